@@ -1,0 +1,72 @@
+"""OpenAPI: the request's schema, examples, and the shape of every error."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from app.api.problems import MEDIA_TYPE, Problem
+from lab_models.specs import ExperimentRequest
+
+DESCRIPTION = "Trains image classifiers as jobs: POST a spec, poll the experiment, read metrics, curves and weights."
+
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "shortest": {"summary": "Everything by default", "value": {"model": "mlp", "dataset": "digits"}},
+    "small-mnist": {
+        "summary": "784-128-64-10 with dropout on MNIST",
+        "value": {
+            "name": "small MLP",
+            "dataset": {"name": "mnist", "val_fraction": 0.1},
+            "model": {"arch": "mlp", "hidden": [128, 64], "dropout": 0.2, "dropout_at": "last_hidden"},
+            "batch_size": 128,
+            "epochs": 5,
+        },
+    },
+    "residual": {
+        "summary": "Residual MLP of depth 6, three seeds",
+        "value": {
+            "name": "residual MLP, depth 6",
+            "labels": {"exercise": "1.2"},
+            "seeds": 3,
+            "dataset": "mnist",
+            "model": {"arch": "mlp", "depth": 6, "width": 512, "residual": True},
+            "optimizer": {"name": "adam", "learning_rate": 0.001},
+            "epochs": 10,
+        },
+    },
+}
+
+ERRORS = {"400": "The body is not JSON", "404": "Not found", "409": "Conflict", "413": "The body is too large", "422": "Bad fields", "503": "Busy"}
+ERRORS_BY_METHOD = {"get": ("404", "422", "503"), "post": ("400", "404", "409", "413", "422", "503")}
+
+
+def describe(app: FastAPI) -> None:
+    """Make `app.openapi()` tell the whole truth: bodies are validated by hand, so their schema is added here."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _schema(app)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _schema(app: FastAPI) -> dict[str, Any]:
+    schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    components = schema["components"]["schemas"]
+    request = ExperimentRequest.model_json_schema(ref_template="#/components/schemas/{model}")
+    components.update(request.pop("$defs", {}))
+    components["ExperimentRequest"] = request
+    components["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    components.update(components["Problem"].pop("$defs", {}))
+    for unused in ("HTTPValidationError", "ValidationError"):
+        components.pop(unused, None)
+    for operations in schema["paths"].values():
+        for method, operation in operations.items():
+            for status in ERRORS_BY_METHOD[method]:
+                operation["responses"][status] = {"description": ERRORS[status], "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+    schema["paths"]["/experiments"]["post"]["requestBody"] = {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ExperimentRequest"}, "examples": EXAMPLES}},
+    }
+    return schema

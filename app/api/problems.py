@@ -1,0 +1,122 @@
+"""The one place that renders errors, as `application/problem+json` (RFC 9457)."""
+
+import logging
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel
+from sqlalchemy.exc import OperationalError
+from starlette.exceptions import HTTPException
+
+from app.errors import ServiceError
+from lab_models.validation import FieldError, did_you_mean
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:training-lab:problem:"
+RETRY_AFTER_SECONDS = "2"
+
+log = logging.getLogger("lab.api")
+
+
+class FieldProblem(BaseModel):
+    """One place in the request that is wrong; `pointer` is a JSON Pointer, or `/<name>` of a query parameter."""
+
+    pointer: str
+    message: str
+    hint: str | None = None
+
+
+class Problem(BaseModel):
+    """What every error answer looks like."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[FieldProblem] = []
+
+
+def problem(status: int, code: str, title: str, detail: str, errors: Sequence[FieldError] = (), headers: dict[str, str] | None = None) -> JSONResponse:
+    """An error answer."""
+    body = Problem(
+        type=TYPE_PREFIX + code,
+        title=title,
+        status=status,
+        detail=detail,
+        code=code,
+        errors=[FieldProblem(pointer=error.pointer, message=error.message, hint=error.hint) for error in errors],
+    )
+    return JSONResponse(body.model_dump(exclude_none=True), status_code=status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def install(app: FastAPI) -> None:
+    """Register the handlers."""
+    app.add_exception_handler(ServiceError, _service_error)
+    app.add_exception_handler(RequestValidationError, _bad_parameters)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(OperationalError, _database_error)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def _service_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, ServiceError)
+    return problem(error.status, error.code, error.title, str(error), error.errors)
+
+
+def _bad_parameters(request: Request, error: Exception) -> Response:
+    """Query and path parameters; bodies are validated by the routes themselves."""
+    assert isinstance(error, RequestValidationError)
+    found = [_parameter_error(request, item) for item in error.errors()]
+    return problem(422, "invalid_request", "The request has bad fields", "; ".join(f"{e.pointer}: {e.message}" for e in found), found)
+
+
+def _parameter_error(request: Request, item: dict[str, Any]) -> FieldError:
+    name = str(item["loc"][-1])
+    if item["type"] == "extra_forbidden":
+        known = [parameter.alias for dependant in [request.scope["route"].dependant] for parameter in _query_parameters(dependant)]
+        return FieldError(f"/{name}", "unknown query parameter", did_you_mean(name, known))
+    message = str(item["msg"])
+    return FieldError(f"/{name}", message[:1].lower() + message[1:])
+
+
+def _query_parameters(dependant: Any) -> list[Any]:
+    """The parameters of a route's query model, field by field."""
+    found = []
+    for parameter in dependant.query_params:
+        annotation = parameter.field_info.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            found += [_Named(field.alias or name) for name, field in annotation.model_fields.items()]
+        else:
+            found.append(_Named(parameter.alias))
+    return found
+
+
+class _Named:
+    def __init__(self, alias: str) -> None:
+        self.alias = alias
+
+
+def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    title = HTTPStatus(error.status_code).phrase
+    code = title.lower().replace(" ", "_").replace("'", "")
+    detail = {
+        404: f"nothing is served under {request.url.path}; GET /docs shows what is",
+        405: f"{request.method} is not served under {request.url.path}",
+    }.get(error.status_code, str(error.detail))
+    return problem(error.status_code, code, title, detail, headers=dict(error.headers) if error.headers else None)
+
+
+def _database_error(_request: Request, error: Exception) -> Response:
+    log.error("database: %s", error)
+    return problem(503, "busy", "Busy, try again", "the database did not answer in time; nothing was changed", headers={"Retry-After": RETRY_AFTER_SECONDS})
+
+
+def _unexpected(_request: Request, error: Exception) -> Response:
+    log.exception("unexpected", exc_info=error)
+    return problem(500, "internal", "Internal error", "something unexpected happened; the service's log has the details")

@@ -1,0 +1,63 @@
+"""What can go wrong for a caller: a small family, each member knowing its HTTP status and its stable code."""
+
+from collections.abc import Sequence
+
+from lab_models.validation import FieldError
+
+
+class ServiceError(Exception):
+    """Base. The message is the problem's `detail`; `errors` point into the request."""
+
+    status = 500
+    code = "internal"
+    title = "Internal error"
+
+    def __init__(self, detail: str, errors: Sequence[FieldError] = ()) -> None:
+        super().__init__(detail)
+        self.errors = tuple(errors)
+
+
+class BadBody(ServiceError):
+    """The request's body cannot be read as JSON."""
+
+    status, code, title = 400, "bad_json", "The body is not valid JSON"
+
+
+class BodyTooLarge(ServiceError):
+    """The request's body is larger than the settings allow."""
+
+    status, code, title = 413, "body_too_large", "The body is too large"
+
+
+class InvalidRequest(ServiceError):
+    """A field or parameter is unknown or has a bad value."""
+
+    status, code, title = 422, "invalid_request", "The request has bad fields"
+
+
+class NotFound(ServiceError):
+    """There is nothing under this address."""
+
+    status, code, title = 404, "not_found", "Not found"
+
+
+class Conflict(ServiceError):
+    """The request does not fit what is there."""
+
+    status, code, title = 409, "conflict", "Conflict"
+
+
+class AlreadyFinished(Conflict):
+    """A finished experiment or run never changes its status."""
+
+    code, title = "already_finished", "Already finished"
+
+
+class IdempotencyConflict(Conflict):
+    """The idempotency key was used with another body."""
+
+    code, title = "idempotency_key_reused", "Idempotency key used with another body"
+
+
+class Misconfigured(Exception):
+    """The service cannot start as it is set up; the message says what to change."""

@@ -1,0 +1,116 @@
+"""Series to pictures. Pure: numbers in, bytes out; the object interface of matplotlib, no global state."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+# Okabe and Ito's palette, told apart by colour-blind readers: https://jfly.uni-koeln.de/color/
+BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#6b7280"
+SPLIT_STYLE = {"train": (VERMILION, "--"), "val": (BLUE, "-")}
+AXIS_LABEL = {"loss": "Loss (cross-entropy, nats)", "accuracy": "Accuracy", "learning_rate": "Learning rate", "seconds": "Seconds per epoch"}
+PANEL_INCHES = (5.2, 3.7)
+DPI = 130
+FORMATS = {"png": "image/png", "svg": "image/svg+xml", "pdf": "application/pdf"}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One run's values over epochs for one split and name; `values` may hold None where a number was not finite."""
+
+    split: str
+    name: str
+    epochs: Sequence[int]
+    values: Sequence[float | None]
+
+
+@dataclass(frozen=True)
+class CurvesFigure:
+    """What the curves plot shows. `num_runs` is how many runs the title speaks of; `best_epoch` is marked when there is one run."""
+
+    title: str
+    subtitle: str
+    metrics: Sequence[str]
+    curves: Sequence[Curve]
+    num_runs: int
+    epochs: int
+    best_epoch: int | None = None
+
+
+def draw_curves(figure: CurvesFigure, extension: str) -> bytes:
+    """One panel per metric; with several runs the mean as a line and the range as a band. `extension`: png, svg or pdf."""
+    width, height = PANEL_INCHES
+    with mpl.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "training-lab", "savefig.facecolor": "white"}):
+        canvas = Figure(figsize=(width * len(figure.metrics), height + 0.75), dpi=DPI, layout="constrained")
+        canvas.get_layout_engine().set(w_pad=0.12, h_pad=0.1)  # type: ignore[union-attr]
+        canvas.suptitle(figure.title, x=0.01, ha="left", fontsize=12.5, fontweight="bold")
+        panels = canvas.subplots(1, len(figure.metrics), squeeze=False)[0]
+        for panel, metric in zip(panels, figure.metrics, strict=True):
+            _draw_panel(panel, metric, figure)
+        panels[0].set_title(figure.subtitle, loc="left", fontsize=9, color=GREY, pad=10)
+        return _bytes(canvas, extension)
+
+
+def _draw_panel(panel: Axes, metric: str, figure: CurvesFigure) -> None:
+    panel.set_xlabel("Epoch")
+    panel.set_ylabel(AXIS_LABEL.get(metric, metric))
+    panel.grid(axis="y", color="#e5e7eb", linewidth=0.8)
+    panel.set_axisbelow(True)
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    panel.set_xlim(*_epoch_limits(figure))
+    if metric == "accuracy":
+        panel.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=None))
+    drawn = [split for split in SPLIT_STYLE if _draw_split(panel, metric, split, figure)]
+    if not drawn:
+        panel.text(0.5, 0.5, "no epoch finished yet", transform=panel.transAxes, ha="center", va="center", color=GREY)
+        panel.set_yticks([])
+        return
+    if figure.best_epoch is not None:
+        panel.axvline(figure.best_epoch, color=GREY, linewidth=1, linestyle=":", label=f"best epoch, {figure.best_epoch}")
+    panel.legend(frameon=False, fontsize=9)
+
+
+def _draw_split(panel: Axes, metric: str, split: str, figure: CurvesFigure) -> bool:
+    curves = [curve for curve in figure.curves if curve.split == split and curve.name == metric and curve.epochs]
+    if not curves:
+        return False
+    color, line = SPLIT_STYLE[split]
+    epochs, table = _aligned(curves)
+    finite = ~np.all(np.isnan(table), axis=0)
+    epochs, table = epochs[finite], table[:, finite]
+    label = split if len(curves) == 1 else f"{split}, mean and range of {len(curves)} runs"
+    marker = "o" if len(epochs) <= 30 else None
+    if len(curves) > 1 and len(epochs):
+        panel.fill_between(epochs, np.nanmin(table, axis=0), np.nanmax(table, axis=0), color=color, alpha=0.18, linewidth=0)
+    if len(epochs):
+        panel.plot(epochs, np.nanmean(table, axis=0), color=color, linestyle=line, linewidth=1.8, marker=marker, markersize=3.5, label=label)
+    return bool(len(epochs))
+
+
+def _aligned(curves: Sequence[Curve]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Epochs that any curve has, and the values as (curve, epoch) with NaN where one has none."""
+    epochs = np.array(sorted({epoch for curve in curves for epoch in curve.epochs}), dtype=np.int64)
+    table = np.full((len(curves), len(epochs)), np.nan)
+    for row, curve in enumerate(curves):
+        table[row, np.searchsorted(epochs, curve.epochs)] = [np.nan if value is None else value for value in curve.values]
+    return epochs, table
+
+
+def _epoch_limits(figure: CurvesFigure) -> tuple[float, float]:
+    last = max([1, *(epoch for curve in figure.curves for epoch in curve.epochs)])
+    last = max(last, min(figure.epochs, 2))
+    margin = max(0.02 * last, 0.1)
+    return 1 - margin, last + margin
+
+
+def _bytes(canvas: Figure, extension: str) -> bytes:
+    buffer = io.BytesIO()
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(extension, {})
+    canvas.savefig(buffer, format=extension, metadata={"Creator" if extension != "png" else "Software": "training-lab", **undated})
+    return buffer.getvalue()

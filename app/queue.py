@@ -1,0 +1,95 @@
+"""The doorbell: tells workers that something is queued. It may be lost or doubled without harm, so it never fails."""
+
+import logging
+import threading
+from typing import Any, Protocol
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+TASK = "lab.work"
+QUEUE = "train"
+MOST_RINGS_AT_ONCE = 16
+
+# Early acknowledgement, no result backend, no remote control; the lease in the database does the job that
+# late acknowledgement only pretends to do. Short time-outs, because a broker that hangs must not hold a request.
+CELERY_SETTINGS: dict[str, Any] = {
+    "result_backend": None,
+    "task_ignore_result": True,
+    "task_serializer": "json",
+    "accept_content": ["json"],
+    "task_default_queue": QUEUE,
+    "task_acks_late": False,
+    "task_reject_on_worker_lost": False,
+    "worker_prefetch_multiplier": 1,
+    "worker_cancel_long_running_tasks_on_connection_loss": False,
+    "worker_enable_remote_control": False,
+    "worker_send_task_events": False,
+    "worker_soft_shutdown_timeout": 0,
+    "worker_proc_alive_timeout": 60,
+    "worker_hijack_root_logger": False,
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+    "broker_connection_timeout": 2,
+    "broker_pool_limit": 2,
+    "task_publish_retry": True,
+    "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2},
+}
+REDIS_TRANSPORT: dict[str, Any] = {
+    "visibility_timeout": 300,
+    "socket_connect_timeout": 2,
+    "socket_timeout": 5,
+    "socket_keepalive": True,
+    "health_check_interval": 25,
+    "global_keyprefix": "lab:",
+}
+
+log = logging.getLogger("lab.queue")
+
+
+class Doorbell(Protocol):
+    """Something that can be rung."""
+
+    def ring(self, times: int = 1) -> None:
+        """Wake up to `times` workers; returns at once and never raises."""
+
+
+class SilentDoorbell:
+    """The embedded default: workers watch the table themselves."""
+
+    def ring(self, times: int = 1) -> None:
+        """Do nothing."""
+
+
+class BrokerDoorbell:
+    """Publishes to Celery's broker from a thread of its own, so that a broker that is down or hangs delays nobody."""
+
+    def __init__(self, broker_url: str) -> None:
+        self._celery = Celery("lab", broker=broker_url, set_as_current=False)
+        self._celery.conf.update(**CELERY_SETTINGS, broker_transport_options=REDIS_TRANSPORT)
+        self._wanted = 0
+        self._changed = threading.Condition()
+        threading.Thread(target=self._publish_for_ever, name="doorbell", daemon=True).start()
+
+    def ring(self, times: int = 1) -> None:
+        """Ask the thread to publish."""
+        with self._changed:
+            self._wanted = min(self._wanted + times, MOST_RINGS_AT_ONCE)
+            self._changed.notify()
+
+    def _publish_for_ever(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._wanted > 0)
+                times, self._wanted = self._wanted, 0
+            try:
+                for _ in range(times):
+                    self._celery.send_task(TASK, queue=QUEUE)
+            except (OSError, OperationalError, RedisError) as error:
+                log.warning("could not ring the broker (%s); idle workers ring again by themselves when it is back", error)
+
+
+def make_doorbell(broker_url: str) -> Doorbell:
+    """The doorbell for these settings."""
+    return BrokerDoorbell(broker_url) if broker_url else SilentDoorbell()

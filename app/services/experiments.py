@@ -1,0 +1,250 @@
+"""Experiments: written with their runs, found, cancelled, and seen as a whole."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Subquery, and_, case, func, or_, tuple_
+from sqlmodel import Session, col, select
+
+from app.errors import AlreadyFinished, IdempotencyConflict, InvalidRequest, NotFound
+from app.services import lifecycle
+from app.services.estimates import estimate
+from app.services.metrics import RunMetrics, metrics_of
+from app.services.workers import online
+from app.states import RunStatus, StatusReason, experiment_status
+from app.tables import Experiment, Run, utc_now
+from lab_models.specs import ExperimentRequest, fingerprint
+from lab_models.validation import FieldError
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which experiments a list shows; None means any. `labels` holds (key, value) pairs that must all match."""
+
+    status: RunStatus | None = None
+    kind: str | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Whole:
+    """An experiment with everything its record shows."""
+
+    experiment: Experiment
+    runs: list[Run]
+    metrics: dict[str, RunMetrics]
+    status: RunStatus
+    status_reason: StatusReason
+    queue_position: int | None
+    estimated_finish_at: datetime | None
+
+
+def create(session: Session, request: ExperimentRequest, submitted: dict[str, Any], idempotency_key: str | None = None) -> tuple[Experiment, bool]:
+    """Write an experiment and its queued runs; False when the idempotency key brought back an earlier one.
+
+    Raises IdempotencyConflict when that earlier one had another body.
+    """
+    request_hash = hashlib.sha256(json.dumps(submitted, sort_keys=True).encode()).hexdigest()
+    if idempotency_key is not None:
+        session.connection()  # the write transaction begins here, so that two requests with one key cannot both find nothing
+        earlier = session.exec(select(Experiment).where(col(Experiment.idempotency_key) == idempotency_key)).first()
+        if earlier is not None:
+            if earlier.request_hash != request_hash:
+                raise IdempotencyConflict(f"the key {idempotency_key!r} belongs to experiment {earlier.id}, which had another body")
+            return earlier, False
+    spec = request.spec
+    cost = estimate(spec)
+    now = utc_now()
+    experiment = Experiment(
+        created_at=now,
+        name=request.name,
+        labels=request.labels,
+        kind=spec.kind,
+        fingerprint=fingerprint(spec),
+        submitted=submitted,
+        spec=spec.model_dump(mode="json"),
+        priority=request.priority,
+        parameters=cost.parameters,
+        macs_per_sample=cost.macs_per_sample,
+        idempotency_key=idempotency_key,
+        request_hash=request_hash,
+    )
+    session.add(experiment)
+    session.flush()
+    runs = [
+        Run(
+            experiment_id=experiment.id,
+            seed=seed,
+            position=position,
+            priority=request.priority,
+            created_at=now,
+            status=RunStatus.QUEUED,
+            status_reason=StatusReason.WAITING_FOR_WORKER,
+            epochs=spec.epochs,
+            num_steps=cost.steps // spec.epochs,
+        )
+        for position, seed in enumerate(request.seeds)
+    ]
+    lifecycle.enqueue(session, runs)
+    return experiment, True
+
+
+def get(session: Session, experiment_id: str) -> Experiment:
+    """The experiment, or NotFound."""
+    experiment = session.get(Experiment, experiment_id)
+    if experiment is None:
+        raise NotFound(f"there is no experiment {experiment_id!r}; GET /experiments lists them")
+    return experiment
+
+
+def get_run(session: Session, run_id: str) -> Run:
+    """The run, or NotFound."""
+    run = session.get(Run, run_id)
+    if run is None:
+        raise NotFound(f"there is no run {run_id!r}; an experiment's record lists its runs")
+    return run
+
+
+def runs_of(session: Session, experiment_ids: Sequence[str]) -> dict[str, list[Run]]:
+    """The runs of each experiment, in the order of its seeds."""
+    found: dict[str, list[Run]] = {experiment_id: [] for experiment_id in experiment_ids}
+    for run in session.exec(select(Run).where(col(Run.experiment_id).in_(experiment_ids)).order_by(col(Run.position))):
+        found[run.experiment_id].append(run)
+    return found
+
+
+def whole(session: Session, experiment: Experiment) -> Whole:
+    """Everything that the experiment's record shows."""
+    runs = runs_of(session, [experiment.id])[experiment.id]
+    metrics = metrics_of(session, [run.id for run in runs])
+    status = experiment_status(RunStatus(run.status) for run in runs)
+    return Whole(
+        experiment=experiment,
+        runs=runs,
+        metrics=metrics,
+        status=status,
+        status_reason=_reason(session, status, runs),
+        queue_position=_queue_position(session, runs),
+        estimated_finish_at=_estimated_finish(status, runs, metrics),
+    )
+
+
+def page(session: Session, filters: Filters, limit: int, cursor: str | None) -> tuple[list[Experiment], str | None]:
+    """Experiments, the newest first, and the cursor of the next page if there is one."""
+    statement = select(Experiment).order_by(col(Experiment.created_at).desc(), col(Experiment.id).desc()).limit(limit + 1)
+    if cursor is not None:
+        statement = statement.where(tuple_(col(Experiment.created_at), col(Experiment.id)) < _read_cursor(cursor))
+    if filters.kind is not None:
+        statement = statement.where(col(Experiment.kind) == filters.kind)
+    for key, value in filters.labels:
+        statement = statement.where(col(Experiment.labels)[key].as_string() == value)
+    if filters.status is not None:
+        counts = _status_counts()
+        statement = statement.join(counts, counts.c.experiment_id == col(Experiment.id)).where(_has_status(counts, filters.status))
+    rows = list(session.exec(statement))
+    more = len(rows) > limit
+    return rows[:limit], _write_cursor(rows[limit - 1]) if more else None
+
+
+def cancel(session: Session, experiment: Experiment) -> None:
+    """Cancel every unfinished run. Cancelling twice is no error; cancelling what ended otherwise is AlreadyFinished."""
+    runs = runs_of(session, [experiment.id])[experiment.id]
+    changed = [lifecycle.cancel(session, run.id) for run in runs]
+    if not any(changed):
+        status = experiment_status(RunStatus(run.status) for run in runs)
+        if status is not RunStatus.CANCELLED:
+            raise AlreadyFinished(f"experiment {experiment.id} has {status} already; nothing is left to cancel")
+    session.expire_all()
+
+
+def _reason(session: Session, status: RunStatus, runs: list[Run]) -> StatusReason:
+    """Why the experiment has its status: the reason of the first run that decides it."""
+    deciding = [run for run in runs if run.status == status] or [run for run in runs if not RunStatus(run.status).is_terminal]
+    reasons = [run_reason(run) for run in deciding]
+    if StatusReason.WAITING_FOR_WORKER in reasons and len(set(reasons)) == 1 and not online(session):
+        return StatusReason.NO_WORKER_ONLINE
+    return reasons[0]
+
+
+def run_reason(run: Run) -> StatusReason:
+    """Why a run has its status; what the row cannot say by itself is derived here."""
+    if run.status == RunStatus.RUNNING:
+        if run.cancel_requested:
+            return StatusReason.CANCELLING
+        if run.epochs_done >= run.epochs:
+            return StatusReason.EVALUATING
+    return StatusReason(run.status_reason)
+
+
+def _queue_position(session: Session, runs: list[Run]) -> int | None:
+    """Place of the experiment's first queued run in the queue, from 1; None when none is queued."""
+    queued = [run for run in runs if run.status == RunStatus.QUEUED]
+    if not queued:
+        return None
+    first = queued[0]
+    earlier = or_(
+        col(Run.priority) > first.priority,
+        and_(
+            col(Run.priority) == first.priority,
+            tuple_(col(Run.created_at), col(Run.experiment_id), col(Run.position)) < (first.created_at, first.experiment_id, first.position),
+        ),
+    )
+    ahead = session.exec(select(func.count()).select_from(Run).where(col(Run.status) == RunStatus.QUEUED, earlier)).one()
+    return ahead + 1
+
+
+def _estimated_finish(status: RunStatus, runs: list[Run], metrics: dict[str, RunMetrics]) -> datetime | None:
+    """Remaining epochs at the mean pace so far, shared among the runs that are running; None before the first epoch."""
+    seconds = [
+        sum(splits.get(split, {}).get("seconds") or 0.0 for split in ("train", "val")) for per_epoch in metrics.values() for splits in per_epoch.values()
+    ]
+    running = [run for run in runs if run.status == RunStatus.RUNNING]
+    if status is not RunStatus.RUNNING or not seconds or not running:
+        return None
+    remaining = sum(
+        run.epochs - run.epochs_done - (run.step / run.num_steps if run.num_steps else 0.0) for run in runs if not RunStatus(run.status).is_terminal
+    )
+    return utc_now() + timedelta(seconds=max(0.0, remaining) * sum(seconds) / len(seconds) / len(running))
+
+
+def _status_counts() -> Subquery:
+    """Per experiment, how many of its runs have each status."""
+    counts = (func.sum(case((col(Run.status) == status, 1), else_=0)).label(status.value) for status in RunStatus)
+    return select(col(Run.experiment_id), *counts).group_by(col(Run.experiment_id)).subquery()  # type: ignore[call-overload,no-any-return]
+
+
+def _has_status(counts: Subquery, wanted: RunStatus) -> ColumnElement[bool]:
+    """`states.experiment_status` in SQL; a test holds the two together."""
+    count = {status: counts.c[status.value] for status in RunStatus}
+    waiting = count[RunStatus.QUEUED] + count[RunStatus.PAUSED]
+    ended = count[RunStatus.SUCCEEDED] + count[RunStatus.FAILED] + count[RunStatus.CANCELLED]
+    status = case(
+        (count[RunStatus.RUNNING] > 0, RunStatus.RUNNING.value),
+        (and_(waiting > 0, count[RunStatus.QUEUED] == 0), RunStatus.PAUSED.value),
+        (and_(waiting > 0, ended == 0), RunStatus.QUEUED.value),
+        (waiting > 0, RunStatus.RUNNING.value),
+        (count[RunStatus.FAILED] > 0, RunStatus.FAILED.value),
+        (count[RunStatus.CANCELLED] > 0, RunStatus.CANCELLED.value),
+        else_=RunStatus.SUCCEEDED.value,
+    )
+    return status == wanted.value
+
+
+def _write_cursor(last: Experiment) -> str:
+    return base64.urlsafe_b64encode(json.dumps([last.created_at.isoformat(), last.id]).encode()).decode()
+
+
+def _read_cursor(cursor: str) -> tuple[datetime, str]:
+    try:
+        created_at, experiment_id = json.loads(base64.b64decode(cursor.encode("ascii"), altchars=b"-_", validate=True))
+        moment = datetime.fromisoformat(created_at)
+        if moment.tzinfo is None or not isinstance(experiment_id, str):
+            raise ValueError("not a cursor of this service")
+    except (ValueError, TypeError) as error:
+        raise InvalidRequest("the cursor is not one that this service gave out", [FieldError("/cursor", "not a cursor from `next_cursor`")]) from error
+    return moment, experiment_id

@@ -1,0 +1,40 @@
+"""Numbers over epochs: written under a lease, read for JSON, CSV and plots."""
+
+import math
+from collections.abc import Sequence
+
+from sqlalchemy import delete
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import Session, col, select
+
+from app.tables import Metric
+
+RunMetrics = dict[int, dict[str, dict[str, float | None]]]
+"""Epoch to split to name to value."""
+
+
+def record_epoch(session: Session, run_id: str, epoch: int, metrics: dict[str, dict[str, float]]) -> None:
+    """Write one epoch's numbers; a repeated epoch overwrites its own rows. NaN and infinities become null."""
+    rows = [
+        {"run_id": run_id, "epoch": epoch, "split": split, "name": name, "value": value if math.isfinite(value) else None}
+        for split, values in metrics.items()
+        for name, value in values.items()
+    ]
+    dialect = session.get_bind().dialect.name
+    insert = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(Metric)
+    statement = insert.on_conflict_do_update(index_elements=["run_id", "epoch", "split", "name"], set_={"value": insert.excluded.value})
+    session.execute(statement, rows)
+
+
+def forget_after(session: Session, run_id: str, epoch: int) -> None:
+    """Drop the numbers of epochs after `epoch`, which a resume from an older checkpoint will write again."""
+    session.execute(delete(Metric).where(col(Metric.run_id) == run_id, col(Metric.epoch) > epoch))
+
+
+def metrics_of(session: Session, run_ids: Sequence[str]) -> dict[str, RunMetrics]:
+    """All numbers of the given runs, epochs in order."""
+    found: dict[str, RunMetrics] = {run_id: {} for run_id in run_ids}
+    rows = session.exec(select(Metric).where(col(Metric.run_id).in_(run_ids)).order_by(col(Metric.epoch), col(Metric.split), col(Metric.name)))
+    for row in rows:
+        found[row.run_id].setdefault(row.epoch, {}).setdefault(row.split, {})[row.name] = row.value
+    return found

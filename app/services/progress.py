@@ -1,0 +1,74 @@
+"""What a trainer's events become in the database: each one short, fenced transaction's worth of writes."""
+
+from sqlalchemy import update
+from sqlmodel import Session, col, select
+
+from app.services import artifacts, lifecycle, metrics
+from app.services.lifecycle import Lease
+from app.states import StatusReason
+from app.tables import Attempt, Experiment, Run, utc_now
+from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Failed, Progress, SavedCheckpoint, Started
+from lab_models.specs import Spec, TrainSpec
+
+
+def load_order(session: Session, lease: Lease) -> tuple[Spec, int, tuple[SavedCheckpoint, ...]]:
+    """What the lease's run is: spec, seed and the checkpoints it may start from. The spec is validated again."""
+    run = session.get_one(Run, lease.run_id)
+    experiment = session.get_one(Experiment, run.experiment_id)
+    return TrainSpec.model_validate(experiment.spec), run.seed, artifacts.resumable(session, run.id)
+
+
+def record_started(session: Session, lease: Lease, event: Started) -> bool:
+    """Data and model are in place; returns whether a cancel was asked for."""
+    epoch, step = event.resumed_from or (0, 0)
+    cancel = lifecycle.hold(session, lease, status_reason=StatusReason.TRAINING, environment=event.environment, epochs_done=epoch, step=step)
+    metrics.forget_after(session, lease.run_id, epoch)
+    _update_attempt(
+        session, lease, resumed_epoch=epoch if event.resumed_from else None, resumed_step=step if event.resumed_from else None, notes=list(event.notes)
+    )
+    return cancel
+
+
+def record_progress(session: Session, lease: Lease, event: Progress) -> bool:
+    """Where within an epoch training is; returns whether a cancel was asked for."""
+    return lifecycle.hold(session, lease, epochs_done=event.epoch - 1, step=event.step)
+
+
+def record_first_step(session: Session, lease: Lease) -> None:
+    """The attempt's first optimizer step is done."""
+    _update_attempt(session, lease, first_step_at=utc_now())
+
+
+def record_epoch(session: Session, lease: Lease, event: EpochCompleted) -> tuple[bool, list[str]]:
+    """An epoch's metrics and checkpoint; returns whether a cancel was asked for, and files to remove after the commit."""
+    cancel = lifecycle.hold(session, lease, epochs_done=event.epoch, step=0, best={"epoch": event.best_epoch, "val": event.best_val})
+    metrics.record_epoch(session, lease.run_id, event.epoch, event.metrics)
+    return cancel, artifacts.record_checkpoint(session, lease.run_id, lease.attempt, event.checkpoint)
+
+
+def record_checkpoint(session: Session, lease: Lease, event: Checkpointed) -> tuple[bool, list[str]]:
+    """A checkpoint within an epoch; returns as `record_epoch` does."""
+    cancel = lifecycle.hold(session, lease, epochs_done=event.checkpoint.epoch, step=event.checkpoint.step)
+    return cancel, artifacts.record_checkpoint(session, lease.run_id, lease.attempt, event.checkpoint)
+
+
+def record_completed(session: Session, lease: Lease, event: Completed) -> list[str]:
+    """The run has succeeded: scores, artifacts, status, in one transaction; returns files to remove after the commit."""
+    lifecycle.succeed(session, lease, best={"epoch": event.best_epoch, "val": event.best_val}, test=dict(event.test))
+    artifacts.publish(session, lease.run_id, event.artifacts)
+    return artifacts.drop_checkpoints(session, lease.run_id)
+
+
+def record_failed(session: Session, lease: Lease, event: Failed) -> None:
+    """The run has failed for a reason that another try would meet again."""
+    error = {"code": event.code, "message": event.message, "hint": event.hint, "traceback_tail": event.traceback}
+    lifecycle.fail(session, lease, error)
+
+
+def attempts_of(session: Session, run_id: str) -> list[Attempt]:
+    """A run's attempts, the first first."""
+    return list(session.exec(select(Attempt).where(col(Attempt.run_id) == run_id).order_by(col(Attempt.number))))
+
+
+def _update_attempt(session: Session, lease: Lease, **values: object) -> None:
+    session.execute(update(Attempt).where(col(Attempt.run_id) == lease.run_id, col(Attempt.number) == lease.attempt).values(**values))

@@ -1,0 +1,32 @@
+"""Who is there to train: workers show themselves in a table, for people and for `no_worker_online`."""
+
+from datetime import timedelta
+
+from sqlalchemy import delete, update
+from sqlmodel import Session, col, select
+
+from app.tables import Worker, utc_now
+
+ONLINE_SECONDS = 20
+FORGOTTEN_AFTER = timedelta(days=1)
+
+
+def register(session: Session, worker: Worker) -> None:
+    """Add a worker that starts, and forget those not seen for a day."""
+    session.execute(delete(Worker).where(col(Worker.seen_at) < utc_now() - FORGOTTEN_AFTER))
+    session.merge(worker)
+
+
+def show(session: Session, worker_id: str) -> None:
+    """Say that a worker is alive."""
+    session.execute(update(Worker).where(col(Worker.id) == worker_id).values(seen_at=utc_now()))
+
+
+def sign_off(session: Session, worker_id: str) -> None:
+    """Remove a worker that stops."""
+    session.execute(delete(Worker).where(col(Worker.id) == worker_id))
+
+
+def online(session: Session) -> list[Worker]:
+    """Workers that were seen within the last 20 seconds."""
+    return list(session.exec(select(Worker).where(col(Worker.seen_at) > utc_now() - timedelta(seconds=ONLINE_SECONDS)).order_by(col(Worker.id))))

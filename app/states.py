@@ -1,0 +1,81 @@
+"""A run's statuses, their legal moves and the reasons that go with them, as data."""
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+
+class RunStatus(StrEnum):
+    """Where a run stands; the last three are final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether this status never changes again."""
+        return not LEGAL_MOVES[self]
+
+
+LEGAL_MOVES: dict[RunStatus, frozenset[RunStatus]] = {
+    RunStatus.QUEUED: frozenset({RunStatus.RUNNING, RunStatus.PAUSED, RunStatus.CANCELLED}),
+    RunStatus.RUNNING: frozenset({RunStatus.QUEUED, RunStatus.PAUSED, RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED}),
+    RunStatus.PAUSED: frozenset({RunStatus.QUEUED, RunStatus.CANCELLED}),
+    RunStatus.SUCCEEDED: frozenset(),
+    RunStatus.FAILED: frozenset(),
+    RunStatus.CANCELLED: frozenset(),
+}
+
+
+class StatusReason(StrEnum):
+    """Why a run or an experiment has its status; scripts read this, people read the sentence beside it."""
+
+    WAITING_FOR_WORKER = "waiting_for_worker"
+    NO_WORKER_ONLINE = "no_worker_online"
+    WORKER_LOST = "worker_lost"
+    WORKER_SHUTDOWN = "worker_shutdown"
+    TRAINER_CRASHED = "trainer_crashed"
+    STARTING = "starting"
+    TRAINING = "training"
+    EVALUATING = "evaluating"
+    CANCELLING = "cancelling"
+    COMPLETED = "completed"
+    TRAINING_FAILED = "training_failed"
+    CRASH_LOOP = "crash_loop"
+    CANCELLED_BY_USER = "cancelled_by_user"
+
+
+REASON_MEANINGS: dict[StatusReason, str] = {
+    StatusReason.WAITING_FOR_WORKER: "queued; a worker takes it when it is free",
+    StatusReason.NO_WORKER_ONLINE: "queued, and no worker has shown itself lately: start one with `lab worker`",
+    StatusReason.WORKER_LOST: "queued again, because its worker gave no sign of life for `LAB_LEASE_SECONDS`",
+    StatusReason.WORKER_SHUTDOWN: "queued again, because its worker was asked to stop; progress is kept",
+    StatusReason.TRAINER_CRASHED: "queued again, because the training process died",
+    StatusReason.STARTING: "claimed by a worker; data and model are being put in place",
+    StatusReason.TRAINING: "training",
+    StatusReason.EVALUATING: "all epochs done; the test split is being read",
+    StatusReason.CANCELLING: "a cancel was asked for and the worker has not yet confirmed it",
+    StatusReason.COMPLETED: "all epochs done and test read",
+    StatusReason.TRAINING_FAILED: "training ended with an error; see `error`",
+    StatusReason.CRASH_LOOP: "the run took down its process `LAB_MAX_CRASHES` times; see `error`",
+    StatusReason.CANCELLED_BY_USER: "cancelled over the API",
+}
+
+
+def experiment_status(statuses: Iterable[RunStatus]) -> RunStatus:
+    """An experiment's status from its runs': running once any run has begun and work is left; failed if any run failed, once none is left."""
+    present = set(statuses)
+    unfinished = {status for status in present if not status.is_terminal}
+    if RunStatus.RUNNING in present:
+        return RunStatus.RUNNING
+    if unfinished == {RunStatus.PAUSED}:
+        return RunStatus.PAUSED
+    if unfinished:
+        return RunStatus.QUEUED if present == unfinished else RunStatus.RUNNING
+    for final in (RunStatus.FAILED, RunStatus.CANCELLED):
+        if final in present:
+            return final
+    return RunStatus.SUCCEEDED

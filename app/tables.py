@@ -1,0 +1,203 @@
+"""The rows. An experiment has runs, a run has attempts; metrics, checkpoints and artifacts hang on a run.
+
+Files lie under `<LAB_HOME>/runs/<run id>/`; a row's `path` is relative to that folder and is written after the file.
+"""
+
+import secrets
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Dialect, Index, MetaData, UniqueConstraint
+from sqlalchemy.types import DateTime, TypeDecorator
+from sqlmodel import Field, SQLModel
+
+SQLModel.metadata.naming_convention = {  # every constraint has a name, so that migrations can drop it
+    "ix": "ix_%(column_0_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+_ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: nothing to mistake when read aloud
+_ID_LENGTH = 13
+
+
+def new_id(prefix: str) -> str:
+    """A random id of 65 bits, such as `exp_4k7z…`."""
+    return prefix + "_" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_LENGTH))
+
+
+def utc_now() -> datetime:
+    """The time, aware and in UTC."""
+    return datetime.now(UTC)
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """Aware UTC times in Python on every database; SQLite keeps them without their zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Only aware times go in."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Only aware times come out."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Experiment(SQLModel, table=True):
+    """One spec, run with one or more seeds."""
+
+    __tablename__ = "experiment"
+    __table_args__ = (Index("ix_experiment_created_at_id", "created_at", "id"), UniqueConstraint("idempotency_key"))
+
+    id: str = Field(primary_key=True, default_factory=lambda: new_id("exp"))
+    created_at: datetime = Field(sa_type=UTCDateTime)
+    name: str | None = None
+    labels: dict[str, str] = Field(sa_type=JSON, default_factory=dict)
+    kind: str
+    fingerprint: str = Field(index=True)
+    submitted: dict[str, Any] = Field(sa_type=JSON)
+    spec: dict[str, Any] = Field(sa_type=JSON)
+    priority: int = 0
+    parameters: int = Field(sa_type=BigInteger)
+    macs_per_sample: int = Field(sa_type=BigInteger)
+    idempotency_key: str | None = None
+    request_hash: str
+
+
+class Run(SQLModel, table=True):
+    """One execution with one seed. `fence` grows by one with each claim; `heartbeat` with each sign of life."""
+
+    __tablename__ = "run"
+    __table_args__ = (
+        UniqueConstraint("experiment_id", "seed"),
+        Index("ix_run_queue", "status", "priority", "created_at", "position"),
+    )
+
+    id: str = Field(primary_key=True, default_factory=lambda: new_id("run"))
+    experiment_id: str = Field(foreign_key="experiment.id", ondelete="CASCADE", index=True)
+    seed: int
+    position: int
+    priority: int = 0
+    created_at: datetime = Field(sa_type=UTCDateTime)
+    started_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
+    finished_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
+    status: str
+    status_reason: str
+    cancel_requested: bool = False
+    fence: int = 0
+    heartbeat: int = 0
+    worker_id: str | None = None
+    attempt: int = 0
+    crashes: int = 0
+    epochs: int
+    epochs_done: int = 0
+    step: int = 0
+    num_steps: int
+    best: dict[str, Any] | None = Field(default=None, sa_type=JSON)
+    test: dict[str, Any] | None = Field(default=None, sa_type=JSON)
+    environment: dict[str, Any] | None = Field(default=None, sa_type=JSON)
+    error: dict[str, Any] | None = Field(default=None, sa_type=JSON)
+
+
+class Attempt(SQLModel, table=True):
+    """One worker's try at a run."""
+
+    __tablename__ = "attempt"
+
+    run_id: str = Field(primary_key=True, foreign_key="run.id", ondelete="CASCADE")
+    number: int = Field(primary_key=True)
+    fence: int
+    worker_id: str
+    started_at: datetime = Field(sa_type=UTCDateTime)
+    first_step_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
+    finished_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
+    outcome: str | None = None
+    resumed_epoch: int | None = None
+    resumed_step: int | None = None
+    notes: list[str] = Field(sa_type=JSON, default_factory=list)
+
+
+class StatusChange(SQLModel, table=True):
+    """One move of a run: who, when and why."""
+
+    __tablename__ = "status_change"
+
+    id: int | None = Field(default=None, primary_key=True)
+    run_id: str = Field(foreign_key="run.id", ondelete="CASCADE", index=True)
+    attempt: int
+    from_status: str | None
+    to_status: str
+    reason: str
+    actor: str
+    at: datetime = Field(sa_type=UTCDateTime)
+
+
+class Metric(SQLModel, table=True):
+    """A number at (run, epoch, split, name); a repeated epoch overwrites its own rows."""
+
+    __tablename__ = "metric"
+
+    run_id: str = Field(primary_key=True, foreign_key="run.id", ondelete="CASCADE")
+    epoch: int = Field(primary_key=True)
+    split: str = Field(primary_key=True)
+    name: str = Field(primary_key=True)
+    value: float | None
+
+
+class Checkpoint(SQLModel, table=True):
+    """A file that resume can start from: after `epoch` whole epochs and `step` steps of the next."""
+
+    __tablename__ = "checkpoint"
+
+    run_id: str = Field(primary_key=True, foreign_key="run.id", ondelete="CASCADE")
+    attempt: int = Field(primary_key=True)
+    epoch: int = Field(primary_key=True)
+    step: int = Field(primary_key=True)
+    path: str
+    sha256: str
+    size_bytes: int = Field(sa_type=BigInteger)
+    created_at: datetime = Field(sa_type=UTCDateTime)
+
+
+class Artifact(SQLModel, table=True):
+    """A published file that never changes."""
+
+    __tablename__ = "artifact"
+
+    run_id: str = Field(primary_key=True, foreign_key="run.id", ondelete="CASCADE")
+    name: str = Field(primary_key=True)
+    media_type: str
+    path: str
+    sha256: str
+    size_bytes: int = Field(sa_type=BigInteger)
+    created_at: datetime = Field(sa_type=UTCDateTime)
+
+
+class Worker(SQLModel, table=True):
+    """A worker process that has shown itself; `seen_at` is for people, never for expiring leases."""
+
+    __tablename__ = "worker"
+
+    id: str = Field(primary_key=True)
+    host: str
+    pid: int
+    device: str
+    threads: int
+    started_at: datetime = Field(sa_type=UTCDateTime)
+    seen_at: datetime = Field(sa_type=UTCDateTime)
+
+
+def metadata() -> MetaData:
+    """All tables, for migrations."""
+    return SQLModel.metadata

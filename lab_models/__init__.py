@@ -1,0 +1,1 @@
+"""The lab: image classifiers trained from a typed spec, usable alone or under the service."""

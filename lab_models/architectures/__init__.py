@@ -1,0 +1,1 @@
+"""Networks: closed-form sizes that need no torch, and the modules themselves."""

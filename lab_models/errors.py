@@ -1,0 +1,39 @@
+"""Why training can fail, each with the stable code that a run's record carries. Nothing here loads torch."""
+
+
+class LabError(Exception):
+    """Base: `code` is stable, the message says what happened, `hint` what to do."""
+
+    code = "internal"
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class DatasetUnavailable(LabError):
+    """The images are not on disk and could not be downloaded, or what is there is damaged."""
+
+    code = "dataset_unavailable"
+
+
+class Diverged(LabError):
+    """The loss became NaN or infinite."""
+
+    code = "diverged"
+
+
+class OutOfMemory(LabError):
+    """The device's memory is too small for model and batch."""
+
+    code = "out_of_memory"
+
+
+class StorageFull(LabError):
+    """A file could not be written because the disk is full."""
+
+    code = "storage_full"
+
+
+class CheckpointDamaged(LabError):
+    """A checkpoint's bytes are not those that were written."""

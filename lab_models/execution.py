@@ -1,0 +1,201 @@
+"""One attempt at one run, from order to test scores."""
+
+import errno
+import json
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import torch
+
+from lab_models.architectures.build import build_model
+from lab_models.checkpoints import TrainState, copied_weights, read_checkpoint, restore, save_checkpoint, write_weights
+from lab_models.datasets.batches import Splits, device_splits
+from lab_models.datasets.catalog import dataset_info
+from lab_models.datasets.preparation import PreparedDataset
+from lab_models.datasets.readers import DataFolders, open_dataset
+from lab_models.errors import CheckpointDamaged, LabError, OutOfMemory, StorageFull
+from lab_models.evaluation import evaluate
+from lab_models.files import WrittenFile, write_atomically
+from lab_models.fitting import Stepped, fit
+from lab_models.optimization import make_optimizer
+from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Order, Progress, SavedArtifact, SavedCheckpoint, Started
+from lab_models.revision import package_version, source_revision
+from lab_models.specs import fingerprint
+
+PROGRESS_SECONDS = 0.25
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+OUT_OF_MEMORY_HINT = "lower batch_size, or the model's width or depth"
+
+ExecutionEvent = Started | Progress | EpochCompleted | Checkpointed | Completed
+
+
+class Execution:
+    """An attempt in progress. Iterate over `events()`; while an event is held, `checkpoint()` may save and the loop be left."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._run_folder = Path(order.run_folder)
+        self._fingerprint = fingerprint(order.spec)
+        self._threads = order.threads
+        self._state: TrainState | None = None
+        self._last_saved = monotonic()
+
+    def events(self) -> Iterator[ExecutionEvent]:
+        """Train to the end, then score the best weights on test. Raises a LabError that says why it could not."""
+        try:
+            yield from self._events()
+        except LabError:
+            raise
+        except (MemoryError, torch.OutOfMemoryError) as error:
+            raise OutOfMemory(str(error) or "out of memory", hint=OUT_OF_MEMORY_HINT) from error
+        except OSError as error:
+            if error.errno in FULL_DISK:
+                raise StorageFull(
+                    f"writing {error.filename or 'a file'} failed: {error.strerror}", hint="free disk space under LAB_HOME, then send the experiment again"
+                ) from error
+            raise
+        except RuntimeError as error:
+            if "can't allocate memory" in str(error):
+                raise OutOfMemory(str(error), hint=OUT_OF_MEMORY_HINT) from error
+            raise
+
+    def checkpoint(self, *, stopped: bool) -> Checkpointed:
+        """Save the state as it stands at the event just yielded."""
+        return Checkpointed(checkpoint=self._save(), stopped=stopped)
+
+    def _events(self) -> Iterator[ExecutionEvent]:
+        order, spec = self._order, self._order.spec
+        device = torch.device(order.device)
+        saved, notes = self._newest_checkpoint()
+        if saved is not None and saved["threads"] != order.threads:
+            notes.append(f"resumed with the {saved['threads']} threads of the attempt before, so that the arithmetic stays the same")
+            self._threads = int(saved["threads"])
+        make_deterministic(self._threads)
+
+        info = dataset_info(spec.dataset.name)
+        folders = DataFolders(tuple(map(Path, order.search_folders)), Path(order.download_folder), Path(order.prepared_folder))
+        dataset = open_dataset(info, folders)
+        splits = device_splits(dataset, spec.dataset, device)
+        model = build_model(spec.model, info.shape, info.num_classes, order.seed).to(device)
+        state = self._state = TrainState(model, make_optimizer(spec.optimizer, model), device)
+        if saved is not None:
+            restore(state, saved)
+        yield Started(
+            environment=environment(dataset, device, self._threads),
+            resumed_from=None if saved is None else (state.epochs_done, state.step),
+            notes=tuple(notes),
+        )
+        yield from self._training_events(state, splits)
+        yield self._finish(state, splits)
+
+    def _training_events(self, state: TrainState, splits: Splits) -> Iterator[ExecutionEvent]:
+        last_progress = -PROGRESS_SECONDS
+        self._last_saved = monotonic()
+        for event in fit(state, self._order.spec, self._order.seed, splits.train, splits.val):
+            now = monotonic()
+            if isinstance(event, Stepped):
+                if now - last_progress >= PROGRESS_SECONDS:
+                    last_progress = now
+                    yield Progress(epoch=event.epoch, step=event.step, num_steps=event.num_steps)
+                if now - self._last_saved >= self._order.checkpoint_seconds:
+                    yield self.checkpoint(stopped=False)
+            else:
+                assert state.best is not None
+                yield EpochCompleted(epoch=event.epoch, metrics=event.metrics, best_epoch=state.best.epoch, best_val=state.best.val, checkpoint=self._save())
+
+    def _finish(self, state: TrainState, splits: Splits) -> Completed:
+        """Publish the last and the best weights and read test, once, with the best."""
+        assert state.best is not None
+        last = self._artifact(
+            "weights-last.safetensors", "application/octet-stream", write_weights(copied_weights(state.model), self._path("weights-last.safetensors"))
+        )
+        best = self._artifact("weights.safetensors", "application/octet-stream", write_weights(state.best.weights, self._path("weights.safetensors")))
+        document = {"fingerprint": self._fingerprint, "seed": self._order.seed, "spec": self._order.spec.model_dump(mode="json")}
+        spec = self._artifact("spec.json", "application/json", write_atomically(self._path("spec.json"), json.dumps(document, indent=2).encode()))
+        state.model.load_state_dict(state.best.weights)
+        scores = evaluate(state.model, splits.test)
+        return Completed(
+            best_epoch=state.best.epoch,
+            best_val=state.best.val,
+            test={"loss": scores.loss, "accuracy": scores.accuracy},
+            artifacts=(best, last, spec),
+        )
+
+    def _newest_checkpoint(self) -> tuple[dict[str, Any] | None, list[str]]:
+        """The newest checkpoint that is whole, and a note for each that was not."""
+        notes = []
+        for candidate in self._order.resume:
+            try:
+                document = read_checkpoint(self._run_folder / candidate.path, candidate.sha256)
+            except CheckpointDamaged as damage:
+                notes.append(f"checkpoint after epoch {candidate.epoch} is damaged and was passed over: {damage}")
+                continue
+            if document["fingerprint"] == self._fingerprint and document["seed"] == self._order.seed:
+                return document, notes
+            notes.append(f"checkpoint {candidate.path} is of another spec or seed and was passed over")
+        return None, notes
+
+    def _save(self) -> SavedCheckpoint:
+        state = self._state
+        assert state is not None
+        name = f"checkpoint-{state.epochs_done:05d}-{state.step:06d}.pt"
+        written = save_checkpoint(state, self._path(name), fingerprint=self._fingerprint, seed=self._order.seed, threads=self._threads)
+        self._last_saved = monotonic()
+        return SavedCheckpoint(path=self._relative(written), sha256=written.sha256, size_bytes=written.size_bytes, epoch=state.epochs_done, step=state.step)
+
+    def _artifact(self, name: str, media_type: str, written: WrittenFile) -> SavedArtifact:
+        return SavedArtifact(name=name, media_type=media_type, path=self._relative(written), sha256=written.sha256, size_bytes=written.size_bytes)
+
+    def _path(self, name: str) -> Path:
+        return self._run_folder / f"attempt-{self._order.attempt}" / name
+
+    def _relative(self, written: WrittenFile) -> str:
+        return str(written.path.relative_to(self._run_folder))
+
+
+def make_deterministic(threads: int) -> None:
+    """Same machine, same thread count, same bits: https://pytorch.org/docs/stable/notes/randomness.html."""
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.backends.cudnn.benchmark = False
+    torch.set_float32_matmul_precision("highest")
+
+
+def resolve_device(wanted: str) -> str:
+    """`auto` becomes the first CUDA device when there is one, else the CPU; anything else stays."""
+    if wanted == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    return wanted
+
+
+def environment(dataset: PreparedDataset, device: torch.device, threads: int) -> dict[str, Any]:
+    """What else decides the bits of a result, for the run's record."""
+    return {
+        "version": package_version(),
+        "git": source_revision(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "device": device_name(device),
+        "threads": threads,
+        "dataset_sha256": dataset.sha256,
+    }
+
+
+def device_name(device: torch.device) -> str:
+    """`cuda: NVIDIA H200` or `cpu: <model>`."""
+    if device.type == "cuda":
+        return f"cuda: {torch.cuda.get_device_name(device)}"
+    return f"cpu: {_cpu_model()}"
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -1,0 +1,52 @@
+"""Files that are either whole or absent: write beside, flush to disk, rename."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """What was written: SHA-256 in hexadecimal and length in bytes."""
+
+    path: Path
+    sha256: str
+    size_bytes: int
+
+
+def write_atomically(path: Path, content: bytes) -> WrittenFile:
+    """Write `content` so that `path` never holds half of it, also after a power cut; an OSError leaves no trace."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+    return WrittenFile(path, hashlib.sha256(content).hexdigest(), len(content))
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames within a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()

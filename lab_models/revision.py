@@ -1,0 +1,30 @@
+"""Which code this is. Standard library only."""
+
+import os
+import subprocess
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+
+@cache
+def source_revision() -> str | None:
+    """The commit this code was checked out or built from: `LAB_REVISION`, else what git says of its folder, else None."""
+    if revision := os.environ.get("LAB_REVISION"):
+        return revision
+    folder = Path(__file__).resolve().parent.parent
+    if not (folder / ".git").exists():
+        return None
+    try:
+        answer = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=folder, capture_output=True, text=True, timeout=5, check=True)  # noqa: S607
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip() or None
+
+
+def package_version() -> str | None:
+    """The installed distribution's version; None when the lab is used from its folder alone."""
+    try:
+        return metadata.version("training-lab")
+    except metadata.PackageNotFoundError:
+        return None

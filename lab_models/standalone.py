@@ -1,0 +1,198 @@
+"""A spec file trained here and now: progress bar, files, resume on the second call. What a run leaves behind:
+
+<out>/seed-<n>/result.json    spec, environment, best epoch, test scores
+<out>/seed-<n>/metrics.csv    one row per epoch
+<out>/seed-<n>/attempt-1/     weights.safetensors (best), weights-last.safetensors, spec.json
+"""
+
+import csv
+import io
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.progress import BarColumn, Progress as Bar, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from lab_models.architectures.sizes import model_size
+from lab_models.datasets.catalog import dataset_info
+from lab_models.errors import LabError
+from lab_models.execution import Execution, resolve_device
+from lab_models.files import write_atomically
+from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Order, Progress, SavedCheckpoint, Started
+from lab_models.specs import ExperimentRequest, Spec, fingerprint
+from lab_models.validation import InvalidDocument, NotJSON, parse_json, validate
+
+KEPT_CHECKPOINTS = 2
+EXIT_FAILED, EXIT_BAD_SPEC, EXIT_INTERRUPTED = 1, 2, 130
+
+
+def run_file(path: Path, out: Path | None, device: str, threads: int) -> int:
+    """Train every seed of the file; prints the results as JSON and returns the exit status."""
+    try:
+        request = validate(ExperimentRequest, parse_json(path.read_bytes()))
+    except OSError as error:
+        return _refuse(f"{path}: {error.strerror}")
+    except NotJSON as error:
+        return _refuse(f"{path} is not JSON: {error}")
+    except InvalidDocument as invalid:
+        return _refuse(f"{path} is not a valid spec:", *(f"  {e.pointer or '/'}: {e.message}" + (f" ({e.hint})" if e.hint else "") for e in invalid.errors))
+
+    spec, results = request.spec, []
+    folder = out or Path("runs") / fingerprint(spec)[:12]
+    stop = StopFlag()
+    with stop.on_interrupt(), _bar() as bar:
+        for seed in request.seeds:
+            try:
+                result = _run_seed(spec, seed, folder / f"seed-{seed}", resolve_device(device), threads, bar, stop)
+            except LabError as error:
+                bar.stop()
+                return _refuse(f"{error.code}: {error}", *([f"hint: {error.hint}"] if error.hint else []), status=EXIT_FAILED)
+            if result is None:
+                bar.stop()
+                return _refuse("interrupted; the same command resumes where this one stopped", status=EXIT_INTERRUPTED)
+            results.append(result)
+    print(json.dumps(results if len(results) > 1 else results[0], indent=2))
+    return 0
+
+
+class StopFlag:
+    """Set by the first Ctrl-C, which lets the current step end; the second interrupts at once."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+
+    @contextmanager
+    def on_interrupt(self) -> Iterator[None]:
+        """Catch SIGINT and SIGTERM within the block."""
+
+        def request_stop(number: int, _frame: object) -> None:
+            self.is_set = True
+            signal.signal(number, signal.default_int_handler)
+
+        before = {number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _run_seed(spec: Spec, seed: int, folder: Path, device: str, threads: int, bar: Bar, stop: StopFlag) -> dict[str, Any] | None:
+    """One run, resumed if its folder holds checkpoints; None when interrupted."""
+    kept = _kept_checkpoints(folder)
+    execution = Execution(_order(spec, seed, folder, device, threads, kept))
+    task = bar.add_task(f"seed {seed}", total=spec.epochs, status="")
+    rows: list[dict[str, Any]] = _read_rows(folder)
+    environment: dict[str, Any] = {}
+    for event in execution.events():
+        match event:
+            case Started():
+                environment = event.environment
+                done = event.resumed_from[0] if event.resumed_from else 0
+                rows = rows[:done]
+                bar.update(task, completed=done, status="resumed" if event.resumed_from else "")
+            case Progress():
+                bar.update(task, completed=event.epoch - 1 + event.step / event.num_steps)
+            case EpochCompleted():
+                rows.append({"epoch": event.epoch, **{f"{split}.{name}": value for split, part in event.metrics.items() for name, value in part.items()}})
+                kept = _keep(folder, kept, event.checkpoint)
+                _write_rows(folder, rows)
+                _show_epoch(bar, task, event)
+            case Checkpointed():
+                kept = _keep(folder, kept, event.checkpoint)
+            case Completed():
+                size = model_size(spec.model, dataset_info(spec.dataset.name).shape, dataset_info(spec.dataset.name).num_classes)
+                result = {
+                    "seed": seed,
+                    "fingerprint": fingerprint(spec),
+                    "parameters": size.parameters,
+                    "best": {"epoch": event.best_epoch, "val": event.best_val},
+                    "test": event.test,
+                    "weights": str(folder / event.artifacts[0].path),
+                    "environment": environment,
+                }
+                write_atomically(folder / "result.json", json.dumps(result, indent=2).encode())
+                return result
+        if stop.is_set:
+            kept = _keep(folder, kept, execution.checkpoint(stopped=True).checkpoint)
+            return None
+    raise AssertionError("an execution ends with Completed or with an error")
+
+
+def _order(spec: Spec, seed: int, folder: Path, device: str, threads: int, kept: list[SavedCheckpoint]) -> Order:
+    home = Path(os.environ.get("LAB_HOME") or ".lab").absolute()
+    searched = os.environ.get("LAB_DATA_DIR")
+    return Order(
+        spec=spec,
+        seed=seed,
+        run_folder=str(folder.absolute()),
+        attempt=1,
+        search_folders=tuple(str(Path(part).absolute()) for part in searched.split(os.pathsep) if part) if searched else (str(home / "datasets"),),
+        download_folder=str(home / "datasets"),
+        prepared_folder=str(home / "prepared"),
+        device=device,
+        threads=threads,
+        resume=tuple(reversed(kept)),
+    )
+
+
+def _kept_checkpoints(folder: Path) -> list[SavedCheckpoint]:
+    try:
+        return [SavedCheckpoint(**item) for item in json.loads((folder / "checkpoints.json").read_bytes())]
+    except OSError:
+        return []
+
+
+def _keep(folder: Path, kept: list[SavedCheckpoint], new: SavedCheckpoint) -> list[SavedCheckpoint]:
+    """Record the new checkpoint, then drop the files of all but the last two."""
+    kept = [item for item in kept if item.path != new.path] + [new]
+    kept, dropped = kept[-KEPT_CHECKPOINTS:], kept[:-KEPT_CHECKPOINTS]
+    write_atomically(folder / "checkpoints.json", json.dumps([item.model_dump() for item in kept]).encode())
+    for item in dropped:
+        (folder / item.path).unlink(missing_ok=True)
+    return kept
+
+
+def _read_rows(folder: Path) -> list[dict[str, Any]]:
+    try:
+        with (folder / "metrics.csv").open(newline="") as file:
+            return list(csv.DictReader(file))
+    except OSError:
+        return []
+
+
+def _write_rows(folder: Path, rows: list[dict[str, Any]]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(folder / "metrics.csv", text.getvalue().encode())
+
+
+def _show_epoch(bar: Bar, task: TaskID, event: EpochCompleted) -> None:
+    val = event.metrics["val"]
+    bar.update(task, completed=event.epoch, status=f"val loss {val['loss']:.4f}, val accuracy {100 * val['accuracy']:.2f} %")
+
+
+def _bar() -> Bar:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("epoch {task.completed:.1f}/{task.total:.0f}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[status]}"),
+    )
+    from rich.console import Console
+
+    return Bar(*columns, console=Console(stderr=True))
+
+
+def _refuse(*lines: str, status: int = EXIT_BAD_SPEC) -> int:
+    print(*lines, sep="\n", file=sys.stderr)
+    return status

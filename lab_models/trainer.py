@@ -1,0 +1,88 @@
+"""The lab as a supervised program: one order in, events out as JSON lines, then the end.
+
+Started ahead of time it loads torch, warms the device and waits; so an order reaches its first step in milliseconds.
+"""
+
+import logging
+import os
+import sys
+import threading
+import traceback
+from queue import SimpleQueue
+from typing import BinaryIO
+
+import torch
+from torch import nn
+
+from lab_models.errors import LabError
+from lab_models.execution import Execution, make_deterministic
+from lab_models.protocol import Failed, Message, Order, Ready, Stop, read_order, to_line
+from lab_models.revision import source_revision
+
+TRACEBACK_TAIL = 4000
+
+log = logging.getLogger("lab.trainer")
+
+
+def serve_one_order(device: str, threads: int) -> int:
+    """Warm up, say `ready`, carry out the first order on standard input; exit status 0 whatever became of it."""
+    events = _private_stdout()
+    warm_up(torch.device(device), threads)
+    _send(events, Ready(pid=os.getpid()))
+    orders: SimpleQueue[Order] = SimpleQueue()
+    stop = threading.Event()
+    threading.Thread(target=_read_orders, args=(orders, stop), daemon=True).start()
+    _carry_out(orders.get(), stop, events)
+    return 0
+
+
+def warm_up(device: torch.device, threads: int) -> None:
+    """Pay for lazy libraries, thread pools and the device's context before an order comes: one tiny training step."""
+    make_deterministic(threads)
+    source_revision()
+    model = nn.Linear(64, 64).to(device)
+    optimizer = torch.optim.Adam(model.parameters())
+    nn.functional.cross_entropy(model(torch.zeros(64, 64, device=device)), torch.zeros(64, dtype=torch.int64, device=device)).backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+
+
+def _carry_out(order: Order, stop: threading.Event, events: BinaryIO) -> None:
+    execution = Execution(order)
+    try:
+        for event in execution.events():
+            _send(events, event)
+            if stop.is_set() and event.event in ("progress", "epoch", "checkpoint"):
+                _send(events, execution.checkpoint(stopped=True))
+                return
+    except LabError as error:
+        log.exception("training failed: %s", error.code)
+        _send(events, Failed(code=error.code, message=str(error), hint=error.hint, traceback=_tail()))
+    except Exception as error:  # the process's edge: what happened must reach the run's record
+        log.exception("training failed")
+        _send(events, Failed(code="internal", message=f"{type(error).__name__}: {error}", traceback=_tail()))
+
+
+def _read_orders(orders: "SimpleQueue[Order]", stop: threading.Event) -> None:
+    """Runs in a thread. The end of standard input means that the supervisor is gone: leave at once."""
+    for line in sys.stdin.buffer:
+        match read_order(line):
+            case Stop():
+                stop.set()
+            case Order() as order:
+                orders.put(order)
+    os._exit(3)
+
+
+def _private_stdout() -> BinaryIO:
+    """Keep the event stream for events: whatever libraries print goes to standard error."""
+    events = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return events
+
+
+def _send(events: BinaryIO, message: Message) -> None:
+    events.write(to_line(message))
+
+
+def _tail() -> str:
+    return traceback.format_exc()[-TRACEBACK_TAIL:]

@@ -1,0 +1,1 @@
+"""Alembic's migrations, applied by the service at start."""
