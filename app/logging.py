@@ -12,5 +12,5 @@ def set_up_logging(level: str) -> None:
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for name in ("alembic", "kombu", "celery.worker.strategy", "celery.app.trace", "httpx", "matplotlib"):
+    for name in ("alembic", "celery", "httpx", "httpx2", "kombu", "matplotlib"):
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level)))

@@ -1,4 +1,4 @@
-"""The lab as a program: `python -m lab_models run spec.json` for people, `trainer` for the worker."""
+"""The lab as a program: `python -m lab_models run spec.json` for people, `trainers` for the worker."""
 
 import argparse
 import os
@@ -11,12 +11,11 @@ from lab_models.process import die_with_parent
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line and do it; torch is loaded by the commands, not before."""
     options = _parser().parse_args(arguments)
-    if options.command == "trainer":
-        if options.parent_pid is not None:
-            die_with_parent(options.parent_pid)
-        from lab_models.trainer import serve_one_order  # after the tie to the parent: loading torch takes seconds
+    if options.command == "trainers":
+        die_with_parent(options.parent_pid)
+        from lab_models.forkserver import serve_forks  # after the tie to the parent: loading torch takes seconds
 
-        return serve_one_order(options.device, options.threads)
+        return serve_forks()
 
     from lab_models.standalone import run_file
 
@@ -31,10 +30,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--out", type=Path, help="folder for weights, metrics and result (default: runs/<fingerprint>)")
     run.add_argument("--device", default="auto", help="auto, cpu, cuda:0, ... (default: auto)")
     run.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all cores)")
-    trainer = commands.add_parser("trainer", help="carry out one order read from standard input (used by the worker)")
-    trainer.add_argument("--device", default="cpu")
-    trainer.add_argument("--threads", type=int, default=1)
-    trainer.add_argument("--parent-pid", type=int)
+    trainers = commands.add_parser("trainers", help="fork trainers on request (used by the worker)")
+    trainers.add_argument("--parent-pid", type=int, required=True)
     return parser
 
 

@@ -1,11 +1,10 @@
 """The lab as a supervised program: one order in, events out as JSON lines, then the end.
 
-Started ahead of time it loads torch, warms the device and waits; so an order reaches its first step in milliseconds.
+Started ahead of time it warms the device and waits; so an order reaches its first step in milliseconds.
 """
 
 import logging
 import os
-import sys
 import threading
 import traceback
 from queue import SimpleQueue
@@ -17,8 +16,8 @@ from torch import nn
 from lab_models.errors import LabError
 from lab_models.execution import Execution, make_deterministic
 from lab_models.protocol import Failed, Message, Order, Ready, Stop, read_order, to_line
-from lab_models.revision import source_revision
 
+STDIN, STDOUT, STDERR = 0, 1, 2
 TRACEBACK_TAIL = 4000
 
 log = logging.getLogger("lab.trainer")
@@ -39,7 +38,6 @@ def serve_one_order(device: str, threads: int) -> int:
 def warm_up(device: torch.device, threads: int) -> None:
     """Pay for lazy libraries, thread pools and the device's context before an order comes: one tiny training step."""
     make_deterministic(threads)
-    source_revision()
     model = nn.Linear(64, 64).to(device)
     optimizer = torch.optim.Adam(model.parameters())
     nn.functional.cross_entropy(model(torch.zeros(64, 64, device=device)), torch.zeros(64, dtype=torch.int64, device=device)).backward()  # type: ignore[no-untyped-call]
@@ -64,7 +62,7 @@ def _carry_out(order: Order, stop: threading.Event, events: BinaryIO) -> None:
 
 def _read_orders(orders: "SimpleQueue[Order]", stop: threading.Event) -> None:
     """Runs in a thread. The end of standard input means that the supervisor is gone: leave at once."""
-    for line in sys.stdin.buffer:
+    for line in os.fdopen(STDIN, "rb", closefd=False):
         match read_order(line):
             case Stop():
                 stop.set()
@@ -75,8 +73,8 @@ def _read_orders(orders: "SimpleQueue[Order]", stop: threading.Event) -> None:
 
 def _private_stdout() -> BinaryIO:
     """Keep the event stream for events: whatever libraries print goes to standard error."""
-    events = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    events = os.fdopen(os.dup(STDOUT), "wb", buffering=0)
+    os.dup2(STDERR, STDOUT)
     return events
 
 

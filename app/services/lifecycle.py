@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, update
+from sqlalchemy import ColumnElement, func, update
 from sqlmodel import Session, col, select
 
 from app.states import LEGAL_MOVES, RunStatus, StatusReason
@@ -34,7 +34,7 @@ class LeaseLost(Exception):
 
 def queued_runs(session: Session) -> int:
     """How many runs could be claimed now."""
-    return len(session.exec(select(Run.id).where(col(Run.status) == RunStatus.QUEUED)).all())
+    return session.exec(select(func.count()).select_from(Run).where(col(Run.status) == RunStatus.QUEUED)).one()
 
 
 def claim(session: Session, worker_id: str) -> Lease | None:

@@ -1,0 +1,116 @@
+"""`lab`: starts the service, and talks to it over HTTP."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import yaml
+
+from app import client
+from app.demo import run_demo
+from app.errors import Misconfigured
+from app.serving import run_workers, serve_api, serve_everything
+from app.settings import Settings, setting_sources
+from lab_models.revision import package_version
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+EXIT_REFUSED, EXIT_USAGE = 1, 2
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the command line says; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return command(options)
+    except Misconfigured as error:
+        return _complain(str(error), EXIT_USAGE)
+    except client.Refused as error:
+        return _complain(str(error), EXIT_REFUSED)
+    except httpx.TransportError as error:
+        return _complain(f"no answer from {options.url}: {error}\nIs the service running? Start it with `lab serve`, or name another with --url.", EXIT_REFUSED)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lab", description="Trains image classifiers as jobs.")
+    parser.add_argument("--version", action="version", version=f"training-lab {package_version()}")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    serve = commands.add_parser("serve", help="API and local workers in one command")
+    serve.add_argument("--workers", type=int, default=1, help="workers on this machine (default: 1)")
+    serve.set_defaults(run=lambda o: serve_everything(Settings(), o.host, o.port, o.workers))
+    api = commands.add_parser("api", help="the API alone")
+    api.set_defaults(run=lambda o: serve_api(Settings(), o.host, o.port))
+    for server in (serve, api):
+        server.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+        server.add_argument("--port", type=int, default=8000, help="port to listen on (default: 8000)")
+    worker = commands.add_parser("worker", help="workers alone")
+    worker.add_argument("--workers", type=int, default=1, help="workers on this machine (default: 1)")
+    worker.set_defaults(run=lambda o: run_workers(Settings(), o.workers))
+
+    submit = commands.add_parser("submit", help="send an experiment from a JSON or YAML file")
+    submit.add_argument("file", type=Path)
+    submit.add_argument("--wait", action="store_true", help="show progress until it ends, then print its record")
+    submit.add_argument("--dry-run", action="store_true", help="check and price it, store nothing")
+    submit.set_defaults(run=_submit)
+    show = commands.add_parser("show", help="print an experiment's record")
+    show.set_defaults(run=lambda o: _print(client.Service(o.url).get(f"/experiments/{o.id}")))
+    cancel = commands.add_parser("cancel", help="cancel an experiment")
+    cancel.set_defaults(run=lambda o: _print(client.Service(o.url).post(f"/experiments/{o.id}/cancel")))
+    for about_one in (show, cancel):
+        about_one.add_argument("id", help="exp_…")
+    for speaking in (submit, show, cancel):
+        speaking.add_argument("--url", default=os.environ.get("LAB_URL") or DEFAULT_URL, help=f"the service (default: $LAB_URL or {DEFAULT_URL})")
+
+    settings = commands.add_parser("settings", help="print all settings and where each comes from")
+    settings.set_defaults(run=_settings)
+    demo = commands.add_parser("demo", help="start a service, train a small network over its API, show the result, stop")
+    demo.set_defaults(run=lambda _: run_demo())
+    return parser
+
+
+def _submit(options: argparse.Namespace) -> int:
+    try:
+        text = options.file.read_text()
+    except OSError as error:
+        return _complain(f"{options.file}: {error.strerror}", EXIT_USAGE)
+    body = text
+    if options.file.suffix in {".yaml", ".yml"}:
+        try:
+            body = json.dumps(yaml.safe_load(text))
+        except (yaml.YAMLError, TypeError) as error:
+            return _complain(f"{options.file} is not YAML that can become JSON: {error}", EXIT_USAGE)
+    service = client.Service(options.url)
+    if options.dry_run:
+        return _print(service.post("/experiments?dry_run=true", body))
+    record = service.post("/experiments", body)
+    if options.wait:
+        record = client.wait_with_progress(service, record["id"])
+    _print(record)
+    return EXIT_REFUSED if options.wait and record["status"] != "succeeded" else 0
+
+
+def _settings(_options: argparse.Namespace) -> int:
+    settings, sources = Settings(), setting_sources()
+    effective = {"database_url": settings.effective_database_url, "data_dir": os.pathsep.join(map(str, settings.search_folders))}
+    for name in Settings.model_fields:
+        print(f"LAB_{name.upper()}={effective.get(name, getattr(settings, name))}  # {sources[name]}")
+    return 0
+
+
+def _print(document: object) -> int:
+    print(json.dumps(document, indent=2, ensure_ascii=False))
+    return 0
+
+
+def _complain(message: str, status: int) -> int:
+    print(message, file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""Trainers in milliseconds: one process loads torch, and each trainer is a fork of it.
+
+Loading torch takes seconds of processor time, which would be taken from the run that is training. The server itself never
+computes in parallel, never runs a backward pass and never touches a GPU, so a fork starts with clean thread pools and no
+device context (https://pytorch.org/docs/stable/notes/multiprocessing.html).
+
+Standard input is a socket. A request is a JSON object `{"device", "threads"}` with three descriptors: the trainer's
+standard input, output and error. Answers are JSON lines: `{"started": pid}`, and `{"exited": pid, "status": n}` for each
+trainer that ends, `status` negative for a signal.
+"""
+
+import gc
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+
+import torch
+from torch import nn, optim
+
+from lab_models.process import die_with_parent
+from lab_models.revision import source_revision
+from lab_models.trainer import serve_one_order
+
+REQUEST_BYTES = 4096
+
+
+def serve_forks() -> int:
+    """Fork trainers on request until the other end of the socket is closed."""
+    _load_everything()
+    control = socket.socket(fileno=os.dup(0))
+    child_ended, wakeup = os.pipe()
+    for descriptor in (child_ended, wakeup):
+        os.set_blocking(descriptor, False)
+    signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    waiting = selectors.DefaultSelector()
+    waiting.register(control, selectors.EVENT_READ)
+    waiting.register(child_ended, selectors.EVENT_READ)
+    while True:
+        for key, _ in waiting.select():
+            if key.fileobj is control:
+                if not _answer_request(control):
+                    return 0
+            else:
+                os.read(child_ended, REQUEST_BYTES)
+                _report_ended(control)
+
+
+def _load_everything() -> None:
+    """Pull in what torch loads at first use: a forward pass and optimizer steps on one thread, gradients made by hand."""
+    torch.set_num_threads(1)
+    source_revision()
+    model = nn.Linear(8, 8)
+    for optimizer in (optim.Adam(model.parameters()), optim.SGD(model.parameters(), lr=0.1)):
+        with torch.no_grad():
+            model(torch.zeros(8, 8))
+        optimizer.zero_grad(set_to_none=True)
+        for parameter in model.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        optimizer.step()
+    gc.collect()
+    gc.freeze()  # forks share these objects; a collection in a fork would copy their pages
+
+
+def _answer_request(control: socket.socket) -> bool:
+    """Fork one trainer; False when the socket is closed."""
+    message, descriptors, _, _ = socket.recv_fds(control, REQUEST_BYTES, 3)
+    if not message:
+        return False
+    request = json.loads(message)
+    server = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        os._exit(_be_trainer(request["device"], request["threads"], descriptors, server))
+    for descriptor in descriptors:
+        os.close(descriptor)
+    _send(control, {"started": pid})
+    return True
+
+
+def _be_trainer(device: str, threads: int, descriptors: list[int], server: int) -> int:
+    """In the fork: take the descriptors' places and carry out one order."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.setsid()
+    for place, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, place)
+    os.closerange(3, max(descriptors) + 64)
+    try:
+        die_with_parent(server)
+        return serve_one_order(device, threads)
+    except BaseException:  # noqa: BLE001 - a fork must never return into its server's code
+        sys.excepthook(*sys.exc_info())
+        return 1
+
+
+def _report_ended(control: socket.socket) -> None:
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        _send(control, {"exited": pid, "status": os.waitstatus_to_exitcode(status)})
+
+
+def _send(control: socket.socket, answer: dict[str, int]) -> None:
+    control.sendall(json.dumps(answer).encode() + b"\n")

@@ -1,0 +1,51 @@
+"""`python -m worker`: one worker with one slot. `lab worker` starts as many of these as asked for."""
+
+import argparse
+import logging
+import os
+import sys
+import warnings
+
+from celery.exceptions import SecurityWarning
+from celery.signals import setup_logging
+
+from app.db import open_database
+from app.errors import Misconfigured
+from app.logging import set_up_logging
+from app.settings import Settings
+from lab_models.process import die_with_parent
+from worker.celery import make_celery
+from worker.devices import device_of_slot
+from worker.tasks import identify, install
+
+
+def main() -> int:
+    """Migrate if needed, then hand over to Celery until a signal ends it."""
+    parser = argparse.ArgumentParser(prog="python -m worker")
+    parser.add_argument("--slot", type=int, default=0, help="which of this machine's workers this is, from 0")
+    parser.add_argument("--slots", type=int, default=1, help="how many workers this machine has")
+    parser.add_argument("--parent-pid", type=int, help="die when this process dies")
+    options = parser.parse_args()
+    if options.parent_pid is not None:
+        die_with_parent(options.parent_pid)
+    settings = Settings()
+    set_up_logging(settings.log_level)
+    try:
+        open_database(settings).close()
+        device = device_of_slot(settings.devices, options.slot)
+    except Misconfigured as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    threads = settings.threads or max(1, (os.cpu_count() or 1) // options.slots)
+    setup_logging.connect(lambda **_: None, weak=False)  # keeps Celery from setting up its own
+    celery = make_celery(settings)
+    install(celery, settings, identify(device, threads))
+    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    warnings.filterwarnings("ignore", category=SecurityWarning)  # tasks are JSON without content; root runs nothing that a client sent
+    logging.getLogger("kombu.connection").setLevel(logging.ERROR)  # memory:// has no host name, and kombu says so each time
+    celery.worker_main(["--quiet", "worker", "--pool", "prefork", "--concurrency", "1", "--hostname", f"slot{options.slot}-{os.getpid()}@%h", *quiet])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

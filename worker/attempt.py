@@ -1,0 +1,258 @@
+"""One attempt at one run: claim, hand over to a trainer, record each event under the lease, finish.
+
+All database work happens in this one thread, in short transactions; no transaction is open while the trainer trains.
+The lease is renewed from here as well: the trainer is another process, so a long epoch cannot delay it.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy.exc import OperationalError
+from sqlmodel import Session
+
+from app.db import Database
+from app.services import lifecycle, progress
+from app.services.lifecycle import Lease, LeaseLost
+from app.settings import Settings
+from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Failed, Order, Progress, Started
+from worker.trainer import Exited, ServerGone, Trainer, TrainerEvent, TrainerServer
+
+TICK_SECONDS = 0.1
+CANCEL_POLL_SECONDS = 0.5
+PROGRESS_WRITE_SECONDS = 1.0
+RETRY_SECONDS = 0.25
+SERVER_STARTS = 3
+LEASE_MARGIN = 0.8
+"""Share of the lease after which a holder that could not renew gives up by itself, before others may take over."""
+
+Result = TypeVar("Result")
+
+log = logging.getLogger("lab.attempt")
+
+
+class OutOfTouch(Exception):
+    """The database could not be reached for so long that the lease may be somebody else's by now."""
+
+
+@dataclass
+class Slot:
+    """Where an attempt runs: a worker's identity, its device, and the flag that asks it to stop."""
+
+    worker_id: str
+    device: str
+    threads: int
+    settings: Settings
+    database: Database
+    stopping: Callable[[], bool]
+    spare: "Spare" = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.spare = Spare(self.device, self.threads)
+
+
+class Spare:
+    """A trainer kept warm, so that the next run need not wait for libraries or the device."""
+
+    def __init__(self, device: str, threads: int) -> None:
+        self._device, self._threads = device, threads
+        self._server: TrainerServer | None = None
+        self._trainer: Trainer | None = None
+
+    def prepare(self) -> None:
+        """Have one warming up, and the server that forks it."""
+        if self._trainer is None or not self._trainer.is_alive:
+            self._trainer = self._fork()
+
+    def take(self) -> Trainer:
+        """The warm one, ready for its order (or dead, if it could not start: the attempt will notice)."""
+        self.prepare()
+        assert self._trainer is not None
+        trainer, self._trainer = self._trainer, None
+        trainer.wait_ready()
+        return trainer
+
+    def drop(self) -> None:
+        """End them all."""
+        if self._server is not None:
+            self._server.kill()
+
+    def _fork(self) -> Trainer:
+        for _ in range(SERVER_STARTS):
+            if self._server is None or not self._server.is_alive:
+                self._server = TrainerServer(self._threads)
+            try:
+                return self._server.fork(self._device, self._threads)
+            except ServerGone:
+                log.warning("the trainers' server is gone; starting another")
+                self._server.kill()
+        raise ServerGone(f"the trainers' server ended {SERVER_STARTS} times; is the lab installed? try: python -m lab_models run spec.json")
+
+
+def work_until_empty(slot: Slot) -> int:
+    """Claim and carry out runs until none is queued or the worker is asked to stop; returns how many were tried."""
+    tried = 0
+    while not slot.stopping():
+        with slot.database.writing() as session:
+            lease = lifecycle.claim(session, slot.worker_id)
+        if lease is None:
+            break
+        log.info("%s: attempt %d begins", lease.run_id, lease.attempt)
+        Attempt(slot, lease).carry_out()
+        tried += 1
+    slot.spare.prepare()
+    return tried
+
+
+class Attempt:
+    """A claimed run and the trainer it is given to."""
+
+    def __init__(self, slot: Slot, lease: Lease) -> None:
+        self._slot = slot
+        self._settings = slot.settings
+        self._lease = lease
+        self._folder = slot.settings.runs_folder / lease.run_id
+        self._renewed = self._looked = self._progress_written = time.monotonic()
+        self._stop_asked_at: float | None = None
+        self._cancel = False
+        self._stepped = False
+
+    def carry_out(self) -> None:
+        """From order to the end of the attempt, whatever it is. The trainer is dead afterwards."""
+        trainer = self._slot.spare.take()
+        try:
+            self._supervise(trainer)
+        except LeaseLost:
+            log.warning("%s: the lease is lost; attempt %d leaves and writes nothing", self._lease.run_id, self._lease.attempt)
+        except OutOfTouch:
+            log.error("%s: the database was out of reach for %.0f s; attempt %d leaves", self._lease.run_id, self._settings.lease_seconds, self._lease.attempt)
+        finally:
+            trainer.kill()
+
+    def _supervise(self, trainer: Trainer) -> None:
+        trainer.train(self._order(), self._folder / f"attempt-{self._lease.attempt}" / "log.txt")
+        while True:
+            event = trainer.next_event(TICK_SECONDS)
+            if isinstance(event, Exited):
+                self._trainer_died(event)
+                return
+            if event is not None and self._record(event):
+                return
+            self._keep_lease()
+            if self._cancel:
+                trainer.kill()
+                self._persist(lambda session: lifecycle.confirm_cancel(session, self._lease))
+                log.info("%s: cancelled", self._lease.run_id)
+                return
+            if self._slot.stopping() and self._stop_asked_at is None:
+                self._stop_asked_at = time.monotonic()
+                trainer.stop()
+            if self._stop_asked_at is not None and time.monotonic() - self._stop_asked_at > self._settings.stop_grace_seconds:
+                trainer.kill()
+                self._release()
+                return
+
+    def _order(self) -> Order:
+        spec, seed, resume = self._persist(lambda session: progress.load_order(session, self._lease))
+        return Order(
+            spec=spec,
+            seed=seed,
+            run_folder=str(self._folder),
+            attempt=self._lease.attempt,
+            search_folders=tuple(str(folder) for folder in self._settings.search_folders),
+            download_folder=str(self._settings.download_folder),
+            prepared_folder=str(self._settings.prepared_folder),
+            device=self._slot.device,
+            threads=self._slot.threads,
+            checkpoint_seconds=self._settings.checkpoint_seconds,
+            resume=resume,
+        )
+
+    def _record(self, event: TrainerEvent) -> bool:
+        """Write what the trainer said; True when the attempt is over."""
+        match event:
+            case Started():
+                for note in event.notes:
+                    log.warning("%s: %s", self._lease.run_id, note)
+                self._cancel |= self._renewing(lambda session: progress.record_started(session, self._lease, event))
+            case Progress():
+                self._record_progress(event)
+            case EpochCompleted():
+                self._cancel |= self._with_files(lambda session: progress.record_epoch(session, self._lease, event))
+            case Checkpointed():
+                self._cancel |= self._with_files(lambda session: progress.record_checkpoint(session, self._lease, event))
+                if event.stopped:
+                    self._release()
+                return event.stopped
+            case Completed():
+                self._remove(self._persist(lambda session: progress.record_completed(session, self._lease, event)))
+                log.info("%s: succeeded, test accuracy %.4f", self._lease.run_id, event.test["accuracy"])
+                return True
+            case Failed():
+                self._persist(lambda session: progress.record_failed(session, self._lease, event))
+                log.warning("%s: failed, %s: %s", self._lease.run_id, event.code, event.message)
+                return True
+        return False
+
+    def _record_progress(self, event: Progress) -> None:
+        if not self._stepped:
+            self._stepped = True
+            self._persist(lambda session: progress.record_first_step(session, self._lease))
+            self._slot.spare.prepare()
+        if time.monotonic() - self._progress_written >= PROGRESS_WRITE_SECONDS:
+            self._progress_written = time.monotonic()
+            self._cancel |= self._renewing(lambda session: progress.record_progress(session, self._lease, event))
+
+    def _trainer_died(self, exited: Exited) -> None:
+        """It left without a last word: killed from outside, out of memory, a crash of native code."""
+        if self._stop_asked_at is not None and exited.status == 0:
+            self._release()
+            return
+        how = f"signal {-exited.status}" if exited.status < 0 else f"exit status {exited.status}"
+        self._persist(lambda session: lifecycle.crashed(session, self._lease, f"the trainer ended with {how}", self._settings.max_crashes))
+        log.warning("%s: the trainer of attempt %d ended with %s", self._lease.run_id, self._lease.attempt, how)
+
+    def _release(self) -> None:
+        self._persist(lambda session: lifecycle.release(session, self._lease))
+        log.info("%s: back in the queue, progress kept", self._lease.run_id)
+
+    def _keep_lease(self) -> None:
+        """Look for a cancel twice a second; write a sign of life every fifth of the lease."""
+        now = time.monotonic()
+        if now - self._renewed >= self._settings.lease_seconds / 5:
+            self._cancel |= self._renewing(lambda session: lifecycle.hold(session, self._lease))
+        elif now - self._looked >= CANCEL_POLL_SECONDS:
+            self._looked = now
+            with self._slot.database.reading() as session:
+                self._cancel |= not lifecycle.is_wanted(session, self._lease)
+
+    def _renewing(self, work: Callable[[Session], Result]) -> Result:
+        """A transaction that proves the lease; it counts from before it began."""
+        began = time.monotonic()
+        result = self._persist(work)
+        self._renewed = self._looked = began
+        return result
+
+    def _with_files(self, work: Callable[[Session], tuple[bool, list[str]]]) -> bool:
+        cancel, obsolete = self._renewing(work)
+        self._remove(obsolete)
+        return cancel
+
+    def _persist(self, work: Callable[[Session], Result]) -> Result:
+        """One transaction, tried again while the database is busy and the lease can still be ours."""
+        while True:
+            try:
+                with self._slot.database.writing() as session:
+                    return work(session)
+            except OperationalError as error:
+                if time.monotonic() - self._renewed > LEASE_MARGIN * self._settings.lease_seconds:
+                    raise OutOfTouch from error
+                log.warning("%s: the database did not answer (%s); trying again", self._lease.run_id, error.orig)
+                time.sleep(RETRY_SECONDS)
+
+    def _remove(self, paths: list[str]) -> None:
+        for path in paths:
+            Path(self._folder / path).unlink(missing_ok=True)

@@ -1,0 +1,220 @@
+"""The child processes that train: forked from a server that has torch loaded, given one order, listened to, stopped or killed."""
+
+import json
+import logging
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from pydantic import ValidationError
+
+from lab_models.protocol import (
+    Checkpointed,
+    Completed,
+    EpochCompleted,
+    Failed,
+    Message,
+    Order,
+    Progress,
+    Ready,
+    Started,
+    Stop,
+    read_event,
+    to_line,
+)
+
+# What a trainer may know of its surroundings: how to find libraries and devices, and nothing of database or broker.
+PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "LAB_REVISION")
+PASSED_ON_PREFIXES = ("CUDA_", "NVIDIA_", "ROCR_", "HIP_", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+START_SECONDS = 120.0
+
+TrainerEvent = Started | Progress | EpochCompleted | Checkpointed | Completed | Failed
+
+log = logging.getLogger("lab.trainer")
+
+
+class ServerGone(Exception):
+    """The process that forks trainers has ended; start another."""
+
+
+@dataclass(frozen=True)
+class Exited:
+    """The trainer has ended; `status` is negative for a signal, as in `subprocess`."""
+
+    status: int
+
+
+class TrainerServer:
+    """One `python -m lab_models trainers`. Start it from a thread that outlives it: the kernel ties it to that thread."""
+
+    def __init__(self, threads: int) -> None:
+        self._control, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-m", "lab_models", "trainers", "--parent-pid", str(os.getpid())],
+                stdin=theirs,
+                env=_environment(threads),
+                start_new_session=True,
+            )
+        self._forking: queue.SimpleQueue[tuple[int, int, int]] = queue.SimpleQueue()
+        self._forked: queue.SimpleQueue[Trainer | None] = queue.SimpleQueue()
+        threading.Thread(target=self._listen, name="trainer-server", daemon=True).start()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the server still runs."""
+        return self._process.poll() is None
+
+    def fork(self, device: str, threads: int) -> "Trainer":
+        """A new trainer, warming up; raises ServerGone."""
+        (stdin, our_stdin), (our_stdout, stdout), (our_stderr, stderr) = (os.pipe() for _ in range(3))
+        self._forking.put((our_stdin, our_stdout, our_stderr))
+        try:
+            socket.send_fds(self._control, [json.dumps({"device": device, "threads": threads}).encode()], [stdin, stdout, stderr])
+            trainer = self._forked.get(timeout=START_SECONDS)
+        except (OSError, queue.Empty) as error:
+            raise ServerGone from error
+        finally:
+            for descriptor in (stdin, stdout, stderr):
+                os.close(descriptor)
+        if trainer is None:
+            raise ServerGone
+        return trainer
+
+    def kill(self) -> None:
+        """End the server and with it, by the kernel's hand, its trainers."""
+        self._process.kill()
+        self._process.wait()
+
+    def _listen(self) -> None:
+        """Runs in a thread, the only one that knows which process is which trainer."""
+        trainers: dict[int, Trainer] = {}
+        with self._control.makefile("rb") as answers:
+            for line in answers:
+                answer = json.loads(line)
+                if "started" in answer:
+                    trainers[answer["started"]] = trainer = Trainer(answer["started"], *self._forking.get())
+                    self._forked.put(trainer)
+                else:
+                    trainers.pop(answer["exited"]).ended(answer["status"])
+        for trainer in trainers.values():
+            trainer.ended(-signal.SIGKILL)
+        self._forked.put(None)
+
+
+class Trainer:
+    """One forked trainer."""
+
+    def __init__(self, pid: int, stdin: int, stdout: int, stderr: int) -> None:
+        self.pid = pid
+        self._stdin = os.fdopen(stdin, "wb", buffering=0)
+        self._events: queue.SimpleQueue[TrainerEvent | Exited] = queue.SimpleQueue()
+        self._ready = threading.Event()
+        self._status: int | None = None
+        self._has_ended = threading.Event()
+        self._log_file: Path | None = None
+        self._log_lock = threading.Lock()
+        self._early_log: list[bytes] = []
+        self._log_reader = self._thread("log", self._read_log, os.fdopen(stderr, "rb"))
+        self._thread("events", self._read_events, os.fdopen(stdout, "rb"))
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process still runs."""
+        return not self._has_ended.is_set()
+
+    def wait_ready(self) -> bool:
+        """Wait until it has loaded its libraries; False if it died instead."""
+        return self._ready.wait(START_SECONDS) and self.is_alive
+
+    def train(self, order: Order, log_file: Path) -> None:
+        """Give it its one order; from now on its standard error goes to `log_file`."""
+        with self._log_lock:
+            log_file.parent.mkdir(parents=True, exist_ok=True)
+            log_file.write_bytes(b"".join(self._early_log))
+            self._log_file = log_file
+        self._send(order)
+
+    def stop(self) -> None:
+        """Ask it to save itself and leave."""
+        self._send(Stop())
+
+    def next_event(self, timeout: float) -> TrainerEvent | Exited | None:
+        """The next thing it said, `Exited` as the last; None when nothing came in time."""
+        try:
+            return self._events.get(timeout=timeout)
+        except queue.Empty:
+            return None
+
+    def kill(self) -> None:
+        """End it at once and wait until it is gone."""
+        if self.is_alive:
+            try:
+                os.kill(self.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                log.debug("trainer %d has just ended by itself", self.pid)
+            self._has_ended.wait(START_SECONDS)
+        self._stdin.close()
+
+    def ended(self, status: int) -> None:
+        """Called by the server: the process is gone and its number free."""
+        self._status = status
+        self._has_ended.set()
+
+    def _send(self, message: Message) -> None:
+        try:
+            self._stdin.write(to_line(message))
+        except OSError:
+            log.debug("trainer %d is gone and heard nothing", self.pid)
+
+    def _thread(self, name: str, target: Callable[[BinaryIO], None], stream: BinaryIO) -> threading.Thread:
+        thread = threading.Thread(target=target, args=(stream,), name=f"trainer-{name}-{self.pid}", daemon=True)
+        thread.start()
+        return thread
+
+    def _read_events(self, stream: BinaryIO) -> None:
+        with stream:
+            for line in stream:
+                try:
+                    event = read_event(line)
+                except ValidationError:
+                    log.exception("trainer %d said something that is no event: %.200r", self.pid, line)
+                    continue
+                if isinstance(event, Ready):
+                    self._ready.set()
+                else:
+                    self._events.put(event)
+        self._has_ended.wait(START_SECONDS)
+        self._log_reader.join(timeout=5)
+        self._events.put(Exited(self._status if self._status is not None else -signal.SIGKILL))
+        self._ready.set()
+
+    def _read_log(self, stream: BinaryIO) -> None:
+        with stream:
+            for line in stream:
+                with self._log_lock:
+                    if self._log_file is None:
+                        self._early_log.append(line)
+                    else:
+                        with self._log_file.open("ab") as file:
+                            file.write(line)
+
+
+def _environment(threads: int) -> dict[str, str]:
+    passed = {key: value for key, value in os.environ.items() if key in PASSED_ON or key.startswith(PASSED_ON_PREFIXES)}
+    return passed | {
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONHASHSEED": "0",
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # https://docs.nvidia.com/cuda/cublas/#results-reproducibility
+    }
