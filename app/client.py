@@ -36,7 +36,13 @@ class Service:
 
 def wait_with_progress(service: Service, experiment_id: str) -> Any:
     """Poll an experiment to its end with a bar on standard error; returns its last record."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(), TextColumn("{task.fields[message]}"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[message]}"),
+    )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(experiment_id, total=1.0, message="")
         while True:

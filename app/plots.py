@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 # Okabe and Ito's palette, told apart by colour-blind readers: https://jfly.uni-koeln.de/color/
@@ -47,8 +48,7 @@ def draw_curves(figure: CurvesFigure, extension: str) -> bytes:
     """One panel per metric; with several runs the mean as a line and the range as a band. `extension`: png, svg or pdf."""
     width, height = PANEL_INCHES
     with mpl.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "training-lab", "savefig.facecolor": "white"}):
-        canvas = Figure(figsize=(width * len(figure.metrics), height + 0.75), dpi=DPI, layout="constrained")
-        canvas.get_layout_engine().set(w_pad=0.12, h_pad=0.1)  # type: ignore[union-attr]
+        canvas = Figure(figsize=(width * len(figure.metrics), height + 0.75), dpi=DPI, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
         canvas.suptitle(figure.title, x=0.01, ha="left", fontsize=12.5, fontweight="bold")
         panels = canvas.subplots(1, len(figure.metrics), squeeze=False)[0]
         for panel, metric in zip(panels, figure.metrics, strict=True):

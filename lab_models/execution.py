@@ -161,7 +161,7 @@ def make_deterministic(threads: int) -> None:
     """Same machine, same thread count, same bits: https://pytorch.org/docs/stable/notes/randomness.html."""
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     torch.set_float32_matmul_precision("highest")
 

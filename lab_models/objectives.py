@@ -28,6 +28,7 @@ class CrossEntropy:
     label_smoothing: float = 0.0
 
     def __call__(self, model: nn.Module, batch: Batch) -> Loss:
+        """Loss of the model on the batch."""
         logits = model(batch.images)
         return Loss(functional.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing), logits)
 

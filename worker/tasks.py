@@ -169,10 +169,14 @@ class Poller:
 
     def _sign_on(self) -> None:
         identity, now = self._identity, utc_now()
-        row = WorkerRow(id=identity.id, host=socket.gethostname(), pid=os.getpid(), device=identity.device, threads=identity.threads, started_at=now, seen_at=now)
+        row = WorkerRow(
+            id=identity.id, host=socket.gethostname(), pid=os.getpid(), device=identity.device, threads=identity.threads, started_at=now, seen_at=now
+        )
         with self._database.writing() as session:
             workers.register(session, row)
-        log.info("worker %s is online: %s, %d threads, %s broker", identity.id, identity.device, identity.threads, "embedded" if self._settings.embedded else "Redis")
+        log.info(
+            "worker %s is online: %s, %d threads, %s broker", identity.id, identity.device, identity.threads, "embedded" if self._settings.embedded else "Redis"
+        )
 
     def _sign_off(self) -> None:
         with self._database.writing() as session:

@@ -60,7 +60,7 @@ class TrainerServer:
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-m", "lab_models", "trainers", "--parent-pid", str(os.getpid())],
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 env=_environment(threads),
                 start_new_session=True,
             )

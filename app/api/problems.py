@@ -118,5 +118,5 @@ def _database_error(_request: Request, error: Exception) -> Response:
 
 
 def _unexpected(_request: Request, error: Exception) -> Response:
-    log.exception("unexpected", exc_info=error)
+    log.error("unexpected", exc_info=error)
     return problem(500, "internal", "Internal error", "something unexpected happened; the service's log has the details")

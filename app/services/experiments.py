@@ -215,7 +215,7 @@ def _estimated_finish(status: RunStatus, runs: list[Run], metrics: dict[str, Run
 def _status_counts() -> Subquery:
     """Per experiment, how many of its runs have each status."""
     counts = (func.sum(case((col(Run.status) == status, 1), else_=0)).label(status.value) for status in RunStatus)
-    return select(col(Run.experiment_id), *counts).group_by(col(Run.experiment_id)).subquery()  # type: ignore[call-overload,no-any-return]
+    return select(col(Run.experiment_id), *counts).group_by(col(Run.experiment_id)).subquery()
 
 
 def _has_status(counts: Subquery, wanted: RunStatus) -> ColumnElement[bool]:

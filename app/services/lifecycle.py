@@ -136,6 +136,7 @@ def reap(session: Session, run_id: str, fence: int, heartbeat: int, max_crashes:
         return None
     lease = Lease(run_id, fence, run.attempt, run.worker_id or "")
     silent = col(Run.heartbeat) == heartbeat
+    values: dict[str, Any]
     crashes = run.crashes + 1
     if run.cancel_requested:
         to, reason, values = RunStatus.CANCELLED, StatusReason.CANCELLED_BY_USER, {"finished_at": utc_now()}

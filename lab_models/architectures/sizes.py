@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 from lab_models.specs import MLPSpec, ModelSpec
 
@@ -21,7 +22,7 @@ def model_size(model: ModelSpec, input_shape: tuple[int, int, int], num_classes:
 
 def _mlp_size(model: MLPSpec, num_inputs: int, num_classes: int) -> ModelSize:
     layers = (num_inputs, *model.widths, num_classes)
-    macs = sum(fan_in * fan_out for fan_in, fan_out in zip(layers, layers[1:], strict=False))
+    macs = sum(fan_in * fan_out for fan_in, fan_out in pairwise(layers))
     biases = sum(layers[1:])
     scales_and_shifts = 0 if model.norm == "none" else 2 * sum(model.widths)
     return ModelSize(parameters=macs + biases + scales_and_shifts, macs_per_sample=macs)

@@ -49,7 +49,7 @@ MNIST = DatasetInfo(
     num_test=10_000,
     mean=(0.1307,),
     std=(0.3081,),
-    statistics_source="PyTorch's MNIST example, transforms.Normalize((0.1307,), (0.3081,)): mean and deviation over the 60,000 training images (tests recompute it)",
+    statistics_source="PyTorch's MNIST example, transforms.Normalize((0.1307,), (0.3081,)): over the 60,000 training images (tests recompute it)",
     source="LeCun, Cortes, Burges, http://yann.lecun.com/exdb/mnist/, read through torchvision.datasets.MNIST",
 )
 

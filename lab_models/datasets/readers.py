@@ -67,7 +67,7 @@ def read_mnist(folders: DataFolders) -> RawDataset:
         searched = ", ".join(str(root) for root in folders.search)
         raise DatasetUnavailable(
             f"MNIST is in none of the data folders ({searched}) and could not be downloaded: {error}",
-            hint="connect to the network once, or set LAB_DATA_DIR to a folder that holds MNIST/raw with the four idx files; the built-in data set 'digits' needs neither",
+            hint="connect to the network once, or set LAB_DATA_DIR to a folder that holds MNIST/raw with the four idx files; 'digits' needs neither",
         ) from error
 
 

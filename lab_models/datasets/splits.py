@@ -61,7 +61,7 @@ def _take(labels: npt.NDArray[np.integer], rows: Indices, count: int, stratified
 def _proportional_shares(sizes: npt.NDArray[np.integer], count: int) -> npt.NDArray[np.int64]:
     """Whole numbers that add up to `count`, proportional to `sizes` by largest remainder (ties to the first class)."""
     exact = sizes * (count / sizes.sum())
-    shares = np.floor(exact).astype(np.int64)
+    shares: npt.NDArray[np.int64] = np.floor(exact).astype(np.int64)
     missing = count - int(shares.sum())
     largest_remainders = np.argsort(-(exact - shares), kind="stable")[:missing]
     shares[largest_remainders] += 1

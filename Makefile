@@ -1,0 +1,49 @@
+# On a bare machine every target makes .venv first: it needs Python 3.11 or newer and nothing else.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+CODE := app worker lab_models migrations tests benchmarks
+
+.PHONY: help install demo run test check format lint types contracts bench clean
+
+help:
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+install: $(STAMP) ## make .venv with everything, `lab` and `python` in .venv/bin
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11: call make with PYTHON=python3.11 or newer"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab,dev]'
+	@touch $(STAMP)
+
+demo: $(STAMP) ## train a small network over the API and show the result
+	@$(BIN)/lab demo
+
+run: $(STAMP) ## the service on 127.0.0.1:8000; Ctrl-C stops it
+	@exec $(BIN)/lab serve
+
+test: $(STAMP) ## every test; what needs a server that is not installed says so
+	$(BIN)/python -m pytest -rs
+
+check: format lint types contracts test ## exactly what CI runs
+
+format: $(STAMP)
+	$(BIN)/ruff format --check $(CODE)
+
+lint: $(STAMP)
+	$(BIN)/ruff check $(CODE)
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+contracts: $(STAMP)
+	$(BIN)/lint-imports
+
+bench: $(STAMP) ## benchmarks: a table, and JSON in benchmarks/latest.json
+	$(BIN)/python -m benchmarks
+
+clean: ## remove what make made
+	rm -rf $(VENV) .lab-demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
