@@ -154,7 +154,8 @@ def _refuse_network_file_system(url: str) -> None:
     kind = _file_system(folder)
     if kind in NETWORK_FILE_SYSTEMS:
         raise Misconfigured(
-            f"{folder} lies on a network file system ({kind}), where SQLite is not safe: set LAB_DATABASE_URL to a PostgreSQL server, or LAB_HOME to a local disk"
+            f"{folder} lies on a network file system ({kind}), where SQLite is not safe: "
+            "set LAB_DATABASE_URL to a PostgreSQL server, or LAB_HOME to a local disk"
         )
 
 
