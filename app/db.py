@@ -69,8 +69,8 @@ def open_database(settings: Settings) -> Database:
     """The database of these settings, its folder made, its schema up to date. Raises Misconfigured."""
     settings.home.mkdir(parents=True, exist_ok=True)
     url = settings.effective_database_url
-    _refuse_network_file_system(url)
     database = Database(url)
+    _refuse_network_file_system(url)
     migrate(database, settings.home / ".migrate.lock")
     return database
 

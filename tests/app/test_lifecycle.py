@@ -1,0 +1,332 @@
+"""The life of a run: no sequence of verbs, crashes and lost or doubled messages reaches an illegal state or loses a run."""
+
+import multiprocessing
+from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
+from sqlmodel import Session, col, select
+
+from app.db import Database, open_database
+from app.services import experiments, lifecycle, progress
+from app.services.lifecycle import Lease, LeaseLost
+from app.services.reconcile import LeaseWatch, take_back
+from app.settings import Settings
+from app.states import LEGAL_MOVES, RunStatus, experiment_status
+from app.tables import Attempt, Checkpoint, Metric, Run, StatusChange
+from lab_models.protocol import Completed, EpochCompleted, SavedArtifact, SavedCheckpoint, Started
+from lab_models.specs import ExperimentRequest
+
+EPOCHS = 4
+MAX_CRASHES = 3
+TTL = 10.0
+SPEC = {"dataset": "digits", "model": {"hidden": [8]}, "epochs": EPOCHS}
+
+
+def submit(session: Session, seeds: int = 1, priority: int = 0) -> list[str]:
+    body = {**SPEC, "seeds": seeds, "priority": priority}
+    experiment, _ = experiments.create(session, ExperimentRequest.model_validate(body), body)
+    return [run.id for run in experiments.runs_of(session, [experiment.id])[experiment.id]]
+
+
+def epoch_event(epoch: int, attempt: int) -> EpochCompleted:
+    checkpoint = SavedCheckpoint(path=f"attempt-{attempt}/checkpoint-{epoch}.pt", sha256="0" * 64, size_bytes=1, epoch=epoch, step=0)
+    metrics = {"train": {"loss": 1.0 / epoch, "accuracy": 0.5}, "val": {"loss": 1.0 / epoch, "accuracy": 0.5}}
+    return EpochCompleted(epoch=epoch, metrics=metrics, best_epoch=epoch, best_val={"loss": 1.0}, checkpoint=checkpoint)
+
+
+def completed_event(attempt: int) -> Completed:
+    artifact = SavedArtifact(name="weights.safetensors", media_type="application/octet-stream", path=f"attempt-{attempt}/w", sha256="0" * 64, size_bytes=1)
+    return Completed(best_epoch=EPOCHS, best_val={"loss": 0.1}, test={"loss": 0.1, "accuracy": 0.9}, artifacts=(artifact,))
+
+
+def run_of(session: Session, run_id: str) -> Run:
+    session.expire_all()
+    return session.get_one(Run, run_id)
+
+
+class Lives(RuleBasedStateMachine):
+    """Several workers over one real SQLite file and a clock that only the test moves."""
+
+    leases = Bundle("leases")
+
+    @initialize()
+    def open(self) -> None:
+        self.folder = TemporaryDirectory()
+        self.database = open_database(Settings(home=Path(self.folder.name), _env_file=None))
+        self.now = 0.0
+        self.watch = LeaseWatch(TTL, clock=lambda: self.now)
+        self.runs: list[str] = []
+        self.terminal: dict[str, str] = {}
+        self.fences: Counter[str] = Counter()
+        self.frozen: set[tuple[str, int]] = set()
+
+    def teardown(self) -> None:
+        if not hasattr(self, "database"):
+            return
+        self.drain()
+        self.database.close()
+        self.folder.cleanup()
+
+    @rule(seeds=st.integers(1, 3), priority=st.integers(-1, 1))
+    def submit(self, seeds: int, priority: int) -> None:
+        if len(self.runs) < 8:
+            with self.database.writing() as session:
+                self.runs += submit(session, seeds, priority)
+
+    @rule(target=leases, worker=st.sampled_from(["a", "b", "c"]))
+    def claim(self, worker: str) -> Lease | None:
+        """Also what a doubled or late doorbell does."""
+        with self.database.writing() as session:
+            best = session.exec(select(Run).where(col(Run.status) == RunStatus.QUEUED)).all()
+            lease = lifecycle.claim(session, worker)
+        assert (lease is None) == (not best)
+        if lease is not None:
+            assert lease.fence == self.fences[lease.run_id] + 1, "the fence grows by one with every claim"
+            self.fences[lease.run_id] = lease.fence
+            with self.database.writing() as session:
+                _, _, resume = progress.load_order(session, lease)
+                epoch = resume[0].epoch if resume else 0
+                progress.record_started(session, lease, Started(environment={}, resumed_from=(epoch, 0) if resume else None))
+        return lease
+
+    def holds(self, lease: Lease | None) -> bool:
+        return lease is not None and self.fences[lease.run_id] == lease.fence and self.is_running(lease)
+
+    def is_running(self, lease: Lease) -> bool:
+        with self.database.reading() as session:
+            return session.get_one(Run, lease.run_id).status == RunStatus.RUNNING
+
+    def under(self, lease: Lease | None, work) -> None:  # noqa: ANN001
+        """Do what a holder does; a stale one must be refused and must change nothing."""
+        if lease is None:
+            return
+        entitled = self.holds(lease)
+        try:
+            with self.database.writing() as session:
+                work(session)
+        except LeaseLost:
+            assert not entitled
+        else:
+            assert entitled
+
+    @rule(lease=leases)
+    def renew(self, lease: Lease | None) -> None:
+        self.under(lease, lambda session: lifecycle.hold(session, lease))
+
+    @rule(lease=leases)
+    def finish_an_epoch(self, lease: Lease | None) -> None:
+        if lease is None:
+            return
+        with self.database.reading() as session:
+            epoch = session.get_one(Run, lease.run_id).epochs_done + 1
+        if epoch <= EPOCHS:
+            self.under(lease, lambda session: progress.record_epoch(session, lease, epoch_event(epoch, lease.attempt)))
+
+    @rule(lease=leases)
+    def complete(self, lease: Lease | None) -> None:
+        if lease is None:
+            return
+        with self.database.reading() as session:
+            done = session.get_one(Run, lease.run_id).epochs_done == EPOCHS
+        if done or not self.holds(lease):
+            self.under(lease, lambda session: progress.record_completed(session, lease, completed_event(lease.attempt)))
+
+    @rule(lease=leases)
+    def stop_worker(self, lease: Lease | None) -> None:
+        self.under(lease, lambda session: lifecycle.release(session, lease))
+
+    @rule(lease=leases)
+    def trainer_dies(self, lease: Lease | None) -> None:
+        self.under(lease, lambda session: lifecycle.crashed(session, lease, "signal 9", MAX_CRASHES))
+
+    @rule(lease=leases)
+    def fail(self, lease: Lease | None) -> None:
+        self.under(lease, lambda session: lifecycle.fail(session, lease, {"code": "diverged"}))
+
+    @rule(lease=leases)
+    def supervisor_sees_cancel(self, lease: Lease | None) -> None:
+        if self.holds(lease):
+            with self.database.writing() as session:
+                if not lifecycle.is_wanted(session, lease):
+                    lifecycle.confirm_cancel(session, lease)
+
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        if not self.runs:
+            return
+        run_id = data.draw(st.sampled_from(self.runs))
+        with self.database.writing() as session:
+            before = session.get_one(Run, run_id).status
+            accepted = lifecycle.cancel(session, run_id)
+        assert accepted == (not RunStatus(before).is_terminal)
+        if before == RunStatus.QUEUED:
+            with self.database.reading() as session:
+                assert session.get_one(Run, run_id).status == RunStatus.CANCELLED
+
+    @rule(seconds=st.floats(0, 2 * TTL))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+        self.reconcile()
+
+    def reconcile(self) -> None:
+        with self.database.reading() as session:
+            expired = self.watch.silent(session)
+        with self.database.writing() as session:
+            take_back(session, expired, MAX_CRASHES)
+
+    @invariant()
+    def every_move_was_legal_and_no_end_is_undone(self) -> None:
+        if not self.runs:
+            return
+        with self.database.reading() as session:
+            runs = {run.id: run for run in session.exec(select(Run))}
+            history = list(session.exec(select(StatusChange).order_by(col(StatusChange.id))))
+            attempts = Counter(attempt.run_id for attempt in session.exec(select(Attempt)))
+            epochs = Counter((metric.run_id, metric.epoch) for metric in session.exec(select(Metric)))
+            checkpoints = Counter(row.run_id for row in session.exec(select(Checkpoint)))
+        for run_id, status in self.terminal.items():
+            assert runs[run_id].status == status
+        last: dict[str, str | None] = {}
+        for change in history:
+            assert last.get(change.run_id) == change.from_status
+            assert change.from_status is None or RunStatus(change.to_status) in LEGAL_MOVES[RunStatus(change.from_status)]
+            last[change.run_id] = change.to_status
+        for run in runs.values():
+            assert last[run.id] == run.status, "the history ends where the run stands"
+            assert attempts[run.id] == run.attempt == run.fence
+            assert run.crashes <= MAX_CRASHES
+            assert (run.finished_at is not None) == RunStatus(run.status).is_terminal
+            assert {epoch for run_id, epoch in epochs if run_id == run.id} == set(range(1, len([1 for r, _ in epochs if r == run.id]) + 1)), "no gap"
+            assert checkpoints[run.id] <= 2
+            if RunStatus(run.status).is_terminal:
+                self.terminal[run.id] = run.status
+
+    def drain(self) -> None:
+        """With faults off and time advanced, every run reaches its end."""
+        for _ in range(2):
+            self.now += TTL
+            self.reconcile()
+        for _ in range(200):
+            with self.database.writing() as session:
+                lease = lifecycle.claim(session, "last")
+                if lease is None:
+                    break
+                for epoch in range(session.get_one(Run, lease.run_id).epochs_done + 1, EPOCHS + 1):
+                    progress.record_epoch(session, lease, epoch_event(epoch, lease.attempt))
+                progress.record_completed(session, lease, completed_event(lease.attempt))
+        with self.database.reading() as session:
+            assert all(RunStatus(run.status).is_terminal for run in session.exec(select(Run)))
+
+
+Lives.TestCase.settings = settings(max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+TestLives = Lives.TestCase
+
+
+def test_a_claim_takes_the_highest_priority_then_the_oldest_then_the_first_seed(database: Database) -> None:
+    with database.writing() as session:
+        old, old_second = submit(session, seeds=2)
+        (urgent,) = submit(session, priority=5)
+        (new,) = submit(session)
+    claimed = []
+    for _ in range(4):
+        with database.writing() as session:
+            lease = lifecycle.claim(session, "w")
+            assert lease is not None
+            claimed.append(lease.run_id)
+    assert claimed == [urgent, old, old_second, new]
+
+
+def test_success_that_commits_first_wins_over_a_cancel(database: Database) -> None:
+    with database.writing() as session:
+        (run_id,) = submit(session)
+        lease = lifecycle.claim(session, "w")
+        assert lease is not None
+    with database.writing() as session:
+        assert lifecycle.cancel(session, run_id)
+    with database.writing() as session:
+        progress.record_completed(session, lease, completed_event(1))
+    with database.writing() as session:
+        assert run_of(session, run_id).status == RunStatus.SUCCEEDED
+        assert not lifecycle.cancel(session, run_id)
+
+
+def test_a_cancelled_run_whose_worker_is_lost_is_cancelled_and_not_queued(database: Database) -> None:
+    with database.writing() as session:
+        (run_id,) = submit(session)
+        lifecycle.claim(session, "w")
+    with database.writing() as session:
+        lifecycle.cancel(session, run_id)
+        run = run_of(session, run_id)
+        assert lifecycle.reap(session, run_id, run.fence, run.heartbeat, MAX_CRASHES) == RunStatus.CANCELLED
+
+
+def test_a_lease_expires_by_an_unchanged_heartbeat_and_not_by_a_jumping_clock(database: Database) -> None:
+    now = 0.0
+    watch = LeaseWatch(TTL, clock=lambda: now)
+    with database.writing() as session:
+        submit(session)
+        lease = lifecycle.claim(session, "w")
+        assert lease is not None
+    with database.reading() as session:
+        assert watch.silent(session) == []
+    now = 3600.0  # this process slept or its clock jumped, but it has not yet seen the heartbeat stand still
+    with database.writing() as session:
+        lifecycle.hold(session, lease)
+    with database.reading() as session:
+        assert watch.silent(session) == []
+    now += TTL
+    with database.reading() as session:
+        assert [run_id for run_id, _, _ in watch.silent(session)] == [lease.run_id]
+
+
+def _claim_all(home: str, barrier, results) -> None:  # noqa: ANN001
+    database = Database(Settings(home=Path(home), _env_file=None).effective_database_url)
+    barrier.wait()
+    claimed = []
+    while True:
+        with database.writing() as session:
+            lease = lifecycle.claim(session, "racer")
+        if lease is None:
+            break
+        claimed.append((lease.run_id, lease.fence))
+    results.put(claimed)
+    database.close()
+
+
+def test_processes_that_race_for_runs_claim_each_exactly_once(settings: Settings, database: Database) -> None:
+    with database.writing() as session:
+        runs = submit(session, seeds=60)
+    context = multiprocessing.get_context("spawn")
+    barrier, results = context.Barrier(4), context.Queue()
+    racers = [context.Process(target=_claim_all, args=(str(settings.home), barrier, results)) for _ in range(4)]
+    for racer in racers:
+        racer.start()
+    claims = [claim for _ in racers for claim in results.get(timeout=60)]
+    for racer in racers:
+        racer.join()
+    assert sorted(run_id for run_id, _ in claims) == sorted(runs)
+    assert {fence for _, fence in claims} == {1}
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        (["queued"], "queued"),
+        (["queued", "running"], "running"),
+        (["succeeded", "queued"], "running"),
+        (["failed", "queued"], "running"),
+        (["failed", "succeeded"], "failed"),
+        (["cancelled", "succeeded"], "cancelled"),
+        (["cancelled", "failed"], "failed"),
+        (["succeeded", "succeeded"], "succeeded"),
+        (["paused", "succeeded"], "paused"),
+        (["paused", "queued"], "queued"),
+    ],
+)
+def test_an_experiments_status_is_that_of_its_runs(statuses: list[str], expected: str) -> None:
+    assert experiment_status(map(RunStatus, statuses)) == expected
