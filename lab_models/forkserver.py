@@ -1,8 +1,8 @@
 """Trainers in milliseconds: one process loads torch, and each trainer is a fork of it.
 
 Loading torch takes seconds of processor time, which would be taken from the run that is training. The server itself never
-computes in parallel, never runs a backward pass and never touches a GPU, so a fork starts with clean thread pools and no
-device context (https://pytorch.org/docs/stable/notes/multiprocessing.html).
+computes in parallel, never runs a backward pass and sees no GPU, so a fork starts with clean thread pools and no device
+context (https://pytorch.org/docs/stable/notes/multiprocessing.html).
 
 Standard input is a socket. A request is a JSON object `{"device", "threads"}` with three descriptors: the trainer's
 standard input, output and error. Answers are JSON lines: `{"started": pid}`, and `{"exited": pid, "status": n}` for each
@@ -29,7 +29,8 @@ REQUEST_BYTES = 4096
 
 def serve_forks() -> int:
     """Fork trainers on request until the other end of the socket is closed."""
-    _load_everything()
+    visible_devices = hide_gpus()
+    load_everything()
     control = socket.socket(fileno=os.dup(0))
     child_ended, wakeup = os.pipe()
     for descriptor in (child_ended, wakeup):
@@ -43,14 +44,34 @@ def serve_forks() -> int:
     while True:
         for key, _ in waiting.select():
             if key.fileobj is control:
-                if not _answer_request(control):
+                if not _answer_request(control, visible_devices):
                     return 0
             else:
                 os.read(child_ended, REQUEST_BYTES)
                 _report_ended(control)
 
 
-def _load_everything() -> None:
+def hide_gpus() -> str | None:
+    """Let this process find no GPU, so that nothing in it calls the CUDA driver, which does not survive a fork.
+
+    Returns what `show_gpus` needs. With the NVML-based check `torch.cuda.is_available` reads the environment alone
+    (https://pytorch.org/docs/stable/cuda_environment_variables.html).
+    """
+    visible_devices = os.environ.get("CUDA_VISIBLE_DEVICES")
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    return visible_devices
+
+
+def show_gpus(visible_devices: str | None) -> None:
+    """Undo `hide_gpus`, in the fork."""
+    if visible_devices is None:
+        del os.environ["CUDA_VISIBLE_DEVICES"]
+    else:
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible_devices
+
+
+def load_everything() -> None:
     """Pull in what torch loads at first use: a forward pass and optimizer steps on one thread, gradients made by hand."""
     torch.set_num_threads(1)
     source_revision()
@@ -66,7 +87,7 @@ def _load_everything() -> None:
     gc.freeze()  # forks share these objects; a collection in a fork would copy their pages
 
 
-def _answer_request(control: socket.socket) -> bool:
+def _answer_request(control: socket.socket, visible_devices: str | None) -> bool:
     """Fork one trainer; False when the socket is closed."""
     message, descriptors, _, _ = socket.recv_fds(control, REQUEST_BYTES, 3)
     if not message:
@@ -75,6 +96,7 @@ def _answer_request(control: socket.socket) -> bool:
     server = os.getpid()
     pid = os.fork()
     if pid == 0:
+        show_gpus(visible_devices)
         os._exit(_be_trainer(request["device"], request["threads"], descriptors, server))
     for descriptor in descriptors:
         os.close(descriptor)

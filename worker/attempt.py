@@ -6,6 +6,7 @@ The lease is renewed from here as well: the trainer is another process, so a lon
 
 import logging
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,8 @@ CANCEL_POLL_SECONDS = 0.5
 PROGRESS_WRITE_SECONDS = 1.0
 RETRY_SECONDS = 0.25
 SERVER_STARTS = 3
+UNFIT_SECONDS = 5.0
+TRACEBACK_TAIL = 4000
 LEASE_MARGIN = 0.8
 """Share of the lease after which a holder that could not renew gives up by itself, before others may take over."""
 
@@ -67,13 +70,18 @@ class Spare:
         if self._trainer is None or not self._trainer.is_alive:
             self._trainer = self._fork()
 
-    def take(self) -> Trainer:
-        """The warm one, ready for its order (or dead, if it could not start: the attempt will notice)."""
-        self.prepare()
-        assert self._trainer is not None
+    def take(self) -> Trainer | None:
+        """The warm one, ready for its order; None if none can be started here."""
+        try:
+            self.prepare()
+        except ServerGone:
+            return None
         trainer, self._trainer = self._trainer, None
-        trainer.wait_ready()
-        return trainer
+        return trainer if trainer is not None and trainer.wait_ready() else None
+
+    def put_back(self, trainer: Trainer) -> None:
+        """It was not needed after all."""
+        self._trainer = trainer
 
     def drop(self) -> None:
         """End them all."""
@@ -93,18 +101,32 @@ class Spare:
 
 
 def work_until_empty(slot: Slot) -> int:
-    """Claim and carry out runs until none is queued or the worker is asked to stop; returns how many were tried."""
+    """Claim and carry out runs until none is queued or the worker is asked to stop; returns how many were tried.
+
+    The trainer is there before the claim: a worker that cannot train claims nothing and leaves the runs to others.
+    """
     tried = 0
     while not slot.stopping():
+        trainer = slot.spare.take()
+        if trainer is None:
+            log.error("no trainer could be started on %s; this worker claims nothing for %.0f s", slot.device, UNFIT_SECONDS)
+            _wait(UNFIT_SECONDS, slot.stopping)
+            break
         with slot.database.writing() as session:
             lease = lifecycle.claim(session, slot.worker_id)
         if lease is None:
+            slot.spare.put_back(trainer)
             break
         log.info("%s: attempt %d begins", lease.run_id, lease.attempt)
-        Attempt(slot, lease).carry_out()
+        Attempt(slot, lease).carry_out(trainer)
         tried += 1
-    slot.spare.prepare()
     return tried
+
+
+def _wait(seconds: float, stopping: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and not stopping():
+        time.sleep(TICK_SECONDS)
 
 
 class Attempt:
@@ -120,17 +142,28 @@ class Attempt:
         self._cancel = False
         self._stepped = False
 
-    def carry_out(self) -> None:
+    def carry_out(self, trainer: Trainer) -> None:
         """From order to the end of the attempt, whatever it is. The trainer is dead afterwards."""
-        trainer = self._slot.spare.take()
         try:
-            self._supervise(trainer)
+            self._supervise_or_fail(trainer)
         except LeaseLost:
             log.warning("%s: the lease is lost; attempt %d leaves and writes nothing", self._lease.run_id, self._lease.attempt)
         except OutOfTouch:
             log.error("%s: the database was out of reach for %.0f s; attempt %d leaves", self._lease.run_id, self._settings.lease_seconds, self._lease.attempt)
         finally:
             trainer.kill()
+
+    def _supervise_or_fail(self, trainer: Trainer) -> None:
+        """The worker's edge: an error of our own ends the run with its traceback, instead of taking the worker down."""
+        try:
+            self._supervise(trainer)
+        except (LeaseLost, OutOfTouch):
+            raise
+        except Exception as error:
+            log.exception("%s: attempt %d failed", self._lease.run_id, self._lease.attempt)
+            trainer.kill()
+            event = Failed(code="internal", message=f"{type(error).__name__}: {error}", traceback=traceback.format_exc()[-TRACEBACK_TAIL:])
+            self._persist(lambda session: progress.record_failed(session, self._lease, event))
 
     def _supervise(self, trainer: Trainer) -> None:
         trainer.train(self._order(), self._folder / f"attempt-{self._lease.attempt}" / "log.txt")

@@ -12,6 +12,7 @@ from app.errors import InvalidRequest
 from app.plots import AXIS_LABEL, FORMATS, Curve, CurvesFigure, draw_curves
 from app.services import experiments
 from app.services.experiments import Whole
+from app.services.metrics import RunMetrics, metrics_of
 from lab_models.specs import TrainSpec
 from lab_models.validation import FieldError, did_you_mean
 
@@ -41,7 +42,9 @@ def draw_experiment_curves(
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Metrics over epochs, train and val; with several seeds their mean and range."""
-    figure = _figure(experiments.whole(session, experiment), _metrics(metric))
+    names = _metrics(metric)
+    whole = experiments.whole(session, experiment)
+    figure = _figure(whole, metrics_of(session, [run.id for run in whole.runs]), names)
     etag = f'"{hashlib.sha256(json.dumps([PLOT_VERSION, extension, _plain(figure)]).encode()).hexdigest()[:32]}"'
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
     if if_none_match is not None and etag in {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}:
@@ -59,8 +62,8 @@ def _metrics(listed: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _figure(whole: Whole, metrics: list[str]) -> CurvesFigure:
-    begun = [run for run in whole.runs if whole.metrics[run.id]]
+def _figure(whole: Whole, numbers: dict[str, RunMetrics], metrics: list[str]) -> CurvesFigure:
+    begun = [run for run in whole.runs if numbers[run.id]]
     single = begun[0] if len(begun) == 1 else None
     return CurvesFigure(
         title=whole.experiment.name or whole.experiment.id,
@@ -71,7 +74,7 @@ def _figure(whole: Whole, metrics: list[str]) -> CurvesFigure:
             for run in begun
             for split in ("train", "val")
             for name in metrics
-            if (series := {epoch: splits[split][name] for epoch, splits in whole.metrics[run.id].items() if name in splits.get(split, {})})
+            if (series := {epoch: splits[split][name] for epoch, splits in numbers[run.id].items() if name in splits.get(split, {})})
         ],
         num_runs=len(begun),
         epochs=max(run.epochs for run in whole.runs),

@@ -14,7 +14,7 @@ from sqlmodel import Session, col, select
 from app.errors import AlreadyFinished, IdempotencyConflict, InvalidRequest, NotFound
 from app.services import lifecycle
 from app.services.estimates import estimate
-from app.services.metrics import RunMetrics, metrics_of
+from app.services.metrics import seconds_per_epoch
 from app.services.workers import online
 from app.states import RunStatus, StatusReason, experiment_status
 from app.tables import Experiment, Run, utc_now
@@ -37,7 +37,6 @@ class Whole:
 
     experiment: Experiment
     runs: list[Run]
-    metrics: dict[str, RunMetrics]
     status: RunStatus
     status_reason: StatusReason
     queue_position: int | None
@@ -121,16 +120,14 @@ def runs_of(session: Session, experiment_ids: Sequence[str]) -> dict[str, list[R
 def whole(session: Session, experiment: Experiment) -> Whole:
     """Everything that the experiment's record shows."""
     runs = runs_of(session, [experiment.id])[experiment.id]
-    metrics = metrics_of(session, [run.id for run in runs])
     status = experiment_status(RunStatus(run.status) for run in runs)
     return Whole(
         experiment=experiment,
         runs=runs,
-        metrics=metrics,
         status=status,
         status_reason=_reason(session, status, runs),
         queue_position=_queue_position(session, runs),
-        estimated_finish_at=_estimated_finish(status, runs, metrics),
+        estimated_finish_at=_estimated_finish(session, status, runs),
     )
 
 
@@ -198,18 +195,16 @@ def _queue_position(session: Session, runs: list[Run]) -> int | None:
     return ahead + 1
 
 
-def _estimated_finish(status: RunStatus, runs: list[Run], metrics: dict[str, RunMetrics]) -> datetime | None:
+def _estimated_finish(session: Session, status: RunStatus, runs: list[Run]) -> datetime | None:
     """Remaining epochs at the mean pace so far, shared among the runs that are running; None before the first epoch."""
-    seconds = [
-        sum(splits.get(split, {}).get("seconds") or 0.0 for split in ("train", "val")) for per_epoch in metrics.values() for splits in per_epoch.values()
-    ]
     running = [run for run in runs if run.status == RunStatus.RUNNING]
-    if status is not RunStatus.RUNNING or not seconds or not running:
+    pace = seconds_per_epoch(session, [run.id for run in runs]) if status is RunStatus.RUNNING and running else None
+    if pace is None:
         return None
     remaining = sum(
         run.epochs - run.epochs_done - (run.step / run.num_steps if run.num_steps else 0.0) for run in runs if not RunStatus(run.status).is_terminal
     )
-    return utc_now() + timedelta(seconds=max(0.0, remaining) * sum(seconds) / len(seconds) / len(running))
+    return utc_now() + timedelta(seconds=max(0.0, remaining) * pace / len(running))
 
 
 def _status_counts() -> Subquery:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from sqlalchemy import delete
+from sqlalchemy import delete, func
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select
 
@@ -29,6 +29,14 @@ def record_epoch(session: Session, run_id: str, epoch: int, metrics: dict[str, d
 def forget_after(session: Session, run_id: str, epoch: int) -> None:
     """Drop the numbers of epochs after `epoch`, which a resume from an older checkpoint will write again."""
     session.execute(delete(Metric).where(col(Metric.run_id) == run_id, col(Metric.epoch) > epoch))
+
+
+def seconds_per_epoch(session: Session, run_ids: Sequence[str]) -> float | None:
+    """Mean seconds of training and validation over all epochs of the given runs; None before the first."""
+    timed = (col(Metric.run_id).in_(run_ids), col(Metric.name) == "seconds")
+    total = session.exec(select(func.sum(Metric.value)).where(*timed)).one()
+    epochs = session.exec(select(func.count()).select_from(Metric).where(*timed, col(Metric.split) == "train")).one()
+    return float(total) / epochs if total is not None and epochs else None
 
 
 def metrics_of(session: Session, run_ids: Sequence[str]) -> dict[str, RunMetrics]:

@@ -41,7 +41,7 @@ def test_migrations_go_back_to_nothing_and_forward_again(database: Database) -> 
         assert set(inspect(database.engine).get_table_names()) == expected
 
 
-def _open(home: str, barrier, results) -> None:  # noqa: ANN001
+def _open(home: str, barrier, results) -> None:
     barrier.wait()
     database = open_database(Settings(home=Path(home), _env_file=None))
     with database.reading() as session:
@@ -90,11 +90,16 @@ def test_no_update_is_lost_between_processes(settings: Settings, database: Datab
         assert session.exec(select(Experiment)).one().parameters == before + 180
 
 
+def _write_then_fail(database: Database) -> None:
+    with database.writing() as session:
+        experiments.create(session, ExperimentRequest.model_validate({"seeds": 3}), {})
+        session.flush()
+        raise KeyboardInterrupt
+
+
 def test_a_transaction_that_raises_leaves_nothing(database: Database) -> None:
-    body = {"seeds": 3}
-    with pytest.raises(RuntimeError), database.writing() as session:
-        experiments.create(session, ExperimentRequest.model_validate(body), body)
-        raise RuntimeError
+    with pytest.raises(KeyboardInterrupt):
+        _write_then_fail(database)
     with database.reading() as session:
         assert session.exec(select(Experiment)).all() == []
         assert session.exec(select(Run)).all() == []

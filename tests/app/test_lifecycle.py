@@ -101,7 +101,7 @@ class Lives(RuleBasedStateMachine):
         with self.database.reading() as session:
             return session.get_one(Run, lease.run_id).status == RunStatus.RUNNING
 
-    def under(self, lease: Lease | None, work) -> None:  # noqa: ANN001
+    def under(self, lease: Lease | None, work) -> None:
         """Do what a holder does; a stale one must be refused and must change nothing."""
         if lease is None:
             return
@@ -284,7 +284,7 @@ def test_a_lease_expires_by_an_unchanged_heartbeat_and_not_by_a_jumping_clock(da
         assert [run_id for run_id, _, _ in watch.silent(session)] == [lease.run_id]
 
 
-def _claim_all(home: str, barrier, results) -> None:  # noqa: ANN001
+def _claim_all(home: str, barrier, results) -> None:
     database = Database(Settings(home=Path(home), _env_file=None).effective_database_url)
     barrier.wait()
     claimed = []

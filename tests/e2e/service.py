@@ -114,7 +114,9 @@ class Service:
         return wait_until(reached, seconds, f"{experiment['id']} is {status}; the log:\n{self.read_log()}")
 
     def wait_for_epoch(self, experiment: Any, epoch: int, seconds: float = 60.0) -> Any:
-        return wait_until(lambda: (r := self.record(experiment))["progress"]["epoch"] > epoch and r, seconds, f"epoch {epoch} is done; the log:\n{self.read_log()}")
+        return wait_until(
+            lambda: (r := self.record(experiment))["progress"]["epoch"] > epoch and r, seconds, f"epoch {epoch} is done; the log:\n{self.read_log()}"
+        )
 
     def weights_sha256(self, experiment: Any, number: int = 0) -> dict[str, str]:
         data = self.get(f"/runs/{experiment['runs'][number]['id']}/artifacts")["data"]
@@ -162,7 +164,9 @@ class Service:
     def _own_pids(self) -> list[int]:
         marker = f"LAB_HOME={self.home}".encode()
         found = {pid for pid in all_pids() if marker in _read(f"/proc/{pid}/environ").split(b"\0") and is_alive(pid)}
-        return sorted(found | {pid for pid in all_pids() if "trainers" in command_of(pid) and any(parent in found for parent in ancestors(pid)) and is_alive(pid)})
+        return sorted(
+            found | {pid for pid in all_pids() if "trainers" in command_of(pid) and any(parent in found for parent in ancestors(pid)) and is_alive(pid)}
+        )
 
 
 class Redis:
@@ -200,7 +204,7 @@ def free_port() -> int:
 
 
 def all_pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
 
 def is_alive(pid: int) -> bool:

@@ -92,7 +92,9 @@ def test_a_run_that_kills_its_trainer_three_times_ends_as_crash_loop_and_the_nex
     poison = service.submit({**STEADY, "epochs": 5000})
     healthy = service.submit(QUICK)
     for attempt in (1, 2, 3):
-        wait_until(lambda number=attempt: (run := service.run(poison))["attempt"] == number and run["progress"]["fraction"] > 0, 30, f"attempt {attempt} trains")
+        wait_until(
+            lambda number=attempt: (run := service.run(poison))["attempt"] == number and run["progress"]["fraction"] > 0, 30, f"attempt {attempt} trains"
+        )
         for pid in service.trainer_pids():
             os.kill(pid, signal.SIGKILL)
     record = service.wait_for(poison, "failed", 30)

@@ -135,7 +135,3 @@ def test_a_warm_worker_reaches_its_first_step_in_a_fraction_of_a_second(service:
         created, first_step = (datetime.fromisoformat(text).timestamp() for text in (experiment["created_at"], attempt["first_step_at"]))
         waits.append(first_step - created)
     assert sorted(waits)[1] < 1.0, f"seconds from POST to first step: {waits}"
-
-
-
-

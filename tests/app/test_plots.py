@@ -1,0 +1,67 @@
+"""Curves: what is drawn is what was measured, in every format, with and without numbers."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.plots import Curve, CurvesFigure, draw_curves
+
+
+def figure(num_runs: int, epochs: int = 5, gap: bool = False) -> CurvesFigure:
+    curves = []
+    for run in range(num_runs):
+        for split in ("train", "val"):
+            for name in ("loss", "accuracy"):
+                values = [None if gap and epoch == 2 else 1.0 / (epoch + run + (split == "val")) for epoch in range(1, epochs + 1)]
+                curves.append(Curve(split, name, list(range(1, epochs + 1)), values))
+    return CurvesFigure("a title", "a subtitle", ["loss", "accuracy"], curves, num_runs, epochs, best_epoch=3 if num_runs == 1 else None)
+
+
+def pixels(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+
+
+@pytest.mark.parametrize("num_runs", [0, 1, 3])
+@pytest.mark.parametrize(("extension", "beginning"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
+def test_every_format_is_drawn_for_any_number_of_runs(num_runs: int, extension: str, beginning: bytes) -> None:
+    assert draw_curves(figure(num_runs), extension).startswith(beginning)
+
+
+@pytest.mark.parametrize("extension", ["png", "svg", "pdf"])
+def test_equal_figures_give_equal_bytes(extension: str) -> None:
+    assert draw_curves(figure(2), extension) == draw_curves(figure(2), extension)
+
+
+def test_the_text_of_a_figure_says_what_it_shows() -> None:
+    svg = draw_curves(figure(3), "svg").decode()
+    for text in (
+        "a title",
+        "a subtitle",
+        "Loss (cross-entropy, nats)",
+        "Accuracy",
+        "Epoch",
+        "train, mean and range of 3 runs",
+        "val, mean and range of 3 runs",
+    ):
+        assert f"<!-- {text} -->" in svg
+    assert "<!-- best epoch, 3 -->" in draw_curves(figure(1), "svg").decode()
+    assert "<!-- no epoch finished yet -->" in draw_curves(figure(0), "svg").decode()
+
+
+def test_a_number_that_was_not_finite_leaves_a_gap_and_no_error() -> None:
+    assert draw_curves(figure(1, gap=True), "png") != draw_curves(figure(1), "png")
+
+
+def test_a_single_epoch_is_visible() -> None:
+    colored = np.ptp(pixels(draw_curves(figure(1, epochs=1), "png")).astype(int), axis=2) > 60
+    assert colored.sum() > 50
+
+
+def test_one_panel_and_four_panels_have_the_width_of_their_panels() -> None:
+    widths = []
+    for metrics in (["loss"], ["loss", "accuracy", "learning_rate", "seconds"]):
+        drawn = figure(1)
+        widths.append(pixels(draw_curves(CurvesFigure(drawn.title, drawn.subtitle, metrics, drawn.curves, 1, 5), "png")).shape[1])
+    assert widths[1] == pytest.approx(4 * widths[0], rel=0.01)
