@@ -24,11 +24,10 @@ from sqlmodel import Session
 from app.errors import Misconfigured
 from app.settings import Settings
 
-BUSY_SECONDS = 10
+BUSY_SECONDS = 10.0
 SQLITE_PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=FULL",
-    f"busy_timeout={BUSY_SECONDS * 1000}",
     "foreign_keys=ON",
     "journal_size_limit=67108864",
     "temp_store=MEMORY",
@@ -43,8 +42,8 @@ log = logging.getLogger("lab.db")
 class Database:
     """The engine and its two kinds of session."""
 
-    def __init__(self, url: str) -> None:
-        self.engine = _engine(url)
+    def __init__(self, url: str, busy_seconds: float = BUSY_SECONDS) -> None:
+        self.engine = _engine(url, busy_seconds)
         self._reader = self.engine.execution_options(read_only=True)
 
     @contextmanager
@@ -116,7 +115,7 @@ def _head(config: Config) -> str | None:
     return ScriptDirectory.from_config(config).get_current_head()
 
 
-def _engine(url: str) -> Engine:
+def _engine(url: str, busy_seconds: float) -> Engine:
     try:
         backend = make_url(url).get_backend_name()
     except ArgumentError as error:
@@ -128,7 +127,7 @@ def _engine(url: str) -> Engine:
             raise Misconfigured(f"LAB_DATABASE_URL needs the Python package {error.name!r}: install it, for instance psycopg[binary]") from error
     if sqlite3.sqlite_version_info < SQLITE_WITHOUT_WAL_RESET_BUG:
         log.debug("SQLite %s has the rare WAL-reset bug that 3.51.3 fixes; keep a backup", sqlite3.sqlite_version)
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}, pool_size=5)
+    engine = create_engine(url, connect_args={"timeout": busy_seconds, "check_same_thread": False}, pool_size=5)
     event.listen(engine, "connect", _prepare_sqlite_connection)
     event.listen(engine, "begin", _begin_sqlite_transaction)
     return engine

@@ -17,7 +17,7 @@ from kombu.exceptions import OperationalError as BrokerDown
 from redis.exceptions import RedisError
 from sqlalchemy.exc import OperationalError
 
-from app.db import Database
+from app.db import BUSY_SECONDS, Database
 from app.queue import QUEUE, TASK
 from app.services import workers
 from app.services.lifecycle import queued_runs
@@ -75,7 +75,7 @@ def install(celery: Celery, settings: Settings, identity: Identity) -> None:
     def begin_process(**_: Any) -> None:
         """In the pool's child: connections of its own, a warm trainer, and SIGTERM as a wish instead of an end."""
         signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-        database = Database(settings.effective_database_url)
+        database = Database(settings.effective_database_url, busy_seconds=min(BUSY_SECONDS, settings.lease_seconds / 3))
         slots[:] = [Slot(identity.id, identity.device, identity.threads, settings, database, stopping.is_set)]
         slots[0].spare.prepare()
 

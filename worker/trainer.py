@@ -80,12 +80,14 @@ class TrainerServer:
         try:
             socket.send_fds(self._control, [json.dumps({"device": device, "threads": threads}).encode()], [stdin, stdout, stderr])
             trainer = self._forked.get(timeout=START_SECONDS)
-        except (OSError, queue.Empty) as error:
-            raise ServerGone from error
+        except (OSError, queue.Empty):
+            trainer = None
         finally:
             for descriptor in (stdin, stdout, stderr):
                 os.close(descriptor)
         if trainer is None:
+            for descriptor in (our_stdin, our_stdout, our_stderr):
+                os.close(descriptor)
             raise ServerGone
         return trainer
 
@@ -97,14 +99,17 @@ class TrainerServer:
     def _listen(self) -> None:
         """Runs in a thread, the only one that knows which process is which trainer."""
         trainers: dict[int, Trainer] = {}
-        with self._control.makefile("rb") as answers:
-            for line in answers:
-                answer = json.loads(line)
-                if "started" in answer:
-                    trainers[answer["started"]] = trainer = Trainer(answer["started"], *self._forking.get())
-                    self._forked.put(trainer)
-                else:
-                    trainers.pop(answer["exited"]).ended(answer["status"])
+        try:
+            with self._control, self._control.makefile("rb") as answers:
+                for line in answers:
+                    answer = json.loads(line)
+                    if "started" in answer:
+                        trainers[answer["started"]] = trainer = Trainer(answer["started"], *self._forking.get())
+                        self._forked.put(trainer)
+                    else:
+                        trainers.pop(answer["exited"]).ended(answer["status"])
+        except ConnectionResetError:
+            log.debug("the trainers' server ended with a request unread")
         for trainer in trainers.values():
             trainer.ended(-signal.SIGKILL)
         self._forked.put(None)
@@ -162,17 +167,17 @@ class Trainer:
             except ProcessLookupError:
                 log.debug("trainer %d has just ended by itself", self.pid)
             self._has_ended.wait(START_SECONDS)
-        self._stdin.close()
 
     def ended(self, status: int) -> None:
         """Called by the server: the process is gone and its number free."""
         self._status = status
         self._has_ended.set()
+        self._stdin.close()
 
     def _send(self, message: Message) -> None:
         try:
             self._stdin.write(to_line(message))
-        except OSError:
+        except (OSError, ValueError):
             log.debug("trainer %d is gone and heard nothing", self.pid)
 
     def _thread(self, name: str, target: Callable[[BinaryIO], None], stream: BinaryIO) -> threading.Thread:

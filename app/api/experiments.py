@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, BackgroundTasks, Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from app.api import schemas
+from app.api import records, schemas
 from app.api.deps import Body, ExperimentToChange, Reading, TheDoorbell, TheExperiment, TheSettings, Writing
 from app.errors import BadBody, InvalidRequest
 from app.services import experiments
@@ -76,7 +76,7 @@ def create_experiment(
         response.status_code = 200
     response.headers["Location"] = f"/experiments/{experiment.id}"
     session.flush()
-    return schemas.experiment_record(experiments.whole(session, experiment))
+    return records.experiment_record(experiments.whole(session, experiment))
 
 
 @router.get("")
@@ -85,20 +85,20 @@ def list_experiments(session: Reading, query: Annotated[ListQuery, Query()]) -> 
     labels = tuple((key, value) for key, _, value in (label.partition(":") for label in query.label))
     rows, cursor = experiments.page(session, experiments.Filters(query.status, query.kind, labels), query.limit, query.cursor)
     runs = experiments.runs_of(session, [row.id for row in rows])
-    return schemas.ExperimentPage(data=[schemas.experiment_row(row, runs[row.id]) for row in rows], has_more=cursor is not None, next_cursor=cursor)
+    return schemas.ExperimentPage(data=[records.experiment_row(row, runs[row.id]) for row in rows], has_more=cursor is not None, next_cursor=cursor)
 
 
 @router.get("/{experiment_id}")
 def read_experiment(session: Reading, experiment: TheExperiment) -> schemas.ExperimentRecord:
     """Everything a poller needs: status, progress, runs, results, links."""
-    return schemas.experiment_record(experiments.whole(session, experiment))
+    return records.experiment_record(experiments.whole(session, experiment))
 
 
 @router.post("/{experiment_id}/cancel")
 def cancel_experiment(session: Writing, experiment: ExperimentToChange) -> schemas.ExperimentRecord:
     """Cancel every unfinished run: queued ones at once, running ones within two seconds."""
     experiments.cancel(session, experiment)
-    return schemas.experiment_record(experiments.whole(session, experiment))
+    return records.experiment_record(experiments.whole(session, experiment))
 
 
 @router.get("/{experiment_id}/metrics", response_model=schemas.MetricsAnswer, responses={200: {"content": {"text/csv": {}}}})
@@ -111,7 +111,7 @@ def read_metrics(session: Reading, experiment: TheExperiment, format: Literal["j
 def metrics_response(session: Reading, experiment_id: str, runs: list[Run], wanted: str) -> Any:
     """The numbers of some runs of one experiment, as JSON or as one CSV row per run and epoch."""
     metrics = metrics_of(session, [run.id for run in runs])
-    answer = schemas.MetricsAnswer(experiment_id=experiment_id, runs=[schemas.run_metrics(run, metrics[run.id]) for run in runs])
+    answer = schemas.MetricsAnswer(experiment_id=experiment_id, runs=[records.run_metrics(run, metrics[run.id]) for run in runs])
     if wanted == "json":
         return answer
     return Response(_csv(answer), media_type=CSV, headers={"Content-Disposition": f'attachment; filename="{experiment_id}-metrics.csv"'})
@@ -153,6 +153,6 @@ def _dry_run(request: ExperimentRequest) -> schemas.DryRun:
         spec=spec.model_dump(mode="json"),
         fingerprint=fingerprint(spec),
         seeds=list(request.seeds),
-        estimate=schemas.estimate_answer(estimate(spec)),
+        estimate=records.estimate_answer(estimate(spec)),
         warnings=warnings(spec),
     )

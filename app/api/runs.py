@@ -5,7 +5,7 @@ from typing import Any, Literal
 from fastapi import APIRouter
 from fastapi.responses import FileResponse
 
-from app.api import schemas
+from app.api import records, schemas
 from app.api.deps import Reading, TheRun, TheSettings
 from app.api.experiments import metrics_response
 from app.services import artifacts, progress
@@ -16,7 +16,7 @@ router = APIRouter(prefix="/runs", tags=["runs"])
 @router.get("/{run_id}")
 def read_run(session: Reading, run: TheRun) -> schemas.RunRecord:
     """One seed's execution, with its attempts."""
-    return schemas.run_record(run, progress.attempts_of(session, run.id))
+    return records.run_record(run, progress.attempts_of(session, run.id))
 
 
 @router.get("/{run_id}/metrics", response_model=schemas.MetricsAnswer, responses={200: {"content": {"text/csv": {}}}})
@@ -28,7 +28,7 @@ def read_run_metrics(session: Reading, run: TheRun, format: Literal["json", "csv
 @router.get("/{run_id}/artifacts")
 def list_artifacts(session: Reading, run: TheRun) -> schemas.ArtifactList:
     """The files a succeeded run has published."""
-    return schemas.ArtifactList(data=[schemas.artifact_answer(artifact) for artifact in artifacts.artifacts_of(session, run.id)])
+    return schemas.ArtifactList(data=[records.artifact_answer(artifact) for artifact in artifacts.artifacts_of(session, run.id)])
 
 
 @router.get("/{run_id}/artifacts/{name}", response_class=FileResponse)

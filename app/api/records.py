@@ -1,0 +1,211 @@
+"""From rows to answers."""
+
+from typing import Any
+
+from app.api.schemas import (
+    ArtifactAnswer,
+    AttemptAnswer,
+    EpochMetrics,
+    EstimateAnswer,
+    ExperimentRecord,
+    ExperimentRow,
+    ProgressAnswer,
+    QueueAnswer,
+    RunAnswer,
+    RunMetricsAnswer,
+    RunRecord,
+    SummaryAnswer,
+)
+from app.services.estimates import Estimate
+from app.services.experiments import Whole, run_reason
+from app.services.metrics import RunMetrics
+from app.services.results import summarise_scores
+from app.states import RunStatus, StatusReason, experiment_status
+from app.tables import Artifact, Attempt, Experiment, Run
+
+
+def experiment_record(whole: Whole) -> ExperimentRecord:
+    """The record of `GET /experiments/{id}`."""
+    experiment, runs = whole.experiment, whole.runs
+    finished = [run.finished_at for run in runs if run.finished_at is not None]
+    return ExperimentRecord(
+        id=experiment.id,
+        name=experiment.name,
+        labels=experiment.labels,
+        kind=experiment.kind,
+        fingerprint=experiment.fingerprint,
+        status=whole.status,
+        is_terminal=whole.status.is_terminal,
+        status_reason=whole.status_reason,
+        status_message=_sentence(whole),
+        created_at=experiment.created_at,
+        started_at=min((run.started_at for run in runs if run.started_at is not None), default=None),
+        finished_at=max(finished, default=None) if whole.status.is_terminal else None,
+        estimated_finish_at=whole.estimated_finish_at,
+        queue=QueueAnswer(position=whole.queue_position, ahead=(whole.queue_position or 1) - 1),
+        progress=_experiment_progress(runs),
+        submitted=experiment.submitted,
+        spec=experiment.spec,
+        estimate=EstimateAnswer(parameters=experiment.parameters, macs_per_sample=experiment.macs_per_sample),
+        runs=[RunAnswer(**_run_fields(run)) for run in runs],
+        results=_results(runs),
+        environment=next((run.environment for run in runs if run.environment is not None), None),
+        error=next((run.error for run in runs if run.error is not None), None),
+        links=_experiment_links(experiment.id),
+    )
+
+
+def experiment_row(experiment: Experiment, runs: list[Run]) -> ExperimentRow:
+    """The slim form of a list."""
+    status = experiment_status(RunStatus(run.status) for run in runs)
+    return ExperimentRow(
+        id=experiment.id,
+        name=experiment.name,
+        labels=experiment.labels,
+        kind=experiment.kind,
+        fingerprint=experiment.fingerprint,
+        status=status,
+        is_terminal=status.is_terminal,
+        created_at=experiment.created_at,
+        num_runs=len(runs),
+        progress=_experiment_progress(runs),
+        links={"self": f"/experiments/{experiment.id}"},
+    )
+
+
+def run_record(run: Run, attempts: list[Attempt]) -> RunRecord:
+    """The record of `GET /runs/{id}`."""
+    return RunRecord(
+        **_run_fields(run),
+        experiment_id=run.experiment_id,
+        environment=run.environment,
+        attempts=[
+            AttemptAnswer(
+                number=attempt.number,
+                worker=attempt.worker_id,
+                started_at=attempt.started_at,
+                first_step_at=attempt.first_step_at,
+                finished_at=attempt.finished_at,
+                outcome=attempt.outcome,
+                resumed_from=None if attempt.resumed_epoch is None else {"epoch": attempt.resumed_epoch, "step": attempt.resumed_step or 0},
+                notes=attempt.notes,
+            )
+            for attempt in attempts
+        ],
+    )
+
+
+def run_metrics(run: Run, metrics: RunMetrics) -> RunMetricsAnswer:
+    """One run's numbers as epochs in order."""
+    return RunMetricsAnswer(
+        run_id=run.id,
+        seed=run.seed,
+        epochs=[EpochMetrics(epoch=epoch, train=splits.get("train", {}), val=splits.get("val", {})) for epoch, splits in metrics.items()],
+    )
+
+
+def artifact_answer(artifact: Artifact) -> ArtifactAnswer:
+    """A published file's facts."""
+    return ArtifactAnswer(
+        name=artifact.name,
+        media_type=artifact.media_type,
+        size_bytes=artifact.size_bytes,
+        sha256=artifact.sha256,
+        created_at=artifact.created_at,
+        links={"self": f"/runs/{artifact.run_id}/artifacts/{artifact.name}"},
+    )
+
+
+def estimate_answer(cost: Estimate) -> EstimateAnswer:
+    """Size and cost of one run."""
+    return EstimateAnswer(parameters=cost.parameters, macs_per_sample=cost.macs_per_sample, steps=cost.steps, seconds=cost.seconds)
+
+
+def _run_fields(run: Run) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "seed": run.seed,
+        "status": run.status,
+        "status_reason": run_reason(run),
+        "attempt": run.attempt,
+        "started_at": run.started_at,
+        "finished_at": run.finished_at,
+        "progress": ProgressAnswer(fraction=round(_fraction(run), 4), epoch=_epoch_begun(run), epochs=run.epochs),
+        "best": run.best,
+        "test": run.test,
+        "error": run.error,
+        "links": {"self": f"/runs/{run.id}", "metrics": f"/runs/{run.id}/metrics", "artifacts": f"/runs/{run.id}/artifacts"},
+    }
+
+
+def _fraction(run: Run) -> float:
+    if run.status == RunStatus.SUCCEEDED:
+        return 1.0
+    return min(1.0, (run.epochs_done + (run.step / run.num_steps if run.num_steps else 0.0)) / run.epochs)
+
+
+def _epoch_begun(run: Run) -> int:
+    """The epoch being trained while running, else how many are done."""
+    return min(run.epochs, run.epochs_done + (1 if run.status == RunStatus.RUNNING else 0))
+
+
+def _experiment_progress(runs: list[Run]) -> ProgressAnswer:
+    """Over all runs: the fraction of all epochs, and the epoch of the run that is furthest from its end but begun."""
+    current = _current_run(runs)
+    return ProgressAnswer(fraction=round(sum(map(_fraction, runs)) / len(runs), 4), epoch=_epoch_begun(current), epochs=current.epochs)
+
+
+def _current_run(runs: list[Run]) -> Run:
+    running = [run for run in runs if run.status == RunStatus.RUNNING]
+    unfinished = [run for run in runs if not RunStatus(run.status).is_terminal]
+    return (running or unfinished or runs[-1:])[0]
+
+
+def _results(runs: list[Run]) -> dict[str, dict[str, SummaryAnswer]]:
+    succeeded = [run for run in runs if run.status == RunStatus.SUCCEEDED]
+    sheets = {"test": [run.test for run in succeeded if run.test], "val": [run.best["val"] for run in succeeded if run.best]}
+    return {
+        split: {
+            name: SummaryAnswer(mean=summary.mean, std=summary.std, n=summary.n, ci95=summary.ci95, values=list(summary.values))
+            for name, summary in summarise_scores(scores).items()
+        }
+        for split, scores in sheets.items()
+    }
+
+
+def _sentence(whole: Whole) -> str:
+    runs = whole.runs
+    current = _current_run(runs)
+    which = f", run {current.position + 1} of {len(runs)}" if len(runs) > 1 else ""
+    match whole.status_reason:
+        case StatusReason.TRAINING:
+            return f"Epoch {_epoch_begun(current)} of {current.epochs}{which}."
+        case StatusReason.EVALUATING:
+            return f"All {current.epochs} epochs done{which}; reading the test split."
+        case StatusReason.STARTING:
+            return f"Starting on {current.worker_id}{which}."
+        case StatusReason.NO_WORKER_ONLINE:
+            return "Queued, but no worker is online: start one with `lab worker`."
+        case StatusReason.WAITING_FOR_WORKER:
+            ahead = (whole.queue_position or 1) - 1
+            return "Next in the queue." if ahead == 0 else f"Queued behind {ahead} run{'s' if ahead > 1 else ''}."
+        case StatusReason.WORKER_LOST:
+            return f"Queued again after epoch {current.epochs_done} of {current.epochs}: its worker was lost."
+        case StatusReason.WORKER_SHUTDOWN:
+            return f"Queued again after epoch {current.epochs_done} of {current.epochs}: its worker was asked to stop."
+        case StatusReason.TRAINER_CRASHED:
+            return f"Queued again after epoch {current.epochs_done} of {current.epochs}: its process died."
+        case StatusReason.CANCELLING:
+            return "A cancel was asked for; the worker is about to confirm it."
+        case StatusReason.COMPLETED:
+            return "All epochs done." if len(runs) == 1 else f"All {len(runs)} runs done."
+        case StatusReason.TRAINING_FAILED | StatusReason.CRASH_LOOP:
+            failed = next(run for run in runs if run.error is not None)
+            return f"Failed: {failed.error['message']}" if failed.error else "Failed."
+        case StatusReason.CANCELLED_BY_USER:
+            return "Cancelled."
+
+
+def _experiment_links(experiment_id: str) -> dict[str, str]:
+    base = f"/experiments/{experiment_id}"
+    return {"self": base, "metrics": f"{base}/metrics", "curves": f"{base}/curves.png", "cancel": f"{base}/cancel"}

@@ -1,0 +1,50 @@
+"""A slot in this process: a real database file, a real trainer server, no Celery."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from app.db import Database, open_database
+from app.services import experiments
+from app.settings import Settings
+from lab_models.specs import ExperimentRequest
+from worker.attempt import Slot
+
+
+class Stage:
+    """What a test of the worker needs at hand."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self.settings = settings
+        self.database = database
+        self.stopping = False
+        self.slot = Slot("tester", "cpu", 1, settings, database, lambda: self.stopping)
+
+    def submit(self, **body: object) -> str:
+        """Store an experiment with one run and return the run's id."""
+        document = {"dataset": "digits", "model": {"hidden": [16]}, "epochs": 3, **body}
+        with self.database.writing() as session:
+            experiment, _ = experiments.create(session, ExperimentRequest.model_validate(document), document)
+            return experiments.runs_of(session, [experiment.id])[experiment.id][0].id
+
+    def run(self, run_id: str):  # type: ignore[no-untyped-def]
+        """The run's row as it stands."""
+        with self.database.reading() as session:
+            return experiments.get_run(session, run_id)
+
+
+@pytest.fixture
+def make_stage(tmp_path: Path) -> Iterator[Callable[..., Stage]]:
+    stages: list[Stage] = []
+
+    def make(**overrides: object) -> Stage:
+        settings = Settings(home=tmp_path, _env_file=None, **{"lease_seconds": 3.0, **overrides})
+        open_database(settings).close()
+        stages.append(Stage(settings, Database(settings.effective_database_url, busy_seconds=settings.lease_seconds / 3)))
+        return stages[-1]
+
+    yield make
+    for stage in stages:
+        stage.slot.spare.drop()
+        stage.database.close()

@@ -1,0 +1,160 @@
+"""One attempt, supervised in this process: what it records, and when it lets go."""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from sqlmodel import col, select
+
+import worker.attempt
+import worker.trainer
+from app.services import lifecycle, progress
+from app.states import RunStatus
+from app.tables import Attempt as AttemptRow
+from app.tables import Checkpoint, Experiment, Metric
+from tests.e2e.service import is_alive, wait_until
+from tests.worker.conftest import Stage
+from worker.attempt import Attempt, work_until_empty
+from worker.devices import device_of_slot
+
+MakeStage = Callable[..., Stage]
+
+
+def test_queued_runs_are_worked_off_one_after_the_other(make_stage: MakeStage) -> None:
+    stage = make_stage()
+    runs = [stage.submit(epochs=2) for _ in range(3)]
+    assert work_until_empty(stage.slot) == 3
+    for run_id in runs:
+        run = stage.run(run_id)
+        assert (run.status, run.attempt, run.epochs_done) == (RunStatus.SUCCEEDED, 1, 2)
+        assert run.environment["device"].startswith("cpu: ")
+        assert (stage.settings.runs_folder / run_id / "attempt-1" / "log.txt").exists()
+    assert work_until_empty(stage.slot) == 0
+
+
+def test_a_worker_that_cannot_train_claims_nothing(make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker.trainer.sys, "executable", "/bin/false")
+    monkeypatch.setattr(worker.attempt, "UNFIT_SECONDS", 0.0)
+    stage = make_stage()
+    run_id = stage.submit()
+    assert work_until_empty(stage.slot) == 0
+    assert (stage.run(run_id).status, stage.run(run_id).attempt) == (RunStatus.QUEUED, 0)
+
+
+def test_an_error_of_the_workers_own_becomes_a_failed_run_with_its_traceback(make_stage: MakeStage) -> None:
+    stage = make_stage()
+    run_id = stage.submit()
+    with stage.database.writing() as session:
+        session.exec(select(Experiment)).one().spec = {"kind": "train", "model": {"arch": "unheard of"}}
+    assert work_until_empty(stage.slot) == 1
+    run = stage.run(run_id)
+    assert run.status == RunStatus.FAILED
+    assert run.error["code"] == "internal"
+    assert "unheard of" in run.error["message"]
+    assert "Traceback" in run.error["traceback_tail"]
+
+
+def test_a_holder_that_cannot_reach_the_database_stops_its_trainer_before_the_lease_ends(make_stage: MakeStage) -> None:
+    stage = make_stage(lease_seconds=1.5)
+    run_id = stage.submit(epochs=100_000, model={"depth": 3, "width": 256})
+    trainer = stage.slot.spare.take()
+    assert trainer is not None
+    with stage.database.writing() as session:
+        lease = lifecycle.claim(session, "tester")
+    assert lease is not None
+    attempt = threading.Thread(target=Attempt(stage.slot, lease).carry_out, args=(trainer,))
+    attempt.start()
+    wait_until(lambda: stage.run(run_id).epochs_done > 0, 20, "it trains")
+    blocker = sqlite3.connect(stage.settings.home / "lab.sqlite3", isolation_level=None, timeout=20)
+    blocker.execute("BEGIN IMMEDIATE")
+    try:
+        began = time.monotonic()
+        attempt.join(10)
+        assert not attempt.is_alive()
+        assert not is_alive(trainer.pid)
+        assert time.monotonic() - began < 5
+    finally:
+        blocker.execute("ROLLBACK")
+        blocker.close()
+    assert stage.run(run_id).status == RunStatus.RUNNING, "nothing was written; the reconciler will take it back"
+
+
+def test_a_database_that_is_busy_for_a_moment_delays_and_loses_nothing(make_stage: MakeStage) -> None:
+    stage = make_stage(lease_seconds=6.0)
+    run_id = stage.submit(epochs=40)
+    worker_thread = threading.Thread(target=work_until_empty, args=(stage.slot,))
+    stage.slot.spare.prepare()
+    worker_thread.start()
+    wait_until(lambda: stage.run(run_id).epochs_done > 2, 20, "it trains")
+    blocker = sqlite3.connect(stage.settings.home / "lab.sqlite3", isolation_level=None, timeout=20)
+    blocker.execute("BEGIN IMMEDIATE")
+    worker_thread.join(3.0)  # longer than one busy time-out, shorter than the lease
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    worker_thread.join(30)
+    assert stage.run(run_id).status == RunStatus.SUCCEEDED
+    with stage.database.reading() as session:
+        epochs = session.exec(select(Metric.epoch).where(col(Metric.name) == "loss", col(Metric.split) == "val").order_by(col(Metric.epoch))).all()
+    assert list(epochs) == list(range(1, 41))
+
+
+def test_a_stop_within_an_epoch_saves_the_step_and_the_next_attempt_goes_on_from_it(make_stage: MakeStage) -> None:
+    stage = make_stage()
+    run_id = stage.submit(epochs=2, batch_size=1, model={"depth": 3, "width": 256})
+    stage.slot.spare.prepare()
+    first = threading.Thread(target=work_until_empty, args=(stage.slot,))
+    first.start()
+    wait_until(lambda: stage.run(run_id).environment is not None, 20, "it has begun")
+    stage.stopping = True
+    first.join(20)
+    run = stage.run(run_id)
+    assert (run.status, run.status_reason, run.crashes) == (RunStatus.QUEUED, "worker_shutdown", 0)
+    with stage.database.reading() as session:
+        checkpoint = session.exec(select(Checkpoint)).one()
+    assert (checkpoint.epoch, checkpoint.step > 0) == (0, True)
+    stage.stopping = False
+    work_until_empty(stage.slot)
+    assert stage.run(run_id).status == RunStatus.SUCCEEDED
+    with stage.database.reading() as session:
+        attempts = progress.attempts_of(session, run_id)
+    assert (attempts[1].resumed_epoch, attempts[1].resumed_step) == (0, checkpoint.step)
+
+
+def test_files_of_older_checkpoints_are_removed_and_two_are_kept(make_stage: MakeStage) -> None:
+    stage = make_stage()
+    run_id = stage.submit(epochs=100_000)
+    stage.slot.spare.prepare()
+    attempt = threading.Thread(target=work_until_empty, args=(stage.slot,))
+    attempt.start()
+    wait_until(lambda: stage.run(run_id).epochs_done >= 6, 20, "six epochs are done")
+    stage.stopping = True
+    attempt.join(20)
+    files = sorted(path.name for path in (stage.settings.runs_folder / run_id).rglob("checkpoint-*"))
+    with stage.database.reading() as session:
+        rows = sorted(row.path.split("/")[-1] for row in session.exec(select(Checkpoint)))
+    assert files == rows
+    assert len(files) == 2
+
+
+def test_attempts_are_closed_with_their_outcome(make_stage: MakeStage) -> None:
+    stage = make_stage()
+    stage.submit()
+    stage.submit(model={"hidden": [32, 16]}, optimizer={"name": "sgd", "learning_rate": 1e6})
+    work_until_empty(stage.slot)
+    with stage.database.reading() as session:
+        rows = session.exec(select(AttemptRow)).all()
+    assert sorted(row.outcome or "" for row in rows) == ["completed", "training_failed"]
+    assert all(row.finished_at is not None and row.first_step_at is not None for row in rows)
+
+
+@pytest.mark.parametrize(("devices", "slot", "expected"), [("cpu", 3, "cpu"), ("cuda:0, cuda:1", 0, "cuda:0"), ("cuda:0,cuda:1", 3, "cuda:1")])
+def test_devices_are_dealt_out_in_turn(devices: str, slot: int, expected: str) -> None:
+    assert device_of_slot(devices, slot) == expected
+
+
+@pytest.mark.parametrize("devices", ["", "gpu", "cuda:x", "cpu;cuda:0"])
+def test_a_device_list_that_is_none_is_refused(devices: str) -> None:
+    with pytest.raises(Exception, match="LAB_DEVICES"):
+        device_of_slot(devices, 0)

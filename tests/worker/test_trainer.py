@@ -1,0 +1,81 @@
+"""The processes that train: what they may know, what they may touch, and that none outlives its worker."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.service import is_alive, wait_until
+from worker.trainer import Exited, ServerGone, TrainerServer
+
+
+@pytest.fixture
+def server():  # type: ignore[no-untyped-def]
+    server = TrainerServer(threads=1)
+    yield server
+    server.kill()
+
+
+def test_a_trainer_is_forked_warm_in_a_moment_and_dies_when_killed(server: TrainerServer) -> None:
+    first, second = server.fork("cpu", 1), server.fork("cpu", 1)
+    assert first.wait_ready()
+    assert second.wait_ready()
+    first.kill()
+    assert not is_alive(first.pid)
+    assert first.next_event(5) == Exited(-signal.SIGKILL)
+    assert second.is_alive
+
+
+def test_trainers_die_with_their_server_and_the_next_fork_says_so(server: TrainerServer) -> None:
+    trainer = server.fork("cpu", 1)
+    assert trainer.wait_ready()
+    server.kill()
+    wait_until(lambda: not is_alive(trainer.pid), 5, "the kernel ends the trainer")
+    assert trainer.next_event(5) == Exited(-signal.SIGKILL)
+    with pytest.raises(ServerGone):
+        server.fork("cpu", 1)
+
+
+def test_a_trainer_knows_neither_database_nor_broker_nor_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LAB_DATABASE_URL", "LAB_BROKER_URL", "LAB_API_KEYS", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "secret")
+    server = TrainerServer(threads=1)
+    try:
+        trainer = server.fork("cpu", 1)
+        assert trainer.wait_ready()
+        for pid in (trainer.pid, server._process.pid):
+            assert b"secret" not in Path(f"/proc/{pid}/environ").read_bytes()
+        descriptors = {str(entry.readlink()) for entry in Path(f"/proc/{trainer.pid}/fd").iterdir()}
+        assert not [target for target in descriptors if "socket" in target or "sqlite" in target]
+    finally:
+        server.kill()
+
+
+def test_the_fork_server_never_asks_the_cuda_driver() -> None:
+    program = """
+import torch
+calls = []
+for name in ("_cuda_getDeviceCount", "_cuda_init", "_cuda_isCurrentStreamCapturing"):
+    if hasattr(torch._C, name):
+        setattr(torch._C, name, lambda name=name: calls.append(name) or 0)
+from lab_models import forkserver
+import os
+os.environ["CUDA_VISIBLE_DEVICES"] = "1"
+before = forkserver.hide_gpus()
+forkserver.load_everything()
+assert not torch.cuda.is_available()
+assert calls == [], calls
+assert not torch.cuda.is_initialized()
+forkserver.show_gpus(before)
+assert os.environ["CUDA_VISIBLE_DEVICES"] == "1"
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_an_order_that_is_none_is_no_reason_to_hang(server: TrainerServer) -> None:
+    trainer = server.fork("cpu", 1)
+    assert trainer.wait_ready()
+    trainer._stdin.close()
+    assert trainer.next_event(10) == Exited(3), "the end of standard input means that the supervisor is gone"
