@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CODE := app worker lab_models migrations tests benchmarks
 
-.PHONY: help install demo run test check format lint types contracts bench clean
+.PHONY: help install demo run test check format lint types contracts docs bench clean
 
 help:
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,9 @@ types: $(STAMP)
 
 contracts: $(STAMP)
 	$(BIN)/lint-imports
+
+docs: $(STAMP) ## write the generated tables of the README
+	$(BIN)/python -m app.reference README.md
 
 bench: $(STAMP) ## benchmarks: a table, and JSON in benchmarks/latest.json
 	$(BIN)/python -m benchmarks

@@ -1,0 +1,1 @@
+"""Benchmarks: `make bench`. Each compares with a real baseline in the same run."""

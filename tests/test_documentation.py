@@ -1,0 +1,78 @@
+"""The documentation is true: its tables are the code's, its commands run as they stand."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from app.main import create_app
+from app.reference import SECTIONS, updated
+from app.settings import Settings
+from app.states import REASON_MEANINGS, StatusReason
+from lab_models.specs import ExperimentRequest
+from lab_models.validation import validate
+from tests.e2e.service import Service
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def test_the_generated_tables_of_the_readme_are_up_to_date() -> None:
+    assert all(f"<!-- {name}: generated -->" in README for name in SECTIONS)
+    assert updated(README) == README, "run `make docs`"
+
+
+def test_every_status_reason_is_explained() -> None:
+    assert set(REASON_MEANINGS) == set(StatusReason)
+
+
+def test_every_route_is_in_the_readme(tmp_path: Path) -> None:
+    app = create_app(Settings(home=tmp_path, log_level="ERROR", _env_file=None))
+    for path, operations in app.openapi()["paths"].items():
+        for method in operations:
+            assert re.search(rf"^\| `{method.upper()} {re.escape(path)}", README, re.MULTILINE), f"{method.upper()} {path}"
+
+
+def test_every_json_body_of_the_readme_is_valid() -> None:
+    bodies = re.findall(r"--json '(\{.*?\})'", README, re.DOTALL) + [block for block in re.findall(r"```json\n(.*?)```", README, re.DOTALL) if '"dataset"' in block]
+    assert len(bodies) >= 3
+    for body in bodies:
+        if "not_a_field" not in body:
+            validate(ExperimentRequest, json.loads(body))
+
+
+def test_every_relative_link_leads_somewhere() -> None:
+    for document in DOCUMENTS:
+        for target in re.findall(r"\]\((?!http|#)([^)#]+)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_the_first_screen_shows_what_it_is_the_demo_a_curl_and_a_picture() -> None:
+    first = "\n".join(README.splitlines()[:40])
+    for needed in ("make demo", "curl --json", "curves.png", "![", "REST"):
+        assert needed in first, needed
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_every_curl_of_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
+    """All ```bash blocks under "A curl for each verb" in one shell, against a service of our own port."""
+    section = README.split("## A curl for each verb")[1].split("\n## ")[0]
+    script = "\n".join(re.findall(r"```bash\n(.*?)```", section, re.DOTALL))
+    assert script.count("curl") >= 10
+    service = Service(tmp_path / "home")
+    try:
+        service.serve()
+        text = "set -euo pipefail\n" + script.replace("localhost:8000", f"127.0.0.1:{service.port}")
+        result = subprocess.run(["bash", "-c", text], cwd=tmp_path, capture_output=True, text=True, timeout=100)
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+        assert (tmp_path / "curves.pdf").read_bytes().startswith(b"%PDF")
+        assert (tmp_path / "metrics.csv").read_text().startswith("run_id,seed,epoch")
+        assert len((tmp_path / "weights.safetensors").read_bytes()) > 1000
+        assert "did you mean 'depth'?" in result.stdout
+    finally:
+        service.stop()
