@@ -86,6 +86,22 @@ def test_ctrl_c_puts_the_run_back_with_its_progress_and_the_next_start_finishes_
     require_same_run(service, disturbed, undisturbed)
 
 
+def test_kill_9_of_the_whole_service_leaves_nothing_running_and_the_next_start_goes_on(make_service: MakeService) -> None:
+    service = make_service()
+    process = service.serve()
+    experiment = service.submit(STEADY)
+    service.wait_for_epoch(experiment, 5)
+    process.kill()
+    process.wait()
+    wait_until(lambda: service.lab_pids() == [], 10, "workers and trainers die with the service")
+    service.serve()
+    service.wait_for(experiment, "succeeded", 90)
+    run = service.run(experiment)
+    assert [attempt["outcome"] for attempt in run["attempts"]] == ["worker_lost", "completed"]
+    assert run["attempts"][1]["resumed_from"]["epoch"] >= 5
+    assert [epoch["epoch"] for epoch in service.metrics(experiment)] == list(range(1, STEADY["epochs"] + 1))
+
+
 def test_a_run_that_kills_its_trainer_three_times_ends_as_crash_loop_and_the_next_run_goes_on(make_service: MakeService) -> None:
     service = make_service()
     service.serve()

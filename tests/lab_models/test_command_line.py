@@ -1,0 +1,169 @@
+"""`python -m lab_models run`: what people see, what lies in the folder afterwards, and Ctrl-C followed by the same command."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab_models import standalone
+from lab_models.__main__ import main
+from lab_models.files import sha256_of
+from lab_models.specs import ExperimentRequest, fingerprint
+from tests.lab_models.conftest import PROJECT, TINY, files_below
+
+ON_ONE_THREAD = ("--device", "cpu", "--threads", "1")
+
+
+@pytest.fixture(autouse=True)
+def home(lab_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_HOME", str(lab_home))
+    monkeypatch.delenv("LAB_DATA_DIR", raising=False)
+
+
+def spec_file(folder: Path, document: Any) -> Path:
+    path = folder / "spec.json"
+    path.write_text(document if isinstance(document, str) else json.dumps(document))
+    return path
+
+
+def run(folder: Path, document: Any, out: str = "out") -> int:
+    return main(["run", str(spec_file(folder, document)), "--out", str(folder / out), *ON_ONE_THREAD])
+
+
+def epochs_in(metrics: Path) -> list[str]:
+    with metrics.open(newline="") as file:
+        return [row["epoch"] for row in csv.DictReader(file)]
+
+
+def test_a_run_prints_its_result_and_leaves_its_files(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, TINY) == 0
+    printed = json.loads(capfd.readouterr().out)
+    assert files_below(tmp_path / "out") == [
+        "seed-0/attempt-1/checkpoint-00002-000000.pt",
+        "seed-0/attempt-1/checkpoint-00003-000000.pt",
+        "seed-0/attempt-1/spec.json",
+        "seed-0/attempt-1/weights-last.safetensors",
+        "seed-0/attempt-1/weights.safetensors",
+        "seed-0/checkpoints.json",
+        "seed-0/metrics.csv",
+        "seed-0/result.json",
+    ]
+    assert json.loads((tmp_path / "out" / "seed-0" / "result.json").read_bytes()) == printed
+    assert printed["fingerprint"] == fingerprint(ExperimentRequest.model_validate(TINY).spec)
+    assert (printed["seed"], printed["parameters"]) == (0, 64 * 16 + 16 + 16 * 16 + 16 + 16 * 10 + 10)
+    assert 0 < printed["test"]["accuracy"] < 1
+    assert epochs_in(tmp_path / "out" / "seed-0" / "metrics.csv") == ["1", "2", "3"]
+
+
+def test_the_same_command_after_the_end_trains_no_more_and_says_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answers = []
+    for _ in range(2):
+        assert run(tmp_path, TINY) == 0
+        answers.append(json.loads(capsys.readouterr().out))
+    assert answers[0] == answers[1]
+    assert epochs_in(tmp_path / "out" / "seed-0" / "metrics.csv") == ["1", "2", "3"]
+
+
+def test_several_seeds_give_a_list_below_a_folder_named_by_the_spec(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", str(spec_file(tmp_path, TINY | {"seeds": [3, 1], "epochs": 1})), *ON_ONE_THREAD]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert [result["seed"] for result in results] == [3, 1]
+    assert results[0]["fingerprint"] == results[1]["fingerprint"]
+    folder = tmp_path / "runs" / results[0]["fingerprint"][:12]
+    assert sorted(path.name for path in folder.iterdir()) == ["seed-1", "seed-3"]
+
+
+@pytest.mark.parametrize(
+    ("document", "complaints"),
+    [
+        ({"model": {"widht": 3}, "dataset": "minst"}, ["/model/widht: unknown field (did you mean 'width'?)", "/dataset: must be", "did you mean 'mnist'?"]),
+        ({"epochs": 0}, ["/epochs: input should be greater than or equal to 1"]),
+        ([], ["/: must be an object"]),
+        ("{'epochs': 1}", ["is not JSON", "line 1, column 2"]),
+        ('{"epochs": 1, "epochs": 2}', ["the key 'epochs' stands twice"]),
+    ],
+    ids=str,
+)
+def test_a_wrong_spec_is_explained_and_ends_with_2(document: Any, complaints: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, document) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert all(complaint in told.err for complaint in complaints)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_not_there_ends_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", str(tmp_path / "nothing.json")]) == 2
+    assert "nothing.json: No such file or directory" in capsys.readouterr().err
+
+
+def test_training_that_fails_says_why_and_what_to_do_and_ends_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, TINY | {"optimizer": {"name": "sgd", "learning_rate": 1e6}}) == 1
+    told = capsys.readouterr()
+    assert "diverged: the training loss of epoch 1" in told.err
+    assert "hint: lower the learning rate" in told.err
+    assert told.out == ""
+
+
+class PowerCut(BaseException):
+    """What no code of the program expects."""
+
+
+@pytest.mark.parametrize("place", ["_write_rows", "_keep"])
+def test_dying_between_two_files_loses_no_epoch_of_the_metrics(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original, calls = getattr(standalone, place), 0
+
+    def die_at_the_second(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise PowerCut
+        return original(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(standalone, place, die_at_the_second)
+        with pytest.raises(PowerCut):
+            run(tmp_path, TINY)
+    assert run(tmp_path, TINY) == 0
+    assert epochs_in(tmp_path / "out" / "seed-0" / "metrics.csv") == ["1", "2", "3"]
+
+
+def test_after_ctrl_c_the_same_command_resumes_and_ends_with_the_same_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = TINY | {"epochs": 60, "model": {"depth": 2, "width": 16, "dropout": 0.2, "norm": "batch"}}
+    assert run(tmp_path, document, out="reference") == 0
+    reference, expected = tmp_path / "reference" / "seed-0", json.loads(capsys.readouterr().out)
+
+    arguments = ["run", str(tmp_path / "spec.json"), "--out", str(tmp_path / "out"), *ON_ONE_THREAD]
+    folder = tmp_path / "out" / "seed-0"
+    with subprocess.Popen([sys.executable, "-m", "lab_models", *arguments], cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        wait_for(folder / "attempt-1" / "checkpoint-00003-000000.pt", process)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, "")
+    assert "interrupted; the same command resumes where this one stopped" in err
+    assert not (folder / "result.json").exists()
+    assert 3 <= len(epochs_in(folder / "metrics.csv")) < 60
+
+    assert main(arguments) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["best"], result["test"]) == (expected["best"], expected["test"])
+    for name in ("weights.safetensors", "weights-last.safetensors"):
+        assert sha256_of(folder / "attempt-1" / name) == sha256_of(reference / "attempt-1" / name)
+    assert epochs_in(folder / "metrics.csv") == [str(epoch) for epoch in range(1, 61)]
+
+
+def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
+    until = time.monotonic() + 60
+    while not path.exists():
+        assert process.poll() is None, "the program ended before it could be interrupted"
+        assert time.monotonic() < until
+        time.sleep(0.005)

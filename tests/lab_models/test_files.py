@@ -1,0 +1,73 @@
+"""Files that are whole or absent, whatever happens while they are written."""
+
+import errno
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from lab_models.files import CHUNK_BYTES, sha256_of, write_atomically
+from tests.lab_models.conftest import files_below
+
+
+def test_a_written_file_is_there_with_its_sum_and_no_other(tmp_path: Path) -> None:
+    written = write_atomically(tmp_path / "a" / "b" / "file.bin", b"content")
+    assert written.path.read_bytes() == b"content"
+    assert (written.sha256, written.size_bytes) == (hashlib.sha256(b"content").hexdigest(), 7)
+    assert files_below(tmp_path) == ["a/b/file.bin"]
+
+
+def test_writing_again_replaces_the_whole_file(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "file", b"a long content")
+    write_atomically(tmp_path / "file", b"short")
+    assert (tmp_path / "file").read_bytes() == b"short"
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace"])
+def test_a_write_that_fails_leaves_the_file_before_it_and_no_trace(failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_atomically(tmp_path / "file", b"before")
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, failing, fail) if failing == "fsync" else monkeypatch.setattr(Path, failing, fail)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(tmp_path / "file", b"after")
+    assert (tmp_path / "file").read_bytes() == b"before"
+    assert files_below(tmp_path) == ["file"]
+
+
+def test_an_interrupt_leaves_no_trace_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(tmp_path / "file", b"content")
+    assert files_below(tmp_path) == []
+
+
+def test_content_reaches_the_disk_before_its_name_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    sync, replace = os.fsync, Path.replace
+
+    def noted_sync(descriptor: int) -> None:
+        done.append("sync folder" if Path(f"/proc/self/fd/{descriptor}").is_dir() else "sync file")
+        sync(descriptor)
+
+    def noted_replace(path: Path, target: Path) -> Path:
+        done.append("rename")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", noted_sync)
+    monkeypatch.setattr(Path, "replace", noted_replace)
+    write_atomically(tmp_path / "file", b"content")
+    assert done == ["sync file", "rename", "sync folder"]
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES, CHUNK_BYTES + 1])
+def test_sums_of_files_are_those_of_their_bytes(size: int, tmp_path: Path) -> None:
+    content = os.urandom(size)
+    (tmp_path / "file").write_bytes(content)
+    assert sha256_of(tmp_path / "file") == hashlib.sha256(content).hexdigest()

@@ -1,0 +1,214 @@
+"""Prepared data sets: written once, checked at each opening, made anew when damaged, by one process at a time."""
+
+import dataclasses
+import errno
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lab_models.datasets.catalog import DatasetInfo
+from lab_models.datasets.preparation import ARRAYS, RawDataset, open_prepared
+from lab_models.errors import DatasetUnavailable
+from tests.lab_models.conftest import PROJECT, files_below
+
+TINY = DatasetInfo(
+    name="tiny",
+    title="Six images",
+    shape=(1, 2, 2),
+    class_names=("a", "b"),
+    num_train=4,
+    num_test=2,
+    mean=(0.5,),
+    std=(0.5,),
+    statistics_source="none",
+    source="this test",
+)
+WHOLE = sorted([".tiny.lock", "tiny/manifest.json", *(f"tiny/{name}.npy" for name in ARRAYS)])
+
+
+def raw() -> RawDataset:
+    return RawDataset(
+        np.arange(16, dtype=np.uint8).reshape(4, 1, 2, 2),
+        np.array([0, 1, 0, 1]),
+        np.arange(8, dtype=np.uint8).reshape(2, 1, 2, 2),
+        np.array([0, 1]),
+    )
+
+
+def must_not_read() -> RawDataset:
+    raise AssertionError("the source was read again")
+
+
+class CountedReader:
+    """Reads the tiny data set and counts how often."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(self) -> RawDataset:
+        self.times += 1
+        return raw()
+
+
+def test_arrays_are_written_once_and_mapped_into_memory(tmp_path: Path) -> None:
+    first = open_prepared(TINY, tmp_path, raw)
+    second = open_prepared(TINY, tmp_path, must_not_read)
+    assert first.sha256 == second.sha256
+    for field in dataclasses.fields(RawDataset):
+        array = getattr(second, field.name)
+        assert isinstance(array, np.memmap)
+        assert np.array_equal(array, getattr(raw(), field.name))
+        assert array.dtype == getattr(raw(), field.name).dtype
+    assert files_below(tmp_path) == WHOLE
+
+
+def test_writing_into_a_mapped_array_does_not_change_the_file(tmp_path: Path) -> None:
+    open_prepared(TINY, tmp_path, raw).train_images[:] = 0
+    assert np.array_equal(open_prepared(TINY, tmp_path, must_not_read).train_images, raw().train_images)
+
+
+def test_the_manifest_holds_the_sha256_of_every_file_and_one_of_all(tmp_path: Path) -> None:
+    prepared = open_prepared(TINY, tmp_path, raw)
+    manifest = json.loads((tmp_path / "tiny" / "manifest.json").read_bytes())
+    assert manifest["name"] == "tiny"
+    assert manifest["files"] == {f"{name}.npy": hashlib.sha256((tmp_path / "tiny" / f"{name}.npy").read_bytes()).hexdigest() for name in ARRAYS}
+    assert manifest["sha256"] == prepared.sha256
+
+
+def test_the_sha256_names_the_content(tmp_path: Path) -> None:
+    changed = dataclasses.replace(raw(), test_labels=np.array([1, 1]))
+    sums = [open_prepared(TINY, tmp_path / str(number), lambda data=data: data).sha256 for number, data in enumerate((raw(), raw(), changed))]
+    assert sums[0] == sums[1] != sums[2]
+
+
+def flip_a_byte(folder: Path) -> None:
+    path = folder / "train-images.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def cut_short(folder: Path) -> None:
+    os.truncate(folder / "test-images.npy", 100)
+
+
+def delete_one(folder: Path) -> None:
+    (folder / "train-labels.npy").unlink()
+
+
+def break_manifest(folder: Path) -> None:
+    (folder / "manifest.json").write_text("{")
+
+
+def empty_manifest(folder: Path) -> None:
+    (folder / "manifest.json").write_text("[]")
+
+
+def swap_parts(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    manifest["sha256"] = "0" * 64
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize("damage", [flip_a_byte, cut_short, delete_one, break_manifest, empty_manifest, swap_parts])
+def test_a_damaged_data_set_is_prepared_anew(damage: Callable[[Path], None], tmp_path: Path) -> None:
+    before = open_prepared(TINY, tmp_path, raw).sha256
+    damage(tmp_path / "tiny")
+    reader = CountedReader()
+    after = open_prepared(TINY, tmp_path, reader)
+    assert reader.times == 1
+    assert after.sha256 == before
+    assert np.array_equal(after.train_images, raw().train_images)
+    assert files_below(tmp_path) == WHOLE
+    open_prepared(TINY, tmp_path, must_not_read)
+
+
+def test_a_reader_that_fails_leaves_nothing_half_done(tmp_path: Path) -> None:
+    def fail() -> RawDataset:
+        raise DatasetUnavailable("no network")
+
+    with pytest.raises(DatasetUnavailable, match="no network"):
+        open_prepared(TINY, tmp_path, fail)
+    assert files_below(tmp_path) == [".tiny.lock"]
+    open_prepared(TINY, tmp_path, raw)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        ({"train_images": np.zeros((3, 1, 2, 2), np.uint8)}, "the train part has images"),
+        ({"test_images": np.zeros((2, 1, 2, 3), np.uint8)}, "the test part has images"),
+        ({"train_labels": np.array([0, 1, 0])}, "the train part has images"),
+        ({"test_labels": np.array([0, 2])}, r"labels outside 0\.\.1"),
+        ({"train_labels": np.array([0, 1, 0, -1])}, r"labels outside 0\.\.1"),
+    ],
+    ids=["too few", "wrong shape", "too few labels", "label too large", "label negative"],
+)
+def test_a_source_of_the_wrong_content_is_refused(wrong: dict[str, np.ndarray], complaint: str, tmp_path: Path) -> None:
+    with pytest.raises(DatasetUnavailable, match=complaint):
+        open_prepared(TINY, tmp_path, lambda: dataclasses.replace(raw(), **wrong))
+    assert files_below(tmp_path) == [".tiny.lock"]
+
+
+def test_a_full_disk_leaves_nothing_half_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            open_prepared(TINY, tmp_path, raw)
+    assert files_below(tmp_path) == [".tiny.lock"]
+    open_prepared(TINY, tmp_path, raw)
+
+
+OPENS_DIGITS = """
+import sys
+from pathlib import Path
+import numpy as np
+from lab_models.datasets.catalog import DIGITS
+from lab_models.datasets.preparation import RawDataset, open_prepared
+
+def read():
+    print("reading", flush=True)
+    sys.stdin.readline()
+    return RawDataset(*(array for count in (1437, 360) for array in (np.ones((count, 1, 8, 8), np.uint8), np.ones(count, np.int64))))
+
+print("opening", flush=True)
+print(open_prepared(DIGITS, Path(sys.argv[1]), read).sha256, flush=True)
+"""
+
+
+def test_of_two_processes_at_once_one_prepares_and_the_other_waits(tmp_path: Path) -> None:
+    def start() -> "subprocess.Popen[str]":
+        return subprocess.Popen([sys.executable, "-c", OPENS_DIGITS, str(tmp_path)], cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    with start() as first:
+        assert first.stdout is not None
+        assert [first.stdout.readline() for _ in range(2)] == ["opening\n", "reading\n"]
+        with start() as second:
+            assert second.stdout is not None
+            assert second.stdout.readline() == "opening\n"
+            assert waits_for_a_lock(second.pid)
+            said_first, _ = first.communicate("go on\n", timeout=30)
+            said_second, _ = second.communicate("go on\n", timeout=30)
+    assert len(said_first.strip()) == 64
+    assert said_second == said_first
+
+
+def waits_for_a_lock(pid: int) -> bool:
+    """Whether the kernel lists the process among those that wait; looks again for some seconds."""
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        if any("-> FLOCK" in line and str(pid) in line.split() for line in Path("/proc/locks").read_text().splitlines()):
+            return True
+        time.sleep(0.01)
+    return False
