@@ -81,14 +81,14 @@ def migrate(database: Database, lock: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
         with database.engine.connect() as connection:
             if connection.dialect.name == "postgresql":
-                connection.execute(text(f"SELECT pg_advisory_lock({MIGRATION_LOCK})"))
-                connection.commit()
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
             if schema_revision(connection) != _head(config):
-                connection.commit()
+                if connection.dialect.name == "sqlite":
+                    connection.commit()  # foreign keys cannot be switched off within a transaction; the file lock holds
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
-                connection.commit()
                 log.info("database schema is now at revision %s", _head(config))
+            connection.commit()
 
 
 def schema_is_current(session: Session) -> bool:

@@ -1,6 +1,5 @@
 """The README's tables, generated from the code: `make docs` writes them, a test holds them."""
 
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -41,29 +40,32 @@ SECTIONS = {"spec": spec_reference, "settings": settings_reference, "reasons": r
 def updated(text: str) -> str:
     """The text with every generated section as it should be now."""
     for name, section in SECTIONS.items():
-        text = re.sub(rf"(<!-- {name}: generated -->\n).*?(<!-- end -->)", lambda match, made=section(): f"{match[1]}{made}\n{match[2]}", text, flags=re.DOTALL)
+        head, begin, rest = text.partition(f"<!-- {name}: generated -->\n")
+        if begin:
+            _, end, tail = rest.partition("<!-- end -->")
+            text = f"{head}{begin}{section()}\n{end}{tail}"
     return text
 
 
 def _model_table(model: type[Frozen]) -> str:
     schema = model.model_json_schema()
-    rows = [f"| `{name}` | {_kind(field, schema)} | {_default(model, name)} | {field['description']} |" for name, field in schema["properties"].items()]
+    rows = [f"| `{name}` | {_kind(field)} | {_default(model, name)} | {field['description']} |" for name, field in schema["properties"].items()]
     return "\n".join(["| field | type | default | meaning |", "|---|---|---|---|", *rows])
 
 
-def _kind(field: dict[str, Any], schema: dict[str, Any]) -> str:
+def _kind(field: dict[str, Any]) -> str:
     options = field.get("anyOf") or [field]
-    return " or ".join(dict.fromkeys(_kind_of_one(option, schema) for option in options))
+    return " or ".join(dict.fromkeys(map(_kind_of_one, options)))
 
 
-def _kind_of_one(option: dict[str, Any], schema: dict[str, Any]) -> str:
+def _kind_of_one(option: dict[str, Any]) -> str:
     if "$ref" in option or "discriminator" in option or "oneOf" in option:
         return "object"
     if "const" in option:
         return f'`"{option["const"]}"`'
     if "enum" in option:
         return ", ".join(f'`"{choice}"`' for choice in option["enum"])
-    kind = {"string": "name", "boolean": "true, false", "array": "list", "object": "object", "null": "null"}.get(option["type"], option["type"])
+    kind = {"string": "name", "boolean": "true, false", "array": "list"}.get(option["type"], str(option["type"]))
     return kind + _bounds(option)
 
 

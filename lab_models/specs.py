@@ -8,10 +8,12 @@ import json
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 MAX_SEED = 2**31 - 1
 
+MAX_DEPTH = 200
+MAX_WIDTH = 16384
 DEFAULT_DEPTH = 2
 DEFAULT_WIDTH = 512
 
@@ -20,6 +22,12 @@ class Frozen(BaseModel):
     """Base of every spec: unknown fields are refused, nothing is coerced, nothing changes after validation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+    @field_validator("*")
+    @classmethod
+    def _no_minus_zero(cls, value: Any) -> Any:
+        """-0.0 equals 0.0 and must not have another fingerprint."""
+        return 0.0 if type(value) is float and value == 0.0 else value
 
 
 def _named(key: str, default: str) -> Callable[[Any], Any]:
@@ -57,11 +65,11 @@ class MLPSpec(Frozen):
 
     arch: Literal["mlp"] = "mlp"
     """Architecture."""
-    depth: int | None = Field(default=None, ge=1, le=200)
+    depth: int | None = Field(default=None, ge=1, le=MAX_DEPTH)
     """Number of hidden layers, the head not counted; 2 when neither `depth` nor `hidden` is given."""
-    width: int | None = Field(default=None, ge=1, le=16384)
+    width: int | None = Field(default=None, ge=1, le=MAX_WIDTH)
     """Units of every hidden layer; 512 when neither `width` nor `hidden` is given."""
-    hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=16384)], ...], Field(min_length=1, max_length=200, strict=False)] | None = None
+    hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_WIDTH)], ...], Field(min_length=1, max_length=MAX_DEPTH, strict=False)] | None = None
     """Widths layer by layer, in place of `depth` and `width`."""
     residual: bool = False
     """Shortcut without parameters around every hidden layer but the first: relu(F(h) + h). Needs equal widths."""
@@ -83,7 +91,12 @@ class MLPSpec(Frozen):
         if hidden is not None:
             if data.get("depth") is not None or data.get("width") is not None:
                 raise ValueError("give either 'hidden', or 'depth' and 'width', not both")
-            if isinstance(hidden, (list, tuple)) and hidden and all(type(width) is int for width in hidden) and len(set(hidden)) == 1:
+            if (
+                isinstance(hidden, (list, tuple))
+                and 0 < len(hidden) <= MAX_DEPTH
+                and all(type(width) is int and 1 <= width <= MAX_WIDTH for width in hidden)
+                and len(set(hidden)) == 1
+            ):
                 data.update(depth=len(hidden), width=hidden[0], hidden=None)
         else:
             data["depth"] = DEFAULT_DEPTH if data.get("depth") is None else data["depth"]
@@ -174,6 +187,12 @@ class TrainSpec(Frozen):
     precision: Literal["float32"] = "float32"
     """Number format of the arithmetic."""
 
+    @model_validator(mode="after")
+    def _batch_norm_needs_two_images(self) -> Self:
+        if self.model.norm == "batch" and 1 in (self.batch_size, self.dataset.train_limit):
+            raise ValueError("norm 'batch' cannot train on a single image: 'batch_size' and 'train_limit' must be above 1")
+        return self
+
 
 Spec = TrainSpec
 Label = Annotated[str, Field(max_length=200)]
@@ -188,6 +207,12 @@ def _counted(value: Any) -> Any:
     return list(range(value))
 
 
+def _all_different(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(seeds)) != len(seeds):
+        raise ValueError("a seed is named twice; runs of one spec with one seed are identical")
+    return seeds
+
+
 class ExperimentRequest(TrainSpec):
     """What a person sends or keeps in a file: a spec, the seeds to run it with, and what to call it."""
 
@@ -199,16 +224,11 @@ class ExperimentRequest(TrainSpec):
         tuple[Annotated[int, Field(ge=0, le=MAX_SEED)], ...],
         Field(min_length=1, max_length=1000, strict=False),
         BeforeValidator(_counted, json_schema_input_type=list[int] | int),
+        AfterValidator(_all_different),
     ] = (0,)
     """One run per seed: a list, or how many to count from 0."""
     priority: int = Field(default=0, ge=-100, le=100)
     """Higher starts first."""
-
-    @model_validator(mode="after")
-    def _seeds_differ(self) -> Self:
-        if len(set(self.seeds)) != len(self.seeds):
-            raise ValueError("'seeds' names a seed twice; runs of one spec with one seed are identical")
-        return self
 
     @property
     def spec(self) -> Spec:

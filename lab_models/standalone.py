@@ -101,8 +101,8 @@ def _run_seed(spec: Spec, seed: int, folder: Path, device: str, threads: int, ba
                 bar.update(task, completed=event.epoch - 1 + event.step / event.num_steps)
             case EpochCompleted():
                 rows.append({"epoch": event.epoch, **{f"{split}.{name}": value for split, part in event.metrics.items() for name, value in part.items()}})
+                _write_rows(folder, rows)  # before the checkpoint: rows that are too many are dropped when resuming
                 kept = _keep(folder, kept, event.checkpoint)
-                _write_rows(folder, rows)
                 _show_epoch(bar, task, event)
             case Checkpointed():
                 kept = _keep(folder, kept, event.checkpoint)

@@ -11,6 +11,7 @@ from queue import SimpleQueue
 from typing import BinaryIO
 
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from lab_models.errors import LabError
@@ -63,10 +64,15 @@ def _carry_out(order: Order, stop: threading.Event, events: BinaryIO) -> None:
 def _read_orders(orders: "SimpleQueue[Order]", stop: threading.Event) -> None:
     """Runs in a thread. The end of standard input means that the supervisor is gone: leave at once."""
     for line in os.fdopen(STDIN, "rb", closefd=False):
-        match read_order(line):
+        try:
+            order = read_order(line)
+        except ValidationError:
+            log.exception("an order that is none")
+            os._exit(4)
+        match order:
             case Stop():
                 stop.set()
-            case Order() as order:
+            case Order():
                 orders.put(order)
     os._exit(3)
 

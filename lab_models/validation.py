@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import math
 import types
 import typing
 from dataclasses import dataclass
@@ -10,6 +11,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 MAX_NESTING = 32
+MAX_DIGITS = 4300
+MOST_ERRORS = 50
+LONGEST_NAME = 200
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -41,7 +45,9 @@ def parse_json(body: bytes) -> Any:
     Raises NotJSON with a sentence that names the fault.
     """
     try:
-        document = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_refuse_doubles)
+        document = json.loads(
+            body.decode("utf-8"), parse_int=_bounded_int, parse_float=_finite_float, parse_constant=_refuse_constant, object_pairs_hook=_refuse_doubles
+        )
         json.dumps(document, ensure_ascii=False).encode("utf-8")
     except UnicodeDecodeError as error:
         raise NotJSON(f"the body is not UTF-8 (byte {error.start})") from error
@@ -67,8 +73,10 @@ def validate(model: type[Model], document: Any) -> Model:
 
 
 def explain(error: ValidationError, model: type[BaseModel], document: Any) -> list[FieldError]:
-    """Pydantic's errors as pointers into the document the person wrote, with a did-you-mean where one is near."""
-    return [_explain_one(dict(item), model, document) for item in error.errors(include_url=False)]
+    """The first 50 of Pydantic's errors as pointers into the document the person wrote, with a did-you-mean where one is near."""
+    faults = [dict(item) for item in error.errors(include_url=False)]
+    real = [item for item in faults if item["type"] != "too_short" or not item["input"]]  # a list whose every item is wrong is not also too short
+    return [_explain_one(item, model, document) for item in real[:MOST_ERRORS]]
 
 
 def did_you_mean(word: str, candidates: list[str]) -> str | None:
@@ -80,8 +88,8 @@ def did_you_mean(word: str, candidates: list[str]) -> str | None:
 
 
 def pointer(parts: list[str | int]) -> str:
-    """A JSON Pointer (RFC 6901)."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+    """A JSON Pointer (RFC 6901); a name of more than 200 characters is cut."""
+    return "".join("/" + str(part)[:LONGEST_NAME].replace("~", "~0").replace("/", "~1") for part in parts)
 
 
 def _explain_one(item: dict[str, Any], model: type[BaseModel], document: Any) -> FieldError:
@@ -94,12 +102,19 @@ def _explain_one(item: dict[str, Any], model: type[BaseModel], document: Any) ->
         case "literal_error" | "enum":
             message, hint = f"must be {context['expected']}", _nearest_choice(item.get("input"), str(context["expected"]))
         case "union_tag_invalid":
+            if isinstance(_at(document, parts), dict):
+                parts.append(str(context["discriminator"]).strip("'"))
             message, hint = f"must be {_or(context['expected_tags'])}", _nearest_choice(context["tag"], str(context["expected_tags"]))
         case "missing":
             message = "required field is missing"
         case "value_error":
             message = str(context["error"])
-        case "model_type" | "model_attributes_type":
+        case "tuple_type":
+            message = "must be a list"
+        case "too_short" | "too_long":
+            bound = "at least" if item["type"] == "too_short" else "at most"
+            message = f"must have {bound} {context.get('min_length', context.get('max_length'))} items, not {context['actual_length']}"
+        case "model_type" | "model_attributes_type" | "dict_type":
             message = "must be an object"
         case _:
             message = message[:1].lower() + message[1:]
@@ -114,7 +129,7 @@ def _walk(loc: tuple[str | int, ...], model: type[BaseModel], document: Any) -> 
     node = document
     for step in loc:
         models = _models_in(annotation)
-        if isinstance(step, str) and models and not (isinstance(node, dict) and step in node) and _is_tag(step, models):
+        if isinstance(step, str) and len(models) > 1 and _is_tag(step, models):
             annotation = next(candidate for candidate in models if _is_tag(step, [candidate]))
             continue
         if not isinstance(node, dict | list):
@@ -125,6 +140,12 @@ def _walk(loc: tuple[str | int, ...], model: type[BaseModel], document: Any) -> 
         annotation = field.annotation if field is not None else None
         node = _child(node, step)
     return parts, owners
+
+
+def _at(document: Any, parts: list[str | int]) -> Any:
+    for part in parts:
+        document = _child(document, part)
+    return document
 
 
 def _child(node: Any, step: str | int) -> Any:
@@ -171,6 +192,19 @@ def _nesting(document: Any) -> int:
         depth += 1
         level = [child for node in level for child in (node.values() if isinstance(node, dict) else node if isinstance(node, list) else ())]
     return depth
+
+
+def _bounded_int(digits: str) -> int:
+    if len(digits.lstrip("-")) > MAX_DIGITS:
+        raise ValueError(f"a number has more than {MAX_DIGITS} digits")
+    return int(digits)
+
+
+def _finite_float(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text[:40]} is too large a number")
+    return value
 
 
 def _refuse_constant(name: str) -> Any:

@@ -38,7 +38,9 @@ def test_every_route_is_in_the_readme(tmp_path: Path) -> None:
 
 
 def test_every_json_body_of_the_readme_is_valid() -> None:
-    bodies = re.findall(r"--json '(\{.*?\})'", README, re.DOTALL) + [block for block in re.findall(r"```json\n(.*?)```", README, re.DOTALL) if '"dataset"' in block]
+    bodies = re.findall(r"--json '(\{.*?\})'", README, re.DOTALL) + [
+        block for block in re.findall(r"```json\n(.*?)```", README, re.DOTALL) if '"dataset"' in block
+    ]
     assert len(bodies) >= 3
     for body in bodies:
         if "not_a_field" not in body:

@@ -80,6 +80,6 @@ def epoch_batches(num_rows: int, batch_size: int, seed: int, epoch: int, device:
     """
     generator = torch.Generator().manual_seed(epoch_seed(seed, epoch, "shuffle"))
     batches = list(torch.randperm(num_rows, generator=generator).to(device).split(batch_size))  # type: ignore[no-untyped-call]
-    if len(batches) > 1 and len(batches[-1]) == 1:
+    if batch_size > 1 and len(batches) > 1 and len(batches[-1]) == 1:
         batches[-2:] = [torch.cat(batches[-2:])]
     return batches

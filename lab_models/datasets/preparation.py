@@ -71,23 +71,31 @@ def open_prepared(info: DatasetInfo, prepared: Path, read: Callable[[], RawDatas
 
 def _prepare(info: DatasetInfo, folder: Path, raw: RawDataset) -> dict[str, Any]:
     _check(info, raw)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    try:
+        manifest = _write(info, temporary, raw)
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.replace(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    sync_folder(folder.parent)
+    return manifest
+
+
+def _write(info: DatasetInfo, folder: Path, raw: RawDataset) -> dict[str, Any]:
+    folder.mkdir(parents=True)
     arrays = (raw.train_images, raw.train_labels, raw.test_images, raw.test_labels)
     sums = {}
     for name, array in zip(ARRAYS, arrays, strict=True):
-        path = temporary / f"{name}.npy"
+        path = folder / f"{name}.npy"
         with path.open("wb") as file:
             np.save(file, np.ascontiguousarray(array), allow_pickle=False)
             file.flush()
             os.fsync(file.fileno())
         sums[f"{name}.npy"] = sha256_of(path)
     manifest = {"name": info.name, "files": sums, "sha256": _combined(sums)}
-    write_atomically(temporary / MANIFEST, json.dumps(manifest, indent=1).encode())
-    shutil.rmtree(folder, ignore_errors=True)
-    temporary.replace(folder)
-    sync_folder(folder.parent)
+    write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
     return manifest
 
 
@@ -108,7 +116,7 @@ def _verified_manifest(folder: Path) -> dict[str, Any] | None:
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
         whole = all(sha256_of(folder / f"{name}.npy") == manifest["files"][f"{name}.npy"] for name in ARRAYS)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     return manifest if whole and manifest["sha256"] == _combined(manifest["files"]) else None
 

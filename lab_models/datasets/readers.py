@@ -15,6 +15,8 @@ from lab_models.errors import DatasetUnavailable
 
 DOWNLOAD_TIMEOUT_SECONDS = 20.0
 DIGITS_TEST_SEED = 0
+MNIST_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+UNREADABLE = (AssertionError, EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError)  # torchvision's answers to damaged idx files
 
 
 @dataclass(frozen=True)
@@ -53,17 +55,18 @@ def read_mnist(folders: DataFolders) -> RawDataset:
     from torchvision.datasets import MNIST  # torchvision's import takes a second, and only preparation needs it
 
     for root in (*folders.search, folders.download):
-        if (root / "MNIST" / "raw").is_dir():
+        if all((root / "MNIST" / "raw" / name).is_file() for name in MNIST_FILES):
             try:
                 return _mnist_arrays(MNIST(root, train=True), MNIST(root, train=False))
-            except (RuntimeError, OSError, ValueError, EOFError) as error:
+            except UNREADABLE as error:
                 raise DatasetUnavailable(
-                    f"MNIST: {root / 'MNIST' / 'raw'} cannot be read: {error}", hint="remove that folder, or put the four idx files there"
+                    f"MNIST: {root / 'MNIST' / 'raw'} cannot be read: {error or type(error).__name__}",
+                    hint="remove that folder, or put the four idx files there",
                 ) from error
     try:
         with _socket_timeout(DOWNLOAD_TIMEOUT_SECONDS):
             return _mnist_arrays(MNIST(folders.download, train=True, download=True), MNIST(folders.download, train=False, download=True))
-    except (RuntimeError, OSError, ValueError, EOFError) as error:
+    except UNREADABLE as error:
         searched = ", ".join(str(root) for root in folders.search)
         raise DatasetUnavailable(
             f"MNIST is in none of the data folders ({searched}) and could not be downloaded: {error}",

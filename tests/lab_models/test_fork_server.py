@@ -1,5 +1,6 @@
 """`python -m lab_models trainers` as the worker uses it: one order each, events out, a stop heeded, no orphans."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -120,19 +121,19 @@ def test_a_killed_trainer_is_reported_with_its_signal_and_the_server_lives_on(
 
 
 def test_killing_the_server_ends_its_trainers(server: TrainerServer, trainer: Trainer, make_order: OrderMaker, tmp_path: Path) -> None:
-    waiting = server.fork("cpu", 1)
+    stopped = server.fork("cpu", 1)
+    assert stopped.wait_ready()
+    os.kill(stopped.pid, signal.SIGSTOP)  # it cannot notice anything by itself: only the kernel's tie ends it
     trainer.train(make_order(ENDLESS), tmp_path / "log.txt")
     told_until(trainer, EpochCompleted)
-    assert not is_gone_now(waiting.pid)
-    server.kill()
-    assert is_gone(trainer.pid)
-    assert is_gone(waiting.pid)
-    assert told_until(trainer, Exited)[-1] == Exited(-signal.SIGKILL)
-    waiting.kill()
-
-
-def is_gone_now(pid: int) -> bool:
-    return not Path(f"/proc/{pid}").exists()
+    try:
+        server.kill()
+        assert is_gone(trainer.pid)
+        assert is_gone(stopped.pid)
+        assert told_until(trainer, Exited)[-1] == Exited(-signal.SIGKILL)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(stopped.pid, signal.SIGKILL)
 
 
 TIED = "import os, sys; from lab_models.process import die_with_parent; die_with_parent(os.getppid()); print(os.getpid(), flush=True); sys.stdin.read()"
@@ -143,7 +144,7 @@ def test_killing_the_parent_ends_a_process_that_is_tied_to_it() -> None:
     with subprocess.Popen([sys.executable, "-c", PARENT], cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
-        assert not is_gone_now(child)
+        assert Path(f"/proc/{child}").exists()
         parent.kill()
         assert is_gone(child)
 
