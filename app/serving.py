@@ -36,6 +36,7 @@ def serve_everything(settings: Settings, host: str, port: int, num_workers: int)
 
 def serve_api(settings: Settings, host: str, port: int) -> int:
     """The API until Ctrl-C or SIGTERM."""
+    set_up_logging(settings.log_level)
     if not _is_loopback(host):
         log.warning("listening on %s: everybody who reaches this machine can start and cancel experiments", host)
     # uvicorn raises the signal that stopped it once more after its shutdown; workers must still be stopped then.
@@ -104,7 +105,7 @@ class Workers:
 
     def _start_one(self, slot: int) -> "subprocess.Popen[bytes]":
         arguments = ["--slot", str(slot), "--slots", str(self._count), "--parent-pid", str(os.getpid())]
-        return subprocess.Popen([sys.executable, "-m", "worker", *arguments], stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
+        return subprocess.Popen([sys.executable, "-m", "worker", *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
 
 
 def _is_loopback(host: str) -> bool:

@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 
-from celery.exceptions import SecurityWarning
+from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 from celery.signals import setup_logging
 
 from app.db import open_database
@@ -42,6 +42,7 @@ def main() -> int:
     install(celery, settings, identify(device, threads))
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     warnings.filterwarnings("ignore", category=SecurityWarning)  # tasks are JSON without content; root runs nothing that a client sent
+    warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)  # of a setting of Celery 6 that is set already
     logging.getLogger("kombu.connection").setLevel(logging.ERROR)  # memory:// has no host name, and kombu says so each time
     celery.worker_main(["--quiet", "worker", "--pool", "prefork", "--concurrency", "1", "--hostname", f"slot{options.slot}-{os.getpid()}@%h", *quiet])
     return 0

@@ -179,5 +179,6 @@ class Poller:
         )
 
     def _sign_off(self) -> None:
+        log.info("worker %s leaves", self._identity.id)
         with self._database.writing() as session:
             workers.sign_off(session, self._identity.id)
