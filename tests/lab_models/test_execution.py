@@ -6,6 +6,7 @@ import json
 import os
 import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -165,9 +166,9 @@ def test_an_error_that_is_no_shortage_stays_what_it_is(make_order: OrderMaker, m
         train(make_order(TINY))
 
 
-@pytest.fixture
+@contextmanager
 def small_files_only() -> Iterator[None]:
-    """The kernel refuses to let this process write a file past 4 KiB, as a full disk would."""
+    """The kernel refuses to let this process write a file past 4 KiB, as a full disk would; pytest's own output too, so keep it short."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
     try:
@@ -183,10 +184,10 @@ def assert_storage_full(order: Order) -> None:
     assert "free disk space" in (caught.value.hint or "")
 
 
-@pytest.mark.usefixtures("small_files_only")
 def test_a_file_that_does_not_fit_leaves_nothing_behind(make_order: OrderMaker) -> None:
     order = make_order(TINY)
-    assert_storage_full(order)
+    with small_files_only():
+        assert_storage_full(order)
     assert files_below(Path(order.run_folder)) == []
 
 
