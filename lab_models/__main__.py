@@ -5,13 +5,13 @@ import os
 import sys
 from pathlib import Path
 
-from lab_models.process import die_with_parent, sleep_while_waiting
+from lab_models.process import die_with_parent, spin_briefly
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line and do it; torch is loaded by the commands, not before."""
     options = _parser().parse_args(arguments)
-    sleep_while_waiting()
+    spin_briefly()
     if options.command == "trainers":
         die_with_parent(options.parent_pid)
         from lab_models.forkserver import serve_forks  # after the tie to the parent: loading torch takes seconds

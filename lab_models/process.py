@@ -1,4 +1,4 @@
-"""What a training process owes its machine: to die with its parent, and to sleep while it waits. Standard library only."""
+"""What a training process owes its machine: to die with its parent, and not to spin while others work. Standard library only."""
 
 import ctypes
 import os
@@ -16,10 +16,11 @@ def die_with_parent(parent_pid: int) -> None:
         raise SystemExit(f"the parent process {parent_pid} is gone")
 
 
-def sleep_while_waiting() -> None:
-    """Let OpenMP threads sleep at barriers instead of spinning; call it before torch is loaded.
+def spin_briefly() -> None:
+    """Let OpenMP threads spin at barriers for microseconds and then sleep; call it before torch is loaded.
 
-    With a core shared with anything else a spinning thread holds up the one it waits for: measured with two threads on two
-    busy cores, an epoch of a 6 x 512 MLP took 1.5 to 1.9 s asleep and 2.4 to 8.9 s spinning.
+    With a core shared with anything else a spinning thread holds up the one it waits for; without any spinning small
+    networks wait for the kernel at every layer. The measurements are in docs/decisions/0006.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")

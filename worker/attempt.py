@@ -66,16 +66,13 @@ class Spare:
         self._trainer: Trainer | None = None
 
     def prepare(self) -> None:
-        """Have one warming up, and the server that forks it."""
+        """Have one warming up, and the server that forks it, if that is possible here."""
         if self._trainer is None or not self._trainer.is_alive:
             self._trainer = self._fork()
 
     def take(self) -> Trainer | None:
         """The warm one, ready for its order; None if none can be started here."""
-        try:
-            self.prepare()
-        except ServerGone:
-            return None
+        self.prepare()
         trainer, self._trainer = self._trainer, None
         return trainer if trainer is not None and trainer.wait_ready() else None
 
@@ -88,7 +85,7 @@ class Spare:
         if self._server is not None:
             self._server.kill()
 
-    def _fork(self) -> Trainer:
+    def _fork(self) -> Trainer | None:
         for _ in range(SERVER_STARTS):
             if self._server is None or not self._server.is_alive:
                 self._server = TrainerServer(self._threads)
@@ -97,7 +94,8 @@ class Spare:
             except ServerGone:
                 log.warning("the trainers' server is gone; starting another")
                 self._server.kill()
-        raise ServerGone(f"the trainers' server ended {SERVER_STARTS} times; is the lab installed? try: python -m lab_models run spec.json")
+        log.error("the trainers' server ended %d times; is the lab installed? try: python -m lab_models run spec.json", SERVER_STARTS)
+        return None
 
 
 def work_until_empty(slot: Slot) -> int:
@@ -112,8 +110,7 @@ def work_until_empty(slot: Slot) -> int:
             log.error("no trainer could be started on %s; this worker claims nothing for %.0f s", slot.device, UNFIT_SECONDS)
             _wait(UNFIT_SECONDS, slot.stopping)
             break
-        with slot.database.writing() as session:
-            lease = lifecycle.claim(session, slot.worker_id)
+        lease = _claim(slot)
         if lease is None:
             slot.spare.put_back(trainer)
             break
@@ -121,6 +118,15 @@ def work_until_empty(slot: Slot) -> int:
         Attempt(slot, lease).carry_out(trainer)
         tried += 1
     return tried
+
+
+def _claim(slot: Slot) -> Lease | None:
+    try:
+        with slot.database.writing() as session:
+            return lifecycle.claim(session, slot.worker_id)
+    except OperationalError as error:
+        log.warning("the database did not answer (%s); claiming later", error.orig)
+        return None
 
 
 def _wait(seconds: float, stopping: Callable[[], bool]) -> None:
@@ -259,8 +265,15 @@ class Attempt:
             self._cancel |= self._renewing(lambda session: lifecycle.hold(session, self._lease))
         elif now - self._looked >= CANCEL_POLL_SECONDS:
             self._looked = now
+            self._cancel |= not self._is_wanted()
+
+    def _is_wanted(self) -> bool:
+        try:
             with self._slot.database.reading() as session:
-                self._cancel |= not lifecycle.is_wanted(session, self._lease)
+                return lifecycle.is_wanted(session, self._lease)
+        except OperationalError as error:
+            log.warning("%s: the database did not answer (%s); looking again", self._lease.run_id, error.orig)
+            return True
 
     def _renewing(self, work: Callable[[Session], Result]) -> Result:
         """A transaction that proves the lease; it counts from before it began."""

@@ -204,13 +204,19 @@ class Trainer:
 
     def _read_log(self, stream: BinaryIO) -> None:
         with stream:
-            for line in stream:
+            for line in stream:  # to the end whatever happens: a trainer whose pipe is full would stand still
                 with self._log_lock:
-                    if self._log_file is None:
-                        self._early_log.append(line)
-                    else:
-                        with self._log_file.open("ab") as file:
-                            file.write(line)
+                    try:
+                        self._log(line)
+                    except OSError as error:
+                        log.warning("trainer %d: a line of its log is lost: %s", self.pid, error)
+
+    def _log(self, line: bytes) -> None:
+        if self._log_file is None:
+            self._early_log.append(line)
+        else:
+            with self._log_file.open("ab") as file:
+                file.write(line)
 
 
 def _environment(threads: int) -> dict[str, str]:
