@@ -223,7 +223,7 @@ class Lives(RuleBasedStateMachine):
             assert all(RunStatus(run.status).is_terminal for run in session.exec(select(Run)))
 
 
-Lives.TestCase.settings = settings(max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+Lives.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 TestLives = Lives.TestCase
 
 
@@ -239,6 +239,90 @@ def test_a_claim_takes_the_highest_priority_then_the_oldest_then_the_first_seed(
             assert lease is not None
             claimed.append(lease.run_id)
     assert claimed == [urgent, old, old_second, new]
+
+
+def claimed(database: Database) -> Lease:
+    with database.writing() as session:
+        submit(session)
+    with database.writing() as session:
+        lease = lifecycle.claim(session, "w")
+    assert lease is not None
+    return lease
+
+
+STALE_WRITES = {
+    "renew": lambda session, lease: lifecycle.hold(session, lease),
+    "record_started": lambda session, lease: progress.record_started(session, lease, Started(environment={})),
+    "record_epoch": lambda session, lease: progress.record_epoch(session, lease, epoch_event(1, lease.attempt)),
+    "succeed": lambda session, lease: progress.record_completed(session, lease, completed_event(lease.attempt)),
+    "fail": lambda session, lease: lifecycle.fail(session, lease, {"code": "internal"}),
+    "confirm_cancel": lambda session, lease: lifecycle.confirm_cancel(session, lease),
+    "release": lambda session, lease: lifecycle.release(session, lease),
+    "crashed": lambda session, lease: lifecycle.crashed(session, lease, "signal 9", MAX_CRASHES),
+}
+
+
+@pytest.mark.parametrize("write", STALE_WRITES.values(), ids=STALE_WRITES.keys())
+def test_a_stale_holder_is_refused_and_changes_nothing_while_another_holds_the_run(database: Database, write) -> None:
+    stale = claimed(database)
+    with database.writing() as session:
+        lifecycle.release(session, stale)
+    with database.writing() as session:
+        current = lifecycle.claim(session, "other")
+    assert current is not None
+    with database.reading() as session:
+        before = run_of(session, stale.run_id).model_dump()
+    with pytest.raises(LeaseLost), database.writing() as session:
+        write(session, stale)
+    with database.reading() as session:
+        assert run_of(session, stale.run_id).model_dump() == before
+        assert session.exec(select(Metric)).all() == []
+    with database.writing() as session:
+        lifecycle.hold(session, current)
+
+
+def test_a_sign_of_life_in_the_last_moment_keeps_the_run(database: Database) -> None:
+    lease = claimed(database)
+    with database.reading() as session:
+        seen = run_of(session, lease.run_id).heartbeat
+    with database.writing() as session:
+        lifecycle.hold(session, lease)
+    with database.writing() as session:
+        assert lifecycle.reap(session, lease.run_id, lease.fence, seen, MAX_CRASHES) is None
+        assert run_of(session, lease.run_id).status == RunStatus.RUNNING
+
+
+@pytest.mark.parametrize(
+    "leave",
+    [lambda session, lease: lifecycle.release(session, lease), lambda session, lease: lifecycle.crashed(session, lease, "signal 9", MAX_CRASHES)],
+    ids=["release", "crashed"],
+)
+def test_a_run_whose_cancel_was_asked_for_never_goes_back_to_the_queue(database: Database, leave) -> None:
+    lease = claimed(database)
+    with database.writing() as session:
+        lifecycle.cancel(session, lease.run_id)
+    with database.writing() as session:
+        leave(session, lease)
+    with database.reading() as session:
+        assert run_of(session, lease.run_id).status == RunStatus.CANCELLED
+
+
+def test_the_third_crash_is_the_last_and_a_shutdown_is_none(database: Database) -> None:
+    lease = claimed(database)
+    statuses = []
+    for leave in ("shutdown", "crash", "shutdown", "crash", "shutdown", "crash"):
+        with database.writing() as session:
+            if leave == "shutdown":
+                lifecycle.release(session, lease)
+            else:
+                lifecycle.crashed(session, lease, "signal 9", MAX_CRASHES)
+            statuses.append(run_of(session, lease.run_id).status)
+        with database.writing() as session:
+            lease = lifecycle.claim(session, "w") or lease
+    assert statuses == ["queued"] * 5 + ["failed"]
+    with database.reading() as session:
+        run = run_of(session, lease.run_id)
+    assert (run.crashes, run.error["code"], run.attempt) == (3, "crash_loop", 6)
 
 
 def test_success_that_commits_first_wins_over_a_cancel(database: Database) -> None:
