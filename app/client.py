@@ -58,7 +58,7 @@ def _checked(response: httpx.Response) -> httpx.Response:
         return response
     try:
         problem = response.json()
-        lines = [f"{problem['title']} ({response.status_code}): {problem['detail']}"]
+        lines = [f"{problem['title']} ({response.status_code})" + ("" if problem["errors"] else f": {problem['detail']}")]
         lines += [f"  {e['pointer'] or '(body)'}: {e['message']}" + (f" ({e['hint']})" if "hint" in e else "") for e in problem["errors"]]
     except (ValueError, KeyError, TypeError):
         lines = [f"{response.status_code} {response.reason_phrase}"]
