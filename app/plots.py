@@ -33,13 +33,12 @@ class Curve:
 
 @dataclass(frozen=True)
 class CurvesFigure:
-    """What the curves plot shows. `num_runs` is how many runs the title speaks of; `best_epoch` is marked when there is one run."""
+    """What the curves plot shows. `epochs` is how many there will be; `best_epoch` is marked when there is one run."""
 
     title: str
     subtitle: str
     metrics: Sequence[str]
     curves: Sequence[Curve]
-    num_runs: int
     epochs: int
     best_epoch: int | None = None
 

@@ -20,13 +20,13 @@ from app.services import lifecycle, progress
 from app.services.lifecycle import Lease, LeaseLost
 from app.settings import Settings
 from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Failed, Order, Progress, Started
-from worker.trainer import Exited, ServerGone, Trainer, TrainerEvent, TrainerServer
+from worker.spare import Spare
+from worker.trainer import Exited, Trainer, TrainerEvent
 
 TICK_SECONDS = 0.1
 CANCEL_POLL_SECONDS = 0.5
 PROGRESS_WRITE_SECONDS = 1.0
 RETRY_SECONDS = 0.25
-SERVER_STARTS = 3
 UNFIT_SECONDS = 5.0
 TRACEBACK_TAIL = 4000
 LEASE_MARGIN = 0.8
@@ -51,51 +51,10 @@ class Slot:
     settings: Settings
     database: Database
     stopping: Callable[[], bool]
-    spare: "Spare" = field(init=False)
+    spare: Spare = field(init=False)
 
     def __post_init__(self) -> None:
         self.spare = Spare(self.device, self.threads)
-
-
-class Spare:
-    """A trainer kept warm, so that the next run need not wait for libraries or the device."""
-
-    def __init__(self, device: str, threads: int) -> None:
-        self._device, self._threads = device, threads
-        self._server: TrainerServer | None = None
-        self._trainer: Trainer | None = None
-
-    def prepare(self) -> None:
-        """Have one warming up, and the server that forks it, if that is possible here."""
-        if self._trainer is None or not self._trainer.is_alive:
-            self._trainer = self._fork()
-
-    def take(self) -> Trainer | None:
-        """The warm one, ready for its order; None if none can be started here."""
-        self.prepare()
-        trainer, self._trainer = self._trainer, None
-        return trainer if trainer is not None and trainer.wait_ready() else None
-
-    def put_back(self, trainer: Trainer) -> None:
-        """It was not needed after all."""
-        self._trainer = trainer
-
-    def drop(self) -> None:
-        """End them all."""
-        if self._server is not None:
-            self._server.kill()
-
-    def _fork(self) -> Trainer | None:
-        for _ in range(SERVER_STARTS):
-            if self._server is None or not self._server.is_alive:
-                self._server = TrainerServer(self._threads)
-            try:
-                return self._server.fork(self._device, self._threads)
-            except ServerGone:
-                log.warning("the trainers' server is gone; starting another")
-                self._server.kill()
-        log.error("the trainers' server ended %d times; is the lab installed? try: python -m lab_models run spec.json", SERVER_STARTS)
-        return None
 
 
 def work_until_empty(slot: Slot) -> int:

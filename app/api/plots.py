@@ -76,7 +76,6 @@ def _figure(whole: Whole, numbers: dict[str, RunMetrics], metrics: list[str]) ->
             for name in metrics
             if (series := {epoch: splits[split][name] for epoch, splits in numbers[run.id].items() if name in splits.get(split, {})})
         ],
-        num_runs=len(begun),
         epochs=max(run.epochs for run in whole.runs),
         best_epoch=single.best["epoch"] if single is not None and single.best else None,
     )

@@ -61,6 +61,4 @@ def warnings(spec: Spec) -> list[str]:
         found.append(f"val has only {num_val} images for {info.num_classes} classes: choosing the best epoch by it is mostly luck")
     if spec.dataset.train_limit is not None and spec.dataset.train_limit < info.num_classes:
         found.append(f"train_limit {spec.dataset.train_limit} leaves some of the {info.num_classes} classes without an image")
-    if spec.model.norm == "batch" and spec.batch_size == 1:
-        found.append("batch norm cannot train on batches of one image; use norm 'layer', or a larger batch_size")
     return found

@@ -16,7 +16,7 @@ def figure(num_runs: int, epochs: int = 5, gap: bool = False) -> CurvesFigure:
             for name in ("loss", "accuracy"):
                 values = [None if gap and epoch == 2 else 1.0 / (epoch + run + (split == "val")) for epoch in range(1, epochs + 1)]
                 curves.append(Curve(split, name, list(range(1, epochs + 1)), values))
-    return CurvesFigure("a title", "a subtitle", ["loss", "accuracy"], curves, num_runs, epochs, best_epoch=3 if num_runs == 1 else None)
+    return CurvesFigure("a title", "a subtitle", ["loss", "accuracy"], curves, epochs, best_epoch=3 if num_runs == 1 else None)
 
 
 def pixels(png: bytes) -> np.ndarray:
@@ -63,5 +63,5 @@ def test_one_panel_and_four_panels_have_the_width_of_their_panels() -> None:
     widths = []
     for metrics in (["loss"], ["loss", "accuracy", "learning_rate", "seconds"]):
         drawn = figure(1)
-        widths.append(pixels(draw_curves(CurvesFigure(drawn.title, drawn.subtitle, metrics, drawn.curves, 1, 5), "png")).shape[1])
+        widths.append(pixels(draw_curves(CurvesFigure(drawn.title, drawn.subtitle, metrics, drawn.curves, 5), "png")).shape[1])
     assert widths[1] == pytest.approx(4 * widths[0], rel=0.01)
