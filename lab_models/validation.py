@@ -82,8 +82,9 @@ def explain(error: ValidationError, model: type[BaseModel], document: Any) -> li
 def did_you_mean(word: str, candidates: list[str]) -> str | None:
     """`did you mean 'depth'?` for the nearest candidate, else the list of what is allowed."""
     near = difflib.get_close_matches(word.lower(), candidates, n=1, cutoff=0.5)
-    if near:
-        return f"did you mean '{near[0]}'?"
+    containing = [candidate for candidate in candidates if len(word) > 2 and word.lower() in candidate]
+    if near or len(containing) == 1:
+        return f"did you mean '{(near or containing)[0]}'?"
     return "allowed: " + ", ".join(sorted(candidates)) if candidates else None
 
 
@@ -108,7 +109,7 @@ def _explain_one(item: dict[str, Any], model: type[BaseModel], document: Any) ->
         case "missing":
             message = "required field is missing"
         case "value_error":
-            message = str(context["error"])
+            message, hint = str(context["error"]), getattr(context["error"], "hint", None)
         case "tuple_type":
             message = "must be a list"
         case "too_short" | "too_long":

@@ -1,0 +1,271 @@
+"""Which network: one frozen spec per architecture, and names for the members that the labs use."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from lab_models.specs.base import Frozen, UnknownName
+
+MAX_DEPTH = 200
+MAX_WIDTH = 16384
+DEFAULT_DEPTH = 2
+DEFAULT_WIDTH = 512
+
+MAX_STAGES = 20
+MAX_CHANNELS = 4096
+DEFAULT_STAGES = 3
+DEFAULT_CHANNELS = 32
+WIDEST_DOUBLED = 512
+"""Where the doubling of a CNN's width from stage to stage ends: min(64 · 2^i, 512) in the lab's `cnn-blocks`."""
+
+Widths = Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_WIDTH)], ...], Field(min_length=1, max_length=MAX_DEPTH, strict=False)]
+StageWidths = Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_CHANNELS)], ...], Field(min_length=1, max_length=MAX_STAGES, strict=False)]
+
+
+class MLPSpec(Frozen):
+    """A multilayer perceptron on flattened pixels: linear, norm, ReLU, dropout per hidden layer, then a linear head."""
+
+    arch: Literal["mlp"] = "mlp"
+    """Architecture."""
+    input_channels: Literal[1, 3] | None = None
+    """1 for a network of grey images, 3 for color: a data set of the other kind is refused; null: whatever the data set has."""
+    depth: int | None = Field(default=None, ge=1, le=MAX_DEPTH)
+    """Number of hidden layers, the head not counted; 2 when neither `depth` nor `hidden` is given."""
+    width: int | None = Field(default=None, ge=1, le=MAX_WIDTH)
+    """Units of every hidden layer; 512 when neither `width` nor `hidden` is given."""
+    hidden: Widths | None = None
+    """Widths layer by layer, in place of `depth` and `width`."""
+    residual: bool = False
+    """Shortcuts without parameters around the hidden layers but the first: relu(F(h) + h). Needs equal widths."""
+    shortcut_layers: Literal[1, 2] = 1
+    """Hidden layers that one shortcut spans; with 2, `depth` must be odd: one layer, then pairs."""
+    block: Literal["layer", "inverted_bottleneck"] = "layer"
+    """What is stacked after the first hidden layer: single layers, or blocks width → 2·width → width with norm after both and no activation after the block."""
+    norm: Literal["none", "batch", "layer"] = "none"
+    """Normalisation between a hidden layer and its ReLU."""
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Probability of dropping a hidden unit while training."""
+    dropout_at: Literal["every_hidden", "last_hidden"] = "every_hidden"
+    """After which hidden layers dropout stands; a block has it after its inner layer."""
+    init: Literal["torch", "kaiming_fan_out"] = "torch"
+    """Initial weights: `torch.nn.Linear`'s own, or normal with variance 2 / fan_out and zero biases (He et al. 2015)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _canonical_widths(cls, data: Any) -> Any:
+        """Equal networks get equal specs: equal widths become depth and width, and missing ones their defaults."""
+        if not isinstance(data, dict):
+            return data
+        data = dict(data)
+        hidden = data.get("hidden")
+        if hidden is not None:
+            if data.get("depth") is not None or data.get("width") is not None:
+                raise ValueError("give either 'hidden', or 'depth' and 'width', not both")
+            if _whole_numbers(hidden, MAX_DEPTH, MAX_WIDTH) and len(set(hidden)) == 1:
+                data.update(depth=len(hidden), width=hidden[0], hidden=None)
+        else:
+            data["depth"] = DEFAULT_DEPTH if data.get("depth") is None else data["depth"]
+            data["width"] = DEFAULT_WIDTH if data.get("width") is None else data["width"]
+        return data
+
+    @model_validator(mode="after")
+    def _shapes_agree(self) -> Self:
+        if self.residual and len(set(self.widths)) > 1:
+            raise ValueError(f"a residual MLP adds a layer's input to its output, so all widths must be equal, not {list(self.widths)}")
+        if self.block == "inverted_bottleneck" and self.hidden is not None:
+            raise ValueError("blocks have one width: give 'depth' and 'width', not 'hidden'")
+        if self.shortcut_layers == 2:
+            if not self.residual:
+                raise ValueError("'shortcut_layers' 2 needs 'residual' true")
+            if self.block != "layer":
+                raise ValueError("a shortcut spans one whole block: 'shortcut_layers' 2 is for 'block' \"layer\"")
+            if len(self.widths) % 2 == 0:
+                raise ValueError(f"shortcuts around two layers need an odd 'depth' (one layer, then pairs), not {len(self.widths)}")
+        return self
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Units of each hidden layer, or after each block, input side first."""
+        if self.hidden is not None:
+            return self.hidden
+        return (self.width or DEFAULT_WIDTH,) * (self.depth or DEFAULT_DEPTH)
+
+
+class CNNSpec(Frozen):
+    """Stages of two-conv blocks: stem, conv-norm-ReLU-dropout-conv-norm per block, global average pool, linear head. Batch norm, no conv biases.
+
+    The first block of every stage but the first has stride 2; with `residual`, a shortcut goes around each block, 1x1 conv
+    and norm where the shape changes.
+    """
+
+    arch: Literal["cnn"] = "cnn"
+    """Architecture."""
+    input_channels: Literal[1, 3] | None = None
+    """1 for a network of grey images, 3 for color: a data set of the other kind is refused; null: whatever the data set has."""
+    stages: int | None = Field(default=None, ge=1, le=MAX_STAGES)
+    """Number of stages; 3 when neither `stages` nor `widths` is given."""
+    width: int | None = Field(default=None, ge=1, le=MAX_CHANNELS)
+    """Channels of the first stage, doubling with each stage up to 512; 32 when neither `width` nor `widths` is given."""
+    widths: StageWidths | None = None
+    """Channels stage by stage, in place of `stages` and `width`."""
+    blocks_per_stage: int = Field(default=2, ge=1, le=50)
+    """Blocks of each stage."""
+    residual: bool = False
+    """Shortcut around every block."""
+    stem: Literal["7x7", "3x3"] = "7x7"
+    """Kernel of the first conv, stride 1."""
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Probability of dropping a whole channel within each block while training (Dropout2d)."""
+    max_halvings: int | None = Field(default=None, ge=0, le=MAX_STAGES)
+    """Most stages that halve the feature map; null: every stage but the first."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _canonical_widths(cls, data: Any) -> Any:
+        """Equal networks get equal specs: doubling widths become stages and width, and missing ones their defaults."""
+        if not isinstance(data, dict):
+            return data
+        data = dict(data)
+        widths = data.get("widths")
+        if widths is not None:
+            if data.get("stages") is not None or data.get("width") is not None:
+                raise ValueError("give either 'widths', or 'stages' and 'width', not both")
+            if _whole_numbers(widths, MAX_STAGES, MAX_CHANNELS) and tuple(widths) == _doubling(len(widths), widths[0]):
+                data.update(stages=len(widths), width=widths[0], widths=None)
+        else:
+            data["stages"] = DEFAULT_STAGES if data.get("stages") is None else data["stages"]
+            data["width"] = DEFAULT_CHANNELS if data.get("width") is None else data["width"]
+        return data
+
+    @property
+    def stage_widths(self) -> tuple[int, ...]:
+        """Channels of each stage."""
+        return self.widths if self.widths is not None else _doubling(self.stages or DEFAULT_STAGES, self.width or DEFAULT_CHANNELS)
+
+    @property
+    def stage_strides(self) -> tuple[int, ...]:
+        """Stride of each stage's first block."""
+        return tuple(2 if 1 <= i <= (MAX_STAGES if self.max_halvings is None else self.max_halvings) else 1 for i in range(len(self.stage_widths)))
+
+
+class HeNetSpec(Frozen):
+    """He et al.'s CIFAR networks (2015, section 4.2) of 6n + 2 layers: 3x3 stem, three stages of n two-conv blocks, global average pool, linear head.
+
+    Shortcuts have no parameters (option A: stride 2 and zero channels), so the plain and the residual network have the same.
+    """
+
+    arch: Literal["henet"] = "henet"
+    """Architecture."""
+    input_channels: Literal[1, 3] | None = None
+    """1 for a network of grey images, 3 for color: a data set of the other kind is refused; null: whatever the data set has."""
+    depth: int = Field(default=20, ge=8, le=1202)
+    """Number of layers with weights, 6n + 2: 20, 32, 44, 56, 110 in the paper."""
+    width: int = Field(default=16, ge=1, le=1024)
+    """Channels of the first stage, doubled in the second and again in the third."""
+    residual: bool = True
+    """Shortcut around every block."""
+
+    @model_validator(mode="after")
+    def _depth_is_six_n_plus_two(self) -> Self:
+        if (self.depth - 2) % 6:
+            below = self.depth - (self.depth - 2) % 6
+            raise ValueError(f"'depth' must be 6n + 2, such as {below} or {below + 6}, not {self.depth}")
+        return self
+
+    @property
+    def blocks_per_stage(self) -> int:
+        """n of 6n + 2."""
+        return (self.depth - 2) // 6
+
+
+class ResNet18Spec(Frozen):
+    """ResNet-18 (He et al. 2015), torchvision's own, with the stem that suits the images."""
+
+    arch: Literal["resnet18"] = "resnet18"
+    """Architecture."""
+    input_channels: Literal[1, 3] | None = None
+    """1 for a network of grey images, 3 for color: a data set of the other kind is refused; null: whatever the data set has."""
+    stem: Literal["cifar", "imagenet"] = "cifar"
+    """3x3 conv, stride 1, no pool for small images; or 7x7 conv, stride 2 and 3x3 max pool, stride 2."""
+
+
+class VGGSpec(Frozen):
+    """Stages of 3x3 convs, each ended by 2x2 max pool, then fully connected layers (Simonyan and Zisserman 2015, with batch norm). No conv biases."""
+
+    arch: Literal["vgg"] = "vgg"
+    """Architecture."""
+    input_channels: Literal[1, 3] | None = None
+    """1 for a network of grey images, 3 for color: a data set of the other kind is refused; null: whatever the data set has."""
+    widths: StageWidths = (64, 128, 256)
+    """Channels stage by stage."""
+    convs_per_stage: int = Field(default=2, ge=1, le=20)
+    """Convs of each stage."""
+    hidden: int = Field(default=256, ge=1, le=MAX_WIDTH)
+    """Units of the fully connected layer before the head."""
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Probability of dropping a unit of the fully connected layer while training."""
+
+
+ModelSpec = Annotated[MLPSpec | CNNSpec | HeNetSpec | ResNet18Spec | VGGSpec, Field(discriminator="arch")]
+
+ARCHITECTURES: tuple[type[Frozen], ...] = (MLPSpec, CNNSpec, HeNetSpec, ResNet18Spec, VGGSpec)
+_ARCHITECTURE_NAMES = tuple(spec.model_fields["arch"].default for spec in ARCHITECTURES)
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "mlp-small": {"arch": "mlp", "hidden": [128, 64], "dropout": 0.2, "dropout_at": "last_hidden"},
+    "mlp-ascoded": {
+        "arch": "mlp",
+        "depth": 2,
+        "width": 512,
+        "block": "inverted_bottleneck",
+        "norm": "batch",
+        "dropout": 0.2,
+        "init": "kaiming_fan_out",
+    },
+    "three-models-mlp": {"arch": "mlp", "hidden": [512, 512]},
+    "three-models-cnn": {"arch": "vgg", "widths": [64, 128, 256], "convs_per_stage": 2, "hidden": 256},
+    "cnn-blocks-1": {"arch": "cnn", "stages": 1, "width": 64, "dropout": 0.2},
+    "cnn-blocks-5": {"arch": "cnn", "stages": 5, "width": 64, "dropout": 0.2},
+    "cnn-blocks-10": {"arch": "cnn", "stages": 10, "width": 64, "dropout": 0.2},
+    "teacher": {"arch": "cnn", "stages": 4, "width": 64, "residual": True, "dropout": 0.2},
+    "student": {"arch": "cnn", "stages": 3, "width": 32, "residual": True, "dropout": 0.2},
+    "resnet20": {"arch": "henet", "depth": 20},
+    "resnet32": {"arch": "henet", "depth": 32},
+    "resnet44": {"arch": "henet", "depth": 44},
+    "resnet56": {"arch": "henet", "depth": 56},
+    "resnet110": {"arch": "henet", "depth": 110},
+}
+"""Networks of the labs by name; `{"preset": "student", "residual": false}` changes what it names."""
+
+
+def expand_preset(value: Any) -> Any:
+    """The object that a bare name or a `preset` stands for: an architecture with its defaults, or a network of the labs."""
+    if isinstance(value, str):
+        if value in _ARCHITECTURE_NAMES:
+            return {"arch": value}
+        value = {"preset": value}
+    if not isinstance(value, dict):
+        return value
+    if "preset" not in value:
+        return value if "arch" in value else {"arch": "mlp", **value}
+    preset = value["preset"]
+    if not isinstance(preset, str) or preset not in PRESETS:
+        raise UnknownName("network", preset, [*_ARCHITECTURE_NAMES, *PRESETS])
+    changes = {key: item for key, item in value.items() if key != "preset"}
+    return {**_without_rivals(PRESETS[preset], changes), **changes}
+
+
+def _without_rivals(preset: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """The preset without what the changes say in another way: widths one by one take the place of a number and a width, and the reverse."""
+    rivals = {"hidden": ("depth", "width"), "widths": ("stages", "width"), "depth": ("hidden",), "stages": ("widths",), "width": ("hidden", "widths")}
+    replaced = {rival for key in changes if preset["arch"] in ("mlp", "cnn") for rival in rivals.get(key, ())}
+    return {key: item for key, item in preset.items() if key not in replaced}
+
+
+def _doubling(stages: int, width: int) -> tuple[int, ...]:
+    """min(width · 2^i, 512), or a constant width where the first is wider than that."""
+    return tuple(min(width * 2**i, max(width, WIDEST_DOUBLED)) for i in range(stages))
+
+
+def _whole_numbers(values: Any, most: int, largest: int) -> bool:
+    return isinstance(values, list | tuple) and 0 < len(values) <= most and all(type(value) is int and 1 <= value <= largest for value in values)
