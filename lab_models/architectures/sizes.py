@@ -1,28 +1,211 @@
-"""How large a network is, in closed form: parameters and multiply-accumulates, without building it."""
+"""How large a network is, in closed form and without torch: its layers, parameters, multiply-accumulates and dead weights."""
 
-import math
 from dataclasses import dataclass
-from itertools import pairwise
+from typing import assert_never
 
-from lab_models.specs import MLPSpec, ModelSpec
+from lab_models.architectures.layers import LayerSize, Tape
+from lab_models.specs import CNNSpec, HeNetSpec, MLPSpec, ModelSpec, ResNet18Spec, VGGSpec
+
+InputShape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class ModelSize:
-    """`parameters`: trainable numbers. `macs_per_sample`: multiply-accumulates of one image's forward pass, linear layers only."""
+    """The layers of `model` for images of `input_shape` in the order of the forward pass, and what they come to.
 
-    parameters: int
-    macs_per_sample: int
+    `activations`: elements that autograd keeps of one image until the backward pass, batch norm's few per channel left
+    out. Training takes about 4 · (activations · batch size + parameters · (2 + the optimizer's numbers per parameter))
+    bytes in float32, and what the kernels need in passing.
+    """
+
+    model: ModelSpec
+    input_shape: InputShape
+    layers: tuple[LayerSize, ...]
+    activations: int
+
+    @property
+    def parameters(self) -> int:
+        """Trainable numbers."""
+        return sum(layer.parameters for layer in self.layers)
+
+    @property
+    def macs_per_sample(self) -> int:
+        """Multiply-accumulates of one image's forward pass, in linear layers and convs."""
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def dead_weights(self) -> int:
+        """Weights whose gradient is zero for ever, because they meet nothing but zero padding."""
+        return sum(layer.dead_weights for layer in self.layers)
 
 
-def model_size(model: ModelSpec, input_shape: tuple[int, int, int], num_classes: int) -> ModelSize:
-    """Size of the network that `build_model` makes for images of shape (channels, height, width)."""
-    return _mlp_size(model, math.prod(input_shape), num_classes)
+def model_size(model: ModelSpec, input_shape: InputShape, num_classes: int) -> ModelSize:
+    """Size of the network that `build_model` makes for images of shape (channels, height, width).
+
+    Raises ValueError for images that `impossible` calls too small.
+    """
+    reason = impossible(model, input_shape)
+    if reason is not None:
+        raise ValueError(reason)
+    tape = Tape(input_shape)
+    match model:
+        case MLPSpec():
+            _mlp(tape, model, num_classes)
+        case CNNSpec():
+            _cnn(tape, model, num_classes)
+        case HeNetSpec():
+            _henet(tape, model, num_classes)
+        case VGGSpec():
+            _vgg(tape, model, num_classes)
+        case ResNet18Spec():
+            _resnet18(tape, model, num_classes)
+        case _:
+            assert_never(model)
+    return ModelSize(model, input_shape, tuple(tape.layers), tape.activations)
 
 
-def _mlp_size(model: MLPSpec, num_inputs: int, num_classes: int) -> ModelSize:
-    layers = (num_inputs, *model.widths, num_classes)
-    macs = sum(fan_in * fan_out for fan_in, fan_out in pairwise(layers))
-    biases = sum(layers[1:])
-    scales_and_shifts = 0 if model.norm == "none" else 2 * sum(model.widths)
-    return ModelSize(parameters=macs + biases + scales_and_shifts, macs_per_sample=macs)
+def impossible(model: ModelSpec, input_shape: InputShape) -> str | None:
+    """Why the network cannot take images of shape (channels, height, width), in a sentence; None where it can.
+
+    Only max pools without padding can run out of pixels: every other layer makes at least one of one.
+    """
+    if model.input_channels is not None and model.input_channels != input_shape[0]:
+        made_for, given = _KIND[model.input_channels], _KIND[input_shape[0]]
+        return f"the network is made for {made_for} and these are {given}; set 'input_channels' to null, or choose another data set"
+    if not isinstance(model, VGGSpec):
+        return None
+    height, width = input_shape[1:]
+    most = min(height, width).bit_length() - 1
+    if len(model.widths) <= most:
+        return None
+    remedy = f"give at most {most} 'widths'" if most else "choose another architecture"
+    return f"a {height}x{width} image has no pixel left after max pool {most + 1} of {len(model.widths)}: {remedy}, or larger images"
+
+
+_KIND = {1: "grey images", 3: "color images"}
+
+
+def dead_weight_warning(size: ModelSize) -> str | None:
+    """How many weights never get a gradient, from which layer on, and what to do, in a sentence; None where all get one."""
+    first = next((layer for layer in size.layers if layer.dead_weights), None)
+    if first is None:
+        return None
+    share = f"{size.dead_weights:,} of {size.parameters:,} weights ({100 * size.dead_weights / size.parameters:.1f} %)"
+    side = "x".join(map(str, first.output_shape[1:]))
+    return f"{share} never get a gradient: from layer {first.name} on the feature map is {side}, and they meet nothing but zero padding; {_remedy(size)}"
+
+
+def _remedy(size: ModelSize) -> str:
+    def all_live(model: ModelSpec) -> bool:
+        return model_size(model, size.input_shape, 1).dead_weights == 0
+
+    match size.model:
+        case CNNSpec() as model:
+            for halvings in reversed(range(len(model.stage_widths) - 1)):
+                if all_live(model.model_copy(update={"max_halvings": halvings, "blocks_per_stage": 1})):  # more blocks see maps of the same size
+                    return f"set max_halvings to {halvings} or less"
+        case ResNet18Spec(stem="imagenet"):
+            if all_live(ResNet18Spec(stem="cifar")):
+                return "set stem to cifar"
+        case _:
+            pass
+    return "use larger images"
+
+
+def _mlp(tape: Tape, model: MLPSpec, num_classes: int) -> None:
+    last = len(model.widths) - 1
+    for i, width in enumerate(model.widths):
+        dropout = model.dropout if model.dropout_at == "every_hidden" or i == last else 0.0
+        if i > 0 and model.block == "inverted_bottleneck":
+            _inverted_bottleneck(tape, f"hidden.{i}", width, model, dropout)
+            continue
+        tape.linear(f"hidden.{i}.linear", width)
+        if model.norm != "none":
+            tape.norm(f"hidden.{i}.norm")
+        tape.relu()
+        tape.dropout(f"hidden.{i}.dropout", dropout)
+    tape.linear("head", num_classes)
+
+
+def _inverted_bottleneck(tape: Tape, name: str, width: int, model: MLPSpec, dropout: float) -> None:
+    tape.linear(f"{name}.linear1", 2 * width)
+    if model.norm != "none":
+        tape.norm(f"{name}.norm1")
+    tape.relu()
+    tape.dropout(f"{name}.dropout", dropout)
+    tape.linear(f"{name}.linear2", width)
+    if model.norm != "none":
+        tape.norm(f"{name}.norm2")
+    if model.residual:
+        tape.plus()
+
+
+def _cnn(tape: Tape, model: CNNSpec, num_classes: int) -> None:
+    tape.conv("stem.conv", model.stage_widths[0], kernel=7 if model.stem == "7x7" else 3)
+    tape.norm("stem.norm")
+    tape.relu()
+    for i, (width, stride) in enumerate(zip(model.stage_widths, model.stage_strides, strict=True)):
+        for j in range(model.blocks_per_stage):
+            name = f"stages.{i}.{j}"
+            projection = (f"{name}.shortcut.conv", f"{name}.shortcut.norm") if model.residual else None
+            _block(tape, name, width, stride if j == 0 else 1, projection=projection, dropout=model.dropout)
+    tape.average_pool("pool")
+    tape.linear("head", num_classes)
+
+
+def _henet(tape: Tape, model: HeNetSpec, num_classes: int) -> None:
+    tape.conv("stem.conv", model.width, kernel=3)
+    tape.norm("stem.norm")
+    tape.relu()
+    for i in range(3):
+        for j in range(model.blocks_per_stage):
+            _block(tape, f"stages.{i}.{j}", model.width * 2**i, 2 if i > 0 and j == 0 else 1)
+    tape.average_pool("pool")
+    tape.linear("head", num_classes)
+
+
+def _resnet18(tape: Tape, model: ResNet18Spec, num_classes: int) -> None:
+    if model.stem == "cifar":
+        tape.conv("conv1", 64, kernel=3)
+    else:
+        tape.conv("conv1", 64, kernel=7, stride=2)
+    tape.norm("bn1")
+    tape.relu()
+    if model.stem == "imagenet":
+        tape.max_pool("maxpool", kernel=3, stride=2, padding=1)
+    for i, width in enumerate((64, 128, 256, 512), start=1):
+        for j in range(2):
+            name = f"layer{i}.{j}"
+            _block(tape, name, width, 2 if i > 1 and j == 0 else 1, projection=(f"{name}.downsample.0", f"{name}.downsample.1"), norm="bn")
+    tape.average_pool("avgpool")
+    tape.linear("fc", num_classes)
+
+
+def _block(tape: Tape, name: str, width: int, stride: int, *, projection: tuple[str, str] | None = None, norm: str = "norm", dropout: float = 0.0) -> None:
+    """Two 3x3 convs; `projection` names the conv and norm of a shortcut that stand where the shape changes.
+
+    A shortcut without parameters is no layer, and keeps nothing for the backward pass that is not kept already.
+    """
+    start = tape.signal
+    tape.conv(f"{name}.conv1", width, kernel=3, stride=stride)
+    tape.norm(f"{name}.{norm}1")
+    tape.relu()
+    tape.dropout(f"{name}.dropout", dropout)
+    tape.conv(f"{name}.conv2", width, kernel=3)
+    tape.norm(f"{name}.{norm}2")
+    if projection is not None and (stride != 1 or start.shape[0] != width):
+        tape.projection(*projection, start=start, stride=stride)
+    tape.relu()
+
+
+def _vgg(tape: Tape, model: VGGSpec, num_classes: int) -> None:
+    for i, width in enumerate(model.widths):
+        for j in range(model.convs_per_stage):
+            tape.conv(f"stages.{i}.{j}.conv", width, kernel=3)
+            tape.norm(f"stages.{i}.{j}.norm")
+            tape.relu()
+        tape.max_pool(f"stages.{i}.pool", kernel=2, stride=2)
+    tape.linear("hidden", model.hidden)
+    tape.relu()
+    tape.dropout("dropout", model.dropout)
+    tape.linear("head", num_classes)

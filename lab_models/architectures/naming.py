@@ -1,0 +1,47 @@
+"""A network in a few words, for plots and lists."""
+
+from itertools import groupby
+from typing import assert_never
+
+from lab_models.specs import CNNSpec, HeNetSpec, MLPSpec, ModelSpec, ResNet18Spec, VGGSpec
+
+
+def describe(model: ModelSpec) -> str:
+    """Such as `residual mlp 6 x 512`, `plain henet-20` or `vgg 64-128-256`."""
+    match model:
+        case MLPSpec():
+            return _describe_mlp(model)
+        case CNNSpec():
+            return _describe_cnn(model)
+        case HeNetSpec():
+            wide = "" if model.width == 16 else f" from {model.width} channels"
+            return f"{_form(model.residual)} henet-{model.depth}{wide}"
+        case ResNet18Spec():
+            return f"resnet18 ({model.stem} stem)"
+        case VGGSpec():
+            return f"vgg {_dashed(model.widths)}"
+        case _:
+            assert_never(model)
+
+
+def _describe_mlp(model: MLPSpec) -> str:
+    widths = model.widths
+    shape = f"{len(widths)} x {widths[0]}" if len(set(widths)) == 1 else _dashed(widths)
+    blocks = " in blocks" if model.block == "inverted_bottleneck" else " in pairs" if model.shortcut_layers == 2 else ""
+    return f"{'residual ' if model.residual else ''}mlp {shape}{blocks}"
+
+
+def _describe_cnn(model: CNNSpec) -> str:
+    stages = len(model.stage_widths)
+    blocks = "" if model.blocks_per_stage == 2 else f" of {model.blocks_per_stage} block{'s' if model.blocks_per_stage > 1 else ''}"
+    return f"{_form(model.residual)} cnn {stages} stage{'s' if stages > 1 else ''}{blocks} {_dashed(model.stage_widths)}"
+
+
+def _form(residual: bool) -> str:
+    return "residual" if residual else "plain"
+
+
+def _dashed(widths: tuple[int, ...]) -> str:
+    """`64-128-256-7x512`: three equal widths and more are counted."""
+    runs = ((width, len(list(run))) for width, run in groupby(widths))
+    return "-".join(f"{count}x{width}" if count > 2 else "-".join([str(width)] * count) for width, count in runs)
