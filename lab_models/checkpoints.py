@@ -2,6 +2,7 @@
 
 import copy
 import io
+import math
 import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,16 +14,17 @@ from torch import Tensor, nn, optim
 
 from lab_models.errors import CheckpointDamaged
 from lab_models.files import WrittenFile, sha256_of, write_atomically
+from lab_models.gradient_flow import GradientFlow
+from lab_models.protocol import Metrics
 
-FORMAT = 1
-
-Metrics = dict[str, dict[str, float]]
-"""Split to name to value, of one epoch."""
+FORMAT = 2
+FOLD_STEPS = 64
+"""Losses and logits of this many steps are kept before they are counted: reading them at every step would wait for the device."""
 
 
 @dataclass
 class Best:
-    """The epoch of lowest val loss so far and its weights."""
+    """The best epoch so far and its weights; see `TrainSpec.best_by`."""
 
     epoch: int
     val: dict[str, float]
@@ -33,39 +35,81 @@ class Best:
 class TrainState:
     """Where training stands: `epochs_done` whole epochs and `step` steps of the next one.
 
-    Between epochs `step`, `loss_sum`, `num_correct`, `num_seen` and `seconds` are 0, and no generator state is needed:
-    the next epoch seeds its own.
+    `average` holds the moving average of the weights where one is asked for, `learning_rate` that of the last step. Between epochs `step`, `loss_sum`,
+    `num_correct`, `num_seen` and `seconds` are 0, and no generator state is needed: the next epoch seeds its own.
     """
 
     model: nn.Module
     optimizer: optim.Optimizer
     device: torch.device
+    average: nn.Module | None = None
+    flow: GradientFlow | None = None
     epochs_done: int = 0
     step: int = 0
     num_seen: int = 0
+    num_correct: int = 0
+    loss_sum: float = 0.0
     seconds: float = 0.0
-    loss_sum: Tensor = field(init=False)
-    num_correct: Tensor = field(init=False)
+    learning_rate: float = math.nan
+    bad_step: int | None = None
     best: Best | None = None
     history: list[Metrics] = field(default_factory=list)
+    _losses: list[Tensor] = field(default_factory=list)
+    _logits: list[Tensor] = field(default_factory=list)
+    _labels: list[Tensor] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        self.begin_epoch()
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network that is validated, tested and published: the average where there is one."""
+        return self.model if self.average is None else self.average
+
+    @property
+    def val_losses(self) -> list[float]:
+        """Val loss of each epoch done."""
+        return [metrics["val"]["loss"] for metrics in self.history]
+
+    def count(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Count one step's loss () and logits (B, C); they are read every `FOLD_STEPS` steps, see `fold`."""
+        self._losses.append(loss)
+        self._logits.append(logits)
+        self._labels.append(labels)
+        self.step += 1
+        if len(self._losses) >= FOLD_STEPS:
+            self.fold()
+
+    def fold(self) -> None:
+        """Add up what was counted since the last time, step by step, so that when it is done changes no bit."""
+        if not self._losses:
+            return
+        first = self.step - len(self._losses)
+        losses = torch.stack(self._losses).tolist()
+        sizes = [len(labels) for labels in self._labels]
+        for loss, size in zip(losses, sizes, strict=True):
+            self.loss_sum += loss * size
+        self.num_seen += sum(sizes)
+        self.num_correct += int((torch.cat(self._logits).argmax(1) == torch.cat(self._labels)).sum())
+        self._losses, self._logits, self._labels = [], [], []
+        if self.bad_step is None:
+            self.bad_step = next((first + i + 1 for i, loss in enumerate(losses) if not math.isfinite(loss)), None)
 
     def begin_epoch(self) -> None:
         """Clear what is counted within an epoch."""
-        self.step, self.num_seen, self.seconds = 0, 0, 0.0
-        self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
-        self.num_correct = torch.zeros((), dtype=torch.int64, device=self.device)
+        self.step, self.num_seen, self.num_correct, self.loss_sum, self.seconds = 0, 0, 0, 0.0, 0.0
+        self._losses, self._logits, self._labels = [], [], []
 
-    def end_epoch(self, metrics: Metrics) -> None:
-        """Count the epoch as done and keep its weights if its val loss is the lowest so far (the earliest wins a tie)."""
+    def end_epoch(self, metrics: Metrics, best_by: str) -> None:
+        """Count the epoch as done and keep its weights if it is the best so far (the earliest wins a tie)."""
         self.epochs_done += 1
         self.history.append(metrics)
-        if self.best is None or metrics["val"]["loss"] < self.best.val["loss"]:
-            scores = {"loss": metrics["val"]["loss"], "accuracy": metrics["val"]["accuracy"]}
-            self.best = Best(self.epochs_done, scores, copied_weights(self.model))
+        val = {"loss": metrics["val"]["loss"], "accuracy": metrics["val"]["accuracy"]}
+        if self.best is None or _rank(val, best_by) < _rank(self.best.val, best_by):
+            self.best = Best(self.epochs_done, val, copied_weights(self.evaluated))
         self.begin_epoch()
+
+
+def _rank(val: dict[str, float], best_by: str) -> tuple[float, float]:
+    """The lower, the better."""
+    return (val["loss"], 0.0) if best_by == "loss" else (-val["accuracy"], val["loss"])
 
 
 def copied_weights(model: nn.Module) -> dict[str, Tensor]:
@@ -75,6 +119,7 @@ def copied_weights(model: nn.Module) -> dict[str, Tensor]:
 
 def save_checkpoint(state: TrainState, path: Path, *, fingerprint: str, seed: int, threads: int) -> WrittenFile:
     """Write the state whole; within an epoch also the generators, so that resuming continues at the next step."""
+    state.fold()
     document = {
         "format": FORMAT,
         "fingerprint": fingerprint,
@@ -84,9 +129,12 @@ def save_checkpoint(state: TrainState, path: Path, *, fingerprint: str, seed: in
         "step": state.step,
         "num_seen": state.num_seen,
         "seconds": state.seconds,
-        "loss_sum": state.loss_sum.item(),
-        "num_correct": int(state.num_correct.item()),
+        "loss_sum": state.loss_sum,
+        "num_correct": state.num_correct,
+        "bad_step": state.bad_step,
         "model": state.model.state_dict(),
+        "average": None if state.average is None else state.average.state_dict(),
+        "flow": None if state.flow is None else state.flow.state(),
         "optimizer": state.optimizer.state_dict(),
         "history": state.history,
         "best": None if state.best is None else _best_document(state),
@@ -116,12 +164,15 @@ def restore(state: TrainState, document: dict[str, Any]) -> None:
     state.optimizer.load_state_dict(document["optimizer"])
     state.epochs_done, state.step = document["epochs_done"], document["step"]
     state.num_seen, state.seconds = document["num_seen"], document["seconds"]
-    state.loss_sum.fill_(document["loss_sum"])
-    state.num_correct.fill_(document["num_correct"])
+    state.loss_sum, state.num_correct, state.bad_step = document["loss_sum"], document["num_correct"], document["bad_step"]
+    if state.average is not None:
+        state.average.load_state_dict(document["average"])
+    if state.flow is not None and document["flow"] is not None:
+        state.flow.load_state(document["flow"])
     state.history = list(document["history"])
     if document["best"] is not None:
         best = document["best"]
-        weights = best["weights"] if best["weights"] is not None else copied_weights(state.model)
+        weights = best["weights"] if best["weights"] is not None else copied_weights(state.evaluated)
         state.best = Best(best["epoch"], best["val"], weights)
     if document["generators"] is not None:
         _set_generators(document["generators"], state.device)

@@ -6,15 +6,24 @@ from dataclasses import dataclass
 from time import perf_counter
 
 import torch
+from torch import nn
 
-from lab_models.checkpoints import Metrics, TrainState
+from lab_models.averaging import update_average
+from lab_models.checkpoints import TrainState
+from lab_models.datasets.augmentation import Views
 from lab_models.datasets.batches import ImageSplit, epoch_batches
 from lab_models.errors import Diverged
-from lab_models.evaluation import Scores, evaluate
-from lab_models.objectives import make_objective
-from lab_models.optimization import set_learning_rate
+from lab_models.evaluation import evaluate
+from lab_models.gradient_flow import steps_measured
+from lab_models.objectives import Loss, Objective, make_objective
+from lab_models.optimization import learning_rates, set_learning_rate
+from lab_models.precision import forward_context
+from lab_models.protocol import Metrics
 from lab_models.seeding import epoch_seed
 from lab_models.specs import Spec
+from lab_models.stopping import StopReason, early_stop
+
+DIVERGED_HINT = "lower the learning rate, warm it up (schedule.warmup_epochs), or set gradient_clip"
 
 
 @dataclass(frozen=True)
@@ -28,55 +37,120 @@ class Stepped:
 
 @dataclass(frozen=True)
 class EpochEnded:
-    """One epoch is done and its val scores are known. The state stands between two epochs."""
+    """One epoch is done and its val scores are known. The state stands between two epochs; `stop` says whether and why this was the last."""
 
     epoch: int
     metrics: Metrics
+    stop: StopReason | None
 
 
-def fit(state: TrainState, spec: Spec, seed: int, train: ImageSplit, val: ImageSplit) -> Iterator[Stepped | EpochEnded]:
-    """Train from where `state` stands until `spec.epochs`, as a pure function of (state, spec, seed).
+@dataclass(frozen=True)
+class Probed:
+    """What a probe found before the first step."""
+
+    metrics: Metrics
+
+
+def fit(state: TrainState, spec: Spec, seed: int, train: ImageSplit, val: ImageSplit) -> Iterator[Probed | Stepped | EpochEnded]:
+    """Train from where `state` stands until the last epoch or an early stop, as a pure function of (state, spec, seed).
 
     While the caller holds an event the state is whole: saving it there and resuming gives the same bits. Metrics: train
     loss and accuracy are means over the epoch's batches as they were trained on; val is evaluated after the epoch;
     `seconds` is time spent here, not in the caller. Raises Diverged when a loss is no longer finite.
     """
+    stop = _stop(spec, state)
     objective = make_objective(spec)
-    for epoch in range(state.epochs_done + 1, spec.epochs + 1):
-        learning_rate = set_learning_rate(state.optimizer, spec)
-        batches = epoch_batches(len(train), spec.batch_size, seed, epoch, state.device)
-        if state.step == 0:
-            torch.manual_seed(epoch_seed(seed, epoch, "dropout"))
-        state.model.train()
-        for step in range(state.step, len(batches)):
-            started = perf_counter()
-            batch = train.batch(batches[step])
+    if state.flow is not None and state.epochs_done == 0 and state.step == 0:
+        yield Probed(state.flow.at_initialization(_InitialGradients(state, spec, seed, train, objective)))
+    while stop is None:
+        epoch = state.epochs_done + 1
+        for step, num_steps in _train(state, spec, seed, epoch, train, objective):
+            yield Stepped(epoch, step, num_steps)
+        metrics = _epoch_metrics(state, spec, epoch, val)
+        state.end_epoch(metrics, spec.best_by)
+        stop = _stop(spec, state)
+        yield EpochEnded(epoch, metrics, stop)
+
+
+def _train(state: TrainState, spec: Spec, seed: int, epoch: int, train: ImageSplit, objective: Objective) -> Iterator[tuple[int, int]]:
+    """The epoch's steps from where the state stands; yields (step, num_steps), counted from 1."""
+    batches = epoch_batches(len(train), spec.batch_size, seed, epoch, state.device)
+    rates = learning_rates(spec, epoch, len(batches), state.val_losses)
+    views = train.views(seed, epoch)
+    forward = forward_context(spec.precision, state.device)
+    parameters = list(state.model.parameters())
+    measured = steps_measured(len(batches)) if state.flow is not None else range(0)
+    if state.step == 0:
+        torch.manual_seed(epoch_seed(seed, epoch, "dropout"))
+    state.model.train()
+    for step in range(state.step, len(batches)):
+        started = perf_counter()
+        batch = train.batch(batches[step], views)
+        with forward():
             loss = objective(state.model, batch)
-            state.optimizer.zero_grad(set_to_none=True)
-            loss.total.backward()  # type: ignore[no-untyped-call]
-            state.optimizer.step()
-            state.loss_sum += loss.total.detach().double() * len(batch.labels)
-            state.num_correct += (loss.logits.detach().argmax(1) == batch.labels).sum()
-            state.num_seen += len(batch.labels)
-            state.step = step + 1
-            state.seconds += perf_counter() - started
-            yield Stepped(epoch, step + 1, len(batches))
-
-        started = perf_counter()
-        scores = Scores(state.loss_sum.item() / state.num_seen, state.num_correct.item() / state.num_seen)
-        _require_finite(scores, "training", epoch, learning_rate)
-        train_seconds = state.seconds + perf_counter() - started
-        started = perf_counter()
-        val_scores = evaluate(state.model, val)
-        _require_finite(val_scores, "validation", epoch, learning_rate)
-        metrics = {
-            "train": {"loss": scores.loss, "accuracy": scores.accuracy, "learning_rate": learning_rate, "seconds": train_seconds},
-            "val": {"loss": val_scores.loss, "accuracy": val_scores.accuracy, "seconds": perf_counter() - started},
-        }
-        state.end_epoch(metrics)
-        yield EpochEnded(epoch, metrics)
+        if state.device.type == "cpu" and not math.isfinite(loss.total.item()):  # a GPU would have to be waited for: there the count finds it
+            state.bad_step = step + 1
+            _require_finite(state, epoch, rates, parameters)
+        state.optimizer.zero_grad(set_to_none=True)
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        if state.flow is not None and step in measured:
+            state.flow.record()
+        if spec.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(parameters, spec.gradient_clip)
+        set_learning_rate(state.optimizer, rates[step])
+        state.optimizer.step()
+        if state.average is not None and spec.ema_decay is not None:
+            update_average(state.average, state.model, spec.ema_decay, (epoch - 1) * len(batches) + step)
+        state.count(loss.total.detach(), loss.logits.detach(), batch.labels)
+        _require_finite(state, epoch, rates, parameters)
+        state.seconds += perf_counter() - started
+        yield step + 1, len(batches)
+    state.fold()
+    _require_finite(state, epoch, rates, parameters)
+    state.learning_rate = rates[-1]
 
 
-def _require_finite(scores: Scores, split: str, epoch: int, learning_rate: float) -> None:
+def _epoch_metrics(state: TrainState, spec: Spec, epoch: int, val: ImageSplit) -> Metrics:
+    """The numbers of the epoch whose steps are all done."""
+    started = perf_counter()
+    scores = evaluate(state.evaluated, val, spec.precision)
     if not math.isfinite(scores.loss):
-        raise Diverged(f"the {split} loss of epoch {epoch} is {scores.loss} at learning rate {learning_rate:g}", hint="lower the learning rate")
+        raise Diverged(f"the val loss after epoch {epoch} is {scores.loss} at learning rate {state.learning_rate:g}", hint=DIVERGED_HINT)
+    train_scores = {"loss": state.loss_sum / state.num_seen, "accuracy": state.num_correct / state.num_seen}
+    return {
+        "train": {**train_scores, "learning_rate": state.learning_rate, "seconds": state.seconds},
+        "val": {"loss": scores.loss, "accuracy": scores.accuracy, "seconds": perf_counter() - started},
+        **({} if state.flow is None else state.flow.metrics()),
+    }
+
+
+def _stop(spec: Spec, state: TrainState) -> StopReason | None:
+    return early_stop(spec.early_stopping, state.val_losses) or ("all_epochs" if state.epochs_done >= spec.epochs else None)
+
+
+def _require_finite(state: TrainState, epoch: int, rates: list[float], parameters: list[nn.Parameter]) -> None:
+    if state.bad_step is None:
+        return
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norm = f"the last gradient's norm was {nn.utils.get_total_norm(gradients).item():.4g}" if gradients else "no gradient was computed before it"
+    raise Diverged(
+        f"the training loss is not finite at step {state.bad_step} of epoch {epoch}, learning rate {rates[state.bad_step - 1]:g}; {norm}", hint=DIVERGED_HINT
+    )
+
+
+class _InitialGradients:
+    """Gradients of probe batches at the initial weights: calling it with i leaves those of batch i in `.grad`."""
+
+    def __init__(self, state: TrainState, spec: Spec, seed: int, train: ImageSplit, objective: Objective) -> None:
+        self._state, self._train, self._objective = state, train, objective
+        self._batches = epoch_batches(len(train), spec.batch_size, seed, 0, state.device)
+        self._views: Views | None = train.views(seed, 0)
+        self._forward = forward_context(spec.precision, state.device)
+        torch.manual_seed(epoch_seed(seed, 0, "dropout"))
+
+    def __call__(self, index: int) -> None:
+        batch = self._train.batch(self._batches[index % len(self._batches)], self._views)
+        with self._forward():
+            loss: Loss = self._objective(self._state.model, batch)
+        self._state.optimizer.zero_grad(set_to_none=True)
+        loss.total.backward()  # type: ignore[no-untyped-call]

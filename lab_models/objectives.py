@@ -29,7 +29,7 @@ class CrossEntropy:
 
     def __call__(self, model: nn.Module, batch: Batch) -> Loss:
         """Loss of the model on the batch."""
-        logits = model(batch.images)
+        logits = model(batch.images).float()  # a forward pass in bfloat16 ends here
         return Loss(functional.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing), logits)
 
 

@@ -15,5 +15,5 @@ def initialisation_seed(seed: int) -> int:
 
 
 def epoch_seed(seed: int, epoch: int, purpose: str) -> int:
-    """Seed of an epoch's "shuffle" or "dropout"; epochs count from 1."""
+    """Seed of an epoch's "shuffle", "dropout" or "augmentation"; epochs count from 1."""
     return derived_seed(seed, "epoch", epoch, purpose)

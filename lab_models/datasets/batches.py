@@ -1,4 +1,4 @@
-"""Whole batches without a DataLoader: uint8 rows gathered, moved and normalised at once."""
+"""Whole batches without a DataLoader: uint8 rows gathered, augmented and normalized at once on the device."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,15 +6,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lab_models.datasets.preparation import PreparedDataset
+from lab_models.datasets.augmentation import Views, cut_out, draw_views, moved, rotated
+from lab_models.datasets.preparation import Images, Labels, PreparedDataset
 from lab_models.datasets.splits import split_train_val
 from lab_models.seeding import epoch_seed
-from lab_models.specs import DatasetSpec
+from lab_models.specs import AugmentationSpec, DatasetSpec
+
+NO_AUGMENTATION = AugmentationSpec()
+RESIDENT_BYTES = 2 * 1024**3
+"""A data set whose images take more than this stays memory-mapped; its rows are read and moved batch by batch."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """`images` (B, C, H, W) float32, normalised; `labels` (B,) int64."""
+    """`images` (B, C, H, W) float32, normalized; `labels` (B,) int64."""
 
     images: Tensor
     labels: Tensor
@@ -22,27 +27,53 @@ class Batch:
 
 @dataclass(frozen=True)
 class ImageSplit:
-    """One split on its device: `images` (N, C, H, W) uint8, `labels` (N,), `scale` and `shift` (C, 1, 1) that normalise."""
+    """One split: `images` (M, C, H, W) uint8 on the device or memory-mapped, `labels` (N,), `scale` and `shift` (C, 1, 1) that normalize.
+
+    `rows` (N,) says which of the M images are the split's where those of several splits lie together, as when memory-mapped.
+    """
 
     images: Tensor
     labels: Tensor
     scale: Tensor
     shift: Tensor
+    rows: Tensor | None = None
+    augmentation: AugmentationSpec = NO_AUGMENTATION
+    memory_format: torch.memory_format = torch.contiguous_format
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def batch(self, rows: Tensor) -> Batch:
-        """The given rows, normalised."""
-        return Batch(self._normalised(self.images[rows]), self.labels[rows])
+    def views(self, seed: int, epoch: int) -> Views | None:
+        """The epoch's random views of this split's images; None without augmentation."""
+        channels, height, width = self.images.shape[1:]
+        return draw_views(self.augmentation, len(self), (channels, height, width), seed, epoch, self.labels.device)
+
+    def batch(self, rows: Tensor, views: Views | None = None) -> Batch:
+        """The given rows, seen as `views` says, normalized."""
+        where = rows if self.rows is None else self.rows[rows]
+        labels = self.labels.index_select(0, rows)
+        if views is None:
+            return Batch(self._normalized(self._gathered(where)), labels)
+        if self.rows is None:
+            pixels = moved(self.images, where, rows, views)
+        else:  # read the mapped rows first: only they travel to the device
+            pixels = moved(self._gathered(where), torch.arange(len(rows), device=rows.device), rows, views)
+        if views.angle is not None:
+            pixels = rotated(pixels.to(torch.float32), rows, views)
+        return Batch(cut_out(self._normalized(pixels), rows, views), labels)
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
-        """Every row once, as stored, for evaluation."""
+        """Every row once, as stored, never augmented, for evaluation."""
         for start in range(0, len(self), batch_size):
-            yield Batch(self._normalised(self.images[start : start + batch_size]), self.labels[start : start + batch_size])
+            end = start + batch_size
+            pixels = self.images[start:end] if self.rows is None else self._gathered(self.rows[start:end])
+            yield Batch(self._normalized(pixels), self.labels[start:end])
 
-    def _normalised(self, pixels: Tensor) -> Tensor:
-        return pixels.to(torch.float32).mul_(self.scale).add_(self.shift)
+    def _gathered(self, where: Tensor) -> Tensor:
+        return self.images.index_select(0, where.to(self.images.device)).to(self.labels.device)
+
+    def _normalized(self, pixels: Tensor) -> Tensor:
+        return pixels.to(torch.float32, memory_format=self.memory_format, copy=True).mul_(self.scale).add_(self.shift)
 
 
 @dataclass(frozen=True)
@@ -54,22 +85,44 @@ class Splits:
     test: ImageSplit
 
 
-def device_splits(dataset: PreparedDataset, spec: DatasetSpec, device: torch.device) -> Splits:
-    """Cut train and val and lay all three splits on the device."""
+def device_splits(
+    dataset: PreparedDataset,
+    spec: DatasetSpec,
+    device: torch.device,
+    *,
+    memory_format: torch.memory_format = torch.contiguous_format,
+    resident_bytes: int = RESIDENT_BYTES,
+) -> Splits:
+    """Cut train and val and lay all three splits on the device; images that take more than `resident_bytes` stay memory-mapped."""
     cut = split_train_val(dataset.train_labels, val_fraction=spec.val_fraction, stratified=spec.stratified, seed=spec.split_seed, train_limit=spec.train_limit)
-    images, labels = torch.from_numpy(dataset.train_images), torch.from_numpy(dataset.train_labels)
-    train_rows, val_rows = torch.from_numpy(cut.train), torch.from_numpy(cut.val)
     std = torch.tensor(dataset.info.std).view(-1, 1, 1)
     scale = (1 / (255 * std)).to(device)
     shift = (-torch.tensor(dataset.info.mean).view(-1, 1, 1) / std).to(device)
+    is_resident = dataset.train_images.nbytes + dataset.test_images.nbytes <= resident_bytes
 
-    def on_device(images: Tensor, labels: Tensor) -> ImageSplit:
-        return ImageSplit(images.to(device), labels.to(device), scale, shift)
+    def split(images: Images, labels: Labels, chosen: Labels | None, augmentation: AugmentationSpec = NO_AUGMENTATION) -> ImageSplit:
+        pixels, classes = torch.from_numpy(images), torch.from_numpy(labels)
+        rows = None if chosen is None else torch.from_numpy(chosen)
+        if rows is not None:
+            classes = classes[rows]
+            if is_resident:
+                pixels, rows = pixels[rows], None
+        elif not is_resident:
+            rows = torch.arange(len(classes))
+        return ImageSplit(
+            pixels.to(device) if is_resident else pixels,
+            classes.to(device),
+            scale,
+            shift,
+            None if rows is None else rows.to(device),
+            augmentation,
+            memory_format,
+        )
 
     return Splits(
-        train=on_device(images[train_rows], labels[train_rows]),
-        val=on_device(images[val_rows], labels[val_rows]),
-        test=on_device(torch.from_numpy(dataset.test_images), torch.from_numpy(dataset.test_labels)),
+        train=split(dataset.train_images, dataset.train_labels, cut.train, spec.augmentation),
+        val=split(dataset.train_images, dataset.train_labels, cut.val),
+        test=split(dataset.test_images, dataset.test_labels, None),
     )
 
 

@@ -36,10 +36,28 @@ class Reference:
     scores: list[Any]
 
 
-@pytest.fixture(scope="module", params=[(optimizer, model) for optimizer in OPTIMIZERS for model in MODELS], ids=" ".join)
+SPECS: dict[str, dict[str, Any]] = {
+    **{f"{optimizer}, {model}": {"optimizer": OPTIMIZERS[optimizer], "model": MODELS[model]} for optimizer in OPTIMIZERS for model in MODELS},
+    "every option": {
+        "dataset": {"train_limit": 200, "augmentation": {"shift": 1, "rotation": 10.0, "cutout": 2}},
+        "model": MODELS["norm and dropout"],
+        "optimizer": "adamw",
+        "schedule": {"name": "cosine", "warmup_epochs": 1.0},
+        "gradient_clip": 1.0,
+        "ema_decay": 0.9,
+        "label_smoothing": 0.1,
+        "early_stopping": {"patience": 50},
+        "best_by": "accuracy",
+        "probes": ["gradient_flow"],
+    },
+    "plateau, bfloat16": {"schedule": {"name": "plateau", "patience": 0, "min_delta": 0.5}, "precision": "bfloat16"},
+    "convolutions": {"model": {"arch": "cnn", "stages": 2, "width": 4, "stem": "3x3", "residual": True, "dropout": 0.1}, "dataset": {"train_limit": 200}},
+}
+
+
+@pytest.fixture(scope="module", params=SPECS)
 def reference(request: pytest.FixtureRequest, lab_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Reference:
-    optimizer, model = request.param
-    return reference_of(TINY | {"optimizer": OPTIMIZERS[optimizer], "model": MODELS[model]}, lab_home, tmp_path_factory.mktemp("reference"))
+    return reference_of(TINY | SPECS[request.param], lab_home, tmp_path_factory.mktemp("reference"))
 
 
 @pytest.fixture(scope="module")
@@ -213,14 +231,14 @@ def test_a_resumed_run_keeps_the_threads_it_began_with(with_dropout: Reference, 
 def test_a_checkpoint_of_another_format_is_damaged(with_dropout: Reference, make_order: OrderMaker) -> None:
     order = make_order(with_dropout.spec)
     _, checkpoint = train_until(order, 1, 0)
-    newer = rewritten(order, checkpoint, lambda document: document.update(format=2))
-    with pytest.raises(CheckpointDamaged, match="format 2 is not 1"):
+    newer = rewritten(order, checkpoint, lambda document: document.update(format=1))
+    with pytest.raises(CheckpointDamaged, match="format 1 is not 2"):
         read_checkpoint(Path(order.run_folder) / newer.path, newer.sha256)
 
 
 def test_a_checkpoint_can_hold_no_code(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
-    torch.save({"format": 1, "model": print}, path)
+    torch.save({"format": 2, "model": print}, path)
     with pytest.raises(CheckpointDamaged):
         read_checkpoint(path, hashlib.sha256(path.read_bytes()).hexdigest())
 
