@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.plots import Curve, CurvesFigure, draw_curves
+from app.plots.curves import Curve, CurvesFigure, draw_curves
 
 
 def figure(num_runs: int, epochs: int = 5, gap: bool = False) -> CurvesFigure:

@@ -1,10 +1,8 @@
-"""Series to pictures. Pure: numbers in, bytes out; the object interface of matplotlib, no global state."""
+"""Metrics over epochs."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
@@ -12,13 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-# Okabe and Ito's palette, told apart by colour-blind readers: https://jfly.uni-koeln.de/color/
-BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#6b7280"
+from app.plots.style import BLUE, DPI, GREY, VERMILION, rendered, style
+
 SPLIT_STYLE = {"train": (VERMILION, "--"), "val": (BLUE, "-")}
 AXIS_LABEL = {"loss": "Loss (cross-entropy, nats)", "accuracy": "Accuracy", "learning_rate": "Learning rate", "seconds": "Seconds per epoch"}
 PANEL_INCHES = (5.2, 3.7)
-DPI = 130
-FORMATS = {"png": "image/png", "svg": "image/svg+xml", "pdf": "application/pdf"}
 
 
 @dataclass(frozen=True)
@@ -46,14 +42,14 @@ class CurvesFigure:
 def draw_curves(figure: CurvesFigure, extension: str) -> bytes:
     """One panel per metric; with several runs the mean as a line and the range as a band. `extension`: png, svg or pdf."""
     width, height = PANEL_INCHES
-    with mpl.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "training-lab", "savefig.facecolor": "white"}):
+    with style():
         canvas = Figure(figsize=(width * len(figure.metrics), height + 0.75), dpi=DPI, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
         canvas.suptitle(figure.title, x=0.01, ha="left", fontsize=12.5, fontweight="bold")
         panels = canvas.subplots(1, len(figure.metrics), squeeze=False)[0]
         for panel, metric in zip(panels, figure.metrics, strict=True):
             _draw_panel(panel, metric, figure)
         panels[0].set_title(figure.subtitle, loc="left", fontsize=9, color=GREY, pad=10)
-        return _bytes(canvas, extension)
+        return rendered(canvas, extension)
 
 
 def _draw_panel(panel: Axes, metric: str, figure: CurvesFigure) -> None:
@@ -106,10 +102,3 @@ def _epoch_limits(figure: CurvesFigure) -> tuple[float, float]:
     last = max(last, min(figure.epochs, 2))
     margin = max(0.02 * last, 0.1)
     return 1 - margin, last + margin
-
-
-def _bytes(canvas: Figure, extension: str) -> bytes:
-    buffer = io.BytesIO()
-    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(extension, {})
-    canvas.savefig(buffer, format=extension, metadata={"Creator" if extension != "png" else "Software": "training-lab", **undated})
-    return buffer.getvalue()

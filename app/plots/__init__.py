@@ -1,0 +1,1 @@
+"""Series to pictures. Pure: numbers in, bytes out; the object interface of matplotlib, no global state."""
