@@ -10,27 +10,32 @@ from typing import Any
 
 import torch
 
+from lab_models import fitting
 from lab_models.architectures.build import build_model
+from lab_models.assessment import EVALUATION_NAME, PREDICTIONS_NAME, assess, evaluation_file, predictions_file
+from lab_models.averaging import averaged_copy
 from lab_models.checkpoints import TrainState, copied_weights, read_checkpoint, restore, save_checkpoint, write_weights
 from lab_models.datasets.batches import Splits, device_splits
-from lab_models.datasets.catalog import dataset_info
+from lab_models.datasets.catalog import Catalog
 from lab_models.datasets.preparation import PreparedDataset
 from lab_models.datasets.readers import DataFolders, open_dataset
-from lab_models.errors import CheckpointDamaged, LabError, OutOfMemory, StorageFull
-from lab_models.evaluation import evaluate
+from lab_models.errors import CheckpointDamaged, DatasetUnavailable, LabError, OutOfMemory, StorageFull
+from lab_models.evaluation import predict
 from lab_models.files import WrittenFile, write_atomically
-from lab_models.fitting import Stepped, fit
+from lab_models.fitting import fit
+from lab_models.gradient_flow import GradientFlow
 from lab_models.optimization import make_optimizer
-from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Order, Progress, SavedArtifact, SavedCheckpoint, Started
+from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Order, Probed, Progress, SavedArtifact, SavedCheckpoint, Started
 from lab_models.revision import package_version, source_revision
-from lab_models.specs import fingerprint
+from lab_models.specs import MLPSpec, ModelSpec, fingerprint
+from lab_models.stopping import early_stop
 
 PROGRESS_SECONDS = 0.25
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 OUT_OF_MEMORY_HINT = "lower batch_size, or the model's width or depth"
 
-ExecutionEvent = Started | Progress | EpochCompleted | Checkpointed | Completed
+ExecutionEvent = Started | Probed | Progress | EpochCompleted | Checkpointed | Completed
 
 
 class Execution:
@@ -76,12 +81,26 @@ class Execution:
             self._threads = int(saved["threads"])
         make_deterministic(self._threads)
 
-        info = dataset_info(spec.dataset.name)
-        folders = DataFolders(tuple(map(Path, order.search_folders)), Path(order.download_folder), Path(order.prepared_folder))
+        folders = DataFolders(
+            search=tuple(map(Path, order.search_folders)),
+            download=Path(order.download_folder),
+            prepared=Path(order.prepared_folder),
+            imported=Path(order.imported_folder),
+        )
+        info = Catalog(folders.imported).get(spec.dataset.name)
+        if info is None:
+            raise DatasetUnavailable(f"there is no data set {spec.dataset.name!r}", hint="it was removed since the experiment was sent")
         dataset = open_dataset(info, folders)
-        splits = device_splits(dataset, spec.dataset, device)
-        model = build_model(spec.model, info.shape, info.num_classes, order.seed).to(device)
-        state = self._state = TrainState(model, make_optimizer(spec.optimizer, model), device)
+        memory_format = best_memory_format(spec.model)
+        splits = device_splits(dataset, spec.dataset, device, memory_format=memory_format)
+        model = build_model(spec.model, info.shape, info.num_classes, order.seed).to(device).to(memory_format=memory_format)
+        state = self._state = TrainState(
+            model,
+            make_optimizer(spec.optimizer, model),
+            device,
+            average=None if spec.ema_decay is None else averaged_copy(model),
+            flow=GradientFlow(model) if "gradient_flow" in spec.probes else None,
+        )
         if saved is not None:
             restore(state, saved)
         yield Started(
@@ -90,39 +109,59 @@ class Execution:
             notes=tuple(notes),
         )
         yield from self._training_events(state, splits)
-        yield self._finish(state, splits)
+        yield self._finish(state, splits, dataset)
 
     def _training_events(self, state: TrainState, splits: Splits) -> Iterator[ExecutionEvent]:
         last_progress = -PROGRESS_SECONDS
         self._last_saved = monotonic()
         for event in fit(state, self._order.spec, self._order.seed, splits.train, splits.val):
-            now = monotonic()
-            if isinstance(event, Stepped):
-                if now - last_progress >= PROGRESS_SECONDS:
-                    last_progress = now
-                    yield Progress(epoch=event.epoch, step=event.step, num_steps=event.num_steps)
-                if now - self._last_saved >= self._order.checkpoint_seconds:
-                    yield self.checkpoint(stopped=False)
-            else:
-                assert state.best is not None
-                yield EpochCompleted(epoch=event.epoch, metrics=event.metrics, best_epoch=state.best.epoch, best_val=state.best.val, checkpoint=self._save())
+            match event:
+                case fitting.Probed():
+                    yield Probed(metrics=event.metrics)
+                case fitting.Stepped():
+                    now = monotonic()
+                    if now - last_progress >= PROGRESS_SECONDS:
+                        last_progress = now
+                        yield Progress(epoch=event.epoch, step=event.step, num_steps=event.num_steps)
+                    if now - self._last_saved >= self._order.checkpoint_seconds:
+                        yield self.checkpoint(stopped=False)
+                case fitting.EpochEnded():
+                    assert state.best is not None
+                    yield EpochCompleted(
+                        epoch=event.epoch,
+                        metrics=event.metrics,
+                        best_epoch=state.best.epoch,
+                        best_val=state.best.val,
+                        stop_reason=event.stop,
+                        checkpoint=self._save(),
+                    )
 
-    def _finish(self, state: TrainState, splits: Splits) -> Completed:
+    def _finish(self, state: TrainState, splits: Splits, dataset: PreparedDataset) -> Completed:
         """Publish the last and the best weights and read test, once, with the best."""
         assert state.best is not None
         last = self._artifact(
-            "weights-last.safetensors", "application/octet-stream", write_weights(copied_weights(state.model), self._path("weights-last.safetensors"))
+            "weights-last.safetensors", "application/octet-stream", write_weights(copied_weights(state.evaluated), self._path("weights-last.safetensors"))
         )
         best = self._artifact("weights.safetensors", "application/octet-stream", write_weights(state.best.weights, self._path("weights.safetensors")))
         document = {"fingerprint": self._fingerprint, "seed": self._order.seed, "spec": self._order.spec.model_dump(mode="json")}
         spec = self._artifact("spec.json", "application/json", write_atomically(self._path("spec.json"), json.dumps(document, indent=2).encode()))
-        state.model.load_state_dict(state.best.weights)
-        scores = evaluate(state.model, splits.test)
+        state.evaluated.load_state_dict(state.best.weights)
+        logits, labels = predict(state.evaluated, splits.test, self._order.spec.precision)
+        assessment = assess(logits, labels, dataset.info.class_names)
+        source = {"dataset": dataset.info.name, "dataset_sha256": dataset.sha256}
+        evaluation = self._artifact(EVALUATION_NAME, "application/json", write_atomically(self._path(EVALUATION_NAME), evaluation_file(assessment, **source)))
+        predictions = self._artifact(
+            PREDICTIONS_NAME,
+            "application/octet-stream",
+            write_atomically(self._path(PREDICTIONS_NAME), predictions_file(logits, labels, assessment.predictions, **source)),
+        )
+        stop_reason = early_stop(self._order.spec.early_stopping, state.val_losses)
         return Completed(
+            stop_reason=stop_reason or "all_epochs",
             best_epoch=state.best.epoch,
             best_val=state.best.val,
-            test={"loss": scores.loss, "accuracy": scores.accuracy},
-            artifacts=(best, last, spec),
+            test=assessment.scores,
+            artifacts=(best, last, spec, evaluation, predictions),
         )
 
     def _newest_checkpoint(self) -> tuple[dict[str, Any] | None, list[str]]:
@@ -164,6 +203,11 @@ def make_deterministic(threads: int) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     torch.set_float32_matmul_precision("highest")
+
+
+def best_memory_format(model: ModelSpec) -> torch.memory_format:
+    """Channels last for convolutions: kernels of GPU and CPU want it so (docs/results.md); flattened pixels do not care."""
+    return torch.contiguous_format if isinstance(model, MLPSpec) else torch.channels_last
 
 
 def resolve_device(wanted: str) -> str:

@@ -5,6 +5,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from lab_models.specs import Spec
+from lab_models.stopping import StopReason
+
+Metrics = dict[str, dict[str, float]]
+"""Split to name to value, of one epoch."""
 
 
 class Message(BaseModel):
@@ -46,6 +50,7 @@ class Order(Message):
     search_folders: tuple[str, ...]
     download_folder: str
     prepared_folder: str
+    imported_folder: str
     device: str
     threads: int
     checkpoint_seconds: float = 60.0
@@ -84,14 +89,22 @@ class Progress(Message):
 
 
 class EpochCompleted(Message):
-    """An epoch's metrics, and the checkpoint taken after it."""
+    """An epoch's metrics, and the checkpoint taken after it. `stop_reason` says that it was the last, and why."""
 
     event: Literal["epoch"] = "epoch"
     epoch: int
-    metrics: dict[str, dict[str, float]]
+    metrics: Metrics
     best_epoch: int
     best_val: dict[str, float]
+    stop_reason: StopReason | None
     checkpoint: SavedCheckpoint
+
+
+class Probed(Message):
+    """What a probe measured before the first step; it counts as epoch 0."""
+
+    event: Literal["probed"] = "probed"
+    metrics: Metrics
 
 
 class Checkpointed(Message):
@@ -103,9 +116,13 @@ class Checkpointed(Message):
 
 
 class Completed(Message):
-    """Training is over and the test split was read, once, with the best weights."""
+    """Training is over and the test split was read, once, with the best weights.
+
+    `stop_reason`: `all_epochs`, or the early-stopping rule that held: `stagnation` or `overfitting`.
+    """
 
     event: Literal["completed"] = "completed"
+    stop_reason: StopReason
     best_epoch: int
     best_val: dict[str, float]
     test: dict[str, float]
@@ -123,10 +140,10 @@ class Failed(Message):
 
 
 OrderLine = Annotated[Order | Stop, Field(discriminator="order")]
-Event = Annotated[Ready | Started | Progress | EpochCompleted | Checkpointed | Completed | Failed, Field(discriminator="event")]
+Event = Annotated[Ready | Started | Progress | Probed | EpochCompleted | Checkpointed | Completed | Failed, Field(discriminator="event")]
 
 _orders: TypeAdapter[Order | Stop] = TypeAdapter(OrderLine)
-_events: TypeAdapter[Ready | Started | Progress | EpochCompleted | Checkpointed | Completed | Failed] = TypeAdapter(Event)
+_events: TypeAdapter[Ready | Started | Progress | Probed | EpochCompleted | Checkpointed | Completed | Failed] = TypeAdapter(Event)
 
 
 def read_order(line: str | bytes) -> Order | Stop:
@@ -134,7 +151,7 @@ def read_order(line: str | bytes) -> Order | Stop:
     return _orders.validate_json(line, strict=False)
 
 
-def read_event(line: str | bytes) -> Ready | Started | Progress | EpochCompleted | Checkpointed | Completed | Failed:
+def read_event(line: str | bytes) -> Ready | Started | Progress | Probed | EpochCompleted | Checkpointed | Completed | Failed:
     """Parse one line of a trainer's standard output; raises pydantic.ValidationError."""
     return _events.validate_json(line, strict=False)
 

@@ -2,7 +2,8 @@
 
 <out>/seed-<n>/result.json    spec, environment, best epoch, test scores
 <out>/seed-<n>/metrics.csv    one row per epoch
-<out>/seed-<n>/attempt-1/     weights.safetensors (best), weights-last.safetensors, spec.json
+<out>/seed-<n>/probes.json    what the spec's probes measured, epoch by epoch; 0 is initialization
+<out>/seed-<n>/attempt-1/     weights.safetensors (best), weights-last.safetensors, predictions.safetensors, evaluation.json, spec.json
 """
 
 import csv
@@ -19,16 +20,17 @@ from typing import Any
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from lab_models.architectures.sizes import model_size
-from lab_models.datasets.catalog import dataset_info
+from lab_models.architectures.sizes import impossible, model_size
+from lab_models.datasets.catalog import Catalog, DatasetInfo
 from lab_models.errors import LabError
 from lab_models.execution import Execution, resolve_device
 from lab_models.files import write_atomically
-from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Order, Progress, SavedCheckpoint, Started
+from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Metrics, Order, Probed, Progress, SavedCheckpoint, Started
 from lab_models.specs import ExperimentRequest, Spec, fingerprint
-from lab_models.validation import InvalidDocument, NotJSON, parse_json, validate
+from lab_models.validation import InvalidDocument, NotJSON, did_you_mean, parse_json, validate
 
 KEPT_CHECKPOINTS = 2
+MEASURED_SPLITS = ("train", "val")
 EXIT_FAILED, EXIT_BAD_SPEC, EXIT_INTERRUPTED = 1, 2, 130
 
 
@@ -44,12 +46,19 @@ def run_file(path: Path, out: Path | None, device: str, threads: int) -> int:
         return _refuse(f"{path} is not a valid spec:", *(f"  {e.pointer or '/'}: {e.message}" + (f" ({e.hint})" if e.hint else "") for e in invalid.errors))
 
     spec, results = request.spec, []
+    catalog = Catalog(_home() / "imported")
+    info = catalog.get(spec.dataset.name)
+    if info is None:
+        return _refuse(f"{path}: there is no data set {spec.dataset.name!r}", did_you_mean(spec.dataset.name, [known.name for known in catalog.all()]) or "")
+    reason = impossible(spec.model, info.shape)
+    if reason is not None:
+        return _refuse(f"{path}: /model: on {info.name}: {reason}")
     folder = out or Path("runs") / fingerprint(spec)[:12]
     stop = StopFlag()
     with stop.on_interrupt(), _bar() as bar:
         for seed in request.seeds:
             try:
-                result = _run_seed(spec, seed, folder / f"seed-{seed}", resolve_device(device), threads, bar, stop)
+                result = _run_seed(spec, info, seed, folder / f"seed-{seed}", resolve_device(device), threads, bar, stop)
             except LabError as error:
                 bar.stop()
                 return _refuse(f"{error.code}: {error}", *([f"hint: {error.hint}"] if error.hint else []), status=EXIT_FAILED)
@@ -83,7 +92,7 @@ class StopFlag:
                 signal.signal(number, handler)
 
 
-def _run_seed(spec: Spec, seed: int, folder: Path, device: str, threads: int, bar: Bar, stop: StopFlag) -> dict[str, Any] | None:
+def _run_seed(spec: Spec, info: DatasetInfo, seed: int, folder: Path, device: str, threads: int, bar: Bar, stop: StopFlag) -> dict[str, Any] | None:
     """One run, resumed if its folder holds checkpoints; None when interrupted."""
     kept = _kept_checkpoints(folder)
     execution = Execution(_order(spec, seed, folder, device, threads, kept))
@@ -97,19 +106,23 @@ def _run_seed(spec: Spec, seed: int, folder: Path, device: str, threads: int, ba
                 done = event.resumed_from[0] if event.resumed_from else 0
                 rows = rows[:done]
                 bar.update(task, completed=done, status="resumed" if event.resumed_from else "")
+            case Probed():
+                _note_probes(folder, 0, event.metrics)
             case Progress():
                 bar.update(task, completed=event.epoch - 1 + event.step / event.num_steps)
             case EpochCompleted():
-                rows.append({"epoch": event.epoch, **{f"{split}.{name}": value for split, part in event.metrics.items() for name, value in part.items()}})
+                rows.append({"epoch": event.epoch, **_columns(event.metrics)})
+                _note_probes(folder, event.epoch, event.metrics)
                 _write_rows(folder, rows)  # before the checkpoint: rows that are too many are dropped when resuming
                 kept = _keep(folder, kept, event.checkpoint)
                 _show_epoch(bar, task, event)
             case Checkpointed():
                 kept = _keep(folder, kept, event.checkpoint)
             case Completed():
-                size = model_size(spec.model, dataset_info(spec.dataset.name).shape, dataset_info(spec.dataset.name).num_classes)
+                size = model_size(spec.model, info.shape, info.num_classes)
                 result = {
                     "seed": seed,
+                    "stop_reason": event.stop_reason,
                     "fingerprint": fingerprint(spec),
                     "parameters": size.parameters,
                     "best": {"epoch": event.best_epoch, "val": event.best_val},
@@ -126,7 +139,7 @@ def _run_seed(spec: Spec, seed: int, folder: Path, device: str, threads: int, ba
 
 
 def _order(spec: Spec, seed: int, folder: Path, device: str, threads: int, kept: list[SavedCheckpoint]) -> Order:
-    home = Path(os.environ.get("LAB_HOME") or ".lab").absolute()
+    home = _home()
     searched = os.environ.get("LAB_DATA_DIR")
     return Order(
         spec=spec,
@@ -136,10 +149,15 @@ def _order(spec: Spec, seed: int, folder: Path, device: str, threads: int, kept:
         search_folders=tuple(str(Path(part).absolute()) for part in searched.split(os.pathsep) if part) if searched else (str(home / "datasets"),),
         download_folder=str(home / "datasets"),
         prepared_folder=str(home / "prepared"),
+        imported_folder=str(home / "imported"),
         device=device,
         threads=threads,
         resume=tuple(reversed(kept)),
     )
+
+
+def _home() -> Path:
+    return Path(os.environ.get("LAB_HOME") or ".lab").absolute()
 
 
 def _kept_checkpoints(folder: Path) -> list[SavedCheckpoint]:
@@ -157,6 +175,21 @@ def _keep(folder: Path, kept: list[SavedCheckpoint], new: SavedCheckpoint) -> li
     for item in dropped:
         (folder / item.path).unlink(missing_ok=True)
     return kept
+
+
+def _columns(metrics: Metrics) -> dict[str, float]:
+    return {f"{split}.{name}": value for split in MEASURED_SPLITS for name, value in metrics[split].items()}
+
+
+def _note_probes(folder: Path, epoch: int, metrics: Metrics) -> None:
+    """What the probes found goes into a file of its own: one number per layer would drown the table."""
+    found = {split: values for split, values in metrics.items() if split not in MEASURED_SPLITS}
+    if not found:
+        return
+    path = folder / "probes.json"
+    before = json.loads(path.read_bytes()) if path.exists() else {}
+    kept = {number: values for number, values in before.items() if int(number) < epoch}
+    write_atomically(path, json.dumps(kept | {str(epoch): found}, indent=1).encode())
 
 
 def _read_rows(folder: Path) -> list[dict[str, Any]]:

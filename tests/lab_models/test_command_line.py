@@ -47,6 +47,8 @@ def test_a_run_prints_its_result_and_leaves_its_files(tmp_path: Path, capfd: pyt
     assert files_below(tmp_path / "out") == [
         "seed-0/attempt-1/checkpoint-00002-000000.pt",
         "seed-0/attempt-1/checkpoint-00003-000000.pt",
+        "seed-0/attempt-1/evaluation.json",
+        "seed-0/attempt-1/predictions.safetensors",
         "seed-0/attempt-1/spec.json",
         "seed-0/attempt-1/weights-last.safetensors",
         "seed-0/attempt-1/weights.safetensors",
@@ -85,7 +87,9 @@ def test_several_seeds_give_a_list_below_a_folder_named_by_the_spec(
 @pytest.mark.parametrize(
     ("document", "complaints"),
     [
-        ({"model": {"widht": 3}, "dataset": "minst"}, ["/model/widht: unknown field (did you mean 'width'?)", "/dataset: must be", "did you mean 'mnist'?"]),
+        ({"model": {"widht": 3}, "optimizer": "adm"}, ["/model/widht: unknown field (did you mean 'width'?)", "/optimizer: must be", "did you mean 'adam'?"]),
+        ({"dataset": "minst"}, ["there is no data set 'minst'", "did you mean 'mnist'?"]),
+        ({"model": {"arch": "vgg", "widths": [8, 8, 8, 8]}}, ["/model: on digits:"]),
         ({"epochs": 0}, ["/epochs: input should be greater than or equal to 1"]),
         ([], ["/: must be an object"]),
         ("{'epochs': 1}", ["is not JSON", "line 1, column 2"]),
@@ -109,7 +113,7 @@ def test_a_file_that_is_not_there_ends_with_2(tmp_path: Path, capsys: pytest.Cap
 def test_training_that_fails_says_why_and_what_to_do_and_ends_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path, TINY | {"optimizer": {"name": "sgd", "learning_rate": 1e6}}) == 1
     told = capsys.readouterr()
-    assert "diverged: the training loss of epoch 1" in told.err
+    assert "diverged: the training loss is not finite at step" in told.err
     assert "hint: lower the learning rate" in told.err
     assert told.out == ""
 

@@ -84,7 +84,8 @@ def test_a_failure_is_told_with_its_code_and_where_it_came_from(trainer: Trainer
     trainer.train(make_order(TINY | {"optimizer": {"name": "sgd", "learning_rate": 1e6}}), tmp_path / "logs" / "log.txt")
     *_, failed, exited = told_until(trainer, Exited)
     assert isinstance(failed, Failed)
-    assert (failed.code, failed.hint) == ("diverged", "lower the learning rate")
+    assert failed.code == "diverged"
+    assert (failed.hint or "").startswith("lower the learning rate")
     assert "learning rate 1e+06" in failed.message
     assert "lab_models.errors.Diverged" in failed.traceback
     assert exited == Exited(0)

@@ -1,0 +1,96 @@
+"""Confusion matrices over HTTP: read from what succeeded runs have published, added up over the seeds."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from app.api import schemas
+from app.api.deps import Reading, TheExperiment, TheSettings
+from app.api.pictures import PICTURE_RESPONSES, Extension, IfNoneMatch, picture
+from app.plots.confusion import ConfusionFigure, draw_confusion
+from app.services import experiments
+from app.services.assessments import Confusion, Counts, confusion_of, most_confused
+from app.services.experiments import Whole
+from app.services.results import summarise
+from lab_models.architectures.naming import describe
+from lab_models.assessment import row_fractions
+from lab_models.specs import TrainSpec
+
+router = APIRouter(prefix="/experiments", tags=["plots"])
+
+MOST_CONFUSED = 12
+DECIMALS = 6
+
+
+@router.get("/{experiment_id}/confusion-matrix.json")
+def read_confusion_matrix(session: Reading, experiment: TheExperiment, settings: TheSettings) -> schemas.ConfusionAnswer:
+    """Which classes the test images of each class were taken for, run by run and added up. 404 until a run has succeeded."""
+    runs = experiments.runs_of(session, [experiment.id])[experiment.id]
+    confusion = confusion_of(session, settings.runs_folder, runs)
+    return schemas.ConfusionAnswer(
+        experiment_id=experiment.id,
+        class_names=list(confusion.class_names),
+        num_images=confusion.num_images,
+        pooled=schemas.MatrixAnswer(**_matrix(confusion.pooled)),
+        most_confused=_pairs(confusion),
+        runs=[schemas.RunMatrixAnswer(run_id=run.id, seed=run.seed, **_matrix(counts)) for run, counts in zip(confusion.runs, confusion.counts, strict=True)],
+    )
+
+
+@router.get("/{experiment_id}/confusion-matrix.{extension}", response_class=Response, responses=PICTURE_RESPONSES)
+def draw_confusion_matrix(
+    session: Reading,
+    experiment: TheExperiment,
+    settings: TheSettings,
+    extension: Extension,
+    normalize: Annotated[bool, Query(description="Colors and first numbers are shares of the true class; false: numbers of images")] = True,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """The confusion matrix on test, added up over the succeeded runs. 404 until a run has succeeded."""
+    whole = experiments.whole(session, experiment)
+    figure = _figure(whole, confusion_of(session, settings.runs_folder, whole.runs), normalize)
+    shown = [figure.title, list(figure.subtitle), list(figure.class_names), figure.counts.tolist(), normalize]
+    return picture(shown, lambda: draw_confusion(figure, extension.value), extension, if_none_match)
+
+
+def _matrix(counts: Counts) -> dict[str, list[list[int]] | list[list[float]]]:
+    return {"counts": counts.tolist(), "fractions": row_fractions(counts).round(DECIMALS).tolist()}
+
+
+def _pairs(confusion: Confusion) -> list[schemas.ConfusedPair]:
+    counts, fractions = confusion.pooled, row_fractions(confusion.pooled)
+    return [
+        schemas.ConfusedPair(
+            true=confusion.class_names[true],
+            predicted=confusion.class_names[predicted],
+            count=int(counts[true, predicted]),
+            fraction=round(float(fractions[true, predicted]), DECIMALS),
+        )
+        for true, predicted in most_confused(counts, MOST_CONFUSED)
+    ]
+
+
+def _figure(whole: Whole, confusion: Confusion, by_share: bool) -> ConfusionFigure:
+    counts = confusion.pooled
+    return ConfusionFigure(
+        title=whole.experiment.name or whole.experiment.id,
+        subtitle=_subtitle(whole, confusion),
+        class_names=confusion.class_names,
+        counts=counts,
+        fractions=row_fractions(counts),
+        by_share=by_share,
+        most_confused=most_confused(counts, MOST_CONFUSED),
+    )
+
+
+def _subtitle(whole: Whole, confusion: Confusion) -> tuple[str, str]:
+    spec = TrainSpec.model_validate(whole.experiment.spec)
+    runs = len(confusion.runs)
+    seeds = f"{runs} of {len(whole.runs)} seeds" if runs < len(whole.runs) else f"{runs} seeds" if runs > 1 else f"seed {confusion.runs[0].seed}"
+    accuracy = summarise([float(counts.trace() / counts.sum()) for counts in confusion.counts])
+    interval = "" if accuracy.ci95 is None else " (95 % interval {:.2f} to {:.2f} %)".format(*(100 * end for end in accuracy.ci95))
+    images = f"{runs} x {confusion.num_images:,} test images" if runs > 1 else f"{confusion.num_images:,} test images"
+    return (
+        f"{spec.dataset.name}, {describe(spec.model)}, {whole.experiment.parameters:,} parameters, {seeds}",
+        f"test accuracy {100 * accuracy.mean:.2f} %{interval}, {images}",
+    )
