@@ -43,7 +43,7 @@ contracts: $(STAMP)
 	$(BIN)/lint-imports
 
 docs: $(STAMP) ## write the generated tables of the README
-	$(BIN)/python -m app.reference README.md
+	$(BIN)/python -m app.reference README.md docs/spec.md
 
 bench: $(STAMP) ## benchmarks: a table, and JSON in benchmarks/latest.json
 	$(BIN)/python -m benchmarks

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from app.api import catalog, experiments, operations, plots, problems, runs
+from app.api import architectures, confusion, curves, datasets, experiments, gradient_flow, operations, problems, runs
 from app.api.openapi import DESCRIPTION, describe
 from app.db import open_database
 from app.logging import set_up_logging
@@ -29,7 +29,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app = FastAPI(title="training-lab", version=package_version() or "unknown", description=DESCRIPTION, lifespan=lifespan)
     app.state.settings = settings
     problems.install(app)
-    for router in (plots.router, experiments.router, runs.router, catalog.router, operations.router):
+    for router in (
+        curves.router,
+        gradient_flow.router,
+        confusion.router,
+        experiments.router,
+        runs.router,
+        architectures.router,
+        datasets.router,
+        operations.router,
+    ):
         app.include_router(router)
     describe(app)
     return app

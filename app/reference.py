@@ -1,26 +1,61 @@
 """The README's tables, generated from the code: `make docs` writes them, a test holds them."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from app.settings import Settings
 from app.states import REASON_MEANINGS
-from lab_models.specs import AdamSpec, ConstantSchedule, DatasetSpec, ExperimentRequest, Frozen, MLPSpec, SGDSpec
+from lab_models.architectures.sizes import model_size
+from lab_models.specs import (
+    ARCHITECTURES,
+    PRESETS,
+    AdamSpec,
+    AdamWSpec,
+    AugmentationSpec,
+    ConstantSchedule,
+    CosineSchedule,
+    DatasetSpec,
+    EarlyStoppingSpec,
+    ExperimentRequest,
+    Frozen,
+    MultiStepSchedule,
+    OneCycleSchedule,
+    PlateauSchedule,
+    SGDSpec,
+    TrainSpec,
+)
 
+OPTIMIZERS: tuple[type[Frozen], ...] = (AdamSpec, AdamWSpec, SGDSpec)
+SCHEDULES: tuple[type[Frozen], ...] = (ConstantSchedule, MultiStepSchedule, CosineSchedule, OneCycleSchedule, PlateauSchedule)
 MODELS: tuple[tuple[str, type[Frozen]], ...] = (
     ("The body", ExperimentRequest),
     ("`dataset`", DatasetSpec),
-    ('`model`, `"arch": "mlp"`', MLPSpec),
-    ('`optimizer`, `"name": "adam"`', AdamSpec),
-    ('`optimizer`, `"name": "sgd"`', SGDSpec),
-    ("`schedule`", ConstantSchedule),
+    ("`dataset.augmentation`", AugmentationSpec),
+    *((f'`model`, `"arch": "{spec.model_fields["arch"].default}"`', spec) for spec in ARCHITECTURES),
+    *((f'`optimizer`, `"name": "{spec.model_fields["name"].default}"`', spec) for spec in OPTIMIZERS),
+    *((f'`schedule`, `"name": "{spec.model_fields["name"].default}"`', spec) for spec in SCHEDULES),
+    ("`early_stopping`", EarlyStoppingSpec),
 )
+SHAPE_OF_PRESETS = {"MNIST": (1, 28, 28), "CIFAR-10": (3, 32, 32)}
 
 
 def spec_reference() -> str:
     """One table per part of the request."""
-    return "\n\n".join(f"**{title}**\n\n{_model_table(model)}" for title, model in MODELS)
+    return "\n\n".join(f"**{title}**: {_first_sentence(model)}\n\n{_model_table(model)}" for title, model in MODELS)
+
+
+def presets_reference() -> str:
+    """One row per preset."""
+    rows = []
+    for name, document in PRESETS.items():
+        spec = TrainSpec.model_validate({"model": document})
+        on = "MNIST" if name.startswith("mlp") else "CIFAR-10"
+        size = model_size(spec.model, SHAPE_OF_PRESETS[on], 10)
+        said = json.dumps({key: value for key, value in document.items() if key != "arch"})
+        rows.append(f"| `{name}` | `{spec.model.arch}` | `{said}` | {on} | {size.parameters:,} | {size.macs_per_sample / 1e6:,.1f} M |")
+    return "\n".join(["| preset | `arch` | with | on | parameters | multiply-accumulates |", "|---|---|---|---|---:|---:|", *rows])
 
 
 def settings_reference() -> str:
@@ -34,7 +69,7 @@ def reasons_reference() -> str:
     return "\n".join(["| `status_reason` | meaning |", "|---|---|", *(f"| `{reason}` | {meaning} |" for reason, meaning in REASON_MEANINGS.items())])
 
 
-SECTIONS = {"spec": spec_reference, "settings": settings_reference, "reasons": reasons_reference}
+SECTIONS = {"spec": spec_reference, "presets": presets_reference, "settings": settings_reference, "reasons": reasons_reference}
 
 
 def updated(text: str) -> str:
@@ -45,6 +80,11 @@ def updated(text: str) -> str:
             _, end, tail = rest.partition("<!-- end -->")
             text = f"{head}{begin}{section()}\n{end}{tail}"
     return text
+
+
+def _first_sentence(model: type[Frozen]) -> str:
+    text = " ".join((model.__doc__ or "").split("\n\n")[0].split())
+    return text[:1].lower() + text[1:].rstrip(".") + "."
 
 
 def _model_table(model: type[Frozen]) -> str:
@@ -64,7 +104,7 @@ def _kind_of_one(option: dict[str, Any]) -> str:
     if "const" in option:
         return f'`"{option["const"]}"`'
     if "enum" in option:
-        return ", ".join(f'`"{choice}"`' for choice in option["enum"])
+        return ", ".join(f"`{json.dumps(choice)}`" for choice in option["enum"])
     kind = {"string": "name", "boolean": "true, false", "array": "list"}.get(option["type"], str(option["type"]))
     return kind + _bounds(option)
 
@@ -79,8 +119,8 @@ def _bounds(option: dict[str, Any]) -> str:
 def _default(model: type[Frozen], name: str) -> str:
     default = model.model_fields[name].default
     if isinstance(default, Frozen):
-        key = next(iter(type(default).model_fields))
-        return f"`{getattr(default, key)}`"
+        named = [getattr(default, key) for key in ("name", "arch") if key in type(default).model_fields]
+        return f"`{named[0]}`" if named else "`none`"
     return _shown_default(list(default) if isinstance(default, tuple) else default)
 
 

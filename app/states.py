@@ -43,6 +43,7 @@ class StatusReason(StrEnum):
     EVALUATING = "evaluating"
     CANCELLING = "cancelling"
     COMPLETED = "completed"
+    EARLY_STOPPED = "early_stopped"
     TRAINING_FAILED = "training_failed"
     CRASH_LOOP = "crash_loop"
     CANCELLED_BY_USER = "cancelled_by_user"
@@ -56,9 +57,10 @@ REASON_MEANINGS: dict[StatusReason, str] = {
     StatusReason.TRAINER_CRASHED: "queued again, because the training process died",
     StatusReason.STARTING: "claimed by a worker; data and model are being put in place",
     StatusReason.TRAINING: "training",
-    StatusReason.EVALUATING: "all epochs done; the test split is being read",
+    StatusReason.EVALUATING: "training is over; the test split is being read",
     StatusReason.CANCELLING: "a cancel was asked for and the worker has not yet confirmed it",
     StatusReason.COMPLETED: "all epochs done and test read",
+    StatusReason.EARLY_STOPPED: "an early-stopping rule ended training and test was read; the run's `stop_reason` says which: `stagnation` or `overfitting`",
     StatusReason.TRAINING_FAILED: "training ended with an error; see `error`",
     StatusReason.CRASH_LOOP: "the run took down its process `LAB_MAX_CRASHES` times; see `error`",
     StatusReason.CANCELLED_BY_USER: "cancelled over the API",

@@ -108,6 +108,7 @@ class Run(SQLModel, table=True):
     test: dict[str, Any] | None = Field(default=None, sa_type=JSON)
     environment: dict[str, Any] | None = Field(default=None, sa_type=JSON)
     error: dict[str, Any] | None = Field(default=None, sa_type=JSON)
+    stop_reason: str | None = None
 
 
 class Attempt(SQLModel, table=True):
@@ -194,6 +195,7 @@ class Worker(SQLModel, table=True):
     pid: int
     device: str
     threads: int
+    memory_bytes: int | None = Field(default=None, sa_type=BigInteger)
     started_at: datetime = Field(sa_type=UTCDateTime)
     seen_at: datetime = Field(sa_type=UTCDateTime)
 

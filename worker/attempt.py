@@ -19,7 +19,7 @@ from app.db import Database
 from app.services import lifecycle, progress
 from app.services.lifecycle import Lease, LeaseLost
 from app.settings import Settings
-from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Failed, Order, Progress, Started
+from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Failed, Order, Probed, Progress, Started
 from worker.spare import Spare
 from worker.trainer import Exited, Trainer, TrainerEvent
 
@@ -163,6 +163,7 @@ class Attempt:
             search_folders=tuple(str(folder) for folder in self._settings.search_folders),
             download_folder=str(self._settings.download_folder),
             prepared_folder=str(self._settings.prepared_folder),
+            imported_folder=str(self._settings.imported_folder),
             device=self._slot.device,
             threads=self._slot.threads,
             checkpoint_seconds=self._settings.checkpoint_seconds,
@@ -178,6 +179,8 @@ class Attempt:
                 self._cancel |= self._renewing(lambda session: progress.record_started(session, self._lease, event))
             case Progress():
                 self._record_progress(event)
+            case Probed():
+                self._cancel |= self._renewing(lambda session: progress.record_probed(session, self._lease, event))
             case EpochCompleted():
                 self._cancel |= self._with_files(lambda session: progress.record_epoch(session, self._lease, event))
             case Checkpointed():

@@ -26,6 +26,7 @@ from app.settings import Settings
 from app.tables import Worker as WorkerRow
 from app.tables import new_id, utc_now
 from worker.attempt import Slot, work_until_empty
+from worker.devices import memory_of
 
 EMBEDDED_POLL_SECONDS = 0.1
 BROKER_POLL_SECONDS = 0.5
@@ -170,7 +171,14 @@ class Poller:
     def _sign_on(self) -> None:
         identity, now = self._identity, utc_now()
         row = WorkerRow(
-            id=identity.id, host=socket.gethostname(), pid=os.getpid(), device=identity.device, threads=identity.threads, started_at=now, seen_at=now
+            id=identity.id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            device=identity.device,
+            threads=identity.threads,
+            memory_bytes=memory_of(identity.device),
+            started_at=now,
+            seen_at=now,
         )
         with self._database.writing() as session:
             workers.register(session, row)

@@ -23,6 +23,7 @@ from lab_models.protocol import (
     Failed,
     Message,
     Order,
+    Probed,
     Progress,
     Ready,
     Started,
@@ -36,7 +37,7 @@ PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "P
 PASSED_ON_PREFIXES = ("CUDA_", "NVIDIA_", "ROCR_", "HIP_", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 START_SECONDS = 120.0
 
-TrainerEvent = Started | Progress | EpochCompleted | Checkpointed | Completed | Failed
+TrainerEvent = Started | Probed | Progress | EpochCompleted | Checkpointed | Completed | Failed
 
 log = logging.getLogger("lab.trainer")
 

@@ -9,15 +9,19 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from app.api import records, schemas
 from app.api.deps import Body, ExperimentToChange, Reading, TheDoorbell, TheExperiment, TheSettings, Writing
+from app.api.dry_runs import DryRun
+from app.api.dry_runs import dry_run as dry_run_of
 from app.errors import BadBody, InvalidRequest
 from app.services import experiments
-from app.services.estimates import estimate, refusals, warnings
+from app.services.estimates import estimate, refusals
 from app.services.metrics import metrics_of
+from app.services.workers import largest_memory
 from app.settings import Settings
 from app.states import RunStatus
 from app.tables import Run
-from lab_models.specs import ExperimentRequest, fingerprint
-from lab_models.validation import InvalidDocument, NotJSON, parse_json, validate
+from lab_models.datasets.catalog import Catalog, DatasetInfo
+from lab_models.specs import ExperimentRequest
+from lab_models.validation import FieldError, InvalidDocument, NotJSON, did_you_mean, parse_json, validate
 
 router = APIRouter(prefix="/experiments", tags=["experiments"])
 
@@ -52,7 +56,7 @@ class ListQuery(BaseModel):
     "",
     status_code=201,
     response_model=schemas.ExperimentRecord,
-    responses={200: {"model": schemas.DryRun, "description": "With `dry_run`: what it would be; or, with a known Idempotency-Key, the experiment it made"}},
+    responses={200: {"model": DryRun, "description": "With `dry_run`: what it would be; or, with a known Idempotency-Key, the experiment it made"}},
 )
 def create_experiment(
     session: Writing,
@@ -65,11 +69,13 @@ def create_experiment(
     idempotency_key: Annotated[str | None, Header(max_length=200, description="Makes a repeated POST return the first experiment")] = None,
 ) -> Any:
     """Store an experiment and queue one run per seed. Everything has a default: `{}` is a complete experiment."""
-    submitted, request = _parse(body, settings)
+    submitted, request = _parse(body)
+    info = _dataset(request, submitted, settings)
+    _refuse_what_cannot_be(request, info, settings, largest_memory(session))
     if dry_run:
         response.status_code = 200
-        return Response(_dry_run(request).model_dump_json(), media_type="application/json")
-    experiment, is_new = experiments.create(session, request, submitted, idempotency_key)
+        return Response(dry_run_of(request, info).model_dump_json(), media_type="application/json")
+    experiment, is_new = experiments.create(session, request, estimate(request.spec, info), submitted, idempotency_key)
     if is_new:
         background.add_task(doorbell.ring, len(request.seeds))
     else:
@@ -132,7 +138,7 @@ def _csv(answer: schemas.MetricsAnswer) -> str:
     return text.getvalue()
 
 
-def _parse(body: bytes, settings: Settings) -> tuple[dict[str, Any], ExperimentRequest]:
+def _parse(body: bytes) -> tuple[dict[str, Any], ExperimentRequest]:
     """The body as sent and as validated; raises BadBody or InvalidRequest."""
     try:
         submitted = parse_json(body)
@@ -141,18 +147,21 @@ def _parse(body: bytes, settings: Settings) -> tuple[dict[str, Any], ExperimentR
         raise BadBody(str(error)) from error
     except InvalidDocument as error:
         raise InvalidRequest(str(error), error.errors) from error
-    refused = refusals(request, settings)
-    if refused:
-        raise InvalidRequest("; ".join(error.message for error in refused), refused)
     return submitted, request
 
 
-def _dry_run(request: ExperimentRequest) -> schemas.DryRun:
-    spec = request.spec
-    return schemas.DryRun(
-        spec=spec.model_dump(mode="json"),
-        fingerprint=fingerprint(spec),
-        seeds=list(request.seeds),
-        estimate=records.estimate_answer(estimate(spec)),
-        warnings=warnings(spec),
-    )
+def _dataset(request: ExperimentRequest, submitted: dict[str, Any], settings: Settings) -> DatasetInfo:
+    catalog = Catalog(settings.imported_folder)
+    name = request.dataset.name
+    info = catalog.get(name)
+    if info is None:
+        place = "/dataset" if isinstance(submitted.get("dataset"), str) else "/dataset/name"
+        error = FieldError(place, f"there is no data set {name!r}", did_you_mean(name, [known.name for known in catalog.all()]))
+        raise InvalidRequest(error.message, [error])
+    return info
+
+
+def _refuse_what_cannot_be(request: ExperimentRequest, info: DatasetInfo, settings: Settings, memory: int | None) -> None:
+    refused = refusals(request, info, settings, memory)
+    if refused:
+        raise InvalidRequest("; ".join(error.message for error in refused), refused)

@@ -16,7 +16,6 @@ from app.api.schemas import (
     RunRecord,
     SummaryAnswer,
 )
-from app.services.estimates import Estimate
 from app.services.experiments import Whole, run_reason
 from app.services.metrics import RunMetrics
 from app.services.results import summarise_scores
@@ -51,7 +50,7 @@ def experiment_record(whole: Whole) -> ExperimentRecord:
         results=_results(runs),
         environment=next((run.environment for run in runs if run.environment is not None), None),
         error=next((run.error for run in runs if run.error is not None), None),
-        links=_experiment_links(experiment.id),
+        links=_experiment_links(experiment),
     )
 
 
@@ -116,11 +115,6 @@ def artifact_answer(artifact: Artifact) -> ArtifactAnswer:
     )
 
 
-def estimate_answer(cost: Estimate) -> EstimateAnswer:
-    """Size and cost of one run."""
-    return EstimateAnswer(parameters=cost.parameters, macs_per_sample=cost.macs_per_sample, steps=cost.steps, seconds=cost.seconds)
-
-
 def _run_fields(run: Run) -> dict[str, Any]:
     return {
         "id": run.id,
@@ -133,6 +127,7 @@ def _run_fields(run: Run) -> dict[str, Any]:
         "progress": ProgressAnswer(fraction=round(_fraction(run), 4), epoch=_epoch_begun(run), epochs=run.epochs),
         "best": run.best,
         "test": run.test,
+        "stop_reason": run.stop_reason,
         "error": run.error,
         "links": {"self": f"/runs/{run.id}", "metrics": f"/runs/{run.id}/metrics", "artifacts": f"/runs/{run.id}/artifacts"},
     }
@@ -181,7 +176,7 @@ def _sentence(whole: Whole) -> str:
         case StatusReason.TRAINING:
             return f"Epoch {_epoch_begun(current)} of {current.epochs}{which}."
         case StatusReason.EVALUATING:
-            return f"All {current.epochs} epochs done{which}; reading the test split."
+            return f"Training ended after {current.epochs_done} of {current.epochs} epochs{which}; reading the test split."
         case StatusReason.STARTING:
             return f"Starting on {current.worker_id}{which}."
         case StatusReason.NO_WORKER_ONLINE:
@@ -199,6 +194,12 @@ def _sentence(whole: Whole) -> str:
             return "A cancel was asked for; the worker is about to confirm it."
         case StatusReason.COMPLETED:
             return "All epochs done." if len(runs) == 1 else f"All {len(runs)} runs done."
+        case StatusReason.EARLY_STOPPED:
+            return (
+                f"Stopped early after epoch {current.epochs_done} of {current.epochs}."
+                if len(runs) == 1
+                else f"All {len(runs)} runs done, the first stopped early."
+            )
         case StatusReason.TRAINING_FAILED | StatusReason.CRASH_LOOP:
             failed = next(run for run in runs if run.error is not None)
             return f"Failed: {failed.error['message']}" if failed.error else "Failed."
@@ -206,6 +207,8 @@ def _sentence(whole: Whole) -> str:
             return "Cancelled."
 
 
-def _experiment_links(experiment_id: str) -> dict[str, str]:
-    base = f"/experiments/{experiment_id}"
-    return {"self": base, "metrics": f"{base}/metrics", "curves": f"{base}/curves.png", "cancel": f"{base}/cancel"}
+def _experiment_links(experiment: Experiment) -> dict[str, str]:
+    base = f"/experiments/{experiment.id}"
+    probed = {"gradient_flow": f"{base}/gradient-flow.png"} if "gradient_flow" in experiment.spec.get("probes", []) else {}
+    pictures = {"curves": f"{base}/curves.png", "confusion_matrix": f"{base}/confusion-matrix.png"}
+    return {"self": base, "metrics": f"{base}/metrics", **pictures, **probed, "cancel": f"{base}/cancel"}

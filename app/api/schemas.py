@@ -15,28 +15,12 @@ class Answer(BaseModel):
 
 
 class EstimateAnswer(Answer):
-    """Size and cost, known before anything runs."""
+    """Size, known before anything runs."""
 
     parameters: int
     """Trainable numbers."""
     macs_per_sample: int
     """Multiply-accumulates of one image's forward pass."""
-    steps: int | None = None
-    """Optimizer steps of one run."""
-    seconds: float | None = None
-    """Nominal seconds of one run on two CPU cores."""
-
-
-class DryRun(Answer):
-    """What an experiment would be; nothing was stored."""
-
-    valid: bool = True
-    spec: dict[str, Any]
-    """The effective spec: every default written out."""
-    fingerprint: str
-    seeds: list[int]
-    estimate: EstimateAnswer
-    warnings: list[str]
 
 
 class ProgressAnswer(Answer):
@@ -75,6 +59,8 @@ class RunAnswer(Answer):
     """Epoch of lowest val loss, and its val scores."""
     test: dict[str, float] | None
     """Test scores of the best epoch's weights."""
+    stop_reason: str | None
+    """Why training ended: `all_epochs`, `stagnation` or `overfitting`; null before it has."""
     error: dict[str, Any] | None
     links: dict[str, str]
 
@@ -186,6 +172,47 @@ class MetricsAnswer(Answer):
     runs: list[RunMetricsAnswer]
 
 
+class MatrixAnswer(Answer):
+    """A confusion matrix: rows are true classes, columns predicted ones."""
+
+    counts: list[list[int]]
+    """Images."""
+    fractions: list[list[float]]
+    """Each row divided by its sum, to six decimals; a row without images is 0."""
+
+
+class RunMatrixAnswer(MatrixAnswer):
+    """One run's confusion matrix."""
+
+    run_id: str
+    seed: int
+
+
+class ConfusedPair(Answer):
+    """How often images of one class were taken for another; `fraction` is the share of the true class."""
+
+    true: str
+    predicted: str
+    count: int
+    fraction: float
+
+
+class ConfusionAnswer(Answer):
+    """Which classes were taken for which on test, with the best epoch's weights."""
+
+    experiment_id: str
+    split: str = "test"
+    class_names: list[str]
+    num_images: int
+    """Images of test, each counted once a run."""
+    pooled: MatrixAnswer
+    """The succeeded runs' counts added up."""
+    most_confused: list[ConfusedPair]
+    """From the pooled counts, the most frequent first."""
+    runs: list[RunMatrixAnswer]
+    """The succeeded runs, in the order of the seeds."""
+
+
 class ArtifactAnswer(Answer):
     """A published file."""
 
@@ -208,36 +235,31 @@ class DatasetAnswer(Answer):
 
     name: str
     title: str
+    imported: bool
+    """Whether somebody's own images were imported; false for built-in data sets."""
+    imported_at: datetime | None
     shape: tuple[int, int, int]
     num_classes: int
     class_names: list[str]
     num_train: int
+    """Training images, val not yet cut off: as published, or of the copy that was prepared."""
     num_test: int
     mean: list[float]
+    """Per channel over train, pixels in [0, 1]; so is `std`."""
     std: list[float]
     statistics_source: str
     source: str
+    sha256: str | None
+    """Names the exact content; null until a built-in data set is prepared, by the first run that needs it."""
+    notes: list[str]
+    """What a reader of its results must know."""
+    links: dict[str, str]
 
 
 class DatasetList(Answer):
     """The data sets this service knows."""
 
     data: list[DatasetAnswer]
-
-
-class ArchitectureAnswer(Answer):
-    """An architecture with the JSON Schema of its spec, and sizes of some members on a data set."""
-
-    name: str
-    title: str
-    json_schema: dict[str, Any]
-    examples: list[dict[str, Any]]
-
-
-class ArchitectureList(Answer):
-    """The architectures this service knows."""
-
-    data: list[ArchitectureAnswer]
 
 
 class WorkerAnswer(Answer):

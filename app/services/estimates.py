@@ -3,62 +3,108 @@
 from dataclasses import dataclass
 
 from app.settings import Settings
-from lab_models.architectures.sizes import model_size
-from lab_models.datasets.catalog import dataset_info
+from lab_models.architectures.sizes import ModelSize, dead_weight_warning, impossible, model_size
+from lab_models.datasets.catalog import DatasetInfo
 from lab_models.datasets.splits import num_train_val, steps_per_epoch
-from lab_models.specs import ExperimentRequest, Spec
+from lab_models.specs import ExperimentRequest, MLPSpec, SGDSpec, Spec
 from lab_models.validation import FieldError
 
-# Measured on 2 cores of an AMD EPYC server, 2026-11-20, float32, MLPs of 0.1 to 2.8 M parameters; see docs/results.md.
+# Measured on 2 cores of an AMD EPYC server, 2026-11-21, float32; see docs/results.md.
 NOMINAL_SECONDS_PER_STEP = 0.0009
-NOMINAL_FLOPS = 60e9
+NOMINAL_FLOPS_LINEAR = 60e9
+NOMINAL_FLOPS_CONV = 120e9
 FLOPS_PER_MAC_TRAINED = 6  # two per multiply-accumulate, forward and twice that backward
 FLOPS_PER_MAC_EVALUATED = 2
+BYTES_PER_NUMBER = {"float32": 4, "bfloat16": 2}
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """`steps` and `seconds` are of one run; `seconds` is nominal, for two CPU cores."""
+    """`steps` and `seconds` are of one run; `seconds` is nominal, for two CPU cores; `memory_bytes` is the least that training takes."""
 
-    parameters: int
-    macs_per_sample: int
+    size: ModelSize
     steps: int
     seconds: float
+    memory_bytes: int
+
+    @property
+    def parameters(self) -> int:
+        """Trainable numbers."""
+        return self.size.parameters
+
+    @property
+    def macs_per_sample(self) -> int:
+        """Multiply-accumulates of one image's forward pass."""
+        return self.size.macs_per_sample
 
 
-def estimate(spec: Spec) -> Estimate:
-    """Size and cost of one run."""
-    info = dataset_info(spec.dataset.name)
+def estimate(spec: Spec, info: DatasetInfo) -> Estimate:
+    """Size and cost of one run on the data set that the spec names. The network must be possible, see `refusals`."""
     size = model_size(spec.model, info.shape, info.num_classes)
-    num_train, num_val = num_train_val(info.num_train, val_fraction=spec.dataset.val_fraction, train_limit=spec.dataset.train_limit)
+    num_train, num_val = _train_val(spec, info)
     steps = spec.epochs * steps_per_epoch(num_train, spec.batch_size)
     flops = size.macs_per_sample * spec.epochs * (FLOPS_PER_MAC_TRAINED * num_train + FLOPS_PER_MAC_EVALUATED * num_val)
-    return Estimate(size.parameters, size.macs_per_sample, steps, round(steps * NOMINAL_SECONDS_PER_STEP + flops / NOMINAL_FLOPS, 1))
+    speed = NOMINAL_FLOPS_LINEAR if isinstance(spec.model, MLPSpec) else NOMINAL_FLOPS_CONV
+    return Estimate(size, steps, round(steps * NOMINAL_SECONDS_PER_STEP + flops / speed, 1), _least_memory(spec, info, size))
 
 
-def refusals(request: ExperimentRequest, settings: Settings) -> list[FieldError]:
-    """What is valid in itself but more than this service allows, or impossible with this data set."""
+def refusals(request: ExperimentRequest, info: DatasetInfo, settings: Settings, largest_memory: int | None = None) -> list[FieldError]:
+    """What is valid in itself but more than this service allows, or impossible with this data set.
+
+    `largest_memory` is that of the best worker online, in bytes; None when no worker is online to be asked.
+    """
     found = []
-    info = dataset_info(request.dataset.name)
     if request.epochs > settings.max_epochs:
         found.append(FieldError("/epochs", f"{request.epochs} epochs are more than this service's {settings.max_epochs} (LAB_MAX_EPOCHS)"))
     if len(request.seeds) > settings.max_seeds:
         found.append(FieldError("/seeds", f"{len(request.seeds)} seeds are more than this service's {settings.max_seeds} (LAB_MAX_SEEDS)"))
-    parameters = model_size(request.model, info.shape, info.num_classes).parameters
-    if parameters > settings.max_parameters:
-        found.append(FieldError("/model", f"{parameters:,} parameters are more than this service's {settings.max_parameters:,} (LAB_MAX_PARAMETERS)"))
+    reason = impossible(request.model, info.shape)
+    if reason is not None:
+        return [*found, FieldError("/model", f"on {info.name}: {reason}")]
+    num_train, num_val = _train_val(request, info)
+    if num_train < 1 or num_val < 1:
+        return [*found, FieldError("/dataset/val_fraction", f"leaves {num_train} images for train and {num_val} for val")]
+    cost = estimate(request.spec, info)
+    if cost.parameters > settings.max_parameters:
+        found.append(FieldError("/model", f"{cost.parameters:,} parameters are more than this service's {settings.max_parameters:,} (LAB_MAX_PARAMETERS)"))
+    if largest_memory is not None and cost.memory_bytes > largest_memory:
+        found.append(
+            FieldError(
+                "/batch_size" if cost.size.activations * request.batch_size > 4 * cost.parameters else "/model",
+                f"training takes at least {_gigabytes(cost.memory_bytes)} and the largest worker online has {_gigabytes(largest_memory)}",
+                "lower batch_size, or choose a smaller model",
+            )
+        )
     return found
 
 
-def warnings(spec: Spec) -> list[str]:
+def warnings(spec: Spec, info: DatasetInfo) -> list[str]:
     """What is allowed but probably not meant."""
     found = []
-    info = dataset_info(spec.dataset.name)
-    num_train, num_val = num_train_val(info.num_train, val_fraction=spec.dataset.val_fraction, train_limit=spec.dataset.train_limit)
+    num_train, num_val = _train_val(spec, info)
     if spec.batch_size > num_train:
         found.append(f"batch_size {spec.batch_size} is more than the {num_train:,} training images: every epoch is one step")
     if num_val < 10 * info.num_classes:
         found.append(f"val has only {num_val} images for {info.num_classes} classes: choosing the best epoch by it is mostly luck")
     if spec.dataset.train_limit is not None and spec.dataset.train_limit < info.num_classes:
         found.append(f"train_limit {spec.dataset.train_limit} leaves some of the {info.num_classes} classes without an image")
-    return found
+    if spec.dataset.augmentation.horizontal_flip and info.name in ("digits", "mnist"):
+        found.append("horizontal_flip mirrors digits, and a mirrored 2 is no 2")
+    dead = dead_weight_warning(model_size(spec.model, info.shape, info.num_classes))
+    return [*found, dead] if dead is not None else found
+
+
+def _train_val(spec: Spec, info: DatasetInfo) -> tuple[int, int]:
+    return num_train_val(info.num_train, val_fraction=spec.dataset.val_fraction, train_limit=spec.dataset.train_limit)
+
+
+def _least_memory(spec: Spec, info: DatasetInfo, size: ModelSize) -> int:
+    """Bytes of weights, gradients, the optimizer's moments and moving average, and of what one batch's forward pass keeps for the backward one."""
+    moments = (1 if spec.optimizer.momentum else 0) if isinstance(spec.optimizer, SGDSpec) else 2
+    per_parameter = 2 + moments + (0 if spec.ema_decay is None else 1)
+    batch = min(spec.batch_size, _train_val(spec, info)[0])
+    return 4 * size.parameters * per_parameter + BYTES_PER_NUMBER[spec.precision] * size.activations * batch
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB"

@@ -13,7 +13,7 @@ from sqlmodel import Session, col, select
 
 from app.errors import AlreadyFinished, IdempotencyConflict, InvalidRequest, NotFound
 from app.services import lifecycle
-from app.services.estimates import estimate
+from app.services.estimates import Estimate
 from app.services.metrics import seconds_per_epoch
 from app.services.workers import online
 from app.states import RunStatus, StatusReason, experiment_status
@@ -43,7 +43,9 @@ class Whole:
     estimated_finish_at: datetime | None
 
 
-def create(session: Session, request: ExperimentRequest, submitted: dict[str, Any], idempotency_key: str | None = None) -> tuple[Experiment, bool]:
+def create(
+    session: Session, request: ExperimentRequest, cost: Estimate, submitted: dict[str, Any], idempotency_key: str | None = None
+) -> tuple[Experiment, bool]:
     """Write an experiment and its queued runs; False when the idempotency key brought back an earlier one.
 
     Raises IdempotencyConflict when that earlier one had another body.
@@ -57,7 +59,6 @@ def create(session: Session, request: ExperimentRequest, submitted: dict[str, An
                 raise IdempotencyConflict(f"the key {idempotency_key!r} belongs to experiment {earlier.id}, which had another body")
             return earlier, False
     spec = request.spec
-    cost = estimate(spec)
     now = utc_now()
     experiment = Experiment(
         created_at=now,

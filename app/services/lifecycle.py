@@ -88,9 +88,10 @@ def is_wanted(session: Session, lease: Lease) -> bool:
     return session.exec(select(Run.id).where(*_held(lease), col(Run.cancel_requested).is_(False))).first() is not None
 
 
-def succeed(session: Session, lease: Lease, *, best: dict[str, Any], test: dict[str, Any]) -> None:
+def succeed(session: Session, lease: Lease, *, best: dict[str, Any], test: dict[str, Any], stop_reason: str = "all_epochs") -> None:
     """running -> succeeded. Success that commits first wins over a cancel."""
-    _finish(session, lease, RunStatus.SUCCEEDED, StatusReason.COMPLETED, best=best, test=test)
+    reason = StatusReason.COMPLETED if stop_reason == "all_epochs" else StatusReason.EARLY_STOPPED
+    _finish(session, lease, RunStatus.SUCCEEDED, reason, best=best, test=test, stop_reason=stop_reason)
 
 
 def fail(session: Session, lease: Lease, error: dict[str, Any]) -> None:

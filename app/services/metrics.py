@@ -4,10 +4,14 @@ import math
 from collections.abc import Sequence
 
 from sqlalchemy import delete, func
+from sqlalchemy import select as select_columns
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select
 
 from app.tables import Metric
+
+SCORE_SPLITS = ("train", "val")
+"""Where an epoch's own numbers are; other splits hold one number per layer."""
 
 RunMetrics = dict[int, dict[str, dict[str, float | None]]]
 """Epoch to split to name to value."""
@@ -39,10 +43,11 @@ def seconds_per_epoch(session: Session, run_ids: Sequence[str]) -> float | None:
     return float(total) / epochs if total is not None and epochs else None
 
 
-def metrics_of(session: Session, run_ids: Sequence[str]) -> dict[str, RunMetrics]:
-    """All numbers of the given runs, epochs in order."""
+def metrics_of(session: Session, run_ids: Sequence[str], splits: Sequence[str] = SCORE_SPLITS) -> dict[str, RunMetrics]:
+    """The numbers of the given runs in the given splits, epochs in order. Epoch 0 has layers' numbers only, no scores."""
     found: dict[str, RunMetrics] = {run_id: {} for run_id in run_ids}
-    rows = session.exec(select(Metric).where(col(Metric.run_id).in_(run_ids)).order_by(col(Metric.epoch), col(Metric.split), col(Metric.name)))
-    for row in rows:
-        found[row.run_id].setdefault(row.epoch, {}).setdefault(row.split, {})[row.name] = row.value
+    columns = (col(Metric.run_id), col(Metric.epoch), col(Metric.split), col(Metric.name), col(Metric.value))
+    wanted = select_columns(*columns).where(col(Metric.run_id).in_(run_ids), col(Metric.split).in_(splits))
+    for run_id, epoch, split, name, value in session.execute(wanted.order_by(*columns[1:4])):
+        found[run_id].setdefault(epoch, {}).setdefault(split, {})[name] = value
     return found

@@ -7,7 +7,7 @@ from app.services import artifacts, lifecycle, metrics
 from app.services.lifecycle import Lease
 from app.states import StatusReason
 from app.tables import Attempt, Experiment, Run, utc_now
-from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Failed, Progress, SavedCheckpoint, Started
+from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Failed, Probed, Progress, SavedCheckpoint, Started
 from lab_models.specs import Spec, TrainSpec
 
 
@@ -39,9 +39,17 @@ def record_first_step(session: Session, lease: Lease) -> None:
     _update_attempt(session, lease, first_step_at=utc_now())
 
 
+def record_probed(session: Session, lease: Lease, event: Probed) -> bool:
+    """What a probe measured at initialization becomes epoch 0; returns whether a cancel was asked for."""
+    cancel = lifecycle.hold(session, lease)
+    metrics.record_epoch(session, lease.run_id, 0, event.metrics)
+    return cancel
+
+
 def record_epoch(session: Session, lease: Lease, event: EpochCompleted) -> tuple[bool, list[str]]:
     """An epoch's metrics and checkpoint; returns whether a cancel was asked for, and files to remove after the commit."""
-    cancel = lifecycle.hold(session, lease, epochs_done=event.epoch, step=0, best={"epoch": event.best_epoch, "val": event.best_val})
+    ending = {} if event.stop_reason is None else {"status_reason": StatusReason.EVALUATING}
+    cancel = lifecycle.hold(session, lease, epochs_done=event.epoch, step=0, best={"epoch": event.best_epoch, "val": event.best_val}, **ending)
     metrics.record_epoch(session, lease.run_id, event.epoch, event.metrics)
     return cancel, artifacts.record_checkpoint(session, lease.run_id, lease.attempt, event.checkpoint)
 
@@ -54,7 +62,7 @@ def record_checkpoint(session: Session, lease: Lease, event: Checkpointed) -> tu
 
 def record_completed(session: Session, lease: Lease, event: Completed) -> list[str]:
     """The run has succeeded: scores, artifacts, status, in one transaction; returns files to remove after the commit."""
-    lifecycle.succeed(session, lease, best={"epoch": event.best_epoch, "val": event.best_val}, test=dict(event.test))
+    lifecycle.succeed(session, lease, best={"epoch": event.best_epoch, "val": event.best_val}, test=dict(event.test), stop_reason=event.stop_reason)
     artifacts.publish(session, lease.run_id, event.artifacts)
     return artifacts.drop_checkpoints(session, lease.run_id)
 

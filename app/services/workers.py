@@ -27,6 +27,12 @@ def sign_off(session: Session, worker_id: str) -> None:
     session.execute(delete(Worker).where(col(Worker.id) == worker_id))
 
 
+def largest_memory(session: Session) -> int | None:
+    """Bytes of memory of the best worker online; None when none is, or one does not say."""
+    known = [worker.memory_bytes for worker in online(session)]
+    return max(known, default=None) if None not in known else None  # type: ignore[type-var]
+
+
 def online(session: Session) -> list[Worker]:
     """Workers that were seen within the last 20 seconds."""
     return list(session.exec(select(Worker).where(col(Worker.seen_at) > utc_now() - timedelta(seconds=ONLINE_SECONDS)).order_by(col(Worker.id))))

@@ -38,13 +38,17 @@ def require_problem(answer: Any, status: int, code: str) -> dict:
     return problem
 
 
+GREY_ON_COLOR = "on digits: the network is made for color images and these are grey images; set 'input_channels' to null, or choose another data set"
+
+
 def test_an_empty_object_is_a_complete_experiment(api: TestClient) -> None:
     answer = post(api, {})
     assert answer.status_code == 201
     record = answer.json()
     assert answer.headers["location"] == f"/experiments/{record['id']}"
     assert record["spec"]["model"] == {
-        "arch": "mlp", "depth": 2, "width": 512, "hidden": None, "residual": False, "norm": "none", "dropout": 0.0, "dropout_at": "every_hidden",
+        "arch": "mlp", "input_channels": None, "depth": 2, "width": 512, "hidden": None, "residual": False, "shortcut_layers": 1, "block": "layer",
+        "norm": "none", "dropout": 0.0, "dropout_at": "every_hidden", "init": "torch",
     }  # fmt: skip
     assert record["submitted"] == {}
     assert (record["status"], record["status_reason"]) == ("queued", "no_worker_online")
@@ -91,9 +95,9 @@ def test_a_dry_run_warns_of_what_is_probably_not_meant(api: TestClient) -> None:
     [
         ({"modle": "mlp"}, "/modle", "unknown field", "did you mean 'model'?"),
         ({"model": {"dept": 3}}, "/model/dept", "unknown field", "did you mean 'depth'?"),
-        ({"model": "mpl"}, "/model", "must be 'mlp'", "did you mean 'mlp'?"),
-        ({"dataset": "mnits"}, "/dataset", "must be 'digits' or 'mnist'", "did you mean 'mnist'?"),
-        ({"dataset": {"name": "mnits"}}, "/dataset/name", "must be 'digits' or 'mnist'", "did you mean 'mnist'?"),
+        ({"model": "mpl"}, "/model", "there is no network 'mpl'", "did you mean 'mlp'?"),
+        ({"dataset": "mnits"}, "/dataset", "there is no data set 'mnits'", "did you mean 'mnist'?"),
+        ({"dataset": {"name": "mnits"}}, "/dataset/name", "there is no data set 'mnits'", "did you mean 'mnist'?"),
         ({"optimizer": {"name": "sgd", "momentm": 0.9}}, "/optimizer/momentm", "unknown field", "did you mean 'momentum'?"),
         ({"optimizer": {"learning_rate": -1}}, "/optimizer/learning_rate", "input should be greater than 0", None),
         ({"epochs": "10"}, "/epochs", "input should be a valid integer", None),
@@ -101,6 +105,7 @@ def test_a_dry_run_warns_of_what_is_probably_not_meant(api: TestClient) -> None:
         ({"seeds": [1, -1]}, "/seeds/1", "input should be greater than or equal to 0", None),
         ({"model": {"hidden": [8, 0]}}, "/model/hidden/1", "input should be greater than or equal to 1", None),
         ({"labels": {"a": 1}}, "/labels/a", "input should be a valid string", None),
+        ({"model": {"arch": "cnn", "input_channels": 3}}, "/model", GREY_ON_COLOR, None),
         ({"epochs": 20_000}, "/epochs", "20000 epochs are more than this service's 10000 (LAB_MAX_EPOCHS)", None),
         ({"seeds": 101}, "/seeds", "101 seeds are more than this service's 100 (LAB_MAX_SEEDS)", None),
         ([], "", "must be an object", None),
@@ -243,8 +248,8 @@ def test_health_readiness_and_catalogs_answer(api: TestClient) -> None:
     ready = api.get("/readyz").json()
     assert ready["status"] == "ready"
     assert ready["checks"] == {"database": "ok", "broker": "embedded", "workers_online": 0, "runs_queued": 0}
-    assert {row["name"] for row in api.get("/datasets").json()["data"]} == {"digits", "mnist"}
-    (mlp,) = api.get("/architectures").json()["data"]
+    assert {row["name"] for row in api.get("/datasets").json()["data"]} == {"digits", "mnist", "cifar10", "cifar100"}
+    mlp = api.get("/architectures").json()["data"][0]
     assert [example["parameters"] for example in mlp["examples"]][:3] == [669_706, 2_770_954, 109_386]
     assert api.get("/version").json()["version"]
     assert api.get("/workers").json() == {"data": []}

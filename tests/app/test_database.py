@@ -21,7 +21,7 @@ from app.services.experiments import Filters
 from app.settings import Settings
 from app.states import RunStatus, experiment_status
 from app.tables import Experiment, Run, metadata, utc_now
-from lab_models.specs import ExperimentRequest
+from tests.app.rows import create
 
 
 def test_migrations_from_empty_give_exactly_the_tables_of_the_models(database: Database) -> None:
@@ -78,7 +78,7 @@ def _increment(home: str, times: int) -> None:
 def test_no_update_is_lost_between_processes(settings: Settings, database: Database) -> None:
     body = {"epochs": 1}
     with database.writing() as session:
-        experiment, _ = experiments.create(session, ExperimentRequest.model_validate(body), body)
+        experiment = create(session, body)
         before = experiment.parameters
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_increment, args=(str(settings.home), 60)) for _ in range(3)]
@@ -92,7 +92,7 @@ def test_no_update_is_lost_between_processes(settings: Settings, database: Datab
 
 def _write_then_fail(database: Database) -> None:
     with database.writing() as session:
-        experiments.create(session, ExperimentRequest.model_validate({"seeds": 3}), {})
+        create(session, {"seeds": 3})
         session.flush()
         raise KeyboardInterrupt
 
@@ -107,7 +107,7 @@ def test_a_transaction_that_raises_leaves_nothing(database: Database) -> None:
 
 def test_times_are_aware_and_in_utc(database: Database) -> None:
     with database.writing() as session:
-        experiments.create(session, ExperimentRequest.model_validate({}), {})
+        create(session, {})
     with database.reading() as session:
         created = session.exec(select(Experiment)).one().created_at
     assert created.tzinfo is UTC
@@ -120,7 +120,7 @@ def test_the_status_filter_in_sql_agrees_with_the_rule(database: Database) -> No
     expected: dict[str, set[str]] = {status: set() for status in RunStatus}
     with database.writing() as session:
         for statuses in combinations_with_replacement(RunStatus, 3):
-            experiment, _ = experiments.create(session, ExperimentRequest.model_validate({"seeds": 3}), {})
+            experiment = create(session, {"seeds": 3})
             for run, status in zip(experiments.runs_of(session, [experiment.id])[experiment.id], statuses, strict=True):
                 run.status = status
             expected[experiment_status(statuses)].add(experiment.id)
@@ -154,7 +154,7 @@ def test_a_reader_does_not_wait_for_a_writer(settings: Settings, database: Datab
 def test_pages_follow_each_other_without_gap_or_double(database: Database) -> None:
     with database.writing() as session:
         for _ in range(7):
-            experiments.create(session, ExperimentRequest.model_validate({}), {})
+            create(session, {})
     assert _all_pages(database, 3) == _all_pages(database, 500)
     assert len(_all_pages(database, 3)) == 7
 

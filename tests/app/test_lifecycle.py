@@ -19,7 +19,7 @@ from app.settings import Settings
 from app.states import LEGAL_MOVES, RunStatus, experiment_status
 from app.tables import Attempt, Checkpoint, Metric, Run, StatusChange
 from lab_models.protocol import Completed, EpochCompleted, SavedArtifact, SavedCheckpoint, Started
-from lab_models.specs import ExperimentRequest
+from tests.app.rows import create
 
 EPOCHS = 4
 MAX_CRASHES = 3
@@ -29,19 +29,19 @@ SPEC = {"dataset": "digits", "model": {"hidden": [8]}, "epochs": EPOCHS}
 
 def submit(session: Session, seeds: int = 1, priority: int = 0) -> list[str]:
     body = {**SPEC, "seeds": seeds, "priority": priority}
-    experiment, _ = experiments.create(session, ExperimentRequest.model_validate(body), body)
+    experiment = create(session, body)
     return [run.id for run in experiments.runs_of(session, [experiment.id])[experiment.id]]
 
 
 def epoch_event(epoch: int, attempt: int) -> EpochCompleted:
     checkpoint = SavedCheckpoint(path=f"attempt-{attempt}/checkpoint-{epoch}.pt", sha256="0" * 64, size_bytes=1, epoch=epoch, step=0)
     metrics = {"train": {"loss": 1.0 / epoch, "accuracy": 0.5}, "val": {"loss": 1.0 / epoch, "accuracy": 0.5}}
-    return EpochCompleted(epoch=epoch, metrics=metrics, best_epoch=epoch, best_val={"loss": 1.0}, checkpoint=checkpoint)
+    return EpochCompleted(epoch=epoch, metrics=metrics, best_epoch=epoch, best_val={"loss": 1.0}, stop_reason=None, checkpoint=checkpoint)
 
 
 def completed_event(attempt: int) -> Completed:
     artifact = SavedArtifact(name="weights.safetensors", media_type="application/octet-stream", path=f"attempt-{attempt}/w", sha256="0" * 64, size_bytes=1)
-    return Completed(best_epoch=EPOCHS, best_val={"loss": 0.1}, test={"loss": 0.1, "accuracy": 0.9}, artifacts=(artifact,))
+    return Completed(stop_reason="all_epochs", best_epoch=EPOCHS, best_val={"loss": 0.1}, test={"loss": 0.1, "accuracy": 0.9}, artifacts=(artifact,))
 
 
 def run_of(session: Session, run_id: str) -> Run:

@@ -64,7 +64,13 @@ def test_curves_come_as_picture_with_an_etag(service: Service, finished: dict, e
 
 def test_artifacts_are_downloaded_whole(service: Service, finished: dict) -> None:
     listed = service.get(finished["runs"][0]["links"]["artifacts"])["data"]
-    assert {artifact["name"] for artifact in listed} == {"weights.safetensors", "weights-last.safetensors", "spec.json"}
+    assert {artifact["name"] for artifact in listed} == {
+        "weights.safetensors",
+        "weights-last.safetensors",
+        "spec.json",
+        "predictions.safetensors",
+        "evaluation.json",
+    }
     for artifact in listed:
         answer = service.http.get(artifact["links"]["self"])
         assert hashlib.sha256(answer.content).hexdigest() == artifact["sha256"]

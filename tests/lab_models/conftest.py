@@ -17,7 +17,7 @@ from lab_models.datasets.preparation import PreparedDataset
 from lab_models.datasets.readers import DataFolders, open_dataset
 from lab_models.execution import Execution
 from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Order, SavedCheckpoint
-from lab_models.specs import MAX_SEED, TrainSpec
+from lab_models.specs import MAX_SEED, PRESETS, TrainSpec
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -75,6 +75,7 @@ def order_in(home: Path, spec: dict[str, Any], **differing: Any) -> Order:
         "search_folders": (),
         "download_folder": str(folders.download),
         "prepared_folder": str(folders.prepared),
+        "imported_folder": str(folders.imported),
         "device": "cpu",
         "threads": 1,
     }
@@ -83,7 +84,7 @@ def order_in(home: Path, spec: dict[str, Any], **differing: Any) -> Order:
 
 def data_folders(home: Path) -> DataFolders:
     """The layout that the lab keeps under LAB_HOME."""
-    return DataFolders(search=(home / "datasets",), download=home / "datasets", prepared=home / "prepared")
+    return DataFolders(search=(home / "datasets",), download=home / "datasets", prepared=home / "prepared", imported=home / "imported")
 
 
 def train(order: Order) -> list[Any]:
@@ -151,6 +152,15 @@ def model_documents() -> st.SearchStrategy[dict[str, Any]]:
     return by_depth | by_layer
 
 
+def cnn_documents() -> st.SearchStrategy[dict[str, Any]]:
+    """Valid objects for `model` of the convolutional architectures."""
+    cnn = {"residual": st.booleans(), "stem": st.sampled_from(["3x3", "7x7"]), "max_halvings": st.none() | st.integers(0, 3), "dropout": st.floats(0, 0.9)}
+    by_stages = st.fixed_dictionaries({"arch": st.just("cnn")}, optional={"stages": st.integers(1, 5), "width": st.integers(1, 600), **cnn})
+    by_widths = st.fixed_dictionaries({"arch": st.just("cnn"), "widths": st.lists(st.integers(1, 600), min_size=1, max_size=4)}, optional=cnn)
+    henet = st.fixed_dictionaries({"arch": st.just("henet")}, optional={"depth": st.sampled_from([8, 14, 20]), "residual": st.booleans()})
+    return by_stages | by_widths | henet
+
+
 def spec_documents() -> st.SearchStrategy[dict[str, Any]]:
     """Valid spec documents in every way of writing them."""
     dataset = {
@@ -158,22 +168,31 @@ def spec_documents() -> st.SearchStrategy[dict[str, Any]]:
         "stratified": st.booleans(),
         "split_seed": st.integers(0, MAX_SEED),
         "train_limit": st.none() | st.integers(2, 10**6),
-        "augmentation": st.just("none"),
+        "augmentation": st.sampled_from(["none", "crop_flip", "shift_rotate"])
+        | st.fixed_dictionaries({}, optional={"shift": st.integers(0, 64), "rotation": st.floats(0, 180), "cutout": st.integers(0, 256)}),
     }
     adam = {"learning_rate": st.floats(1e-300, 1e6), "weight_decay": st.floats(0, 1e3)}
     sgd = adam | {"momentum": st.floats(0.1, 0.99), "nesterov": st.just(False)}
     nesterov = st.fixed_dictionaries({"name": st.just("sgd"), "momentum": st.floats(0.1, 0.99), "nesterov": st.just(True)}, optional=adam)
+    schedules = st.sampled_from(
+        ["multi_step", "cosine", "one_cycle", "plateau", {"name": "multi_step", "milestones": [3, 4]}, {"name": "cosine", "update": "epoch"}]
+    )
     return st.fixed_dictionaries(
         {},
         optional={
             "kind": st.just("train"),
             "dataset": _named("name", "digits", dataset) | _named("name", "mnist", dataset),
-            "model": st.just("mlp") | model_documents(),
+            "model": st.sampled_from(["mlp", *PRESETS]) | model_documents() | cnn_documents(),
             "optimizer": _named("name", "adam", adam) | st.just("sgd") | st.fixed_dictionaries({"name": st.just("sgd")}, optional=sgd) | nesterov,
-            "schedule": _named("name", "constant", {}),
+            "schedule": _named("name", "constant", {"warmup_epochs": st.floats(0, 1)}) | schedules,
+            "gradient_clip": st.none() | st.floats(1e-9, 1e9),
+            "ema_decay": st.none() | st.floats(0.01, 0.99),
+            "early_stopping": st.none() | st.fixed_dictionaries({}, optional={"patience": st.integers(1, 99), "overfit_delta": st.none() | st.floats(0, 9)}),
+            "best_by": st.sampled_from(["loss", "accuracy"]),
+            "probes": st.sampled_from([[], ["gradient_flow"]]),
             "batch_size": st.integers(2, 65536),
             "epochs": st.integers(1, 100_000),
             "label_smoothing": st.floats(0, 1, exclude_max=True),
-            "precision": st.just("float32"),
+            "precision": st.sampled_from(["float32", "bfloat16"]),
         },
     )

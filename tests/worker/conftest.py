@@ -8,7 +8,7 @@ import pytest
 from app.db import Database, open_database
 from app.services import experiments
 from app.settings import Settings
-from lab_models.specs import ExperimentRequest
+from tests.app.rows import create
 from worker.attempt import Slot
 
 
@@ -25,7 +25,7 @@ class Stage:
         """Store an experiment with one run and return the run's id."""
         document = {"dataset": "digits", "model": {"hidden": [16]}, "epochs": 3, **body}
         with self.database.writing() as session:
-            experiment, _ = experiments.create(session, ExperimentRequest.model_validate(document), document)
+            experiment = create(session, document)
             return experiments.runs_of(session, [experiment.id])[experiment.id][0].id
 
     def run(self, run_id: str):  # type: ignore[no-untyped-def]
