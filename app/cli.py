@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import yaml
 
-from app import client
+from app import client, data_commands
 from app.demo import run_demo
 from app.errors import Misconfigured
 from app.serving import run_workers, serve_api, serve_everything
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     cancel.set_defaults(run=lambda o: _print(client.Service(o.url).post(f"/experiments/{o.id}/cancel")))
     for about_one in (show, cancel):
         about_one.add_argument("id", help="exp_…")
-    for speaking in (submit, show, cancel):
+    for speaking in (submit, show, cancel, *data_commands.add_commands(commands)):
         speaking.add_argument("--url", default=os.environ.get("LAB_URL") or DEFAULT_URL, help=f"the service (default: $LAB_URL or {DEFAULT_URL})")
 
     settings = commands.add_parser("settings", help="print all settings and where each comes from")

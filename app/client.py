@@ -1,7 +1,8 @@
 """A client of the HTTP API, for the command line."""
 
 import time
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Self
 
 import httpx
 from rich.console import Console
@@ -21,6 +22,12 @@ class Service:
     def __init__(self, url: str) -> None:
         self._http = httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
     def get(self, path: str) -> Any:
         """JSON of a GET; raises Refused."""
         return _checked(self._http.get(path)).json()
@@ -28,6 +35,15 @@ class Service:
     def post(self, path: str, body: str = "") -> Any:
         """JSON of a POST; raises Refused."""
         return _checked(self._http.post(path, content=body, headers={"Content-Type": "application/json"})).json()
+
+    def put(self, path: str, chunks: Iterator[bytes], num_bytes: int) -> Any:
+        """JSON of a PUT of a file, however long the service works on it; raises Refused."""
+        waiting = httpx.Timeout(TIMEOUT_SECONDS, read=None)
+        return _checked(self._http.put(path, content=chunks, headers={"Content-Length": str(num_bytes)}, timeout=waiting)).json()
+
+    def delete(self, path: str) -> None:
+        """DELETE; raises Refused."""
+        _checked(self._http.delete(path))
 
     def download(self, path: str) -> bytes:
         """Bytes of a GET; raises Refused."""

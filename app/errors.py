@@ -29,6 +29,30 @@ class BodyTooLarge(ServiceError):
     status, code, title = 413, "body_too_large", "The body is too large"
 
 
+class UploadTooLarge(ServiceError):
+    """An uploaded file is larger than the settings allow."""
+
+    status, code, title = 413, "upload_too_large", "The upload is too large"
+
+
+class UploadInterrupted(ServiceError):
+    """The client went away before its upload was whole."""
+
+    status, code, title = 400, "upload_interrupted", "The upload is not whole"
+
+
+class UnusableImages(ServiceError):
+    """Uploaded images cannot become a data set; `errors` point to files by their path in the archive."""
+
+    status, code, title = 422, "import_refused", "These images cannot become a data set"
+
+
+class StorageFull(ServiceError):
+    """The service's disk is full."""
+
+    status, code, title = 507, "storage_full", "The disk is full"
+
+
 class InvalidRequest(ServiceError):
     """A field or parameter is unknown or has a bad value."""
 

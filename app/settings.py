@@ -36,6 +36,10 @@ class Settings(BaseSettings):
     """A run that took its trainer or worker down this often ends as failed, with code `crash_loop`."""
     max_body_bytes: int = Field(default=1_000_000, ge=1000)
     """Largest request body."""
+    max_upload_bytes: int = Field(default=2_000_000_000, ge=1000)
+    """Largest zip of images in `PUT /datasets/{name}`; it may unpack to five times as much."""
+    max_images: int = Field(default=500_000, ge=4)
+    """Most images of one imported data set."""
     max_seeds: int = Field(default=100, ge=1)
     """Most seeds of one experiment."""
     max_epochs: int = Field(default=10_000, ge=1)
@@ -71,6 +75,11 @@ class Settings(BaseSettings):
     def download_folder(self) -> Path:
         """Where data sets are downloaded to."""
         return self.home.absolute() / "datasets"
+
+    @property
+    def imported_folder(self) -> Path:
+        """Where people's own data sets lie, ready for training."""
+        return self.home.absolute() / "imported"
 
     @property
     def search_folders(self) -> tuple[Path, ...]:

@@ -91,6 +91,7 @@ class Execution:
         if info is None:
             raise DatasetUnavailable(f"there is no data set {spec.dataset.name!r}", hint="it was removed since the experiment was sent")
         dataset = open_dataset(info, folders)
+        notes += dataset.notes
         memory_format = best_memory_format(spec.model)
         splits = device_splits(dataset, spec.dataset, device, memory_format=memory_format)
         model = build_model(spec.model, info.shape, info.num_classes, order.seed).to(device).to(memory_format=memory_format)

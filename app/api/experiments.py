@@ -12,14 +12,14 @@ from app.api.deps import Body, ExperimentToChange, Reading, TheDoorbell, TheExpe
 from app.api.dry_runs import DryRun
 from app.api.dry_runs import dry_run as dry_run_of
 from app.errors import BadBody, InvalidRequest
-from app.services import experiments
+from app.services import datasets, experiments
 from app.services.estimates import estimate, refusals
 from app.services.metrics import metrics_of
 from app.services.workers import largest_memory
 from app.settings import Settings
 from app.states import RunStatus
 from app.tables import Run
-from lab_models.datasets.catalog import Catalog, DatasetInfo
+from lab_models.datasets.catalog import DatasetInfo
 from lab_models.specs import ExperimentRequest
 from lab_models.validation import FieldError, InvalidDocument, NotJSON, did_you_mean, parse_json, validate
 
@@ -151,7 +151,7 @@ def _parse(body: bytes) -> tuple[dict[str, Any], ExperimentRequest]:
 
 
 def _dataset(request: ExperimentRequest, submitted: dict[str, Any], settings: Settings) -> DatasetInfo:
-    catalog = Catalog(settings.imported_folder)
+    catalog = datasets.catalog(settings)
     name = request.dataset.name
     info = catalog.get(name)
     if info is None:

@@ -36,8 +36,21 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     },
 }
 
-ERRORS = {"400": "The body is not JSON", "404": "Not found", "409": "Conflict", "413": "The body is too large", "422": "Bad fields", "503": "Busy"}
-ERRORS_BY_METHOD = {"get": ("404", "422", "503"), "post": ("400", "404", "409", "413", "422", "503")}
+ERRORS = {
+    "400": "The body cannot be read",
+    "404": "Not found",
+    "409": "Conflict",
+    "413": "The body is too large",
+    "422": "Bad fields",
+    "503": "Busy",
+    "507": "The disk is full",
+}
+ERRORS_BY_METHOD = {
+    "get": ("404", "422", "503"),
+    "post": ("400", "404", "409", "413", "422", "503"),
+    "put": ("400", "409", "413", "422", "507"),
+    "delete": ("404", "409", "422", "503"),
+}
 
 
 def describe(app: FastAPI) -> None:

@@ -23,7 +23,7 @@ log = logging.getLogger("lab.api")
 
 
 class FieldProblem(BaseModel):
-    """One place in the request that is wrong; `pointer` is a JSON Pointer, or `/<name>` of a query parameter."""
+    """One place in the request that is wrong; `pointer` is a JSON Pointer, `/<name>` of a query parameter, or a path in an uploaded archive."""
 
     pointer: str
     message: str

@@ -13,9 +13,9 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from app.plots.style import BLUE, DPI, GREY, VERMILION, rendered, style
+from app.plots.style import BLUE, DPI, GREY, VERMILION, power_of_ten, rendered, style
 
 COLORS = "viridis"  # perceptually uniform, and made to be so for color-blind readers too: https://bids.github.io/colormap/
 INK = "#1f2937"
@@ -101,7 +101,7 @@ def _draw_heat_map(canvas: Figure, panel: Axes, figure: GradientFlowFigure, limi
     for spine in panel.spines.values():
         spine.set_visible(False)
     _label_epochs(panel, [figure.epochs[column] for column in columns], edges)
-    bar = canvas.colorbar(mesh, ax=panel, pad=0.015, aspect=28, fraction=0.06)
+    bar = canvas.colorbar(mesh, ax=panel, pad=0.015, aspect=28, fraction=0.06, format=FuncFormatter(power_of_ten))
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=8, length=2)
     bar.ax.minorticks_off()
@@ -116,6 +116,8 @@ def _draw_profiles(panel: Axes, figure: GradientFlowFigure, limits: tuple[float,
     places, fitted = np.arange(len(figure.layers)), np.array(figure.is_fitted, dtype=bool)
     marker = "o" if len(places) <= 45 else ""
     panel.set_xscale("log")
+    panel.xaxis.set_major_formatter(FuncFormatter(power_of_ten))
+    panel.xaxis.set_minor_formatter(NullFormatter())
     panel.set_xlim(limits[0] / 1.35, limits[1] * 1.35)
     panel.grid(axis="x", color="#e5e7eb", linewidth=0.8)
     panel.set_axisbelow(True)

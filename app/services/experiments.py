@@ -197,15 +197,27 @@ def _queue_position(session: Session, runs: list[Run]) -> int | None:
 
 
 def _estimated_finish(session: Session, status: RunStatus, runs: list[Run]) -> datetime | None:
-    """Remaining epochs at the mean pace so far, shared among the runs that are running; None before the first epoch."""
+    """Remaining epochs at the mean pace so far, shared among the runs that are running; None before the first step is known."""
     running = [run for run in runs if run.status == RunStatus.RUNNING]
-    pace = seconds_per_epoch(session, [run.id for run in runs]) if status is RunStatus.RUNNING and running else None
+    if status is not RunStatus.RUNNING or not running:
+        return None
+    pace = seconds_per_epoch(session, [run.id for run in runs]) or _pace_within_first_epoch(running)
     if pace is None:
         return None
-    remaining = sum(
-        run.epochs - run.epochs_done - (run.step / run.num_steps if run.num_steps else 0.0) for run in runs if not RunStatus(run.status).is_terminal
-    )
+    remaining = sum(run.epochs - _epochs_trained(run) for run in runs if not RunStatus(run.status).is_terminal)
     return utc_now() + timedelta(seconds=max(0.0, remaining) * pace / len(running))
+
+
+def _pace_within_first_epoch(running: list[Run]) -> float | None:
+    """Seconds per epoch of the first run that has taken steps since it was first claimed, the time to load data and model included."""
+    for run in running:
+        if run.attempt == 1 and run.started_at is not None and _epochs_trained(run) > 0:
+            return (utc_now() - run.started_at).total_seconds() / _epochs_trained(run)
+    return None
+
+
+def _epochs_trained(run: Run) -> float:
+    return run.epochs_done + (run.step / run.num_steps if run.num_steps else 0.0)
 
 
 def _status_counts() -> Subquery:

@@ -2,7 +2,9 @@
 
 <prepared>/<name>/train-images.npy   (N, C, H, W) uint8
 <prepared>/<name>/train-labels.npy   (N,) int64          and the same for test
-<prepared>/<name>/manifest.json      SHA-256 of each file and of all of them together
+<prepared>/<name>/manifest.json      counts, SHA-256 of each file and of all of them together
+
+People's own data sets lie in the same form under <imported>/<name>/, with all their facts in the manifest.
 """
 
 import fcntl
@@ -19,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lab_models.datasets.catalog import DatasetInfo
+from lab_models.datasets.catalog import MANIFEST, DatasetInfo, partial_copy, with_true_counts
 from lab_models.errors import DatasetUnavailable
 from lab_models.files import sha256_of, sync_folder, write_atomically
 
@@ -27,7 +29,6 @@ Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 
 ARRAYS = ("train-images", "train-labels", "test-images", "test-labels")
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,10 @@ class RawDataset:
 
 @dataclass(frozen=True)
 class PreparedDataset:
-    """A data set on disk, memory-mapped copy-on-write; `sha256` names its exact content."""
+    """A data set on disk, memory-mapped copy-on-write; `sha256` names its exact content, `info` has the counts of what is there.
+
+    `notes` say what a reader of its results must know.
+    """
 
     info: DatasetInfo
     sha256: str
@@ -50,12 +54,14 @@ class PreparedDataset:
     train_labels: Labels
     test_images: Images
     test_labels: Labels
+    notes: tuple[str, ...] = ()
 
 
-def open_prepared(info: DatasetInfo, prepared: Path, read: Callable[[], RawDataset]) -> PreparedDataset:
+def open_prepared(info: DatasetInfo, prepared: Path, read: Callable[[], RawDataset], *, partial: bool = False) -> PreparedDataset:
     """The prepared data set, made from `read()` first if it is absent or damaged.
 
-    Several processes may call this at once: one prepares, the others wait. Raises DatasetUnavailable.
+    `partial`: fewer images than were published will do, as long as there are some. Several processes may call this at
+    once: one prepares, the others wait. Raises DatasetUnavailable.
     """
     folder = prepared / info.name
     manifest = _verified_manifest(folder)
@@ -64,17 +70,56 @@ def open_prepared(info: DatasetInfo, prepared: Path, read: Callable[[], RawDatas
         with _exclusive(prepared / f".{info.name}.lock"):
             manifest = _verified_manifest(folder)
             if manifest is None:
-                manifest = _prepare(info, folder, read())
-    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in ARRAYS}
-    return PreparedDataset(info, manifest["sha256"], arrays["train-images"], arrays["train-labels"], arrays["test-images"], arrays["test-labels"])
+                manifest = _prepare(info, folder, read(), partial)
+    return _mapped(info, folder, manifest)
 
 
-def _prepare(info: DatasetInfo, folder: Path, raw: RawDataset) -> dict[str, Any]:
-    _check(info, raw)
+def open_imported(info: DatasetInfo, imported: Path) -> PreparedDataset:
+    """Somebody's own data set, its files checked against their sums; raises DatasetUnavailable when they are damaged."""
+    folder = imported / info.name
+    manifest = _verified_manifest(folder)
+    dataset = None if manifest is None else _mapped(info, folder, manifest)
+    if dataset is None or dataset.train_images.shape[1:] != info.shape or dataset.test_images.shape[1:] != info.shape:
+        raise DatasetUnavailable(
+            f"the files of the imported data set {info.name!r} are damaged or gone",
+            hint=f"remove it with DELETE /datasets/{info.name} and import it again",
+        )
+    return dataset
+
+
+def seal(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """Write the manifest of a folder that holds the four arrays: the facts, and the SHA-256 of each file and of all."""
+    sums = {f"{name}.npy": sha256_of(folder / f"{name}.npy") for name in ARRAYS}
+    manifest = facts | {"files": sums, "sha256": _combined(sums)}
+    write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
+    return manifest
+
+
+def write_array(path: Path, array: npt.NDArray[Any]) -> None:
+    """One array as .npy, on disk when this returns."""
+    with path.open("wb") as file:
+        np.save(file, np.ascontiguousarray(array), allow_pickle=False)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _mapped(info: DatasetInfo, folder: Path, manifest: dict[str, Any]) -> PreparedDataset:
+    images, labels, test_images, test_labels = (np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in ARRAYS)
+    info = with_true_counts(info, len(labels), len(test_labels))
+    note = partial_copy(info)
+    return PreparedDataset(info, manifest["sha256"], images, labels, test_images, test_labels, notes=() if note is None else (note,))
+
+
+def _prepare(info: DatasetInfo, folder: Path, raw: RawDataset, partial: bool) -> dict[str, Any]:
+    _check(info, raw, partial)
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
-        manifest = _write(info, temporary, raw)
+        temporary.mkdir(parents=True)
+        arrays: tuple[npt.NDArray[Any], ...] = (raw.train_images, raw.train_labels, raw.test_images, raw.test_labels)
+        for name, array in zip(ARRAYS, arrays, strict=True):
+            write_array(temporary / f"{name}.npy", array)
+        manifest = seal(temporary, {"name": info.name, "num_train": len(raw.train_labels), "num_test": len(raw.test_labels)})
         shutil.rmtree(folder, ignore_errors=True)
         temporary.replace(folder)
     finally:
@@ -83,25 +128,10 @@ def _prepare(info: DatasetInfo, folder: Path, raw: RawDataset) -> dict[str, Any]
     return manifest
 
 
-def _write(info: DatasetInfo, folder: Path, raw: RawDataset) -> dict[str, Any]:
-    folder.mkdir(parents=True)
-    arrays = (raw.train_images, raw.train_labels, raw.test_images, raw.test_labels)
-    sums = {}
-    for name, array in zip(ARRAYS, arrays, strict=True):
-        path = folder / f"{name}.npy"
-        with path.open("wb") as file:
-            np.save(file, np.ascontiguousarray(array), allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        sums[f"{name}.npy"] = sha256_of(path)
-    manifest = {"name": info.name, "files": sums, "sha256": _combined(sums)}
-    write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
-    return manifest
-
-
-def _check(info: DatasetInfo, raw: RawDataset) -> None:
+def _check(info: DatasetInfo, raw: RawDataset, partial: bool) -> None:
     expected = {"train": (info.num_train, raw.train_images, raw.train_labels), "test": (info.num_test, raw.test_images, raw.test_labels)}
-    for split, (count, images, labels) in expected.items():
+    for split, (published, images, labels) in expected.items():
+        count = len(labels) if partial and 0 < len(labels) <= published else published
         if images.shape != (count, *info.shape) or labels.shape != (count,):
             raise DatasetUnavailable(
                 f"{info.name}: the {split} part has images {images.shape} and labels {labels.shape}, expected {count} images of {info.shape}",

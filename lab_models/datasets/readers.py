@@ -1,31 +1,36 @@
-"""From a source (scikit-learn, torchvision) to raw arrays; the only place that touches files of foreign formats or the network."""
+"""From a source (scikit-learn, Parquet, torchvision) to the prepared form; the only place that touches the network."""
 
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lab_models.datasets.catalog import DIGITS, DatasetInfo
-from lab_models.datasets.preparation import PreparedDataset, RawDataset, open_prepared
+from lab_models.datasets.preparation import PreparedDataset, RawDataset, open_imported, open_prepared
 from lab_models.datasets.splits import split_train_val
 from lab_models.errors import DatasetUnavailable
 
 DOWNLOAD_TIMEOUT_SECONDS = 20.0
 DIGITS_TEST_SEED = 0
 MNIST_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-UNREADABLE = (AssertionError, EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError)  # torchvision's answers to damaged idx files
+UNREADABLE = (AssertionError, EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError)  # torchvision's answers to damaged files
 
 
 @dataclass(frozen=True)
 class DataFolders:
-    """Where data sets lie: `search` is looked through in order, `download` takes what must be fetched, `prepared` the compact form."""
+    """Where data sets lie: `search` is looked through in order, `download` takes what must be fetched, `prepared` the compact form.
+
+    `imported` holds people's own data sets.
+    """
 
     search: tuple[Path, ...]
     download: Path
     prepared: Path
+    imported: Path
 
 
 def open_dataset(info: DatasetInfo, folders: DataFolders) -> PreparedDataset:
@@ -35,6 +40,10 @@ def open_dataset(info: DatasetInfo, folders: DataFolders) -> PreparedDataset:
             return open_prepared(info, folders.prepared, read_digits)
         case "mnist":
             return open_prepared(info, folders.prepared, lambda: read_mnist(folders))
+        case "cifar10" | "cifar100":
+            return open_prepared(info, folders.prepared, lambda: read_cifar(info, folders), partial=True)
+        case _ if info.imported:
+            return open_imported(info, folders.imported)
         case _:
             raise DatasetUnavailable(f"no reader for data set {info.name!r}")
 
@@ -54,7 +63,7 @@ def read_mnist(folders: DataFolders) -> RawDataset:
     """MNIST through torchvision: the first searched folder that holds `MNIST/raw`, else a download."""
     from torchvision.datasets import MNIST  # torchvision's import takes a second, and only preparation needs it
 
-    for root in (*folders.search, folders.download):
+    for root in (*(place for searched in folders.search for place in (searched, searched / "mnist")), folders.download):
         if all((root / "MNIST" / "raw" / name).is_file() for name in MNIST_FILES):
             try:
                 return _mnist_arrays(MNIST(root, train=True), MNIST(root, train=False))
@@ -78,6 +87,50 @@ def _mnist_arrays(train: object, test: object) -> RawDataset:
     arrays = []
     for part in (train, test):
         arrays += [part.data.numpy()[:, None], part.targets.numpy().astype(np.int64)]  # type: ignore[attr-defined]
+    return RawDataset(*arrays)
+
+
+def read_cifar(info: DatasetInfo, folders: DataFolders) -> RawDataset:
+    """CIFAR-10 or CIFAR-100: Parquet shards in a searched folder, else torchvision's folder in one, else torchvision's download."""
+    from lab_models.datasets.parquet import find_shards, read_parquet  # like torchvision's, an import that only preparation needs
+
+    roots = (*folders.search, folders.download)
+    shards = find_shards(info.name, roots)
+    return read_parquet(info, shards) if shards is not None else _torchvision_cifar(info, folders)
+
+
+def _torchvision_cifar(info: DatasetInfo, folders: DataFolders) -> RawDataset:
+    from torchvision.datasets import CIFAR10, CIFAR100
+
+    kind = {"cifar10": CIFAR10, "cifar100": CIFAR100}[info.name]
+    for root in (place for searched in folders.search for place in (searched, searched / info.name)):
+        if (root / kind.base_folder).is_dir() and root != folders.download:  # a broken download is mended by downloading again
+            try:
+                return _cifar_arrays(info, kind, root, download=False)
+            except UNREADABLE as error:
+                raise DatasetUnavailable(
+                    f"{info.name}: {root / kind.base_folder} cannot be read: {error or type(error).__name__}",
+                    hint="remove that folder, or put torchvision's files there",
+                ) from error
+    try:
+        with _socket_timeout(DOWNLOAD_TIMEOUT_SECONDS):
+            return _cifar_arrays(info, kind, folders.download, download=True)
+    except UNREADABLE as error:
+        searched = ", ".join(str(root) for root in folders.search)
+        raise DatasetUnavailable(
+            f"{info.name} is in none of the data folders ({searched}) and could not be downloaded: {error}",
+            hint=f"connect to the network once, or set LAB_DATA_DIR to a folder that holds {info.name}/train-00000-of-….parquet and the like, "
+            f"or torchvision's {kind.base_folder}; 'digits' needs neither",
+        ) from error
+
+
+def _cifar_arrays(info: DatasetInfo, kind: Any, root: Path, *, download: bool) -> RawDataset:
+    """torchvision unpickles only files whose MD5 sums are those of the published ones."""
+    arrays = []
+    for part in (kind(root, train=True, download=download), kind(root, train=False, download=download)):
+        if tuple(part.classes) != info.class_names:
+            raise ValueError(f"its class names are others than those of {info.name}")
+        arrays += [np.ascontiguousarray(part.data.transpose(0, 3, 1, 2)), np.array(part.targets, np.int64)]  # (N, 32, 32, 3) -> (N, 3, 32, 32)
     return RawDataset(*arrays)
 
 

@@ -16,9 +16,9 @@ from app.services import experiments, lifecycle, progress
 from app.services.lifecycle import Lease, LeaseLost
 from app.services.reconcile import LeaseWatch, take_back
 from app.settings import Settings
-from app.states import LEGAL_MOVES, RunStatus, experiment_status
-from app.tables import Attempt, Checkpoint, Metric, Run, StatusChange
-from lab_models.protocol import Completed, EpochCompleted, SavedArtifact, SavedCheckpoint, Started
+from app.states import LEGAL_MOVES, RunStatus, StatusReason, experiment_status
+from app.tables import Attempt, Checkpoint, Metric, Run, StatusChange, utc_now
+from lab_models.protocol import Completed, EpochCompleted, Progress, SavedArtifact, SavedCheckpoint, Started
 from tests.app.rows import create
 
 EPOCHS = 4
@@ -279,6 +279,35 @@ def test_a_stale_holder_is_refused_and_changes_nothing_while_another_holds_the_r
         assert session.exec(select(Metric)).all() == []
     with database.writing() as session:
         lifecycle.hold(session, current)
+
+
+def test_an_end_is_estimated_from_the_first_steps_on(database: Database) -> None:
+    lease = claimed(database)
+    with database.reading() as session:
+        run = run_of(session, lease.run_id)
+        assert experiments.whole(session, experiments.get(session, run.experiment_id)).estimated_finish_at is None
+    with database.writing() as session:
+        progress.record_progress(session, lease, Progress(epoch=1, step=run.num_steps // 2, num_steps=run.num_steps))
+    with database.reading() as session:
+        estimated = experiments.whole(session, experiments.get(session, run.experiment_id)).estimated_finish_at
+        begun = run_of(session, lease.run_id).started_at
+    assert estimated is not None
+    assert begun is not None
+    elapsed = (utc_now() - begun).total_seconds()
+    assert 0 < (estimated - utc_now()).total_seconds() <= 9 * elapsed, "an eighth of four epochs is done, so seven times as long is left"
+
+
+def test_an_early_stop_is_evaluated_and_then_told(database: Database) -> None:
+    lease = claimed(database)
+    with database.writing() as session:
+        progress.record_epoch(session, lease, epoch_event(2, 1).model_copy(update={"stop_reason": "overfitting"}))
+    with database.reading() as session:
+        assert experiments.run_reason(run_of(session, lease.run_id)) is StatusReason.EVALUATING
+    with database.writing() as session:
+        progress.record_completed(session, lease, completed_event(1).model_copy(update={"stop_reason": "overfitting"}))
+    with database.reading() as session:
+        run = run_of(session, lease.run_id)
+        assert (run.status, run.status_reason, run.stop_reason, run.epochs_done) == ("succeeded", "early_stopped", "overfitting", 2)
 
 
 def test_a_sign_of_life_in_the_last_moment_keeps_the_run(database: Database) -> None:

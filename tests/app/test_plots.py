@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from app.plots.curves import Curve, CurvesFigure, draw_curves
+from app.plots.style import power_of_ten
 
 
 def figure(num_runs: int, epochs: int = 5, gap: bool = False) -> CurvesFigure:
@@ -65,3 +66,8 @@ def test_one_panel_and_four_panels_have_the_width_of_their_panels() -> None:
         drawn = figure(1)
         widths.append(pixels(draw_curves(CurvesFigure(drawn.title, drawn.subtitle, metrics, drawn.curves, 5), "png")).shape[1])
     assert widths[1] == pytest.approx(4 * widths[0], rel=0.01)
+
+
+@pytest.mark.parametrize(("value", "text"), [(1e-8, "10⁻⁸"), (1.0, "10⁰"), (1000.0, "10³"), (2e-3, ""), (0.0, ""), (-1.0, "")])
+def test_powers_of_ten_are_written_in_plain_text(value: float, text: str) -> None:
+    assert power_of_ten(value) == text

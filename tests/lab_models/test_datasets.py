@@ -1,17 +1,24 @@
 """What the catalog says of each data set against the images themselves, and what is said when they cannot be had."""
 
 import dataclasses
+import functools
 import hashlib
+import http.server
+import pickle
 import shutil
 import socket
+import tarfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torchvision
 from sklearn.datasets import load_digits
 
-from lab_models.datasets.catalog import DIGITS, MNIST, all_datasets, dataset_info
+from lab_models.datasets.catalog import BUILT_IN, CIFAR10, CIFAR100, DIGITS, MNIST, Catalog, DatasetInfo
 from lab_models.datasets.preparation import PreparedDataset, RawDataset
 from lab_models.datasets.readers import DataFolders, open_dataset, read_digits
 from lab_models.errors import DatasetUnavailable
@@ -23,7 +30,7 @@ IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-
 @pytest.fixture(scope="module")
 def mnist(mnist_root: Path, tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
     folder = tmp_path_factory.mktemp("mnist")
-    return open_dataset(MNIST, DataFolders(search=(folder / "nothing", mnist_root), download=folder / "download", prepared=folder / "prepared"))
+    return open_dataset(MNIST, dataclasses.replace(data_folders(folder), search=(folder / "nothing", mnist_root)))
 
 
 @pytest.fixture
@@ -33,6 +40,8 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> str:
         unused.bind(("127.0.0.1", 0))
         mirror = f"http://127.0.0.1:{unused.getsockname()[1]}/"
     monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [mirror])
+    for kind in (torchvision.datasets.CIFAR10, torchvision.datasets.CIFAR100):
+        monkeypatch.setattr(kind, "url", mirror + kind.filename)
     return mirror
 
 
@@ -44,11 +53,25 @@ def mean_and_std(images: np.ndarray) -> tuple[float, float]:
     return float(mean), float(np.sqrt((counts * (levels - mean) ** 2).sum() / counts.sum()))
 
 
-def test_every_data_set_is_found_by_its_name() -> None:
-    assert [info.name for info in all_datasets()] == ["digits", "mnist"]
-    assert all(dataset_info(info.name) is info and info.num_classes == 10 and info.source and info.statistics_source for info in all_datasets())
-    with pytest.raises(KeyError):
-        dataset_info("minst")
+def test_every_built_in_data_set_is_found_by_its_name(tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path / "nothing")
+    assert [info.name for info in catalog.all()] == ["digits", "mnist", "cifar10", "cifar100"]
+    assert all(catalog.get(info.name) is info and info.source and info.statistics_source and not info.imported for info in BUILT_IN.values())
+    assert {info.name: (info.channels, info.num_classes) for info in catalog.all()} == {
+        "digits": (1, 10),
+        "mnist": (1, 10),
+        "cifar10": (3, 10),
+        "cifar100": (3, 100),
+    }
+    assert all(len(info.mean) == len(info.std) == info.channels and len(set(info.class_names)) == info.num_classes for info in catalog.all())
+
+
+@pytest.mark.parametrize("name", ["minst", "", "..", "../prepared/digits", "a/b", "digits\n", "DIGITS", "x" * 61, "\0"])
+def test_a_name_that_is_none_is_none_and_leads_nowhere(name: str, tmp_path: Path, digits: PreparedDataset) -> None:
+    prepared = Path(str(digits.train_images.filename)).parents[1]  # type: ignore[attr-defined]
+    catalog = Catalog(prepared, prepared)
+    assert catalog.get(name) is None
+    assert catalog.sha256(name) is None
 
 
 def test_constants_of_digits_are_those_of_its_training_images(digits: PreparedDataset) -> None:
@@ -89,7 +112,7 @@ def test_mnist_has_its_published_numbers_of_each_digit(mnist: PreparedDataset) -
 @pytest.mark.mnist
 def test_once_prepared_mnist_needs_its_source_no_more(mnist: PreparedDataset, tmp_path: Path) -> None:
     prepared = Path(str(mnist.train_images.filename)).parents[1]  # type: ignore[attr-defined]
-    again = open_dataset(MNIST, DataFolders(search=(), download=tmp_path / "download", prepared=prepared))
+    again = open_dataset(MNIST, DataFolders(search=(), download=tmp_path / "download", prepared=prepared, imported=tmp_path / "imported"))
     assert again.sha256 == mnist.sha256
     assert files_below(tmp_path) == []
 
@@ -162,3 +185,124 @@ def test_digits_are_read_alike_each_time() -> None:
     one, other = read_digits(), read_digits()
     for field in dataclasses.fields(RawDataset):
         assert np.array_equal(getattr(one, field.name), getattr(other, field.name))
+
+
+@pytest.mark.mnist
+def test_mnist_is_found_in_a_folder_of_its_name_too(mnist_root: Path, tmp_path: Path, no_network: str) -> None:
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets" / "mnist").symlink_to(mnist_root)
+    assert len(open_dataset(MNIST, data_folders(tmp_path)).train_labels) == 60_000
+
+
+FIRST_IMAGES = np.random.RandomState(0).randint(0, 256, (6, 3 * 32 * 32)).astype(np.uint8)
+
+
+class Torchvision:
+    """A CIFAR in torchvision's form with six images: its real reading code, told the MD5 sums of our files."""
+
+    def __init__(self, info: DatasetInfo, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.info = info
+        self.kind: Any = {"cifar10": torchvision.datasets.CIFAR10, "cifar100": torchvision.datasets.CIFAR100}[info.name]
+        self._patch = functools.partial(monkeypatch.setattr, self.kind)
+
+    def write(self, root: Path, class_names: tuple[str, ...] = ()) -> Path:
+        """The folder below `root`; returns it."""
+        folder = root / self.kind.base_folder
+        folder.mkdir(parents=True)
+        label_key = "labels" if self.info is CIFAR10 else "fine_labels"
+        parts = {"train_part": [0, 1, 2, 3], "test_part": [4, 5]}
+        content: dict[str, Any] = {name: {"data": FIRST_IMAGES[rows], label_key: rows} for name, rows in parts.items()}
+        content[self.kind.meta["filename"]] = {self.kind.meta["key"]: list(class_names or self.info.class_names)}
+        sums = {}
+        for name, document in content.items():
+            (folder / name).write_bytes(pickle.dumps(document))
+            sums[name] = hashlib.md5((folder / name).read_bytes()).hexdigest()
+        self._patch("train_list", [["train_part", sums["train_part"]]])
+        self._patch("test_list", [["test_part", sums["test_part"]]])
+        self._patch("meta", self.kind.meta | {"md5": sums[self.kind.meta["filename"]]})
+        return folder
+
+    def publish(self, folder: Path, url: str) -> None:
+        """Have the folder's archive downloaded from there."""
+        archive = folder.parent / self.kind.filename
+        with tarfile.open(archive, "w:gz") as tar:
+            tar.add(folder, folder.name)
+        self._patch("url", url + archive.name)
+        self._patch("tgz_md5", hashlib.md5(archive.read_bytes()).hexdigest())
+
+
+@pytest.fixture(params=[CIFAR10, CIFAR100], ids=["cifar10", "cifar100"])
+def torchvision_cifar(request: pytest.FixtureRequest, no_network: str, monkeypatch: pytest.MonkeyPatch) -> Torchvision:
+    return Torchvision(request.param, monkeypatch)
+
+
+def require_six(dataset: PreparedDataset) -> None:
+    assert np.array_equal(dataset.train_images, FIRST_IMAGES[:4].reshape(4, 3, 32, 32))
+    assert np.array_equal(dataset.test_images, FIRST_IMAGES[4:].reshape(2, 3, 32, 32))
+    assert (dataset.train_labels.tolist(), dataset.test_labels.tolist()) == ([0, 1, 2, 3], [4, 5])
+
+
+@pytest.mark.parametrize("below", ["", "own"])
+def test_cifar_is_read_from_torchvisions_folder(torchvision_cifar: Torchvision, below: str, tmp_path: Path) -> None:
+    info = torchvision_cifar.info
+    torchvision_cifar.write(tmp_path / "data" / (below and info.name))
+    require_six(open_dataset(info, dataclasses.replace(data_folders(tmp_path), search=(tmp_path / "nothing", tmp_path / "data"))))
+
+
+class _Canary:
+    """Unpickling this would run code."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.write_text, (Path("canary"), "dead"))
+
+
+def test_a_changed_pickle_is_called_damaged_and_never_loaded(torchvision_cifar: Torchvision, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = torchvision_cifar.write(tmp_path / "data")
+    (folder / "train_part").write_bytes(pickle.dumps(_Canary()))
+    with pytest.raises(DatasetUnavailable, match=f"{folder} cannot be read") as caught:
+        open_dataset(torchvision_cifar.info, dataclasses.replace(data_folders(tmp_path), search=(tmp_path / "data",)))
+    assert "remove that folder" in (caught.value.hint or "")
+    assert not (tmp_path / "canary").exists()
+
+
+def test_torchvisions_folder_of_other_classes_is_refused(torchvision_cifar: Torchvision, tmp_path: Path) -> None:
+    torchvision_cifar.write(tmp_path / "data", class_names=torchvision_cifar.info.class_names[::-1])
+    with pytest.raises(DatasetUnavailable, match="class names are others"):
+        open_dataset(torchvision_cifar.info, dataclasses.replace(data_folders(tmp_path), search=(tmp_path / "data",)))
+
+
+@pytest.fixture
+def file_server(tmp_path: Path) -> Iterator[str]:
+    """A web server of this machine for the folder `published`; returns its address."""
+    (tmp_path / "published").mkdir()
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None: ...
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=tmp_path / "published")) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+def test_cifar_is_downloaded_where_no_folder_holds_it_and_a_broken_download_is_mended(torchvision_cifar: Torchvision, file_server: str, tmp_path: Path) -> None:
+    torchvision_cifar.publish(torchvision_cifar.write(tmp_path / "published"), file_server)
+    broken = tmp_path / "datasets" / torchvision_cifar.kind.base_folder
+    broken.mkdir(parents=True)
+    (broken / "train_part").write_bytes(b"half")
+    require_six(open_dataset(torchvision_cifar.info, data_folders(tmp_path)))
+    assert (broken / "train_part").stat().st_size > 4
+
+
+def test_cifar_without_files_and_network_says_what_to_do(torchvision_cifar: Torchvision, no_network: str, tmp_path: Path) -> None:
+    info = torchvision_cifar.info
+    with pytest.raises(DatasetUnavailable, match=f"{info.name} is in none of the data folders .* could not be downloaded") as caught:
+        open_dataset(info, data_folders(tmp_path))
+    assert str(tmp_path / "datasets") in str(caught.value)
+    assert f"{info.name}/train-00000-of-" in (caught.value.hint or "")
+    assert torchvision_cifar.kind.base_folder in (caught.value.hint or "")
+    assert not (tmp_path / "prepared" / info.name).exists()
+    assert socket.getdefaulttimeout() is None

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from lab_models.datasets.catalog import DatasetInfo
-from lab_models.datasets.preparation import ARRAYS, RawDataset, open_prepared
+from lab_models.datasets.preparation import ARRAYS, RawDataset, open_imported, open_prepared, seal, write_array
 from lab_models.errors import DatasetUnavailable
 from tests.lab_models.conftest import PROJECT, files_below
 
@@ -156,6 +156,58 @@ def test_a_source_of_the_wrong_content_is_refused(wrong: dict[str, np.ndarray], 
     with pytest.raises(DatasetUnavailable, match=complaint):
         open_prepared(TINY, tmp_path, lambda: dataclasses.replace(raw(), **wrong))
     assert files_below(tmp_path) == [".tiny.lock"]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_fewer_images_than_published_are_taken_where_a_part_will_do(count: int, tmp_path: Path) -> None:
+    some = dataclasses.replace(raw(), train_images=raw().train_images[:count], train_labels=raw().train_labels[:count])
+    for _ in range(2):
+        dataset = open_prepared(TINY, tmp_path, lambda: some, partial=True)
+        assert (dataset.info.num_train, dataset.info.num_test, len(dataset.train_images)) == (count, 2, count)
+    manifest = json.loads((tmp_path / "tiny" / "manifest.json").read_bytes())
+    assert (manifest["num_train"], manifest["num_test"]) == (count, 2)
+
+
+@pytest.mark.parametrize("count", [0, 5])
+def test_no_image_at_all_is_no_part_and_more_than_published_is_none_either(count: int, tmp_path: Path) -> None:
+    other = dataclasses.replace(raw(), train_images=np.zeros((count, 1, 2, 2), np.uint8), train_labels=np.zeros(count, np.int64))
+    with pytest.raises(DatasetUnavailable, match="the train part has images"):
+        open_prepared(TINY, tmp_path, lambda: other, partial=True)
+
+
+OWN = dataclasses.replace(TINY, imported_at="2026-11-21T08:00:00Z")
+
+
+def lay_down(folder: Path, data: RawDataset) -> None:
+    folder.mkdir()
+    for name, field in zip(ARRAYS, dataclasses.fields(RawDataset), strict=True):
+        write_array(folder / f"{name}.npy", getattr(data, field.name))
+    seal(folder, {"name": folder.name, "info": dataclasses.asdict(OWN)})
+
+
+def test_an_imported_data_set_is_opened_with_its_checked_bytes(tmp_path: Path) -> None:
+    lay_down(tmp_path / "tiny", raw())
+    dataset = open_imported(OWN, tmp_path)
+    assert dataset.info == OWN
+    assert dataset.sha256 == json.loads((tmp_path / "tiny" / "manifest.json").read_bytes())["sha256"]
+    assert all(np.array_equal(getattr(dataset, field.name), getattr(raw(), field.name)) for field in dataclasses.fields(RawDataset))
+
+
+def test_a_damaged_imported_data_set_is_not_made_anew_but_to_be_imported_again(tmp_path: Path) -> None:
+    for number, damage in enumerate((flip_a_byte, cut_short, delete_one, break_manifest, empty_manifest, swap_parts)):
+        home = tmp_path / str(number)
+        home.mkdir()
+        lay_down(home / "tiny", raw())
+        damage(home / "tiny")
+        with pytest.raises(DatasetUnavailable, match="'tiny' are damaged or gone") as caught:
+            open_imported(OWN, home)
+        assert "import it again" in (caught.value.hint or "")
+
+
+def test_an_imported_data_set_whose_arrays_have_another_shape_than_its_facts_is_damaged(tmp_path: Path) -> None:
+    lay_down(tmp_path / "tiny", dataclasses.replace(raw(), test_images=np.zeros((2, 1, 2, 3), np.uint8)))
+    with pytest.raises(DatasetUnavailable, match="damaged"):
+        open_imported(OWN, tmp_path)
 
 
 def test_a_full_disk_leaves_nothing_half_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

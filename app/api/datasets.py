@@ -1,0 +1,133 @@
+"""Data sets over HTTP."""
+
+import asyncio
+from typing import Annotated, Any, BinaryIO, Literal
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+
+from app.api import schemas
+from app.api.deps import TheSettings, Writing
+from app.errors import InvalidRequest, UploadInterrupted, UploadTooLarge
+from app.services import datasets
+from app.settings import Settings
+from lab_models.datasets.catalog import Catalog, DatasetInfo, partial_copy
+from lab_models.datasets.importing import LARGEST_SIDE
+
+WRITE_BYTES = 1 << 20
+UPLOAD_IDLE_SECONDS = 60.0
+"""A client that sends nothing for this long has gone: it keeps neither its name nor the service's shutdown waiting."""
+
+ZIP_BODY: dict[str, Any] = {"requestBody": {"required": True, "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}}
+
+router = APIRouter(tags=["catalog"])
+
+DatasetName = Annotated[str, Path(description="A data set's name", max_length=100)]
+
+
+class ImportQuery(BaseModel):
+    """What the images shall become."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    size: int | None = Field(default=None, ge=1, le=LARGEST_SIDE)
+    """Side in pixels; left out: the images' own size if all have the same and it is at most 224x224, else 32."""
+    channels: Literal["1", "3"] | None = None
+    """1 for grey, 3 for RGB; left out: grey only if every image is."""
+
+
+@router.get("/datasets")
+def list_datasets(settings: TheSettings) -> schemas.DatasetList:
+    """The data sets, with shapes, sizes and normalization constants: the built-in ones, then the imported ones by name."""
+    known = datasets.catalog(settings)
+    return schemas.DatasetList(data=[_record(info, known) for info in known.all()])
+
+
+@router.get("/datasets/{name}")
+def read_dataset(settings: TheSettings, name: DatasetName) -> schemas.DatasetAnswer:
+    """One data set."""
+    return _record(datasets.get(settings, name), datasets.catalog(settings))
+
+
+@router.put("/datasets/{name}", status_code=201, openapi_extra=ZIP_BODY)
+async def import_dataset(
+    request: Request, response: Response, settings: TheSettings, name: DatasetName, query: Annotated[ImportQuery, Query()]
+) -> schemas.DatasetAnswer:
+    """Make a data set of a zip of images: `curl -T flowers.zip localhost:8000/datasets/flowers`.
+
+    In the zip lie `train/<class>/<image>` and, if there is one, `test/<class>/<image>`; or `<class>/<image>` alone.
+    Without test, a fixed stratified fifth of train becomes it. Nothing is kept unless every image can be read.
+    """
+    _refuse_what_is_no_zip(request, settings)
+    channels: Literal[1, 3] | None = None if query.channels is None else 1 if query.channels == "1" else 3
+    with datasets.reserved(settings, name), datasets.upload_file(settings) as file:
+        await _receive(request, file, settings)
+        info = await run_in_threadpool(datasets.import_zip, settings, name, file, query.size, channels)
+    response.headers["Location"] = f"/datasets/{name}"
+    return _record(info, datasets.catalog(settings))
+
+
+@router.delete("/datasets/{name}", status_code=204)
+def remove_dataset(session: Writing, settings: TheSettings, name: DatasetName) -> None:
+    """Remove an imported data set; 409 for a built-in one, and while an experiment that is not finished uses it."""
+    datasets.remove(session, settings, name)
+
+
+def _refuse_what_is_no_zip(request: Request, settings: Settings) -> None:
+    """What the headers tell, before anything is received."""
+    if request.headers.get("content-type", "").startswith("multipart/"):
+        raise InvalidRequest("the body is a form; send the zip itself: curl -T FILE.zip URL")
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > settings.max_upload_bytes:
+        raise _too_large(settings)
+
+
+async def _receive(request: Request, file: BinaryIO, settings: Settings) -> None:
+    """The body into a file, a megabyte at a time; raises UploadTooLarge as soon as it is, UploadInterrupted when nothing comes any more."""
+    received, waiting = 0, bytearray()
+    stream = request.stream()
+    while True:
+        try:
+            async with asyncio.timeout(UPLOAD_IDLE_SECONDS):
+                chunk = await anext(stream, None)
+        except (ClientDisconnect, TimeoutError) as error:
+            raise UploadInterrupted(f"the upload ended after {received:,} bytes") from error
+        if chunk is None:
+            break
+        received += len(chunk)
+        if received > settings.max_upload_bytes:
+            raise _too_large(settings)
+        waiting += chunk
+        if len(waiting) >= WRITE_BYTES:
+            await run_in_threadpool(file.write, bytes(waiting))
+            waiting.clear()
+    await run_in_threadpool(file.write, bytes(waiting))
+    await run_in_threadpool(file.flush)
+
+
+def _too_large(settings: Settings) -> UploadTooLarge:
+    return UploadTooLarge(f"the zip is larger than {settings.max_upload_bytes:,} bytes (LAB_MAX_UPLOAD_BYTES)")
+
+
+def _record(info: DatasetInfo, known: Catalog) -> schemas.DatasetAnswer:
+    note = partial_copy(info)
+    return schemas.DatasetAnswer(
+        name=info.name,
+        title=info.title,
+        imported=info.imported,
+        imported_at=info.imported_at,
+        shape=info.shape,
+        num_classes=info.num_classes,
+        class_names=list(info.class_names),
+        num_train=info.num_train,
+        num_test=info.num_test,
+        mean=list(info.mean),
+        std=list(info.std),
+        statistics_source=info.statistics_source,
+        source=info.source,
+        sha256=known.sha256(info.name),
+        notes=[] if note is None else [note],
+        links={"self": f"/datasets/{info.name}"},
+    )

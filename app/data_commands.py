@@ -1,0 +1,110 @@
+"""`lab data`: a service's data sets listed, people's own images imported and removed, over HTTP."""
+
+import argparse
+import json
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import quote
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from app import client
+from lab_models.datasets.archives import ImportLimits, ImportRefused, open_files
+
+CHUNK_BYTES = 1 << 18
+EXIT_USAGE = 2
+COLUMNS = ("name", "train", "test", "image", "classes", "from")
+
+
+def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
+    """Add `data` to the command line; returns the parsers that speak to a service and still need its `--url`."""
+    data = commands.add_parser("data", help="list data sets, import your own images, remove them")
+    verbs = data.add_subparsers(required=True, metavar="verb")
+    listing = verbs.add_parser("list", help="a table of all data sets")
+    listing.set_defaults(run=_list)
+    importing = verbs.add_parser("import", help="make a data set of a folder or zip of images: train/<class>/<image>, test/<class>/<image>")
+    importing.add_argument("name", help="what to call it: a-z, 0-9, _ and -")
+    importing.add_argument("path", type=Path, help="a folder or a zip")
+    importing.add_argument("--size", type=int, help="side in pixels (default: the images' own if all have the same up to 224, else 32)")
+    importing.add_argument("--channels", choices=["1", "3"], help="1 grey, 3 RGB (default: grey only if every image is)")
+    importing.set_defaults(run=_import)
+    removing = verbs.add_parser("remove", help="remove an imported data set")
+    removing.add_argument("name")
+    removing.set_defaults(run=_remove)
+    return [listing, importing, removing]
+
+
+def _list(options: argparse.Namespace) -> int:
+    with client.Service(options.url) as service:
+        rows = [COLUMNS, *map(_row, service.get("/datasets")["data"])]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
+    for row in rows:
+        cells = [cell.ljust(width) if column in (0, 5) else cell.rjust(width) for column, (cell, width) in enumerate(zip(row, widths, strict=True))]
+        print("  ".join(cells).rstrip())
+    return 0
+
+
+def _row(record: dict[str, Any]) -> tuple[str, ...]:
+    channels, height, width = record["shape"]
+    origin = f"imported {record['imported_at'][:10]}" if record["imported"] else "built in"
+    size = f"{height}x{width} {'grey' if channels == 1 else 'RGB'}"
+    return record["name"], f"{record['num_train']:,}", f"{record['num_test']:,}", size, f"{record['num_classes']:,}", origin
+
+
+def _import(options: argparse.Namespace) -> int:
+    wishes = {"size": options.size, "channels": options.channels}
+    query = "&".join(f"{name}={value}" for name, value in wishes.items() if value is not None)
+    path = f"/datasets/{quote(options.name, safe='')}" + (f"?{query}" if query else "")
+    if not options.path.exists():
+        print(f"{options.path}: there is no such file or folder", file=sys.stderr)
+        return EXIT_USAGE
+    try:
+        with client.Service(options.url) as service, _progress() as bar, _zipped(options.path, bar) as file:
+            num_bytes = file.seek(0, 2)
+            file.seek(0)
+            task = bar.add_task("sending", total=num_bytes)
+            record = service.put(path, _chunks(file, bar, task), num_bytes)
+    except (OSError, ImportRefused, UnicodeEncodeError) as error:  # the last: a file name that is no UTF-8
+        print(f"{options.path}: {error.strerror if isinstance(error, OSError) else error}", file=sys.stderr)
+        return EXIT_USAGE
+    print(json.dumps(record, indent=2, ensure_ascii=False))
+    return 0
+
+
+def _remove(options: argparse.Namespace) -> int:
+    with client.Service(options.url) as service:
+        service.delete(f"/datasets/{quote(options.name, safe='')}")
+    print(f"{options.name} is removed", file=sys.stderr)
+    return 0
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True))
+
+
+@contextmanager
+def _zipped(path: Path, bar: Progress) -> Iterator[BinaryIO]:
+    """The zip itself, or a folder as one; stored, for images are compressed already."""
+    if not path.is_dir():
+        with path.open("rb") as file:
+            yield file
+        return
+    with open_files(path, ImportLimits()) as files, tempfile.TemporaryFile() as file:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, strict_timestamps=False) as archive:
+            for name in bar.track(files.names, description="zipping"):
+                archive.write(path / name, name)
+        yield file
+
+
+def _chunks(file: BinaryIO, bar: Progress, task: TaskID) -> Iterator[bytes]:
+    while chunk := file.read(CHUNK_BYTES):
+        yield chunk
+        bar.advance(task, len(chunk))
+    bar.update(task, description="sent; the service reads the images")
