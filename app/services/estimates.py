@@ -11,8 +11,8 @@ from lab_models.validation import FieldError
 
 # Measured on 2 cores of an AMD EPYC server, 2026-11-21, float32; see docs/results.md.
 NOMINAL_SECONDS_PER_STEP = 0.0009
-NOMINAL_FLOPS_LINEAR = 60e9
-NOMINAL_FLOPS_CONV = 120e9
+NOMINAL_FLOPS_LINEAR = 90e9
+NOMINAL_FLOPS_CONV = 170e9
 FLOPS_PER_MAC_TRAINED = 6  # two per multiply-accumulate, forward and twice that backward
 FLOPS_PER_MAC_EVALUATED = 2
 BYTES_PER_NUMBER = {"float32": 4, "bfloat16": 2}
