@@ -47,6 +47,12 @@ class UnusableImages(ServiceError):
     status, code, title = 422, "import_refused", "These images cannot become a data set"
 
 
+class UnusableImage(ServiceError):
+    """The body is to be an image and cannot be read as one."""
+
+    status, code, title = 422, "unusable_image", "The image cannot be read"
+
+
 class StorageFull(ServiceError):
     """The service's disk is full."""
 

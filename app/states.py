@@ -21,9 +21,9 @@ class RunStatus(StrEnum):
 
 
 LEGAL_MOVES: dict[RunStatus, frozenset[RunStatus]] = {
-    RunStatus.QUEUED: frozenset({RunStatus.RUNNING, RunStatus.PAUSED, RunStatus.CANCELLED}),
+    RunStatus.QUEUED: frozenset({RunStatus.RUNNING, RunStatus.PAUSED, RunStatus.FAILED, RunStatus.CANCELLED}),
     RunStatus.RUNNING: frozenset({RunStatus.QUEUED, RunStatus.PAUSED, RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED}),
-    RunStatus.PAUSED: frozenset({RunStatus.QUEUED, RunStatus.CANCELLED}),
+    RunStatus.PAUSED: frozenset({RunStatus.QUEUED, RunStatus.FAILED, RunStatus.CANCELLED}),
     RunStatus.SUCCEEDED: frozenset(),
     RunStatus.FAILED: frozenset(),
     RunStatus.CANCELLED: frozenset(),
@@ -34,6 +34,7 @@ class StatusReason(StrEnum):
     """Why a run or an experiment has its status; scripts read this, people read the sentence beside it."""
 
     WAITING_FOR_WORKER = "waiting_for_worker"
+    WAITING_FOR_TEACHER = "waiting_for_teacher"
     NO_WORKER_ONLINE = "no_worker_online"
     WORKER_LOST = "worker_lost"
     WORKER_SHUTDOWN = "worker_shutdown"
@@ -46,11 +47,13 @@ class StatusReason(StrEnum):
     EARLY_STOPPED = "early_stopped"
     TRAINING_FAILED = "training_failed"
     CRASH_LOOP = "crash_loop"
+    TEACHER_FAILED = "teacher_failed"
     CANCELLED_BY_USER = "cancelled_by_user"
 
 
 REASON_MEANINGS: dict[StatusReason, str] = {
     StatusReason.WAITING_FOR_WORKER: "queued; a worker takes it when it is free",
+    StatusReason.WAITING_FOR_TEACHER: "queued until its teacher's run has succeeded; it then starts by itself",
     StatusReason.NO_WORKER_ONLINE: "queued, and no worker has shown itself lately: start one with `lab worker`",
     StatusReason.WORKER_LOST: "queued again, because its worker gave no sign of life for `LAB_LEASE_SECONDS`",
     StatusReason.WORKER_SHUTDOWN: "queued again, because its worker was asked to stop; progress is kept",
@@ -63,6 +66,7 @@ REASON_MEANINGS: dict[StatusReason, str] = {
     StatusReason.EARLY_STOPPED: "an early-stopping rule ended training and test was read; the run's `stop_reason` says which: `stagnation` or `overfitting`",
     StatusReason.TRAINING_FAILED: "training ended with an error; see `error`",
     StatusReason.CRASH_LOOP: "the run took down its process `LAB_MAX_CRASHES` times; see `error`",
+    StatusReason.TEACHER_FAILED: "never started, because its teacher's run failed or was cancelled; see `error`",
     StatusReason.CANCELLED_BY_USER: "cancelled over the API",
 }
 

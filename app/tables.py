@@ -71,12 +71,16 @@ class Experiment(SQLModel, table=True):
     priority: int = 0
     parameters: int = Field(sa_type=BigInteger)
     macs_per_sample: int = Field(sa_type=BigInteger)
+    related: dict[str, Any] = Field(sa_type=JSON, default_factory=dict)
     idempotency_key: str | None = None
     request_hash: str
 
 
 class Run(SQLModel, table=True):
-    """One execution with one seed. `fence` grows by one with each claim; `heartbeat` with each sign of life."""
+    """One execution with one seed. `fence` grows by one with each claim; `heartbeat` with each sign of life.
+
+    `needs` is the run whose weights must exist first: a student's teacher.
+    """
 
     __tablename__ = "run"
     __table_args__ = (
@@ -109,6 +113,7 @@ class Run(SQLModel, table=True):
     environment: dict[str, Any] | None = Field(default=None, sa_type=JSON)
     error: dict[str, Any] | None = Field(default=None, sa_type=JSON)
     stop_reason: str | None = None
+    needs: str | None = Field(default=None, foreign_key="run.id", index=True)
 
 
 class Attempt(SQLModel, table=True):

@@ -17,7 +17,7 @@ from lab_models.files import WrittenFile, sha256_of, write_atomically
 from lab_models.gradient_flow import GradientFlow
 from lab_models.protocol import Metrics
 
-FORMAT = 2
+FORMAT = 3
 FOLD_STEPS = 64
 """Losses and logits of this many steps are kept before they are counted: reading them at every step would wait for the device."""
 
@@ -54,9 +54,11 @@ class TrainState:
     bad_step: int | None = None
     best: Best | None = None
     history: list[Metrics] = field(default_factory=list)
+    part_sums: dict[str, float] = field(default_factory=dict)
     _losses: list[Tensor] = field(default_factory=list)
     _logits: list[Tensor] = field(default_factory=list)
     _labels: list[Tensor] = field(default_factory=list)
+    _parts: dict[str, list[Tensor]] = field(default_factory=dict)
 
     @property
     def evaluated(self) -> nn.Module:
@@ -68,9 +70,11 @@ class TrainState:
         """Val loss of each epoch done."""
         return [metrics["val"]["loss"] for metrics in self.history]
 
-    def count(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Count one step's loss () and logits (B, C); they are read every `FOLD_STEPS` steps, see `fold`."""
+    def count(self, loss: Tensor, logits: Tensor, labels: Tensor, parts: dict[str, Tensor] | None = None) -> None:
+        """Count one step's loss () with its parts and logits (B, C); they are read every `FOLD_STEPS` steps, see `fold`."""
         self._losses.append(loss)
+        for name, part in (parts or {}).items():
+            self._parts.setdefault(name, []).append(part)
         self._logits.append(logits)
         self._labels.append(labels)
         self.step += 1
@@ -86,16 +90,19 @@ class TrainState:
         sizes = [len(labels) for labels in self._labels]
         for loss, size in zip(losses, sizes, strict=True):
             self.loss_sum += loss * size
+        for name, values in self._parts.items():
+            for value, size in zip(torch.stack(values).tolist(), sizes, strict=True):
+                self.part_sums[name] = self.part_sums.get(name, 0.0) + value * size
         self.num_seen += sum(sizes)
         self.num_correct += int((torch.cat(self._logits).argmax(1) == torch.cat(self._labels)).sum())
-        self._losses, self._logits, self._labels = [], [], []
+        self._losses, self._logits, self._labels, self._parts = [], [], [], {}
         if self.bad_step is None:
             self.bad_step = next((first + i + 1 for i, loss in enumerate(losses) if not math.isfinite(loss)), None)
 
     def begin_epoch(self) -> None:
         """Clear what is counted within an epoch."""
         self.step, self.num_seen, self.num_correct, self.loss_sum, self.seconds = 0, 0, 0, 0.0, 0.0
-        self._losses, self._logits, self._labels = [], [], []
+        self._losses, self._logits, self._labels, self._parts, self.part_sums = [], [], [], {}, {}
 
     def end_epoch(self, metrics: Metrics, best_by: str) -> None:
         """Count the epoch as done and keep its weights if it is the best so far (the earliest wins a tie)."""
@@ -131,6 +138,7 @@ def save_checkpoint(state: TrainState, path: Path, *, fingerprint: str, seed: in
         "seconds": state.seconds,
         "loss_sum": state.loss_sum,
         "num_correct": state.num_correct,
+        "part_sums": dict(state.part_sums),
         "bad_step": state.bad_step,
         "model": state.model.state_dict(),
         "average": None if state.average is None else state.average.state_dict(),
@@ -164,6 +172,7 @@ def restore(state: TrainState, document: dict[str, Any]) -> None:
     state.optimizer.load_state_dict(document["optimizer"])
     state.epochs_done, state.step = document["epochs_done"], document["step"]
     state.num_seen, state.seconds = document["num_seen"], document["seconds"]
+    state.part_sums = dict(document["part_sums"])
     state.loss_sum, state.num_correct, state.bad_step = document["loss_sum"], document["num_correct"], document["bad_step"]
     if state.average is not None:
         state.average.load_state_dict(document["average"])

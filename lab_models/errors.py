@@ -35,5 +35,11 @@ class StorageFull(LabError):
     code = "storage_full"
 
 
+class TeacherUnusable(LabError):
+    """The teacher's weights or stored outputs are not those of its record."""
+
+    code = "teacher_failed"
+
+
 class CheckpointDamaged(LabError):
     """A checkpoint's bytes are not those that were written."""

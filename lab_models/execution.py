@@ -12,23 +12,25 @@ import torch
 
 from lab_models import fitting
 from lab_models.architectures.build import build_model
-from lab_models.assessment import EVALUATION_NAME, PREDICTIONS_NAME, assess, evaluation_file, predictions_file
+from lab_models.assessment import EVALUATION_NAME, PREDICTIONS_NAME, Assessment, assess, evaluation_file, predictions_file
 from lab_models.averaging import averaged_copy
 from lab_models.checkpoints import TrainState, copied_weights, read_checkpoint, restore, save_checkpoint, write_weights
 from lab_models.datasets.batches import Splits, device_splits
 from lab_models.datasets.catalog import Catalog
 from lab_models.datasets.preparation import PreparedDataset
 from lab_models.datasets.readers import DataFolders, open_dataset
-from lab_models.errors import CheckpointDamaged, DatasetUnavailable, LabError, OutOfMemory, StorageFull
+from lab_models.errors import CheckpointDamaged, DatasetUnavailable, LabError, OutOfMemory, StorageFull, TeacherUnusable
 from lab_models.evaluation import predict
-from lab_models.files import WrittenFile, write_atomically
+from lab_models.files import WrittenFile, link_or_copy, write_atomically
 from lab_models.fitting import fit
 from lab_models.gradient_flow import GradientFlow
+from lab_models.objectives import TeacherLogits
 from lab_models.optimization import make_optimizer
 from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Order, Probed, Progress, SavedArtifact, SavedCheckpoint, Started
 from lab_models.revision import package_version, source_revision
-from lab_models.specs import MLPSpec, ModelSpec, fingerprint
+from lab_models.specs import DistillSpec, MLPSpec, ModelSpec, fingerprint
 from lab_models.stopping import early_stop
+from lab_models.teacher import Teacher, load_teacher, stored_logits
 
 PROGRESS_SECONDS = 0.25
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -48,6 +50,9 @@ class Execution:
         self._threads = order.threads
         self._state: TrainState | None = None
         self._last_saved = monotonic()
+        self._teacher: Teacher | None = None
+        self._teacher_logits: TeacherLogits | None = None
+        self._archive: Path | None = None
 
     def events(self) -> Iterator[ExecutionEvent]:
         """Train to the end, then score the best weights on test. Raises a LabError that says why it could not."""
@@ -92,9 +97,9 @@ class Execution:
             raise DatasetUnavailable(f"there is no data set {spec.dataset.name!r}", hint="it was removed since the experiment was sent")
         dataset = open_dataset(info, folders)
         notes += dataset.notes
-        memory_format = best_memory_format(spec.model)
+        memory_format = best_memory_format(spec.network)
         splits = device_splits(dataset, spec.dataset, device, memory_format=memory_format)
-        model = build_model(spec.model, info.shape, info.num_classes, order.seed).to(device).to(memory_format=memory_format)
+        model = build_model(spec.network, info.shape, info.num_classes, order.seed).to(device).to(memory_format=memory_format)
         state = self._state = TrainState(
             model,
             make_optimizer(spec.optimizer, model),
@@ -104,6 +109,7 @@ class Execution:
         )
         if saved is not None:
             restore(state, saved)
+        self._prepare_teacher(dataset, splits, device)
         yield Started(
             environment=environment(dataset, device, self._threads),
             resumed_from=None if saved is None else (state.epochs_done, state.step),
@@ -115,7 +121,7 @@ class Execution:
     def _training_events(self, state: TrainState, splits: Splits) -> Iterator[ExecutionEvent]:
         last_progress = -PROGRESS_SECONDS
         self._last_saved = monotonic()
-        for event in fit(state, self._order.spec, self._order.seed, splits.train, splits.val):
+        for event in fit(state, self._order.spec, self._order.seed, splits.train, splits.val, self._teacher_logits):
             match event:
                 case fitting.Probed():
                     yield Probed(metrics=event.metrics)
@@ -136,6 +142,20 @@ class Execution:
                         stop_reason=event.stop,
                         checkpoint=self._save(),
                     )
+
+    def _prepare_teacher(self, dataset: PreparedDataset, splits: Splits, device: torch.device) -> None:
+        """A student's teacher, and its logits: computed on every batch, or once and for all."""
+        spec, files = self._order.spec, self._order.teacher
+        if not isinstance(spec, DistillSpec):
+            return
+        if files is None:
+            raise TeacherUnusable("the order names no teacher")
+        self._teacher = load_teacher(files, dataset, splits, device)
+        if spec.teacher_outputs == "live":
+            self._teacher_logits = self._teacher
+            return
+        archives = Path(self._order.archives_folder)
+        self._teacher_logits, self._archive = stored_logits(archives, self._teacher, files, spec, dataset, splits.train)
 
     def _finish(self, state: TrainState, splits: Splits, dataset: PreparedDataset) -> Completed:
         """Publish the last and the best weights and read test, once, with the best."""
@@ -161,9 +181,22 @@ class Execution:
             stop_reason=stop_reason or "all_epochs",
             best_epoch=state.best.epoch,
             best_val=state.best.val,
-            test=assessment.scores,
-            artifacts=(best, last, spec, evaluation, predictions),
+            test=assessment.scores | self._agreement(assessment),
+            artifacts=(best, last, spec, evaluation, predictions, *self._published_archive()),
         )
+
+    def _agreement(self, assessment: Assessment) -> dict[str, float]:
+        """How often a student predicts what its teacher does, right or wrong."""
+        if self._teacher is None:
+            return {}
+        agreed = float((assessment.predictions == self._teacher.test_predictions).mean())
+        return {"teacher_agreement": agreed, "teacher_accuracy": self._teacher.accuracy}
+
+    def _published_archive(self) -> list[SavedArtifact]:
+        """The teacher's stored outputs under this run's name too: one file with two names, so that it stays when the store is cleared."""
+        if self._archive is None:
+            return []
+        return [self._artifact("teacher-logits.safetensors", "application/octet-stream", link_or_copy(self._archive, self._path("teacher-logits.safetensors")))]
 
     def _newest_checkpoint(self) -> tuple[dict[str, Any] | None, list[str]]:
         """The newest checkpoint that is whole, and a note for each that was not."""

@@ -34,6 +34,17 @@ def write_atomically(path: Path, content: bytes) -> WrittenFile:
     return WrittenFile(path, hashlib.sha256(content).hexdigest(), len(content))
 
 
+def link_or_copy(source: Path, path: Path) -> WrittenFile:
+    """The same content under a second name, without a second copy where the file system can: `source` must never be changed in place."""
+    try:
+        path.unlink(missing_ok=True)
+        path.hardlink_to(source)
+    except OSError:
+        return write_atomically(path, source.read_bytes())
+    sync_folder(path.parent)
+    return WrittenFile(path, sha256_of(path), path.stat().st_size)
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames within a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY)

@@ -15,7 +15,7 @@ from lab_models.datasets.batches import ImageSplit, epoch_batches
 from lab_models.errors import Diverged
 from lab_models.evaluation import evaluate
 from lab_models.gradient_flow import steps_measured
-from lab_models.objectives import Loss, Objective, make_objective
+from lab_models.objectives import Loss, Objective, TeacherLogits, make_objective
 from lab_models.optimization import learning_rates, set_learning_rate
 from lab_models.precision import forward_context
 from lab_models.protocol import Metrics
@@ -51,15 +51,17 @@ class Probed:
     metrics: Metrics
 
 
-def fit(state: TrainState, spec: Spec, seed: int, train: ImageSplit, val: ImageSplit) -> Iterator[Probed | Stepped | EpochEnded]:
+def fit(
+    state: TrainState, spec: Spec, seed: int, train: ImageSplit, val: ImageSplit, teacher: TeacherLogits | None = None
+) -> Iterator[Probed | Stepped | EpochEnded]:
     """Train from where `state` stands until the last epoch or an early stop, as a pure function of (state, spec, seed).
 
     While the caller holds an event the state is whole: saving it there and resuming gives the same bits. Metrics: train
     loss and accuracy are means over the epoch's batches as they were trained on; val is evaluated after the epoch;
-    `seconds` is time spent here, not in the caller. Raises Diverged when a loss is no longer finite.
+    `seconds` is time spent here, not in the caller. A student's `teacher` gives its logits. Raises Diverged when a loss is no longer finite.
     """
     stop = _stop(spec, state)
-    objective = make_objective(spec)
+    objective = make_objective(spec, teacher)
     if state.flow is not None and state.epochs_done == 0 and state.step == 0:
         yield Probed(state.flow.at_initialization(_InitialGradients(state, spec, seed, train, objective)))
     while stop is None:
@@ -101,7 +103,7 @@ def _train(state: TrainState, spec: Spec, seed: int, epoch: int, train: ImageSpl
         state.optimizer.step()
         if state.average is not None and spec.ema_decay is not None:
             update_average(state.average, state.model, spec.ema_decay, (epoch - 1) * len(batches) + step)
-        state.count(loss.total.detach(), loss.logits.detach(), batch.labels)
+        state.count(loss.total.detach(), loss.logits.detach(), batch.labels, loss.parts)
         _require_finite(state, epoch, rates, parameters)
         state.seconds += perf_counter() - started
         yield step + 1, len(batches)
@@ -117,8 +119,9 @@ def _epoch_metrics(state: TrainState, spec: Spec, epoch: int, val: ImageSplit) -
     if not math.isfinite(scores.loss):
         raise Diverged(f"the val loss after epoch {epoch} is {scores.loss} at learning rate {state.learning_rate:g}", hint=DIVERGED_HINT)
     train_scores = {"loss": state.loss_sum / state.num_seen, "accuracy": state.num_correct / state.num_seen}
+    parts = {name: total / state.num_seen for name, total in state.part_sums.items()}
     return {
-        "train": {**train_scores, "learning_rate": state.learning_rate, "seconds": state.seconds},
+        "train": {**train_scores, **parts, "learning_rate": state.learning_rate, "seconds": state.seconds},
         "val": {"loss": scores.loss, "accuracy": scores.accuracy, "seconds": perf_counter() - started},
         **({} if state.flow is None else state.flow.metrics()),
     }

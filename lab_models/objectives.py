@@ -1,21 +1,27 @@
-"""What training minimises: an objective takes a model and a batch and gives a loss with named parts."""
+"""What training minimizes: an objective takes a model and a batch and gives a loss with named parts."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import assert_never
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lab_models.datasets.batches import Batch
-from lab_models.specs import Spec
+from lab_models.specs import DistillSpec, Spec, TrainSpec
+
+TeacherLogits = Callable[[Batch], Tensor]
+"""A teacher's logits (B, num_classes) of a batch's images, as they are seen there, without gradients."""
 
 
 @dataclass(frozen=True)
 class Loss:
-    """`total` is differentiated; `logits` (B, num_classes) are those it came from."""
+    """`total` is differentiated; `logits` (B, num_classes) are those it came from; `parts` are what it was made of, for the metrics."""
 
     total: Tensor
     logits: Tensor
+    parts: dict[str, Tensor] = field(default_factory=dict)
 
 
 Objective = Callable[[nn.Module, Batch], Loss]
@@ -33,6 +39,39 @@ class CrossEntropy:
         return Loss(functional.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing), logits)
 
 
-def make_objective(spec: Spec) -> Objective:
-    """The objective that a spec names."""
-    return CrossEntropy(spec.label_smoothing)
+@dataclass(frozen=True)
+class Distillation:
+    """alpha · T² · KL(teacher || student) at temperature T + (1 - alpha) · cross-entropy (Hinton, Vinyals, Dean 2015, section 2).
+
+    T² keeps the soft loss's gradient as large as it is without a temperature. With alpha 0 the student is trained as if
+    there were no teacher, to the bit.
+    """
+
+    teacher: TeacherLogits
+    temperature: float
+    alpha: float
+    label_smoothing: float = 0.0
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Loss:
+        """Loss of the student on the batch, with its parts `hard_loss` and `soft_loss` before they are weighed."""
+        logits = model(batch.images).float()
+        hard = functional.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
+        with torch.no_grad():
+            wanted = functional.log_softmax(self.teacher(batch).float() / self.temperature, dim=1)
+        given = functional.log_softmax(logits / self.temperature, dim=1)
+        soft = functional.kl_div(given, wanted, reduction="batchmean", log_target=True) * self.temperature**2
+        total = hard if self.alpha == 0.0 else self.alpha * soft + (1 - self.alpha) * hard
+        return Loss(total, logits, {"hard_loss": hard.detach(), "soft_loss": soft.detach()})
+
+
+def make_objective(spec: Spec, teacher: TeacherLogits | None = None) -> Objective:
+    """The objective that a spec names; a student's needs the teacher's logits."""
+    match spec:
+        case TrainSpec():
+            return CrossEntropy(spec.label_smoothing)
+        case DistillSpec():
+            if teacher is None:
+                raise ValueError("a student needs its teacher's logits")
+            return Distillation(teacher, spec.temperature, spec.alpha, spec.label_smoothing)
+        case _:
+            assert_never(spec)

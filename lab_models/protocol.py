@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from lab_models.specs import Spec
+from lab_models.specs import Spec, TrainSpec
 from lab_models.stopping import StopReason
 
 Metrics = dict[str, dict[str, float]]
@@ -39,8 +39,19 @@ class SavedArtifact(SavedFile):
     media_type: str
 
 
+class TeacherFiles(Message):
+    """A trained teacher: `weights` is an absolute path, `test_accuracy` what its record says."""
+
+    run_id: str
+    spec: TrainSpec
+    seed: int
+    weights: str
+    sha256: str
+    test_accuracy: float
+
+
 class Order(Message):
-    """One attempt at one run. The folders are absolute; `resume` lists checkpoints, the newest first."""
+    """One attempt at one run. The folders are absolute; `resume` lists checkpoints, the newest first; a student has a `teacher`."""
 
     order: Literal["train"] = "train"
     spec: Spec
@@ -51,10 +62,12 @@ class Order(Message):
     download_folder: str
     prepared_folder: str
     imported_folder: str
+    archives_folder: str
     device: str
     threads: int
     checkpoint_seconds: float = 60.0
     resume: tuple[SavedCheckpoint, ...] = ()
+    teacher: TeacherFiles | None = None
 
 
 class Stop(Message):

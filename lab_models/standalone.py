@@ -3,6 +3,7 @@
 <out>/seed-<n>/result.json    spec, environment, best epoch, test scores
 <out>/seed-<n>/metrics.csv    one row per epoch
 <out>/seed-<n>/probes.json    what the spec's probes measured, epoch by epoch; 0 is initialization
+<out>/teacher/                a student's teacher, trained first, in the same form
 <out>/seed-<n>/attempt-1/     weights.safetensors (best), weights-last.safetensors, predictions.safetensors, evaluation.json, spec.json
 """
 
@@ -14,9 +15,11 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
@@ -24,10 +27,10 @@ from lab_models.architectures.sizes import impossible, model_size
 from lab_models.datasets.catalog import Catalog, DatasetInfo
 from lab_models.errors import LabError
 from lab_models.execution import Execution, resolve_device
-from lab_models.files import write_atomically
-from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Metrics, Order, Probed, Progress, SavedCheckpoint, Started
-from lab_models.specs import ExperimentRequest, Spec, fingerprint
-from lab_models.validation import InvalidDocument, NotJSON, did_you_mean, parse_json, validate
+from lab_models.files import sha256_of, write_atomically
+from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Metrics, Order, Probed, Progress, SavedCheckpoint, Started, TeacherFiles
+from lab_models.specs import DistillSpec, ExperimentRequest, Request, Trained, TrainSpec, fingerprint, read_request
+from lab_models.validation import FieldError, InvalidDocument, NotJSON, did_you_mean, explain, parse_json
 
 KEPT_CHECKPOINTS = 2
 MEASURED_SPLITS = ("train", "val")
@@ -35,39 +38,75 @@ EXIT_FAILED, EXIT_BAD_SPEC, EXIT_INTERRUPTED = 1, 2, 130
 
 
 def run_file(path: Path, out: Path | None, device: str, threads: int) -> int:
-    """Train every seed of the file; prints the results as JSON and returns the exit status."""
+    """Train every seed of the file, a student's teacher first; prints the results as JSON and returns the exit status."""
     try:
-        request = validate(ExperimentRequest, parse_json(path.read_bytes()))
+        request = read_request(parse_json(path.read_bytes()))
+        spec, teacher = _spec_of(request)
     except OSError as error:
         return _refuse(f"{path}: {error.strerror}")
     except NotJSON as error:
         return _refuse(f"{path} is not JSON: {error}")
     except InvalidDocument as invalid:
         return _refuse(f"{path} is not a valid spec:", *(f"  {e.pointer or '/'}: {e.message}" + (f" ({e.hint})" if e.hint else "") for e in invalid.errors))
-
-    spec, results = request.spec, []
     catalog = Catalog(_home() / "imported")
     info = catalog.get(spec.dataset.name)
     if info is None:
         return _refuse(f"{path}: there is no data set {spec.dataset.name!r}", did_you_mean(spec.dataset.name, [known.name for known in catalog.all()]) or "")
-    reason = impossible(spec.model, info.shape)
-    if reason is not None:
-        return _refuse(f"{path}: /model: on {info.name}: {reason}")
+    for network in (spec.network, *([teacher.spec.network] if teacher else [])):
+        reason = impossible(network, info.shape)
+        if reason is not None:
+            return _refuse(f"{path}: /model: on {info.name}: {reason}")
+
     folder = out or Path("runs") / fingerprint(spec)[:12]
-    stop = StopFlag()
+    stop, results = StopFlag(), []
     with stop.on_interrupt(), _bar() as bar:
-        for seed in request.seeds:
-            try:
-                result = _run_seed(spec, info, seed, folder / f"seed-{seed}", resolve_device(device), threads, bar, stop)
-            except LabError as error:
-                bar.stop()
-                return _refuse(f"{error.code}: {error}", *([f"hint: {error.hint}"] if error.hint else []), status=EXIT_FAILED)
-            if result is None:
-                bar.stop()
-                return _refuse("interrupted; the same command resumes where this one stopped", status=EXIT_INTERRUPTED)
-            results.append(result)
+        surroundings = Surroundings(info, resolve_device(device), threads, bar, stop)
+        try:
+            files = None if teacher is None else _trained_teacher(teacher, folder / "teacher", surroundings)
+            if not stop.is_set:
+                for seed in request.seeds:
+                    results.append(_run_seed(spec, seed, folder / f"seed-{seed}", surroundings, files))
+                    if stop.is_set:
+                        break
+        except LabError as error:
+            bar.stop()
+            return _refuse(f"{error.code}: {error}", *([f"hint: {error.hint}"] if error.hint else []), status=EXIT_FAILED)
+        if stop.is_set and (not results or results[-1] is None):
+            bar.stop()
+            return _refuse("interrupted; the same command resumes where this one stopped", status=EXIT_INTERRUPTED)
     print(json.dumps(results if len(results) > 1 else results[0], indent=2))
     return 0
+
+
+def _spec_of(request: Request) -> tuple[TrainSpec | DistillSpec, Trained | None]:
+    """The spec, and the teacher to be trained first; raises InvalidDocument."""
+    if isinstance(request, ExperimentRequest):
+        return request.spec, None
+    if request.teacher.spec is None:
+        raise InvalidDocument([FieldError("/teacher", "without a service there are no experiments and runs to name: give the teacher's 'spec'")])
+    if request.baseline:
+        raise InvalidDocument([FieldError("/baseline", 'without a service the baseline is a file of its own: the same with "kind": "train" and \'model\'')])
+    teacher = Trained(spec=request.teacher.spec, seed=request.teacher.seed or 0)
+    try:
+        return request.spec_with(teacher), teacher
+    except ValidationError as error:
+        raise InvalidDocument(explain(error, DistillSpec, {})) from error
+
+
+def _trained_teacher(teacher: Trained, folder: Path, surroundings: "Surroundings") -> TeacherFiles | None:
+    """The teacher's files, trained now unless its folder holds its result already; None when interrupted."""
+    result_file = folder / "result.json"
+    if result_file.exists():
+        result = json.loads(result_file.read_bytes())
+    else:
+        found = _run_seed(teacher.spec, teacher.seed, folder, surroundings, None)
+        if found is None:
+            return None
+        result = found
+    weights = Path(result["weights"]).absolute()
+    return TeacherFiles(
+        run_id="teacher", spec=teacher.spec, seed=teacher.seed, weights=str(weights), sha256=sha256_of(weights), test_accuracy=result["test"]["accuracy"]
+    )
 
 
 class StopFlag:
@@ -92,11 +131,23 @@ class StopFlag:
                 signal.signal(number, handler)
 
 
-def _run_seed(spec: Spec, info: DatasetInfo, seed: int, folder: Path, device: str, threads: int, bar: Bar, stop: StopFlag) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class Surroundings:
+    """Where and how runs are trained and shown."""
+
+    info: DatasetInfo
+    device: str
+    threads: int
+    bar: Bar
+    stop: StopFlag
+
+
+def _run_seed(spec: TrainSpec | DistillSpec, seed: int, folder: Path, surroundings: Surroundings, teacher: TeacherFiles | None) -> dict[str, Any] | None:
     """One run, resumed if its folder holds checkpoints; None when interrupted."""
+    info, bar, stop = surroundings.info, surroundings.bar, surroundings.stop
     kept = _kept_checkpoints(folder)
-    execution = Execution(_order(spec, seed, folder, device, threads, kept))
-    task = bar.add_task(f"seed {seed}", total=spec.epochs, status="")
+    execution = Execution(_order(spec, seed, folder, surroundings, kept, teacher))
+    task = bar.add_task(folder.name.replace("-", " "), total=spec.epochs, status="")
     rows: list[dict[str, Any]] = _read_rows(folder)
     environment: dict[str, Any] = {}
     for event in execution.events():
@@ -119,7 +170,7 @@ def _run_seed(spec: Spec, info: DatasetInfo, seed: int, folder: Path, device: st
             case Checkpointed():
                 kept = _keep(folder, kept, event.checkpoint)
             case Completed():
-                size = model_size(spec.model, info.shape, info.num_classes)
+                size = model_size(spec.network, info.shape, info.num_classes)
                 result = {
                     "seed": seed,
                     "stop_reason": event.stop_reason,
@@ -138,7 +189,9 @@ def _run_seed(spec: Spec, info: DatasetInfo, seed: int, folder: Path, device: st
     raise AssertionError("an execution ends with Completed or with an error")
 
 
-def _order(spec: Spec, seed: int, folder: Path, device: str, threads: int, kept: list[SavedCheckpoint]) -> Order:
+def _order(
+    spec: TrainSpec | DistillSpec, seed: int, folder: Path, surroundings: Surroundings, kept: list[SavedCheckpoint], teacher: TeacherFiles | None
+) -> Order:
     home = _home()
     searched = os.environ.get("LAB_DATA_DIR")
     return Order(
@@ -150,9 +203,11 @@ def _order(spec: Spec, seed: int, folder: Path, device: str, threads: int, kept:
         download_folder=str(home / "datasets"),
         prepared_folder=str(home / "prepared"),
         imported_folder=str(home / "imported"),
-        device=device,
-        threads=threads,
+        archives_folder=str(home / "archives"),
+        device=surroundings.device,
+        threads=surroundings.threads,
         resume=tuple(reversed(kept)),
+        teacher=teacher,
     )
 
 

@@ -154,20 +154,22 @@ class Attempt:
                 return
 
     def _order(self) -> Order:
-        spec, seed, resume = self._persist(lambda session: progress.load_order(session, self._lease))
+        task = self._persist(lambda session: progress.load_task(session, self._lease, self._settings.runs_folder))
         return Order(
-            spec=spec,
-            seed=seed,
+            spec=task.spec,
+            seed=task.seed,
             run_folder=str(self._folder),
             attempt=self._lease.attempt,
             search_folders=tuple(str(folder) for folder in self._settings.search_folders),
             download_folder=str(self._settings.download_folder),
             prepared_folder=str(self._settings.prepared_folder),
             imported_folder=str(self._settings.imported_folder),
+            archives_folder=str(self._settings.archives_folder),
             device=self._slot.device,
             threads=self._slot.threads,
             checkpoint_seconds=self._settings.checkpoint_seconds,
-            resume=resume,
+            resume=task.resume,
+            teacher=task.teacher,
         )
 
     def _record(self, event: TrainerEvent) -> bool:

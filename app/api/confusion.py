@@ -14,7 +14,7 @@ from app.services.experiments import Whole
 from app.services.results import summarise
 from lab_models.architectures.naming import describe
 from lab_models.assessment import row_fractions
-from lab_models.specs import TrainSpec
+from lab_models.specs import read_spec
 
 router = APIRouter(prefix="/experiments", tags=["plots"])
 
@@ -84,13 +84,13 @@ def _figure(whole: Whole, confusion: Confusion, by_share: bool) -> ConfusionFigu
 
 
 def _subtitle(whole: Whole, confusion: Confusion) -> tuple[str, str]:
-    spec = TrainSpec.model_validate(whole.experiment.spec)
+    spec = read_spec(whole.experiment.spec)
     runs = len(confusion.runs)
     seeds = f"{runs} of {len(whole.runs)} seeds" if runs < len(whole.runs) else f"{runs} seeds" if runs > 1 else f"seed {confusion.runs[0].seed}"
     accuracy = summarise([float(counts.trace() / counts.sum()) for counts in confusion.counts])
     interval = "" if accuracy.ci95 is None else " (95 % interval {:.2f} to {:.2f} %)".format(*(100 * end for end in accuracy.ci95))
     images = f"{runs} x {confusion.num_images:,} test images" if runs > 1 else f"{confusion.num_images:,} test images"
     return (
-        f"{spec.dataset.name}, {describe(spec.model)}, {whole.experiment.parameters:,} parameters, {seeds}",
+        f"{spec.dataset.name}, {describe(spec.network)}, {whole.experiment.parameters:,} parameters, {seeds}",
         f"test accuracy {100 * accuracy.mean:.2f} %{interval}, {images}",
     )

@@ -12,7 +12,7 @@ from app.services import experiments
 from app.services.experiments import Whole
 from app.services.metrics import RunMetrics, metrics_of
 from lab_models.architectures.naming import describe
-from lab_models.specs import TrainSpec
+from lab_models.specs import read_spec
 from lab_models.validation import FieldError, did_you_mean
 
 router = APIRouter(prefix="/experiments", tags=["plots"])
@@ -68,9 +68,9 @@ def _figure(whole: Whole, numbers: dict[str, RunMetrics], metrics: list[str]) ->
 
 def subtitle(whole: Whole) -> str:
     """What is trained and where it stands, in one line, for any picture of an experiment."""
-    spec = TrainSpec.model_validate(whole.experiment.spec)
+    spec = read_spec(whole.experiment.spec)
     seeds = f"{len(whole.runs)} seeds" if len(whole.runs) > 1 else f"seed {whole.runs[0].seed}"
-    return f"{spec.dataset.name}, {describe(spec.model)}, {whole.experiment.parameters:,} parameters, {seeds}, {whole.status}"
+    return f"{spec.dataset.name}, {describe(spec.network)}, {whole.experiment.parameters:,} parameters, {seeds}, {whole.status}"
 
 
 def _plain(figure: CurvesFigure) -> Any:

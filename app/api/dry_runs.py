@@ -5,7 +5,7 @@ from typing import Any
 from app.api.schemas import Answer, EstimateAnswer
 from app.services.estimates import estimate, warnings
 from lab_models.datasets.catalog import DatasetInfo
-from lab_models.specs import ExperimentRequest, fingerprint
+from lab_models.specs import DistillSpec, TrainSpec, fingerprint
 
 
 class LayerAnswer(Answer):
@@ -48,14 +48,13 @@ class DryRun(Answer):
     warnings: list[str]
 
 
-def dry_run(request: ExperimentRequest, info: DatasetInfo) -> DryRun:
+def dry_run(spec: TrainSpec | DistillSpec, seeds: tuple[int, ...], info: DatasetInfo) -> DryRun:
     """The answer to a request that is valid and possible."""
-    spec = request.spec
     cost = estimate(spec, info)
     return DryRun(
         spec=spec.model_dump(mode="json"),
         fingerprint=fingerprint(spec),
-        seeds=list(request.seeds),
+        seeds=list(seeds),
         estimate=CostAnswer(
             parameters=cost.parameters,
             macs_per_sample=cost.macs_per_sample,

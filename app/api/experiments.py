@@ -13,15 +13,17 @@ from app.api.dry_runs import DryRun
 from app.api.dry_runs import dry_run as dry_run_of
 from app.errors import BadBody, InvalidRequest
 from app.services import datasets, experiments
-from app.services.estimates import estimate, refusals
+from app.services.estimates import refusals
+from app.services.experiments import earlier
 from app.services.metrics import metrics_of
+from app.services.submissions import Plan, plan, submit
 from app.services.workers import largest_memory
 from app.settings import Settings
 from app.states import RunStatus
 from app.tables import Run
 from lab_models.datasets.catalog import DatasetInfo
-from lab_models.specs import ExperimentRequest
-from lab_models.validation import FieldError, InvalidDocument, NotJSON, did_you_mean, parse_json, validate
+from lab_models.specs import Request, read_request
+from lab_models.validation import FieldError, InvalidDocument, NotJSON, did_you_mean, parse_json
 
 router = APIRouter(prefix="/experiments", tags=["experiments"])
 
@@ -35,7 +37,7 @@ class ListQuery(BaseModel):
 
     status: RunStatus | None = None
     """Only experiments with this status."""
-    kind: Literal["train"] | None = None
+    kind: Literal["train", "distill"] | None = None
     """Only experiments of this kind."""
     label: list[str] = Field(default=[], max_length=20)
     """`key:value`; may be given several times, all must match."""
@@ -71,15 +73,17 @@ def create_experiment(
     """Store an experiment and queue one run per seed. Everything has a default: `{}` is a complete experiment."""
     submitted, request = _parse(body)
     info = _dataset(request, submitted, settings)
-    _refuse_what_cannot_be(request, info, settings, largest_memory(session))
+    planned = plan(session, request, submitted)
+    _refuse_what_cannot_be(request, planned, info, settings, largest_memory(session))
     if dry_run:
         response.status_code = 200
-        return Response(dry_run_of(request, info).model_dump_json(), media_type="application/json")
-    experiment, is_new = experiments.create(session, request, estimate(request.spec, info), submitted, idempotency_key)
-    if is_new:
-        background.add_task(doorbell.ring, len(request.seeds))
-    else:
+        return Response(dry_run_of(planned.spec, request.seeds, info).model_dump_json(), media_type="application/json")
+    experiment = earlier(session, idempotency_key, submitted) if idempotency_key is not None else None
+    if experiment is not None:
         response.status_code = 200
+    else:
+        experiment = submit(session, request, planned, info, submitted, idempotency_key)
+        background.add_task(doorbell.ring, len(request.seeds))
     response.headers["Location"] = f"/experiments/{experiment.id}"
     session.flush()
     return records.experiment_record(experiments.whole(session, experiment))
@@ -138,19 +142,18 @@ def _csv(answer: schemas.MetricsAnswer) -> str:
     return text.getvalue()
 
 
-def _parse(body: bytes) -> tuple[dict[str, Any], ExperimentRequest]:
+def _parse(body: bytes) -> tuple[dict[str, Any], Request]:
     """The body as sent and as validated; raises BadBody or InvalidRequest."""
     try:
         submitted = parse_json(body)
-        request = validate(ExperimentRequest, submitted)
+        return submitted, read_request(submitted)
     except NotJSON as error:
         raise BadBody(str(error)) from error
     except InvalidDocument as error:
         raise InvalidRequest(str(error), error.errors) from error
-    return submitted, request
 
 
-def _dataset(request: ExperimentRequest, submitted: dict[str, Any], settings: Settings) -> DatasetInfo:
+def _dataset(request: Request, submitted: dict[str, Any], settings: Settings) -> DatasetInfo:
     catalog = datasets.catalog(settings)
     name = request.dataset.name
     info = catalog.get(name)
@@ -161,7 +164,11 @@ def _dataset(request: ExperimentRequest, submitted: dict[str, Any], settings: Se
     return info
 
 
-def _refuse_what_cannot_be(request: ExperimentRequest, info: DatasetInfo, settings: Settings, memory: int | None) -> None:
-    refused = refusals(request, info, settings, memory)
+def _refuse_what_cannot_be(request: Request, planned: Plan, info: DatasetInfo, settings: Settings, memory: int | None) -> None:
+    refused = []
+    if planned.teacher is not None and planned.teacher.run is None:  # it would be trained first, so it is looked at first
+        found = refusals(planned.teacher.trained.spec, 1, info, settings, memory)
+        refused = [FieldError("/teacher/spec" + error.pointer, error.message, error.hint) for error in found]
+    refused = refused or refusals(planned.spec, len(request.seeds), info, settings, memory)
     if refused:
         raise InvalidRequest("; ".join(error.message for error in refused), refused)

@@ -46,6 +46,7 @@ def experiment_record(whole: Whole) -> ExperimentRecord:
         submitted=experiment.submitted,
         spec=experiment.spec,
         estimate=EstimateAnswer(parameters=experiment.parameters, macs_per_sample=experiment.macs_per_sample),
+        related=experiment.related,
         runs=[RunAnswer(**_run_fields(run)) for run in runs],
         results=_results(runs),
         environment=next((run.environment for run in runs if run.environment is not None), None),
@@ -127,10 +128,17 @@ def _run_fields(run: Run) -> dict[str, Any]:
         "progress": ProgressAnswer(fraction=round(_fraction(run), 4), epoch=_epoch_begun(run), epochs=run.epochs),
         "best": run.best,
         "test": run.test,
+        "needs": run.needs,
         "stop_reason": run.stop_reason,
         "error": run.error,
-        "links": {"self": f"/runs/{run.id}", "metrics": f"/runs/{run.id}/metrics", "artifacts": f"/runs/{run.id}/artifacts"},
+        "links": _run_links(run),
     }
+
+
+def _run_links(run: Run) -> dict[str, str]:
+    base = f"/runs/{run.id}"
+    trained = {"predict": f"{base}/predict", "model": f"{base}/model.onnx"} if run.status == RunStatus.SUCCEEDED else {}
+    return {"self": base, "metrics": f"{base}/metrics", "artifacts": f"{base}/artifacts", **trained}
 
 
 def _fraction(run: Run) -> float:
@@ -184,6 +192,8 @@ def _sentence(whole: Whole) -> str:
         case StatusReason.WAITING_FOR_WORKER:
             ahead = (whole.queue_position or 1) - 1
             return "Next in the queue." if ahead == 0 else f"Queued behind {ahead} run{'s' if ahead > 1 else ''}."
+        case StatusReason.WAITING_FOR_TEACHER:
+            return f"Queued until its teacher, run {current.needs}, has succeeded."
         case StatusReason.WORKER_LOST:
             return f"Queued again after epoch {current.epochs_done} of {current.epochs}: its worker was lost."
         case StatusReason.WORKER_SHUTDOWN:
@@ -200,7 +210,7 @@ def _sentence(whole: Whole) -> str:
                 if len(runs) == 1
                 else f"All {len(runs)} runs done, the first stopped early."
             )
-        case StatusReason.TRAINING_FAILED | StatusReason.CRASH_LOOP:
+        case StatusReason.TRAINING_FAILED | StatusReason.CRASH_LOOP | StatusReason.TEACHER_FAILED:
             failed = next(run for run in runs if run.error is not None)
             return f"Failed: {failed.error['message']}" if failed.error else "Failed."
         case StatusReason.CANCELLED_BY_USER:
@@ -211,4 +221,5 @@ def _experiment_links(experiment: Experiment) -> dict[str, str]:
     base = f"/experiments/{experiment.id}"
     probed = {"gradient_flow": f"{base}/gradient-flow.png"} if "gradient_flow" in experiment.spec.get("probes", []) else {}
     pictures = {"curves": f"{base}/curves.png", "confusion_matrix": f"{base}/confusion-matrix.png"}
-    return {"self": base, "metrics": f"{base}/metrics", **pictures, **probed, "cancel": f"{base}/cancel"}
+    compared = {"distillation": f"{base}/distillation"} if experiment.kind == "distill" else {}
+    return {"self": base, "metrics": f"{base}/metrics", **pictures, **probed, **compared, "cancel": f"{base}/cancel"}

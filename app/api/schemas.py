@@ -59,6 +59,8 @@ class RunAnswer(Answer):
     """Epoch of lowest val loss, and its val scores."""
     test: dict[str, float] | None
     """Test scores of the best epoch's weights."""
+    needs: str | None
+    """The run whose weights it needs first: a student's teacher."""
     stop_reason: str | None
     """Why training ended: `all_epochs`, `stagnation` or `overfitting`; null before it has."""
     error: dict[str, Any] | None
@@ -140,6 +142,8 @@ class ExperimentRecord(Answer):
     spec: dict[str, Any]
     """The effective spec: every default written out."""
     estimate: EstimateAnswer
+    related: dict[str, str | None]
+    """What belongs to it: a student's `teacher_run`, `teacher_experiment` and `baseline`."""
     runs: list[RunAnswer]
     results: dict[str, dict[str, SummaryAnswer]]
     """Over the succeeded runs: test scores, and val scores at the best epoch."""

@@ -6,7 +6,7 @@ from app.settings import Settings
 from lab_models.architectures.sizes import ModelSize, dead_weight_warning, impossible, model_size
 from lab_models.datasets.catalog import DatasetInfo
 from lab_models.datasets.splits import num_train_val, steps_per_epoch
-from lab_models.specs import ExperimentRequest, MLPSpec, SGDSpec, Spec
+from lab_models.specs import DistillSpec, MLPSpec, SGDSpec, TrainSpec
 from lab_models.validation import FieldError
 
 # Measured on 2 cores of an AMD EPYC server, 2026-11-21, float32; see docs/results.md.
@@ -15,6 +15,7 @@ NOMINAL_FLOPS_LINEAR = 90e9
 NOMINAL_FLOPS_CONV = 170e9
 FLOPS_PER_MAC_TRAINED = 6  # two per multiply-accumulate, forward and twice that backward
 FLOPS_PER_MAC_EVALUATED = 2
+AnySpec = TrainSpec | DistillSpec
 BYTES_PER_NUMBER = {"float32": 4, "bfloat16": 2}
 
 
@@ -38,39 +39,41 @@ class Estimate:
         return self.size.macs_per_sample
 
 
-def estimate(spec: Spec, info: DatasetInfo) -> Estimate:
+def estimate(spec: AnySpec, info: DatasetInfo) -> Estimate:
     """Size and cost of one run on the data set that the spec names. The network must be possible, see `refusals`."""
-    size = model_size(spec.model, info.shape, info.num_classes)
+    size = model_size(spec.network, info.shape, info.num_classes)
     num_train, num_val = _train_val(spec, info)
     steps = spec.epochs * steps_per_epoch(num_train, spec.batch_size)
     flops = size.macs_per_sample * spec.epochs * (FLOPS_PER_MAC_TRAINED * num_train + FLOPS_PER_MAC_EVALUATED * num_val)
-    speed = NOMINAL_FLOPS_LINEAR if isinstance(spec.model, MLPSpec) else NOMINAL_FLOPS_CONV
+    flops += _teacher_flops(spec, info, num_train)
+    speed = NOMINAL_FLOPS_LINEAR if isinstance(spec.network, MLPSpec) else NOMINAL_FLOPS_CONV
     return Estimate(size, steps, round(steps * NOMINAL_SECONDS_PER_STEP + flops / speed, 1), _least_memory(spec, info, size))
 
 
-def refusals(request: ExperimentRequest, info: DatasetInfo, settings: Settings, largest_memory: int | None = None) -> list[FieldError]:
+def refusals(spec: AnySpec, num_seeds: int, info: DatasetInfo, settings: Settings, largest_memory: int | None = None) -> list[FieldError]:
     """What is valid in itself but more than this service allows, or impossible with this data set.
 
     `largest_memory` is that of the best worker online, in bytes; None when no worker is online to be asked.
     """
     found = []
-    if request.epochs > settings.max_epochs:
-        found.append(FieldError("/epochs", f"{request.epochs} epochs are more than this service's {settings.max_epochs} (LAB_MAX_EPOCHS)"))
-    if len(request.seeds) > settings.max_seeds:
-        found.append(FieldError("/seeds", f"{len(request.seeds)} seeds are more than this service's {settings.max_seeds} (LAB_MAX_SEEDS)"))
-    reason = impossible(request.model, info.shape)
+    where = "/model" if isinstance(spec, TrainSpec) else "/student"
+    if spec.epochs > settings.max_epochs:
+        found.append(FieldError("/epochs", f"{spec.epochs} epochs are more than this service's {settings.max_epochs} (LAB_MAX_EPOCHS)"))
+    if num_seeds > settings.max_seeds:
+        found.append(FieldError("/seeds", f"{num_seeds} seeds are more than this service's {settings.max_seeds} (LAB_MAX_SEEDS)"))
+    reason = impossible(spec.network, info.shape)
     if reason is not None:
-        return [*found, FieldError("/model", f"on {info.name}: {reason}")]
-    num_train, num_val = _train_val(request, info)
+        return [*found, FieldError(where, f"on {info.name}: {reason}")]
+    num_train, num_val = _train_val(spec, info)
     if num_train < 1 or num_val < 1:
         return [*found, FieldError("/dataset/val_fraction", f"leaves {num_train} images for train and {num_val} for val")]
-    cost = estimate(request.spec, info)
+    cost = estimate(spec, info)
     if cost.parameters > settings.max_parameters:
-        found.append(FieldError("/model", f"{cost.parameters:,} parameters are more than this service's {settings.max_parameters:,} (LAB_MAX_PARAMETERS)"))
+        found.append(FieldError(where, f"{cost.parameters:,} parameters are more than this service's {settings.max_parameters:,} (LAB_MAX_PARAMETERS)"))
     if largest_memory is not None and cost.memory_bytes > largest_memory:
         found.append(
             FieldError(
-                "/batch_size" if cost.size.activations * request.batch_size > 4 * cost.parameters else "/model",
+                "/batch_size" if cost.size.activations * spec.batch_size > 4 * cost.parameters else where,
                 f"training takes at least {_gigabytes(cost.memory_bytes)} and the largest worker online has {_gigabytes(largest_memory)}",
                 "lower batch_size, or choose a smaller model",
             )
@@ -78,7 +81,7 @@ def refusals(request: ExperimentRequest, info: DatasetInfo, settings: Settings, 
     return found
 
 
-def warnings(spec: Spec, info: DatasetInfo) -> list[str]:
+def warnings(spec: AnySpec, info: DatasetInfo) -> list[str]:
     """What is allowed but probably not meant."""
     found = []
     num_train, num_val = _train_val(spec, info)
@@ -90,15 +93,36 @@ def warnings(spec: Spec, info: DatasetInfo) -> list[str]:
         found.append(f"train_limit {spec.dataset.train_limit} leaves some of the {info.num_classes} classes without an image")
     if spec.dataset.augmentation.horizontal_flip and info.name in ("digits", "mnist"):
         found.append("horizontal_flip mirrors digits, and a mirrored 2 is no 2")
-    dead = dead_weight_warning(model_size(spec.model, info.shape, info.num_classes))
+    if isinstance(spec, DistillSpec):
+        found += _warnings_of_a_student(spec)
+    dead = dead_weight_warning(model_size(spec.network, info.shape, info.num_classes))
     return [*found, dead] if dead is not None else found
 
 
-def _train_val(spec: Spec, info: DatasetInfo) -> tuple[int, int]:
+def _warnings_of_a_student(spec: DistillSpec) -> list[str]:
+    found = []
+    teachers, own = spec.teacher.spec.dataset, spec.dataset
+    if (teachers.val_fraction, teachers.stratified, teachers.split_seed) != (own.val_fraction, own.stratified, own.split_seed):
+        found.append("the teacher was trained on another cut of train and val: it has seen images that are val here, so val flatters the student")
+    if spec.alpha == 0.0:
+        found.append("with alpha 0 the teacher is not listened to")
+    return found
+
+
+def _train_val(spec: AnySpec, info: DatasetInfo) -> tuple[int, int]:
     return num_train_val(info.num_train, val_fraction=spec.dataset.val_fraction, train_limit=spec.dataset.train_limit)
 
 
-def _least_memory(spec: Spec, info: DatasetInfo, size: ModelSize) -> int:
+def _teacher_flops(spec: AnySpec, info: DatasetInfo, num_train: int) -> int:
+    """What a student's teacher computes: every image once per stored view, or once per epoch."""
+    if isinstance(spec, TrainSpec):
+        return 0
+    passes = spec.epochs if spec.teacher_outputs == "live" else spec.dataset.augmentation.views or 1
+    macs = model_size(spec.teacher.spec.network, info.shape, info.num_classes).macs_per_sample
+    return FLOPS_PER_MAC_EVALUATED * macs * passes * num_train
+
+
+def _least_memory(spec: AnySpec, info: DatasetInfo, size: ModelSize) -> int:
     """Bytes of weights, gradients, the optimizer's moments and moving average, and of what one batch's forward pass keeps for the backward one."""
     moments = (1 if spec.optimizer.momentum else 0) if isinstance(spec.optimizer, SGDSpec) else 2
     per_parameter = 2 + moments + (0 if spec.ema_decay is None else 1)

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,7 +18,7 @@ from app.services.metrics import seconds_per_epoch
 from app.services.workers import online
 from app.states import RunStatus, StatusReason, experiment_status
 from app.tables import Experiment, Run, utc_now
-from lab_models.specs import ExperimentRequest, fingerprint
+from lab_models.specs import DistillSpec, TrainSpec, fingerprint
 from lab_models.validation import FieldError
 
 
@@ -43,36 +43,48 @@ class Whole:
     estimated_finish_at: datetime | None
 
 
-def create(
-    session: Session, request: ExperimentRequest, cost: Estimate, submitted: dict[str, Any], idempotency_key: str | None = None
-) -> tuple[Experiment, bool]:
-    """Write an experiment and its queued runs; False when the idempotency key brought back an earlier one.
+@dataclass(frozen=True)
+class Draft:
+    """An experiment that is about to be written. `needs` is the run that all of its runs wait for, unless it has succeeded (`is_ready`)."""
 
-    Raises IdempotencyConflict when that earlier one had another body.
-    """
-    request_hash = hashlib.sha256(json.dumps(submitted, sort_keys=True).encode()).hexdigest()
-    if idempotency_key is not None:
-        session.connection()  # the write transaction begins here, so that two requests with one key cannot both find nothing
-        earlier = session.exec(select(Experiment).where(col(Experiment.idempotency_key) == idempotency_key)).first()
-        if earlier is not None:
-            if earlier.request_hash != request_hash:
-                raise IdempotencyConflict(f"the key {idempotency_key!r} belongs to experiment {earlier.id}, which had another body")
-            return earlier, False
-    spec = request.spec
+    spec: TrainSpec | DistillSpec
+    cost: Estimate
+    seeds: tuple[int, ...]
+    submitted: dict[str, Any]
+    name: str | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    priority: int = 0
+    needs: str | None = None
+    is_ready: bool = True
+    related: dict[str, Any] = field(default_factory=dict)
+
+
+def earlier(session: Session, idempotency_key: str, submitted: dict[str, Any]) -> Experiment | None:
+    """The experiment that this key has made; raises IdempotencyConflict when that one had another body."""
+    session.connection()  # the write transaction begins here, so that two requests with one key cannot both find nothing
+    found = session.exec(select(Experiment).where(col(Experiment.idempotency_key) == idempotency_key)).first()
+    if found is not None and found.request_hash != _request_hash(submitted):
+        raise IdempotencyConflict(f"the key {idempotency_key!r} belongs to experiment {found.id}, which had another body")
+    return found
+
+
+def create(session: Session, draft: Draft, idempotency_key: str | None = None) -> Experiment:
+    """Write an experiment and its queued runs."""
     now = utc_now()
     experiment = Experiment(
         created_at=now,
-        name=request.name,
-        labels=request.labels,
-        kind=spec.kind,
-        fingerprint=fingerprint(spec),
-        submitted=submitted,
-        spec=spec.model_dump(mode="json"),
-        priority=request.priority,
-        parameters=cost.parameters,
-        macs_per_sample=cost.macs_per_sample,
+        name=draft.name,
+        labels=draft.labels,
+        kind=draft.spec.kind,
+        fingerprint=fingerprint(draft.spec),
+        submitted=draft.submitted,
+        spec=draft.spec.model_dump(mode="json"),
+        priority=draft.priority,
+        parameters=draft.cost.parameters,
+        macs_per_sample=draft.cost.macs_per_sample,
+        related=draft.related,
         idempotency_key=idempotency_key,
-        request_hash=request_hash,
+        request_hash=_request_hash(draft.submitted),
     )
     session.add(experiment)
     session.flush()
@@ -81,17 +93,22 @@ def create(
             experiment_id=experiment.id,
             seed=seed,
             position=position,
-            priority=request.priority,
+            priority=draft.priority,
             created_at=now,
             status=RunStatus.QUEUED,
-            status_reason=StatusReason.WAITING_FOR_WORKER,
-            epochs=spec.epochs,
-            num_steps=cost.steps // spec.epochs,
+            status_reason=StatusReason.WAITING_FOR_WORKER if draft.is_ready else StatusReason.WAITING_FOR_TEACHER,
+            epochs=draft.spec.epochs,
+            num_steps=draft.cost.steps // draft.spec.epochs,
+            needs=draft.needs,
         )
-        for position, seed in enumerate(request.seeds)
+        for position, seed in enumerate(draft.seeds)
     ]
     lifecycle.enqueue(session, runs)
-    return experiment, True
+    return experiment
+
+
+def _request_hash(submitted: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(submitted, sort_keys=True).encode()).hexdigest()
 
 
 def get(session: Session, experiment_id: str) -> Experiment:
@@ -192,7 +209,7 @@ def _queue_position(session: Session, runs: list[Run]) -> int | None:
             tuple_(col(Run.created_at), col(Run.experiment_id), col(Run.position)) < (first.created_at, first.experiment_id, first.position),
         ),
     )
-    ahead = session.exec(select(func.count()).select_from(Run).where(col(Run.status) == RunStatus.QUEUED, earlier)).one()
+    ahead = session.exec(select(func.count()).select_from(Run).where(lifecycle.claimable(), earlier)).one()
     return ahead + 1
 
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, update
+from sqlalchemy import ColumnElement, and_, func, or_, update
+from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
 from app.states import LEGAL_MOVES, RunStatus, StatusReason
@@ -34,14 +35,21 @@ class LeaseLost(Exception):
 
 def queued_runs(session: Session) -> int:
     """How many runs could be claimed now."""
-    return session.exec(select(func.count()).select_from(Run).where(col(Run.status) == RunStatus.QUEUED)).one()
+    return session.exec(select(func.count()).select_from(Run).where(claimable())).one()
+
+
+def claimable() -> ColumnElement[bool]:
+    """Queued, and what it needs has succeeded."""
+    teacher = aliased(Run)
+    trained = select(teacher.id).where(col(teacher.status) == RunStatus.SUCCEEDED)
+    return and_(col(Run.status) == RunStatus.QUEUED, or_(col(Run.needs).is_(None), col(Run.needs).in_(trained)))
 
 
 def claim(session: Session, worker_id: str) -> Lease | None:
     """Take the best queued run: highest priority first, then oldest, then in the order of its experiment's seeds."""
     best = (
         select(Run.id)
-        .where(col(Run.status) == RunStatus.QUEUED)
+        .where(claimable())
         .order_by(col(Run.priority).desc(), col(Run.created_at), col(Run.experiment_id), col(Run.position))
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -158,7 +166,7 @@ def enqueue(session: Session, runs: Sequence[Run], actor: str = USER) -> None:
     session.add_all(runs)
     session.flush()
     for run in runs:
-        _remember(session, run.id, 0, None, RunStatus.QUEUED, StatusReason.WAITING_FOR_WORKER, actor)
+        _remember(session, run.id, 0, None, RunStatus.QUEUED, StatusReason(run.status_reason), actor)
 
 
 def cancel(session: Session, run_id: str, actor: str = USER) -> bool:
@@ -173,6 +181,7 @@ def cancel(session: Session, run_id: str, actor: str = USER) -> bool:
     ).one_or_none()
     if row is not None:
         _remember(session, run_id, row.attempt, RunStatus(before), RunStatus.CANCELLED, StatusReason.CANCELLED_BY_USER, actor)
+        _tell_dependents(session, run_id, RunStatus.CANCELLED)
         return True
     asked = session.execute(
         update(Run)
@@ -207,6 +216,25 @@ def _leave(session: Session, lease: Lease, to: RunStatus, reason: StatusReason, 
         update(Attempt).where(col(Attempt.run_id) == lease.run_id, col(Attempt.number) == lease.attempt).values(finished_at=utc_now(), outcome=reason)
     )
     _remember(session, lease.run_id, lease.attempt, RunStatus.RUNNING, to, reason, actor)
+    _tell_dependents(session, lease.run_id, to)
+
+
+def _tell_dependents(session: Session, run_id: str, became: RunStatus) -> None:
+    """Runs that need this one may start now, or can never: then they end as failed, in the same transaction."""
+    if became is RunStatus.SUCCEEDED:
+        waiting = (col(Run.needs) == run_id, col(Run.status_reason) == StatusReason.WAITING_FOR_TEACHER)
+        session.execute(update(Run).where(*waiting).values(status_reason=StatusReason.WAITING_FOR_WORKER))
+    elif became.is_terminal:
+        for before in (RunStatus.QUEUED, RunStatus.PAUSED):
+            ended = session.execute(
+                update(Run)
+                .where(col(Run.needs) == run_id, col(Run.status) == before)
+                .values(status=RunStatus.FAILED, status_reason=StatusReason.TEACHER_FAILED, error=_teacher_failed(run_id, became), finished_at=utc_now())
+                .returning(col(Run.id), col(Run.attempt))
+            ).all()
+            for dependent, attempt in ended:
+                _remember(session, dependent, attempt, before, RunStatus.FAILED, StatusReason.TEACHER_FAILED, RECONCILER)
+                _tell_dependents(session, dependent, RunStatus.FAILED)
 
 
 def _held(lease: Lease) -> tuple[ColumnElement[bool], ...]:
@@ -215,6 +243,15 @@ def _held(lease: Lease) -> tuple[ColumnElement[bool], ...]:
 
 def _remember(session: Session, run_id: str, attempt: int, before: RunStatus | None, after: RunStatus, reason: StatusReason, actor: str) -> None:
     session.add(StatusChange(run_id=run_id, attempt=attempt, from_status=before, to_status=after, reason=reason, actor=actor, at=utc_now()))
+
+
+def _teacher_failed(run_id: str, became: RunStatus) -> dict[str, Any]:
+    return {
+        "code": "teacher_failed",
+        "message": f"its teacher, run {run_id}, ended as {became}",
+        "hint": f"GET /runs/{run_id} says why; send the experiment again once a teacher can succeed",
+        "traceback_tail": "",
+    }
 
 
 def _crash_loop(crashes: int, message: str) -> dict[str, Any]:

@@ -1,21 +1,51 @@
 """What a trainer's events become in the database: each one short, fenced transaction's worth of writes."""
 
+from dataclasses import dataclass
+from pathlib import Path
+
 from sqlalchemy import update
 from sqlmodel import Session, col, select
 
 from app.services import artifacts, lifecycle, metrics
 from app.services.lifecycle import Lease
 from app.states import StatusReason
-from app.tables import Attempt, Experiment, Run, utc_now
-from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Failed, Probed, Progress, SavedCheckpoint, Started
-from lab_models.specs import Spec, TrainSpec
+from app.tables import Artifact, Attempt, Experiment, Run, utc_now
+from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Failed, Probed, Progress, SavedCheckpoint, Started, TeacherFiles
+from lab_models.specs import DistillSpec, TrainSpec, read_spec
 
 
-def load_order(session: Session, lease: Lease) -> tuple[Spec, int, tuple[SavedCheckpoint, ...]]:
-    """What the lease's run is: spec, seed and the checkpoints it may start from. The spec is validated again."""
+@dataclass(frozen=True)
+class Task:
+    """What a lease's run is: spec, seed, the checkpoints it may start from, and its teacher."""
+
+    spec: TrainSpec | DistillSpec
+    seed: int
+    resume: tuple[SavedCheckpoint, ...]
+    teacher: TeacherFiles | None
+
+
+def load_task(session: Session, lease: Lease, runs_folder: Path) -> Task:
+    """What there is to do. The spec is validated again."""
     run = session.get_one(Run, lease.run_id)
-    experiment = session.get_one(Experiment, run.experiment_id)
-    return TrainSpec.model_validate(experiment.spec), run.seed, artifacts.resumable(session, run.id)
+    spec = read_spec(session.get_one(Experiment, run.experiment_id).spec)
+    teacher = None if run.needs is None else _teacher_files(session, run.needs, runs_folder)
+    return Task(spec, run.seed, artifacts.resumable(session, run.id), teacher)
+
+
+def _teacher_files(session: Session, run_id: str, runs_folder: Path) -> TeacherFiles:
+    run = session.get_one(Run, run_id)
+    spec = read_spec(session.get_one(Experiment, run.experiment_id).spec)
+    weights = session.get_one(Artifact, (run_id, "weights.safetensors"))
+    assert isinstance(spec, TrainSpec)
+    assert run.test is not None
+    return TeacherFiles(
+        run_id=run_id,
+        spec=spec,
+        seed=run.seed,
+        weights=str(runs_folder / run_id / weights.path),
+        sha256=weights.sha256,
+        test_accuracy=run.test["accuracy"],
+    )
 
 
 def record_started(session: Session, lease: Lease, event: Started) -> bool:

@@ -18,7 +18,7 @@ class Views:
     """One epoch's draws for all N images: each tensor is (N,) or None where the spec does not ask for it.
 
     `down` and `right` are pixels that the window moves by; `mirrored` flips left and right; `angle` is in radians;
-    `cut_top` and `cut_left` are the corner of the square to cut out, of side `cutout`.
+    `cut_top` and `cut_left` are the corner of the square to cut out, of side `cutout`. `index` numbers stored views.
     """
 
     down: Tensor | None
@@ -28,6 +28,7 @@ class Views:
     cut_top: Tensor | None
     cut_left: Tensor | None
     cutout: int
+    index: int = 0
 
 
 def draw_views(spec: AugmentationSpec, num_rows: int, shape: tuple[int, int, int], seed: int, epoch: int, device: torch.device) -> Views | None:

@@ -1,7 +1,7 @@
 """Whole batches without a DataLoader: uint8 rows gathered, augmented and normalized at once on the device."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,6 +12,8 @@ from lab_models.datasets.splits import split_train_val
 from lab_models.seeding import epoch_seed
 from lab_models.specs import AugmentationSpec, DatasetSpec
 
+VIEWS_SEED = 0
+"""Stored views are drawn from this seed, whatever the run's: they are shared by all runs on a data set."""
 NO_AUGMENTATION = AugmentationSpec()
 RESIDENT_BYTES = 2 * 1024**3
 """A data set whose images take more than this stays memory-mapped; its rows are read and moved batch by batch."""
@@ -19,10 +21,12 @@ RESIDENT_BYTES = 2 * 1024**3
 
 @dataclass(frozen=True)
 class Batch:
-    """`images` (B, C, H, W) float32, normalized; `labels` (B,) int64."""
+    """`images` (B, C, H, W) float32, normalized; `labels` (B,) int64; `rows` (B,) within the split, and which of its stored views they are seen as."""
 
     images: Tensor
     labels: Tensor
+    rows: Tensor
+    view: int = 0
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class ImageSplit:
     """One split: `images` (M, C, H, W) uint8 on the device or memory-mapped, `labels` (N,), `scale` and `shift` (C, 1, 1) that normalize.
 
     `rows` (N,) says which of the M images are the split's where those of several splits lie together, as when memory-mapped.
+    `ids` (N,) are the images' numbers in the file that they were cut from.
     """
 
     images: Tensor
@@ -37,6 +42,7 @@ class ImageSplit:
     scale: Tensor
     shift: Tensor
     rows: Tensor | None = None
+    ids: Tensor | None = None
     augmentation: AugmentationSpec = NO_AUGMENTATION
     memory_format: torch.memory_format = torch.contiguous_format
 
@@ -45,29 +51,39 @@ class ImageSplit:
 
     def views(self, seed: int, epoch: int) -> Views | None:
         """The epoch's random views of this split's images; None without augmentation."""
+        if self.augmentation.views is not None:
+            return self.stored_view((epoch - 1) % self.augmentation.views)
+        return self._drawn(seed, epoch, 0)
+
+    def stored_view(self, index: int) -> Views | None:
+        """One of the `augmentation.views` that all seeds see; None without augmentation."""
+        return self._drawn(VIEWS_SEED, index + 1, index)
+
+    def _drawn(self, seed: int, epoch: int, index: int) -> Views | None:
         channels, height, width = self.images.shape[1:]
-        return draw_views(self.augmentation, len(self), (channels, height, width), seed, epoch, self.labels.device)
+        views = draw_views(self.augmentation, len(self), (channels, height, width), seed, epoch, self.labels.device)
+        return None if views is None else replace(views, index=index)
 
     def batch(self, rows: Tensor, views: Views | None = None) -> Batch:
         """The given rows, seen as `views` says, normalized."""
         where = rows if self.rows is None else self.rows[rows]
         labels = self.labels.index_select(0, rows)
         if views is None:
-            return Batch(self._normalized(self._gathered(where)), labels)
+            return Batch(self._normalized(self._gathered(where)), labels, rows)
         if self.rows is None:
             pixels = moved(self.images, where, rows, views)
         else:  # read the mapped rows first: only they travel to the device
             pixels = moved(self._gathered(where), torch.arange(len(rows), device=rows.device), rows, views)
         if views.angle is not None:
             pixels = rotated(pixels.to(torch.float32), rows, views)
-        return Batch(cut_out(self._normalized(pixels), rows, views), labels)
+        return Batch(cut_out(self._normalized(pixels), rows, views), labels, rows, views.index)
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         """Every row once, as stored, never augmented, for evaluation."""
         for start in range(0, len(self), batch_size):
             end = start + batch_size
             pixels = self.images[start:end] if self.rows is None else self._gathered(self.rows[start:end])
-            yield Batch(self._normalized(pixels), self.labels[start:end])
+            yield Batch(self._normalized(pixels), self.labels[start:end], torch.arange(start, min(end, len(self)), device=self.labels.device))
 
     def _gathered(self, where: Tensor) -> Tensor:
         return self.images.index_select(0, where.to(self.images.device)).to(self.labels.device)
@@ -115,6 +131,7 @@ def device_splits(
             scale,
             shift,
             None if rows is None else rows.to(device),
+            torch.arange(len(classes)) if chosen is None else torch.from_numpy(chosen),
             augmentation,
             memory_format,
         )

@@ -30,6 +30,8 @@ class AugmentationSpec(Frozen):
     """Turn by up to this many degrees either way; black comes in."""
     cutout: int = Field(default=0, ge=0, le=256)
     """Side in pixels of a square set to the mean color, at a random place (DeVries and Taylor 2017)."""
+    views: int | None = Field(default=None, ge=1, le=1000)
+    """Draw this many views of each image, the same for all seeds, and see them in turn, epoch by epoch; null: new ones in each epoch."""
 
     @model_validator(mode="after")
     def _one_kind_of_move(self) -> Self:
@@ -40,7 +42,7 @@ class AugmentationSpec(Frozen):
     @property
     def is_none(self) -> bool:
         """Whether images stay as they are."""
-        return self == AugmentationSpec()
+        return self.model_copy(update={"views": None}) == AugmentationSpec()
 
 
 def _augmentation(value: Any) -> Any:

@@ -4,15 +4,14 @@ from typing import Any
 
 from sqlmodel import Session
 
-from app.services import experiments
-from app.services.estimates import estimate
+from app.services import submissions
 from app.tables import Experiment
 from lab_models.datasets.catalog import BUILT_IN
-from lab_models.specs import ExperimentRequest
+from lab_models.specs import read_request
 
 
 def create(session: Session, document: dict[str, Any]) -> Experiment:
     """An experiment with its queued runs, from a request as a document."""
-    request = ExperimentRequest.model_validate(document)
-    experiment, _ = experiments.create(session, request, estimate(request.spec, BUILT_IN[request.dataset.name]), document)
-    return experiment
+    request = read_request(document)
+    info = BUILT_IN[request.dataset.name]
+    return submissions.submit(session, request, submissions.plan(session, request, document), info, document, None)

@@ -89,7 +89,7 @@ class Lives(RuleBasedStateMachine):
             assert lease.fence == self.fences[lease.run_id] + 1, "the fence grows by one with every claim"
             self.fences[lease.run_id] = lease.fence
             with self.database.writing() as session:
-                _, _, resume = progress.load_order(session, lease)
+                resume = progress.load_task(session, lease, Path(self.folder.name)).resume
                 epoch = resume[0].epoch if resume else 0
                 progress.record_started(session, lease, Started(environment={}, resumed_from=(epoch, 0) if resume else None))
         return lease

@@ -17,7 +17,7 @@ from lab_models.datasets.preparation import PreparedDataset
 from lab_models.datasets.readers import DataFolders, open_dataset
 from lab_models.execution import Execution
 from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Order, SavedCheckpoint
-from lab_models.specs import MAX_SEED, PRESETS, TrainSpec
+from lab_models.specs import MAX_SEED, PRESETS, read_spec
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -76,10 +76,11 @@ def order_in(home: Path, spec: dict[str, Any], **differing: Any) -> Order:
         "download_folder": str(folders.download),
         "prepared_folder": str(folders.prepared),
         "imported_folder": str(folders.imported),
+        "archives_folder": str(home / "archives"),
         "device": "cpu",
         "threads": 1,
     }
-    return Order(spec=TrainSpec.model_validate(spec), **(usual | differing))
+    return Order(spec=read_spec({"kind": "train", **spec}), **(usual | differing))
 
 
 def data_folders(home: Path) -> DataFolders:

@@ -236,7 +236,7 @@ def test_smoothed_cross_entropy_is_that_of_the_paper() -> None:
     logits = torch.tensor([[2.0, 0.0, -1.0], [0.5, 0.5, 3.0]], dtype=torch.float64)
     labels = torch.tensor([0, 1])
     smoothed = 0.9 * torch.eye(3, dtype=torch.float64)[labels] + 0.1 / 3
-    loss = CrossEntropy(0.1)(nn.Identity(), Batch(logits, labels))
+    loss = CrossEntropy(0.1)(nn.Identity(), Batch(logits, labels, torch.arange(2)))
     assert loss.total.item() == pytest.approx(-(smoothed * logits.log_softmax(1)).sum(1).mean().item())
     assert torch.equal(loss.logits, logits)
     assert make_objective(TrainSpec(label_smoothing=0.1)) == CrossEntropy(0.1)

@@ -232,13 +232,13 @@ def test_a_checkpoint_of_another_format_is_damaged(with_dropout: Reference, make
     order = make_order(with_dropout.spec)
     _, checkpoint = train_until(order, 1, 0)
     newer = rewritten(order, checkpoint, lambda document: document.update(format=1))
-    with pytest.raises(CheckpointDamaged, match="format 1 is not 2"):
+    with pytest.raises(CheckpointDamaged, match="format 1 is not 3"):
         read_checkpoint(Path(order.run_folder) / newer.path, newer.sha256)
 
 
 def test_a_checkpoint_can_hold_no_code(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
-    torch.save({"format": 2, "model": print}, path)
+    torch.save({"format": 3, "model": print}, path)
     with pytest.raises(CheckpointDamaged):
         read_checkpoint(path, hashlib.sha256(path.read_bytes()).hexdigest())
 

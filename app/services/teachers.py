@@ -1,0 +1,71 @@
+"""Which run a student learns from: one that is named, an equal one that there is, or one that is made first."""
+
+from dataclasses import dataclass
+
+from sqlmodel import Session, col, select
+
+from app.errors import InvalidRequest, NotFound
+from app.services import experiments
+from app.states import RunStatus
+from app.tables import Experiment, Run
+from lab_models.specs import Reference, Trained, TrainSpec, fingerprint, read_spec
+from lab_models.validation import FieldError
+
+USABLE = (RunStatus.SUCCEEDED, RunStatus.RUNNING, RunStatus.QUEUED, RunStatus.PAUSED)
+"""Statuses of a run that is or can still become a teacher; the first is preferred to the others, then the oldest."""
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """What a reference stands for. `run` is None where nothing equal has been trained or is under way."""
+
+    trained: Trained
+    run: Run | None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether its weights exist."""
+        return self.run is not None and self.run.status == RunStatus.SUCCEEDED
+
+
+def find(session: Session, reference: Reference) -> Teacher:
+    """The teacher that is meant; raises InvalidRequest where there is none, or where it can never be one."""
+    if reference.spec is not None:
+        trained = Trained(spec=reference.spec, seed=reference.seed or 0)
+        return Teacher(trained, _equal_run(session, trained))
+    run = _named_run(session, reference)
+    spec = read_spec(experiments.get(session, run.experiment_id).spec)
+    if not isinstance(spec, TrainSpec):
+        raise _refused("run" if reference.run else "experiment", f"run {run.id} is a student itself: a teacher is of kind 'train'")
+    if RunStatus(run.status) not in USABLE:
+        raise _refused("run" if reference.run else "experiment", f"run {run.id} has {run.status} and has no weights", "name a run that has succeeded")
+    return Teacher(Trained(spec=spec, seed=run.seed), run)
+
+
+def _named_run(session: Session, reference: Reference) -> Run:
+    try:
+        if reference.run is not None:
+            return experiments.get_run(session, reference.run)
+        assert reference.experiment is not None
+        runs = experiments.runs_of(session, [experiments.get(session, reference.experiment).id])[reference.experiment]
+    except NotFound as error:
+        raise _refused("run" if reference.run else "experiment", str(error)) from error
+    chosen = [run for run in runs if reference.seed in (None, run.seed)]
+    if not chosen:
+        raise _refused("seed", f"experiment {reference.experiment} has no run with seed {reference.seed}", f"it has {', '.join(str(run.seed) for run in runs)}")
+    return chosen[0]
+
+
+def _equal_run(session: Session, trained: Trained) -> Run | None:
+    """A run of an equal spec with the same seed that has succeeded, or that still can."""
+    found = session.exec(
+        select(Run)
+        .join(Experiment, col(Experiment.id) == col(Run.experiment_id))
+        .where(col(Experiment.fingerprint) == fingerprint(trained.spec), col(Run.seed) == trained.seed, col(Run.status).in_(USABLE))
+        .order_by(col(Run.created_at))
+    ).all()
+    return min(found, key=lambda run: USABLE.index(RunStatus(run.status)), default=None)
+
+
+def _refused(field: str, message: str, hint: str | None = None) -> InvalidRequest:
+    return InvalidRequest(message, [FieldError(f"/teacher/{field}", message, hint)])

@@ -1,0 +1,104 @@
+"""Knowledge distillation (Hinton, Vinyals, Dean 2015): a student learns from a trained teacher's outputs as well as from the labels."""
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from lab_models.specs.base import MAX_SEED, Frozen
+from lab_models.specs.dataset import AUGMENTATIONS, DatasetSpec
+from lab_models.specs.experiment import NetworkSpec, Procedure, Subject, TrainSpec, refuse_single_images
+from lab_models.specs.model import MLPSpec, ModelSpec
+
+DEFAULT_VIEWS = 8
+
+
+class Trained(Frozen):
+    """A network that is trained before: its spec and its seed."""
+
+    spec: TrainSpec
+    """What it was trained by."""
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
+    """Its run's seed."""
+
+
+class Reference(Frozen):
+    """Which trained network is built on: an experiment, a run, or a spec that is trained first unless an equal one has been."""
+
+    experiment: str | None = Field(default=None, max_length=100)
+    """`exp_…`: its first run, or that of `seed`."""
+    run: str | None = Field(default=None, max_length=100)
+    """`run_…`."""
+    spec: TrainSpec | None = None
+    """A spec; an equal run that has succeeded or is under way is taken in its place."""
+    seed: int | None = Field(default=None, ge=0, le=MAX_SEED)
+    """Which of the experiment's runs, or the seed that the spec is trained with (0 when left out)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_id(cls, value: Any) -> Any:
+        """A bare id stands for what its prefix says."""
+        return {"run" if value.startswith("run_") else "experiment": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_way_to_say_it(self) -> Self:
+        said = [name for name in ("experiment", "run", "spec") if getattr(self, name) is not None]
+        if len(said) != 1:
+            raise ValueError("give one of 'experiment', 'run' and 'spec'" + (f", not {' and '.join(said)}" if said else ""))
+        if self.run is not None and self.seed is not None:
+            raise ValueError("a run has its seed already: give 'run' without 'seed'")
+        return self
+
+
+class Pupil(Frozen):
+    """What learns, and how much from whom."""
+
+    student: NetworkSpec = MLPSpec()
+    """Network that is trained, or just the name of its architecture or preset."""
+    temperature: float = Field(default=4.0, gt=0.0, le=1000.0)
+    """Both networks' logits are divided by this before the soft loss compares them."""
+    alpha: float = Field(default=0.9, ge=0.0, le=1.0)
+    """Weight of the soft loss: alpha · T² · KL(teacher || student) + (1 - alpha) · cross-entropy with the labels."""
+    teacher_outputs: Literal["stored", "live"] = "stored"
+    """`stored`: the teacher's logits are computed once, for each image and each of its `augmentation.views`. `live`: the teacher runs on every batch."""
+
+
+class DistillSpec(Procedure, Pupil, Subject):
+    """A student trained from a teacher. Val and test know no teacher: they measure the student alone."""
+
+    kind: Literal["distill"] = "distill"
+    """What is done: train a student from a teacher."""
+    teacher: Trained
+    """The teacher."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        refuse_single_images(self.student, self.batch_size, self.dataset.train_limit)
+        if self.teacher.spec.dataset.name != self.dataset.name:
+            raise ValueError(
+                f"the teacher has learned {self.teacher.spec.dataset.name!r} and the student is to learn {self.dataset.name!r}: give both one data set"
+            )
+        _refuse_endless_views(self.teacher_outputs, self.dataset)
+        return self
+
+    @property
+    def network(self) -> ModelSpec:
+        """The network that is trained."""
+        return self.student
+
+
+def with_stored_views(document: Any) -> Any:
+    """Stored teacher outputs of augmented images need a number of views: 8 unless the document says another."""
+    if not isinstance(document, dict) or document.get("teacher_outputs", "stored") != "stored":
+        return document
+    dataset = document.get("dataset")
+    augmentation = dataset.get("augmentation") if isinstance(dataset, dict) else None
+    if isinstance(augmentation, str) and augmentation in AUGMENTATIONS:
+        augmentation = AUGMENTATIONS[augmentation]
+    if not isinstance(dataset, dict) or not isinstance(augmentation, dict) or not augmentation or "views" in augmentation:
+        return document
+    return {**document, "dataset": {**dataset, "augmentation": {**augmentation, "views": DEFAULT_VIEWS}}}
+
+
+def _refuse_endless_views(teacher_outputs: str, dataset: DatasetSpec) -> None:
+    if teacher_outputs == "stored" and not dataset.augmentation.is_none and dataset.augmentation.views is None:
+        raise ValueError("stored teacher outputs need a number of views: set 'dataset.augmentation.views', or 'teacher_outputs' to \"live\"")

@@ -1,0 +1,93 @@
+"""What a person sends: a spec, or one that names a teacher, with seeds and names."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from lab_models.specs.base import MAX_SEED, Frozen
+from lab_models.specs.distill import DistillSpec, Pupil, Reference, Trained, with_stored_views
+from lab_models.specs.experiment import Procedure, Subject, TrainSpec
+from lab_models.validation import FieldError, InvalidDocument, did_you_mean, validate
+
+Label = Annotated[str, Field(max_length=200)]
+
+
+def _counted(value: Any) -> Any:
+    """`"seeds": 5` stands for [0, 1, 2, 3, 4]."""
+    if type(value) is not int:
+        return value
+    if not 1 <= value <= 1000:
+        raise ValueError("a number of seeds lies between 1 and 1000")
+    return list(range(value))
+
+
+def _no_seed_twice(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(seeds)) != len(seeds):
+        raise ValueError("a seed is named twice; runs of one spec with one seed are identical")
+    return seeds
+
+
+class Asked(Frozen):
+    """What a person says beside the spec: the seeds to run it with, and what to call it."""
+
+    name: str | None = Field(default=None, max_length=200)
+    """Name shown in lists and plots."""
+    labels: dict[Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9_.-]+$")], Label] = Field(default={}, max_length=50)
+    """Your own keys and values, to find the experiment by."""
+    seeds: Annotated[
+        tuple[Annotated[int, Field(ge=0, le=MAX_SEED)], ...],
+        Field(min_length=1, max_length=1000, strict=False),
+        BeforeValidator(_counted, json_schema_input_type=list[int] | int),
+        AfterValidator(_no_seed_twice),
+    ] = (0,)
+    """One run per seed: a list, or how many to count from 0."""
+    priority: int = Field(default=0, ge=-100, le=100)
+    """Higher starts first."""
+
+
+class ExperimentRequest(Asked, TrainSpec):
+    """What a person sends or keeps in a file: a spec, the seeds to run it with, and what to call it."""
+
+    @property
+    def spec(self) -> TrainSpec:
+        """The experiment's spec alone, without seeds and names."""
+        return TrainSpec.model_construct(**{field: getattr(self, field) for field in TrainSpec.model_fields})
+
+
+class DistillRequest(Asked, Procedure, Pupil, Subject):
+    """A student to be trained from a teacher, which is named or trained first."""
+
+    kind: Literal["distill"] = "distill"
+    """What is done: train a student from a teacher."""
+    teacher: Reference
+    """The teacher."""
+    baseline: bool = False
+    """Also train the same student without a teacher: same seeds, same data order, same views."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _views(cls, document: Any) -> Any:
+        return with_stored_views(document)
+
+    def spec_with(self, teacher: Trained) -> DistillSpec:
+        """The experiment's spec once it is known who the teacher is; raises pydantic.ValidationError where they do not fit together."""
+        document = {field: getattr(self, field) for field in DistillSpec.model_fields if field != "teacher"}
+        return DistillSpec.model_validate({**document, "teacher": teacher})
+
+    @property
+    def baseline_spec(self) -> TrainSpec:
+        """The same student, trained from the labels alone."""
+        shared = {field: getattr(self, field) for field in TrainSpec.model_fields if field not in ("kind", "model")}
+        return TrainSpec.model_validate({**shared, "model": self.student})
+
+
+Request = ExperimentRequest | DistillRequest
+REQUESTS: dict[str, type[ExperimentRequest] | type[DistillRequest]] = {"train": ExperimentRequest, "distill": DistillRequest}
+
+
+def read_request(document: Any) -> Request:
+    """A parsed document as the request that its `kind` says, `train` where it says none; raises InvalidDocument."""
+    kind = document.get("kind", "train") if isinstance(document, dict) else "train"
+    if isinstance(kind, str) and kind not in REQUESTS:
+        raise InvalidDocument([FieldError("/kind", f"must be {' or '.join(repr(name) for name in REQUESTS)}", did_you_mean(kind[:100], list(REQUESTS)))])
+    return validate(REQUESTS[kind] if isinstance(kind, str) else ExperimentRequest, document)
