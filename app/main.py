@@ -5,11 +5,12 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from app.api import architectures, confusion, curves, datasets, experiments, gradient_flow, operations, problems, runs
+from app.api import architectures, confusion, curves, datasets, distillation, experiments, gradient_flow, operations, predict, problems, runs
 from app.api.openapi import DESCRIPTION, describe
 from app.db import open_database
 from app.logging import set_up_logging
 from app.queue import make_doorbell
+from app.services.predictions import Predictors
 from app.settings import Settings
 from lab_models.revision import package_version
 
@@ -28,13 +29,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     app = FastAPI(title="training-lab", version=package_version() or "unknown", description=DESCRIPTION, lifespan=lifespan)
     app.state.settings = settings
+    app.state.predictors = Predictors()
     problems.install(app)
     for router in (
         curves.router,
         gradient_flow.router,
         confusion.router,
+        distillation.router,
         experiments.router,
         runs.router,
+        predict.router,
         architectures.router,
         datasets.router,
         operations.router,

@@ -17,12 +17,14 @@ from lab_models.specs import (
     ConstantSchedule,
     CosineSchedule,
     DatasetSpec,
+    DistillRequest,
     EarlyStoppingSpec,
     ExperimentRequest,
     Frozen,
     MultiStepSchedule,
     OneCycleSchedule,
     PlateauSchedule,
+    Reference,
     SGDSpec,
     TrainSpec,
 )
@@ -31,6 +33,8 @@ OPTIMIZERS: tuple[type[Frozen], ...] = (AdamSpec, AdamWSpec, SGDSpec)
 SCHEDULES: tuple[type[Frozen], ...] = (ConstantSchedule, MultiStepSchedule, CosineSchedule, OneCycleSchedule, PlateauSchedule)
 MODELS: tuple[tuple[str, type[Frozen]], ...] = (
     ("The body", ExperimentRequest),
+    ('The body, `"kind": "distill"`, without `model` and with', DistillRequest),
+    ("`teacher`", Reference),
     ("`dataset`", DatasetSpec),
     ("`dataset.augmentation`", AugmentationSpec),
     *((f'`model`, `"arch": "{spec.model_fields["arch"].default}"`', spec) for spec in ARCHITECTURES),
@@ -89,7 +93,12 @@ def _first_sentence(model: type[Frozen]) -> str:
 
 def _model_table(model: type[Frozen]) -> str:
     schema = model.model_json_schema()
-    rows = [f"| `{name}` | {_kind(field)} | {_default(model, name)} | {field['description']} |" for name, field in schema["properties"].items()]
+    said_above = set(ExperimentRequest.model_fields) - {"kind"} if model is DistillRequest else set()
+    rows = [
+        f"| `{name}` | {_kind(field)} | {_default(model, name)} | {field['description']} |"
+        for name, field in schema["properties"].items()
+        if name not in said_above
+    ]
     return "\n".join(["| field | type | default | meaning |", "|---|---|---|---|", *rows])
 
 
@@ -117,6 +126,8 @@ def _bounds(option: dict[str, Any]) -> str:
 
 
 def _default(model: type[Frozen], name: str) -> str:
+    if model.model_fields[name].is_required():
+        return "required"
     default = model.model_fields[name].default
     if isinstance(default, Frozen):
         named = [getattr(default, key) for key in ("name", "arch") if key in type(default).model_fields]

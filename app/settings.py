@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     """Largest request body."""
     max_upload_bytes: int = Field(default=2_000_000_000, ge=1000)
     """Largest zip of images in `PUT /datasets/{name}`; it may unpack to five times as much."""
+    max_image_bytes: int = Field(default=20_000_000, ge=1000)
+    """Largest image in `POST /runs/{run_id}/predict`; it may have up to 50 megapixels."""
     max_images: int = Field(default=500_000, ge=4)
     """Most images of one imported data set."""
     max_seeds: int = Field(default=100, ge=1)
@@ -80,6 +82,11 @@ class Settings(BaseSettings):
     def imported_folder(self) -> Path:
         """Where people's own data sets lie, ready for training."""
         return self.home.absolute() / "imported"
+
+    @property
+    def archives_folder(self) -> Path:
+        """Where teachers' stored outputs lie."""
+        return self.home.absolute() / "archives"
 
     @property
     def search_folders(self) -> tuple[Path, ...]:

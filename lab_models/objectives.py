@@ -41,7 +41,7 @@ class CrossEntropy:
 
 @dataclass(frozen=True)
 class Distillation:
-    """alpha · T² · KL(teacher || student) at temperature T + (1 - alpha) · cross-entropy (Hinton, Vinyals, Dean 2015, section 2).
+    """alpha · T² · KL(teacher, student) at temperature T + (1 - alpha) · cross-entropy (Hinton, Vinyals, Dean 2015, section 2).
 
     T² keeps the soft loss's gradient as large as it is without a temperature. With alpha 0 the student is trained as if
     there were no teacher, to the bit.

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app.api.problems import MEDIA_TYPE, Problem
-from lab_models.specs import ExperimentRequest
+from lab_models.specs import DistillRequest, ExperimentRequest
 
 DESCRIPTION = "Trains image classifiers as jobs: POST a spec, poll the experiment, read metrics, curves and weights."
 
@@ -34,7 +34,22 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "epochs": 10,
         },
     },
+    "distill": {
+        "summary": "A student from a teacher that is trained first, with its baseline, three seeds",
+        "value": {
+            "kind": "distill",
+            "name": "small student",
+            "teacher": {"spec": {"model": {"depth": 2, "width": 256}, "epochs": 10}},
+            "student": {"arch": "mlp", "hidden": [16, 8]},
+            "temperature": 4.0,
+            "alpha": 0.9,
+            "baseline": True,
+            "seeds": 3,
+        },
+    },
 }
+
+REQUEST_SCHEMAS = [{"$ref": f"#/components/schemas/{request.__name__}"} for request in (ExperimentRequest, DistillRequest)]
 
 ERRORS = {
     "400": "The body cannot be read",
@@ -67,9 +82,10 @@ def describe(app: FastAPI) -> None:
 def _schema(app: FastAPI) -> dict[str, Any]:
     schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     components = schema["components"]["schemas"]
-    request = ExperimentRequest.model_json_schema(ref_template="#/components/schemas/{model}")
-    components.update(request.pop("$defs", {}))
-    components["ExperimentRequest"] = request
+    for request in (ExperimentRequest, DistillRequest):
+        document = request.model_json_schema(ref_template="#/components/schemas/{model}")
+        components.update(document.pop("$defs", {}))
+        components[request.__name__] = document
     components["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     components.update(components["Problem"].pop("$defs", {}))
     for unused in ("HTTPValidationError", "ValidationError"):
@@ -80,6 +96,6 @@ def _schema(app: FastAPI) -> dict[str, Any]:
                 operation["responses"][status] = {"description": ERRORS[status], "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
     schema["paths"]["/experiments"]["post"]["requestBody"] = {
         "required": True,
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ExperimentRequest"}, "examples": EXAMPLES}},
+        "content": {"application/json": {"schema": {"anyOf": REQUEST_SCHEMAS}, "examples": EXAMPLES}},
     }
     return schema

@@ -57,7 +57,7 @@ class Pupil(Frozen):
     temperature: float = Field(default=4.0, gt=0.0, le=1000.0)
     """Both networks' logits are divided by this before the soft loss compares them."""
     alpha: float = Field(default=0.9, ge=0.0, le=1.0)
-    """Weight of the soft loss: alpha · T² · KL(teacher || student) + (1 - alpha) · cross-entropy with the labels."""
+    """Weight of the soft loss: alpha · T² · KL(teacher, student) + (1 - alpha) · cross-entropy with the labels."""
     teacher_outputs: Literal["stored", "live"] = "stored"
     """`stored`: the teacher's logits are computed once, for each image and each of its `augmentation.views`. `live`: the teacher runs on every batch."""
 

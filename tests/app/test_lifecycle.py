@@ -12,6 +12,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from sqlmodel import Session, col, select
 
 from app.db import Database, open_database
+from app.errors import InvalidRequest
 from app.services import experiments, lifecycle, progress
 from app.services.lifecycle import Lease, LeaseLost
 from app.services.reconcile import LeaseWatch, take_back
@@ -61,6 +62,7 @@ class Lives(RuleBasedStateMachine):
         self.now = 0.0
         self.watch = LeaseWatch(TTL, clock=lambda: self.now)
         self.runs: list[str] = []
+        self.teachers: list[str] = []
         self.terminal: dict[str, str] = {}
         self.fences: Counter[str] = Counter()
         self.frozen: set[tuple[str, int]] = set()
@@ -76,13 +78,33 @@ class Lives(RuleBasedStateMachine):
     def submit(self, seeds: int, priority: int) -> None:
         if len(self.runs) < 8:
             with self.database.writing() as session:
-                self.runs += submit(session, seeds, priority)
+                new = submit(session, seeds, priority)
+            self.runs += new
+            self.teachers += new
+
+    @rule(data=st.data(), seeds=st.integers(1, 2))
+    def submit_students(self, data: st.DataObject, seeds: int) -> None:
+        """Students of any run that there is: of a finished one, of one under way, or refused."""
+        if not self.teachers or len(self.runs) >= 8:
+            return
+        teacher = data.draw(st.sampled_from(self.teachers))
+        body = {"kind": "distill", "dataset": "digits", "student": {"hidden": [8]}, "epochs": EPOCHS, "teacher": teacher, "seeds": seeds}
+        with self.database.reading() as session:
+            hopeless = session.get_one(Run, teacher).status in (RunStatus.FAILED, RunStatus.CANCELLED)
+        try:
+            with self.database.writing() as session:
+                experiment = create(session, body)
+                self.runs += [run.id for run in experiments.runs_of(session, [experiment.id])[experiment.id]]
+        except InvalidRequest:
+            assert hopeless
+        else:
+            assert not hopeless
 
     @rule(target=leases, worker=st.sampled_from(["a", "b", "c"]))
     def claim(self, worker: str) -> Lease | None:
         """Also what a doubled or late doorbell does."""
         with self.database.writing() as session:
-            best = session.exec(select(Run).where(col(Run.status) == RunStatus.QUEUED)).all()
+            best = session.exec(select(Run).where(lifecycle.claimable())).all()
             lease = lifecycle.claim(session, worker)
         assert (lease is None) == (not best)
         if lease is not None:
@@ -203,6 +225,14 @@ class Lives(RuleBasedStateMachine):
             assert (run.finished_at is not None) == RunStatus(run.status).is_terminal
             assert {epoch for run_id, epoch in epochs if run_id == run.id} == set(range(1, len([1 for r, _ in epochs if r == run.id]) + 1)), "no gap"
             assert checkpoints[run.id] <= 2
+            if run.needs is not None:
+                teacher = RunStatus(runs[run.needs].status)
+                if run.attempt > 0:
+                    assert teacher is RunStatus.SUCCEEDED, "nobody learns from a teacher that is not trained"
+                if teacher.is_terminal and teacher is not RunStatus.SUCCEEDED:
+                    assert RunStatus(run.status).is_terminal, "nobody waits for a teacher that will never be"
+                if run.status == RunStatus.QUEUED and run.attempt == 0:
+                    assert (run.status_reason == "waiting_for_teacher") == (teacher is not RunStatus.SUCCEEDED)
             if RunStatus(run.status).is_terminal:
                 self.terminal[run.id] = run.status
 

@@ -171,3 +171,31 @@ def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
         assert process.poll() is None, "the program ended before it could be interrupted"
         assert time.monotonic() < until
         time.sleep(0.005)
+
+
+def test_a_student_is_trained_after_its_teacher_and_a_second_call_finds_both(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    student = {**TINY, "kind": "distill", "teacher": {"spec": {**TINY, "epochs": 2}}, "student": {"depth": 1, "width": 8}}
+    student.pop("model")
+    assert run(tmp_path, student) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert 0 <= first["test"]["teacher_agreement"] <= 1
+    assert first["parameters"] == 64 * 8 + 8 + 8 * 10 + 10
+    teacher = tmp_path / "out" / "teacher" / "result.json"
+    written = teacher.stat().st_mtime_ns
+    assert run(tmp_path, student) == 0
+    assert json.loads(capsys.readouterr().out)["test"] == first["test"]
+    assert teacher.stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"teacher": "run_1"}, "/teacher: without a service there are no experiments and runs to name"),
+        ({"baseline": True}, "/baseline: without a service the baseline is a file of its own"),
+        ({"teacher": {"spec": {"dataset": "mnist"}}}, "give both one data set"),
+        ({"kind": "distil"}, "did you mean 'distill'?"),
+    ],
+)
+def test_what_only_a_service_can_do_is_said(change: dict[str, object], complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, {"kind": "distill", "teacher": {"spec": {}}, **change}) == 2
+    assert complaint in capsys.readouterr().err

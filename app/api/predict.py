@@ -1,0 +1,150 @@
+"""Trained networks over HTTP: what they say of an image, and the network itself as an ONNX file."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import ClientDisconnect
+
+from app.api.deps import RunId, TheDatabase, TheSettings
+from app.api.pictures import IfNoneMatch
+from app.api.schemas import Answer
+from app.errors import BadBody, BodyTooLarge, InvalidRequest, UnusableImage, UploadInterrupted
+from app.services import experiments, predictions
+from app.services.predictions import Predictors, TrainedRun
+from app.settings import Settings
+from lab_models.datasets.decoding import Pixels
+from lab_models.inference.rows import Split
+from lab_models.validation import InvalidDocument, NotJSON, parse_json, validate
+
+router = APIRouter(prefix="/runs", tags=["runs"])
+
+IMAGE_TYPES = ("image/png", "image/jpeg", "image/bmp", "image/gif", "image/webp")
+
+
+class StoredImageRequest(BaseModel):
+    """An image of the run's own data set."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+
+    split: Split = "test"
+    """`train` has val in it: the images as they lie on disk, before a run cuts them."""
+    row: int = Field(ge=0)
+    """Its number within the split, from 0; of test the row of `predictions.safetensors`."""
+
+
+class ClassProbability(Answer):
+    """A class and its probability."""
+
+    label: int
+    name: str
+    probability: float
+
+
+class PredictionAnswer(Answer):
+    """What a run's network says of an image."""
+
+    run_id: str
+    predicted: ClassProbability
+    """The most probable class."""
+    probabilities: list[ClassProbability]
+    """The `top` most probable classes, in order; those of all classes add up to 1."""
+    label: int | None
+    """The true class, of an image of the data set; null for one that was sent."""
+    input_shape: tuple[int, int, int]
+    """Channels, height and width that the image was brought to."""
+
+
+def _trained(database: TheDatabase, settings: TheSettings, run_id: RunId) -> TrainedRun:
+    """The run's network, its transaction over: making a network ready may take seconds."""
+    with database.reading() as session:
+        return predictions.trained_run(session, settings, experiments.get_run(session, run_id))
+
+
+async def _body(request: Request, settings: TheSettings) -> bytes:
+    """The raw body, whatever its content type says; reading stops at the limit."""
+    if request.headers.get("content-type", "").startswith("multipart/"):
+        raise UnusableImage("the body is a form; send the image itself: curl --data-binary @FILE URL")
+    received = bytearray()
+    try:
+        async for chunk in request.stream():
+            received += chunk
+            if len(received) > settings.max_image_bytes:
+                raise BodyTooLarge(f"the body is larger than {settings.max_image_bytes:,} bytes (LAB_MAX_IMAGE_BYTES)")
+    except ClientDisconnect as error:
+        raise UploadInterrupted(f"the upload ended after {len(received):,} bytes") from error
+    return bytes(received)
+
+
+def _predictors(request: Request) -> Predictors:
+    predictors: Predictors = request.app.state.predictors
+    return predictors
+
+
+ThePredictors = Annotated[Predictors, Depends(_predictors)]
+Trained = Annotated[TrainedRun, Depends(_trained)]
+
+BODIES: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in IMAGE_TYPES}
+        | {"application/json": {"schema": StoredImageRequest.model_json_schema(), "example": {"split": "test", "row": 17}}},
+    }
+}
+ONNX_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/octet-stream": {}}},
+    304: {"description": "The file the caller has is the current one"},
+}
+
+
+@router.post("/{run_id}/predict", openapi_extra=BODIES)
+def predict(
+    trained: Trained,
+    predictors: ThePredictors,
+    settings: TheSettings,
+    body: Annotated[bytes, Depends(_body)],
+    top: Annotated[int, Query(ge=1, le=100_000, description="How many of the most probable classes are listed")] = 10,
+) -> PredictionAnswer:
+    """What a succeeded run's best epoch says of an image: `curl --data-binary @digit.png localhost:8000/runs/run_…/predict`.
+
+    The body is a PNG, JPEG, BMP, GIF or WebP of any size, brought to the data set's channels and size as an import does it;
+    or `{"split": "test", "row": 17}`, which names an image of the data set. 409 until the run has succeeded.
+    """
+    pixels, label = _image(body, trained, settings)
+    guesses = [
+        ClassProbability(label=guess.label, name=guess.name, probability=guess.probability) for guess in predictions.predict(predictors, trained, pixels)
+    ]
+    return PredictionAnswer(
+        run_id=trained.run_id,
+        predicted=guesses[0],
+        probabilities=guesses[:top],
+        label=label,
+        input_shape=trained.network.dataset.shape,
+    )
+
+
+@router.get("/{run_id}/model.onnx", response_class=Response, responses=ONNX_RESPONSES)
+def download_model(trained: Trained, predictors: ThePredictors, if_none_match: IfNoneMatch = None) -> Response:
+    """A succeeded run's network and best weights as an ONNX file, with the normalization in it: uint8 pixels in, logits and probabilities out."""
+    etag = f'"{trained.network.digest}"'
+    headers = {"ETag": etag, "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
+    if if_none_match is not None and etag in {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}:
+        return Response(status_code=304, headers=headers)
+    headers["Content-Disposition"] = f'attachment; filename="{trained.run_id}.onnx"'
+    return Response(predictors.onnx_file(trained.network), media_type="application/octet-stream", headers=headers)
+
+
+def _image(body: bytes, trained: TrainedRun, settings: Settings) -> tuple[Pixels, int | None]:
+    """Pixels of the image that the body is or names, and its true class where that is known. No image format begins with a bracket."""
+    if not body:
+        raise UnusableImage('the body is empty: send an image, or {"split": "test", "row": 17}')
+    if not body.lstrip().startswith((b"{", b"[")):
+        return predictions.decoded(body, trained), None
+    try:
+        named = validate(StoredImageRequest, parse_json(body))
+    except NotJSON as error:
+        raise BadBody(str(error)) from error
+    except InvalidDocument as error:
+        raise InvalidRequest(str(error), error.errors) from error
+    image = predictions.stored(settings, trained, named.split, named.row)
+    return image.pixels, image.label

@@ -1,0 +1,1 @@
+"""Trained networks as ONNX files, and what they say of an image. Nothing here loads torch."""
