@@ -43,7 +43,8 @@ def submit(session: Session, request: Request, planned: Plan, info: DatasetInfo,
     related: dict[str, Any] = {}
     needs: Run | None = None
     if isinstance(request, DistillRequest) and planned.teacher is not None:
-        needs = planned.teacher.run or _write_teacher(session, request, planned.teacher, info)
+        teacher = teachers.hold_still(session, planned.teacher)
+        needs = teacher.run or _write_teacher(session, request, teacher, info)
         baseline = _write_baseline(session, request, info) if request.baseline else None
         related = {"teacher_run": needs.id, "teacher_experiment": needs.experiment_id, "baseline": None if baseline is None else baseline.id}
     draft = Draft(

@@ -42,6 +42,16 @@ def find(session: Session, reference: Reference) -> Teacher:
     return Teacher(Trained(spec=spec, seed=run.seed), run)
 
 
+def hold_still(session: Session, teacher: Teacher) -> Teacher:
+    """The same with its run locked until the transaction ends, so that it cannot fail unseen while a student is written; raises InvalidRequest if it just has."""
+    if teacher.run is None:
+        return teacher
+    run = session.exec(select(Run).where(col(Run.id) == teacher.run.id).with_for_update().execution_options(populate_existing=True)).one()
+    if RunStatus(run.status) not in USABLE:
+        raise _refused("run", f"run {run.id} has just {run.status} and has no weights", "name a run that has succeeded")
+    return Teacher(teacher.trained, run)
+
+
 def _named_run(session: Session, reference: Reference) -> Run:
     try:
         if reference.run is not None:
