@@ -27,6 +27,7 @@ from lab_models.specs import (
     Reference,
     SGDSpec,
     TrainSpec,
+    TransferRequest,
 )
 
 OPTIMIZERS: tuple[type[Frozen], ...] = (AdamSpec, AdamWSpec, SGDSpec)
@@ -34,7 +35,8 @@ SCHEDULES: tuple[type[Frozen], ...] = (ConstantSchedule, MultiStepSchedule, Cosi
 MODELS: tuple[tuple[str, type[Frozen]], ...] = (
     ("The body", ExperimentRequest),
     ('The body, `"kind": "distill"`, without `model` and with', DistillRequest),
-    ("`teacher`", Reference),
+    ('The body, `"kind": "transfer"`, without `model` and with', TransferRequest),
+    ("`teacher` and `source`", Reference),
     ("`dataset`", DatasetSpec),
     ("`dataset.augmentation`", AugmentationSpec),
     *((f'`model`, `"arch": "{spec.model_fields["arch"].default}"`', spec) for spec in ARCHITECTURES),
@@ -93,7 +95,7 @@ def _first_sentence(model: type[Frozen]) -> str:
 
 def _model_table(model: type[Frozen]) -> str:
     schema = model.model_json_schema()
-    said_above = set(ExperimentRequest.model_fields) - {"kind"} if model is DistillRequest else set()
+    said_above = set(ExperimentRequest.model_fields) - {"kind"} if model in (DistillRequest, TransferRequest) else set()
     rows = [
         f"| `{name}` | {_kind(field)} | {_default(model, name)} | {field['description']} |"
         for name, field in schema["properties"].items()

@@ -53,7 +53,7 @@ class StatusReason(StrEnum):
 
 REASON_MEANINGS: dict[StatusReason, str] = {
     StatusReason.WAITING_FOR_WORKER: "queued; a worker takes it when it is free",
-    StatusReason.WAITING_FOR_TEACHER: "queued until its teacher's run has succeeded; it then starts by itself",
+    StatusReason.WAITING_FOR_TEACHER: "queued until the run that it builds on, its teacher's or source's, has succeeded; it then starts by itself",
     StatusReason.NO_WORKER_ONLINE: "queued, and no worker has shown itself lately: start one with `lab worker`",
     StatusReason.WORKER_LOST: "queued again, because its worker gave no sign of life for `LAB_LEASE_SECONDS`",
     StatusReason.WORKER_SHUTDOWN: "queued again, because its worker was asked to stop; progress is kept",
@@ -66,7 +66,7 @@ REASON_MEANINGS: dict[StatusReason, str] = {
     StatusReason.EARLY_STOPPED: "an early-stopping rule ended training and test was read; the run's `stop_reason` says which: `stagnation` or `overfitting`",
     StatusReason.TRAINING_FAILED: "training ended with an error; see `error`",
     StatusReason.CRASH_LOOP: "the run took down its process `LAB_MAX_CRASHES` times; see `error`",
-    StatusReason.TEACHER_FAILED: "never started, because its teacher's run failed or was cancelled; see `error`",
+    StatusReason.TEACHER_FAILED: "never started, because the run that it builds on failed or was cancelled; see `error`",
     StatusReason.CANCELLED_BY_USER: "cancelled over the API",
 }
 

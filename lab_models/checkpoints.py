@@ -35,8 +35,10 @@ class Best:
 class TrainState:
     """Where training stands: `epochs_done` whole epochs and `step` steps of the next one.
 
-    `average` holds the moving average of the weights where one is asked for, `learning_rate` that of the last step. Between epochs `step`, `loss_sum`,
-    `num_correct`, `num_seen` and `seconds` are 0, and no generator state is needed: the next epoch seeds its own.
+    `average` holds the moving average of the weights where one is asked for; `frozen` modules are not trained and stay in
+    evaluation mode. `learning_rate` is that of the last step; `bad_step` the first step of this epoch, from 1, whose loss was found
+    not to be finite. Between epochs `step`, `loss_sum`, `part_sums`, `num_correct`, `num_seen` and `seconds` are 0, and no
+    generator state is needed: the next epoch seeds its own.
     """
 
     model: nn.Module
@@ -44,6 +46,7 @@ class TrainState:
     device: torch.device
     average: nn.Module | None = None
     flow: GradientFlow | None = None
+    frozen: list[nn.Module] = field(default_factory=list)
     epochs_done: int = 0
     step: int = 0
     num_seen: int = 0

@@ -9,14 +9,16 @@ from time import monotonic
 from typing import Any
 
 import torch
+from torch import nn
 
 from lab_models import fitting
 from lab_models.architectures.build import build_model
+from lab_models.architectures.sizes import model_size
 from lab_models.assessment import EVALUATION_NAME, PREDICTIONS_NAME, Assessment, assess, evaluation_file, predictions_file
 from lab_models.averaging import averaged_copy
 from lab_models.checkpoints import TrainState, copied_weights, read_checkpoint, restore, save_checkpoint, write_weights
 from lab_models.datasets.batches import Splits, device_splits
-from lab_models.datasets.catalog import Catalog
+from lab_models.datasets.catalog import Catalog, DatasetInfo
 from lab_models.datasets.preparation import PreparedDataset
 from lab_models.datasets.readers import DataFolders, open_dataset
 from lab_models.errors import CheckpointDamaged, DatasetUnavailable, LabError, OutOfMemory, StorageFull, TeacherUnusable
@@ -28,9 +30,10 @@ from lab_models.objectives import TeacherLogits
 from lab_models.optimization import make_optimizer
 from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Order, Probed, Progress, SavedArtifact, SavedCheckpoint, Started
 from lab_models.revision import package_version, source_revision
-from lab_models.specs import DistillSpec, MLPSpec, ModelSpec, fingerprint
+from lab_models.specs import DistillSpec, MLPSpec, ModelSpec, TransferSpec, fingerprint
 from lab_models.stopping import early_stop
 from lab_models.teacher import Teacher, load_teacher, stored_logits
+from lab_models.transfer import freeze, parameter_groups, take_backbone
 
 PROGRESS_SECONDS = 0.25
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -100,10 +103,12 @@ class Execution:
         memory_format = best_memory_format(spec.network)
         splits = device_splits(dataset, spec.dataset, device, memory_format=memory_format)
         model = build_model(spec.network, info.shape, info.num_classes, order.seed).to(device).to(memory_format=memory_format)
+        frozen, groups = self._begin_from_source(model, info)
         state = self._state = TrainState(
             model,
-            make_optimizer(spec.optimizer, model),
+            make_optimizer(spec.optimizer, model, groups),
             device,
+            frozen=frozen,
             average=None if spec.ema_decay is None else averaged_copy(model),
             flow=GradientFlow(model) if "gradient_flow" in spec.probes else None,
         )
@@ -142,6 +147,17 @@ class Execution:
                         stop_reason=event.stop,
                         checkpoint=self._save(),
                     )
+
+    def _begin_from_source(self, model: nn.Module, info: DatasetInfo) -> tuple[list[nn.Module], list[dict[str, Any]] | None]:
+        """A transfer's backbone comes from its source; what is frozen, and the groups of what is trained."""
+        spec, files = self._order.spec, self._order.source
+        if not isinstance(spec, TransferSpec):
+            return [], None
+        if files is None:
+            raise TeacherUnusable("the order names no source")
+        size = model_size(spec.network, info.shape, info.num_classes)
+        take_backbone(model, files, size)
+        return freeze(model, spec, size), parameter_groups(model, spec, size)
 
     def _prepare_teacher(self, dataset: PreparedDataset, splits: Splits, device: torch.device) -> None:
         """A student's teacher, and its logits: computed on every batch, or once and for all."""

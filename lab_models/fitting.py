@@ -85,6 +85,8 @@ def _train(state: TrainState, spec: Spec, seed: int, epoch: int, train: ImageSpl
     if state.step == 0:
         torch.manual_seed(epoch_seed(seed, epoch, "dropout"))
     state.model.train()
+    for module in state.frozen:
+        module.eval()
     for step in range(state.step, len(batches)):
         started = perf_counter()
         batch = train.batch(batches[step], views)

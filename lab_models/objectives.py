@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lab_models.datasets.batches import Batch
-from lab_models.specs import DistillSpec, Spec, TrainSpec
+from lab_models.specs import DistillSpec, Spec, TrainSpec, TransferSpec
 
 TeacherLogits = Callable[[Batch], Tensor]
 """A teacher's logits (B, num_classes) of a batch's images, as they are seen there, without gradients."""
@@ -67,7 +67,7 @@ class Distillation:
 def make_objective(spec: Spec, teacher: TeacherLogits | None = None) -> Objective:
     """The objective that a spec names; a student's needs the teacher's logits."""
     match spec:
-        case TrainSpec():
+        case TrainSpec() | TransferSpec():
             return CrossEntropy(spec.label_smoothing)
         case DistillSpec():
             if teacher is None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import assert_never
+from typing import Any, assert_never
 
 from torch import nn, optim
 
@@ -20,9 +20,9 @@ from lab_models.specs import (
 )
 
 
-def make_optimizer(spec: OptimizerSpec, model: nn.Module) -> optim.Optimizer:
-    """The optimizer over all of the model's parameters, one kernel for all of them."""
-    parameters = list(model.parameters())
+def make_optimizer(spec: OptimizerSpec, model: nn.Module, groups: list[dict[str, Any]] | None = None) -> optim.Optimizer:
+    """The optimizer over all of the model's parameters, or over groups of them with a `scale` of their learning rate; one kernel for all."""
+    parameters: list[Any] = list(model.parameters()) if groups is None else groups
     match spec:
         case SGDSpec():
             return optim.SGD(parameters, lr=spec.learning_rate, momentum=spec.momentum, nesterov=spec.nesterov, weight_decay=spec.weight_decay, fused=True)
@@ -35,9 +35,9 @@ def make_optimizer(spec: OptimizerSpec, model: nn.Module) -> optim.Optimizer:
 
 
 def set_learning_rate(optimizer: optim.Optimizer, learning_rate: float) -> None:
-    """Give the optimizer the learning rate of the step that comes."""
+    """Give the optimizer the learning rate of the step that comes; a group with a `scale` gets its share."""
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+        group["lr"] = learning_rate * group.get("scale", 1.0)
 
 
 def learning_rates(spec: Spec, epoch: int, num_steps: int, val_losses: Sequence[float]) -> list[float]:

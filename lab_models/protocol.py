@@ -40,7 +40,7 @@ class SavedArtifact(SavedFile):
 
 
 class TeacherFiles(Message):
-    """A trained teacher: `weights` is an absolute path, `test_accuracy` what its record says."""
+    """A trained network that is built on: `weights` is an absolute path, `test_accuracy` what its record says."""
 
     run_id: str
     spec: TrainSpec
@@ -51,7 +51,9 @@ class TeacherFiles(Message):
 
 
 class Order(Message):
-    """One attempt at one run. The folders are absolute; `resume` lists checkpoints, the newest first; a student has a `teacher`."""
+    """One attempt at one run. The folders are absolute; `resume` lists checkpoints, the newest first; a student has a `teacher`,
+    a transfer a `source`.
+    """
 
     order: Literal["train"] = "train"
     spec: Spec
@@ -68,6 +70,7 @@ class Order(Message):
     checkpoint_seconds: float = 60.0
     resume: tuple[SavedCheckpoint, ...] = ()
     teacher: TeacherFiles | None = None
+    source: TeacherFiles | None = None
 
 
 class Stop(Message):

@@ -3,7 +3,7 @@
 <out>/seed-<n>/result.json    spec, environment, best epoch, test scores
 <out>/seed-<n>/metrics.csv    one row per epoch
 <out>/seed-<n>/probes.json    what the spec's probes measured, epoch by epoch; 0 is initialization
-<out>/teacher/                a student's teacher, trained first, in the same form
+<out>/before/                 a student's teacher or a transfer's source, trained first, in the same form
 <out>/seed-<n>/attempt-1/     weights.safetensors (best), weights-last.safetensors, predictions.safetensors, evaluation.json, spec.json
 """
 
@@ -15,7 +15,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from lab_models.errors import LabError
 from lab_models.execution import Execution, resolve_device
 from lab_models.files import sha256_of, write_atomically
 from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Metrics, Order, Probed, Progress, SavedCheckpoint, Started, TeacherFiles
-from lab_models.specs import DistillSpec, ExperimentRequest, Request, Trained, TrainSpec, fingerprint, read_request
+from lab_models.specs import AnySpec, DistillRequest, DistillSpec, ExperimentRequest, Request, Trained, TransferSpec, fingerprint, read_request
 from lab_models.validation import FieldError, InvalidDocument, NotJSON, did_you_mean, explain, parse_json
 
 KEPT_CHECKPOINTS = 2
@@ -38,10 +38,10 @@ EXIT_FAILED, EXIT_BAD_SPEC, EXIT_INTERRUPTED = 1, 2, 130
 
 
 def run_file(path: Path, out: Path | None, device: str, threads: int) -> int:
-    """Train every seed of the file, a student's teacher first; prints the results as JSON and returns the exit status."""
+    """Train every seed of the file, what it builds on first; prints the results as JSON and returns the exit status."""
     try:
         request = read_request(parse_json(path.read_bytes()))
-        spec, teacher = _spec_of(request)
+        spec, before = _spec_of(request)
     except OSError as error:
         return _refuse(f"{path}: {error.strerror}")
     except NotJSON as error:
@@ -49,20 +49,22 @@ def run_file(path: Path, out: Path | None, device: str, threads: int) -> int:
     except InvalidDocument as invalid:
         return _refuse(f"{path} is not a valid spec:", *(f"  {e.pointer or '/'}: {e.message}" + (f" ({e.hint})" if e.hint else "") for e in invalid.errors))
     catalog = Catalog(_home() / "imported")
-    info = catalog.get(spec.dataset.name)
-    if info is None:
-        return _refuse(f"{path}: there is no data set {spec.dataset.name!r}", did_you_mean(spec.dataset.name, [known.name for known in catalog.all()]) or "")
-    for network in (spec.network, *([teacher.spec.network] if teacher else [])):
-        reason = impossible(network, info.shape)
+    infos = []
+    for one in (spec, *([before.spec] if before else [])):
+        info = catalog.get(one.dataset.name)
+        if info is None:
+            return _refuse(f"{path}: there is no data set {one.dataset.name!r}", did_you_mean(one.dataset.name, [known.name for known in catalog.all()]) or "")
+        reason = impossible(one.network, info.shape)
         if reason is not None:
             return _refuse(f"{path}: /model: on {info.name}: {reason}")
+        infos.append(info)
 
     folder = out or Path("runs") / fingerprint(spec)[:12]
     stop, results = StopFlag(), []
     with stop.on_interrupt(), _bar() as bar:
-        surroundings = Surroundings(info, resolve_device(device), threads, bar, stop)
+        surroundings = Surroundings(infos[0], resolve_device(device), threads, bar, stop)
         try:
-            files = None if teacher is None else _trained_teacher(teacher, folder / "teacher", surroundings)
+            files = None if before is None else _trained_before(before, folder / "before", replace(surroundings, info=infos[-1]))
             if not stop.is_set:
                 for seed in request.seeds:
                     results.append(_run_seed(spec, seed, folder / f"seed-{seed}", surroundings, files))
@@ -78,34 +80,35 @@ def run_file(path: Path, out: Path | None, device: str, threads: int) -> int:
     return 0
 
 
-def _spec_of(request: Request) -> tuple[TrainSpec | DistillSpec, Trained | None]:
-    """The spec, and the teacher to be trained first; raises InvalidDocument."""
+def _spec_of(request: Request) -> tuple[AnySpec, Trained | None]:
+    """The spec, and the teacher or source to be trained first; raises InvalidDocument."""
     if isinstance(request, ExperimentRequest):
         return request.spec, None
-    if request.teacher.spec is None:
-        raise InvalidDocument([FieldError("/teacher", "without a service there are no experiments and runs to name: give the teacher's 'spec'")])
-    if request.baseline:
-        raise InvalidDocument([FieldError("/baseline", 'without a service the baseline is a file of its own: the same with "kind": "train" and \'model\'')])
-    teacher = Trained(spec=request.teacher.spec, seed=request.teacher.seed or 0)
+    role, control = ("teacher", "baseline") if isinstance(request, DistillRequest) else ("source", "from_scratch")
+    if request.reference.spec is None:
+        raise InvalidDocument([FieldError(f"/{role}", f"without a service there are no experiments and runs to name: give the {role}'s 'spec'")])
+    if getattr(request, control):
+        raise InvalidDocument([FieldError(f"/{control}", 'without a service the control is a file of its own: the same with "kind": "train" and \'model\'')])
+    before = Trained(spec=request.reference.spec, seed=request.reference.seed or 0)
     try:
-        return request.spec_with(teacher), teacher
+        return request.spec_with(before), before
     except ValidationError as error:
-        raise InvalidDocument(explain(error, DistillSpec, {})) from error
+        raise InvalidDocument(explain(error, DistillSpec if isinstance(request, DistillRequest) else TransferSpec, {})) from error
 
 
-def _trained_teacher(teacher: Trained, folder: Path, surroundings: "Surroundings") -> TeacherFiles | None:
-    """The teacher's files, trained now unless its folder holds its result already; None when interrupted."""
+def _trained_before(before: Trained, folder: Path, surroundings: "Surroundings") -> TeacherFiles | None:
+    """The teacher's or source's files, trained now unless its folder holds its result already; None when interrupted."""
     result_file = folder / "result.json"
     if result_file.exists():
         result = json.loads(result_file.read_bytes())
     else:
-        found = _run_seed(teacher.spec, teacher.seed, folder, surroundings, None)
+        found = _run_seed(before.spec, before.seed, folder, surroundings, None)
         if found is None:
             return None
         result = found
     weights = Path(result["weights"]).absolute()
     return TeacherFiles(
-        run_id="teacher", spec=teacher.spec, seed=teacher.seed, weights=str(weights), sha256=sha256_of(weights), test_accuracy=result["test"]["accuracy"]
+        run_id="before", spec=before.spec, seed=before.seed, weights=str(weights), sha256=sha256_of(weights), test_accuracy=result["test"]["accuracy"]
     )
 
 
@@ -142,11 +145,11 @@ class Surroundings:
     stop: StopFlag
 
 
-def _run_seed(spec: TrainSpec | DistillSpec, seed: int, folder: Path, surroundings: Surroundings, teacher: TeacherFiles | None) -> dict[str, Any] | None:
+def _run_seed(spec: AnySpec, seed: int, folder: Path, surroundings: Surroundings, built_on: TeacherFiles | None) -> dict[str, Any] | None:
     """One run, resumed if its folder holds checkpoints; None when interrupted."""
     info, bar, stop = surroundings.info, surroundings.bar, surroundings.stop
     kept = _kept_checkpoints(folder)
-    execution = Execution(_order(spec, seed, folder, surroundings, kept, teacher))
+    execution = Execution(_order(spec, seed, folder, surroundings, kept, built_on))
     task = bar.add_task(folder.name.replace("-", " "), total=spec.epochs, status="")
     rows: list[dict[str, Any]] = _read_rows(folder)
     environment: dict[str, Any] = {}
@@ -189,9 +192,7 @@ def _run_seed(spec: TrainSpec | DistillSpec, seed: int, folder: Path, surroundin
     raise AssertionError("an execution ends with Completed or with an error")
 
 
-def _order(
-    spec: TrainSpec | DistillSpec, seed: int, folder: Path, surroundings: Surroundings, kept: list[SavedCheckpoint], teacher: TeacherFiles | None
-) -> Order:
+def _order(spec: AnySpec, seed: int, folder: Path, surroundings: Surroundings, kept: list[SavedCheckpoint], built_on: TeacherFiles | None) -> Order:
     home = _home()
     searched = os.environ.get("LAB_DATA_DIR")
     return Order(
@@ -207,7 +208,8 @@ def _order(
         device=surroundings.device,
         threads=surroundings.threads,
         resume=tuple(reversed(kept)),
-        teacher=teacher,
+        teacher=built_on if isinstance(spec, DistillSpec) else None,
+        source=built_on if isinstance(spec, TransferSpec) else None,
     )
 
 

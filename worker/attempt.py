@@ -169,7 +169,8 @@ class Attempt:
             threads=self._slot.threads,
             checkpoint_seconds=self._settings.checkpoint_seconds,
             resume=task.resume,
-            teacher=task.teacher,
+            teacher=task.built_on if task.spec.kind == "distill" else None,
+            source=task.built_on if task.spec.kind == "transfer" else None,
         )
 
     def _record(self, event: TrainerEvent) -> bool:

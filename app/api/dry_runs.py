@@ -4,8 +4,10 @@ from typing import Any
 
 from app.api.schemas import Answer, EstimateAnswer
 from app.services.estimates import estimate, warnings
+from lab_models.architectures.sizes import ModelSize
+from lab_models.architectures.stages import parameters_in, trained_stages
 from lab_models.datasets.catalog import DatasetInfo
-from lab_models.specs import DistillSpec, TrainSpec, fingerprint
+from lab_models.specs import AnySpec, TransferSpec, fingerprint
 
 
 class LayerAnswer(Answer):
@@ -25,6 +27,8 @@ class LayerAnswer(Answer):
 class CostAnswer(EstimateAnswer):
     """Size and cost of one run, known before anything runs."""
 
+    trainable_parameters: int
+    """Those that are trained; the others are frozen."""
     steps: int
     """Optimizer steps of one run."""
     seconds: float
@@ -48,7 +52,7 @@ class DryRun(Answer):
     warnings: list[str]
 
 
-def dry_run(spec: TrainSpec | DistillSpec, seeds: tuple[int, ...], info: DatasetInfo) -> DryRun:
+def dry_run(spec: AnySpec, seeds: tuple[int, ...], info: DatasetInfo) -> DryRun:
     """The answer to a request that is valid and possible."""
     cost = estimate(spec, info)
     return DryRun(
@@ -58,6 +62,7 @@ def dry_run(spec: TrainSpec | DistillSpec, seeds: tuple[int, ...], info: Dataset
         estimate=CostAnswer(
             parameters=cost.parameters,
             macs_per_sample=cost.macs_per_sample,
+            trainable_parameters=_trainable(spec, cost.size),
             steps=cost.steps,
             seconds=cost.seconds,
             memory_bytes=cost.memory_bytes,
@@ -76,3 +81,7 @@ def dry_run(spec: TrainSpec | DistillSpec, seeds: tuple[int, ...], info: Dataset
         ),
         warnings=warnings(spec, info),
     )
+
+
+def _trainable(spec: AnySpec, size: ModelSize) -> int:
+    return parameters_in(size, trained_stages(size, spec.strategy, spec.last_stages)) if isinstance(spec, TransferSpec) else size.parameters

@@ -13,10 +13,10 @@ from app.api.dry_runs import DryRun
 from app.api.dry_runs import dry_run as dry_run_of
 from app.errors import BadBody, InvalidRequest
 from app.services import datasets, experiments
-from app.services.estimates import refusals
+from app.services.estimates import misfits, refusals
 from app.services.experiments import earlier
 from app.services.metrics import metrics_of
-from app.services.submissions import Plan, plan, submit
+from app.services.submissions import WORDS, Plan, plan, submit
 from app.services.workers import largest_memory
 from app.settings import Settings
 from app.states import RunStatus
@@ -37,7 +37,7 @@ class ListQuery(BaseModel):
 
     status: RunStatus | None = None
     """Only experiments with this status."""
-    kind: Literal["train", "distill"] | None = None
+    kind: Literal["train", "distill", "transfer"] | None = None
     """Only experiments of this kind."""
     label: list[str] = Field(default=[], max_length=20)
     """`key:value`; may be given several times, all must match."""
@@ -73,7 +73,7 @@ def create_experiment(
     """Store an experiment and queue one run per seed. Everything has a default: `{}` is a complete experiment."""
     submitted, request = _parse(body)
     info = _dataset(request, submitted, settings)
-    planned = plan(session, request, submitted)
+    planned = plan(session, request, submitted, datasets.catalog(settings))
     _refuse_what_cannot_be(request, planned, info, settings, largest_memory(session))
     if dry_run:
         response.status_code = 200
@@ -166,9 +166,11 @@ def _dataset(request: Request, submitted: dict[str, Any], settings: Settings) ->
 
 def _refuse_what_cannot_be(request: Request, planned: Plan, info: DatasetInfo, settings: Settings, memory: int | None) -> None:
     refused = []
-    if planned.teacher is not None and planned.teacher.run is None:  # it would be trained first, so it is looked at first
-        found = refusals(planned.teacher.trained.spec, 1, info, settings, memory)
-        refused = [FieldError("/teacher/spec" + error.pointer, error.message, error.hint) for error in found]
+    if planned.built_on is not None and planned.its_data is not None:
+        if planned.built_on.run is None:  # it would be trained first, so it is looked at first
+            found = refusals(planned.built_on.trained.spec, 1, planned.its_data, settings, memory)
+            refused = [FieldError(f"/{WORDS[request.kind].role}/spec{error.pointer}", error.message, error.hint) for error in found]
+        refused = refused or misfits(planned.spec, planned.its_data, info)
     refused = refused or refusals(planned.spec, len(request.seeds), info, settings, memory)
     if refused:
         raise InvalidRequest("; ".join(error.message for error in refused), refused)

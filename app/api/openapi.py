@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app.api.problems import MEDIA_TYPE, Problem
-from lab_models.specs import DistillRequest, ExperimentRequest
+from lab_models.specs import DistillRequest, ExperimentRequest, TransferRequest
 
 DESCRIPTION = "Trains image classifiers as jobs: POST a spec, poll the experiment, read metrics, curves and weights."
 
@@ -47,9 +47,22 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "seeds": 3,
         },
     },
+    "transfer": {
+        "summary": "A CIFAR-10 network fine-tuned on CIFAR-100, its last two stages, with the control from scratch",
+        "value": {
+            "kind": "transfer",
+            "source": {"spec": {"dataset": "cifar10", "model": "student", "epochs": 10}},
+            "dataset": "cifar100",
+            "strategy": "fine_tune",
+            "last_stages": 2,
+            "layer_decay": 0.7,
+            "from_scratch": True,
+        },
+    },
 }
 
-REQUEST_SCHEMAS = [{"$ref": f"#/components/schemas/{request.__name__}"} for request in (ExperimentRequest, DistillRequest)]
+REQUESTS = (ExperimentRequest, DistillRequest, TransferRequest)
+REQUEST_SCHEMAS = [{"$ref": f"#/components/schemas/{request.__name__}"} for request in REQUESTS]
 
 ERRORS = {
     "400": "The body cannot be read",
@@ -82,7 +95,7 @@ def describe(app: FastAPI) -> None:
 def _schema(app: FastAPI) -> dict[str, Any]:
     schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     components = schema["components"]["schemas"]
-    for request in (ExperimentRequest, DistillRequest):
+    for request in REQUESTS:
         document = request.model_json_schema(ref_template="#/components/schemas/{model}")
         components.update(document.pop("$defs", {}))
         components[request.__name__] = document

@@ -193,7 +193,7 @@ def _sentence(whole: Whole) -> str:
             ahead = (whole.queue_position or 1) - 1
             return "Next in the queue." if ahead == 0 else f"Queued behind {ahead} run{'s' if ahead > 1 else ''}."
         case StatusReason.WAITING_FOR_TEACHER:
-            return f"Queued until its teacher, run {current.needs}, has succeeded."
+            return f"Queued until run {current.needs}, which it builds on, has succeeded."
         case StatusReason.WORKER_LOST:
             return f"Queued again after epoch {current.epochs_done} of {current.epochs}: its worker was lost."
         case StatusReason.WORKER_SHUTDOWN:

@@ -6,7 +6,7 @@ from app.settings import Settings
 from lab_models.architectures.sizes import ModelSize, dead_weight_warning, impossible, model_size
 from lab_models.datasets.catalog import DatasetInfo
 from lab_models.datasets.splits import num_train_val, steps_per_epoch
-from lab_models.specs import DistillSpec, MLPSpec, SGDSpec, TrainSpec
+from lab_models.specs import AnySpec, DistillSpec, MLPSpec, SGDSpec, TransferSpec, VGGSpec
 from lab_models.validation import FieldError
 
 # Measured on 2 cores of an AMD EPYC server, 2026-11-21, float32; see docs/results.md.
@@ -15,7 +15,6 @@ NOMINAL_FLOPS_LINEAR = 90e9
 NOMINAL_FLOPS_CONV = 170e9
 FLOPS_PER_MAC_TRAINED = 6  # two per multiply-accumulate, forward and twice that backward
 FLOPS_PER_MAC_EVALUATED = 2
-AnySpec = TrainSpec | DistillSpec
 BYTES_PER_NUMBER = {"float32": 4, "bfloat16": 2}
 
 
@@ -56,7 +55,7 @@ def refusals(spec: AnySpec, num_seeds: int, info: DatasetInfo, settings: Setting
     `largest_memory` is that of the best worker online, in bytes; None when no worker is online to be asked.
     """
     found = []
-    where = "/model" if isinstance(spec, TrainSpec) else "/student"
+    where = {"train": "/model", "distill": "/student", "transfer": "/source"}[spec.kind]
     if spec.epochs > settings.max_epochs:
         found.append(FieldError("/epochs", f"{spec.epochs} epochs are more than this service's {settings.max_epochs} (LAB_MAX_EPOCHS)"))
     if num_seeds > settings.max_seeds:
@@ -79,6 +78,17 @@ def refusals(spec: AnySpec, num_seeds: int, info: DatasetInfo, settings: Setting
             )
         )
     return found
+
+
+def misfits(spec: AnySpec, before: DatasetInfo, info: DatasetInfo) -> list[FieldError]:
+    """Why a network that has learned the images of `before` cannot be trained on with those of `info`; nothing where it can."""
+    if not isinstance(spec, TransferSpec):
+        return []
+    is_bound = isinstance(spec.network, MLPSpec | VGGSpec)  # their first linear layer counts the pixels
+    if before.shape[0] != info.shape[0] or (is_bound and before.shape != info.shape):
+        seen, given = ("x".join(map(str, each.shape)) for each in (before, info))
+        return [FieldError("/source", f"it has learned {before.name}, images of {seen}, and {info.name} has {given}: its first layer does not fit")]
+    return []
 
 
 def warnings(spec: AnySpec, info: DatasetInfo) -> list[str]:
@@ -115,7 +125,7 @@ def _train_val(spec: AnySpec, info: DatasetInfo) -> tuple[int, int]:
 
 def _teacher_flops(spec: AnySpec, info: DatasetInfo, num_train: int) -> int:
     """What a student's teacher computes: every image once per stored view, or once per epoch."""
-    if isinstance(spec, TrainSpec):
+    if not isinstance(spec, DistillSpec):
         return 0
     passes = spec.epochs if spec.teacher_outputs == "live" else spec.dataset.augmentation.views or 1
     macs = model_size(spec.teacher.spec.network, info.shape, info.num_classes).macs_per_sample

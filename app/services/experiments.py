@@ -18,7 +18,7 @@ from app.services.metrics import seconds_per_epoch
 from app.services.workers import online
 from app.states import RunStatus, StatusReason, experiment_status
 from app.tables import Experiment, Run, utc_now
-from lab_models.specs import DistillSpec, TrainSpec, fingerprint
+from lab_models.specs import AnySpec, fingerprint
 from lab_models.validation import FieldError
 
 
@@ -47,7 +47,7 @@ class Whole:
 class Draft:
     """An experiment that is about to be written. `needs` is the run that all of its runs wait for, unless it has succeeded (`is_ready`)."""
 
-    spec: TrainSpec | DistillSpec
+    spec: AnySpec
     cost: Estimate
     seeds: tuple[int, ...]
     submitted: dict[str, Any]

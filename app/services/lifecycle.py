@@ -248,8 +248,8 @@ def _remember(session: Session, run_id: str, attempt: int, before: RunStatus | N
 def _teacher_failed(run_id: str, became: RunStatus) -> dict[str, Any]:
     return {
         "code": "teacher_failed",
-        "message": f"its teacher, run {run_id}, ended as {became}",
-        "hint": f"GET /runs/{run_id} says why; send the experiment again once a teacher can succeed",
+        "message": f"run {run_id}, which it builds on, ended as {became}",
+        "hint": f"GET /runs/{run_id} says why; send the experiment again once that can succeed",
         "traceback_tail": "",
     }
 

@@ -11,28 +11,28 @@ from app.services.lifecycle import Lease
 from app.states import StatusReason
 from app.tables import Artifact, Attempt, Experiment, Run, utc_now
 from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Failed, Probed, Progress, SavedCheckpoint, Started, TeacherFiles
-from lab_models.specs import DistillSpec, TrainSpec, read_spec
+from lab_models.specs import AnySpec, TrainSpec, read_spec
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a lease's run is: spec, seed, the checkpoints it may start from, and its teacher."""
+    """What a lease's run is: spec, seed, the checkpoints it may start from, and the trained network that it builds on."""
 
-    spec: TrainSpec | DistillSpec
+    spec: AnySpec
     seed: int
     resume: tuple[SavedCheckpoint, ...]
-    teacher: TeacherFiles | None
+    built_on: TeacherFiles | None
 
 
 def load_task(session: Session, lease: Lease, runs_folder: Path) -> Task:
     """What there is to do. The spec is validated again."""
     run = session.get_one(Run, lease.run_id)
     spec = read_spec(session.get_one(Experiment, run.experiment_id).spec)
-    teacher = None if run.needs is None else _teacher_files(session, run.needs, runs_folder)
-    return Task(spec, run.seed, artifacts.resumable(session, run.id), teacher)
+    built_on = None if run.needs is None else _published_network(session, run.needs, runs_folder)
+    return Task(spec, run.seed, artifacts.resumable(session, run.id), built_on)
 
 
-def _teacher_files(session: Session, run_id: str, runs_folder: Path) -> TeacherFiles:
+def _published_network(session: Session, run_id: str, runs_folder: Path) -> TeacherFiles:
     run = session.get_one(Run, run_id)
     spec = read_spec(session.get_one(Experiment, run.experiment_id).spec)
     weights = session.get_one(Artifact, (run_id, "weights.safetensors"))

@@ -1,4 +1,4 @@
-"""From a valid request to experiments and queued runs: one for a network, up to three for a student, in one transaction."""
+"""From a valid request to experiments and queued runs: one for a network, up to three where another is built on, in one transaction."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,40 +13,65 @@ from app.services.experiments import Draft
 from app.services.teachers import Teacher
 from app.states import RunStatus
 from app.tables import Experiment, Run
-from lab_models.datasets.catalog import DatasetInfo
-from lab_models.specs import DistillRequest, DistillSpec, Request, TrainSpec
+from lab_models.datasets.catalog import Catalog, DatasetInfo
+from lab_models.specs import AnySpec, DistillRequest, DistillSpec, Request, TrainSpec, TransferRequest, TransferSpec
 from lab_models.validation import FieldError, explain
 
 
 @dataclass(frozen=True)
+class Words:
+    """What the network that is built on, and the control beside it, are called."""
+
+    role: str
+    control: str
+    work: str
+
+
+WORDS = {"distill": Words("teacher", "baseline", "student"), "transfer": Words("source", "from_scratch", "transfer")}
+
+
+@dataclass(frozen=True)
 class Plan:
-    """What a request comes to: the effective spec, and a student's teacher."""
+    """What a request comes to: the effective spec, and the trained network that it builds on, with its data set."""
 
-    spec: TrainSpec | DistillSpec
-    teacher: Teacher | None = None
+    spec: AnySpec
+    built_on: Teacher | None = None
+    its_data: DatasetInfo | None = None
 
 
-def plan(session: Session, request: Request, submitted: dict[str, Any]) -> Plan:
-    """Find a student's teacher; raises InvalidRequest where there is none, or where the two do not fit together."""
-    if not isinstance(request, DistillRequest):
+def plan(session: Session, request: Request, submitted: dict[str, Any], catalog: Catalog) -> Plan:
+    """Find what is built on; raises InvalidRequest where there is nothing, or where the two do not fit together."""
+    if not isinstance(request, DistillRequest | TransferRequest):
         return Plan(request.spec)
-    teacher = teachers.find(session, request.teacher)
+    role = WORDS[request.kind].role
+    found = teachers.find(session, request.reference, role)
+    its_data = catalog.get(found.trained.spec.dataset.name)
+    if its_data is None:
+        raise InvalidRequest("unknown data set", [FieldError(f"/{role}", f"it has learned {found.trained.spec.dataset.name!r}, which is no data set here")])
     try:
-        return Plan(request.spec_with(teacher.trained), teacher)
+        spec = request.spec_with(found.trained)
     except ValidationError as error:
-        faults = [FieldError("/teacher", fault.message, fault.hint) for fault in explain(error, DistillSpec, submitted)]
+        model = DistillSpec if isinstance(request, DistillRequest) else TransferSpec
+        faults = [FieldError(f"/{role}", fault.message, fault.hint) for fault in explain(error, model, submitted)]
         raise InvalidRequest("; ".join(fault.message for fault in faults), faults) from error
+    return Plan(spec, found, its_data)
 
 
 def submit(session: Session, request: Request, planned: Plan, info: DatasetInfo, submitted: dict[str, Any], idempotency_key: str | None) -> Experiment:
-    """Write what the request asks for: a teacher that must be trained first, a baseline that is wanted, and the experiment itself."""
+    """Write what the request asks for: a network that must be trained first, a control that is wanted, and the experiment itself."""
     related: dict[str, Any] = {}
     needs: Run | None = None
-    if isinstance(request, DistillRequest) and planned.teacher is not None:
-        teacher = teachers.hold_still(session, planned.teacher)
-        needs = teacher.run or _write_teacher(session, request, teacher, info)
-        baseline = _write_baseline(session, request, info) if request.baseline else None
-        related = {"teacher_run": needs.id, "teacher_experiment": needs.experiment_id, "baseline": None if baseline is None else baseline.id}
+    if isinstance(request, DistillRequest | TransferRequest) and planned.built_on is not None and planned.its_data is not None:
+        words = WORDS[request.kind]
+        found = teachers.hold_still(session, planned.built_on, words.role)
+        needs = found.run or _first_run(session, _write(session, request, found.trained.spec, (found.trained.seed,), planned.its_data, words.role))
+        control = request.control_spec(found.trained)
+        written = None if control is None else _write(session, request, control, request.seeds, info, words.control)
+        related = {
+            f"{words.role}_run": needs.id,
+            f"{words.role}_experiment": needs.experiment_id,
+            words.control: None if written is None else written.id,
+        }
     draft = Draft(
         spec=planned.spec,
         cost=estimate(planned.spec, info),
@@ -62,34 +87,19 @@ def submit(session: Session, request: Request, planned: Plan, info: DatasetInfo,
     return experiments.create(session, draft, idempotency_key)
 
 
-def _write_teacher(session: Session, request: DistillRequest, teacher: Teacher, info: DatasetInfo) -> Run:
-    spec = teacher.trained.spec
+def _write(session: Session, request: DistillRequest | TransferRequest, spec: TrainSpec, seeds: tuple[int, ...], info: DatasetInfo, called: str) -> Experiment:
+    """An experiment that goes with the one that was asked for, under its labels and priority."""
     draft = Draft(
         spec=spec,
         cost=estimate(spec, info),
-        seeds=(teacher.trained.seed,),
-        submitted={**spec.model_dump(mode="json"), "seeds": [teacher.trained.seed]},
-        name=_named("teacher", request),
-        labels=request.labels,
-        priority=request.priority,
-    )
-    experiment = experiments.create(session, draft)
-    return experiments.runs_of(session, [experiment.id])[experiment.id][0]
-
-
-def _write_baseline(session: Session, request: DistillRequest, info: DatasetInfo) -> Experiment:
-    spec = request.baseline_spec
-    draft = Draft(
-        spec=spec,
-        cost=estimate(spec, info),
-        seeds=request.seeds,
-        submitted={**spec.model_dump(mode="json"), "seeds": list(request.seeds)},
-        name=_named("baseline", request),
+        seeds=seeds,
+        submitted={**spec.model_dump(mode="json"), "seeds": list(seeds)},
+        name=f"{called.replace('_', ' ')} of {request.name or 'a ' + WORDS[request.kind].work}"[:200],
         labels=request.labels,
         priority=request.priority,
     )
     return experiments.create(session, draft)
 
 
-def _named(role: str, request: DistillRequest) -> str:
-    return f"{role} of {request.name}"[:200] if request.name else f"{role} of a student"
+def _first_run(session: Session, experiment: Experiment) -> Run:
+    return experiments.runs_of(session, [experiment.id])[experiment.id][0]

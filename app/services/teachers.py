@@ -1,4 +1,4 @@
-"""Which run a student learns from: one that is named, an equal one that there is, or one that is made first."""
+"""Which run is built on, as a student's teacher or a transfer's source: one that is named, an equal one that there is, or one that is made first."""
 
 from dataclasses import dataclass
 
@@ -28,41 +28,43 @@ class Teacher:
         return self.run is not None and self.run.status == RunStatus.SUCCEEDED
 
 
-def find(session: Session, reference: Reference) -> Teacher:
-    """The teacher that is meant; raises InvalidRequest where there is none, or where it can never be one."""
+def find(session: Session, reference: Reference, role: str) -> Teacher:
+    """The trained network that is meant by the field `role`; raises InvalidRequest where there is none, or where it can never be one."""
     if reference.spec is not None:
         trained = Trained(spec=reference.spec, seed=reference.seed or 0)
         return Teacher(trained, _equal_run(session, trained))
-    run = _named_run(session, reference)
+    run = _named_run(session, reference, role)
     spec = read_spec(experiments.get(session, run.experiment_id).spec)
     if not isinstance(spec, TrainSpec):
-        raise _refused("run" if reference.run else "experiment", f"run {run.id} is a student itself: a teacher is of kind 'train'")
+        raise _refused(role, "run" if reference.run else "experiment", f"run {run.id} is itself built on another: a {role} is of kind 'train'")
     if RunStatus(run.status) not in USABLE:
-        raise _refused("run" if reference.run else "experiment", f"run {run.id} has {run.status} and has no weights", "name a run that has succeeded")
+        raise _refused(role, "run" if reference.run else "experiment", f"run {run.id} has {run.status} and has no weights", "name a run that has succeeded")
     return Teacher(Trained(spec=spec, seed=run.seed), run)
 
 
-def hold_still(session: Session, teacher: Teacher) -> Teacher:
-    """The same with its run locked until the transaction ends, so that it cannot fail unseen while a student is written; raises InvalidRequest if it just has."""
+def hold_still(session: Session, teacher: Teacher, role: str) -> Teacher:
+    """The same, its run locked until the transaction ends: it cannot fail unseen while what needs it is written. Raises InvalidRequest if it just has."""
     if teacher.run is None:
         return teacher
     run = session.exec(select(Run).where(col(Run.id) == teacher.run.id).with_for_update().execution_options(populate_existing=True)).one()
     if RunStatus(run.status) not in USABLE:
-        raise _refused("run", f"run {run.id} has just {run.status} and has no weights", "name a run that has succeeded")
+        raise _refused(role, "run", f"run {run.id} has just {run.status} and has no weights", "name a run that has succeeded")
     return Teacher(teacher.trained, run)
 
 
-def _named_run(session: Session, reference: Reference) -> Run:
+def _named_run(session: Session, reference: Reference, role: str) -> Run:
     try:
         if reference.run is not None:
             return experiments.get_run(session, reference.run)
         assert reference.experiment is not None
         runs = experiments.runs_of(session, [experiments.get(session, reference.experiment).id])[reference.experiment]
     except NotFound as error:
-        raise _refused("run" if reference.run else "experiment", str(error)) from error
+        raise _refused(role, "run" if reference.run else "experiment", str(error)) from error
     chosen = [run for run in runs if reference.seed in (None, run.seed)]
     if not chosen:
-        raise _refused("seed", f"experiment {reference.experiment} has no run with seed {reference.seed}", f"it has {', '.join(str(run.seed) for run in runs)}")
+        raise _refused(
+            role, "seed", f"experiment {reference.experiment} has no run with seed {reference.seed}", f"it has {', '.join(str(run.seed) for run in runs)}"
+        )
     return chosen[0]
 
 
@@ -77,5 +79,5 @@ def _equal_run(session: Session, trained: Trained) -> Run | None:
     return min(found, key=lambda run: USABLE.index(RunStatus(run.status)), default=None)
 
 
-def _refused(field: str, message: str, hint: str | None = None) -> InvalidRequest:
-    return InvalidRequest(message, [FieldError(f"/teacher/{field}", message, hint)])
+def _refused(role: str, field: str, message: str, hint: str | None = None) -> InvalidRequest:
+    return InvalidRequest(message, [FieldError(f"/{role}/{field}", message, hint)])

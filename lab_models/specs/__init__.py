@@ -26,7 +26,7 @@ from lab_models.specs.model import (
     ResNet18Spec,
     VGGSpec,
 )
-from lab_models.specs.request import DistillRequest, ExperimentRequest, Request, read_request
+from lab_models.specs.request import DistillRequest, ExperimentRequest, Request, TransferRequest, read_request
 from lab_models.specs.training import (
     AdamSpec,
     AdamWSpec,
@@ -40,6 +40,7 @@ from lab_models.specs.training import (
     ScheduleSpec,
     SGDSpec,
 )
+from lab_models.specs.transfer import TransferSpec, Tuning
 
 __all__ = [
     "ARCHITECTURES",
@@ -50,6 +51,7 @@ __all__ = [
     "PRESETS",
     "AdamSpec",
     "AdamWSpec",
+    "AnySpec",
     "AugmentationSpec",
     "CNNSpec",
     "ConstantSchedule",
@@ -77,6 +79,9 @@ __all__ = [
     "Spec",
     "TrainSpec",
     "Trained",
+    "TransferRequest",
+    "TransferSpec",
+    "Tuning",
     "VGGSpec",
     "canonical_json",
     "fingerprint",
@@ -84,17 +89,18 @@ __all__ = [
     "read_spec",
 ]
 
-Spec = Annotated[TrainSpec | DistillSpec, Field(discriminator="kind")]
+AnySpec = TrainSpec | DistillSpec | TransferSpec
+Spec = Annotated[TrainSpec | DistillSpec | TransferSpec, Field(discriminator="kind")]
 
-_specs: TypeAdapter[TrainSpec | DistillSpec] = TypeAdapter(Spec)
+_specs: TypeAdapter[AnySpec] = TypeAdapter(Spec)
 
 
-def read_spec(document: Any) -> TrainSpec | DistillSpec:
+def read_spec(document: Any) -> AnySpec:
     """An effective spec as it was stored; raises pydantic.ValidationError."""
     return _specs.validate_python(document)
 
 
-def canonical_json(spec: TrainSpec | DistillSpec) -> str:
+def canonical_json(spec: AnySpec) -> str:
     """What the spec says beyond the defaults, keys sorted, no white space: equal specs give equal text.
 
     A field that a later version adds changes no text while it has its default, so old fingerprints stay true. In
@@ -103,7 +109,7 @@ def canonical_json(spec: TrainSpec | DistillSpec) -> str:
     return json.dumps(_beyond_defaults(spec), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
-def fingerprint(spec: TrainSpec | DistillSpec) -> str:
+def fingerprint(spec: AnySpec) -> str:
     """SHA-256 of the canonical JSON, in hexadecimal."""
     return hashlib.sha256(canonical_json(spec).encode()).hexdigest()
 

@@ -24,7 +24,7 @@ NetworkSpec = Annotated[ModelSpec, BeforeValidator(expand_preset, json_schema_in
 class Subject(Frozen):
     """What is learned from."""
 
-    kind: Literal["train", "distill"] = "train"
+    kind: Literal["train", "distill", "transfer"] = "train"
     """What is done."""
     dataset: Annotated[DatasetSpec, BeforeValidator(named("name", "digits"), json_schema_input_type=DatasetSpec | str)] = DatasetSpec()
     """Data set and splits, or just its name."""

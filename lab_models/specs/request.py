@@ -7,6 +7,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from lab_models.specs.base import MAX_SEED, Frozen
 from lab_models.specs.distill import DistillSpec, Pupil, Reference, Trained, with_stored_views
 from lab_models.specs.experiment import Procedure, Subject, TrainSpec
+from lab_models.specs.model import ModelSpec
+from lab_models.specs.transfer import TransferSpec, Tuning
 from lab_models.validation import FieldError, InvalidDocument, did_you_mean, validate
 
 Label = Annotated[str, Field(max_length=200)]
@@ -75,14 +77,51 @@ class DistillRequest(Asked, Procedure, Pupil, Subject):
         return DistillSpec.model_validate({**document, "teacher": teacher})
 
     @property
-    def baseline_spec(self) -> TrainSpec:
-        """The same student, trained from the labels alone."""
-        shared = {field: getattr(self, field) for field in TrainSpec.model_fields if field not in ("kind", "model")}
-        return TrainSpec.model_validate({**shared, "model": self.student})
+    def reference(self) -> Reference:
+        """What it builds on."""
+        return self.teacher
+
+    def control_spec(self, _teacher: Trained) -> TrainSpec | None:
+        """The same student, trained from the labels alone, if it is wanted."""
+        return _trained_plainly(self, self.student) if self.baseline else None
 
 
-Request = ExperimentRequest | DistillRequest
-REQUESTS: dict[str, type[ExperimentRequest] | type[DistillRequest]] = {"train": ExperimentRequest, "distill": DistillRequest}
+class TransferRequest(Asked, Procedure, Tuning, Subject):
+    """A trained network, named or trained first, to be trained on under a new head."""
+
+    kind: Literal["transfer"] = "transfer"
+    """What is done: train a trained network on."""
+    source: Reference
+    """Where the backbone's weights come from."""
+    from_scratch: bool = False
+    """Also train the same network from initial weights, by the same procedure: the control that shows what the source was worth."""
+
+    @property
+    def reference(self) -> Reference:
+        """What it builds on."""
+        return self.source
+
+    def spec_with(self, source: Trained) -> TransferSpec:
+        """The experiment's spec once it is known what the source is; raises pydantic.ValidationError where they do not fit together."""
+        document = {field: getattr(self, field) for field in TransferSpec.model_fields if field != "source"}
+        return TransferSpec.model_validate({**document, "source": source})
+
+    def control_spec(self, source: Trained) -> TrainSpec | None:
+        """The same network from scratch, if it is wanted."""
+        return _trained_plainly(self, source.spec.model) if self.from_scratch else None
+
+
+def _trained_plainly(request: Procedure, model: ModelSpec) -> TrainSpec:
+    shared = {field: getattr(request, field) for field in TrainSpec.model_fields if field not in ("kind", "model")}
+    return TrainSpec.model_validate({**shared, "model": model})
+
+
+Request = ExperimentRequest | DistillRequest | TransferRequest
+REQUESTS: dict[str, type[ExperimentRequest] | type[DistillRequest] | type[TransferRequest]] = {
+    "train": ExperimentRequest,
+    "distill": DistillRequest,
+    "transfer": TransferRequest,
+}
 
 
 def read_request(document: Any) -> Request:

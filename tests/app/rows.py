@@ -1,12 +1,13 @@
 """Rows for tests, written as the API writes them."""
 
+from pathlib import Path
 from typing import Any
 
 from sqlmodel import Session
 
 from app.services import submissions
 from app.tables import Experiment
-from lab_models.datasets.catalog import BUILT_IN
+from lab_models.datasets.catalog import BUILT_IN, Catalog
 from lab_models.specs import read_request
 
 
@@ -14,4 +15,4 @@ def create(session: Session, document: dict[str, Any]) -> Experiment:
     """An experiment with its queued runs, from a request as a document."""
     request = read_request(document)
     info = BUILT_IN[request.dataset.name]
-    return submissions.submit(session, request, submissions.plan(session, request, document), info, document, None)
+    return submissions.submit(session, request, submissions.plan(session, request, document, Catalog(Path("nowhere"))), info, document, None)

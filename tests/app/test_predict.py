@@ -76,7 +76,7 @@ class Service:
             if lease is None:
                 return False
             task = progress.load_task(session, lease, self.settings.runs_folder)
-        differing = {"seed": task.seed, "attempt": lease.attempt, "teacher": task.teacher, "run_folder": str(self.settings.runs_folder / lease.run_id)}
+        differing = {"seed": task.seed, "attempt": lease.attempt, "teacher": task.built_on, "run_folder": str(self.settings.runs_folder / lease.run_id)}
         for event in Execution(order_in(self.settings.home, task.spec.model_dump(mode="json"), **differing)).events():
             with self.database.writing() as session:
                 match event:

@@ -180,7 +180,7 @@ def test_a_student_is_trained_after_its_teacher_and_a_second_call_finds_both(tmp
     first = json.loads(capsys.readouterr().out)
     assert 0 <= first["test"]["teacher_agreement"] <= 1
     assert first["parameters"] == 64 * 8 + 8 + 8 * 10 + 10
-    teacher = tmp_path / "out" / "teacher" / "result.json"
+    teacher = tmp_path / "out" / "before" / "result.json"
     written = teacher.stat().st_mtime_ns
     assert run(tmp_path, student) == 0
     assert json.loads(capsys.readouterr().out)["test"] == first["test"]
@@ -191,7 +191,7 @@ def test_a_student_is_trained_after_its_teacher_and_a_second_call_finds_both(tmp
     ("change", "complaint"),
     [
         ({"teacher": "run_1"}, "/teacher: without a service there are no experiments and runs to name"),
-        ({"baseline": True}, "/baseline: without a service the baseline is a file of its own"),
+        ({"baseline": True}, "/baseline: without a service the control is a file of its own"),
         ({"teacher": {"spec": {"dataset": "mnist"}}}, "give both one data set"),
         ({"kind": "distil"}, "did you mean 'distill'?"),
     ],

@@ -1,0 +1,81 @@
+"""Transfer over the API: a source first, then its backbone under a new head."""
+
+import io
+import zipfile
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.e2e.service import Service
+
+CNN = {"arch": "cnn", "stages": 2, "width": 8, "stem": "3x3", "residual": True}
+SOURCE = {"model": CNN, "epochs": 3, "optimizer": {"learning_rate": 0.01}}
+
+
+@pytest.fixture(scope="module")
+def stripes(service: Service) -> str:
+    """A small data set of people's own: 8x8 grey images of three kinds of stripes."""
+    random, content = np.random.default_rng(0), io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for number in range(180):
+            kind = number % 3
+            wave = np.sin(np.arange(8) * (1.0 + kind) + random.uniform(0, 6))
+            pixels = (127 + 100 * np.tile(wave, (8, 1)) + random.normal(0, 20, (8, 8))).clip(0, 255).astype(np.uint8)
+            image = io.BytesIO()
+            Image.fromarray(pixels).save(image, "PNG")
+            archive.writestr(f"train/{'abc'[kind]}/{number}.png", image.getvalue())
+    assert service.http.put("/datasets/stripes", content=content.getvalue()).status_code == 201
+    return "stripes"
+
+
+def body(dataset: str, **differing: Any) -> dict[str, Any]:
+    return {
+        "kind": "transfer",
+        "source": {"spec": SOURCE},
+        "dataset": dataset,
+        "epochs": 4,
+        "batch_size": 16,
+        "optimizer": {"learning_rate": 0.01},
+        **differing,
+    }
+
+
+@pytest.mark.parametrize(
+    ("tuning", "trained"),
+    [
+        ({"strategy": "linear_probe"}, 16 * 3 + 3),
+        ({"strategy": "fine_tune", "last_stages": 1, "layer_decay": 0.5}, 16 * 3 + 3 + 8 * 16 * 9 + 16 * 16 * 9 * 3 + 8 * 16 + 2 * 16 * 5),
+        ({"strategy": "fine_tune", "from_scratch": True}, None),
+    ],
+)
+def test_a_backbone_learns_another_data_set(service: Service, stripes: str, tuning: dict[str, Any], trained: int | None) -> None:
+    priced = service.post("/experiments?dry_run=true", body(stripes, **tuning))["estimate"]
+    assert priced["trainable_parameters"] == (priced["parameters"] if trained is None else trained)
+    record = service.submit(body(stripes, **tuning))
+    assert record["kind"] == "transfer"
+    record = service.wait_for(record, "succeeded")
+    assert record["results"]["test"]["accuracy"]["mean"] > 0.5
+    assert service.record({"id": record["related"]["source_experiment"]})["status"] == "succeeded"
+    if "from_scratch" in tuning:
+        control = service.wait_for({"id": record["related"]["from_scratch"]}, "succeeded")
+        assert control["estimate"]["parameters"] == record["estimate"]["parameters"]
+
+
+def test_the_source_is_trained_once_for_all(service: Service, stripes: str) -> None:
+    records = [service.submit(body(stripes, strategy="linear_probe", seeds=[seed])) for seed in (3, 4)]
+    assert len({record["related"]["source_run"] for record in records}) == 1
+
+
+def test_a_source_whose_first_layer_does_not_fit_is_refused(service: Service) -> None:
+    answer = service.http.post("/experiments", json=body("cifar10", source={"spec": SOURCE}))
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/source"
+    assert "images of 1x8x8" in answer.json()["errors"][0]["message"]
+
+
+def test_a_probe_has_no_stages(service: Service, stripes: str) -> None:
+    answer = service.http.post("/experiments", json=body(stripes, strategy="linear_probe", last_stages=1))
+    assert answer.status_code == 422
+    assert "a linear probe trains the head alone" in answer.json()["errors"][0]["message"]
