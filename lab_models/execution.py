@@ -171,7 +171,8 @@ class Execution:
             self._teacher_logits = self._teacher
             return
         archives = Path(self._order.archives_folder)
-        self._teacher_logits, self._archive = stored_logits(archives, self._teacher, files, spec, dataset, splits.train)
+        stored, self._archive = stored_logits(archives, self._teacher, files, spec, dataset, splits.train)
+        self._teacher_logits = stored.permuted_within_class(splits.train.labels, self._order.seed) if spec.permute_within_class else stored
 
     def _finish(self, state: TrainState, splits: Splits, dataset: PreparedDataset) -> Completed:
         """Publish the last and the best weights and read test, once, with the best."""

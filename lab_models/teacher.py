@@ -23,6 +23,7 @@ from lab_models.evaluation import predict
 from lab_models.files import sha256_of, write_atomically
 from lab_models.precision import forward_context
 from lab_models.protocol import TeacherFiles
+from lab_models.seeding import derived_seed
 from lab_models.specs import DistillSpec
 
 TOLERATED_SHARE = 0.002
@@ -52,14 +53,25 @@ class Teacher:
 
 
 class StoredLogits:
-    """Logits looked up by row and view, (K, N, C) float16 on the device."""
+    """Logits looked up by row and view, (K, N, C) float16 on the device; `instead` (N,) names other rows to look up."""
 
-    def __init__(self, logits: Tensor) -> None:
+    def __init__(self, logits: Tensor, instead: Tensor | None = None) -> None:
         self._logits = logits
+        self._instead = instead
 
     def __call__(self, batch: Batch) -> Tensor:
         """Logits (B, C) of the batch's rows in the view that they are seen in."""
-        return self._logits[batch.view].index_select(0, batch.rows).float()
+        rows = batch.rows if self._instead is None else self._instead[batch.rows]
+        return self._logits[batch.view].index_select(0, rows).float()
+
+    def permuted_within_class(self, labels: Tensor, seed: int) -> "StoredLogits":
+        """The same with each row's logits taken from a row of its class: a permutation of the rows, drawn from the seed."""
+        generator = torch.Generator().manual_seed(derived_seed(seed, "permutation"))
+        instead = torch.arange(len(labels))
+        for label in sorted(set(labels.tolist())):
+            rows = torch.nonzero(labels.cpu() == label)[:, 0]
+            instead[rows] = rows[torch.randperm(len(rows), generator=generator)]
+        return StoredLogits(self._logits, instead.to(self._logits.device))
 
 
 def load_teacher(files: TeacherFiles, dataset: PreparedDataset, splits: Splits, device: torch.device) -> Teacher:

@@ -60,6 +60,14 @@ class Pupil(Frozen):
     """Weight of the soft loss: alpha · T² · KL(teacher, student) + (1 - alpha) · cross-entropy with the labels."""
     teacher_outputs: Literal["stored", "live"] = "stored"
     """`stored`: the teacher's logits are computed once, for each image and each of its `augmentation.views`. `live`: the teacher runs on every batch."""
+    permute_within_class: bool = False
+    """A control: each image gets the teacher's stored logits of another image of its class, so that what is learned can be of the classes only."""
+
+    @model_validator(mode="after")
+    def _only_stored_logits_can_be_permuted(self) -> Self:
+        if self.permute_within_class and self.teacher_outputs != "stored":
+            raise ValueError("'permute_within_class' needs 'teacher_outputs' \"stored\"")
+        return self
 
 
 class DistillSpec(Procedure, Pupil, Subject):

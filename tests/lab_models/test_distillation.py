@@ -180,6 +180,23 @@ def test_rows_of_another_split_are_refused(teacher: TeacherFiles, digits: Prepar
         read_archive(path, other)
 
 
+def test_the_control_gives_each_image_the_logits_of_another_of_its_class(teacher: TeacherFiles, digits: PreparedDataset, tmp_path: Path) -> None:
+    _, split, own = archive_of(teacher, digits, tmp_path)
+    everything = split.batch(torch.arange(len(split)))
+    given, expected = own.permuted_within_class(split.labels, 0)(everything), own(everything)
+    assert not torch.equal(given, expected)
+    for label in range(10):
+        of_class = split.labels == label
+        assert torch.equal(given[of_class].sort(0).values, expected[of_class].sort(0).values)
+    assert torch.equal(own.permuted_within_class(split.labels, 0)(everything), given)
+    assert not torch.equal(own.permuted_within_class(split.labels, 1)(everything), given)
+
+
+def test_a_student_of_permuted_logits_trains(make_student: Any) -> None:
+    own, permuted = (train(make_student(str(flag), permute_within_class=flag))[-1].test["loss"] for flag in (False, True))
+    assert own != permuted
+
+
 @pytest.mark.parametrize("fault", ["weights damaged", "weights absent", "another record"])
 def test_a_teacher_that_is_not_what_its_record_says_is_refused(fault: str, make_student: Any, teacher: TeacherFiles, tmp_path: Path) -> None:
     files = {
