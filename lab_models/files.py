@@ -1,7 +1,10 @@
 """Files that are either whole or absent: write beside, flush to disk, rename."""
 
+import fcntl
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +46,14 @@ def link_or_copy(source: Path, path: Path) -> WrittenFile:
         return write_atomically(path, source.read_bytes())
     sync_folder(path.parent)
     return WrittenFile(path, sha256_of(path), path.stat().st_size)
+
+
+@contextmanager
+def exclusive(lock: Path) -> Iterator[None]:
+    """One process at a time within the block, across all that name the same lock file; the kernel frees it when its holder dies."""
+    with lock.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def sync_folder(folder: Path) -> None:

@@ -3,11 +3,8 @@
 <archives>/<key>.safetensors   logits (views, N, C) float16 of train and (M, C) of test, with the ids and labels they belong to
 """
 
-import fcntl
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -20,7 +17,7 @@ from lab_models.datasets.batches import Batch, ImageSplit, Splits
 from lab_models.datasets.preparation import PreparedDataset
 from lab_models.errors import TeacherUnusable
 from lab_models.evaluation import predict
-from lab_models.files import sha256_of, write_atomically
+from lab_models.files import exclusive, sha256_of, write_atomically
 from lab_models.precision import forward_context
 from lab_models.protocol import TeacherFiles
 from lab_models.seeding import derived_seed
@@ -99,7 +96,7 @@ def stored_logits(
     """
     archives.mkdir(parents=True, exist_ok=True)
     path = archives / f"{_key(files, spec, dataset)}.safetensors"
-    with _exclusive(path.with_suffix(".lock")):
+    with exclusive(path.with_suffix(".lock")):
         try:
             logits = read_archive(path, train)
         except TeacherUnusable:
@@ -169,10 +166,3 @@ def _key(files: TeacherFiles, spec: DistillSpec, dataset: PreparedDataset) -> st
     """Names everything that the logits depend on."""
     parts = [files.sha256, dataset.sha256, spec.dataset.model_dump(mode="json"), files.spec.precision]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
-
-
-@contextmanager
-def _exclusive(lock: Path) -> Iterator[None]:
-    with lock.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -7,13 +7,11 @@
 People's own data sets lie in the same form under <imported>/<name>/, with all their facts in the manifest.
 """
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ import numpy.typing as npt
 
 from lab_models.datasets.catalog import MANIFEST, DatasetInfo, partial_copy, with_true_counts
 from lab_models.errors import DatasetUnavailable
-from lab_models.files import sha256_of, sync_folder, write_atomically
+from lab_models.files import exclusive, sha256_of, sync_folder, write_atomically
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -67,7 +65,7 @@ def open_prepared(info: DatasetInfo, prepared: Path, read: Callable[[], RawDatas
     manifest = _verified_manifest(folder)
     if manifest is None:
         prepared.mkdir(parents=True, exist_ok=True)
-        with _exclusive(prepared / f".{info.name}.lock"):
+        with exclusive(prepared / f".{info.name}.lock"):
             manifest = _verified_manifest(folder)
             if manifest is None:
                 manifest = _prepare(info, folder, read(), partial)
@@ -153,10 +151,3 @@ def _verified_manifest(folder: Path) -> dict[str, Any] | None:
 
 def _combined(sums: dict[str, str]) -> str:
     return hashlib.sha256("".join(f"{sums[name]}  {name}\n" for name in sorted(sums)).encode()).hexdigest()
-
-
-@contextmanager
-def _exclusive(lock: Path) -> Iterator[None]:
-    with lock.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
