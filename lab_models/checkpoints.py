@@ -16,6 +16,7 @@ from lab_models.errors import CheckpointDamaged
 from lab_models.files import WrittenFile, sha256_of, write_atomically
 from lab_models.gradient_flow import GradientFlow
 from lab_models.protocol import Metrics
+from lab_models.transfer import Freezer
 
 FORMAT = 3
 FOLD_STEPS = 64
@@ -35,8 +36,8 @@ class Best:
 class TrainState:
     """Where training stands: `epochs_done` whole epochs and `step` steps of the next one.
 
-    `average` holds the moving average of the weights where one is asked for; `frozen` modules are not trained and stay in
-    evaluation mode. `learning_rate` is that of the last step; `bad_step` the first step of this epoch, from 1, whose loss was found
+    `average` holds the moving average of the weights where one is asked for; `freezer` says which stages stand still in which
+    epoch. `learning_rate` is that of the last step; `bad_step` the first step of this epoch, from 1, whose loss was found
     not to be finite. Between epochs `step`, `loss_sum`, `part_sums`, `num_correct`, `num_seen` and `seconds` are 0, and no
     generator state is needed: the next epoch seeds its own.
     """
@@ -46,7 +47,7 @@ class TrainState:
     device: torch.device
     average: nn.Module | None = None
     flow: GradientFlow | None = None
-    frozen: list[nn.Module] = field(default_factory=list)
+    freezer: Freezer | None = None
     epochs_done: int = 0
     step: int = 0
     num_seen: int = 0

@@ -33,7 +33,7 @@ from lab_models.revision import package_version, source_revision
 from lab_models.specs import DistillSpec, MLPSpec, ModelSpec, TransferSpec, fingerprint
 from lab_models.stopping import early_stop
 from lab_models.teacher import Teacher, load_teacher, stored_logits
-from lab_models.transfer import freeze, parameter_groups, take_backbone
+from lab_models.transfer import Freezer, parameter_groups, take_backbone
 
 PROGRESS_SECONDS = 0.25
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -103,12 +103,12 @@ class Execution:
         memory_format = best_memory_format(spec.network)
         splits = device_splits(dataset, spec.dataset, device, memory_format=memory_format)
         model = build_model(spec.network, info.shape, info.num_classes, order.seed).to(device).to(memory_format=memory_format)
-        frozen, groups = self._begin_from_source(model, info)
+        freezer, groups = self._begin_from_source(model, info)
         state = self._state = TrainState(
             model,
             make_optimizer(spec.optimizer, model, groups),
             device,
-            frozen=frozen,
+            freezer=freezer,
             average=None if spec.ema_decay is None else averaged_copy(model),
             flow=GradientFlow(model) if "gradient_flow" in spec.probes else None,
         )
@@ -148,16 +148,16 @@ class Execution:
                         checkpoint=self._save(),
                     )
 
-    def _begin_from_source(self, model: nn.Module, info: DatasetInfo) -> tuple[list[nn.Module], list[dict[str, Any]] | None]:
+    def _begin_from_source(self, model: nn.Module, info: DatasetInfo) -> tuple[Freezer | None, list[dict[str, Any]] | None]:
         """A transfer's backbone comes from its source; what is frozen, and the groups of what is trained."""
         spec, files = self._order.spec, self._order.source
         if not isinstance(spec, TransferSpec):
-            return [], None
+            return None, None
         if files is None:
             raise TeacherUnusable("the order names no source")
         size = model_size(spec.network, info.shape, info.num_classes)
         take_backbone(model, files, size)
-        return freeze(model, spec, size), parameter_groups(model, spec, size)
+        return Freezer(model, spec, size), parameter_groups(model, spec, size)
 
     def _prepare_teacher(self, dataset: PreparedDataset, splits: Splits, device: torch.device) -> None:
         """A student's teacher, and its logits: computed on every batch, or once and for all."""

@@ -85,7 +85,7 @@ def _train(state: TrainState, spec: Spec, seed: int, epoch: int, train: ImageSpl
     if state.step == 0:
         torch.manual_seed(epoch_seed(seed, epoch, "dropout"))
     state.model.train()
-    for module in state.frozen:
+    for module in [] if state.freezer is None else state.freezer.begin_epoch(epoch):
         module.eval()
     for step in range(state.step, len(batches)):
         started = perf_counter()

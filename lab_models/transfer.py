@@ -1,5 +1,6 @@
 """Begin from a trained network: take its backbone's weights, give a new head, freeze what is not to be trained."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,21 +38,29 @@ def take_backbone(model: nn.Module, files: TeacherFiles, size: ModelSize) -> Non
     model.load_state_dict(own | backbone)
 
 
-def freeze(model: nn.Module, spec: TransferSpec, size: ModelSize) -> list[nn.Module]:
-    """Stop the gradients of all stages that are not trained; returns their modules, which stay in evaluation mode.
+@dataclass(frozen=True)
+class Freezer:
+    """Which of a model's stages are trained in which epoch."""
 
-    A frozen batch norm that went on averaging would no longer be the source's.
-    """
-    trained = trained_stages(size, spec.strategy, spec.last_stages)
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(stage_of(name) in trained)
-    frozen = set(stages_of(size)) - set(trained)
-    return [module for name, module in model.named_modules() if stage_of(name) in frozen]
+    model: nn.Module
+    spec: TransferSpec
+    size: ModelSize
+
+    def begin_epoch(self, epoch: int) -> list[nn.Module]:
+        """Stop the gradients of the stages that are not trained in this epoch; returns their modules, which belong in evaluation mode.
+
+        A frozen batch norm that went on averaging would no longer be the source's.
+        """
+        trained = trained_stages(self.size, self.spec, epoch)
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(stage_of(name) in trained)
+        frozen = set(stages_of(self.size)) - set(trained)
+        return [module for name, module in self.model.named_modules() if stage_of(name) in frozen]
 
 
 def parameter_groups(model: nn.Module, spec: TransferSpec, size: ModelSize) -> list[dict[str, Any]]:
     """The trained parameters by stage, the head's first, each with the `scale` of its learning rate: 1, d, d², … from the head down."""
-    trained = trained_stages(size, spec.strategy, spec.last_stages)
+    trained = trained_stages(size, spec)
     groups = []
     for depth, stage in enumerate(reversed(trained)):
         parameters = [parameter for name, parameter in model.named_parameters() if stage_of(name) == stage]

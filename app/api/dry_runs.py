@@ -84,4 +84,4 @@ def dry_run(spec: AnySpec, seeds: tuple[int, ...], info: DatasetInfo) -> DryRun:
 
 
 def _trainable(spec: AnySpec, size: ModelSize) -> int:
-    return parameters_in(size, trained_stages(size, spec.strategy, spec.last_stages)) if isinstance(spec, TransferSpec) else size.parameters
+    return parameters_in(size, trained_stages(size, spec)) if isinstance(spec, TransferSpec) else size.parameters

@@ -1,6 +1,7 @@
 """A network's stages from the input to the head, by the names of its layers: what is frozen, thawed or slowed down together."""
 
 from lab_models.architectures.sizes import ModelSize
+from lab_models.specs import Tuning
 
 RESNET_STEM = ("conv1", "bn1")
 
@@ -20,10 +21,12 @@ def stages_of(size: ModelSize) -> tuple[str, ...]:
     return tuple(dict.fromkeys(stage_of(layer.name) for layer in size.layers if layer.parameters))
 
 
-def trained_stages(size: ModelSize, strategy: str, last_stages: int | None) -> tuple[str, ...]:
-    """The stages that a transfer trains, input side first, the head last."""
+def trained_stages(size: ModelSize, tuning: Tuning, epoch: int | None = None) -> tuple[str, ...]:
+    """The stages that a transfer trains in an epoch, which counts from 1, or by its end; input side first, the head last."""
     every = stages_of(size)
-    below = 0 if strategy == "linear_probe" else len(every) - 1 if last_stages is None else min(last_stages, len(every) - 1)
+    below = 0 if tuning.strategy == "linear_probe" else len(every) - 1 if tuning.last_stages is None else min(tuning.last_stages, len(every) - 1)
+    if tuning.strategy == "staged" and epoch is not None:
+        below = min(below, (epoch - 1) // tuning.unfreeze_every)
     return every[len(every) - 1 - below :]
 
 

@@ -13,17 +13,21 @@ from lab_models.specs.model import ModelSpec
 class Tuning(Frozen):
     """How much of the source is trained on."""
 
-    strategy: Literal["linear_probe", "fine_tune"] = "fine_tune"
-    """`linear_probe`: a new head on the frozen backbone. `fine_tune`: the backbone is trained on as well."""
+    strategy: Literal["linear_probe", "fine_tune", "staged"] = "fine_tune"
+    """`linear_probe`: a new head on the frozen backbone. `fine_tune`: the backbone is trained on as well. `staged`: first the head, then stage after stage."""
     last_stages: int | None = Field(default=None, ge=1, le=1000)
-    """Fine-tuning: how many stages below the head are trained, the others stay frozen; null: all of them."""
+    """How many stages below the head are trained, the others stay frozen; null: all of them."""
+    unfreeze_every: int = Field(default=1, ge=1, le=100_000)
+    """Staged: after every this many epochs the next lower stage is trained as well."""
     layer_decay: float = Field(default=1.0, gt=0.0, le=1.0)
-    """Fine-tuning: each stage's learning rate is this times that of the stage above it, the head's is the optimizer's."""
+    """Each stage's learning rate is this times that of the stage above it, the head's is the optimizer's."""
 
     @model_validator(mode="after")
     def _a_probe_has_no_stages(self) -> Self:
         if self.strategy == "linear_probe" and (self.last_stages is not None or self.layer_decay != 1.0):
-            raise ValueError("'last_stages' and 'layer_decay' are for strategy 'fine_tune': a linear probe trains the head alone")
+            raise ValueError("'last_stages' and 'layer_decay' are for the other strategies: a linear probe trains the head alone")
+        if self.strategy != "staged" and self.unfreeze_every != 1:
+            raise ValueError("'unfreeze_every' is for strategy 'staged'")
         return self
 
 

@@ -14,8 +14,8 @@ from lab_models.errors import TeacherUnusable
 from lab_models.files import sha256_of
 from lab_models.optimization import make_optimizer, set_learning_rate
 from lab_models.protocol import Order, Started, TeacherFiles
-from lab_models.specs import SGDSpec, TrainSpec, TransferSpec, read_spec
-from lab_models.transfer import freeze, parameter_groups, take_backbone
+from lab_models.specs import SGDSpec, TrainSpec, TransferSpec, Tuning, read_spec
+from lab_models.transfer import Freezer, parameter_groups, take_backbone
 from tests.lab_models.conftest import TINY, OrderMaker, of_kind, order_in, scores_of, train, train_until, weight_hashes
 
 CNN: dict[str, Any] = {"arch": "cnn", "stages": 3, "width": 4, "stem": "3x3", "residual": True, "dropout": 0.1}
@@ -56,11 +56,11 @@ def test_every_parameter_belongs_to_a_stage_and_counts_agree(model: dict[str, An
     stages = stages_of(size)
     assert {stage_of(name) for name, _ in network.named_parameters()} == set(stages)
     for last in range(len(stages)):
-        trained = trained_stages(size, "fine_tune" if last else "linear_probe", last or None)
+        trained = trained_stages(size, Tuning(last_stages=last) if last else Tuning(strategy="linear_probe"))
         assert len(trained) == last + 1
         assert trained[-1] == stages[-1]
         assert parameters_in(size, trained) == sum(parameter.numel() for name, parameter in network.named_parameters() if stage_of(name) in trained)
-    assert trained_stages(size, "fine_tune", None) == stages
+    assert trained_stages(size, Tuning()) == stages
 
 
 @pytest.mark.parametrize("tuning", [{"strategy": "linear_probe"}, {"last_stages": 1}, {}], ids=str)
@@ -69,7 +69,7 @@ def test_what_is_frozen_stands_still_and_all_else_moves(make_transfer: Any, sour
     train(order)
     before, after = load_file(source.weights), load_file(Path(order.run_folder) / "attempt-1" / "weights-last.safetensors")
     size = model_size(order.spec.network, (1, 8, 8), 10)
-    trained = trained_stages(size, order.spec.strategy, order.spec.last_stages)
+    trained = trained_stages(size, order.spec)
     for name, tensor in after.items():
         if stage_of(name) in trained:
             assert not torch.equal(tensor, before[name]), name
@@ -99,17 +99,46 @@ def test_learning_rates_decay_from_the_head_down() -> None:
     spec = spec_of(CNN, last_stages=2, layer_decay=0.5)
     size = model_size(spec.network, (1, 8, 8), 10)
     model = build_model(spec.network, (1, 8, 8), 10, 0)
-    frozen = freeze(model, spec, size)
-    assert frozen
+    assert Freezer(model, spec, size).begin_epoch(1)
     optimizer = make_optimizer(SGDSpec(learning_rate=0.8), model, parameter_groups(model, spec, size))
     set_learning_rate(optimizer, 0.4)
     assert [group["lr"] for group in optimizer.param_groups] == [0.4, 0.2, 0.1]
     assert sum(len(group["params"]) for group in optimizer.param_groups) == sum(parameter.requires_grad for parameter in model.parameters())
 
 
+def test_staged_unfreezing_thaws_one_stage_after_another() -> None:
+    spec = spec_of(CNN, strategy="staged", unfreeze_every=2, last_stages=2)
+    size = model_size(spec.network, (1, 8, 8), 10)
+    assert [trained_stages(size, spec, epoch) for epoch in (1, 2, 3, 5, 9)] == [
+        ("head",),
+        ("head",),
+        ("stages.2", "head"),
+        ("stages.1", "stages.2", "head"),
+        ("stages.1", "stages.2", "head"),
+    ]
+    model = build_model(spec.network, (1, 8, 8), 10, 0)
+    freezer = Freezer(model, spec, size)
+    for epoch in (1, 5, 3):
+        freezer.begin_epoch(epoch)
+        moving = {stage_of(name) for name, parameter in model.named_parameters() if parameter.requires_grad}
+        assert moving == set(trained_stages(size, spec, epoch))
+
+
+def test_a_stage_that_is_thawed_later_stands_still_until_then(make_transfer: Any, source: TeacherFiles) -> None:
+    order = make_transfer(spec={"strategy": "staged", "unfreeze_every": 2, "epochs": 3})
+    _, checkpoint = train_until(order, 2, 0)
+    before = load_file(source.weights)
+    saved = torch.load(Path(order.run_folder) / checkpoint.path, weights_only=True)["model"]
+    assert all(torch.equal(saved[name], tensor) == (not name.startswith("head")) for name, tensor in before.items())
+    train(make_transfer("whole", {"strategy": "staged", "unfreeze_every": 2, "epochs": 3}))
+    after = load_file(Path(order.run_folder).parent / "whole" / "attempt-1" / "weights-last.safetensors")
+    assert {stage_of(name) for name in after if not torch.equal(after[name], before[name])} == {"head", "stages.2"}
+
+
 @pytest.mark.parametrize("place", [(1, 2), (2, 0)])
-def test_a_resumed_transfer_gives_the_same_bits(make_transfer: Any, place: tuple[int, int]) -> None:
-    tuning = {"last_stages": 1, "layer_decay": 0.5, "ema_decay": 0.9, "probes": ["gradient_flow"]}
+@pytest.mark.parametrize("tuning", [{"last_stages": 1}, {"strategy": "staged"}], ids=str)
+def test_a_resumed_transfer_gives_the_same_bits(make_transfer: Any, place: tuple[int, int], tuning: dict[str, Any]) -> None:
+    tuning = {**tuning, "layer_decay": 0.5, "ema_decay": 0.9, "probes": ["gradient_flow"]}
     whole = make_transfer("whole", tuning)
     expected = scores_of(train(whole))
     before, checkpoint = train_until(make_transfer("broken", tuning), *place)
