@@ -4,6 +4,7 @@ import errno
 import json
 import platform
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -14,6 +15,7 @@ from torch import nn
 from lab_models import fitting
 from lab_models.architectures.build import build_model
 from lab_models.architectures.sizes import model_size
+from lab_models.architectures.stages import stages_of
 from lab_models.assessment import EVALUATION_NAME, PREDICTIONS_NAME, Assessment, assess, evaluation_file, predictions_file
 from lab_models.averaging import averaged_copy
 from lab_models.checkpoints import TrainState, copied_weights, read_checkpoint, restore, save_checkpoint, write_weights
@@ -23,6 +25,7 @@ from lab_models.datasets.preparation import PreparedDataset
 from lab_models.datasets.readers import DataFolders, open_dataset
 from lab_models.errors import CheckpointDamaged, DatasetUnavailable, LabError, OutOfMemory, StorageFull, TeacherUnusable
 from lab_models.evaluation import predict
+from lab_models.features import features_of
 from lab_models.files import WrittenFile, link_or_copy, write_atomically
 from lab_models.fitting import fit
 from lab_models.gradient_flow import GradientFlow
@@ -30,7 +33,7 @@ from lab_models.objectives import TeacherLogits
 from lab_models.optimization import make_optimizer
 from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Order, Probed, Progress, SavedArtifact, SavedCheckpoint, Started
 from lab_models.revision import package_version, source_revision
-from lab_models.specs import DistillSpec, MLPSpec, ModelSpec, TransferSpec, fingerprint
+from lab_models.specs import EVERY_CLASSIFIER, DistillSpec, MLPSpec, ModelSpec, TransferSpec, fingerprint
 from lab_models.stopping import early_stop
 from lab_models.teacher import Teacher, load_teacher, stored_logits
 from lab_models.transfer import Freezer, parameter_groups, take_backbone
@@ -120,6 +123,9 @@ class Execution:
             resumed_from=None if saved is None else (state.epochs_done, state.step),
             notes=tuple(notes),
         )
+        if isinstance(spec, TransferSpec) and spec.strategy == "features":
+            yield self._classify_features(spec, model, splits, info)
+            return
         yield from self._training_events(state, splits)
         yield self._finish(state, splits, dataset)
 
@@ -173,6 +179,24 @@ class Execution:
         archives = Path(self._order.archives_folder)
         stored, self._archive = stored_logits(archives, self._teacher, files, spec, dataset, splits.train)
         self._teacher_logits = stored.permuted_within_class(splits.train.labels, self._order.seed) if spec.permute_within_class else stored
+
+    def _classify_features(self, spec: TransferSpec, model: nn.Module, splits: Splits, info: DatasetInfo) -> Completed:
+        """Classical classifiers on the frozen backbone's features, in place of training; the one that val prefers gives the run's accuracy."""
+        from lab_models.classifiers import fit_classifiers  # scikit-learn takes a second to load, and only this strategy needs it
+
+        head = stages_of(model_size(spec.network, info.shape, info.num_classes))[-1]
+        parts = [features_of(model, split, spec.stage, head, spec.precision) for split in (splits.train, splits.val, splits.test)]
+        found = list(fit_classifiers(spec.classifiers or EVERY_CLASSIFIER, *parts))
+        best = max(found, key=lambda fitted: fitted.val_accuracy)
+        table = {"dimensions": parts[0].values.shape[1], "best": best.name, "classifiers": [asdict(fitted) for fitted in found]}
+        file = write_atomically(self._path("classifiers.json"), json.dumps(table, indent=2).encode())
+        return Completed(
+            stop_reason="all_epochs",
+            best_epoch=1,
+            best_val={"accuracy": best.val_accuracy} | {f"{fitted.name}_accuracy": fitted.val_accuracy for fitted in found},
+            test={"accuracy": best.test_accuracy} | {f"{fitted.name}_accuracy": fitted.test_accuracy for fitted in found},
+            artifacts=(self._artifact("classifiers.json", "application/json", file),),
+        )
 
     def _finish(self, state: TrainState, splits: Splits, dataset: PreparedDataset) -> Completed:
         """Publish the last and the best weights and read test, once, with the best."""

@@ -181,7 +181,7 @@ def _run_seed(spec: AnySpec, seed: int, folder: Path, surroundings: Surroundings
                     "parameters": size.parameters,
                     "best": {"epoch": event.best_epoch, "val": event.best_val},
                     "test": event.test,
-                    "weights": str(folder / event.artifacts[0].path),
+                    "weights": next((str(folder / artifact.path) for artifact in event.artifacts if artifact.name == "weights.safetensors"), None),
                     "environment": environment,
                 }
                 write_atomically(folder / "result.json", json.dumps(result, indent=2).encode())

@@ -84,4 +84,6 @@ def dry_run(spec: AnySpec, seeds: tuple[int, ...], info: DatasetInfo) -> DryRun:
 
 
 def _trainable(spec: AnySpec, size: ModelSize) -> int:
+    if isinstance(spec, TransferSpec) and spec.strategy == "features":
+        return 0
     return parameters_in(size, trained_stages(size, spec)) if isinstance(spec, TransferSpec) else size.parameters

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 from app.settings import Settings
 from lab_models.architectures.sizes import ModelSize, dead_weight_warning, impossible, model_size
+from lab_models.architectures.stages import stages_of
 from lab_models.datasets.catalog import DatasetInfo
 from lab_models.datasets.splits import num_train_val, steps_per_epoch
 from lab_models.specs import AnySpec, DistillSpec, MLPSpec, SGDSpec, TransferSpec, VGGSpec
-from lab_models.validation import FieldError
+from lab_models.validation import FieldError, did_you_mean
 
 # Measured on 2 cores of an AMD EPYC server, 2026-11-21, float32; see docs/results.md.
 NOMINAL_SECONDS_PER_STEP = 0.0009
@@ -42,8 +43,8 @@ def estimate(spec: AnySpec, info: DatasetInfo) -> Estimate:
     """Size and cost of one run on the data set that the spec names. The network must be possible, see `refusals`."""
     size = model_size(spec.network, info.shape, info.num_classes)
     num_train, num_val = _train_val(spec, info)
-    steps = spec.epochs * steps_per_epoch(num_train, spec.batch_size)
-    flops = size.macs_per_sample * spec.epochs * (FLOPS_PER_MAC_TRAINED * num_train + FLOPS_PER_MAC_EVALUATED * num_val)
+    steps = spec.planned_epochs * steps_per_epoch(num_train, spec.batch_size)
+    flops = size.macs_per_sample * spec.planned_epochs * (FLOPS_PER_MAC_TRAINED * num_train + FLOPS_PER_MAC_EVALUATED * num_val)
     flops += _teacher_flops(spec, info, num_train)
     speed = NOMINAL_FLOPS_LINEAR if isinstance(spec.network, MLPSpec) else NOMINAL_FLOPS_CONV
     return Estimate(size, steps, round(steps * NOMINAL_SECONDS_PER_STEP + flops / speed, 1), _least_memory(spec, info, size))
@@ -88,6 +89,9 @@ def misfits(spec: AnySpec, before: DatasetInfo, info: DatasetInfo) -> list[Field
     if before.shape[0] != info.shape[0] or (is_bound and before.shape != info.shape):
         seen, given = ("x".join(map(str, each.shape)) for each in (before, info))
         return [FieldError("/source", f"it has learned {before.name}, images of {seen}, and {info.name} has {given}: its first layer does not fit")]
+    stages = stages_of(model_size(spec.network, info.shape, info.num_classes))[:-1]
+    if spec.stage is not None and spec.stage not in stages:
+        return [FieldError("/stage", f"this network has no stage {spec.stage!r}", did_you_mean(spec.stage, list(stages)))]
     return []
 
 

@@ -97,8 +97,8 @@ def create(session: Session, draft: Draft, idempotency_key: str | None = None) -
             created_at=now,
             status=RunStatus.QUEUED,
             status_reason=StatusReason.WAITING_FOR_WORKER if draft.is_ready else StatusReason.WAITING_FOR_TEACHER,
-            epochs=draft.spec.epochs,
-            num_steps=draft.cost.steps // draft.spec.epochs,
+            epochs=draft.spec.planned_epochs,
+            num_steps=draft.cost.steps // draft.spec.planned_epochs,
             needs=draft.needs,
         )
         for position, seed in enumerate(draft.seeds)

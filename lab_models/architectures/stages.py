@@ -24,7 +24,7 @@ def stages_of(size: ModelSize) -> tuple[str, ...]:
 def trained_stages(size: ModelSize, tuning: Tuning, epoch: int | None = None) -> tuple[str, ...]:
     """The stages that a transfer trains in an epoch, which counts from 1, or by its end; input side first, the head last."""
     every = stages_of(size)
-    below = 0 if tuning.strategy == "linear_probe" else len(every) - 1 if tuning.last_stages is None else min(tuning.last_stages, len(every) - 1)
+    below = 0 if tuning.strategy in ("linear_probe", "features") else len(every) - 1 if tuning.last_stages is None else min(tuning.last_stages, len(every) - 1)
     if tuning.strategy == "staged" and epoch is not None:
         below = min(below, (epoch - 1) // tuning.unfreeze_every)
     return every[len(every) - 1 - below :]

@@ -40,11 +40,12 @@ from lab_models.specs.training import (
     ScheduleSpec,
     SGDSpec,
 )
-from lab_models.specs.transfer import TransferSpec, Tuning
+from lab_models.specs.transfer import EVERY_CLASSIFIER, TransferSpec, Tuning
 
 __all__ = [
     "ARCHITECTURES",
     "AUGMENTATIONS",
+    "EVERY_CLASSIFIER",
     "MAX_DEPTH",
     "MAX_SEED",
     "MAX_WIDTH",

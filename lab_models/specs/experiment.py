@@ -88,6 +88,11 @@ class TrainSpec(Procedure, Network, Subject):
         return self
 
     @property
+    def planned_epochs(self) -> int:
+        """Passes over train."""
+        return self.epochs
+
+    @property
     def network(self) -> ModelSpec:
         """The network that is trained."""
         return self.model

@@ -1,6 +1,6 @@
 """Transfer: a trained network's backbone learns another data set under a new head."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -9,12 +9,15 @@ from lab_models.specs.distill import Trained
 from lab_models.specs.experiment import Procedure, Subject, refuse_single_images
 from lab_models.specs.model import ModelSpec
 
+Classifier = Literal["linear_svm", "logistic_regression", "knn", "gaussian_nb", "lda", "nearest_mean"]
+EVERY_CLASSIFIER: tuple[Classifier, ...] = ("linear_svm", "logistic_regression", "knn", "gaussian_nb", "lda", "nearest_mean")
+
 
 class Tuning(Frozen):
     """How much of the source is trained on."""
 
-    strategy: Literal["linear_probe", "fine_tune", "staged"] = "fine_tune"
-    """`linear_probe`: a new head on the frozen backbone. `fine_tune`: the backbone is trained on as well. `staged`: first the head, then stage after stage."""
+    strategy: Literal["features", "linear_probe", "fine_tune", "staged"] = "fine_tune"
+    """`features`: classical classifiers on the frozen backbone. `linear_probe`: a new head on it. `fine_tune`: it is trained on. `staged`: stage by stage."""
     last_stages: int | None = Field(default=None, ge=1, le=1000)
     """How many stages below the head are trained, the others stay frozen; null: all of them."""
     unfreeze_every: int = Field(default=1, ge=1, le=100_000)
@@ -22,10 +25,21 @@ class Tuning(Frozen):
     layer_decay: float = Field(default=1.0, gt=0.0, le=1.0)
     """Each stage's learning rate is this times that of the stage above it, the head's is the optimizer's."""
 
+    classifiers: Annotated[tuple[Classifier, ...], Field(min_length=1, max_length=10, strict=False)] | None = None
+    """Features: which classifiers are fitted; C and k are chosen on val. null: all of them."""
+    stage: str | None = Field(default=None, min_length=1, max_length=60)
+    """Features: the stage whose output they are, averaged over its map, such as `stages.1` or `layer3`; null: what goes into the head."""
+
+    @model_validator(mode="after")
+    def _features_alone_have_classifiers(self) -> Self:
+        if self.strategy != "features" and (self.classifiers is not None or self.stage is not None):
+            raise ValueError("'classifiers' and 'stage' are for strategy 'features'")
+        return self
+
     @model_validator(mode="after")
     def _a_probe_has_no_stages(self) -> Self:
-        if self.strategy == "linear_probe" and (self.last_stages is not None or self.layer_decay != 1.0):
-            raise ValueError("'last_stages' and 'layer_decay' are for the other strategies: a linear probe trains the head alone")
+        if self.strategy in ("linear_probe", "features") and (self.last_stages is not None or self.layer_decay != 1.0):
+            raise ValueError("'last_stages' and 'layer_decay' are for 'fine_tune' and 'staged': nothing below the head is trained here")
         if self.strategy != "staged" and self.unfreeze_every != 1:
             raise ValueError("'unfreeze_every' is for strategy 'staged'")
         return self
@@ -48,3 +62,8 @@ class TransferSpec(Procedure, Tuning, Subject):
     def network(self) -> ModelSpec:
         """The network that is trained: the source's."""
         return self.source.spec.model
+
+    @property
+    def planned_epochs(self) -> int:
+        """Passes over train."""
+        return 1 if self.strategy == "features" else self.epochs

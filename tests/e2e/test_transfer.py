@@ -63,6 +63,21 @@ def test_a_backbone_learns_another_data_set(service: Service, stripes: str, tuni
         assert control["estimate"]["parameters"] == record["estimate"]["parameters"]
 
 
+def test_classical_classifiers_on_frozen_features_are_a_table_in_the_record(service: Service, stripes: str) -> None:
+    record = service.wait_for(service.submit(body(stripes, strategy="features", stage="stages.0", seeds=2)), "succeeded")
+    test = record["results"]["test"]
+    for name in ("linear_svm", "logistic_regression", "knn", "gaussian_nb", "lda", "nearest_mean"):
+        assert test[f"{name}_accuracy"]["n"] == 2
+    assert test["accuracy"]["mean"] > 0.5
+    assert record["runs"][0]["progress"]["fraction"] == 1.0
+    table = service.get(f"/runs/{record['runs'][0]['id']}/artifacts/classifiers.json")
+    assert table["dimensions"] == 8
+    refused = service.http.post("/experiments", json=body(stripes, strategy="features", stage="stage.1"))
+    assert refused.json()["errors"] == [{"pointer": "/stage", "message": "this network has no stage 'stage.1'", "hint": "did you mean 'stages.1'?"}]
+    assert service.http.get(f"/experiments/{record['id']}/curves.png").status_code == 200
+    assert service.http.get(f"/experiments/{record['id']}/confusion-matrix.png").status_code == 404
+
+
 def test_the_source_is_trained_once_for_all(service: Service, stripes: str) -> None:
     records = [service.submit(body(stripes, strategy="linear_probe", seeds=[seed])) for seed in (3, 4)]
     assert len({record["related"]["source_run"] for record in records}) == 1
@@ -78,4 +93,4 @@ def test_a_source_whose_first_layer_does_not_fit_is_refused(service: Service) ->
 def test_a_probe_has_no_stages(service: Service, stripes: str) -> None:
     answer = service.http.post("/experiments", json=body(stripes, strategy="linear_probe", last_stages=1))
     assert answer.status_code == 422
-    assert "a linear probe trains the head alone" in answer.json()["errors"][0]["message"]
+    assert "nothing below the head is trained here" in answer.json()["errors"][0]["message"]
