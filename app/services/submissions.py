@@ -44,7 +44,7 @@ def plan(session: Session, request: Request, submitted: dict[str, Any], catalog:
     if not isinstance(request, DistillRequest | TransferRequest):
         return Plan(request.spec)
     role = WORDS[request.kind].role
-    found = teachers.find(session, request.reference, role)
+    found = teachers.find(session, request.reference, role, catalog)
     its_data = catalog.get(found.trained.spec.dataset.name)
     if its_data is None:
         raise InvalidRequest("unknown data set", [FieldError(f"/{role}", f"it has learned {found.trained.spec.dataset.name!r}, which is no data set here")])

@@ -8,6 +8,7 @@ from app.errors import InvalidRequest, NotFound
 from app.services import experiments
 from app.states import RunStatus
 from app.tables import Experiment, Run
+from lab_models.datasets.catalog import Catalog
 from lab_models.specs import Reference, Trained, TrainSpec, fingerprint, read_spec
 from lab_models.validation import FieldError
 
@@ -28,11 +29,11 @@ class Teacher:
         return self.run is not None and self.run.status == RunStatus.SUCCEEDED
 
 
-def find(session: Session, reference: Reference, role: str) -> Teacher:
+def find(session: Session, reference: Reference, role: str, catalog: Catalog) -> Teacher:
     """The trained network that is meant by the field `role`; raises InvalidRequest where there is none, or where it can never be one."""
     if reference.spec is not None:
         trained = Trained(spec=reference.spec, seed=reference.seed or 0)
-        return Teacher(trained, _equal_run(session, trained))
+        return Teacher(trained, _equal_run(session, trained, catalog))
     run = _named_run(session, reference, role)
     spec = read_spec(experiments.get(session, run.experiment_id).spec)
     if not isinstance(spec, TrainSpec):
@@ -68,15 +69,17 @@ def _named_run(session: Session, reference: Reference, role: str) -> Run:
     return chosen[0]
 
 
-def _equal_run(session: Session, trained: Trained) -> Run | None:
-    """A run of an equal spec with the same seed that has succeeded, or that still can."""
+def _equal_run(session: Session, trained: Trained, catalog: Catalog) -> Run | None:
+    """A run of an equal spec with the same seed, on the same images, that has succeeded or still can."""
+    images = catalog.sha256(trained.spec.dataset.name)
     found = session.exec(
         select(Run)
         .join(Experiment, col(Experiment.id) == col(Run.experiment_id))
         .where(col(Experiment.fingerprint) == fingerprint(trained.spec), col(Run.seed) == trained.seed, col(Run.status).in_(USABLE))
         .order_by(col(Run.created_at))
     ).all()
-    return min(found, key=lambda run: USABLE.index(RunStatus(run.status)), default=None)
+    same = [run for run in found if images is None or run.environment is None or run.environment["dataset_sha256"] == images]
+    return min(same, key=lambda run: USABLE.index(RunStatus(run.status)), default=None)
 
 
 def _refused(role: str, field: str, message: str, hint: str | None = None) -> InvalidRequest:

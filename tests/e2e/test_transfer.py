@@ -83,6 +83,30 @@ def test_the_source_is_trained_once_for_all(service: Service, stripes: str) -> N
     assert len({record["related"]["source_run"] for record in records}) == 1
 
 
+def test_a_source_of_other_images_under_the_same_name_is_not_taken(service: Service) -> None:
+    def submitted() -> Any:
+        spec = {"model": {"hidden": [8]}, "dataset": "dots", "epochs": 2}
+        return service.wait_for(service.submit(body("dots", source={"spec": spec}, strategy="linear_probe", seeds=1)), "succeeded")
+
+    sources = []
+    for seed in (0, 1):
+        assert service.http.put("/datasets/dots", content=dots(seed)).status_code == 201
+        sources += [submitted()["related"]["source_run"], submitted()["related"]["source_run"]]
+        assert service.http.delete("/datasets/dots").status_code == 204
+    assert sources[0] == sources[1] != sources[2] == sources[3]
+
+
+def dots(seed: int) -> bytes:
+    """A zip of small grey images of noise, in two classes of different brightness."""
+    random, content = np.random.default_rng(seed), io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for number in range(60):
+            image = io.BytesIO()
+            Image.fromarray((random.integers(0, 128, (8, 8)) + 127 * (number % 2)).astype(np.uint8)).save(image, "PNG")
+            archive.writestr(f"train/{'ab'[number % 2]}/{number}.png", image.getvalue())
+    return content.getvalue()
+
+
 def test_a_source_whose_first_layer_does_not_fit_is_refused(service: Service) -> None:
     answer = service.http.post("/experiments", json=body("cifar10", source={"spec": SOURCE}))
     assert answer.status_code == 422
