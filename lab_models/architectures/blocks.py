@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 HEAD_STD = 0.01
-"""Deviation of a head's first weights in the lab's published code (LAB.md A.3), and in torchvision's VGG."""
+"""Deviation of a head's first weights in the lab's published code and in torchvision's VGG."""
 
 
 class ConvNorm(nn.Module):

@@ -7,7 +7,7 @@ from lab_models.specs import CNNSpec
 
 
 class CNN(StagedNetwork):
-    """Stem 7x7 or 3x3, stages whose first blocks change width and size, global average pool, linear head (LAB.md A.3)."""
+    """Stem 7x7 or 3x3, stages whose first blocks change width and size, global average pool, linear head."""
 
     def __init__(self, spec: CNNSpec, input_shape: tuple[int, int, int], num_classes: int) -> None:
         widths = spec.stage_widths

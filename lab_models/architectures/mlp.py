@@ -36,7 +36,7 @@ class Hidden(nn.Module):
 class InvertedBottleneck(nn.Module):
     """norm(W2 · dropout(relu(norm(W1 h)))) with 2·width units inside, plus h with a shortcut; nothing after the addition.
 
-    The block of the lab's published code (LAB.md A.6), where a nominal depth d stands for one hidden layer and d - 1 of these.
+    The block of the lab's published code, where a nominal depth d stands for one hidden layer and d - 1 of these.
     """
 
     def __init__(self, width: int, *, norm: str, shortcut: bool, dropout: float) -> None:
