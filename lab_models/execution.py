@@ -4,7 +4,7 @@ import errno
 import json
 import platform
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -29,13 +29,12 @@ from lab_models.features import features_of
 from lab_models.files import WrittenFile, link_or_copy, write_atomically
 from lab_models.fitting import fit
 from lab_models.gradient_flow import GradientFlow
-from lab_models.objectives import TeacherLogits
 from lab_models.optimization import make_optimizer
 from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Order, Probed, Progress, SavedArtifact, SavedCheckpoint, Started
 from lab_models.revision import package_version, source_revision
 from lab_models.specs import EVERY_CLASSIFIER, DistillSpec, MLPSpec, ModelSpec, TransferSpec, fingerprint
 from lab_models.stopping import early_stop
-from lab_models.teacher import Teacher, load_teacher, stored_logits
+from lab_models.teacher import Outputs, StoredLogits, live_outputs, stored_outputs
 from lab_models.transfer import Freezer, parameter_groups, take_backbone
 
 PROGRESS_SECONDS = 0.25
@@ -56,9 +55,7 @@ class Execution:
         self._threads = order.threads
         self._state: TrainState | None = None
         self._last_saved = monotonic()
-        self._teacher: Teacher | None = None
-        self._teacher_logits: TeacherLogits | None = None
-        self._archive: Path | None = None
+        self._teacher: Outputs | None = None
 
     def events(self) -> Iterator[ExecutionEvent]:
         """Train to the end, then score the best weights on test. Raises a LabError that says why it could not."""
@@ -132,7 +129,7 @@ class Execution:
     def _training_events(self, state: TrainState, splits: Splits) -> Iterator[ExecutionEvent]:
         last_progress = -PROGRESS_SECONDS
         self._last_saved = monotonic()
-        for event in fit(state, self._order.spec, self._order.seed, splits.train, splits.val, self._teacher_logits):
+        for event in fit(state, self._order.spec, self._order.seed, splits.train, splits.val, None if self._teacher is None else self._teacher.logits):
             match event:
                 case fitting.Probed():
                     yield Probed(metrics=event.metrics)
@@ -172,13 +169,12 @@ class Execution:
             return
         if files is None:
             raise TeacherUnusable("the order names no teacher")
-        self._teacher = load_teacher(files, dataset, splits, device)
         if spec.teacher_outputs == "live":
-            self._teacher_logits = self._teacher
+            self._teacher = live_outputs(files, dataset, splits, device)
             return
-        archives = Path(self._order.archives_folder)
-        stored, self._archive = stored_logits(archives, self._teacher, files, spec, dataset, splits.train)
-        self._teacher_logits = stored.permuted_within_class(splits.train.labels, self._order.seed) if spec.permute_within_class else stored
+        self._teacher = stored_outputs(Path(self._order.archives_folder), files, spec, dataset, splits, device)
+        if spec.permute_within_class and isinstance(self._teacher.logits, StoredLogits):
+            self._teacher = replace(self._teacher, logits=self._teacher.logits.permuted_within_class(splits.train.labels, self._order.seed))
 
     def _classify_features(self, spec: TransferSpec, model: nn.Module, splits: Splits, info: DatasetInfo) -> Completed:
         """Classical classifiers on the frozen backbone's features, in place of training; the one that val prefers gives the run's accuracy."""
@@ -235,9 +231,10 @@ class Execution:
 
     def _published_archive(self) -> list[SavedArtifact]:
         """The teacher's stored outputs under this run's name too: one file with two names, so that it stays when the store is cleared."""
-        if self._archive is None:
+        if self._teacher is None or self._teacher.archive is None:
             return []
-        return [self._artifact("teacher-logits.safetensors", "application/octet-stream", link_or_copy(self._archive, self._path("teacher-logits.safetensors")))]
+        name = "teacher-logits.safetensors"
+        return [self._artifact(name, "application/octet-stream", link_or_copy(self._teacher.archive, self._path(name)))]
 
     def _newest_checkpoint(self) -> tuple[dict[str, Any] | None, list[str]]:
         """The newest checkpoint that is whole, and a note for each that was not."""

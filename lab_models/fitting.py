@@ -63,6 +63,8 @@ def fit(
     stop = _stop(spec, state)
     objective = make_objective(spec, teacher)
     if state.flow is not None and state.epochs_done == 0 and state.step == 0:
+        if state.freezer is not None:
+            state.freezer.begin_epoch(1)  # what is frozen has no gradient from the beginning
         yield Probed(state.flow.at_initialization(_InitialGradients(state, spec, seed, train, objective)))
     while stop is None:
         epoch = state.epochs_done + 1

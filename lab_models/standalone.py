@@ -24,6 +24,7 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, Time
 from rich.progress import Progress as Bar
 
 from lab_models.architectures.sizes import impossible, model_size
+from lab_models.architectures.stages import misfits
 from lab_models.datasets.catalog import Catalog, DatasetInfo
 from lab_models.errors import LabError
 from lab_models.execution import Execution, resolve_device
@@ -58,6 +59,8 @@ def run_file(path: Path, out: Path | None, device: str, threads: int) -> int:
         if reason is not None:
             return _refuse(f"{path}: /model: on {info.name}: {reason}")
         infos.append(info)
+    for fault in misfits(spec, infos[-1], infos[0]):
+        return _refuse(f"{path}: {fault.pointer}: {fault.message}", *([fault.hint] if fault.hint else []))
 
     folder = out or Path("runs") / fingerprint(spec)[:12]
     stop, results = StopFlag(), []
@@ -150,7 +153,7 @@ def _run_seed(spec: AnySpec, seed: int, folder: Path, surroundings: Surroundings
     info, bar, stop = surroundings.info, surroundings.bar, surroundings.stop
     kept = _kept_checkpoints(folder)
     execution = Execution(_order(spec, seed, folder, surroundings, kept, built_on))
-    task = bar.add_task(folder.name.replace("-", " "), total=spec.epochs, status="")
+    task = bar.add_task(folder.name.replace("-", " "), total=spec.planned_epochs, status="")
     rows: list[dict[str, Any]] = _read_rows(folder)
     environment: dict[str, Any] = {}
     for event in execution.events():

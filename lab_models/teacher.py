@@ -1,12 +1,15 @@
 """A trained teacher and its outputs, which are computed once per data set and view, kept in a file, and checked before they are believed.
 
-<archives>/<key>.safetensors   logits (views, N, C) float16 of train and (M, C) of test, with the ids and labels they belong to
+<archives>/<key>.safetensors   logits (views, N, C) float16 of train, the ids and labels they belong to, and what is predicted of test (M,)
 """
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
@@ -17,35 +20,39 @@ from lab_models.datasets.batches import Batch, ImageSplit, Splits
 from lab_models.datasets.preparation import PreparedDataset
 from lab_models.errors import TeacherUnusable
 from lab_models.evaluation import predict
-from lab_models.files import exclusive, sha256_of, write_atomically
+from lab_models.files import exclusive, write_atomically
+from lab_models.objectives import TeacherLogits
 from lab_models.precision import forward_context
 from lab_models.protocol import TeacherFiles
+from lab_models.published import published_weights
 from lab_models.seeding import derived_seed
 from lab_models.specs import DistillSpec
 
 TOLERATED_SHARE = 0.002
 """Accuracies may differ by this much: another device rounds differently, and so does float16."""
 FORWARD_BATCH = 256
+ARCHIVE_FORMAT = 2
 
 
-class Teacher:
-    """A frozen network in evaluation mode, and its logits of the test split, for the student's agreement with it."""
+@dataclass(frozen=True)
+class Outputs:
+    """What a student needs of its teacher: logits to learn from, and what the teacher predicts of test (M,), for their agreement."""
 
-    def __init__(self, model: nn.Module, files: TeacherFiles, splits: Splits) -> None:
-        self._model = model
-        logits, labels = predict(model, splits.test, files.spec.precision)
-        accuracy = float((logits.argmax(1) == labels).mean())
-        if abs(accuracy - files.test_accuracy) > TOLERATED_SHARE:
-            raise TeacherUnusable(
-                f"the teacher's test accuracy is {accuracy:.4f} here and {files.test_accuracy:.4f} in its record: these are not its weights or not its data",
-                hint="train the teacher again on this data set",
-            )
-        self.accuracy = accuracy
-        self.test_predictions = logits.argmax(1)
+    logits: TeacherLogits
+    test_predictions: npt.NDArray[np.int64]
+    accuracy: float
+    archive: Path | None = None
+
+
+class LiveLogits:
+    """A frozen network in evaluation mode, run on every batch."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
 
     def __call__(self, batch: Batch) -> Tensor:
         """Logits (B, C) of the batch's images as the student sees them."""
-        logits: Tensor = self._model(batch.images)
+        logits: Tensor = self.model(batch.images)
         return logits
 
 
@@ -71,42 +78,51 @@ class StoredLogits:
         return StoredLogits(self._logits, instead.to(self._logits.device))
 
 
-def load_teacher(files: TeacherFiles, dataset: PreparedDataset, splits: Splits, device: torch.device) -> Teacher:
+def live_outputs(files: TeacherFiles, dataset: PreparedDataset, splits: Splits, device: torch.device) -> Outputs:
     """The teacher from its published weights; raises TeacherUnusable when they are damaged or score otherwise than recorded."""
-    path = Path(files.weights)
-    try:
-        if sha256_of(path) != files.sha256:
-            raise TeacherUnusable(f"the teacher's weights of run {files.run_id} are damaged: the SHA-256 is not the recorded one")
-        weights = load_file(path)
-    except OSError as error:
-        raise TeacherUnusable(f"the teacher's weights of run {files.run_id} cannot be read: {error}") from error
     model = build_model(files.spec.network, dataset.info.shape, dataset.info.num_classes, files.seed)
-    model.load_state_dict(weights)
+    model.load_state_dict(published_weights(files))
     model.to(device).to(memory_format=splits.train.memory_format).eval().requires_grad_(False)
-    return Teacher(model, files, splits)
+    logits, labels = predict(model, splits.test, files.spec.precision)
+    predictions = logits.argmax(1)
+    return Outputs(LiveLogits(model), predictions, _recorded_accuracy(predictions, labels, files))
 
 
-def stored_logits(
-    archives: Path, teacher: Teacher, files: TeacherFiles, spec: DistillSpec, dataset: PreparedDataset, train: ImageSplit
-) -> tuple[StoredLogits, Path]:
-    """The teacher's logits of every image and view of train, computed if nobody has before, and the file they lie in.
+def stored_outputs(archives: Path, files: TeacherFiles, spec: DistillSpec, dataset: PreparedDataset, splits: Splits, device: torch.device) -> Outputs:
+    """The teacher's logits of every image and view of train, computed if nobody has before; the network is loaded for that alone.
 
-    Several processes may call this at once: one computes, the others wait. A file that is damaged, or whose rows do not
-    belong to this split, is not believed and made again.
+    Several processes may call this at once: one computes, the others wait. A file that is damaged, whose rows do not belong
+    to this split, or that scores otherwise than the teacher's record, is not believed and made again. Raises TeacherUnusable.
     """
     archives.mkdir(parents=True, exist_ok=True)
     path = archives / f"{_key(files, spec, dataset)}.safetensors"
     with exclusive(path.with_suffix(".lock")):
         try:
-            logits = read_archive(path, train)
+            return _from_archive(path, files, splits)
         except TeacherUnusable:
-            write_atomically(path, _computed(teacher, files, spec, train))
-            logits = read_archive(path, train)
-    return StoredLogits(logits.to(train.labels.device)), path
+            write_atomically(path, _computed(live_outputs(files, dataset, splits, device), files, spec, splits.train))
+            return _from_archive(path, files, splits)
 
 
-def read_archive(path: Path, train: ImageSplit) -> Tensor:
-    """The logits (K, N, C) of an archive whose every row is that of the same row of `train`.
+def _from_archive(path: Path, files: TeacherFiles, splits: Splits) -> Outputs:
+    logits, predictions = read_archive(path, splits.train)
+    accuracy = _recorded_accuracy(predictions, splits.test.labels.cpu().numpy(), files)
+    return Outputs(StoredLogits(logits.to(splits.train.labels.device)), predictions, accuracy, path)
+
+
+def _recorded_accuracy(predictions: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], files: TeacherFiles) -> float:
+    """The accuracy on test, which must be that of the teacher's record."""
+    accuracy = float((predictions == labels).mean()) if len(predictions) == len(labels) else 0.0
+    if abs(accuracy - files.test_accuracy) > TOLERATED_SHARE:
+        raise TeacherUnusable(
+            f"the teacher's test accuracy is {accuracy:.4f} here and {files.test_accuracy:.4f} in its record: these are not its weights or not its data",
+            hint="train the teacher again on this data set",
+        )
+    return accuracy
+
+
+def read_archive(path: Path, train: ImageSplit) -> tuple[Tensor, npt.NDArray[np.int64]]:
+    """The logits (K, N, C) of an archive whose every row is that of the same row of `train`, and the predictions of test (M,).
 
     Raises TeacherUnusable when the file is damaged, when ids or labels are other ones, or when the logits' own top-1
     against this split's labels is not what it was when they were computed: rows that were shuffled show here.
@@ -125,24 +141,23 @@ def read_archive(path: Path, train: ImageSplit) -> Tensor:
         raise TeacherUnusable(f"{path.name}: the logits are not those that were written")
     if [_top1(view, labels) for view in logits] != json.loads(metadata.get("top1", "[]")):
         raise TeacherUnusable(f"{path.name}: the logits do not belong to the images beside them")
-    return logits
+    return logits, tensors["test_predictions"].numpy()
 
 
-def _computed(teacher: Teacher, files: TeacherFiles, spec: DistillSpec, train: ImageSplit) -> bytes:
-    """The archive of a teacher's logits over all views of train."""
+def _computed(teacher: Outputs, files: TeacherFiles, spec: DistillSpec, train: ImageSplit) -> bytes:
+    """The archive of a live teacher's outputs over all views of train."""
     ids, labels = _identity(train)
-    views = spec.dataset.augmentation.views or 1
-    logits = torch.stack([_view_logits(teacher, train, view, files.spec.precision) for view in range(views)])
+    logits = torch.stack([_view_logits(teacher.logits, train, view, files.spec.precision) for view in range(spec.dataset.augmentation.num_views)])
     metadata = {
         "run": files.run_id,
         "sha256": hashlib.sha256(logits.numpy().tobytes()).hexdigest(),
         "top1": json.dumps([_top1(view, labels) for view in logits]),
     }
-    return save({"logits": logits, "ids": ids, "labels": labels}, metadata)
+    return save({"logits": logits, "ids": ids, "labels": labels, "test_predictions": torch.from_numpy(teacher.test_predictions)}, metadata)
 
 
 @torch.inference_mode()
-def _view_logits(teacher: Teacher, train: ImageSplit, view: int, precision: str) -> Tensor:
+def _view_logits(teacher: TeacherLogits, train: ImageSplit, view: int, precision: str) -> Tensor:
     """(N, C) float16 on the CPU, row by row."""
     device = train.labels.device
     views, forward = train.stored_view(view), forward_context(precision, device)
@@ -164,5 +179,5 @@ def _top1(logits: Tensor, labels: Tensor) -> float:
 
 def _key(files: TeacherFiles, spec: DistillSpec, dataset: PreparedDataset) -> str:
     """Names everything that the logits depend on."""
-    parts = [files.sha256, dataset.sha256, spec.dataset.model_dump(mode="json"), files.spec.precision]
+    parts = [ARCHIVE_FORMAT, files.sha256, dataset.sha256, spec.dataset.model_dump(mode="json"), files.spec.precision]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]

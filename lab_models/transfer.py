@@ -1,18 +1,15 @@
 """Begin from a trained network: take its backbone's weights, give a new head, freeze what is not to be trained."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
 from lab_models.architectures.sizes import ModelSize
 from lab_models.architectures.stages import stage_of, stages_of, trained_stages
 from lab_models.errors import TeacherUnusable
-from lab_models.files import sha256_of
 from lab_models.protocol import TeacherFiles
+from lab_models.published import published_weights
 from lab_models.specs import TransferSpec
 
 
@@ -21,13 +18,7 @@ def take_backbone(model: nn.Module, files: TeacherFiles, size: ModelSize) -> Non
 
     Raises TeacherUnusable when the file is damaged or holds another network's weights.
     """
-    path = Path(files.weights)
-    try:
-        if sha256_of(path) != files.sha256:
-            raise TeacherUnusable(f"the source's weights of run {files.run_id} are damaged: the SHA-256 is not the recorded one")
-        weights = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise TeacherUnusable(f"the source's weights of run {files.run_id} cannot be read: {error}") from error
+    weights = published_weights(files)
     head = stages_of(size)[-1]
     own = model.state_dict()
     backbone = {name: tensor for name, tensor in weights.items() if stage_of(name) != head}

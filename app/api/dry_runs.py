@@ -3,11 +3,9 @@
 from typing import Any
 
 from app.api.schemas import Answer, EstimateAnswer
-from app.services.estimates import estimate, warnings
-from lab_models.architectures.sizes import ModelSize
-from lab_models.architectures.stages import parameters_in, trained_stages
+from app.services.estimates import estimate, trainable_parameters, warnings
 from lab_models.datasets.catalog import DatasetInfo
-from lab_models.specs import AnySpec, TransferSpec, fingerprint
+from lab_models.specs import AnySpec, fingerprint
 
 
 class LayerAnswer(Answer):
@@ -62,7 +60,7 @@ def dry_run(spec: AnySpec, seeds: tuple[int, ...], info: DatasetInfo) -> DryRun:
         estimate=CostAnswer(
             parameters=cost.parameters,
             macs_per_sample=cost.macs_per_sample,
-            trainable_parameters=_trainable(spec, cost.size),
+            trainable_parameters=trainable_parameters(spec, cost.size),
             steps=cost.steps,
             seconds=cost.seconds,
             memory_bytes=cost.memory_bytes,
@@ -81,9 +79,3 @@ def dry_run(spec: AnySpec, seeds: tuple[int, ...], info: DatasetInfo) -> DryRun:
         ),
         warnings=warnings(spec, info),
     )
-
-
-def _trainable(spec: AnySpec, size: ModelSize) -> int:
-    if isinstance(spec, TransferSpec) and spec.strategy == "features":
-        return 0
-    return parameters_in(size, trained_stages(size, spec)) if isinstance(spec, TransferSpec) else size.parameters

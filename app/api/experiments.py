@@ -13,7 +13,7 @@ from app.api.dry_runs import DryRun
 from app.api.dry_runs import dry_run as dry_run_of
 from app.errors import BadBody, InvalidRequest
 from app.services import datasets, experiments
-from app.services.estimates import misfits, refusals
+from app.services.estimates import refusals
 from app.services.experiments import earlier
 from app.services.metrics import metrics_of
 from app.services.submissions import WORDS, Plan, plan, submit
@@ -21,6 +21,7 @@ from app.services.workers import largest_memory
 from app.settings import Settings
 from app.states import RunStatus
 from app.tables import Run
+from lab_models.architectures.stages import misfits
 from lab_models.datasets.catalog import DatasetInfo
 from lab_models.specs import Request, read_request
 from lab_models.validation import FieldError, InvalidDocument, NotJSON, did_you_mean, parse_json
@@ -72,16 +73,16 @@ def create_experiment(
 ) -> Any:
     """Store an experiment and queue one run per seed. Everything has a default: `{}` is a complete experiment."""
     submitted, request = _parse(body)
-    info = _dataset(request, submitted, settings)
-    planned = plan(session, request, submitted, datasets.catalog(settings))
-    _refuse_what_cannot_be(request, planned, info, settings, largest_memory(session))
-    if dry_run:
-        response.status_code = 200
-        return Response(dry_run_of(planned.spec, request.seeds, info).model_dump_json(), media_type="application/json")
-    experiment = earlier(session, idempotency_key, submitted) if idempotency_key is not None else None
-    if experiment is not None:
+    experiment = earlier(session, idempotency_key, submitted) if idempotency_key is not None and not dry_run else None
+    if experiment is not None:  # whatever has become of workers, data sets and teachers since
         response.status_code = 200
     else:
+        info = _dataset(request, submitted, settings)
+        planned = plan(session, request, submitted, datasets.catalog(settings))
+        _refuse_what_cannot_be(request, planned, info, settings, largest_memory(session))
+        if dry_run:
+            response.status_code = 200
+            return Response(dry_run_of(planned.spec, request.seeds, info).model_dump_json(), media_type="application/json")
         experiment = submit(session, request, planned, info, submitted, idempotency_key)
         background.add_task(doorbell.ring, len(request.seeds))
     response.headers["Location"] = f"/experiments/{experiment.id}"

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from app.settings import Settings
 from lab_models.architectures.sizes import ModelSize, dead_weight_warning, impossible, model_size
-from lab_models.architectures.stages import stages_of
+from lab_models.architectures.stages import parameters_in, trained_stages
 from lab_models.datasets.catalog import DatasetInfo
 from lab_models.datasets.splits import num_train_val, steps_per_epoch
-from lab_models.specs import AnySpec, DistillSpec, MLPSpec, SGDSpec, TransferSpec, VGGSpec
-from lab_models.validation import FieldError, did_you_mean
+from lab_models.specs import AnySpec, DistillSpec, MLPSpec, SGDSpec, TransferSpec
+from lab_models.validation import FieldError
 
 # Measured on 2 cores of an AMD EPYC server, 2026-11-21, float32; see docs/results.md.
 NOMINAL_SECONDS_PER_STEP = 0.0009
@@ -81,20 +81,6 @@ def refusals(spec: AnySpec, num_seeds: int, info: DatasetInfo, settings: Setting
     return found
 
 
-def misfits(spec: AnySpec, before: DatasetInfo, info: DatasetInfo) -> list[FieldError]:
-    """Why a network that has learned the images of `before` cannot be trained on with those of `info`; nothing where it can."""
-    if not isinstance(spec, TransferSpec):
-        return []
-    is_bound = isinstance(spec.network, MLPSpec | VGGSpec)  # their first linear layer counts the pixels
-    if before.shape[0] != info.shape[0] or (is_bound and before.shape != info.shape):
-        seen, given = ("x".join(map(str, each.shape)) for each in (before, info))
-        return [FieldError("/source", f"it has learned {before.name}, images of {seen}, and {info.name} has {given}: its first layer does not fit")]
-    stages = stages_of(model_size(spec.network, info.shape, info.num_classes))[:-1]
-    if spec.stage is not None and spec.stage not in stages:
-        return [FieldError("/stage", f"this network has no stage {spec.stage!r}", did_you_mean(spec.stage, list(stages)))]
-    return []
-
-
 def warnings(spec: AnySpec, info: DatasetInfo) -> list[str]:
     """What is allowed but probably not meant."""
     found = []
@@ -131,17 +117,28 @@ def _teacher_flops(spec: AnySpec, info: DatasetInfo, num_train: int) -> int:
     """What a student's teacher computes: every image once per stored view, or once per epoch."""
     if not isinstance(spec, DistillSpec):
         return 0
-    passes = spec.epochs if spec.teacher_outputs == "live" else spec.dataset.augmentation.views or 1
+    passes = spec.epochs if spec.teacher_outputs == "live" else spec.dataset.augmentation.num_views
     macs = model_size(spec.teacher.spec.network, info.shape, info.num_classes).macs_per_sample
     return FLOPS_PER_MAC_EVALUATED * macs * passes * num_train
 
 
 def _least_memory(spec: AnySpec, info: DatasetInfo, size: ModelSize) -> int:
-    """Bytes of weights, gradients, the optimizer's moments and moving average, and of what one batch's forward pass keeps for the backward one."""
+    """Bytes of weights, gradients, the optimizer's moments and moving average, and of what one batch's forward pass keeps for the backward one.
+
+    What is frozen has neither gradients nor moments; how much of the forward pass it spares is not counted, so nothing is then.
+    """
     moments = (1 if spec.optimizer.momentum else 0) if isinstance(spec.optimizer, SGDSpec) else 2
-    per_parameter = 2 + moments + (0 if spec.ema_decay is None else 1)
-    batch = min(spec.batch_size, _train_val(spec, info)[0])
-    return 4 * size.parameters * per_parameter + BYTES_PER_NUMBER[spec.precision] * size.activations * batch
+    trained = trainable_parameters(spec, size)
+    numbers = size.parameters * (1 if spec.ema_decay is None else 2) + trained * (1 + moments)
+    kept = size.activations * min(spec.batch_size, _train_val(spec, info)[0]) if trained == size.parameters else 0
+    return 4 * numbers + BYTES_PER_NUMBER[spec.precision] * kept
+
+
+def trainable_parameters(spec: AnySpec, size: ModelSize) -> int:
+    """How many of the network's parameters are trained."""
+    if not isinstance(spec, TransferSpec):
+        return size.parameters
+    return 0 if spec.strategy == "features" else parameters_in(size, trained_stages(size, spec))
 
 
 def _gigabytes(count: int) -> str:

@@ -47,7 +47,8 @@ def plan(session: Session, request: Request, submitted: dict[str, Any], catalog:
     found = teachers.find(session, request.reference, role, catalog)
     its_data = catalog.get(found.trained.spec.dataset.name)
     if its_data is None:
-        raise InvalidRequest("unknown data set", [FieldError(f"/{role}", f"it has learned {found.trained.spec.dataset.name!r}, which is no data set here")])
+        message = f"the {role} has learned {found.trained.spec.dataset.name!r}, which is no data set here"
+        raise InvalidRequest(message, [FieldError(f"/{role}", message)])
     try:
         spec = request.spec_with(found.trained)
     except ValidationError as error:

@@ -23,11 +23,6 @@ class Teacher:
     trained: Trained
     run: Run | None
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether its weights exist."""
-        return self.run is not None and self.run.status == RunStatus.SUCCEEDED
-
 
 def find(session: Session, reference: Reference, role: str, catalog: Catalog) -> Teacher:
     """The trained network that is meant by the field `role`; raises InvalidRequest where there is none, or where it can never be one."""

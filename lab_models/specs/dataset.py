@@ -40,6 +40,11 @@ class AugmentationSpec(Frozen):
         return self
 
     @property
+    def num_views(self) -> int:
+        """How many views of each image there are to store: one where nothing is varied, or where views are not fixed."""
+        return 1 if self.is_none else self.views or 1
+
+    @property
     def is_none(self) -> bool:
         """Whether images stay as they are."""
         return self.model_copy(update={"views": None}) == AugmentationSpec()

@@ -89,11 +89,6 @@ class DistillSpec(Procedure, Pupil, Subject):
         return self
 
     @property
-    def planned_epochs(self) -> int:
-        """Passes over train."""
-        return self.epochs
-
-    @property
     def network(self) -> ModelSpec:
         """The network that is trained."""
         return self.student

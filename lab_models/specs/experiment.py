@@ -62,6 +62,11 @@ class Procedure(Frozen):
             raise ValueError(f"'warmup_epochs' {self.schedule.warmup_epochs:g} is more than the {self.epochs} 'epochs'")
         return self
 
+    @property
+    def planned_epochs(self) -> int:
+        """Passes over train, at most."""
+        return self.epochs
+
 
 def refuse_single_images(network: ModelSpec, batch_size: int, train_limit: int | None) -> None:
     """Raises ValueError where batch norm would have to train on one image."""
@@ -86,11 +91,6 @@ class TrainSpec(Procedure, Network, Subject):
     def _batch_norm_needs_two_images(self) -> Self:
         refuse_single_images(self.model, self.batch_size, self.dataset.train_limit)
         return self
-
-    @property
-    def planned_epochs(self) -> int:
-        """Passes over train."""
-        return self.epochs
 
     @property
     def network(self) -> ModelSpec:

@@ -1,4 +1,4 @@
-"""What a person sends: a spec, or one that names a teacher, with seeds and names."""
+"""What a person sends: a spec, or one that names a teacher or source, with seeds and names."""
 
 from typing import Annotated, Any, Literal
 
@@ -128,5 +128,6 @@ def read_request(document: Any) -> Request:
     """A parsed document as the request that its `kind` says, `train` where it says none; raises InvalidDocument."""
     kind = document.get("kind", "train") if isinstance(document, dict) else "train"
     if isinstance(kind, str) and kind not in REQUESTS:
-        raise InvalidDocument([FieldError("/kind", f"must be {' or '.join(repr(name) for name in REQUESTS)}", did_you_mean(kind[:100], list(REQUESTS)))])
+        *most, last = map(repr, REQUESTS)
+        raise InvalidDocument([FieldError("/kind", f"must be {', '.join(most)} or {last}", did_you_mean(kind[:100], list(REQUESTS)))])
     return validate(REQUESTS[kind] if isinstance(kind, str) else ExperimentRequest, document)

@@ -223,6 +223,19 @@ def test_an_idempotency_key_brings_back_the_first_experiment_and_refuses_another
     assert len(api.get("/experiments").json()["data"]) == 1
 
 
+def test_an_idempotency_key_still_brings_it_back_when_its_teacher_can_no_longer_be_one(api: TestClient) -> None:
+    headers = {"Idempotency-Key": "a student"}
+    teacher = post(api, {}).json()
+    body = {"kind": "distill", "teacher": teacher["id"]}
+    first = api.post("/experiments", json=body, headers=headers)
+    assert first.status_code == 201
+    api.post(f"/experiments/{teacher['id']}/cancel")
+    again = api.post("/experiments", json=body, headers=headers)
+    assert (again.status_code, again.json()["id"]) == (200, first.json()["id"])
+    assert again.json()["status_reason"] == "teacher_failed"
+    require_problem(api.post("/experiments", json=body), 422, "invalid_request")
+
+
 def publish(database: Database, run_id: str, path: str) -> None:
     with database.writing() as session:
         session.add(Artifact(run_id=run_id, name="it", media_type="text/plain", path=path, sha256="0" * 64, size_bytes=1, created_at=utc_now()))

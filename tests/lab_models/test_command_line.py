@@ -190,6 +190,21 @@ def test_a_student_is_trained_after_its_teacher_and_a_second_call_finds_both(tmp
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
+        ({"dataset": "cifar10"}, "/source: it has learned digits, images of 1x8x8"),
+        ({"strategy": "features", "stage": "hiden.0"}, "did you mean 'hidden.0'?"),
+    ],
+)
+def test_a_source_that_does_not_fit_is_refused_before_it_is_trained(
+    change: dict[str, object], complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, {"kind": "transfer", "source": {"spec": TINY}, **change}) == 2
+    assert complaint in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
         ({"teacher": "run_1"}, "/teacher: without a service there are no experiments and runs to name"),
         ({"baseline": True}, "/baseline: without a service the control is a file of its own"),
         ({"teacher": {"spec": {"dataset": "mnist"}}}, "give both one data set"),

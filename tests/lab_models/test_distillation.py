@@ -18,7 +18,7 @@ from lab_models.files import sha256_of
 from lab_models.objectives import CrossEntropy, Distillation
 from lab_models.protocol import Completed, EpochCompleted, Order, Started, TeacherFiles
 from lab_models.specs import DatasetSpec, DistillSpec, TrainSpec
-from lab_models.teacher import StoredLogits, load_teacher, read_archive, stored_logits
+from lab_models.teacher import StoredLogits, read_archive, stored_outputs
 from tests.lab_models.conftest import TINY, OrderMaker, of_kind, order_in, scores_of, train, train_until, weight_hashes
 
 CPU = torch.device("cpu")
@@ -133,8 +133,17 @@ def test_every_seed_sees_the_stored_views_in_turn(digits: PreparedDataset) -> No
 def archive_of(teacher: TeacherFiles, digits: PreparedDataset, folder: Path) -> tuple[Path, Any, StoredLogits]:
     spec = DistillSpec.model_validate(STUDENT)
     splits = device_splits(digits, spec.dataset, CPU)
-    found, path = stored_logits(folder, load_teacher(teacher, digits, splits, CPU), teacher, spec, digits, splits.train)
-    return path, splits.train, found
+    outputs = stored_outputs(folder, teacher, spec, digits, splits, CPU)
+    assert outputs.archive is not None
+    assert isinstance(outputs.logits, StoredLogits)
+    return outputs.archive, splits.train, outputs.logits
+
+
+def test_once_its_outputs_are_stored_the_teachers_weights_are_not_needed(teacher: TeacherFiles, digits: PreparedDataset, tmp_path: Path) -> None:
+    archive_of(teacher, digits, tmp_path)
+    archive_of(teacher.model_copy(update={"weights": str(tmp_path / "nothing")}), digits, tmp_path)
+    with pytest.raises(TeacherUnusable, match=r"0\.5000 in its record"):
+        archive_of(teacher.model_copy(update={"test_accuracy": 0.5}), digits, tmp_path)
 
 
 def test_shuffled_rows_are_noticed_and_never_trained_on(teacher: TeacherFiles, digits: PreparedDataset, tmp_path: Path) -> None:
@@ -170,7 +179,7 @@ def test_a_damaged_archive_is_made_again(teacher: TeacherFiles, digits: Prepared
     with pytest.raises(TeacherUnusable):
         read_archive(path, split)
     archive_of(teacher, digits, tmp_path)
-    assert read_archive(path, split).shape == (1, len(split), 10)
+    assert read_archive(path, split)[0].shape == (1, len(split), 10)
 
 
 def test_rows_of_another_split_are_refused(teacher: TeacherFiles, digits: PreparedDataset, tmp_path: Path) -> None:
@@ -227,7 +236,7 @@ def test_a_resumed_student_gives_the_same_bits(make_student: Any, place: tuple[i
 def test_the_teacher_stays_as_it_is(make_student: Any, teacher: TeacherFiles) -> None:
     execution = Execution(make_student(teacher_outputs="live"))
     list(execution.events())
-    model = execution._teacher._model  # type: ignore[union-attr]
+    model = execution._teacher.logits.model  # type: ignore[union-attr]
     assert not model.training
     assert all(parameter.grad is None and not parameter.requires_grad for parameter in model.parameters())
     assert sha256_of(Path(teacher.weights)) == teacher.sha256
