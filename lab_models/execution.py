@@ -31,7 +31,7 @@ from lab_models.fitting import fit
 from lab_models.gradient_flow import GradientFlow
 from lab_models.optimization import make_optimizer
 from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Order, Probed, Progress, SavedArtifact, SavedCheckpoint, Started
-from lab_models.revision import package_version, source_revision
+from lab_models.revision import RESULTS_VERSION, package_version, source_revision
 from lab_models.specs import EVERY_CLASSIFIER, DistillSpec, MLPSpec, ModelSpec, TransferSpec, fingerprint
 from lab_models.stopping import early_stop
 from lab_models.teacher import Outputs, StoredLogits, live_outputs, stored_outputs
@@ -294,6 +294,7 @@ def environment(dataset: PreparedDataset, device: torch.device, threads: int) ->
     return {
         "version": package_version(),
         "git": source_revision(),
+        "results_version": RESULTS_VERSION,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "device": device_name(device),

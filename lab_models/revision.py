@@ -6,6 +6,9 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+RESULTS_VERSION = 1
+"""Grows when the same spec, seed and images would give other numbers: a finished run is taken again only under the version that made it."""
+
 
 @cache
 def source_revision() -> str | None:
