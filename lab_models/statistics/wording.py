@@ -1,0 +1,74 @@
+"""How verdicts write numbers: signs always, no "-0.00", and as many decimals as the reader needs to see on which side a number lies."""
+
+from lab_models.statistics.paired import ALPHA, Paired
+
+NOTHING = 1e-9
+"""A number below this is written as 0.00: one image in a test split of a million is 1e-6 as a fraction."""
+
+SMALLEST_P = 0.0001
+
+
+def signed(number: float) -> str:
+    """Two decimals with the sign, more where two would hide it: +0.42, -0.003; 0 alone has no sign."""
+    if abs(number) < NOTHING:
+        return "0.00"
+    decimals = 2
+    while float(f"{number:.{decimals}f}") == 0:
+        decimals += 1
+    return f"{number:+.{decimals}f}"
+
+
+def level(number: float) -> str:
+    """A score: two decimals, more where fewer than three digits would count: 98.26, 0.0312."""
+    if abs(number) < NOTHING:
+        return "0.00"
+    decimals = 2
+    while abs(number) * 10**decimals < 100:
+        decimals += 1
+    return f"{number:.{decimals}f}"
+
+
+def exact(margin: float) -> str:
+    """A margin as it was chosen: 0.50, 0.125."""
+    return f"{margin:.2f}" if round(margin, 2) == margin else f"{margin:.6g}"
+
+
+def p_in_words(p: float) -> str:
+    """Such as `p = 0.017`, two digits, more where two would move it across 5 %; `p < 0.0001` below that."""
+    if p < SMALLEST_P:
+        return f"p < {SMALLEST_P}"
+    digits = 2
+    while (float(f"{p:.{digits}g}") < ALPHA) != (p < ALPHA):
+        digits += 1
+    return f"p = {p:#.{digits}g}"
+
+
+def interval(bounds: tuple[float, float]) -> str:
+    """Such as `95 % interval -0.08 to +0.16`."""
+    return f"95 % interval {signed(bounds[0])} to {signed(bounds[1])}"
+
+
+def measured(paired: Paired, unit: str, p_said: str | None = None) -> str:
+    """Mean, interval, number of seeds and p of paired differences; their mean alone where there is no interval. Needs a pair."""
+    assert paired.mean is not None
+    mean = f"{signed(paired.mean)} {unit}"
+    if paired.n == 1:
+        return f"{mean} with the one paired seed"
+    if paired.ci95 is None or paired.p_t is None:
+        return f"{mean} with each of the {paired.n} paired seeds"
+    return f"{mean}, {interval(paired.ci95)} over {paired.n} paired seeds, {p_said or p_in_words(paired.p_t)}"
+
+
+def holm_in_words(p: float, p_adjusted: float, family: int | None = None) -> str:
+    """The corrected p, named as such; the raw one too where the correction alone makes it miss 5 %."""
+    alone = f"; {p_in_words(p).removeprefix('p = ')} alone" if p < ALPHA <= p_adjusted else ""
+    return f"{p_in_words(p_adjusted)} (Holm{'' if family is None else f' over {family} pairs'}{alone})"
+
+
+def duration(minutes: float) -> str:
+    """Such as `about 12 minutes`, in hours from two hours on."""
+    if minutes < 1:
+        return "less than a minute"
+    if minutes >= 120:
+        return f"about {minutes / 60:.0f} hours"
+    return f"about {minutes:.0f} minute{'' if round(minutes) == 1 else 's'}"
