@@ -152,17 +152,40 @@ class Scale(Frozen):
 Picture = Literal["curves", "factor", "differences", "heat_map", "gradient_flow", "distillation"]
 
 
+class PrintedDifference(Frozen):
+    """A column that a source has worked out from two others; the linter works it out again."""
+
+    column: str
+    """Heading of the differences."""
+    treatment: str
+    """Heading of what is subtracted from."""
+    control: str
+    """Heading of what is subtracted."""
+
+
 class PublishedTable(Frozen):
     """A table as a source printed it, for the linter. Texts are kept as they stand."""
 
+    title: str = ""
+    """What the table shows, in a few words."""
     columns: tuple[str, ...]
     """Headings."""
     rows: tuple[tuple[str, ...], ...]
     """Cells, as printed."""
     split: str
-    """What the source calls the images that were scored."""
+    """What the source calls the images that were scored; empty where it does not say."""
     num_images: tuple[int, ...]
     """Sizes that the scored split can have had, by what the source says of it, the likeliest first."""
+    other_splits: dict[str, int] = {}
+    """Splits that may have been scored instead, and their sizes."""
+    accuracy_columns: tuple[str, ...] = ()
+    """Headings of the columns that hold accuracies in percent."""
+    differences: tuple[PrintedDifference, ...] = ()
+    """Columns that follow from others."""
+    parameter_column: str | None = None
+    """Heading of the column that holds numbers of parameters; null: there is none."""
+    row_cells: tuple[str | None, ...] = ()
+    """For each row, the key of the recipe's cell whose network it describes; empty: rows are not matched."""
 
 
 class Recipe(Frozen):

@@ -1,0 +1,105 @@
+"""Recipes over HTTP."""
+
+from collections.abc import Iterator
+
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from app.api import problems, recipes
+from app.services.estimates import FLOPS_PER_MAC_EVALUATED, NOMINAL_FLOPS_CONV, NOMINAL_FLOPS_LINEAR, estimate
+from lab_models.datasets.catalog import BUILT_IN
+from lab_models.recipes.catalog import RECIPES
+from lab_models.recipes.recipe import Cell
+from lab_models.specs import AnySpec, ExperimentRequest, MLPSpec, Trained
+from lab_models.studies.design import Design, cell_request
+from lab_models.studies.request import design_of, read_study_request
+
+
+@pytest.fixture
+def client() -> Iterator[TestClient]:
+    app = FastAPI()
+    problems.install(app)
+    app.include_router(recipes.router)
+    with TestClient(app) as client:
+        yield client
+
+
+def test_every_recipe_is_listed_slim(client: TestClient) -> None:
+    listed = client.get("/recipes").json()["data"]
+    assert [row["name"] for row in listed] == list(RECIPES)
+    first = listed[0]
+    assert set(first) == {"name", "title", "question", "reproduces", "num_cells", "scales", "links"}
+    assert (first["name"], first["num_cells"]) == ("mlp-depth", 5)
+    assert {name: (scale["seeds"], scale["num_runs"]) for name, scale in first["scales"].items()} == {"smoke": (3, 15), "full": (5, 25)}
+    assert set(first["scales"]["smoke"]) == {"description", "seeds", "num_runs", "cost_cpu", "cost_gpu"}
+    assert first["links"] == {"self": "/recipes/mlp-depth", "studies": "/studies?recipe=mlp-depth"}
+
+
+def test_a_recipe_shows_requests_printed_and_expected_numbers(client: TestClient) -> None:
+    whole = client.get("/recipes/mlp-depth").json()
+    cell = whole["cells"][2]
+    assert cell["key"] == "depth-6"
+    assert cell["request"]["model"] == {"arch": "mlp", "depth": 6, "width": 512}
+    assert cell["factors"] == {"depth": 6}
+    assert cell["published"] == {"value": 0.9837, "metric": "test.accuracy", "printed": "98.37 %"}
+    assert (cell["expected"]["low"], cell["expected"]["high"]) == (0.972, 0.982)
+    assert cell["expected"]["source"].startswith("measured")
+    assert whole["claims"][0]["test"] == {
+        "kind": "not_monotone",
+        "cells": ["depth-2", "depth-4", "depth-6", "depth-8", "depth-10"],
+        "metric": "test.accuracy",
+    }
+    assert whole["scales"]["smoke"]["overrides"] == {"dataset.train_limit": 3000, "epochs": 2}
+    assert whole["published_tables"][0]["rows"][0] == ["2", "98.26 %"]
+    assert whole["margin_points"] == 0.15
+
+
+def test_a_recipe_comes_with_what_the_linter_finds_and_a_request_that_is_ready(client: TestClient) -> None:
+    whole = client.get("/recipes/mlp-residual").json()
+    assert [finding["code"] for finding in whole["findings"]] == ["wrong_difference", "points_as_percent", "impossible_digits", "split_unsaid"]
+    assert "98.68 in place of 92.68" in whole["findings"][0]["suggestion"]
+    assert whole["post"] == {"method": "POST", "path": "/studies", "body": {"recipe": "mlp-residual", "scale": "smoke"}}
+    assert len(design_of(read_study_request(whole["post"]["body"])).cells) == whole["num_cells"] == 6
+
+
+def test_runs_of_a_shared_teacher_are_counted_once(client: TestClient) -> None:
+    scales = client.get("/recipes/distill").json()["scales"]
+    assert (scales["full"]["seeds"], scales["full"]["num_runs"]) == (5, 11)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_can_be_read(client: TestClient, name: str) -> None:
+    answer = client.get(f"/recipes/{name}")
+    assert answer.status_code == 200
+    assert [cell["key"] for cell in answer.json()["cells"]] == [cell.key for cell in RECIPES[name].cells]
+
+
+def test_an_unknown_recipe_is_not_found_and_the_nearest_is_suggested(client: TestClient) -> None:
+    answer = client.get("/recipes/mlp-resdual")
+    assert answer.status_code == 404
+    assert answer.json()["code"] == "not_found"
+    assert answer.json()["detail"] == "there is no recipe 'mlp-resdual'; did you mean 'mlp-residual'?"
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_smoke_scale_ends_in_minutes_on_two_cores(name: str) -> None:
+    design = design_of(read_study_request({"recipe": name, "scale": "smoke"}))
+    assert sum(len(design.seeds_of(cell)) * seconds_of(spec_of(design, cell)) for cell in design.cells) < 5 * 60
+    assert 1 < RECIPES[name].scales["smoke"].seeds <= RECIPES[name].scales["full"].seeds
+
+
+def spec_of(design: Design, cell: Cell) -> AnySpec:
+    request = cell_request(design, cell)
+    if isinstance(request, ExperimentRequest):
+        return request.spec
+    assert request.reference.spec is not None
+    return request.spec_with(Trained(spec=request.reference.spec, seed=request.reference.seed or 0))
+
+
+def seconds_of(spec: AnySpec) -> float:
+    """Nominal seconds of one run with its test."""
+    info = BUILT_IN[spec.dataset.name]
+    cost = estimate(spec, info)
+    speed = NOMINAL_FLOPS_LINEAR if isinstance(spec.network, MLPSpec) else NOMINAL_FLOPS_CONV
+    return cost.seconds + info.num_test * FLOPS_PER_MAC_EVALUATED * cost.macs_per_sample / speed
