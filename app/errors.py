@@ -78,9 +78,33 @@ class Conflict(ServiceError):
 
 
 class AlreadyFinished(Conflict):
-    """A finished experiment or run never changes its status."""
+    """What has ended cannot be cancelled any more."""
 
     code, title = "already_finished", "Already finished"
+
+
+class NothingToRetry(Conflict):
+    """No run has failed or was cancelled."""
+
+    code, title = "nothing_to_retry", "Nothing to retry"
+
+
+class RetryOtherFirst(Conflict):
+    """A run builds on one that has itself failed or been cancelled."""
+
+    code, title = "retry_other_first", "Another experiment must be retried first"
+
+
+class NotFinished(Conflict):
+    """What is still under way cannot be deleted."""
+
+    code, title = "not_finished", "Not finished yet"
+
+
+class HasDependents(Conflict):
+    """Other experiments, or a study, build on it or are compared with it."""
+
+    code, title = "has_dependents", "Something depends on it"
 
 
 class IdempotencyConflict(Conflict):

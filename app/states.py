@@ -16,18 +16,21 @@ class RunStatus(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether this status never changes again."""
+        """Whether this status never changes again by itself."""
         return not LEGAL_MOVES[self]
 
 
 LEGAL_MOVES: dict[RunStatus, frozenset[RunStatus]] = {
-    RunStatus.QUEUED: frozenset({RunStatus.RUNNING, RunStatus.PAUSED, RunStatus.FAILED, RunStatus.CANCELLED}),
+    RunStatus.QUEUED: frozenset({RunStatus.RUNNING, RunStatus.PAUSED, RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED}),
     RunStatus.RUNNING: frozenset({RunStatus.QUEUED, RunStatus.PAUSED, RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED}),
     RunStatus.PAUSED: frozenset({RunStatus.QUEUED, RunStatus.FAILED, RunStatus.CANCELLED}),
     RunStatus.SUCCEEDED: frozenset(),
     RunStatus.FAILED: frozenset(),
     RunStatus.CANCELLED: frozenset(),
 }
+
+RETRYABLE: frozenset[RunStatus] = frozenset({RunStatus.FAILED, RunStatus.CANCELLED})
+"""Final statuses that a person's retry, and nothing else, takes back to `queued`. What has succeeded stays as it is for ever."""
 
 
 class StatusReason(StrEnum):
@@ -44,6 +47,7 @@ class StatusReason(StrEnum):
     EVALUATING = "evaluating"
     CANCELLING = "cancelling"
     COMPLETED = "completed"
+    REUSED = "reused"
     EARLY_STOPPED = "early_stopped"
     TRAINING_FAILED = "training_failed"
     CRASH_LOOP = "crash_loop"
@@ -63,6 +67,7 @@ REASON_MEANINGS: dict[StatusReason, str] = {
     StatusReason.EVALUATING: "training is over; the test split is being read",
     StatusReason.CANCELLING: "a cancel was asked for and the worker has not yet confirmed it",
     StatusReason.COMPLETED: "all epochs done and test read",
+    StatusReason.REUSED: "took over the results of an equal run that had finished, instead of training; the run's `reused_from` names it",
     StatusReason.EARLY_STOPPED: "an early-stopping rule ended training and test was read; the run's `stop_reason` says which: `stagnation` or `overfitting`",
     StatusReason.TRAINING_FAILED: "training ended with an error; see `error`",
     StatusReason.CRASH_LOOP: "the run took down its process `LAB_MAX_CRASHES` times; see `error`",

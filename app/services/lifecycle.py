@@ -1,4 +1,4 @@
-"""The life of a run: claim, renew, finish, cancel, reap. The only writer of `Run.status`.
+"""The life of a run: claim, renew, finish, cancel, retry, reap. The only writer of `Run.status`.
 
 Every move is one guarded UPDATE whose WHERE names the status it leaves; a holder's move also names its fencing token, so
 a stale holder changes nothing and is told so by `LeaseLost`. Times are for people; no decision here reads a clock.
@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_, update
+from sqlalchemy import ColumnElement, and_, func, null, or_, update
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
-from app.states import LEGAL_MOVES, RunStatus, StatusReason
-from app.tables import Attempt, Run, StatusChange, utc_now
+from app.states import LEGAL_MOVES, RETRYABLE, RunStatus, StatusReason
+from app.tables import Attempt, Experiment, Run, StatusChange, utc_now
 
 USER = "user"
 RECONCILER = "reconciler"
@@ -45,11 +45,15 @@ def claimable() -> ColumnElement[bool]:
     return and_(col(Run.status) == RunStatus.QUEUED, or_(col(Run.needs).is_(None), col(Run.needs).in_(trained)))
 
 
-def claim(session: Session, worker_id: str) -> Lease | None:
-    """Take the best queued run: highest priority first, then oldest, then in the order of its experiment's seeds."""
+def claim(session: Session, worker_id: str, memory_bytes: int | None = None) -> Lease | None:
+    """Take the best queued run: highest priority first, then oldest, then in the order of its experiment's seeds.
+
+    With `memory_bytes`, which a worker has that shares its machine, runs that need more for certain are left to others.
+    """
+    too_large = select(Experiment.id).where(col(Experiment.memory_bytes) > (memory_bytes or 0))
     best = (
         select(Run.id)
-        .where(claimable())
+        .where(claimable(), *([] if memory_bytes is None else [col(Run.experiment_id).not_in(too_large)]))
         .order_by(col(Run.priority).desc(), col(Run.created_at), col(Run.experiment_id), col(Run.position))
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -169,6 +173,24 @@ def enqueue(session: Session, runs: Sequence[Run], actor: str = USER) -> None:
         _remember(session, run.id, 0, None, RunStatus.QUEUED, StatusReason(run.status_reason), actor)
 
 
+def take_over(session: Session, run_id: str, source: Run, actor: str = USER) -> bool:
+    """queued -> succeeded with an equal run's results, before any attempt. False if the run was claimed or is finished already."""
+    taken = {name: getattr(source, name) for name in ("best", "test", "environment", "stop_reason", "epochs_done")}
+    moved = session.execute(
+        update(Run)
+        .where(col(Run.id) == run_id, col(Run.status) == RunStatus.QUEUED, col(Run.attempt) == 0)
+        .values(
+            status=RunStatus.SUCCEEDED, status_reason=StatusReason.REUSED, reused_from=source.reused_from or source.id, step=0, finished_at=utc_now(), **taken
+        )
+        .returning(col(Run.id))
+    ).one_or_none()
+    if moved is None:
+        return False
+    _remember(session, run_id, 0, RunStatus.QUEUED, RunStatus.SUCCEEDED, StatusReason.REUSED, actor)
+    _tell_dependents(session, run_id, RunStatus.SUCCEEDED)
+    return True
+
+
 def cancel(session: Session, run_id: str, actor: str = USER) -> bool:
     """queued or paused -> cancelled at once; running is asked to end. False if the run was finished already."""
     waiting = (RunStatus.QUEUED, RunStatus.PAUSED)
@@ -190,6 +212,35 @@ def cancel(session: Session, run_id: str, actor: str = USER) -> bool:
         .returning(col(Run.id))
     ).one_or_none()
     return asked is not None
+
+
+def retry(session: Session, run_id: str, actor: str = USER) -> bool:
+    """failed or cancelled -> queued, because a person asks for it; nothing else undoes an end. False if the run has not ended so, is gone,
+    or needs a run that has itself failed or been cancelled.
+
+    Attempts and fence go on counting, so a zombie of an attempt before the retry stays refused. Checkpoints stay too: the next
+    attempt goes on from the newest whole one, and starts at epoch 1 where there is none. Crashes are counted anew.
+    """
+    needed = session.exec(select(Run.needs).where(col(Run.id) == run_id)).one_or_none()
+    reason = StatusReason.WAITING_FOR_WORKER
+    if needed is not None:  # locked until the transaction ends, so that it cannot fail unseen while this run begins to wait for it
+        teacher = session.exec(select(Run.status).where(col(Run.id) == needed).with_for_update()).one()
+        if teacher in RETRYABLE:
+            return False
+        if teacher != RunStatus.SUCCEEDED:
+            reason = StatusReason.WAITING_FOR_TEACHER
+    forgotten = {"error": null(), "stop_reason": None, "finished_at": None, "worker_id": None, "cancel_requested": False, "crashes": 0}
+    for before in sorted(RETRYABLE):
+        row = session.execute(
+            update(Run)
+            .where(col(Run.id) == run_id, col(Run.status) == before)
+            .values(status=RunStatus.QUEUED, status_reason=reason, **forgotten)
+            .returning(col(Run.attempt))
+        ).one_or_none()
+        if row is not None:
+            _remember(session, run_id, row.attempt, before, RunStatus.QUEUED, reason, actor)
+            return True
+    return False
 
 
 def _finish(session: Session, lease: Lease, to: RunStatus, reason: StatusReason, **values: Any) -> None:
@@ -249,7 +300,7 @@ def _teacher_failed(run_id: str, became: RunStatus) -> dict[str, Any]:
     return {
         "code": "teacher_failed",
         "message": f"run {run_id}, which it builds on, ended as {became}",
-        "hint": f"GET /runs/{run_id} says why; send the experiment again once that can succeed",
+        "hint": f"GET /runs/{run_id} says why; retry its experiment first, then this one",
         "traceback_tail": "",
     }
 

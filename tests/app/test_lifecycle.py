@@ -1,4 +1,4 @@
-"""The life of a run: no sequence of verbs, crashes and lost or doubled messages reaches an illegal state or loses a run."""
+"""The life of a run: no sequence of verbs, crashes and lost or doubled messages reaches an illegal state, loses a run, or undoes an end unasked."""
 
 import multiprocessing
 from collections import Counter
@@ -8,17 +8,17 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 from sqlmodel import Session, col, select
 
 from app.db import Database, open_database
-from app.errors import InvalidRequest
-from app.services import experiments, lifecycle, progress
+from app.errors import HasDependents, InvalidRequest, NotFinished
+from app.services import deletion, experiments, lifecycle, progress
 from app.services.lifecycle import Lease, LeaseLost
 from app.services.reconcile import LeaseWatch, take_back
 from app.settings import Settings
-from app.states import LEGAL_MOVES, RunStatus, StatusReason, experiment_status
-from app.tables import Attempt, Checkpoint, Metric, Run, StatusChange, utc_now
+from app.states import LEGAL_MOVES, RETRYABLE, RunStatus, StatusReason, experiment_status
+from app.tables import Attempt, Checkpoint, Experiment, Metric, Run, StatusChange, utc_now
 from lab_models.protocol import Completed, EpochCompleted, Progress, SavedArtifact, SavedCheckpoint, Started
 from tests.app.rows import create
 
@@ -55,7 +55,10 @@ class Lives(RuleBasedStateMachine):
 
     leases = Bundle("leases")
 
-    @initialize()
+    def __init__(self) -> None:
+        super().__init__()
+        self.open()
+
     def open(self) -> None:
         self.folder = TemporaryDirectory()
         self.database = open_database(Settings(home=Path(self.folder.name), _env_file=None))
@@ -65,11 +68,16 @@ class Lives(RuleBasedStateMachine):
         self.teachers: list[str] = []
         self.terminal: dict[str, str] = {}
         self.fences: Counter[str] = Counter()
-        self.frozen: set[tuple[str, int]] = set()
+
+    @initialize()
+    def begin_with_a_failed_and_a_cancelled_run(self) -> None:
+        """So that retry and delete have something to do from the first step on."""
+        self.submit(seeds=2, priority=0)
+        self.fail(self.claim("a"))
+        with self.database.writing() as session:
+            lifecycle.cancel(session, self.runs[1])
 
     def teardown(self) -> None:
-        if not hasattr(self, "database"):
-            return
         self.drain()
         self.database.close()
         self.folder.cleanup()
@@ -121,7 +129,14 @@ class Lives(RuleBasedStateMachine):
 
     def is_running(self, lease: Lease) -> bool:
         with self.database.reading() as session:
-            return session.get_one(Run, lease.run_id).status == RunStatus.RUNNING
+            run = session.get(Run, lease.run_id)
+            return run is not None and run.status == RunStatus.RUNNING
+
+    def epochs_done(self, lease: Lease) -> int:
+        """Of the lease's run; 0 if that is deleted."""
+        with self.database.reading() as session:
+            run = session.get(Run, lease.run_id)
+            return 0 if run is None else run.epochs_done
 
     def under(self, lease: Lease | None, work) -> None:
         """Do what a holder does; a stale one must be refused and must change nothing."""
@@ -144,8 +159,7 @@ class Lives(RuleBasedStateMachine):
     def finish_an_epoch(self, lease: Lease | None) -> None:
         if lease is None:
             return
-        with self.database.reading() as session:
-            epoch = session.get_one(Run, lease.run_id).epochs_done + 1
+        epoch = self.epochs_done(lease) + 1
         if epoch <= EPOCHS:
             self.under(lease, lambda session: progress.record_epoch(session, lease, epoch_event(epoch, lease.attempt)))
 
@@ -153,9 +167,7 @@ class Lives(RuleBasedStateMachine):
     def complete(self, lease: Lease | None) -> None:
         if lease is None:
             return
-        with self.database.reading() as session:
-            done = session.get_one(Run, lease.run_id).epochs_done == EPOCHS
-        if done or not self.holds(lease):
+        if self.epochs_done(lease) == EPOCHS or not self.holds(lease):
             self.under(lease, lambda session: progress.record_completed(session, lease, completed_event(lease.attempt)))
 
     @rule(lease=leases)
@@ -190,6 +202,56 @@ class Lives(RuleBasedStateMachine):
             with self.database.reading() as session:
                 assert session.get_one(Run, run_id).status == RunStatus.CANCELLED
 
+    def rather_ended_runs(self) -> st.SearchStrategy[str]:
+        """Any run, but mostly one that has ended, if there is one."""
+        return st.sampled_from([*self.runs, *(2 * [run_id for run_id in self.runs if run_id in self.terminal])])
+
+    @precondition(lambda self: self.terminal)
+    @rule(data=st.data())
+    def retry(self, data: st.DataObject) -> None:
+        """Of any run; only what has failed or was cancelled, and does not build on such a run, is queued again."""
+        run_id = data.draw(self.rather_ended_runs())
+        with self.database.writing() as session:
+            before = session.get_one(Run, run_id).model_dump()
+            teacher = None if before["needs"] is None else session.get_one(Run, before["needs"]).status
+            accepted = lifecycle.retry(session, run_id)
+            after = run_of(session, run_id).model_dump()
+        assert accepted == (before["status"] in RETRYABLE and teacher not in RETRYABLE)
+        if not accepted:
+            assert after == before
+            return
+        del self.terminal[run_id]
+        reason = "waiting_for_worker" if teacher in (None, RunStatus.SUCCEEDED) else "waiting_for_teacher"
+        assert after == before | {
+            "status": "queued", "status_reason": reason, "error": None, "stop_reason": None, "finished_at": None, "worker_id": None,
+            "cancel_requested": False, "crashes": 0,
+        }  # fmt: skip
+
+    @precondition(lambda self: self.terminal)
+    @rule(data=st.data())
+    def delete(self, data: st.DataObject) -> None:
+        """Any experiment; only what has ended and what nobody builds on goes, with everything that hangs on it."""
+        run_id = data.draw(self.rather_ended_runs())
+        with self.database.reading() as session:
+            experiment = session.get_one(Experiment, session.get_one(Run, run_id).experiment_id)
+            own = experiments.runs_of(session, [experiment.id])[experiment.id]
+            ids = {run.id for run in own}
+            needed = [run.id for run in session.exec(select(Run).where(col(Run.needs).in_(ids)))]
+        deletable = not needed and all(RunStatus(run.status).is_terminal for run in own)
+        try:
+            with self.database.writing() as session:
+                assert set(deletion.delete(session, experiment)) == ids
+        except (NotFinished, HasDependents):
+            assert not deletable
+            return
+        assert deletable
+        with self.database.reading() as session:
+            for table in (Attempt, Checkpoint, Metric, StatusChange):
+                assert session.exec(select(table).where(col(table.run_id).in_(ids))).all() == []
+        self.runs = [run_id for run_id in self.runs if run_id not in ids]
+        self.teachers = [run_id for run_id in self.teachers if run_id not in ids]
+        self.terminal = {run_id: status for run_id, status in self.terminal.items() if run_id not in ids}
+
     @rule(seconds=st.floats(0, 2 * TTL))
     def time_passes(self, seconds: float) -> None:
         self.now += seconds
@@ -207,6 +269,7 @@ class Lives(RuleBasedStateMachine):
             return
         with self.database.reading() as session:
             runs = {run.id: run for run in session.exec(select(Run))}
+            assert set(runs) == set(self.runs)
             history = list(session.exec(select(StatusChange).order_by(col(StatusChange.id))))
             attempts = Counter(attempt.run_id for attempt in session.exec(select(Attempt)))
             epochs = Counter((metric.run_id, metric.epoch) for metric in session.exec(select(Metric)))
@@ -216,7 +279,10 @@ class Lives(RuleBasedStateMachine):
         last: dict[str, str | None] = {}
         for change in history:
             assert last.get(change.run_id) == change.from_status
-            assert change.from_status is None or RunStatus(change.to_status) in LEGAL_MOVES[RunStatus(change.from_status)]
+            if change.from_status in RETRYABLE:
+                assert (change.to_status, change.actor) == (RunStatus.QUEUED, lifecycle.USER), "only a person undoes an end"
+            elif change.from_status is not None:
+                assert RunStatus(change.to_status) in LEGAL_MOVES[RunStatus(change.from_status)]
             last[change.run_id] = change.to_status
         for run in runs.values():
             assert last[run.id] == run.status, "the history ends where the run stands"
@@ -239,7 +305,7 @@ class Lives(RuleBasedStateMachine):
     def drain(self) -> None:
         """With faults off and time advanced, every run reaches its end."""
         for _ in range(2):
-            self.now += TTL
+            self.now += 2 * TTL  # not TTL: a sum of floats may fall short of it
             self.reconcile()
         for _ in range(200):
             with self.database.writing() as session:
@@ -253,7 +319,7 @@ class Lives(RuleBasedStateMachine):
             assert all(RunStatus(run.status).is_terminal for run in session.exec(select(Run)))
 
 
-Lives.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+Lives.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 TestLives = Lives.TestCase
 
 
@@ -280,6 +346,18 @@ def claimed(database: Database) -> Lease:
     return lease
 
 
+def stale_by_release(session: Session, lease: Lease) -> None:
+    lifecycle.release(session, lease)
+
+
+def stale_by_retry(session: Session, lease: Lease) -> None:
+    """As a zombie's run: taken back while it was frozen, cancelled, and retried."""
+    run = run_of(session, lease.run_id)
+    lifecycle.cancel(session, lease.run_id)
+    assert lifecycle.reap(session, lease.run_id, lease.fence, run.heartbeat, MAX_CRASHES) == RunStatus.CANCELLED
+    assert lifecycle.retry(session, lease.run_id)
+
+
 STALE_WRITES = {
     "renew": lambda session, lease: lifecycle.hold(session, lease),
     "record_started": lambda session, lease: progress.record_started(session, lease, Started(environment={})),
@@ -292,14 +370,23 @@ STALE_WRITES = {
 }
 
 
+@pytest.mark.parametrize("become_stale", [stale_by_release, stale_by_retry])
 @pytest.mark.parametrize("write", STALE_WRITES.values(), ids=STALE_WRITES.keys())
-def test_a_stale_holder_is_refused_and_changes_nothing_while_another_holds_the_run(database: Database, write) -> None:
+def test_a_stale_holder_is_refused_and_changes_nothing_while_the_run_is_queued_or_anothers(database: Database, write, become_stale) -> None:
     stale = claimed(database)
     with database.writing() as session:
-        lifecycle.release(session, stale)
+        become_stale(session, stale)
+    assert_refused(database, stale, write)
     with database.writing() as session:
         current = lifecycle.claim(session, "other")
     assert current is not None
+    assert (current.attempt, current.fence) == (2, 2)
+    assert_refused(database, stale, write)
+    with database.writing() as session:
+        lifecycle.hold(session, current)
+
+
+def assert_refused(database: Database, stale: Lease, write) -> None:
     with database.reading() as session:
         before = run_of(session, stale.run_id).model_dump()
     with pytest.raises(LeaseLost), database.writing() as session:
@@ -307,8 +394,6 @@ def test_a_stale_holder_is_refused_and_changes_nothing_while_another_holds_the_r
     with database.reading() as session:
         assert run_of(session, stale.run_id).model_dump() == before
         assert session.exec(select(Metric)).all() == []
-    with database.writing() as session:
-        lifecycle.hold(session, current)
 
 
 def test_an_end_is_estimated_from_the_first_steps_on(database: Database) -> None:
