@@ -12,6 +12,7 @@ import yaml
 
 from app import client, data_commands
 from app.demo import run_demo
+from app.devices import MOST_WORKERS, slots_of
 from app.errors import Misconfigured
 from app.serving import run_workers, serve_api, serve_everything
 from app.settings import Settings, setting_sources
@@ -19,6 +20,7 @@ from lab_models.revision import package_version
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 EXIT_REFUSED, EXIT_USAGE = 1, 2
+WORKERS_HELP = "runs at a time on this machine (default: one per GPU, or without one as many as cores and memory allow, at most 4)"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,16 +43,16 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
 
     serve = commands.add_parser("serve", help="API and local workers in one command")
-    serve.add_argument("--workers", type=int, default=1, help="workers on this machine (default: 1)")
-    serve.set_defaults(run=lambda o: serve_everything(Settings(), o.host, o.port, o.workers))
+    serve.add_argument("--workers", type=_count, default=None, help=WORKERS_HELP)
+    serve.set_defaults(run=lambda o: serve_everything(Settings(), o.host, o.port, _workers(o)))
     api = commands.add_parser("api", help="the API alone")
     api.set_defaults(run=lambda o: serve_api(Settings(), o.host, o.port))
     for server in (serve, api):
         server.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
         server.add_argument("--port", type=int, default=8000, help="port to listen on (default: 8000)")
     worker = commands.add_parser("worker", help="workers alone")
-    worker.add_argument("--workers", type=int, default=1, help="workers on this machine (default: 1)")
-    worker.set_defaults(run=lambda o: run_workers(Settings(), o.workers))
+    worker.add_argument("--workers", type=_count, default=None, help=WORKERS_HELP)
+    worker.set_defaults(run=lambda o: run_workers(Settings(), _workers(o)))
 
     submit = commands.add_parser("submit", help="send an experiment from a JSON or YAML file")
     submit.add_argument("file", type=Path)
@@ -61,9 +63,13 @@ def _parser() -> argparse.ArgumentParser:
     show.set_defaults(run=lambda o: _print(client.Service(o.url).get(f"/experiments/{o.id}")))
     cancel = commands.add_parser("cancel", help="cancel an experiment")
     cancel.set_defaults(run=lambda o: _print(client.Service(o.url).post(f"/experiments/{o.id}/cancel")))
-    for about_one in (show, cancel):
+    retry = commands.add_parser("retry", help="queue an experiment's failed and cancelled runs again")
+    retry.set_defaults(run=lambda o: _print(client.Service(o.url).post(f"/experiments/{o.id}/retry")))
+    delete = commands.add_parser("delete", help="delete a finished experiment with its files")
+    delete.set_defaults(run=_delete)
+    for about_one in (show, cancel, retry, delete):
         about_one.add_argument("id", help="exp_…")
-    for speaking in (submit, show, cancel, *data_commands.add_commands(commands)):
+    for speaking in (submit, show, cancel, retry, delete, *data_commands.add_commands(commands)):
         speaking.add_argument("--url", default=os.environ.get("LAB_URL") or DEFAULT_URL, help=f"the service (default: $LAB_URL or {DEFAULT_URL})")
 
     settings = commands.add_parser("settings", help="print all settings and where each comes from")
@@ -71,6 +77,17 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="start a service, train a small network over its API, show the result, stop")
     demo.set_defaults(run=lambda _: run_demo())
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_WORKERS:
+        raise argparse.ArgumentTypeError(f"must be a number from 1 to {MOST_WORKERS}, not {text!r}")
+    return int(text)
+
+
+def _workers(options: argparse.Namespace) -> int:
+    wanted: int | None = options.workers
+    return wanted or slots_of(Settings().devices)
 
 
 def _submit(options: argparse.Namespace) -> int:
@@ -92,6 +109,12 @@ def _submit(options: argparse.Namespace) -> int:
         record = client.wait_with_progress(service, record["id"])
     _print(record)
     return EXIT_REFUSED if options.wait and record["status"] != "succeeded" else 0
+
+
+def _delete(options: argparse.Namespace) -> int:
+    client.Service(options.url).delete(f"/experiments/{options.id}")
+    print(f"{options.id} is deleted.")
+    return 0
 
 
 def _settings(_options: argparse.Namespace) -> int:

@@ -5,7 +5,27 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from app.api import architectures, confusion, curves, datasets, distillation, experiments, gradient_flow, operations, predict, problems, runs
+from app.api import (
+    architectures,
+    comparisons,
+    confusion,
+    curves,
+    datasets,
+    distillation,
+    experiments,
+    gradient_flow,
+    operations,
+    predict,
+    problems,
+    recipes,
+    reproduction,
+    runs,
+    studies,
+    study_pictures,
+    study_report,
+    study_tables,
+    study_verdicts,
+)
 from app.api.openapi import DESCRIPTION, describe
 from app.db import open_database
 from app.logging import set_up_logging
@@ -38,6 +58,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         distillation.router,
         experiments.router,
         runs.router,
+        reproduction.router,
+        recipes.router,
+        studies.router,
+        study_tables.router,
+        study_verdicts.router,
+        study_pictures.router,
+        study_report.router,
+        comparisons.router,
         predict.router,
         architectures.router,
         datasets.router,

@@ -23,7 +23,7 @@ class Settings(BaseSettings):
     devices: str = "auto"
     """`auto`, `cpu`, or a list such as `cuda:0,cuda:1`, dealt out to the workers in turn."""
     threads: int = Field(default=0, ge=0)
-    """CPU threads of one trainer; 0 means the machine's cores divided by its workers."""
+    """CPU threads of one trainer; 0 means one for an MLP and the machine's cores for convolutions."""
     lease_seconds: float = Field(default=15.0, gt=0)
     """A run whose worker gave no sign of life for this long goes back to the queue."""
     stop_grace_seconds: float = Field(default=20.0, gt=0)
@@ -44,6 +44,8 @@ class Settings(BaseSettings):
     """Most images of one imported data set."""
     max_seeds: int = Field(default=100, ge=1)
     """Most seeds of one experiment."""
+    max_study_runs: int = Field(default=1000, ge=1)
+    """Most runs of one study."""
     max_epochs: int = Field(default=10_000, ge=1)
     """Most epochs of one run."""
     max_parameters: int = Field(default=200_000_000, ge=1)

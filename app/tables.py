@@ -1,4 +1,4 @@
-"""The rows. An experiment has runs, a run has attempts; metrics, checkpoints and artifacts hang on a run.
+"""The rows. A study has experiments, an experiment has runs, a run has attempts; metrics, checkpoints and artifacts hang on a run.
 
 Files lie under `<LAB_HOME>/runs/<run id>/`; a row's `path` is relative to that folder and is written after the file.
 """
@@ -54,8 +54,28 @@ class UTCDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class Study(SQLModel, table=True):
+    """Experiments that answer one question in one table. `design` is a `lab_models.recipes.design.Design`; `nominal_seconds` is one run's cost by cell."""
+
+    __tablename__ = "study"
+    __table_args__ = (Index("ix_study_created_at_id", "created_at", "id"), UniqueConstraint("idempotency_key"))
+
+    id: str = Field(primary_key=True, default_factory=lambda: new_id("stu"))
+    created_at: datetime = Field(sa_type=UTCDateTime)
+    name: str
+    labels: dict[str, str] = Field(sa_type=JSON, default_factory=dict)
+    recipe: str | None = Field(default=None, index=True)
+    scale: str | None = None
+    submitted: dict[str, Any] = Field(sa_type=JSON)
+    design: dict[str, Any] = Field(sa_type=JSON)
+    nominal_seconds: dict[str, float] = Field(sa_type=JSON)
+    reuse: bool = True
+    idempotency_key: str | None = None
+    request_hash: str
+
+
 class Experiment(SQLModel, table=True):
-    """One spec, run with one or more seeds."""
+    """One spec, run with one or more seeds. In a study, `cell` is its place in the table."""
 
     __tablename__ = "experiment"
     __table_args__ = (Index("ix_experiment_created_at_id", "created_at", "id"), UniqueConstraint("idempotency_key"))
@@ -71,7 +91,10 @@ class Experiment(SQLModel, table=True):
     priority: int = 0
     parameters: int = Field(sa_type=BigInteger)
     macs_per_sample: int = Field(sa_type=BigInteger)
+    memory_bytes: int | None = Field(default=None, sa_type=BigInteger)
     related: dict[str, Any] = Field(sa_type=JSON, default_factory=dict)
+    study_id: str | None = Field(default=None, foreign_key="study.id", index=True)
+    cell: str | None = None
     idempotency_key: str | None = None
     request_hash: str
 
@@ -79,7 +102,8 @@ class Experiment(SQLModel, table=True):
 class Run(SQLModel, table=True):
     """One execution with one seed. `fence` grows by one with each claim; `heartbeat` with each sign of life.
 
-    `needs` is the run whose weights must exist first: a student's teacher.
+    `needs` is the run whose weights must exist first: a student's teacher. `reused_from` is the equal run, which may be gone
+    by now, whose results this one took over instead of training.
     """
 
     __tablename__ = "run"
@@ -114,6 +138,7 @@ class Run(SQLModel, table=True):
     error: dict[str, Any] | None = Field(default=None, sa_type=JSON)
     stop_reason: str | None = None
     needs: str | None = Field(default=None, foreign_key="run.id", index=True)
+    reused_from: str | None = None
 
 
 class Attempt(SQLModel, table=True):

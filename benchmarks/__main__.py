@@ -14,12 +14,14 @@ OUT = Path(__file__).parent / "latest.json"
 
 
 def main(chosen: list[str]) -> None:
-    """All of them take about four minutes on two cores."""
+    """All of them take about seven minutes on two cores."""
     document: dict[str, Any] = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": platform.platform(), "cores": os.cpu_count()}
     if "latency" in chosen or not chosen:
         document["latency"] = _latency()
     if "throughput" in chosen or not chosen:
         document["throughput"] = _throughput()
+    if "replicates" in chosen or not chosen:
+        document["replicates"] = _replicates()
     OUT.write_text(json.dumps(document, indent=2) + "\n")
     print(f"written to {OUT}")
 
@@ -32,6 +34,18 @@ def _latency() -> list[dict[str, Any]]:
     for row in rows:
         print(f"{row['what']:<58}{row['median']:>8.3f}{row['min']:>8.3f}{row['max']:>8.3f}{row['n']:>4}")
     return rows
+
+
+def _replicates() -> dict[str, Any]:
+    from benchmarks import replicates
+
+    found = replicates.measure()
+    seconds = found["seconds"]
+    print(f"{found['seeds']} seeds of one MLP, seconds (medians of {found['rounds']} rounds, {found['slots']} runs at a time on {found['cores']} cores)")
+    print(f"{'one seed':<34}{seconds['one']:>10.1f}")
+    print(f"{'all seeds, one run at a time':<34}{seconds['one_at_a_time']:>10.1f}")
+    print(f"{'all seeds, as many as fit':<34}{seconds['together']:>10.1f}   {found['of_five_times_one']:.2f} of {found['seeds']} times one")
+    return found
 
 
 def _throughput() -> list[dict[str, Any]]:

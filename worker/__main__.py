@@ -10,12 +10,12 @@ from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 from celery.signals import setup_logging
 
 from app.db import open_database
+from app.devices import device_of_slot
 from app.errors import Misconfigured
 from app.logging import set_up_logging
 from app.settings import Settings
 from lab_models.process import die_with_parent
 from worker.celery import make_celery
-from worker.devices import device_of_slot
 from worker.tasks import identify, install
 
 
@@ -36,10 +36,10 @@ def main() -> int:
     except Misconfigured as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    threads = settings.threads or max(1, (os.cpu_count() or 1) // options.slots)
+    threads = settings.threads or os.cpu_count() or 1
     setup_logging.connect(lambda **_: None, weak=False)  # keeps Celery from setting up its own
     celery = make_celery(settings)
-    install(celery, settings, identify(device, threads))
+    install(celery, settings, identify(device, threads, options.slot))
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     warnings.filterwarnings("ignore", category=SecurityWarning)  # tasks are JSON without content; root runs nothing that a client sent
     warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)  # of a setting of Celery 6 that is set already

@@ -16,10 +16,12 @@ from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
 from app.db import Database
+from app.devices import free_memory_of
 from app.services import lifecycle, progress
 from app.services.lifecycle import Lease, LeaseLost
 from app.settings import Settings
 from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Failed, Order, Probed, Progress, Started
+from lab_models.threads import useful_threads
 from worker.spare import Spare
 from worker.trainer import Exited, Trainer, TrainerEvent
 
@@ -43,7 +45,10 @@ class OutOfTouch(Exception):
 
 @dataclass
 class Slot:
-    """Where an attempt runs: a worker's identity, its device, and the flag that asks it to stop."""
+    """Where an attempt runs: a worker's identity, its device, and the flag that asks it to stop.
+
+    The first slot of a machine takes any run, so that all are taken; the others only what fits into the memory that is free.
+    """
 
     worker_id: str
     device: str
@@ -51,6 +56,7 @@ class Slot:
     settings: Settings
     database: Database
     stopping: Callable[[], bool]
+    is_first: bool = True
     spare: Spare = field(init=False)
 
     def __post_init__(self) -> None:
@@ -80,9 +86,10 @@ def work_until_empty(slot: Slot) -> int:
 
 
 def _claim(slot: Slot) -> Lease | None:
+    free = None if slot.is_first else free_memory_of(slot.device)
     try:
         with slot.database.writing() as session:
-            return lifecycle.claim(session, slot.worker_id)
+            return lifecycle.claim(session, slot.worker_id, free)
     except OperationalError as error:
         log.warning("the database did not answer (%s); claiming later", error.orig)
         return None
@@ -166,7 +173,7 @@ class Attempt:
             imported_folder=str(self._settings.imported_folder),
             archives_folder=str(self._settings.archives_folder),
             device=self._slot.device,
-            threads=self._slot.threads,
+            threads=self._settings.threads or useful_threads(task.spec, self._slot.threads),
             checkpoint_seconds=self._settings.checkpoint_seconds,
             resume=task.resume,
             teacher=task.built_on if task.spec.kind == "distill" else None,

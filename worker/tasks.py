@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import OperationalError
 
 from app.db import BUSY_SECONDS, Database
+from app.devices import memory_of
 from app.queue import QUEUE, TASK
 from app.services import workers
 from app.services.lifecycle import queued_runs
@@ -26,7 +27,6 @@ from app.settings import Settings
 from app.tables import Worker as WorkerRow
 from app.tables import new_id, utc_now
 from worker.attempt import Slot, work_until_empty
-from worker.devices import memory_of
 
 EMBEDDED_POLL_SECONDS = 0.1
 BROKER_POLL_SECONDS = 0.5
@@ -57,11 +57,12 @@ class Identity:
     id: str
     device: str
     threads: int
+    is_first: bool
 
 
-def identify(device: str, threads: int) -> Identity:
+def identify(device: str, threads: int, slot: int) -> Identity:
     """A name that is unique and tells host and process."""
-    return Identity(id=f"{socket.gethostname()}-{os.getpid()}-{new_id('w')[2:6]}", device=device, threads=threads)
+    return Identity(id=f"{socket.gethostname()}-{os.getpid()}-{new_id('w')[2:6]}", device=device, threads=threads, is_first=slot == 0)
 
 
 def install(celery: Celery, settings: Settings, identity: Identity) -> None:
@@ -77,7 +78,7 @@ def install(celery: Celery, settings: Settings, identity: Identity) -> None:
         """In the pool's child: connections of its own, a warm trainer, and SIGTERM as a wish instead of an end."""
         signal.signal(signal.SIGTERM, lambda *_: stopping.set())
         database = Database(settings.effective_database_url, busy_seconds=min(BUSY_SECONDS, settings.lease_seconds / 3))
-        slots[:] = [Slot(identity.id, identity.device, identity.threads, settings, database, stopping.is_set)]
+        slots[:] = [Slot(identity.id, identity.device, identity.threads, settings, database, stopping.is_set, identity.is_first)]
         slots[0].spare.prepare()
 
     def end_process(**_: Any) -> None:

@@ -9,9 +9,9 @@ from sqlmodel import Session
 from app.db import Database
 from app.errors import BodyTooLarge
 from app.queue import Doorbell
-from app.services import experiments
+from app.services import experiments, studies
 from app.settings import Settings
-from app.tables import Experiment, Run
+from app.tables import Experiment, Run, Study
 
 
 def _settings(request: Request) -> Settings:
@@ -49,6 +49,7 @@ Reading = Annotated[Session, Depends(_reading, scope="function")]
 Writing = Annotated[Session, Depends(_writing, scope="function")]
 
 ExperimentId = Annotated[str, Path(description="An experiment's id, `exp_…`", max_length=100)]
+StudyId = Annotated[str, Path(description="A study's id, `stu_…`", max_length=100)]
 RunId = Annotated[str, Path(description="A run's id, `run_…`", max_length=100)]
 
 
@@ -64,6 +65,16 @@ def _run(session: Reading, run_id: RunId) -> Run:
     return experiments.get_run(session, run_id)
 
 
+def _study(session: Reading, study_id: StudyId) -> Study:
+    return studies.get(session, study_id)
+
+
+def _study_to_change(session: Writing, study_id: StudyId) -> Study:
+    return studies.get(session, study_id)
+
+
+TheStudy = Annotated[Study, Depends(_study, scope="function")]
+StudyToChange = Annotated[Study, Depends(_study_to_change, scope="function")]
 TheExperiment = Annotated[Experiment, Depends(_experiment, scope="function")]
 ExperimentToChange = Annotated[Experiment, Depends(_experiment_to_change, scope="function")]
 TheRun = Annotated[Run, Depends(_run, scope="function")]

@@ -12,7 +12,7 @@ from app.api.deps import Reading, TheExperiment
 from app.api.pictures import PICTURE_RESPONSES, Extension, IfNoneMatch, picture
 from app.api.schemas import Answer, SummaryAnswer
 from app.plots.comparison import ComparisonFigure, Line, draw_comparison
-from app.services.comparisons import Arm, Comparison, Gain, Gap, Role, Verdict, gain_of, gap_of, load_comparison, sentence, warnings
+from app.services.distillations import Arm, Comparison, Gain, Gap, Role, Verdict, gain_of, gap_of, load_comparison, sentence, warnings
 from app.services.metrics import RunMetrics, metrics_of
 from app.services.results import Summary
 

@@ -8,23 +8,17 @@ from fastapi import APIRouter, BackgroundTasks, Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from app.api import records, schemas
+from app.api.bodies import read_body
 from app.api.deps import Body, ExperimentToChange, Reading, TheDoorbell, TheExperiment, TheSettings, Writing
 from app.api.dry_runs import DryRun
 from app.api.dry_runs import dry_run as dry_run_of
-from app.errors import BadBody, InvalidRequest
-from app.services import datasets, experiments
-from app.services.estimates import refusals
+from app.services import deletion, experiments, retrying
 from app.services.experiments import earlier
 from app.services.metrics import metrics_of
-from app.services.submissions import WORDS, Plan, plan, submit
-from app.services.workers import largest_memory
-from app.settings import Settings
+from app.services.submissions import prepare, submit
 from app.states import RunStatus
 from app.tables import Run
-from lab_models.architectures.stages import misfits
-from lab_models.datasets.catalog import DatasetInfo
-from lab_models.specs import Request, read_request
-from lab_models.validation import FieldError, InvalidDocument, NotJSON, did_you_mean, parse_json
+from lab_models.specs import read_request
 
 router = APIRouter(prefix="/experiments", tags=["experiments"])
 
@@ -42,6 +36,8 @@ class ListQuery(BaseModel):
     """Only experiments of this kind."""
     label: list[str] = Field(default=[], max_length=20)
     """`key:value`; may be given several times, all must match."""
+    study: str | None = Field(default=None, max_length=100)
+    """Only the cells of this study."""
     limit: int = Field(default=50, ge=1, le=500)
     """Most rows of one page."""
     cursor: str | None = Field(default=None, max_length=500)
@@ -72,18 +68,16 @@ def create_experiment(
     idempotency_key: Annotated[str | None, Header(max_length=200, description="Makes a repeated POST return the first experiment")] = None,
 ) -> Any:
     """Store an experiment and queue one run per seed. Everything has a default: `{}` is a complete experiment."""
-    submitted, request = _parse(body)
+    submitted, request = read_body(body, read_request)
     experiment = earlier(session, idempotency_key, submitted) if idempotency_key is not None and not dry_run else None
     if experiment is not None:  # whatever has become of workers, data sets and teachers since
         response.status_code = 200
     else:
-        info = _dataset(request, submitted, settings)
-        planned = plan(session, request, submitted, datasets.catalog(settings))
-        _refuse_what_cannot_be(request, planned, info, settings, largest_memory(session))
+        prepared = prepare(session, request, submitted, settings)
         if dry_run:
             response.status_code = 200
-            return Response(dry_run_of(planned.spec, request.seeds, info).model_dump_json(), media_type="application/json")
-        experiment = submit(session, request, planned, info, submitted, idempotency_key)
+            return Response(dry_run_of(prepared.plan.spec, request.seeds, prepared.info).model_dump_json(), media_type="application/json")
+        experiment = submit(session, prepared, idempotency_key)
         background.add_task(doorbell.ring, len(request.seeds))
     response.headers["Location"] = f"/experiments/{experiment.id}"
     session.flush()
@@ -94,7 +88,7 @@ def create_experiment(
 def list_experiments(session: Reading, query: Annotated[ListQuery, Query()]) -> schemas.ExperimentPage:
     """Experiments, the newest first."""
     labels = tuple((key, value) for key, _, value in (label.partition(":") for label in query.label))
-    rows, cursor = experiments.page(session, experiments.Filters(query.status, query.kind, labels), query.limit, query.cursor)
+    rows, cursor = experiments.page(session, experiments.Filters(query.status, query.kind, labels, query.study), query.limit, query.cursor)
     runs = experiments.runs_of(session, [row.id for row in rows])
     return schemas.ExperimentPage(data=[records.experiment_row(row, runs[row.id]) for row in rows], has_more=cursor is not None, next_cursor=cursor)
 
@@ -110,6 +104,25 @@ def cancel_experiment(session: Writing, experiment: ExperimentToChange) -> schem
     """Cancel every unfinished run: queued ones at once, running ones within two seconds."""
     experiments.cancel(session, experiment)
     return records.experiment_record(experiments.whole(session, experiment))
+
+
+@router.post("/{experiment_id}/retry")
+def retry_experiment(session: Writing, experiment: ExperimentToChange, doorbell: TheDoorbell, background: BackgroundTasks) -> schemas.ExperimentRecord:
+    """Queue every failed or cancelled run again: a new attempt, which goes on from the last checkpoint if there is one.
+
+    409 when there is none, and when one needs a run, such as a teacher, that has itself failed or been cancelled.
+    """
+    background.add_task(doorbell.ring, retrying.retry(session, experiment))
+    return records.experiment_record(experiments.whole(session, experiment))
+
+
+@router.delete("/{experiment_id}", status_code=204)
+def delete_experiment(session: Writing, experiment: ExperimentToChange, settings: TheSettings, background: BackgroundTasks) -> None:
+    """Delete an experiment with its runs, numbers and files; `disk_bytes` of its record says how much that frees.
+
+    409 while a run is unfinished, and while another experiment builds on it or is compared with it. What was made beside it stays.
+    """
+    background.add_task(deletion.remove_folders, settings.runs_folder, deletion.delete(session, experiment))
 
 
 @router.get("/{experiment_id}/metrics", response_model=schemas.MetricsAnswer, responses={200: {"content": {"text/csv": {}}}})
@@ -141,37 +154,3 @@ def _csv(answer: schemas.MetricsAnswer) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def _parse(body: bytes) -> tuple[dict[str, Any], Request]:
-    """The body as sent and as validated; raises BadBody or InvalidRequest."""
-    try:
-        submitted = parse_json(body)
-        return submitted, read_request(submitted)
-    except NotJSON as error:
-        raise BadBody(str(error)) from error
-    except InvalidDocument as error:
-        raise InvalidRequest(str(error), error.errors) from error
-
-
-def _dataset(request: Request, submitted: dict[str, Any], settings: Settings) -> DatasetInfo:
-    catalog = datasets.catalog(settings)
-    name = request.dataset.name
-    info = catalog.get(name)
-    if info is None:
-        place = "/dataset" if isinstance(submitted.get("dataset"), str) else "/dataset/name"
-        error = FieldError(place, f"there is no data set {name!r}", did_you_mean(name, [known.name for known in catalog.all()]))
-        raise InvalidRequest(error.message, [error])
-    return info
-
-
-def _refuse_what_cannot_be(request: Request, planned: Plan, info: DatasetInfo, settings: Settings, memory: int | None) -> None:
-    refused = []
-    if planned.built_on is not None and planned.its_data is not None:
-        if planned.built_on.run is None:  # it would be trained first, so it is looked at first
-            found = refusals(planned.built_on.trained.spec, 1, planned.its_data, settings, memory)
-            refused = [FieldError(f"/{WORDS[request.kind].role}/spec{error.pointer}", error.message, error.hint) for error in found]
-        refused = refused or misfits(planned.spec, planned.its_data, info)
-    refused = refused or refusals(planned.spec, len(request.seeds), info, settings, memory)
-    if refused:
-        raise InvalidRequest("; ".join(error.message for error in refused), refused)

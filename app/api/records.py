@@ -32,6 +32,8 @@ def experiment_record(whole: Whole) -> ExperimentRecord:
         name=experiment.name,
         labels=experiment.labels,
         kind=experiment.kind,
+        study_id=experiment.study_id,
+        cell=experiment.cell,
         fingerprint=experiment.fingerprint,
         status=whole.status,
         is_terminal=whole.status.is_terminal,
@@ -49,6 +51,7 @@ def experiment_record(whole: Whole) -> ExperimentRecord:
         related=experiment.related,
         runs=[RunAnswer(**_run_fields(run)) for run in runs],
         results=_results(runs),
+        disk_bytes=whole.disk_bytes,
         environment=next((run.environment for run in runs if run.environment is not None), None),
         error=next((run.error for run in runs if run.error is not None), None),
         links=_experiment_links(experiment),
@@ -129,6 +132,7 @@ def _run_fields(run: Run) -> dict[str, Any]:
         "best": run.best,
         "test": run.test,
         "needs": run.needs,
+        "reused_from": run.reused_from,
         "stop_reason": run.stop_reason,
         "error": run.error,
         "links": _run_links(run),
@@ -204,6 +208,8 @@ def _sentence(whole: Whole) -> str:
             return "A cancel was asked for; the worker is about to confirm it."
         case StatusReason.COMPLETED:
             return "All epochs done." if len(runs) == 1 else f"All {len(runs)} runs done."
+        case StatusReason.REUSED:
+            return "Took over the results of an equal run." if len(runs) == 1 else f"All {len(runs)} runs done, some taken over from equal runs."
         case StatusReason.EARLY_STOPPED:
             return (
                 f"Stopped early after epoch {current.epochs_done} of {current.epochs}."
@@ -222,4 +228,16 @@ def _experiment_links(experiment: Experiment) -> dict[str, str]:
     probed = {"gradient_flow": f"{base}/gradient-flow.png"} if "gradient_flow" in experiment.spec.get("probes", []) else {}
     pictures = {"curves": f"{base}/curves.png", "confusion_matrix": f"{base}/confusion-matrix.png"}
     compared = {"distillation": f"{base}/distillation"} if experiment.kind == "distill" else {}
-    return {"self": base, "metrics": f"{base}/metrics", **pictures, **probed, **compared, "cancel": f"{base}/cancel"}
+    compared |= {"verification": f"{base}/verification"} if "verifies" in experiment.related else {}
+    compared |= {} if experiment.study_id is None else {"study": f"/studies/{experiment.study_id}"}
+    return {
+        "self": base,
+        "metrics": f"{base}/metrics",
+        **pictures,
+        **probed,
+        **compared,
+        "reproduce": f"{base}/reproduce",
+        "verify": f"{base}/verify",
+        "cancel": f"{base}/cancel",
+        "retry": f"{base}/retry",
+    }

@@ -61,6 +61,8 @@ class RunAnswer(Answer):
     """Test scores of the best epoch's weights."""
     needs: str | None
     """The run whose weights it needs first: a student's teacher."""
+    reused_from: str | None
+    """The equal run whose results it took over instead of training."""
     stop_reason: str | None
     """Why training ended: `all_epochs`, `stagnation` or `overfitting`; null before it has."""
     error: dict[str, Any] | None
@@ -123,7 +125,10 @@ class ExperimentRecord(Answer):
     name: str | None
     labels: dict[str, str]
     kind: str
-    study_id: str | None = None
+    study_id: str | None
+    """The study that it is a cell of."""
+    cell: str | None
+    """Its place in that study's table."""
     fingerprint: str
     status: RunStatus
     is_terminal: bool
@@ -147,6 +152,8 @@ class ExperimentRecord(Answer):
     runs: list[RunAnswer]
     results: dict[str, dict[str, SummaryAnswer]]
     """Over the succeeded runs: test scores, and val scores at the best epoch."""
+    disk_bytes: int
+    """Size of its runs' published artifacts and kept checkpoints."""
     environment: dict[str, Any] | None
     error: dict[str, Any] | None
     """The first failed run's error."""

@@ -1,303 +1,202 @@
-"""What distillation has gained: teacher, baseline and distilled student side by side, paired seed by seed, and said in words."""
+"""Two experiments compared seed by seed: what differs between their specs, what differs in a score, and what that shows."""
 
-from collections import Counter
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import assert_never
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
 from sqlmodel import Session
 
-from app.errors import NotFound
-from app.services.experiments import runs_of
-from app.services.results import Summary, summarise
+from app.errors import Conflict, NotFound
+from app.services.artifacts import artifact_path
+from app.services.scores import Metric, by_seed
 from app.states import RunStatus
 from app.tables import Experiment, Run
-from lab_models.architectures.naming import describe
-from lab_models.specs import DistillSpec, read_spec
+from lab_models.assessment import PREDICTIONS_NAME
+from lab_models.statistics.paired import Paired, compare, discordant, mcnemar
+from lab_models.statistics.verdicts import Judgement, judge
 
-POINTS = 100.0
-"""Percentage points in a difference of 1 between two accuracies, which are fractions."""
+MARGIN_POINTS = {"digits": 0.15, "mnist": 0.15, "cifar10": 0.5}
+OTHER_MARGIN_POINTS = 1.0
+"""Margins of equivalence in percentage points, by data set: about the standard error of one network's accuracy on the 10,000 test images of each."""
 
-ROUNDING_POINTS = 1e-9
-"""Percentage points that are float64's rounding: one image more or less in a test split of a million is 1e-4."""
+SETS_THE_SIZE = re.compile(r"^(model|model\.(arch|depth|width|widths|hidden|stages|blocks_per_stage|convs_per_stage|block|head.*))$")
+"""Fields that are varied in order to change the number of parameters: then a difference in size is no surprise."""
 
-TEACHER_TOLERANCE = 0.002
-"""Share of test images whose top class may change when another device or batch size rounds a teacher's logits differently."""
-
-
-class Role(StrEnum):
-    """Who is compared, in the order of the table."""
-
-    TEACHER = "teacher"
-    BASELINE = "baseline"
-    DISTILLED = "distilled"
-
-
-class Verdict(StrEnum):
-    """What the paired differences show; `gain` and `loss` mean that the 95 % interval excludes 0."""
-
-    GAIN = "gain"
-    LOSS = "loss"
-    UNCLEAR = "unclear"
-    NO_INTERVAL = "no_interval"
-    NO_PAIRS = "no_pairs"
-    NO_BASELINE = "no_baseline"
+MOST_NAMED = 6
 
 
 @dataclass(frozen=True)
-class ArmRun:
-    """One seed's run; `test` is its score sheet once it has succeeded."""
+class Side:
+    """An experiment as one side of a comparison."""
 
-    id: str
-    seed: int
-    status: RunStatus
-    epochs: int
-    test: dict[str, float] | None = None
-    dataset_sha256: str | None = None
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One of the networks compared. Its size is None when its experiment is gone."""
-
-    role: Role
-    experiment_id: str | None
-    network: str
-    parameters: int | None
-    macs_per_sample: int | None
-    runs: tuple[ArmRun, ...]
+    experiment: Experiment
+    runs: list[Run]
+    title: str
 
     @property
-    def succeeded(self) -> tuple[ArmRun, ...]:
-        """The runs that have been tested: those that the numbers come from."""
-        return tuple(run for run in self.runs if run.status is RunStatus.SUCCEEDED and run.test is not None)
-
-    @property
-    def complete(self) -> bool:
-        """Whether every run has succeeded."""
-        return bool(self.runs) and len(self.succeeded) == len(self.runs)
-
-    def by_seed(self, name: str) -> dict[int, float]:
-        """One score of each succeeded run that has it."""
-        return {run.seed: run.test[name] for run in self.succeeded if run.test is not None and name in run.test}
-
-    def summary(self, name: str) -> Summary | None:
-        """One score over the succeeded runs; None when there is none."""
-        values = list(self.by_seed(name).values())
-        return summarise(values) if values else None
+    def succeeded(self) -> list[Run]:
+        """Runs whose scores count."""
+        return [run for run in self.runs if run.status == RunStatus.SUCCEEDED]
 
 
 @dataclass(frozen=True)
-class Pair:
-    """One seed's test accuracies, fractions, with and without the teacher."""
+class Difference:
+    """A field of the specs that differs, as a dotted path; a side that has no such field has None."""
+
+    path: str
+    treatment: Any
+    control: Any
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """One seed's two checkpoints on the same test images; `p` is exact and two-sided."""
 
     seed: int
-    baseline: float
-    distilled: float
-
-    @property
-    def points(self) -> float:
-        """Distilled minus baseline, in percentage points."""
-        return POINTS * (self.distilled - self.baseline)
-
-
-@dataclass(frozen=True)
-class Gain:
-    """Distilled minus baseline on test, in percentage points, over the seeds that succeeded in both arms.
-
-    `points.ci95` is that of the paired t-test: Student's t over the n differences. It holds for this one teacher and this one test
-    split. It is None below two pairs, and when all differences are equal: their spread then says nothing about further seeds.
-    """
-
-    verdict: Verdict
-    pairs: tuple[Pair, ...]
-    points: Summary | None
-
-
-@dataclass(frozen=True)
-class Gap:
-    """Share of the way from baseline to teacher that distillation has gone; None with the `reason` why not."""
-
-    closed: float | None
-    reason: str | None
+    only_treatment_right: int
+    only_control_right: int
+    p: float
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A distillation's arms; `baseline` is None when none was asked for."""
+    """Treatment minus control. `paired` is in the metric's spoken unit: percentage points for fractions."""
 
-    experiment_id: str
-    name: str | None
-    temperature: float
-    alpha: float
-    teacher: Arm
-    baseline: Arm | None
-    distilled: Arm
+    treatment: Side
+    control: Side
+    metric: Metric
+    paired: Paired
+    seeds: tuple[int, ...]
+    differs: tuple[Difference, ...]
+    warnings: tuple[str, ...]
+    mcnemar: tuple[McNemar, ...]
+    seconds_per_pair: float | None
 
-    @property
-    def arms(self) -> tuple[Arm, ...]:
-        """Teacher, baseline if there is one, distilled."""
-        return (self.teacher, *([] if self.baseline is None else [self.baseline]), self.distilled)
-
-    @property
-    def complete(self) -> bool:
-        """Whether every run of every arm has succeeded."""
-        return all(arm.complete for arm in self.arms)
-
-
-def load_comparison(session: Session, experiment: Experiment) -> Comparison:
-    """The rows of a distillation and of what it is compared with; NotFound for an experiment of another kind."""
-    spec = read_spec(experiment.spec)
-    if not isinstance(spec, DistillSpec):
-        raise NotFound(
-            f"experiment {experiment.id} has kind {experiment.kind!r}, and only a distillation has a teacher to be compared with;"
-            ' POST /experiments with "kind": "distill" starts one, with "baseline": true also the student without a teacher'
+    def judged(self, p_adjusted: float | None = None) -> Judgement:
+        """The verdict on "treatment is better than control"; `p_adjusted` is p after Holm's correction over a family."""
+        return judge(
+            self.paired,
+            p_adjusted=p_adjusted,
+            unit=self.metric.unit,
+            seconds_per_pair=self.seconds_per_pair,
+            lower_is_better=self.metric.lower_is_better,
         )
-    taught_by, baseline_id = experiment.related.get("teacher_run"), experiment.related.get("baseline")
-    run = None if taught_by is None else session.get(Run, taught_by)
-    teacher = None if run is None else session.get(Experiment, run.experiment_id)
-    baseline = None if baseline_id is None else session.get(Experiment, baseline_id)
-    runs = runs_of(session, [row.id for row in (experiment, baseline) if row is not None])
-    student = describe(spec.network)
+
+
+def compare_sides(session: Session, runs_folder: Path, treatment: Side, control: Side, metric: Metric, *, margin: float | None, factor: str = "") -> Comparison:
+    """Pair the succeeded runs of the same seeds. `factor`: dotted paths, separated by commas, that are meant to differ; empty: any one.
+
+    Raises Conflict where the two cannot be compared at all: other data sets, or other test images.
+    """
+    _refuse_other_images(treatment, control)
+    scores = [by_seed(session, side.runs, metric) for side in (treatment, control)]
+    seeds = tuple(seed for seed in scores[0] if seed in scores[1])
+    pairs = [(metric.scale * scores[0][seed], metric.scale * scores[1][seed]) for seed in seeds]
+    differs = tuple(differences(treatment.experiment.spec, control.experiment.spec))
+    seconds = [by_seed(session, side.runs, Metric("seconds")).values() for side in (treatment, control)]
     return Comparison(
-        experiment_id=experiment.id,
-        name=experiment.name,
-        temperature=spec.temperature,
-        alpha=spec.alpha,
-        teacher=_arm(Role.TEACHER, teacher, describe(spec.teacher.spec.network), [] if run is None else [run]),
-        baseline=None if baseline is None else _arm(Role.BASELINE, baseline, student, runs[baseline.id]),
-        distilled=_arm(Role.DISTILLED, experiment, student, runs[experiment.id]),
+        treatment=treatment,
+        control=control,
+        metric=metric,
+        paired=compare(pairs, margin),
+        seeds=seeds,
+        differs=differs,
+        warnings=tuple(_warnings(treatment, control, differs, factor, seeds)),
+        mcnemar=tuple(_mcnemar(session, runs_folder, treatment, control, seeds)) if metric.name == "test.accuracy" else (),
+        seconds_per_pair=sum(float(np.mean(list(found))) for found in seconds) if all(seconds) else None,
     )
 
 
-def gain_of(comparison: Comparison) -> Gain:
-    """What the student has gained over its baseline, with the paired t-test's 95 % interval."""
-    if comparison.baseline is None:
-        return Gain(Verdict.NO_BASELINE, (), None)
-    alone, taught = comparison.baseline.by_seed("accuracy"), comparison.distilled.by_seed("accuracy")
-    pairs = tuple(Pair(seed, alone[seed], accuracy) for seed, accuracy in taught.items() if seed in alone)
-    if not pairs:
-        return Gain(Verdict.NO_PAIRS, (), None)
-    points = summarise([pair.points for pair in pairs])
-    if points.ci95 is None or points.std is None or points.std < ROUNDING_POINTS:
-        return Gain(Verdict.NO_INTERVAL, pairs, Summary(points.mean, points.std, points.n, None, points.values))
-    low, high = points.ci95
-    return Gain(Verdict.GAIN if low > 0 else Verdict.LOSS if high < 0 else Verdict.UNCLEAR, pairs, points)
+def margin_of(metric: Metric, dataset: str, wanted: float | None = None) -> float | None:
+    """The margin of equivalence in the metric's unit: the wanted one, or the data set's for an accuracy; None for other metrics."""
+    if wanted is not None:
+        return wanted
+    return MARGIN_POINTS.get(dataset, OTHER_MARGIN_POINTS) if metric.name.endswith("accuracy") else None
 
 
-def gap_of(comparison: Comparison, gain: Gain) -> Gap:
-    """(distilled - baseline) / (teacher - baseline), the students' means over the paired seeds."""
-    if gain.points is None:
-        return Gap(None, "there is no baseline" if gain.verdict is Verdict.NO_BASELINE else "no seed has succeeded in both arms")
-    teacher = comparison.teacher.summary("accuracy")
-    if teacher is None:
-        return Gap(None, "the teacher's test accuracy is not known")
-    baseline = summarise([pair.baseline for pair in gain.pairs]).mean
-    distance = POINTS * (teacher.mean - baseline)
-    if distance <= ROUNDING_POINTS:
-        return Gap(None, f"the teacher ({_percent(teacher.mean)}) is not better than the baseline ({_percent(baseline)}), so there is no gap to close")
-    return Gap(gain.points.mean / distance, None)
+def differences(treatment: dict[str, Any], control: dict[str, Any]) -> Iterator[Difference]:
+    """The fields that differ, outermost first; the network is called `model` on both sides, also where it is a student."""
+    yield from _differences(_comparable(treatment), _comparable(control), "")
 
 
-def sentence(comparison: Comparison) -> str:
-    """What the comparison shows, and what is still missing."""
-    gain = gain_of(comparison)
-    said = [_finding(comparison, gain, gap_of(comparison, gain))]
-    waiting = [_standing(arm) for arm in comparison.arms if not arm.complete]
-    if waiting:
-        said.append(f"Not all runs have succeeded: {'; '.join(waiting)}.")
-    return " ".join(said)
+def covers(factor: str, path: str) -> bool:
+    """Whether a difference at `path` is one that was meant. `kind` stands for all that only one of two kinds has."""
+    return any(path == name or path.startswith(name + ".") for name in (part.strip() for part in factor.split(",")) if name)
 
 
-def warnings(comparison: Comparison) -> list[str]:
-    """What makes the arms unequal, so that the numbers mean less than they seem to."""
-    found = []
-    if len({run.dataset_sha256 for arm in comparison.arms for run in arm.succeeded if run.dataset_sha256 is not None}) > 1:
-        found.append("the runs used different versions of the data set: their accuracies were measured on different images")
-    own, seen = comparison.teacher.summary("accuracy"), comparison.distilled.summary("teacher_accuracy")
-    if own is not None and seen is not None and abs(own.mean - seen.mean) > TEACHER_TOLERANCE:
-        found.append(f"the teacher scored {_percent(own.mean)} on test in its own run, but {_percent(seen.mean)} when the students were tested beside it")
-    return found
+def _comparable(spec: dict[str, Any]) -> dict[str, Any]:
+    return {"model" if name == "student" else name: value for name, value in spec.items()}
 
 
-def _arm(role: Role, experiment: Experiment | None, network: str, runs: Sequence[Run]) -> Arm:
-    return Arm(
-        role=role,
-        experiment_id=None if experiment is None else experiment.id,
-        network=network,
-        parameters=None if experiment is None else experiment.parameters,
-        macs_per_sample=None if experiment is None else experiment.macs_per_sample,
-        runs=tuple(
-            ArmRun(run.id, run.seed, RunStatus(run.status), run.epochs, run.test or None, (run.environment or {}).get("dataset_sha256")) for run in runs
-        ),
-    )
+def _differences(treatment: Any, control: Any, path: str) -> Iterator[Difference]:
+    if isinstance(treatment, dict) and isinstance(control, dict):
+        for name in dict.fromkeys((*treatment, *control)):
+            yield from _differences(treatment.get(name), control.get(name), f"{path}.{name}" if path else name)
+    elif treatment != control:
+        yield Difference(path, treatment, control)
 
 
-def _finding(comparison: Comparison, gain: Gain, gap: Gap) -> str:
-    match gain.verdict:
-        case Verdict.NO_BASELINE:
-            return f'{_reached(comparison)}There is no baseline, so no gain can be computed: send the experiment again with "baseline": true.'
-        case Verdict.NO_PAIRS:
-            return f"{_reached(comparison)}No gain can be computed: no seed has succeeded in both arms."
-        case Verdict.NO_INTERVAL | Verdict.GAIN | Verdict.LOSS | Verdict.UNCLEAR:
-            assert gain.points is not None
-            return _measured(gain.verdict, gain.points, gain.pairs, gap)
-        case _:
-            assert_never(gain.verdict)
+def _refuse_other_images(treatment: Side, control: Side) -> None:
+    names = [side.experiment.spec["dataset"]["name"] for side in (treatment, control)]
+    if names[0] != names[1]:
+        raise Conflict(f"{treatment.title} was tested on {names[0]} and {control.title} on {names[1]}: accuracies on different images cannot be compared")
+    versions = {(run.environment or {}).get("dataset_sha256") for side in (treatment, control) for run in side.succeeded} - {None}
+    if len(versions) > 1:
+        raise Conflict(f"the runs were tested on different versions of data set {names[0]!r}, so they cannot be compared; train one side again")
 
 
-def _measured(verdict: Verdict, points: Summary, pairs: Sequence[Pair], gap: Gap) -> str:
-    mean = f"{_signed(points.mean)} percentage points"
-    if points.ci95 is None:
-        if points.n == 1:
-            return f"Distillation changes test accuracy by {mean} with seed {pairs[0].seed}; one pair has no interval, so no gain is shown: add seeds."
-        if abs(points.mean) < ROUNDING_POINTS:
-            return f"Distillation changes nothing: with each of the {points.n} paired seeds, test accuracy is that of the baseline."
-        return f"Distillation changes test accuracy by {mean} with each of the {points.n} paired seeds; equal differences have no interval: add seeds."
-    interval = f"95 % interval {_signed(points.ci95[0])} to {_signed(points.ci95[1])} over {points.n} paired seeds"
-    if verdict is Verdict.GAIN:
-        return f"Distillation gains {mean} over the baseline ({interval}){_gap_in_words(gap)}."
-    if verdict is Verdict.LOSS:
-        return f"Distillation loses: {mean} against the baseline ({interval})."
-    return f"Distillation changes test accuracy by {mean} ({interval}); the interval includes 0: no gain is shown with {points.n} seeds."
+def _warnings(treatment: Side, control: Side, differs: Sequence[Difference], factor: str, seeds: Sequence[int]) -> Iterator[str]:
+    of_one_kind = {"kind", *(set(_comparable(treatment.experiment.spec)) ^ set(_comparable(control.experiment.spec)))}
+    meant = [difference for difference in differs if covers(factor, difference.path) or (covers(factor, "kind") and difference.path in of_one_kind)]
+    others = [difference for difference in differs if difference not in meant]
+    if not differs:
+        yield "nothing differs between the two specs: this compares an experiment with itself"
+    elif factor and not meant:
+        yield f"the two do not differ in {factor}"
+    if factor and others:
+        yield f"the two differ in more than {factor}: {_named(others)}; the difference cannot be put down to {factor} alone"
+    elif not factor and len(others) > 1:
+        yield f"the two differ in {len(others)} fields: {_named(others)}; the difference cannot be put down to one of them"
+    sizes = treatment.experiment.parameters, control.experiment.parameters
+    if sizes[0] != sizes[1] and not any(SETS_THE_SIZE.search(difference.path) for difference in meant):
+        yield f"the networks differ in size: {sizes[0]:,} parameters against {sizes[1]:,}"
+    unpaired = {run.seed for side in (treatment, control) for run in side.succeeded} - set(seeds)
+    if unpaired:
+        yield f"without a partner, and left out: seed{'s' if len(unpaired) > 1 else ''} {', '.join(map(str, sorted(unpaired)))}"
+    devices = {(run.environment or {}).get("device", "").partition(":")[0] for side in (treatment, control) for run in side.succeeded}
+    if len(devices) > 1:
+        yield f"the runs were trained on different kinds of device: {', '.join(sorted(devices))}"
 
 
-def _gap_in_words(gap: Gap) -> str:
-    if gap.closed is None:
-        return f"; {gap.reason}"
-    if gap.closed > 1:
-        return f" and passes the teacher, {_whole_percent(gap.closed)} of the gap to it"
-    return f" and closes {_whole_percent(gap.closed)} of the gap to the teacher"
+def _named(differs: Sequence[Difference]) -> str:
+    listed = [f"{difference.path} ({_short(difference.treatment)} against {_short(difference.control)})" for difference in differs[:MOST_NAMED]]
+    return ", ".join(listed) + (f" and {len(differs) - MOST_NAMED} more" if len(differs) > MOST_NAMED else "")
 
 
-def _reached(comparison: Comparison) -> str:
-    taught, teacher = comparison.distilled.summary("accuracy"), comparison.teacher.summary("accuracy")
-    if taught is None:
-        return ""
-    beside = "" if teacher is None else f", the teacher {_percent(teacher.mean)}"
-    seeds = f"mean of {taught.n} seeds" if taught.n > 1 else "one seed"
-    return f"The distilled student reaches {_percent(taught.mean)} on test ({seeds}){beside}. "
+def _short(value: Any) -> str:
+    text = "none" if value is None else str(value)
+    return text if len(text) <= 40 else text[:39] + "…"
 
 
-def _standing(arm: Arm) -> str:
-    """Such as `baseline 2 of 5 (1 failed, 2 queued)`."""
-    if not arm.runs:
-        return f"{arm.role} is gone"
-    others = Counter("untested" if run.status is RunStatus.SUCCEEDED else run.status.value for run in arm.runs if run not in arm.succeeded)
-    return f"{arm.role} {len(arm.succeeded)} of {len(arm.runs)} ({', '.join(f'{count} {status}' for status, count in sorted(others.items()))})"
+def _mcnemar(session: Session, runs_folder: Path, treatment: Side, control: Side, seeds: Sequence[int]) -> Iterator[McNemar]:
+    runs = [{run.seed: run.id for run in side.succeeded} for side in (treatment, control)]
+    for seed in seeds:
+        found = [_predictions(session, runs_folder, side[seed]) for side in runs]
+        if found[0] is not None and found[1] is not None and np.array_equal(found[0][1], found[1][1]):
+            only_treatment, only_control = discordant(found[0][0], found[1][0], found[0][1])
+            yield McNemar(seed, only_treatment, only_control, mcnemar(only_treatment, only_control))
 
 
-def _signed(points: float) -> str:
-    """Two decimals, more where they would hide the sign."""
-    if abs(points) < ROUNDING_POINTS:
-        return "0.00"
-    return f"{points:+.2f}" if abs(points) >= 0.005 else f"{points:+.1g}"
-
-
-def _percent(fraction: float) -> str:
-    return f"{POINTS * fraction:.2f} %"
-
-
-def _whole_percent(fraction: float) -> str:
-    return f"{POINTS * fraction:.0f} %" if fraction >= 0.01 else "less than 1 %"
+def _predictions(session: Session, runs_folder: Path, run_id: str) -> "tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None":
+    """A run's predicted and true classes of the test images; None where it kept none, or the file is damaged."""
+    try:
+        _, path = artifact_path(session, runs_folder, run_id, PREDICTIONS_NAME)
+        with safe_open(path, framework="numpy") as file:
+            return file.get_tensor("predictions"), file.get_tensor("labels")
+    except (NotFound, SafetensorError, OSError):
+        return None

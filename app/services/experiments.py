@@ -1,6 +1,5 @@
 """Experiments: written with their runs, found, cancelled, and seen as a whole."""
 
-import base64
 import hashlib
 import json
 from collections.abc import Sequence
@@ -11,15 +10,15 @@ from typing import Any
 from sqlalchemy import ColumnElement, Subquery, and_, case, func, or_, tuple_
 from sqlmodel import Session, col, select
 
-from app.errors import AlreadyFinished, IdempotencyConflict, InvalidRequest, NotFound
-from app.services import lifecycle
+from app.errors import AlreadyFinished, IdempotencyConflict, NotFound
+from app.services import deletion, lifecycle
 from app.services.estimates import Estimate
 from app.services.metrics import seconds_per_epoch
+from app.services.paging import read_cursor, write_cursor
 from app.services.workers import online
 from app.states import RunStatus, StatusReason, experiment_status
 from app.tables import Experiment, Run, utc_now
 from lab_models.specs import AnySpec, fingerprint
-from lab_models.validation import FieldError
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,7 @@ class Filters:
     status: RunStatus | None = None
     kind: str | None = None
     labels: tuple[tuple[str, str], ...] = ()
+    study_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,15 @@ class Whole:
     status_reason: StatusReason
     queue_position: int | None
     estimated_finish_at: datetime | None
+    disk_bytes: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """A cell of a study."""
+
+    study_id: str
+    cell: str
 
 
 @dataclass(frozen=True)
@@ -57,13 +66,14 @@ class Draft:
     needs: str | None = None
     is_ready: bool = True
     related: dict[str, Any] = field(default_factory=dict)
+    place: Place | None = None
 
 
 def earlier(session: Session, idempotency_key: str, submitted: dict[str, Any]) -> Experiment | None:
     """The experiment that this key has made; raises IdempotencyConflict when that one had another body."""
     session.connection()  # the write transaction begins here, so that two requests with one key cannot both find nothing
     found = session.exec(select(Experiment).where(col(Experiment.idempotency_key) == idempotency_key)).first()
-    if found is not None and found.request_hash != _request_hash(submitted):
+    if found is not None and found.request_hash != request_hash(submitted):
         raise IdempotencyConflict(f"the key {idempotency_key!r} belongs to experiment {found.id}, which had another body")
     return found
 
@@ -82,32 +92,39 @@ def create(session: Session, draft: Draft, idempotency_key: str | None = None) -
         priority=draft.priority,
         parameters=draft.cost.parameters,
         macs_per_sample=draft.cost.macs_per_sample,
+        memory_bytes=draft.cost.memory_bytes,
         related=draft.related,
+        study_id=None if draft.place is None else draft.place.study_id,
+        cell=None if draft.place is None else draft.place.cell,
         idempotency_key=idempotency_key,
-        request_hash=_request_hash(draft.submitted),
+        request_hash=request_hash(draft.submitted),
     )
     session.add(experiment)
     session.flush()
-    runs = [
-        Run(
-            experiment_id=experiment.id,
-            seed=seed,
-            position=position,
-            priority=draft.priority,
-            created_at=now,
-            status=RunStatus.QUEUED,
-            status_reason=StatusReason.WAITING_FOR_WORKER if draft.is_ready else StatusReason.WAITING_FOR_TEACHER,
-            epochs=draft.spec.planned_epochs,
-            num_steps=draft.cost.steps // draft.spec.planned_epochs,
-            needs=draft.needs,
-        )
-        for position, seed in enumerate(draft.seeds)
-    ]
-    lifecycle.enqueue(session, runs)
+    planned = draft.spec.planned_epochs
+    lifecycle.enqueue(
+        session,
+        [
+            Run(
+                experiment_id=experiment.id,
+                seed=seed,
+                position=position,
+                priority=draft.priority,
+                created_at=now,
+                status=RunStatus.QUEUED,
+                status_reason=StatusReason.WAITING_FOR_WORKER if draft.is_ready else StatusReason.WAITING_FOR_TEACHER,
+                epochs=planned,
+                num_steps=draft.cost.steps // planned,
+                needs=draft.needs,
+            )
+            for position, seed in enumerate(draft.seeds)
+        ],
+    )
     return experiment
 
 
-def _request_hash(submitted: dict[str, Any]) -> str:
+def request_hash(submitted: dict[str, Any]) -> str:
+    """SHA-256 of a body, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(submitted, sort_keys=True).encode()).hexdigest()
 
 
@@ -146,6 +163,7 @@ def whole(session: Session, experiment: Experiment) -> Whole:
         status_reason=_reason(session, status, runs),
         queue_position=_queue_position(session, runs),
         estimated_finish_at=_estimated_finish(session, status, runs),
+        disk_bytes=deletion.disk_bytes(session, [run.id for run in runs]),
     )
 
 
@@ -153,9 +171,11 @@ def page(session: Session, filters: Filters, limit: int, cursor: str | None) -> 
     """Experiments, the newest first, and the cursor of the next page if there is one."""
     statement = select(Experiment).order_by(col(Experiment.created_at).desc(), col(Experiment.id).desc()).limit(limit + 1)
     if cursor is not None:
-        statement = statement.where(tuple_(col(Experiment.created_at), col(Experiment.id)) < _read_cursor(cursor))
+        statement = statement.where(tuple_(col(Experiment.created_at), col(Experiment.id)) < read_cursor(cursor))
     if filters.kind is not None:
         statement = statement.where(col(Experiment.kind) == filters.kind)
+    if filters.study_id is not None:
+        statement = statement.where(col(Experiment.study_id) == filters.study_id)
     for key, value in filters.labels:
         statement = statement.where(col(Experiment.labels)[key].as_string() == value)
     if filters.status is not None:
@@ -163,7 +183,7 @@ def page(session: Session, filters: Filters, limit: int, cursor: str | None) -> 
         statement = statement.join(counts, counts.c.experiment_id == col(Experiment.id)).where(_has_status(counts, filters.status))
     rows = list(session.exec(statement))
     more = len(rows) > limit
-    return rows[:limit], _write_cursor(rows[limit - 1]) if more else None
+    return rows[:limit], write_cursor(rows[limit - 1].created_at, rows[limit - 1].id) if more else None
 
 
 def cancel(session: Session, experiment: Experiment) -> None:
@@ -221,19 +241,20 @@ def _estimated_finish(session: Session, status: RunStatus, runs: list[Run]) -> d
     pace = seconds_per_epoch(session, [run.id for run in runs]) or _pace_within_first_epoch(running)
     if pace is None:
         return None
-    remaining = sum(run.epochs - _epochs_trained(run) for run in runs if not RunStatus(run.status).is_terminal)
+    remaining = sum(run.epochs - epochs_trained(run) for run in runs if not RunStatus(run.status).is_terminal)
     return utc_now() + timedelta(seconds=max(0.0, remaining) * pace / len(running))
 
 
 def _pace_within_first_epoch(running: list[Run]) -> float | None:
     """Seconds per epoch of the first run that has taken steps since it was first claimed, the time to load data and model included."""
     for run in running:
-        if run.attempt == 1 and run.started_at is not None and _epochs_trained(run) > 0:
-            return (utc_now() - run.started_at).total_seconds() / _epochs_trained(run)
+        if run.attempt == 1 and run.started_at is not None and epochs_trained(run) > 0:
+            return (utc_now() - run.started_at).total_seconds() / epochs_trained(run)
     return None
 
 
-def _epochs_trained(run: Run) -> float:
+def epochs_trained(run: Run) -> float:
+    """Whole epochs and the part of the one that is under way."""
     return run.epochs_done + (run.step / run.num_steps if run.num_steps else 0.0)
 
 
@@ -258,18 +279,3 @@ def _has_status(counts: Subquery, wanted: RunStatus) -> ColumnElement[bool]:
         else_=RunStatus.SUCCEEDED.value,
     )
     return status == wanted.value
-
-
-def _write_cursor(last: Experiment) -> str:
-    return base64.urlsafe_b64encode(json.dumps([last.created_at.isoformat(), last.id]).encode()).decode()
-
-
-def _read_cursor(cursor: str) -> tuple[datetime, str]:
-    try:
-        created_at, experiment_id = json.loads(base64.b64decode(cursor.encode("ascii"), altchars=b"-_", validate=True))
-        moment = datetime.fromisoformat(created_at)
-        if moment.tzinfo is None or not isinstance(experiment_id, str):
-            raise ValueError("not a cursor of this service")
-    except (ValueError, TypeError) as error:
-        raise InvalidRequest("the cursor is not one that this service gave out", [FieldError("/cursor", "not a cursor from `next_cursor`")]) from error
-    return moment, experiment_id

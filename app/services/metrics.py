@@ -43,6 +43,13 @@ def seconds_per_epoch(session: Session, run_ids: Sequence[str]) -> float | None:
     return float(total) / epochs if total is not None and epochs else None
 
 
+def seconds_of_training(session: Session, run_ids: Sequence[str]) -> dict[str, float]:
+    """Seconds of training and validation over all epochs, for each of the runs that has finished one."""
+    timed = (col(Metric.run_id).in_(run_ids), col(Metric.name) == "seconds", col(Metric.split).in_(SCORE_SPLITS))
+    summed = select_columns(col(Metric.run_id), func.sum(Metric.value)).where(*timed).group_by(col(Metric.run_id))
+    return {run_id: float(total) for run_id, total in session.execute(summed) if total is not None}
+
+
 def metrics_of(session: Session, run_ids: Sequence[str], splits: Sequence[str] = SCORE_SPLITS) -> dict[str, RunMetrics]:
     """The numbers of the given runs in the given splits, epochs in order. Epoch 0 has layers' numbers only, no scores."""
     found: dict[str, RunMetrics] = {run_id: {} for run_id in run_ids}

@@ -7,15 +7,18 @@ from pydantic import ValidationError
 from sqlmodel import Session
 
 from app.errors import InvalidRequest
-from app.services import experiments, teachers
-from app.services.estimates import estimate
-from app.services.experiments import Draft
+from app.services import datasets, experiments, teachers
+from app.services.estimates import estimate, refusals
+from app.services.experiments import Draft, Place
 from app.services.teachers import Teacher
+from app.services.workers import largest_memory
+from app.settings import Settings
 from app.states import RunStatus
 from app.tables import Experiment, Run
+from lab_models.architectures.stages import misfits
 from lab_models.datasets.catalog import Catalog, DatasetInfo
 from lab_models.specs import AnySpec, DistillRequest, DistillSpec, Request, TrainSpec, TransferRequest, TransferSpec
-from lab_models.validation import FieldError, explain
+from lab_models.validation import FieldError, did_you_mean, explain
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,27 @@ class Plan:
     its_data: DatasetInfo | None = None
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A request that can be carried out, with what it comes to; `submitted` is the document it was read from."""
+
+    request: Request
+    submitted: dict[str, Any]
+    plan: Plan
+    info: DatasetInfo
+
+
+def prepare(session: Session, request: Request, submitted: dict[str, Any], settings: Settings) -> Prepared:
+    """Find what is needed; raises InvalidRequest for what is not there, not allowed or not possible."""
+    catalog = datasets.catalog(settings)
+    info = _dataset(request, submitted, catalog)
+    planned = plan(session, request, submitted, catalog)
+    refused = _refusals(request, planned, info, settings, largest_memory(session))
+    if refused:
+        raise InvalidRequest("; ".join(error.message for error in refused), refused)
+    return Prepared(request, submitted, planned, info)
+
+
 def plan(session: Session, request: Request, submitted: dict[str, Any], catalog: Catalog) -> Plan:
     """Find what is built on; raises InvalidRequest where there is nothing, or where the two do not fit together."""
     if not isinstance(request, DistillRequest | TransferRequest):
@@ -58,8 +82,9 @@ def plan(session: Session, request: Request, submitted: dict[str, Any], catalog:
     return Plan(spec, found, its_data)
 
 
-def submit(session: Session, request: Request, planned: Plan, info: DatasetInfo, submitted: dict[str, Any], idempotency_key: str | None) -> Experiment:
+def submit(session: Session, prepared: Prepared, idempotency_key: str | None = None, place: Place | None = None) -> Experiment:
     """Write what the request asks for: a network that must be trained first, a control that is wanted, and the experiment itself."""
+    request, planned, info = prepared.request, prepared.plan, prepared.info
     related: dict[str, Any] = {}
     needs: Run | None = None
     if isinstance(request, DistillRequest | TransferRequest) and planned.built_on is not None and planned.its_data is not None:
@@ -77,13 +102,14 @@ def submit(session: Session, request: Request, planned: Plan, info: DatasetInfo,
         spec=planned.spec,
         cost=estimate(planned.spec, info),
         seeds=request.seeds,
-        submitted=submitted,
+        submitted=prepared.submitted,
         name=request.name,
         labels=request.labels,
         priority=request.priority,
         needs=None if needs is None else needs.id,
         is_ready=needs is None or needs.status == RunStatus.SUCCEEDED,
         related=related,
+        place=place,
     )
     return experiments.create(session, draft, idempotency_key)
 
@@ -104,3 +130,23 @@ def _write(session: Session, request: DistillRequest | TransferRequest, spec: Tr
 
 def _first_run(session: Session, experiment: Experiment) -> Run:
     return experiments.runs_of(session, [experiment.id])[experiment.id][0]
+
+
+def _dataset(request: Request, submitted: dict[str, Any], catalog: Catalog) -> DatasetInfo:
+    name = request.dataset.name
+    info = catalog.get(name)
+    if info is None:
+        place = "/dataset" if isinstance(submitted.get("dataset"), str) else "/dataset/name"
+        error = FieldError(place, f"there is no data set {name!r}", did_you_mean(name, [known.name for known in catalog.all()]))
+        raise InvalidRequest(error.message, [error])
+    return info
+
+
+def _refusals(request: Request, planned: Plan, info: DatasetInfo, settings: Settings, memory: int | None) -> list[FieldError]:
+    refused = []
+    if planned.built_on is not None and planned.its_data is not None:
+        if planned.built_on.run is None:  # it would be trained first, so it is looked at first
+            found = refusals(planned.built_on.trained.spec, 1, planned.its_data, settings, memory)
+            refused = [FieldError(f"/{WORDS[request.kind].role}/spec{error.pointer}", error.message, error.hint) for error in found]
+        refused = refused or misfits(planned.spec, planned.its_data, info)
+    return refused or refusals(planned.spec, len(request.seeds), info, settings, memory)

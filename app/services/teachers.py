@@ -42,7 +42,11 @@ def hold_still(session: Session, teacher: Teacher, role: str) -> Teacher:
     """The same, its run locked until the transaction ends: it cannot fail unseen while what needs it is written. Raises InvalidRequest if it just has."""
     if teacher.run is None:
         return teacher
-    run = session.exec(select(Run).where(col(Run.id) == teacher.run.id).with_for_update().execution_options(populate_existing=True)).one()
+    wanted = teacher.run.id
+    locked = select(Run).where(col(Run.id) == wanted).with_for_update().execution_options(populate_existing=True)
+    run = session.exec(locked).one_or_none()
+    if run is None:
+        raise _refused(role, "run", f"run {wanted} has just been deleted", "name a run that has succeeded")
     if RunStatus(run.status) not in USABLE:
         raise _refused(role, "run", f"run {run.id} has just {run.status} and has no weights", "name a run that has succeeded")
     return Teacher(teacher.trained, run)

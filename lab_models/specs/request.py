@@ -29,19 +29,23 @@ def _no_seed_twice(seeds: tuple[int, ...]) -> tuple[int, ...]:
     return seeds
 
 
+Labels = Annotated[dict[Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9_.-]+$")], Label], Field(max_length=50)]
+Seeds = Annotated[
+    tuple[Annotated[int, Field(ge=0, le=MAX_SEED)], ...],
+    Field(min_length=1, max_length=1000, strict=False),
+    BeforeValidator(_counted, json_schema_input_type=list[int] | int),
+    AfterValidator(_no_seed_twice),
+]
+
+
 class Asked(Frozen):
     """What a person says beside the spec: the seeds to run it with, and what to call it."""
 
     name: str | None = Field(default=None, max_length=200)
     """Name shown in lists and plots."""
-    labels: dict[Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9_.-]+$")], Label] = Field(default={}, max_length=50)
+    labels: Labels = {}
     """Your own keys and values, to find the experiment by."""
-    seeds: Annotated[
-        tuple[Annotated[int, Field(ge=0, le=MAX_SEED)], ...],
-        Field(min_length=1, max_length=1000, strict=False),
-        BeforeValidator(_counted, json_schema_input_type=list[int] | int),
-        AfterValidator(_no_seed_twice),
-    ] = (0,)
+    seeds: Seeds = (0,)
     """One run per seed: a list, or how many to count from 0."""
     priority: int = Field(default=0, ge=-100, le=100)
     """Higher starts first."""

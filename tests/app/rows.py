@@ -6,6 +6,7 @@ from typing import Any
 from sqlmodel import Session
 
 from app.services import submissions
+from app.services.submissions import Prepared
 from app.tables import Experiment
 from lab_models.datasets.catalog import BUILT_IN, Catalog
 from lab_models.specs import read_request
@@ -15,4 +16,5 @@ def create(session: Session, document: dict[str, Any]) -> Experiment:
     """An experiment with its queued runs, from a request as a document."""
     request = read_request(document)
     info = BUILT_IN[request.dataset.name]
-    return submissions.submit(session, request, submissions.plan(session, request, document, Catalog(Path("nowhere"))), info, document, None)
+    plan = submissions.plan(session, request, document, Catalog(Path("nowhere")))
+    return submissions.submit(session, Prepared(request, document, plan, info))

@@ -21,7 +21,7 @@ from starlette.testclient import TestClient
 from app.db import Database
 from app.plots.comparison import LINES, PANELS, ComparisonFigure, Line, draw_comparison
 from app.services import experiments
-from app.services.comparisons import Arm, ArmRun, Comparison, Role, Verdict, gain_of, gap_of, sentence, warnings
+from app.services.distillations import Arm, ArmRun, Comparison, Role, Verdict, gain_of, gap_of, sentence, warnings
 from app.services.metrics import record_epoch
 from app.states import RunStatus, StatusReason
 from app.tables import Experiment, Run, utc_now

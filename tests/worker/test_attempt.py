@@ -17,7 +17,7 @@ from app.tables import Checkpoint, Experiment, Metric
 from tests.e2e.service import is_alive, wait_until
 from tests.worker.conftest import Stage
 from worker.attempt import Attempt, work_until_empty
-from worker.devices import device_of_slot
+from app.devices import device_of_slot
 
 MakeStage = Callable[..., Stage]
 

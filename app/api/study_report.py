@@ -1,0 +1,176 @@
+"""A study's report over HTTP: one page with table, pictures, verdicts and data, which needs nothing but itself."""
+
+import base64
+import json
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from sqlmodel import Session
+
+from app.api.deps import Reading, TheSettings, TheStudy
+from app.api.study_curves import curves_figure, panels_of
+from app.api.study_pictures import TRIO, cells_of
+from app.api.study_tables import caption_of, columns_of, table_answer
+from app.api.study_verdicts import verdicts_answer
+from app.errors import NotFound
+from app.plots.differences import draw_differences
+from app.plots.factor import draw_factor
+from app.plots.heat_map import draw_heat_map
+from app.plots.study_curves import draw_study_curves
+from app.plots.study_gradients import draw_study_gradients
+from app.services import studies
+from app.services.comparisons import differences
+from app.services.scores import Metric, read_metric
+from app.services.studies import WholeStudy
+from app.services.study_figures import differences_figure, factor_figure, gradients_figure, heat_map_figure, subtitle_of
+from app.services.study_tables import Table, table_of
+from app.services.study_verdicts import ContrastResult, claims_of, contrasts_of
+from lab_models.architectures.naming import describe
+from lab_models.recipes.recipe import Picture
+from lab_models.specs import read_spec
+
+router = APIRouter(prefix="/studies", tags=["studies"])
+
+_pages = Environment(
+    loader=FileSystemLoader(Path(__file__).parent.parent / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+)
+
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+MOST_DIFFERENCES = 6
+
+
+@router.get("/{study_id}/report.html", response_class=Response, responses={200: {"content": {"text/html": {}}}})
+def read_report(session: Reading, study: TheStudy, settings: TheSettings) -> Response:
+    """Question, answers, table, pictures, comparisons, design, environment and how to reproduce, in one file without network; at any time."""
+    whole = studies.whole(session, study)
+    metric = read_metric("test.accuracy")
+    table, contrasts = table_of(session, whole, metric), contrasts_of(session, settings.runs_folder, whole, metric)
+    verdicts = verdicts_answer(whole, contrasts, claims_of(session, whole), metric)
+    data = {"table": table_answer(whole, table).model_dump(mode="json"), "verdicts": verdicts.model_dump(mode="json"), "submitted": study.submitted}
+    page = _pages.get_template("report.html").render(
+        title=study.name,
+        question=whole.design.question,
+        reproduces=whole.design.reproduces,
+        notes=whole.design.notes,
+        study=study,
+        status=f"{whole.counts['succeeded']} of {len(whole.runs)} runs have succeeded.",
+        claims=[{**claim.model_dump(), "verdict": claim.verdict.value, "verdict_text": claim.verdict.text} for claim in verdicts.claims],
+        columns=columns_of(table),
+        rows=table.rows,
+        caption=caption_of(table),
+        figures=list(_figures(session, whole, table, contrasts, metric)),
+        unit=metric.unit,
+        contrasts=[_contrast(result) for result in contrasts],
+        findings=verdicts.findings,
+        seeds=whole.design.seeds,
+        cells=_cells(whole),
+        first_spec=json.dumps(whole.cells[0].experiment.spec, indent=2),
+        environment=_environment(whole),
+        command=f"curl --json {shlex.quote(json.dumps(study.submitted))} localhost:8000/studies",
+        data=Markup(json.dumps(data).replace("<", "\\u003c")),  # noqa: S704 - JSON in which nothing can end the element
+    )
+    headers = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-cache"}
+    return Response(page, media_type="text/html; charset=utf-8", headers=headers)
+
+
+def _figures(session: Session, whole: WholeStudy, table: Table, contrasts: list[ContrastResult], metric: Metric) -> Iterator[dict[str, str]]:
+    """The pictures that the recipe names, as far as they can be drawn yet."""
+    for picture in whole.design.pictures:
+        try:
+            svg = _svg(session, whole, table, contrasts, metric, picture)
+        except NotFound:
+            continue
+        yield {"svg": base64.b64encode(svg).decode(), "caption": CAPTIONS[picture]}
+
+
+CAPTIONS: dict[Picture, str] = {
+    "curves": "Every cell over epochs: mean and range over seeds.",
+    "factor": "The score against the factor: each seed's run, the mean with its 95 % interval, and the source's number where it has one.",
+    "differences": "Every contrast: each seed's difference, the mean with its 95 % interval, and the margin within which differences count as none.",
+    "heat_map": "Means over two factors.",
+    "gradient_flow": "Each layer's gradient over epochs, on one scale of colors.",
+    "distillation": "Training loss, val loss and val accuracy of teacher, baseline and students; of a student's training loss the labels' part.",
+}
+
+
+def _svg(session: Session, whole: WholeStudy, table: Table, contrasts: list[ContrastResult], metric: Metric, picture: Picture) -> bytes:
+    name = whole.study.name
+    match picture:
+        case "curves":
+            return draw_study_curves(curves_figure(session, name, subtitle_of(whole), cells_of(whole), panels_of("loss,accuracy")), "svg")
+        case "distillation":
+            return draw_study_curves(curves_figure(session, name, subtitle_of(whole), cells_of(whole), TRIO), "svg")
+        case "factor":
+            return draw_factor(factor_figure(whole, table, None), "svg")
+        case "differences":
+            return draw_differences(differences_figure(whole, contrasts, metric), "svg")
+        case "heat_map":
+            return draw_heat_map(heat_map_figure(whole, table, None, None), "svg")
+        case "gradient_flow":
+            return draw_study_gradients(gradients_figure(session, whole), "svg")
+
+
+def _contrast(result: ContrastResult) -> dict[str, Any]:
+    paired = None if result.comparison is None else result.comparison.paired
+    judgement = result.judgement
+    more = "" if judgement is None or judgement.more_seeds is None else f"about {judgement.more_seeds:,} more seeds would settle it"
+    return {
+        "title": result.title,
+        "n": 0 if paired is None else paired.n,
+        "mean": "-" if paired is None or paired.mean is None else f"{paired.mean:+.2f}",
+        "interval": "-" if paired is None or paired.ci95 is None else f"{paired.ci95[0]:+.2f} to {paired.ci95[1]:+.2f}",
+        "p": "-" if result.p_holm is None else f"{result.p_holm:.2g}",
+        "mcnemar": "-" if result.comparison is None else " / ".join(f"{one.p:.2g}" for one in result.comparison.mcnemar) or "-",
+        "verdict": "not_measured" if judgement is None else judgement.verdict.value,
+        "verdict_text": "not measured" if judgement is None else judgement.verdict.text,
+        "remark": more or result.refused or "",
+        "warnings": () if result.comparison is None else result.comparison.warnings,
+    }
+
+
+def _cells(whole: WholeStudy) -> list[dict[str, str]]:
+    first = whole.cells[0].experiment.spec
+    return [
+        {
+            "title": cell.cell.title,
+            "experiment_id": cell.experiment.id,
+            "network": describe(read_spec(cell.experiment.spec).network),
+            "differs": _differs(cell.experiment.spec, first),
+        }
+        for cell in whole.cells
+    ]
+
+
+def _differs(spec: dict[str, Any], first: dict[str, Any]) -> str:
+    found = [f"{one.path} {_short(one.treatment)}" for one in differences(spec, first)]
+    return ", ".join(found[:MOST_DIFFERENCES]) + (f" and {len(found) - MOST_DIFFERENCES} more" if len(found) > MOST_DIFFERENCES else "")
+
+
+def _short(value: Any) -> str:
+    text = "none" if value is None else json.dumps(value) if isinstance(value, dict | list) else str(value)
+    return text if len(text) <= 40 else text[:39] + "…"
+
+
+def _environment(whole: WholeStudy) -> list[str]:
+    """What the runs were made with: one line per thing, with all values that occur."""
+    names = {
+        "version": "training-lab",
+        "git": "revision",
+        "torch": "torch",
+        "python": "Python",
+        "device": "device",
+        "threads": "threads",
+        "dataset_sha256": "images, SHA-256",
+    }
+    found = []
+    for name, label in names.items():
+        values = dict.fromkeys(str(value) for run in whole.runs if (value := (run.environment or {}).get(name)) is not None)
+        if values:
+            found.append(f"{label}: {', '.join(values)}")
+    reused = sum(run.reused_from is not None for run in whole.runs)
+    return [*found, f"{reused} of {len(whole.runs)} runs were taken over from equal ones that had finished"] if reused else found

@@ -1,0 +1,119 @@
+"""What a study shows, over HTTP: its contrasts, its source's claims, and what is wrong with the source's own table."""
+
+from typing import Any
+
+from fastapi import APIRouter
+from lab_models.recipes.linting import lint_recipe
+
+from app.api.comparisons import ComparisonAnswer, comparison_answer
+from app.api.deps import Reading, TheSettings, TheStudy
+from app.api.schemas import Answer
+from app.api.study_tables import MetricName
+from app.services import studies
+from app.services.scores import Metric, read_metric
+from app.services.studies import WholeStudy
+from app.services.study_verdicts import AnsweredClaim, ContrastResult, claims_of, contrasts_of
+from app.states import RunStatus
+from lab_models.recipes.catalog import RECIPES
+from lab_models.statistics.verdicts import Verdict
+
+router = APIRouter(prefix="/studies", tags=["studies"])
+
+
+class ContrastAnswer(Answer):
+    """Two cells compared."""
+
+    title: str
+    treatment: str
+    control: str
+    factor: str
+    family: str
+    verdict: Verdict
+    sentence: str
+    comparison: ComparisonAnswer | None
+    """null where the two cannot be compared; the sentence says why."""
+
+
+class ClaimAnswer(Answer):
+    """Something that the source says, and what the study says to it."""
+
+    key: str
+    text: str
+    source: str
+    verdict: Verdict
+    sentence: str
+    estimate: float | None
+    ci95: tuple[float, float] | None
+    p: float | None
+    n: int
+    evidence: list[str]
+    note: str
+
+
+class VerdictsAnswer(Answer):
+    """Everything that a study decides."""
+
+    study_id: str
+    title: str
+    metric: str
+    complete: bool
+    """Whether every run has succeeded."""
+    contrasts: list[ContrastAnswer]
+    claims: list[ClaimAnswer]
+    findings: list[dict[str, Any]]
+    """What a linter finds in the source's own table: wrong differences, impossible digits, unmatched arms."""
+    links: dict[str, str]
+
+
+@router.get("/{study_id}/verdicts")
+def read_verdicts(session: Reading, study: TheStudy, settings: TheSettings, metric: MetricName = "test.accuracy") -> VerdictsAnswer:
+    """Contrasts with Holm's correction, claims with their evidence, findings in the source's table; at any time, with what there is."""
+    whole, wanted = studies.whole(session, study), read_metric(metric)
+    return verdicts_answer(whole, contrasts_of(session, settings.runs_folder, whole, wanted), claims_of(session, whole), wanted)
+
+
+def verdicts_answer(whole: WholeStudy, contrasts: list[ContrastResult], claims: list[AnsweredClaim], metric: Metric) -> VerdictsAnswer:
+    """What a study decides, as JSON."""
+    base = f"/studies/{whole.study.id}"
+    recipe = RECIPES.get(whole.study.recipe or "")
+    return VerdictsAnswer(
+        study_id=whole.study.id,
+        title=whole.study.name,
+        metric=metric.name,
+        complete=whole.status is RunStatus.SUCCEEDED,
+        contrasts=[_contrast(result) for result in contrasts],
+        claims=[_claim(answered) for answered in claims],
+        findings=[] if recipe is None else [vars(finding) for finding in lint_recipe(recipe)],
+        links={"self": f"{base}/verdicts", "study": base, "differences": f"{base}/differences.png"},
+    )
+
+
+def _contrast(result: ContrastResult) -> ContrastAnswer:
+    comparison, judgement = result.comparison, result.judgement
+    return ContrastAnswer(
+        title=result.title,
+        treatment=result.contrast.treatment,
+        control=result.contrast.control,
+        factor=result.contrast.factor,
+        family=result.contrast.family,
+        verdict=Verdict.NOT_MEASURED if judgement is None else judgement.verdict,
+        sentence=f"Not measured: {result.refused}." if judgement is None else judgement.sentence,
+        comparison=None if comparison is None or judgement is None else comparison_answer(comparison, judgement, result.p_holm),
+    )
+
+
+def _claim(answered: AnsweredClaim) -> ClaimAnswer:
+    claim, result = answered.claim, answered.result
+    return ClaimAnswer(
+        key=claim.key,
+        text=claim.text,
+        source=claim.source,
+        verdict=result.verdict,
+        sentence=result.sentence,
+        estimate=result.estimate,
+        ci95=result.ci95,
+        p=result.p,
+        n=result.n,
+        evidence=list(result.evidence),
+        note=claim.note,
+    )

@@ -1,0 +1,298 @@
+"""Studies: written with all their experiments in one transaction, found, extended, cancelled, retried, deleted, and seen as a whole."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import tuple_
+from sqlmodel import Session, col, select
+
+from app.errors import AlreadyFinished, IdempotencyConflict, InvalidRequest, NotFound, NothingToRetry
+from app.services import datasets, deletion, experiments, lifecycle, replicates, retrying
+from app.services.estimates import Estimate, estimate
+from app.services.experiments import Place, request_hash, runs_of
+from app.services.metrics import seconds_of_training
+from app.services.paging import read_cursor, write_cursor
+from app.services.submissions import Prepared, prepare, submit
+from app.services.workers import online
+from app.settings import Settings
+from app.states import RunStatus, experiment_status
+from app.tables import Experiment, Run, Study, utc_now
+from lab_models.recipes.recipe import Cell
+from lab_models.specs import DistillRequest, TransferRequest
+from lab_models.studies.design import Design, cell_built_on, cell_request, read_design, whole_document
+from lab_models.studies.request import StudyRequest, design_of
+from lab_models.validation import FieldError, InvalidDocument
+
+MOST_ERRORS = 50
+LEAST_SECONDS = 0.1
+"""What even the smallest run counts for in a study's progress."""
+
+
+@dataclass(frozen=True)
+class PreparedStudy:
+    """A request that can be carried out: the design, and by cell the request and what one run costs."""
+
+    request: StudyRequest
+    design: Design
+    cells: dict[str, Prepared]
+    costs: dict[str, Estimate]
+
+    @property
+    def num_runs(self) -> int:
+        """Runs of all cells."""
+        return sum(len(self.design.seeds_of(cell)) for cell in self.design.cells)
+
+    @property
+    def total_seconds(self) -> float:
+        """Nominal seconds of all runs, one after the other."""
+        return sum(len(self.design.seeds_of(cell)) * self.costs[cell.key].seconds for cell in self.design.cells)
+
+
+@dataclass(frozen=True)
+class StudyCell:
+    """A cell with its experiment and that one's runs, in the order of the seeds."""
+
+    cell: Cell
+    experiment: Experiment
+    runs: list[Run]
+
+    @property
+    def status(self) -> RunStatus:
+        """The experiment's status."""
+        return experiment_status(RunStatus(run.status) for run in self.runs)
+
+
+@dataclass(frozen=True)
+class WholeStudy:
+    """A study with everything that its record shows. `fraction` is of the work, cells weighed by their cost."""
+
+    study: Study
+    design: Design
+    cells: list[StudyCell]
+    status: RunStatus
+    fraction: float
+    estimated_finish_at: datetime | None
+
+    @property
+    def runs(self) -> list[Run]:
+        """All runs."""
+        return [run for cell in self.cells for run in cell.runs]
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Runs by status."""
+        return Counter(run.status for run in self.runs)
+
+
+def earlier(session: Session, idempotency_key: str, submitted: dict[str, Any]) -> Study | None:
+    """The study that this key has made; raises IdempotencyConflict when that one had another body."""
+    session.connection()  # the write transaction begins here, so that two requests with one key cannot both find nothing
+    found = session.exec(select(Study).where(col(Study.idempotency_key) == idempotency_key)).first()
+    if found is not None and found.request_hash != request_hash(submitted):
+        raise IdempotencyConflict(f"the key {idempotency_key!r} belongs to study {found.id}, which had another body")
+    return found
+
+
+def prepare_study(session: Session, request: StudyRequest, settings: Settings) -> PreparedStudy:
+    """Work the request out and check every cell; raises InvalidRequest that names each bad cell."""
+    try:
+        design = design_of(request)
+    except InvalidDocument as error:
+        raise InvalidRequest(str(error), error.errors) from error
+    faults: list[FieldError] = []
+    cells: dict[str, Prepared] = {}
+    for number, cell in enumerate(design.cells):
+        try:
+            cells[cell.key] = _prepare_cell(session, request, design, cell, settings)
+        except (InvalidDocument, InvalidRequest) as error:
+            faults += [_in_the_study(request, number, cell, fault) for fault in error.errors]
+    if faults:
+        faults = list(dict.fromkeys(faults))
+        raise InvalidRequest("; ".join(fault.message for fault in faults[:3]), faults[:MOST_ERRORS])
+    costs = {key: estimate(prepared.plan.spec, prepared.info) for key, prepared in cells.items()}
+    prepared_study = PreparedStudy(request, design, cells, costs)
+    if prepared_study.num_runs > settings.max_study_runs:
+        message = f"{prepared_study.num_runs:,} runs are more than this service's {settings.max_study_runs:,} of one study (LAB_MAX_STUDY_RUNS)"
+        raise InvalidRequest(message, [FieldError("/seeds", message, "ask for fewer seeds or cells")])
+    return prepared_study
+
+
+def create(session: Session, prepared: PreparedStudy, submitted: dict[str, Any], settings: Settings, idempotency_key: str | None = None) -> Study:
+    """Write the study, an experiment per cell and its runs; equal runs that have finished are taken over unless that is not wanted."""
+    request, design = prepared.request, prepared.design
+    study = Study(
+        created_at=utc_now(),
+        name=design.title,
+        labels=request.labels,
+        recipe=request.recipe,
+        scale=None if request.recipe is None else request.scale,
+        submitted=submitted,
+        design=design.model_dump(mode="json"),
+        nominal_seconds={key: max(cost.seconds, LEAST_SECONDS) for key, cost in prepared.costs.items()},
+        reuse=request.reuse,
+        idempotency_key=idempotency_key,
+        request_hash=request_hash(submitted),
+    )
+    session.add(study)
+    session.flush()
+    written: dict[str, Experiment] = {}
+    for cell in design.cells:
+        ready = _built_on_own_cell(session, prepared.cells[cell.key], cell, written)
+        experiment = submit(session, ready, place=Place(study.id, cell.key))
+        written[cell.key] = experiment
+        if request.reuse:
+            _take_over_equal(session, experiment, settings)
+    return study
+
+
+def get(session: Session, study_id: str) -> Study:
+    """The study, or NotFound."""
+    study = session.get(Study, study_id)
+    if study is None:
+        raise NotFound(f"there is no study {study_id!r}; GET /studies lists them")
+    return study
+
+
+def page(session: Session, recipe: str | None, limit: int, cursor: str | None) -> tuple[list[Study], str | None]:
+    """Studies, the newest first, and the cursor of the next page if there is one."""
+    statement = select(Study).order_by(col(Study.created_at).desc(), col(Study.id).desc()).limit(limit + 1)
+    if cursor is not None:
+        statement = statement.where(tuple_(col(Study.created_at), col(Study.id)) < read_cursor(cursor))
+    if recipe is not None:
+        statement = statement.where(col(Study.recipe) == recipe)
+    rows = list(session.exec(statement))
+    return rows[:limit], write_cursor(rows[limit - 1].created_at, rows[limit - 1].id) if len(rows) > limit else None
+
+
+def whole(session: Session, study: Study) -> WholeStudy:
+    """Everything that the study's record shows."""
+    design = read_design(study.design)
+    by_key = {experiment.cell: experiment for experiment in _experiments(session, study)}
+    runs = runs_of(session, [experiment.id for experiment in by_key.values()])
+    cells = [StudyCell(cell, by_key[cell.key], runs[by_key[cell.key].id]) for cell in design.cells]
+    status = experiment_status(RunStatus(run.status) for cell in cells for run in cell.runs)
+    weights = study.nominal_seconds
+    total = sum(weights[cell.cell.key] * len(cell.runs) for cell in cells)
+    done = sum(weights[cell.cell.key] * _fraction(run) for cell in cells for run in cell.runs)
+    return WholeStudy(study, design, cells, status, done / total if total else 1.0, _estimated_finish(session, study, cells, status))
+
+
+def extend(session: Session, study: Study, num_seeds: int, settings: Settings) -> int:
+    """Add replicates to every cell that takes the study's seeds, under the next seeds that the study has not; returns how many runs are new."""
+    design = read_design(study.design)
+    following = max(design.seeds) + 1
+    extended = design.model_copy(update={"seeds": (*design.seeds, *range(following, following + num_seeds))})
+    written = _experiments(session, study)
+    cells = {cell.key: cell for cell in design.cells}
+    total = sum(len(extended.seeds_of(cells[str(experiment.cell)])) for experiment in written)
+    if total > settings.max_study_runs:
+        message = f"{total:,} runs are more than this service's {settings.max_study_runs:,} of one study (LAB_MAX_STUDY_RUNS)"
+        raise InvalidRequest(message, [FieldError("/seeds", message)])
+    if len(extended.seeds) > settings.max_seeds:
+        message = f"{len(extended.seeds)} seeds are more than this service's {settings.max_seeds} (LAB_MAX_SEEDS)"
+        raise InvalidRequest(message, [FieldError("/seeds", message)])
+    added = 0
+    for experiment in written:
+        added += len(replicates.add_seeds(session, experiment, extended.seeds_of(cells[str(experiment.cell)])))
+        if study.reuse:
+            _take_over_equal(session, experiment, settings)
+    study.design = extended.model_dump(mode="json")
+    session.add(study)
+    session.flush()
+    return added
+
+
+def cancel(session: Session, study: Study) -> None:
+    """Cancel every unfinished run. Cancelling twice is no error; cancelling what ended otherwise is AlreadyFinished."""
+    runs = _runs(session, study)
+    changed = [lifecycle.cancel(session, run.id) for run in runs]
+    status = experiment_status(RunStatus(run.status) for run in runs)
+    if not any(changed) and status is not RunStatus.CANCELLED:
+        raise AlreadyFinished(f"study {study.id} has {status} already; nothing is left to cancel")
+    session.expire_all()
+
+
+def retry(session: Session, study: Study) -> int:
+    """Queue every failed or cancelled run again, teachers before their students; returns how many. Raises NothingToRetry where there is none."""
+    runs = _runs(session, study)
+    queued = retrying.retry_runs(session, runs)
+    if queued == 0:
+        counts = ", ".join(f"{count} {status}" for status, count in sorted(Counter(run.status for run in runs).items()))
+        raise NothingToRetry(f"no run of study {study.id} has failed or was cancelled ({counts}); nothing is left to retry")
+    return queued
+
+
+def delete(session: Session, study: Study) -> list[str]:
+    """Remove the study, its experiments and runs; returns the runs whose folders go after the commit. Raises as `deletion.delete_together` does."""
+    removed = deletion.delete_together(session, _experiments(session, study))
+    session.delete(study)
+    session.flush()
+    return removed
+
+
+def _prepare_cell(session: Session, request: StudyRequest, design: Design, cell: Cell, settings: Settings) -> Prepared:
+    checked = cell_request(design, cell).model_copy(update={"labels": request.labels, "priority": request.priority})
+    return prepare(session, checked, whole_document(design, cell), settings)
+
+
+def _in_the_study(request: StudyRequest, number: int, cell: Cell, fault: FieldError) -> FieldError:
+    """A cell's fault where the person who sent the study can find it."""
+    if request.specs is not None:
+        return FieldError(f"/specs/{number}{fault.pointer}", f"cell {cell.key!r}: {fault.message}", fault.hint)
+    if request.spec is not None:
+        path = fault.pointer.lstrip("/").replace("/", ".")
+        varied = next((name for name in request.vary or {} if path == name or path.startswith(name + ".")), None)
+        place = f"/spec{fault.pointer}" if varied is None else f"/vary/{varied}"
+        return FieldError(place, f"cell {cell.key!r}: {fault.message}" if varied is not None else fault.message, fault.hint)
+    changed = "/overrides" if request.overrides or request.cell_overrides else "/recipe"
+    return FieldError(changed, f"cell {cell.key!r}, {fault.pointer or 'its request'}: {fault.message}", fault.hint)
+
+
+def _built_on_own_cell(session: Session, prepared: Prepared, cell: Cell, written: dict[str, Experiment]) -> Prepared:
+    """The same, built on the study's own run where the cell names another cell."""
+    key, found = cell_built_on(cell.request), prepared.plan.built_on
+    if key is None or found is None or not isinstance(prepared.request, DistillRequest | TransferRequest):
+        return prepared
+    run = next((run for run in runs_of(session, [written[key].id])[written[key].id] if run.seed == found.trained.seed), None)
+    if run is None:
+        message = f"cell {cell.key!r} builds on seed {found.trained.seed} of cell {key!r}, which is not among that one's seeds"
+        raise InvalidRequest(message, [FieldError("/seeds", message)])
+    return replace(prepared, plan=replace(prepared.plan, built_on=replace(found, run=run)))
+
+
+def _take_over_equal(session: Session, experiment: Experiment, settings: Settings) -> None:
+    images = datasets.catalog(settings).sha256(experiment.spec["dataset"]["name"])
+    replicates.take_over_equal(session, experiment, settings.runs_folder, images)
+
+
+def _experiments(session: Session, study: Study) -> Sequence[Experiment]:
+    return session.exec(select(Experiment).where(col(Experiment.study_id) == study.id)).all()
+
+
+def _runs(session: Session, study: Study) -> list[Run]:
+    found = runs_of(session, [experiment.id for experiment in _experiments(session, study)])
+    return [run for runs in found.values() for run in runs]
+
+
+def _fraction(run: Run) -> float:
+    if run.status == RunStatus.SUCCEEDED:
+        return 1.0
+    return min(1.0, experiments.epochs_trained(run) / run.epochs)
+
+
+def _estimated_finish(session: Session, study: Study, cells: list[StudyCell], status: RunStatus) -> datetime | None:
+    """What is left at the pace so far, shared among the workers online; None before an epoch is done or with nobody to do it."""
+    workers = len(online(session))
+    if status is not RunStatus.RUNNING or not workers:
+        return None
+    trained = {run.id: (cell.cell.key, run) for cell in cells for run in cell.runs if run.reused_from is None and run.epochs_done}
+    seconds = seconds_of_training(session, list(trained))
+    nominal = sum(study.nominal_seconds[key] * run.epochs_done / run.epochs for key, run in trained.values() if run.id in seconds)
+    if nominal <= 0:
+        return None
+    left = sum(study.nominal_seconds[cell.cell.key] * (1 - _fraction(run)) for cell in cells for run in cell.runs if not RunStatus(run.status).is_terminal)
+    unfinished = sum(1 for cell in cells for run in cell.runs if not RunStatus(run.status).is_terminal)
+    return utc_now() + timedelta(seconds=left * sum(seconds.values()) / nominal / min(workers, unfinished))

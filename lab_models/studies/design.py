@@ -1,0 +1,121 @@
+"""A study's design: its cells with whole requests, what is compared, and what is claimed. Kept with the study, so that a later recipe changes nothing."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import model_validator
+
+from lab_models.recipes.recipe import Cell, Claim, Contrast, Factor, Picture, PublishedTable
+from lab_models.specs import DistillRequest, Frozen, Request, TransferRequest, read_request
+from lab_models.validation import FieldError, InvalidDocument, did_you_mean
+
+BUILT_ON = {"distill": "teacher", "transfer": "source"}
+"""Kinds that build on a trained network, and the field that names it."""
+
+
+class Design(Frozen):
+    """What a study is, once its recipe or its own specs have been worked out."""
+
+    title: str
+    """What people read above the table."""
+    question: str = ""
+    """What the table answers."""
+    reproduces: str = ""
+    """Which table of which source; empty for an own study."""
+    factors: tuple[str, ...] = ()
+    """What varies, in the order of the table's columns."""
+    cells: tuple[Cell, ...]
+    """The table's rows, with whole requests."""
+    seeds: tuple[int, ...]
+    """Seeds of each cell that does not ask for fewer."""
+    contrasts: tuple[Contrast, ...] = ()
+    """Pairs that are compared."""
+    claims: tuple[Claim, ...] = ()
+    """What the source says."""
+    margin_points: float | None = None
+    """Differences smaller than this, in percentage points, count as none; null: by the data set."""
+    pictures: tuple[Picture, ...] = ("curves",)
+    """Which pictures say most."""
+    published_tables: tuple[PublishedTable, ...] = ()
+    """The source's tables, as printed."""
+    notes: tuple[str, ...] = ()
+    """What a reader must know."""
+    whole: bool = True
+    """Whether it is run as the source did: expected values are only held against such a study."""
+
+    @model_validator(mode="after")
+    def _keys_are_known(self) -> Self:
+        keys = [cell.key for cell in self.cells]
+        if len(set(keys)) != len(keys):
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise ValueError(f"two cells are called {twice!r}")
+        for contrast in self.contrasts:
+            for key in (contrast.treatment, contrast.control):
+                if key not in keys:
+                    raise ValueError(f"a contrast names cell {key!r}, which is none: {did_you_mean(key, keys)}")
+        return self
+
+    def cell(self, key: str) -> Cell:
+        """The cell of that key; raises KeyError."""
+        return next(cell for cell in self.cells if cell.key == key)
+
+    def seeds_of(self, cell: Cell) -> tuple[int, ...]:
+        """The seeds that a cell is run with."""
+        return self.seeds if cell.num_seeds is None else self.seeds[: cell.num_seeds]
+
+
+def read_design(document: Any) -> Design:
+    """A design as it was stored."""
+    return Design.model_validate(document, strict=False)
+
+
+def cell_built_on(document: Mapping[str, Any]) -> str | None:
+    """The key of the cell whose network a request builds on; None where it builds on none, or names it in another way."""
+    reference = document.get(BUILT_ON.get(str(document.get("kind")), ""))
+    return reference["cell"] if isinstance(reference, Mapping) and isinstance(reference.get("cell"), str) else None
+
+
+def whole_document(design: Design, cell: Cell) -> dict[str, Any]:
+    """A cell's request with seeds and title, as POST /experiments would take it; what it builds on stands in it as a spec.
+
+    Raises InvalidDocument where it names a cell that is none, that comes later, or that is built on another itself.
+    """
+    document = {**cell.request, "seeds": list(design.seeds_of(cell)), "name": cell.title[:200]}
+    key = cell_built_on(document)
+    if key is None:
+        return document
+    field = BUILT_ON[document["kind"]]
+    earlier = {other.key: other for other in design.cells[: [other.key for other in design.cells].index(cell.key)]}
+    if key not in earlier:
+        raise InvalidDocument([FieldError(f"/{field}/cell", f"there is no cell {key!r} before this one", did_you_mean(key, list(earlier)))])
+    spec = {name: value for name, value in earlier[key].request.items() if name not in ("name", "labels", "priority")}
+    rest = {name: value for name, value in document[field].items() if name != "cell"}
+    return {**document, field: {"seed": design.seeds[0], **rest, "spec": spec}}
+
+
+def cell_request(design: Design, cell: Cell) -> Request:
+    """A cell's request, checked; raises InvalidDocument."""
+    document = whole_document(design, cell)
+    for control in ("baseline", "from_scratch"):
+        if document.get(control):
+            hint = "add a cell of kind train with the same network and procedure, and a contrast between the two"
+            raise InvalidDocument([FieldError(f"/{control}", "in a study the control is a cell of its own", hint)])
+    return read_request(document)
+
+
+def builds_on_another(request: Request) -> bool:
+    """Whether a request needs a trained network."""
+    return isinstance(request, DistillRequest | TransferRequest)
+
+
+def factor_text(value: Factor) -> str:
+    """A factor's value as people read it."""
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case None:
+            return "none"
+        case float():
+            return f"{value:g}"
+        case _:
+            return str(value)

@@ -1,0 +1,51 @@
+"""Changing single fields of a request by dotted path, as `dataset.train_limit`."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from lab_models.specs import ARCHITECTURES
+from lab_models.validation import FieldError, InvalidDocument
+
+NAMED_PARTS = {"dataset": "name", "optimizer": "name", "schedule": "name"}
+"""Parts of a request that a bare string may stand for, and the field that the string is."""
+
+NETWORKS = ("model", "student")
+_ARCHITECTURE_NAMES = {spec.model_fields["arch"].default for spec in ARCHITECTURES}
+
+
+def with_overrides(document: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a request with the values put in their places; objects on the way are made where they are missing or a bare name.
+
+    Raises InvalidDocument, with a pointer to the path, where a path leads through a list or a number.
+    """
+    changed = copy.deepcopy(dict(document))
+    for path, value in overrides.items():
+        _put(changed, path, value)
+    return changed
+
+
+def _put(document: dict[str, Any], path: str, value: Any) -> None:
+    *way, last = parts = path.split(".")
+    if not all(parts):
+        raise InvalidDocument([FieldError(f"/{path}", f"{path!r} is no path; write names with dots between, as in 'dataset.train_limit'")])
+    place: Any = document
+    for name in way:
+        place[name] = _opened(name, place.get(name))
+        place = place[name]
+        if not isinstance(place, dict):
+            raise InvalidDocument([FieldError(f"/{path}", f"{name!r} holds no fields, so {path!r} leads nowhere")])
+    place[last] = copy.deepcopy(value)
+
+
+def _opened(name: str, part: Any) -> Any:
+    """The object that a missing part or a bare name stands for."""
+    if part is None:
+        return {}
+    if not isinstance(part, str):
+        return part
+    if name in NAMED_PARTS:
+        return {NAMED_PARTS[name]: part}
+    if name in NETWORKS:
+        return {"arch" if part in _ARCHITECTURE_NAMES else "preset": part}
+    return part
