@@ -43,7 +43,7 @@ contracts: $(STAMP)
 	$(BIN)/lint-imports
 
 docs: $(STAMP) ## write the generated tables of the README
-	$(BIN)/python -m app.reference README.md docs/spec.md
+	$(BIN)/python -m app.reference README.md docs/spec.md docs/studies.md
 
 bench: $(STAMP) ## benchmarks: a table, and JSON in benchmarks/latest.json
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab,dev,bench]' || echo "Lightning could not be installed: its row is left out"

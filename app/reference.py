@@ -8,6 +8,7 @@ from typing import Any
 from app.settings import Settings
 from app.states import REASON_MEANINGS
 from lab_models.architectures.sizes import model_size
+from lab_models.recipes.catalog import RECIPES
 from lab_models.specs import (
     ARCHITECTURES,
     PRESETS,
@@ -75,7 +76,23 @@ def reasons_reference() -> str:
     return "\n".join(["| `status_reason` | meaning |", "|---|---|", *(f"| `{reason}` | {meaning} |" for reason, meaning in REASON_MEANINGS.items())])
 
 
-SECTIONS = {"spec": spec_reference, "presets": presets_reference, "settings": settings_reference, "reasons": reasons_reference}
+def recipes_reference() -> str:
+    """One row per recipe."""
+    rows = []
+    for recipe in RECIPES.values():
+        smoke, full = recipe.scales["smoke"], recipe.scales["full"]
+        rows.append(f"| `{recipe.name}` | {recipe.question} | {len(recipe.cells)} | {smoke.cost_cpu} | {full.seeds} | {full.cost_cpu} | {full.cost_gpu} |")
+    head = "| recipe | question | cells | smoke, two cores | seeds | full, two cores | full, one GPU |"
+    return "\n".join([head, "|---|---|---:|---|---:|---|---|", *rows])
+
+
+SECTIONS = {
+    "spec": spec_reference,
+    "presets": presets_reference,
+    "settings": settings_reference,
+    "reasons": reasons_reference,
+    "recipes": recipes_reference,
+}
 
 
 def updated(text: str) -> str:

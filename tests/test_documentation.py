@@ -13,11 +13,13 @@ from app.reference import SECTIONS, updated
 from app.settings import Settings
 from app.states import REASON_MEANINGS, StatusReason
 from lab_models.specs import read_request
+from lab_models.studies.design import cell_request
+from lab_models.studies.request import design_of, read_study_request
 from tests.e2e.service import Service
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-GENERATED = {"README.md": ("settings", "reasons"), "docs/spec.md": ("presets", "spec")}
+GENERATED = {"README.md": ("settings", "reasons"), "docs/spec.md": ("presets", "spec"), "docs/studies.md": ("recipes",)}
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -44,12 +46,16 @@ def test_every_route_is_in_the_readme(tmp_path: Path) -> None:
 
 
 def test_every_json_body_of_the_documents_is_valid() -> None:
-    text = README + (ROOT / "docs" / "spec.md").read_text()
+    text = README + "".join((ROOT / "docs" / name).read_text() for name in ("spec.md", "studies.md"))
     bodies = re.findall(r"--json '(\{.*?\})'", text, re.DOTALL) + [block for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL) if '"dataset"' in block]
     assert len(bodies) >= 3
     for body in bodies:
-        if "not_a_field" not in body:
-            read_request(json.loads(body))
+        document = json.loads(body)
+        if {"recipe", "vary", "specs"} & set(document):
+            design = design_of(read_study_request(document))
+            assert all(cell_request(design, cell) for cell in design.cells)
+        elif "not_a_field" not in body:
+            read_request(document)
 
 
 def test_every_relative_link_leads_somewhere() -> None:
