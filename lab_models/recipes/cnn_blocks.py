@@ -71,9 +71,9 @@ CONTRASTS = tuple(Contrast(treatment=f"residual-{blocks}", control=f"plain-{bloc
 QUESTION = "Do residual connections help CNNs of 1, 5 and 10 stages on CIFAR-10?"
 
 SMOKE = Scale(
-    description="1,000 training images in batches of 32, 2 epochs, 2 seeds, networks of a quarter of the width; a fiftieth as val.",
+    description="1,000 training images in batches of 32, 2 epochs at learning rate 0.05, 2 seeds, networks of a quarter of the width; a fiftieth as val.",
     seeds=2,
-    overrides={"dataset.train_limit": 1000, "dataset.val_fraction": 0.02, "batch_size": 32, "epochs": 2},
+    overrides={"dataset.train_limit": 1000, "dataset.val_fraction": 0.02, "batch_size": 32, "epochs": 2, "optimizer.learning_rate": 0.05},
     cell_overrides={f"{arm}-{blocks}": {"model.widths": [min(16 * 2**stage, 128) for stage in range(blocks)]} for blocks in BLOCKS for arm, _ in ARMS},
     cost_cpu="about 3 minutes (estimate)",
     cost_gpu="about a minute (estimate)",

@@ -164,9 +164,9 @@ AS_CODED = Recipe(
     margin_points=0.5,
     scales={
         "smoke": Scale(
-            description="500 training images in batches of 32, 2 epochs for all, two views of each image, 2 seeds; a fiftieth as val.",
+            description="500 training images in batches of 32, 2 epochs at learning rate 0.05 for all, two views of each image, 2 seeds; a fiftieth as val.",
             seeds=2,
-            overrides={"dataset.train_limit": 500, "dataset.val_fraction": 0.02, "batch_size": 32, "epochs": 2},
+            overrides={"dataset.train_limit": 500, "dataset.val_fraction": 0.02, "batch_size": 32, "epochs": 2, "optimizer.learning_rate": 0.05},
             cell_overrides={"baseline": {"dataset.augmentation.views": 2}, "distilled": {"dataset.augmentation.views": 2}},
             cost_cpu="about 4 minutes (estimate)",
             cost_gpu="less than a minute (estimate)",
@@ -243,10 +243,10 @@ GRID = Recipe(
     margin_points=0.5,
     scales={
         "smoke": Scale(
-            description="300 training images in batches of 32, 1 epoch, one view of each, networks of a quarter of the width, 2 seeds; a fiftieth as val.",
+            description="500 training images in batches of 32, 1 epoch, one view of each, networks of a quarter of the width, 2 seeds; a fiftieth as val.",
             seeds=2,
             overrides={
-                "dataset.train_limit": 300,
+                "dataset.train_limit": 500,
                 "dataset.val_fraction": 0.02,
                 "batch_size": 32,
                 "epochs": 1,
@@ -262,7 +262,7 @@ GRID = Recipe(
                     for alpha in ALPHAS
                 },
             },
-            cost_cpu="about 4 minutes (estimate)",
+            cost_cpu="about 8 minutes (estimate)",
             cost_gpu="about 2 minutes (estimate)",
         ),
         "full": Scale(
