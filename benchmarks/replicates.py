@@ -27,7 +27,8 @@ def measure() -> dict[str, Any]:
     slots = slots_of("auto")
     with TemporaryDirectory() as folder:
         spec = MNIST if _has_mnist(Path(folder)) else DIGITS
-        together, alone = Service(Path(folder) / "together"), Service(Path(folder) / "alone")
+        data_dir = os.environ.get("LAB_DATA_DIR", "")
+        together, alone = (Service(Path(folder) / name, data_dir=data_dir, threads=0) for name in ("together", "alone"))
         samples: dict[str, list[float]] = {"one": [], "together": [], "one_at_a_time": []}
         try:
             together.serve(workers=slots)
