@@ -8,9 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
-import yaml
 
-from app import client, data_commands
+from app import client, data_commands, recipe_commands, study_commands
 from app.demo import run_demo
 from app.devices import MOST_WORKERS, slots_of
 from app.errors import Misconfigured
@@ -18,8 +17,7 @@ from app.serving import run_workers, serve_api, serve_everything
 from app.settings import Settings, setting_sources
 from lab_models.revision import package_version
 
-DEFAULT_URL = "http://127.0.0.1:8000"
-EXIT_REFUSED, EXIT_USAGE = 1, 2
+EXIT_REFUSED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 WORKERS_HELP = "runs at a time on this machine (default: one per GPU, or without one as many as cores and memory allow, at most 4)"
 
 
@@ -28,13 +26,22 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.run
     try:
-        return command(options)
-    except Misconfigured as error:
+        status = command(options)
+        sys.stdout.flush()
+    except (Misconfigured, client.Unusable) as error:
         return _complain(str(error), EXIT_USAGE)
     except client.Refused as error:
         return _complain(str(error), EXIT_REFUSED)
     except httpx.TransportError as error:
         return _complain(f"no answer from {options.url}: {error}\nIs the service running? Start it with `lab serve`, or name another with --url.", EXIT_REFUSED)
+    except client.StoppedWaiting as error:
+        return _complain(str(error), EXIT_INTERRUPTED)
+    except KeyboardInterrupt:
+        return _complain("Interrupted.", EXIT_INTERRUPTED)
+    except BrokenPipeError:  # `lab show … | head`: nobody reads on, and Python's last flush must not complain of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_REFUSED
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -59,18 +66,19 @@ def _parser() -> argparse.ArgumentParser:
     submit.add_argument("--wait", action="store_true", help="show progress until it ends, then print its record")
     submit.add_argument("--dry-run", action="store_true", help="check and price it, store nothing")
     submit.set_defaults(run=_submit)
-    show = commands.add_parser("show", help="print an experiment's record")
-    show.set_defaults(run=lambda o: _print(client.Service(o.url).get(f"/experiments/{o.id}")))
-    cancel = commands.add_parser("cancel", help="cancel an experiment")
-    cancel.set_defaults(run=lambda o: _print(client.Service(o.url).post(f"/experiments/{o.id}/cancel")))
-    retry = commands.add_parser("retry", help="queue an experiment's failed and cancelled runs again")
-    retry.set_defaults(run=lambda o: _print(client.Service(o.url).post(f"/experiments/{o.id}/retry")))
-    delete = commands.add_parser("delete", help="delete a finished experiment with its files")
+    show = commands.add_parser("show", help="print the record of an experiment or a study")
+    show.set_defaults(run=_show)
+    cancel = commands.add_parser("cancel", help="cancel an experiment or a study")
+    cancel.set_defaults(run=lambda o: _change(o, "cancel"))
+    retry = commands.add_parser("retry", help="queue an experiment's or a study's failed and cancelled runs again")
+    retry.set_defaults(run=lambda o: _change(o, "retry"))
+    delete = commands.add_parser("delete", help="delete a finished experiment or study with its files")
     delete.set_defaults(run=_delete)
     for about_one in (show, cancel, retry, delete):
-        about_one.add_argument("id", help="exp_…")
-    for speaking in (submit, show, cancel, retry, delete, *data_commands.add_commands(commands)):
-        speaking.add_argument("--url", default=os.environ.get("LAB_URL") or DEFAULT_URL, help=f"the service (default: $LAB_URL or {DEFAULT_URL})")
+        about_one.add_argument("id", help="exp_… or stu_…")
+    others = [parser for module in (recipe_commands, study_commands, data_commands) for parser in module.add_commands(commands)]
+    for speaking in (submit, show, cancel, retry, delete, *others):
+        speaking.add_argument("--url", default=client.default_url(), help=f"the service (default: $LAB_URL or {client.DEFAULT_URL})")
 
     settings = commands.add_parser("settings", help="print all settings and where each comes from")
     settings.set_defaults(run=_settings)
@@ -91,28 +99,33 @@ def _workers(options: argparse.Namespace) -> int:
 
 
 def _submit(options: argparse.Namespace) -> int:
-    try:
-        text = options.file.read_text()
-    except OSError as error:
-        return _complain(f"{options.file}: {error.strerror}", EXIT_USAGE)
-    body = text
-    if options.file.suffix in {".yaml", ".yml"}:
-        try:
-            body = json.dumps(yaml.safe_load(text))
-        except (yaml.YAMLError, TypeError) as error:
-            return _complain(f"{options.file} is not YAML that can become JSON: {error}", EXIT_USAGE)
-    service = client.Service(options.url)
-    if options.dry_run:
-        return _print(service.post("/experiments?dry_run=true", body))
-    record = service.post("/experiments", body)
-    if options.wait:
-        record = client.wait_with_progress(service, record["id"])
+    document = client.read_body(options.file)
+    if study_commands.is_study_body(document):
+        return _complain(f"{options.file} holds a study: send it with `lab study {options.file}`", EXIT_USAGE)
+    body = json.dumps(document)
+    with client.Service(options.url) as service:
+        if options.dry_run:
+            return _print(service.post("/experiments?dry_run=true", body))
+        record = service.post("/experiments", body)
+        if options.wait:
+            record = client.wait_or_stop(service, record["id"])
     _print(record)
     return EXIT_REFUSED if options.wait and record["status"] != "succeeded" else 0
 
 
+def _show(options: argparse.Namespace) -> int:
+    with client.Service(options.url) as service:
+        return _print(service.get(client.address(options.id)))
+
+
+def _change(options: argparse.Namespace, verb: str) -> int:
+    with client.Service(options.url) as service:
+        return _print(service.post(f"{client.address(options.id)}/{verb}"))
+
+
 def _delete(options: argparse.Namespace) -> int:
-    client.Service(options.url).delete(f"/experiments/{options.id}")
+    with client.Service(options.url) as service:
+        service.delete(client.address(options.id))
     print(f"{options.id} is deleted.")
     return 0
 

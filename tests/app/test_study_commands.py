@@ -1,0 +1,334 @@
+"""`lab recipes`, `lab study` and the commands that take a study's id, against an API in a process of its own, its runs ended as a worker would."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app import client
+from app.cli import main
+from app.db import Database, open_database
+from app.settings import Settings
+from app.terminal import duration
+from lab_models.recipes.catalog import RECIPES
+from tests.app.studies import fail_next, finish_all
+from tests.e2e.service import CLOSED_PORT, Service
+
+Lab = Callable[..., tuple[int, str, str]]
+GRID = {"spec": {"model": {"width": 16}, "epochs": 2}, "vary": {"model.depth": [1, 2]}, "seeds": 2}
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    running = Service(tmp_path_factory.mktemp("home"))
+    running.api()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def lab(service: Service, capsys: pytest.CaptureFixture[str]) -> Iterator[Lab]:
+    """`lab …` in this process: exit status, standard output and error. Afterwards nothing is left in the queue."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        status = main([*map(str, arguments), "--url", f"http://127.0.0.1:{service.port}"])
+        out, err = capsys.readouterr()
+        assert "\x1b" not in out + err, "no terminal, no control characters"
+        return status, out, err
+
+    yield run
+    for study in service.get("/studies?limit=500")["data"]:
+        if not study["is_terminal"]:
+            service.post(f"/studies/{study['id']}/cancel")
+
+
+@pytest.fixture
+def settings(service: Service) -> Settings:
+    return Settings(home=service.home, log_level="ERROR", _env_file=None)
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    database = open_database(settings)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def while_waiting(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """What happens when the command line next waits."""
+
+    def set_event(event: Callable[[], object]) -> None:
+        monkeypatch.setattr(client.time, "sleep", lambda _seconds: event())
+
+    return set_event
+
+
+def written(path: Path, document: object) -> Path:
+    path.write_text(document if isinstance(document, str) else json.dumps(document))
+    return path
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def test_recipes_are_listed_one_a_line_with_cells_and_costs(lab: Lab) -> None:
+    status, out, _ = lab("recipes")
+    lines = out.splitlines()
+    assert (status, len(lines)) == (0, len(RECIPES) + 1)
+    assert [line.split()[0] for line in lines] == ["name", *RECIPES]
+    depth = next(line for line in lines if line.startswith("mlp-depth "))
+    assert [part.strip() for part in depth.split("  ") if part] == [
+        "mlp-depth",
+        "Do plain MLPs on MNIST get better with depth?",
+        "5",
+        "about a minute",
+        "about 50 minutes",
+    ]
+
+
+def test_a_recipe_is_shown_in_full(lab: Lab) -> None:
+    status, out, _ = lab("recipes", "mlp-depth")
+    page = RECIPES["mlp-depth"]
+    expected = page.cells[-1].expected
+    assert (status, expected is not None) == (0, True)
+    assert ["depth-10", "10 hidden layers", "10", "98.82 %", f"{100 * expected.low:.2f} to {100 * expected.high:.2f} %"] in [
+        [part.strip() for part in line.split("  ") if part] for line in out.splitlines()
+    ]
+    assert out.startswith(f"mlp-depth: {page.title}\n")
+    for said in (
+        f"Question: {page.question}",
+        f"Reproduces: {page.reproduces}",
+        "depth-4 against depth-2   model.depth",
+        "Differences smaller than 0.15 percentage points count as none.",
+        f'- "{page.claims[0].text}" ({page.claims[0].source}). Decided by whether test.accuracy falls anywhere along depth-2, depth-4',
+        f"On two CPU cores {page.scales['full'].cost_cpu}; on one data-center GPU {page.scales['full'].cost_gpu}.",
+        "cannot come from 6,000 images",
+        f"- {page.notes[0]}",
+        "Run it: lab study mlp-depth --scale smoke --wait",
+    ):
+        assert said in out
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_has_a_page_with_all_its_cells(lab: Lab, name: str) -> None:
+    status, out, _ = lab("recipes", name)
+    assert status == 0
+    assert all(f"\n  {cell.key} " in out for cell in RECIPES[name].cells)
+
+
+@pytest.mark.parametrize("command", ["recipes", "study"])
+def test_a_misspelled_recipe_is_refused_with_what_was_meant(lab: Lab, command: str) -> None:
+    status, out, err = lab(command, "mlp-dpth")
+    assert (status, out) == (1, "")
+    assert "there is no recipe 'mlp-dpth'" in err
+    assert "did you mean 'mlp-depth'?" in err
+
+
+def test_a_misspelled_path_is_refused_where_it_is_wrong(lab: Lab) -> None:
+    status, _, err = lab("study", "mlp-depth", "--set", "model.widht=3")
+    assert status == 1
+    assert "/model/widht: unknown field (did you mean 'width'?)" in err
+
+
+def test_a_dry_run_shows_cells_runs_and_cost_and_stores_nothing(lab: Lab, service: Service) -> None:
+    before = service.get("/studies")["data"]
+    status, out, _ = lab("study", "mlp-depth", "--scale", "smoke", "--seeds", 2, "--set", "dataset.name=digits", "--dry-run")
+    assert status == 0
+    lines = out.splitlines()
+    assert lines[0] == "MLP depth on MNIST, as the README says (smoke scale, changed)"
+    assert lines[2].split() == ["cell", "title", "runs", "parameters", "MACs", "seconds", "a", "run"]
+    assert lines[3].split()[:7] == ["depth-2", "2", "hidden", "layers", "2", "301,066", "300,032"]
+    assert lines[-1].startswith("5 cells, 10 runs, nominally ")
+    assert lines[-1].endswith("Nothing was stored.")
+    assert service.get("/studies")["data"] == before
+
+
+def test_options_become_the_body(lab: Lab) -> None:
+    options = ["--scale", "smoke", "--seeds", 1, "--name", "mine", "--no-reuse", "--set", "epochs=2", "--set", "dataset.name=digits"]
+    status, out, err = lab("study", "mlp-depth", *options)
+    record = json.loads(out)
+    assert (status, record["status"], record["name"]) == (0, "queued", "mine")
+    assert record["submitted"] == {
+        "recipe": "mlp-depth",
+        "scale": "smoke",
+        "seeds": 1,
+        "name": "mine",
+        "reuse": False,
+        "overrides": {"epochs": 2, "dataset.name": "digits"},
+    }
+    assert err.startswith(f"{record['id']}: 5 cells, 5 runs (5 queued). Its report, at any time: http://127.0.0.1:")
+
+
+def test_a_value_is_json_or_else_a_string(lab: Lab, service: Service, tmp_path: Path) -> None:
+    body = {"specs": [{"name": "a", "epochs": 2}]}
+    options = ["--set", "optimizer.learning_rate=2e-3", "--set", 'dataset={"name": "digits", "train_limit": 200}', "--set", "schedule.name=cosine"]
+    status, out, _ = lab("study", written(tmp_path / "own.json", body), *options)
+    assert status == 0
+    spec = service.get(f"/experiments/{json.loads(out)['cells'][0]['experiment_id']}")["spec"]
+    assert (spec["optimizer"]["learning_rate"], spec["dataset"]["train_limit"], spec["schedule"]["name"]) == (0.002, 200, "cosine")
+
+
+def test_a_file_is_sent_with_what_the_options_change(lab: Lab, tmp_path: Path) -> None:
+    text = "spec: {model: {width: 16}}\nvary: {model.depth: [1, 2]}\nseeds: 2\noverrides: {epochs: 5, batch_size: 32}\n"
+    status, out, _ = lab("study", written(tmp_path / "own.yaml", text), "--seeds", 3, "--set", "epochs=2")
+    submitted = json.loads(out)["submitted"]
+    assert status == 0
+    assert submitted == {
+        "spec": {"model": {"width": 16}},
+        "vary": {"model.depth": [1, 2]},
+        "seeds": 3,
+        "overrides": {"epochs": 2, "batch_size": 32},
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "said"),
+    [
+        ("none.json", None, [], "none.json: No such file or directory"),
+        ("broken.json", '{"spec":', [], "broken.json is not JSON: Expecting value at line 1, column 9"),
+        ("broken.yaml", "a: [", [], "broken.yaml is not YAML that can become JSON"),
+        ("experiment.json", {"epochs": 1}, [], "holds no study, which has 'recipe', 'specs', or 'spec' with 'vary'; an experiment is sent with `lab submit"),
+        ("list.json", [1], [], "holds no study"),
+        ("odd.json", {**GRID, "overrides": 3}, ["--set", "epochs=1"], "'overrides' must be an object"),
+        ("grid.json", GRID, ["--report", "/no/such/folder/r.html"], "there is no folder /no/such/folder"),
+        ("grid.json", GRID, ["--report", "."], "is a folder; name a file for the report"),
+        ("grid.json", GRID, ["--report", "r.html", "--dry-run"], "leave one of --dry-run and --report out"),
+    ],
+)
+def test_what_cannot_be_sent_is_said_before_anything_is_sent(
+    lab: Lab, service: Service, tmp_path: Path, name: str, content: object, options: list[str], said: str
+) -> None:
+    before = service.get("/studies")["data"]
+    path = tmp_path / name
+    if content is not None:
+        written(path, content)
+    status, out, err = lab("study", path, *options)
+    assert (status, out) == (2, "")
+    assert said in err
+    assert service.get("/studies")["data"] == before
+
+
+def test_a_change_without_a_value_is_a_usage_error(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        lab("study", "mlp-depth", "--set", "epochs")
+    assert "write PATH=VALUE, such as epochs=2 or dataset.name=digits, not 'epochs'" in capsys.readouterr().err
+
+
+def test_submit_sends_a_study_elsewhere(lab: Lab, tmp_path: Path) -> None:
+    path = written(tmp_path / "grid.json", GRID)
+    assert lab("submit", path) == (2, "", f"{path} holds a study: send it with `lab study {path}`\n")
+
+
+def test_waiting_ends_with_table_verdicts_and_report(
+    lab: Lab, tmp_path: Path, database: Database, settings: Settings, while_waiting: Callable[..., None]
+) -> None:
+    while_waiting(lambda: finish_all(database, settings, {0: 0.90, 1: 0.91}))
+    report = tmp_path / "report.html"
+    status, out, err = lab("study", written(tmp_path / "grid.json", GRID), "--name", "waited for", "--no-reuse", "--report", report)
+    assert status == 0
+    assert out.startswith("## waited for\n\n| depth | parameters |")
+    assert "| 1 | 1,210 | 1,184 | 2 | 90.50 ± 0.71 |" in out
+    assert "### Contrasts\n\n- depth 2 against depth 1. " in out
+    assert "100 %" in err
+    assert "4 of 4 runs done" in err
+    assert err.endswith(f"Report: {report}\n")
+    assert report.read_text().startswith("<!doctype html>")
+
+    while_waiting(interrupt)
+    status, out, err = lab("study", tmp_path / "grid.json", "--wait")
+    assert (status, "(4 succeeded; 4 taken over from equal runs)" in err) == (0, True)
+
+
+def test_a_study_with_a_failed_run_ends_with_status_1_and_says_what_failed(
+    lab: Lab, tmp_path: Path, database: Database, settings: Settings, while_waiting: Callable[..., None]
+) -> None:
+    def work() -> None:
+        fail_next(database)
+        finish_all(database, settings, {0: 0.90, 1: 0.91})
+
+    while_waiting(work)
+    status, out, err = lab("study", written(tmp_path / "grid.json", GRID), "--no-reuse", "--wait")
+    assert status == 1
+    assert out.startswith("## study of depth\n\n| depth |")
+    assert "model.depth=1, seed 0: the loss is not finite (lower the learning rate)\n" in err
+    assert "4 of 4 runs done, 1 failed" in err
+    assert "4 runs (3 succeeded, 1 failed). `lab retry stu_" in err
+
+
+def test_ctrl_c_leaves_the_study_alone_and_says_how_to_end_it(lab: Lab, service: Service, tmp_path: Path, while_waiting: Callable[..., None]) -> None:
+    while_waiting(interrupt)
+    status, out, err = lab("study", written(tmp_path / "grid.json", GRID), "--no-reuse", "--wait")
+    study = service.get("/studies?limit=1")["data"][0]
+    where = f"--url http://127.0.0.1:{service.port}"
+    assert (status, out, study["status"]) == (130, "", "queued")
+    assert err.endswith(
+        f"No longer waiting, but {study['id']} goes on: `lab show {study['id']} {where}` tells how far it is, `lab cancel {study['id']} {where}` ends it.\n"
+    )
+
+    status, out, err = lab("submit", written(tmp_path / "experiment.json", {"epochs": 1}), "--wait")
+    assert (status, out) == (130, "")
+    assert "but exp_" in err
+    service.post(f"/experiments/{service.get('/experiments?limit=1')['data'][0]['id']}/cancel")
+
+
+def test_show_extend_cancel_retry_and_delete_take_a_study(lab: Lab, service: Service, tmp_path: Path) -> None:
+    study = json.loads(lab("study", written(tmp_path / "grid.json", GRID), "--no-reuse")[1])["id"]
+    assert json.loads(lab("show", study)[1])["id"] == study
+    assert json.loads(lab("extend", study)[1])["seeds"] == [0, 1, 2]
+    assert json.loads(lab("extend", study, "--seeds", 2)[1])["progress"]["num_runs"] == 10
+    assert lab("delete", study)[0] == 1
+    assert json.loads(lab("cancel", study)[1])["status"] == "cancelled"
+    assert json.loads(lab("retry", study)[1])["status"] == "queued"
+    lab("cancel", study)
+    assert lab("delete", study) == (0, f"{study} is deleted.\n", "")
+    status, _, err = lab("show", study)
+    assert (status, f"there is no study '{study}'" in err) == (1, True)
+
+
+def test_only_studies_are_extended(lab: Lab) -> None:
+    assert lab("extend", "exp_1") == (2, "", "'exp_1' is not a study's id, which begins with stu_; only studies are extended\n")
+
+
+def test_without_a_service_the_reader_learns_how_to_start_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipes", "--url", CLOSED_PORT]) == 1
+    assert "Start it with `lab serve`, or name another with --url." in capsys.readouterr().err
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run([sys.executable, "-m", "app.cli", "settings"], stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "1 second"),
+        (89, "89 seconds"),
+        (91, "2 minutes"),
+        (5000, "83 minutes"),
+        (12_600, "3.5 hours"),
+        (200_000, "2.3 days"),
+    ],
+)
+def test_durations_are_said_in_the_unit_that_people_use(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_a_progress_message_tells_when_it_ends_and_what_failed() -> None:
+    record: dict[str, Any] = {
+        "progress": {"num_runs": 6, "runs": {"succeeded": 2, "failed": 1, "running": 1, "queued": 2}},
+        "estimated_finish_at": "2001-02-03T12:00:00Z",
+        "is_terminal": False,
+    }
+    assert client.study_message(record).startswith("3 of 6 runs done, 1 failed, ends about 2001-02-0")
+    assert client.study_message({**record, "estimated_finish_at": None}) == "3 of 6 runs done, 1 failed"
