@@ -36,8 +36,8 @@ class Column(Generic[Item]):
 
 def to_markdown(columns: Sequence[Column[Item]], rows: Iterable[Item]) -> str:
     """A pipe table; bars and line breaks within a cell are taken out."""
-    lines = [[column.heading for column in columns], ["---:" if column.is_number else "---" for column in columns]]
-    lines += [[" ".join(column.text(row).replace("|", "/").split()) for column in columns] for row in rows]
+    lines = [[_in_a_cell(column.heading) for column in columns], ["---:" if column.is_number else "---" for column in columns]]
+    lines += [[_in_a_cell(column.text(row)) for column in columns] for row in rows]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
@@ -71,6 +71,10 @@ def to_latex(columns: Sequence[Column[Item]], rows: Iterable[Item], caption: str
         "\\end{table}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _in_a_cell(text: str) -> str:
+    return " ".join(text.replace("|", "/").split())
 
 
 def _plain(value: Any) -> Any:

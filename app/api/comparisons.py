@@ -12,7 +12,7 @@ from app.api.study_curves import curves_figure, curves_picture, panels_of
 from app.api.study_tables import MetricName
 from app.errors import InvalidRequest
 from app.services import experiments
-from app.services.comparisons import Comparison, Side, compare_sides, margin_of
+from app.services.comparisons import Comparison, Evidence, Side, compare_sides, margin_of
 from app.services.scores import read_metric
 from app.tables import Experiment, Run
 from lab_models.statistics.verdicts import Judgement, Verdict
@@ -102,7 +102,8 @@ def compare_experiments(
     control, treatment = (Side(row, _runs_of(session, row), row.name or row.id) for row in found)
     wanted = read_metric(metric)
     chosen = margin_of(wanted, treatment.experiment.spec["dataset"]["name"], margin)
-    comparison = compare_sides(session, settings.runs_folder, treatment, control, wanted, margin=chosen, factor=factor)
+    evidence = Evidence(session, settings.runs_folder, [*treatment.runs, *control.runs])
+    comparison = compare_sides(evidence, treatment, control, wanted, margin=chosen, factor=factor)
     return comparison_answer(comparison, comparison.judged(), None)
 
 

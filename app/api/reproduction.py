@@ -13,7 +13,6 @@ from app.services import experiments, reproduction
 from app.services.experiments import runs_of
 from app.services.reproduction import Agreement, Repeated, Verification
 from app.states import RunStatus
-from app.tables import Run
 from lab_models.specs import AnySpec, DistillSpec, TransferSpec, canonical_json, read_spec
 
 router = APIRouter(prefix="/experiments", tags=["experiments"])
@@ -91,7 +90,7 @@ def read_reproduction(session: Reading, experiment: TheExperiment) -> ReproduceA
         canonical_spec=canonical_json(spec),
         request=request,
         seeds=seeds,
-        dataset={"name": spec.dataset.name, "sha256": next((run.environment["dataset_sha256"] for run in runs if run.environment), None)},
+        dataset={"name": spec.dataset.name, "sha256": next((found for run in runs if (found := (run.environment or {}).get("dataset_sha256"))), None)},
         runs=[
             ReproducibleRun(run_id=run.id, seed=run.seed, environment=run.environment or {}, weights_sha256=weights.get(run.id), test=run.test) for run in runs
         ],
@@ -143,15 +142,11 @@ def _repeated(repeated: Repeated) -> RepeatedAnswer:
         run_id=repeated.first.id,
         again_run_id=repeated.second.id,
         agreement=repeated.agreement,
-        accuracy=_accuracy(repeated.first),
-        again_accuracy=_accuracy(repeated.second),
+        accuracy=reproduction.accuracy_of(repeated.first),
+        again_accuracy=reproduction.accuracy_of(repeated.second),
         interval=repeated.interval,
         environment_differs=repeated.differs,
     )
-
-
-def _accuracy(run: Run) -> float | None:
-    return None if run.test is None else run.test["accuracy"]
 
 
 def _sentence(verification: Verification) -> str:

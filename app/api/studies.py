@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.api.bodies import read_body
 from app.api.deps import Body, Reading, StudyToChange, TheDoorbell, TheSettings, TheStudy, Writing
 from app.api.schemas import Answer
-from app.services import deletion, studies
+from app.services import deletion, studies, study_lists
 from app.services.studies import PreparedStudy, StudyCell, WholeStudy
+from app.services.study_lists import StudyOutline
 from app.states import RunStatus
 from app.tables import Study
 from lab_models.recipes.recipe import Factor
@@ -167,8 +168,8 @@ def create_study(
 @router.get("")
 def list_studies(session: Reading, query: Annotated[StudyListQuery, Query()]) -> StudyPage:
     """Studies, the newest first."""
-    rows, cursor = studies.page(session, query.recipe, query.limit, query.cursor)
-    return StudyPage(data=[_row(studies.whole(session, row)) for row in rows], has_more=cursor is not None, next_cursor=cursor)
+    rows, cursor = study_lists.page(session, query.recipe, query.limit, query.cursor)
+    return StudyPage(data=[_row(outline) for outline in study_lists.outlines(session, rows)], has_more=cursor is not None, next_cursor=cursor)
 
 
 @router.get("/{study_id}")
@@ -219,7 +220,7 @@ def study_links(study: Study, pictures: "tuple[str, ...]" = ()) -> dict[str, str
 def _record(whole: WholeStudy) -> StudyRecord:
     design = whole.design
     return StudyRecord(
-        **dict(_row(whole)),
+        **dict(_row(whole.outline)),
         question=design.question,
         reproduces=design.reproduces,
         status_message=_sentence(whole),
@@ -238,25 +239,20 @@ def _record(whole: WholeStudy) -> StudyRecord:
     )
 
 
-def _row(whole: WholeStudy) -> StudyRow:
-    study = whole.study
+def _row(outline: StudyOutline) -> StudyRow:
+    study = outline.study
     return StudyRow(
         id=study.id,
         name=study.name,
         labels=study.labels,
         recipe=study.recipe,
         scale=study.scale,
-        status=whole.status,
-        is_terminal=whole.status.is_terminal,
+        status=outline.status,
+        is_terminal=outline.status.is_terminal,
         created_at=study.created_at,
-        num_cells=len(whole.cells),
-        progress=StudyProgress(
-            fraction=round(whole.fraction, 4),
-            num_runs=len(whole.runs),
-            num_reused=sum(run.reused_from is not None for run in whole.runs),
-            runs=dict(whole.counts),
-        ),
-        links=study_links(study, whole.design.pictures),
+        num_cells=outline.num_cells,
+        progress=StudyProgress(fraction=round(outline.fraction, 4), num_runs=outline.num_runs, num_reused=outline.num_reused, runs=dict(outline.counts)),
+        links=study_links(study, outline.pictures),
     )
 
 

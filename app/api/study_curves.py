@@ -16,6 +16,9 @@ METRICS = ("loss", "accuracy", "learning_rate", "seconds")
 ONLY_TRAIN = ("learning_rate",)
 HARD_LOSS = "hard_loss"
 
+MOST_LINES = 40
+"""Cells of one picture: more lines cannot be told apart, and take seconds to draw."""
+
 
 def panels_of(listed: str) -> list[Panel]:
     """Panels for metrics separated by commas, train beside val; raises InvalidRequest."""
@@ -29,10 +32,12 @@ def panels_of(listed: str) -> list[Panel]:
 
 
 def curves_figure(session: Session, title: str, subtitle: str, cells: Sequence[tuple[str, list[Run]]], panels: list[Panel]) -> StudyCurvesFigure:
-    """One line per cell (title, runs)."""
-    numbers = metrics_of(session, [run.id for _, runs in cells for run in runs])
-    lines = [CellCurves(name, [_panels(numbers[run.id], panels) for run in runs if numbers[run.id]]) for name, runs in cells]
-    return StudyCurvesFigure(title, subtitle, panels, lines)
+    """One line per cell (title, runs), of the first cells where there are too many."""
+    more = f"; the first {MOST_LINES} of {len(cells)} cells" if len(cells) > MOST_LINES else ""
+    shown = cells[:MOST_LINES]
+    numbers = metrics_of(session, [run.id for _, runs in shown for run in runs])
+    lines = [CellCurves(name, [_panels(numbers[run.id], panels) for run in runs if numbers[run.id]]) for name, runs in shown]
+    return StudyCurvesFigure(title, subtitle + more, panels, lines)
 
 
 def curves_picture(figure: StudyCurvesFigure, extension: Extension, if_none_match: str | None) -> Response:

@@ -3,6 +3,7 @@
 import base64
 import json
 import shlex
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from app.services.studies import WholeStudy
 from app.services.study_figures import differences_figure, factor_figure, gradients_figure, heat_map_figure, subtitle_of
 from app.services.study_tables import Table, table_of
 from app.services.study_verdicts import ContrastResult, claims_of, contrasts_of
+from app.states import RunStatus
 from lab_models.architectures.naming import describe
 from lab_models.recipes.recipe import Picture
 from lab_models.specs import read_spec
@@ -42,6 +44,7 @@ _pages = Environment(
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 MOST_DIFFERENCES = 6
+MOST_NAMED = 4
 
 
 @router.get("/{study_id}/report.html", response_class=Response, responses={200: {"content": {"text/html": {}}}})
@@ -58,7 +61,8 @@ def read_report(session: Reading, study: TheStudy, settings: TheSettings) -> Res
         reproduces=whole.design.reproduces,
         notes=whole.design.notes,
         study=study,
-        status=f"{whole.counts['succeeded']} of {len(whole.runs)} runs have succeeded.",
+        status=_status(whole),
+        failures=list(_failures(whole)),
         claims=[{**claim.model_dump(), "verdict": claim.verdict.value, "verdict_text": claim.verdict.text} for claim in verdicts.claims],
         columns=columns_of(table),
         rows=table.rows,
@@ -67,6 +71,7 @@ def read_report(session: Reading, study: TheStudy, settings: TheSettings) -> Res
         unit=metric.unit,
         contrasts=[_contrast(result) for result in contrasts],
         findings=verdicts.findings,
+        cautions=verdicts.cautions,
         seeds=whole.design.seeds,
         cells=_cells(whole),
         first_spec=json.dumps(whole.cells[0].experiment.spec, indent=2),
@@ -76,6 +81,21 @@ def read_report(session: Reading, study: TheStudy, settings: TheSettings) -> Res
     )
     headers = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-cache"}
     return Response(page, media_type="text/html; charset=utf-8", headers=headers)
+
+
+def _status(whole: WholeStudy) -> str:
+    others = [f"{count} {status}" for status, count in whole.counts.items() if status != RunStatus.SUCCEEDED]
+    return "; ".join([f"{whole.counts[RunStatus.SUCCEEDED]} of {len(whole.runs)} runs have succeeded", *others]) + "."
+
+
+def _failures(whole: WholeStudy) -> Iterator[str]:
+    """Why runs have failed, one line per reason, the commonest first: what is missing from the table must not go unsaid."""
+    failed = [(cell.cell.title, run) for cell in whole.cells for run in cell.runs if run.status == RunStatus.FAILED]
+    reasons = Counter((run.error or {}).get("code", "failed") for _, run in failed)
+    for code, count in reasons.most_common():
+        cells = list(dict.fromkeys(title for title, run in failed if (run.error or {}).get("code", "failed") == code))
+        more = f" and {len(cells) - MOST_NAMED} more cells" if len(cells) > MOST_NAMED else ""
+        yield f"{count} run{'s' if count > 1 else ''} failed with {code}: {'; '.join(cells[:MOST_NAMED])}{more}."
 
 
 def _figures(session: Session, whole: WholeStudy, table: Table, contrasts: list[ContrastResult], metric: Metric) -> Iterator[dict[str, str]]:

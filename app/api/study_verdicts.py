@@ -3,7 +3,6 @@
 from typing import Any
 
 from fastapi import APIRouter
-from lab_models.recipes.linting import lint_recipe
 
 from app.api.comparisons import ComparisonAnswer, comparison_answer
 from app.api.deps import Reading, TheSettings, TheStudy
@@ -12,9 +11,11 @@ from app.api.study_tables import MetricName
 from app.services import studies
 from app.services.scores import Metric, read_metric
 from app.services.studies import WholeStudy
+from app.services.study_cautions import cautions
 from app.services.study_verdicts import AnsweredClaim, ContrastResult, claims_of, contrasts_of
 from app.states import RunStatus
 from lab_models.recipes.catalog import RECIPES
+from lab_models.recipes.linting import lint_recipe
 from lab_models.statistics.verdicts import Verdict
 
 router = APIRouter(prefix="/studies", tags=["studies"])
@@ -60,6 +61,8 @@ class VerdictsAnswer(Answer):
     """Whether every run has succeeded."""
     contrasts: list[ContrastAnswer]
     claims: list[ClaimAnswer]
+    cautions: list[str]
+    """What to keep in mind when reading the verdicts."""
     findings: list[dict[str, Any]]
     """What a linter finds in the source's own table: wrong differences, impossible digits, unmatched arms."""
     links: dict[str, str]
@@ -83,6 +86,7 @@ def verdicts_answer(whole: WholeStudy, contrasts: list[ContrastResult], claims: 
         complete=whole.status is RunStatus.SUCCEEDED,
         contrasts=[_contrast(result) for result in contrasts],
         claims=[_claim(answered) for answered in claims],
+        cautions=list(cautions(whole)),
         findings=[] if recipe is None else [vars(finding) for finding in lint_recipe(recipe)],
         links={"self": f"{base}/verdicts", "study": base, "differences": f"{base}/differences.png"},
     )

@@ -1,5 +1,6 @@
 """Two experiments compared seed by seed: what differs between their specs, what differs in a score, and what that shows."""
 
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from sqlmodel import Session
 
 from app.errors import Conflict, NotFound
 from app.services.artifacts import artifact_path
-from app.services.scores import Metric, by_seed
+from app.services.scores import Metric, Scores
 from app.states import RunStatus
 from app.tables import Experiment, Run
 from lab_models.assessment import PREDICTIONS_NAME
@@ -88,17 +89,40 @@ class Comparison:
         )
 
 
-def compare_sides(session: Session, runs_folder: Path, treatment: Side, control: Side, metric: Metric, *, margin: float | None, factor: str = "") -> Comparison:
+class Evidence:
+    """What comparisons of the given runs read: each metric, and each run's predictions, once for all of them."""
+
+    def __init__(self, session: Session, runs_folder: Path, runs: Sequence[Run]) -> None:
+        self.scores = Scores(session, runs)
+        self._session, self._runs_folder = session, runs_folder
+        self._marks: dict[str, Marks | None] = {}
+
+    def marks(self, run_id: str) -> "Marks | None":
+        """Which test images the run gets right; None where it kept no predictions, or the file is damaged."""
+        if run_id not in self._marks:
+            self._marks[run_id] = _marks(self._session, self._runs_folder, run_id)
+        return self._marks[run_id]
+
+
+@dataclass(frozen=True)
+class Marks:
+    """`is_right` (images,) of one run's predictions; `labels` is a hash of the true classes, which say what images these are."""
+
+    is_right: npt.NDArray[np.bool_]
+    labels: str
+
+
+def compare_sides(evidence: Evidence, treatment: Side, control: Side, metric: Metric, *, margin: float | None, factor: str = "") -> Comparison:
     """Pair the succeeded runs of the same seeds. `factor`: dotted paths, separated by commas, that are meant to differ; empty: any one.
 
     Raises Conflict where the two cannot be compared at all: other data sets, or other test images.
     """
     _refuse_other_images(treatment, control)
-    scores = [by_seed(session, side.runs, metric) for side in (treatment, control)]
+    scores = [evidence.scores.by_seed(side.runs, metric) for side in (treatment, control)]
     seeds = tuple(seed for seed in scores[0] if seed in scores[1])
     pairs = [(metric.scale * scores[0][seed], metric.scale * scores[1][seed]) for seed in seeds]
     differs = tuple(differences(treatment.experiment.spec, control.experiment.spec))
-    seconds = [by_seed(session, side.runs, Metric("seconds")).values() for side in (treatment, control)]
+    seconds = [evidence.scores.by_seed(side.runs, Metric("seconds")).values() for side in (treatment, control)]
     return Comparison(
         treatment=treatment,
         control=control,
@@ -107,7 +131,7 @@ def compare_sides(session: Session, runs_folder: Path, treatment: Side, control:
         seeds=seeds,
         differs=differs,
         warnings=tuple(_warnings(treatment, control, differs, factor, seeds)),
-        mcnemar=tuple(_mcnemar(session, runs_folder, treatment, control, seeds)) if metric.name == "test.accuracy" else (),
+        mcnemar=tuple(_mcnemar(evidence, treatment, control, seeds)) if metric.name == "test.accuracy" else (),
         seconds_per_pair=sum(float(np.mean(list(found))) for found in seconds) if all(seconds) else None,
     )
 
@@ -168,7 +192,7 @@ def _warnings(treatment: Side, control: Side, differs: Sequence[Difference], fac
     unpaired = {run.seed for side in (treatment, control) for run in side.succeeded} - set(seeds)
     if unpaired:
         yield f"without a partner, and left out: seed{'s' if len(unpaired) > 1 else ''} {', '.join(map(str, sorted(unpaired)))}"
-    devices = {(run.environment or {}).get("device", "").partition(":")[0] for side in (treatment, control) for run in side.succeeded}
+    devices = {str((run.environment or {}).get("device") or "").partition(":")[0] for side in (treatment, control) for run in side.succeeded} - {""}
     if len(devices) > 1:
         yield f"the runs were trained on different kinds of device: {', '.join(sorted(devices))}"
 
@@ -183,20 +207,22 @@ def _short(value: Any) -> str:
     return text if len(text) <= 40 else text[:39] + "…"
 
 
-def _mcnemar(session: Session, runs_folder: Path, treatment: Side, control: Side, seeds: Sequence[int]) -> Iterator[McNemar]:
+def _mcnemar(evidence: Evidence, treatment: Side, control: Side, seeds: Sequence[int]) -> Iterator[McNemar]:
     runs = [{run.seed: run.id for run in side.succeeded} for side in (treatment, control)]
     for seed in seeds:
-        found = [_predictions(session, runs_folder, side[seed]) for side in runs]
-        if found[0] is not None and found[1] is not None and np.array_equal(found[0][1], found[1][1]):
-            only_treatment, only_control = discordant(found[0][0], found[1][0], found[0][1])
+        treated, plain = (evidence.marks(side[seed]) for side in runs)
+        if treated is not None and plain is not None and treated.labels == plain.labels:
+            only_treatment, only_control = discordant(treated.is_right, plain.is_right, np.ones_like(plain.is_right))
             yield McNemar(seed, only_treatment, only_control, mcnemar(only_treatment, only_control))
 
 
-def _predictions(session: Session, runs_folder: Path, run_id: str) -> "tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None":
-    """A run's predicted and true classes of the test images; None where it kept none, or the file is damaged."""
+def _marks(session: Session, runs_folder: Path, run_id: str) -> Marks | None:
     try:
         _, path = artifact_path(session, runs_folder, run_id, PREDICTIONS_NAME)
         with safe_open(path, framework="numpy") as file:
-            return file.get_tensor("predictions"), file.get_tensor("labels")
-    except (NotFound, SafetensorError, OSError):
+            predictions, labels = file.get_tensor("predictions"), file.get_tensor("labels")
+    except (NotFound, SafetensorError, OSError, TypeError):  # TypeError: a number format that NumPy has not
         return None
+    if predictions.shape != labels.shape or labels.ndim != 1:
+        return None
+    return Marks(predictions == labels, hashlib.sha256(labels.astype(np.int64).tobytes()).hexdigest())

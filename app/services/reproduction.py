@@ -13,7 +13,7 @@ from app.services import datasets, experiments
 from app.services.estimates import estimate
 from app.services.experiments import Draft, runs_of
 from app.settings import Settings
-from app.states import RunStatus
+from app.states import RETRYABLE, RunStatus
 from app.tables import Artifact, Experiment, Run
 from lab_models.specs import read_spec
 from lab_models.statistics.summary import prediction_interval, summarise
@@ -84,9 +84,20 @@ def verify(session: Session, original: Experiment, settings: Settings) -> Experi
         labels=original.labels,
         priority=original.priority,
         needs=needed,
+        is_ready=_is_trained(session, needed),
         related={"verifies": original.id},
     )
     return experiments.create(session, draft)
+
+
+def _is_trained(session: Session, needed: str | None) -> bool:
+    """Whether the run that is built on has weights; raises Conflict where it never will. It need not have: who is built on it may have been taken over."""
+    if needed is None:
+        return True
+    status = session.exec(select(Run.status).where(col(Run.id) == needed).with_for_update()).one()
+    if status in RETRYABLE:
+        raise Conflict(f"run {needed}, which the experiment builds on, has {status}: retry it first")
+    return status == RunStatus.SUCCEEDED
 
 
 def verification_of(session: Session, again: Experiment, settings: Settings) -> Verification:
@@ -97,12 +108,18 @@ def verification_of(session: Session, again: Experiment, settings: Settings) -> 
     original = experiments.get(session, original_id)
     runs = runs_of(session, [original.id, again.id])
     firsts = {run.seed: run for run in runs[original.id] if run.status == RunStatus.SUCCEEDED}
-    accuracies = [run.test["accuracy"] for run in firsts.values() if run.test]
+    accuracies = [accuracy for run in firsts.values() if (accuracy := accuracy_of(run)) is not None]
     info = datasets.catalog(settings).get(original.spec["dataset"]["name"])
     interval = _interval(accuracies, None if info is None else info.num_test)
     weights = weights_of(session, [*firsts.values(), *runs[again.id]])
     repeated = (_repeated(firsts[run.seed], run, interval, weights) for run in runs[again.id] if run.seed in firsts)
     return Verification(original, again, tuple(repeated))
+
+
+def accuracy_of(run: Run) -> float | None:
+    """Its test accuracy; None before there is a finite one."""
+    accuracy = (run.test or {}).get("accuracy")
+    return accuracy if accuracy is not None and math.isfinite(accuracy) else None
 
 
 def weights_of(session: Session, runs: Sequence[Run]) -> dict[str, str]:
@@ -113,21 +130,21 @@ def weights_of(session: Session, runs: Sequence[Run]) -> dict[str, str]:
 
 def _repeated(first: Run, second: Run, interval: tuple[float, float] | None, weights: dict[str, str]) -> Repeated:
     differs = {
-        name: (before, after)
+        name: (was, is_now)
         for name in DECISIVE
-        if (before := (first.environment or {}).get(name)) != (after := (second.environment or {}).get(name)) and second.environment is not None
+        if (was := (first.environment or {}).get(name)) != (is_now := (second.environment or {}).get(name)) and second.environment is not None
     }
-    if second.status != RunStatus.SUCCEEDED or not first.test or not second.test:
+    before, after = accuracy_of(first), accuracy_of(second)
+    if second.status != RunStatus.SUCCEEDED or before is None or after is None:
         agreement = Agreement.NOT_REPEATED if RunStatus(second.status).is_terminal else Agreement.WAITING
         return Repeated(first.seed, first, second, agreement, None, None, differs)
-    difference = second.test["accuracy"] - first.test["accuracy"]
     if second.test == first.test and weights.get(first.id) == weights.get(second.id):
         agreement = Agreement.BIT_EQUAL
-    elif interval is not None and interval[0] <= second.test["accuracy"] <= interval[1]:
+    elif interval is not None and interval[0] <= after <= interval[1]:
         agreement = Agreement.WITHIN_INTERVAL
     else:
         agreement = Agreement.DIFFERENT
-    return Repeated(first.seed, first, second, agreement, difference, interval, differs)
+    return Repeated(first.seed, first, second, agreement, after - before, interval, differs)
 
 
 def _interval(accuracies: Sequence[float], num_test: int | None) -> tuple[float, float] | None:

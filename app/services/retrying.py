@@ -37,7 +37,10 @@ def retry_runs(session: Session, runs: Sequence[Run]) -> int:
     def depth(run: Run) -> int:
         return 1 + depth(ended[run.needs]) if run.needs in ended else 0
 
-    queued = sum(lifecycle.retry(session, run.id) for run in sorted(ended.values(), key=lambda run: (depth(run), run.id)))
+    ordered = sorted(ended, key=lambda run_id: (depth(ended[run_id]), run_id))
+    with session.no_autoflush:
+        queued = sum(lifecycle.retry(session, run_id) for run_id in ordered)
+    session.flush()
     session.expire_all()
     return queued
 

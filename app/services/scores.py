@@ -71,11 +71,21 @@ def read_metric(name: str) -> Metric:
     raise InvalidRequest(f"there is no metric {name!r}", [FieldError("/metric", f"no metric {name!r}", hint)])
 
 
-def by_seed(session: Session, runs: Sequence[Run], metric: Metric) -> dict[int, float]:
-    """The metric of each succeeded run that has it, by seed; what was not finite is left out."""
-    succeeded = [run for run in runs if run.status == RunStatus.SUCCEEDED]
-    found = _values(session, succeeded, metric)
-    return {run.seed: value for run, value in zip(succeeded, found, strict=True) if value is not None and np.isfinite(value)}
+class Scores:
+    """Numbers of the given runs. A metric is read once for all of them, however many cells and contrasts then ask for it."""
+
+    def __init__(self, session: Session, runs: Sequence[Run]) -> None:
+        self._session = session
+        self._succeeded = [run for run in runs if run.status == RunStatus.SUCCEEDED]
+        self._read: dict[str, dict[str, float]] = {}
+
+    def by_seed(self, runs: Sequence[Run], metric: Metric) -> dict[int, float]:
+        """The metric of each succeeded run that has it, by seed; what was not finite is left out. The runs are among those given at first."""
+        if metric.name not in self._read:
+            values = zip(self._succeeded, _values(self._session, self._succeeded, metric), strict=True)
+            self._read[metric.name] = {run.id: value for run, value in values if value is not None and np.isfinite(value)}
+        found = self._read[metric.name]
+        return {run.seed: found[run.id] for run in runs if run.id in found}
 
 
 def last_slopes(session: Session, runs: Sequence[Run]) -> dict[str, Slope]:

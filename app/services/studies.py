@@ -3,30 +3,32 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import tuple_
+from sqlalchemy import func
+from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
 from app.errors import AlreadyFinished, IdempotencyConflict, InvalidRequest, NotFound, NothingToRetry
-from app.services import datasets, deletion, experiments, lifecycle, replicates, retrying
+from app.services import datasets, deletion, lifecycle, replicates, retrying, study_progress
 from app.services.estimates import Estimate, estimate
 from app.services.experiments import Place, request_hash, runs_of
-from app.services.metrics import seconds_of_training
-from app.services.paging import read_cursor, write_cursor
+from app.services.study_lists import StudyOutline
 from app.services.submissions import Prepared, prepare, submit
-from app.services.workers import online
 from app.settings import Settings
 from app.states import RunStatus, experiment_status
 from app.tables import Experiment, Run, Study, utc_now
 from lab_models.recipes.recipe import Cell
 from lab_models.specs import DistillRequest, TransferRequest
-from lab_models.studies.design import Design, cell_built_on, cell_request, read_design, whole_document
+from lab_models.specs.base import MAX_SEED
+from lab_models.studies.design import BUILT_ON, Design, cell_built_on, cell_request, read_design, whole_document
 from lab_models.studies.request import StudyRequest, design_of
 from lab_models.validation import FieldError, InvalidDocument
 
 MOST_ERRORS = 50
+KEY_LOCK = 7_236_012
+"""Any number, the same in every process: the class of PostgreSQL's advisory locks on idempotency keys of studies."""
 LEAST_SECONDS = 0.1
 """What even the smallest run counts for in a study's progress."""
 
@@ -86,10 +88,18 @@ class WholeStudy:
         """Runs by status."""
         return Counter(run.status for run in self.runs)
 
+    @property
+    def outline(self) -> StudyOutline:
+        """The study as a list shows it."""
+        reused = sum(run.reused_from is not None for run in self.runs)
+        return StudyOutline(self.study, len(self.cells), self.design.pictures, self.counts, reused, self.fraction)
+
 
 def earlier(session: Session, idempotency_key: str, submitted: dict[str, Any]) -> Study | None:
     """The study that this key has made; raises IdempotencyConflict when that one had another body."""
-    session.connection()  # the write transaction begins here, so that two requests with one key cannot both find nothing
+    connection = session.connection()  # the write transaction begins here, so that two requests with one key cannot both find nothing
+    if connection.dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(KEY_LOCK, func.hashtext(idempotency_key))))
     found = session.exec(select(Study).where(col(Study.idempotency_key) == idempotency_key)).first()
     if found is not None and found.request_hash != request_hash(submitted):
         raise IdempotencyConflict(f"the key {idempotency_key!r} belongs to study {found.id}, which had another body")
@@ -109,6 +119,8 @@ def prepare_study(session: Session, request: StudyRequest, settings: Settings) -
             cells[cell.key] = _prepare_cell(session, request, design, cell, settings)
         except (InvalidDocument, InvalidRequest) as error:
             faults += [_in_the_study(request, number, cell, fault) for fault in error.errors]
+        if len(faults) >= MOST_ERRORS:
+            break
     if faults:
         faults = list(dict.fromkeys(faults))
         raise InvalidRequest("; ".join(fault.message for fault in faults[:3]), faults[:MOST_ERRORS])
@@ -141,10 +153,9 @@ def create(session: Session, prepared: PreparedStudy, submitted: dict[str, Any],
     written: dict[str, Experiment] = {}
     for cell in design.cells:
         ready = _built_on_own_cell(session, prepared.cells[cell.key], cell, written)
-        experiment = submit(session, ready, place=Place(study.id, cell.key))
-        written[cell.key] = experiment
-        if request.reuse:
-            _take_over_equal(session, experiment, settings)
+        written[cell.key] = submit(session, ready, place=Place(study.id, cell.key))
+    if request.reuse:
+        _take_over_equal(session, list(written.values()), settings)
     return study
 
 
@@ -156,35 +167,27 @@ def get(session: Session, study_id: str) -> Study:
     return study
 
 
-def page(session: Session, recipe: str | None, limit: int, cursor: str | None) -> tuple[list[Study], str | None]:
-    """Studies, the newest first, and the cursor of the next page if there is one."""
-    statement = select(Study).order_by(col(Study.created_at).desc(), col(Study.id).desc()).limit(limit + 1)
-    if cursor is not None:
-        statement = statement.where(tuple_(col(Study.created_at), col(Study.id)) < read_cursor(cursor))
-    if recipe is not None:
-        statement = statement.where(col(Study.recipe) == recipe)
-    rows = list(session.exec(statement))
-    return rows[:limit], write_cursor(rows[limit - 1].created_at, rows[limit - 1].id) if len(rows) > limit else None
-
-
 def whole(session: Session, study: Study) -> WholeStudy:
-    """Everything that the study's record shows."""
+    """Everything that the study's record shows; raises NotFound when it has just been deleted."""
     design = read_design(study.design)
     by_key = {experiment.cell: experiment for experiment in _experiments(session, study)}
+    if not by_key:
+        raise NotFound(f"study {study.id} has just been deleted")
     runs = runs_of(session, [experiment.id for experiment in by_key.values()])
     cells = [StudyCell(cell, by_key[cell.key], runs[by_key[cell.key].id]) for cell in design.cells]
     status = experiment_status(RunStatus(run.status) for cell in cells for run in cell.runs)
     weights = study.nominal_seconds
-    total = sum(weights[cell.cell.key] * len(cell.runs) for cell in cells)
-    done = sum(weights[cell.cell.key] * _fraction(run) for cell in cells for run in cell.runs)
-    return WholeStudy(study, design, cells, status, done / total if total else 1.0, _estimated_finish(session, study, cells, status))
+    weighed = [(weights[cell.cell.key], run) for cell in cells for run in cell.runs]
+    return WholeStudy(study, design, cells, status, study_progress.fraction(weighed), study_progress.estimated_finish(session, weighed, status))
 
 
 def extend(session: Session, study: Study, num_seeds: int, settings: Settings) -> int:
     """Add replicates to every cell that takes the study's seeds, under the next seeds that the study has not; returns how many runs are new."""
+    _lock(session, study)
     design = read_design(study.design)
     following = max(design.seeds) + 1
-    extended = design.model_copy(update={"seeds": (*design.seeds, *range(following, following + num_seeds))})
+    seeds = (*design.seeds, *range(following, following + num_seeds))
+    extended = design.model_copy(update={"seeds": seeds, "looks": (*(design.looks or (len(design.seeds),)), len(seeds))})
     written = _experiments(session, study)
     cells = {cell.key: cell for cell in design.cells}
     total = sum(len(extended.seeds_of(cells[str(experiment.cell)])) for experiment in written)
@@ -194,11 +197,12 @@ def extend(session: Session, study: Study, num_seeds: int, settings: Settings) -
     if len(extended.seeds) > settings.max_seeds:
         message = f"{len(extended.seeds)} seeds are more than this service's {settings.max_seeds} (LAB_MAX_SEEDS)"
         raise InvalidRequest(message, [FieldError("/seeds", message)])
-    added = 0
-    for experiment in written:
-        added += len(replicates.add_seeds(session, experiment, extended.seeds_of(cells[str(experiment.cell)])))
-        if study.reuse:
-            _take_over_equal(session, experiment, settings)
+    if extended.seeds[-1] > MAX_SEED:
+        message = f"the next seeds, {following:,} and up, would go beyond {MAX_SEED:,}, the largest there is"
+        raise InvalidRequest(message, [FieldError("/seeds", message, "start a study with smaller seeds; equal finished runs are taken over")])
+    added = sum(len(replicates.add_seeds(session, experiment, extended.seeds_of(cells[str(experiment.cell)]))) for experiment in written)
+    if study.reuse:
+        _take_over_equal(session, written, settings)
     study.design = extended.model_dump(mode="json")
     session.add(study)
     session.flush()
@@ -206,27 +210,39 @@ def extend(session: Session, study: Study, num_seeds: int, settings: Settings) -
 
 
 def cancel(session: Session, study: Study) -> None:
-    """Cancel every unfinished run. Cancelling twice is no error; cancelling what ended otherwise is AlreadyFinished."""
-    runs = _runs(session, study)
-    changed = [lifecycle.cancel(session, run.id) for run in runs]
-    status = experiment_status(RunStatus(run.status) for run in runs)
+    """Cancel every unfinished run, students before their teachers, whose end would count as a failure of theirs.
+
+    Cancelling twice is no error; cancelling what ended otherwise is AlreadyFinished.
+    """
+    _lock(session, study)
+    rows = session.execute(_of_study(select_columns(col(Run.id), col(Run.status), col(Run.needs)), study)).all()
+    unfinished = sorted((row for row in rows if not RunStatus(row.status).is_terminal), key=lambda row: row.needs is None)
+    with session.no_autoflush:
+        changed = [lifecycle.cancel(session, row.id) for row in unfinished]
+    status = experiment_status(RunStatus(row.status) for row in rows)
     if not any(changed) and status is not RunStatus.CANCELLED:
         raise AlreadyFinished(f"study {study.id} has {status} already; nothing is left to cancel")
+    session.flush()
     session.expire_all()
 
 
 def retry(session: Session, study: Study) -> int:
     """Queue every failed or cancelled run again, teachers before their students; returns how many. Raises NothingToRetry where there is none."""
-    runs = _runs(session, study)
+    _lock(session, study)
+    runs = list(session.exec(_of_study(select(Run), study)))
+    statuses = Counter(run.status for run in runs)
+    for run in runs:
+        session.expunge(run)  # an UPDATE looks through every row that the session holds as an object
     queued = retrying.retry_runs(session, runs)
     if queued == 0:
-        counts = ", ".join(f"{count} {status}" for status, count in sorted(Counter(run.status for run in runs).items()))
+        counts = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
         raise NothingToRetry(f"no run of study {study.id} has failed or was cancelled ({counts}); nothing is left to retry")
     return queued
 
 
 def delete(session: Session, study: Study) -> list[str]:
     """Remove the study, its experiments and runs; returns the runs whose folders go after the commit. Raises as `deletion.delete_together` does."""
+    _lock(session, study)
     removed = deletion.delete_together(session, _experiments(session, study))
     session.delete(study)
     session.flush()
@@ -234,8 +250,14 @@ def delete(session: Session, study: Study) -> list[str]:
 
 
 def _prepare_cell(session: Session, request: StudyRequest, design: Design, cell: Cell, settings: Settings) -> Prepared:
+    document = whole_document(design, cell)
     checked = cell_request(design, cell).model_copy(update={"labels": request.labels, "priority": request.priority})
-    return prepare(session, checked, whole_document(design, cell), settings)
+    prepared = prepare(session, checked, document, settings)
+    key, found = cell_built_on(cell.request), prepared.plan.built_on
+    if key is not None and found is not None and found.trained.seed not in design.seeds_of(design.cell(key)):
+        message = f"builds on seed {found.trained.seed} of cell {key!r}, which is not among that one's seeds"
+        raise InvalidRequest(message, [FieldError(f"/{BUILT_ON[checked.kind]}/seed", message)])
+    return prepared
 
 
 def _in_the_study(request: StudyRequest, number: int, cell: Cell, fault: FieldError) -> FieldError:
@@ -256,43 +278,30 @@ def _built_on_own_cell(session: Session, prepared: Prepared, cell: Cell, written
     key, found = cell_built_on(cell.request), prepared.plan.built_on
     if key is None or found is None or not isinstance(prepared.request, DistillRequest | TransferRequest):
         return prepared
-    run = next((run for run in runs_of(session, [written[key].id])[written[key].id] if run.seed == found.trained.seed), None)
-    if run is None:
-        message = f"cell {cell.key!r} builds on seed {found.trained.seed} of cell {key!r}, which is not among that one's seeds"
-        raise InvalidRequest(message, [FieldError("/seeds", message)])
+    run = next(run for run in runs_of(session, [written[key].id])[written[key].id] if run.seed == found.trained.seed)
     return replace(prepared, plan=replace(prepared.plan, built_on=replace(found, run=run)))
 
 
-def _take_over_equal(session: Session, experiment: Experiment, settings: Settings) -> None:
-    images = datasets.catalog(settings).sha256(experiment.spec["dataset"]["name"])
-    replicates.take_over_equal(session, experiment, settings.runs_folder, images)
+def _take_over_equal(session: Session, experiments: Sequence[Experiment], settings: Settings) -> None:
+    catalog = datasets.catalog(settings)
+    images = {name: catalog.sha256(name) for name in {experiment.spec["dataset"]["name"] for experiment in experiments}}
+    replicates.take_over_equal(session, experiments, settings.runs_folder, images)
 
 
 def _experiments(session: Session, study: Study) -> Sequence[Experiment]:
     return session.exec(select(Experiment).where(col(Experiment.study_id) == study.id)).all()
 
 
-def _runs(session: Session, study: Study) -> list[Run]:
-    found = runs_of(session, [experiment.id for experiment in _experiments(session, study)])
-    return [run for runs in found.values() for run in runs]
+def _of_study(statement: Any, study: Study) -> Any:
+    """A selection of runs, narrowed to the study's."""
+    return statement.join(Experiment, col(Experiment.id) == col(Run.experiment_id)).where(col(Experiment.study_id) == study.id)
 
 
-def _fraction(run: Run) -> float:
-    if run.status == RunStatus.SUCCEEDED:
-        return 1.0
-    return min(1.0, experiments.epochs_trained(run) / run.epochs)
+def _lock(session: Session, study: Study) -> None:
+    """Hold the study's row until the transaction ends, and read it again: one change at a time. Raises NotFound when it has just been deleted.
 
-
-def _estimated_finish(session: Session, study: Study, cells: list[StudyCell], status: RunStatus) -> datetime | None:
-    """What is left at the pace so far, shared among the workers online; None before an epoch is done or with nobody to do it."""
-    workers = len(online(session))
-    if status is not RunStatus.RUNNING or not workers:
-        return None
-    trained = {run.id: (cell.cell.key, run) for cell in cells for run in cell.runs if run.reused_from is None and run.epochs_done}
-    seconds = seconds_of_training(session, list(trained))
-    nominal = sum(study.nominal_seconds[key] * run.epochs_done / run.epochs for key, run in trained.values() if run.id in seconds)
-    if nominal <= 0:
-        return None
-    left = sum(study.nominal_seconds[cell.cell.key] * (1 - _fraction(run)) for cell in cells for run in cell.runs if not RunStatus(run.status).is_terminal)
-    unfinished = sum(1 for cell in cells for run in cell.runs if not RunStatus(run.status).is_terminal)
-    return utc_now() + timedelta(seconds=left * sum(seconds.values()) / nominal / min(workers, unfinished))
+    SQLite has the whole database locked for writing by then.
+    """
+    held = select(Study).where(col(Study.id) == study.id).with_for_update().execution_options(populate_existing=True)
+    if session.exec(held).one_or_none() is None:
+        raise NotFound(f"study {study.id} has just been deleted")

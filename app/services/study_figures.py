@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from sqlmodel import Session
 
-from app.errors import NotFound
+from app.errors import InvalidRequest, NotFound
 from app.plots.differences import DifferenceRow, DifferencesFigure
 from app.plots.factor import FactorFigure, Group, Point
 from app.plots.heat_map import HeatMapFigure
@@ -20,8 +20,12 @@ from app.states import RunStatus
 from lab_models.layer_metrics import LAYER_SPLITS
 from lab_models.recipes.recipe import Factor
 from lab_models.studies.design import factor_text
+from lab_models.validation import FieldError
 
 MOST_GRADIENT_PANELS = 12
+MOST_DIFFERENCES = 60
+MOST_POINTS = 250
+"""Rows and points of one picture: what does not fit on a few pages, and takes seconds to draw."""
 
 
 def subtitle_of(whole: WholeStudy) -> str:
@@ -40,13 +44,14 @@ def factor_figure(whole: WholeStudy, table: Table, factor: str | None) -> Factor
     """
     name = _chosen(whole, factor, [_is_number(row.cell, name) for name in table.factors for row in table.rows[:1]])
     groups: dict[str, list[Point]] = {}
-    for row in table.rows:
+    for row in table.rows[:MOST_POINTS]:
         value = row.cell.cell.title if name is None else row.cell.cell.factors.get(name)
         if value is not None:
             groups.setdefault("all cells" if name is None else _others(row.cell, name, table.factors), []).append(_point(row, _spoken(value)))
+    more = f"; the first {MOST_POINTS} of {len(table.rows)} cells" if len(table.rows) > MOST_POINTS else ""
     return FactorFigure(
         title=whole.study.name,
-        subtitle=subtitle_of(whole),
+        subtitle=subtitle_of(whole) + more,
         metric=table.metric.label,
         factor=name or "",
         groups=[Group(title, points) for title, points in groups.items()],
@@ -59,7 +64,7 @@ def differences_figure(whole: WholeStudy, results: Sequence[ContrastResult], met
     if not results:
         raise NotFound(f"study {whole.study.id} has no contrasts, so there are no differences to draw; name some in `contrasts` when you start one")
     rows = []
-    for result in results:
+    for result in results[:MOST_DIFFERENCES]:
         paired = None if result.comparison is None else result.comparison.paired
         rows.append(
             DifferenceRow(
@@ -72,11 +77,14 @@ def differences_figure(whole: WholeStudy, results: Sequence[ContrastResult], met
         )
     margins = {result.comparison.paired.margin for result in results if result.comparison is not None}
     unit = metric.unit or metric.label.lower()
-    return DifferencesFigure(whole.study.name, f"{metric.label}, {subtitle_of(whole)}", unit, margins.pop() if len(margins) == 1 else None, rows)
+    more = f"; the first {MOST_DIFFERENCES} of {len(results)} contrasts" if len(results) > MOST_DIFFERENCES else ""
+    return DifferencesFigure(whole.study.name, f"{metric.label}, {subtitle_of(whole)}{more}", unit, margins.pop() if len(margins) == 1 else None, rows)
 
 
 def heat_map_figure(whole: WholeStudy, table: Table, x: str | None, y: str | None) -> HeatMapFigure:
     """Means over two factors; a cell without both is the baseline if there is just one such. Raises NotFound below two factors."""
+    if x is not None and x == y:
+        raise InvalidRequest(f"x and y are both {x!r}", [FieldError("/y", "must be another factor than x")])
     names = [name for name in table.factors if len({row.cell.cell.factors.get(name) for row in table.rows} - {None}) > 1]
     if len(names) < 2 and (x is None or y is None):
         raise NotFound(f"study {whole.study.id} varies {' and '.join(names) or 'nothing'}: a heat map needs two factors that vary")

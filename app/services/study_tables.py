@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from sqlmodel import Session
 
-from app.services.scores import Metric, by_seed, read_metric
+from app.services.scores import Metric, Scores, read_metric
 from app.services.studies import StudyCell, WholeStudy
 from app.states import RunStatus
 from app.tables import Run
@@ -71,12 +71,13 @@ class Table:
 
 def table_of(session: Session, whole: WholeStudy, metric: Metric) -> Table:
     """The table as far as there are results."""
-    return Table(metric, whole.design.factors, tuple(_row(session, cell, metric, whole.design.whole) for cell in whole.cells))
+    scores = Scores(session, whole.runs)
+    return Table(metric, whole.design.factors, tuple(_row(scores, cell, metric, whole.design.whole) for cell in whole.cells))
 
 
-def _row(session: Session, cell: StudyCell, metric: Metric, is_whole: bool) -> Row:
+def _row(scores: Scores, cell: StudyCell, metric: Metric, is_whole: bool) -> Row:
     succeeded = [run for run in cell.runs if run.status == RunStatus.SUCCEEDED]
-    score = _summary(session, succeeded, metric)
+    score = _summary(scores, succeeded, metric)
     on_val = read_metric("val." + metric.name.removeprefix("test.")) if metric.name.startswith("test.") else None
     experiment = cell.experiment
     return Row(
@@ -87,8 +88,8 @@ def _row(session: Session, cell: StudyCell, metric: Metric, is_whole: bool) -> R
         num_runs=len(cell.runs),
         num_failed=sum(run.status == RunStatus.FAILED for run in cell.runs),
         score=score,
-        val=None if on_val is None else _summary(session, succeeded, on_val),
-        seconds=_mean(list(by_seed(session, succeeded, Metric("seconds")).values())),
+        val=None if on_val is None else _summary(scores, succeeded, on_val),
+        seconds=_mean(list(scores.by_seed(succeeded, Metric("seconds")).values())),
         chosen_epoch=_mean([run.best["epoch"] for run in succeeded if run.best is not None]),
         last_epoch=_mean([run.epochs_done for run in succeeded]),
         published=_against_source(cell, metric, score),
@@ -96,8 +97,8 @@ def _row(session: Session, cell: StudyCell, metric: Metric, is_whole: bool) -> R
     )
 
 
-def _summary(session: Session, runs: Sequence[Run], metric: Metric) -> Summary | None:
-    values = list(by_seed(session, runs, metric).values())
+def _summary(scores: Scores, runs: Sequence[Run], metric: Metric) -> Summary | None:
+    values = list(scores.by_seed(runs, metric).values())
     return summarise(values) if values else None
 
 

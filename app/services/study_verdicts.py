@@ -8,9 +8,9 @@ from typing import assert_never
 from sqlmodel import Session
 
 from app.errors import Conflict
-from app.services.comparisons import Comparison, Side, compare_sides, margin_of
-from app.services.scores import Metric, by_seed, read_metric
-from app.services.studies import StudyCell, WholeStudy
+from app.services.comparisons import Comparison, Evidence, Side, compare_sides, margin_of
+from app.services.scores import Metric, Scores, read_metric
+from app.services.studies import WholeStudy
 from lab_models.recipes.recipe import Better, Claim, Contrast, NotMonotone, Reaches, Trend
 from lab_models.statistics import claims
 from lab_models.statistics.claims import ClaimResult
@@ -40,7 +40,9 @@ class AnsweredClaim:
 
 def contrasts_of(session: Session, runs_folder: Path, whole: WholeStudy, metric: Metric) -> list[ContrastResult]:
     """Every contrast of the study; p is corrected by Holm over each family."""
-    found = [_compared(session, runs_folder, whole, contrast, metric) for contrast in whole.design.contrasts]
+    evidence = Evidence(session, runs_folder, whole.runs)
+    sides = {cell.cell.key: Side(cell.experiment, cell.runs, cell.cell.title) for cell in whole.cells}
+    found = [_compared(evidence, whole, sides, contrast, metric) for contrast in whole.design.contrasts]
     adjusted = _holm_by_family(found)
     return [
         ContrastResult(result.contrast, result.title, result.comparison, p, None if result.comparison is None else result.comparison.judged(p), result.refused)
@@ -50,21 +52,16 @@ def contrasts_of(session: Session, runs_folder: Path, whole: WholeStudy, metric:
 
 def claims_of(session: Session, whole: WholeStudy) -> list[AnsweredClaim]:
     """Every claim of the study's recipe, answered with what there is."""
-    return [AnsweredClaim(claim, _answer(session, whole, claim)) for claim in whole.design.claims]
+    read = Scores(session, whole.runs)
+    return [AnsweredClaim(claim, _answer(read, whole, claim)) for claim in whole.design.claims]
 
 
-def contrast_title(contrast: Contrast, cells: Mapping[str, StudyCell]) -> str:
-    """What people read: its own title, or made of the cells'."""
-    return contrast.title or f"{cells[contrast.treatment].cell.title} against {cells[contrast.control].cell.title}"
-
-
-def _compared(session: Session, runs_folder: Path, whole: WholeStudy, contrast: Contrast, metric: Metric) -> ContrastResult:
-    cells = {cell.cell.key: cell for cell in whole.cells}
-    title = contrast_title(contrast, cells)
-    treatment, control = (Side(cell.experiment, cell.runs, cell.cell.title) for cell in (cells[contrast.treatment], cells[contrast.control]))
+def _compared(evidence: Evidence, whole: WholeStudy, sides: Mapping[str, Side], contrast: Contrast, metric: Metric) -> ContrastResult:
+    treatment, control = sides[contrast.treatment], sides[contrast.control]
+    title = contrast.title or f"{treatment.title} against {control.title}"
     margin = margin_of(metric, treatment.experiment.spec["dataset"]["name"], whole.design.margin_points if metric.name.endswith("accuracy") else None)
     try:
-        comparison = compare_sides(session, runs_folder, treatment, control, metric, margin=margin, factor=contrast.factor)
+        comparison = compare_sides(evidence, treatment, control, metric, margin=margin, factor=contrast.factor)
     except Conflict as error:
         return ContrastResult(contrast, title, None, None, None, str(error))
     return ContrastResult(contrast, title, comparison, None, None, None)
@@ -80,17 +77,17 @@ def _holm_by_family(found: list[ContrastResult]) -> list[float | None]:
     return adjusted
 
 
-def _answer(session: Session, whole: WholeStudy, claim: Claim) -> ClaimResult:
+def _answer(read: Scores, whole: WholeStudy, claim: Claim) -> ClaimResult:
     test, cells = claim.test, {cell.cell.key: cell for cell in whole.cells}
     metric = read_metric(test.metric)
     dataset = whole.cells[0].experiment.spec["dataset"]["name"]
     margin = margin_of(metric, dataset, whole.design.margin_points if metric.name.endswith("accuracy") else None)
 
     def scores(key: str) -> dict[int, float]:
-        return by_seed(session, cells[key].runs, metric)
+        return read.by_seed(cells[key].runs, metric)
 
     def seconds(keys: set[str]) -> float | None:
-        means = [list(by_seed(session, cells[key].runs, Metric("seconds")).values()) for key in keys]
+        means = [list(read.by_seed(cells[key].runs, Metric("seconds")).values()) for key in keys]
         return sum(sum(found) / len(found) for found in means) if all(means) else None
 
     match test:

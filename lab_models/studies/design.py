@@ -40,6 +40,8 @@ class Design(Frozen):
     """The source's tables, as printed."""
     notes: tuple[str, ...] = ()
     """What a reader must know."""
+    looks: tuple[int, ...] = ()
+    """How many seeds there were when seeds were added, and in the end; empty where none were."""
     whole: bool = True
     """Whether it is run as the source did: expected values are only held against such a study."""
 
@@ -90,6 +92,9 @@ def whole_document(design: Design, cell: Cell) -> dict[str, Any]:
         raise InvalidDocument([FieldError(f"/{field}/cell", f"there is no cell {key!r} before this one", did_you_mean(key, list(earlier)))])
     spec = {name: value for name, value in earlier[key].request.items() if name not in ("name", "labels", "priority")}
     rest = {name: value for name, value in document[field].items() if name != "cell"}
+    if "spec" in rest:
+        hint = f"change cell {key!r} itself, or give a 'spec' without 'cell'"
+        raise InvalidDocument([FieldError(f"/{field}/spec", f"cell {key!r} says what the {field} is", hint)])
     return {**document, field: {"seed": design.seeds[0], **rest, "spec": spec}}
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lab_models.specs import ARCHITECTURES
-from lab_models.validation import FieldError, InvalidDocument
+from lab_models.validation import FieldError, InvalidDocument, pointer
 
 NAMED_PARTS = {"dataset": "name", "optimizer": "name", "schedule": "name"}
 """Parts of a request that a bare string may stand for, and the field that the string is."""
@@ -28,13 +28,13 @@ def with_overrides(document: Mapping[str, Any], overrides: Mapping[str, Any]) ->
 def _put(document: dict[str, Any], path: str, value: Any) -> None:
     *way, last = parts = path.split(".")
     if not all(parts):
-        raise InvalidDocument([FieldError(f"/{path}", f"{path!r} is no path; write names with dots between, as in 'dataset.train_limit'")])
+        raise InvalidDocument([FieldError(pointer([path]), f"{path!r} is no path; write names with dots between, as in 'dataset.train_limit'")])
     place: Any = document
     for name in way:
         place[name] = _opened(name, place.get(name))
         place = place[name]
         if not isinstance(place, dict):
-            raise InvalidDocument([FieldError(f"/{path}", f"{name!r} holds no fields, so {path!r} leads nowhere")])
+            raise InvalidDocument([FieldError(pointer([path]), f"{name!r} holds no fields, so {path!r} leads nowhere")])
     place[last] = copy.deepcopy(value)
 
 

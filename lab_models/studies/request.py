@@ -14,12 +14,17 @@ from lab_models.specs.base import UnknownName
 from lab_models.specs.request import Labels, Seeds
 from lab_models.studies.design import Design, factor_text
 from lab_models.studies.overrides import with_overrides
-from lab_models.validation import FieldError, InvalidDocument, did_you_mean, validate
+from lab_models.validation import FieldError, InvalidDocument, did_you_mean, pointer, validate
 
 MOST_CELLS = 1000
 MOST_CONTRASTS = 60
 DEFAULT_SEEDS = (0, 1, 2)
 LONGEST_KEY = 100
+LONGEST_SHARED = 20_000
+"""Characters of what is copied into every cell, so that a thousand cells stay a few megabytes."""
+
+OF_THE_STUDY = ("seeds", "labels", "priority", "name")
+"""Fields of an experiment's body that a study sets by itself."""
 
 Overrides = Annotated[dict[Annotated[str, Field(min_length=1, max_length=200)], Any], Field(max_length=100)]
 Levels = Annotated[list[Any], Field(min_length=1, max_length=100)]
@@ -75,6 +80,8 @@ def read_study_request(document: Any) -> StudyRequest:
 
 def design_of(request: StudyRequest) -> Design:
     """The design that a request comes to; raises InvalidDocument where a recipe, a cell or a path is none."""
+    _refuse_paths(request)
+    _refuse_long(request)
     if request.recipe is not None:
         return _of_recipe(request, _known_recipe(request.recipe))
     cells = list(_listed(request.specs)) if request.specs is not None else list(_grid(request.spec or {}, request.vary or {}))
@@ -85,6 +92,7 @@ def design_of(request: StudyRequest) -> Design:
         title=request.name or ("own study" if not factors else "study of " + ", ".join(_short_names(factors))),
         factors=tuple(_short_names(factors)),
         cells=_overridden(cells, request, {}, {}),
+        cells_at="/specs" if request.vary is None else "/vary",
         seeds=request.seeds or DEFAULT_SEEDS,
         contrasts=_contrasts(request, _against_the_first(cells, request.vary)),
         margin_points=request.margin_points,
@@ -110,6 +118,7 @@ def _of_recipe(request: StudyRequest, known: Recipe) -> Design:
         reproduces=known.reproduces,
         factors=known.factors,
         cells=_overridden(known.cells, request, scale.overrides, scale.cell_overrides),
+        cells_at="/recipe",
         seeds=request.seeds or tuple(range(scale.seeds)),
         contrasts=_contrasts(request, known.contrasts),
         claims=known.claims,
@@ -121,12 +130,43 @@ def _of_recipe(request: StudyRequest, known: Recipe) -> Design:
     )
 
 
-def _design(**fields: Any) -> Design:
+def _refuse_paths(request: StudyRequest) -> None:
+    """What a path cannot change in a study: what is the study's own, and in a grid what a later path would put another value over."""
+    places = [(["vary"], list(request.vary or {})), (["overrides"], list(request.overrides))]
+    places += [(["cell_overrides", key], list(changes)) for key, changes in request.cell_overrides.items()]
+    for place, paths in places:
+        for path in paths:
+            field = path.partition(".")[0]
+            if field in OF_THE_STUDY:
+                hint = f"write {field!r} beside {place[0]!r}" if field != "name" else "cells are named by 'specs' or by what varies"
+                raise InvalidDocument([FieldError(pointer([*place, path]), f"in a study {field!r} is the study's", hint)])
+    varied = list(request.vary or {})
+    for number, later in enumerate(varied):
+        hidden = next((path for path in varied[:number] if path.startswith(later + ".")), None)
+        if hidden is not None:
+            raise InvalidDocument(
+                [FieldError(pointer(["vary", later]), f"it would replace {hidden!r}, which varies too", f"write {later!r} before {hidden!r}")]
+            )
+    for place, paths in places[1:]:
+        for path in paths:
+            hidden = next((name for name in varied if name == path or name.startswith(path + ".")), None)
+            if hidden is not None:
+                raise InvalidDocument([FieldError(pointer([*place, path]), f"it would replace {hidden!r}, which varies", "leave one of them out")])
+
+
+def _refuse_long(request: StudyRequest) -> None:
+    for name, shared in (("spec", request.spec), ("overrides", request.overrides)):
+        length = len(json.dumps(shared))
+        if length > LONGEST_SHARED:
+            raise InvalidDocument([FieldError(f"/{name}", f"it has {length:,} characters and goes into every cell; at most {LONGEST_SHARED:,} are allowed")])
+
+
+def _design(*, cells_at: str, **fields: Any) -> Design:
     try:
         return Design(**fields)
     except ValidationError as error:
         message = "; ".join(fault["msg"].removeprefix("Value error, ") for fault in error.errors())
-        raise InvalidDocument([FieldError("/contrasts" if "contrast" in message else "/specs", message)]) from error
+        raise InvalidDocument([FieldError("/contrasts" if message.startswith("a contrast") else cells_at, message)]) from error
 
 
 def _overridden(cells: "tuple[Cell, ...] | list[Cell]", request: StudyRequest, first: Mapping[str, Any], first_by_cell: Mapping[str, Any]) -> tuple[Cell, ...]:
@@ -134,7 +174,7 @@ def _overridden(cells: "tuple[Cell, ...] | list[Cell]", request: StudyRequest, f
     keys = [cell.key for cell in cells]
     for key in request.cell_overrides:
         if key not in keys:
-            raise InvalidDocument([FieldError(f"/cell_overrides/{key}", f"there is no cell {key!r}", did_you_mean(key, keys))])
+            raise InvalidDocument([FieldError(pointer(["cell_overrides", key]), f"there is no cell {key[:LONGEST_KEY]!r}", did_you_mean(key, keys))])
     changed = []
     for cell in cells:
         changes = {**first, **first_by_cell.get(cell.key, {}), **request.overrides, **request.cell_overrides.get(cell.key, {})}
@@ -157,7 +197,7 @@ def _listed(specs: list[dict[str, Any]]) -> Iterator[Cell]:
 
 
 def _grid(spec: dict[str, Any], vary: dict[str, list[Any]]) -> Iterator[Cell]:
-    for field in ("seeds", "labels", "priority", "name"):
+    for field in OF_THE_STUDY:
         if field in spec:
             raise InvalidDocument([FieldError(f"/spec/{field}", f"in a study {field!r} is the study's", "write it beside 'spec', not in it")])
     names = _short_names(tuple(vary))

@@ -91,6 +91,19 @@ def test_contrasts_are_paired_by_seed_and_corrected_by_holm_within_their_family(
     assert "more seeds at this spread" in unclear["sentence"]
 
 
+def test_verdicts_come_with_what_to_keep_in_mind(api: TestClient, database: Database, settings: Settings, study: dict[str, Any]) -> None:
+    assert api.get(f"/studies/{study['id']}/verdicts").json()["cautions"] == []
+    api.post(f"/studies/{study['id']}/extend", json={"seeds": 2})
+    said = api.get(f"/studies/{study['id']}/verdicts").json()["cautions"]
+    assert said[0].startswith("8 of 20 runs have not succeeded: numbers and verdicts are those of the others.")
+    assert "(3, then 5): a p that was looked at more than once is smaller than it should be" in said[1]
+    assert "(3, then 5)" in api.get(f"/studies/{study['id']}/report.html").text
+    smoke = send(api, recipe="mlp-depth", scale="smoke", seeds=1)
+    said = api.get(f"/studies/{smoke['id']}/verdicts").json()["cautions"]
+    assert said[0].startswith("This is not the recipe at full scale")
+    assert said[-1].startswith("One seed gives no interval")
+
+
 def test_a_study_without_results_says_so_everywhere(api: TestClient) -> None:
     record = send(api, **grid())
     base = f"/studies/{record['id']}"

@@ -10,6 +10,7 @@ from sqlmodel import col, select
 
 import worker.attempt
 import worker.trainer
+from app.devices import device_of_slot
 from app.services import lifecycle, progress
 from app.states import RunStatus
 from app.tables import Attempt as AttemptRow
@@ -17,7 +18,6 @@ from app.tables import Checkpoint, Experiment, Metric
 from tests.e2e.service import is_alive, wait_until
 from tests.worker.conftest import Stage
 from worker.attempt import Attempt, work_until_empty
-from app.devices import device_of_slot
 
 MakeStage = Callable[..., Stage]
 
