@@ -73,7 +73,7 @@ RECIPE = Recipe(
             description="2,000 training images, 1 epoch, 2 seeds.",
             seeds=2,
             overrides={"dataset.train_limit": 2000, "epochs": 1},
-            cost_cpu="about 2 minutes (estimate)",
+            cost_cpu="half a minute (measured)",
             cost_gpu="about a minute (estimate)",
         ),
         "full": Scale(

@@ -102,7 +102,7 @@ RECIPE = Recipe(
             description="3,000 training images, 2 epochs, 3 seeds.",
             seeds=3,
             overrides={"dataset.train_limit": 3000, "epochs": 2},
-            cost_cpu="about a minute (estimate)",
+            cost_cpu="half a minute (measured)",
             cost_gpu="about a minute (estimate)",
         ),
         "full": Scale(
