@@ -88,7 +88,7 @@ def test_recipes_are_listed_one_a_line_with_cells_and_costs(lab: Lab) -> None:
         "mlp-depth",
         "Do plain MLPs on MNIST get better with depth?",
         "5",
-        "about a minute",
+        "half a minute",
         "about 50 minutes",
     ]
 
