@@ -14,7 +14,9 @@ ENV PYTHONUNBUFFERED=1 \
 RUN groupadd --gid 10001 lab \
  && useradd --uid 10001 --gid lab --create-home --shell /usr/sbin/nologin lab \
  && install --directory --owner lab --group lab /data
-ENV LAB_HOME=/data
+# The root file system may be read-only: what a process writes goes to the volume /data or to /tmp.
+ENV LAB_HOME=/data \
+    MPLCONFIGDIR=/tmp/matplotlib
 WORKDIR /home/lab
 
 # The dependencies alone, one list each: what is installed from them stays cached until a list itself changes.
@@ -22,8 +24,9 @@ FROM base AS lists
 COPY pyproject.toml ./
 RUN python -c "import pathlib, tomllib; \
 project = tomllib.loads(pathlib.Path('pyproject.toml').read_text())['project']; \
-pathlib.Path('service.txt').write_text('\n'.join(project['dependencies'])); \
-pathlib.Path('lab.txt').write_text('\n'.join(project['optional-dependencies']['lab']))"
+extras = project['optional-dependencies']; \
+pathlib.Path('service.txt').write_text('\n'.join(project['dependencies'] + extras['postgres'])); \
+pathlib.Path('lab.txt').write_text('\n'.join(extras['lab']))"
 
 FROM base AS wheel
 ARG PIP_ARGS=
