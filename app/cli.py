@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from app import client, data_commands, recipe_commands, study_commands
+from app import client, data_commands, key_commands, maintenance_commands, recipe_commands, study_commands
 from app.demo import run_demo
 from app.devices import MOST_WORKERS, slots_of
 from app.errors import Misconfigured
@@ -70,16 +70,22 @@ def _parser() -> argparse.ArgumentParser:
     show.set_defaults(run=_show)
     cancel = commands.add_parser("cancel", help="cancel an experiment or a study")
     cancel.set_defaults(run=lambda o: _change(o, "cancel"))
+    pause = commands.add_parser("pause", help="let an experiment or a study stand still, its progress kept")
+    pause.set_defaults(run=lambda o: _change(o, "pause"))
+    resume = commands.add_parser("resume", help="let a paused experiment or study go on")
+    resume.set_defaults(run=lambda o: _change(o, "resume"))
     retry = commands.add_parser("retry", help="queue an experiment's or a study's failed and cancelled runs again")
     retry.set_defaults(run=lambda o: _change(o, "retry"))
     delete = commands.add_parser("delete", help="delete a finished experiment or study with its files")
     delete.set_defaults(run=_delete)
-    for about_one in (show, cancel, retry, delete):
+    for about_one in (show, cancel, pause, resume, retry, delete):
         about_one.add_argument("id", help="exp_… or stu_…")
     others = [parser for module in (recipe_commands, study_commands, data_commands) for parser in module.add_commands(commands)]
-    for speaking in (submit, show, cancel, retry, delete, *others):
+    for speaking in (submit, show, cancel, pause, resume, retry, delete, *others):
         speaking.add_argument("--url", default=client.default_url(), help=f"the service (default: $LAB_URL or {client.DEFAULT_URL})")
 
+    key_commands.add_commands(commands)
+    maintenance_commands.add_commands(commands)
     settings = commands.add_parser("settings", help="print all settings and where each comes from")
     settings.set_defaults(run=_settings)
     demo = commands.add_parser("demo", help="start a service, train a small network over its API, show the result, stop")

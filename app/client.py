@@ -42,11 +42,11 @@ class StoppedWaiting(Exception):
 
 
 class Service:
-    """A running service."""
+    """A running service, spoken to with the key in LAB_API_KEY, if there is one; raises Unusable for what can be no key."""
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
-        self._http = httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS)
+        self._http = httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS, headers=_key_header())
 
     def __enter__(self) -> Self:
         return self
@@ -153,6 +153,15 @@ def study_message(record: dict[str, Any]) -> str:
         moment, today = datetime.fromisoformat(finish).astimezone(), datetime.now(UTC).astimezone()
         parts.append(f"ends about {moment:%H:%M}" if moment.date() == today.date() else f"ends about {moment:%Y-%m-%d %H:%M}")
     return ", ".join(parts)
+
+
+def _key_header() -> dict[str, str]:
+    key = os.environ.get("LAB_API_KEY", "").strip()
+    if not key:
+        return {}
+    if not (key.isascii() and key.isprintable() and " " not in key):
+        raise Unusable("LAB_API_KEY holds no key: `lab keys create` prints one, which begins with lab_ and has no spaces")
+    return {"Authorization": f"Bearer {key}"}
 
 
 def _checked(response: httpx.Response) -> httpx.Response:

@@ -65,6 +65,42 @@ class InvalidRequest(ServiceError):
     status, code, title = 422, "invalid_request", "The request has bad fields"
 
 
+class Unauthorized(ServiceError):
+    """The request has no key, or one that is not known or revoked."""
+
+    status, code, title = 401, "unauthorized", "A key is needed"
+
+
+class Forbidden(ServiceError):
+    """The caller's key does not allow this."""
+
+    status, code, title = 403, "forbidden", "Not allowed with this key"
+
+
+class TooManyRuns(ServiceError):
+    """The owner has as many waiting runs as the settings allow."""
+
+    status, code, title = 429, "too_many_runs", "Too many runs are waiting"
+
+
+class TooManyRequests(ServiceError):
+    """The caller sends more requests a minute than the settings allow."""
+
+    status, code, title = 429, "too_many_requests", "Too many requests"
+
+
+class UnknownHost(ServiceError):
+    """The request names a host that this service is not: a web page of somebody else may have sent it."""
+
+    status, code, title = 400, "unknown_host", "Not a name of this service"
+
+
+class OtherOrigin(ServiceError):
+    """A web page of somebody else has sent the request."""
+
+    status, code, title = 403, "other_origin", "Sent by a page of somebody else"
+
+
 class NotFound(ServiceError):
     """There is nothing under this address."""
 
@@ -87,6 +123,24 @@ class NothingToRetry(Conflict):
     """No run has failed or was cancelled."""
 
     code, title = "nothing_to_retry", "Nothing to retry"
+
+
+class NothingToPause(Conflict):
+    """No run is queued or under way."""
+
+    code, title = "nothing_to_pause", "Nothing to pause"
+
+
+class NothingToResume(Conflict):
+    """No run is paused."""
+
+    code, title = "nothing_to_resume", "Nothing to resume"
+
+
+class NotQueued(Conflict):
+    """Only what waits has a priority that can still matter."""
+
+    code, title = "not_queued", "Nothing of it waits"
 
 
 class RetryOtherFirst(Conflict):

@@ -2,9 +2,11 @@
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import make_url
 
 
 class Settings(BaseSettings):
@@ -30,6 +32,8 @@ class Settings(BaseSettings):
     """How long a trainer may take to save itself at a shutdown before it is killed."""
     checkpoint_seconds: float = Field(default=60.0, gt=0)
     """Longest time between two checkpoints within an epoch; one is taken after every epoch anyway."""
+    stall_seconds: float = Field(default=1800.0, gt=0)
+    """A trainer that makes no progress for this long is ended, which counts as a crash; downloads and a slow first step count as standing still too."""
     ring_seconds: float = Field(default=5.0, gt=0)
     """With Redis: how often an idle worker rings again while runs are queued."""
     max_crashes: int = Field(default=3, ge=1)
@@ -50,8 +54,42 @@ class Settings(BaseSettings):
     """Most epochs of one run."""
     max_parameters: int = Field(default=200_000_000, ge=1)
     """Most parameters of one model."""
+    max_batch_size: int = Field(default=65_536, ge=1)
+    """Largest batch."""
+    max_steps: int = Field(default=100_000_000, ge=1)
+    """Most optimizer steps of one run."""
+    max_body_depth: int = Field(default=32, ge=8, le=32)
+    """Deepest nesting of a JSON body."""
+    max_labels: int = Field(default=50, ge=0, le=50)
+    """Most labels of one experiment or study."""
+    max_label_length: int = Field(default=200, ge=1, le=200)
+    """Most characters of one label's value."""
+    max_queued_per_owner: int = Field(default=10_000, ge=1)
+    """Most runs of one owner that wait, queued or paused; what would be more is refused with 429."""
+    max_running_per_owner: int = Field(default=0, ge=0)
+    """Most runs of one owner that are trained at a time; 0 means any number. Owners take turns anyway."""
+    max_run_seconds: float = Field(default=0.0, ge=0)
+    """Longest that one run may train, over all its attempts; then it ends as failed, with code `time_limit`. 0 for no limit."""
+    max_requests_per_minute: int = Field(default=6_000, ge=0)
+    """While keys are asked for: most requests a minute of one key, and of one address without a valid key; 0 for no limit."""
+    api_keys: Literal["auto", "on", "off"] = "auto"
+    """Whether requests need a key: `auto` from the first `lab keys create` on, `on` always, `off` never."""
+    allow_no_keys: bool = False
+    """Lets the service listen beyond this machine without any key; for networks where everybody is trusted."""
+    allowed_hosts: str = ""
+    """Further names, separated by commas, under which people reach it; with any, or on loopback, it answers to no others but loopback's."""
+    min_free_bytes: int = Field(default=2**30, ge=0)
+    """With less free space than this under `LAB_HOME`, `/readyz` answers 503 and says `low on disk`."""
+    keep_checkpoints_days: float | None = Field(default=None, ge=0)
+    """`lab gc` removes the checkpoints of failed and cancelled runs this long after their end, and a retry then starts at epoch 1; unset keeps them."""
+    keep_archives_days: float | None = Field(default=None, ge=0)
+    """`lab gc` removes a teacher's stored outputs this long after they were made, once no unfinished run needs them; unset keeps them while a run used them."""
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
+    log_format: Literal["text", "json"] = "text"
+    """`text` for people; `json` for one object a line, with experiment, run, attempt, worker and request as fields."""
+    access_log: Literal["changes", "all", "none"] = "changes"
+    """Which requests are logged: `changes` leaves out GET and HEAD, `none` all but errors of the service itself."""
 
     @field_validator("log_level")
     @classmethod
@@ -64,6 +102,14 @@ class Settings(BaseSettings):
     def effective_database_url(self) -> str:
         """The database's URL with the default filled in."""
         return self.database_url or f"sqlite:///{self.home.absolute() / 'lab.sqlite3'}"
+
+    @property
+    def database_name(self) -> str:
+        """What tells this database from others that a home could be used with: a file's place in the home, or a URL without its password."""
+        url = make_url(self.effective_database_url)
+        if url.database is not None and Path(url.database).is_relative_to(self.home.absolute()):
+            return str(Path(url.database).relative_to(self.home.absolute()))
+        return url.render_as_string(hide_password=True)
 
     @property
     def runs_folder(self) -> Path:

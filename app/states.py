@@ -46,6 +46,8 @@ class StatusReason(StrEnum):
     TRAINING = "training"
     EVALUATING = "evaluating"
     CANCELLING = "cancelling"
+    PAUSING = "pausing"
+    PAUSED_BY_USER = "paused_by_user"
     COMPLETED = "completed"
     REUSED = "reused"
     EARLY_STOPPED = "early_stopped"
@@ -66,6 +68,8 @@ REASON_MEANINGS: dict[StatusReason, str] = {
     StatusReason.TRAINING: "training",
     StatusReason.EVALUATING: "training is over; the test split is being read",
     StatusReason.CANCELLING: "a cancel was asked for and the worker has not yet confirmed it",
+    StatusReason.PAUSING: "a pause was asked for; the run saves itself and leaves",
+    StatusReason.PAUSED_BY_USER: "paused over the API with its progress kept, until it is resumed or cancelled",
     StatusReason.COMPLETED: "all epochs done and test read",
     StatusReason.REUSED: "took over the results of an equal run that had finished, instead of training; the run's `reused_from` names it",
     StatusReason.EARLY_STOPPED: "an early-stopping rule ended training and test was read; the run's `stop_reason` says which: `stagnation` or `overfitting`",

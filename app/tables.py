@@ -1,5 +1,7 @@
 """The rows. A study has experiments, an experiment has runs, a run has attempts; metrics, checkpoints and artifacts hang on a run.
 
+What people make belongs to an owner, whose name a key gives; without keys everything is `local`'s.
+
 Files lie under `<LAB_HOME>/runs/<run id>/`; a row's `path` is relative to that folder and is written after the file.
 """
 
@@ -18,6 +20,9 @@ SQLModel.metadata.naming_convention = {  # every constraint has a name, so that 
     "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
+
+LOCAL = "local"
+"""The owner of everything while the service asks for no keys."""
 
 _ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: nothing to mistake when read aloud
 _ID_LENGTH = 13
@@ -58,10 +63,11 @@ class Study(SQLModel, table=True):
     """Experiments that answer one question in one table. `design` is a `lab_models.recipes.design.Design`; `nominal_seconds` is one run's cost by cell."""
 
     __tablename__ = "study"
-    __table_args__ = (Index("ix_study_created_at_id", "created_at", "id"), UniqueConstraint("idempotency_key"))
+    __table_args__ = (Index("ix_study_created_at_id", "created_at", "id"), UniqueConstraint("owner", "idempotency_key"))
 
     id: str = Field(primary_key=True, default_factory=lambda: new_id("stu"))
     created_at: datetime = Field(sa_type=UTCDateTime)
+    owner: str = Field(default=LOCAL, index=True)
     name: str
     labels: dict[str, str] = Field(sa_type=JSON, default_factory=dict)
     recipe: str | None = Field(default=None, index=True)
@@ -75,13 +81,14 @@ class Study(SQLModel, table=True):
 
 
 class Experiment(SQLModel, table=True):
-    """One spec, run with one or more seeds. In a study, `cell` is its place in the table."""
+    """One spec, run with one or more seeds. In a study, `cell` is its place in the table; `nominal_seconds` is one run's cost on two cores."""
 
     __tablename__ = "experiment"
-    __table_args__ = (Index("ix_experiment_created_at_id", "created_at", "id"), UniqueConstraint("idempotency_key"))
+    __table_args__ = (Index("ix_experiment_created_at_id", "created_at", "id"), UniqueConstraint("owner", "idempotency_key"))
 
     id: str = Field(primary_key=True, default_factory=lambda: new_id("exp"))
     created_at: datetime = Field(sa_type=UTCDateTime)
+    owner: str = Field(default=LOCAL, index=True)
     name: str | None = None
     labels: dict[str, str] = Field(sa_type=JSON, default_factory=dict)
     kind: str
@@ -92,6 +99,7 @@ class Experiment(SQLModel, table=True):
     parameters: int = Field(sa_type=BigInteger)
     macs_per_sample: int = Field(sa_type=BigInteger)
     memory_bytes: int | None = Field(default=None, sa_type=BigInteger)
+    nominal_seconds: float | None = None
     related: dict[str, Any] = Field(sa_type=JSON, default_factory=dict)
     study_id: str | None = Field(default=None, foreign_key="study.id", index=True)
     cell: str | None = None
@@ -110,12 +118,14 @@ class Run(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("experiment_id", "seed"),
         Index("ix_run_queue", "status", "priority", "created_at", "position"),
+        Index("ix_run_owner_status", "owner", "status"),
     )
 
     id: str = Field(primary_key=True, default_factory=lambda: new_id("run"))
     experiment_id: str = Field(foreign_key="experiment.id", ondelete="CASCADE", index=True)
     seed: int
     position: int
+    owner: str = Field(default=LOCAL)
     priority: int = 0
     created_at: datetime = Field(sa_type=UTCDateTime)
     started_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
@@ -123,6 +133,7 @@ class Run(SQLModel, table=True):
     status: str
     status_reason: str
     cancel_requested: bool = False
+    pause_requested: bool = False
     fence: int = 0
     heartbeat: int = 0
     worker_id: str | None = None
@@ -228,6 +239,30 @@ class Worker(SQLModel, table=True):
     memory_bytes: int | None = Field(default=None, sa_type=BigInteger)
     started_at: datetime = Field(sa_type=UTCDateTime)
     seen_at: datetime = Field(sa_type=UTCDateTime)
+
+
+class Owner(SQLModel, table=True):
+    """Somebody who submits. `turn` grows with every claim of a run of theirs: whoever was served longest ago comes next."""
+
+    __tablename__ = "owner"
+
+    name: str = Field(primary_key=True)
+    turn: int = Field(default=0, sa_type=BigInteger)
+
+
+class ApiKey(SQLModel, table=True):
+    """A key to the API, of which only the SHA-256 is kept; `hint` is its beginning, by which people tell keys apart."""
+
+    __tablename__ = "api_key"
+    __table_args__ = (UniqueConstraint("sha256"),)
+
+    id: str = Field(primary_key=True, default_factory=lambda: new_id("key"))
+    owner: str = Field(index=True)
+    role: str
+    sha256: str
+    hint: str
+    created_at: datetime = Field(sa_type=UTCDateTime)
+    revoked_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
 
 
 def metadata() -> MetaData:

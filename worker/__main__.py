@@ -12,6 +12,7 @@ from celery.signals import setup_logging
 from app.db import open_database
 from app.devices import device_of_slot
 from app.errors import Misconfigured
+from app.home import home_in_use
 from app.logging import set_up_logging
 from app.settings import Settings
 from lab_models.process import die_with_parent
@@ -29,7 +30,7 @@ def main() -> int:
     if options.parent_pid is not None:
         die_with_parent(options.parent_pid)
     settings = Settings()
-    set_up_logging(settings.log_level)
+    set_up_logging(settings.log_level, settings.log_format)
     try:
         open_database(settings).close()
         device = device_of_slot(settings.devices, options.slot)
@@ -44,7 +45,8 @@ def main() -> int:
     warnings.filterwarnings("ignore", category=SecurityWarning)  # tasks are JSON without content; root runs nothing that a client sent
     warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)  # of a setting of Celery 6 that is set already
     logging.getLogger("kombu.connection").setLevel(logging.ERROR)  # memory:// has no host name, and kombu says so each time
-    celery.worker_main(["--quiet", "worker", "--pool", "prefork", "--concurrency", "1", "--hostname", f"slot{options.slot}-{os.getpid()}@%h", *quiet])
+    with home_in_use(settings.home, settings.database_name):
+        celery.worker_main(["--quiet", "worker", "--pool", "prefork", "--concurrency", "1", "--hostname", f"slot{options.slot}-{os.getpid()}@%h", *quiet])
     return 0
 
 

@@ -17,16 +17,22 @@ from sqlmodel import Session
 
 from app.db import Database
 from app.devices import free_memory_of
+from app.logging import bound
 from app.services import lifecycle, progress
-from app.services.lifecycle import Lease, LeaseLost
+from app.services.lifecycle import Asked, Lease, LeaseLost
 from app.settings import Settings
+from app.states import StatusReason
 from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Failed, Order, Probed, Progress, Started
 from lab_models.threads import useful_threads
+from worker.limits import TimeLimit, seconds_of_earlier
 from worker.spare import Spare
 from worker.trainer import Exited, Trainer, TrainerEvent
+from worker.watchdog import Watchdog
 
 TICK_SECONDS = 0.1
-CANCEL_POLL_SECONDS = 0.5
+WISH_POLL_SECONDS = 0.5
+PAUSE_GRACE_SECONDS = 5.0
+"""How long a run that is to pause may take to save itself; then it is killed and loses what came after its last checkpoint."""
 PROGRESS_WRITE_SECONDS = 1.0
 RETRY_SECONDS = 0.25
 UNFIT_SECONDS = 5.0
@@ -79,8 +85,9 @@ def work_until_empty(slot: Slot) -> int:
         if lease is None:
             slot.spare.put_back(trainer)
             break
-        log.info("%s: attempt %d begins", lease.run_id, lease.attempt)
-        Attempt(slot, lease).carry_out(trainer)
+        with bound(run=lease.run_id, attempt=lease.attempt):
+            log.info("%s: attempt %d begins", lease.run_id, lease.attempt)
+            Attempt(slot, lease).carry_out(trainer)
         tried += 1
     return tried
 
@@ -89,7 +96,7 @@ def _claim(slot: Slot) -> Lease | None:
     free = None if slot.is_first else free_memory_of(slot.device)
     try:
         with slot.database.writing() as session:
-            return lifecycle.claim(session, slot.worker_id, free)
+            return lifecycle.claim(session, slot.worker_id, free, slot.settings.max_running_per_owner)
     except OperationalError as error:
         log.warning("the database did not answer (%s); claiming later", error.orig)
         return None
@@ -110,8 +117,8 @@ class Attempt:
         self._lease = lease
         self._folder = slot.settings.runs_folder / lease.run_id
         self._renewed = self._looked = self._progress_written = time.monotonic()
-        self._stop_asked_at: float | None = None
-        self._cancel = False
+        self._leave_before: float | None = None
+        self._asked = Asked.NOTHING
         self._stepped = False
 
     def carry_out(self, trainer: Trainer) -> None:
@@ -138,27 +145,53 @@ class Attempt:
             self._persist(lambda session: progress.record_failed(session, self._lease, event))
 
     def _supervise(self, trainer: Trainer) -> None:
+        limit = self._persist(self._time_limit)
         trainer.train(self._order(), self._folder / f"attempt-{self._lease.attempt}" / "log.txt")
+        watchdog = Watchdog(self._settings.stall_seconds)
         while True:
             event = trainer.next_event(TICK_SECONDS)
+            watchdog.heard(event)
             if isinstance(event, Exited):
                 self._trainer_died(event)
                 return
             if event is not None and self._record(event):
                 return
             self._keep_lease()
-            if self._cancel:
-                trainer.kill()
-                self._persist(lambda session: lifecycle.confirm_cancel(session, self._lease))
-                log.info("%s: cancelled", self._lease.run_id)
+            if self._is_to_end(trainer, watchdog, limit):
                 return
-            if self._slot.stopping() and self._stop_asked_at is None:
-                self._stop_asked_at = time.monotonic()
-                trainer.stop()
-            if self._stop_asked_at is not None and time.monotonic() - self._stop_asked_at > self._settings.stop_grace_seconds:
-                trainer.kill()
-                self._release()
-                return
+
+    def _time_limit(self, session: Session) -> TimeLimit:
+        earlier = seconds_of_earlier(progress.attempts_of(session, self._lease.run_id), self._lease.attempt)
+        return TimeLimit(self._settings.max_run_seconds, earlier)
+
+    def _is_to_end(self, trainer: Trainer, watchdog: Watchdog, limit: TimeLimit) -> bool:
+        """End the attempt where somebody or something asks for it; True when it is over."""
+        if self._asked is Asked.CANCEL:
+            trainer.kill()
+            self._persist(lambda session: lifecycle.confirm_cancel(session, self._lease))
+            log.info("%s: cancelled", self._lease.run_id)
+        elif limit.is_over:
+            trainer.kill()
+            self._persist(lambda session: progress.record_failed(session, self._lease, limit.failure))
+            log.warning("%s: failed, time_limit", self._lease.run_id)
+        elif watchdog.has_stalled:
+            trainer.kill()
+            self._crashed(watchdog.message)
+        elif self._leave_before is not None and time.monotonic() > self._leave_before:
+            trainer.kill()
+            self._release()
+        else:
+            if self._asked is Asked.PAUSE or self._slot.stopping():
+                self._ask_to_leave(trainer)
+            return False
+        return True
+
+    def _ask_to_leave(self, trainer: Trainer) -> None:
+        """Once: the trainer is to save itself and end, within the time that is left for it."""
+        if self._leave_before is None:
+            grace = self._settings.stop_grace_seconds
+            self._leave_before = time.monotonic() + (grace if self._slot.stopping() else min(grace, PAUSE_GRACE_SECONDS))
+            trainer.stop()
 
     def _order(self) -> Order:
         task = self._persist(lambda session: progress.load_task(session, self._lease, self._settings.runs_folder))
@@ -186,15 +219,15 @@ class Attempt:
             case Started():
                 for note in event.notes:
                     log.warning("%s: %s", self._lease.run_id, note)
-                self._cancel |= self._renewing(lambda session: progress.record_started(session, self._lease, event))
+                self._asked = self._renewing(lambda session: progress.record_started(session, self._lease, event))
             case Progress():
                 self._record_progress(event)
             case Probed():
-                self._cancel |= self._renewing(lambda session: progress.record_probed(session, self._lease, event))
+                self._asked = self._renewing(lambda session: progress.record_probed(session, self._lease, event))
             case EpochCompleted():
-                self._cancel |= self._with_files(lambda session: progress.record_epoch(session, self._lease, event))
+                self._asked = self._with_files(lambda session: progress.record_epoch(session, self._lease, event))
             case Checkpointed():
-                self._cancel |= self._with_files(lambda session: progress.record_checkpoint(session, self._lease, event))
+                self._asked = self._with_files(lambda session: progress.record_checkpoint(session, self._lease, event))
                 if event.stopped:
                     self._release()
                 return event.stopped
@@ -215,37 +248,42 @@ class Attempt:
             self._slot.spare.prepare()
         if time.monotonic() - self._progress_written >= PROGRESS_WRITE_SECONDS:
             self._progress_written = time.monotonic()
-            self._cancel |= self._renewing(lambda session: progress.record_progress(session, self._lease, event))
+            self._asked = self._renewing(lambda session: progress.record_progress(session, self._lease, event))
 
     def _trainer_died(self, exited: Exited) -> None:
         """It left without a last word: killed from outside, out of memory, a crash of native code."""
-        if self._stop_asked_at is not None and exited.status == 0:
+        if self._leave_before is not None and exited.status == 0:
             self._release()
             return
         how = f"signal {-exited.status}" if exited.status < 0 else f"exit status {exited.status}"
-        self._persist(lambda session: lifecycle.crashed(session, self._lease, f"the trainer ended with {how}", self._settings.max_crashes))
-        log.warning("%s: the trainer of attempt %d ended with %s", self._lease.run_id, self._lease.attempt, how)
+        self._crashed(f"the trainer ended with {how}")
+
+    def _crashed(self, message: str) -> None:
+        self._persist(lambda session: lifecycle.crashed(session, self._lease, message, self._settings.max_crashes))
+        log.warning("%s: attempt %d crashed: %s", self._lease.run_id, self._lease.attempt, message)
 
     def _release(self) -> None:
-        self._persist(lambda session: lifecycle.release(session, self._lease))
-        log.info("%s: back in the queue, progress kept", self._lease.run_id)
+        """Back to the queue, or paused: the run's row says which, for a pause may have been taken back since."""
+        reason = StatusReason.WORKER_SHUTDOWN if self._slot.stopping() else StatusReason.WAITING_FOR_WORKER
+        became = self._persist(lambda session: lifecycle.release(session, self._lease, reason))
+        log.info("%s: %s, progress kept", self._lease.run_id, became)
 
     def _keep_lease(self) -> None:
-        """Look for a cancel twice a second; write a sign of life every fifth of the lease."""
+        """Look for what people ask twice a second; write a sign of life every fifth of the lease."""
         now = time.monotonic()
         if now - self._renewed >= self._settings.lease_seconds / 5:
-            self._cancel |= self._renewing(lambda session: lifecycle.hold(session, self._lease))
-        elif now - self._looked >= CANCEL_POLL_SECONDS:
+            self._asked = self._renewing(lambda session: lifecycle.hold(session, self._lease))
+        elif now - self._looked >= WISH_POLL_SECONDS:
             self._looked = now
-            self._cancel |= not self._is_wanted()
+            self._asked = self._look()
 
-    def _is_wanted(self) -> bool:
+    def _look(self) -> Asked:
         try:
             with self._slot.database.reading() as session:
-                return lifecycle.is_wanted(session, self._lease)
+                return lifecycle.asked(session, self._lease)
         except OperationalError as error:
             log.warning("%s: the database did not answer (%s); looking again", self._lease.run_id, error.orig)
-            return True
+            return self._asked
 
     def _renewing(self, work: Callable[[Session], Result]) -> Result:
         """A transaction that proves the lease; it counts from before it began."""
@@ -254,10 +292,10 @@ class Attempt:
         self._renewed = self._looked = began
         return result
 
-    def _with_files(self, work: Callable[[Session], tuple[bool, list[str]]]) -> bool:
-        cancel, obsolete = self._renewing(work)
+    def _with_files(self, work: Callable[[Session], tuple[Asked, list[str]]]) -> Asked:
+        asked, obsolete = self._renewing(work)
         self._remove(obsolete)
-        return cancel
+        return asked
 
     def _persist(self, work: Callable[[Session], Result]) -> Result:
         """One transaction, tried again while the database is busy and the lease can still be ours."""

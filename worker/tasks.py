@@ -19,6 +19,7 @@ from sqlalchemy.exc import OperationalError
 
 from app.db import BUSY_SECONDS, Database
 from app.devices import memory_of
+from app.logging import bind_process
 from app.queue import QUEUE, TASK
 from app.services import workers
 from app.services.lifecycle import queued_runs
@@ -67,16 +68,21 @@ def identify(device: str, threads: int, slot: int) -> Identity:
 
 def install(celery: Celery, settings: Settings, identity: Identity) -> None:
     """Give the application its task, its poller and its way to stop."""
+    bind_process(worker=identity.id)  # also in the child that the pool forks
     stopping = SharedFlag()
     slots: list[Slot] = []
 
     @celery.task(name=TASK, ignore_result=True)  # type: ignore[untyped-decorator]
     def work() -> int:
-        return work_until_empty(slots[0])
+        """SIGTERM is a wish while runs are carried out; set here, because billiard sets its own handler after `worker_process_init`."""
+        before = signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+        try:
+            return work_until_empty(slots[0])
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
     def begin_process(**_: Any) -> None:
-        """In the pool's child: connections of its own, a warm trainer, and SIGTERM as a wish instead of an end."""
-        signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+        """In the pool's child: connections of its own and a warm trainer."""
         database = Database(settings.effective_database_url, busy_seconds=min(BUSY_SECONDS, settings.lease_seconds / 3))
         slots[:] = [Slot(identity.id, identity.device, identity.threads, settings, database, stopping.is_set, identity.is_first)]
         slots[0].spare.prepare()

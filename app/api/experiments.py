@@ -1,21 +1,38 @@
 """Experiments over HTTP."""
 
+import asyncio
 import csv
 import io
+import time
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, BackgroundTasks, Header, Query, Response
+from fastapi import APIRouter, BackgroundTasks, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from app.api import records, schemas
 from app.api.bodies import read_body
-from app.api.deps import Body, ExperimentToChange, Reading, TheDoorbell, TheExperiment, TheSettings, Writing
+from app.api.deps import (
+    Body,
+    ExperimentId,
+    ExperimentToChange,
+    IdempotencyKey,
+    Reading,
+    TheCaller,
+    TheDatabase,
+    TheDoorbell,
+    TheExperiment,
+    TheSettings,
+    Writing,
+)
 from app.api.dry_runs import DryRun
 from app.api.dry_runs import dry_run as dry_run_of
-from app.services import deletion, experiments, retrying
+from app.services import deletion, experiments, limits, retrying
 from app.services.experiments import earlier
+from app.services.keys import Caller, Role
 from app.services.metrics import metrics_of
 from app.services.submissions import prepare, submit
+from app.services.visibility import visible_experiment
 from app.states import RunStatus
 from app.tables import Run
 from lab_models.specs import read_request
@@ -23,10 +40,12 @@ from lab_models.specs import read_request
 router = APIRouter(prefix="/experiments", tags=["experiments"])
 
 CSV = "text/csv; charset=utf-8"
+LONGEST_WAIT_SECONDS = 60
+WAIT_POLL_SECONDS = 0.25
 
 
-class ListQuery(BaseModel):
-    """Filters of the list."""
+class FilterQuery(BaseModel):
+    """Which experiments."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
@@ -38,10 +57,8 @@ class ListQuery(BaseModel):
     """`key:value`; may be given several times, all must match."""
     study: str | None = Field(default=None, max_length=100)
     """Only the cells of this study."""
-    limit: int = Field(default=50, ge=1, le=500)
-    """Most rows of one page."""
-    cursor: str | None = Field(default=None, max_length=500)
-    """`next_cursor` of the page before."""
+    owner: str | None = Field(default=None, max_length=100)
+    """Only what belongs to this owner."""
 
     @field_validator("label")
     @classmethod
@@ -50,34 +67,52 @@ class ListQuery(BaseModel):
             raise ValueError("a label filter is written key:value")
         return value
 
+    def filters(self, caller: Caller) -> experiments.Filters:
+        """The same for the service; a caller who sees only their own things gets no others."""
+        labels = tuple((key, value) for key, _, value in (label.partition(":") for label in self.label))
+        owner = self.owner if caller.role is not Role.SUBMIT else caller.owner
+        return experiments.Filters(self.status, self.kind, labels, self.study, owner)
+
+
+class ListQuery(FilterQuery):
+    """Which experiments, page by page."""
+
+    limit: int = Field(default=50, ge=1, le=500)
+    """Most rows of one page."""
+    cursor: str | None = Field(default=None, max_length=500)
+    """`next_cursor` of the page before."""
+
 
 @router.post(
     "",
     status_code=201,
     response_model=schemas.ExperimentRecord,
-    responses={200: {"model": DryRun, "description": "With `dry_run`: what it would be; or, with a known Idempotency-Key, the experiment it made"}},
+    responses={200: {"model": DryRun | schemas.ExperimentRecord, "description": "With `dry_run`: what it would be; else what the Idempotency-Key had made"}},
 )
 def create_experiment(
     session: Writing,
     body: Body,
     settings: TheSettings,
+    caller: TheCaller,
     doorbell: TheDoorbell,
     background: BackgroundTasks,
     response: Response,
     dry_run: Annotated[bool, Query(description="Check and price the spec, store nothing")] = False,
-    idempotency_key: Annotated[str | None, Header(max_length=200, description="Makes a repeated POST return the first experiment")] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Any:
     """Store an experiment and queue one run per seed. Everything has a default: `{}` is a complete experiment."""
     submitted, request = read_body(body, read_request)
-    experiment = earlier(session, idempotency_key, submitted) if idempotency_key is not None and not dry_run else None
+    limits.refuse_wishes(caller, request.labels, request.priority, settings)
+    experiment = earlier(session, idempotency_key, submitted, caller.owner) if idempotency_key is not None and not dry_run else None
     if experiment is not None:  # whatever has become of workers, data sets and teachers since
         response.status_code = 200
     else:
-        prepared = prepare(session, request, submitted, settings)
+        prepared = prepare(session, request, submitted, settings, caller)
         if dry_run:
             response.status_code = 200
             return Response(dry_run_of(prepared.plan.spec, request.seeds, prepared.info).model_dump_json(), media_type="application/json")
         experiment = submit(session, prepared, idempotency_key)
+        limits.refuse_full_queue(session, caller.owner, settings)
         background.add_task(doorbell.ring, len(request.seeds))
     response.headers["Location"] = f"/experiments/{experiment.id}"
     session.flush()
@@ -85,34 +120,59 @@ def create_experiment(
 
 
 @router.get("")
-def list_experiments(session: Reading, query: Annotated[ListQuery, Query()]) -> schemas.ExperimentPage:
+def list_experiments(session: Reading, caller: TheCaller, query: Annotated[ListQuery, Query()]) -> schemas.ExperimentPage:
     """Experiments, the newest first."""
-    labels = tuple((key, value) for key, _, value in (label.partition(":") for label in query.label))
-    rows, cursor = experiments.page(session, experiments.Filters(query.status, query.kind, labels, query.study), query.limit, query.cursor)
+    rows, cursor = experiments.page(session, query.filters(caller), query.limit, query.cursor)
     runs = experiments.runs_of(session, [row.id for row in rows])
     return schemas.ExperimentPage(data=[records.experiment_row(row, runs[row.id]) for row in rows], has_more=cursor is not None, next_cursor=cursor)
 
 
 @router.get("/{experiment_id}")
-def read_experiment(session: Reading, experiment: TheExperiment) -> schemas.ExperimentRecord:
-    """Everything a poller needs: status, progress, runs, results, links."""
-    return records.experiment_record(experiments.whole(session, experiment))
+async def read_experiment(
+    database: TheDatabase,
+    caller: TheCaller,
+    request: Request,
+    experiment_id: ExperimentId,
+    wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT_SECONDS, description="Seconds to hold the answer until the status changes; 0 answers at once")] = 0.0,
+) -> schemas.ExperimentRecord:
+    """Everything a poller needs: status, progress, runs, results, links. With `wait` it answers when the status changes, or the time is up."""
+
+    def look() -> schemas.ExperimentRecord:
+        with database.reading() as session:
+            return records.experiment_record(experiments.whole(session, visible_experiment(session, caller, experiment_id)))
+
+    def status() -> RunStatus:
+        with database.reading() as session:
+            return experiments.status_of(session, visible_experiment(session, caller, experiment_id))
+
+    if wait:
+        deadline = time.monotonic() + wait
+        at_first = await run_in_threadpool(status)
+        while not at_first.is_terminal and time.monotonic() < deadline and not await request.is_disconnected():
+            await asyncio.sleep(min(WAIT_POLL_SECONDS, max(0.0, deadline - time.monotonic())))
+            if await run_in_threadpool(status) is not at_first:
+                break
+    return await run_in_threadpool(look)
 
 
 @router.post("/{experiment_id}/cancel")
-def cancel_experiment(session: Writing, experiment: ExperimentToChange) -> schemas.ExperimentRecord:
+def cancel_experiment(session: Writing, caller: TheCaller, experiment: ExperimentToChange) -> schemas.ExperimentRecord:
     """Cancel every unfinished run: queued ones at once, running ones within two seconds."""
-    experiments.cancel(session, experiment)
+    experiments.cancel(session, experiment, caller.owner)
     return records.experiment_record(experiments.whole(session, experiment))
 
 
 @router.post("/{experiment_id}/retry")
-def retry_experiment(session: Writing, experiment: ExperimentToChange, doorbell: TheDoorbell, background: BackgroundTasks) -> schemas.ExperimentRecord:
+def retry_experiment(
+    session: Writing, caller: TheCaller, experiment: ExperimentToChange, settings: TheSettings, doorbell: TheDoorbell, background: BackgroundTasks
+) -> schemas.ExperimentRecord:
     """Queue every failed or cancelled run again: a new attempt, which goes on from the last checkpoint if there is one.
 
     409 when there is none, and when one needs a run, such as a teacher, that has itself failed or been cancelled.
     """
-    background.add_task(doorbell.ring, retrying.retry(session, experiment))
+    owner = experiment.owner
+    background.add_task(doorbell.ring, retrying.retry(session, experiment, caller.owner))
+    limits.refuse_full_queue(session, owner, settings)
     return records.experiment_record(experiments.whole(session, experiment))
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from app.api.schemas import (
     ArtifactAnswer,
     AttemptAnswer,
+    ChangeAnswer,
     EpochMetrics,
     EstimateAnswer,
     ExperimentRecord,
@@ -20,7 +21,7 @@ from app.services.experiments import Whole, run_reason
 from app.services.metrics import RunMetrics
 from app.services.results import summarise_scores
 from app.states import RunStatus, StatusReason, experiment_status
-from app.tables import Artifact, Attempt, Experiment, Run
+from app.tables import Artifact, Attempt, Experiment, Run, StatusChange
 
 
 def experiment_record(whole: Whole) -> ExperimentRecord:
@@ -29,6 +30,7 @@ def experiment_record(whole: Whole) -> ExperimentRecord:
     finished = [run.finished_at for run in runs if run.finished_at is not None]
     return ExperimentRecord(
         id=experiment.id,
+        owner=experiment.owner,
         name=experiment.name,
         labels=experiment.labels,
         kind=experiment.kind,
@@ -43,7 +45,7 @@ def experiment_record(whole: Whole) -> ExperimentRecord:
         started_at=min((run.started_at for run in runs if run.started_at is not None), default=None),
         finished_at=max(finished, default=None) if whole.status.is_terminal else None,
         estimated_finish_at=whole.estimated_finish_at,
-        queue=QueueAnswer(position=whole.queue_position, ahead=(whole.queue_position or 1) - 1),
+        queue=_place(whole),
         progress=_experiment_progress(runs),
         submitted=experiment.submitted,
         spec=experiment.spec,
@@ -58,11 +60,21 @@ def experiment_record(whole: Whole) -> ExperimentRecord:
     )
 
 
+def _place(whole: Whole) -> QueueAnswer:
+    place = whole.place
+    return (
+        QueueAnswer(position=None, ahead=0, starts_at=None)
+        if place is None
+        else QueueAnswer(position=place.position, ahead=place.position - 1, starts_at=place.starts_at)
+    )
+
+
 def experiment_row(experiment: Experiment, runs: list[Run]) -> ExperimentRow:
     """The slim form of a list."""
     status = experiment_status(RunStatus(run.status) for run in runs)
     return ExperimentRow(
         id=experiment.id,
+        owner=experiment.owner,
         name=experiment.name,
         labels=experiment.labels,
         kind=experiment.kind,
@@ -76,7 +88,7 @@ def experiment_row(experiment: Experiment, runs: list[Run]) -> ExperimentRow:
     )
 
 
-def run_record(run: Run, attempts: list[Attempt]) -> RunRecord:
+def run_record(run: Run, attempts: list[Attempt], history: list[StatusChange]) -> RunRecord:
     """The record of `GET /runs/{id}`."""
     return RunRecord(
         **_run_fields(run),
@@ -95,6 +107,7 @@ def run_record(run: Run, attempts: list[Attempt]) -> RunRecord:
             )
             for attempt in attempts
         ],
+        history=[ChangeAnswer(**change.model_dump(include=set(ChangeAnswer.model_fields))) for change in history],
     )
 
 
@@ -194,7 +207,7 @@ def _sentence(whole: Whole) -> str:
         case StatusReason.NO_WORKER_ONLINE:
             return "Queued, but no worker is online: start one with `lab worker`."
         case StatusReason.WAITING_FOR_WORKER:
-            ahead = (whole.queue_position or 1) - 1
+            ahead = _place(whole).ahead
             return "Next in the queue." if ahead == 0 else f"Queued behind {ahead} run{'s' if ahead > 1 else ''}."
         case StatusReason.WAITING_FOR_TEACHER:
             return f"Queued until run {current.needs}, which it builds on, has succeeded."
@@ -206,6 +219,10 @@ def _sentence(whole: Whole) -> str:
             return f"Queued again after epoch {current.epochs_done} of {current.epochs}: its process died."
         case StatusReason.CANCELLING:
             return "A cancel was asked for; the worker is about to confirm it."
+        case StatusReason.PAUSING:
+            return "A pause was asked for; the run is about to save itself and leave."
+        case StatusReason.PAUSED_BY_USER:
+            return f"Paused after epoch {current.epochs_done} of {current.epochs}{which}; resume it to go on."
         case StatusReason.COMPLETED:
             return "All epochs done." if len(runs) == 1 else f"All {len(runs)} runs done."
         case StatusReason.REUSED:
@@ -238,6 +255,5 @@ def _experiment_links(experiment: Experiment) -> dict[str, str]:
         **compared,
         "reproduce": f"{base}/reproduce",
         "verify": f"{base}/verify",
-        "cancel": f"{base}/cancel",
-        "retry": f"{base}/retry",
+        **{verb: f"{base}/{verb}" for verb in ("cancel", "pause", "resume", "retry")},
     }

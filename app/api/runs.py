@@ -16,7 +16,7 @@ router = APIRouter(prefix="/runs", tags=["runs"])
 @router.get("/{run_id}")
 def read_run(session: Reading, run: TheRun) -> schemas.RunRecord:
     """One seed's execution, with its attempts."""
-    return records.run_record(run, progress.attempts_of(session, run.id))
+    return records.run_record(run, progress.attempts_of(session, run.id), progress.history_of(session, run.id))
 
 
 @router.get("/{run_id}/metrics", response_model=schemas.MetricsAnswer, responses={200: {"content": {"text/csv": {}}}})

@@ -44,6 +44,18 @@ class AttemptAnswer(Answer):
     notes: list[str]
 
 
+class ChangeAnswer(Answer):
+    """One move in a run's history: who, when and why."""
+
+    at: datetime
+    from_status: RunStatus | None
+    to_status: RunStatus
+    reason: StatusReason
+    actor: str
+    """The owner who asked for it, the worker that did it, or `reconciler`."""
+    attempt: int
+
+
 class RunAnswer(Answer):
     """One seed's execution."""
 
@@ -75,6 +87,8 @@ class RunRecord(RunAnswer):
     experiment_id: str
     environment: dict[str, Any] | None
     attempts: list[AttemptAnswer]
+    history: list[ChangeAnswer]
+    """Every change of its status, the first first."""
 
 
 class SummaryAnswer(Answer):
@@ -92,12 +106,15 @@ class QueueAnswer(Answer):
 
     position: int | None
     ahead: int
+    starts_at: datetime | None
+    """About when the first of its runs starts; null when nothing waits or nothing is known."""
 
 
 class ExperimentRow(Answer):
     """An experiment in a list."""
 
     id: str
+    owner: str
     name: str | None
     labels: dict[str, str]
     kind: str
@@ -122,6 +139,8 @@ class ExperimentRecord(Answer):
     """Everything a poller needs."""
 
     id: str
+    owner: str
+    """Whose key made it; `local` while the service asks for none."""
     name: str | None
     labels: dict[str, str]
     kind: str

@@ -7,18 +7,23 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Subquery, and_, case, func, or_, tuple_
+from sqlalchemy import ColumnElement, Subquery, and_, case, func, tuple_
 from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from app.errors import AlreadyFinished, IdempotencyConflict, NotFound
 from app.services import deletion, lifecycle
 from app.services.estimates import Estimate
 from app.services.metrics import seconds_per_epoch
 from app.services.paging import read_cursor, write_cursor
+from app.services.waiting import QueuePlace, epochs_trained, place_of
 from app.services.workers import online
 from app.states import RunStatus, StatusReason, experiment_status
-from app.tables import Experiment, Run, utc_now
+from app.tables import LOCAL, Experiment, Run, utc_now
 from lab_models.specs import AnySpec, fingerprint
+
+KEY_LOCK = 7_236_013
+"""Any number, the same in every process: the class of PostgreSQL's advisory locks on idempotency keys of experiments."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,7 @@ class Filters:
     kind: str | None = None
     labels: tuple[tuple[str, str], ...] = ()
     study_id: str | None = None
+    owner: str | None = None
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class Whole:
     runs: list[Run]
     status: RunStatus
     status_reason: StatusReason
-    queue_position: int | None
+    place: QueuePlace | None
     estimated_finish_at: datetime | None
     disk_bytes: int
 
@@ -67,12 +73,15 @@ class Draft:
     is_ready: bool = True
     related: dict[str, Any] = field(default_factory=dict)
     place: Place | None = None
+    owner: str = LOCAL
 
 
-def earlier(session: Session, idempotency_key: str, submitted: dict[str, Any]) -> Experiment | None:
-    """The experiment that this key has made; raises IdempotencyConflict when that one had another body."""
-    session.connection()  # the write transaction begins here, so that two requests with one key cannot both find nothing
-    found = session.exec(select(Experiment).where(col(Experiment.idempotency_key) == idempotency_key)).first()
+def earlier(session: Session, idempotency_key: str, submitted: dict[str, Any], owner: str = LOCAL) -> Experiment | None:
+    """The experiment that this key of the owner's has made; raises IdempotencyConflict when that one had another body."""
+    connection = session.connection()  # the write transaction begins here, so that two requests with one key cannot both find nothing
+    if connection.dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(KEY_LOCK, func.hashtext(idempotency_key))))
+    found = session.exec(select(Experiment).where(col(Experiment.owner) == owner, col(Experiment.idempotency_key) == idempotency_key)).first()
     if found is not None and found.request_hash != request_hash(submitted):
         raise IdempotencyConflict(f"the key {idempotency_key!r} belongs to experiment {found.id}, which had another body")
     return found
@@ -83,6 +92,7 @@ def create(session: Session, draft: Draft, idempotency_key: str | None = None) -
     now = utc_now()
     experiment = Experiment(
         created_at=now,
+        owner=draft.owner,
         name=draft.name,
         labels=draft.labels,
         kind=draft.spec.kind,
@@ -93,6 +103,7 @@ def create(session: Session, draft: Draft, idempotency_key: str | None = None) -
         parameters=draft.cost.parameters,
         macs_per_sample=draft.cost.macs_per_sample,
         memory_bytes=draft.cost.memory_bytes,
+        nominal_seconds=draft.cost.seconds,
         related=draft.related,
         study_id=None if draft.place is None else draft.place.study_id,
         cell=None if draft.place is None else draft.place.cell,
@@ -109,6 +120,7 @@ def create(session: Session, draft: Draft, idempotency_key: str | None = None) -
                 experiment_id=experiment.id,
                 seed=seed,
                 position=position,
+                owner=draft.owner,
                 priority=draft.priority,
                 created_at=now,
                 status=RunStatus.QUEUED,
@@ -161,35 +173,44 @@ def whole(session: Session, experiment: Experiment) -> Whole:
         runs=runs,
         status=status,
         status_reason=_reason(session, status, runs),
-        queue_position=_queue_position(session, runs),
+        place=place_of(session, experiment.id) if any(run.status == RunStatus.QUEUED for run in runs) else None,
         estimated_finish_at=_estimated_finish(session, status, runs),
         disk_bytes=deletion.disk_bytes(session, [run.id for run in runs]),
     )
 
 
+def status_of(session: Session, experiment: Experiment) -> RunStatus:
+    """The experiment's status alone."""
+    return experiment_status(RunStatus(status) for status in session.exec(select(Run.status).where(col(Run.experiment_id) == experiment.id)))
+
+
 def page(session: Session, filters: Filters, limit: int, cursor: str | None) -> tuple[list[Experiment], str | None]:
     """Experiments, the newest first, and the cursor of the next page if there is one."""
-    statement = select(Experiment).order_by(col(Experiment.created_at).desc(), col(Experiment.id).desc()).limit(limit + 1)
+    statement = matching(filters).order_by(col(Experiment.created_at).desc(), col(Experiment.id).desc()).limit(limit + 1)
     if cursor is not None:
         statement = statement.where(tuple_(col(Experiment.created_at), col(Experiment.id)) < read_cursor(cursor))
-    if filters.kind is not None:
-        statement = statement.where(col(Experiment.kind) == filters.kind)
-    if filters.study_id is not None:
-        statement = statement.where(col(Experiment.study_id) == filters.study_id)
-    for key, value in filters.labels:
-        statement = statement.where(col(Experiment.labels)[key].as_string() == value)
-    if filters.status is not None:
-        counts = _status_counts()
-        statement = statement.join(counts, counts.c.experiment_id == col(Experiment.id)).where(_has_status(counts, filters.status))
     rows = list(session.exec(statement))
     more = len(rows) > limit
     return rows[:limit], write_cursor(rows[limit - 1].created_at, rows[limit - 1].id) if more else None
 
 
-def cancel(session: Session, experiment: Experiment) -> None:
+def matching(filters: Filters) -> SelectOfScalar[Experiment]:
+    """A selection of the experiments that the filters let through."""
+    statement = select(Experiment)
+    named = ((Experiment.kind, filters.kind), (Experiment.study_id, filters.study_id), (Experiment.owner, filters.owner))
+    statement = statement.where(*(col(column) == value for column, value in named if value is not None))
+    for key, value in filters.labels:
+        statement = statement.where(col(Experiment.labels)[key].as_string() == value)
+    if filters.status is not None:
+        counts = _status_counts()
+        statement = statement.join(counts, counts.c.experiment_id == col(Experiment.id)).where(_has_status(counts, filters.status))
+    return statement
+
+
+def cancel(session: Session, experiment: Experiment, actor: str = lifecycle.USER) -> None:
     """Cancel every unfinished run. Cancelling twice is no error; cancelling what ended otherwise is AlreadyFinished."""
     runs = runs_of(session, [experiment.id])[experiment.id]
-    changed = [lifecycle.cancel(session, run.id) for run in runs]
+    changed = [lifecycle.cancel(session, run.id, actor) for run in runs]
     if not any(changed):
         status = experiment_status(RunStatus(run.status) for run in runs)
         if status is not RunStatus.CANCELLED:
@@ -211,26 +232,11 @@ def run_reason(run: Run) -> StatusReason:
     if run.status == RunStatus.RUNNING:
         if run.cancel_requested:
             return StatusReason.CANCELLING
+        if run.pause_requested:
+            return StatusReason.PAUSING
         if run.epochs_done >= run.epochs:
             return StatusReason.EVALUATING
     return StatusReason(run.status_reason)
-
-
-def _queue_position(session: Session, runs: list[Run]) -> int | None:
-    """Place of the experiment's first queued run in the queue, from 1; None when none is queued."""
-    queued = [run for run in runs if run.status == RunStatus.QUEUED]
-    if not queued:
-        return None
-    first = queued[0]
-    earlier = or_(
-        col(Run.priority) > first.priority,
-        and_(
-            col(Run.priority) == first.priority,
-            tuple_(col(Run.created_at), col(Run.experiment_id), col(Run.position)) < (first.created_at, first.experiment_id, first.position),
-        ),
-    )
-    ahead = session.exec(select(func.count()).select_from(Run).where(lifecycle.claimable(), earlier)).one()
-    return ahead + 1
 
 
 def _estimated_finish(session: Session, status: RunStatus, runs: list[Run]) -> datetime | None:
@@ -251,11 +257,6 @@ def _pace_within_first_epoch(running: list[Run]) -> float | None:
         if run.attempt == 1 and run.started_at is not None and epochs_trained(run) > 0:
             return (utc_now() - run.started_at).total_seconds() / epochs_trained(run)
     return None
-
-
-def epochs_trained(run: Run) -> float:
-    """Whole epochs and the part of the one that is under way."""
-    return run.epochs_done + (run.step / run.num_steps if run.num_steps else 0.0)
 
 
 def _status_counts() -> Subquery:

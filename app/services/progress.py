@@ -7,9 +7,9 @@ from sqlalchemy import update
 from sqlmodel import Session, col, select
 
 from app.services import artifacts, lifecycle, metrics
-from app.services.lifecycle import Lease
+from app.services.lifecycle import Asked, Lease
 from app.states import StatusReason
-from app.tables import Artifact, Attempt, Experiment, Run, utc_now
+from app.tables import Artifact, Attempt, Experiment, Run, StatusChange, utc_now
 from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Failed, Probed, Progress, SavedCheckpoint, Started, TeacherFiles
 from lab_models.specs import AnySpec, TrainSpec, read_spec
 
@@ -48,19 +48,19 @@ def _published_network(session: Session, run_id: str, runs_folder: Path) -> Teac
     )
 
 
-def record_started(session: Session, lease: Lease, event: Started) -> bool:
-    """Data and model are in place; returns whether a cancel was asked for."""
+def record_started(session: Session, lease: Lease, event: Started) -> Asked:
+    """Data and model are in place; returns what was asked for."""
     epoch, step = event.resumed_from or (0, 0)
-    cancel = lifecycle.hold(session, lease, status_reason=StatusReason.TRAINING, environment=event.environment, epochs_done=epoch, step=step)
+    wish = lifecycle.hold(session, lease, status_reason=StatusReason.TRAINING, environment=event.environment, epochs_done=epoch, step=step)
     metrics.forget_after(session, lease.run_id, epoch)
     _update_attempt(
         session, lease, resumed_epoch=epoch if event.resumed_from else None, resumed_step=step if event.resumed_from else None, notes=list(event.notes)
     )
-    return cancel
+    return wish
 
 
-def record_progress(session: Session, lease: Lease, event: Progress) -> bool:
-    """Where within an epoch training is; returns whether a cancel was asked for."""
+def record_progress(session: Session, lease: Lease, event: Progress) -> Asked:
+    """Where within an epoch training is; returns what was asked for."""
     return lifecycle.hold(session, lease, epochs_done=event.epoch - 1, step=event.step)
 
 
@@ -69,25 +69,25 @@ def record_first_step(session: Session, lease: Lease) -> None:
     _update_attempt(session, lease, first_step_at=utc_now())
 
 
-def record_probed(session: Session, lease: Lease, event: Probed) -> bool:
-    """What a probe measured at initialization becomes epoch 0; returns whether a cancel was asked for."""
-    cancel = lifecycle.hold(session, lease)
+def record_probed(session: Session, lease: Lease, event: Probed) -> Asked:
+    """What a probe measured at initialization becomes epoch 0; returns what was asked for."""
+    wish = lifecycle.hold(session, lease)
     metrics.record_epoch(session, lease.run_id, 0, event.metrics)
-    return cancel
+    return wish
 
 
-def record_epoch(session: Session, lease: Lease, event: EpochCompleted) -> tuple[bool, list[str]]:
-    """An epoch's metrics and checkpoint; returns whether a cancel was asked for, and files to remove after the commit."""
+def record_epoch(session: Session, lease: Lease, event: EpochCompleted) -> tuple[Asked, list[str]]:
+    """An epoch's metrics and checkpoint; returns what was asked for, and files to remove after the commit."""
     ending = {} if event.stop_reason is None else {"status_reason": StatusReason.EVALUATING}
-    cancel = lifecycle.hold(session, lease, epochs_done=event.epoch, step=0, best={"epoch": event.best_epoch, "val": event.best_val}, **ending)
+    wish = lifecycle.hold(session, lease, epochs_done=event.epoch, step=0, best={"epoch": event.best_epoch, "val": event.best_val}, **ending)
     metrics.record_epoch(session, lease.run_id, event.epoch, event.metrics)
-    return cancel, artifacts.record_checkpoint(session, lease.run_id, lease.attempt, event.checkpoint)
+    return wish, artifacts.record_checkpoint(session, lease.run_id, lease.attempt, event.checkpoint)
 
 
-def record_checkpoint(session: Session, lease: Lease, event: Checkpointed) -> tuple[bool, list[str]]:
+def record_checkpoint(session: Session, lease: Lease, event: Checkpointed) -> tuple[Asked, list[str]]:
     """A checkpoint within an epoch; returns as `record_epoch` does."""
-    cancel = lifecycle.hold(session, lease, epochs_done=event.checkpoint.epoch, step=event.checkpoint.step)
-    return cancel, artifacts.record_checkpoint(session, lease.run_id, lease.attempt, event.checkpoint)
+    wish = lifecycle.hold(session, lease, epochs_done=event.checkpoint.epoch, step=event.checkpoint.step)
+    return wish, artifacts.record_checkpoint(session, lease.run_id, lease.attempt, event.checkpoint)
 
 
 def record_completed(session: Session, lease: Lease, event: Completed) -> list[str]:
@@ -106,6 +106,11 @@ def record_failed(session: Session, lease: Lease, event: Failed) -> None:
 def attempts_of(session: Session, run_id: str) -> list[Attempt]:
     """A run's attempts, the first first."""
     return list(session.exec(select(Attempt).where(col(Attempt.run_id) == run_id).order_by(col(Attempt.number))))
+
+
+def history_of(session: Session, run_id: str) -> list[StatusChange]:
+    """Every change of a run's status, the first first."""
+    return list(session.exec(select(StatusChange).where(col(StatusChange.run_id) == run_id).order_by(col(StatusChange.id))))
 
 
 def _update_attempt(session: Session, lease: Lease, **values: object) -> None:

@@ -34,6 +34,7 @@ def add_seeds(session: Session, experiment: Experiment, seeds: Sequence[int]) ->
             experiment_id=experiment.id,
             seed=seed,
             position=position,
+            owner=experiment.owner,
             priority=experiment.priority,
             created_at=utc_now(),
             status=RunStatus.QUEUED,
@@ -51,16 +52,17 @@ def add_seeds(session: Session, experiment: Experiment, seeds: Sequence[int]) ->
 def take_over_equal(session: Session, experiments: Sequence[Experiment], runs_folder: Path, images: Mapping[str, str | None]) -> int:
     """Let the experiments' queued runs take over the results of equal runs that have succeeded; returns how many did.
 
-    Equal are runs of an equal spec (by fingerprint) with the same seed, on the same images (`images` is the SHA-256 of each data
+    Equal are runs of the same owner and an equal spec (by fingerprint) with the same seed, on the same images (`images` is the SHA-256 of each data
     set here, None where it is not prepared and any will do), made by a version that gives the same numbers. Their files get a
     second name in this run's folder, so that either can be deleted without the other.
     """
     waiting = _waiting(session, experiments)
+    owner = experiments[0].owner  # all are of one study
     hashes = {experiment.fingerprint: images[experiment.spec["dataset"]["name"]] for experiment in experiments}
     taken: list[str] = []
     with session.no_autoflush:  # what was remembered so far would be written before every single statement
         for were_trained in (True, False):
-            for fingerprint, source in _finished(session, waiting, were_trained) if waiting else ():
+            for fingerprint, source in _finished(session, waiting, owner, were_trained) if waiting else ():
                 run_ids = waiting.get((fingerprint, source.seed))
                 if run_ids is None or not _is_equal(source, hashes[fingerprint]):
                     continue
@@ -90,8 +92,8 @@ def _waiting(session: Session, experiments: Sequence[Experiment]) -> Wanted:
     return waiting
 
 
-def _finished(session: Session, waiting: Wanted, were_trained: bool) -> list[tuple[str, Run]]:
-    """Candidates with their fingerprints, the oldest first: those that were trained themselves, or those that took over another's results.
+def _finished(session: Session, waiting: Wanted, owner: str, were_trained: bool) -> list[tuple[str, Run]]:
+    """Candidates of the owner's with their fingerprints, the oldest first: those that were trained themselves, or those that took over another's results.
 
     On PostgreSQL they cannot be deleted until the transaction ends; SQLite has the whole database locked by then.
     """
@@ -99,6 +101,7 @@ def _finished(session: Session, waiting: Wanted, were_trained: bool) -> list[tup
         col(Experiment.fingerprint).in_({fingerprint for fingerprint, _ in waiting}),
         col(Run.seed).in_({seed for _, seed in waiting}),
         col(Run.status) == RunStatus.SUCCEEDED,
+        col(Run.owner) == owner,
         col(Run.reused_from).is_(None) if were_trained else col(Run.reused_from).is_not(None),
     )
     statement = select(Experiment.fingerprint, Run).join(Run, col(Experiment.id) == col(Run.experiment_id)).where(*wanted)

@@ -14,7 +14,7 @@ from app.services.estimates import estimate
 from app.services.experiments import Draft, runs_of
 from app.settings import Settings
 from app.states import RETRYABLE, RunStatus
-from app.tables import Artifact, Experiment, Run
+from app.tables import LOCAL, Artifact, Experiment, Run
 from lab_models.specs import read_spec
 from lab_models.statistics.summary import prediction_interval, summarise
 
@@ -65,8 +65,8 @@ class Verification:
         return next((agreement for agreement in order if agreement in found), Agreement.BIT_EQUAL)
 
 
-def verify(session: Session, original: Experiment, settings: Settings) -> Experiment:
-    """Queue the succeeded seeds of an experiment once more, trained anew; raises Conflict where none has succeeded or the data set is gone."""
+def verify(session: Session, original: Experiment, settings: Settings, owner: str = LOCAL) -> Experiment:
+    """Queue the succeeded seeds of an experiment once more, trained anew, for `owner`; raises Conflict where none has succeeded or the data set is gone."""
     succeeded = [run for run in runs_of(session, [original.id])[original.id] if run.status == RunStatus.SUCCEEDED]
     if not succeeded:
         raise Conflict(f"no run of experiment {original.id} has succeeded, so there is nothing to verify")
@@ -83,6 +83,7 @@ def verify(session: Session, original: Experiment, settings: Settings) -> Experi
         name=f"verification of {original.name or original.id}"[:200],
         labels=original.labels,
         priority=original.priority,
+        owner=owner,
         needs=needed,
         is_ready=_is_trained(session, needed),
         related={"verifies": original.id},

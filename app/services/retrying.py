@@ -11,13 +11,13 @@ from app.states import RETRYABLE, RunStatus
 from app.tables import Experiment, Run
 
 
-def retry(session: Session, experiment: Experiment) -> int:
+def retry(session: Session, experiment: Experiment, actor: str = lifecycle.USER) -> int:
     """Queue every failed or cancelled run of the experiment again; returns how many. Raises NothingToRetry where there is none, else as `retry_runs` does.
 
     Runs of other experiments that ended because one of these had failed stay as they are: their own retry takes them up again.
     """
     experiment_id = experiment.id
-    queued = retry_runs(session, experiments.runs_of(session, [experiment_id])[experiment_id])
+    queued = retry_runs(session, experiments.runs_of(session, [experiment_id])[experiment_id], actor)
     if queued == 0:
         runs = experiments.runs_of(session, [experiments.get(session, experiment_id).id])[experiment_id]  # anew, or NotFound if just deleted
         counts = ", ".join(f"{count} {status}" for status, count in sorted(Counter(run.status for run in runs).items()))
@@ -25,7 +25,7 @@ def retry(session: Session, experiment: Experiment) -> int:
     return queued
 
 
-def retry_runs(session: Session, runs: Sequence[Run]) -> int:
+def retry_runs(session: Session, runs: Sequence[Run], actor: str = lifecycle.USER) -> int:
     """Queue those of the runs that have failed or were cancelled again, a needed run before what needs it; returns how many.
 
     A run may need another of the list, which is retried with it. Raises RetryOtherFirst, with nothing changed, where a needed
@@ -39,7 +39,7 @@ def retry_runs(session: Session, runs: Sequence[Run]) -> int:
 
     ordered = sorted(ended, key=lambda run_id: (depth(ended[run_id]), run_id))
     with session.no_autoflush:
-        queued = sum(lifecycle.retry(session, run_id) for run_id in ordered)
+        queued = sum(lifecycle.retry(session, run_id, actor) for run_id in ordered)
     session.flush()
     session.expire_all()
     return queued

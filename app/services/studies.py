@@ -7,18 +7,18 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func
-from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
-from app.errors import AlreadyFinished, IdempotencyConflict, InvalidRequest, NotFound, NothingToRetry
-from app.services import datasets, deletion, lifecycle, replicates, retrying, study_progress
+from app.errors import IdempotencyConflict, InvalidRequest, NotFound
+from app.services import datasets, deletion, replicates, study_progress
 from app.services.estimates import Estimate, estimate
 from app.services.experiments import Place, request_hash, runs_of
+from app.services.keys import ANYONE, Caller
 from app.services.study_lists import StudyOutline
 from app.services.submissions import Prepared, prepare, submit
 from app.settings import Settings
 from app.states import RunStatus, experiment_status
-from app.tables import Experiment, Run, Study, utc_now
+from app.tables import LOCAL, Experiment, Run, Study, utc_now
 from lab_models.recipes.recipe import Cell
 from lab_models.specs import DistillRequest, TransferRequest
 from lab_models.specs.base import MAX_SEED
@@ -41,6 +41,7 @@ class PreparedStudy:
     design: Design
     cells: dict[str, Prepared]
     costs: dict[str, Estimate]
+    owner: str = LOCAL
 
     @property
     def num_runs(self) -> int:
@@ -95,18 +96,18 @@ class WholeStudy:
         return StudyOutline(self.study, len(self.cells), self.design.pictures, self.counts, reused, self.fraction)
 
 
-def earlier(session: Session, idempotency_key: str, submitted: dict[str, Any]) -> Study | None:
-    """The study that this key has made; raises IdempotencyConflict when that one had another body."""
+def earlier(session: Session, idempotency_key: str, submitted: dict[str, Any], owner: str = LOCAL) -> Study | None:
+    """The study that this key of the owner's has made; raises IdempotencyConflict when that one had another body."""
     connection = session.connection()  # the write transaction begins here, so that two requests with one key cannot both find nothing
     if connection.dialect.name == "postgresql":
         session.execute(select(func.pg_advisory_xact_lock(KEY_LOCK, func.hashtext(idempotency_key))))
-    found = session.exec(select(Study).where(col(Study.idempotency_key) == idempotency_key)).first()
+    found = session.exec(select(Study).where(col(Study.owner) == owner, col(Study.idempotency_key) == idempotency_key)).first()
     if found is not None and found.request_hash != request_hash(submitted):
         raise IdempotencyConflict(f"the key {idempotency_key!r} belongs to study {found.id}, which had another body")
     return found
 
 
-def prepare_study(session: Session, request: StudyRequest, settings: Settings) -> PreparedStudy:
+def prepare_study(session: Session, request: StudyRequest, settings: Settings, caller: Caller = ANYONE) -> PreparedStudy:
     """Work the request out and check every cell; raises InvalidRequest that names each bad cell."""
     try:
         design = design_of(request)
@@ -116,7 +117,7 @@ def prepare_study(session: Session, request: StudyRequest, settings: Settings) -
     cells: dict[str, Prepared] = {}
     for number, cell in enumerate(design.cells):
         try:
-            cells[cell.key] = _prepare_cell(session, request, design, cell, settings)
+            cells[cell.key] = _prepare_cell(session, request, design, cell, settings, caller)
         except (InvalidDocument, InvalidRequest) as error:
             faults += [_in_the_study(request, number, cell, fault) for fault in error.errors]
         if len(faults) >= MOST_ERRORS:
@@ -125,7 +126,7 @@ def prepare_study(session: Session, request: StudyRequest, settings: Settings) -
         faults = list(dict.fromkeys(faults))
         raise InvalidRequest("; ".join(fault.message for fault in faults[:3]), faults[:MOST_ERRORS])
     costs = {key: estimate(prepared.plan.spec, prepared.info) for key, prepared in cells.items()}
-    prepared_study = PreparedStudy(request, design, cells, costs)
+    prepared_study = PreparedStudy(request, design, cells, costs, caller.owner)
     if prepared_study.num_runs > settings.max_study_runs:
         message = f"{prepared_study.num_runs:,} runs are more than this service's {settings.max_study_runs:,} of one study (LAB_MAX_STUDY_RUNS)"
         raise InvalidRequest(message, [FieldError("/seeds", message, "ask for fewer seeds or cells")])
@@ -137,6 +138,7 @@ def create(session: Session, prepared: PreparedStudy, submitted: dict[str, Any],
     request, design = prepared.request, prepared.design
     study = Study(
         created_at=utc_now(),
+        owner=prepared.owner,
         name=design.title,
         labels=request.labels,
         recipe=request.recipe,
@@ -183,7 +185,7 @@ def whole(session: Session, study: Study) -> WholeStudy:
 
 def extend(session: Session, study: Study, num_seeds: int, settings: Settings) -> int:
     """Add replicates to every cell that takes the study's seeds, under the next seeds that the study has not; returns how many runs are new."""
-    _lock(session, study)
+    lock(session, study)
     design = read_design(study.design)
     following = max(design.seeds) + 1
     seeds = (*design.seeds, *range(following, following + num_seeds))
@@ -209,50 +211,19 @@ def extend(session: Session, study: Study, num_seeds: int, settings: Settings) -
     return added
 
 
-def cancel(session: Session, study: Study) -> None:
-    """Cancel every unfinished run, students before their teachers, whose end would count as a failure of theirs.
-
-    Cancelling twice is no error; cancelling what ended otherwise is AlreadyFinished.
-    """
-    _lock(session, study)
-    rows = session.execute(_of_study(select_columns(col(Run.id), col(Run.status), col(Run.needs)), study)).all()
-    unfinished = sorted((row for row in rows if not RunStatus(row.status).is_terminal), key=lambda row: row.needs is None)
-    with session.no_autoflush:
-        changed = [lifecycle.cancel(session, row.id) for row in unfinished]
-    status = experiment_status(RunStatus(row.status) for row in rows)
-    if not any(changed) and status is not RunStatus.CANCELLED:
-        raise AlreadyFinished(f"study {study.id} has {status} already; nothing is left to cancel")
-    session.flush()
-    session.expire_all()
-
-
-def retry(session: Session, study: Study) -> int:
-    """Queue every failed or cancelled run again, teachers before their students; returns how many. Raises NothingToRetry where there is none."""
-    _lock(session, study)
-    runs = list(session.exec(_of_study(select(Run), study)))
-    statuses = Counter(run.status for run in runs)
-    for run in runs:
-        session.expunge(run)  # an UPDATE looks through every row that the session holds as an object
-    queued = retrying.retry_runs(session, runs)
-    if queued == 0:
-        counts = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
-        raise NothingToRetry(f"no run of study {study.id} has failed or was cancelled ({counts}); nothing is left to retry")
-    return queued
-
-
 def delete(session: Session, study: Study) -> list[str]:
     """Remove the study, its experiments and runs; returns the runs whose folders go after the commit. Raises as `deletion.delete_together` does."""
-    _lock(session, study)
+    lock(session, study)
     removed = deletion.delete_together(session, _experiments(session, study))
     session.delete(study)
     session.flush()
     return removed
 
 
-def _prepare_cell(session: Session, request: StudyRequest, design: Design, cell: Cell, settings: Settings) -> Prepared:
+def _prepare_cell(session: Session, request: StudyRequest, design: Design, cell: Cell, settings: Settings, caller: Caller) -> Prepared:
     document = whole_document(design, cell)
     checked = cell_request(design, cell).model_copy(update={"labels": request.labels, "priority": request.priority})
-    prepared = prepare(session, checked, document, settings)
+    prepared = prepare(session, checked, document, settings, caller)
     key, found = cell_built_on(cell.request), prepared.plan.built_on
     if key is not None and found is not None and found.trained.seed not in design.seeds_of(design.cell(key)):
         message = f"builds on seed {found.trained.seed} of cell {key!r}, which is not among that one's seeds"
@@ -292,12 +263,7 @@ def _experiments(session: Session, study: Study) -> Sequence[Experiment]:
     return session.exec(select(Experiment).where(col(Experiment.study_id) == study.id)).all()
 
 
-def _of_study(statement: Any, study: Study) -> Any:
-    """A selection of runs, narrowed to the study's."""
-    return statement.join(Experiment, col(Experiment.id) == col(Run.experiment_id)).where(col(Experiment.study_id) == study.id)
-
-
-def _lock(session: Session, study: Study) -> None:
+def lock(session: Session, study: Study) -> None:
     """Hold the study's row until the transaction ends, and read it again: one change at a time. Raises NotFound when it has just been deleted.
 
     SQLite has the whole database locked for writing by then.

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session
 
-from app.services.experiments import epochs_trained
 from app.services.metrics import seconds_of_training
+from app.services.waiting import epochs_trained
 from app.services.workers import online
 from app.states import RunStatus
 from app.tables import Run, utc_now

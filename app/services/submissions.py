@@ -10,11 +10,12 @@ from app.errors import InvalidRequest
 from app.services import datasets, experiments, teachers
 from app.services.estimates import estimate, refusals
 from app.services.experiments import Draft, Place
+from app.services.keys import ANYONE, Caller
 from app.services.teachers import Teacher
 from app.services.workers import largest_memory
 from app.settings import Settings
 from app.states import RunStatus
-from app.tables import Experiment, Run
+from app.tables import LOCAL, Experiment, Run
 from lab_models.architectures.stages import misfits
 from lab_models.datasets.catalog import Catalog, DatasetInfo
 from lab_models.specs import AnySpec, DistillRequest, DistillSpec, Request, TrainSpec, TransferRequest, TransferSpec
@@ -50,25 +51,26 @@ class Prepared:
     submitted: dict[str, Any]
     plan: Plan
     info: DatasetInfo
+    owner: str = LOCAL
 
 
-def prepare(session: Session, request: Request, submitted: dict[str, Any], settings: Settings) -> Prepared:
+def prepare(session: Session, request: Request, submitted: dict[str, Any], settings: Settings, caller: Caller = ANYONE) -> Prepared:
     """Find what is needed; raises InvalidRequest for what is not there, not allowed or not possible."""
     catalog = datasets.catalog(settings)
     info = _dataset(request, submitted, catalog)
-    planned = plan(session, request, submitted, catalog)
+    planned = plan(session, request, submitted, catalog, caller)
     refused = _refusals(request, planned, info, settings, largest_memory(session))
     if refused:
         raise InvalidRequest("; ".join(error.message for error in refused), refused)
-    return Prepared(request, submitted, planned, info)
+    return Prepared(request, submitted, planned, info, caller.owner)
 
 
-def plan(session: Session, request: Request, submitted: dict[str, Any], catalog: Catalog) -> Plan:
+def plan(session: Session, request: Request, submitted: dict[str, Any], catalog: Catalog, caller: Caller = ANYONE) -> Plan:
     """Find what is built on; raises InvalidRequest where there is nothing, or where the two do not fit together."""
     if not isinstance(request, DistillRequest | TransferRequest):
         return Plan(request.spec)
     role = WORDS[request.kind].role
-    found = teachers.find(session, request.reference, role, catalog)
+    found = teachers.find(session, request.reference, role, catalog, caller)
     its_data = catalog.get(found.trained.spec.dataset.name)
     if its_data is None:
         message = f"the {role} has learned {found.trained.spec.dataset.name!r}, which is no data set here"
@@ -90,9 +92,9 @@ def submit(session: Session, prepared: Prepared, idempotency_key: str | None = N
     if isinstance(request, DistillRequest | TransferRequest) and planned.built_on is not None and planned.its_data is not None:
         words = WORDS[request.kind]
         found = teachers.hold_still(session, planned.built_on, words.role)
-        needs = found.run or _first_run(session, _write(session, request, found.trained.spec, (found.trained.seed,), planned.its_data, words.role))
+        needs = found.run or _first_run(session, _write(session, prepared, found.trained.spec, (found.trained.seed,), planned.its_data, words.role))
         control = request.control_spec(found.trained)
-        written = None if control is None else _write(session, request, control, request.seeds, info, words.control)
+        written = None if control is None else _write(session, prepared, control, request.seeds, info, words.control)
         related = {
             f"{words.role}_run": needs.id,
             f"{words.role}_experiment": needs.experiment_id,
@@ -110,12 +112,14 @@ def submit(session: Session, prepared: Prepared, idempotency_key: str | None = N
         is_ready=needs is None or needs.status == RunStatus.SUCCEEDED,
         related=related,
         place=place,
+        owner=prepared.owner,
     )
     return experiments.create(session, draft, idempotency_key)
 
 
-def _write(session: Session, request: DistillRequest | TransferRequest, spec: TrainSpec, seeds: tuple[int, ...], info: DatasetInfo, called: str) -> Experiment:
+def _write(session: Session, prepared: Prepared, spec: TrainSpec, seeds: tuple[int, ...], info: DatasetInfo, called: str) -> Experiment:
     """An experiment that goes with the one that was asked for, under its labels and priority."""
+    request = prepared.request
     draft = Draft(
         spec=spec,
         cost=estimate(spec, info),
@@ -124,6 +128,7 @@ def _write(session: Session, request: DistillRequest | TransferRequest, spec: Tr
         name=f"{called.replace('_', ' ')} of {request.name or 'a ' + WORDS[request.kind].work}"[:200],
         labels=request.labels,
         priority=request.priority,
+        owner=prepared.owner,
     )
     return experiments.create(session, draft)
 

@@ -6,6 +6,8 @@ from sqlmodel import Session, col, select
 
 from app.errors import InvalidRequest, NotFound
 from app.services import experiments
+from app.services.keys import ANYONE, Caller
+from app.services.visibility import visible_experiment, visible_run
 from app.states import RunStatus
 from app.tables import Experiment, Run
 from lab_models.datasets.catalog import Catalog
@@ -24,12 +26,15 @@ class Teacher:
     run: Run | None
 
 
-def find(session: Session, reference: Reference, role: str, catalog: Catalog) -> Teacher:
-    """The trained network that is meant by the field `role`; raises InvalidRequest where there is none, or where it can never be one."""
+def find(session: Session, reference: Reference, role: str, catalog: Catalog, caller: Caller = ANYONE) -> Teacher:
+    """The trained network that is meant by the field `role`; raises InvalidRequest where there is none, or where it can never be one.
+
+    A named one must be one that the caller may see; an equal one is looked for among the caller's own.
+    """
     if reference.spec is not None:
         trained = Trained(spec=reference.spec, seed=reference.seed or 0)
-        return Teacher(trained, _equal_run(session, trained, catalog))
-    run = _named_run(session, reference, role)
+        return Teacher(trained, _equal_run(session, trained, catalog, caller.owner))
+    run = _named_run(session, reference, role, caller)
     spec = read_spec(experiments.get(session, run.experiment_id).spec)
     if not isinstance(spec, TrainSpec):
         raise _refused(role, "run" if reference.run else "experiment", f"run {run.id} is itself built on another: a {role} is of kind 'train'")
@@ -52,12 +57,12 @@ def hold_still(session: Session, teacher: Teacher, role: str) -> Teacher:
     return Teacher(teacher.trained, run)
 
 
-def _named_run(session: Session, reference: Reference, role: str) -> Run:
+def _named_run(session: Session, reference: Reference, role: str, caller: Caller) -> Run:
     try:
         if reference.run is not None:
-            return experiments.get_run(session, reference.run)
+            return visible_run(session, caller, reference.run)
         assert reference.experiment is not None
-        runs = experiments.runs_of(session, [experiments.get(session, reference.experiment).id])[reference.experiment]
+        runs = experiments.runs_of(session, [visible_experiment(session, caller, reference.experiment).id])[reference.experiment]
     except NotFound as error:
         raise _refused(role, "run" if reference.run else "experiment", str(error)) from error
     chosen = [run for run in runs if reference.seed in (None, run.seed)]
@@ -68,13 +73,13 @@ def _named_run(session: Session, reference: Reference, role: str) -> Run:
     return chosen[0]
 
 
-def _equal_run(session: Session, trained: Trained, catalog: Catalog) -> Run | None:
-    """A run of an equal spec with the same seed, on the same images, that has succeeded or still can."""
+def _equal_run(session: Session, trained: Trained, catalog: Catalog, owner: str) -> Run | None:
+    """A run of the owner's of an equal spec with the same seed, on the same images, that has succeeded or still can."""
     images = catalog.sha256(trained.spec.dataset.name)
     found = session.exec(
         select(Run)
         .join(Experiment, col(Experiment.id) == col(Run.experiment_id))
-        .where(col(Experiment.fingerprint) == fingerprint(trained.spec), col(Run.seed) == trained.seed, col(Run.status).in_(USABLE))
+        .where(col(Experiment.fingerprint) == fingerprint(trained.spec), col(Run.owner) == owner, col(Run.seed) == trained.seed, col(Run.status).in_(USABLE))
         .order_by(col(Run.created_at))
     ).all()
     same = [run for run in found if images is None or run.environment is None or run.environment["dataset_sha256"] == images]

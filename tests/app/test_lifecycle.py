@@ -14,13 +14,14 @@ from sqlmodel import Session, col, select
 from app.db import Database, open_database
 from app.errors import HasDependents, InvalidRequest, NotFinished
 from app.services import deletion, experiments, lifecycle, progress
-from app.services.lifecycle import Lease, LeaseLost
+from app.services.lifecycle import Asked, Lease, LeaseLost
 from app.services.reconcile import LeaseWatch, take_back
 from app.settings import Settings
 from app.states import LEGAL_MOVES, RETRYABLE, RunStatus, StatusReason, experiment_status
-from app.tables import Attempt, Checkpoint, Experiment, Metric, Run, StatusChange, utc_now
+from app.tables import LOCAL, Attempt, Checkpoint, Experiment, Metric, Run, StatusChange, utc_now
 from lab_models.protocol import Completed, EpochCompleted, Progress, SavedArtifact, SavedCheckpoint, Started
 from tests.app.rows import create
+from tests.databases import renew_database
 
 EPOCHS = 4
 MAX_CRASHES = 3
@@ -28,9 +29,9 @@ TTL = 10.0
 SPEC = {"dataset": "digits", "model": {"hidden": [8]}, "epochs": EPOCHS}
 
 
-def submit(session: Session, seeds: int = 1, priority: int = 0) -> list[str]:
+def submit(session: Session, seeds: int = 1, priority: int = 0, owner: str = LOCAL) -> list[str]:
     body = {**SPEC, "seeds": seeds, "priority": priority}
-    experiment = create(session, body)
+    experiment = create(session, body, owner)
     return [run.id for run in experiments.runs_of(session, [experiment.id])[experiment.id]]
 
 
@@ -61,6 +62,7 @@ class Lives(RuleBasedStateMachine):
 
     def open(self) -> None:
         self.folder = TemporaryDirectory()
+        renew_database()
         self.database = open_database(Settings(home=Path(self.folder.name), _env_file=None))
         self.now = 0.0
         self.watch = LeaseWatch(TTL, clock=lambda: self.now)
@@ -82,11 +84,11 @@ class Lives(RuleBasedStateMachine):
         self.database.close()
         self.folder.cleanup()
 
-    @rule(seeds=st.integers(1, 3), priority=st.integers(-1, 1))
-    def submit(self, seeds: int, priority: int) -> None:
+    @rule(seeds=st.integers(1, 3), priority=st.integers(-1, 1), owner=st.sampled_from([LOCAL, "ada"]))
+    def submit(self, seeds: int, priority: int, owner: str = LOCAL) -> None:
         if len(self.runs) < 8:
             with self.database.writing() as session:
-                new = submit(session, seeds, priority)
+                new = submit(session, seeds, priority, owner)
             self.runs += new
             self.teachers += new
 
@@ -183,11 +185,60 @@ class Lives(RuleBasedStateMachine):
         self.under(lease, lambda session: lifecycle.fail(session, lease, {"code": "diverged"}))
 
     @rule(lease=leases)
-    def supervisor_sees_cancel(self, lease: Lease | None) -> None:
+    def supervisor_sees_what_is_asked(self, lease: Lease | None) -> None:
         if self.holds(lease):
             with self.database.writing() as session:
-                if not lifecycle.is_wanted(session, lease):
-                    lifecycle.confirm_cancel(session, lease)
+                match lifecycle.asked(session, lease):
+                    case Asked.CANCEL:
+                        lifecycle.confirm_cancel(session, lease)
+                    case Asked.PAUSE:
+                        lifecycle.confirm_pause(session, lease)
+                    case Asked.NOTHING:
+                        pass
+
+    @rule(data=st.data())
+    def pause(self, data: st.DataObject) -> None:
+        """Of any run: what is queued is paused at once, what is under way is asked to, and nothing else changes."""
+        if not self.runs:
+            return
+        run_id = data.draw(st.sampled_from(self.runs))
+        with self.database.writing() as session:
+            before = session.get_one(Run, run_id).model_dump()
+            accepted = lifecycle.pause(session, run_id)
+            after = run_of(session, run_id).model_dump()
+        if before["status"] == RunStatus.QUEUED:
+            assert accepted
+            assert after == before | {"status": "paused", "status_reason": "paused_by_user", "pause_requested": False}
+        elif before["status"] == RunStatus.RUNNING and not before["cancel_requested"]:
+            assert accepted
+            assert after == before | {"pause_requested": True}
+        else:
+            assert not accepted
+            assert after == before
+
+    @rule(data=st.data())
+    def resume(self, data: st.DataObject) -> None:
+        """Of any run: what is paused waits again, a pause that is not confirmed is taken back, and nothing else changes."""
+        if not self.runs:
+            return
+        run_id = data.draw(st.sampled_from(self.runs))
+        with self.database.writing() as session:
+            before = session.get_one(Run, run_id).model_dump()
+            accepted = lifecycle.resume(session, run_id)
+            after = run_of(session, run_id).model_dump()
+        assert accepted == (before["status"] == RunStatus.PAUSED or (before["status"] == RunStatus.RUNNING and before["pause_requested"]))
+        if before["status"] == RunStatus.PAUSED:
+            assert (after["status"], after["pause_requested"]) == ("queued", False)
+        else:
+            assert after == before | ({"pause_requested": False} if accepted else {})
+
+    @rule(data=st.data(), priority=st.integers(-2, 2))
+    def prioritize(self, data: st.DataObject, priority: int) -> None:
+        if self.runs:
+            run_id = data.draw(st.sampled_from(self.runs))
+            with self.database.writing() as session:
+                waits = session.get_one(Run, run_id).status in (RunStatus.QUEUED, RunStatus.PAUSED)
+                assert lifecycle.prioritize(session, run_id, priority) == waits
 
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
@@ -224,7 +275,7 @@ class Lives(RuleBasedStateMachine):
         reason = "waiting_for_worker" if teacher in (None, RunStatus.SUCCEEDED) else "waiting_for_teacher"
         assert after == before | {
             "status": "queued", "status_reason": reason, "error": None, "stop_reason": None, "finished_at": None, "worker_id": None,
-            "cancel_requested": False, "crashes": 0,
+            "cancel_requested": False, "pause_requested": False, "crashes": 0,
         }  # fmt: skip
 
     @precondition(lambda self: self.terminal)
@@ -307,6 +358,9 @@ class Lives(RuleBasedStateMachine):
         for _ in range(2):
             self.now += 2 * TTL  # not TTL: a sum of floats may fall short of it
             self.reconcile()
+        with self.database.writing() as session:
+            for run in session.exec(select(Run).where(col(Run.status) == RunStatus.PAUSED)).all():
+                assert lifecycle.resume(session, run.id)
         for _ in range(200):
             with self.database.writing() as session:
                 lease = lifecycle.claim(session, "last")

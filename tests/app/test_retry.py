@@ -107,7 +107,7 @@ def test_a_failed_run_becomes_as_if_it_had_never_failed_and_its_history_says_who
     assert (run.worker_id, run.cancel_requested, run.crashes, run.stop_reason, run.attempt, run.fence) == (None, False, 0, None, 1, 1)
     assert stored == 1
     assert last is not None
-    assert (last.from_status, last.to_status, last.reason, last.actor, last.attempt) == ("failed", "queued", "waiting_for_worker", "user", 1)
+    assert (last.from_status, last.to_status, last.reason, last.actor, last.attempt) == ("failed", "queued", "waiting_for_worker", "local", 1)
     again = begin(database)
     assert (again.run_id, again.attempt, again.fence) == (lease.run_id, 2, 2)
 
@@ -163,11 +163,11 @@ def test_crashes_are_counted_anew(api: TestClient, database: Database) -> None:
 def test_a_run_cancelled_in_the_queue_is_queued_again_at_its_old_place(api: TestClient, database: Database) -> None:
     first, _second = submit(api, TRAIN), submit(api, TRAIN)
     api.post(f"/experiments/{first['id']}/cancel")
-    assert retry(api, first)["queue"] == {"position": 1, "ahead": 0}
+    assert retry(api, first)["queue"] == {"position": 1, "ahead": 0, "starts_at": None}
     lease = begin(database)
     assert (lease.run_id, lease.attempt) == (first["runs"][0]["id"], 1)
     with database.reading() as session:
-        assert lifecycle.is_wanted(session, lease), "the old wish to cancel is forgotten"
+        assert not lifecycle.asked(session, lease), "the old wish to cancel is forgotten"
 
 
 def test_only_the_runs_that_ended_badly_are_queued_and_the_rest_goes_on(api: TestClient, database: Database) -> None:

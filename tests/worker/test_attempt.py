@@ -1,6 +1,5 @@
 """One attempt, supervised in this process: what it records, and when it lets go."""
 
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from app.services import lifecycle, progress
 from app.states import RunStatus
 from app.tables import Attempt as AttemptRow
 from app.tables import Checkpoint, Experiment, Metric
+from tests.databases import writers_blocked
 from tests.e2e.service import is_alive, wait_until
 from tests.worker.conftest import Stage
 from worker.attempt import Attempt, work_until_empty
@@ -67,17 +67,12 @@ def test_a_holder_that_cannot_reach_the_database_stops_its_trainer_before_the_le
     attempt = threading.Thread(target=Attempt(stage.slot, lease).carry_out, args=(trainer,))
     attempt.start()
     wait_until(lambda: stage.run(run_id).epochs_done > 0, 20, "it trains")
-    blocker = sqlite3.connect(stage.settings.home / "lab.sqlite3", isolation_level=None, timeout=20)
-    blocker.execute("BEGIN IMMEDIATE")
-    try:
+    with writers_blocked(stage.settings):
         began = time.monotonic()
         attempt.join(10)
         assert not attempt.is_alive()
         assert not is_alive(trainer.pid)
         assert time.monotonic() - began < 5
-    finally:
-        blocker.execute("ROLLBACK")
-        blocker.close()
     assert stage.run(run_id).status == RunStatus.RUNNING, "nothing was written; the reconciler will take it back"
 
 
@@ -88,11 +83,8 @@ def test_a_database_that_is_busy_for_a_moment_delays_and_loses_nothing(make_stag
     stage.slot.spare.prepare()
     worker_thread.start()
     wait_until(lambda: stage.run(run_id).epochs_done > 2, 20, "it trains")
-    blocker = sqlite3.connect(stage.settings.home / "lab.sqlite3", isolation_level=None, timeout=20)
-    blocker.execute("BEGIN IMMEDIATE")
-    worker_thread.join(3.0)  # longer than one busy time-out, shorter than the lease
-    blocker.execute("ROLLBACK")
-    blocker.close()
+    with writers_blocked(stage.settings):
+        worker_thread.join(3.0)  # longer than one busy time-out, shorter than the lease
     worker_thread.join(30)
     assert stage.run(run_id).status == RunStatus.SUCCEEDED
     with stage.database.reading() as session:

@@ -10,6 +10,8 @@ import pytest
 from tests.e2e.service import is_alive, wait_until
 from worker.trainer import Exited, ServerGone, TrainerServer
 
+pytestmark = pytest.mark.sqlite  # trainers know no database
+
 
 @pytest.fixture
 def server():  # type: ignore[no-untyped-def]

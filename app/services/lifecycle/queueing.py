@@ -1,0 +1,132 @@
+"""Who comes next: the highest priority, then the owner with the fewest runs under way, then the one served longest ago, then the oldest run.
+
+An owner's `turn` is a count, not a time: a claim sets it to one more than the largest there is. So two owners who have both
+queued much take turns run by run, however much earlier one of them came, and a third who comes later is next.
+"""
+
+import heapq
+from collections import defaultdict, deque
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Subquery, and_, func, or_, update
+from sqlalchemy import select as select_columns
+from sqlalchemy.orm import aliased
+from sqlmodel import Session, col, select
+
+from app.states import RunStatus
+from app.tables import Experiment, Owner, Run
+
+CLAIM_LOCK = 7_236_014
+"""Any number, the same in every process: PostgreSQL's advisory lock on claiming."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A run that could be claimed."""
+
+    run_id: str
+    experiment_id: str
+    owner: str
+    priority: int
+    created_at: datetime
+
+
+def queued_runs(session: Session) -> int:
+    """How many runs could be claimed now."""
+    return session.exec(select(func.count()).select_from(Run).where(claimable())).one()
+
+
+def claimable() -> ColumnElement[bool]:
+    """Queued, and what it needs has succeeded."""
+    teacher = aliased(Run)
+    trained = select(teacher.id).where(col(teacher.status) == RunStatus.SUCCEEDED)
+    return and_(col(Run.status) == RunStatus.QUEUED, or_(col(Run.needs).is_(None), col(Run.needs).in_(trained)))
+
+
+def next_run(memory_bytes: int | None, max_running_per_owner: int) -> ColumnElement[str]:
+    """The id of the run that a claim takes; null when there is none. `max_running_per_owner` 0 means any number."""
+    under_way = _under_way()
+    running = func.coalesce(under_way.c.running, 0)
+    too_large = select(Experiment.id).where(col(Experiment.memory_bytes) > (memory_bytes or 0))
+    conditions = [claimable()]
+    conditions += [] if memory_bytes is None else [col(Run.experiment_id).not_in(too_large)]
+    conditions += [running < max_running_per_owner] if max_running_per_owner else []
+    return (
+        select_columns(col(Run.id))
+        .outerjoin(under_way, under_way.c.owner == col(Run.owner))
+        .outerjoin(Owner, col(Owner.name) == col(Run.owner))
+        .where(*conditions)
+        .order_by(
+            col(Run.priority).desc(),
+            running,
+            func.coalesce(col(Owner.turn), 0),
+            col(Run.created_at),
+            col(Run.experiment_id),
+            col(Run.position),
+        )
+        .limit(1)
+        .with_for_update(skip_locked=True, of=Run)
+        .scalar_subquery()
+    )
+
+
+def one_at_a_time(session: Session) -> None:
+    """Until the transaction ends no other claims: each sees the turns and the runs under way that the one before has left. SQLite's writers do so anyway."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select_columns(func.pg_advisory_xact_lock(CLAIM_LOCK)))
+
+
+def has_been_served(session: Session, owner: str) -> None:
+    """The owner goes to the back of the line of owners."""
+    latest = select_columns(func.coalesce(func.max(col(Owner.turn)), 0) + 1).scalar_subquery()
+    session.execute(update(Owner).where(col(Owner.name) == owner).values(turn=latest))
+
+
+def in_order(session: Session) -> list[Waiting]:
+    """Every claimable run in the order in which claims would take them if none under way finished before."""
+    columns = (col(Run.id), col(Run.experiment_id), col(Run.owner), col(Run.priority), col(Run.created_at))
+    oldest_first = (col(Run.created_at), col(Run.experiment_id), col(Run.position))
+    rows = session.execute(select_columns(*columns).where(claimable()).order_by(col(Run.priority).desc(), *oldest_first)).all()
+    waiting = [Waiting(*row) for row in rows]
+    owners = {run.owner for run in waiting}
+    if len(owners) < 2:
+        return waiting
+    under_way = _under_way()
+    running = defaultdict(int, {row.owner: row.running for row in session.execute(select_columns(under_way.c.owner, under_way.c.running))})
+    turns = defaultdict(int, {owner.name: owner.turn for owner in session.exec(select(Owner))})
+    return _take_turns(waiting, running, turns)
+
+
+def _under_way() -> Subquery:
+    """How many runs each owner has under way."""
+    other = aliased(Run)
+    counts = select_columns(col(other.owner), func.count().label("running")).where(col(other.status) == RunStatus.RUNNING)
+    return counts.group_by(col(other.owner)).subquery()
+
+
+def _take_turns(waiting: list[Waiting], running: dict[str, int], turns: dict[str, int]) -> list[Waiting]:
+    """What repeated claims do, without claiming; `waiting` comes by priority and age."""
+    ordered: list[Waiting] = []
+    latest = max(turns.values(), default=0)
+    by_priority: dict[int, dict[str, deque[Waiting]]] = defaultdict(lambda: defaultdict(deque))
+    for run in waiting:
+        by_priority[run.priority][run.owner].append(run)
+    for priority in sorted(by_priority, reverse=True):
+        lines = by_priority[priority]
+
+        def place(owner: str, lines: dict[str, deque[Waiting]] = lines) -> tuple[int, int, datetime, str, str]:
+            first = lines[owner][0]
+            return running[owner], turns[owner], first.created_at, first.experiment_id, owner
+
+        heap = [place(owner) for owner in lines]
+        heapq.heapify(heap)
+        while heap:
+            owner = heapq.heappop(heap)[-1]
+            ordered.append(lines[owner].popleft())
+            latest += 1
+            running[owner] += 1
+            turns[owner] = latest
+            if lines[owner]:
+                heapq.heappush(heap, place(owner))
+    return ordered

@@ -1,0 +1,97 @@
+"""Memory that runs out, a device that is not there, a clock that jumps: a worker in this process, its trainers real."""
+
+import random
+import resource
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, tzinfo
+from pathlib import Path
+
+import pytest
+from sqlmodel import col, select
+
+import app.tables
+import worker.attempt
+from app.services import progress
+from app.states import RunStatus
+from app.tables import Metric, StatusChange
+from tests.worker.conftest import Stage
+from worker.attempt import work_until_empty
+from worker.spare import Spare
+
+MakeStage = Callable[..., Stage]
+
+LARGE = {"model": {"hidden": [16384, 16384]}, "epochs": 2}
+"""More than 3 GiB of weights and moments."""
+SPARE_BYTES = 300 << 20
+
+
+def test_a_trainer_that_gets_no_memory_fails_its_run_by_name_and_the_next_run_goes_on(make_stage: MakeStage) -> None:
+    """RLIMIT_AS is what the kernel enforces for containers and batch systems as well."""
+    stage = make_stage(lease_seconds=30.0)
+    large = stage.submit(**LARGE)
+    small = stage.submit()
+    trainer = stage.slot.spare.take()
+    assert trainer is not None
+    size = int(Path(f"/proc/{trainer.pid}/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.prlimit(trainer.pid, resource.RLIMIT_AS, (size + SPARE_BYTES, resource.RLIM_INFINITY))
+    stage.slot.spare.put_back(trainer)
+    assert work_until_empty(stage.slot) == 2
+    run = stage.run(large)
+    assert run.status == RunStatus.FAILED
+    assert run.error["code"] == "out_of_memory"
+    assert "batch_size" in run.error["hint"]
+    assert (run.attempt, run.crashes) == (1, 0)
+    assert stage.run(small).status == RunStatus.SUCCEEDED
+
+
+def test_a_worker_whose_device_is_not_there_says_so_and_claims_nothing(make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch, caplog) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(worker.attempt, "UNFIT_SECONDS", 0.0)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # as if the driver had lost them all
+    stage = make_stage()
+    run_id = stage.submit()
+    stage.slot.spare.drop()
+    stage.slot.spare = Spare("cuda:0", 1)
+    stage.slot.device = "cuda:0"
+    assert work_until_empty(stage.slot) == 0
+    assert (stage.run(run_id).status, stage.run(run_id).attempt) == (RunStatus.QUEUED, 0)
+    assert "no trainer could be started on cuda:0" in caplog.text
+    stage.slot.spare.drop()
+    stage.slot.spare = Spare("cpu", 1)
+    stage.slot.device = "cpu"
+    assert work_until_empty(stage.slot) == 1, "a device that is back is used"
+    assert stage.run(run_id).status == RunStatus.SUCCEEDED
+
+
+@pytest.fixture
+def jumping_clock(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
+    """Every reading of the time of day is up to a day off, forwards or backwards."""
+    generator = random.Random(21)
+    readings: list[datetime] = []
+
+    class Jumping(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            readings.append(datetime.now(tz or UTC) + timedelta(hours=generator.uniform(-24, 24)))
+            return readings[-1]
+
+    monkeypatch.setattr(app.tables, "datetime", Jumping)
+    return readings
+
+
+def test_no_decision_reads_the_clock(make_stage: MakeStage, jumping_clock: list[datetime]) -> None:
+    stage = make_stage(lease_seconds=30.0)
+    runs = [stage.submit(epochs=4) for _ in range(2)]
+    assert work_until_empty(stage.slot) == 2
+    assert len(jumping_clock) > 20, "the clock was read, and it jumped"
+    for run_id in runs:
+        run = stage.run(run_id)
+        assert (run.status, run.attempt, run.crashes, run.epochs_done) == (RunStatus.SUCCEEDED, 1, 0, 4)
+        with stage.database.reading() as session:
+            epochs = session.exec(
+                select(Metric.epoch).where(col(Metric.run_id) == run_id, col(Metric.name) == "loss", col(Metric.split) == "val").order_by(col(Metric.epoch))
+            ).all()
+            moves = session.exec(select(StatusChange.to_status).where(col(StatusChange.run_id) == run_id).order_by(col(StatusChange.id))).all()
+            attempts = progress.attempts_of(session, run_id)
+        assert list(epochs) == [1, 2, 3, 4]
+        assert list(moves) == ["queued", "running", "succeeded"]
+        assert [attempt.outcome for attempt in attempts] == ["completed"]
