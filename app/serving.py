@@ -7,13 +7,14 @@ import subprocess
 import sys
 import threading
 import time
-from ipaddress import ip_address
 
 import uvicorn
 
+from app.api.gate import is_loopback
 from app.db import open_database
 from app.logging import set_up_logging
 from app.main import create_app
+from app.services import keys
 from app.settings import Settings
 
 RESTART_SECONDS = 1.0
@@ -24,8 +25,8 @@ log = logging.getLogger("lab.serve")
 
 def serve_everything(settings: Settings, host: str, port: int, num_workers: int) -> int:
     """API and workers until Ctrl-C or SIGTERM; then the running epochs' progress is saved and the runs are queued again."""
-    set_up_logging(settings.log_level)
-    open_database(settings).close()
+    set_up_logging(settings.log_level, settings.log_format)
+    check_door(settings, host)
     workers = Workers(settings, num_workers)
     workers.start()
     try:
@@ -36,20 +37,34 @@ def serve_everything(settings: Settings, host: str, port: int, num_workers: int)
 
 def serve_api(settings: Settings, host: str, port: int) -> int:
     """The API until Ctrl-C or SIGTERM."""
-    set_up_logging(settings.log_level)
-    if not _is_loopback(host):
-        log.warning("listening on %s: everybody who reaches this machine can start and cancel experiments", host)
+    set_up_logging(settings.log_level, settings.log_format)
+    if check_door(settings, host):
+        log.info("requests need a key: `lab keys create` makes one")
+    elif not is_loopback(host):
+        log.warning("listening on %s without keys: everybody who reaches this machine can start and cancel experiments", host)
     # uvicorn raises the signal that stopped it once more after its shutdown; workers must still be stopped then.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
-    server = uvicorn.Server(uvicorn.Config(create_app(settings), host=host, port=port, log_config=None, access_log=settings.log_level == "DEBUG"))
+    server = uvicorn.Server(uvicorn.Config(create_app(settings, host), host=host, port=port, log_config=None, access_log=False))
     server.run()
     return 0 if server.started else 1
 
 
+def check_door(settings: Settings, host: str) -> bool:
+    """Bring the database up to date; returns whether requests need a key. Raises Misconfigured where everybody could come in, or nobody."""
+    database = open_database(settings)
+    try:
+        with database.reading() as session:
+            if not is_loopback(host):
+                keys.refuse_open_door(session, settings, host)
+            return keys.are_asked_for(session, settings)
+    finally:
+        database.close()
+
+
 def run_workers(settings: Settings, num_workers: int) -> int:
     """Workers until Ctrl-C or SIGTERM."""
-    set_up_logging(settings.log_level)
+    set_up_logging(settings.log_level, settings.log_format)
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
@@ -106,10 +121,3 @@ class Workers:
     def _start_one(self, slot: int) -> "subprocess.Popen[bytes]":
         arguments = ["--slot", str(slot), "--slots", str(self._count), "--parent-pid", str(os.getpid())]
         return subprocess.Popen([sys.executable, "-m", "worker", *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from sqlmodel import Session
 
-from app.api.deps import Reading, TheSettings
+from app.api.deps import Reading, TheCaller, TheSettings
 from app.api.pictures import PICTURE_RESPONSES, Extension, IfNoneMatch
 from app.api.schemas import Answer
 from app.api.study_curves import curves_figure, curves_picture, panels_of
@@ -13,7 +13,9 @@ from app.api.study_tables import MetricName
 from app.errors import InvalidRequest
 from app.services import experiments
 from app.services.comparisons import Comparison, Evidence, Side, compare_sides, margin_of
+from app.services.keys import Caller
 from app.services.scores import read_metric
+from app.services.visibility import visible_experiment
 from app.tables import Experiment, Run
 from lab_models.statistics.verdicts import Judgement, Verdict
 from lab_models.validation import FieldError
@@ -92,13 +94,14 @@ class ComparisonAnswer(Answer):
 def compare_experiments(
     session: Reading,
     settings: TheSettings,
+    caller: TheCaller,
     experiments: Ids,
     metric: MetricName = "test.accuracy",
     factor: Annotated[str, Query(description="The one field that is meant to differ, such as model.residual; more are warned of", max_length=200)] = "",
     margin: Annotated[float | None, Query(gt=0, le=1e6, description="Differences within ± this count as none; null: by the data set")] = None,
 ) -> ComparisonAnswer:
     """Whether the second experiment is better than the first: paired difference, interval, tests and a verdict."""
-    found = _experiments(session, experiments, fewest=2, most=2)
+    found = _experiments(session, caller, experiments, fewest=2, most=2)
     control, treatment = (Side(row, _runs_of(session, row), row.name or row.id) for row in found)
     wanted = read_metric(metric)
     chosen = margin_of(wanted, treatment.experiment.spec["dataset"]["name"], margin)
@@ -109,10 +112,10 @@ def compare_experiments(
 
 @router.get("/curves.{extension}", response_class=Response, responses=PICTURE_RESPONSES)
 def draw_comparison_curves(
-    session: Reading, experiments: Ids, extension: Extension, metric: str = "loss,accuracy", if_none_match: IfNoneMatch = None
+    session: Reading, caller: TheCaller, experiments: Ids, extension: Extension, metric: str = "loss,accuracy", if_none_match: IfNoneMatch = None
 ) -> Response:
     """Train and val over epochs of up to twelve experiments in one picture; means and ranges over seeds."""
-    found = _experiments(session, experiments, fewest=1, most=MOST_CURVES)
+    found = _experiments(session, caller, experiments, fewest=1, most=MOST_CURVES)
     cells = [(row.name or row.id, _runs_of(session, row)) for row in found]
     figure = curves_figure(session, "Comparison", f"{len(cells)} experiments", cells, panels_of(metric))
     return curves_picture(figure, extension, if_none_match)
@@ -163,7 +166,7 @@ def _runs_of(session: Session, experiment: Experiment) -> list[Run]:
     return experiments.runs_of(session, [experiment.id])[experiment.id]
 
 
-def _experiments(session: Session, listed: str, *, fewest: int, most: int) -> list[Experiment]:
+def _experiments(session: Session, caller: Caller, listed: str, *, fewest: int, most: int) -> list[Experiment]:
     ids = [part.strip() for part in listed.split(",") if part.strip()]
     if not fewest <= len(ids) <= most:
         wanted = str(most) if fewest == most else f"{fewest} to {most}"
@@ -171,4 +174,4 @@ def _experiments(session: Session, listed: str, *, fewest: int, most: int) -> li
         raise InvalidRequest(
             message, [FieldError("/experiments", message, "write experiments=exp_…,exp_…: the first is the control, the second the treatment")]
         )
-    return [experiments.get(session, one) for one in ids]
+    return [visible_experiment(session, caller, one) for one in ids]

@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from app.api import schemas
-from app.api.deps import TheSettings, Writing
+from app.api.deps import TheCaller, TheSettings, Writing, require_admin
 from app.errors import InvalidRequest, UploadInterrupted, UploadTooLarge
 from app.services import datasets
 from app.settings import Settings
@@ -70,8 +70,9 @@ async def import_dataset(
 
 
 @router.delete("/datasets/{name}", status_code=204)
-def remove_dataset(session: Writing, settings: TheSettings, name: DatasetName) -> None:
-    """Remove an imported data set; 409 for a built-in one, and while an experiment that is not finished uses it."""
+def remove_dataset(session: Writing, settings: TheSettings, caller: TheCaller, name: DatasetName) -> None:
+    """Remove an imported data set; 409 for a built-in one, and while an experiment that is not finished uses it. With keys, only an admin may."""
+    require_admin(caller, "removing a data set, which belongs to everybody,")
     datasets.remove(session, settings, name)
 
 

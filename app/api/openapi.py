@@ -4,9 +4,19 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 
+from app.api.gate import OPEN_PATHS
+from app.api.links import add_links
 from app.api.problems import MEDIA_TYPE, Problem
+from app.api.schema_forms import simplify
+from app.api.steering import Changes
+from app.api.studies import Extension
 from lab_models.specs import DistillRequest, ExperimentRequest, TransferRequest
+from lab_models.studies.request import StudyRequest
+
+KEY_SCHEME = "key"
+KEY_DESCRIPTION = "A key that `lab keys create` has printed, where the service asks for one; without keys nothing needs to be sent."
 
 DESCRIPTION = "Trains image classifiers as jobs: POST a spec, poll the experiment, read metrics, curves and weights."
 
@@ -62,23 +72,53 @@ EXAMPLES: dict[str, dict[str, Any]] = {
 }
 
 REQUESTS = (ExperimentRequest, DistillRequest, TransferRequest)
+MODELS: tuple[type[BaseModel], ...] = (*REQUESTS, StudyRequest, Extension, Changes, Problem)
 REQUEST_SCHEMAS = [{"$ref": f"#/components/schemas/{request.__name__}"} for request in REQUESTS]
 
+STUDY_EXAMPLES: dict[str, dict[str, Any]] = {
+    "recipe": {"summary": "A recipe, small", "value": {"recipe": "mlp-depth", "scale": "smoke"}},
+    "grid": {
+        "summary": "Depth against residual connections, three seeds",
+        "value": {"spec": {"dataset": "digits", "epochs": 5}, "vary": {"model.depth": [2, 6], "model.residual": [False, True]}, "seeds": 3},
+    },
+}
+
+
+def _json_body(schema: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema, **more}}}}
+
+
+BODIES: dict[tuple[str, str], dict[str, Any]] = {
+    ("/experiments", "post"): _json_body({"anyOf": REQUEST_SCHEMAS}, examples=EXAMPLES),
+    ("/experiments/{experiment_id}", "patch"): _json_body({"$ref": "#/components/schemas/Changes"}, example={"priority": 5, "labels": {"note": None}}),
+    ("/studies", "post"): _json_body({"$ref": "#/components/schemas/StudyRequest"}, examples=STUDY_EXAMPLES),
+    ("/studies/{study_id}/extend", "post"): _json_body({"$ref": "#/components/schemas/Extension"}),
+}
+"""Bodies that routes read by hand, to say what is wrong in them better than FastAPI does."""
+
 ERRORS = {
-    "400": "The body cannot be read",
+    "400": "The body cannot be read, or the Host header names another service",
+    "401": "A key is needed",
+    "403": "Not allowed with this key",
     "404": "Not found",
+    "405": "Not served: an id with a slash in it is another address",
     "409": "Conflict",
     "413": "The body is too large",
     "422": "Bad fields",
+    "429": "Too many requests or waiting runs",
     "503": "Busy",
     "507": "The disk is full",
 }
-ERRORS_BY_METHOD = {
-    "get": ("404", "422", "503"),
-    "post": ("400", "404", "409", "413", "422", "503"),
-    "put": ("400", "409", "413", "422", "507"),
-    "delete": ("404", "409", "422", "503"),
-}
+ANYWHERE = {"400", "401", "403", "422", "429", "503"}
+CONFLICTING_READS = (
+    "/experiments/{experiment_id}/confusion-matrix.json",
+    "/experiments/{experiment_id}/confusion-matrix.{extension}",
+    "/comparisons",
+    "/runs/{run_id}/model.onnx",
+)
+"""What cannot be read while a run has not succeeded, or because what would be compared does not fit together."""
+NAMED_IN_THE_QUERY = ("/comparisons",)
+"""What is found, or not, by ids in the query."""
 
 
 def describe(app: FastAPI) -> None:
@@ -95,20 +135,41 @@ def describe(app: FastAPI) -> None:
 def _schema(app: FastAPI) -> dict[str, Any]:
     schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     components = schema["components"]["schemas"]
-    for request in REQUESTS:
-        document = request.model_json_schema(ref_template="#/components/schemas/{model}")
+    for model in MODELS:
+        document = model.model_json_schema(ref_template="#/components/schemas/{model}")
         components.update(document.pop("$defs", {}))
-        components[request.__name__] = document
-    components["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-    components.update(components["Problem"].pop("$defs", {}))
+        components[model.__name__] = document
     for unused in ("HTTPValidationError", "ValidationError"):
         components.pop(unused, None)
-    for operations in schema["paths"].values():
+    for path, operations in schema["paths"].items():
         for method, operation in operations.items():
-            for status in ERRORS_BY_METHOD[method]:
-                operation["responses"][status] = {"description": ERRORS[status], "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
-    schema["paths"]["/experiments"]["post"]["requestBody"] = {
-        "required": True,
-        "content": {"application/json": {"schema": {"anyOf": REQUEST_SCHEMAS}, "examples": EXAMPLES}},
-    }
-    return schema
+            operation.update(BODIES.get((path, method), {}))
+            _add_errors(path, method, operation)
+            operation["security"] = [] if path in OPEN_PATHS else [{KEY_SCHEME: []}]
+    schema["components"]["securitySchemes"] = {KEY_SCHEME: {"type": "http", "scheme": "bearer", "description": KEY_DESCRIPTION}}
+    add_links(schema["paths"])
+    simple: dict[str, Any] = simplify(schema)
+    return simple
+
+
+def _add_errors(path: str, method: str, operation: dict[str, Any]) -> None:
+    """Document every problem that this operation can answer with; what the route says itself stays."""
+    operation["responses"].pop("422", None)  # FastAPI's own form, which `problems` replaces
+    for status in sorted(_possible_errors(path, method, operation)):
+        response = operation["responses"].setdefault(status, {"description": ERRORS[status]})
+        response.setdefault("content", {})[MEDIA_TYPE] = {"schema": {"$ref": "#/components/schemas/Problem"}}
+
+
+def _possible_errors(path: str, method: str, operation: dict[str, Any]) -> set[str]:
+    possible = set(ANYWHERE)
+    if "{" in path:
+        possible |= {"404", "405"}
+    if path in NAMED_IN_THE_QUERY:
+        possible.add("404")
+    if "requestBody" in operation:
+        possible |= {"404", "413"}
+    if method != "get":
+        possible |= {"409", "507"}
+    elif path in CONFLICTING_READS:
+        possible.add("409")
+    return possible

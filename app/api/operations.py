@@ -6,9 +6,10 @@ from fastapi import APIRouter, Response
 
 from app.api import schemas
 from app.api.deps import Reading, TheSettings
-from app.db import schema_is_current
-from app.services.lifecycle import queued_runs
+from app.queue import broker_answers
+from app.services import readiness
 from app.services.workers import online
+from app.settings import Settings
 from lab_models.revision import package_version, source_revision
 
 router = APIRouter(tags=["operations"])
@@ -22,17 +23,21 @@ def read_health() -> schemas.HealthAnswer:
 
 @router.get("/readyz", responses={503: {"model": schemas.ReadyAnswer}})
 def read_readiness(session: Reading, settings: TheSettings, response: Response) -> schemas.ReadyAnswer:
-    """200 when the database answers with the right schema; workers and broker are shown but do not decide."""
-    current = schema_is_current(session)
-    checks: dict[str, str | int] = {
-        "database": "ok" if current else "wrong schema revision",
-        "broker": "embedded" if settings.embedded else "redis",
-        "workers_online": len(online(session)) if current else 0,
-        "runs_queued": queued_runs(session) if current else 0,
-    }
-    if not current:
+    """200 when the database answers with the right schema and LAB_HOME can be written and has space left; workers and broker are shown but do not decide."""
+    database, storage = readiness.database_state(session), readiness.storage_state(settings.home, settings.min_free_bytes)
+    ready = database.state == storage.state == readiness.OK
+    if not ready:
         response.status_code = 503
-    return schemas.ReadyAnswer(status="ready" if current else "not ready", checks=checks)
+    checks: dict[str, str | int] = {
+        "database": database.state,
+        "storage": storage.state,
+        "free_bytes": storage.free_bytes,
+        "broker": _broker(settings),
+        "workers_online": database.workers_online,
+        "runs_queued": database.runs_queued,
+        "oldest_wait_seconds": database.oldest_wait_seconds,
+    }
+    return schemas.ReadyAnswer(status="ready" if ready else "not ready", checks=checks)
 
 
 @router.get("/version")
@@ -52,3 +57,9 @@ def list_workers(session: Reading) -> schemas.WorkerList:
             for worker in online(session)
         ]
     )
+
+
+def _broker(settings: Settings) -> str:
+    if settings.embedded:
+        return "embedded"
+    return "redis" if broker_answers(settings.broker_url) else "redis does not answer; idle workers look for runs by themselves"

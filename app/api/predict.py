@@ -6,12 +6,13 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import ClientDisconnect
 
-from app.api.deps import RunId, TheDatabase, TheSettings
+from app.api.deps import RunId, TheCaller, TheDatabase, TheSettings
 from app.api.pictures import IfNoneMatch
 from app.api.schemas import Answer
 from app.errors import BadBody, BodyTooLarge, InvalidRequest, UnusableImage, UploadInterrupted
-from app.services import experiments, predictions
+from app.services import predictions
 from app.services.predictions import Predictors, TrainedRun
+from app.services.visibility import visible_run
 from app.settings import Settings
 from lab_models.datasets.decoding import Pixels
 from lab_models.inference.rows import Split
@@ -55,10 +56,10 @@ class PredictionAnswer(Answer):
     """Channels, height and width that the image was brought to."""
 
 
-def _trained(database: TheDatabase, settings: TheSettings, run_id: RunId) -> TrainedRun:
+def _trained(database: TheDatabase, settings: TheSettings, caller: TheCaller, run_id: RunId) -> TrainedRun:
     """The run's network, its transaction over: making a network ready may take seconds."""
     with database.reading() as session:
-        return predictions.trained_run(session, settings, experiments.get_run(session, run_id))
+        return predictions.trained_run(session, settings, visible_run(session, caller, run_id))
 
 
 async def _body(request: Request, settings: TheSettings) -> bytes:

@@ -9,15 +9,21 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
-from app.errors import ServiceError
+from app.api.security_headers import security_headers
+from app.errors import Conflict, InvalidRequest, NotFound, ServiceError, StorageFull
 from lab_models.validation import FieldError, did_you_mean
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:training-lab:problem:"
 RETRY_AFTER_SECONDS = "2"
+FULL_DISK = ("disk is full", "disk I/O error", "No space left")
+"""What SQLite says of a full disk and of a file that may not grow, and PostgreSQL of the former."""
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 log = logging.getLogger("lab.api")
 
@@ -59,7 +65,10 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ServiceError, _service_error)
     app.add_exception_handler(RequestValidationError, _bad_parameters)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(OperationalError, _database_error)
+    app.add_exception_handler(OperationalError, database_error)
+    app.add_exception_handler(NoConnectionFree, _no_connection)
+    app.add_exception_handler(IntegrityError, _lost_race)
+    app.add_exception_handler(DataError, _unstorable)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -109,14 +118,51 @@ def _http_error(request: Request, error: Exception) -> Response:
         404: f"nothing is served under {request.url.path}; GET /docs shows what is",
         405: f"{request.method} is not served under {request.url.path}",
     }.get(error.status_code, str(error.detail))
-    return problem(error.status_code, code, title, detail, headers=dict(error.headers) if error.headers else None)
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_methods_of(request))
+    return problem(error.status_code, code, title, detail, headers=headers)
 
 
-def _database_error(_request: Request, error: Exception) -> Response:
+def _methods_of(request: Request) -> list[str]:
+    """What is served under this address: Starlette names the methods of the first route that fits, of several only that one's."""
+    return [method for method in METHODS if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)]
+
+
+def database_error(request: Request, error: Exception) -> Response:
+    """The disk is full, the file read-only, or another holds the lock for too long."""
+    assert isinstance(error, OperationalError)
     log.error("database: %s", error)
+    said = str(error.orig)
+    if request.method != "GET" and any(sign in said for sign in FULL_DISK):
+        detail = f"the database could not be written ({said}); nothing was changed. Free disk space, then send the request again"
+        return problem(507, StorageFull.code, StorageFull.title, detail)
+    if "readonly" in said:
+        return problem(503, "read_only", "The database is read-only", f"the database could not be written ({said}); nothing was changed")
     return problem(503, "busy", "Busy, try again", "the database did not answer in time; nothing was changed", headers={"Retry-After": RETRY_AFTER_SECONDS})
+
+
+def _no_connection(_request: Request, error: Exception) -> Response:
+    log.error("database: %s", error)
+    return problem(503, "busy", "Busy, try again", "too many requests wait for the database; nothing was changed", headers={"Retry-After": RETRY_AFTER_SECONDS})
+
+
+def _lost_race(_request: Request, error: Exception) -> Response:
+    """Between this request's look and its write another has added or removed what it depends on; the database's constraints have held."""
+    log.warning("a request lost a race: %s", error)
+    return problem(409, Conflict.code, Conflict.title, "another request has just changed what this one needs; nothing was changed. Read it again, then decide")
+
+
+def _unstorable(request: Request, error: Exception) -> Response:
+    """PostgreSQL keeps no NUL in a text and no number beyond its column; SQLite would. What has a NUL in its name is not there on either."""
+    assert isinstance(error, DataError)
+    if "\0" in request.scope["path"]:
+        return problem(404, NotFound.code, NotFound.title, "nothing has the character U+0000 in its name")
+    detail = f"a value in the request cannot be kept or looked for in the database: {str(error.orig).splitlines()[0]}"
+    return problem(422, InvalidRequest.code, InvalidRequest.title, detail)
 
 
 def _unexpected(_request: Request, error: Exception) -> Response:
     log.error("unexpected", exc_info=error)
-    return problem(500, "internal", "Internal error", "something unexpected happened; the service's log has the details")
+    detail = "something unexpected happened; the service's log has the details"
+    return problem(500, "internal", "Internal error", detail, headers=security_headers("/"))  # it leaves past the middleware that adds them

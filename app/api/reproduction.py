@@ -7,11 +7,12 @@ from typing import Any
 from fastapi import APIRouter, BackgroundTasks, Response
 
 from app.api import records, schemas
-from app.api.deps import ExperimentToChange, Reading, TheDoorbell, TheExperiment, TheSettings, Writing
+from app.api.deps import ExperimentToChange, Reading, TheCaller, TheDoorbell, TheExperiment, TheSettings, Writing
 from app.api.schemas import Answer
-from app.services import experiments, reproduction
+from app.services import experiments, limits, reproduction
 from app.services.experiments import runs_of
 from app.services.reproduction import Agreement, Repeated, Verification
+from app.services.visibility import visible_experiment
 from app.states import RunStatus
 from lab_models.specs import AnySpec, DistillSpec, TransferSpec, canonical_json, read_spec
 
@@ -102,11 +103,18 @@ def read_reproduction(session: Reading, experiment: TheExperiment) -> ReproduceA
 
 @router.post("/{experiment_id}/verify", status_code=201)
 def verify_experiment(
-    session: Writing, experiment: ExperimentToChange, settings: TheSettings, doorbell: TheDoorbell, background: BackgroundTasks, response: Response
+    session: Writing,
+    experiment: ExperimentToChange,
+    settings: TheSettings,
+    caller: TheCaller,
+    doorbell: TheDoorbell,
+    background: BackgroundTasks,
+    response: Response,
 ) -> schemas.ExperimentRecord:
     """Run the succeeded seeds again, trained anew, as an experiment of its own; its `verification` says whether the bits are the same."""
-    again = reproduction.verify(session, experiment, settings)
+    again = reproduction.verify(session, experiment, settings, caller.owner)
     session.flush()
+    limits.refuse_full_queue(session, caller.owner, settings)
     whole = experiments.whole(session, again)
     background.add_task(doorbell.ring, len(whole.runs))
     response.headers["Location"] = f"/experiments/{again.id}"
@@ -114,9 +122,10 @@ def verify_experiment(
 
 
 @router.get("/{experiment_id}/verification")
-def read_verification(session: Reading, experiment: TheExperiment, settings: TheSettings) -> VerificationAnswer:
+def read_verification(session: Reading, experiment: TheExperiment, settings: TheSettings, caller: TheCaller) -> VerificationAnswer:
     """Of an experiment made by `verify`: bit-equal, within the interval, or different, seed by seed."""
     verification = reproduction.verification_of(session, experiment, settings)
+    visible_experiment(session, caller, verification.original.id)
     return VerificationAnswer(
         experiment_id=verification.original.id,
         again_experiment_id=experiment.id,

@@ -1,0 +1,88 @@
+"""`GET /metrics` for Prometheus: the service's numbers from the database, this process's answers beside them."""
+
+import platform
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate
+from typing import Final, TypeVar
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from app.api.deps import Reading, TheSettings
+from app.api.traffic import BUCKETS_SECONDS, Traffic
+from app.services import telemetry
+from app.services.telemetry import Telemetry
+from lab_models.revision import package_version, source_revision
+
+UPPER_ENDS: Final = (*map(str, BUCKETS_SECONDS), "+Inf")
+FALLS: Final = "deletions and retries lower it, so compare with an `offset` instead of increase()"
+
+Labelled = TypeVar("Labelled", GaugeMetricFamily, CounterMetricFamily)
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
+def read_metrics(request: Request, session: Reading, settings: TheSettings) -> Response:
+    """Queue, runs, failures, epochs, leases, workers, disk and requests, in Prometheus' text format."""
+    traffic: Traffic = request.app.state.traffic
+    registry = CollectorRegistry()
+    registry.register(_Snapshot([*_service(telemetry.read(session)), *_process(traffic), *_machine(shutil.disk_usage(settings.home).free)]))
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+class _Snapshot(Collector):
+    """Families that are there already; a registry of one answer needs no more."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = tuple(families)
+
+    def collect(self) -> Iterable[Metric]:
+        """All of them."""
+        return self._families
+
+
+def _service(now: Telemetry) -> Iterator[Metric]:
+    """What the database says, the same from every process."""
+    yield GaugeMetricFamily("lab_queue_depth", "Runs that a worker could claim now.", value=now.queue_depth)
+    oldest = "How long the run has waited that has waited longest of those a worker could claim now; 0 when none waits."
+    yield GaugeMetricFamily("lab_queue_oldest_wait_seconds", oldest, value=now.oldest_wait_seconds)
+    yield _labelled(GaugeMetricFamily("lab_runs", "Runs by status.", labels=["status"]), now.runs)
+    yield _labelled(CounterMetricFamily("lab_run_failures", f"Runs that have failed, by error code; {FALLS}.", labels=["code"]), now.failures)
+    epochs = "Mean time to train and validate one epoch, by architecture, over the runs that run or ended within the last hour."
+    yield _labelled(GaugeMetricFamily("lab_epoch_seconds", epochs, labels=["arch"]), now.epoch_seconds)
+    losses = f"Times that a run was taken back from a worker that gave no sign of life; {FALLS}."
+    yield CounterMetricFamily("lab_lease_losses", losses, value=now.lease_losses)
+    yield _labelled(GaugeMetricFamily("lab_workers_online", "Workers that were seen lately, by device.", labels=["device"]), now.workers_online)
+
+
+def _machine(free_bytes: int) -> Iterator[Metric]:
+    yield GaugeMetricFamily("lab_disk_free_bytes", "Free space of the disk that LAB_HOME is on.", value=free_bytes)
+    build = GaugeMetricFamily("lab_build_info", "Which code answers; always 1.", labels=["version", "revision", "python"])
+    build.add_metric([package_version() or "unknown", source_revision() or "unknown", platform.python_version()], 1)
+    yield build
+
+
+def _process(traffic: Traffic) -> Iterator[Metric]:
+    """What this process has answered since it started."""
+    requests = CounterMetricFamily("lab_http_requests", "Requests that this process has answered.", labels=["method", "route", "status"])
+    for labels, count in sorted(traffic.requests().items()):
+        requests.add_metric(labels, count)
+    yield requests
+    durations = HistogramMetricFamily(
+        "lab_http_request_seconds", "How long this process took from a request to the end of its answer.", labels=["method", "route"]
+    )
+    for route, measured in sorted(traffic.durations().items()):
+        cumulative = map(float, accumulate(measured.buckets))
+        durations.add_metric(route, list(zip(UPPER_ENDS, cumulative, strict=True)), measured.sum_seconds)
+    yield durations
+
+
+def _labelled(family: Labelled, values: Mapping[str, float]) -> Labelled:
+    for label, value in values.items():
+        family.add_metric([label], value)
+    return family

@@ -1,0 +1,24 @@
+"""Callers for tests: an owner's key made in the database, and a client that sends it."""
+
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from app.db import Database
+from app.services.keys import Role, create_key
+
+
+def make_key(database: Database, owner: str, role: Role = Role.SUBMIT) -> str:
+    """A new key's secret."""
+    with database.writing() as session:
+        return create_key(session, owner, role)[1]
+
+
+def client_of(api: TestClient, secret: str) -> TestClient:
+    """A client of the same application that sends this key; the application must be running."""
+    assert isinstance(api.app, FastAPI)
+    return TestClient(api.app, raise_server_exceptions=False, headers={"Authorization": f"Bearer {secret}"})
+
+
+def caller(api: TestClient, database: Database, owner: str, role: Role = Role.SUBMIT) -> TestClient:
+    """A client with a new key."""
+    return client_of(api, make_key(database, owner, role))
