@@ -40,7 +40,7 @@ class InvalidDocument(ValueError):
 
 
 def parse_json(body: bytes) -> Any:
-    """Strict JSON: UTF-8, no NaN or Infinity, no key twice, no lone surrogates, at most 32 levels deep.
+    """Strict JSON: UTF-8, no NaN or Infinity, no key twice, no lone surrogates, no U+0000, at most 32 levels deep.
 
     Raises NotJSON with a sentence that names the fault.
     """
@@ -61,6 +61,8 @@ def parse_json(body: bytes) -> Any:
         raise NotJSON(str(error)) from error
     if _nesting(document) > MAX_NESTING:
         raise NotJSON(f"the document nests deeper than {MAX_NESTING} levels")
+    if b"\\u0000" in body and _holds_nul(document):
+        raise NotJSON("a string holds the character U+0000, which not every database can keep")
     return document
 
 
@@ -193,6 +195,17 @@ def _nesting(document: Any) -> int:
         depth += 1
         level = [child for node in level for child in (node.values() if isinstance(node, dict) else node if isinstance(node, list) else ())]
     return depth
+
+
+def _holds_nul(document: Any) -> bool:
+    """Whether a string, or the name of a field, holds U+0000."""
+    rest = [document]
+    while rest:
+        node = rest.pop()
+        if isinstance(node, str) and "\0" in node:
+            return True
+        rest += [*node.keys(), *node.values()] if isinstance(node, dict) else node if isinstance(node, list) else []
+    return False
 
 
 def _bounded_int(digits: str) -> int:
