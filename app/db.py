@@ -2,11 +2,16 @@
 
 On SQLite: write-ahead log, synchronous FULL, foreign keys on, and BEGIN IMMEDIATE for every write, because SQLAlchemy's
 default opens its transaction only at the first write and so loses updates without an error.
+
+On PostgreSQL: what writes locks the rows that it decides by, what reads sees one snapshot, and nobody waits for a lock for longer
+than a writer of SQLite waits for the file.
 """
 
 import fcntl
 import importlib.util
+import json
 import logging
+import math
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,10 +23,11 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlmodel import Session
 
 from app.errors import Misconfigured
+from app.home import home_in_use
 from app.settings import Settings
 
 BUSY_SECONDS = 10.0
@@ -33,6 +39,7 @@ SQLITE_PRAGMAS = (
     "temp_store=MEMORY",
 )
 SQLITE_WITHOUT_WAL_RESET_BUG = (3, 51, 3)
+MIGRATION_LOCK_FILE = ".migrate.lock"
 MIGRATION_LOCK = 7_236_011  # any number, the same in every process, for PostgreSQL's advisory lock
 NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "glusterfs", "ceph"}
 
@@ -44,7 +51,8 @@ class Database:
 
     def __init__(self, url: str, busy_seconds: float = BUSY_SECONDS) -> None:
         self.engine = _engine(url, busy_seconds)
-        self._reader = self.engine.execution_options(read_only=True)
+        snapshot = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True} if self.engine.dialect.name == "postgresql" else {}
+        self._reader = self.engine.execution_options(read_only=True, **snapshot)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -66,23 +74,28 @@ class Database:
 
 def open_database(settings: Settings) -> Database:
     """The database of these settings, its folder made, its schema up to date. Raises Misconfigured."""
-    settings.home.mkdir(parents=True, exist_ok=True)
     url = settings.effective_database_url
-    database = Database(url)
-    _refuse_network_file_system(url)
-    migrate(database, settings.home / ".migrate.lock")
+    with home_in_use(settings.home):  # waits while a backup is being put in the database's place
+        database = Database(url)
+        _refuse_network_file_system(url)
+        migrate(database, settings.home / MIGRATION_LOCK_FILE)
     return database
 
 
 def migrate(database: Database, lock: Path) -> None:
-    """Bring the schema up to date; of several processes that start at once, one does it and the others wait."""
+    """Bring the schema up to date; of several processes that start at once, one does it and the others wait.
+
+    Raises Misconfigured when the schema is one that this code does not know.
+    """
     config = alembic_config()
     with lock.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         with database.engine.connect() as connection:
             if connection.dialect.name == "postgresql":
+                connection.execute(text("SET LOCAL lock_timeout = 0"))  # another process's migration may take long
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
             if schema_revision(connection) != _head(config):
+                _refuse_unknown_schema(config, schema_revision(connection))
                 if connection.dialect.name == "sqlite":
                     connection.commit()  # foreign keys cannot be switched off within a transaction; the file lock holds
                 config.attributes["connection"] = connection
@@ -101,6 +114,11 @@ def schema_revision(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
+def known_revisions() -> frozenset[str]:
+    """Every schema that this code can bring up to date."""
+    return frozenset(script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions())
+
+
 def alembic_config() -> Config:
     """Alembic's configuration without a file: the `migrations` folder beside this package."""
     found = importlib.util.find_spec("migrations")
@@ -115,22 +133,68 @@ def _head(config: Config) -> str | None:
     return ScriptDirectory.from_config(config).get_current_head()
 
 
+def _refuse_unknown_schema(config: Config, revision: str | None) -> None:
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if revision is not None and revision not in known:
+        raise Misconfigured(
+            f"the database has schema revision {revision}, which this version does not know: it was written by a newer one. "
+            "Install that version again, or restore the backup made before it was installed"
+        )
+
+
 def _engine(url: str, busy_seconds: float) -> Engine:
     try:
         backend = make_url(url).get_backend_name()
     except ArgumentError as error:
         raise Misconfigured(f"LAB_DATABASE_URL is not a database URL: {error}") from error
     if backend != "sqlite":
-        try:
-            return create_engine(url, pool_size=5, pool_pre_ping=True)
-        except ModuleNotFoundError as error:
-            raise Misconfigured(f"LAB_DATABASE_URL needs the Python package {error.name!r}: install it, for instance psycopg[binary]") from error
+        return _server_engine(url, busy_seconds)
     if sqlite3.sqlite_version_info < SQLITE_WITHOUT_WAL_RESET_BUG:
         log.debug("SQLite %s has the rare WAL-reset bug that 3.51.3 fixes; keep a backup", sqlite3.sqlite_version)
-    engine = create_engine(url, connect_args={"timeout": busy_seconds, "check_same_thread": False}, pool_size=5)
+    engine = create_engine(url, connect_args={"timeout": busy_seconds, "check_same_thread": False}, pool_size=5, json_serializer=_to_json)
     event.listen(engine, "connect", _prepare_sqlite_connection)
     event.listen(engine, "begin", _begin_sqlite_transaction)
     return engine
+
+
+def _server_engine(url: str, busy_seconds: float) -> Engine:
+    """Ping before use finds connections that a restart of the server has ended."""
+    parsed = make_url(url)
+    if parsed.drivername in ("postgresql", "postgres"):  # as people write it
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    try:
+        utf8 = {"client_encoding": "utf8"}  # also of a server in SQL_ASCII
+        engine = create_engine(parsed, pool_size=5, pool_pre_ping=True, connect_args=utf8, json_serializer=_to_json)
+    except ModuleNotFoundError as error:
+        raise Misconfigured(f"LAB_DATABASE_URL needs the Python package {error.name!r}: pip install 'training-lab[postgres]'") from error
+    except NoSuchModuleError as error:
+        raise Misconfigured(f"LAB_DATABASE_URL begins with {parsed.drivername!r}, which is neither sqlite nor postgresql") from error
+    if engine.dialect.name != "postgresql":
+        raise Misconfigured(f"LAB_DATABASE_URL begins with {parsed.drivername!r}, which is neither sqlite nor postgresql")
+
+    def wait_no_longer(connection: Any, _record: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET lock_timeout = {round(busy_seconds * 1000)}")
+        connection.commit()
+
+    event.listen(engine, "connect", wait_no_longer)
+    return engine
+
+
+def _to_json(value: Any) -> str:
+    """NaN and infinities, which are no JSON and which PostgreSQL refuses, become null."""
+    try:
+        return json.dumps(value, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _prepare_sqlite_connection(connection: Any, _record: Any) -> None:

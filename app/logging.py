@@ -1,16 +1,89 @@
-"""One line a record on standard error, for API and worker alike."""
+"""One line a record on standard error, for API and worker alike: text for people, or JSON for programs that collect logs.
 
+What a record is about (experiment, run, attempt, worker, request) is bound around the work with `bound`, said by a message that
+names an id, or handed over with `extra=about(…)`; JSON has each under its own name.
+"""
+
+import json
 import logging
+import re
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any, Final
+
+FORMATS: Final = ("text", "json")
+_IDS = re.compile(r"\b(exp|run|stu)_[0-9a-hjkmnp-tv-z]{13}\b")
+_KINDS = {"exp": "experiment", "run": "run", "stu": "study"}
+_KEY = "lab_fields"
+
+_of_context: ContextVar[MappingProxyType[str, Any]] = ContextVar("lab_logging", default=MappingProxyType({}))
+_of_process: dict[str, Any] = {}
 
 
-def set_up_logging(level: str) -> None:
-    """Give the root logger one handler; times are UTC."""
+def set_up_logging(level: str, log_format: str = "text") -> None:
+    """Give the root logger one handler; times are UTC. `log_format` is `text` or `json`."""
     handler = logging.StreamHandler(sys.stderr)
-    formatter = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ")
-    formatter.converter = time.gmtime
-    handler.setFormatter(formatter)
+    handler.setFormatter(JSONFormatter() if log_format == "json" else _text_formatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in ("alembic", "celery", "httpx", "httpx2", "kombu", "matplotlib"):
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level)))
+
+
+@contextmanager
+def bound(**fields: Any) -> Iterator[None]:
+    """Within the block every record of this thread or task has these fields, beside those bound around it."""
+    token = _of_context.set(MappingProxyType({**_of_context.get(), **fields}))
+    try:
+        yield
+    finally:
+        _of_context.reset(token)
+
+
+def bind_process(**fields: Any) -> None:
+    """From now on every record of this process, and of those forked from it, has these fields."""
+    _of_process.update(fields)
+
+
+def about(**fields: Any) -> dict[str, Any]:
+    """For `extra=`: fields of one record."""
+    return {_KEY: fields}
+
+
+class JSONFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, what it is about, and the traceback of an exception."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its end; whatever is no JSON becomes its `str`."""
+        message = record.getMessage()
+        document: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": message,
+            **_named(message),
+            **_of_process,
+            **_of_context.get(),
+            **getattr(record, _KEY, {}),
+        }
+        if record.exc_info:
+            document["exception"] = self.formatException(record.exc_info)
+        return json.dumps(document, ensure_ascii=False, default=str)
+
+
+def _named(message: str) -> dict[str, str]:
+    """The first id of each kind that the message names: our ids cannot be mistaken for anything else."""
+    found: dict[str, str] = {}
+    for match in _IDS.finditer(message):
+        found.setdefault(_KINDS[match[1]], match[0])
+    return found
+
+
+def _text_formatter() -> logging.Formatter:
+    formatter = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+    formatter.converter = time.gmtime
+    return formatter

@@ -6,7 +6,10 @@ from typing import Any, Protocol
 
 from celery import Celery
 from kombu.exceptions import OperationalError
+from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 TASK = "lab.work"
 QUEUE = "train"
@@ -41,7 +44,7 @@ REDIS_TRANSPORT: dict[str, Any] = {
     "socket_connect_timeout": 2,
     "socket_timeout": 5,
     "socket_keepalive": True,
-    "health_check_interval": 25,
+    "health_check_interval": 10,  # also after how long, at most twice this, a connection that died without a word is noticed
     "global_keyprefix": "lab:",
 }
 
@@ -88,6 +91,16 @@ class BrokerDoorbell:
                     self._celery.send_task(TASK, queue=QUEUE)
             except (OSError, OperationalError, RedisError) as error:
                 log.warning("could not ring the broker (%s); idle workers ring again by themselves when it is back", error)
+
+
+def broker_answers(broker_url: str, seconds: float = 1.0) -> bool:
+    """Whether Redis answers a PING; connecting and waiting take at most `seconds` each."""
+    patience = {"socket_connect_timeout": seconds, "socket_timeout": seconds, "retry": Retry(NoBackoff(), 0)}
+    try:
+        with Redis.from_url(broker_url, **patience) as redis:
+            return bool(redis.ping())
+    except (RedisError, OSError, ValueError):
+        return False
 
 
 def make_doorbell(broker_url: str) -> Doorbell:

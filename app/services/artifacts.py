@@ -1,7 +1,9 @@
 """Files of a run: checkpoints that resume starts from, and artifacts that are published. File first, row second."""
 
+import stat
 from collections.abc import Iterable
-from pathlib import Path
+from itertools import accumulate
+from pathlib import Path, PurePosixPath
 
 from sqlalchemy import delete
 from sqlmodel import Session, col, select
@@ -65,15 +67,27 @@ def artifacts_of(session: Session, run_id: str) -> list[Artifact]:
 
 
 def artifact_path(session: Session, runs_folder: Path, run_id: str, name: str) -> tuple[Artifact, Path]:
-    """An artifact's row and file, which lies within the run's folder; raises NotFound."""
+    """An artifact's row and file, which lies within the run's folder with no link on the way; raises NotFound."""
     artifact = session.get(Artifact, (run_id, name))
     if artifact is None:
         raise NotFound(f"run {run_id} has no artifact {name!r}; GET /runs/{run_id}/artifacts lists them")
-    folder = (runs_folder / run_id).resolve()
-    path = (folder / artifact.path).resolve()
-    if not path.is_relative_to(folder) or not path.is_file():
+    path = _file_within(runs_folder / run_id, artifact.path)
+    if path is None:
         raise NotFound(f"the file of artifact {name!r} is gone from the disk")
     return artifact, path
+
+
+def _file_within(folder: Path, relative: str) -> Path | None:
+    """The regular file at `relative`, or None. Neither the folder nor anything below it may be a link: nothing here makes one."""
+    wanted = PurePosixPath(relative)
+    if wanted.is_absolute() or not wanted.parts or ".." in wanted.parts:
+        return None
+    steps = list(accumulate(wanted.parts, Path.joinpath, initial=folder))
+    try:
+        modes = [step.lstat().st_mode for step in steps]
+    except (OSError, ValueError):  # not there, a loop, a name too long for any file, or one with NUL
+        return None
+    return steps[-1] if all(map(stat.S_ISDIR, modes[:-1])) and stat.S_ISREG(modes[-1]) else None
 
 
 def _newest_first(session: Session, run_id: str) -> list[Checkpoint]:

@@ -59,6 +59,8 @@ def refusals(spec: AnySpec, num_seeds: int, info: DatasetInfo, settings: Setting
     where = {"train": "/model", "distill": "/student", "transfer": "/source"}[spec.kind]
     if spec.epochs > settings.max_epochs:
         found.append(FieldError("/epochs", f"{spec.epochs} epochs are more than this service's {settings.max_epochs} (LAB_MAX_EPOCHS)"))
+    if spec.batch_size > settings.max_batch_size:
+        found.append(FieldError("/batch_size", f"a batch of {spec.batch_size} is more than this service's {settings.max_batch_size} (LAB_MAX_BATCH_SIZE)"))
     if num_seeds > settings.max_seeds:
         found.append(FieldError("/seeds", f"{num_seeds} seeds are more than this service's {settings.max_seeds} (LAB_MAX_SEEDS)"))
     reason = impossible(spec.network, info.shape)
@@ -68,6 +70,9 @@ def refusals(spec: AnySpec, num_seeds: int, info: DatasetInfo, settings: Setting
     if num_train < 1 or num_val < 1:
         return [*found, FieldError("/dataset/val_fraction", f"leaves {num_train} images for train and {num_val} for val")]
     cost = estimate(spec, info)
+    if cost.steps > settings.max_steps:
+        message = f"{cost.steps:,} steps of one run are more than this service's {settings.max_steps:,} (LAB_MAX_STEPS)"
+        found.append(FieldError("/epochs", message, "ask for fewer epochs or a larger batch_size"))
     if cost.parameters > settings.max_parameters:
         found.append(FieldError(where, f"{cost.parameters:,} parameters are more than this service's {settings.max_parameters:,} (LAB_MAX_PARAMETERS)"))
     if largest_memory is not None and cost.memory_bytes > largest_memory:

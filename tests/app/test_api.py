@@ -196,7 +196,7 @@ def test_lists_are_filtered_by_status_and_labels_and_come_in_pages(api: TestClie
 
 def test_queue_positions_count_what_is_ahead(api: TestClient) -> None:
     first, second = post(api, {"seeds": 2}).json(), post(api, {}).json()
-    assert second["queue"] == {"position": 3, "ahead": 2}
+    assert second["queue"] == {"position": 3, "ahead": 2, "starts_at": None}
     urgent = post(api, {"priority": 1}).json()
     assert urgent["queue"]["position"] == 1
     assert api.get(f"/experiments/{first['id']}").json()["queue"]["position"] == 2
@@ -260,7 +260,9 @@ def test_health_readiness_and_catalogs_answer(api: TestClient) -> None:
     assert api.get("/healthz").json() == {"status": "ok"}
     ready = api.get("/readyz").json()
     assert ready["status"] == "ready"
-    assert ready["checks"] == {"database": "ok", "broker": "embedded", "workers_online": 0, "runs_queued": 0}
+    checks = ready["checks"]
+    assert checks.pop("free_bytes") > 0
+    assert checks == {"database": "ok", "storage": "ok", "broker": "embedded", "workers_online": 0, "runs_queued": 0, "oldest_wait_seconds": 0}
     assert {row["name"] for row in api.get("/datasets").json()["data"]} == {"digits", "mnist", "cifar10", "cifar100"}
     mlp = api.get("/architectures").json()["data"][0]
     assert [example["parameters"] for example in mlp["examples"]][:3] == [669_706, 2_770_954, 109_386]

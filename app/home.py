@@ -1,0 +1,51 @@
+"""Who uses a home: every process of the service holds a shared lock on it, so that nobody replaces its database meanwhile.
+
+The lock's file says with which database the service was last run there, so that nobody takes that of another for the whole truth.
+"""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+LOCK = ".in-use.lock"
+
+
+class HomeInUse(Exception):
+    """A process of the service uses this home."""
+
+
+@contextmanager
+def home_in_use(home: Path, database: str | None = None) -> Iterator[None]:
+    """Use the home within the block; waits while another has it for itself. The kernel frees the lock when its holder dies.
+
+    `database` is the name of the database that the service runs with; None leaves what was noted.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / LOCK).open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        if database is not None and noted_database(home) != database:
+            file.truncate(0)
+            file.write(database)
+            file.flush()
+        yield
+
+
+def noted_database(home: Path) -> str | None:
+    """The database that the service was last run with in this home; None when it never was."""
+    try:
+        return (home / LOCK).read_text() or None
+    except FileNotFoundError:
+        return None
+
+
+@contextmanager
+def home_to_oneself(home: Path) -> Iterator[None]:
+    """Have the home alone within the block; raises HomeInUse at once while anybody uses it."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / LOCK).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise HomeInUse(str(home)) from error
+        yield
