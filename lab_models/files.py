@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab_models.failpoints import fail
+
 CHUNK_BYTES = 1 << 20
 
 
@@ -29,11 +31,13 @@ def write_atomically(path: Path, content: bytes) -> WrittenFile:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        fail("file.before_rename", path.name)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+    fail("file.after_rename", path.name)
     return WrittenFile(path, hashlib.sha256(content).hexdigest(), len(content))
 
 

@@ -37,7 +37,8 @@ def serve_forks() -> int:
         os.set_blocking(descriptor, False)
     signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for shutdown in (signal.SIGINT, signal.SIGTERM):  # meant for the supervisor, which ends all of these itself once they have saved
+        signal.signal(shutdown, signal.SIG_IGN)
     waiting = selectors.DefaultSelector()
     waiting.register(control, selectors.EVENT_READ)
     waiting.register(child_ended, selectors.EVENT_READ)

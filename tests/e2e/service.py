@@ -45,6 +45,7 @@ class Service:
             "LAB_LEASE_SECONDS": str(LEASE_SECONDS),
             "LAB_RING_SECONDS": "1",
             "LAB_DEVICES": "cpu",
+            "LAB_MIN_FREE_BYTES": "0",
             "LAB_THREADS": "1",
             "http_proxy": CLOSED_PORT,
             "https_proxy": CLOSED_PORT,
