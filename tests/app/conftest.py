@@ -9,6 +9,7 @@ from starlette.testclient import TestClient
 from app.db import Database, open_database
 from app.main import create_app
 from app.settings import Settings
+from tests.databases import database_of_the_module, database_of_the_test  # noqa: F401 - fixtures
 
 
 @pytest.fixture

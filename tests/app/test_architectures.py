@@ -5,6 +5,8 @@ from starlette.testclient import TestClient
 
 from lab_models.specs import ARCHITECTURES, PRESETS
 
+pytestmark = pytest.mark.sqlite  # no rows
+
 
 def test_every_architecture_is_listed_with_title_schema_and_sizes(api: TestClient) -> None:
     listed = api.get("/architectures").json()["data"]

@@ -60,6 +60,7 @@ def test_processes_that_start_at_once_migrate_once(tmp_path: Path) -> None:
         assert process.exitcode == 0
 
 
+@pytest.mark.sqlite
 def test_sqlite_is_set_for_durability(database: Database) -> None:
     with database.engine.connect() as connection:
         values = {name: connection.execute(text(f"PRAGMA {name}")).scalar() for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")}
@@ -70,7 +71,7 @@ def _increment(home: str, times: int) -> None:
     database = Database(Settings(home=Path(home), _env_file=None).effective_database_url)
     for _ in range(times):
         with database.writing() as session:
-            row = session.exec(select(Experiment)).one()
+            row = session.exec(select(Experiment).with_for_update()).one()
             row.parameters += 1
             session.add(row)
 
@@ -136,12 +137,14 @@ def test_a_database_url_that_is_none_is_refused_with_its_name(tmp_path: Path) ->
         open_database(Settings(home=tmp_path, database_url="nonsense", _env_file=None))
 
 
+@pytest.mark.sqlite
 def test_sqlite_on_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(db, "_file_system", lambda folder: "nfs4")
     with pytest.raises(Misconfigured, match="network file system"):
         open_database(Settings(home=tmp_path, _env_file=None))
 
 
+@pytest.mark.sqlite
 def test_a_reader_does_not_wait_for_a_writer(settings: Settings, database: Database) -> None:
     blocker = sqlite3.connect(settings.home / "lab.sqlite3", isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")

@@ -9,6 +9,8 @@ from PIL import Image
 from app.plots.curves import Curve, CurvesFigure, draw_curves
 from app.plots.style import power_of_ten
 
+pytestmark = pytest.mark.sqlite  # pictures
+
 
 def figure(num_runs: int, epochs: int = 5, gap: bool = False) -> CurvesFigure:
     curves = []

@@ -36,6 +36,8 @@ from lab_models.files import sha256_of
 from lab_models.protocol import Completed, Failed, Started
 from tests.lab_models.conftest import EXAMPLES, PROJECT, data_folders, order_in
 
+pytestmark = pytest.mark.sqlite  # a forecast reads rows that other tests have written on both
+
 SMALL = {"model": {"depth": 1, "width": 24, "norm": "batch"}, "optimizer": {"learning_rate": 0.01}, "epochs": 2}
 TEACHER = {"model": {"arch": "mlp", "depth": 2, "width": 20}, "dataset": {"train_limit": 300}, "epochs": 1}
 

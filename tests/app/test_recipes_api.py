@@ -15,6 +15,8 @@ from lab_models.specs import AnySpec, ExperimentRequest, MLPSpec, Trained
 from lab_models.studies.design import Design, cell_request
 from lab_models.studies.request import design_of, read_study_request
 
+pytestmark = pytest.mark.sqlite  # no rows
+
 
 @pytest.fixture
 def client() -> Iterator[TestClient]:

@@ -22,6 +22,7 @@ from app.settings import Settings
 from app.tables import Experiment, Run
 from lab_models.protocol import SavedArtifact
 from tests.app.studies import fail_next, finish, finish_all, grid, runs_by_cell, send
+from tests.databases import database_of_its_own
 
 STUDENT = {"kind": "distill", "teacher": {"cell": "teacher"}, "student": {"hidden": [8]}, "epochs": 1}
 DISTILLATION = {"specs": [{"name": "teacher", "model": {"depth": 1, "width": 8}, "epochs": 1}, {"name": "student", **STUDENT}], "seeds": 2}
@@ -104,9 +105,13 @@ def test_no_body_brings_the_service_down(fuzzed: TestClient, body: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestClient, str]]:
+def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestClient, str]]:
     """A finished grid of two factors, one run of it failed."""
-    home = Settings(home=tmp_path_factory.mktemp("finished"), log_level="ERROR", _env_file=None)
+    with database_of_its_own(request):
+        yield from _finished(Settings(home=tmp_path_factory.mktemp("finished"), log_level="ERROR", _env_file=None))
+
+
+def _finished(home: Settings) -> Iterator[tuple[TestClient, str]]:
     database = open_database(home)
     with TestClient(create_app(home), raise_server_exceptions=False) as client:
         record = send(client, **grid())

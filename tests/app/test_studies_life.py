@@ -20,6 +20,7 @@ from app.states import RunStatus, experiment_status
 from app.tables import Artifact, Experiment, Metric, Run, StatusChange, Study
 from tests.app import studies as made
 from tests.app.studies import fail_next
+from tests.databases import renew_database
 
 TEACHER: dict[str, Any] = {"name": "teacher", "model": {"depth": 1, "width": 8}, "epochs": 1}
 STUDENT: dict[str, Any] = {"name": "student", "kind": "distill", "teacher": {"cell": "teacher"}, "student": {"hidden": [8]}, "epochs": 1}
@@ -44,6 +45,7 @@ class Life(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
+        renew_database()
         self.settings = Settings(home=Path(self.folder.name), log_level="ERROR", _env_file=None)
         self.database = open_database(self.settings)
         self.client = TestClient(create_app(self.settings), raise_server_exceptions=False)

@@ -19,6 +19,8 @@ from lab_models.recipes.catalog import RECIPES
 from tests.app.studies import fail_next, finish_all
 from tests.e2e.service import CLOSED_PORT, Service
 
+pytestmark = pytest.mark.sqlite  # the command line talks to a service in a process of its own
+
 Lab = Callable[..., tuple[int, str, str]]
 GRID = {"spec": {"model": {"width": 16}, "epochs": 2}, "vary": {"model.depth": [1, 2]}, "seeds": 2}
 

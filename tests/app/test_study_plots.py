@@ -25,6 +25,8 @@ from app.plots.study_curves import CellCurves, Panel, Run, StudyCurvesFigure, dr
 from app.plots.study_gradients import GradientPanel, StudyGradientsFigure, draw_study_gradients
 from app.plots.style import printable, shortened, width_of, wrapped
 
+pytestmark = pytest.mark.sqlite  # pictures
+
 PANELS = [Panel(split, metric) for metric in ("loss", "accuracy") for split in ("train", "val")]
 LONG = "a plain network of 56 layers with batch normalization, $momentum$ 0.9 and a cosine schedule " * 3
 HEADS = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}

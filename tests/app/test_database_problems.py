@@ -1,0 +1,105 @@
+"""What a database refuses becomes an answer that says so: never a 500."""
+
+import json
+import threading
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
+from starlette.requests import Request
+from starlette.testclient import TestClient
+
+from app.api import problems
+from app.db import Database
+from app.settings import Settings
+from tests.databases import ON_POSTGRESQL, writers_blocked
+
+
+def test_a_nul_in_a_body_is_refused_on_every_database_and_spoils_no_list(api: TestClient) -> None:
+    for body in ({"name": "a\0b"}, {"labels": {"k": "\0"}}, {"labels": {"\0": "v"}}):
+        for address in ("/experiments", "/studies"):
+            answer = api.post(address, json=body)
+            assert answer.status_code == 400, answer.text
+            assert "U+0000" in answer.json()["detail"]
+    assert api.post("/experiments", content=rb'{"name": "not one: \\u0000", "epochs": 1}').status_code == 201
+    assert api.get("/experiments?label=k:v").status_code == 200
+
+
+@pytest.mark.parametrize("address", ["/experiments/%00", "/runs/a%00b", "/studies/%00"])
+def test_a_nul_in_an_address_finds_nothing(api: TestClient, address: str) -> None:
+    assert api.get(address).status_code == 404
+
+
+@pytest.mark.parametrize("address", ["/experiments?label=k:%00", "/experiments?study=%00", "/studies?recipe=%00"])
+def test_a_nul_in_a_filter_finds_nothing_or_is_refused(api: TestClient, address: str) -> None:
+    answer = api.get(address)
+    assert answer.status_code == (422 if ON_POSTGRESQL else 200), answer.text
+
+
+def test_a_nul_in_an_idempotency_key_or_a_cursor_is_no_fault_of_ours(api: TestClient) -> None:
+    cursor = "WyIyMDI2LTAxLTAxVDAwOjAwOjAwKzAwOjAwIiwgIlx1MDAwMCJd"  # ["2026-01-01T00:00:00+00:00", "\u0000"]
+    assert api.get(f"/experiments?cursor={cursor}").status_code == (422 if ON_POSTGRESQL else 200)
+
+
+def test_a_writer_that_waits_too_long_for_another_is_told_to_come_again(settings: Settings, database: Database) -> None:
+    """On both databases alike, and readers do not wait at all."""
+    impatient = Database(settings.effective_database_url, busy_seconds=0.2)
+    with writers_blocked(settings):
+        with impatient.reading() as session:
+            session.connection()
+        with pytest.raises(OperationalError) as raised, impatient.writing() as session:
+            session.connection().exec_driver_sql("UPDATE run SET priority = 1")
+    impatient.close()
+    answer, body = rendered(problems.database_error, raised.value)
+    assert (answer.status_code, answer.headers["retry-after"], body["code"]) == (503, "2", "busy")
+
+
+@pytest.mark.postgresql  # SQLite's writers take turns: they cannot wait for each other
+def test_of_two_that_wait_for_each_other_one_is_told_to_come_again(database: Database) -> None:
+    barrier, refused = threading.Barrier(2), []
+    with database.writing() as session:
+        session.connection().exec_driver_sql("INSERT INTO owner (name, turn) VALUES ('a', 0), ('b', 0)")
+
+    def lock(first: str, second: str) -> None:
+        try:
+            with database.writing() as session:
+                session.connection().exec_driver_sql(f"UPDATE owner SET turn = 1 WHERE name = '{first}'")
+                barrier.wait(20)
+                session.connection().exec_driver_sql(f"UPDATE owner SET turn = 1 WHERE name = '{second}'")
+        except OperationalError as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=lock, args=pair) for pair in (("a", "b"), ("b", "a"))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(refused) == 1, "the other one has committed"
+    answer, body = rendered(problems.database_error, refused[0])
+    assert (answer.status_code, answer.headers["retry-after"], body["code"]) == (503, "2", "busy")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (IntegrityError("INSERT", {}, Exception("duplicate key")), 409, "conflict"),
+        (DataError("SELECT", {}, Exception("integer out of range\nDETAIL: …")), 422, "invalid_request"),
+        (OperationalError("SELECT", {}, Exception("server closed the connection unexpectedly")), 503, "busy"),
+        (NoConnectionFree("QueuePool limit of size 5 overflow 10 reached"), 503, "busy"),
+    ],
+)
+def test_every_refusal_has_its_status(api: TestClient, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, code: str) -> None:
+    def refuse(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("app.services.experiments.get", refuse)
+    answer = api.get("/experiments/exp_x")
+    assert (answer.status_code, answer.json()["code"], answer.headers["content-type"]) == (status, code, "application/problem+json")
+    assert ("retry-after" in answer.headers) == (status == 503)
+    assert "DETAIL" not in answer.text
+
+
+def rendered(handler: Any, error: Exception) -> tuple[Any, dict[str, Any]]:
+    answer = handler(Request({"type": "http", "method": "POST", "path": "/experiments", "headers": []}), error)
+    return answer, json.loads(answer.body)

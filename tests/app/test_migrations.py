@@ -1,0 +1,176 @@
+"""Migrations with rows in the tables: from every earlier schema to today's nothing is lost, and what was running goes on."""
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import JSON, Boolean, Column, Connection, DateTime, Float, Integer, MetaData, Table, insert, inspect, select
+from sqlmodel import col
+from sqlmodel import select as select_rows
+
+from app.db import Database, alembic_config, migrate, open_database, schema_is_current
+from app.services import lifecycle
+from app.services.lifecycle import Lease
+from app.settings import Settings
+from app.states import RunStatus
+from app.tables import Experiment, Run, UTCDateTime, metadata
+from tests.databases import empty_database
+
+REVISIONS = [script.revision for script in reversed(list(ScriptDirectory.from_config(alembic_config()).walk_revisions()))]
+WHEN = datetime(2026, 1, 2, 3, 4, 5, 678900, tzinfo=UTC)
+RUNNING = {"status": "running", "status_reason": "training", "fence": 3, "heartbeat": 41, "attempt": 2, "worker_id": "w", "epochs_done": 1, "epochs": 9}
+WAITING = {"status": "queued", "status_reason": "waiting_for_worker", "fence": 0, "attempt": 0, "epochs_done": 0, "epochs": 9}
+KNOWN = {"number": 2, "to_status": "running", "reason": "starting", "fence": 3, "run_id": "run_1"}
+"""What rows must say to be believed; every other column is filled by its type."""
+
+
+@pytest.fixture
+def empty(settings: Settings) -> Iterator[Database]:
+    """A database without any table."""
+    with empty_database():
+        fresh = Settings(home=settings.home, _env_file=None)
+        fresh.home.mkdir(exist_ok=True)
+        database = Database(fresh.effective_database_url)
+        yield database
+        database.close()
+
+
+def go_to(database: Database, revision: str, move: Callable[..., None] = command.upgrade) -> None:
+    config = alembic_config()
+    with database.engine.connect() as connection:
+        config.attributes["connection"] = connection
+        move(config, revision)
+        connection.commit()
+
+
+def fill(database: Database) -> dict[str, list[dict[str, Any]]]:
+    """A row in every table that there is, and a second run, which waits; returns what was written, by table."""
+    with database.engine.connect() as connection:
+        tables = _reflected(connection)
+        for table in tables:
+            for row in [{**RUNNING, "id": "run_1"}, {**WAITING, "id": "run_2", "seed": 8}] if table.name == "run" else [KNOWN]:
+                connection.execute(insert(table).values({column.name: _value(column, row) for column in table.columns}))
+        connection.commit()
+        return _rows(connection, tables)
+
+
+def _value(column: Column[Any], known: dict[str, Any]) -> Any:
+    if column.name in known:
+        return known[column.name]
+    if column.name == "needs" or (column.foreign_keys and column.nullable and column.name != "study_id"):
+        return None
+    if column.foreign_keys:
+        return "run_1" if next(iter(column.foreign_keys)).column.table.name == "run" else f"{next(iter(column.foreign_keys)).column.table.name}_id"
+    match column.type:
+        case JSON():
+            return {"é": [1.5, None]}
+        case DateTime() | UTCDateTime():
+            return WHEN
+        case Boolean():
+            return False
+        case Float():
+            return 0.1 + 0.2
+        case Integer():
+            return 7
+    return f"{column.table.name}_{column.name}"
+
+
+def _reflected(connection: Connection) -> list[Table]:
+    """The tables as the database has them, those that others refer to first; JSON and times as the models read them."""
+    found = MetaData()
+    found.reflect(connection)
+    ours = metadata().tables
+    for table in found.tables.values():
+        for column in table.columns:
+            if table.name in ours and column.name in ours[table.name].columns:
+                column.type = ours[table.name].columns[column.name].type
+    return [table for table in found.sorted_tables if table.name != "alembic_version"]
+
+
+def _rows(connection: Connection, tables: list[Table]) -> dict[str, list[dict[str, Any]]]:
+    return {table.name: [dict(row) for row in connection.execute(select(table).order_by(*table.primary_key.columns)).mappings()] for table in tables}
+
+
+def assert_schema_is_that_of_the_models(database: Database) -> None:
+    with database.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata()) == []
+
+
+@pytest.mark.parametrize("revision", REVISIONS[:-1])
+def test_an_upgrade_keeps_every_row_and_what_was_running_goes_on(empty: Database, settings: Settings, revision: str) -> None:
+    go_to(empty, revision)
+    before = fill(empty)
+    assert {"experiment", "run", "attempt", "metric", "checkpoint", "artifact", "worker", "status_change"} <= before.keys()
+    migrate(empty, settings.home / ".migrate.lock")
+    assert_schema_is_that_of_the_models(empty)
+    with empty.engine.connect() as connection:
+        after = _rows(connection, _reflected(connection))
+    for table, rows in before.items():
+        kept = after[table]
+        assert [{name: row[name] for name in rows[0] if name in row} for row in kept[: len(rows)]] == rows, table
+    _the_running_run_ends_and_the_waiting_one_is_claimed(empty)
+
+
+def _the_running_run_ends_and_the_waiting_one_is_claimed(database: Database) -> None:
+    holder = Lease("run_1", 3, 2, "w")
+    with database.writing() as session:
+        lifecycle.hold(session, holder, epochs_done=2)
+    with database.writing() as session:
+        lifecycle.succeed(session, holder, best={"epoch": 2, "val": {"loss": 0.1}}, test={"loss": 0.1, "accuracy": 0.9})
+    with database.writing() as session:
+        lease = lifecycle.claim(session, "another")
+        assert lease is not None
+        assert (lease.run_id, lease.fence, lease.attempt) == ("run_2", 1, 1)
+    with database.reading() as session:
+        runs = session.exec(select_rows(Run).order_by(col(Run.id))).all()
+        assert [(run.status, run.heartbeat, run.epochs_done, run.created_at) for run in runs] == [
+            (RunStatus.SUCCEEDED, 43, 2, WHEN),
+            (RunStatus.RUNNING, 8, 0, WHEN),
+        ]
+        assert session.exec(select_rows(Experiment)).one().spec == {"é": [1.5, None]}
+
+
+@pytest.mark.parametrize("revision", REVISIONS[:-1])
+def test_a_downgrade_to_each_revision_and_back_keeps_the_runs(empty: Database, revision: str) -> None:
+    go_to(empty, "head")
+    before = [(row["id"], row["status"], row["fence"]) for row in fill(empty)["run"]]
+    go_to(empty, revision, command.downgrade)
+    go_to(empty, "head")
+    assert_schema_is_that_of_the_models(empty)
+    with empty.reading() as session:
+        assert [(run.id, run.status, run.fence) for run in session.exec(select_rows(Run).order_by(col(Run.id)))] == before
+
+
+def test_migrations_from_nothing_give_exactly_the_tables_of_the_models(empty: Database, settings: Settings) -> None:
+    assert inspect(empty.engine).get_table_names() == []
+    migrate(empty, settings.home / ".migrate.lock")
+    assert_schema_is_that_of_the_models(empty)
+    assert {"alembic_version", *metadata().tables} == set(inspect(empty.engine).get_table_names())
+
+
+def _open(home: str, barrier, results) -> None:
+    barrier.wait()
+    database = open_database(Settings(home=Path(home), _env_file=None))
+    with database.reading() as session:
+        results.put(schema_is_current(session))
+
+
+def test_hosts_that_start_at_once_migrate_one_database_once(empty: Database, tmp_path: Path) -> None:
+    """On a server each host has a home of its own, so that no lock on a file can keep them apart; on SQLite they share the home."""
+    homes = [tmp_path / f"host{number}" if empty.engine.dialect.name == "postgresql" else tmp_path for number in range(3)]
+    context = multiprocessing.get_context("spawn")
+    barrier, results = context.Barrier(3), context.Queue()
+    processes = [context.Process(target=_open, args=(str(home), barrier, results)) for home in homes]
+    for process in processes:
+        process.start()
+    assert [results.get(timeout=100) for _ in processes] == [True] * 3
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
