@@ -4,12 +4,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+SPREAD := --numprocesses 2 --dist loadfile  # what starts no service shares two cores; what does has them for itself
+STATES := $(addprefix tests/app/test_,racing.py migrations.py database_problems.py lifecycle.py queueing.py steering.py retry.py deletion.py)
 CODE := app worker lab_models migrations tests benchmarks
 
-.PHONY: help install demo run test check format lint types contracts docs bench clean
+.PHONY: help install demo run test quick check format lint types contracts docs bench chaos compose-test fuzz clean
 
 help:
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 install: $(STAMP) ## make .venv with everything, `lab` and `python` in .venv/bin
 
@@ -25,10 +27,17 @@ demo: $(STAMP) ## train a small network over the API and show the result
 run: $(STAMP) ## the service on 127.0.0.1:8000; Ctrl-C stops it
 	@exec $(BIN)/lab serve
 
-test: $(STAMP) ## every test; what needs a server that is not installed says so
-	$(BIN)/python -m pytest -rs
+test: $(STAMP) ## every test on SQLite, then those that write again on PostgreSQL; what needs a server that is not installed says so
+	$(BIN)/python -m pytest -rs $(SPREAD) --ignore=tests/e2e
+	$(BIN)/python -m pytest -rs tests/e2e
+	LAB_TEST_DATABASE=postgresql $(BIN)/python -m pytest -rs $(SPREAD) tests/app tests/worker
 
-check: format lint types contracts test ## exactly what CI runs
+quick: $(STAMP) ## what of the tests fits into a quarter of an hour
+	$(BIN)/python -m pytest -rs $(SPREAD) --ignore=tests/e2e
+	$(BIN)/python -m pytest -rs -m 'not slow' tests/e2e
+	LAB_TEST_DATABASE=postgresql $(BIN)/python -m pytest -rs $(SPREAD) $(STATES)
+
+check: format lint types contracts quick ## exactly what CI runs
 
 format: $(STAMP)
 	$(BIN)/ruff format --check $(CODE)
@@ -48,6 +57,15 @@ docs: $(STAMP) ## write the generated tables of the README
 bench: $(STAMP) ## benchmarks: a table, and JSON in benchmarks/latest.json
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab,dev,bench]' || echo "Lightning could not be installed: its row is left out"
 	$(BIN)/python -m benchmarks
+
+chaos: $(STAMP) ## random faults on both stacks, then the proof that nothing was lost: MINUTES=10, SEED= repeats a run
+	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+
+compose-test: $(STAMP) ## the containers: build, up, faults, down; needs a Docker engine and docker-compose
+	$(BIN)/python -m tests.compose
+
+fuzz: $(STAMP) ## odd requests by the OpenAPI document to a real service: CASES=5000, SEED= repeats a run
+	$(BIN)/python -m tests.fuzz --cases $(or $(CASES),5000) $(if $(SEED),--seed $(SEED))
 
 clean: ## remove what make made
 	rm -rf $(VENV) .lab-demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
