@@ -42,6 +42,7 @@ class StatusReason(StrEnum):
     WORKER_LOST = "worker_lost"
     WORKER_SHUTDOWN = "worker_shutdown"
     TRAINER_CRASHED = "trainer_crashed"
+    OUT_OF_MEMORY = "out_of_memory"
     STARTING = "starting"
     TRAINING = "training"
     EVALUATING = "evaluating"
@@ -64,6 +65,7 @@ REASON_MEANINGS: dict[StatusReason, str] = {
     StatusReason.WORKER_LOST: "queued again, because its worker gave no sign of life for `LAB_LEASE_SECONDS`",
     StatusReason.WORKER_SHUTDOWN: "queued again, because its worker was asked to stop; progress is kept",
     StatusReason.TRAINER_CRASHED: "queued again, because the training process died",
+    StatusReason.OUT_OF_MEMORY: "queued again with half as many images at a time, because memory ran out and the spec says `on_out_of_memory: halve_batch`",
     StatusReason.STARTING: "claimed by a worker; data and model are being put in place",
     StatusReason.TRAINING: "training",
     StatusReason.EVALUATING: "training is over; the test split is being read",

@@ -139,6 +139,7 @@ class Run(SQLModel, table=True):
     worker_id: str | None = None
     attempt: int = 0
     crashes: int = 0
+    micro_batches: int = 1
     epochs: int
     epochs_done: int = 0
     step: int = 0
@@ -167,6 +168,7 @@ class Attempt(SQLModel, table=True):
     outcome: str | None = None
     resumed_epoch: int | None = None
     resumed_step: int | None = None
+    micro_batches: int = 1
     notes: list[str] = Field(sa_type=JSON, default_factory=list)
 
 

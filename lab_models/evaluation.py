@@ -28,35 +28,36 @@ class Scores:
 
 
 @torch.inference_mode()
-def evaluate(model: nn.Module, split: ImageSplit, precision: str = "float32") -> Scores:
+def evaluate(model: nn.Module, split: ImageSplit, precision: str = "float32", micro_batches: int = 1) -> Scores:
     """Scores over the whole split, in evaluation mode; leaves the model in that mode.
 
     `precision` is the forward pass's, `float32` or `bfloat16`; the loss is float32 either way. Of equal logits the first class is predicted.
+    Where memory ran out in training, `micro_batches` makes the batches here smaller too.
     """
     loss = torch.zeros((), dtype=torch.float64, device=split.labels.device)
     correct = torch.zeros((), dtype=torch.int64, device=split.labels.device)
-    for logits, labels in _in_batches(model, split, precision):
+    for logits, labels in _in_batches(model, split, precision, micro_batches):
         loss += functional.cross_entropy(logits, labels, reduction="sum").double()
         correct += (logits.argmax(1) == labels).sum()
     return Scores(loss.item() / len(split), correct.item() / len(split))
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, split: ImageSplit, precision: str = "float32") -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+def predict(model: nn.Module, split: ImageSplit, precision: str = "float32", micro_batches: int = 1) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     """Logits (N, num_classes) float32 and labels (N,) int64 of the whole split, row i that of image i as stored; leaves the model in evaluation mode.
 
     They are the very logits that `evaluate` scores: same batches, same precision.
     """
-    logits = torch.cat([logits for logits, _ in _in_batches(model, split, precision)])
+    logits = torch.cat([logits for logits, _ in _in_batches(model, split, precision, micro_batches)])
     return logits.cpu().numpy(), split.labels.cpu().numpy()
 
 
-def _in_batches(model: nn.Module, split: ImageSplit, precision: str) -> Iterator[tuple[Tensor, Tensor]]:
+def _in_batches(model: nn.Module, split: ImageSplit, precision: str, micro_batches: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Logits (B, num_classes) float32 and labels (B,), batch by batch."""
     device = split.labels.device
     forward = forward_context(precision, device)
     model.eval()
-    for batch in split.in_order(_batch_size(model, device)):
+    for batch in split.in_order(max(1, _batch_size(model, device) // micro_batches)):
         with forward():
             logits = model(batch.images)
         yield logits.float(), batch.labels

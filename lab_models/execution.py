@@ -40,7 +40,9 @@ from lab_models.transfer import Freezer, parameter_groups, take_backbone
 PROGRESS_SECONDS = 0.25
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-OUT_OF_MEMORY_HINT = "lower batch_size, or the model's width or depth"
+OUT_OF_MEMORY_WORDS = ("can't allocate memory", "could not create a primitive", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+"""What PyTorch's allocator on the CPU, oneDNN without room for its code or scratchpad, and NVIDIA's libraries say in a plain RuntimeError."""
+OUT_OF_MEMORY_HINT = 'lower batch_size, or the model\'s width or depth; or allow "on_out_of_memory": "halve_batch"'
 
 ExecutionEvent = Started | Probed | Progress | EpochCompleted | Checkpointed | Completed
 
@@ -72,7 +74,7 @@ class Execution:
                 ) from error
             raise
         except RuntimeError as error:
-            if "can't allocate memory" in str(error):
+            if any(words in str(error) for words in OUT_OF_MEMORY_WORDS):
                 raise OutOfMemory(str(error), hint=OUT_OF_MEMORY_HINT) from error
             raise
 
@@ -129,7 +131,8 @@ class Execution:
     def _training_events(self, state: TrainState, splits: Splits) -> Iterator[ExecutionEvent]:
         last_progress = -PROGRESS_SECONDS
         self._last_saved = monotonic()
-        for event in fit(state, self._order.spec, self._order.seed, splits.train, splits.val, None if self._teacher is None else self._teacher.logits):
+        teacher = None if self._teacher is None else self._teacher.logits
+        for event in fit(state, self._order.spec, self._order.seed, splits.train, splits.val, teacher, self._order.micro_batches):
             match event:
                 case fitting.Probed():
                     yield Probed(metrics=event.metrics)
@@ -204,7 +207,7 @@ class Execution:
         document = {"fingerprint": self._fingerprint, "seed": self._order.seed, "spec": self._order.spec.model_dump(mode="json")}
         spec = self._artifact("spec.json", "application/json", write_atomically(self._path("spec.json"), json.dumps(document, indent=2).encode()))
         state.evaluated.load_state_dict(state.best.weights)
-        logits, labels = predict(state.evaluated, splits.test, self._order.spec.precision)
+        logits, labels = predict(state.evaluated, splits.test, self._order.spec.precision, self._order.micro_batches)
         assessment = assess(logits, labels, dataset.info.class_names)
         source = {"dataset": dataset.info.name, "dataset_sha256": dataset.sha256}
         evaluation = self._artifact(EVALUATION_NAME, "application/json", write_atomically(self._path(EVALUATION_NAME), evaluation_file(assessment, **source)))

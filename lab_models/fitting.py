@@ -6,18 +6,17 @@ from dataclasses import dataclass
 from time import perf_counter
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from lab_models.accumulation import Gradients
 from lab_models.averaging import update_average
 from lab_models.checkpoints import TrainState
-from lab_models.datasets.augmentation import Views
 from lab_models.datasets.batches import ImageSplit, epoch_batches
 from lab_models.errors import Diverged
 from lab_models.evaluation import evaluate
 from lab_models.gradient_flow import steps_measured
-from lab_models.objectives import Loss, Objective, TeacherLogits, make_objective
+from lab_models.objectives import TeacherLogits, make_objective
 from lab_models.optimization import learning_rates, set_learning_rate
-from lab_models.precision import forward_context
 from lab_models.protocol import Metrics
 from lab_models.seeding import epoch_seed
 from lab_models.specs import Spec
@@ -52,36 +51,37 @@ class Probed:
 
 
 def fit(
-    state: TrainState, spec: Spec, seed: int, train: ImageSplit, val: ImageSplit, teacher: TeacherLogits | None = None
+    state: TrainState, spec: Spec, seed: int, train: ImageSplit, val: ImageSplit, teacher: TeacherLogits | None = None, micro_batches: int = 1
 ) -> Iterator[Probed | Stepped | EpochEnded]:
     """Train from where `state` stands until the last epoch or an early stop, as a pure function of (state, spec, seed).
 
     While the caller holds an event the state is whole: saving it there and resuming gives the same bits. Metrics: train
     loss and accuracy are means over the epoch's batches as they were trained on; val is evaluated after the epoch;
-    `seconds` is time spent here, not in the caller. A student's `teacher` gives its logits. Raises Diverged when a loss is no longer finite.
+    `seconds` is time spent here, not in the caller. A student's `teacher` gives its logits. A batch is computed in `micro_batches`
+    parts. Raises Diverged when a loss is no longer finite.
     """
     stop = _stop(spec, state)
-    objective = make_objective(spec, teacher)
+    gradients = Gradients(state, spec, train, make_objective(spec, teacher), micro_batches)
     if state.flow is not None and state.epochs_done == 0 and state.step == 0:
         if state.freezer is not None:
             state.freezer.begin_epoch(1)  # what is frozen has no gradient from the beginning
-        yield Probed(state.flow.at_initialization(_InitialGradients(state, spec, seed, train, objective)))
+        yield Probed(state.flow.at_initialization(_InitialGradients(gradients, seed)))
     while stop is None:
         epoch = state.epochs_done + 1
-        for step, num_steps in _train(state, spec, seed, epoch, train, objective):
+        for step, num_steps in _train(gradients, seed, epoch):
             yield Stepped(epoch, step, num_steps)
-        metrics = _epoch_metrics(state, spec, epoch, val)
+        metrics = _epoch_metrics(state, spec, epoch, val, micro_batches)
         state.end_epoch(metrics, spec.best_by)
         stop = _stop(spec, state)
         yield EpochEnded(epoch, metrics, stop)
 
 
-def _train(state: TrainState, spec: Spec, seed: int, epoch: int, train: ImageSplit, objective: Objective) -> Iterator[tuple[int, int]]:
+def _train(gradients: Gradients, seed: int, epoch: int) -> Iterator[tuple[int, int]]:
     """The epoch's steps from where the state stands; yields (step, num_steps), counted from 1."""
+    state, spec, train = gradients.state, gradients.spec, gradients.train
     batches = epoch_batches(len(train), spec.batch_size, seed, epoch, state.device)
     rates = learning_rates(spec, epoch, len(batches), state.val_losses)
     views = train.views(seed, epoch)
-    forward = forward_context(spec.precision, state.device)
     parameters = list(state.model.parameters())
     measured = steps_measured(len(batches)) if state.flow is not None else range(0)
     if state.step == 0:
@@ -89,16 +89,15 @@ def _train(state: TrainState, spec: Spec, seed: int, epoch: int, train: ImageSpl
     state.model.train()
     for module in [] if state.freezer is None else state.freezer.begin_epoch(epoch):
         module.eval()
+
+    def check(loss: Tensor) -> None:
+        if state.device.type == "cpu" and not math.isfinite(loss.item()):  # a GPU would have to be waited for: there the count finds it
+            state.bad_step = state.step + 1
+            _require_finite(state, epoch, rates, parameters)
+
     for step in range(state.step, len(batches)):
         started = perf_counter()
-        batch = train.batch(batches[step], views)
-        with forward():
-            loss = objective(state.model, batch)
-        if state.device.type == "cpu" and not math.isfinite(loss.total.item()):  # a GPU would have to be waited for: there the count finds it
-            state.bad_step = step + 1
-            _require_finite(state, epoch, rates, parameters)
-        state.optimizer.zero_grad(set_to_none=True)
-        loss.total.backward()  # type: ignore[no-untyped-call]
+        loss, labels = gradients(batches[step], views, check)
         if state.flow is not None and step in measured:
             state.flow.record()
         if spec.gradient_clip is not None:
@@ -107,7 +106,7 @@ def _train(state: TrainState, spec: Spec, seed: int, epoch: int, train: ImageSpl
         state.optimizer.step()
         if state.average is not None and spec.ema_decay is not None:
             update_average(state.average, state.model, spec.ema_decay, (epoch - 1) * len(batches) + step)
-        state.count(loss.total.detach(), loss.logits.detach(), batch.labels, loss.parts)
+        state.count(loss.total.detach(), loss.logits.detach(), labels, loss.parts)
         _require_finite(state, epoch, rates, parameters)
         state.seconds += perf_counter() - started
         yield step + 1, len(batches)
@@ -116,10 +115,10 @@ def _train(state: TrainState, spec: Spec, seed: int, epoch: int, train: ImageSpl
     state.learning_rate = rates[-1]
 
 
-def _epoch_metrics(state: TrainState, spec: Spec, epoch: int, val: ImageSplit) -> Metrics:
+def _epoch_metrics(state: TrainState, spec: Spec, epoch: int, val: ImageSplit, micro_batches: int) -> Metrics:
     """The numbers of the epoch whose steps are all done."""
     started = perf_counter()
-    scores = evaluate(state.evaluated, val, spec.precision)
+    scores = evaluate(state.evaluated, val, spec.precision, micro_batches)
     if not math.isfinite(scores.loss):
         raise Diverged(f"the val loss after epoch {epoch} is {scores.loss} at learning rate {state.learning_rate:g}", hint=DIVERGED_HINT)
     train_scores = {"loss": state.loss_sum / state.num_seen, "accuracy": state.num_correct / state.num_seen}
@@ -148,16 +147,11 @@ def _require_finite(state: TrainState, epoch: int, rates: list[float], parameter
 class _InitialGradients:
     """Gradients of probe batches at the initial weights: calling it with i leaves those of batch i in `.grad`."""
 
-    def __init__(self, state: TrainState, spec: Spec, seed: int, train: ImageSplit, objective: Objective) -> None:
-        self._state, self._train, self._objective = state, train, objective
-        self._batches = epoch_batches(len(train), spec.batch_size, seed, 0, state.device)
-        self._views: Views | None = train.views(seed, 0)
-        self._forward = forward_context(spec.precision, state.device)
+    def __init__(self, gradients: Gradients, seed: int) -> None:
+        self._gradients = gradients
+        self._batches = epoch_batches(len(gradients.train), gradients.spec.batch_size, seed, 0, gradients.state.device)
+        self._views = gradients.train.views(seed, 0)
         torch.manual_seed(epoch_seed(seed, 0, "dropout"))
 
     def __call__(self, index: int) -> None:
-        batch = self._train.batch(self._batches[index % len(self._batches)], self._views)
-        with self._forward():
-            loss: Loss = self._objective(self._state.model, batch)
-        self._state.optimizer.zero_grad(set_to_none=True)
-        loss.total.backward()  # type: ignore[no-untyped-call]
+        self._gradients(self._batches[index % len(self._batches)], self._views)

@@ -52,7 +52,7 @@ class TeacherFiles(Message):
 
 class Order(Message):
     """One attempt at one run. The folders are absolute; `resume` lists checkpoints, the newest first; a student has a `teacher`,
-    a transfer a `source`.
+    a transfer a `source`. A batch is computed in `micro_batches` parts.
     """
 
     order: Literal["train"] = "train"
@@ -67,6 +67,7 @@ class Order(Message):
     archives_folder: str
     device: str
     threads: int
+    micro_batches: int = 1
     checkpoint_seconds: float = 60.0
     resume: tuple[SavedCheckpoint, ...] = ()
     teacher: TeacherFiles | None = None

@@ -26,9 +26,10 @@ from rich.progress import Progress as Bar
 from lab_models.architectures.sizes import impossible, model_size
 from lab_models.architectures.stages import misfits
 from lab_models.datasets.catalog import Catalog, DatasetInfo
-from lab_models.errors import LabError
+from lab_models.errors import LabError, OutOfMemory
 from lab_models.execution import Execution, resolve_device
 from lab_models.files import sha256_of, write_atomically
+from lab_models.micro_batches import after_out_of_memory, part_size
 from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Metrics, Order, Probed, Progress, SavedCheckpoint, Started, TeacherFiles
 from lab_models.specs import AnySpec, DistillRequest, DistillSpec, ExperimentRequest, Request, Trained, TransferSpec, fingerprint, read_request
 from lab_models.validation import FieldError, InvalidDocument, NotJSON, did_you_mean, explain, parse_json
@@ -149,11 +150,25 @@ class Surroundings:
 
 
 def _run_seed(spec: AnySpec, seed: int, folder: Path, surroundings: Surroundings, built_on: TeacherFiles | None) -> dict[str, Any] | None:
-    """One run, resumed if its folder holds checkpoints; None when interrupted."""
-    info, bar, stop = surroundings.info, surroundings.bar, surroundings.stop
-    kept = _kept_checkpoints(folder)
-    execution = Execution(_order(spec, seed, folder, surroundings, kept, built_on))
+    """One run, resumed if its folder holds checkpoints, with fewer images at a time where memory runs out and the spec allows it; None when interrupted."""
+    bar, micro_batches = surroundings.bar, 1
     task = bar.add_task(folder.name.replace("-", " "), total=spec.planned_epochs, status="")
+    while True:
+        kept = _kept_checkpoints(folder)
+        try:
+            return _attempt(spec, folder, surroundings, task, kept, _order(spec, seed, folder, surroundings, kept, built_on, micro_batches))
+        except OutOfMemory as error:
+            smaller = after_out_of_memory(spec, micro_batches)
+            if smaller is None:
+                raise
+            bar.console.print(f"memory ran out ({error}); going on with {part_size(spec.batch_size, smaller)} images at a time", highlight=False)
+            micro_batches = smaller
+
+
+def _attempt(spec: AnySpec, folder: Path, surroundings: Surroundings, task: TaskID, kept: list[SavedCheckpoint], order: Order) -> dict[str, Any] | None:
+    """From the order to the result; None when interrupted."""
+    info, bar, stop = surroundings.info, surroundings.bar, surroundings.stop
+    execution = Execution(order)
     rows: list[dict[str, Any]] = _read_rows(folder)
     environment: dict[str, Any] = {}
     for event in execution.events():
@@ -178,7 +193,7 @@ def _run_seed(spec: AnySpec, seed: int, folder: Path, surroundings: Surroundings
             case Completed():
                 size = model_size(spec.network, info.shape, info.num_classes)
                 result = {
-                    "seed": seed,
+                    "seed": order.seed,
                     "stop_reason": event.stop_reason,
                     "fingerprint": fingerprint(spec),
                     "parameters": size.parameters,
@@ -186,6 +201,7 @@ def _run_seed(spec: AnySpec, seed: int, folder: Path, surroundings: Surroundings
                     "test": event.test,
                     "weights": next((str(folder / artifact.path) for artifact in event.artifacts if artifact.name == "weights.safetensors"), None),
                     "environment": environment,
+                    "micro_batches": order.micro_batches,
                 }
                 write_atomically(folder / "result.json", json.dumps(result, indent=2).encode())
                 return result
@@ -195,7 +211,9 @@ def _run_seed(spec: AnySpec, seed: int, folder: Path, surroundings: Surroundings
     raise AssertionError("an execution ends with Completed or with an error")
 
 
-def _order(spec: AnySpec, seed: int, folder: Path, surroundings: Surroundings, kept: list[SavedCheckpoint], built_on: TeacherFiles | None) -> Order:
+def _order(
+    spec: AnySpec, seed: int, folder: Path, surroundings: Surroundings, kept: list[SavedCheckpoint], built_on: TeacherFiles | None, micro_batches: int
+) -> Order:
     home = _home()
     searched = os.environ.get("LAB_DATA_DIR")
     return Order(
@@ -210,6 +228,7 @@ def _order(spec: AnySpec, seed: int, folder: Path, surroundings: Surroundings, k
         archives_folder=str(home / "archives"),
         device=surroundings.device,
         threads=surroundings.threads,
+        micro_batches=micro_batches,
         resume=tuple(reversed(kept)),
         teacher=built_on if isinstance(spec, DistillSpec) else None,
         source=built_on if isinstance(spec, TransferSpec) else None,

@@ -22,6 +22,7 @@ from app.services import lifecycle, progress
 from app.services.lifecycle import Asked, Lease, LeaseLost
 from app.settings import Settings
 from app.states import StatusReason
+from lab_models.micro_batches import after_out_of_memory, part_size
 from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Failed, Order, Probed, Progress, Started
 from lab_models.threads import useful_threads
 from worker.limits import TimeLimit, seconds_of_earlier
@@ -120,6 +121,7 @@ class Attempt:
         self._leave_before: float | None = None
         self._asked = Asked.NOTHING
         self._stepped = False
+        self._order: Order
 
     def carry_out(self, trainer: Trainer) -> None:
         """From order to the end of the attempt, whatever it is. The trainer is dead afterwards."""
@@ -146,7 +148,8 @@ class Attempt:
 
     def _supervise(self, trainer: Trainer) -> None:
         limit = self._persist(self._time_limit)
-        trainer.train(self._order(), self._folder / f"attempt-{self._lease.attempt}" / "log.txt")
+        self._order = self._make_order()
+        trainer.train(self._order, self._folder / f"attempt-{self._lease.attempt}" / "log.txt")
         watchdog = Watchdog(self._settings.stall_seconds)
         while True:
             event = trainer.next_event(TICK_SECONDS)
@@ -193,7 +196,7 @@ class Attempt:
             self._leave_before = time.monotonic() + (grace if self._slot.stopping() else min(grace, PAUSE_GRACE_SECONDS))
             trainer.stop()
 
-    def _order(self) -> Order:
+    def _make_order(self) -> Order:
         task = self._persist(lambda session: progress.load_task(session, self._lease, self._settings.runs_folder))
         return Order(
             spec=task.spec,
@@ -207,6 +210,7 @@ class Attempt:
             archives_folder=str(self._settings.archives_folder),
             device=self._slot.device,
             threads=self._settings.threads or useful_threads(task.spec, self._slot.threads),
+            micro_batches=task.micro_batches,
             checkpoint_seconds=self._settings.checkpoint_seconds,
             resume=task.resume,
             teacher=task.built_on if task.spec.kind == "distill" else None,
@@ -236,8 +240,7 @@ class Attempt:
                 log.info("%s: succeeded, test accuracy %.4f", self._lease.run_id, event.test["accuracy"])
                 return True
             case Failed():
-                self._persist(lambda session: progress.record_failed(session, self._lease, event))
-                log.warning("%s: failed, %s: %s", self._lease.run_id, event.code, event.message)
+                self._failed(event)
                 return True
         return False
 
@@ -249,6 +252,18 @@ class Attempt:
         if time.monotonic() - self._progress_written >= PROGRESS_WRITE_SECONDS:
             self._progress_written = time.monotonic()
             self._asked = self._renewing(lambda session: progress.record_progress(session, self._lease, event))
+
+    def _failed(self, event: Failed) -> None:
+        """For good, unless memory ran out and the spec allows to go on with fewer images at a time."""
+        spec, micro_batches = self._order.spec, self._order.micro_batches
+        smaller = after_out_of_memory(spec, micro_batches) if event.code == "out_of_memory" else None
+        if smaller is None:
+            self._persist(lambda session: progress.record_failed(session, self._lease, event))
+            log.warning("%s: failed, %s: %s", self._lease.run_id, event.code, event.message)
+            return
+        note = f"memory ran out with {part_size(spec.batch_size, micro_batches)} images at a time: {event.message}"
+        became = self._persist(lambda session: progress.record_out_of_memory(session, self._lease, note, smaller))
+        log.warning("%s: %s, %s; next with %d", self._lease.run_id, became, note, part_size(spec.batch_size, smaller))
 
     def _trainer_died(self, exited: Exited) -> None:
         """It left without a last word: killed from outside, out of memory, a crash of native code."""

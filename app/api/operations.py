@@ -6,6 +6,7 @@ from fastapi import APIRouter, Response
 
 from app.api import schemas
 from app.api.deps import Reading, TheSettings
+from app.api.schemas import Answer
 from app.queue import broker_answers
 from app.services import readiness
 from app.services.workers import online
@@ -15,14 +16,35 @@ from lab_models.revision import package_version, source_revision
 router = APIRouter(tags=["operations"])
 
 
+class VersionAnswer(Answer):
+    """Which code answers."""
+
+    version: str
+    revision: str | None
+    python: str
+
+
+class HealthAnswer(Answer):
+    """The process answers."""
+
+    status: str = "ok"
+
+
+class ReadyAnswer(Answer):
+    """Whether requests can be served, and what else is there."""
+
+    status: str
+    checks: dict[str, str | int]
+
+
 @router.get("/healthz")
-def read_health() -> schemas.HealthAnswer:
+def read_health() -> HealthAnswer:
     """The process answers; says nothing about database or workers."""
-    return schemas.HealthAnswer()
+    return HealthAnswer()
 
 
-@router.get("/readyz", responses={503: {"model": schemas.ReadyAnswer}})
-def read_readiness(session: Reading, settings: TheSettings, response: Response) -> schemas.ReadyAnswer:
+@router.get("/readyz", responses={503: {"model": ReadyAnswer}})
+def read_readiness(session: Reading, settings: TheSettings, response: Response) -> ReadyAnswer:
     """200 when the database answers with the right schema and LAB_HOME can be written and has space left; workers and broker are shown but do not decide."""
     database, storage = readiness.database_state(session), readiness.storage_state(settings.home, settings.min_free_bytes)
     ready = database.state == storage.state == readiness.OK
@@ -37,13 +59,13 @@ def read_readiness(session: Reading, settings: TheSettings, response: Response) 
         "runs_queued": database.runs_queued,
         "oldest_wait_seconds": database.oldest_wait_seconds,
     }
-    return schemas.ReadyAnswer(status="ready" if ready else "not ready", checks=checks)
+    return ReadyAnswer(status="ready" if ready else "not ready", checks=checks)
 
 
 @router.get("/version")
-def read_version() -> schemas.VersionAnswer:
+def read_version() -> VersionAnswer:
     """Which code answers."""
-    return schemas.VersionAnswer(version=package_version() or "unknown", revision=source_revision(), python=platform.python_version())
+    return VersionAnswer(version=package_version() or "unknown", revision=source_revision(), python=platform.python_version())
 
 
 @router.get("/workers")

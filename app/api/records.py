@@ -103,6 +103,7 @@ def run_record(run: Run, attempts: list[Attempt], history: list[StatusChange]) -
                 finished_at=attempt.finished_at,
                 outcome=attempt.outcome,
                 resumed_from=None if attempt.resumed_epoch is None else {"epoch": attempt.resumed_epoch, "step": attempt.resumed_step or 0},
+                micro_batches=attempt.micro_batches,
                 notes=attempt.notes,
             )
             for attempt in attempts
@@ -217,6 +218,8 @@ def _sentence(whole: Whole) -> str:
             return f"Queued again after epoch {current.epochs_done} of {current.epochs}: its worker was asked to stop."
         case StatusReason.TRAINER_CRASHED:
             return f"Queued again after epoch {current.epochs_done} of {current.epochs}: its process died."
+        case StatusReason.OUT_OF_MEMORY:
+            return f"Queued again after epoch {current.epochs_done} of {current.epochs}: memory ran out, so it goes on with fewer images at a time."
         case StatusReason.CANCELLING:
             return "A cancel was asked for; the worker is about to confirm it."
         case StatusReason.PAUSING:

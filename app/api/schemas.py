@@ -41,6 +41,7 @@ class AttemptAnswer(Answer):
     finished_at: datetime | None
     outcome: str | None
     resumed_from: dict[str, int] | None
+    micro_batches: int
     notes: list[str]
 
 
@@ -307,24 +308,3 @@ class WorkerList(Answer):
     """Workers online."""
 
     data: list[WorkerAnswer]
-
-
-class VersionAnswer(Answer):
-    """Which code answers."""
-
-    version: str
-    revision: str | None
-    python: str
-
-
-class HealthAnswer(Answer):
-    """The process answers."""
-
-    status: str = "ok"
-
-
-class ReadyAnswer(Answer):
-    """Whether requests can be served, and what else is there."""
-
-    status: str
-    checks: dict[str, str | int]

@@ -8,7 +8,7 @@ from sqlmodel import Session, col, select
 
 from app.services import artifacts, lifecycle, metrics
 from app.services.lifecycle import Asked, Lease
-from app.states import StatusReason
+from app.states import RunStatus, StatusReason
 from app.tables import Artifact, Attempt, Experiment, Run, StatusChange, utc_now
 from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Failed, Probed, Progress, SavedCheckpoint, Started, TeacherFiles
 from lab_models.specs import AnySpec, TrainSpec, read_spec
@@ -21,6 +21,7 @@ class Task:
     spec: AnySpec
     seed: int
     resume: tuple[SavedCheckpoint, ...]
+    micro_batches: int
     built_on: TeacherFiles | None
 
 
@@ -29,7 +30,7 @@ def load_task(session: Session, lease: Lease, runs_folder: Path) -> Task:
     run = session.get_one(Run, lease.run_id)
     spec = read_spec(session.get_one(Experiment, run.experiment_id).spec)
     built_on = None if run.needs is None else _published_network(session, run.needs, runs_folder)
-    return Task(spec, run.seed, artifacts.resumable(session, run.id), built_on)
+    return Task(spec, run.seed, artifacts.resumable(session, run.id), run.micro_batches, built_on)
 
 
 def _published_network(session: Session, run_id: str, runs_folder: Path) -> TeacherFiles:
@@ -101,6 +102,13 @@ def record_failed(session: Session, lease: Lease, event: Failed) -> None:
     """The run has failed for a reason that another try would meet again."""
     error = {"code": event.code, "message": event.message, "hint": event.hint, "traceback_tail": event.traceback}
     lifecycle.fail(session, lease, error)
+
+
+def record_out_of_memory(session: Session, lease: Lease, message: str, micro_batches: int) -> RunStatus:
+    """Memory ran out and the batch may be halved: the next attempt computes it in `micro_batches` parts; returns what the run became."""
+    became = lifecycle.out_of_memory(session, lease, micro_batches)
+    _update_attempt(session, lease, notes=[*session.get_one(Attempt, (lease.run_id, lease.attempt)).notes, message])
+    return became
 
 
 def attempts_of(session: Session, run_id: str) -> list[Attempt]:

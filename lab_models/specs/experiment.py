@@ -55,6 +55,9 @@ class Procedure(Frozen):
     """What else is measured: `gradient_flow`, every layer's gradient at initialization and at each epoch."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Number format of the forward and backward pass; weights, loss and optimizer stay float32."""
+    on_out_of_memory: Literal["fail", "halve_batch"] = "fail"
+    """Where the device's memory is too small: `fail`, or go on with half as many images at a time, again and again, their gradients accumulated to the same
+    `batch_size` per step. Batch norm then sees the smaller number."""
 
     @model_validator(mode="after")
     def _warm_up_ends(self) -> Self:

@@ -181,6 +181,10 @@ class Lives(RuleBasedStateMachine):
         self.under(lease, lambda session: lifecycle.crashed(session, lease, "signal 9", MAX_CRASHES))
 
     @rule(lease=leases)
+    def memory_runs_out(self, lease: Lease | None) -> None:
+        self.under(lease, lambda session: progress.record_out_of_memory(session, lease, "memory ran out", 2))
+
+    @rule(lease=leases)
     def fail(self, lease: Lease | None) -> None:
         self.under(lease, lambda session: lifecycle.fail(session, lease, {"code": "diverged"}))
 
@@ -421,6 +425,7 @@ STALE_WRITES = {
     "confirm_cancel": lambda session, lease: lifecycle.confirm_cancel(session, lease),
     "release": lambda session, lease: lifecycle.release(session, lease),
     "crashed": lambda session, lease: lifecycle.crashed(session, lease, "signal 9", MAX_CRASHES),
+    "out_of_memory": lambda session, lease: progress.record_out_of_memory(session, lease, "memory ran out", 2),
 }
 
 

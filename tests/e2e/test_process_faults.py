@@ -6,8 +6,10 @@ import random
 import signal
 import sqlite3
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -66,11 +68,30 @@ class Stack:
         return sorted({*pids, *(parent_of(pid) for pid in pids)})
 
     def freeze_worker(self) -> list[int]:
-        """SIGSTOP to the worker's main process, its supervisor and all trainers, so that nothing moves while a test changes the world."""
+        """SIGSTOP to the worker's main process, its supervisor and all trainers, so that nothing moves while a test changes the world.
+
+        Not within a transaction: SQLite's lock would be held for as long as they are frozen.
+        """
         pids = [*self.service.worker_pids(), *self.supervisors(), *self.trainers()]
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
-        return pids
+        for _ in range(20):
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+            if self.can_be_written():
+                return pids
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+            time.sleep(0.05)
+        raise AssertionError("a worker holds the database's lock every time it is frozen")
+
+    def can_be_written(self) -> bool:
+        """Whether nobody holds the database's lock."""
+        with closing(sqlite3.connect(self.service.home / "lab.sqlite3", timeout=0.1, isolation_level=None)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return False
+            connection.execute("ROLLBACK")
+            return True
 
     def kill(self, pids: list[int]) -> None:
         for pid in pids:

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from lab_models import standalone
 from lab_models.__main__ import main
+from lab_models.datasets.batches import ImageSplit
 from lab_models.files import sha256_of
 from lab_models.specs import ExperimentRequest, fingerprint
 from tests.lab_models.conftest import PROJECT, TINY, files_below
@@ -116,6 +118,25 @@ def test_training_that_fails_says_why_and_what_to_do_and_ends_with_1(tmp_path: P
     assert "diverged: the training loss is not finite at step" in told.err
     assert "hint: lower the learning rate" in told.err
     assert told.out == ""
+
+
+def test_where_memory_runs_out_it_goes_on_with_fewer_images_at_a_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = ImageSplit.batch
+
+    def batch(split: ImageSplit, rows: torch.Tensor, *rest: Any) -> Any:
+        if len(rows) > 12:
+            raise MemoryError("more than 12 images")
+        return whole(split, rows, *rest)
+
+    monkeypatch.setattr(ImageSplit, "batch", batch)
+    assert run(tmp_path, TINY | {"batch_size": 48, "on_out_of_memory": "halve_batch"}) == 0
+    told = capsys.readouterr()
+    assert "going on with 24 images at a time" in told.err
+    assert json.loads(told.out)["micro_batches"] == 4
+    assert run(tmp_path, TINY | {"batch_size": 48}, "refused") == 1
+    assert '"on_out_of_memory": "halve_batch"' in capsys.readouterr().err
 
 
 class PowerCut(BaseException):

@@ -257,7 +257,7 @@ def test_the_canonical_json_is_what_it_always_was() -> None:
 
 def test_defaults_never_change_because_old_fingerprints_stand_for_them() -> None:
     said = {model.__name__: {name: field.default for name, field in model.model_fields.items()} for model in EVERY_SPEC if model is not TrainSpec}
-    assert hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16] == "2a4eeada751ce3e7", (
+    assert hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16] == "5faf3ebfaa60079f", (
         "a default of a spec changed: give a new field instead. A new field with its default may be added: then write the new sum here"
     )
 
@@ -312,7 +312,16 @@ STUDENT = {"kind": "distill", "teacher": {"spec": {}}}
 CNN = {"arch": "cnn", "stages": 3, "width": 8}
 CHANGES: list[tuple[dict[str, Any], str, Any]] = [
     *(({}, field, value) for field, value in (("batch_size", 65), ("epochs", 11), ("label_smoothing", 0.1), ("gradient_clip", 1.0), ("ema_decay", 0.9))),
-    *(({}, field, value) for field, value in (("best_by", "accuracy"), ("probes", ["gradient_flow"]), ("precision", "bfloat16"), ("early_stopping", {}))),
+    *(
+        ({}, field, value)
+        for field, value in (
+            ("best_by", "accuracy"),
+            ("probes", ["gradient_flow"]),
+            ("precision", "bfloat16"),
+            ("on_out_of_memory", "halve_batch"),
+            ("early_stopping", {}),
+        )
+    ),
     *(
         ({"dataset": {"train_limit": 100}}, f"dataset.{field}", value)
         for field, value in (

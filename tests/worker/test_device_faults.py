@@ -44,6 +44,39 @@ def test_a_trainer_that_gets_no_memory_fails_its_run_by_name_and_the_next_run_go
     assert stage.run(small).status == RunStatus.SUCCEEDED
 
 
+WIDE = {"dataset": {"train_limit": 1200}, "model": {"arch": "cnn", "width": 64, "stages": 1, "blocks_per_stage": 2}, "batch_size": 1200, "epochs": 2}
+"""Activations of about 20 MB a layer, kept for the backward pass, and next to no weights."""
+
+
+def limit_memory(stage: Stage, spare_bytes: int) -> None:
+    """The trainer server, and so every trainer that it forks, may map so much more than it has."""
+    trainer = stage.slot.spare.take()
+    assert trainer is not None
+    server = int(Path(f"/proc/{trainer.pid}/stat").read_text().rpartition(")")[2].split()[1])
+    size = int(Path(f"/proc/{trainer.pid}/statm").read_text().split()[0]) * resource.getpagesize()
+    for pid in (server, trainer.pid):
+        resource.prlimit(pid, resource.RLIMIT_AS, (size + spare_bytes, resource.RLIM_INFINITY))
+    stage.slot.spare.put_back(trainer)
+
+
+def test_where_memory_runs_out_and_the_spec_allows_it_the_batch_is_halved_until_it_fits(make_stage: MakeStage) -> None:
+    stage = make_stage(lease_seconds=30.0)
+    allowed = stage.submit(**WIDE, on_out_of_memory="halve_batch")
+    forbidden = stage.submit(**WIDE)
+    limit_memory(stage, SPARE_BYTES)
+    assert work_until_empty(stage.slot) >= 3
+    with stage.database.reading() as session:
+        *failed, last = progress.attempts_of(session, allowed)
+    assert failed, "a batch of 1200 does not fit"
+    assert {attempt.outcome for attempt in failed} == {"out_of_memory"}
+    assert "memory ran out with 1200 images at a time" in failed[0].notes[-1]
+    assert [attempt.micro_batches for attempt in (*failed, last)] == [2**number for number in range(len(failed) + 1)]
+    run = stage.run(allowed)
+    assert (run.status, run.crashes, run.epochs_done, run.micro_batches) == (RunStatus.SUCCEEDED, 0, 2, last.micro_batches)
+    assert stage.run(forbidden).error["code"] == "out_of_memory"
+    assert stage.run(forbidden).attempt == 1
+
+
 def test_a_worker_whose_device_is_not_there_says_so_and_claims_nothing(make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch, caplog) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr(worker.attempt, "UNFIT_SECONDS", 0.0)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # as if the driver had lost them all

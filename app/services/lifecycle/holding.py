@@ -54,14 +54,15 @@ def claim(session: Session, worker_id: str, memory_bytes: int | None = None, max
             attempt=col(Run.attempt) + 1,
             worker_id=worker_id,
         )
-        .returning(col(Run.id), col(Run.fence), col(Run.attempt), col(Run.started_at), col(Run.owner))
+        .returning(col(Run.id), col(Run.fence), col(Run.attempt), col(Run.started_at), col(Run.owner), col(Run.micro_batches))
     ).one_or_none()
     if claimed is None:
         return None
     lease = Lease(claimed.id, claimed.fence, claimed.attempt, worker_id)
     if claimed.started_at is None:
         session.execute(update(Run).where(col(Run.id) == lease.run_id).values(started_at=now))
-    session.add(Attempt(run_id=lease.run_id, number=lease.attempt, fence=lease.fence, worker_id=worker_id, started_at=now))
+    attempt = Attempt(run_id=lease.run_id, number=lease.attempt, fence=lease.fence, worker_id=worker_id, started_at=now, micro_batches=claimed.micro_batches)
+    session.add(attempt)
     remember(session, lease.run_id, lease.attempt, RunStatus.QUEUED, RunStatus.RUNNING, StatusReason.STARTING, worker_id)
     has_been_served(session, claimed.owner)
     return lease
@@ -131,6 +132,15 @@ def crashed(session: Session, lease: Lease, message: str, max_crashes: int) -> N
         raise LeaseLost(lease.run_id)
     to, reason, values = _after_a_crash(run, message, max_crashes, StatusReason.TRAINER_CRASHED)
     _leave(session, lease, to, reason, actor=lease.worker_id, **values)
+
+
+def out_of_memory(session: Session, lease: Lease, micro_batches: int) -> RunStatus:
+    """running -> queued, to be tried again with each batch in `micro_batches` parts; cancelled or paused if that was asked for.
+
+    No crash: it ends, because a batch can be halved only so often.
+    """
+    hold(session, lease, micro_batches=micro_batches)
+    return release(session, lease, StatusReason.OUT_OF_MEMORY)
 
 
 def reap(session: Session, run_id: str, fence: int, heartbeat: int, max_crashes: int) -> RunStatus | None:

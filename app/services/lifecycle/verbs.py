@@ -111,7 +111,7 @@ def retry(session: Session, run_id: str, actor: str = USER) -> bool:
     or needs a run that has itself failed or been cancelled.
 
     Attempts and fence go on counting, so a zombie of an attempt before the retry stays refused. Checkpoints stay too: the next
-    attempt goes on from the newest whole one, and starts at epoch 1 where there is none. Crashes are counted anew.
+    attempt goes on from the newest whole one, and starts at epoch 1 where there is none. Crashes are counted anew, and batches are whole again.
     """
     reason = _reason_to_wait(session, run_id)
     if reason is None:
@@ -124,6 +124,7 @@ def retry(session: Session, run_id: str, actor: str = USER) -> bool:
         "cancel_requested": False,
         "pause_requested": False,
         "crashes": 0,
+        "micro_batches": 1,
     }
     for before in sorted(RETRYABLE):
         row = session.execute(
