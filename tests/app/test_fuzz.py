@@ -7,6 +7,7 @@ import pytest
 from tests.fuzz import fuzz
 
 
+@pytest.mark.sqlite  # the service that is fuzzed makes its own
 @pytest.mark.timeout(600)
 def test_every_answer_is_as_documented(tmp_path: Path) -> None:
     """Boundaries of parameters and small bodies, then random requests and chains of requests that follow the document's links; always the same ones."""

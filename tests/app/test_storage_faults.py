@@ -17,6 +17,8 @@ from app.settings import Settings
 
 BODY = {"epochs": 1}
 
+pytestmark = pytest.mark.sqlite  # files and locks that PostgreSQL keeps to itself; its own faults are in tests/e2e/test_postgres.py
+
 
 @pytest.fixture
 def client(settings: Settings) -> Iterator[TestClient]:
