@@ -97,6 +97,7 @@ class Experiment(SQLModel, table=True):
     spec: dict[str, Any] = Field(sa_type=JSON)
     priority: int = 0
     parameters: int = Field(sa_type=BigInteger)
+    trainable_parameters: int | None = Field(default=None, sa_type=BigInteger)
     macs_per_sample: int = Field(sa_type=BigInteger)
     memory_bytes: int | None = Field(default=None, sa_type=BigInteger)
     nominal_seconds: float | None = None

@@ -3,7 +3,7 @@
 from typing import Any
 
 from app.api.schemas import Answer, EstimateAnswer
-from app.services.estimates import estimate, trainable_parameters, warnings
+from app.services.estimates import estimate, warnings
 from lab_models.datasets.catalog import DatasetInfo
 from lab_models.specs import AnySpec, fingerprint
 
@@ -60,7 +60,7 @@ def dry_run(spec: AnySpec, seeds: tuple[int, ...], info: DatasetInfo) -> DryRun:
         estimate=CostAnswer(
             parameters=cost.parameters,
             macs_per_sample=cost.macs_per_sample,
-            trainable_parameters=trainable_parameters(spec, cost.size),
+            trainable_parameters=cost.trainable_parameters,
             steps=cost.steps,
             seconds=cost.seconds,
             memory_bytes=cost.memory_bytes,

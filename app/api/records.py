@@ -49,7 +49,9 @@ def experiment_record(whole: Whole) -> ExperimentRecord:
         progress=_experiment_progress(runs),
         submitted=experiment.submitted,
         spec=experiment.spec,
-        estimate=EstimateAnswer(parameters=experiment.parameters, macs_per_sample=experiment.macs_per_sample),
+        estimate=EstimateAnswer(
+            parameters=experiment.parameters, trainable_parameters=experiment.trainable_parameters, macs_per_sample=experiment.macs_per_sample
+        ),
         related=experiment.related,
         runs=[RunAnswer(**_run_fields(run)) for run in runs],
         results=_results(runs),

@@ -18,7 +18,9 @@ class EstimateAnswer(Answer):
     """Size, known before anything runs."""
 
     parameters: int
-    """Trainable numbers."""
+    """Numbers that can be trained."""
+    trainable_parameters: int | None
+    """How many of them are: fewer where a transfer leaves some frozen. null for experiments of an older version."""
     macs_per_sample: int
     """Multiply-accumulates of one image's forward pass."""
 

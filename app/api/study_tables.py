@@ -56,6 +56,8 @@ class RowAnswer(Answer):
     experiment_id: str
     network: str
     parameters: int
+    trainable_parameters: int | None
+    """How many of them were trained, where a transfer leaves some frozen."""
     macs_per_sample: int
     num_runs: int
     num_failed: int
@@ -134,6 +136,7 @@ def columns_of(table: Table) -> list[Column[Row]]:
         columns = [Column("cell", lambda row: row.cell.cell.title)]
     columns += [
         Column("parameters", lambda row: f"{row.parameters:,}", is_number=True),
+        *_trainable(table),
         Column("MACs", lambda row: f"{row.macs_per_sample:,}", is_number=True),
         Column("n", lambda row: str(0 if row.score is None else row.score.n), is_number=True),
         Column(shown.heading, lambda row: shown.with_spread(row.score), is_number=True),
@@ -160,6 +163,13 @@ def caption_of(table: Table) -> str:
     if any(row.published is not None for row in table.rows):
         text += " within: whether the source's number lies in the interval of our mean, or else where one more run of ours would lie with 95 %."
     return text
+
+
+def _trainable(table: Table) -> list[Column[Row]]:
+    """A column of its own only where something is frozen."""
+    if all(row.trainable_parameters in (None, row.parameters) for row in table.rows):
+        return []
+    return [Column("trained", lambda row: NONE if row.trainable_parameters is None else f"{row.trainable_parameters:,}", is_number=True)]
 
 
 class _Shown:
@@ -205,6 +215,7 @@ def _row_answer(row: Row) -> RowAnswer:
         experiment_id=row.cell.experiment.id,
         network=row.network,
         parameters=row.parameters,
+        trainable_parameters=row.trainable_parameters,
         macs_per_sample=row.macs_per_sample,
         num_runs=row.num_runs,
         num_failed=row.num_failed,
@@ -226,7 +237,13 @@ def _flat(table: Table, row: Row) -> dict[str, Any]:
     """One CSV row: numbers in full, fractions as fractions."""
     flat: dict[str, Any] = {"cell": row.cell.cell.key, "experiment_id": row.cell.experiment.id}
     flat |= {name: row.cell.cell.factors.get(name) for name in table.factors}
-    flat |= {"network": row.network, "parameters": row.parameters, "macs_per_sample": row.macs_per_sample, "metric": table.metric.name}
+    flat |= {
+        "network": row.network,
+        "parameters": row.parameters,
+        "trainable_parameters": row.trainable_parameters,
+        "macs_per_sample": row.macs_per_sample,
+        "metric": table.metric.name,
+    }
     for prefix, summary in (("", row.score), ("val_", row.val)):
         low, high = (None, None) if summary is None or summary.ci95 is None else summary.ci95
         mean, std, n = (None, None, 0) if summary is None else (summary.mean, summary.std, summary.n)

@@ -24,13 +24,14 @@ class Estimate:
     """`steps` and `seconds` are of one run; `seconds` is nominal, for two CPU cores; `memory_bytes` is the least that training takes."""
 
     size: ModelSize
+    trainable_parameters: int
     steps: int
     seconds: float
     memory_bytes: int
 
     @property
     def parameters(self) -> int:
-        """Trainable numbers."""
+        """Numbers that can be trained; of a transfer only `trainable_parameters` are."""
         return self.size.parameters
 
     @property
@@ -47,7 +48,7 @@ def estimate(spec: AnySpec, info: DatasetInfo) -> Estimate:
     flops = size.macs_per_sample * spec.planned_epochs * (FLOPS_PER_MAC_TRAINED * num_train + FLOPS_PER_MAC_EVALUATED * num_val)
     flops += _teacher_flops(spec, info, num_train)
     speed = NOMINAL_FLOPS_LINEAR if isinstance(spec.network, MLPSpec) else NOMINAL_FLOPS_CONV
-    return Estimate(size, steps, round(steps * NOMINAL_SECONDS_PER_STEP + flops / speed, 1), _least_memory(spec, info, size))
+    return Estimate(size, trainable_parameters(spec, size), steps, round(steps * NOMINAL_SECONDS_PER_STEP + flops / speed, 1), _least_memory(spec, info, size))
 
 
 def refusals(spec: AnySpec, num_seeds: int, info: DatasetInfo, settings: Settings, largest_memory: int | None = None) -> list[FieldError]:

@@ -101,6 +101,7 @@ def create(session: Session, draft: Draft, idempotency_key: str | None = None) -
         spec=draft.spec.model_dump(mode="json"),
         priority=draft.priority,
         parameters=draft.cost.parameters,
+        trainable_parameters=draft.cost.trainable_parameters,
         macs_per_sample=draft.cost.macs_per_sample,
         memory_bytes=draft.cost.memory_bytes,
         nominal_seconds=draft.cost.seconds,

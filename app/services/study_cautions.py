@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from app.services.studies import WholeStudy
+from app.services.studies import StudyCell, WholeStudy
 from app.states import RunStatus
 
 FEW_SEEDS = 3
@@ -21,9 +21,17 @@ def cautions(whole: WholeStudy) -> Iterator[str]:
     if len(design.seeds) < FEW_SEEDS:
         few = "One seed gives no interval" if len(design.seeds) == 1 else "Two seeds give very wide intervals"
         yield f"{few}: POST /studies/{whole.study.id}/extend adds more."
+    alike = [cell.cell.title for cell in whole.cells if len(cell.runs) > 1 and _comes_out_the_same(cell)]
+    if alike:
+        yield f"What is fitted to frozen features is the same with every seed: the spread of {', '.join(alike)} says nothing about chance."
     if design.looks:
         steps = ", then ".join(map(str, design.looks))
         yield (
             f"Seeds were added after results could be seen ({steps}): a p that was looked at more than once is smaller than it should be."
             " For a claim to publish, fix the number of seeds beforehand."
         )
+
+
+def _comes_out_the_same(cell: StudyCell) -> bool:
+    spec = cell.experiment.spec
+    return bool(spec["kind"] == "transfer" and spec["strategy"] == "features")

@@ -48,6 +48,7 @@ class Row:
     cell: StudyCell
     network: str
     parameters: int
+    trainable_parameters: int | None
     macs_per_sample: int
     num_runs: int
     num_failed: int
@@ -84,6 +85,7 @@ def _row(scores: Scores, cell: StudyCell, metric: Metric, is_whole: bool) -> Row
         cell=cell,
         network=describe(read_spec(experiment.spec).network),
         parameters=experiment.parameters,
+        trainable_parameters=experiment.trainable_parameters,
         macs_per_sample=experiment.macs_per_sample,
         num_runs=len(cell.runs),
         num_failed=sum(run.status == RunStatus.FAILED for run in cell.runs),

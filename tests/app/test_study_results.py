@@ -63,6 +63,29 @@ def test_the_table_is_markdown_csv_and_latex_as_well(api: TestClient, study: dic
     assert latex.count("\\\\\n") == 5
 
 
+def test_a_table_of_transfer_strategies_says_how_much_each_of_them_trains(api: TestClient) -> None:
+    """A source of 64-16-16-10; with a staged or whole fine-tuning everything is trained, with one stage below the head that and the head."""
+    spec = {"kind": "transfer", "source": {"spec": {"model": {"depth": 2, "width": 16}, "epochs": 1}}, "epochs": 2}
+    record = send(api, spec=spec, vary={"strategy": ["features", "linear_probe", "fine_tune", "staged"]}, seeds=1)
+    table = api.get(f"/studies/{record['id']}/table").json()
+    whole = 64 * 16 + 16 + 16 * 16 + 16 + 16 * 10 + 10
+    shown = {row["factors"].get("strategy"): (row["trainable_parameters"], row["parameters"]) for row in table["rows"]}
+    assert {name: shown[name] for name in ("features", "linear_probe", "fine_tune", "staged")} == {
+        "features": (0, whole),
+        "linear_probe": (16 * 10 + 10, whole),
+        "fine_tune": (whole, whole),
+        "staged": (whole, whole),
+    }
+    markdown = api.get(f"/studies/{record['id']}/table?format=md").text
+    assert "| parameters | trained | MACs |" in markdown
+    assert "| linear_probe | 1,482 | 170 |" in markdown
+    assert "trainable_parameters" in api.get(f"/studies/{record['id']}/table?format=csv").text.splitlines()[0]
+    assert not any("every seed" in caution for caution in api.get(f"/studies/{record['id']}/verdicts").json()["cautions"])
+    repeated = send(api, spec=spec, vary={"strategy": ["features", "linear_probe"]}, seeds=2)
+    cautions = api.get(f"/studies/{repeated['id']}/verdicts").json()["cautions"]
+    assert any("the spread of strategy features says nothing about chance" in caution for caution in cautions)
+
+
 def test_another_metric_can_be_asked_for_and_an_unknown_one_is_refused(api: TestClient, study: dict[str, Any]) -> None:
     row = api.get(f"/studies/{study['id']}/table?metric=seconds").json()["rows"][0]
     assert row["score"]["values"] == [5.0, 5.0, 5.0]
