@@ -5,7 +5,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SPREAD := --numprocesses 2 --dist loadfile  # what starts no service shares two cores; what does has them for itself
-STATES := $(addprefix tests/app/test_,racing.py migrations.py database_problems.py lifecycle.py queueing.py steering.py retry.py deletion.py)
 CODE := app worker lab_models migrations tests benchmarks
 
 .PHONY: help install demo run test quick check format lint types contracts docs bench chaos compose-test fuzz clean
@@ -35,7 +34,7 @@ test: $(STAMP) ## every test on SQLite, then those that write again on PostgreSQ
 quick: $(STAMP) ## what of the tests fits into a quarter of an hour
 	$(BIN)/python -m pytest -rs $(SPREAD) --ignore=tests/e2e
 	$(BIN)/python -m pytest -rs -m 'not slow' tests/e2e
-	LAB_TEST_DATABASE=postgresql $(BIN)/python -m pytest -rs $(SPREAD) $(STATES)
+	LAB_TEST_DATABASE=postgresql $(BIN)/python -m pytest -rs $(SPREAD) tests/app tests/worker
 
 check: format lint types contracts quick ## exactly what CI runs
 
