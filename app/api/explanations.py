@@ -1,18 +1,23 @@
 """Explanations over HTTP: where in its images a succeeded run's network finds its answers, and whether that is so, as numbers and as a picture."""
 
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from app.api.deps import ExperimentId, TheCaller, TheDatabase, TheSettings
 from app.api.pictures import PICTURE_RESPONSES, Extension, IfNoneMatch, picture
 from app.api.predict import ThePredictors
 from app.api.schemas import Answer
+from app.db import Database
 from app.plots.explanations import ExplanationFigure, Picture, draw_explanations
 from app.services import explanations
 from app.services.explanations import Explained, Explanations, Split
+from app.services.keys import Caller
+from app.services.predictions import Predictors
 from app.services.visibility import visible_experiment
+from app.settings import Settings
 from lab_models.architectures.naming import describe
 from lab_models.explanations.question import Method, Question, Show
 from lab_models.explanations.wording import sentences
@@ -29,16 +34,21 @@ DIGITS = 6
 TITLES = {Method.CAM: "CAM", Method.GRAD_CAM: "Grad-CAM", Method.GRAD_CAM_PLUS_PLUS: "Grad-CAM++"}
 
 
+def _with_its_plus_signs(value: Any) -> Any:
+    """In an address a plus sign means a space, unless it is written %2B."""
+    return value.replace(" ", "+") if isinstance(value, str) else value
+
+
 class ExplanationQuery(BaseModel):
     """Which network is explained how, by which images."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    method: Method = Method.GRAD_CAM
+    method: Annotated[Method, BeforeValidator(_with_its_plus_signs)] = Method.GRAD_CAM
     """`cam` for networks of averaged maps and one linear layer, `gradcam` and `gradcam++` for all with convolutions."""
     split: Split = "test"
     """Where the images are from."""
-    n: int = Field(default=16, ge=1, le=64)
+    n: int = Field(default=16, ge=2, le=64)
     """How many images are shown."""
     show: Show = Show.BOTH
     """`both`: half of them right, half wrong; or only those that are `right` or `wrong`."""
@@ -133,31 +143,45 @@ class ExplanationAnswer(Answer):
     """The checks in words."""
 
 
-def _explained(
-    database: TheDatabase, settings: TheSettings, caller: TheCaller, experiment_id: ExperimentId, query: Annotated[ExplanationQuery, Query()]
-) -> Explained:
-    """The run, its transaction over: explaining takes seconds."""
-    with database.reading() as session:
-        return explanations.explained(session, settings, visible_experiment(session, caller, experiment_id), query.run, query.split)
+@dataclass(frozen=True)
+class Answering:
+    """What answers a request for an explanation of this experiment's."""
+
+    experiment_id: str
+    caller: Caller
+    database: Database
+    settings: Settings
+    predictors: Predictors
+    kept: Explanations
+
+    def find(self, query: ExplanationQuery) -> Explained:
+        """The run, its transaction over: explaining takes seconds."""
+        with self.database.reading() as session:
+            return explanations.explained(session, self.settings, visible_experiment(session, self.caller, self.experiment_id), query.run, query.split)
+
+    def explain(self, explained: Explained, query: ExplanationQuery) -> "Explanation":
+        """What is found, computed unless it is kept."""
+        return self.kept.get(self.settings, self.predictors, explained, query.question)
 
 
-def _kept(request: Request) -> Explanations:
-    kept: Explanations = request.app.state.explanations
-    return kept
+def _answering(
+    request: Request, experiment_id: ExperimentId, caller: TheCaller, database: TheDatabase, settings: TheSettings, predictors: ThePredictors
+) -> Answering:
+    return Answering(experiment_id, caller, database, settings, predictors, request.app.state.explanations)
 
 
-TheExplained = Annotated[Explained, Depends(_explained)]
-TheExplanations = Annotated[Explanations, Depends(_kept)]
+TheAnswering = Annotated[Answering, Depends(_answering)]
 TheQuery = Annotated[ExplanationQuery, Query()]
 
 
 @router.get("/{experiment_id}/explanations.json")
-def read_explanations(explained: TheExplained, kept: TheExplanations, predictors: ThePredictors, settings: TheSettings, query: TheQuery) -> ExplanationAnswer:
+def read_explanations(answering: TheAnswering, query: TheQuery) -> ExplanationAnswer:
     """Class activation maps of right and wrong examples, deletion and insertion against two baselines, and the randomization check.
 
     Computed when asked for, from the run's weights and the data set's images. 409 until a run has succeeded, and for networks without feature maps.
     """
-    found = kept.get(settings, predictors, explained, query.question)
+    explained = answering.find(query)
+    found = answering.explain(explained, query)
     names = explained.run.network.dataset.class_names
     return ExplanationAnswer(
         experiment_id=explained.experiment_id,
@@ -181,23 +205,11 @@ def read_explanations(explained: TheExplained, kept: TheExplanations, predictors
 
 
 @router.get("/{experiment_id}/explanations.{extension}", response_class=Response, responses=PICTURE_RESPONSES)
-def draw_experiment_explanations(
-    explained: TheExplained,
-    kept: TheExplanations,
-    predictors: ThePredictors,
-    settings: TheSettings,
-    query: TheQuery,
-    extension: Extension,
-    if_none_match: IfNoneMatch = None,
-) -> Response:
+def draw_experiment_explanations(answering: TheAnswering, query: TheQuery, extension: Extension, if_none_match: IfNoneMatch = None) -> Response:
     """Right and wrong examples side by side, each with its map laid over it, true and predicted class and probability; the checks' numbers below."""
-    shown = [explained.title, explained.experiment_id, explained.run.network.digest, explained.run.dataset_sha256, query.model_dump(mode="json")]
-    return picture(
-        shown,
-        lambda: draw_explanations(_figure(explained, query, kept.get(settings, predictors, explained, query.question)), extension.value),
-        extension,
-        if_none_match,
-    )
+    explained = answering.find(query)
+    shown = [explained.title, *explained.key, explained.run.run_id, query.model_dump(mode="json")]
+    return picture(shown, lambda: draw_explanations(_figure(explained, query, answering.explain(explained, query)), extension.value), extension, if_none_match)
 
 
 def _examples(found: "Explanation", names: tuple[str, ...]) -> list[ExampleAnswer]:

@@ -45,7 +45,7 @@ class Explained:
     split: Split
 
     @property
-    def key(self) -> tuple[object, ...]:
+    def key(self) -> tuple[str | None, ...]:
         """Everything of it that the answer depends on."""
         return self.run.network.digest, self.run.dataset_sha256, self.cut.model_dump_json(), self.split
 

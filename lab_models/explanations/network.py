@@ -29,11 +29,12 @@ class Unexplainable(LabError):
 class OpenNetwork:
     """A network from its ONNX file, see `lab_models.inference.export`; raises Unexplainable where no pool stands before the head.
 
-    `stages` are its parts with weights, input side first, the head last; `stage` is the one whose maps are looked at, `tail` what follows them.
+    A model that is read already becomes this network's own. `stages` are the parts with weights, input side first, the head last; `stage` is the one
+    whose maps are looked at, `tail` what follows them.
     """
 
-    def __init__(self, content: bytes) -> None:
-        self._model = onnx.load_from_string(content)
+    def __init__(self, content: bytes | onnx.ModelProto) -> None:
+        self._model = onnx.load_from_string(content) if isinstance(content, bytes) else content
         graph = self._model.graph
         nodes = list(graph.node)
         pools = [place for place, node in enumerate(nodes) if node.op_type in ("GlobalAveragePool", "MaxPool")]
@@ -48,10 +49,9 @@ class OpenNetwork:
         self.stages = tuple(dict.fromkeys(stage_of(_layer(node)) for node in self._weighted))
         self.stage = stage_of(_layer(next(node for node in reversed(nodes[: pools[-1]]) if node.op_type == "Conv")))
         self._opened = [tail[0].input[0], linear[0].input[0]]
-        cut = onnx.ModelProto()
-        cut.CopyFrom(self._model)
-        cut.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in self._opened)
-        self._predictor = Predictor(cut.SerializeToString())
+        known = {output.name for output in graph.output}
+        graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in self._opened if name not in known)
+        self._predictor = Predictor(self._model.SerializeToString())
 
     def look(self, images: Pixels) -> Seen:
         """Feature maps, features and probabilities of images (N, C, H, W); raises Unexplainable for logits that are not finite."""
@@ -77,7 +77,7 @@ class OpenNetwork:
             if stage_of(_layer(node)) in stages:
                 for number, name in enumerate(node.input[1:]):
                     constants[name].raw_data = _fresh(node.op_type, number, tuple(constants[name].dims), generator).astype("<f4").tobytes()
-        return OpenNetwork(model.SerializeToString())
+        return OpenNetwork(model)
 
     def _run(self, images: Pixels, names: list[str]) -> list[Floats]:
         parts = [self._predictor.tensors(images[first : first + BATCH], names) for first in range(0, len(images), BATCH)]
