@@ -167,5 +167,11 @@ class IdempotencyConflict(Conflict):
     code, title = "idempotency_key_reused", "Idempotency key used with another body"
 
 
+class Busy(ServiceError):
+    """Others have asked for the same kind of long computation."""
+
+    status, code, title = 503, "busy", "Busy, try again"
+
+
 class Misconfigured(Exception):
     """The service cannot start as it is set up; the message says what to change."""

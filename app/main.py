@@ -13,6 +13,7 @@ from app.api import (
     datasets,
     distillation,
     experiments,
+    explanations,
     gradient_flow,
     metrics,
     operations,
@@ -37,6 +38,7 @@ from app.db import open_database
 from app.home import home_in_use
 from app.logging import set_up_logging
 from app.queue import make_doorbell
+from app.services.explanations import Explanations
 from app.services.predictions import Predictors
 from app.settings import Settings
 from lab_models.revision import package_version
@@ -62,6 +64,7 @@ def create_app(settings: Settings | None = None, host: str | None = None) -> Fas
     app = FastAPI(title="training-lab", version=version, description=DESCRIPTION, lifespan=lifespan, redoc_url=None, swagger_ui_oauth2_redirect_url=None)
     app.state.settings = settings
     app.state.predictors = Predictors()
+    app.state.explanations = Explanations()
     problems.install(app)
     app.add_middleware(Gate, settings=settings, host=host)
     app.add_middleware(SecurityHeaders)  # around the gate, whose refusals carry them too
@@ -69,6 +72,7 @@ def create_app(settings: Settings | None = None, host: str | None = None) -> Fas
         curves.router,
         gradient_flow.router,
         confusion.router,
+        explanations.router,
         distillation.router,
         experiments.router,
         steering.router,

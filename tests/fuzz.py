@@ -78,7 +78,7 @@ max-steps = 8
 {brief}
 # These show results: of an experiment that was just made there are none yet, and 404 says so.
 [[operations]]
-include-path-regex = "confusion-matrix|gradient-flow|distillation|verification|artifacts/|model.onnx|differences|heat-map|factor"
+include-path-regex = "confusion-matrix|explanations|gradient-flow|distillation|verification|artifacts/|model.onnx|differences|heat-map|factor"
 checks.ensure_resource_availability.enabled = false
 """
 

@@ -113,6 +113,8 @@ ANYWHERE = {"400", "401", "403", "422", "429", "503"}
 CONFLICTING_READS = (
     "/experiments/{experiment_id}/confusion-matrix.json",
     "/experiments/{experiment_id}/confusion-matrix.{extension}",
+    "/experiments/{experiment_id}/explanations.json",
+    "/experiments/{experiment_id}/explanations.{extension}",
     "/comparisons",
     "/runs/{run_id}/model.onnx",
 )

@@ -22,6 +22,8 @@ from app.services.metrics import RunMetrics
 from app.services.results import summarise_scores
 from app.states import RunStatus, StatusReason, experiment_status
 from app.tables import Artifact, Attempt, Experiment, Run, StatusChange
+from lab_models.explanations.question import Method, unexplainable
+from lab_models.specs import read_spec
 
 
 def experiment_record(whole: Whole) -> ExperimentRecord:
@@ -249,6 +251,7 @@ def _experiment_links(experiment: Experiment) -> dict[str, str]:
     base = f"/experiments/{experiment.id}"
     probed = {"gradient_flow": f"{base}/gradient-flow.png"} if "gradient_flow" in experiment.spec.get("probes", []) else {}
     pictures = {"curves": f"{base}/curves.png", "confusion_matrix": f"{base}/confusion-matrix.png"}
+    pictures |= {} if unexplainable(read_spec(experiment.spec).network, Method.GRAD_CAM) else {"explanations": f"{base}/explanations.png"}
     compared = {"distillation": f"{base}/distillation"} if experiment.kind == "distill" else {}
     compared |= {"verification": f"{base}/verification"} if "verifies" in experiment.related else {}
     compared |= {} if experiment.study_id is None else {"study": f"/studies/{experiment.study_id}"}

@@ -3,6 +3,7 @@
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -99,11 +100,14 @@ class Predictors:
         return sum(predictor.size_bytes for predictor in self._ready.values())
 
 
-def trained_run(session: Session, settings: Settings, run: Run) -> TrainedRun:
-    """The network of a run. Raises Conflict while it has not succeeded or when its data set is gone, NotFound when its weights are."""
+def trained_run(session: Session, settings: Settings, run: Run, purpose: str = "predict") -> TrainedRun:
+    """The network of a run, which is to do what `purpose` says.
+
+    Raises Conflict while it has not succeeded or when its data set is gone, NotFound when its weights are.
+    """
     if run.status != RunStatus.SUCCEEDED:
         ended = RunStatus(run.status).is_terminal
-        sentence = "only a run that has succeeded can predict" if ended else "it can predict once it has succeeded"
+        sentence = f"only a run that has succeeded can {purpose}" if ended else f"it can {purpose} once it has succeeded"
         raise Conflict(f"run {run.id} has status {run.status}: {sentence}")
     spec = read_spec(experiments.get(session, run.experiment_id).spec)
     sha256 = (run.environment or {}).get("dataset_sha256")
@@ -125,14 +129,19 @@ def decoded(content: bytes, trained: TrainedRun) -> Pixels:
 def stored(settings: Settings, trained: TrainedRun, split: Split, row: int) -> StoredImage:
     """An image of the run's data set; raises InvalidRequest for a row that there is none of, Conflict when the images are not here."""
     info = trained.network.dataset
-    folder = (settings.imported_folder if info.imported else settings.prepared_folder) / info.name
     try:
-        return stored_image(folder, split, row, sha256=trained.dataset_sha256)
+        return stored_image(data_folder(settings, trained), split, row, sha256=trained.dataset_sha256)
     except NoSuchRow as error:
         message = f"{error}: the {split} split of {info.name!r} has {error.count:,} images, counted from 0"
         raise InvalidRequest(message, [FieldError("/row", message)]) from error
     except DatasetUnavailable as error:
         raise Conflict(f"data set {info.name!r} cannot be read by its rows: {error}; send the image itself") from error
+
+
+def data_folder(settings: Settings, trained: TrainedRun) -> Path:
+    """Where the prepared or imported images of the run's data set lie, if they are here."""
+    info = trained.network.dataset
+    return (settings.imported_folder if info.imported else settings.prepared_folder) / info.name
 
 
 def predict(predictors: Predictors, trained: TrainedRun, pixels: Pixels) -> list[Guess]:

@@ -32,4 +32,9 @@ class Predictor:
 
     def predict(self, images: npt.NDArray[np.uint8]) -> Outputs:
         """What the network says of images (N, C, H, W)."""
-        return Outputs(*self._session.run([LOGITS, PROBABILITIES], {IMAGES: images}))
+        return Outputs(*self.tensors(images, [LOGITS, PROBABILITIES]))
+
+    def tensors(self, images: npt.NDArray[np.uint8], names: list[str]) -> list[Floats]:
+        """Outputs of the file by their names, for images (N, C, H, W)."""
+        found: list[Floats] = self._session.run(names, {IMAGES: images})
+        return found

@@ -37,6 +37,14 @@ def stored_image(folder: Path, split: Split, row: int, *, sha256: str | None) ->
 
     Of train, val not yet cut off. Raises NoSuchRow, or DatasetUnavailable with the reason.
     """
+    images, labels = stored_split(folder, split, sha256=sha256)
+    if row >= len(labels):
+        raise NoSuchRow(len(labels))
+    return StoredImage(np.array(images[row]), int(labels[row]))
+
+
+def stored_split(folder: Path, split: Split, *, sha256: str | None) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """All images (N, C, H, W) and labels (N,) of the split, memory-mapped; as `stored_image` otherwise."""
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
         if manifest["sha256"] != sha256:
@@ -46,9 +54,7 @@ def stored_image(folder: Path, split: Split, row: int, *, sha256: str | None) ->
         raise DatasetUnavailable("it is not prepared on this machine") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DatasetUnavailable("its files are damaged") from error
-    if row >= len(labels):
-        raise NoSuchRow(len(labels))
-    return StoredImage(np.array(images[row]), int(labels[row]))
+    return images, labels
 
 
 def _mapped(path: Path, sums: dict[str, str]) -> npt.NDArray[Any]:

@@ -1,0 +1,99 @@
+"""Class activation maps in closed form: what CAM, Grad-CAM and Grad-CAM++ say of the last feature maps, in NumPy.
+
+Behind its last feature maps a network of the lab has one pool and one or two linear layers, so the gradient of a class's logit is a product of
+matrices. Where the maps are averaged and one linear layer follows, it is that class's weights, each divided by the number of places: Grad-CAM is
+then CAM without its negative part (Selvaraju et al. 2017, arXiv:1610.02391, appendix A). Tests hold all of them equal to torch's autograd.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+import numpy as np
+import numpy.typing as npt
+
+from lab_models.explanations.question import Method
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Tail:
+    """What follows the last feature maps: a pool that averages whole maps or takes maxima, then linear layers (weight (out, in), bias) with ReLU between."""
+
+    averages: bool
+    layers: Sequence[tuple[Floats, Floats]]
+
+    def gradients(self, features: Floats, classes: Integers) -> Floats:
+        """Of the logits of `classes` (N,) by the `features` (N, F) that the first linear layer takes: (N, F)."""
+        active, signal = [], features
+        for weight, bias in self.layers[:-1]:
+            before = signal @ weight.T + bias
+            active.append(before > 0)
+            signal = np.maximum(before, 0)
+        gradient: Floats = self.layers[-1][0][classes]
+        for (weight, _), mask in zip(reversed(self.layers[:-1]), reversed(active), strict=True):
+            gradient = (gradient * mask) @ weight
+        return gradient
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Of N images: the last feature maps (N, K, h, w), which are not negative, the pooled `features` (N, F), and `probabilities` (N, C)."""
+
+    maps: Floats
+    features: Floats
+    probabilities: Floats
+
+
+def class_maps(method: Method, seen: Seen, tail: Tail, classes: Integers) -> Floats:
+    """Where N images speak for their `classes` (N,): (N, h, w), at the resolution of the feature maps, each to a scale of its own.
+
+    Grad-CAM++ takes the score to be exp(logit), as its authors do; the factor exp(logit), common to an image's weights, is left out.
+    """
+    num_images, channels, height, width = seen.maps.shape
+    gradients = tail.gradients(seen.features, classes).reshape(num_images, channels, -1)  # one entry per place that the pool hands on
+    places = height * width
+    match method:
+        case Method.CAM:
+            return _weighted(gradients.sum(axis=2), seen.maps)
+        case Method.GRAD_CAM:
+            weights = gradients.sum(axis=2) / places
+        case Method.GRAD_CAM_PLUS_PLUS:
+            copies = places if tail.averages else 1  # an average hands the same gradient to every place, a maximum its own to one
+            positive = np.maximum(gradients / copies, 0)
+            alphas = 1 / (2 + seen.maps.sum(axis=(2, 3))[:, :, None] * positive)  # equation 19, shortened by the squared gradient
+            weights = copies * (alphas * positive).sum(axis=2)
+        case _:
+            assert_never(method)
+    return np.maximum(_weighted(weights, seen.maps), 0)
+
+
+def enlarged(maps: Floats, size: tuple[int, int]) -> Floats:
+    """(N, h, w) -> (N, *size), bilinear between the middles of the places; beyond the outermost middles it stays as it is."""
+    rows, columns = (_interpolation(before, after) for before, after in zip(maps.shape[1:], size, strict=True))
+    result: Floats = rows @ maps @ columns.T
+    return result
+
+
+def shares(maps: Floats) -> Floats:
+    """Each map (N, ...) from 0 to 1 for display: its least value, or 0 where none is negative, to its largest; a map of one value becomes 0."""
+    axes = tuple(range(1, maps.ndim))
+    low = np.minimum(maps.min(axis=axes, keepdims=True), 0)
+    reach = maps.max(axis=axes, keepdims=True) - low
+    result: Floats = np.where(reach > 0, (maps - low) / np.where(reach > 0, reach, 1), 0)
+    return result
+
+
+def _weighted(weights: Floats, maps: Floats) -> Floats:
+    """(N, K) and (N, K, h, w) -> (N, h, w)."""
+    total: Floats = np.einsum("nk,nkhw->nhw", weights, maps)
+    return total
+
+
+def _interpolation(before: int, after: int) -> Floats:
+    """(after, before), rows that add up to 1."""
+    places = np.clip((np.arange(after) + 0.5) * before / after - 0.5, 0, before - 1)
+    weights: Floats = np.maximum(1 - np.abs(places[:, None] - np.arange(before)), 0)
+    return weights
