@@ -71,6 +71,7 @@ def test_the_first_screen_shows_what_it_is_the_demo_a_curl_and_a_picture() -> No
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.timeout(500)
 def test_every_curl_of_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
     """All ```bash blocks under "A curl for each verb" in one shell, against a service of our own port."""
     section = README.split("## A curl for each verb")[1].split("\n## ")[0]
@@ -80,7 +81,7 @@ def test_every_curl_of_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
     try:
         service.serve()
         text = "set -euo pipefail\n" + script.replace("localhost:8000", f"127.0.0.1:{service.port}")
-        result = subprocess.run(["bash", "-c", text], cwd=tmp_path, capture_output=True, text=True, timeout=100)
+        result = subprocess.run(["bash", "-c", text], cwd=tmp_path, capture_output=True, text=True, timeout=400)
         assert result.returncode == 0, result.stdout + result.stderr
         assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
         assert (tmp_path / "curves.pdf").read_bytes().startswith(b"%PDF")
