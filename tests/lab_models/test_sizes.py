@@ -202,6 +202,7 @@ def test_every_layer_is_the_one_that_torch_runs(spec: ModelSpec, shape: Shape3, 
 def test_every_layer_of_resnet18_is_the_one_that_torchvision_runs(stem: Any, shape: Shape3) -> None:
     with torch.device("meta"):
         require_that_torch_agrees(ResNet18Spec(stem=stem), shape, 7)
+        require_that_torch_agrees(ResNet18Spec(stem=stem, image_size=40), shape, 7)
 
 
 @contextmanager
@@ -305,7 +306,9 @@ def test_the_ten_stages_of_the_lab_are_mostly_dead(residual: bool, share: str) -
     ("document", "shape", "remedy"),
     [
         ({"arch": "resnet18", "stem": "imagenet"}, CIFAR, "set stem to cifar"),
-        ({"arch": "resnet18"}, (1, 8, 8), "use larger images"),
+        ({"arch": "resnet18"}, (1, 8, 8), "set a larger image_size"),
+        ({"arch": "resnet18", "stem": "imagenet", "image_size": 24}, CIFAR, "set a larger image_size"),
+        ({"arch": "resnet18", "stem": "imagenet", "statistics": "imagenet"}, CIFAR, "set a larger image_size"),
         ({"arch": "cnn", "stages": 1}, (1, 3, 3), "use larger images"),
         ({"arch": "henet"}, (1, 4, 4), "use larger images"),
     ],
