@@ -1,10 +1,10 @@
 """ResNet-18 as torchvision builds it, with a first layer that suits the images."""
 
 from torch import Tensor, nn
-from torch.nn import functional
 from torchvision import models
 from torchvision.models.resnet import BasicBlock
 
+from lab_models.architectures.blocks import Resize
 from lab_models.architectures.pixels import shape_within
 from lab_models.specs import ResNet18Spec
 
@@ -30,17 +30,13 @@ def resnet18(spec: ResNet18Spec, input_shape: tuple[int, int, int], num_classes:
 
 
 class ResizingResNet18(models.ResNet):  # type: ignore[misc]  # torchvision says nothing of its types
-    """The same network, its weights under the same names, that first brings every image to its own size.
-
-    There is no filter against aliasing, which only an image that is made smaller could need: ONNX has none in opset 17.
-    """
+    """The same network, its weights under the same names, that first brings every image to its own size."""
 
     def __init__(self, side: int, num_classes: int) -> None:
         super().__init__(BasicBlock, BLOCKS_PER_STAGE, num_classes=num_classes)
-        self.side = side
+        self.resize = Resize(side)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) -> (B, C, side, side) -> logits (B, num_classes)."""
-        resized = functional.interpolate(images, (self.side, self.side), mode="bilinear", align_corners=False)
-        logits: Tensor = super().forward(resized)
+        logits: Tensor = super().forward(self.resize(images))
         return logits

@@ -57,6 +57,9 @@ def test_the_cost_is_known_before_anything_runs(api: TestClient) -> None:
     small = priced(api, source=SOURCE | {"image_size": 64}, strategy="linear_probe")
     assert small["estimate"]["trainable_parameters"] == 5130
     assert small["estimate"]["macs_per_sample"] == round((1_814_073_344 - 1000 * 512) * (64 / 224) ** 2) + 5120
+    trained = priced(api, source=SOURCE | {"image_size": 64}, epochs=1)["estimate"]["seconds"]
+    frozen = priced(api, source=SOURCE | {"image_size": 64}, epochs=1, strategy="features")["estimate"]["seconds"]
+    assert trained / frozen == pytest.approx((6 * 40_000 + 2 * 10_000) / (2 * 50_000), rel=0.02), "nothing goes backward through what is frozen"
     plain = priced(api, source=SOURCE | {"image_size": None})
     assert "get a gradient" in plain["warnings"][0]
     assert plain["warnings"][0].endswith("set a larger image_size")

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lab_models.architectures.blocks import PaddedShortcut
+from lab_models.architectures.blocks import PaddedShortcut, Resize
 from lab_models.architectures.build import build_model
 from lab_models.architectures.layers import LayerSize
 from lab_models.architectures.sizes import ModelSize, dead_weight_warning, impossible, model_size
@@ -166,7 +166,9 @@ def require_that_torch_agrees(spec: ModelSpec, shape: Shape3, num_classes: int) 
         return lambda module, inputs, output: seen.append((name, tuple(output.shape[1:])))
 
     modules = {
-        name: module for name, module in model.named_modules() if not list(module.children()) and not isinstance(module, nn.ReLU | nn.Identity | PaddedShortcut)
+        name: module
+        for name, module in model.named_modules()
+        if not list(module.children()) and not isinstance(module, nn.ReLU | nn.Identity | PaddedShortcut | Resize)
     }
     for name, module in modules.items():
         module.register_forward_hook(note(name))
