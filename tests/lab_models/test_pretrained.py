@@ -143,6 +143,22 @@ def test_features_are_torchvisions_own(stage: str | None, files: Path, digits: P
     np.testing.assert_allclose(features.values, caught[0].numpy(), rtol=0, atol=1e-4 * float(caught[0].abs().max()))
 
 
+@pytest.mark.parametrize("resident_bytes", [2**31, 0], ids=["on the device", "mapped"])
+def test_augmented_grey_images_become_three_channels_in_imagenets_statistics(resident_bytes: int, digits: PreparedDataset) -> None:
+    """Black comes in from the borders, and what is cut out becomes ImageNet's mean color."""
+    dataset, cpu = replace(digits, info=as_seen(network_of(16), digits.info)), torch.device("cpu")
+    moved, cut = ({"crop_padding": 3}, {"cutout": 30})
+    seen = []
+    for augmentation in (moved, cut):
+        spec = DatasetSpec.model_validate({"augmentation": augmentation})
+        train = device_splits(dataset, spec, cpu, memory_format=torch.channels_last, resident_bytes=resident_bytes).train
+        seen.append(train.batch(torch.arange(8), train.views(0, 1)).images)
+        assert (seen[-1].shape, seen[-1].is_contiguous(memory_format=torch.channels_last)) == ((8, 3, 8, 8), True)
+    black = [-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
+    torch.testing.assert_close(seen[0].amin((0, 2, 3)), torch.tensor(black))
+    assert torch.equal(seen[1], torch.zeros(8, 3, 8, 8))
+
+
 def seen_by_the_lab(images: Any, info: DatasetInfo, network: ResNet18Spec) -> Tensor:
     labels = np.arange(len(images)) % 2
     dataset = PreparedDataset(as_seen(network, info), "", images, labels, images, labels)
