@@ -17,7 +17,7 @@ class Settings(BaseSettings):
     home: Path = Path(".lab")
     """Folder for the database, artifacts and data sets."""
     data_dir: str = ""
-    """Folders searched for data sets, separated by `:`; empty means `$LAB_HOME/datasets`."""
+    """Folders searched for data sets and published weights, separated by `:`; empty means `$LAB_HOME/datasets`."""
     database_url: str = ""
     """SQLAlchemy URL; empty means SQLite in `$LAB_HOME/lab.sqlite3`."""
     broker_url: str = ""

@@ -17,6 +17,10 @@ class DatasetUnavailable(LabError):
     code = "dataset_unavailable"
 
 
+class PretrainedUnavailable(DatasetUnavailable):
+    """Published weights are not on disk and could not be downloaded, or what is there is damaged."""
+
+
 class Diverged(LabError):
     """The loss became NaN or infinite."""
 

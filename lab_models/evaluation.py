@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lab_models.architectures.blocks import Resize
 from lab_models.datasets.batches import ImageSplit
 from lab_models.precision import forward_context
 
@@ -17,6 +18,10 @@ CONVOLUTION_BATCH_ON_CPU = 100
 """Larger activations than 32 MiB are mapped from the kernel anew, page by page, in every layer (glibc's largest mmap threshold);
 64 float32 channels of 32x32 stay below it at 100 images. Measured on two cores, 1,000 images of 3x32x32 through a residual
 network of 700,458 parameters: 1.2 s in batches of 100, 1.8 s of 250, 2.6 s of 1000. An MLP of width 512 gains from 1000."""
+
+SIDE_OF_WHOLE_BATCHES = 64
+"""Networks that bring images to more pixels than this squared take as many fewer of them at a time: 64 channels behind torchvision's stem, which
+halves the side, are then as large as those of 32x32 images behind a stem that does not."""
 
 
 @dataclass(frozen=True)
@@ -65,4 +70,6 @@ def _in_batches(model: nn.Module, split: ImageSplit, precision: str, micro_batch
 
 def _batch_size(model: nn.Module, device: torch.device) -> int:
     on_cpu = device.type == "cpu"
-    return CONVOLUTION_BATCH_ON_CPU if on_cpu and any(isinstance(module, nn.Conv2d) for module in model.modules()) else EVALUATION_BATCH
+    whole = CONVOLUTION_BATCH_ON_CPU if on_cpu and any(isinstance(module, nn.Conv2d) for module in model.modules()) else EVALUATION_BATCH
+    side = max((module.side for module in model.modules() if isinstance(module, Resize)), default=0)
+    return max(1, whole * SIDE_OF_WHOLE_BATCHES**2 // max(side, SIDE_OF_WHOLE_BATCHES) ** 2)

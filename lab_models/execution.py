@@ -14,7 +14,8 @@ from torch import nn
 
 from lab_models import fitting
 from lab_models.architectures.build import build_model
-from lab_models.architectures.sizes import model_size
+from lab_models.architectures.pixels import as_seen
+from lab_models.architectures.sizes import ModelSize, model_size
 from lab_models.architectures.stages import stages_of
 from lab_models.assessment import EVALUATION_NAME, PREDICTIONS_NAME, Assessment, assess, evaluation_file, predictions_file
 from lab_models.averaging import averaged_copy
@@ -35,7 +36,7 @@ from lab_models.revision import RESULTS_VERSION, package_version, source_revisio
 from lab_models.specs import EVERY_CLASSIFIER, DistillSpec, MLPSpec, ModelSpec, TransferSpec, fingerprint
 from lab_models.stopping import early_stop
 from lab_models.teacher import Outputs, StoredLogits, live_outputs, stored_outputs
-from lab_models.transfer import Freezer, parameter_groups, take_backbone
+from lab_models.transfer import begin_from_source
 
 PROGRESS_SECONDS = 0.25
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -103,14 +104,15 @@ class Execution:
         dataset = open_dataset(info, folders)
         notes += dataset.notes
         memory_format = best_memory_format(spec.network)
-        splits = device_splits(dataset, spec.dataset, device, memory_format=memory_format)
+        seen = replace(dataset, info=as_seen(spec.network, dataset.info))
+        splits = device_splits(seen, spec.dataset, device, memory_format=memory_format)
         model = build_model(spec.network, info.shape, info.num_classes, order.seed).to(device).to(memory_format=memory_format)
-        freezer, groups = self._begin_from_source(model, info)
+        begun = begin_from_source(model, spec, order.source, _size(spec, info), folders) if isinstance(spec, TransferSpec) else None
         state = self._state = TrainState(
             model,
-            make_optimizer(spec.optimizer, model, groups),
+            make_optimizer(spec.optimizer, model, None if begun is None else begun.groups),
             device,
-            freezer=freezer,
+            freezer=None if begun is None else begun.freezer,
             average=None if spec.ema_decay is None else averaged_copy(model),
             flow=GradientFlow(model) if "gradient_flow" in spec.probes else None,
         )
@@ -154,17 +156,6 @@ class Execution:
                         checkpoint=self._save(),
                     )
 
-    def _begin_from_source(self, model: nn.Module, info: DatasetInfo) -> tuple[Freezer | None, list[dict[str, Any]] | None]:
-        """A transfer's backbone comes from its source; what is frozen, and the groups of what is trained."""
-        spec, files = self._order.spec, self._order.source
-        if not isinstance(spec, TransferSpec):
-            return None, None
-        if files is None:
-            raise TeacherUnusable("the order names no source")
-        size = model_size(spec.network, info.shape, info.num_classes)
-        take_backbone(model, files, size)
-        return Freezer(model, spec, size), parameter_groups(model, spec, size)
-
     def _prepare_teacher(self, dataset: PreparedDataset, splits: Splits, device: torch.device) -> None:
         """A student's teacher, and its logits: computed on every batch, or once and for all."""
         spec, files = self._order.spec, self._order.teacher
@@ -183,7 +174,7 @@ class Execution:
         """Classical classifiers on the frozen backbone's features, in place of training; the one that val prefers gives the run's accuracy."""
         from lab_models.classifiers import fit_classifiers  # scikit-learn takes a second to load, and only this strategy needs it
 
-        head = stages_of(model_size(spec.network, info.shape, info.num_classes))[-1]
+        head = stages_of(_size(spec, info))[-1]
         parts = [features_of(model, split, spec.stage, head, spec.precision) for split in (splits.train, splits.val, splits.test)]
         found = list(fit_classifiers(spec.classifiers or EVERY_CLASSIFIER, *parts))
         best = max(found, key=lambda fitted: fitted.val_accuracy)
@@ -269,6 +260,10 @@ class Execution:
 
     def _relative(self, written: WrittenFile) -> str:
         return str(written.path.relative_to(self._run_folder))
+
+
+def _size(spec: TransferSpec, info: DatasetInfo) -> ModelSize:
+    return model_size(spec.network, info.shape, info.num_classes)
 
 
 def make_deterministic(threads: int) -> None:

@@ -31,7 +31,7 @@ from lab_models.execution import Execution, resolve_device
 from lab_models.files import sha256_of, write_atomically
 from lab_models.micro_batches import after_out_of_memory, part_size
 from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Metrics, Order, Probed, Progress, SavedCheckpoint, Started, TeacherFiles
-from lab_models.specs import AnySpec, DistillRequest, DistillSpec, ExperimentRequest, Request, Trained, TransferSpec, fingerprint, read_request
+from lab_models.specs import AnySpec, DistillRequest, DistillSpec, ExperimentRequest, Request, Trained, TransferRequest, TransferSpec, fingerprint, read_request
 from lab_models.validation import FieldError, InvalidDocument, NotJSON, did_you_mean, explain, parse_json
 
 KEPT_CHECKPOINTS = 2
@@ -89,12 +89,14 @@ def _spec_of(request: Request) -> tuple[AnySpec, Trained | None]:
     if isinstance(request, ExperimentRequest):
         return request.spec, None
     role, control = ("teacher", "baseline") if isinstance(request, DistillRequest) else ("source", "from_scratch")
-    if request.reference.spec is None:
-        raise InvalidDocument([FieldError(f"/{role}", f"without a service there are no experiments and runs to name: give the {role}'s 'spec'")])
     if getattr(request, control):
         raise InvalidDocument([FieldError(f"/{control}", 'without a service the control is a file of its own: the same with "kind": "train" and \'model\'')])
-    before = Trained(spec=request.reference.spec, seed=request.reference.seed or 0)
     try:
+        if isinstance(request, TransferRequest) and request.published is not None:
+            return request.spec_with(request.published), None
+        if request.reference.spec is None:
+            raise InvalidDocument([FieldError(f"/{role}", f"without a service there are no experiments and runs to name: give the {role}'s 'spec'")])
+        before = Trained(spec=request.reference.spec, seed=request.reference.seed or 0)
         return request.spec_with(before), before
     except ValidationError as error:
         raise InvalidDocument(explain(error, DistillSpec if isinstance(request, DistillRequest) else TransferSpec, {})) from error

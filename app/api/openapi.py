@@ -69,6 +69,15 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "from_scratch": True,
         },
     },
+    "pretrained": {
+        "summary": "A linear probe on torchvision's ResNet-18 from ImageNet",
+        "value": {
+            "kind": "transfer",
+            "source": {"pretrained": "resnet18", "image_size": 64},
+            "dataset": "cifar10",
+            "strategy": "linear_probe",
+        },
+    },
 }
 
 REQUESTS = (ExperimentRequest, DistillRequest, TransferRequest)

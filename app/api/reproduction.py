@@ -137,11 +137,13 @@ def read_verification(session: Reading, experiment: TheExperiment, settings: The
 
 
 def _request(spec: AnySpec) -> dict[str, Any]:
-    """The spec as a request: what it builds on is a spec to be trained first, or found again."""
+    """The spec as a request: the run that it builds on is a spec to be trained first, or found again."""
     document = spec.model_dump(mode="json")
     if not isinstance(spec, DistillSpec | TransferSpec):
         return document
     field = "teacher" if isinstance(spec, DistillSpec) else "source"
+    if "spec" not in document[field]:  # published weights name themselves
+        return document
     return {**document, field: {"spec": document[field]["spec"], "seed": document[field]["seed"]}}
 
 

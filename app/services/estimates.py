@@ -4,18 +4,18 @@ from dataclasses import dataclass
 
 from app.settings import Settings
 from lab_models.architectures.sizes import ModelSize, dead_weight_warning, impossible, model_size
-from lab_models.architectures.stages import parameters_in, trained_stages
+from lab_models.architectures.stages import macs_in, parameters_in, trained_stages
 from lab_models.datasets.catalog import DatasetInfo
 from lab_models.datasets.splits import num_train_val, steps_per_epoch
-from lab_models.specs import AnySpec, DistillSpec, MLPSpec, SGDSpec, TransferSpec
+from lab_models.specs import AnySpec, DistillSpec, MLPSpec, ResNet18Spec, SGDSpec, TransferSpec
 from lab_models.validation import FieldError
 
 # Measured on 2 cores of an AMD EPYC server, 2026-11-21, float32; see docs/results.md.
 NOMINAL_SECONDS_PER_STEP = 0.0009
 NOMINAL_FLOPS_LINEAR = 90e9
 NOMINAL_FLOPS_CONV = 170e9
-FLOPS_PER_MAC_TRAINED = 6  # two per multiply-accumulate, forward and twice that backward
-FLOPS_PER_MAC_EVALUATED = 2
+FLOPS_PER_MAC_FORWARD = 2
+FLOPS_PER_MAC_BACKWARD = 4  # of a trained layer: for its input and for its weights
 BYTES_PER_NUMBER = {"float32": 4, "bfloat16": 2}
 
 
@@ -45,7 +45,8 @@ def estimate(spec: AnySpec, info: DatasetInfo) -> Estimate:
     size = model_size(spec.network, info.shape, info.num_classes)
     num_train, num_val = _train_val(spec, info)
     steps = spec.planned_epochs * steps_per_epoch(num_train, spec.batch_size)
-    flops = size.macs_per_sample * spec.planned_epochs * (FLOPS_PER_MAC_TRAINED * num_train + FLOPS_PER_MAC_EVALUATED * num_val)
+    flops = FLOPS_PER_MAC_FORWARD * size.macs_per_sample * spec.planned_epochs * (num_train + num_val)
+    flops += FLOPS_PER_MAC_BACKWARD * _trained_macs(spec, size) * spec.planned_epochs * num_train
     flops += _teacher_flops(spec, info, num_train)
     speed = NOMINAL_FLOPS_LINEAR if isinstance(spec.network, MLPSpec) else NOMINAL_FLOPS_CONV
     return Estimate(size, trainable_parameters(spec, size), steps, round(steps * NOMINAL_SECONDS_PER_STEP + flops / speed, 1), _least_memory(spec, info, size))
@@ -101,6 +102,9 @@ def warnings(spec: AnySpec, info: DatasetInfo) -> list[str]:
         found.append("horizontal_flip mirrors digits, and a mirrored 2 is no 2")
     if isinstance(spec, DistillSpec):
         found += _warnings_of_a_student(spec)
+    enlarged = _enlargement(spec, info)
+    if enlarged is not None:
+        found.append(enlarged)
     dead = dead_weight_warning(model_size(spec.network, info.shape, info.num_classes))
     return [*found, dead] if dead is not None else found
 
@@ -115,6 +119,21 @@ def _warnings_of_a_student(spec: DistillSpec) -> list[str]:
     return found
 
 
+def _enlargement(spec: AnySpec, info: DatasetInfo) -> str | None:
+    """What it costs that the network makes images larger, in a sentence; None where it does not."""
+    _, height, width = info.shape
+    side = spec.network.image_size if isinstance(spec.network, ResNet18Spec) else None
+    if side is None or side <= min(height, width):
+        return None
+    macs, plain = (
+        model_size(network, info.shape, info.num_classes).macs_per_sample for network in (spec.network, spec.network.model_copy(update={"image_size": None}))
+    )
+    return (
+        f"images of {height}x{width} are enlarged to {side}x{side}, which makes one cost {macs / 1e6:,.0f} million multiply-accumulates, "
+        f"{macs / plain:.0f} times as many as without; a smaller 'image_size' costs less"
+    )
+
+
 def _train_val(spec: AnySpec, info: DatasetInfo) -> tuple[int, int]:
     return num_train_val(info.num_train, val_fraction=spec.dataset.val_fraction, train_limit=spec.dataset.train_limit)
 
@@ -125,7 +144,7 @@ def _teacher_flops(spec: AnySpec, info: DatasetInfo, num_train: int) -> int:
         return 0
     passes = spec.epochs if spec.teacher_outputs == "live" else spec.dataset.augmentation.num_views
     macs = model_size(spec.teacher.spec.network, info.shape, info.num_classes).macs_per_sample
-    return FLOPS_PER_MAC_EVALUATED * macs * passes * num_train
+    return FLOPS_PER_MAC_FORWARD * macs * passes * num_train
 
 
 def _least_memory(spec: AnySpec, info: DatasetInfo, size: ModelSize) -> int:
@@ -145,6 +164,13 @@ def trainable_parameters(spec: AnySpec, size: ModelSize) -> int:
     if not isinstance(spec, TransferSpec):
         return size.parameters
     return 0 if spec.strategy == "features" else parameters_in(size, trained_stages(size, spec))
+
+
+def _trained_macs(spec: AnySpec, size: ModelSize) -> int:
+    """Multiply-accumulates of one image in the layers that a gradient goes through; at the most, of stages that thaw one by one."""
+    if not isinstance(spec, TransferSpec):
+        return size.macs_per_sample
+    return 0 if spec.strategy == "features" else macs_in(size, trained_stages(size, spec))
 
 
 def _gigabytes(count: int) -> str:

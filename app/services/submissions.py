@@ -1,6 +1,8 @@
 """From a valid request to experiments and queued runs: one for a network, up to three where another is built on, in one transaction."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -36,7 +38,7 @@ WORDS = {"distill": Words("teacher", "baseline", "student"), "transfer": Words("
 
 @dataclass(frozen=True)
 class Plan:
-    """What a request comes to: the effective spec, and the trained network that it builds on, with its data set."""
+    """What a request comes to: the effective spec, and the run's network that it builds on, with its data set; published weights need no run."""
 
     spec: AnySpec
     built_on: Teacher | None = None
@@ -66,22 +68,18 @@ def prepare(session: Session, request: Request, submitted: dict[str, Any], setti
 
 
 def plan(session: Session, request: Request, submitted: dict[str, Any], catalog: Catalog, caller: Caller = ANYONE) -> Plan:
-    """Find what is built on; raises InvalidRequest where there is nothing, or where the two do not fit together."""
+    """Find what is built on, if it is a run; raises InvalidRequest where there is nothing, or where the two do not fit together."""
     if not isinstance(request, DistillRequest | TransferRequest):
         return Plan(request.spec)
+    if isinstance(request, TransferRequest) and request.published is not None:
+        return Plan(_checked(request, submitted, partial(request.spec_with, request.published)))
     role = WORDS[request.kind].role
     found = teachers.find(session, request.reference, role, catalog, caller)
     its_data = catalog.get(found.trained.spec.dataset.name)
     if its_data is None:
         message = f"the {role} has learned {found.trained.spec.dataset.name!r}, which is no data set here"
         raise InvalidRequest(message, [FieldError(f"/{role}", message)])
-    try:
-        spec = request.spec_with(found.trained)
-    except ValidationError as error:
-        model = DistillSpec if isinstance(request, DistillRequest) else TransferSpec
-        faults = [FieldError(f"/{role}", fault.message, fault.hint) for fault in explain(error, model, submitted)]
-        raise InvalidRequest("; ".join(fault.message for fault in faults), faults) from error
-    return Plan(spec, found, its_data)
+    return Plan(_checked(request, submitted, partial(request.spec_with, found.trained)), found, its_data)
 
 
 def submit(session: Session, prepared: Prepared, idempotency_key: str | None = None, place: Place | None = None) -> Experiment:
@@ -89,17 +87,14 @@ def submit(session: Session, prepared: Prepared, idempotency_key: str | None = N
     request, planned, info = prepared.request, prepared.plan, prepared.info
     related: dict[str, Any] = {}
     needs: Run | None = None
-    if isinstance(request, DistillRequest | TransferRequest) and planned.built_on is not None and planned.its_data is not None:
+    if isinstance(request, DistillRequest | TransferRequest):
         words = WORDS[request.kind]
-        found = teachers.hold_still(session, planned.built_on, words.role)
-        needs = found.run or _first_run(session, _write(session, prepared, found.trained.spec, (found.trained.seed,), planned.its_data, words.role))
-        control = request.control_spec(found.trained)
-        written = None if control is None else _write(session, prepared, control, request.seeds, info, words.control)
-        related = {
-            f"{words.role}_run": needs.id,
-            f"{words.role}_experiment": needs.experiment_id,
-            words.control: None if written is None else written.id,
-        }
+        if planned.built_on is not None and planned.its_data is not None:
+            found = teachers.hold_still(session, planned.built_on, words.role)
+            needs = found.run or _first_run(session, _write(session, prepared, found.trained.spec, (found.trained.seed,), planned.its_data, words.role))
+            related = {f"{words.role}_run": needs.id, f"{words.role}_experiment": needs.experiment_id}
+        control = request.control_spec(planned.spec.network)
+        related[words.control] = None if control is None else _write(session, prepared, control, request.seeds, info, words.control).id
     draft = Draft(
         spec=planned.spec,
         cost=estimate(planned.spec, info),
@@ -115,6 +110,15 @@ def submit(session: Session, prepared: Prepared, idempotency_key: str | None = N
         owner=prepared.owner,
     )
     return experiments.create(session, draft, idempotency_key)
+
+
+def _checked(request: DistillRequest | TransferRequest, submitted: dict[str, Any], spec: Callable[[], AnySpec]) -> AnySpec:
+    try:
+        return spec()
+    except ValidationError as error:
+        model = DistillSpec if isinstance(request, DistillRequest) else TransferSpec
+        faults = [FieldError(f"/{WORDS[request.kind].role}", fault.message, fault.hint) for fault in explain(error, model, submitted)]
+        raise InvalidRequest("; ".join(fault.message for fault in faults), faults) from error
 
 
 def _write(session: Session, prepared: Prepared, spec: TrainSpec, seeds: tuple[int, ...], info: DatasetInfo, called: str) -> Experiment:
@@ -148,10 +152,9 @@ def _dataset(request: Request, submitted: dict[str, Any], catalog: Catalog) -> D
 
 
 def _refusals(request: Request, planned: Plan, info: DatasetInfo, settings: Settings, memory: int | None) -> list[FieldError]:
-    refused = []
-    if planned.built_on is not None and planned.its_data is not None:
-        if planned.built_on.run is None:  # it would be trained first, so it is looked at first
-            found = refusals(planned.built_on.trained.spec, 1, planned.its_data, settings, memory)
-            refused = [FieldError(f"/{WORDS[request.kind].role}/spec{error.pointer}", error.message, error.hint) for error in found]
-        refused = refused or misfits(planned.spec, planned.its_data, info)
+    refused: list[FieldError] = []
+    if planned.built_on is not None and planned.its_data is not None and planned.built_on.run is None:  # it would be trained first, so it is looked at first
+        found = refusals(planned.built_on.trained.spec, 1, planned.its_data, settings, memory)
+        refused = [FieldError(f"/{WORDS[request.kind].role}/spec{error.pointer}", error.message, error.hint) for error in found]
+    refused = refused or misfits(planned.spec, planned.its_data or info, info)
     return refused or refusals(planned.spec, len(request.seeds), info, settings, memory)

@@ -24,6 +24,21 @@ class ConvNorm(nn.Module):
         return outputs
 
 
+class Resize(nn.Module):
+    """Brings every image to one size, bilinearly.
+
+    There is no filter against aliasing, which only an image that is made smaller could need: ONNX has none in opset 17.
+    """
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, side, side)."""
+        return functional.interpolate(images, (self.side, self.side), mode="bilinear", align_corners=False)
+
+
 class PaddedShortcut(nn.Module):
     """Option A of He et al. 2016 (arXiv:1512.03385, section 4.1): every `stride`-th pixel, and zeros for the channels that are more.
 

@@ -14,8 +14,8 @@ class LayerSize:
     """One layer of a network, under the dotted name of its torch module.
 
     `output_shape`: of one image, without batch. `parameters`: trainable numbers. `macs`: multiply-accumulates of one image
-    in linear layers and convs, zero in all others. `receptive_field`: pixels of the input along its longer side that reach
-    one output unit. `dead_weights`: weights of a conv that meet nothing but zero padding in maps of this size, so that
+    in linear layers and convs, zero in all others. `receptive_field`: pixels along the longer side of what the first layer gets
+    that reach one output unit. `dead_weights`: weights of a conv that meet nothing but zero padding in maps of this size, so that
     their gradient is zero for ever.
     """
 

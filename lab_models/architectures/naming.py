@@ -17,7 +17,8 @@ def describe(model: ModelSpec) -> str:
             wide = "" if model.width == 16 else f" from {model.width} channels"
             return f"{_form(model.residual)} henet-{model.depth}{wide}"
         case ResNet18Spec():
-            return f"resnet18 ({model.stem} stem)"
+            side = "" if model.image_size is None else f", {model.image_size}x{model.image_size}"
+            return f"resnet18 ({model.stem} stem{side})"
         case VGGSpec():
             return f"vgg {_dashed(model.widths)}"
         case _:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from lab_models.architectures.layers import LayerSize, Tape
+from lab_models.architectures.pixels import shape_within
 from lab_models.specs import CNNSpec, HeNetSpec, MLPSpec, ModelSpec, ResNet18Spec, VGGSpec
 
 InputShape = tuple[int, int, int]
@@ -47,7 +48,7 @@ def model_size(model: ModelSpec, input_shape: InputShape, num_classes: int) -> M
     reason = impossible(model, input_shape)
     if reason is not None:
         raise ValueError(reason)
-    tape = Tape(input_shape)
+    tape = Tape(shape_within(model, input_shape))
     match model:
         case MLPSpec():
             _mlp(tape, model, num_classes)
@@ -104,9 +105,11 @@ def _remedy(size: ModelSize) -> str:
             for halvings in reversed(range(len(model.stage_widths) - 1)):
                 if all_live(model.model_copy(update={"max_halvings": halvings, "blocks_per_stage": 1})):  # more blocks see maps of the same size
                     return f"set max_halvings to {halvings} or less"
-        case ResNet18Spec(stem="imagenet"):
+        case ResNet18Spec(stem="imagenet", image_size=None, statistics="dataset"):
             if all_live(ResNet18Spec(stem="cifar")):
                 return "set stem to cifar"
+        case ResNet18Spec():
+            return "set a larger image_size"
         case _:
             pass
     return "use larger images"

@@ -37,6 +37,11 @@ def parameters_in(size: ModelSize, stages: tuple[str, ...]) -> int:
     return sum(layer.parameters for layer in size.layers if stage_of(layer.name) in stages)
 
 
+def macs_in(size: ModelSize, stages: tuple[str, ...]) -> int:
+    """Multiply-accumulates of one image's forward pass in the given stages."""
+    return sum(layer.macs for layer in size.layers if stage_of(layer.name) in stages)
+
+
 def misfits(spec: AnySpec, before: DatasetInfo, info: DatasetInfo) -> list[FieldError]:
     """Why a network that has learned the images of `before` cannot be trained on with those of `info`; nothing where it can."""
     if not isinstance(spec, TransferSpec):

@@ -89,7 +89,9 @@ class ImageSplit:
         return self.images.index_select(0, where.to(self.images.device)).to(self.labels.device)
 
     def _normalized(self, pixels: Tensor) -> Tensor:
-        return pixels.to(torch.float32, memory_format=self.memory_format, copy=True).mul_(self.scale).add_(self.shift)
+        """(B, C, H, W) -> float32; grey images become as many equal channels as there are statistics."""
+        repeated = pixels.expand(-1, len(self.scale), -1, -1)
+        return repeated.to(torch.float32, memory_format=self.memory_format, copy=True).mul_(self.scale).add_(self.shift)
 
 
 @dataclass(frozen=True)

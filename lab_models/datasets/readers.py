@@ -73,7 +73,7 @@ def read_mnist(folders: DataFolders) -> RawDataset:
                     hint="remove that folder, or put the four idx files there",
                 ) from error
     try:
-        with _socket_timeout(DOWNLOAD_TIMEOUT_SECONDS):
+        with socket_timeout(DOWNLOAD_TIMEOUT_SECONDS):
             return _mnist_arrays(MNIST(folders.download, train=True, download=True), MNIST(folders.download, train=False, download=True))
     except UNREADABLE as error:
         searched = ", ".join(str(root) for root in folders.search)
@@ -113,7 +113,7 @@ def _torchvision_cifar(info: DatasetInfo, folders: DataFolders) -> RawDataset:
                     hint="remove that folder, or put torchvision's files there",
                 ) from error
     try:
-        with _socket_timeout(DOWNLOAD_TIMEOUT_SECONDS):
+        with socket_timeout(DOWNLOAD_TIMEOUT_SECONDS):
             return _cifar_arrays(info, kind, folders.download, download=True)
     except UNREADABLE as error:
         searched = ", ".join(str(root) for root in folders.search)
@@ -135,7 +135,8 @@ def _cifar_arrays(info: DatasetInfo, kind: Any, root: Path, *, download: bool) -
 
 
 @contextmanager
-def _socket_timeout(seconds: float) -> Iterator[None]:
+def socket_timeout(seconds: float) -> Iterator[None]:
+    """Within the block, a server that says nothing for so long counts as gone."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:

@@ -7,6 +7,7 @@ import onnx
 from onnx import TensorProto, helper
 from safetensors import SafetensorError, safe_open
 
+from lab_models.architectures.pixels import as_seen
 from lab_models.errors import LabError
 from lab_models.files import sha256_of
 from lab_models.inference.graph import IMAGES, LOGITS, PROBABILITIES, Array, Graph, UnfitWeights
@@ -57,7 +58,8 @@ def _model(network: TrainedNetwork, names: Iterable[str], read: Callable[[str], 
     )
     helper.set_model_props(model, {"class_names": json.dumps(info.class_names), "dataset": info.name, "model": network.model.model_dump_json()})
     graph = Graph(model.graph, names, read)
-    graph.normalize(info.mean, info.std)
+    seen = as_seen(network.model, info)
+    graph.normalize(seen.mean, seen.std)
     write_layers(graph, network.model)
     graph.outputs()
     return model

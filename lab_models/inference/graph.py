@@ -43,12 +43,23 @@ class Graph:
         self._unread = {name for name in names if not name.endswith(COUNTER)}
 
     def normalize(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        """uint8 pixels to float32 (pixel / 255 - mean) / std, by the same scale and shift in float32 as `datasets.batches`."""
+        """uint8 pixels to float32 (pixel / 255 - mean) / std, by the same scale and shift in float32 as `datasets.batches`.
+
+        (N, 1, H, W) becomes (N, C, H, W) where there are statistics of C channels.
+        """
         deviation = np.array(std, np.float32).reshape(-1, 1, 1)
         scale, shift = np.float32(1) / (np.float32(255) * deviation), -np.array(mean, np.float32).reshape(-1, 1, 1) / deviation
         self._add("Cast", "pixels", to=onnx.TensorProto.FLOAT)
         self._add("Mul", "scaled", self._constant("scale", scale))
         self._add("Add", "normalized", self._constant("shift", shift))
+
+    def resize(self, name: str, side: int) -> None:
+        """Bilinear, corners not aligned: (N, C, H, W) -> (N, C, side, side)."""
+        images = self.signal
+        self._add("Shape", f"{name}.kept", start=0, end=2)
+        self._add("Concat", f"{name}.sizes", self._constant(f"{name}.sides", np.array([side] * 2, np.int64)), axis=0)
+        sizes, self.signal = self.signal, images
+        self._add("Resize", name, "", "", sizes, mode="linear", coordinate_transformation_mode="half_pixel")
 
     def flatten(self) -> None:
         """(N, C, H, W) -> (N, C·H·W)."""

@@ -96,6 +96,8 @@ def _henet(graph: Graph, model: HeNetSpec) -> None:
 
 
 def _resnet18(graph: Graph, model: ResNet18Spec) -> None:
+    if model.image_size is not None:
+        graph.resize("resized", model.image_size)
     graph.conv("conv1", stride=1 if model.stem == "cifar" else 2)
     graph.batch_norm("bn1")
     graph.relu()

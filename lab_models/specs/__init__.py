@@ -26,6 +26,7 @@ from lab_models.specs.model import (
     ResNet18Spec,
     VGGSpec,
 )
+from lab_models.specs.pretrained import IMAGENET_SIDE, Pretrained, PretrainedName
 from lab_models.specs.request import DistillRequest, ExperimentRequest, Request, TransferRequest, read_request
 from lab_models.specs.training import (
     AdamSpec,
@@ -46,6 +47,7 @@ __all__ = [
     "ARCHITECTURES",
     "AUGMENTATIONS",
     "EVERY_CLASSIFIER",
+    "IMAGENET_SIDE",
     "MAX_DEPTH",
     "MAX_SEED",
     "MAX_WIDTH",
@@ -70,6 +72,8 @@ __all__ = [
     "OneCycleSchedule",
     "OptimizerSpec",
     "PlateauSchedule",
+    "Pretrained",
+    "PretrainedName",
     "Probe",
     "Pupil",
     "Reference",

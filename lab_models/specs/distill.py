@@ -7,7 +7,8 @@ from pydantic import Field, model_validator
 from lab_models.specs.base import MAX_SEED, Frozen
 from lab_models.specs.dataset import AUGMENTATIONS, DatasetSpec
 from lab_models.specs.experiment import NetworkSpec, Procedure, Subject, TrainSpec, refuse_single_images
-from lab_models.specs.model import MLPSpec, ModelSpec
+from lab_models.specs.model import LARGEST_SIDE, SMALLEST_SIDE, MLPSpec, ModelSpec, ResNet18Spec
+from lab_models.specs.pretrained import IMAGENET_SIDE, PretrainedName
 
 DEFAULT_VIEWS = 8
 
@@ -20,9 +21,14 @@ class Trained(Frozen):
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
     """Its run's seed."""
 
+    @property
+    def network(self) -> ModelSpec:
+        """The network that it is."""
+        return self.spec.model
+
 
 class Reference(Frozen):
-    """Which trained network is built on: an experiment, a run, or a spec that is trained first unless an equal one has been."""
+    """Which trained network is built on: an experiment, a run, a spec that is trained first unless an equal one has been, or published weights."""
 
     experiment: str | None = Field(default=None, max_length=100)
     """`exp_…`: its first run, or that of `seed`."""
@@ -32,6 +38,10 @@ class Reference(Frozen):
     """A spec; an equal run that has succeeded or is under way is taken in its place."""
     seed: int | None = Field(default=None, ge=0, le=MAX_SEED)
     """Which of the experiment's runs, or the seed that the spec is trained with (0 when left out)."""
+    pretrained: PretrainedName | None = None
+    """A source only: the network with torchvision's weights from ImageNet (IMAGENET1K_V1), from disk or downloaded once."""
+    image_size: int | None = Field(default=IMAGENET_SIDE, ge=SMALLEST_SIDE, le=LARGEST_SIDE)
+    """With `pretrained`: side in pixels that images are brought to; the cost grows with its square. null: as they are."""
 
     @model_validator(mode="before")
     @classmethod
@@ -41,11 +51,15 @@ class Reference(Frozen):
 
     @model_validator(mode="after")
     def _one_way_to_say_it(self) -> Self:
-        said = [name for name in ("experiment", "run", "spec") if getattr(self, name) is not None]
+        said = [name for name in ("experiment", "run", "spec", "pretrained") if getattr(self, name) is not None]
         if len(said) != 1:
-            raise ValueError("give one of 'experiment', 'run' and 'spec'" + (f", not {' and '.join(said)}" if said else ""))
+            raise ValueError("give one of 'experiment', 'run', 'spec' and 'pretrained'" + (f", not {' and '.join(said)}" if said else ""))
         if self.run is not None and self.seed is not None:
             raise ValueError("a run has its seed already: give 'run' without 'seed'")
+        if self.pretrained is not None and self.seed is not None:
+            raise ValueError("published weights have no seed: give 'pretrained' without 'seed'")
+        if self.pretrained is None and self.image_size != IMAGENET_SIDE:
+            raise ValueError("'image_size' is for 'pretrained': any other network sees its images as its own spec says")
         return self
 
 
@@ -85,6 +99,8 @@ class DistillSpec(Procedure, Pupil, Subject):
             raise ValueError(
                 f"the teacher has learned {self.teacher.spec.dataset.name!r} and the student is to learn {self.dataset.name!r}: give both one data set"
             )
+        if _statistics(self.teacher.network) != _statistics(self.student):
+            raise ValueError("teacher and student see the same pixels: give both networks the same 'statistics'")
         _refuse_endless_views(self.teacher_outputs, self.dataset)
         return self
 
@@ -105,6 +121,10 @@ def with_stored_views(document: Any) -> Any:
     if not isinstance(dataset, dict) or not isinstance(augmentation, dict) or not augmentation or "views" in augmentation:
         return document
     return {**document, "dataset": {**dataset, "augmentation": {**augmentation, "views": DEFAULT_VIEWS}}}
+
+
+def _statistics(network: ModelSpec) -> str:
+    return network.statistics if isinstance(network, ResNet18Spec) else "dataset"
 
 
 def _refuse_endless_views(teacher_outputs: str, dataset: DatasetSpec) -> None:

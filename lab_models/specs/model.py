@@ -17,6 +17,8 @@ DEFAULT_STAGES = 3
 DEFAULT_CHANNELS = 32
 WIDEST_DOUBLED = 512
 """Where the doubling of a CNN's width from stage to stage ends: min(64 · 2^i, 512) in the lab's `cnn-blocks`."""
+SMALLEST_SIDE, LARGEST_SIDE = 8, 512
+"""Of images that a network brings to a size of its own, in pixels."""
 
 Widths = Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_WIDTH)], ...], Field(min_length=1, max_length=MAX_DEPTH, strict=False)]
 StageWidths = Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_CHANNELS)], ...], Field(min_length=1, max_length=MAX_STAGES, strict=False)]
@@ -187,6 +189,10 @@ class ResNet18Spec(Frozen):
     """1 for a network of grey images, 3 for color: a data set of the other kind is refused; null: whatever the data set has."""
     stem: Literal["cifar", "imagenet"] = "cifar"
     """3x3 conv, stride 1, no pool for small images; or 7x7 conv, stride 2 and 3x3 max pool, stride 2."""
+    image_size: int | None = Field(default=None, ge=SMALLEST_SIDE, le=LARGEST_SIDE)
+    """Side in pixels of the square that every image is first brought to, bilinearly; the cost grows with its square. null: images stay as they are."""
+    statistics: Literal["dataset", "imagenet"] = "dataset"
+    """What pixels are normalized by: the data set's own mean and deviation, or ImageNet's, and then grey images become three equal channels."""
 
 
 class VGGSpec(Frozen):

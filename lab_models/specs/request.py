@@ -2,12 +2,13 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from lab_models.specs.base import MAX_SEED, Frozen
 from lab_models.specs.distill import DistillSpec, Pupil, Reference, Trained, with_stored_views
 from lab_models.specs.experiment import Procedure, Subject, TrainSpec
 from lab_models.specs.model import ModelSpec
+from lab_models.specs.pretrained import Pretrained
 from lab_models.specs.transfer import TransferSpec, Tuning
 from lab_models.validation import FieldError, InvalidDocument, did_you_mean, validate
 
@@ -76,6 +77,15 @@ class DistillRequest(Asked, Procedure, Pupil, Subject):
     def _views(cls, document: Any) -> Any:
         return with_stored_views(document)
 
+    @field_validator("teacher")
+    @classmethod
+    def _teachers_know_the_classes(cls, teacher: Reference) -> Reference:
+        if teacher.pretrained is not None:
+            raise ValueError(
+                "published weights cannot teach: their outputs are ImageNet's classes, not this data set's; they can be the 'source' of a transfer"
+            )
+        return teacher
+
     def spec_with(self, teacher: Trained) -> DistillSpec:
         """The experiment's spec once it is known who the teacher is; raises pydantic.ValidationError where they do not fit together."""
         document = {field: getattr(self, field) for field in DistillSpec.model_fields if field != "teacher"}
@@ -86,9 +96,9 @@ class DistillRequest(Asked, Procedure, Pupil, Subject):
         """What it builds on."""
         return self.teacher
 
-    def control_spec(self, _teacher: Trained) -> TrainSpec | None:
+    def control_spec(self, network: ModelSpec) -> TrainSpec | None:
         """The same student, trained from the labels alone, if it is wanted."""
-        return _trained_plainly(self, self.student) if self.baseline else None
+        return _trained_plainly(self, network) if self.baseline else None
 
 
 class TransferRequest(Asked, Procedure, Tuning, Subject):
@@ -106,14 +116,20 @@ class TransferRequest(Asked, Procedure, Tuning, Subject):
         """What it builds on."""
         return self.source
 
-    def spec_with(self, source: Trained) -> TransferSpec:
+    @property
+    def published(self) -> Pretrained | None:
+        """The published weights that are the source; None where it is a network of this lab's."""
+        source = self.source
+        return None if source.pretrained is None else Pretrained(pretrained=source.pretrained, image_size=source.image_size)
+
+    def spec_with(self, source: Trained | Pretrained) -> TransferSpec:
         """The experiment's spec once it is known what the source is; raises pydantic.ValidationError where they do not fit together."""
         document = {field: getattr(self, field) for field in TransferSpec.model_fields if field != "source"}
         return TransferSpec.model_validate({**document, "source": source})
 
-    def control_spec(self, source: Trained) -> TrainSpec | None:
+    def control_spec(self, network: ModelSpec) -> TrainSpec | None:
         """The same network from scratch, if it is wanted."""
-        return _trained_plainly(self, source.spec.model) if self.from_scratch else None
+        return _trained_plainly(self, network) if self.from_scratch else None
 
 
 def _trained_plainly(request: Procedure, model: ModelSpec) -> TrainSpec:

@@ -8,6 +8,7 @@ from lab_models.specs.base import Frozen
 from lab_models.specs.distill import Trained
 from lab_models.specs.experiment import Procedure, Subject, refuse_single_images
 from lab_models.specs.model import ModelSpec
+from lab_models.specs.pretrained import Pretrained
 
 Classifier = Literal["linear_svm", "logistic_regression", "knn", "gaussian_nb", "lda", "nearest_mean"]
 EVERY_CLASSIFIER: tuple[Classifier, ...] = ("linear_svm", "logistic_regression", "knn", "gaussian_nb", "lda", "nearest_mean")
@@ -50,7 +51,7 @@ class TransferSpec(Procedure, Tuning, Subject):
 
     kind: Literal["transfer"] = "transfer"
     """What is done: train a trained network on."""
-    source: Trained
+    source: Trained | Pretrained
     """Where the backbone's weights come from."""
 
     @model_validator(mode="after")
@@ -61,7 +62,7 @@ class TransferSpec(Procedure, Tuning, Subject):
     @property
     def network(self) -> ModelSpec:
         """The network that is trained: the source's."""
-        return self.source.spec.model
+        return self.source.network
 
     @property
     def planned_epochs(self) -> int:

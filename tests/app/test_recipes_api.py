@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from app.api import problems, recipes
-from app.services.estimates import FLOPS_PER_MAC_EVALUATED, NOMINAL_FLOPS_CONV, NOMINAL_FLOPS_LINEAR, estimate
+from app.services.estimates import FLOPS_PER_MAC_FORWARD, NOMINAL_FLOPS_CONV, NOMINAL_FLOPS_LINEAR, estimate
 from lab_models.datasets.catalog import BUILT_IN
 from lab_models.recipes.catalog import RECIPES
 from lab_models.recipes.recipe import Cell
@@ -104,4 +104,4 @@ def seconds_of(spec: AnySpec) -> float:
     info = BUILT_IN[spec.dataset.name]
     cost = estimate(spec, info)
     speed = NOMINAL_FLOPS_LINEAR if isinstance(spec.network, MLPSpec) else NOMINAL_FLOPS_CONV
-    return cost.seconds + info.num_test * FLOPS_PER_MAC_EVALUATED * cost.macs_per_sample / speed
+    return cost.seconds + info.num_test * FLOPS_PER_MAC_FORWARD * cost.macs_per_sample / speed

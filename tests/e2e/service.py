@@ -50,6 +50,7 @@ class Service:
             "http_proxy": CLOSED_PORT,
             "https_proxy": CLOSED_PORT,
             "no_proxy": "127.0.0.1,localhost",
+            "TORCH_HOME": str(home / "torch"),
             **{f"LAB_{name.upper()}": str(value) for name, value in settings.items()},
         }
         self.processes: list[subprocess.Popen[bytes]] = []

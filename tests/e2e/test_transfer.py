@@ -118,3 +118,15 @@ def test_a_probe_has_no_stages(service: Service, stripes: str) -> None:
     answer = service.http.post("/experiments", json=body(stripes, strategy="linear_probe", last_stages=1))
     assert answer.status_code == 422
     assert "nothing below the head is trained here" in answer.json()["errors"][0]["message"]
+
+
+def test_published_weights_that_are_nowhere_are_named_with_what_to_do(service: Service, stripes: str) -> None:
+    record = service.submit(body(stripes, source={"pretrained": "resnet18", "image_size": 32}, strategy="linear_probe"))
+    assert record["related"] == {"from_scratch": None}
+    (run,) = service.wait_for(record, "failed")["runs"]
+    assert (run["error"]["code"], run["attempt"]) == ("dataset_unavailable", 1), "another try would meet the same"
+    assert "resnet18-f37072fd.pth is in none of the data folders" in run["error"]["message"]
+    assert run["error"]["hint"] == (
+        "connect to the network once, or fetch https://download.pytorch.org/models/resnet18-f37072fd.pth elsewhere "
+        f"and put it into {service.home / 'datasets' / 'weights'}, or into a folder of LAB_DATA_DIR"
+    )

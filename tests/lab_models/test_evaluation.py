@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lab_models.architectures.blocks import Resize
 from lab_models.architectures.build import build_model
 from lab_models.assessment import assess
 from lab_models.datasets.batches import ImageSplit, device_splits
@@ -111,3 +112,11 @@ def test_no_gradient_is_kept(mlp: nn.Module, test_split: ImageSplit) -> None:
     evaluate(mlp, test_split)
     predict(mlp, test_split)
     assert all(parameter.grad is None and parameter.requires_grad for parameter in mlp.parameters())
+
+
+@pytest.mark.parametrize(("side", "size"), [(8, 100), (64, 100), (128, 25), (224, 8), (512, 1)])
+def test_images_that_are_enlarged_come_fewer_at_a_time(side: int, size: int, test_split: ImageSplit) -> None:
+    watched = Watched(nn.Sequential(Resize(side), nn.Conv2d(1, 1, 1, stride=8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 10)))
+    evaluate(watched, test_split)
+    assert sum(watched.batches) == 360
+    assert max(watched.batches) == size

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lab_models.architectures.blocks import PaddedShortcut
+from lab_models.architectures.blocks import PaddedShortcut, Resize
 from lab_models.architectures.build import build_model
 from lab_models.architectures.layers import LayerSize
 from lab_models.architectures.sizes import ModelSize, dead_weight_warning, impossible, model_size
@@ -166,7 +166,9 @@ def require_that_torch_agrees(spec: ModelSpec, shape: Shape3, num_classes: int) 
         return lambda module, inputs, output: seen.append((name, tuple(output.shape[1:])))
 
     modules = {
-        name: module for name, module in model.named_modules() if not list(module.children()) and not isinstance(module, nn.ReLU | nn.Identity | PaddedShortcut)
+        name: module
+        for name, module in model.named_modules()
+        if not list(module.children()) and not isinstance(module, nn.ReLU | nn.Identity | PaddedShortcut | Resize)
     }
     for name, module in modules.items():
         module.register_forward_hook(note(name))
@@ -202,6 +204,7 @@ def test_every_layer_is_the_one_that_torch_runs(spec: ModelSpec, shape: Shape3, 
 def test_every_layer_of_resnet18_is_the_one_that_torchvision_runs(stem: Any, shape: Shape3) -> None:
     with torch.device("meta"):
         require_that_torch_agrees(ResNet18Spec(stem=stem), shape, 7)
+        require_that_torch_agrees(ResNet18Spec(stem=stem, image_size=40), shape, 7)
 
 
 @contextmanager
@@ -305,7 +308,9 @@ def test_the_ten_stages_of_the_lab_are_mostly_dead(residual: bool, share: str) -
     ("document", "shape", "remedy"),
     [
         ({"arch": "resnet18", "stem": "imagenet"}, CIFAR, "set stem to cifar"),
-        ({"arch": "resnet18"}, (1, 8, 8), "use larger images"),
+        ({"arch": "resnet18"}, (1, 8, 8), "set a larger image_size"),
+        ({"arch": "resnet18", "stem": "imagenet", "image_size": 24}, CIFAR, "set a larger image_size"),
+        ({"arch": "resnet18", "stem": "imagenet", "statistics": "imagenet"}, CIFAR, "set a larger image_size"),
         ({"arch": "cnn", "stages": 1}, (1, 3, 3), "use larger images"),
         ({"arch": "henet"}, (1, 4, 4), "use larger images"),
     ],
