@@ -114,9 +114,9 @@ class Execution:
             average=None if spec.ema_decay is None else averaged_copy(model),
             flow=GradientFlow(model) if "gradient_flow" in spec.probes else None,
         )
+        self._prepare_teacher(dataset, splits, device)  # it draws weights, so it stands before the generators are set
         if saved is not None:
             restore(state, saved)
-        self._prepare_teacher(dataset, splits, device)
         yield Started(
             environment=environment(dataset, device, self._threads),
             resumed_from=None if saved is None else (state.epochs_done, state.step),
