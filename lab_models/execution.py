@@ -29,6 +29,7 @@ from lab_models.features import features_of
 from lab_models.files import WrittenFile, link_or_copy, write_atomically
 from lab_models.fitting import fit
 from lab_models.gradient_flow import GradientFlow
+from lab_models.matching import make_matcher
 from lab_models.optimization import make_optimizer
 from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Order, Probed, Progress, SavedArtifact, SavedCheckpoint, Started
 from lab_models.revision import RESULTS_VERSION, package_version, source_revision
@@ -106,11 +107,13 @@ class Execution:
         splits = device_splits(dataset, spec.dataset, device, memory_format=memory_format)
         model = build_model(spec.network, info.shape, info.num_classes, order.seed).to(device).to(memory_format=memory_format)
         freezer, groups = self._begin_from_source(model, info)
+        matcher = make_matcher(spec, info, order.seed, device)
         state = self._state = TrainState(
             model,
-            make_optimizer(spec.optimizer, model, groups),
+            make_optimizer(spec.optimizer, model, groups, matcher),
             device,
             freezer=freezer,
+            matcher=matcher,
             average=None if spec.ema_decay is None else averaged_copy(model),
             flow=GradientFlow(model) if "gradient_flow" in spec.probes else None,
         )

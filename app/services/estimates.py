@@ -109,7 +109,7 @@ def _warnings_of_a_student(spec: DistillSpec) -> list[str]:
     teachers, own = spec.teacher.spec.dataset, spec.dataset
     if (teachers.val_fraction, teachers.stratified, teachers.split_seed) != (own.val_fraction, own.stratified, own.split_seed):
         found.append("the teacher was trained on another cut of train and val: it has seen images that are val here, so val flatters the student")
-    if spec.alpha == 0.0:
+    if spec.alpha == 0.0 and (spec.features is None or spec.features.weight == 0.0):
         found.append("with alpha 0 the teacher is not listened to")
     return found
 
