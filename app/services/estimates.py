@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from app.settings import Settings
+from lab_models.architectures.pairs import regressor_parameters
 from lab_models.architectures.sizes import ModelSize, dead_weight_warning, impossible, model_size
 from lab_models.architectures.stages import parameters_in, trained_stages
 from lab_models.datasets.catalog import DatasetInfo
@@ -134,9 +135,16 @@ def _least_memory(spec: AnySpec, info: DatasetInfo, size: ModelSize) -> int:
     """
     moments = (1 if spec.optimizer.momentum else 0) if isinstance(spec.optimizer, SGDSpec) else 2
     trained = trainable_parameters(spec, size)
-    numbers = size.parameters * (1 if spec.ema_decay is None else 2) + trained * (1 + moments)
+    numbers = size.parameters * (1 if spec.ema_decay is None else 2) + trained * (1 + moments) + _trained_beside(spec, info, size) * (2 + moments)
     kept = size.activations * min(spec.batch_size, _train_val(spec, info)[0]) if trained == size.parameters else 0
     return 4 * numbers + BYTES_PER_NUMBER[spec.precision] * kept
+
+
+def _trained_beside(spec: AnySpec, info: DatasetInfo, size: ModelSize) -> int:
+    """Numbers of a hint's regressors, which are no part of the network."""
+    if not isinstance(spec, DistillSpec) or spec.features is None:
+        return 0
+    return regressor_parameters(spec.features, model_size(spec.teacher.spec.network, info.shape, info.num_classes), size)
 
 
 def trainable_parameters(spec: AnySpec, size: ModelSize) -> int:

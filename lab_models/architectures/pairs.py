@@ -41,6 +41,13 @@ def stage_pairs(features: FeatureSpec, teacher: ModelSize, student: ModelSize) -
     return tuple(StagePair(one, other, theirs[one], ours[other]) for one, other in names)
 
 
+def regressor_parameters(features: FeatureSpec, teacher: ModelSize, student: ModelSize) -> int:
+    """Numbers that are trained beside the student and never published; none for attention. The spec must have no `pair_faults`."""
+    if isinstance(features, AttentionSpec):
+        return 0
+    return sum(pair.teacher_shape[0] * (pair.student_shape[0] + 1) for pair in stage_pairs(features, teacher, student))
+
+
 def pair_faults(features: FeatureSpec, teacher: ModelSize, student: ModelSize) -> list[FieldError]:
     """What of the spec cannot be compared between these networks; nothing where all can."""
     if isinstance(features, AttentionSpec):

@@ -57,6 +57,8 @@ def test_a_student_on_images_that_it_cannot_see_is_refused_for_that(api: TestCli
 def test_features_are_no_part_of_the_students_size(api: TestClient) -> None:
     plain, hinted = (api.post("/experiments?dry_run=true", json=BODY | {"features": features}).json() for features in (None, "hint"))
     assert hinted["estimate"]["trainable_parameters"] == plain["estimate"]["trainable_parameters"] == plain["estimate"]["parameters"]
+    weights = 32 * 17 + 16 * 9  # two 1x1 convs with biases: the teacher's channels from the student's
+    assert hinted["estimate"]["memory_bytes"] - plain["estimate"]["memory_bytes"] == 4 * 4 * weights  # and their gradients and Adam's two moments
     assert hinted["spec"]["features"] == {"name": "hint", "weight": 1.0, "stages": None}
 
 

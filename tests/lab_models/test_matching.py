@@ -12,7 +12,7 @@ from torch import nn
 from lab_models.accumulation import Gradients
 from lab_models.architectures.build import build_model
 from lab_models.architectures.misfits import misfits
-from lab_models.architectures.pairs import StagePair, compared_stages, stage_pairs
+from lab_models.architectures.pairs import StagePair, compared_stages, regressor_parameters, stage_pairs
 from lab_models.architectures.sizes import model_size
 from lab_models.checkpoints import TrainState, read_checkpoint
 from lab_models.datasets.batches import device_splits
@@ -253,6 +253,8 @@ def test_a_regressor_is_trained_and_saved_but_never_published(make_student: Any,
     saved = last_matcher(order, events)
     first = make_matcher(order.spec, digits.info, order.seed, CPU)
     assert first is not None
+    sizes = (model_size(model, DIGITS.shape, 10) for model in (order.spec.teacher.spec.model, order.spec.student))
+    assert regressor_parameters(order.spec.features, *sizes) == sum(parameter.numel() for parameter in first.parameters()) == 48 * 17 + 32 * 17
     assert saved.keys() == first.state_dict().keys() == {f"regressors.{i}.{part}" for i in (0, 1) for part in ("weight", "bias")}
     assert all(not torch.equal(saved[name], value) for name, value in first.state_dict().items())
     student = build_model(order.spec.student, digits.info.shape, 10, 0)
