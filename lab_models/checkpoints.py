@@ -15,6 +15,7 @@ from torch import Tensor, nn, optim
 from lab_models.errors import CheckpointDamaged
 from lab_models.files import WrittenFile, sha256_of, write_atomically
 from lab_models.gradient_flow import GradientFlow
+from lab_models.matching import Matcher
 from lab_models.protocol import Metrics
 from lab_models.transfer import Freezer
 
@@ -37,9 +38,9 @@ class TrainState:
     """Where training stands: `epochs_done` whole epochs and `step` steps of the next one.
 
     `average` holds the moving average of the weights where one is asked for; `freezer` says which stages stand still in which
-    epoch. `learning_rate` is that of the last step; `bad_step` the first step of this epoch, from 1, whose loss was found
-    not to be finite. Between epochs `step`, `loss_sum`, `part_sums`, `num_correct`, `num_seen` and `seconds` are 0, and no
-    generator state is needed: the next epoch seeds its own.
+    epoch; `matcher` compares a student's stages with its teacher's and may be trained itself. `learning_rate` is that of the last
+    step; `bad_step` the first step of this epoch, from 1, whose loss was found not to be finite. Between epochs `step`, `loss_sum`,
+    `part_sums`, `num_correct`, `num_seen` and `seconds` are 0, and no generator state is needed: the next epoch seeds its own.
     """
 
     model: nn.Module
@@ -48,6 +49,7 @@ class TrainState:
     average: nn.Module | None = None
     flow: GradientFlow | None = None
     freezer: Freezer | None = None
+    matcher: Matcher | None = None
     epochs_done: int = 0
     step: int = 0
     num_seen: int = 0
@@ -68,6 +70,11 @@ class TrainState:
     def evaluated(self) -> nn.Module:
         """The network that is validated, tested and published: the average where there is one."""
         return self.model if self.average is None else self.average
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """All that the optimizer may move: the network's, and those of what is trained beside it and never published."""
+        return [*self.model.parameters(), *([] if self.matcher is None else self.matcher.parameters())]
 
     @property
     def val_losses(self) -> list[float]:
@@ -147,6 +154,7 @@ def save_checkpoint(state: TrainState, path: Path, *, fingerprint: str, seed: in
         "model": state.model.state_dict(),
         "average": None if state.average is None else state.average.state_dict(),
         "flow": None if state.flow is None else state.flow.state(),
+        "matcher": None if state.matcher is None else state.matcher.state_dict(),
         "optimizer": state.optimizer.state_dict(),
         "history": state.history,
         "best": None if state.best is None else _best_document(state),
@@ -180,6 +188,8 @@ def restore(state: TrainState, document: dict[str, Any]) -> None:
     state.loss_sum, state.num_correct, state.bad_step = document["loss_sum"], document["num_correct"], document["bad_step"]
     if state.average is not None:
         state.average.load_state_dict(document["average"])
+    if state.matcher is not None:
+        state.matcher.load_state_dict(document["matcher"])
     if state.flow is not None and document["flow"] is not None:
         state.flow.load_state(document["flow"])
     state.history = list(document["history"])

@@ -30,6 +30,7 @@ from lab_models.features import features_of
 from lab_models.files import WrittenFile, link_or_copy, write_atomically
 from lab_models.fitting import fit
 from lab_models.gradient_flow import GradientFlow
+from lab_models.matching import make_matcher
 from lab_models.optimization import make_optimizer
 from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Order, Probed, Progress, SavedArtifact, SavedCheckpoint, Started
 from lab_models.revision import RESULTS_VERSION, package_version, source_revision
@@ -108,17 +109,19 @@ class Execution:
         splits = device_splits(seen, spec.dataset, device, memory_format=memory_format)
         model = build_model(spec.network, info.shape, info.num_classes, order.seed).to(device).to(memory_format=memory_format)
         begun = begin_from_source(model, spec, order.source, _size(spec, info), folders) if isinstance(spec, TransferSpec) else None
+        matcher = make_matcher(spec, info, order.seed, device)
         state = self._state = TrainState(
             model,
-            make_optimizer(spec.optimizer, model, None if begun is None else begun.groups),
+            make_optimizer(spec.optimizer, model, None if begun is None else begun.groups, matcher),
             device,
             freezer=None if begun is None else begun.freezer,
+            matcher=matcher,
             average=None if spec.ema_decay is None else averaged_copy(model),
             flow=GradientFlow(model) if "gradient_flow" in spec.probes else None,
         )
+        self._prepare_teacher(dataset, splits, device)  # it draws weights, so it stands before the generators are set
         if saved is not None:
             restore(state, saved)
-        self._prepare_teacher(dataset, splits, device)
         yield Started(
             environment=environment(dataset, device, self._threads),
             resumed_from=None if saved is None else (state.epochs_done, state.step),

@@ -61,7 +61,7 @@ def fit(
     parts. Raises Diverged when a loss is no longer finite.
     """
     stop = _stop(spec, state)
-    gradients = Gradients(state, spec, train, make_objective(spec, teacher), micro_batches)
+    gradients = Gradients(state, spec, train, make_objective(spec, teacher, state.matcher), micro_batches)
     if state.flow is not None and state.epochs_done == 0 and state.step == 0:
         if state.freezer is not None:
             state.freezer.begin_epoch(1)  # what is frozen has no gradient from the beginning
@@ -82,7 +82,7 @@ def _train(gradients: Gradients, seed: int, epoch: int) -> Iterator[tuple[int, i
     batches = epoch_batches(len(train), spec.batch_size, seed, epoch, state.device)
     rates = learning_rates(spec, epoch, len(batches), state.val_losses)
     views = train.views(seed, epoch)
-    parameters = list(state.model.parameters())
+    parameters = state.parameters
     measured = steps_measured(len(batches)) if state.flow is not None else range(0)
     if state.step == 0:
         torch.manual_seed(epoch_seed(seed, epoch, "dropout"))

@@ -9,10 +9,23 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lab_models.datasets.batches import Batch
-from lab_models.specs import DistillSpec, Spec, TrainSpec, TransferSpec
+from lab_models.matching import Matcher, caught
+from lab_models.specs import DistillSpec, FeatureSpec, Spec, TrainSpec, TransferSpec
 
 TeacherLogits = Callable[[Batch], Tensor]
 """A teacher's logits (B, num_classes) of a batch's images, as they are seen there, without gradients."""
+
+
+class LiveLogits:
+    """A frozen network in evaluation mode, run on every batch."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Logits (B, C) of the batch's images as the student sees them."""
+        logits: Tensor = self.model(batch.images)
+        return logits
 
 
 @dataclass(frozen=True)
@@ -64,14 +77,44 @@ class Distillation:
         return Loss(total, logits, {"hard_loss": hard.detach(), "soft_loss": soft.detach()})
 
 
-def make_objective(spec: Spec, teacher: TeacherLogits | None = None) -> Objective:
-    """The objective that a spec names; a student's needs the teacher's logits."""
+@dataclass(frozen=True)
+class FeatureMatching:
+    """A distillation's loss plus `weight` times how far the student's stages are from its teacher's, both read as the networks run.
+
+    With weight 0 the student is trained by the distillation alone, to the bit.
+    """
+
+    distillation: Distillation
+    teacher: nn.Module
+    matcher: Matcher
+    weight: float
+    name: str
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Loss:
+        """Loss of the student on the batch; its part `<name>_loss` is the distance before it is weighed."""
+        pairs = self.matcher.pairs
+        with caught(self.teacher, {pair.teacher for pair in pairs}) as theirs, caught(model, {pair.student for pair in pairs}) as ours:
+            loss = self.distillation(model, batch)  # which runs both networks, the teacher without gradients
+        distance = self.matcher(theirs, ours)
+        total = loss.total if self.weight == 0.0 else loss.total + self.weight * distance
+        return Loss(total, loss.logits, loss.parts | {f"{self.name}_loss": distance.detach()})
+
+
+def make_objective(spec: Spec, teacher: TeacherLogits | None = None, matcher: Matcher | None = None) -> Objective:
+    """The objective that a spec names; a student's needs the teacher's logits, and a matcher where stages are compared as well."""
     match spec:
         case TrainSpec() | TransferSpec():
             return CrossEntropy(spec.label_smoothing)
         case DistillSpec():
             if teacher is None:
                 raise ValueError("a student needs its teacher's logits")
-            return Distillation(teacher, spec.temperature, spec.alpha, spec.label_smoothing)
+            distillation = Distillation(teacher, spec.temperature, spec.alpha, spec.label_smoothing)
+            return distillation if spec.features is None else _with_features(distillation, spec.features, matcher)
         case _:
             assert_never(spec)
+
+
+def _with_features(distillation: Distillation, features: FeatureSpec, matcher: Matcher | None) -> FeatureMatching:
+    if matcher is None or not isinstance(distillation.teacher, LiveLogits):
+        raise ValueError("comparing stages needs a live teacher and a matcher")
+    return FeatureMatching(distillation, distillation.teacher.model, matcher, features.weight, features.name)

@@ -20,9 +20,10 @@ from lab_models.specs import (
 )
 
 
-def make_optimizer(spec: OptimizerSpec, model: nn.Module, groups: list[dict[str, Any]] | None = None) -> optim.Optimizer:
-    """The optimizer over all of the model's parameters, or over groups of them with a `scale` of their learning rate; one kernel for all."""
-    parameters: list[Any] = list(model.parameters()) if groups is None else groups
+def make_optimizer(spec: OptimizerSpec, model: nn.Module, groups: list[dict[str, Any]] | None = None, beside: nn.Module | None = None) -> optim.Optimizer:
+    """The optimizer over all of the model's parameters, and of what is trained beside it, or over groups of them with a `scale` of their
+    learning rate; one kernel for all."""
+    parameters: list[Any] = [*model.parameters(), *([] if beside is None else beside.parameters())] if groups is None else groups
     match spec:
         case SGDSpec():
             return optim.SGD(parameters, lr=spec.learning_rate, momentum=spec.momentum, nesterov=spec.nesterov, weight_decay=spec.weight_decay, fused=True)

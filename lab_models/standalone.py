@@ -23,8 +23,8 @@ from pydantic import ValidationError
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from lab_models.architectures.misfits import misfits
 from lab_models.architectures.sizes import impossible, model_size
-from lab_models.architectures.stages import misfits
 from lab_models.datasets.catalog import Catalog, DatasetInfo
 from lab_models.errors import LabError, OutOfMemory
 from lab_models.execution import Execution, resolve_device

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from torch import Tensor
 
 from lab_models.architectures.build import build_model
 from lab_models.datasets.batches import Batch, ImageSplit, Splits
@@ -21,7 +21,7 @@ from lab_models.datasets.preparation import PreparedDataset
 from lab_models.errors import TeacherUnusable
 from lab_models.evaluation import predict
 from lab_models.files import exclusive, write_atomically
-from lab_models.objectives import TeacherLogits
+from lab_models.objectives import LiveLogits, TeacherLogits
 from lab_models.precision import forward_context
 from lab_models.protocol import TeacherFiles
 from lab_models.published import published_weights
@@ -42,18 +42,6 @@ class Outputs:
     test_predictions: npt.NDArray[np.int64]
     accuracy: float
     archive: Path | None = None
-
-
-class LiveLogits:
-    """A frozen network in evaluation mode, run on every batch."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
-
-    def __call__(self, batch: Batch) -> Tensor:
-        """Logits (B, C) of the batch's images as the student sees them."""
-        logits: Tensor = self.model(batch.images)
-        return logits
 
 
 class StoredLogits:

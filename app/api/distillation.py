@@ -15,6 +15,7 @@ from app.plots.comparison import ComparisonFigure, Line, draw_comparison
 from app.services.distillations import Arm, Comparison, Gain, Gap, Role, Verdict, gain_of, gap_of, load_comparison, sentence, warnings
 from app.services.metrics import RunMetrics, metrics_of
 from app.services.results import Summary
+from lab_models.specs import FeatureSpec
 
 router = APIRouter(prefix="/experiments", tags=["distillation"])
 
@@ -83,6 +84,8 @@ class DistillationAnswer(Answer):
     sentence: str
     temperature: float
     alpha: float
+    features: FeatureSpec | None
+    """What of the teacher is matched beside its logits; null: nothing."""
     rows: list[ArmAnswer]
     gain: GainAnswer
     warnings: list[str]
@@ -127,6 +130,7 @@ def _answer(comparison: Comparison) -> DistillationAnswer:
         sentence=sentence(comparison),
         temperature=comparison.temperature,
         alpha=comparison.alpha,
+        features=comparison.features,
         rows=[_row(arm, comparison.teacher.parameters) for arm in comparison.arms],
         gain=_gain_answer(gain, gap_of(comparison, gain)),
         warnings=warnings(comparison),
@@ -239,20 +243,23 @@ def _with_spread(summary: SummaryAnswer | None, factor: int, decimals: int) -> s
 
 
 def _figure(comparison: Comparison, numbers: dict[str, RunMetrics]) -> ComparisonFigure:
+    features = comparison.features
     return ComparisonFigure(
         title=comparison.name or comparison.experiment_id,
         subtitle=sentence(comparison),
-        lines=[line for arm in comparison.arms for line in _lines(arm, [numbers[run.id] for run in arm.runs])],
+        lines=[line for arm in comparison.arms for line in _lines(arm, [numbers[run.id] for run in arm.runs], comparison.features)],
         labels={arm.role.value: _label(arm, [numbers[run.id] for run in arm.runs]) for arm in comparison.arms}
         | {
             "soft": f"distilled, soft loss: T² · KL at T = {comparison.temperature:g}",
-            "total": f"distilled, total loss: {comparison.alpha:g} · soft + {1 - comparison.alpha:g} · hard",
+            "features": "" if features is None else f"distilled, {features.weight:g} · {features.name} loss",
+            "total": f"distilled, total loss: {comparison.alpha:g} · soft + {1 - comparison.alpha:g} · hard"
+            + ("" if features is None else f" + {features.weight:g} · {features.name}"),
         },
         epochs=max((run.epochs for arm in comparison.arms for run in arm.runs), default=1),
     )
 
 
-def _lines(arm: Arm, runs: list[RunMetrics]) -> list[Line]:
+def _lines(arm: Arm, runs: list[RunMetrics], features: FeatureSpec | None) -> list[Line]:
     """One arm in the three panels. A student's `loss` in training is a mixture: its cross-entropy, which the others' is comparable with, is `hard_loss`."""
     found = [
         Line("val_loss", arm.role.value, _series(runs, "val", "loss")),
@@ -262,12 +269,19 @@ def _lines(arm: Arm, runs: list[RunMetrics]) -> list[Line]:
     if not any(hard):
         return [Line("train_loss", arm.role.value, _series(runs, "train", "loss")), *found]
     parts = {"distilled": hard, "soft": _series(runs, "train", "soft_loss"), "total": _series(runs, "train", "loss")}
+    if features is not None:
+        parts["features"] = _weighed(_series(runs, "train", f"{features.name}_loss"), features.weight)
     return [*(Line("train_loss", part, series) for part, series in parts.items()), *found]
 
 
 def _series(runs: list[RunMetrics], split: str, name: str) -> list[dict[int, float | None]]:
     """Per run the values by epoch."""
     return [{epoch: splits[split][name] for epoch, splits in run.items() if name in splits.get(split, {})} for run in runs]
+
+
+def _weighed(runs: list[dict[int, float | None]], weight: float) -> list[dict[int, float | None]]:
+    """As it counts in the total."""
+    return [{epoch: None if value is None else weight * value for epoch, value in run.items()} for run in runs]
 
 
 def _label(arm: Arm, runs: list[RunMetrics]) -> str:

@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from app.plots.style import BLUE, DPI, GREY, VERMILION, rendered, style
 
 # Okabe and Ito's, like the others; each line differs from the others in dashes and marker too, so it is told apart in grey.
-SKY, PURPLE = "#56B4E9", "#CC79A7"
+SKY, PURPLE, GREEN = "#56B4E9", "#CC79A7", "#009E73"
 INK = "#111827"
 GRID = "#e5e7eb"
 
@@ -35,6 +35,7 @@ LINES = {
     "baseline": Look(VERMILION, (0, (4, 1.8)), "^"),
     "distilled": Look(BLUE, "-", "o"),
     "soft": Look(SKY, (0, (1.2, 1.2))),
+    "features": Look(GREEN, (0, (8, 3))),
     "total": Look(PURPLE, (0, (5, 1.5, 1.2, 1.5, 1.2, 1.5))),
 }
 """In the order of the legend."""

@@ -14,7 +14,7 @@ from app.services.results import Summary, summarise
 from app.states import RunStatus
 from app.tables import Experiment, Run
 from lab_models.architectures.naming import describe
-from lab_models.specs import DistillSpec, read_spec
+from lab_models.specs import DistillSpec, FeatureSpec, read_spec
 
 POINTS = 100.0
 """Percentage points in a difference of 1 between two accuracies, which are fractions."""
@@ -134,6 +134,8 @@ class Comparison:
     teacher: Arm
     baseline: Arm | None
     distilled: Arm
+    features: FeatureSpec | None = None
+    """What of the teacher is matched beside its logits."""
 
     @property
     def arms(self) -> tuple[Arm, ...]:
@@ -168,6 +170,7 @@ def load_comparison(session: Session, experiment: Experiment) -> Comparison:
         teacher=_arm(Role.TEACHER, teacher, describe(spec.teacher.spec.network), [] if run is None else [run]),
         baseline=None if baseline is None else _arm(Role.BASELINE, baseline, student, runs[baseline.id]),
         distilled=_arm(Role.DISTILLED, experiment, student, runs[experiment.id]),
+        features=spec.features,
     )
 
 

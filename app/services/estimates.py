@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from app.settings import Settings
+from lab_models.architectures.pairs import regressor_parameters
 from lab_models.architectures.sizes import ModelSize, dead_weight_warning, impossible, model_size
 from lab_models.architectures.stages import macs_in, parameters_in, trained_stages
 from lab_models.datasets.catalog import DatasetInfo
@@ -114,7 +115,7 @@ def _warnings_of_a_student(spec: DistillSpec) -> list[str]:
     teachers, own = spec.teacher.spec.dataset, spec.dataset
     if (teachers.val_fraction, teachers.stratified, teachers.split_seed) != (own.val_fraction, own.stratified, own.split_seed):
         found.append("the teacher was trained on another cut of train and val: it has seen images that are val here, so val flatters the student")
-    if spec.alpha == 0.0:
+    if spec.alpha == 0.0 and (spec.features is None or spec.features.weight == 0.0):
         found.append("with alpha 0 the teacher is not listened to")
     return found
 
@@ -154,9 +155,16 @@ def _least_memory(spec: AnySpec, info: DatasetInfo, size: ModelSize) -> int:
     """
     moments = (1 if spec.optimizer.momentum else 0) if isinstance(spec.optimizer, SGDSpec) else 2
     trained = trainable_parameters(spec, size)
-    numbers = size.parameters * (1 if spec.ema_decay is None else 2) + trained * (1 + moments)
+    numbers = size.parameters * (1 if spec.ema_decay is None else 2) + trained * (1 + moments) + _trained_beside(spec, info, size) * (2 + moments)
     kept = size.activations * min(spec.batch_size, _train_val(spec, info)[0]) if trained == size.parameters else 0
     return 4 * numbers + BYTES_PER_NUMBER[spec.precision] * kept
+
+
+def _trained_beside(spec: AnySpec, info: DatasetInfo, size: ModelSize) -> int:
+    """Numbers of a hint's regressors, which are no part of the network."""
+    if not isinstance(spec, DistillSpec) or spec.features is None:
+        return 0
+    return regressor_parameters(spec.features, model_size(spec.teacher.spec.network, info.shape, info.num_classes), size)
 
 
 def trainable_parameters(spec: AnySpec, size: ModelSize) -> int:

@@ -18,7 +18,7 @@ from app.services.workers import largest_memory
 from app.settings import Settings
 from app.states import RunStatus
 from app.tables import LOCAL, Experiment, Run
-from lab_models.architectures.stages import misfits
+from lab_models.architectures.misfits import misfits
 from lab_models.datasets.catalog import Catalog, DatasetInfo
 from lab_models.specs import AnySpec, DistillRequest, DistillSpec, Request, TrainSpec, TransferRequest, TransferSpec
 from lab_models.validation import FieldError, did_you_mean, explain

@@ -1,9 +1,7 @@
 """A network's stages from the input to the head, by the names of its layers: what is frozen, thawed or slowed down together."""
 
-from lab_models.architectures.sizes import ModelSize, model_size
-from lab_models.datasets.catalog import DatasetInfo
-from lab_models.specs import AnySpec, MLPSpec, TransferSpec, Tuning, VGGSpec
-from lab_models.validation import FieldError, did_you_mean
+from lab_models.architectures.sizes import ModelSize
+from lab_models.specs import Tuning
 
 RESNET_STEM = ("conv1", "bn1")
 
@@ -40,17 +38,3 @@ def parameters_in(size: ModelSize, stages: tuple[str, ...]) -> int:
 def macs_in(size: ModelSize, stages: tuple[str, ...]) -> int:
     """Multiply-accumulates of one image's forward pass in the given stages."""
     return sum(layer.macs for layer in size.layers if stage_of(layer.name) in stages)
-
-
-def misfits(spec: AnySpec, before: DatasetInfo, info: DatasetInfo) -> list[FieldError]:
-    """Why a network that has learned the images of `before` cannot be trained on with those of `info`; nothing where it can."""
-    if not isinstance(spec, TransferSpec):
-        return []
-    is_bound = isinstance(spec.network, MLPSpec | VGGSpec)  # their first linear layer counts the pixels
-    if before.shape[0] != info.shape[0] or (is_bound and before.shape != info.shape):
-        seen, given = ("x".join(map(str, each.shape)) for each in (before, info))
-        return [FieldError("/source", f"it has learned {before.name}, images of {seen}, and {info.name} has {given}: its first layer does not fit")]
-    stages = stages_of(model_size(spec.network, info.shape, info.num_classes))[:-1]
-    if spec.stage is not None and spec.stage not in stages:
-        return [FieldError("/stage", f"this network has no stage {spec.stage!r}", did_you_mean(spec.stage, list(stages)))]
-    return []

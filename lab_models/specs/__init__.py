@@ -14,6 +14,7 @@ from lab_models.specs.base import MAX_SEED, Frozen
 from lab_models.specs.dataset import AUGMENTATIONS, AugmentationSpec, DatasetSpec
 from lab_models.specs.distill import DistillSpec, Pupil, Reference, Trained
 from lab_models.specs.experiment import Probe, TrainSpec
+from lab_models.specs.features import AttentionSpec, FeatureSpec, HintSpec
 from lab_models.specs.model import (
     ARCHITECTURES,
     MAX_DEPTH,
@@ -55,6 +56,7 @@ __all__ = [
     "AdamSpec",
     "AdamWSpec",
     "AnySpec",
+    "AttentionSpec",
     "AugmentationSpec",
     "CNNSpec",
     "ConstantSchedule",
@@ -64,8 +66,10 @@ __all__ = [
     "DistillSpec",
     "EarlyStoppingSpec",
     "ExperimentRequest",
+    "FeatureSpec",
     "Frozen",
     "HeNetSpec",
+    "HintSpec",
     "MLPSpec",
     "ModelSpec",
     "MultiStepSchedule",

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from lab_models.specs.base import MAX_SEED, Frozen
 from lab_models.specs.dataset import AUGMENTATIONS, DatasetSpec
 from lab_models.specs.experiment import NetworkSpec, Procedure, Subject, TrainSpec, refuse_single_images
+from lab_models.specs.features import NamedFeatures
 from lab_models.specs.model import LARGEST_SIDE, SMALLEST_SIDE, MLPSpec, ModelSpec, ResNet18Spec
 from lab_models.specs.pretrained import IMAGENET_SIDE, PretrainedName
 
@@ -76,6 +77,15 @@ class Pupil(Frozen):
     """`stored`: the teacher's logits are computed once, for each image and each of its `augmentation.views`. `live`: the teacher runs on every batch."""
     permute_within_class: bool = False
     """A control: each image gets the teacher's stored logits of another image of its class, so that what is learned can be of the classes only."""
+
+    features: NamedFeatures = None
+    """What is matched beside the logits: attention maps or hints, or just the name of one; needs `teacher_outputs` `live`. null: nothing."""
+
+    @model_validator(mode="after")
+    def _features_need_the_teacher_itself(self) -> Self:
+        if self.features is not None and self.teacher_outputs != "live":
+            raise ValueError("'features' are read from the teacher as it runs, and stored outputs are its logits alone: set 'teacher_outputs' to \"live\"")
+        return self
 
     @model_validator(mode="after")
     def _only_stored_logits_can_be_permuted(self) -> Self:

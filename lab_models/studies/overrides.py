@@ -7,7 +7,7 @@ from typing import Any
 from lab_models.specs import ARCHITECTURES
 from lab_models.validation import FieldError, InvalidDocument, pointer
 
-NAMED_PARTS = {"dataset": "name", "optimizer": "name", "schedule": "name"}
+NAMED_PARTS = {"dataset": "name", "optimizer": "name", "schedule": "name", "features": "name"}
 """Parts of a request that a bare string may stand for, and the field that the string is."""
 
 NETWORKS = ("model", "student")

@@ -202,7 +202,7 @@ def falling(num_runs: int, height: float, epochs: int) -> list[dict[int, float |
 def figure(epochs: int = 6, num_runs: int = 3, **differing: Any) -> ComparisonFigure:
     arms = {"teacher": 1, "baseline": num_runs, "distilled": num_runs}
     lines = [Line(panel, name, falling(count, 1 + len(name) / 10, epochs)) for panel in PANELS for name, count in arms.items()]
-    lines += [Line("train_loss", part, falling(num_runs, 3, epochs)) for part in ("soft", "total")]
+    lines += [Line("train_loss", part, falling(num_runs, 3, epochs)) for part in ("soft", "features", "total")]
     usual = ComparisonFigure("a title", "a sentence", lines, {part: f"{part} in words" for part in LINES}, 20)
     return dataclasses.replace(usual, **differing)
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lab_models.architectures.build import build_model
+from lab_models.architectures.pixels import as_seen
 from lab_models.errors import LabError
 from lab_models.explanations.explaining import explain
 from lab_models.explanations.faithfulness import BLUR, STEPS, blurred, faithfulness
@@ -33,6 +34,7 @@ AVERAGING: dict[str, dict[str, Any]] = {
     "cnn without strides": {"arch": "cnn", "stages": 2, "width": 4, "max_halvings": 0, "blocks_per_stage": 1},
     "henet": {"arch": "henet", "depth": 8, "width": 4},
     "resnet18": {"arch": "resnet18"},
+    "enlarging resnet18": {"arch": "resnet18", "image_size": 64, "statistics": "imagenet"},
 }
 VGG = {"arch": "vgg", "widths": [4, 6], "hidden": 16}
 NETWORKS = {**AVERAGING, "vgg": VGG}
@@ -49,7 +51,8 @@ def last_maps_and_logits(model: nn.Module, document: dict[str, Any], images: npt
     whole: Any = model
     layer = {"resnet18": lambda: whole.layer4, "vgg": lambda: whole.stages[-1].get_submodule("1")}.get(document["arch"], lambda: whole.stages)()
     handle = layer.register_forward_hook(lambda _module, _inputs, output: kept.append(output))
-    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (INFO.mean, INFO.std))
+    seen = as_seen(validated(document), INFO)
+    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (seen.mean, seen.std))
     logits: Tensor = model((torch.from_numpy(images).double() / 255 - mean) / std)
     handle.remove()
     return kept[0], logits
@@ -79,7 +82,9 @@ def test_maps_are_those_of_autograd(name: str, method: Method, tmp_path: Path) -
     model, network = opened(NETWORKS[name], tmp_path)
     images, classes = pixels(INFO, 4), [0, 1, 4, 1]
     seen = network.look(images)
-    assert network.stage == {"resnet18": "layer4", "cnn": "stages.1", "cnn without strides": "stages.1", "vgg": "stages.1"}.get(name, "stages.2")
+    assert network.stage == {"resnet18": "layer4", "enlarging resnet18": "layer4", "cnn": "stages.1", "cnn without strides": "stages.1", "vgg": "stages.1"}.get(
+        name, "stages.2"
+    )
     found = class_maps(method, seen, network.tail, np.array(classes))
     expected = by_autograd(model, NETWORKS[name], images, classes, method)
     assert found.shape == expected.shape
