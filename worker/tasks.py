@@ -8,7 +8,6 @@ import socket
 import threading
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from celery import Celery, bootsteps
@@ -33,8 +32,8 @@ from worker.attempt import Slot, work_until_empty
 EMBEDDED_POLL_SECONDS = 0.1
 BROKER_POLL_SECONDS = 0.5
 SHOW_SECONDS = 5.0
-LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
-"""When messages to a worker that stops have expired. On memory:// Celery looks at its stop flag when a message comes, else every two seconds;
+NO_TIME = 1e-6
+"""Seconds until a message to a worker that stops expires. On memory:// Celery looks at its stop flag when a message comes, else every two seconds;
 an expired one it throws away, where a task would race with the end of its pool, whose child then waits half a minute for an answer to it."""
 
 log = logging.getLogger("lab.worker")
@@ -171,7 +170,7 @@ class Poller:
             with self._database.writing() as session:
                 workers.show(session, self._identity.id)
         if self._stopping.is_set() and self._settings.embedded:
-            self._work.apply_async(queue=QUEUE, expires=LONG_AGO)
+            self._work.apply_async(queue=QUEUE, expires=NO_TIME)
         elif waiting and self._is_idle() and now - self._rung >= self._ring_every:
             self._rung = now
             self._work.apply_async(queue=QUEUE)
