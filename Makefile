@@ -31,7 +31,7 @@ test: $(STAMP) ## every test on SQLite, then those that write again on PostgreSQ
 	$(BIN)/python -m pytest -rs tests/e2e
 	LAB_TEST_DATABASE=postgresql $(BIN)/python -m pytest -rs $(SPREAD) tests/app tests/worker
 
-quick: $(STAMP) ## what of the tests fits into a quarter of an hour
+quick: $(STAMP) ## all tests but those marked slow
 	$(BIN)/python -m pytest -rs $(SPREAD) --ignore=tests/e2e
 	$(BIN)/python -m pytest -rs -m 'not slow' tests/e2e
 	LAB_TEST_DATABASE=postgresql $(BIN)/python -m pytest -rs $(SPREAD) tests/app tests/worker

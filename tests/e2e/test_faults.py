@@ -54,6 +54,7 @@ def test_a_run_whose_worker_is_killed_twice_ends_with_the_same_bits(make_service
     kill_twice_and_compare(service)
 
 
+@pytest.mark.slow
 @pytest.mark.redis
 def test_the_same_on_redis(make_service: MakeService, redis: Redis) -> None:
     service = make_service(broker_url=redis.url)
@@ -119,6 +120,7 @@ def test_a_run_that_kills_its_trainer_three_times_ends_as_crash_loop_and_the_nex
     service.wait_for(healthy, "succeeded")
 
 
+@pytest.mark.slow
 def test_a_frozen_worker_that_wakes_finds_its_lease_gone(make_service: MakeService) -> None:
     service = make_service()
     service.api()
