@@ -44,7 +44,8 @@ FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 OUT_OF_MEMORY_WORDS = ("can't allocate memory", "could not create a primitive", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 """What PyTorch's allocator on the CPU, oneDNN without room for its code or scratchpad, and NVIDIA's libraries say in a plain RuntimeError."""
-OUT_OF_MEMORY_HINT = 'lower batch_size, or the model\'s width or depth; or allow "on_out_of_memory": "halve_batch"'
+OUT_OF_MEMORY_HINT = "lower batch_size, or the model's width or depth"
+HALVING_HINT = '; or allow "on_out_of_memory": "halve_batch"'
 
 ExecutionEvent = Started | Probed | Progress | EpochCompleted | Checkpointed | Completed
 
@@ -68,7 +69,7 @@ class Execution:
         except LabError:
             raise
         except (MemoryError, torch.OutOfMemoryError) as error:
-            raise OutOfMemory(str(error) or "out of memory", hint=OUT_OF_MEMORY_HINT) from error
+            raise self._out_of_memory(error) from error
         except OSError as error:
             if error.errno in FULL_DISK:
                 raise StorageFull(
@@ -77,8 +78,12 @@ class Execution:
             raise
         except RuntimeError as error:
             if any(words in str(error) for words in OUT_OF_MEMORY_WORDS):
-                raise OutOfMemory(str(error), hint=OUT_OF_MEMORY_HINT) from error
+                raise self._out_of_memory(error) from error
             raise
+
+    def _out_of_memory(self, error: Exception) -> OutOfMemory:
+        is_allowed = self._order.spec.on_out_of_memory == "halve_batch"
+        return OutOfMemory(str(error) or "out of memory", hint=OUT_OF_MEMORY_HINT + ("" if is_allowed else HALVING_HINT))
 
     def checkpoint(self, *, stopped: bool) -> Checkpointed:
         """Save the state as it stands at the event just yielded."""

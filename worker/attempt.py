@@ -1,4 +1,4 @@
-"""One attempt at one run: claim, hand over to a trainer, record each event under the lease, finish.
+"""One attempt at one claimed run: hand over to a trainer, record each event under the lease, finish.
 
 All database work happens in this one thread, in short transactions; no transaction is open while the trainer trains.
 The lease is renewed from here as well: the trainer is another process, so a long epoch cannot delay it.
@@ -8,25 +8,20 @@ import logging
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
-from app.db import Database
-from app.devices import free_memory_of
-from app.logging import bound
 from app.services import lifecycle, progress
 from app.services.lifecycle import Asked, Lease, LeaseLost
-from app.settings import Settings
 from app.states import StatusReason
 from lab_models.micro_batches import after_out_of_memory, part_size
 from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Failed, Order, Probed, Progress, Started
 from lab_models.threads import useful_threads
 from worker.limits import TimeLimit, seconds_of_earlier
-from worker.spare import Spare
+from worker.slot import Slot
 from worker.trainer import Exited, Trainer, TrainerEvent
 from worker.watchdog import Watchdog
 
@@ -36,7 +31,6 @@ PAUSE_GRACE_SECONDS = 5.0
 """How long a run that is to pause may take to save itself; then it is killed and loses what came after its last checkpoint."""
 PROGRESS_WRITE_SECONDS = 1.0
 RETRY_SECONDS = 0.25
-UNFIT_SECONDS = 5.0
 TRACEBACK_TAIL = 4000
 LEASE_MARGIN = 0.8
 """Share of the lease after which a holder that could not renew gives up by itself, before others may take over."""
@@ -48,65 +42,6 @@ log = logging.getLogger("lab.attempt")
 
 class OutOfTouch(Exception):
     """The database could not be reached for so long that the lease may be somebody else's by now."""
-
-
-@dataclass
-class Slot:
-    """Where an attempt runs: a worker's identity, its device, and the flag that asks it to stop.
-
-    The first slot of a machine takes any run, so that all are taken; the others only what fits into the memory that is free.
-    """
-
-    worker_id: str
-    device: str
-    threads: int
-    settings: Settings
-    database: Database
-    stopping: Callable[[], bool]
-    is_first: bool = True
-    spare: Spare = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.spare = Spare(self.device, self.threads)
-
-
-def work_until_empty(slot: Slot) -> int:
-    """Claim and carry out runs until none is queued or the worker is asked to stop; returns how many were tried.
-
-    The trainer is there before the claim: a worker that cannot train claims nothing and leaves the runs to others.
-    """
-    tried = 0
-    while not slot.stopping():
-        trainer = slot.spare.take()
-        if trainer is None:
-            log.error("no trainer could be started on %s; this worker claims nothing for %.0f s", slot.device, UNFIT_SECONDS)
-            _wait(UNFIT_SECONDS, slot.stopping)
-            break
-        lease = _claim(slot)
-        if lease is None:
-            slot.spare.put_back(trainer)
-            break
-        with bound(run=lease.run_id, attempt=lease.attempt):
-            log.info("%s: attempt %d begins", lease.run_id, lease.attempt)
-            Attempt(slot, lease).carry_out(trainer)
-        tried += 1
-    return tried
-
-
-def _claim(slot: Slot) -> Lease | None:
-    free = None if slot.is_first else free_memory_of(slot.device)
-    try:
-        with slot.database.writing() as session:
-            return lifecycle.claim(session, slot.worker_id, free, slot.settings.max_running_per_owner)
-    except OperationalError as error:
-        log.warning("the database did not answer (%s); claiming later", error.orig)
-        return None
-
-
-def _wait(seconds: float, stopping: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and not stopping():
-        time.sleep(TICK_SECONDS)
 
 
 class Attempt:

@@ -27,7 +27,8 @@ from app.services.reconcile import LeaseWatch, take_back
 from app.settings import Settings
 from app.tables import Worker as WorkerRow
 from app.tables import new_id, utc_now
-from worker.attempt import Slot, work_until_empty
+from worker.claiming import work_until_empty
+from worker.slot import Slot
 
 EMBEDDED_POLL_SECONDS = 0.1
 BROKER_POLL_SECONDS = 0.5

@@ -6,7 +6,7 @@ from typing import Any, Self
 from pydantic import model_validator
 
 from lab_models.recipes.recipe import Cell, Claim, Contrast, Factor, Picture, PublishedTable
-from lab_models.specs import DistillRequest, Frozen, Request, TransferRequest, read_request
+from lab_models.specs import Frozen, Request, read_request
 from lab_models.validation import FieldError, InvalidDocument, did_you_mean
 
 BUILT_ON = {"distill": "teacher", "transfer": "source"}
@@ -106,11 +106,6 @@ def cell_request(design: Design, cell: Cell) -> Request:
             hint = "add a cell of kind train with the same network and procedure, and a contrast between the two"
             raise InvalidDocument([FieldError(f"/{control}", "in a study the control is a cell of its own", hint)])
     return read_request(document)
-
-
-def builds_on_another(request: Request) -> bool:
-    """Whether a request needs a trained network."""
-    return isinstance(request, DistillRequest | TransferRequest)
 
 
 def factor_text(value: Factor) -> str:

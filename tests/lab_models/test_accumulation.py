@@ -144,3 +144,6 @@ def test_without_leave_it_fails_and_the_hint_names_the_option(make_order: OrderM
     with pytest.raises(OutOfMemory) as caught:
         train(make_order(TINY))
     assert "on_out_of_memory" in (caught.value.hint or "")
+    with pytest.raises(OutOfMemory) as caught:
+        train(make_order({**TINY, "on_out_of_memory": "halve_batch"}))
+    assert "on_out_of_memory" not in (caught.value.hint or ""), "what was allowed already is no advice"

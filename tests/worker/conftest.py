@@ -10,7 +10,7 @@ from app.services import experiments
 from app.settings import Settings
 from tests.app.rows import create
 from tests.databases import database_of_the_module, database_of_the_test  # noqa: F401 - fixtures
-from worker.attempt import Slot
+from worker.slot import Slot
 
 
 class Stage:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from sqlmodel import col, select
 
-import worker.attempt
+import worker.claiming
 import worker.trainer
 from app.devices import device_of_slot
 from app.services import lifecycle, progress
@@ -17,7 +17,8 @@ from app.tables import Checkpoint, Experiment, Metric
 from tests.databases import writers_blocked
 from tests.e2e.service import is_alive, wait_until
 from tests.worker.conftest import Stage
-from worker.attempt import Attempt, work_until_empty
+from worker.attempt import Attempt
+from worker.claiming import work_until_empty
 
 MakeStage = Callable[..., Stage]
 
@@ -36,7 +37,7 @@ def test_queued_runs_are_worked_off_one_after_the_other(make_stage: MakeStage) -
 
 def test_a_worker_that_cannot_train_claims_nothing(make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker.trainer.sys, "executable", "/bin/false")
-    monkeypatch.setattr(worker.attempt, "UNFIT_SECONDS", 0.0)
+    monkeypatch.setattr(worker.claiming, "UNFIT_SECONDS", 0.0)
     stage = make_stage()
     run_id = stage.submit()
     assert work_until_empty(stage.slot) == 0

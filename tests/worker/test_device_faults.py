@@ -10,12 +10,12 @@ import pytest
 from sqlmodel import col, select
 
 import app.tables
-import worker.attempt
+import worker.claiming
 from app.services import progress
 from app.states import RunStatus
 from app.tables import Metric, StatusChange
 from tests.worker.conftest import Stage
-from worker.attempt import work_until_empty
+from worker.claiming import work_until_empty
 from worker.spare import Spare
 
 MakeStage = Callable[..., Stage]
@@ -78,7 +78,7 @@ def test_where_memory_runs_out_and_the_spec_allows_it_the_batch_is_halved_until_
 
 
 def test_a_worker_whose_device_is_not_there_says_so_and_claims_nothing(make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch, caplog) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr(worker.attempt, "UNFIT_SECONDS", 0.0)
+    monkeypatch.setattr(worker.claiming, "UNFIT_SECONDS", 0.0)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # as if the driver had lost them all
     stage = make_stage()
     run_id = stage.submit()

@@ -1,20 +1,16 @@
 """A trainer that lives and does nothing is noticed, one that is slow is left alone."""
 
-import inspect
 import os
 import signal
 import threading
 from collections.abc import Callable
 
-import pytest
-
-import worker.attempt
 from app.services import progress
 from app.states import RunStatus
 from lab_models.protocol import Progress, Started
 from tests.e2e.service import wait_until
 from tests.worker.conftest import Stage
-from worker.attempt import work_until_empty
+from worker.claiming import work_until_empty
 from worker.watchdog import Watchdog
 
 
@@ -63,7 +59,6 @@ def test_saying_the_same_step_again_and_again_is_no_progress() -> None:
     assert watchdog.has_stalled
 
 
-@pytest.mark.skipif("Watchdog" not in inspect.getsource(worker.attempt), reason="the attempt does not use the watchdog yet")
 def test_a_trainer_that_hangs_is_ended_counts_as_a_crash_and_its_run_goes_on(make_stage: Callable[..., Stage]) -> None:
     stage = make_stage(stall_seconds=10.0, lease_seconds=60.0)
     run_id = stage.submit(epochs=400)

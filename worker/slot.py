@@ -1,0 +1,28 @@
+"""Where attempts run: what a worker gives each of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from app.db import Database
+from app.settings import Settings
+from worker.spare import Spare
+
+
+@dataclass
+class Slot:
+    """Where an attempt runs: a worker's identity, its device, and the flag that asks it to stop.
+
+    The first slot of a machine takes any run, so that all are taken; the others only what fits into the memory that is free.
+    """
+
+    worker_id: str
+    device: str
+    threads: int
+    settings: Settings
+    database: Database
+    stopping: Callable[[], bool]
+    is_first: bool = True
+    spare: Spare = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.spare = Spare(self.device, self.threads)
