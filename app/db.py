@@ -13,10 +13,12 @@ import json
 import logging
 import math
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from alembic import command
 from alembic.config import Config
@@ -31,6 +33,8 @@ from app.home import home_in_use
 from app.settings import Settings
 
 BUSY_SECONDS = 10.0
+POOL: dict[str, Any] = {"pool_size": 10, "max_overflow": 10, "pool_timeout": 5.0}
+"""Connections kept, and more for a while: more than all passes of the API at a time (`app.api.passes`), so that none ever waits for one."""
 SQLITE_PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=FULL",
@@ -46,30 +50,68 @@ NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "glus
 log = logging.getLogger("lab.db")
 
 
+class _OfThread(threading.local):
+    """How many sessions this thread has open, of whatever database."""
+
+    num_sessions = 0
+
+
 class Database:
     """The engine and its two kinds of session."""
 
+    _thread = _OfThread()
+
     def __init__(self, url: str, busy_seconds: float = BUSY_SECONDS) -> None:
         self.engine = _engine(url, busy_seconds)
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self._glance: sqlite3.Connection | None = None
         snapshot = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True} if self.engine.dialect.name == "postgresql" else {}
         self._reader = self.engine.execution_options(read_only=True, **snapshot)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A session that sees one consistent state and never blocks a writer."""
-        with Session(self._reader, expire_on_commit=False) as session:
+        with self._counted(), Session(self._reader, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """One transaction: committed when the block ends, rolled back when it raises. Begins at its first statement."""
-        with Session(self.engine, expire_on_commit=False) as session:
+        with self._counted(), Session(self.engine, expire_on_commit=False) as session:
             yield session
             session.commit()
+
+    def glance(self, query: str, *parameters: str) -> tuple[Any, ...] | None:
+        """The first row of a look-up by an index of a SQLite file, in microseconds: without a thread, a pool or waiting for anybody. Of one thread.
+
+        Raises sqlite3.Error where it cannot be had so, for instance while another process recovers the file.
+        """
+        if self._glance is None:
+            self._glance = sqlite3.connect(f"file:{quote(str(self.engine.url.database))}?mode=ro", uri=True, timeout=0.0, check_same_thread=False)
+        found: tuple[Any, ...] | None = self._glance.execute(query, parameters).fetchone()
+        return found
+
+    @staticmethod
+    def expect_no_session() -> None:
+        """Raises RuntimeError where this thread has left a session open, which would keep a connection and perhaps a lock."""
+        if Database._thread.num_sessions:
+            Database._thread.num_sessions = 0
+            raise RuntimeError("a session has outlived its pass")
 
     def close(self) -> None:
         """Give back all connections."""
         self.engine.dispose()
+        if self._glance is not None:
+            self._glance.close()
+            self._glance = None
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        Database._thread.num_sessions += 1
+        try:
+            yield
+        finally:
+            Database._thread.num_sessions = max(0, Database._thread.num_sessions - 1)
 
 
 def open_database(settings: Settings) -> Database:
@@ -151,7 +193,7 @@ def _engine(url: str, busy_seconds: float) -> Engine:
         return _server_engine(url, busy_seconds)
     if sqlite3.sqlite_version_info < SQLITE_WITHOUT_WAL_RESET_BUG:
         log.debug("SQLite %s has the rare WAL-reset bug that 3.51.3 fixes; keep a backup", sqlite3.sqlite_version)
-    engine = create_engine(url, connect_args={"timeout": busy_seconds, "check_same_thread": False}, pool_size=5, json_serializer=_to_json)
+    engine = create_engine(url, connect_args={"timeout": busy_seconds, "check_same_thread": False}, json_serializer=_to_json, **POOL)
     event.listen(engine, "connect", _prepare_sqlite_connection)
     event.listen(engine, "begin", _begin_sqlite_transaction)
     return engine
@@ -164,7 +206,7 @@ def _server_engine(url: str, busy_seconds: float) -> Engine:
         parsed = parsed.set(drivername="postgresql+psycopg")
     try:
         utf8 = {"client_encoding": "utf8"}  # also of a server in SQL_ASCII
-        engine = create_engine(parsed, pool_size=5, pool_pre_ping=True, connect_args=utf8, json_serializer=_to_json)
+        engine = create_engine(parsed, pool_pre_ping=True, connect_args=utf8, json_serializer=_to_json, **POOL)
     except ModuleNotFoundError as error:
         raise Misconfigured(f"LAB_DATABASE_URL needs the Python package {error.name!r}: pip install 'training-lab[postgres]'") from error
     except NoSuchModuleError as error:

@@ -1,6 +1,6 @@
 """What can go wrong for a caller: a small family, each member knowing its HTTP status and its stable code."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from lab_models.validation import FieldError
 
@@ -11,6 +11,7 @@ class ServiceError(Exception):
     status = 500
     code = "internal"
     title = "Internal error"
+    headers: Mapping[str, str] = {}
 
     def __init__(self, detail: str, errors: Sequence[FieldError] = ()) -> None:
         super().__init__(detail)
@@ -69,6 +70,7 @@ class Unauthorized(ServiceError):
     """The request has no key, or one that is not known or revoked."""
 
     status, code, title = 401, "unauthorized", "A key is needed"
+    headers = {"WWW-Authenticate": "Bearer"}
 
 
 class Forbidden(ServiceError):
@@ -87,6 +89,10 @@ class TooManyRequests(ServiceError):
     """The caller sends more requests a minute than the settings allow."""
 
     status, code, title = 429, "too_many_requests", "Too many requests"
+
+    def __init__(self, detail: str, retry_after_seconds: int) -> None:
+        super().__init__(detail)
+        self.headers = {"Retry-After": str(retry_after_seconds)}
 
 
 class UnknownHost(ServiceError):
@@ -171,6 +177,11 @@ class Busy(ServiceError):
     """Others have asked for the same kind of long computation."""
 
     status, code, title = 503, "busy", "Busy, try again"
+    headers = {"Retry-After": "2"}
+
+
+class Overloaded(Busy):
+    """More requests than the settings allow wait for their turn."""
 
 
 class Misconfigured(Exception):

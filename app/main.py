@@ -1,7 +1,8 @@
 """The web application: `create_app(settings)`, or `uvicorn app.main:create_app --factory`."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 
@@ -32,16 +33,35 @@ from app.api import (
 )
 from app.api.gate import Gate
 from app.api.openapi import DESCRIPTION, describe
+from app.api.passes import Passes
 from app.api.security_headers import SecurityHeaders
+from app.api.sharing import Shared, Stopping, Watch
 from app.api.traffic import observe
-from app.db import open_database
+from app.db import Database, open_database
 from app.home import home_in_use
 from app.logging import set_up_logging
 from app.queue import make_doorbell
+from app.services.experiments import statuses_of
 from app.services.explanations import Explanations
 from app.services.predictions import Predictors
 from app.settings import Settings
+from app.states import RunStatus
 from lab_models.revision import package_version
+
+READY_SECONDS = 1.0
+"""How long all who ask share what `/readyz` has found."""
+
+
+async def _statuses(app: FastAPI, experiment_ids: Collection[str]) -> dict[str, RunStatus]:
+    """The one look for all who wait for a change, a pass of its own."""
+    passes: Passes = app.state.passes
+    database: Database = app.state.database
+
+    def look() -> dict[str, RunStatus]:
+        with database.reading() as session:
+            return statuses_of(session, experiment_ids)
+
+    return await passes.go(passes.reading, "watch", look)
 
 
 def create_app(settings: Settings | None = None, host: str | None = None) -> FastAPI:
@@ -57,7 +77,11 @@ def create_app(settings: Settings | None = None, host: str | None = None) -> Fas
         with home_in_use(settings.home, settings.database_name):
             app.state.database = open_database(settings)
             app.state.doorbell = make_doorbell(settings.broker_url)
+            app.state.passes = Passes(settings.max_waiting_requests, on_sqlite=app.state.database.is_sqlite)
+            app.state.watch = watch = Watch(partial(_statuses, app))
+            app.state.stopping = Stopping(watch.close)
             yield
+            watch.close()
             app.state.database.close()
 
     version = package_version() or "unknown"
@@ -65,6 +89,7 @@ def create_app(settings: Settings | None = None, host: str | None = None) -> Fas
     app.state.settings = settings
     app.state.predictors = Predictors()
     app.state.explanations = Explanations()
+    app.state.readiness = Shared(READY_SECONDS)
     problems.install(app)
     app.add_middleware(Gate, settings=settings, host=host)
     app.add_middleware(SecurityHeaders)  # around the gate, whose refusals carry them too

@@ -71,7 +71,9 @@ class Settings(BaseSettings):
     max_run_seconds: float = Field(default=0.0, ge=0)
     """Longest that one run may train, over all its attempts; then it ends as failed, with code `time_limit`. 0 for no limit."""
     max_requests_per_minute: int = Field(default=6_000, ge=0)
-    """While keys are asked for: most requests a minute of one key, and of one address without a valid key; 0 for no limit."""
+    """Most requests a minute of one key, and of one address without a valid key; without keys only to what is open to all. 0 for no limit."""
+    max_waiting_requests: int = Field(default=500, ge=1)
+    """Most requests that wait for their turn to read, and to write, and for a picture or prediction; one more is answered 503 with `Retry-After` at once."""
     api_keys: Literal["auto", "on", "off"] = "auto"
     """Whether requests need a key: `auto` from the first `lab keys create` on, `on` always, `off` never."""
     allow_no_keys: bool = False

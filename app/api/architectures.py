@@ -3,9 +3,9 @@
 from functools import cache
 from typing import Any
 
-from fastapi import APIRouter
 from pydantic import TypeAdapter
 
+from app.api import passes
 from app.api.schemas import Answer
 from lab_models.architectures.naming import describe
 from lab_models.architectures.sizes import model_size
@@ -13,7 +13,7 @@ from lab_models.datasets.catalog import BUILT_IN
 from lab_models.specs import ARCHITECTURES, PRESETS, ModelSpec
 from lab_models.specs.model import expand_preset
 
-router = APIRouter(tags=["catalog"])
+router = passes.router(tags=["catalog"])
 
 TITLES = {
     "mlp": "Multilayer perceptron, plain or residual",

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from app.errors import BadBody, InvalidRequest
+from app.settings import Settings
 from lab_models.validation import InvalidDocument, NotJSON, parse_json
 
 STRING_OR_OTHER: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[^][{}"]++', re.DOTALL)
@@ -13,8 +14,9 @@ STRING_OR_OTHER: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[^][{}"]++
 Request = TypeVar("Request")
 
 
-def read_body(body: bytes, read: Callable[[Any], Request]) -> tuple[dict[str, Any], Request]:
+def read_body(body: bytes, read: Callable[[Any], Request], settings: Settings) -> tuple[dict[str, Any], Request]:
     """The body as sent and as validated by `read`, which raises InvalidDocument; raises BadBody or InvalidRequest."""
+    refuse_deep_nesting(body, settings.max_body_depth)
     try:
         submitted = parse_json(body)
         return submitted, read(submitted)

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from sqlmodel import Session
 
+from app.api import passes
 from app.api.deps import Reading, TheCaller, TheSettings
 from app.api.pictures import PICTURE_RESPONSES, Extension, IfNoneMatch
 from app.api.schemas import Answer
@@ -20,7 +21,7 @@ from app.tables import Experiment, Run
 from lab_models.statistics.verdicts import Judgement, Verdict
 from lab_models.validation import FieldError
 
-router = APIRouter(prefix="/comparisons", tags=["studies"])
+router = passes.router(prefix="/comparisons", tags=["studies"])
 
 MOST_CURVES = 12
 Ids = Annotated[str, Query(description="Ids of experiments, separated by commas; the first is the control", max_length=2000)]
@@ -113,7 +114,7 @@ def compare_experiments(
 @router.get("/curves.{extension}", response_class=Response, responses=PICTURE_RESPONSES)
 def draw_comparison_curves(
     session: Reading, caller: TheCaller, experiments: Ids, extension: Extension, metric: str = "loss,accuracy", if_none_match: IfNoneMatch = None
-) -> Response:
+) -> Any:
     """Train and val over epochs of up to twelve experiments in one picture; means and ranges over seeds."""
     found = _experiments(session, caller, experiments, fewest=1, most=MOST_CURVES)
     cells = [(row.name or row.id, _runs_of(session, row)) for row in found]

@@ -1,10 +1,10 @@
 """Confusion matrices over HTTP: read from what succeeded runs have published, added up over the seeds."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 
-from app.api import schemas
+from app.api import passes, schemas
 from app.api.deps import Reading, TheExperiment, TheSettings
 from app.api.pictures import PICTURE_RESPONSES, Extension, IfNoneMatch, picture
 from app.plots.confusion import ConfusionFigure, draw_confusion
@@ -16,7 +16,7 @@ from lab_models.architectures.naming import describe
 from lab_models.assessment import row_fractions
 from lab_models.specs import read_spec
 
-router = APIRouter(prefix="/experiments", tags=["plots"])
+router = passes.router(prefix="/experiments", tags=["plots"])
 
 MOST_CONFUSED = 12
 DECIMALS = 6
@@ -45,7 +45,7 @@ def draw_confusion_matrix(
     extension: Extension,
     normalize: Annotated[bool, Query(description="Colors and first numbers are shares of the true class; false: numbers of images")] = True,
     if_none_match: IfNoneMatch = None,
-) -> Response:
+) -> Any:
     """The confusion matrix on test, added up over the succeeded runs. 404 until a run has succeeded."""
     whole = experiments.whole(session, experiment)
     figure = _figure(whole, confusion_of(session, settings.runs_folder, whole.runs), normalize)

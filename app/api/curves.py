@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 
+from app.api import passes
 from app.api.deps import Reading, TheExperiment
 from app.api.pictures import PICTURE_RESPONSES, Extension, IfNoneMatch, picture
 from app.errors import InvalidRequest
@@ -15,7 +16,7 @@ from lab_models.architectures.naming import describe
 from lab_models.specs import read_spec
 from lab_models.validation import FieldError, did_you_mean
 
-router = APIRouter(prefix="/experiments", tags=["plots"])
+router = passes.router(prefix="/experiments", tags=["plots"])
 
 
 @router.get(
@@ -29,7 +30,7 @@ def draw_experiment_curves(
     extension: Extension,
     metric: Annotated[str, Query(description="Names separated by commas: loss, accuracy, learning_rate, seconds", max_length=100)] = "loss,accuracy",
     if_none_match: IfNoneMatch = None,
-) -> Response:
+) -> Any:
     """Metrics over epochs, train and val; with several seeds their mean and range."""
     names = _metrics(metric)
     whole = experiments.whole(session, experiment)

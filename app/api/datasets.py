@@ -3,12 +3,12 @@
 import asyncio
 from typing import Annotated, Any, BinaryIO, Literal
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
-from app.api import schemas
+from app.api import passes, schemas
 from app.api.deps import TheCaller, TheSettings, Writing, require_admin
 from app.errors import InvalidRequest, UploadInterrupted, UploadTooLarge
 from app.services import datasets
@@ -22,7 +22,7 @@ UPLOAD_IDLE_SECONDS = 60.0
 
 ZIP_BODY: dict[str, Any] = {"requestBody": {"required": True, "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}}
 
-router = APIRouter(tags=["catalog"])
+router = passes.router(tags=["catalog"])
 
 DatasetName = Annotated[str, Path(description="A data set's name", max_length=100)]
 

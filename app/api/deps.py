@@ -1,12 +1,12 @@
-"""What routes are given: sessions, settings, and rows loaded once with their 404."""
+"""What routes ask for by a parameter's type: sessions, settings, and rows loaded once with their 404. See `app.api.passes` for when each comes about."""
 
-from collections.abc import Iterator
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Header, Path, Request
 from sqlmodel import Session
 
-from app.api.bodies import refuse_deep_nesting
+from app.api.passes import Afterwards, Given, Kept, Loaded, Opened
+from app.api.sharing import Watch
 from app.db import Database
 from app.errors import BodyTooLarge, Forbidden, NotFound
 from app.queue import Doorbell
@@ -18,46 +18,15 @@ from app.tables import Experiment, Run, Study
 
 Row = TypeVar("Row", Experiment, Study)
 
+TheSettings = Annotated[Settings, Given(lambda request: request.app.state.settings)]
+TheDatabase = Annotated[Database, Given(lambda request: request.app.state.database)]
+TheDoorbell = Annotated[Doorbell, Given(lambda request: request.app.state.doorbell)]
+TheCaller = Annotated[Caller, Given(lambda request: getattr(request.state, "caller", ANYONE))]
+TheWatch = Annotated[Watch, Given(lambda request: request.app.state.watch)]
+TheAfterwards = Annotated[Afterwards, Kept()]
 
-def _settings(request: Request) -> Settings:
-    settings: Settings = request.app.state.settings
-    return settings
-
-
-def _database(request: Request) -> Database:
-    database: Database = request.app.state.database
-    return database
-
-
-def _doorbell(request: Request) -> Doorbell:
-    doorbell: Doorbell = request.app.state.doorbell
-    return doorbell
-
-
-def _caller(request: Request) -> Caller:
-    caller: Caller = getattr(request.state, "caller", ANYONE)
-    return caller
-
-
-TheSettings = Annotated[Settings, Depends(_settings)]
-TheDatabase = Annotated[Database, Depends(_database)]
-TheDoorbell = Annotated[Doorbell, Depends(_doorbell)]
-TheCaller = Annotated[Caller, Depends(_caller)]
-
-
-def _reading(database: TheDatabase) -> Iterator[Session]:
-    with database.reading() as session:
-        yield session
-
-
-def _writing(database: TheDatabase) -> Iterator[Session]:
-    with database.writing() as session:
-        yield session
-
-
-# scope="function" ends the transaction before the answer leaves: what a client was told is on disk.
-Reading = Annotated[Session, Depends(_reading, scope="function")]
-Writing = Annotated[Session, Depends(_writing, scope="function")]
+Reading = Annotated[Session, Opened(writes=False)]
+Writing = Annotated[Session, Opened(writes=True)]
 
 ExperimentId = Annotated[str, Path(description="An experiment's id, `exp_…`", max_length=100)]
 StudyId = Annotated[str, Path(description="A study's id, `stu_…`", max_length=100)]
@@ -104,21 +73,21 @@ def _study_to_change(session: Writing, caller: TheCaller, study_id: StudyId) -> 
     return _changeable(caller, _visible_study(session, caller, study_id))
 
 
-TheStudy = Annotated[Study, Depends(_study, scope="function")]
-StudyToChange = Annotated[Study, Depends(_study_to_change, scope="function")]
-TheExperiment = Annotated[Experiment, Depends(_experiment, scope="function")]
-ExperimentToChange = Annotated[Experiment, Depends(_experiment_to_change, scope="function")]
-TheRun = Annotated[Run, Depends(_run, scope="function")]
+TheStudy = Annotated[Study, Loaded(_study)]
+StudyToChange = Annotated[Study, Loaded(_study_to_change)]
+TheExperiment = Annotated[Experiment, Loaded(_experiment)]
+ExperimentToChange = Annotated[Experiment, Loaded(_experiment_to_change)]
+TheRun = Annotated[Run, Loaded(_run)]
 
 
-async def _body(request: Request, settings: TheSettings) -> bytes:
+async def _body(request: Request) -> bytes:
     """The raw body, whatever its content type says; reading stops at the limit."""
+    most: int = request.app.state.settings.max_body_bytes
     received = bytearray()
     async for chunk in request.stream():
         received += chunk
-        if len(received) > settings.max_body_bytes:
-            raise BodyTooLarge(f"the body is larger than {settings.max_body_bytes:,} bytes (LAB_MAX_BODY_BYTES)")
-    refuse_deep_nesting(received, settings.max_body_depth)
+        if len(received) > most:
+            raise BodyTooLarge(f"the body is larger than {most:,} bytes (LAB_MAX_BODY_BYTES)")
     return bytes(received)
 
 

@@ -6,8 +6,9 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
+from app.api import passes
 from app.api.deps import Reading, TheExperiment
 from app.api.pictures import PICTURE_RESPONSES, Extension, IfNoneMatch, picture
 from app.api.schemas import Answer, SummaryAnswer
@@ -17,7 +18,7 @@ from app.services.metrics import RunMetrics, metrics_of
 from app.services.results import Summary
 from lab_models.specs import FeatureSpec
 
-router = APIRouter(prefix="/experiments", tags=["distillation"])
+router = passes.router(prefix="/experiments", tags=["distillation"])
 
 CSV, MARKDOWN = "text/csv; charset=utf-8", "text/markdown; charset=utf-8"
 LONGEST_NETWORK = 45
@@ -111,7 +112,7 @@ def read_distillation(session: Reading, experiment: TheExperiment, format: Liter
 
 
 @router.get("/{experiment_id}/distillation.{extension}", response_class=Response, responses=PICTURE_RESPONSES)
-def draw_distillation(session: Reading, experiment: TheExperiment, extension: Extension, if_none_match: IfNoneMatch = None) -> Response:
+def draw_distillation(session: Reading, experiment: TheExperiment, extension: Extension, if_none_match: IfNoneMatch = None) -> Any:
     """Training loss, val loss and val accuracy of teacher, baseline and distilled student; means and ranges over seeds."""
     comparison = load_comparison(session, experiment)
     figure = _figure(comparison, metrics_of(session, [run.id for arm in comparison.arms for run in arm.runs]))

@@ -1,16 +1,14 @@
 """Experiments over HTTP."""
 
-import asyncio
 import csv
 import io
-import time
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, BackgroundTasks, Query, Request, Response
-from fastapi.concurrency import run_in_threadpool
+from fastapi import Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+from sqlmodel import Session
 
-from app.api import records, schemas
+from app.api import passes, records, schemas
 from app.api.bodies import read_body
 from app.api.deps import (
     Body,
@@ -18,30 +16,31 @@ from app.api.deps import (
     ExperimentToChange,
     IdempotencyKey,
     Reading,
+    TheAfterwards,
     TheCaller,
     TheDatabase,
     TheDoorbell,
     TheExperiment,
     TheSettings,
+    TheWatch,
     Writing,
 )
 from app.api.dry_runs import DryRun
 from app.api.dry_runs import dry_run as dry_run_of
 from app.services import deletion, experiments, limits, retrying
 from app.services.experiments import earlier
-from app.services.keys import Caller, Role
+from app.services.keys import Caller
 from app.services.metrics import metrics_of
 from app.services.submissions import prepare, submit
 from app.services.visibility import visible_experiment
 from app.states import RunStatus
-from app.tables import Run
+from app.tables import Experiment, Run
 from lab_models.specs import read_request
 
-router = APIRouter(prefix="/experiments", tags=["experiments"])
+router = passes.router(prefix="/experiments", tags=["experiments"])
 
 CSV = "text/csv; charset=utf-8"
 LONGEST_WAIT_SECONDS = 60
-WAIT_POLL_SECONDS = 0.25
 
 
 class FilterQuery(BaseModel):
@@ -68,10 +67,9 @@ class FilterQuery(BaseModel):
         return value
 
     def filters(self, caller: Caller) -> experiments.Filters:
-        """The same for the service; a caller who sees only their own things gets no others."""
+        """The same for the service; of a caller who sees only their own things another's name finds nothing."""
         labels = tuple((key, value) for key, _, value in (label.partition(":") for label in self.label))
-        owner = self.owner if caller.role is not Role.SUBMIT else caller.owner
-        return experiments.Filters(self.status, self.kind, labels, self.study, owner)
+        return experiments.Filters(self.status, self.kind, labels, self.study, self.owner, None if caller.sees_all else caller.owner)
 
 
 class ListQuery(FilterQuery):
@@ -90,33 +88,39 @@ class ListQuery(FilterQuery):
     responses={200: {"model": DryRun | schemas.ExperimentRecord, "description": "With `dry_run`: what it would be; else what the Idempotency-Key had made"}},
 )
 def create_experiment(
-    session: Writing,
+    session: Reading,
     body: Body,
     settings: TheSettings,
     caller: TheCaller,
     doorbell: TheDoorbell,
-    background: BackgroundTasks,
-    response: Response,
+    afterwards: TheAfterwards,
     dry_run: Annotated[bool, Query(description="Check and price the spec, store nothing")] = False,
     idempotency_key: IdempotencyKey = None,
 ) -> Any:
     """Store an experiment and queue one run per seed. Everything has a default: `{}` is a complete experiment."""
-    submitted, request = read_body(body, read_request)
+    submitted, request = read_body(body, read_request, settings)
     limits.refuse_wishes(caller, request.labels, request.priority, settings)
-    experiment = earlier(session, idempotency_key, submitted, caller.owner) if idempotency_key is not None and not dry_run else None
-    if experiment is not None:  # whatever has become of workers, data sets and teachers since
-        response.status_code = 200
-    else:
-        prepared = prepare(session, request, submitted, settings, caller)
-        if dry_run:
-            response.status_code = 200
-            return Response(dry_run_of(prepared.plan.spec, request.seeds, prepared.info).model_dump_json(), media_type="application/json")
-        experiment = submit(session, prepared, idempotency_key)
+    key = None if dry_run else idempotency_key
+    if key is not None and (there := earlier(session, key, submitted, caller.owner, lock=False)) is not None:
+        return _created(session, there, status_code=200)  # whatever has become of workers, data sets and teachers since
+    prepared = prepare(session, request, submitted, settings, caller)
+    if dry_run:
+        return passes.answer(dry_run_of(prepared.plan.spec, request.seeds, prepared.info))
+
+    def store(session: Session) -> Response:
+        if key is not None and (there := earlier(session, key, submitted, caller.owner)) is not None:
+            return _created(session, there, status_code=200)
+        experiment = submit(session, prepared, key)
         limits.refuse_full_queue(session, caller.owner, settings)
-        background.add_task(doorbell.ring, len(request.seeds))
-    response.headers["Location"] = f"/experiments/{experiment.id}"
-    session.flush()
-    return records.experiment_record(experiments.whole(session, experiment))
+        afterwards.soon(doorbell.ring, len(request.seeds))
+        session.flush()
+        return _created(session, experiment, status_code=201)
+
+    return passes.Write(store)
+
+
+def _created(session: Session, experiment: Experiment, status_code: int) -> Response:
+    return passes.answer(records.experiment_record(experiments.whole(session, experiment)), status_code, {"Location": f"/experiments/{experiment.id}"})
 
 
 @router.get("")
@@ -127,32 +131,31 @@ def list_experiments(session: Reading, caller: TheCaller, query: Annotated[ListQ
     return schemas.ExperimentPage(data=[records.experiment_row(row, runs[row.id]) for row in rows], has_more=cursor is not None, next_cursor=cursor)
 
 
-@router.get("/{experiment_id}")
+@router.get("/{experiment_id}", response_model=schemas.ExperimentRecord)
 async def read_experiment(
     database: TheDatabase,
     caller: TheCaller,
+    watch: TheWatch,
     request: Request,
     experiment_id: ExperimentId,
     wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT_SECONDS, description="Seconds to hold the answer until the status changes; 0 answers at once")] = 0.0,
-) -> schemas.ExperimentRecord:
+) -> Any:
     """Everything a poller needs: status, progress, runs, results, links. With `wait` it answers when the status changes, or the time is up."""
 
-    def look() -> schemas.ExperimentRecord:
+    def look() -> Response:
         with database.reading() as session:
-            return records.experiment_record(experiments.whole(session, visible_experiment(session, caller, experiment_id)))
+            return passes.answer(records.experiment_record(experiments.whole(session, visible_experiment(session, caller, experiment_id))))
 
     def status() -> RunStatus:
         with database.reading() as session:
             return experiments.status_of(session, visible_experiment(session, caller, experiment_id))
 
+    lanes, client = passes.passes_of(request), passes.client_of(request)
     if wait:
-        deadline = time.monotonic() + wait
-        at_first = await run_in_threadpool(status)
-        while not at_first.is_terminal and time.monotonic() < deadline and not await request.is_disconnected():
-            await asyncio.sleep(min(WAIT_POLL_SECONDS, max(0.0, deadline - time.monotonic())))
-            if await run_in_threadpool(status) is not at_first:
-                break
-    return await run_in_threadpool(look)
+        at_first = await lanes.go(lanes.reading, client, status)
+        if not at_first.is_terminal:
+            await watch.change(request, experiment_id, at_first, wait)
+    return await lanes.go(lanes.reading, client, look)
 
 
 @router.post("/{experiment_id}/cancel")
@@ -164,25 +167,25 @@ def cancel_experiment(session: Writing, caller: TheCaller, experiment: Experimen
 
 @router.post("/{experiment_id}/retry")
 def retry_experiment(
-    session: Writing, caller: TheCaller, experiment: ExperimentToChange, settings: TheSettings, doorbell: TheDoorbell, background: BackgroundTasks
+    session: Writing, caller: TheCaller, experiment: ExperimentToChange, settings: TheSettings, doorbell: TheDoorbell, afterwards: TheAfterwards
 ) -> schemas.ExperimentRecord:
     """Queue every failed or cancelled run again: a new attempt, which goes on from the last checkpoint if there is one.
 
     409 when there is none, and when one needs a run, such as a teacher, that has itself failed or been cancelled.
     """
     owner = experiment.owner
-    background.add_task(doorbell.ring, retrying.retry(session, experiment, caller.owner))
+    afterwards.soon(doorbell.ring, retrying.retry(session, experiment, caller.owner))
     limits.refuse_full_queue(session, owner, settings)
     return records.experiment_record(experiments.whole(session, experiment))
 
 
 @router.delete("/{experiment_id}", status_code=204)
-def delete_experiment(session: Writing, experiment: ExperimentToChange, settings: TheSettings, background: BackgroundTasks) -> None:
+def delete_experiment(session: Writing, experiment: ExperimentToChange, settings: TheSettings, afterwards: TheAfterwards) -> None:
     """Delete an experiment with its runs, numbers and files; `disk_bytes` of its record says how much that frees.
 
     409 while a run is unfinished, and while another experiment builds on it or is compared with it. What was made beside it stays.
     """
-    background.add_task(deletion.remove_folders, settings.runs_folder, deletion.delete(session, experiment))
+    afterwards.later(deletion.remove_folders, settings.runs_folder, deletion.delete(session, experiment))
 
 
 @router.get("/{experiment_id}/metrics", response_model=schemas.MetricsAnswer, responses={200: {"content": {"text/csv": {}}}})

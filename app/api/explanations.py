@@ -3,20 +3,17 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Query, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from app.api.deps import ExperimentId, TheCaller, TheDatabase, TheSettings
+from app.api import passes
+from app.api.deps import Reading, TheExperiment
 from app.api.pictures import PICTURE_RESPONSES, Extension, IfNoneMatch, picture
-from app.api.predict import ThePredictors
 from app.api.schemas import Answer
-from app.db import Database
 from app.plots.explanations import ExplanationFigure, Picture, draw_explanations
 from app.services import explanations
 from app.services.explanations import Explained, Explanations, Split
-from app.services.keys import Caller
 from app.services.predictions import Predictors
-from app.services.visibility import visible_experiment
 from app.settings import Settings
 from lab_models.architectures.naming import describe
 from lab_models.explanations.question import Method, Question, Show
@@ -28,7 +25,7 @@ if TYPE_CHECKING:
     from lab_models.explanations.explaining import Explanation
     from lab_models.explanations.faithfulness import Areas
 
-router = APIRouter(prefix="/experiments", tags=["plots"])
+router = passes.router(prefix="/experiments", tags=["plots"])
 
 DIGITS = 6
 TITLES = {Method.CAM: "CAM", Method.GRAD_CAM: "Grad-CAM", Method.GRAD_CAM_PLUS_PLUS: "Grad-CAM++"}
@@ -144,44 +141,35 @@ class ExplanationAnswer(Answer):
 
 
 @dataclass(frozen=True)
-class Answering:
-    """What answers a request for an explanation of this experiment's."""
+class Explaining:
+    """What computes explanations, in a pass without a session: it takes seconds."""
 
-    experiment_id: str
-    caller: Caller
-    database: Database
     settings: Settings
     predictors: Predictors
     kept: Explanations
-
-    def find(self, query: ExplanationQuery) -> Explained:
-        """The run, its transaction over: explaining takes seconds."""
-        with self.database.reading() as session:
-            return explanations.explained(session, self.settings, visible_experiment(session, self.caller, self.experiment_id), query.run, query.split)
 
     def explain(self, explained: Explained, query: ExplanationQuery) -> "Explanation":
         """What is found, computed unless it is kept."""
         return self.kept.get(self.settings, self.predictors, explained, query.question)
 
 
-def _answering(
-    request: Request, experiment_id: ExperimentId, caller: TheCaller, database: TheDatabase, settings: TheSettings, predictors: ThePredictors
-) -> Answering:
-    return Answering(experiment_id, caller, database, settings, predictors, request.app.state.explanations)
-
-
-TheAnswering = Annotated[Answering, Depends(_answering)]
+TheExplaining = Annotated[
+    Explaining, passes.Given(lambda request: Explaining(request.app.state.settings, request.app.state.predictors, request.app.state.explanations))
+]
 TheQuery = Annotated[ExplanationQuery, Query()]
 
 
-@router.get("/{experiment_id}/explanations.json")
-def read_explanations(answering: TheAnswering, query: TheQuery) -> ExplanationAnswer:
+@router.get("/{experiment_id}/explanations.json", response_model=ExplanationAnswer)
+def read_explanations(session: Reading, experiment: TheExperiment, explaining: TheExplaining, query: TheQuery) -> Any:
     """Class activation maps of right and wrong examples, deletion and insertion against two baselines, and the randomization check.
 
     Computed when asked for, from the run's weights and the data set's images. 409 until a run has succeeded, and for networks without feature maps.
     """
-    explained = answering.find(query)
-    found = answering.explain(explained, query)
+    explained = explanations.explained(session, explaining.settings, experiment, query.run, query.split)
+    return passes.Compute(lambda: _answer(explained, query, explaining.explain(explained, query)))
+
+
+def _answer(explained: Explained, query: ExplanationQuery, found: "Explanation") -> ExplanationAnswer:
     names = explained.run.network.dataset.class_names
     return ExplanationAnswer(
         experiment_id=explained.experiment_id,
@@ -205,11 +193,13 @@ def read_explanations(answering: TheAnswering, query: TheQuery) -> ExplanationAn
 
 
 @router.get("/{experiment_id}/explanations.{extension}", response_class=Response, responses=PICTURE_RESPONSES)
-def draw_experiment_explanations(answering: TheAnswering, query: TheQuery, extension: Extension, if_none_match: IfNoneMatch = None) -> Response:
+def draw_experiment_explanations(
+    session: Reading, experiment: TheExperiment, explaining: TheExplaining, query: TheQuery, extension: Extension, if_none_match: IfNoneMatch = None
+) -> Any:
     """Right and wrong examples side by side, each with its map laid over it, true and predicted class and probability; the checks' numbers below."""
-    explained = answering.find(query)
+    explained = explanations.explained(session, explaining.settings, experiment, query.run, query.split)
     shown = [explained.title, *explained.key, explained.run.run_id, query.model_dump(mode="json")]
-    return picture(shown, lambda: draw_explanations(_figure(explained, query, answering.explain(explained, query)), extension.value), extension, if_none_match)
+    return picture(shown, lambda: draw_explanations(_figure(explained, query, explaining.explain(explained, query)), extension.value), extension, if_none_match)
 
 
 def _examples(found: "Explanation", names: tuple[str, ...]) -> list[ExampleAnswer]:

@@ -1,23 +1,24 @@
 """The one place that every request passes: is it meant for this service, who sends it, how often, and may that key change anything at all?"""
 
 import re
+import sqlite3
 import time
 from ipaddress import ip_address
 from typing import Final
 
 from sqlalchemy.exc import OperationalError
-from starlette.concurrency import run_in_threadpool
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api.problems import database_error, problem
+from app.api.passes import Passes
+from app.api.problems import database_error, service_error
 from app.api.rates import Rates
 from app.db import Database
 from app.errors import Forbidden, OtherOrigin, ServiceError, TooManyRequests, Unauthorized, UnknownHost
-from app.services import keys
-from app.services.keys import ANYONE, Caller, Role
+from app.services.keys import ANYONE, Caller, Role, look_up, look_up_at_a_glance
 from app.settings import Settings
 
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/version", "/docs", "/openapi.json"})
@@ -25,7 +26,6 @@ OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/version", "/docs", "/ope
 
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
-CHALLENGE: Final = {"WWW-Authenticate": "Bearer"}
 BEARER: Final = re.compile(r"bearer +([^\s]+) *", re.IGNORECASE)
 HOW: Final = "send it as 'Authorization: Bearer lab_…'; for the lab command set LAB_API_KEY; whoever runs the service makes keys with `lab keys create`"
 
@@ -60,16 +60,15 @@ class Gate:
         try:
             self._check_names(headers)
             if scope["path"] in OPEN_PATHS:
+                self._count(f"open {_address(scope)}")
                 return None
-            caller = await run_in_threadpool(self._caller, scope["app"].state.database, headers.getlist("authorization"))
-            wait = self._wait(scope, caller)
-            if wait:
-                slow_down = TooManyRequests(f"more than {self._settings.max_requests_per_minute:,} requests in a minute (LAB_MAX_REQUESTS_PER_MINUTE)")
-                return _answer(slow_down, {"Retry-After": str(wait)})
-            scope.setdefault("state", {})["caller"] = _admitted(caller, scope["method"])
+            caller = await self._caller(scope, headers.getlist("authorization"))
+            state = scope.setdefault("state", {})
+            state["client"] = self._counted(scope, caller)
+            state["caller"] = _admitted(caller, scope["method"])
         except ServiceError as error:
-            return _answer(error, CHALLENGE if isinstance(error, Unauthorized) else None)
-        except OperationalError as error:
+            return service_error(error)
+        except (OperationalError, NoConnectionFree) as error:
             return database_error(Request(scope), error)
         return None
 
@@ -81,24 +80,53 @@ class Gate:
         if origin is not None and (there := origin.partition("://")[2]) != host and _without_port(there) not in self._allowed:
             raise OtherOrigin(f"a page of {origin[:100]!r} has sent this, and only pages of this service may")
 
-    def _caller(self, database: Database, given: list[str]) -> Caller | Unauthorized:
-        """Who sends this, looked up at every request: a revoked key ends at once."""
-        with database.reading() as session:
-            if not keys.are_asked_for(session, self._settings):
-                return ANYONE
-            if not given:
-                return Unauthorized(f"this service asks for a key: {HOW}")
-            match = BEARER.fullmatch(given[0]) if len(given) == 1 else None
-            if match is None:
-                return Unauthorized(f"the header 'Authorization' does not hold a key: {HOW}")
-            return keys.caller_of(session, match[1]) or Unauthorized("this key is not known, or it has been revoked: ask whoever runs the service for another")
+    async def _caller(self, scope: Scope, given: list[str]) -> Caller | Unauthorized:
+        """Who sends this, looked up at every request: a revoked key ends at once. SQLite answers at a glance, in the event loop; a server in a pass."""
+        state, settings = scope["app"].state, self._settings
+        database: Database = state.database
+        match = BEARER.fullmatch(given[0]) if len(given) == 1 else None
+        secret = None if match is None else match[1]
+        try:
+            asked_for, caller = look_up_at_a_glance(database, settings, secret) if database.is_sqlite else await self._looked_up(scope, secret)
+        except sqlite3.Error:
+            asked_for, caller = await self._looked_up(scope, secret)
+        if not asked_for:
+            return ANYONE
+        if not given:
+            return Unauthorized(f"this service asks for a key: {HOW}")
+        if secret is None:
+            return Unauthorized(f"the header 'Authorization' does not hold a key: {HOW}")
+        return caller or Unauthorized("this key is not known, or it has been revoked: ask whoever runs the service for another")
 
-    def _wait(self, scope: Scope, caller: Caller | Unauthorized) -> int:
-        """Seconds that the sender must wait: known keys count by themselves, so that people behind one address do not stop each other."""
-        if caller is ANYONE:
-            return 0
-        address = scope["client"][0] if scope.get("client") else "unknown"
-        return self._rates.wait_seconds(f"key {caller.key_id}" if isinstance(caller, Caller) else f"address {address}")
+    async def _looked_up(self, scope: Scope, secret: str | None) -> tuple[bool, Caller | None]:
+        state = scope["app"].state
+        passes: Passes = state.passes
+        database: Database = state.database
+
+        def work() -> tuple[bool, Caller | None]:
+            with database.reading() as session:
+                return look_up(session, self._settings, secret)
+
+        return await passes.go(passes.door, _address(scope), work)
+
+    def _counted(self, scope: Scope, caller: Caller | Unauthorized) -> str:
+        """Who it is that asks, in lines and rates: known keys count by themselves, so that people behind one address do not stop each other.
+
+        Raises TooManyRequests.
+        """
+        client = f"key {caller.key_id}" if isinstance(caller, Caller) and caller.key_id is not None else f"address {_address(scope)}"
+        if caller is not ANYONE:
+            self._count(client)
+        return client
+
+    def _count(self, client: str) -> None:
+        wait = self._rates.wait_seconds(client)
+        if wait:
+            raise TooManyRequests(f"more than {self._settings.max_requests_per_minute:,} requests in a minute (LAB_MAX_REQUESTS_PER_MINUTE)", wait)
+
+
+def _address(scope: Scope) -> str:
+    return str(scope["client"][0]) if scope.get("client") else "unknown"
 
 
 def is_loopback(host: str) -> bool:
@@ -115,10 +143,6 @@ def _admitted(caller: Caller | Unauthorized, method: str) -> Caller:
     if caller.role is Role.READ and method not in READING:
         raise Forbidden(f"the key of {caller.owner} has the role 'read', which changes nothing; {method} needs 'submit' or 'admin'")
     return caller
-
-
-def _answer(error: ServiceError, headers: dict[str, str] | None) -> Response:
-    return problem(error.status, error.code, error.title, str(error), headers=headers)
 
 
 def _bracketed(host: str) -> str:

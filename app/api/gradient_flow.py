@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from fastapi import APIRouter, Response
+from fastapi import Response
 
+from app.api import passes
 from app.api.curves import subtitle
 from app.api.deps import Reading, TheExperiment
 from app.api.pictures import PICTURE_RESPONSES, Extension, IfNoneMatch, picture
@@ -23,7 +24,7 @@ from app.services.metrics import metrics_of
 from app.tables import Experiment
 from lab_models.layer_metrics import LAYER_SPLITS
 
-router = APIRouter(prefix="/experiments", tags=["plots"])
+router = passes.router(prefix="/experiments", tags=["plots"])
 
 Numbers = list[list[float | None]]
 
@@ -115,7 +116,7 @@ def read_gradient_flow(session: Reading, experiment: TheExperiment) -> GradientF
 
 
 @router.get("/{experiment_id}/gradient-flow.{extension}", response_class=Response, responses=PICTURE_RESPONSES)
-def draw_experiment_gradient_flow(session: Reading, experiment: TheExperiment, extension: Extension, if_none_match: IfNoneMatch = None) -> Response:
+def draw_experiment_gradient_flow(session: Reading, experiment: TheExperiment, extension: Extension, if_none_match: IfNoneMatch = None) -> Any:
     """Gradient norms by layer and epoch as a heat map, and along the layers for initialization, first and last epoch."""
     figure = _figure(*_measured(session, experiment))
     return picture(_plain(figure), lambda: draw_gradient_flow(figure, extension.value), extension, if_none_match)

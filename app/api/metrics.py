@@ -4,14 +4,15 @@ import platform
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Response
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from app.api import passes
 from app.api.deps import Reading, TheSettings
 from app.api.traffic import BUCKETS_SECONDS, Traffic
 from app.services import telemetry
@@ -23,15 +24,17 @@ FALLS: Final = "deletions and retries lower it, so compare with an `offset` inst
 
 Labelled = TypeVar("Labelled", GaugeMetricFamily, CounterMetricFamily)
 
-router = APIRouter(tags=["operations"])
+TheTraffic = Annotated[Traffic, passes.Given(lambda request: request.app.state.traffic)]
+ThePasses = Annotated[passes.Passes, passes.Given(lambda request: request.app.state.passes)]
+
+router = passes.router(tags=["operations"])
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
-def read_metrics(request: Request, session: Reading, settings: TheSettings) -> Response:
+def read_metrics(traffic: TheTraffic, lanes: ThePasses, session: Reading, settings: TheSettings) -> Response:
     """Queue, runs, failures, epochs, leases, workers, disk and requests, in Prometheus' text format."""
-    traffic: Traffic = request.app.state.traffic
     registry = CollectorRegistry()
-    registry.register(_Snapshot([*_service(telemetry.read(session)), *_process(traffic), *_machine(shutil.disk_usage(settings.home).free)]))
+    registry.register(_Snapshot([*_service(telemetry.read(session)), *_process(traffic), *_lines(lanes), *_machine(shutil.disk_usage(settings.home).free)]))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -80,6 +83,17 @@ def _process(traffic: Traffic) -> Iterator[Metric]:
         cumulative = map(float, accumulate(measured.buckets))
         durations.add_metric(route, list(zip(UPPER_ENDS, cumulative, strict=True)), measured.sum_seconds)
     yield durations
+
+
+def _lines(lanes: passes.Passes) -> Iterator[Metric]:
+    """Who waits in this process for a turn at the database."""
+    waiting = GaugeMetricFamily("lab_http_waiting", "Requests of this process that wait for their turn.", labels=["lane"])
+    refused = CounterMetricFamily("lab_http_refused", "Requests that this process has answered 503 because too many waited.", labels=["lane"])
+    for lane in lanes.lanes:
+        waiting.add_metric([lane.name], lane.num_waiting)
+        refused.add_metric([lane.name], lane.num_refused)
+    yield waiting
+    yield refused
 
 
 def _labelled(family: Labelled, values: Mapping[str, float]) -> Labelled:

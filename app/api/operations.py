@@ -1,19 +1,22 @@
 """For those who run the service: health, readiness, version, workers."""
 
 import platform
+from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import Request, Response
 
-from app.api import schemas
-from app.api.deps import Reading, TheSettings
+from app.api import passes, schemas
+from app.api.deps import Reading, TheDatabase, TheSettings
 from app.api.schemas import Answer
+from app.api.sharing import Shared
+from app.db import Database
 from app.queue import broker_answers
 from app.services import readiness
 from app.services.workers import online
 from app.settings import Settings
 from lab_models.revision import package_version, source_revision
 
-router = APIRouter(tags=["operations"])
+router = passes.router(tags=["operations"])
 
 
 class VersionAnswer(Answer):
@@ -38,32 +41,43 @@ class ReadyAnswer(Answer):
 
 
 @router.get("/healthz")
-def read_health() -> HealthAnswer:
+async def read_health() -> HealthAnswer:
     """The process answers; says nothing about database or workers."""
     return HealthAnswer()
 
 
-@router.get("/readyz", responses={503: {"model": ReadyAnswer}})
-def read_readiness(session: Reading, settings: TheSettings, response: Response) -> ReadyAnswer:
-    """200 when the database answers with the right schema and LAB_HOME can be written and has space left; workers and broker are shown but do not decide."""
-    database, storage = readiness.database_state(session), readiness.storage_state(settings.home, settings.min_free_bytes)
-    ready = database.state == storage.state == readiness.OK
-    if not ready:
-        response.status_code = 503
+@router.get("/readyz", response_model=ReadyAnswer, responses={503: {"model": ReadyAnswer}})
+async def read_readiness(request: Request, database: TheDatabase, settings: TheSettings) -> Any:
+    """200 when the database answers with the right schema and LAB_HOME can be written and has space left; workers and broker are shown but do not decide.
+
+    Looked at once a second at most, whoever asks.
+    """
+    lanes = passes.passes_of(request)
+    shared: Shared[tuple[bytes, int]] = request.app.state.readiness
+    body, status = await shared.get(lambda: lanes.go(lanes.readiness, "all", lambda: _readiness(database, settings)))
+    return Response(body, status, media_type="application/json")
+
+
+def _readiness(database: Database, settings: Settings) -> tuple[bytes, int]:
+    """The answer's body and status."""
+    with database.reading() as session:
+        rows = readiness.database_state(session)
+    storage = readiness.storage_state(settings.home, settings.min_free_bytes)
+    ready = rows.state == storage.state == readiness.OK
     checks: dict[str, str | int] = {
-        "database": database.state,
+        "database": rows.state,
         "storage": storage.state,
         "free_bytes": storage.free_bytes,
         "broker": _broker(settings),
-        "workers_online": database.workers_online,
-        "runs_queued": database.runs_queued,
-        "oldest_wait_seconds": database.oldest_wait_seconds,
+        "workers_online": rows.workers_online,
+        "runs_queued": rows.runs_queued,
+        "oldest_wait_seconds": rows.oldest_wait_seconds,
     }
-    return ReadyAnswer(status="ready" if ready else "not ready", checks=checks)
+    return ReadyAnswer(status="ready" if ready else "not ready", checks=checks).model_dump_json().encode(), 200 if ready else 503
 
 
 @router.get("/version")
-def read_version() -> VersionAnswer:
+async def read_version() -> VersionAnswer:
     """Which code answers."""
     return VersionAnswer(version=package_version() or "unknown", revision=source_revision(), python=platform.python_version())
 

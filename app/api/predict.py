@@ -2,23 +2,23 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import ClientDisconnect
 
-from app.api.deps import RunId, TheCaller, TheDatabase, TheSettings
+from app.api import passes
+from app.api.deps import Reading, TheRun, TheSettings
 from app.api.pictures import IfNoneMatch
 from app.api.schemas import Answer
 from app.errors import BadBody, BodyTooLarge, InvalidRequest, UnusableImage, UploadInterrupted
 from app.services import predictions
 from app.services.predictions import Predictors, TrainedRun
-from app.services.visibility import visible_run
 from app.settings import Settings
 from lab_models.datasets.decoding import Pixels
 from lab_models.inference.rows import Split
 from lab_models.validation import InvalidDocument, NotJSON, parse_json, validate
 
-router = APIRouter(prefix="/runs", tags=["runs"])
+router = passes.router(prefix="/runs", tags=["runs"])
 
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/bmp", "image/gif", "image/webp")
 
@@ -56,16 +56,15 @@ class PredictionAnswer(Answer):
     """Channels, height and width that the image was brought to."""
 
 
-def _trained(database: TheDatabase, settings: TheSettings, caller: TheCaller, run_id: RunId) -> TrainedRun:
-    """The run's network, its transaction over: making a network ready may take seconds."""
-    with database.reading() as session:
-        return predictions.trained_run(session, settings, visible_run(session, caller, run_id))
+def _trained(session: Reading, settings: TheSettings, run: TheRun) -> TrainedRun:
+    return predictions.trained_run(session, settings, run)
 
 
-async def _body(request: Request, settings: TheSettings) -> bytes:
+async def _body(request: Request) -> bytes:
     """The raw body, whatever its content type says; reading stops at the limit."""
     if request.headers.get("content-type", "").startswith("multipart/"):
         raise UnusableImage("the body is a form; send the image itself: curl --data-binary @FILE URL")
+    settings: Settings = request.app.state.settings
     received = bytearray()
     try:
         async for chunk in request.stream():
@@ -77,13 +76,8 @@ async def _body(request: Request, settings: TheSettings) -> bytes:
     return bytes(received)
 
 
-def _predictors(request: Request) -> Predictors:
-    predictors: Predictors = request.app.state.predictors
-    return predictors
-
-
-ThePredictors = Annotated[Predictors, Depends(_predictors)]
-Trained = Annotated[TrainedRun, Depends(_trained)]
+ThePredictors = Annotated[Predictors, passes.Given(lambda request: request.app.state.predictors)]
+Trained = Annotated[TrainedRun, passes.Loaded(_trained)]
 
 BODIES: dict[str, Any] = {
     "requestBody": {
@@ -98,19 +92,23 @@ ONNX_RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.post("/{run_id}/predict", openapi_extra=BODIES)
+@router.post("/{run_id}/predict", openapi_extra=BODIES, response_model=PredictionAnswer)
 def predict(
     trained: Trained,
     predictors: ThePredictors,
     settings: TheSettings,
     body: Annotated[bytes, Depends(_body)],
     top: Annotated[int, Query(ge=1, le=100_000, description="How many of the most probable classes are listed")] = 10,
-) -> PredictionAnswer:
+) -> Any:
     """What a succeeded run's best epoch says of an image: `curl --data-binary @digit.png localhost:8000/runs/run_…/predict`.
 
     The body is a PNG, JPEG, BMP, GIF or WebP of any size, brought to the data set's channels and size as an import does it;
     or `{"split": "test", "row": 17}`, which names an image of the data set. 409 until the run has succeeded.
     """
+    return passes.Compute(lambda: _prediction(trained, predictors, settings, body, top))
+
+
+def _prediction(trained: TrainedRun, predictors: Predictors, settings: Settings, body: bytes, top: int) -> PredictionAnswer:
     pixels, label = _image(body, trained, settings)
     guesses = [
         ClassProbability(label=guess.label, name=guess.name, probability=guess.probability) for guess in predictions.predict(predictors, trained, pixels)
@@ -125,14 +123,14 @@ def predict(
 
 
 @router.get("/{run_id}/model.onnx", response_class=Response, responses=ONNX_RESPONSES)
-def download_model(trained: Trained, predictors: ThePredictors, if_none_match: IfNoneMatch = None) -> Response:
+def download_model(trained: Trained, predictors: ThePredictors, if_none_match: IfNoneMatch = None) -> Any:
     """A succeeded run's network and best weights as an ONNX file, with the normalization in it: uint8 pixels in, logits and probabilities out."""
     etag = f'"{trained.network.digest}"'
     headers = {"ETag": etag, "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
     if if_none_match is not None and etag in {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}:
         return Response(status_code=304, headers=headers)
     headers["Content-Disposition"] = f'attachment; filename="{trained.run_id}.onnx"'
-    return Response(predictors.onnx_file(trained.network), media_type="application/octet-stream", headers=headers)
+    return passes.Compute(lambda: Response(predictors.onnx_file(trained.network), media_type="application/octet-stream", headers=headers))
 
 
 def _image(body: bytes, trained: TrainedRun, settings: Settings) -> tuple[Pixels, int | None]:

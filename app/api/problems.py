@@ -1,7 +1,7 @@
 """The one place that renders errors, as `application/problem+json` (RFC 9457)."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -24,6 +24,8 @@ RETRY_AFTER_SECONDS = "2"
 FULL_DISK = ("disk is full", "disk I/O error", "No space left")
 """What SQLite says of a full disk and of a file that may not grow, and PostgreSQL of the former."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+
+Handler = Callable[[Request, Exception], Response]
 
 log = logging.getLogger("lab.api")
 
@@ -62,19 +64,27 @@ def problem(status: int, code: str, title: str, detail: str, errors: Sequence[Fi
 
 def install(app: FastAPI) -> None:
     """Register the handlers."""
-    app.add_exception_handler(ServiceError, _service_error)
-    app.add_exception_handler(RequestValidationError, _bad_parameters)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(OperationalError, database_error)
-    app.add_exception_handler(NoConnectionFree, _no_connection)
-    app.add_exception_handler(IntegrityError, _lost_race)
-    app.add_exception_handler(DataError, _unstorable)
-    app.add_exception_handler(Exception, _unexpected)
+    for kind, handler in HANDLERS.items():
+        app.add_exception_handler(kind, _in_the_event_loop(handler))
+
+
+def _in_the_event_loop(handler: Handler) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """A plain function would wait for a thread, behind all that wait for one."""
+
+    async def handle(request: Request, error: Exception) -> Response:
+        return handler(request, error)
+
+    return handle
+
+
+def service_error(error: ServiceError) -> Response:
+    """The answer to an error of the family."""
+    return problem(error.status, error.code, error.title, str(error), error.errors, headers=dict(error.headers))
 
 
 def _service_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, ServiceError)
-    return problem(error.status, error.code, error.title, str(error), error.errors)
+    return service_error(error)
 
 
 def _bad_parameters(request: Request, error: Exception) -> Response:
@@ -130,7 +140,9 @@ def _methods_of(request: Request) -> list[str]:
 
 
 def database_error(request: Request, error: Exception) -> Response:
-    """The disk is full, the file read-only, or another holds the lock for too long."""
+    """The disk is full, the file read-only, another holds the lock for too long, or no connection is free."""
+    if isinstance(error, NoConnectionFree):
+        return _no_connection(request, error)
     assert isinstance(error, OperationalError)
     log.error("database: %s", error)
     said = str(error.orig)
@@ -166,3 +178,15 @@ def _unexpected(_request: Request, error: Exception) -> Response:
     log.error("unexpected", exc_info=error)
     detail = "something unexpected happened; the service's log has the details"
     return problem(500, "internal", "Internal error", detail, headers=security_headers("/"))  # it leaves past the middleware that adds them
+
+
+HANDLERS: dict[type[Exception], Handler] = {
+    ServiceError: _service_error,
+    RequestValidationError: _bad_parameters,
+    HTTPException: _http_error,
+    OperationalError: database_error,
+    NoConnectionFree: _no_connection,
+    IntegrityError: _lost_race,
+    DataError: _unstorable,
+    Exception: _unexpected,
+}

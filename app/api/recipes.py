@@ -3,8 +3,9 @@
 from functools import cache
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path
+from fastapi import Path
 
+from app.api import passes
 from app.api.schemas import Answer
 from app.errors import NotFound
 from lab_models.recipes.catalog import RECIPES, recipe
@@ -13,7 +14,7 @@ from lab_models.recipes.linting import lint_recipe
 from lab_models.recipes.recipe import Cell, Claim, Contrast, Picture, PublishedTable, Recipe
 from lab_models.specs.base import UnknownName
 
-router = APIRouter(prefix="/recipes", tags=["studies"])
+router = passes.router(prefix="/recipes", tags=["studies"])
 
 RecipeName = Annotated[str, Path(description="A recipe's name", max_length=100)]
 

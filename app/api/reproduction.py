@@ -4,10 +4,8 @@ import json
 import shlex
 from typing import Any
 
-from fastapi import APIRouter, BackgroundTasks, Response
-
-from app.api import records, schemas
-from app.api.deps import ExperimentToChange, Reading, TheCaller, TheDoorbell, TheExperiment, TheSettings, Writing
+from app.api import passes, records, schemas
+from app.api.deps import ExperimentToChange, Reading, TheAfterwards, TheCaller, TheDoorbell, TheExperiment, TheSettings, Writing
 from app.api.schemas import Answer
 from app.services import experiments, limits, reproduction
 from app.services.experiments import runs_of
@@ -16,7 +14,7 @@ from app.services.visibility import visible_experiment
 from app.states import RunStatus
 from lab_models.specs import AnySpec, DistillSpec, TransferSpec, canonical_json, read_spec
 
-router = APIRouter(prefix="/experiments", tags=["experiments"])
+router = passes.router(prefix="/experiments", tags=["experiments"])
 
 
 class ReproducibleRun(Answer):
@@ -101,24 +99,22 @@ def read_reproduction(session: Reading, experiment: TheExperiment) -> ReproduceA
     )
 
 
-@router.post("/{experiment_id}/verify", status_code=201)
+@router.post("/{experiment_id}/verify", status_code=201, response_model=schemas.ExperimentRecord)
 def verify_experiment(
     session: Writing,
     experiment: ExperimentToChange,
     settings: TheSettings,
     caller: TheCaller,
     doorbell: TheDoorbell,
-    background: BackgroundTasks,
-    response: Response,
-) -> schemas.ExperimentRecord:
+    afterwards: TheAfterwards,
+) -> Any:
     """Run the succeeded seeds again, trained anew, as an experiment of its own; its `verification` says whether the bits are the same."""
     again = reproduction.verify(session, experiment, settings, caller.owner)
     session.flush()
     limits.refuse_full_queue(session, caller.owner, settings)
     whole = experiments.whole(session, again)
-    background.add_task(doorbell.ring, len(whole.runs))
-    response.headers["Location"] = f"/experiments/{again.id}"
-    return records.experiment_record(whole)
+    afterwards.soon(doorbell.ring, len(whole.runs))
+    return passes.answer(records.experiment_record(whole), 201, {"Location": f"/experiments/{again.id}"})
 
 
 @router.get("/{experiment_id}/verification")

@@ -2,15 +2,14 @@
 
 from typing import Any, Literal
 
-from fastapi import APIRouter
 from fastapi.responses import FileResponse
 
-from app.api import records, schemas
+from app.api import passes, records, schemas
 from app.api.deps import Reading, TheRun, TheSettings
 from app.api.experiments import metrics_response
 from app.services import artifacts, progress
 
-router = APIRouter(prefix="/runs", tags=["runs"])
+router = passes.router(prefix="/runs", tags=["runs"])
 
 
 @router.get("/{run_id}")

@@ -2,12 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, BackgroundTasks, Query
+from fastapi import Query
 from pydantic import Field
 
-from app.api import records, schemas
+from app.api import passes, records, schemas
 from app.api.bodies import read_body
-from app.api.deps import Body, ExperimentToChange, TheCaller, TheDoorbell, TheSettings, Writing
+from app.api.deps import Body, ExperimentToChange, TheAfterwards, TheCaller, TheDoorbell, TheSettings, Writing
 from app.api.experiments import FilterQuery
 from app.api.schemas import Answer
 from app.errors import InvalidRequest
@@ -16,7 +16,7 @@ from lab_models.specs import Frozen
 from lab_models.specs.request import Label, LabelKey
 from lab_models.validation import FieldError, validate
 
-router = APIRouter(prefix="/experiments", tags=["experiments"])
+router = passes.router(prefix="/experiments", tags=["experiments"])
 
 
 class Changes(Frozen):
@@ -51,7 +51,7 @@ def cancel_experiments(session: Writing, caller: TheCaller, query: Annotated[Fil
 @router.patch("/{experiment_id}")
 def change_experiment(session: Writing, body: Body, caller: TheCaller, experiment: ExperimentToChange, settings: TheSettings) -> schemas.ExperimentRecord:
     """Change name, labels, or the priority of the runs that wait; 409 for a priority where none does."""
-    _, changes = read_body(body, lambda document: validate(Changes, document))
+    _, changes = read_body(body, lambda document: validate(Changes, document), settings)
     steering.edit(session, experiment, {name: getattr(changes, name) for name in changes.model_fields_set})
     limits.refuse_wishes(caller, experiment.labels if changes.labels else {}, changes.priority, settings)  # of the labels as they are now together
     return records.experiment_record(experiments.whole(session, experiment))
@@ -66,8 +66,8 @@ def pause_experiment(session: Writing, caller: TheCaller, experiment: Experiment
 
 @router.post("/{experiment_id}/resume")
 def resume_experiment(
-    session: Writing, caller: TheCaller, experiment: ExperimentToChange, doorbell: TheDoorbell, background: BackgroundTasks
+    session: Writing, caller: TheCaller, experiment: ExperimentToChange, doorbell: TheDoorbell, afterwards: TheAfterwards
 ) -> schemas.ExperimentRecord:
     """Queue every paused run again; it goes on from where it was, with the same numbers as if it had never paused."""
-    background.add_task(doorbell.ring, steering.resume(session, experiment, caller.owner))
+    afterwards.soon(doorbell.ring, steering.resume(session, experiment, caller.owner))
     return records.experiment_record(experiments.whole(session, experiment))

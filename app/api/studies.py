@@ -2,19 +2,21 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, BackgroundTasks, Query, Response
+from fastapi import Query, Response
 from pydantic import BaseModel, ConfigDict, Field
+from sqlmodel import Session
 
+from app.api import passes
 from app.api.bodies import read_body
-from app.api.deps import Body, IdempotencyKey, Reading, StudyToChange, TheCaller, TheDoorbell, TheSettings, TheStudy, Writing
+from app.api.deps import Body, IdempotencyKey, Reading, StudyToChange, TheAfterwards, TheCaller, TheDoorbell, TheSettings, TheStudy, Writing
 from app.api.study_records import StudyDryRun, StudyPage, StudyRecord, study_dry_run, study_record, study_row
 from app.services import deletion, limits, studies, study_lists, study_steering
-from app.services.keys import Role
+from app.tables import Study
 from lab_models.specs import Frozen
 from lab_models.studies.request import read_study_request
 from lab_models.validation import validate
 
-router = APIRouter(prefix="/studies", tags=["studies"])
+router = passes.router(prefix="/studies", tags=["studies"])
 
 
 class Extension(Frozen):
@@ -46,40 +48,46 @@ class StudyListQuery(BaseModel):
     responses={200: {"model": StudyDryRun | StudyRecord, "description": "With `dry_run`: what it would be; else what the Idempotency-Key had made"}},
 )
 def create_study(
-    session: Writing,
+    session: Reading,
     body: Body,
     settings: TheSettings,
     caller: TheCaller,
     doorbell: TheDoorbell,
-    background: BackgroundTasks,
-    response: Response,
+    afterwards: TheAfterwards,
     dry_run: Annotated[bool, Query(description="Check and price the study, store nothing")] = False,
     idempotency_key: IdempotencyKey = None,
 ) -> Any:
     """Store a study with all its experiments and queue their runs, all or nothing: a recipe's, a list of specs, or a spec and what to vary."""
-    submitted, request = read_body(body, read_study_request)
+    submitted, request = read_body(body, read_study_request, settings)
     limits.refuse_wishes(caller, request.labels, request.priority, settings)
-    study = studies.earlier(session, idempotency_key, submitted, caller.owner) if idempotency_key is not None and not dry_run else None
-    if study is not None:
-        response.status_code = 200
-    else:
-        prepared = studies.prepare_study(session, request, settings, caller)
-        if dry_run:
-            response.status_code = 200
-            return Response(study_dry_run(prepared).model_dump_json(), media_type="application/json")
-        study = studies.create(session, prepared, submitted, settings, idempotency_key)
+    key = None if dry_run else idempotency_key
+    if key is not None and (there := studies.earlier(session, key, submitted, caller.owner, lock=False)) is not None:
+        return _created(session, there, status_code=200)
+    prepared = studies.prepare_study(session, request, settings, caller)
+    if dry_run:
+        return passes.answer(study_dry_run(prepared))
+
+    def store(session: Session) -> Response:
+        if key is not None and (there := studies.earlier(session, key, submitted, caller.owner)) is not None:
+            return _created(session, there, status_code=200)
+        study = studies.create(session, prepared, submitted, settings, key)
         limits.refuse_full_queue(session, caller.owner, settings)
-        background.add_task(doorbell.ring, prepared.num_runs)
-    response.headers["Location"] = f"/studies/{study.id}"
-    session.flush()
-    return study_record(studies.whole(session, study))
+        afterwards.soon(doorbell.ring, prepared.num_runs)
+        session.flush()
+        return _created(session, study, status_code=201)
+
+    return passes.Write(store)
+
+
+def _created(session: Session, study: Study, status_code: int) -> Response:
+    return passes.answer(study_record(studies.whole(session, study)), status_code, {"Location": f"/studies/{study.id}"})
 
 
 @router.get("")
 def list_studies(session: Reading, caller: TheCaller, query: Annotated[StudyListQuery, Query()]) -> StudyPage:
     """Studies, the newest first."""
-    owner = query.owner if caller.role is not Role.SUBMIT else caller.owner
-    rows, cursor = study_lists.page(session, query.recipe, owner, (query.limit, query.cursor))
+    owners = [name for name in (query.owner, None if caller.sees_all else caller.owner) if name is not None]  # both must hold
+    rows, cursor = study_lists.page(session, query.recipe, owners, (query.limit, query.cursor))
     return StudyPage(data=[study_row(outline) for outline in study_lists.outlines(session, rows)], has_more=cursor is not None, next_cursor=cursor)
 
 
@@ -90,12 +98,12 @@ def read_study(session: Reading, study: TheStudy) -> StudyRecord:
 
 
 @router.post("/{study_id}/extend")
-def extend_study(session: Writing, body: Body, study: StudyToChange, settings: TheSettings, doorbell: TheDoorbell, background: BackgroundTasks) -> StudyRecord:
+def extend_study(session: Writing, body: Body, study: StudyToChange, settings: TheSettings, doorbell: TheDoorbell, afterwards: TheAfterwards) -> StudyRecord:
     """Add replicates to every cell, under the next seeds; what is there stays."""
-    _, extension = read_body(body, lambda document: validate(Extension, document))
+    _, extension = read_body(body, lambda document: validate(Extension, document), settings)
     added = studies.extend(session, study, extension.seeds, settings)
     limits.refuse_full_queue(session, study.owner, settings)
-    background.add_task(doorbell.ring, added)
+    afterwards.soon(doorbell.ring, added)
     return study_record(studies.whole(session, study))
 
 
@@ -114,25 +122,25 @@ def pause_study(session: Writing, caller: TheCaller, study: StudyToChange) -> St
 
 
 @router.post("/{study_id}/resume")
-def resume_study(session: Writing, caller: TheCaller, study: StudyToChange, doorbell: TheDoorbell, background: BackgroundTasks) -> StudyRecord:
+def resume_study(session: Writing, caller: TheCaller, study: StudyToChange, doorbell: TheDoorbell, afterwards: TheAfterwards) -> StudyRecord:
     """Queue every paused run again; each goes on from where it was."""
-    background.add_task(doorbell.ring, study_steering.resume(session, study, caller.owner))
+    afterwards.soon(doorbell.ring, study_steering.resume(session, study, caller.owner))
     return study_record(studies.whole(session, study))
 
 
 @router.post("/{study_id}/retry")
 def retry_study(
-    session: Writing, caller: TheCaller, study: StudyToChange, settings: TheSettings, doorbell: TheDoorbell, background: BackgroundTasks
+    session: Writing, caller: TheCaller, study: StudyToChange, settings: TheSettings, doorbell: TheDoorbell, afterwards: TheAfterwards
 ) -> StudyRecord:
     """Queue every failed or cancelled run again, teachers first; what has succeeded stays."""
     owner = study.owner
-    background.add_task(doorbell.ring, study_steering.retry(session, study, caller.owner))
+    afterwards.soon(doorbell.ring, study_steering.retry(session, study, caller.owner))
     limits.refuse_full_queue(session, owner, settings)
     return study_record(studies.whole(session, study))
 
 
 @router.delete("/{study_id}", status_code=204)
-def delete_study(session: Writing, study: StudyToChange, settings: TheSettings, background: BackgroundTasks) -> None:
+def delete_study(session: Writing, study: StudyToChange, settings: TheSettings, afterwards: TheAfterwards) -> None:
     """Remove the study, its experiments and their files; 409 while a run is unfinished or an experiment elsewhere builds on one."""
     removed = studies.delete(session, study)
-    background.add_task(deletion.remove_folders, settings.runs_folder, removed)
+    afterwards.later(deletion.remove_folders, settings.runs_folder, removed)

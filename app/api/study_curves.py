@@ -1,8 +1,8 @@
 """Curves of several experiments in one picture: what studies and comparisons share."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from fastapi import Response
 from sqlmodel import Session
 
 from app.api.pictures import Extension, picture
@@ -40,7 +40,7 @@ def curves_figure(session: Session, title: str, subtitle: str, cells: Sequence[t
     return StudyCurvesFigure(title, subtitle + more, panels, lines)
 
 
-def curves_picture(figure: StudyCurvesFigure, extension: Extension, if_none_match: str | None) -> Response:
+def curves_picture(figure: StudyCurvesFigure, extension: Extension, if_none_match: str | None) -> Any:
     """The picture, or 304."""
     return picture(repr(figure), lambda: draw_study_curves(figure, extension.value), extension, if_none_match)
 

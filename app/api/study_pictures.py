@@ -1,9 +1,10 @@
 """A study's pictures over HTTP, drawn on read: curves, scores against a factor, differences, heat map, gradients, distillation."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 
+from app.api import passes
 from app.api.deps import Reading, TheSettings, TheStudy
 from app.api.pictures import PICTURE_RESPONSES, Extension, IfNoneMatch, picture
 from app.api.study_curves import curves_figure, curves_picture, panels_of
@@ -21,21 +22,21 @@ from app.services.study_tables import table_of
 from app.services.study_verdicts import contrasts_of
 from app.tables import Run
 
-router = APIRouter(prefix="/studies", tags=["plots"])
+router = passes.router(prefix="/studies", tags=["plots"])
 
 TRIO = [Panel("train", "loss"), Panel("val", "loss"), Panel("val", "accuracy")]
 FactorName = Annotated[str | None, Query(description="A factor of the study; null: the first that suits", max_length=200)]
 
 
 @router.get("/{study_id}/curves.{extension}", response_class=Response, responses=PICTURE_RESPONSES)
-def draw_study_curves(session: Reading, study: TheStudy, extension: Extension, metric: str = "loss,accuracy", if_none_match: IfNoneMatch = None) -> Response:
+def draw_study_curves(session: Reading, study: TheStudy, extension: Extension, metric: str = "loss,accuracy", if_none_match: IfNoneMatch = None) -> Any:
     """Every cell's metrics over epochs, train beside val; means and ranges over seeds."""
     whole = studies.whole(session, study)
     return curves_picture(curves_figure(session, study.name, subtitle_of(whole), cells_of(whole), panels_of(metric)), extension, if_none_match)
 
 
 @router.get("/{study_id}/distillation.{extension}", response_class=Response, responses=PICTURE_RESPONSES)
-def draw_study_distillation(session: Reading, study: TheStudy, extension: Extension, if_none_match: IfNoneMatch = None) -> Response:
+def draw_study_distillation(session: Reading, study: TheStudy, extension: Extension, if_none_match: IfNoneMatch = None) -> Any:
     """Training loss (of distilled students the hard one), val loss and val accuracy of teacher, baseline and students."""
     whole = studies.whole(session, study)
     return curves_picture(curves_figure(session, study.name, subtitle_of(whole), cells_of(whole), TRIO), extension, if_none_match)
@@ -44,7 +45,7 @@ def draw_study_distillation(session: Reading, study: TheStudy, extension: Extens
 @router.get("/{study_id}/factor.{extension}", response_class=Response, responses=PICTURE_RESPONSES)
 def draw_study_factor(
     session: Reading, study: TheStudy, extension: Extension, metric: MetricName = "test.accuracy", factor: FactorName = None, if_none_match: IfNoneMatch = None
-) -> Response:
+) -> Any:
     """A score against a factor, such as accuracy against depth: every seed, means with 95 % intervals, and the source's numbers."""
     whole = studies.whole(session, study)
     figure = factor_figure(whole, table_of(session, whole, read_metric(metric)), factor)
@@ -54,7 +55,7 @@ def draw_study_factor(
 @router.get("/{study_id}/differences.{extension}", response_class=Response, responses=PICTURE_RESPONSES)
 def draw_study_differences(
     session: Reading, study: TheStudy, settings: TheSettings, extension: Extension, metric: MetricName = "test.accuracy", if_none_match: IfNoneMatch = None
-) -> Response:
+) -> Any:
     """Every contrast: each seed's difference, the mean with its 95 % interval, the margin, the verdict."""
     whole, wanted = studies.whole(session, study), read_metric(metric)
     figure = differences_figure(whole, contrasts_of(session, settings.runs_folder, whole, wanted), wanted)
@@ -70,7 +71,7 @@ def draw_study_heat_map(
     x: FactorName = None,
     y: FactorName = None,
     if_none_match: IfNoneMatch = None,
-) -> Response:
+) -> Any:
     """Means over two factors, such as temperature and alpha; a baseline is marked."""
     whole = studies.whole(session, study)
     figure = heat_map_figure(whole, table_of(session, whole, read_metric(metric)), x, y)
@@ -79,7 +80,7 @@ def draw_study_heat_map(
 
 
 @router.get("/{study_id}/gradient-flow.{extension}", response_class=Response, responses=PICTURE_RESPONSES)
-def draw_study_gradients_of(session: Reading, study: TheStudy, extension: Extension, if_none_match: IfNoneMatch = None) -> Response:
+def draw_study_gradients_of(session: Reading, study: TheStudy, extension: Extension, if_none_match: IfNoneMatch = None) -> Any:
     """Layers' gradients over epochs, one panel per cell that measured them, on one scale of colors."""
     figure = gradients_figure(session, studies.whole(session, study))
     shown = [repr(figure), [panel.norms.tolist() for panel in figure.panels]]

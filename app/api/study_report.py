@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from sqlmodel import Session
 
+from app.api import passes
 from app.api.deps import Reading, TheSettings, TheStudy
 from app.api.study_curves import curves_figure, panels_of
 from app.api.study_pictures import TRIO, cells_of
@@ -36,7 +37,7 @@ from lab_models.architectures.naming import describe
 from lab_models.recipes.recipe import Picture
 from lab_models.specs import read_spec
 
-router = APIRouter(prefix="/studies", tags=["studies"])
+router = passes.router(prefix="/studies", tags=["studies"])
 
 _pages = Environment(
     loader=FileSystemLoader(Path(__file__).parent.parent / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 
+from app.api import passes
 from app.api.deps import Reading, TheStudy
 from app.api.schemas import Answer, SummaryAnswer
 from app.services import studies
@@ -15,7 +16,7 @@ from lab_models.recipes.recipe import Factor
 from lab_models.statistics.summary import Summary
 from lab_models.studies.design import factor_text
 
-router = APIRouter(prefix="/studies", tags=["studies"])
+router = passes.router(prefix="/studies", tags=["studies"])
 
 CSV, MARKDOWN, LATEX = "text/csv; charset=utf-8", "text/markdown; charset=utf-8", "application/x-latex; charset=utf-8"
 METRIC = "`test.<score>` or `val.<score>`, such as test.accuracy, or seconds, epochs, best.epoch, val.mean_accuracy, gradient_flow.slope"

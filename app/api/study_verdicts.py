@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from fastapi import APIRouter
-
+from app.api import passes
 from app.api.comparisons import ComparisonAnswer, comparison_answer
 from app.api.deps import Reading, TheSettings, TheStudy
 from app.api.schemas import Answer
@@ -18,7 +17,7 @@ from lab_models.recipes.catalog import RECIPES
 from lab_models.recipes.linting import lint_recipe
 from lab_models.statistics.verdicts import Verdict
 
-router = APIRouter(prefix="/studies", tags=["studies"])
+router = passes.router(prefix="/studies", tags=["studies"])
 
 
 class ContrastAnswer(Answer):

@@ -3,13 +3,14 @@
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
+from app.api import passes
 from app.api.deps import Reading, TheCaller
 from app.api.schemas import Answer
 from app.services import waiting
 
-router = APIRouter(tags=["operations"])
+router = passes.router(tags=["operations"])
 
 
 class WaitingRun(Answer):

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Subquery, and_, case, func, tuple_
+from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -28,13 +29,17 @@ KEY_LOCK = 7_236_013
 
 @dataclass(frozen=True)
 class Filters:
-    """Which experiments a list shows; None means any. `labels` holds (key, value) pairs that must all match."""
+    """Which experiments a list shows; None means any. `labels` holds (key, value) pairs that must all match.
+
+    `owner` is whose are asked for, `seen_by` who sees only their own: both must hold.
+    """
 
     status: RunStatus | None = None
     kind: str | None = None
     labels: tuple[tuple[str, str], ...] = ()
     study_id: str | None = None
     owner: str | None = None
+    seen_by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -76,10 +81,13 @@ class Draft:
     owner: str = LOCAL
 
 
-def earlier(session: Session, idempotency_key: str, submitted: dict[str, Any], owner: str = LOCAL) -> Experiment | None:
-    """The experiment that this key of the owner's has made; raises IdempotencyConflict when that one had another body."""
+def earlier(session: Session, idempotency_key: str, submitted: dict[str, Any], owner: str = LOCAL, *, lock: bool = True) -> Experiment | None:
+    """The experiment that this key of the owner's has made; raises IdempotencyConflict when that one had another body.
+
+    With `lock`, in a session that writes, nobody else makes one with the same key until the transaction ends.
+    """
     connection = session.connection()  # the write transaction begins here, so that two requests with one key cannot both find nothing
-    if connection.dialect.name == "postgresql":
+    if lock and connection.dialect.name == "postgresql":
         session.execute(select(func.pg_advisory_xact_lock(KEY_LOCK, func.hashtext(idempotency_key))))
     found = session.exec(select(Experiment).where(col(Experiment.owner) == owner, col(Experiment.idempotency_key) == idempotency_key)).first()
     if found is not None and found.request_hash != request_hash(submitted):
@@ -185,6 +193,14 @@ def status_of(session: Session, experiment: Experiment) -> RunStatus:
     return experiment_status(RunStatus(status) for status in session.exec(select(Run.status).where(col(Run.experiment_id) == experiment.id)))
 
 
+def statuses_of(session: Session, experiment_ids: Collection[str]) -> dict[str, RunStatus]:
+    """The statuses of those of the experiments that are there."""
+    found: dict[str, list[RunStatus]] = {}
+    for experiment_id, status in session.execute(select_columns(col(Run.experiment_id), col(Run.status)).where(col(Run.experiment_id).in_(experiment_ids))):
+        found.setdefault(experiment_id, []).append(RunStatus(status))
+    return {experiment_id: experiment_status(statuses) for experiment_id, statuses in found.items()}
+
+
 def page(session: Session, filters: Filters, limit: int, cursor: str | None) -> tuple[list[Experiment], str | None]:
     """Experiments, the newest first, and the cursor of the next page if there is one."""
     statement = matching(filters).order_by(col(Experiment.created_at).desc(), col(Experiment.id).desc()).limit(limit + 1)
@@ -198,7 +214,7 @@ def page(session: Session, filters: Filters, limit: int, cursor: str | None) -> 
 def matching(filters: Filters) -> SelectOfScalar[Experiment]:
     """A selection of the experiments that the filters let through."""
     statement = select(Experiment)
-    named = ((Experiment.kind, filters.kind), (Experiment.study_id, filters.study_id), (Experiment.owner, filters.owner))
+    named = ((Experiment.kind, filters.kind), (Experiment.study_id, filters.study_id), (Experiment.owner, filters.owner), (Experiment.owner, filters.seen_by))
     statement = statement.where(*(col(column) == value for column, value in named if value is not None))
     for key, value in filters.labels:
         statement = statement.where(col(Experiment.labels)[key].as_string() == value)

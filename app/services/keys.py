@@ -11,6 +11,7 @@ from typing import Final
 
 from sqlmodel import Session, col, select
 
+from app.db import Database
 from app.errors import InvalidRequest, Misconfigured, NotFound
 from app.settings import Settings
 from app.tables import LOCAL, ApiKey, Owner, utc_now
@@ -101,13 +102,26 @@ def are_asked_for(session: Session, settings: Settings) -> bool:
 
     So revoking the last key locks the service instead of opening it to everybody.
     """
-    match settings.api_keys:
-        case "on":
-            return True
-        case "off":
-            return False
-        case "auto":
-            return session.exec(select(ApiKey.id).limit(1)).first() is not None
+    return _decided(settings) if settings.api_keys != "auto" else session.exec(select(ApiKey.id).limit(1)).first() is not None
+
+
+def look_up(session: Session, settings: Settings, secret: str | None) -> tuple[bool, Caller | None]:
+    """Whether a request needs a key, and whose `secret` is."""
+    asked_for = are_asked_for(session, settings)
+    return asked_for, caller_of(session, secret) if asked_for and secret is not None else None
+
+
+def look_up_at_a_glance(database: Database, settings: Settings, secret: str | None) -> tuple[bool, Caller | None]:
+    """The same of a SQLite file without a session: two reads by an index. Raises sqlite3.Error where they cannot be had at once."""
+    asked_for = _decided(settings) if settings.api_keys != "auto" else database.glance("SELECT 1 FROM api_key LIMIT 1") is not None
+    if not asked_for or secret is None:
+        return asked_for, None
+    row = database.glance("SELECT owner, role, id FROM api_key WHERE sha256 = ? AND revoked_at IS NULL", _sha256(secret))
+    return True, None if row is None else Caller(row[0], Role(row[1]), row[2])
+
+
+def _decided(settings: Settings) -> bool:
+    return settings.api_keys == "on"
 
 
 def refuse_open_door(session: Session, settings: Settings, host: str) -> None:

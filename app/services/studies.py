@@ -96,10 +96,13 @@ class WholeStudy:
         return StudyOutline(self.study, len(self.cells), self.design.pictures, self.counts, reused, self.fraction)
 
 
-def earlier(session: Session, idempotency_key: str, submitted: dict[str, Any], owner: str = LOCAL) -> Study | None:
-    """The study that this key of the owner's has made; raises IdempotencyConflict when that one had another body."""
+def earlier(session: Session, idempotency_key: str, submitted: dict[str, Any], owner: str = LOCAL, *, lock: bool = True) -> Study | None:
+    """The study that this key of the owner's has made; raises IdempotencyConflict when that one had another body.
+
+    With `lock`, in a session that writes, nobody else makes one with the same key until the transaction ends.
+    """
     connection = session.connection()  # the write transaction begins here, so that two requests with one key cannot both find nothing
-    if connection.dialect.name == "postgresql":
+    if lock and connection.dialect.name == "postgresql":
         session.execute(select(func.pg_advisory_xact_lock(KEY_LOCK, func.hashtext(idempotency_key))))
     found = session.exec(select(Study).where(col(Study.owner) == owner, col(Study.idempotency_key) == idempotency_key)).first()
     if found is not None and found.request_hash != request_hash(submitted):

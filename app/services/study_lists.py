@@ -46,16 +46,18 @@ class _CellCount:
     done: float
 
 
-def page(session: Session, recipe: str | None, owner: str | None, place: tuple[int, str | None]) -> tuple[list[Study], str | None]:
-    """Studies, the newest first, and the cursor of the next page if there is one; `place` is how many at most, and the cursor of the page before."""
+def page(session: Session, recipe: str | None, owners: Sequence[str], place: tuple[int, str | None]) -> tuple[list[Study], str | None]:
+    """Studies that belong to all of `owners`, the newest first, and the cursor of the next page if there is one.
+
+    `place` is how many at most, and the cursor of the page before.
+    """
     limit, cursor = place
     statement = select(Study).order_by(col(Study.created_at).desc(), col(Study.id).desc()).limit(limit + 1)
     if cursor is not None:
         statement = statement.where(tuple_(col(Study.created_at), col(Study.id)) < read_cursor(cursor))
     if recipe is not None:
         statement = statement.where(col(Study.recipe) == recipe)
-    if owner is not None:
-        statement = statement.where(col(Study.owner) == owner)
+    statement = statement.where(*(col(Study.owner) == owner for owner in owners))
     rows = list(session.exec(statement))
     return rows[:limit], write_cursor(rows[limit - 1].created_at, rows[limit - 1].id) if len(rows) > limit else None
 

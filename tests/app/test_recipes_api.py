@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from app.api import problems, recipes
+from app.api.passes import Passes
 from app.services.estimates import FLOPS_PER_MAC_FORWARD, NOMINAL_FLOPS_CONV, NOMINAL_FLOPS_LINEAR, estimate
 from lab_models.datasets.catalog import BUILT_IN
 from lab_models.recipes.catalog import RECIPES
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.sqlite  # no rows
 @pytest.fixture
 def client() -> Iterator[TestClient]:
     app = FastAPI()
+    app.state.passes = Passes(10, on_sqlite=True)
     problems.install(app)
     app.include_router(recipes.router)
     with TestClient(app) as client:

@@ -1,0 +1,283 @@
+"""One request, one pass: what a route does with the database is one call on one thread, from opening the session to the answer's bytes and the commit.
+
+A route is a plain function whose parameters say what it needs (`app.api.deps`): `session: Reading` or `session: Writing`, rows loaded with it, the caller.
+`Route` turns it into an `async` endpoint that waits for its turn in the event loop, holding nothing, and then makes one pass. Nothing lives between two passes:
+no session, no connection, no lock. A route that needs more than one returns what comes next, `Write` or `Compute`, made of plain values.
+"""
+
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
+
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Request, Response
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from sqlmodel import Session
+from starlette.background import BackgroundTask
+
+from app.api.lanes import Lane
+from app.db import Database
+
+READERS_ON_SQLITE: Final = 4
+"""Reads in one process share one interpreter lock, so more of them at a time would only make each slower."""
+READERS_ON_SERVER: Final = 8
+WRITERS_ON_SERVER: Final = 4
+COMPUTING: Final = 2
+"""Pictures and predictions at a time: each takes memory and a core that training would have."""
+REST_BETWEEN_WRITES: Final = 0.25
+
+Result = TypeVar("Result")
+
+
+class Passes:
+    """The lanes of one service: of readers no more than there are connections, of writers on SQLite one, of what computes without a session a few."""
+
+    def __init__(self, most: int, *, on_sqlite: bool) -> None:
+        self.reading = Lane("reading", READERS_ON_SQLITE if on_sqlite else READERS_ON_SERVER, most)
+        self.writing = Lane("writing", 1 if on_sqlite else WRITERS_ON_SERVER, most, REST_BETWEEN_WRITES if on_sqlite else 0.0)
+        self.computing = Lane("computing", COMPUTING, most)
+        self.readiness = Lane("readiness", 1, most)
+        self.door = Lane("the door", 1 if on_sqlite else WRITERS_ON_SERVER, most)
+        self._threads = CapacityLimiter(math.inf)  # lanes are the limit
+
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        """All of them."""
+        return self.reading, self.writing, self.computing, self.readiness, self.door
+
+    async def go(self, lane: Lane, client: str, work: Callable[[], Result]) -> Result:
+        """Wait for a turn in the lane, then do the work in a thread, to its end even if nobody waits for it any more. Raises Overloaded, or as `work` does."""
+        async with lane.turn(client):
+            return await run_sync(_checked, work, limiter=self._threads)
+
+
+@dataclass(frozen=True)
+class Write:
+    """What comes next is a transaction of its own: `work` gets its session, and everything else from values that hold no session."""
+
+    work: Callable[[Session], Any]
+
+
+@dataclass(frozen=True)
+class Compute:
+    """What comes next needs no database: drawing, predicting, explaining."""
+
+    work: Callable[[], Any]
+
+
+@dataclass
+class Afterwards:
+    """What is done once the transaction is committed: `ring` in the same pass, since it takes no time; `later` when the answer has left."""
+
+    _soon: list[Callable[[], None]] = field(default_factory=list)
+    background: BackgroundTask | None = None
+
+    def soon(self, work: Callable[..., None], *arguments: Any) -> None:
+        """Right after the commit; must neither take time nor raise."""
+        self._soon.append(lambda: work(*arguments))
+
+    def later(self, work: Callable[..., None], *arguments: Any) -> None:
+        """After the answer has left, in a thread."""
+        self.background = BackgroundTask(work, *arguments)
+
+    def committed(self) -> None:
+        """Do what was to be done soon."""
+        for work in self._soon:
+            work()
+
+
+# What a parameter is filled with in a pass, said in `Annotated`; what has none of these is FastAPI's to fill: path, query, header, body.
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The session of the pass."""
+
+    writes: bool
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a function of such parameters returns, called in the pass."""
+
+    load: Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Given:
+    """Something of the application or of the request that takes no time to have."""
+
+    get: Callable[[Request], Any]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The `Afterwards` of the pass."""
+
+
+Marker = Opened | Loaded | Given | Kept
+MARKERS: Final = (Opened, Loaded, Given, Kept)
+
+
+class Route(APIRoute):
+    """A route whose function runs as passes; one that is `async` itself stays in the event loop and makes its passes by hand."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], *, status_code: int | None = None, **options: Any) -> None:
+        super().__init__(path, _in_passes(endpoint, status_code or 200), status_code=status_code, **options)
+
+
+def router(**options: Any) -> APIRouter:
+    """An `APIRouter` all of whose routes run as passes."""
+    return APIRouter(route_class=Route, **options)
+
+
+def answer(model: BaseModel, status_code: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A model as JSON, with a status or headers of its own."""
+    return Response(model.__pydantic_serializer__.to_json(model, by_alias=True), status_code, headers, "application/json")
+
+
+def client_of(request: Request) -> str:
+    """Who asks, for the lines: a key, or without one an address."""
+    return str(getattr(request.state, "client", "unknown"))
+
+
+def _in_passes(function: Callable[..., Any], status_code: int) -> Callable[..., Any]:
+    """The function as an `async` endpoint, its signature narrowed to what FastAPI fills."""
+    plan = _Plan(function)
+    run = _by_hand(plan) if inspect.iscoroutinefunction(function) else _one_after_the_other(plan, status_code)
+    for name in ("__name__", "__qualname__", "__doc__", "__module__"):
+        setattr(run, name, getattr(function, name))
+    request = inspect.Parameter("request_", inspect.Parameter.KEYWORD_ONLY, annotation=Request)
+    outer = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in plan.outer.values()]
+    run.__signature__ = inspect.Signature([request, *outer], return_annotation=inspect.signature(function).return_annotation)  # type: ignore[attr-defined]
+    return run
+
+
+def _by_hand(plan: "_Plan") -> Callable[..., Any]:
+    if any(not isinstance(marker, Given) for marker in plan.markers.values()):
+        raise TypeError(f"{plan.function.__name__} is async: it must not be given a session or rows, which would live between passes")
+
+    async def endpoint(*, request_: Request, **values: Any) -> Any:
+        return await plan.function(**plan.arguments(request_, None, Afterwards(), values))
+
+    return endpoint
+
+
+def _one_after_the_other(plan: "_Plan", status_code: int) -> Callable[..., Any]:
+    async def endpoint(*, request_: Request, **values: Any) -> Response:
+        passes, client = passes_of(request_), client_of(request_)
+        afterwards = Afterwards()
+
+        def first(session: Session | None) -> Any:
+            return plan.function(**plan.arguments(request_, session, afterwards, values))
+
+        lane = passes.writing if plan.writes else passes.reading
+        result = await passes.go(lane, client, lambda: _pass(request_, plan.session_kind, first, status_code, afterwards))
+        while not isinstance(result, Response):
+            work, lane, kind = (result.work, passes.writing, True) if isinstance(result, Write) else (_without_session(result), passes.computing, None)
+            result = await passes.go(lane, client, lambda work=work, kind=kind: _pass(request_, kind, work, status_code, afterwards))  # type: ignore[misc]
+        if afterwards.background is not None:
+            result.background = afterwards.background
+        return result
+
+    return endpoint
+
+
+def passes_of(request: Request) -> Passes:
+    """The lanes of the application."""
+    passes: Passes = request.app.state.passes
+    return passes
+
+
+def _without_session(step: Compute) -> Callable[[Session | None], Any]:
+    return lambda _: step.work()
+
+
+def _pass(request: Request, writes: bool | None, work: Callable[[Any], Any], status_code: int, afterwards: Afterwards) -> Any:
+    """One pass: the session opened, the work done, the answer's bytes made, all committed. `writes` None: without a session."""
+    if writes is None:
+        return _rendered(work(None), status_code)
+    database: Database = request.app.state.database
+    with database.writing() if writes else database.reading() as session:
+        result = _rendered(work(session), status_code)
+    if not isinstance(result, Write | Compute):
+        afterwards.committed()
+    return result
+
+
+def _rendered(result: Any, status_code: int) -> Any:
+    """A response, or what comes next."""
+    if isinstance(result, Response | Write | Compute):
+        return result
+    if result is None:
+        return Response(status_code=status_code)
+    assert isinstance(result, BaseModel), f"a route returns a model, a response or what comes next, not {type(result)}"
+    return answer(result, status_code)
+
+
+def _checked(work: Callable[[], Result]) -> Result:
+    """Do the work; a session that it leaves open is a fault of the route, found at its first call."""
+    try:
+        return work()
+    finally:
+        Database.expect_no_session()
+
+
+class _Plan:
+    """How a function's arguments come about: `markers` in the pass, `outer` by FastAPI, those of its loaders included."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.markers: dict[str, Marker] = {}
+        self.outer: dict[str, inspect.Parameter] = {}
+        self._own: list[str] = []
+        self._loaders: dict[str, _Plan] = {}
+        for name, parameter in inspect.signature(function).parameters.items():
+            marker = _marker_of(parameter.annotation)
+            if marker is None:
+                self._own.append(name)
+                self.outer[name] = parameter
+                continue
+            self.markers[name] = marker
+            if isinstance(marker, Loaded):
+                self._loaders[name] = loader = _Plan(marker.load)
+                for needed, wanted in loader.outer.items():
+                    self.outer.setdefault(needed, wanted)
+        kinds = {marker.writes for marker in self.markers.values() if isinstance(marker, Opened)}
+        kinds |= {loader.session_kind for loader in self._loaders.values() if loader.session_kind is not None}
+        if len(kinds) > 1:
+            raise TypeError(f"{function.__name__} asks for a session that reads and for one that writes")
+        self.session_kind: bool | None = kinds.pop() if kinds else None
+
+    @property
+    def writes(self) -> bool:
+        """Whether the first pass is a writer's."""
+        return bool(self.session_kind)
+
+    def arguments(self, request: Request, session: Session | None, afterwards: Afterwards, values: dict[str, Any]) -> dict[str, Any]:
+        """All arguments; rows are loaded with the session."""
+        found = {name: values[name] for name in self._own}
+        for name, marker in self.markers.items():
+            match marker:
+                case Opened():
+                    found[name] = session
+                case Given():
+                    found[name] = marker.get(request)
+                case Kept():
+                    found[name] = afterwards
+                case Loaded():
+                    loader = self._loaders[name]
+                    found[name] = loader.function(**loader.arguments(request, session, afterwards, values))
+        return found
+
+
+def _marker_of(annotation: Any) -> Marker | None:
+    if annotation is Request:
+        return Given(lambda request: request)
+    if get_origin(annotation) is not Annotated:
+        return None
+    return next((item for item in get_args(annotation)[1:] if isinstance(item, MARKERS)), None)
