@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from app.api import problems
-from app.db import Database
+from app.db import POOL, Database
 from app.settings import Settings
 from tests.databases import ON_POSTGRESQL, writers_blocked
 
@@ -103,3 +103,19 @@ def test_every_refusal_has_its_status(api: TestClient, monkeypatch: pytest.Monke
 def rendered(handler: Any, error: Exception) -> tuple[Any, dict[str, Any]]:
     answer = handler(Request({"type": "http", "method": "POST", "path": "/experiments", "headers": []}), error)
     return answer, json.loads(answer.body)
+
+
+def test_a_pool_without_a_free_connection_is_503_for_readers_writers_and_the_door_and_soon_over(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = api.app.state.database.engine  # type: ignore[attr-defined]
+    monkeypatch.setattr(engine.pool, "_timeout", 0.05)
+    held = [engine.connect() for _ in range(POOL["pool_size"] + POOL["max_overflow"])]
+    for answer in (api.get("/workers"), api.post("/experiments", json={}), api.get("/experiments"), api.get("/readyz")):
+        assert answer.status_code == 503
+    refused = api.get("/experiments")
+    assert refused.json()["code"] == "busy"
+    assert int(refused.headers["Retry-After"]) > 0
+    for connection in held:
+        connection.close()
+    assert api.get("/workers").status_code == 200
+    api.app.state.readiness.forget()  # type: ignore[attr-defined]
+    assert api.get("/readyz").json()["checks"]["database"] == "ok"
