@@ -12,6 +12,7 @@ from app.api import (
     curves,
     datasets,
     distillation,
+    documentation,
     experiments,
     explanations,
     gradient_flow,
@@ -61,7 +62,7 @@ def create_app(settings: Settings | None = None, host: str | None = None) -> Fas
             app.state.database.close()
 
     version = package_version() or "unknown"
-    app = FastAPI(title="training-lab", version=version, description=DESCRIPTION, lifespan=lifespan, redoc_url=None, swagger_ui_oauth2_redirect_url=None)
+    app = FastAPI(title="training-lab", version=version, description=DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.settings = settings
     app.state.predictors = Predictors()
     app.state.explanations = Explanations()
@@ -91,6 +92,7 @@ def create_app(settings: Settings | None = None, host: str | None = None) -> Fas
         datasets.router,
         operations.router,
         metrics.router,
+        documentation.router,
     ):
         app.include_router(router)
     describe(app)

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.api import documentation
 from app.api.problems import database_error, problem
 from app.api.rates import Rates
 from app.db import Database
@@ -20,7 +21,7 @@ from app.services import keys
 from app.services.keys import ANYONE, Caller, Role
 from app.settings import Settings
 
-OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/version", "/docs", "/openapi.json"})
+OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/version", "/openapi.json"}) | documentation.PATHS
 """Served to everybody: what health checks ask for, and the description of the API, which is the same for every service and tells nothing of this one."""
 
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
