@@ -1,6 +1,7 @@
 """What a person sends: a spec, or one that names a teacher or source, with seeds and names."""
 
-from typing import Annotated, Any, Literal
+import re
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
@@ -31,6 +32,7 @@ def _no_seed_twice(seeds: tuple[int, ...]) -> tuple[int, ...]:
     return seeds
 
 
+LABEL_KEY: Final = re.compile(r"[A-Za-z0-9_.-]{1,60}")
 LabelKey = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9_.-]+$")]
 Labels = Annotated[dict[LabelKey, Label], Field(max_length=50)]
 Seeds = Annotated[
