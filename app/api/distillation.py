@@ -1,7 +1,5 @@
 """What a distillation has gained over HTTP: teacher, baseline and distilled student as a table and as a picture."""
 
-import csv
-import io
 import textwrap
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -16,6 +14,7 @@ from app.plots.comparison import ComparisonFigure, Line, draw_comparison
 from app.services.distillations import Arm, Comparison, Gain, Gap, Role, Verdict, gain_of, gap_of, load_comparison, sentence, warnings
 from app.services.metrics import RunMetrics, metrics_of
 from app.services.results import Summary
+from app.tabulation import markdown_text, to_csv
 from lab_models.specs import FeatureSpec
 
 router = passes.router(prefix="/experiments", tags=["distillation"])
@@ -176,11 +175,7 @@ def _gain_answer(gain: Gain, gap: Gap) -> GainAnswer:
 def _csv(answer: DistillationAnswer) -> str:
     """One row per network, numbers in full; the gain stands in the distilled student's row."""
     rows = [_flat(row) | (_flat_gain(answer.gain) if row.role is Role.DISTILLED else {}) for row in answer.rows]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[-1]), restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: "" if value is None else value for name, value in row.items()} for row in rows)
-    return text.getvalue()
+    return to_csv(rows, columns=list(rows[-1]))
 
 
 def _flat(row: ArmAnswer) -> dict[str, Any]:
@@ -212,7 +207,7 @@ def _markdown(answer: DistillationAnswer) -> str:
     head = ("", "network", "parameters", "of teacher", "MACs", "runs", "test accuracy, %", "95 % interval, %", "NLL", "ECE", "agreement with teacher, %")
     lines = [head, ("---", "---", *["---:"] * (len(head) - 2)), *map(_cells, answer.rows)]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    title = " ".join((answer.name or answer.experiment_id).split())
+    title = markdown_text(answer.name or answer.experiment_id)
     notes = "".join(f"\n- Warning: {warning}." for warning in answer.warnings)
     return f"## {title}\n\n{table}\n\n{answer.sentence}\n{notes and notes + chr(10)}"
 
@@ -222,7 +217,7 @@ def _cells(row: ArmAnswer) -> Sequence[str]:
     accuracy = row.accuracy
     return (
         row.role.value,
-        row.network,
+        markdown_text(row.network),
         none if row.parameters is None else f"{row.parameters:,}",
         none if row.share_of_teacher is None else f"{100 * row.share_of_teacher:.3g} %",
         none if row.macs_per_sample is None else f"{row.macs_per_sample:,}",

@@ -36,6 +36,7 @@ from app.services.visibility import visible_experiment
 from app.states import RunStatus
 from app.tables import Experiment, Run
 from lab_models.specs import read_request
+from lab_models.specs.request import LABEL_KEY
 
 router = passes.router(prefix="/experiments", tags=["experiments"])
 
@@ -64,6 +65,11 @@ class FilterQuery(BaseModel):
     def _has_key_and_value(cls, value: list[str]) -> list[str]:
         if not all(":" in label for label in value):
             raise ValueError("a label filter is written key:value")
+        for key, _, wanted in (label.partition(":") for label in value):
+            if not LABEL_KEY.fullmatch(key):
+                raise ValueError(f"no label has the key {key[:60]!r}: keys are 1 to 60 of A-Z, a-z, 0-9, '_', '.' and '-'")
+            if "\0" in wanted:
+                raise ValueError("no label holds the character U+0000")
         return value
 
     def filters(self, caller: Caller) -> experiments.Filters:

@@ -1,6 +1,7 @@
 """The one place that renders errors, as `application/problem+json` (RFC 9457)."""
 
 import logging
+import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -21,8 +22,12 @@ from lab_models.validation import FieldError, did_you_mean
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:training-lab:problem:"
 RETRY_AFTER_SECONDS = "2"
+BAD_VALUE = "JSON path"
+"""What SQLite says of the key of a label that cannot be one."""
 FULL_DISK = ("disk is full", "disk I/O error", "No space left")
 """What SQLite says of a full disk and of a file that may not grow, and PostgreSQL of the former."""
+PRIMARY_CODE = 0xFF
+"""Of SQLite's extended error codes."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 Handler = Callable[[Request, Exception], Response]
@@ -99,7 +104,7 @@ def _parameter_error(request: Request, item: dict[str, Any]) -> FieldError:
     if item["type"] == "extra_forbidden":
         known = [parameter.alias for dependant in [request.scope["route"].dependant] for parameter in _query_parameters(dependant)]
         return FieldError(f"/{name}", "unknown query parameter", did_you_mean(name, known))
-    message = str(item["msg"])
+    message = str(item["msg"]).removeprefix("Value error, ")
     return FieldError(f"/{name}", message[:1].lower() + message[1:])
 
 
@@ -140,18 +145,30 @@ def _methods_of(request: Request) -> list[str]:
 
 
 def database_error(request: Request, error: Exception) -> Response:
-    """The disk is full, the file read-only, another holds the lock for too long, or no connection is free."""
+    """The disk is full, the file read-only, another holds the lock for too long, or no connection is free.
+
+    SQLite also says of a statement that it cannot carry out at all what others say of the moment: to try again would be of no use.
+    """
     if isinstance(error, NoConnectionFree):
         return _no_connection(request, error)
     assert isinstance(error, OperationalError)
-    log.error("database: %s", error)
+    assert error.orig is not None
     said = str(error.orig)
+    if _is_of_the_statement(error):
+        return _unstorable(request, DataError(error.statement, error.params, error.orig)) if BAD_VALUE in said else _unexpected(request, error)
+    log.error("database: %s", error)
     if request.method != "GET" and any(sign in said for sign in FULL_DISK):
         detail = f"the database could not be written ({said}); nothing was changed. Free disk space, then send the request again"
         return problem(507, StorageFull.code, StorageFull.title, detail)
     if "readonly" in said:
         return problem(503, "read_only", "The database is read-only", f"the database could not be written ({said}); nothing was changed")
     return problem(503, "busy", "Busy, try again", "the database did not answer in time; nothing was changed", headers={"Retry-After": RETRY_AFTER_SECONDS})
+
+
+def _is_of_the_statement(error: OperationalError) -> bool:
+    """Whether it is SQLite's plain SQLITE_ERROR; locked, busy, full, not to be opened or interrupted have codes of their own, and so have a server's faults."""
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return code is not None and code & PRIMARY_CODE == sqlite3.SQLITE_ERROR
 
 
 def _no_connection(_request: Request, error: Exception) -> Response:

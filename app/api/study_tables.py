@@ -11,7 +11,7 @@ from app.services import studies
 from app.services.scores import read_metric
 from app.services.studies import WholeStudy
 from app.services.study_tables import Row, Table, table_of
-from app.tabulation import Column, to_csv, to_latex, to_markdown
+from app.tabulation import Column, markdown_text, to_csv, to_latex, to_markdown
 from lab_models.recipes.recipe import Factor
 from lab_models.statistics.summary import Summary
 from lab_models.studies.design import factor_text
@@ -103,7 +103,7 @@ def read_table(session: Reading, study: TheStudy, metric: MetricName = "test.acc
         case "json":
             return table_answer(whole, table)
         case "md":
-            text = f"## {_one_line(study.name)}\n\n{to_markdown(columns_of(table), table.rows)}\n{caption_of(table)}\n"
+            text = f"## {markdown_text(study.name)}\n\n{to_markdown(columns_of(table), table.rows)}\n{caption_of(table)}\n"
             return Response(text, media_type=MARKDOWN)
         case "csv":
             disposition = f'attachment; filename="{study.id}-table.csv"'

@@ -362,7 +362,7 @@ def test_the_table_comes_as_csv_and_markdown_with_the_same_numbers(api: TestClie
     text = api.get(f"{address}?format=md")
     assert text.headers["content-type"] == "text/markdown; charset=utf-8"
     lines = text.text.splitlines()
-    assert lines[0] == "## small | from large"
+    assert lines[0] == r"## small \| from large"
     assert len({line.count("|") for line in lines if line.startswith("|")}) == 1
     assert lines[4] == "| teacher | mlp 3 x 64 | 13,130 | 100 % | 12,928 | 1 of 1 | 95.00 | - | 0.4100 | 0.0200 | - |"
     assert lines[6].startswith("| distilled | mlp 1 x 16 | 1,210 | 9.22 % | 1,184 | 2 of 2 | 92.40 ± 0.57 | ")
