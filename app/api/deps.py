@@ -88,6 +88,10 @@ def _experiment(session: Reading, caller: TheCaller, experiment_id: ExperimentId
     return visible_experiment(session, caller, experiment_id)
 
 
+def _experiment_to_prepare(session: Reading, caller: TheCaller, experiment_id: ExperimentId) -> Experiment:
+    return _changeable(caller, visible_experiment(session, caller, experiment_id))
+
+
 def _experiment_to_change(session: Writing, caller: TheCaller, experiment_id: ExperimentId) -> Experiment:
     return _changeable(caller, visible_experiment(session, caller, experiment_id))
 
@@ -100,13 +104,19 @@ def _study(session: Reading, caller: TheCaller, study_id: StudyId) -> Study:
     return _visible_study(session, caller, study_id)
 
 
+def _study_to_prepare(session: Reading, caller: TheCaller, study_id: StudyId) -> Study:
+    return _changeable(caller, _visible_study(session, caller, study_id))
+
+
 def _study_to_change(session: Writing, caller: TheCaller, study_id: StudyId) -> Study:
     return _changeable(caller, _visible_study(session, caller, study_id))
 
 
 TheStudy = Annotated[Study, Depends(_study, scope="function")]
+StudyToPrepare = Annotated[Study, Depends(_study_to_prepare, scope="function")]
 StudyToChange = Annotated[Study, Depends(_study_to_change, scope="function")]
 TheExperiment = Annotated[Experiment, Depends(_experiment, scope="function")]
+ExperimentToPrepare = Annotated[Experiment, Depends(_experiment_to_prepare, scope="function")]
 ExperimentToChange = Annotated[Experiment, Depends(_experiment_to_change, scope="function")]
 TheRun = Annotated[Run, Depends(_run, scope="function")]
 

@@ -28,10 +28,10 @@ from app.api.deps import (
 from app.api.dry_runs import DryRun
 from app.api.dry_runs import dry_run as dry_run_of
 from app.services import deletion, experiments, limits, retrying
-from app.services.experiments import earlier
+from app.services.experiments import Stored, earlier
 from app.services.keys import Caller, Role
 from app.services.metrics import metrics_of
-from app.services.submissions import prepare, submit
+from app.services.submissions import prepare, store
 from app.services.visibility import visible_experiment
 from app.states import RunStatus
 from app.tables import Run
@@ -90,7 +90,7 @@ class ListQuery(FilterQuery):
     responses={200: {"model": DryRun | schemas.ExperimentRecord, "description": "With `dry_run`: what it would be; else what the Idempotency-Key had made"}},
 )
 def create_experiment(
-    session: Writing,
+    database: TheDatabase,
     body: Body,
     settings: TheSettings,
     caller: TheCaller,
@@ -103,20 +103,24 @@ def create_experiment(
     """Store an experiment and queue one run per seed. Everything has a default: `{}` is a complete experiment."""
     submitted, request = read_body(body, read_request)
     limits.refuse_wishes(caller, request.labels, request.priority, settings)
-    experiment = earlier(session, idempotency_key, submitted, caller.owner) if idempotency_key is not None and not dry_run else None
-    if experiment is not None:  # whatever has become of workers, data sets and teachers since
+    with database.reading() as session:
+        experiment = earlier(session, idempotency_key, submitted, caller.owner, lock=False) if idempotency_key is not None and not dry_run else None
+        prepared = prepare(session, request, submitted, settings, caller) if experiment is None else None
+    if dry_run and prepared is not None:
         response.status_code = 200
+        return Response(dry_run_of(prepared.plan.spec, request.seeds, prepared.info).model_dump_json(), media_type="application/json")
+    if experiment is not None:  # whatever has become of workers, data sets and teachers since
+        stored = Stored(experiment.id, 0, is_new=False)
     else:
-        prepared = prepare(session, request, submitted, settings, caller)
-        if dry_run:
-            response.status_code = 200
-            return Response(dry_run_of(prepared.plan.spec, request.seeds, prepared.info).model_dump_json(), media_type="application/json")
-        experiment = submit(session, prepared, idempotency_key)
-        limits.refuse_full_queue(session, caller.owner, settings)
-        background.add_task(doorbell.ring, len(request.seeds))
-    response.headers["Location"] = f"/experiments/{experiment.id}"
-    session.flush()
-    return records.experiment_record(experiments.whole(session, experiment))
+        assert prepared is not None
+        with database.writing() as session:
+            stored = store(session, prepared, settings, idempotency_key)
+        background.add_task(doorbell.ring, stored.num_queued)
+    if not stored.is_new:
+        response.status_code = 200
+    response.headers["Location"] = f"/experiments/{stored.id}"
+    with database.reading() as session:
+        return records.experiment_record(experiments.whole(session, experiments.get(session, stored.id)))
 
 
 @router.get("")

@@ -7,9 +7,9 @@ from typing import Any
 from fastapi import APIRouter, BackgroundTasks, Response
 
 from app.api import records, schemas
-from app.api.deps import ExperimentToChange, Reading, TheCaller, TheDoorbell, TheExperiment, TheSettings, Writing
+from app.api.deps import ExperimentToPrepare, Reading, TheCaller, TheDatabase, TheDoorbell, TheExperiment, TheSettings
 from app.api.schemas import Answer
-from app.services import experiments, limits, reproduction
+from app.services import experiments, reproduction
 from app.services.experiments import runs_of
 from app.services.reproduction import Agreement, Repeated, Verification
 from app.services.visibility import visible_experiment
@@ -103,8 +103,8 @@ def read_reproduction(session: Reading, experiment: TheExperiment) -> ReproduceA
 
 @router.post("/{experiment_id}/verify", status_code=201)
 def verify_experiment(
-    session: Writing,
-    experiment: ExperimentToChange,
+    database: TheDatabase,
+    experiment: ExperimentToPrepare,
     settings: TheSettings,
     caller: TheCaller,
     doorbell: TheDoorbell,
@@ -112,13 +112,14 @@ def verify_experiment(
     response: Response,
 ) -> schemas.ExperimentRecord:
     """Run the succeeded seeds again, trained anew, as an experiment of its own; its `verification` says whether the bits are the same."""
-    again = reproduction.verify(session, experiment, settings, caller.owner)
-    session.flush()
-    limits.refuse_full_queue(session, caller.owner, settings)
-    whole = experiments.whole(session, again)
-    background.add_task(doorbell.ring, len(whole.runs))
-    response.headers["Location"] = f"/experiments/{again.id}"
-    return records.experiment_record(whole)
+    with database.reading() as session:
+        prepared = reproduction.prepare_verification(session, experiment, settings, caller.owner)
+    with database.writing() as session:
+        stored = reproduction.store_verification(session, prepared, settings)
+    background.add_task(doorbell.ring, stored.num_queued)
+    response.headers["Location"] = f"/experiments/{stored.id}"
+    with database.reading() as session:
+        return records.experiment_record(experiments.whole(session, experiments.get(session, stored.id)))
 
 
 @router.get("/{experiment_id}/verification")

@@ -6,9 +6,10 @@ from fastapi import APIRouter, BackgroundTasks, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.bodies import read_body
-from app.api.deps import Body, IdempotencyKey, Reading, StudyToChange, TheCaller, TheDoorbell, TheSettings, TheStudy, Writing
+from app.api.deps import Body, IdempotencyKey, Reading, StudyToChange, StudyToPrepare, TheCaller, TheDatabase, TheDoorbell, TheSettings, TheStudy, Writing
 from app.api.study_records import StudyDryRun, StudyPage, StudyRecord, study_dry_run, study_record, study_row
 from app.services import deletion, limits, studies, study_lists, study_steering
+from app.services.experiments import Stored
 from app.services.keys import Role
 from lab_models.specs import Frozen
 from lab_models.studies.request import read_study_request
@@ -46,7 +47,7 @@ class StudyListQuery(BaseModel):
     responses={200: {"model": StudyDryRun | StudyRecord, "description": "With `dry_run`: what it would be; else what the Idempotency-Key had made"}},
 )
 def create_study(
-    session: Writing,
+    database: TheDatabase,
     body: Body,
     settings: TheSettings,
     caller: TheCaller,
@@ -59,20 +60,25 @@ def create_study(
     """Store a study with all its experiments and queue their runs, all or nothing: a recipe's, a list of specs, or a spec and what to vary."""
     submitted, request = read_body(body, read_study_request)
     limits.refuse_wishes(caller, request.labels, request.priority, settings)
-    study = studies.earlier(session, idempotency_key, submitted, caller.owner) if idempotency_key is not None and not dry_run else None
-    if study is not None:
+    with database.reading() as session:
+        study = studies.earlier(session, idempotency_key, submitted, caller.owner, lock=False) if idempotency_key is not None and not dry_run else None
+        prepared = studies.prepare_study(session, request, submitted, settings, caller) if study is None else None
+    if dry_run and prepared is not None:
         response.status_code = 200
+        return Response(study_dry_run(prepared).model_dump_json(), media_type="application/json")
+    if study is not None:
+        stored = Stored(study.id, 0, is_new=False)
     else:
-        prepared = studies.prepare_study(session, request, settings, caller)
-        if dry_run:
-            response.status_code = 200
-            return Response(study_dry_run(prepared).model_dump_json(), media_type="application/json")
-        study = studies.create(session, prepared, submitted, settings, idempotency_key)
-        limits.refuse_full_queue(session, caller.owner, settings)
-        background.add_task(doorbell.ring, prepared.num_runs)
-    response.headers["Location"] = f"/studies/{study.id}"
-    session.flush()
-    return study_record(studies.whole(session, study))
+        assert prepared is not None
+        prepared = studies.take_files(prepared, settings)
+        with database.writing() as session:
+            stored = studies.store(session, prepared, settings, idempotency_key)
+        background.add_task(doorbell.ring, stored.num_queued)
+    if not stored.is_new:
+        response.status_code = 200
+    response.headers["Location"] = f"/studies/{stored.id}"
+    with database.reading() as session:
+        return study_record(studies.whole(session, studies.get(session, stored.id)))
 
 
 @router.get("")
@@ -90,13 +96,18 @@ def read_study(session: Reading, study: TheStudy) -> StudyRecord:
 
 
 @router.post("/{study_id}/extend")
-def extend_study(session: Writing, body: Body, study: StudyToChange, settings: TheSettings, doorbell: TheDoorbell, background: BackgroundTasks) -> StudyRecord:
+def extend_study(
+    database: TheDatabase, body: Body, study: StudyToPrepare, settings: TheSettings, doorbell: TheDoorbell, background: BackgroundTasks
+) -> StudyRecord:
     """Add replicates to every cell, under the next seeds; what is there stays."""
     _, extension = read_body(body, lambda document: validate(Extension, document))
-    added = studies.extend(session, study, extension.seeds, settings)
-    limits.refuse_full_queue(session, study.owner, settings)
-    background.add_task(doorbell.ring, added)
-    return study_record(studies.whole(session, study))
+    with database.reading() as session:
+        prepared = studies.prepare_extension(session, study, extension.seeds, settings)
+    prepared = studies.take_files(prepared, settings)
+    with database.writing() as session:
+        background.add_task(doorbell.ring, studies.extend(session, studies.get(session, study.id), prepared, settings))
+    with database.reading() as session:
+        return study_record(studies.whole(session, studies.get(session, study.id)))
 
 
 @router.post("/{study_id}/cancel")

@@ -77,7 +77,7 @@ class Lives(RuleBasedStateMachine):
         self.submit(seeds=2, priority=0)
         self.fail(self.claim("a"))
         with self.database.writing() as session:
-            lifecycle.cancel(session, self.runs[1])
+            lifecycle.cancel(session, [self.runs[1]])
 
     def teardown(self) -> None:
         self.drain()
@@ -208,7 +208,7 @@ class Lives(RuleBasedStateMachine):
         run_id = data.draw(st.sampled_from(self.runs))
         with self.database.writing() as session:
             before = session.get_one(Run, run_id).model_dump()
-            accepted = lifecycle.pause(session, run_id)
+            accepted = bool(lifecycle.pause(session, [run_id]))
             after = run_of(session, run_id).model_dump()
         if before["status"] == RunStatus.QUEUED:
             assert accepted
@@ -228,7 +228,7 @@ class Lives(RuleBasedStateMachine):
         run_id = data.draw(st.sampled_from(self.runs))
         with self.database.writing() as session:
             before = session.get_one(Run, run_id).model_dump()
-            accepted = lifecycle.resume(session, run_id)
+            accepted = bool(lifecycle.resume(session, [run_id]))
             after = run_of(session, run_id).model_dump()
         assert accepted == (before["status"] == RunStatus.PAUSED or (before["status"] == RunStatus.RUNNING and before["pause_requested"]))
         if before["status"] == RunStatus.PAUSED:
@@ -242,7 +242,7 @@ class Lives(RuleBasedStateMachine):
             run_id = data.draw(st.sampled_from(self.runs))
             with self.database.writing() as session:
                 waits = session.get_one(Run, run_id).status in (RunStatus.QUEUED, RunStatus.PAUSED)
-                assert lifecycle.prioritize(session, run_id, priority) == waits
+                assert lifecycle.prioritize(session, [run_id], priority) == ([run_id] if waits else [])
 
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
@@ -251,7 +251,7 @@ class Lives(RuleBasedStateMachine):
         run_id = data.draw(st.sampled_from(self.runs))
         with self.database.writing() as session:
             before = session.get_one(Run, run_id).status
-            accepted = lifecycle.cancel(session, run_id)
+            accepted = bool(lifecycle.cancel(session, [run_id]))
         assert accepted == (not RunStatus(before).is_terminal)
         if before == RunStatus.QUEUED:
             with self.database.reading() as session:
@@ -269,7 +269,7 @@ class Lives(RuleBasedStateMachine):
         with self.database.writing() as session:
             before = session.get_one(Run, run_id).model_dump()
             teacher = None if before["needs"] is None else session.get_one(Run, before["needs"]).status
-            accepted = lifecycle.retry(session, run_id)
+            accepted = bool(lifecycle.retry(session, [run_id]))
             after = run_of(session, run_id).model_dump()
         assert accepted == (before["status"] in RETRYABLE and teacher not in RETRYABLE)
         if not accepted:
@@ -364,7 +364,7 @@ class Lives(RuleBasedStateMachine):
             self.reconcile()
         with self.database.writing() as session:
             for run in session.exec(select(Run).where(col(Run.status) == RunStatus.PAUSED)).all():
-                assert lifecycle.resume(session, run.id)
+                assert lifecycle.resume(session, [run.id])
         for _ in range(200):
             with self.database.writing() as session:
                 lease = lifecycle.claim(session, "last")
@@ -411,9 +411,9 @@ def stale_by_release(session: Session, lease: Lease) -> None:
 def stale_by_retry(session: Session, lease: Lease) -> None:
     """As a zombie's run: taken back while it was frozen, cancelled, and retried."""
     run = run_of(session, lease.run_id)
-    lifecycle.cancel(session, lease.run_id)
+    lifecycle.cancel(session, [lease.run_id])
     assert lifecycle.reap(session, lease.run_id, lease.fence, run.heartbeat, MAX_CRASHES) == RunStatus.CANCELLED
-    assert lifecycle.retry(session, lease.run_id)
+    assert lifecycle.retry(session, [lease.run_id])
 
 
 STALE_WRITES = {
@@ -503,7 +503,7 @@ def test_a_sign_of_life_in_the_last_moment_keeps_the_run(database: Database) -> 
 def test_a_run_whose_cancel_was_asked_for_never_goes_back_to_the_queue(database: Database, leave) -> None:
     lease = claimed(database)
     with database.writing() as session:
-        lifecycle.cancel(session, lease.run_id)
+        lifecycle.cancel(session, [lease.run_id])
     with database.writing() as session:
         leave(session, lease)
     with database.reading() as session:
@@ -534,12 +534,12 @@ def test_success_that_commits_first_wins_over_a_cancel(database: Database) -> No
         lease = lifecycle.claim(session, "w")
         assert lease is not None
     with database.writing() as session:
-        assert lifecycle.cancel(session, run_id)
+        assert lifecycle.cancel(session, [run_id])
     with database.writing() as session:
         progress.record_completed(session, lease, completed_event(1))
     with database.writing() as session:
         assert run_of(session, run_id).status == RunStatus.SUCCEEDED
-        assert not lifecycle.cancel(session, run_id)
+        assert not lifecycle.cancel(session, [run_id])
 
 
 def test_a_cancelled_run_whose_worker_is_lost_is_cancelled_and_not_queued(database: Database) -> None:
@@ -547,7 +547,7 @@ def test_a_cancelled_run_whose_worker_is_lost_is_cancelled_and_not_queued(databa
         (run_id,) = submit(session)
         lifecycle.claim(session, "w")
     with database.writing() as session:
-        lifecycle.cancel(session, run_id)
+        lifecycle.cancel(session, [run_id])
         run = run_of(session, run_id)
         assert lifecycle.reap(session, run_id, run.fence, run.heartbeat, MAX_CRASHES) == RunStatus.CANCELLED
 
