@@ -307,12 +307,40 @@ class Lives(RuleBasedStateMachine):
         self.teachers = [run_id for run_id in self.teachers if run_id not in ids]
         self.terminal = {run_id: status for run_id, status in self.terminal.items() if run_id not in ids}
 
+    @rule(lease=leases)
+    def give_back_what_the_database_kept_from_renewing(self, lease: Lease | None) -> None:
+        """The database answers again before anybody has taken the run for lost: that is no crash."""
+        crashes = self.crashes()
+        self.under(lease, lambda session: lifecycle.release(session, lease, StatusReason.DATABASE_UNREACHABLE))
+        assert self.crashes() == crashes
+
     @rule(seconds=st.floats(0, 2 * TTL))
     def time_passes(self, seconds: float) -> None:
+        """The reconciler looks and writes now and then."""
+        for step in (*[TTL / 5] * int(seconds // (TTL / 5)), seconds % (TTL / 5)):
+            self.now += step
+            self.reconcile()
+
+    @rule(seconds=st.floats(0.6 * TTL, 3 * TTL), notices=st.booleans())
+    def database_is_out_of_reach(self, seconds: float, notices: bool) -> None:
+        """For everybody, whether the reconciler's own write fails or comes through late: nobody's silence counts, so nobody is lost."""
         self.now += seconds
+        if notices:
+            self.watch.failed()
+        crashes, under_way = self.crashes(), self.under_way()
         self.reconcile()
+        assert (self.crashes(), self.under_way()) == (crashes, under_way)
+
+    def crashes(self) -> dict[str, int]:
+        with self.database.reading() as session:
+            return {run.id: run.crashes for run in session.exec(select(Run))}
+
+    def under_way(self) -> set[str]:
+        with self.database.reading() as session:
+            return set(session.exec(select(Run.id).where(col(Run.status) == RunStatus.RUNNING)))
 
     def reconcile(self) -> None:
+        self.watch.wrote()
         with self.database.reading() as session:
             expired = self.watch.silent(session)
         with self.database.writing() as session:
@@ -359,9 +387,7 @@ class Lives(RuleBasedStateMachine):
 
     def drain(self) -> None:
         """With faults off and time advanced, every run reaches its end."""
-        for _ in range(2):
-            self.now += 2 * TTL  # not TTL: a sum of floats may fall short of it
-            self.reconcile()
+        self.time_passes(2 * TTL)  # not TTL: a sum of floats may fall short of it
         with self.database.writing() as session:
             for run in session.exec(select(Run).where(col(Run.status) == RunStatus.PAUSED)).all():
                 assert lifecycle.resume(session, [run.id])
@@ -559,16 +585,44 @@ def test_a_lease_expires_by_an_unchanged_heartbeat_and_not_by_a_jumping_clock(da
         submit(session)
         lease = lifecycle.claim(session, "w")
         assert lease is not None
-    with database.reading() as session:
-        assert watch.silent(session) == []
+    assert silent(database, watch) == []
     now = 3600.0  # this process slept or its clock jumped, but it has not yet seen the heartbeat stand still
     with database.writing() as session:
         lifecycle.hold(session, lease)
+    assert silent(database, watch) == []
+    now += TTL / 2
+    assert silent(database, watch) == []
+    now += TTL / 2
+    assert silent(database, watch) == [lease.run_id]
+
+
+def silent(database: Database, watch: LeaseWatch) -> list[str]:
+    """What a reconciler that has just written finds."""
+    watch.wrote()
     with database.reading() as session:
-        assert watch.silent(session) == []
-    now += TTL
+        return [run_id for run_id, _, _ in watch.silent(session)]
+
+
+@pytest.mark.parametrize("notices", [True, False], ids=["its write fails", "its write comes through late"])
+def test_silence_while_nobody_could_write_is_no_sign_of_death_and_silence_afterwards_is(database: Database, notices: bool) -> None:
+    now = 0.0
+    watch = LeaseWatch(TTL, clock=lambda: now)
+    lease = claimed(database)
+    assert silent(database, watch) == []
+    now = 3 * TTL
     with database.reading() as session:
-        assert [run_id for run_id, _, _ in watch.silent(session)] == [lease.run_id]
+        assert watch.silent(session) == [], "it has not written for so long itself"
+    if notices:
+        watch.failed()
+    assert silent(database, watch) == [], "its holder may be about to give it back"
+    for _ in range(2):
+        now += TTL / 2
+        found = silent(database, watch)
+    assert found == [lease.run_id], "its holder has died meanwhile"
+    with database.writing() as session:
+        take_back(session, [(lease.run_id, lease.fence, run_of(session, lease.run_id).heartbeat)], MAX_CRASHES)
+        run = run_of(session, lease.run_id)
+    assert (run.status, run.status_reason, run.crashes) == ("queued", "worker_lost", 1)
 
 
 def _claim_all(home: str, barrier, results) -> None:
