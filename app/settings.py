@@ -50,6 +50,8 @@ class Settings(BaseSettings):
     """Most seeds of one experiment."""
     max_study_runs: int = Field(default=1000, ge=1)
     """Most runs of one study."""
+    max_study_layers: int = Field(default=200_000, ge=1)
+    """Most layers that the different networks of one study have together, which is what its price takes to work out."""
     max_epochs: int = Field(default=10_000, ge=1)
     """Most epochs of one run."""
     max_parameters: int = Field(default=200_000_000, ge=1)

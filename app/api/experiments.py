@@ -28,13 +28,13 @@ from app.api.deps import (
 from app.api.dry_runs import DryRun
 from app.api.dry_runs import dry_run as dry_run_of
 from app.services import deletion, experiments, limits, retrying
-from app.services.experiments import earlier
+from app.services.experiments import Stored, earlier
 from app.services.keys import Caller
 from app.services.metrics import metrics_of
-from app.services.submissions import prepare, submit
+from app.services.submissions import prepare, store
 from app.services.visibility import visible_experiment
 from app.states import RunStatus
-from app.tables import Experiment, Run
+from app.tables import Run
 from lab_models.specs import read_request
 from lab_models.specs.request import LABEL_KEY
 
@@ -108,25 +108,22 @@ def create_experiment(
     limits.refuse_wishes(caller, request.labels, request.priority, settings)
     key = None if dry_run else idempotency_key
     if key is not None and (there := earlier(session, key, submitted, caller.owner, lock=False)) is not None:
-        return _created(session, there, status_code=200)  # whatever has become of workers, data sets and teachers since
+        return passes.Read(lambda session: _created(session, Stored(there.id, 0, is_new=False)))  # whatever has become of what it needs
     prepared = prepare(session, request, submitted, settings, caller)
     if dry_run:
         return passes.answer(dry_run_of(prepared.plan.spec, request.seeds, prepared.info))
 
-    def store(session: Session) -> Response:
-        if key is not None and (there := earlier(session, key, submitted, caller.owner)) is not None:
-            return _created(session, there, status_code=200)
-        experiment = submit(session, prepared, key)
-        limits.refuse_full_queue(session, caller.owner, settings)
-        afterwards.soon(doorbell.ring, len(request.seeds))
-        session.flush()
-        return _created(session, experiment, status_code=201)
+    def write(session: Session) -> passes.Read:
+        stored = store(session, prepared, settings, key)
+        afterwards.soon(doorbell.ring, stored.num_queued)
+        return passes.Read(lambda session: _created(session, stored))
 
-    return passes.Write(store)
+    return passes.Write(write)
 
 
-def _created(session: Session, experiment: Experiment, status_code: int) -> Response:
-    return passes.answer(records.experiment_record(experiments.whole(session, experiment)), status_code, {"Location": f"/experiments/{experiment.id}"})
+def _created(session: Session, stored: Stored) -> Response:
+    record = records.experiment_record(experiments.whole(session, experiments.get(session, stored.id)))
+    return passes.answer(record, 201 if stored.is_new else 200, {"Location": f"/experiments/{stored.id}"})
 
 
 @router.get("")

@@ -220,6 +220,8 @@ def _sentence(whole: Whole) -> str:
             return f"Queued again after epoch {current.epochs_done} of {current.epochs}: its worker was lost."
         case StatusReason.WORKER_SHUTDOWN:
             return f"Queued again after epoch {current.epochs_done} of {current.epochs}: its worker was asked to stop."
+        case StatusReason.DATABASE_UNREACHABLE:
+            return f"Queued again after epoch {current.epochs_done} of {current.epochs}: its worker could not reach the database."
         case StatusReason.TRAINER_CRASHED:
             return f"Queued again after epoch {current.epochs_done} of {current.epochs}: its process died."
         case StatusReason.OUT_OF_MEMORY:

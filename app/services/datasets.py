@@ -8,6 +8,7 @@ from typing import BinaryIO, Literal
 from sqlmodel import Session, col, select
 
 from app.errors import Conflict, NotFound, StorageFull, UnusableImages
+from app.services import dataset_locks
 from app.settings import Settings
 from app.states import LEGAL_MOVES
 from app.tables import Experiment, Run
@@ -63,6 +64,7 @@ def remove(session: Session, settings: Settings, name: str) -> None:
     """Take an imported data set away; raises NotFound, or Conflict for a built-in one and while an unfinished experiment needs it."""
     if name in BUILT_IN:
         raise Conflict(f"{name!r} is a built-in data set and cannot be removed")
+    dataset_locks.have_alone(session, name)
     users = _unfinished_users(session, name)
     if users:
         more = f" and {len(users) - MOST_NAMED} more" if len(users) > MOST_NAMED else ""

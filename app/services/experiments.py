@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Subquery, and_, case, func, tuple_
+from sqlalchemy import ColumnElement, Subquery, and_, case, func, insert, tuple_
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
@@ -15,12 +15,13 @@ from sqlmodel.sql.expression import SelectOfScalar
 from app.errors import AlreadyFinished, IdempotencyConflict, NotFound
 from app.services import deletion, lifecycle
 from app.services.estimates import Estimate
+from app.services.lifecycle import NewRun
 from app.services.metrics import seconds_per_epoch
 from app.services.paging import read_cursor, write_cursor
 from app.services.waiting import QueuePlace, epochs_trained, place_of
 from app.services.workers import online
 from app.states import RunStatus, StatusReason, experiment_status
-from app.tables import LOCAL, Experiment, Run, utc_now
+from app.tables import LOCAL, Experiment, Run, new_id, utc_now
 from lab_models.specs import AnySpec, fingerprint
 
 KEY_LOCK = 7_236_013
@@ -65,12 +66,18 @@ class Place:
 
 @dataclass(frozen=True)
 class Draft:
-    """An experiment that is about to be written. `needs` is the run that all of its runs wait for, unless it has succeeded (`is_ready`)."""
+    """An experiment that is ready to be written, its ids made and everything worked out that takes time; one draft is written once.
 
-    spec: AnySpec
+    `needs` is the run that all of its runs wait for, unless it has succeeded (`is_ready`).
+    """
+
+    spec: dict[str, Any]
+    fingerprint: str
     cost: Estimate
+    epochs: int
     seeds: tuple[int, ...]
     submitted: dict[str, Any]
+    request_hash: str
     name: str | None = None
     labels: dict[str, str] = field(default_factory=dict)
     priority: int = 0
@@ -79,69 +86,109 @@ class Draft:
     related: dict[str, Any] = field(default_factory=dict)
     place: Place | None = None
     owner: str = LOCAL
+    idempotency_key: str | None = None
+    id: str = field(default_factory=lambda: new_id("exp"))
+    run_ids: tuple[str, ...] = ()
+
+    def run_of(self, seed: int) -> str:
+        """The id of the run with that seed."""
+        return self.run_ids[self.seeds.index(seed)]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a request has made, or what an earlier one with its key had made (`is_new` is False); `num_queued` runs have been queued."""
+
+    id: str
+    num_queued: int
+    is_new: bool = True
+
+
+def draft(spec: AnySpec, cost: Estimate, seeds: tuple[int, ...], submitted: dict[str, Any], **said: Any) -> Draft:
+    """A draft of a spec; `said` are those of its fields that have a default."""
+    return Draft(
+        spec=spec.model_dump(mode="json"),
+        fingerprint=fingerprint(spec),
+        cost=cost,
+        epochs=spec.planned_epochs,
+        seeds=seeds,
+        submitted=submitted,
+        request_hash=request_hash(submitted),
+        run_ids=tuple(new_id("run") for _ in seeds),
+        **said,
+    )
 
 
 def earlier(session: Session, idempotency_key: str, submitted: dict[str, Any], owner: str = LOCAL, *, lock: bool = True) -> Experiment | None:
     """The experiment that this key of the owner's has made; raises IdempotencyConflict when that one had another body.
 
-    With `lock`, in a session that writes, nobody else makes one with the same key until the transaction ends.
+    With `lock`, for who writes, nobody else finds out until the transaction ends, so that two requests with one key cannot both find nothing.
     """
-    connection = session.connection()  # the write transaction begins here, so that two requests with one key cannot both find nothing
-    if lock and connection.dialect.name == "postgresql":
-        session.execute(select(func.pg_advisory_xact_lock(KEY_LOCK, func.hashtext(idempotency_key))))
+    if lock:
+        hold_key(session, KEY_LOCK, idempotency_key)
     found = session.exec(select(Experiment).where(col(Experiment.owner) == owner, col(Experiment.idempotency_key) == idempotency_key)).first()
     if found is not None and found.request_hash != request_hash(submitted):
         raise IdempotencyConflict(f"the key {idempotency_key!r} belongs to experiment {found.id}, which had another body")
     return found
 
 
-def create(session: Session, draft: Draft, idempotency_key: str | None = None) -> Experiment:
-    """Write an experiment and its queued runs."""
+def hold_key(session: Session, kind: int, idempotency_key: str) -> None:
+    """Begin the write transaction, and keep an idempotency key of that kind until it ends."""
+    if session.connection().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(kind, func.hashtext(idempotency_key))))
+
+
+def create(session: Session, drafts: Sequence[Draft]) -> None:
+    """Write experiments and their queued runs, a needed run before those that need it; a handful of statements, however many they are.
+
+    Each is a microsecond younger than the one before, so that they are listed and trained in this order.
+    """
     now = utc_now()
-    experiment = Experiment(
-        created_at=now,
-        owner=draft.owner,
-        name=draft.name,
-        labels=draft.labels,
-        kind=draft.spec.kind,
-        fingerprint=fingerprint(draft.spec),
-        submitted=draft.submitted,
-        spec=draft.spec.model_dump(mode="json"),
-        priority=draft.priority,
-        parameters=draft.cost.parameters,
-        trainable_parameters=draft.cost.trainable_parameters,
-        macs_per_sample=draft.cost.macs_per_sample,
-        memory_bytes=draft.cost.memory_bytes,
-        nominal_seconds=draft.cost.seconds,
-        related=draft.related,
-        study_id=None if draft.place is None else draft.place.study_id,
-        cell=None if draft.place is None else draft.place.cell,
-        idempotency_key=idempotency_key,
-        request_hash=request_hash(draft.submitted),
-    )
-    session.add(experiment)
-    session.flush()
-    planned = draft.spec.planned_epochs
-    lifecycle.enqueue(
-        session,
-        [
-            Run(
-                experiment_id=experiment.id,
-                seed=seed,
-                position=position,
-                owner=draft.owner,
-                priority=draft.priority,
-                created_at=now,
-                status=RunStatus.QUEUED,
-                status_reason=StatusReason.WAITING_FOR_WORKER if draft.is_ready else StatusReason.WAITING_FOR_TEACHER,
-                epochs=planned,
-                num_steps=draft.cost.steps // planned,
-                needs=draft.needs,
-            )
-            for position, seed in enumerate(draft.seeds)
-        ],
-    )
-    return experiment
+    timed = [(one, now + timedelta(microseconds=number)) for number, one in enumerate(drafts)]
+    session.execute(insert(Experiment), [_row(one, created_at) for one, created_at in timed])
+    lifecycle.enqueue(session, [run for one, created_at in timed for run in _new_runs(one, created_at)])
+
+
+def _row(one: Draft, created_at: datetime) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "created_at": created_at,
+        "owner": one.owner,
+        "name": one.name,
+        "labels": one.labels,
+        "kind": one.spec["kind"],
+        "fingerprint": one.fingerprint,
+        "submitted": one.submitted,
+        "spec": one.spec,
+        "priority": one.priority,
+        "parameters": one.cost.parameters,
+        "trainable_parameters": one.cost.trainable_parameters,
+        "macs_per_sample": one.cost.macs_per_sample,
+        "memory_bytes": one.cost.memory_bytes,
+        "nominal_seconds": one.cost.seconds,
+        "related": one.related,
+        "study_id": None if one.place is None else one.place.study_id,
+        "cell": None if one.place is None else one.place.cell,
+        "idempotency_key": one.idempotency_key,
+        "request_hash": one.request_hash,
+    }
+
+
+def _new_runs(one: Draft, created_at: datetime) -> Iterator[NewRun]:
+    for position, (run_id, seed) in enumerate(zip(one.run_ids, one.seeds, strict=True)):
+        yield NewRun(
+            id=run_id,
+            experiment_id=one.id,
+            seed=seed,
+            position=position,
+            owner=one.owner,
+            priority=one.priority,
+            created_at=created_at,
+            epochs=one.epochs,
+            num_steps=one.cost.steps // one.epochs,
+            needs=one.needs,
+            is_ready=one.is_ready,
+        )
 
 
 def request_hash(submitted: dict[str, Any]) -> str:
@@ -227,8 +274,7 @@ def matching(filters: Filters) -> SelectOfScalar[Experiment]:
 def cancel(session: Session, experiment: Experiment, actor: str = lifecycle.USER) -> None:
     """Cancel every unfinished run. Cancelling twice is no error; cancelling what ended otherwise is AlreadyFinished."""
     runs = runs_of(session, [experiment.id])[experiment.id]
-    changed = [lifecycle.cancel(session, run.id, actor) for run in runs]
-    if not any(changed):
+    if not lifecycle.cancel(session, [run.id for run in runs], actor):
         status = experiment_status(RunStatus(run.status) for run in runs)
         if status is not RunStatus.CANCELLED:
             raise AlreadyFinished(f"experiment {experiment.id} has {status} already; nothing is left to cancel")
