@@ -4,6 +4,7 @@
 """
 
 import errno
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -146,17 +147,21 @@ def is_imported(name: str, imported: Path) -> bool:
 
 
 def remove_imported(name: str, imported: Path) -> None:
-    """Take an imported data set away; processes that have it open keep what they have. Raises NameTaken while it is being made, LookupError if absent."""
+    """Remove an imported data set; processes that have it open keep what they have. Raises NameTaken while it is being made, LookupError if absent."""
+    shutil.rmtree(take_away(name, imported))
+
+
+def take_away(name: str, imported: Path) -> Path:
+    """Take an imported data set from its place at once; what is left is to remove the folder that is returned. Raises as `remove_imported` does."""
     if not is_imported(name, imported):
         raise LookupError(name)
     with _locked(name, imported):
         if not (imported / name).is_dir():
             raise LookupError(name)
-        temporary = imported / f".{name}.tmp"
-        shutil.rmtree(temporary, ignore_errors=True)
-        (imported / name).replace(temporary)
+        gone = imported / f".{name}.{secrets.token_hex(4)}.tmp"  # of its own name, so that another may be imported while this one goes
+        (imported / name).replace(gone)
         sync_folder(imported)
-        shutil.rmtree(temporary)
+        return gone
 
 
 @contextmanager
