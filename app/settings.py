@@ -42,10 +42,10 @@ class Settings(BaseSettings):
     """Largest request body."""
     max_upload_bytes: int = Field(default=2_000_000_000, ge=1000)
     """Largest zip of images in `PUT /datasets/{name}`; it may unpack to five times as much."""
+    max_upload_seconds: float = Field(default=3600.0, gt=0)
+    """Longest that such an upload may take; one that sends nothing for a minute is given up before."""
     max_image_bytes: int = Field(default=20_000_000, ge=1000)
     """Largest image in `POST /runs/{run_id}/predict`; it may have up to 50 megapixels."""
-    max_upload_seconds: float = Field(default=3600.0, gt=0)
-    """Longest that one such upload may take; one that sends nothing for a minute is given up before."""
     max_images: int = Field(default=500_000, ge=4)
     """Most images of one imported data set."""
     max_dataset_bytes_per_owner: int = Field(default=20_000_000_000, ge=0)

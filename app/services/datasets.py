@@ -149,22 +149,22 @@ def _refuse_over_quota(settings: Settings, caller: Caller, num_bytes: int) -> No
     most_bytes, most_sets = settings.max_dataset_bytes_per_owner, settings.max_datasets_per_owner
     total = sum(taken.values())
     if most_sets and len(taken) >= most_sets:
-        raise TooManyDatasets(f"{caller.owner} has {len(taken):,} data sets, of {most_sets:,} (LAB_MAX_DATASETS_PER_OWNER). {_remedy(taken)}")
+        raise TooManyDatasets(f"{caller.owner} has {len(taken):,} data sets, of {most_sets:,} (LAB_MAX_DATASETS_PER_OWNER).{_remedy(taken)}")
     if most_bytes and (total + num_bytes > most_bytes or total >= most_bytes):
         would = f"this import would write up to {num_bytes:,} bytes, and the" if num_bytes else "the"
         counted = f"{would} data sets of {caller.owner} take {total:,} of {most_bytes:,} bytes (LAB_MAX_DATASET_BYTES_PER_OWNER)"
         smaller = "" if not num_bytes else " A smaller `size` or `channels=1` takes less."
-        raise TooManyDatasets(f"{counted[0].upper()}{counted[1:]}. {_remedy(taken)}{smaller}")
+        raise TooManyDatasets(f"{counted[0].upper()}{counted[1:]}.{_remedy(taken)}{smaller}")
 
 
 def _remedy(taken: Mapping[str, int]) -> str:
     """What takes how much, the largest first, and how it goes."""
     if not taken:
-        return "None of theirs could be removed."
+        return ""
     largest = sorted(taken, key=lambda name: (-taken[name], name))
     listed = ", ".join(f"{name} {taken[name]:,}" for name in largest[:MOST_LISTED])
     more = f" and {len(largest) - MOST_LISTED:,} more" if len(largest) > MOST_LISTED else ""
-    return f"Remove some with DELETE /datasets/{{name}} or `lab data remove NAME`: {listed} bytes{more}."
+    return f" Remove some with DELETE /datasets/{{name}} or `lab data remove NAME`: {listed} bytes{more}."
 
 
 def _refuse_in_use(session: Session, caller: Caller, name: str) -> None:
