@@ -148,6 +148,7 @@ class Attempt:
             threads=self._settings.threads or useful_threads(task.spec, self._slot.threads),
             micro_batches=task.micro_batches,
             checkpoint_seconds=self._settings.checkpoint_seconds,
+            min_free_bytes=self._settings.min_free_bytes,
             resume=task.resume,
             teacher=task.built_on if task.spec.kind == "distill" else None,
             source=task.built_on if task.spec.kind == "transfer" else None,

@@ -35,12 +35,15 @@ Result = TypeVar("Result")
 
 
 class Passes:
-    """The lanes of one service: of readers no more than there are connections, of writers on SQLite one, of what computes without a session a few."""
+    """The lanes of one service: of readers no more than there are connections, of writers on SQLite one, of what computes without a session a few,
+    and of imports, whose images take minutes of a core to decode, one.
+    """
 
     def __init__(self, most: int, *, on_sqlite: bool) -> None:
         self.reading = Lane("reading", READERS_ON_SQLITE if on_sqlite else READERS_ON_SERVER, most)
         self.writing = Lane("writing", 1 if on_sqlite else WRITERS_ON_SERVER, most, REST_BETWEEN_WRITES if on_sqlite else 0.0)
         self.computing = Lane("computing", COMPUTING, most)
+        self.importing = Lane("importing", 1, most)
         self.readiness = Lane("readiness", 1, most)
         self.door = Lane("the door", 1 if on_sqlite else WRITERS_ON_SERVER, most)
         self._threads = CapacityLimiter(math.inf)  # lanes are the limit
@@ -48,7 +51,7 @@ class Passes:
     @property
     def lanes(self) -> tuple[Lane, ...]:
         """All of them."""
-        return self.reading, self.writing, self.computing, self.readiness, self.door
+        return self.reading, self.writing, self.computing, self.importing, self.readiness, self.door
 
     async def go(self, lane: Lane, client: str, work: Callable[[], Result]) -> Result:
         """Wait for a turn in the lane, then do the work in a thread, to its end even if nobody waits for it any more. Raises Overloaded, or as `work` does."""

@@ -198,12 +198,6 @@ def test_a_verification_belongs_to_who_asked_for_it(anna: TestClient, ben: TestC
     require_problem(ben.post(f"/experiments/{record['id']}/verify"), 404, "not_found")
 
 
-def test_only_an_admin_removes_a_data_set(anna: TestClient, admin: TestClient) -> None:
-    problem = require_problem(anna.delete("/datasets/flowers"), 403, "forbidden")
-    assert "needs 'admin'" in problem["detail"]
-    require_problem(admin.delete("/datasets/flowers"), 404, "not_found")
-
-
 def test_a_queue_shows_others_runs_without_their_names(anna: TestClient, ben: TestClient) -> None:
     anna.post("/experiments", json={})
     [row] = ben.get("/queue").json()["data"]
