@@ -317,7 +317,7 @@ class Lives(RuleBasedStateMachine):
     @rule(seconds=st.floats(0, 2 * TTL))
     def time_passes(self, seconds: float) -> None:
         """The reconciler looks and writes now and then."""
-        for step in (*[TTL / 5] * int(seconds // (TTL / 5)), seconds % (TTL / 5)):
+        for step in (*[TTL / 2] * int(seconds // (TTL / 2)), seconds % (TTL / 2)):
             self.now += step
             self.reconcile()
 
