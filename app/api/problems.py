@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from app.api.security_headers import security_headers
+from app.database_file import MOVED
 from app.errors import Conflict, InvalidRequest, NotFound, ServiceError, StorageFull
 from lab_models.validation import FieldError, did_you_mean
 
@@ -147,6 +148,8 @@ def database_error(request: Request, error: Exception) -> Response:
     if request.method != "GET" and any(sign in said for sign in FULL_DISK):
         detail = f"the database could not be written ({said}); nothing was changed. Free disk space, then send the request again"
         return problem(507, StorageFull.code, StorageFull.title, detail)
+    if MOVED in said:
+        return problem(503, "database_moved", "The database file has moved", f"{said}; nothing was changed")
     if "readonly" in said:
         return problem(503, "read_only", "The database is read-only", f"the database could not be written ({said}); nothing was changed")
     return problem(503, "busy", "Busy, try again", "the database did not answer in time; nothing was changed", headers={"Retry-After": RETRY_AFTER_SECONDS})
