@@ -143,7 +143,7 @@ def database_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, OperationalError)
     said = str(error.orig)
     if _is_of_the_statement(error):
-        return _unstorable(request, DataError(error.statement, error.params, error.orig)) if BAD_VALUE in said else _unexpected(request, error)
+        return _bad_value(request, said) if BAD_VALUE in said else _unexpected(request, error)
     log.error("database: %s", error)
     if request.method != "GET" and any(sign in said for sign in FULL_DISK):
         detail = f"the database could not be written ({said}); nothing was changed. Free disk space, then send the request again"
@@ -175,9 +175,13 @@ def _lost_race(_request: Request, error: Exception) -> Response:
 def _unstorable(request: Request, error: Exception) -> Response:
     """PostgreSQL keeps no NUL in a text and no number beyond its column; SQLite would. What has a NUL in its name is not there on either."""
     assert isinstance(error, DataError)
+    return _bad_value(request, str(error.orig))
+
+
+def _bad_value(request: Request, said: str) -> Response:
     if "\0" in request.scope["path"]:
         return problem(404, NotFound.code, NotFound.title, "nothing has the character U+0000 in its name")
-    detail = f"a value in the request cannot be kept or looked for in the database: {str(error.orig).splitlines()[0]}"
+    detail = f"a value in the request cannot be kept or looked for in the database: {said.splitlines()[0]}"
     return problem(422, InvalidRequest.code, InvalidRequest.title, detail)
 
 
