@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from app.api.security_headers import security_headers
+from app.database_file import MOVED
 from app.errors import Conflict, InvalidRequest, NotFound, ServiceError, StorageFull
 from lab_models.validation import FieldError, did_you_mean
 
@@ -155,11 +156,13 @@ def database_error(request: Request, error: Exception) -> Response:
     assert error.orig is not None
     said = str(error.orig)
     if _is_of_the_statement(error):
-        return _unstorable(request, DataError(error.statement, error.params, error.orig)) if BAD_VALUE in said else _unexpected(request, error)
+        return _bad_value(request, said) if BAD_VALUE in said else _unexpected(request, error)
     log.error("database: %s", error)
     if request.method != "GET" and any(sign in said for sign in FULL_DISK):
         detail = f"the database could not be written ({said}); nothing was changed. Free disk space, then send the request again"
         return problem(507, StorageFull.code, StorageFull.title, detail)
+    if MOVED in said:
+        return problem(503, "database_moved", "The database file has moved", f"{said}; nothing was changed")
     if "readonly" in said:
         return problem(503, "read_only", "The database is read-only", f"the database could not be written ({said}); nothing was changed")
     return problem(503, "busy", "Busy, try again", "the database did not answer in time; nothing was changed", headers={"Retry-After": RETRY_AFTER_SECONDS})
@@ -185,9 +188,13 @@ def _lost_race(_request: Request, error: Exception) -> Response:
 def _unstorable(request: Request, error: Exception) -> Response:
     """PostgreSQL keeps no NUL in a text and no number beyond its column; SQLite would. What has a NUL in its name is not there on either."""
     assert isinstance(error, DataError)
+    return _bad_value(request, str(error.orig))
+
+
+def _bad_value(request: Request, said: str) -> Response:
     if "\0" in request.scope["path"]:
         return problem(404, NotFound.code, NotFound.title, "nothing has the character U+0000 in its name")
-    detail = f"a value in the request cannot be kept or looked for in the database: {str(error.orig).splitlines()[0]}"
+    detail = f"a value in the request cannot be kept or looked for in the database: {said.splitlines()[0]}"
     return problem(422, InvalidRequest.code, InvalidRequest.title, detail)
 
 

@@ -303,7 +303,8 @@ class WorkerAnswer(Answer):
     """A worker that has shown itself lately."""
 
     id: str
-    host: str
+    host: str | None
+    """Null for a `submit` key."""
     device: str
     threads: int
     started_at: datetime

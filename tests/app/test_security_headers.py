@@ -68,6 +68,15 @@ def test_the_report_brings_everything_with_it(api: TestClient) -> None:
     assert not re.search(r'(?:src|href)="(?!#|data:)', page)
 
 
+def test_a_report_that_was_saved_keeps_its_policy(api: TestClient) -> None:
+    """The header stays behind; of the policy only who may frame the page cannot be said within it."""
+    study = send(api, **grid(seeds=1))["id"]
+    page = api.get(f"/studies/{study}/report.html").text
+    within = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]+)">', page)
+    assert within == [PAGE_POLICY.replace("frame-ancestors 'none'; ", "")]
+    assert page.index("Content-Security-Policy") < min(page.index("<title>"), page.index("<style>"))
+
+
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:8001", "https://localhost:8000.evil.example", "http://localhost"])
 def test_a_page_of_somebody_else_starts_nothing(local: TestClient, origin: str) -> None:
     for content_type in ("text/plain", "application/x-www-form-urlencoded"):  # what a browser sends without asking first
