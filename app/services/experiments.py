@@ -173,6 +173,15 @@ def runs_of(session: Session, experiment_ids: Sequence[str]) -> dict[str, list[R
     return found
 
 
+def run_ids_of(session: Session, experiment_ids: Sequence[str]) -> dict[str, list[str]]:
+    """The ids of the runs of each experiment, in the order of its seeds."""
+    found: dict[str, list[str]] = {experiment_id: [] for experiment_id in experiment_ids}
+    rows = select_columns(col(Run.experiment_id), col(Run.id)).where(col(Run.experiment_id).in_(experiment_ids)).order_by(col(Run.position))
+    for experiment_id, run_id in session.execute(rows):
+        found[experiment_id].append(run_id)
+    return found
+
+
 def whole(session: Session, experiment: Experiment) -> Whole:
     """Everything that the experiment's record shows."""
     runs = runs_of(session, [experiment.id])[experiment.id]
