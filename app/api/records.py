@@ -6,19 +6,16 @@ from app.api.schemas import (
     ArtifactAnswer,
     AttemptAnswer,
     ChangeAnswer,
-    EpochMetrics,
     EstimateAnswer,
     ExperimentRecord,
     ExperimentRow,
     ProgressAnswer,
     QueueAnswer,
     RunAnswer,
-    RunMetricsAnswer,
     RunRecord,
     SummaryAnswer,
 )
 from app.services.experiments import Whole, run_reason
-from app.services.metrics import RunMetrics
 from app.services.results import summarise_scores
 from app.states import RunStatus, StatusReason, experiment_status
 from app.tables import Artifact, Attempt, Experiment, Run, StatusChange
@@ -113,15 +110,6 @@ def run_record(run: Run, attempts: list[Attempt], history: list[StatusChange]) -
             for attempt in attempts
         ],
         history=[ChangeAnswer(**change.model_dump(include=set(ChangeAnswer.model_fields))) for change in history],
-    )
-
-
-def run_metrics(run: Run, metrics: RunMetrics) -> RunMetricsAnswer:
-    """One run's numbers as epochs in order."""
-    return RunMetricsAnswer(
-        run_id=run.id,
-        seed=run.seed,
-        epochs=[EpochMetrics(epoch=epoch, train=splits.get("train", {}), val=splits.get("val", {})) for epoch, splits in metrics.items()],
     )
 
 

@@ -182,6 +182,12 @@ def run_ids_of(session: Session, experiment_ids: Sequence[str]) -> dict[str, lis
     return found
 
 
+def seeds_of(session: Session, experiment_id: str) -> list[tuple[str, int]]:
+    """Id and seed of each run, in the order of the seeds."""
+    rows = select_columns(col(Run.id), col(Run.seed)).where(col(Run.experiment_id) == experiment_id).order_by(col(Run.position))
+    return [(run_id, seed) for run_id, seed in session.execute(rows)]
+
+
 def whole(session: Session, experiment: Experiment) -> Whole:
     """Everything that the experiment's record shows."""
     runs = runs_of(session, [experiment.id])[experiment.id]
