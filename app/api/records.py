@@ -22,6 +22,9 @@ from app.tables import Artifact, Attempt, Experiment, Run, StatusChange
 from lab_models.explanations.question import Method, unexplainable
 from lab_models.specs import read_spec
 
+MOST_KNOWN = 10_000
+_without_maps: dict[str, bool] = {}
+
 
 def experiment_record(whole: Whole) -> ExperimentRecord:
     """The record of `GET /experiments/{id}`."""
@@ -235,11 +238,21 @@ def _sentence(whole: Whole) -> str:
             return "Cancelled."
 
 
+def _has_no_maps(experiment: Experiment) -> bool:
+    """Whether its network cannot be explained. Every spec of a fingerprint has the same, so it is read once."""
+    known = _without_maps.get(experiment.fingerprint)
+    if known is None:
+        if len(_without_maps) >= MOST_KNOWN:
+            _without_maps.clear()
+        known = _without_maps[experiment.fingerprint] = unexplainable(read_spec(experiment.spec).network, Method.GRAD_CAM) is not None
+    return known
+
+
 def _experiment_links(experiment: Experiment) -> dict[str, str]:
     base = f"/experiments/{experiment.id}"
     probed = {"gradient_flow": f"{base}/gradient-flow.png"} if "gradient_flow" in experiment.spec.get("probes", []) else {}
     pictures = {"curves": f"{base}/curves.png", "confusion_matrix": f"{base}/confusion-matrix.png"}
-    pictures |= {} if unexplainable(read_spec(experiment.spec).network, Method.GRAD_CAM) else {"explanations": f"{base}/explanations.png"}
+    pictures |= {} if _has_no_maps(experiment) else {"explanations": f"{base}/explanations.png"}
     compared = {"distillation": f"{base}/distillation"} if experiment.kind == "distill" else {}
     compared |= {"verification": f"{base}/verification"} if "verifies" in experiment.related else {}
     compared |= {} if experiment.study_id is None else {"study": f"/studies/{experiment.study_id}"}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Subquery, and_, case, func, tuple_
+from sqlalchemy import ColumnElement, and_, func, or_, tuple_
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
@@ -234,8 +234,7 @@ def matching(filters: Filters) -> SelectOfScalar[Experiment]:
     for key, value in filters.labels:
         statement = statement.where(col(Experiment.labels)[key].as_string() == value)
     if filters.status is not None:
-        counts = _status_counts()
-        statement = statement.join(counts, counts.c.experiment_id == col(Experiment.id)).where(_has_status(counts, filters.status))
+        statement = statement.where(*_has_status(filters.status))
     return statement
 
 
@@ -291,24 +290,32 @@ def _pace_within_first_epoch(running: list[Run]) -> float | None:
     return None
 
 
-def _status_counts() -> Subquery:
-    """Per experiment, how many of its runs have each status."""
-    counts = (func.sum(case((col(Run.status) == status, 1), else_=0)).label(status.value) for status in RunStatus)
-    return select(col(Run.experiment_id), *counts).group_by(col(Run.experiment_id)).subquery()
+def _has_status(wanted: RunStatus) -> list[ColumnElement[bool]]:
+    """`states.experiment_status` in SQL; a test holds the two together.
+
+    Asked of each experiment of a page, not counted over all runs; where a status is rare, its experiments are found by its runs.
+    """
+    ended = [status for status in RunStatus if status.is_terminal]
+    match wanted:
+        case RunStatus.RUNNING:
+            return [_is_one_of(RunStatus.RUNNING, RunStatus.QUEUED), or_(_has(RunStatus.RUNNING), and_(_has(RunStatus.QUEUED), _has(*ended)))]
+        case RunStatus.QUEUED:
+            return [_is_one_of(RunStatus.QUEUED), ~_has(RunStatus.RUNNING, *ended)]
+        case RunStatus.PAUSED:
+            return [_is_one_of(RunStatus.PAUSED), ~_has(RunStatus.RUNNING, RunStatus.QUEUED)]
+        case RunStatus.FAILED:
+            return [_is_one_of(RunStatus.FAILED), ~_has(*(status for status in RunStatus if not status.is_terminal))]
+        case RunStatus.CANCELLED:
+            return [_is_one_of(RunStatus.CANCELLED), ~_has(*(status for status in RunStatus if status not in (RunStatus.CANCELLED, RunStatus.SUCCEEDED)))]
+        case RunStatus.SUCCEEDED:
+            return [_has(RunStatus.SUCCEEDED), ~_has(*(status for status in RunStatus if status is not RunStatus.SUCCEEDED))]
 
 
-def _has_status(counts: Subquery, wanted: RunStatus) -> ColumnElement[bool]:
-    """`states.experiment_status` in SQL; a test holds the two together."""
-    count = {status: counts.c[status.value] for status in RunStatus}
-    waiting = count[RunStatus.QUEUED] + count[RunStatus.PAUSED]
-    ended = count[RunStatus.SUCCEEDED] + count[RunStatus.FAILED] + count[RunStatus.CANCELLED]
-    status = case(
-        (count[RunStatus.RUNNING] > 0, RunStatus.RUNNING.value),
-        (and_(waiting > 0, count[RunStatus.QUEUED] == 0), RunStatus.PAUSED.value),
-        (and_(waiting > 0, ended == 0), RunStatus.QUEUED.value),
-        (waiting > 0, RunStatus.RUNNING.value),
-        (count[RunStatus.FAILED] > 0, RunStatus.FAILED.value),
-        (count[RunStatus.CANCELLED] > 0, RunStatus.CANCELLED.value),
-        else_=RunStatus.SUCCEEDED.value,
-    )
-    return status == wanted.value
+def _is_one_of(*statuses: RunStatus) -> ColumnElement[bool]:
+    """Whether the experiment is among those with a run of one of these statuses."""
+    return col(Experiment.id).in_(select_columns(col(Run.experiment_id)).where(col(Run.status).in_(statuses)))
+
+
+def _has(*statuses: RunStatus) -> ColumnElement[bool]:
+    """The same, by looking at the experiment's own runs."""
+    return select_columns(col(Run.id)).where(col(Run.experiment_id) == col(Experiment.id), col(Run.status).in_(statuses)).correlate(Experiment).exists()
