@@ -127,7 +127,7 @@ def _created(session: Session, experiment: Experiment, status_code: int) -> Resp
 def list_experiments(session: Reading, caller: TheCaller, query: Annotated[ListQuery, Query()]) -> schemas.ExperimentPage:
     """Experiments, the newest first."""
     rows, cursor = experiments.page(session, query.filters(caller), query.limit, query.cursor)
-    runs = experiments.runs_of(session, [row.id for row in rows])
+    runs = experiments.progress_of(session, [row.id for row in rows])
     return schemas.ExperimentPage(data=[records.experiment_row(row, runs[row.id]) for row in rows], has_more=cursor is not None, next_cursor=cursor)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, or_, tuple_
 from sqlalchemy import select as select_columns
+from sqlalchemy.orm import load_only
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -25,6 +26,12 @@ from lab_models.specs import AnySpec, fingerprint
 
 KEY_LOCK = 7_236_013
 """Any number, the same in every process: the class of PostgreSQL's advisory locks on idempotency keys of experiments."""
+
+LISTED = ("id", "created_at", "owner", "name", "labels", "kind", "fingerprint")
+"""What a list shows of an experiment; specs and bodies stay in the database."""
+
+PROGRESS = ("id", "experiment_id", "seed", "position", "status", "epochs", "epochs_done", "step", "num_steps")
+"""What a list shows of a run."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +180,15 @@ def runs_of(session: Session, experiment_ids: Sequence[str]) -> dict[str, list[R
     return found
 
 
+def progress_of(session: Session, experiment_ids: Sequence[str]) -> dict[str, list[Run]]:
+    """As `runs_of`, each run with its progress alone."""
+    found: dict[str, list[Run]] = {experiment_id: [] for experiment_id in experiment_ids}
+    listed = load_only(*(getattr(Run, name) for name in PROGRESS), raiseload=True)
+    for run in session.exec(select(Run).options(listed).where(col(Run.experiment_id).in_(experiment_ids)).order_by(col(Run.position))):
+        found[run.experiment_id].append(run)
+    return found
+
+
 def run_ids_of(session: Session, experiment_ids: Sequence[str]) -> dict[str, list[str]]:
     """The ids of the runs of each experiment, in the order of its seeds."""
     found: dict[str, list[str]] = {experiment_id: [] for experiment_id in experiment_ids}
@@ -217,8 +233,9 @@ def statuses_of(session: Session, experiment_ids: Collection[str]) -> dict[str, 
 
 
 def page(session: Session, filters: Filters, limit: int, cursor: str | None) -> tuple[list[Experiment], str | None]:
-    """Experiments, the newest first, and the cursor of the next page if there is one."""
-    statement = matching(filters).order_by(col(Experiment.created_at).desc(), col(Experiment.id).desc()).limit(limit + 1)
+    """Experiments with what a list shows of them, the newest first, and the cursor of the next page if there is one."""
+    listed = load_only(*(getattr(Experiment, name) for name in LISTED), raiseload=True)
+    statement = matching(filters).options(listed).order_by(col(Experiment.created_at).desc(), col(Experiment.id).desc()).limit(limit + 1)
     if cursor is not None:
         statement = statement.where(tuple_(col(Experiment.created_at), col(Experiment.id)) < read_cursor(cursor))
     rows = list(session.exec(statement))
@@ -318,4 +335,5 @@ def _is_one_of(*statuses: RunStatus) -> ColumnElement[bool]:
 
 def _has(*statuses: RunStatus) -> ColumnElement[bool]:
     """The same, by looking at the experiment's own runs."""
-    return select_columns(col(Run.id)).where(col(Run.experiment_id) == col(Experiment.id), col(Run.status).in_(statuses)).correlate(Experiment).exists()
+    status = func.coalesce(col(Run.status), "")  # which no index has: SQLite would take the one on status, and look through all runs that have it
+    return select_columns(col(Run.id)).where(col(Run.experiment_id) == col(Experiment.id), status.in_(statuses)).correlate(Experiment).exists()
