@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Subquery, and_, case, func, insert, tuple_
+from sqlalchemy import ColumnElement, and_, func, insert, or_, tuple_
 from sqlalchemy import select as select_columns
+from sqlalchemy.orm import load_only
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -26,6 +27,12 @@ from lab_models.specs import AnySpec, fingerprint
 
 KEY_LOCK = 7_236_013
 """Any number, the same in every process: the class of PostgreSQL's advisory locks on idempotency keys of experiments."""
+
+LISTED = ("id", "created_at", "owner", "name", "labels", "kind", "fingerprint")
+"""What a list shows of an experiment; specs and bodies stay in the database."""
+
+PROGRESS = ("id", "experiment_id", "seed", "position", "status", "epochs", "epochs_done", "step", "num_steps")
+"""What a list shows of a run."""
 
 
 @dataclass(frozen=True)
@@ -220,6 +227,30 @@ def runs_of(session: Session, experiment_ids: Sequence[str]) -> dict[str, list[R
     return found
 
 
+def progress_of(session: Session, experiment_ids: Sequence[str]) -> dict[str, list[Run]]:
+    """As `runs_of`, each run with its progress alone."""
+    found: dict[str, list[Run]] = {experiment_id: [] for experiment_id in experiment_ids}
+    listed = load_only(*(getattr(Run, name) for name in PROGRESS), raiseload=True)
+    for run in session.exec(select(Run).options(listed).where(col(Run.experiment_id).in_(experiment_ids)).order_by(col(Run.position))):
+        found[run.experiment_id].append(run)
+    return found
+
+
+def run_ids_of(session: Session, experiment_ids: Sequence[str]) -> dict[str, list[str]]:
+    """The ids of the runs of each experiment, in the order of its seeds."""
+    found: dict[str, list[str]] = {experiment_id: [] for experiment_id in experiment_ids}
+    rows = select_columns(col(Run.experiment_id), col(Run.id)).where(col(Run.experiment_id).in_(experiment_ids)).order_by(col(Run.position))
+    for experiment_id, run_id in session.execute(rows):
+        found[experiment_id].append(run_id)
+    return found
+
+
+def seeds_of(session: Session, experiment_id: str) -> list[tuple[str, int]]:
+    """Id and seed of each run, in the order of the seeds."""
+    rows = select_columns(col(Run.id), col(Run.seed)).where(col(Run.experiment_id) == experiment_id).order_by(col(Run.position))
+    return [(run_id, seed) for run_id, seed in session.execute(rows)]
+
+
 def whole(session: Session, experiment: Experiment) -> Whole:
     """Everything that the experiment's record shows."""
     runs = runs_of(session, [experiment.id])[experiment.id]
@@ -249,8 +280,9 @@ def statuses_of(session: Session, experiment_ids: Collection[str]) -> dict[str, 
 
 
 def page(session: Session, filters: Filters, limit: int, cursor: str | None) -> tuple[list[Experiment], str | None]:
-    """Experiments, the newest first, and the cursor of the next page if there is one."""
-    statement = matching(filters).order_by(col(Experiment.created_at).desc(), col(Experiment.id).desc()).limit(limit + 1)
+    """Experiments with what a list shows of them, the newest first, and the cursor of the next page if there is one."""
+    listed = load_only(*(getattr(Experiment, name) for name in LISTED), raiseload=True)
+    statement = matching(filters).options(listed).order_by(col(Experiment.created_at).desc(), col(Experiment.id).desc()).limit(limit + 1)
     if cursor is not None:
         statement = statement.where(tuple_(col(Experiment.created_at), col(Experiment.id)) < read_cursor(cursor))
     rows = list(session.exec(statement))
@@ -266,8 +298,7 @@ def matching(filters: Filters) -> SelectOfScalar[Experiment]:
     for key, value in filters.labels:
         statement = statement.where(col(Experiment.labels)[key].as_string() == value)
     if filters.status is not None:
-        counts = _status_counts()
-        statement = statement.join(counts, counts.c.experiment_id == col(Experiment.id)).where(_has_status(counts, filters.status))
+        statement = statement.where(*_has_status(filters.status))
     return statement
 
 
@@ -322,24 +353,33 @@ def _pace_within_first_epoch(running: list[Run]) -> float | None:
     return None
 
 
-def _status_counts() -> Subquery:
-    """Per experiment, how many of its runs have each status."""
-    counts = (func.sum(case((col(Run.status) == status, 1), else_=0)).label(status.value) for status in RunStatus)
-    return select(col(Run.experiment_id), *counts).group_by(col(Run.experiment_id)).subquery()
+def _has_status(wanted: RunStatus) -> list[ColumnElement[bool]]:
+    """`states.experiment_status` in SQL; a test holds the two together.
+
+    Asked of each experiment of a page, not counted over all runs; where a status is rare, its experiments are found by its runs.
+    """
+    ended = [status for status in RunStatus if status.is_terminal]
+    match wanted:
+        case RunStatus.RUNNING:
+            return [_is_one_of(RunStatus.RUNNING, RunStatus.QUEUED), or_(_has(RunStatus.RUNNING), and_(_has(RunStatus.QUEUED), _has(*ended)))]
+        case RunStatus.QUEUED:
+            return [_is_one_of(RunStatus.QUEUED), ~_has(RunStatus.RUNNING, *ended)]
+        case RunStatus.PAUSED:
+            return [_is_one_of(RunStatus.PAUSED), ~_has(RunStatus.RUNNING, RunStatus.QUEUED)]
+        case RunStatus.FAILED:
+            return [_is_one_of(RunStatus.FAILED), ~_has(*(status for status in RunStatus if not status.is_terminal))]
+        case RunStatus.CANCELLED:
+            return [_is_one_of(RunStatus.CANCELLED), ~_has(*(status for status in RunStatus if status not in (RunStatus.CANCELLED, RunStatus.SUCCEEDED)))]
+        case RunStatus.SUCCEEDED:
+            return [_has(RunStatus.SUCCEEDED), ~_has(*(status for status in RunStatus if status is not RunStatus.SUCCEEDED))]
 
 
-def _has_status(counts: Subquery, wanted: RunStatus) -> ColumnElement[bool]:
-    """`states.experiment_status` in SQL; a test holds the two together."""
-    count = {status: counts.c[status.value] for status in RunStatus}
-    waiting = count[RunStatus.QUEUED] + count[RunStatus.PAUSED]
-    ended = count[RunStatus.SUCCEEDED] + count[RunStatus.FAILED] + count[RunStatus.CANCELLED]
-    status = case(
-        (count[RunStatus.RUNNING] > 0, RunStatus.RUNNING.value),
-        (and_(waiting > 0, count[RunStatus.QUEUED] == 0), RunStatus.PAUSED.value),
-        (and_(waiting > 0, ended == 0), RunStatus.QUEUED.value),
-        (waiting > 0, RunStatus.RUNNING.value),
-        (count[RunStatus.FAILED] > 0, RunStatus.FAILED.value),
-        (count[RunStatus.CANCELLED] > 0, RunStatus.CANCELLED.value),
-        else_=RunStatus.SUCCEEDED.value,
-    )
-    return status == wanted.value
+def _is_one_of(*statuses: RunStatus) -> ColumnElement[bool]:
+    """Whether the experiment is among those with a run of one of these statuses."""
+    return col(Experiment.id).in_(select_columns(col(Run.experiment_id)).where(col(Run.status).in_(statuses)))
+
+
+def _has(*statuses: RunStatus) -> ColumnElement[bool]:
+    """The same, by looking at the experiment's own runs."""
+    status = func.coalesce(col(Run.status), "")  # which no index has: SQLite would take the one on status, and look through all runs that have it
+    return select_columns(col(Run.id)).where(col(Run.experiment_id) == col(Experiment.id), status.in_(statuses)).correlate(Experiment).exists()
