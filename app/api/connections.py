@@ -212,6 +212,13 @@ class Connection(H11Protocol):
         """The request that is not answered yet, in words."""
         return None if self._awaits_head else f"{self.scope['method']} {self.scope['raw_path'].decode('ascii', 'backslashreplace')}"
 
+    def cut_off(self) -> None:
+        """End it now, since the service stops. What only reads and has no answer yet may come again; of anything else nobody can say what it has done."""
+        if self.open_request is not None and not self.cycle.response_started and self.scope["method"] == "GET":
+            self._end(_raw(503, "stopping", "The service stops", "ask again when it is back", {"Retry-After": str(RETRY_AFTER_SECONDS)}), lingers=False)
+        else:
+            self.transport.abort()
+
     @property
     def _awaits_head(self) -> bool:
         """Whether the next thing to come is a request's first line and headers."""
@@ -232,10 +239,10 @@ class Connection(H11Protocol):
         detail = f"{most:,} connections {whose} are open, which is the most ({setting}); close some, or come again"
         self._end(_raw(503, "busy", "Busy, try again", detail, {"Retry-After": str(RETRY_AFTER_SECONDS)}))
 
-    def _end(self, answer: bytes) -> None:
+    def _end(self, answer: bytes, lingers: bool = True) -> None:
         """Say this last thing; what the client sends meanwhile is read and thrown away, for a moment."""
         self._is_over = True
-        if not answer or self.all_of_them.num_lingering >= MOST_LINGERING:
+        if not answer or not lingers or self.all_of_them.num_lingering >= MOST_LINGERING:
             self.transport.write(answer)
             self.transport.close()
         else:

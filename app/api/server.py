@@ -14,7 +14,7 @@ from app.api.connections import Connection, Connections, Rarely, protocol_of
 
 BACKLOG: Final = 512
 """Connections that the kernel keeps while the event loop is busy: more than a class sends at once."""
-GRACE_SECONDS: Final = 0.3
+GRACE_SECONDS: Final = 0.5
 """How long what is open may take to end by itself once the service stops. What is written is written whole or not at all, so more would gain nothing."""
 MOST_SHOWN: Final = 5
 
@@ -76,7 +76,9 @@ class Server(uvicorn.Server):
             log.warning("stopping: %s cut off", _in_words(open_requests))
         self._connections.is_cut_off = True
         for connection in list(self.server_state.connections):
-            connection.transport.abort()
+            if isinstance(connection, Connection):
+                connection.cut_off()
+        await asyncio.sleep(0)  # now they know that nobody listens
         for task in list(self.server_state.tasks):
             task.cancel()
         await asyncio.sleep(0)  # their ends run before uvicorn's
