@@ -14,7 +14,7 @@ ENV PYTHONUNBUFFERED=1 \
     PIP_ROOT_USER_ACTION=ignore
 RUN groupadd --gid 10001 lab \
  && useradd --uid 10001 --gid lab --create-home --shell /usr/sbin/nologin lab \
- && install --directory --owner lab --group lab /data
+ && install --directory --mode 0700 --owner lab --group lab /data
 # The root file system may be read-only: what a process writes goes to the volume /data or to /tmp.
 ENV LAB_HOME=/data \
     MPLCONFIGDIR=/tmp/matplotlib

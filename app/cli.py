@@ -13,7 +13,7 @@ from app import client, data_commands, key_commands, maintenance_commands, recip
 from app.demo import run_demo
 from app.devices import MOST_WORKERS, slots_of
 from app.errors import Misconfigured
-from app.serving import run_workers, serve_api, serve_everything
+from app.serving import leave, run_workers, serve_api, serve_everything
 from app.settings import Settings, setting_sources
 from lab_models.revision import package_version
 
@@ -51,9 +51,9 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = commands.add_parser("serve", help="API and local workers in one command")
     serve.add_argument("--workers", type=_count, default=None, help=WORKERS_HELP)
-    serve.set_defaults(run=lambda o: serve_everything(Settings(), o.host, o.port, _workers(o)))
+    serve.set_defaults(run=lambda o: leave(serve_everything(Settings(), o.host, o.port, _workers(o))))
     api = commands.add_parser("api", help="the API alone")
-    api.set_defaults(run=lambda o: serve_api(Settings(), o.host, o.port))
+    api.set_defaults(run=lambda o: leave(serve_api(Settings(), o.host, o.port)))
     for server in (serve, api):
         server.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
         server.add_argument("--port", type=int, default=8000, help="port to listen on (default: 8000)")

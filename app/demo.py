@@ -30,7 +30,7 @@ def run_demo() -> int:
     port = _free_port()
     url = f"http://127.0.0.1:{port}"
     _say(f"Starting the service on {url} with its files in {HOME}/ ...")
-    HOME.mkdir(exist_ok=True)
+    HOME.mkdir(mode=0o700, exist_ok=True)
     environment = {key: value for key, value in os.environ.items() if not key.startswith("LAB_")} | {"LAB_HOME": str(HOME), "LAB_LOG_LEVEL": "WARNING"}
     server = subprocess.Popen([sys.executable, "-m", "app.cli", "serve", "--port", str(port)], env=environment, start_new_session=True)  # noqa: S603
     try:

@@ -30,6 +30,13 @@ class BodyTooLarge(ServiceError):
     status, code, title = 413, "body_too_large", "The body is too large"
 
 
+class BodyTooSlow(ServiceError):
+    """The request's body did not come within the time that the settings allow."""
+
+    status, code, title = 408, "body_too_slow", "The body took too long"
+    headers = {"Connection": "close"}
+
+
 class UploadTooLarge(ServiceError):
     """An uploaded file is larger than the settings allow."""
 
@@ -117,6 +124,12 @@ class OtherOrigin(ServiceError):
     """A web page of somebody else has sent the request."""
 
     status, code, title = 403, "other_origin", "Sent by a page of somebody else"
+
+
+class OpenDoor(ServiceError):
+    """The service can be reached from beyond its machine and asks nobody for a key."""
+
+    status, code, title = 403, "open_door", "This service would let everybody in"
 
 
 class NotFound(ServiceError):

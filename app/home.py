@@ -4,6 +4,8 @@ The lock's file says with which database the service was last run there, so that
 """
 
 import fcntl
+import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,13 +17,24 @@ class HomeInUse(Exception):
     """A process of the service uses this home."""
 
 
+def keep_to_oneself(home: Path) -> None:
+    """Make the home if it is not there. What this process writes from now on, there and elsewhere, only its own user can read."""
+    os.umask(0o077)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def others_may_look(home: Path) -> bool:
+    """Whether other users of this machine may enter the home, as they may where it was made by an earlier version or by hand."""
+    return bool(home.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
+
+
 @contextmanager
 def home_in_use(home: Path, database: str | None = None) -> Iterator[None]:
     """Use the home within the block; waits while another has it for itself. The kernel frees the lock when its holder dies.
 
     `database` is the name of the database that the service runs with; None leaves what was noted.
     """
-    home.mkdir(parents=True, exist_ok=True)
+    keep_to_oneself(home)
     with (home / LOCK).open("a+") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
         if database is not None and noted_database(home) != database:
@@ -42,7 +55,7 @@ def noted_database(home: Path) -> str | None:
 @contextmanager
 def home_to_oneself(home: Path) -> Iterator[None]:
     """Have the home alone within the block; raises HomeInUse at once while anybody uses it."""
-    home.mkdir(parents=True, exist_ok=True)
+    keep_to_oneself(home)
     with (home / LOCK).open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -18,6 +18,8 @@ from typing import Any, Final
 
 FORMATS: Final = ("text", "json")
 _IDS = re.compile(r"\b(exp|run|stu)_[0-9a-hjkmnp-tv-z]{13}\b")
+_SECRET = re.compile(r"(lab_[\w-]{6})[\w-]{37,}")
+"""A key to the API, pasted where it does not belong; its first characters are no secret, `lab keys list` shows them."""
 _KINDS = {"exp": "experiment", "run": "run", "stu": "study"}
 _KEY = "lab_fields"
 
@@ -28,7 +30,7 @@ _of_process: dict[str, Any] = {}
 def set_up_logging(level: str, log_format: str = "text") -> None:
     """Give the root logger one handler; times are UTC. `log_format` is `text` or `json`."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JSONFormatter() if log_format == "json" else _text_formatter())
+    handler.setFormatter(JSONFormatter() if log_format == "json" else TextFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in ("alembic", "celery", "httpx", "httpx2", "kombu", "matplotlib"):
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level)))
@@ -72,7 +74,23 @@ class JSONFormatter(logging.Formatter):
         }
         if record.exc_info:
             document["exception"] = self.formatException(record.exc_info)
-        return json.dumps(document, ensure_ascii=False, default=str)
+        return _without_secrets(json.dumps(document, ensure_ascii=False, default=str))
+
+
+class TextFormatter(logging.Formatter):
+    """A line for people; times are UTC."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+        self.converter = time.gmtime
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, with the traceback of an exception after it."""
+        return _without_secrets(super().format(record))
+
+
+def _without_secrets(line: str) -> str:
+    return _SECRET.sub(r"\1…", line)
 
 
 def _named(message: str) -> dict[str, str]:
@@ -81,9 +99,3 @@ def _named(message: str) -> dict[str, str]:
     for match in _IDS.finditer(message):
         found.setdefault(_KINDS[match[1]], match[0])
     return found
-
-
-def _text_formatter() -> logging.Formatter:
-    formatter = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ")
-    formatter.converter = time.gmtime
-    return formatter

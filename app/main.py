@@ -33,6 +33,7 @@ from app.api import (
     study_verdicts,
     waiting,
 )
+from app.api.connections import Connections
 from app.api.gate import Gate
 from app.api.openapi import DESCRIPTION, describe
 from app.api.passes import Passes
@@ -91,6 +92,7 @@ def create_app(settings: Settings | None = None, host: str | None = None) -> Fas
     app.state.settings = settings
     app.state.predictors = Predictors()
     app.state.explanations = Explanations()
+    app.state.connections = Connections(settings)
     app.state.readiness = Shared(READY_SECONDS)
     app.state.description = Shared(math.inf)
     problems.install(app)

@@ -1,17 +1,25 @@
 """Starting processes: the API in this one, workers beside it."""
 
+import asyncio
+import errno
 import logging
 import os
+import resource
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 
-import uvicorn
-
+from app.api.connections import DESCRIPTORS_OF_A_CONNECTION, RESERVED_DESCRIPTORS
 from app.api.gate import is_loopback
+from app.api.server import BACKLOG, Server
 from app.db import open_database
+from app.home import keep_to_oneself, others_may_look
 from app.logging import set_up_logging
 from app.main import create_app
 from app.services import keys
@@ -19,35 +27,144 @@ from app.settings import Settings
 
 RESTART_SECONDS = 1.0
 WATCH_SECONDS = 0.2
+EXIT_FAILED, EXIT_NOT_LISTENING, EXIT_INTERRUPTED = 1, 3, 130
 
 log = logging.getLogger("lab.serve")
 
 
+class CannotListen(Exception):
+    """Nothing can be served at this address."""
+
+
 def serve_everything(settings: Settings, host: str, port: int, num_workers: int) -> int:
     """API and workers until Ctrl-C or SIGTERM; then the running epochs' progress is saved and the runs are queued again."""
-    set_up_logging(settings.log_level, settings.log_format)
-    check_door(settings, host)
-    workers = Workers(settings, num_workers)
-    workers.start()
+    _set_up(settings)
+    ending = Ending()
     try:
-        return serve_api(settings, host, port)
-    finally:
-        workers.stop()
+        with listening(host, port) as sockets:  # before anything is started or migrated: the address may be taken
+            needs_keys = check_door(settings, host)
+            workers = Workers(settings, num_workers)
+            workers.start()
+            try:
+                return _serve(settings, host, sockets, needs_keys, ending, workers)
+            finally:
+                workers.stop()
+    except CannotListen as error:
+        log.error("%s", error)
+        return EXIT_NOT_LISTENING
 
 
 def serve_api(settings: Settings, host: str, port: int) -> int:
     """The API until Ctrl-C or SIGTERM."""
-    set_up_logging(settings.log_level, settings.log_format)
-    if check_door(settings, host):
+    _set_up(settings)
+    ending = Ending()
+    try:
+        with listening(host, port) as sockets:
+            return _serve(settings, host, sockets, check_door(settings, host), ending)
+    except CannotListen as error:
+        log.error("%s", error)
+        return EXIT_NOT_LISTENING
+
+
+def leave(status: int) -> int:
+    """End the process at once: no thread that is busy for a request which was cut off is waited for."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _serve(settings: Settings, host: str, sockets: list[socket.socket], needs_keys: bool, ending: "Ending", workers: "Workers | None" = None) -> int:
+    if needs_keys:
         log.info("requests need a key: `lab keys create` makes one")
     elif not is_loopback(host):
         log.warning("listening on %s without keys: everybody who reaches this machine can start and cancel experiments", host)
-    # uvicorn raises the signal that stopped it once more after its shutdown; workers must still be stopped then.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
-    server = uvicorn.Server(uvicorn.Config(create_app(settings, host), host=host, port=port, log_config=None, access_log=False))
-    server.run()
-    return 0 if server.started else 1
+    app = create_app(settings, host)
+    app.state.connections.fit(raise_descriptor_limit(RESERVED_DESCRIPTORS + DESCRIPTORS_OF_A_CONNECTION * settings.max_connections))
+    server = Server(app, app.state.connections, list(settings.proxies), *([] if workers is None else [workers.ask_to_leave]))
+    ending.tell(server)
+    log.info("serving at %s; Ctrl-C stops it", ", ".join(f"http://{_named(one)}" for one in sockets))
+    asyncio.new_event_loop().run_until_complete(server.serve(sockets))  # not `asyncio.run`, which waits for threads
+    if workers is not None:
+        log.info("stopping: the workers save their runs; Ctrl-C again ends them at once")
+    return 0 if server.started else EXIT_FAILED
+
+
+def _set_up(settings: Settings) -> None:
+    """What every process of the service does first."""
+    set_up_logging(settings.log_level, settings.log_format)
+    keep_to_oneself(settings.home)
+    if others_may_look(settings.home):
+        log.warning("other users of this machine may read what is in %s (LAB_HOME): `chmod 700 %s` keeps them out", settings.home, settings.home)
+
+
+class Ending:
+    """SIGINT and SIGTERM: the first asks for an end in good order, a Ctrl-C after it ends the process at once, and with it what it has started."""
+
+    def __init__(self) -> None:
+        self.is_asked_for = False
+        self._server: Server | None = None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._heard)
+
+    def tell(self, server: Server) -> None:
+        """Let the server know when it is asked for, or at once if it was already."""
+        self._server = server
+        server.should_exit = server.should_exit or self.is_asked_for
+
+    def _heard(self, number: int, _frame: FrameType | None) -> None:
+        if self.is_asked_for and number == signal.SIGINT:
+            os._exit(EXIT_INTERRUPTED)
+        self.is_asked_for = True
+        if self._server is not None:
+            self._server.should_exit = True
+
+
+@contextmanager
+def listening(host: str, port: int) -> Iterator[list[socket.socket]]:
+    """Sockets that listen at every address of this name. Raises CannotListen."""
+    sockets: list[socket.socket] = []
+    try:
+        try:
+            found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            for family, kind, protocol, _, address in dict.fromkeys(found):
+                sockets.append(_listening_at(family, kind, protocol, address))
+        except OSError as error:
+            hint = "; another service runs there: stop it, or take another port with --port" if error.errno == errno.EADDRINUSE else ""
+            raise CannotListen(f"cannot listen on {host}:{port}: {error.strerror or error}{hint}") from error
+        yield sockets
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def _listening_at(family: int, kind: int, protocol: int, address: tuple[object, ...]) -> socket.socket:
+    one = socket.socket(family, kind, protocol)
+    try:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        one.bind(address)
+        one.listen(BACKLOG)
+    except OSError:
+        one.close()
+        raise
+    return one
+
+
+def _named(one: socket.socket) -> str:
+    address, port = one.getsockname()[:2]
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def raise_descriptor_limit(wanted: int) -> int:
+    """Let this process open so many files and connections, or as many as the system lets it; returns how many that are."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    return limit
 
 
 def check_door(settings: Settings, host: str) -> bool:
@@ -64,15 +181,13 @@ def check_door(settings: Settings, host: str) -> bool:
 
 def run_workers(settings: Settings, num_workers: int) -> int:
     """Workers until Ctrl-C or SIGTERM."""
-    set_up_logging(settings.log_level, settings.log_format)
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
+    _set_up(settings)
+    ending = Ending()
     open_database(settings).close()
     workers = Workers(settings, num_workers)
     workers.start()
-    while not ended.wait(0.5):
-        pass
+    while not ending.is_asked_for:
+        time.sleep(WATCH_SECONDS)
     workers.stop()
     return 0
 
@@ -93,9 +208,13 @@ class Workers:
         """Start them; returns at once."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Ask them to save and leave; returns when they are gone."""
+    def ask_to_leave(self) -> None:
+        """Ask them to save and leave; returns at once."""
         self._ending.set()
+
+    def stop(self) -> None:
+        """The same; returns when they are gone."""
+        self.ask_to_leave()
         self._thread.join()
 
     def _watch(self) -> None:

@@ -1,6 +1,7 @@
 """Where things are and how much is allowed: a frozen object built at the doors and handed in."""
 
 import os
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
 
@@ -82,6 +83,18 @@ class Settings(BaseSettings):
     """Most requests a minute of one key, and of one address without a valid key; without keys only to what is open to all. 0 for no limit."""
     max_waiting_requests: int = Field(default=500, ge=1)
     """Most requests that wait for their turn to read, and to write, and for a picture or prediction; one more is answered 503 with `Retry-After` at once."""
+    max_connections: int = Field(default=4096, ge=1)
+    """Most connections at a time, and never more than half of the file descriptors that the system allows; further ones get 503 and are closed."""
+    max_connections_per_address: int = Field(default=512, ge=0)
+    """Most connections at a time from one address, and never more than half of all; 0 for no bound. None of a trusted proxy."""
+    header_seconds: float = Field(default=15.0, gt=0)
+    """How long a client may take for a request's first line and headers; then its connection is closed."""
+    body_seconds: float = Field(default=30.0, gt=0)
+    """How long a client may take for a body, beside a second for each 100,000 bytes of it; then 408. Imports have rules of their own."""
+    send_seconds: float = Field(default=60.0, gt=0)
+    """A client that reads nothing of its answer for this long has its connection closed."""
+    trusted_proxies: str = ""
+    """Addresses or networks of proxies, separated by commas, whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed; nobody else's are."""
     api_keys: Literal["auto", "on", "off"] = "auto"
     """Whether requests need a key: `auto` from the first `lab keys create` on, `on` always, `off` never."""
     allow_no_keys: bool = False
@@ -107,6 +120,21 @@ class Settings(BaseSettings):
         if value.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
             raise ValueError("must be DEBUG, INFO, WARNING or ERROR")
         return value.upper()
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _addresses(cls, value: str) -> str:
+        for name in _listed(value):
+            try:
+                ip_network(name)
+            except ValueError as error:
+                raise ValueError(f"must be addresses or networks separated by commas, such as 127.0.0.1,172.16.0.0/12: {error}") from error
+        return value
+
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        """`trusted_proxies`, one by one."""
+        return _listed(self.trusted_proxies)
 
     @property
     def effective_database_url(self) -> str:
@@ -156,6 +184,10 @@ class Settings(BaseSettings):
     def embedded(self) -> bool:
         """Whether workers ring themselves instead of listening to a broker."""
         return not self.broker_url
+
+
+def _listed(value: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in value.split(",") if name.strip())
 
 
 def setting_sources() -> dict[str, str]:

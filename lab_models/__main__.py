@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from lab_models.process import die_with_parent, spin_briefly
+from lab_models.process import die_with_parent, leave_no_core_files, spin_briefly
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -14,6 +14,7 @@ def main(arguments: list[str] | None = None) -> int:
     spin_briefly()
     if options.command == "trainers":
         die_with_parent(options.parent_pid)
+        leave_no_core_files()
         from lab_models.forkserver import serve_forks  # after the tie to the parent: loading torch takes seconds
 
         return serve_forks()

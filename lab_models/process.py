@@ -1,7 +1,8 @@
-"""What a training process owes its machine: to die with its parent, and not to spin while others work. Standard library only."""
+"""What a training process owes its machine: to die with its parent, to leave no core files, and not to spin while others work. Standard library only."""
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 
@@ -14,6 +15,11 @@ def die_with_parent(parent_pid: int) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent_pid:
         raise SystemExit(f"the parent process {parent_pid} is gone")
+
+
+def leave_no_core_files() -> None:
+    """A training process that crashes leaves no image of its memory, which may be as large as the machine's."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def spin_briefly() -> None:

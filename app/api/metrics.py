@@ -13,6 +13,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from app.api import passes
+from app.api.connections import Connections
 from app.api.deps import Reading, TheCaller, TheSettings
 from app.api.traffic import BUCKETS_SECONDS, Traffic
 from app.errors import Forbidden
@@ -28,16 +29,19 @@ Labelled = TypeVar("Labelled", GaugeMetricFamily, CounterMetricFamily)
 TheTraffic = Annotated[Traffic, passes.Given(lambda request: request.app.state.traffic)]
 ThePasses = Annotated[passes.Passes, passes.Given(lambda request: request.app.state.passes)]
 
+TheConnections = Annotated[Connections, passes.Given(lambda request: request.app.state.connections)]
+
 router = passes.router(tags=["operations"])
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
-def read_metrics(traffic: TheTraffic, lanes: ThePasses, session: Reading, settings: TheSettings, caller: TheCaller) -> Response:
+def read_metrics(traffic: TheTraffic, lanes: ThePasses, connections: TheConnections, session: Reading, settings: TheSettings, caller: TheCaller) -> Response:
     """Queue, runs, failures, epochs, leases, workers, disk and requests, in Prometheus' text format; of everybody's, so for `read` and `admin` keys alone."""
     if not caller.sees_all:
         raise Forbidden(f"the key of {caller.owner} has the role '{caller.role}', and the numbers of the whole service need 'read' or 'admin'")
     registry = CollectorRegistry()
-    registry.register(_Snapshot([*_service(telemetry.read(session)), *_process(traffic), *_lines(lanes), *_machine(shutil.disk_usage(settings.home).free)]))
+    of_process = (*_process(traffic), *_lines(lanes), *_connections(connections))
+    registry.register(_Snapshot([*_service(telemetry.read(session)), *of_process, *_machine(shutil.disk_usage(settings.home).free)]))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -97,6 +101,17 @@ def _lines(lanes: passes.Passes) -> Iterator[Metric]:
         refused.add_metric([lane.name], lane.num_refused)
     yield waiting
     yield refused
+
+
+def _connections(connections: Connections) -> Iterator[Metric]:
+    """Who is connected to this process, and whom it did not wait for."""
+    yield GaugeMetricFamily("lab_http_connections", "Connections of this process that are open.", value=connections.num_open)
+    refused = CounterMetricFamily(
+        "lab_http_connections_refused", "Connections closed with 503 because too many were open, in all or of one address.", labels=["bound"]
+    )
+    yield _labelled(refused, connections.num_refused)
+    slow = "Requests that this process has ended because the client took too long to send headers or body, or to read the answer."
+    yield _labelled(CounterMetricFamily("lab_http_too_slow", slow, labels=["part"]), connections.num_too_slow)
 
 
 def _labelled(family: Labelled, values: Mapping[str, float]) -> Labelled:

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from app.api.security_headers import security_headers
@@ -198,6 +199,11 @@ def _bad_value(request: Request, said: str) -> Response:
     return problem(422, InvalidRequest.code, InvalidRequest.title, detail)
 
 
+def _client_left(_request: Request, _error: Exception) -> Response:
+    """Nobody reads this; it is what the log and the counts say."""
+    return problem(499, "client_left", "The client has left", "the connection was closed before the request was whole")
+
+
 def _unexpected(_request: Request, error: Exception) -> Response:
     log.error("unexpected", exc_info=error)
     detail = "something unexpected happened; the service's log has the details"
@@ -212,5 +218,6 @@ HANDLERS: dict[type[Exception], Handler] = {
     NoConnectionFree: _no_connection,
     IntegrityError: _lost_race,
     DataError: _unstorable,
+    ClientDisconnect: _client_left,
     Exception: _unexpected,
 }

@@ -1,5 +1,6 @@
 """Every request: an id, a line in the log, and a count. A plain ASGI wrapper, so streams and uploads pass through untouched."""
 
+import asyncio
 import logging
 import re
 import secrets
@@ -21,6 +22,12 @@ METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 SANE_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 UNMATCHED: Final = "unmatched"
 """The route of what nothing serves: addresses that people make up must not become labels without end."""
+
+HAS_LEFT: Final = "lab.has_left"
+"""In the scope's extensions: tells whether the client has left before its answer was whole. Where nobody can tell, it is not there."""
+LEFT: Final = 499
+"""What a client that has left counts as, as it does elsewhere: nobody was answered, and nobody is at fault."""
+CUT_OFF: Final = 503
 
 AccessLog = Literal["changes", "all", "none"]
 
@@ -77,17 +84,18 @@ class Observed:
         self._app, self._traffic, self._access_log = app, traffic, access_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; what goes wrong inside is counted as 500 and raised on."""
+        """Answer one request; what goes wrong inside is counted as 500 and raised on, and one whose client has left as 499."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         began = time.monotonic()
         request_id = _request_id(scope)
-        status = 500
+        has_begun, status = False, 500
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal has_begun, status
             if message["type"] == "http.response.start":
+                has_begun = True
                 status = message["status"]
                 message = {**message, "headers": [*message.get("headers", ()), (b"x-request-id", request_id.encode())]}
             await send(message)
@@ -95,8 +103,11 @@ class Observed:
         with bound(request_id=request_id):
             try:
                 await self._app(scope, receive, send_with_id)
+            except asyncio.CancelledError:
+                status = status if has_begun else CUT_OFF
+                raise
             finally:
-                self._record(scope, status, time.monotonic() - began)
+                self._record(scope, LEFT if status < 500 and _has_left(scope) else status, time.monotonic() - began)
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         method = scope["method"] if scope["method"] in METHODS else "other"
@@ -119,6 +130,11 @@ def _request_id(scope: Scope) -> str:
     """The client's own where it is short and plain, else a new one."""
     given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
     return given if SANE_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def _has_left(scope: Scope) -> bool:
+    has_left = scope.get("extensions", {}).get(HAS_LEFT)
+    return has_left is not None and bool(has_left())
 
 
 def _route(scope: Scope) -> str:

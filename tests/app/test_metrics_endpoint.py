@@ -55,6 +55,9 @@ def test_every_metric_has_help_a_unit_in_its_name_and_a_type(api: TestClient) ->
         "lab_http_request_seconds": "histogram",
         "lab_http_waiting": "gauge",
         "lab_http_refused": "counter",
+        "lab_http_connections": "gauge",
+        "lab_http_connections_refused": "counter",
+        "lab_http_too_slow": "counter",
     }
     assert all(family.documentation.endswith(".") or "increase()" in family.documentation for family in found.values())
     assert values(api, "lab_disk_free_bytes")[""] > 0
