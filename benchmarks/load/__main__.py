@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import tempfile
 import time
@@ -35,17 +36,24 @@ def main() -> int:
     document: dict[str, Any] = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": platform.platform(), "cores": os.cpu_count()}
     measurements: list[parts.Measurement] = []
     measured = []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # whatever was started is ended on the way out
     if options.url:
-        measure(stacks.elsewhere(options.url, options.key), [part for part in options.parts if part in ELSEWHERE], options.seconds, Path(), measurements)
-        measured.append(options.url)
+        target = stacks.elsewhere(options.url, options.key)
+        measured.append(target.name)
+        for part in options.parts:
+            if part in ELSEWHERE:
+                measure(part, target, options.seconds, Path(), measurements)
     else:
         for stack in options.stack:
             if (lacking := stacks.missing(stack)) is not None:
                 print(f"{stack}: left out, {lacking}")
                 continue
-            with tempfile.TemporaryDirectory(prefix="lab-load-") as folder, stacks.running(stack, Path(folder)) as target:
-                measure(target, options.parts, options.seconds, Path(folder), measurements)
             measured.append(stack)
+            remaining = list(options.parts)
+            while remaining:  # in one service, unless it breaks down
+                with tempfile.TemporaryDirectory(prefix="lab-load-") as folder, stacks.running(stack, Path(folder)) as target:
+                    while remaining and measure(remaining.pop(0), target, options.seconds, Path(folder), measurements):
+                        pass
     document["measurements"] = measurements
     document["ratios"] = list(report.ratios(measurements))
     if document["ratios"]:
@@ -63,19 +71,20 @@ def main() -> int:
     return int(is_missed)
 
 
-def measure(target: stacks.Target, chosen: list[str], seconds: float, folder: Path, into: list[parts.Measurement]) -> None:
-    """The parts that were chosen, printed as they come."""
+def measure(part: str, target: stacks.Target, seconds: float, folder: Path, into: list[parts.Measurement]) -> bool:
+    """One part, printed as it comes; returns whether the service is as good as before it."""
     works = {
         "class": lambda: parts.train_alone_and_with_class(target, seconds),
         "bursts": lambda: parts.bursts(target),
         "rates": lambda: parts.rates(target, seconds / 4, folder),
         "memory": lambda: parts.memory(target),
     }
-    for part in PARTS:
-        if part in chosen:
-            for measurement in works[part]():
-                report.print_measurement(measurement)
-                into.append(measurement | {"part": part, "beside": target.name})
+    whole = True
+    for measurement in works[part]():
+        report.print_measurement(measurement)
+        into.append(measurement | {"part": part, "beside": target.name})
+        whole = whole and measurement["recovery_seconds"] is not None
+    return whole
 
 
 if __name__ == "__main__":

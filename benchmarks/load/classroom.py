@@ -39,7 +39,7 @@ class Student:
 
     async def attend(self, phase: float, seconds: float) -> None:
         """Do everything at its moment, whether the answer before has come or not."""
-        doing = [] if self._experiment is not None else [asyncio.create_task(self._submit(phase))]
+        doing: list[asyncio.Task[Any]] = [] if self._experiment is not None else [asyncio.create_task(self._submit(phase))]
         shift = self._chance.randrange(LARGE_EVERY)
         for second in range(1, int(seconds)):
             at = phase + second

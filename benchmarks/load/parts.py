@@ -6,17 +6,17 @@ import os
 import random
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from benchmarks.load.classroom import SPEC, STUDY
 from benchmarks.load.generator import Request
-from benchmarks.load.stacks import EXPERIMENTS, Target, cpu_seconds, epochs_per_second, resident_bytes, yardstick
+from benchmarks.load.stacks import EXPERIMENTS, Target, cpu_seconds, epochs_per_second, recovery_seconds, resident_bytes, yardstick
 
 SEED = 7
 TIMEOUT_SECONDS = 60.0
@@ -45,15 +45,14 @@ def train_alone_and_with_class(target: Target, seconds: float) -> list[Measureme
     if not target.training:
         return [_measured(target, f"a class of {len(students)}", plan)]
     before = epochs_per_second(target, seconds / 2)
-    found: list[Measurement] = []
-    klass = threading.Thread(target=lambda: found.append(_measured(target, f"a class of {len(students)}", plan)))
-    klass.start()
-    meanwhile = epochs_per_second(target, seconds - 4)
-    klass.join()
+    with ThreadPoolExecutor(1) as pool:
+        measuring = pool.submit(_measured, target, f"a class of {len(students)}", plan)
+        meanwhile = epochs_per_second(target, seconds - 4)
+        found = measuring.result()
     after = epochs_per_second(target, seconds / 2)
-    alone = (before + after) / 2
-    found[0]["training"] = {"epochs_per_second": {"before": before, "with_class": meanwhile, "after": after}, "loss": 1 - meanwhile / alone}
-    return found
+    alone = (before + after) / 2 if after else before
+    found["training"] = {"epochs_per_second": {"before": before, "with_class": meanwhile, "after": after}, "loss": 1 - meanwhile / alone}
+    return [found]
 
 
 def bursts(target: Target) -> list[Measurement]:
@@ -84,13 +83,13 @@ def rates(target: Target, seconds: float, folder: Path) -> list[Measurement]:
         found.append(_measured(target, name, _at_rate([ours(turn) for turn in range(count)], rate)))
         if target.yardstick_database:
             with yardstick(target.yardstick_database, folder) as url:
-                beside = Target("yardstick", url)
+                beside = Target("yardstick", url, ready="/healthz")
                 _generated(beside, _at_rate([theirs(turn) for turn in range(20)], 20))
                 found.append(_measured(beside, f"yardstick: {name}", _at_rate([theirs(turn) for turn in range(count)], rate)))
     if target.yardstick_database:
         with yardstick(target.yardstick_database, folder) as url:
             requests = [steady[turn % 3][3](turn) for turn in range(MIXED)]
-            found.append(_measured(Target("yardstick", url), f"yardstick: {MIXED} mixed requests at once", _at_once(requests)))
+            found.append(_measured(Target("yardstick", url, ready="/healthz"), f"yardstick: {MIXED} mixed requests at once", _at_once(requests)))
     return found + curves(target, seconds)
 
 
@@ -136,6 +135,7 @@ def _measured(target: Target, name: str, plan: dict[str, Any]) -> Measurement:
         "routes": {route: _statistics(samples) for route, samples in sorted(by_route.items())},
         "generator": {"cores": out["generator_cores"], "lag_p99": _quantile(lags, 0.99), "lag_worst": lags[-1]},
         "api_cores": api_cores,
+        "recovery_seconds": recovery_seconds(target),
         "load_average": os.getloadavg()[0],
     }
 

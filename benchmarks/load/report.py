@@ -6,6 +6,8 @@ from typing import Any
 
 from benchmarks.load.parts import MIXED, Measurement
 
+TIMES = ("p50", "p99", "worst")
+
 
 @dataclass(frozen=True)
 class Requirement:
@@ -30,10 +32,10 @@ def print_measurement(measurement: Measurement) -> None:
     print(
         f"  {took}generator {generator['cores']:.2f} cores (late by {generator['lag_p99'] * 1000:.0f} ms at p99), load average {measurement['load_average']:.1f}"
     )
-    print(f"  {'milliseconds':<44}{'requests':>9}{'/s':>8}{'p50':>9}{'p99':>9}{'worst':>9}  statuses")
+    print(f"  {'milliseconds':<44}{'requests':>9}{'/s':>8}" + "".join(f"{name:>9}" for name in TIMES) + "  statuses")
     for route, row in measurement["routes"].items():
         statuses = ", ".join(f"{count} x {status}" for status, count in row["statuses"].items())
-        times = "".join(f"{row[name] * 1000:>9,.1f}" for name in ("p50", "p99", "worst"))
+        times = "".join(f"{row[name] * 1000:>9,.1f}" for name in TIMES)
         print(f"  {route:<44}{row['requests']:>9,}{row['per_second']:>8.1f}{times}  {statuses}")
     if "training" in measurement:
         speed = measurement["training"]["epochs_per_second"]
@@ -53,14 +55,14 @@ def ratios(measurements: list[Measurement]) -> Iterator[dict[str, Any]]:
         if theirs is None or theirs["beside"] != ours["stack"]:
             continue
         our_row, their_row = _busiest(ours), _busiest(theirs)
-        yield {"name": ours["name"], "stack": ours["stack"], **{name: our_row[name] / their_row[name] for name in ("p50", "p99", "worst")}}
+        yield {"name": ours["name"], "stack": ours["stack"], **{name: our_row[name] / their_row[name] for name in TIMES}}
 
 
 def print_ratios(found: list[dict[str, Any]]) -> None:
     """The table of ratios."""
     print(f"\n{'ours / a bare FastAPI + SQLModel application':<58}{'p50':>8}{'p99':>8}{'worst':>8}")
     for row in found:
-        print(f"{row['stack'] + ': ' + row['name']:<58}" + "".join(f"{row[name]:>8.2f}" for name in ("p50", "p99", "worst")))
+        print(f"{row['stack'] + ': ' + row['name']:<58}" + "".join(f"{row[name]:>8.2f}" for name in TIMES))
 
 
 def requirements(measurements: list[Measurement], stack: str) -> list[Requirement]:
@@ -100,4 +102,4 @@ def print_requirements(found: list[Requirement], stack: str) -> None:
 def _busiest(measurement: Measurement) -> dict[str, Any]:
     """The row of what the measurement is about: probes stand beside it."""
     rows = [row for route, row in measurement["routes"].items() if route != "GET /healthz"]
-    return {name: max(row[name] for row in rows) for name in ("p50", "p99", "worst")}
+    return {name: max(row[name] for row in rows) for name in TIMES}

@@ -32,6 +32,11 @@ DRAWN = 2 * CLASS_SIZE
 TEMPLATE = {"name": "earlier", "dataset": "digits", "model": {"hidden": [16]}, "epochs": 40, "seeds": 3}
 TRAINING = {"name": "trains all the time", "dataset": "digits", "model": {"arch": "cnn", "width": 32, "stages": 2}, "epochs": 10_000}
 STEADY_EPOCH = 3
+EDGE_SECONDS = 60.0
+"""Longest wait for the end of an epoch."""
+
+RECOVERY_SECONDS = 120.0
+"""Longest wait for a service to be ready again after a load."""
 
 STACKS = ("sqlite", "postgresql")
 
@@ -52,10 +57,16 @@ class Target:
     api_pid: int | None = None
     log: Path | None = None
     yardstick_database: str = ""
+    ready: str = "/readyz"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The teacher's, who sees everything."""
+        return {"Authorization": f"Bearer {self.teacher}"} if self.teacher else {}
 
     def client(self) -> httpx.Client:
         """For a question now and then."""
-        return httpx.Client(base_url=self.url, timeout=60, headers={"Authorization": f"Bearer {self.teacher}"} if self.teacher else {})
+        return httpx.Client(base_url=self.url, timeout=60, headers=self.headers)
 
 
 @contextmanager
@@ -132,7 +143,8 @@ def fill(settings: Settings, template_id: str, owners: list[str]) -> list[str]:
         template = session.get_one(Experiment, template_id)
         runs = session.exec(select(Run).where(col(Run.experiment_id) == template_id)).all()
         copied: dict[type[SQLModel], list[dict[str, Any]]] = {Experiment: [], Run: [], Attempt: [], StatusChange: [], Artifact: [], Metric: []}
-        of_runs = {model: _rows_of_runs(session, model, [run.id for run in runs]) for model in (Attempt, StatusChange, Artifact, Metric)}
+        on_runs: tuple[type[SQLModel], ...] = (Attempt, StatusChange, Artifact, Metric)
+        of_runs = {model: _rows_of_runs(session, model, [run.id for run in runs]) for model in on_runs}
         drawn: list[str] = []
         for number in range(EXPERIMENTS):
             experiment_id, owner = new_id("exp"), owners[number % len(owners)]
@@ -142,9 +154,9 @@ def fill(settings: Settings, template_id: str, owners: list[str]) -> list[str]:
             for run in runs if is_drawn else runs[:1]:
                 run_id = new_id("run")
                 copied[Run].append({**run.model_dump(), "id": run_id, "experiment_id": experiment_id, "created_at": created, "owner": owner})
-                for model, rows in of_runs.items():
+                for model in on_runs:
                     if is_drawn or model is not Metric:
-                        copied[model] += [{**row, "run_id": run_id} for row in rows[run.id]]
+                        copied[model] += [{**row, "run_id": run_id} for row in of_runs[model][run.id]]
             if is_drawn:
                 drawn.append(experiment_id)
         for model, rows in copied.items():
@@ -209,29 +221,52 @@ def cpu_seconds(pid: int) -> float:
 
 
 def epochs_per_second(target: Target, seconds: float) -> float:
-    """How fast all runs of the stack train together, by the service's own records: from the end of one epoch to the end of another, for each."""
-    with target.client() as client:
+    """How fast all runs of the stack train together, by the service's own records: from the end of one epoch to the end of another, for each.
+
+    What the service cannot tell within a minute, or has taken from its worker meanwhile, counts as not trained.
+    """
+    with httpx.Client(base_url=target.url, timeout=EDGE_SECONDS / 4, headers=target.headers) as client:
         at_first = {run: _next_epoch(client, run) for _, run in target.training}
         time.sleep(seconds)
         at_last = {run: _next_epoch(client, run) for _, run in target.training}
-    return sum((at_last[run][0] - at_first[run][0]) / (at_last[run][1] - at_first[run][1]) for run in at_first)
+    return sum((last[0] - first[0]) / (last[1] - first[1]) for run, last in at_last.items() if last is not None and (first := at_first[run]) is not None)
 
 
-def _next_epoch(client: httpx.Client, run: str) -> tuple[int, float]:
-    """The epoch that begins next, and when."""
-    began = _epoch(client, run)
-    while True:
-        now = time.monotonic()
+def _next_epoch(client: httpx.Client, run: str) -> tuple[int, float] | None:
+    """The epoch that begins next, and when; None if none of the first attempt's does in time."""
+    began, deadline = None, time.monotonic() + EDGE_SECONDS
+    while (now := time.monotonic()) < deadline:
         epoch = _epoch(client, run)
         if epoch is not None and began is not None and epoch > began:
             return epoch, now
         began = epoch if began is None else began
         time.sleep(0.05)
+    return None
 
 
 def _epoch(client: httpx.Client, run: str) -> int | None:
+    """The epoch that is being trained, None while the service cannot say."""
     try:
         answer = client.get(f"/runs/{run}")
     except httpx.TransportError:
         return None
-    return int(answer.json()["progress"]["epoch"]) if answer.is_success else None
+    if not answer.is_success or (record := answer.json())["attempt"] != 1 or record["status"] != "running":
+        return None
+    return int(record["progress"]["epoch"])
+
+
+def recovery_seconds(target: Target) -> float | None:
+    """How long it takes until the service answers again that it is ready, three times running and each within a second; None if it does not in time."""
+    began, quick = time.monotonic(), 0
+    with httpx.Client(base_url=target.url, timeout=5) as client:
+        while time.monotonic() - began < RECOVERY_SECONDS:
+            asked = time.monotonic()
+            try:
+                ready = client.get(target.ready).is_success and time.monotonic() - asked < 1
+            except httpx.TransportError:
+                ready = False
+            quick = quick + 1 if ready else 0
+            if quick == 3:
+                return time.monotonic() - began
+            time.sleep(0.05)
+    return None
