@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 SPREAD := --numprocesses 2 --dist loadfile  # what starts no service shares two cores; what does has them for itself
 CODE := app worker lab_models migrations tests benchmarks
 
-.PHONY: help install demo run test quick check format lint types contracts docs bench chaos compose-test fuzz clean
+.PHONY: help install demo run test quick check format lint types contracts docs bench load chaos compose-test fuzz clean
 
 help:
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -56,6 +56,9 @@ docs: $(STAMP) ## write the generated tables of the README
 bench: $(STAMP) ## benchmarks: a table, and JSON in benchmarks/latest.json
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab,dev,bench]' || echo "Lightning could not be installed: its row is left out"
 	$(BIN)/python -m benchmarks
+
+load: $(STAMP) ## a class and bursts while every core trains: tables, benchmarks/load.json, and what it must reach; STACK=sqlite, PARTS="bursts rates", SECONDS=60, URL=
+	$(BIN)/python -m benchmarks.load --check $(if $(STACK),--stack $(STACK)) $(if $(PARTS),--parts $(PARTS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(URL),--url $(URL))
 
 chaos: $(STAMP) ## random faults on both stacks, then the proof that nothing was lost: MINUTES=10, SEED= repeats a run
 	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))

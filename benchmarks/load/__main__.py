@@ -26,7 +26,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description=__doc__)
     parser.add_argument("--stack", choices=stacks.STACKS, nargs="+", default=list(stacks.STACKS), help="SQLite embedded, PostgreSQL with Redis (default: both)")
     parser.add_argument("--parts", choices=PARTS, nargs="+", default=list(PARTS), help="what to measure (default: everything)")
-    parser.add_argument("--seconds", type=float, default=40.0, help="how long the class lasts; each rate is held a quarter as long (default: 40)")
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long the class lasts; each rate is held a sixth as long (default: 60)")
     parser.add_argument("--check", action="store_true", help="say of each number that must be reached whether it was")
     parser.add_argument("--url", help="measure a service that runs already instead, which gets experiments, studies and data sets from it")
     parser.add_argument("--key", default=os.environ.get("LAB_API_KEY", ""), help="its key (default: LAB_API_KEY)")
@@ -75,8 +75,8 @@ def measure(part: str, target: stacks.Target, seconds: float, folder: Path, into
     """One part, printed as it comes; returns whether the service is as good as before it."""
     works = {
         "class": lambda: parts.train_alone_and_with_class(target, seconds),
-        "bursts": lambda: parts.bursts(target),
-        "rates": lambda: parts.rates(target, seconds / 4, folder),
+        "bursts": lambda: parts.bursts(target, folder),
+        "rates": lambda: parts.rates(target, seconds / 6, folder),
         "memory": lambda: parts.memory(target),
     }
     whole = True

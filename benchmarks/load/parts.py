@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +24,7 @@ PROBE_EVERY = 0.05
 BURSTS = (41, 60, 100, 200)
 """So many equal requests at once, as the service once failed at."""
 
+WARM_UP = 20
 MIXED = 200
 BURST_MIX = {"post": 3, "record": 3, "list": 2, "ready": 1, "metrics": 1}
 MEMORY_REQUESTS = 10_000
@@ -35,7 +36,7 @@ MINIMUM_CLASS_SECONDS = 10.0
 Measurement = dict[str, Any]
 
 
-def train_alone_and_with_class(target: Target, seconds: float) -> list[Measurement]:
+def train_alone_and_with_class(target: Target, seconds: float) -> Iterator[Measurement]:
     """A class for some seconds, and how fast training is before, meanwhile and afterwards. Without runs of ours that train, the class alone."""
     seconds = max(seconds, MINIMUM_CLASS_SECONDS)
     students = [{"key": key, "finished": target.finished[number % len(target.finished)]} for number, key in enumerate(target.students)]
@@ -43,61 +44,60 @@ def train_alone_and_with_class(target: Target, seconds: float) -> list[Measureme
         student["experiment"] = experiment
     plan = {"kind": "classroom", "students": students, "seconds": seconds, "seed": SEED}
     if not target.training:
-        return [_measured(target, f"a class of {len(students)}", plan)]
-    before = epochs_per_second(target, seconds / 2)
+        yield _measured(target, f"a class of {len(students)}", plan)
+        return
+    before = epochs_per_second(target, seconds / 3)
     with ThreadPoolExecutor(1) as pool:
         measuring = pool.submit(_measured, target, f"a class of {len(students)}", plan)
-        meanwhile = epochs_per_second(target, seconds - 4)
+        halves = [epochs_per_second(target, seconds / 2 - 2) for _ in range(2)]
         found = measuring.result()
-    after = epochs_per_second(target, seconds / 2)
+    after = epochs_per_second(target, seconds / 3)
+    assert before, "nothing trains"
     alone = (before + after) / 2 if after else before
-    found["training"] = {"epochs_per_second": {"before": before, "with_class": meanwhile, "after": after}, "loss": 1 - meanwhile / alone}
-    return [found]
+    speeds = {"before": before, "in the class's first half": halves[0], "in its second half": halves[1], "after it": after}
+    found["training"] = {"epochs_per_second": speeds, "loss": 1 - sum(halves) / 2 / alone}
+    yield found
 
 
-def bursts(target: Target) -> list[Measurement]:
+def bursts(target: Target, folder: Path) -> Iterator[Measurement]:
     """Equal requests at the same moment, then 200 mixed ones; each on a connection of its own, since none is free at once. Probed all the time."""
     kinds = _kinds(target)
-    found = []
     for number in BURSTS:
-        found.append(_measured(target, f"{number} x POST at once", _at_once([kinds["post"](turn) for turn in range(number)])))
-        found.append(_measured(target, f"{number} x GET list at once", _at_once([kinds["list"](turn) for turn in range(number)])))
-    found.append(_measured(target, f"{MIXED} x GET /readyz at once, without a key", _at_once([kinds["ready"](turn) for turn in range(MIXED)])))
-    return [*found, _measured(target, f"{MIXED} mixed requests at once", _at_once(_mixed(target, BURST_MIX, MIXED)))]
-
-
-def rates(target: Target, seconds: float, folder: Path) -> list[Measurement]:
-    """Steady rates of one kind each, and the same of the yardstick right after it; then curves drawn and not drawn."""
-    found = []
-    kinds = _kinds(target)
-    steady: list[tuple[str, float, Callable[[int], Request], Callable[[int], Request]]] = [
-        ("GET record at 100/s", 100, kinds["record"], lambda turn: Request("GET /rows/{id}", "GET", f"/rows/{1 + turn * 97 % EXPERIMENTS}")),
-        (f"GET list of 50 of {EXPERIMENTS:,} at 10/s", 10, kinds["list"], lambda _: Request("GET /rows", "GET", "/rows?limit=50")),
-        ("POST at 20/s", 20, kinds["post"], lambda _: Request("POST /rows", "POST", "/rows", {"name": "load", "spec": SPEC})),
-    ]
-    first = Request("GET …/curves.png, the first since the start", "GET", f"/experiments/{target.finished[-1]}/curves.png", key=target.teacher)
-    if target.api_pid is not None:
-        found.append(_measured(target, "the first picture", _at_once([first])))
-    for name, rate, ours, theirs in steady:
-        count = round(rate * seconds)
-        found.append(_measured(target, name, _at_rate([ours(turn) for turn in range(count)], rate)))
-        if target.yardstick_database:
-            with yardstick(target.yardstick_database, folder) as url:
-                beside = Target("yardstick", url, ready="/healthz")
-                _generated(beside, _at_rate([theirs(turn) for turn in range(20)], 20))
-                found.append(_measured(beside, f"yardstick: {name}", _at_rate([theirs(turn) for turn in range(count)], rate)))
+        yield _measured(target, f"{number} x POST at once", _at_once([kinds["post"](turn) for turn in range(number)]))
+        yield _measured(target, f"{number} x GET list at once", _at_once([kinds["list"](turn) for turn in range(number)]))
+    yield _measured(target, f"{MIXED} x GET /readyz at once, without a key", _at_once([kinds["ready"](turn) for turn in range(MIXED)]))
+    yield _measured(target, f"{MIXED} mixed requests at once", _at_once(_mixed(target, BURST_MIX, MIXED)))
     if target.yardstick_database:
         with yardstick(target.yardstick_database, folder) as url:
-            requests = [steady[turn % 3][3](turn) for turn in range(MIXED)]
-            found.append(_measured(Target("yardstick", url, ready="/healthz"), f"yardstick: {MIXED} mixed requests at once", _at_once(requests)))
-    return found + curves(target, seconds)
+            rows = list(_of_the_yardstick().values())
+            plan = _at_once([rows[turn % len(rows)](turn) for turn in range(MIXED)])
+            yield _measured(Target("yardstick", url, ready="/healthz"), f"yardstick: {MIXED} mixed requests at once", plan)
 
 
-def curves(target: Target, seconds: float) -> list[Measurement]:
+def rates(target: Target, seconds: float, folder: Path) -> Iterator[Measurement]:
+    """Steady rates of one kind each, and the same of the yardstick right after it; then curves drawn and not drawn."""
+    kinds = _kinds(target)
+    steady = {"record": ("GET record at 100/s", 100), "list": (f"GET list of 50 of {EXPERIMENTS:,} at 10/s", 10), "post": ("POST at 20/s", 20)}
+    first = Request("GET …/curves.png, the first since the start", "GET", f"/experiments/{target.finished[-1]}/curves.png", key=target.teacher)
+    if target.api_pid is not None:
+        yield _measured(target, "the first picture", _at_once([first]))
+    for kind, (name, rate) in steady.items():
+        count = round(rate * seconds)
+        yield _measured(target, name, _at_rate([kinds[kind](turn) for turn in range(count)], rate))
+        if target.yardstick_database:
+            rows = _of_the_yardstick()[kind]
+            with yardstick(target.yardstick_database, folder) as url:
+                beside = Target("yardstick", url, ready="/healthz")
+                _generated(beside, _at_rate([rows(turn) for turn in range(WARM_UP)], WARM_UP))
+                yield _measured(beside, f"yardstick: {name}", _at_rate([rows(turn) for turn in range(count)], rate))
+    yield from curves(target, seconds)
+
+
+def curves(target: Target, seconds: float) -> Iterator[Measurement]:
     """Pictures that nobody has asked for before, the class neither, two a second; then the same with their ETags, twenty a second."""
     drawn = (target.finished[len(target.students) : -1] or target.finished)[: max(1, round(2 * seconds))]
     cold = [Request("GET …/curves.png, cold", "GET", f"/experiments/{one}/curves.png", key=target.teacher) for one in drawn]
-    found = [_measured(target, "curves, cold, at 2/s", _at_rate(cold, 2))]
+    yield _measured(target, "curves, cold, at 2/s", _at_rate(cold, 2))
     with target.client() as client:
         etags = {one: client.get(f"/experiments/{one}/curves.png").headers.get("etag", "") for one in drawn[:10]}
     listed = list(etags.items())
@@ -105,10 +105,10 @@ def curves(target: Target, seconds: float) -> list[Measurement]:
         Request("GET …/curves.png, 304", "GET", f"/experiments/{one}/curves.png", key=target.teacher, headers={"If-None-Match": etag})
         for one, etag in (listed[turn % len(listed)] for turn in range(round(20 * seconds)))
     ]
-    return [*found, _measured(target, "curves, not modified, at 20/s", _at_rate(again, 20))]
+    yield _measured(target, "curves, not modified, at 20/s", _at_rate(again, 20))
 
 
-def memory(target: Target) -> list[Measurement]:
+def memory(target: Target) -> Iterator[Measurement]:
     """10,000 requests, and what the API holds in memory before and after; what it loads at its first requests is loaded before."""
     assert target.api_pid is not None
     plan = {"kind": "steady", "requests": [asdict(request) for request in _mixed(target, MEMORY_MIX, 1000)], "connections": MEMORY_CONNECTIONS}
@@ -118,7 +118,7 @@ def memory(target: Target) -> list[Measurement]:
     found = _measured(target, f"{MEMORY_REQUESTS:,} requests, {MEMORY_CONNECTIONS} at a time", {**plan, "count": MEMORY_REQUESTS})
     after = resident_bytes(target.api_pid)
     found["memory"] = {"before_warm_up": fresh, "start": before, "end": after, "growth": after / before - 1}
-    return [found]
+    yield found
 
 
 def _measured(target: Target, name: str, plan: dict[str, Any]) -> Measurement:
@@ -128,12 +128,16 @@ def _measured(target: Target, name: str, plan: dict[str, Any]) -> Measurement:
     by_route: dict[str, list[list[Any]]] = {}
     for sample in out["samples"]:
         by_route.setdefault(sample[0], []).append(sample)
-    lags = sorted(sample[3] for sample in out["samples"])
     return {
         "name": name,
         "stack": target.name,
         "routes": {route: _statistics(samples) for route, samples in sorted(by_route.items())},
-        "generator": {"cores": out["generator_cores"], "lag_p99": _quantile(lags, 0.99), "lag_worst": lags[-1]},
+        "generator": {
+            "cores": out["cores"],
+            "late_p99": _quantile(sorted(out["late"]), 0.99),
+            "late_worst": max(out["late"]),
+            "prober_late_worst": max(out.get("prober_late", [0.0])),
+        },
         "api_cores": api_cores,
         "recovery_seconds": recovery_seconds(target),
         "load_average": os.getloadavg()[0],
@@ -142,9 +146,9 @@ def _measured(target: Target, name: str, plan: dict[str, Any]) -> Measurement:
 
 def _statistics(samples: list[list[Any]]) -> dict[str, Any]:
     """Of one route: every request counts from the moment planned for it, those without an answer too."""
-    seconds = sorted(sample[4] for sample in samples)
-    span = max(sample[2] + sample[4] for sample in samples) - min(sample[2] for sample in samples)
-    statuses = Counter(sample[1] or sample[5] or "no answer" for sample in samples)
+    seconds = sorted(sample[3] for sample in samples)
+    span = max(sample[2] + sample[3] for sample in samples) - min(sample[2] for sample in samples)
+    statuses = Counter(sample[1] or sample[4] or "no answer" for sample in samples)
     failed = {str(status): count for status, count in statuses.items() if not (isinstance(status, int) and 200 <= status < 400)}
     return {
         "requests": len(samples),
@@ -195,6 +199,15 @@ def _kinds(target: Target) -> dict[str, Callable[[int], Request]]:
         "numbers": lambda turn: Request("GET …/metrics", "GET", ended(turn, "/metrics"), key=target.teacher),
         "curves": lambda turn: Request("GET …/curves.png", "GET", ended(turn, "/curves.png"), key=target.teacher),
         "dry run": lambda turn: Request("POST /studies?dry_run=true", "POST", "/studies?dry_run=true", STUDY, student(turn)),
+    }
+
+
+def _of_the_yardstick() -> dict[str, Callable[[int], Request]]:
+    """What comes nearest to it there."""
+    return {
+        "post": lambda _: Request("POST /rows", "POST", "/rows", {"name": "load", "spec": SPEC}),
+        "record": lambda turn: Request("GET /rows/{id}", "GET", f"/rows/{1 + turn * 97 % EXPERIMENTS}"),
+        "list": lambda _: Request("GET /rows", "GET", "/rows?limit=50"),
     }
 
 

@@ -29,18 +29,18 @@ def print_measurement(measurement: Measurement) -> None:
     generator, api = measurement["generator"], measurement["api_cores"]
     took = "" if api is None else f"API {api:.2f} cores, "
     print(f"\n{measurement['stack']}: {measurement['name']}")
-    print(
-        f"  {took}generator {generator['cores']:.2f} cores (late by {generator['lag_p99'] * 1000:.0f} ms at p99), load average {measurement['load_average']:.1f}"
-    )
+    late = f"late by {generator['late_p99'] * 1000:.0f} ms at p99, prober by {generator['prober_late_worst'] * 1000:.0f} at worst"
+    recovered = measurement["recovery_seconds"]
+    ready = "not ready again" if recovered is None else f"ready again after {recovered:.1f} s"
+    print(f"  {took}generator {generator['cores']:.2f} cores ({late}), load average {measurement['load_average']:.1f}, {ready}")
     print(f"  {'milliseconds':<44}{'requests':>9}{'/s':>8}" + "".join(f"{name:>9}" for name in TIMES) + "  statuses")
     for route, row in measurement["routes"].items():
         statuses = ", ".join(f"{count} x {status}" for status, count in row["statuses"].items())
         times = "".join(f"{row[name] * 1000:>9,.1f}" for name in TIMES)
         print(f"  {route:<44}{row['requests']:>9,}{row['per_second']:>8.1f}{times}  {statuses}")
     if "training" in measurement:
-        speed = measurement["training"]["epochs_per_second"]
-        print(f"  training, epochs/s: {speed['before']:.3f} before, {speed['with_class']:.3f} with the class, {speed['after']:.3f} after it: ", end="")
-        print(f"{measurement['training']['loss']:.1%} lost")
+        speed = ", ".join(f"{speed:.3f} {when}" for when, speed in measurement["training"]["epochs_per_second"].items())
+        print(f"  training, epochs/s: {speed}: {measurement['training']['loss']:.1%} lost")
     if "memory" in measurement:
         held = {name: value / 2**20 for name, value in measurement["memory"].items() if name != "growth"}
         print(f"  memory of the API, MiB: {held['before_warm_up']:.1f}, {held['start']:.1f} after the warm-up, {held['end']:.1f} at the end: ", end="")

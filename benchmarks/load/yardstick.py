@@ -45,8 +45,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", lambda connection, _: [connection.execute(f"PRAGMA {pragma}") for pragma in PRAGMAS])
     SQLModel.metadata.create_all(engine)
-    with engine.begin() as connection:
-        connection.execute(insert(Row), [{"name": f"row {number}", "status": "succeeded", "spec": SPEC} for number in range(int(os.environ[ROWS_VARIABLE]))])
+    with Session(engine) as session:
+        if session.exec(select(Row).limit(1)).first() is None:
+            session.execute(insert(Row), [{"name": f"row {number}", "status": "succeeded", "spec": SPEC} for number in range(int(os.environ[ROWS_VARIABLE]))])
+            session.commit()
     yield
     engine.dispose()
 
