@@ -68,10 +68,9 @@ def bursts(target: Target, folder: Path) -> Iterator[Measurement]:
     yield _measured(target, f"{MIXED} x GET /readyz at once, without a key", _at_once([kinds["ready"](turn) for turn in range(MIXED)]))
     yield _measured(target, f"{MIXED} mixed requests at once", _at_once(_mixed(target, BURST_MIX, MIXED)))
     if target.yardstick_database:
-        with yardstick(target.yardstick_database, folder) as url:
+        with yardstick(target.yardstick_database, folder) as beside:
             rows = list(_of_the_yardstick().values())
-            plan = _at_once([rows[turn % len(rows)](turn) for turn in range(MIXED)])
-            yield _measured(Target("yardstick", url, ready="/healthz"), f"yardstick: {MIXED} mixed requests at once", plan)
+            yield _measured(beside, f"yardstick: {MIXED} mixed requests at once", _at_once([rows[turn % len(rows)](turn) for turn in range(MIXED)]))
 
 
 def rates(target: Target, seconds: float, folder: Path) -> Iterator[Measurement]:
@@ -86,8 +85,7 @@ def rates(target: Target, seconds: float, folder: Path) -> Iterator[Measurement]
         yield _measured(target, name, _at_rate([kinds[kind](turn) for turn in range(count)], rate))
         if target.yardstick_database:
             rows = _of_the_yardstick()[kind]
-            with yardstick(target.yardstick_database, folder) as url:
-                beside = Target("yardstick", url, ready="/healthz")
+            with yardstick(target.yardstick_database, folder) as beside:
                 _generated(beside, _at_rate([rows(turn) for turn in range(WARM_UP)], WARM_UP))
                 yield _measured(beside, f"yardstick: {name}", _at_rate([rows(turn) for turn in range(count)], rate))
     yield from curves(target, seconds)
@@ -122,9 +120,9 @@ def memory(target: Target) -> Iterator[Measurement]:
 
 
 def _measured(target: Target, name: str, plan: dict[str, Any]) -> Measurement:
-    cpu, began = None if target.api_pid is None else cpu_seconds(target.api_pid), time.monotonic()
+    cpu, began = 0.0 if target.api_pid is None else cpu_seconds(target.api_pid), time.monotonic()
     out = _generated(target, plan)
-    api_cores = None if cpu is None or target.api_pid is None else (cpu_seconds(target.api_pid) - cpu) / (time.monotonic() - began)
+    spent, seconds = 0.0 if target.api_pid is None else cpu_seconds(target.api_pid) - cpu, time.monotonic() - began
     by_route: dict[str, list[list[Any]]] = {}
     for sample in out["samples"]:
         by_route.setdefault(sample[0], []).append(sample)
@@ -138,7 +136,7 @@ def _measured(target: Target, name: str, plan: dict[str, Any]) -> Measurement:
             "late_worst": max(out["late"]),
             "prober_late_worst": max(out.get("prober_late", [0.0])),
         },
-        "api_cores": api_cores,
+        "api": None if target.api_pid is None else {"cores": spent / seconds, "cpu_seconds_per_request": spent / len(out["samples"])},
         "recovery_seconds": recovery_seconds(target),
         "load_average": os.getloadavg()[0],
     }

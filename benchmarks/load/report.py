@@ -1,5 +1,6 @@
 """Measurements as tables, beside the yardstick, and against what the service must reach."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from benchmarks.load.parts import MIXED, Measurement
 
 TIMES = ("p50", "p99", "worst")
+CPU = "cpu_seconds_per_request"
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,8 @@ class Requirement:
 
 def print_measurement(measurement: Measurement) -> None:
     """One table: a line for each route."""
-    generator, api = measurement["generator"], measurement["api_cores"]
-    took = "" if api is None else f"API {api:.2f} cores, "
+    generator, api = measurement["generator"], measurement["api"]
+    took = "" if api is None else f"API {api['cores']:.2f} cores, {api['cpu_seconds_per_request'] * 1000:.1f} ms of a core a request; "
     print(f"\n{measurement['stack']}: {measurement['name']}")
     late = f"late by {generator['late_p99'] * 1000:.0f} ms at p99, prober by {generator['prober_late_worst'] * 1000:.0f} at worst"
     recovered = measurement["recovery_seconds"]
@@ -49,20 +51,20 @@ def print_measurement(measurement: Measurement) -> None:
 
 def ratios(measurements: list[Measurement]) -> Iterator[dict[str, Any]]:
     """Ours as multiples of the yardstick's, for what was measured of both."""
-    beside = {measurement["name"]: measurement for measurement in measurements if measurement["stack"].startswith("yardstick")}
+    beside = {(one["beside"], one["name"]): one for one in measurements if one["stack"] == "yardstick"}
     for ours in measurements:
-        theirs = beside.get(f"yardstick: {ours['name']}")
-        if theirs is None or theirs["beside"] != ours["stack"]:
+        theirs = beside.get((ours["stack"], f"yardstick: {ours['name']}"))
+        if theirs is None:
             continue
         our_row, their_row = _busiest(ours), _busiest(theirs)
-        yield {"name": ours["name"], "stack": ours["stack"], **{name: our_row[name] / their_row[name] for name in TIMES}}
+        yield {"name": ours["name"], "stack": ours["stack"], **{name: our_row[name] / (their_row[name] or math.inf) for name in (*TIMES, CPU)}}
 
 
 def print_ratios(found: list[dict[str, Any]]) -> None:
     """The table of ratios."""
-    print(f"\n{'ours / a bare FastAPI + SQLModel application':<58}{'p50':>8}{'p99':>8}{'worst':>8}")
+    print(f"\n{'ours / a bare FastAPI + SQLModel application':<58}" + "".join(f"{name:>9}" for name in (*TIMES, "cpu")))
     for row in found:
-        print(f"{row['stack'] + ': ' + row['name']:<58}" + "".join(f"{row[name]:>8.2f}" for name in TIMES))
+        print(f"{row['stack'] + ': ' + row['name']:<58}" + "".join(f"{row[name]:>9,.2f}" for name in (*TIMES, CPU)))
 
 
 def requirements(measurements: list[Measurement], stack: str) -> list[Requirement]:
@@ -102,4 +104,4 @@ def print_requirements(found: list[Requirement], stack: str) -> None:
 def _busiest(measurement: Measurement) -> dict[str, Any]:
     """The row of what the measurement is about: probes stand beside it."""
     rows = [row for route, row in measurement["routes"].items() if route != "GET /healthz"]
-    return {name: max(row[name] for row in rows) for name in TIMES}
+    return {name: max(row[name] for row in rows) for name in TIMES} | {CPU: measurement["api"][CPU]}

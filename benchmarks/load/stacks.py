@@ -116,8 +116,8 @@ def elsewhere(url: str, key: str) -> Target:
 
 
 @contextmanager
-def yardstick(database_url: str, folder: Path) -> Iterator[str]:
-    """The bare application on a port of its own, with as many rows as the service has experiments; its url."""
+def yardstick(database_url: str, folder: Path) -> Iterator[Target]:
+    """The bare application on a port of its own, with as many rows as the service has experiments."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "uvicorn", "benchmarks.load.yardstick:app", "--port", str(port), "--log-level", "error", "--no-access-log"]
@@ -126,7 +126,7 @@ def yardstick(database_url: str, folder: Path) -> Iterator[str]:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
         wait_until(lambda: _answers(url), 60, "the yardstick answers")
-        yield url
+        yield Target("yardstick", url, api_pid=process.pid, ready="/healthz")
     finally:
         process.terminate()
         try:
