@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmarks.load.wire import Answer, Broken, Client
 
-GET_READY_SECONDS = 1.0
+GET_READY_SECONDS = 0.2
 TICK_SECONDS = 0.02
 PROBES_AROUND = 0.5
 """Seconds of probing before the load and after it."""

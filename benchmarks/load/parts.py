@@ -119,6 +119,28 @@ def memory(target: Target) -> Iterator[Measurement]:
     yield found
 
 
+def statistics_of(samples: list[list[Any]]) -> dict[str, Any]:
+    """Of one route: every request counts from the moment planned for it, those without an answer too."""
+    seconds = sorted(sample[3] for sample in samples)
+    span = max(sample[2] + sample[3] for sample in samples) - min(sample[2] for sample in samples)
+    statuses = Counter(sample[1] or sample[4] or "no answer" for sample in samples)
+    failed = {str(status): count for status, count in statuses.items() if not (isinstance(status, int) and 200 <= status < 400)}
+    return {
+        "requests": len(samples),
+        "per_second": len(samples) / span if span else math.nan,
+        "p50": quantile(seconds, 0.5),
+        "p99": quantile(seconds, 0.99),
+        "worst": seconds[-1],
+        "statuses": {str(status): count for status, count in sorted(statuses.items(), key=str)},
+        "errors": failed,
+    }
+
+
+def quantile(ordered: list[float], share: float) -> float:
+    """The smallest value that at least this share does not exceed: nothing is interpolated away."""
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
 def _measured(target: Target, name: str, plan: dict[str, Any]) -> Measurement:
     cpu, began = 0.0 if target.api_pid is None else cpu_seconds(target.api_pid), time.monotonic()
     out = _generated(target, plan)
@@ -129,10 +151,10 @@ def _measured(target: Target, name: str, plan: dict[str, Any]) -> Measurement:
     return {
         "name": name,
         "stack": target.name,
-        "routes": {route: _statistics(samples) for route, samples in sorted(by_route.items())},
+        "routes": {route: statistics_of(samples) for route, samples in sorted(by_route.items())},
         "generator": {
             "cores": out["cores"],
-            "late_p99": _quantile(sorted(out["late"]), 0.99),
+            "late_p99": quantile(sorted(out["late"]), 0.99),
             "late_worst": max(out["late"]),
             "prober_late_worst": max(out.get("prober_late", [0.0])),
         },
@@ -140,28 +162,6 @@ def _measured(target: Target, name: str, plan: dict[str, Any]) -> Measurement:
         "recovery_seconds": recovery_seconds(target),
         "load_average": os.getloadavg()[0],
     }
-
-
-def _statistics(samples: list[list[Any]]) -> dict[str, Any]:
-    """Of one route: every request counts from the moment planned for it, those without an answer too."""
-    seconds = sorted(sample[3] for sample in samples)
-    span = max(sample[2] + sample[3] for sample in samples) - min(sample[2] for sample in samples)
-    statuses = Counter(sample[1] or sample[4] or "no answer" for sample in samples)
-    failed = {str(status): count for status, count in statuses.items() if not (isinstance(status, int) and 200 <= status < 400)}
-    return {
-        "requests": len(samples),
-        "per_second": len(samples) / span if span else math.nan,
-        "p50": _quantile(seconds, 0.5),
-        "p99": _quantile(seconds, 0.99),
-        "worst": seconds[-1],
-        "statuses": {str(status): count for status, count in sorted(statuses.items(), key=str)},
-        "errors": failed,
-    }
-
-
-def _quantile(ordered: list[float], share: float) -> float:
-    """The smallest value that at least this share does not exceed: nothing is interpolated away."""
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 def _generated(target: Target, plan: dict[str, Any]) -> dict[str, Any]:

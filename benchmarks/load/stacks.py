@@ -55,7 +55,6 @@ class Target:
     finished: list[str] = field(default_factory=list)
     training: list[tuple[str, str]] = field(default_factory=list)
     api_pid: int | None = None
-    log: Path | None = None
     yardstick_database: str = ""
     ready: str = "/readyz"
 
@@ -103,7 +102,7 @@ def running(stack: str, folder: Path) -> Iterator[Target]:
         finished = fill(own, template["id"], [f"student-{number}" for number in range(CLASS_SIZE)])
         training = [_train(service, students[number % CLASS_SIZE]) for number in range(cores)]
         url = f"http://127.0.0.1:{service.port}"
-        yield Target(stack, url, teacher, students, finished, training, api.pid, service.log, yardstick_database)
+        yield Target(stack, url, teacher, students, finished, training, api.pid, yardstick_database)
 
 
 def elsewhere(url: str, key: str) -> Target:

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,8 @@ from tests.e2e.service import Service
 from tests.postgres import Cluster
 
 SPEC = {"dataset": "digits", "model": {"hidden": [8]}, "epochs": 1}
+ROOT = Path(__file__).parents[2]
+GENERATOR = [sys.executable, "-m", "benchmarks.load.generator"]
 PROBE = "GET /healthz"
 PROBE_EVERY = 0.05
 PATIENCE = 30.0
@@ -39,7 +42,7 @@ class Api:
         timed = [(at, asdict(request)) for at, request in requests]
         url = f"http://127.0.0.1:{self.service.port}"
         plan = {"kind": "schedule", "url": url, "timeout": PATIENCE, "requests": timed, "probe_every": PROBE_EVERY}
-        ended = subprocess.run([sys.executable, "-m", "benchmarks.load.generator"], input=json.dumps(plan), stdout=subprocess.PIPE, text=True, check=True)
+        ended = subprocess.run(GENERATOR, cwd=ROOT, input=json.dumps(plan), stdout=subprocess.PIPE, text=True, check=True)
         return [Sample(*sample) for sample in json.loads(ended.stdout)["samples"]]
 
 
