@@ -21,6 +21,7 @@ from typing import Any
 
 from benchmarks.load.wire import Answer, Broken, Client
 
+PROBED = "GET /healthz"
 GET_READY_SECONDS = 0.2
 TICK_SECONDS = 0.02
 PROBES_AROUND = 0.5
@@ -125,7 +126,7 @@ async def probe(load: Load, every: float) -> None:
     Those planned for while one has no answer would have waited for at least as long as what was left of it, and count so.
     """
     client, planned = load.client(), 0.0
-    request = Request("GET /healthz", "GET", "/healthz")
+    request = Request(PROBED, "GET", "/healthz")
     ended = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
     while not ended.done():
         await load.send(client, request, planned)

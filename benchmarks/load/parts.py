@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.load.classroom import SPEC, STUDY
-from benchmarks.load.generator import Request
+from benchmarks.load.generator import PROBED, Request
 from benchmarks.load.stacks import EXPERIMENTS, Target, cpu_seconds, epochs_per_second, recovery_seconds, resident_bytes, yardstick
 
 SEED = 7
@@ -158,7 +158,9 @@ def _measured(target: Target, name: str, plan: dict[str, Any]) -> Measurement:
             "late_worst": max(out["late"]),
             "prober_late_worst": max(out.get("prober_late", [0.0])),
         },
-        "api": None if target.api_pid is None else {"cores": spent / seconds, "cpu_seconds_per_request": spent / len(out["samples"])},
+        "api": None
+        if target.api_pid is None
+        else {"cores": spent / seconds, "cpu_seconds_per_request": spent / (sum(sample[0] != PROBED for sample in out["samples"]) or 1)},
         "recovery_seconds": recovery_seconds(target),
         "load_average": os.getloadavg()[0],
     }

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.load.generator import PROBED
 from benchmarks.load.parts import MIXED, Measurement
 
 TIMES = ("p50", "p99", "worst")
@@ -81,7 +82,7 @@ def requirements(measurements: list[Measurement], stack: str) -> list[Requiremen
     errors = sum(sum(row["errors"].values()) for row in burst["routes"].values()) if burst else None
     return [
         Requirement(f"a burst of {MIXED} mixed requests: answers other than 2xx", "", 0, errors),
-        Requirement("/healthz meanwhile, worst", "ms", 1000, figure(f"{MIXED} mixed", "GET /healthz", "worst")),
+        Requirement("/healthz meanwhile, worst", "ms", 1000, figure(f"{MIXED} mixed", PROBED, "worst")),
         Requirement("GET /experiments/{id} at 100/s, p99", "ms", 50, figure("GET record", "GET /experiments/{id}", "p99")),
         Requirement("GET /experiments, 50 of 10,000, p99", "ms", 100, figure("GET list", "GET /experiments", "p99")),
         Requirement("POST /experiments at 20/s, p99", "ms", 250, figure("POST", "POST /experiments", "p99")),
@@ -103,5 +104,5 @@ def print_requirements(found: list[Requirement], stack: str) -> None:
 
 def _busiest(measurement: Measurement) -> dict[str, Any]:
     """The row of what the measurement is about: probes stand beside it."""
-    rows = [row for route, row in measurement["routes"].items() if route != "GET /healthz"]
+    rows = [row for route, row in measurement["routes"].items() if route != PROBED]
     return {name: max(row[name] for row in rows) for name in TIMES} | {CPU: measurement["api"][CPU]}
