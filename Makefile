@@ -9,7 +9,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --custom-com
 SPREAD := --numprocesses 2 --dist loadfile  # what starts no service shares two cores; what does has them for itself
 CODE := app worker lab_models migrations tests benchmarks
 
-.PHONY: help install demo run test quick check format lint types contracts docs bench lock audit digests chaos compose-test fuzz clean
+.PHONY: help install demo run test quick check format lint types contracts docs bench load lock audit digests chaos compose-test fuzz clean
 
 help:
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -59,6 +59,9 @@ docs: $(STAMP) ## write the generated tables of the README
 bench: $(STAMP) ## benchmarks: a table, and JSON in benchmarks/latest.json
 	$(PIP) --require-hashes --requirement requirements/bench.txt || echo "Lightning could not be installed: its row is left out"
 	$(BIN)/python -m benchmarks
+
+load: $(STAMP) ## a class and bursts while every core trains: tables, benchmarks/load.json, and what it must reach; STACK=sqlite, PARTS="bursts rates", SECONDS=60, URL=
+	$(BIN)/python -m benchmarks.load --check $(if $(STACK),--stack $(STACK)) $(if $(PARTS),--parts $(PARTS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(URL),--url $(URL))
 
 lock: $(STAMP) ## write requirements/ by what pyproject.toml asks for: versions stay where they fit, UPGRADE=1 takes the newest
 	$(PIP) --require-hashes --requirement requirements/supply.txt
