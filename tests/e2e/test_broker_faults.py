@@ -185,6 +185,7 @@ def test_a_run_cancelled_with_its_doorbell_in_flight_never_starts(service: Servi
     for pid in workers:
         os.kill(pid, signal.SIGSTOP)
     try:
+        wait_until(lambda: client.info("clients")["blocked_clients"] == 0, 20, "no stopped worker still waits for a message, which Redis would hand to it")
         experiment = service.submit({**QUICK, "seeds": 2})
         wait_until(lambda: client.llen(QUEUE_KEY) > 0, 20, "the doorbell is in the broker")
         assert service.post(f"/experiments/{experiment['id']}/cancel")["status"] == "cancelled"
