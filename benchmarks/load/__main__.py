@@ -35,40 +35,46 @@ def main() -> int:
     began = time.monotonic()
     document: dict[str, Any] = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": platform.platform(), "cores": os.cpu_count()}
     measurements: list[parts.Measurement] = []
-    measured = []
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # whatever was started is ended on the way out
-    if options.url:
-        target = stacks.elsewhere(options.url, options.key)
-        measured.append(target.name)
-        for part in options.parts:
-            if part in ELSEWHERE:
-                measure(part, target, options.seconds, Path(), measurements)
-    else:
-        for stack in options.stack:
-            if (lacking := stacks.missing(stack)) is not None:
-                print(f"{stack}: left out, {lacking}")
-                continue
-            measured.append(stack)
-            remaining = list(options.parts)
-            while remaining:  # in one service, unless it breaks down
-                with tempfile.TemporaryDirectory(prefix="lab-load-") as folder, stacks.running(stack, Path(folder)) as target:
-                    while remaining and measure(remaining.pop(0), target, options.seconds, Path(folder), measurements):
-                        pass
     document["measurements"] = measurements
-    document["ratios"] = list(report.ratios(measurements))
-    if document["ratios"]:
-        report.print_ratios(document["ratios"])
-    is_missed = False
-    if options.check:
-        document["requirements"] = {}
-        for stack in measured:
-            found = report.requirements(measurements, stack)
-            report.print_requirements(found, stack)
-            document["requirements"][stack] = [asdict(one) | {"is_met": one.is_met} for one in found]
-            is_missed |= any(one.is_met is False for one in found)
-    options.out.write_text(json.dumps(document, indent=2) + "\n")
-    print(f"\n{time.monotonic() - began:.0f} s; written to {options.out}")
-    return int(is_missed)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # whatever was started is ended on the way out
+    try:
+        measured = measure_elsewhere(options, measurements) if options.url else measure_stacks(options, measurements)
+        document["ratios"] = list(report.ratios(measurements))
+        if document["ratios"]:
+            report.print_ratios(document["ratios"])
+        found = {stack: report.requirements(measurements, stack) for stack in measured if options.check}
+        for stack, requirements in found.items():
+            report.print_requirements(requirements, stack)
+        document["requirements"] = {stack: [asdict(one) | {"is_met": one.is_met} for one in requirements] for stack, requirements in found.items()}
+    finally:
+        options.out.write_text(json.dumps(document, indent=2) + "\n")
+        print(f"\n{time.monotonic() - began:.0f} s; written to {options.out}")
+    return int(any(one.is_met is False for requirements in found.values() for one in requirements))
+
+
+def measure_stacks(options: argparse.Namespace, into: list[parts.Measurement]) -> list[str]:
+    """Each stack in turn, in one service unless it breaks down; returns which there were."""
+    measured = []
+    for stack in options.stack:
+        if (lacking := stacks.missing(stack)) is not None:
+            print(f"{stack}: left out, {lacking}")
+            continue
+        measured.append(stack)
+        remaining = list(options.parts)
+        while remaining:
+            with tempfile.TemporaryDirectory(prefix="lab-load-") as folder, stacks.running(stack, Path(folder)) as target:
+                while remaining and measure(remaining.pop(0), target, options.seconds, Path(folder), into):
+                    pass
+    return measured
+
+
+def measure_elsewhere(options: argparse.Namespace, into: list[parts.Measurement]) -> list[str]:
+    """A service that runs already; returns its name."""
+    target = stacks.elsewhere(options.url, options.key)
+    for part in options.parts:
+        if part in ELSEWHERE:
+            measure(part, target, options.seconds, Path(), into)
+    return [target.name]
 
 
 def measure(part: str, target: stacks.Target, seconds: float, folder: Path, into: list[parts.Measurement]) -> bool:
