@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from app.db import Database
 from app.errors import Conflict, InvalidRequest, TooManyRuns
 from app.main import create_app
-from app.services import datasets, deletion, experiments, lifecycle, reproduction, studies, study_steering, submissions
+from app.services import datasets, deletion, experiments, lifecycle, reproduction, steering, studies, study_steering, submissions
 from app.services.experiments import Stored
 from app.services.studies import PreparedStudy
 from app.services.submissions import Prepared
@@ -190,6 +190,18 @@ def test_a_dependent_outside_of_what_is_cancelled_fails_by_name_and_one_within_i
         "outside": "teacher_failed",
     }
     assert runs["teacher"] in ended["outside"].error["message"]
+
+
+def test_a_cancel_of_more_than_one_statement_takes_cancels_students_with_their_teacher(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steering, "MOST_AT_ONCE", 2)
+    students = [submit(database, settings, {**OF_A_SPEC, "seeds": 2}) for _ in range(2)]
+    teacher = students[0].related["teacher_experiment"]
+    with database.writing() as session:
+        assert steering.cancel_all(session, experiments.Filters()) == [students[1].id, students[0].id, teacher]
+    with database.reading() as session:
+        assert set(session.exec(select(Run.status_reason))) == {"cancelled_by_user"}
 
 
 @pytest.mark.parametrize("fate", ["cancelled", "deleted"])
