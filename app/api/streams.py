@@ -16,8 +16,9 @@ from app.services.exports import Piece
 AT_ONCE: Final = 256 * 1024
 """Bytes: what is no larger is answered whole, with its length."""
 
-PATIENCE_SECONDS: Final = 60
-"""How long a piece asks for its turn, second by second, while too many others stand in line: an answer that has begun cannot become a 503."""
+TRIES: Final = 60
+AGAIN_SECONDS: Final = 1.0
+"""How often a piece asks for its turn, and after how long, while too many others stand in line: an answer that has begun cannot become a 503."""
 
 
 def in_pieces(request: Request, session: Session, pieces: Iterator[Piece], media_type: str, headers: dict[str, str] | None = None) -> Response:
@@ -45,9 +46,9 @@ async def _in_a_pass(request: Request, piece: Piece) -> bytes:
         with database.reading() as session:
             return piece(session)
 
-    for _ in range(PATIENCE_SECONDS):
+    for _ in range(TRIES - 1):
         try:
             return await lanes.go(lanes.reading, client_of(request), read)
         except Overloaded:
-            await asyncio.sleep(1)
+            await asyncio.sleep(AGAIN_SECONDS)
     return await lanes.go(lanes.reading, client_of(request), read)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from sqlalchemy import Row
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col
 
@@ -25,7 +26,7 @@ EPOCHS_OF_NAMES = 10_000
 Piece = Callable[[Session], bytes]
 """Reads the next part of a document."""
 
-NumberRow = tuple[int, str, str, float | None]
+NumberRow = Row[int, str, str, float | None]
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def _of(part: Part) -> tuple[Any, ...]:
 def _epochs(session: Session, part: Part) -> Iterator[tuple[int, Iterator[NumberRow]]]:
     """Each epoch with its rows of epoch, split, name and value."""
     columns = (col(Metric.epoch), col(Metric.split), col(Metric.name), col(Metric.value))
-    rows = session.execute(select_columns(*columns).where(*_of(part)).order_by(*columns[:3])).tuples()
+    rows = session.execute(select_columns(*columns).where(*_of(part)).order_by(*columns[:3]))
     return groupby(rows, key=lambda row: row[0])
 
 

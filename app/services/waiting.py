@@ -56,8 +56,8 @@ def place_of(session: Session, experiment_id: str) -> QueuePlace | None:
     own = (col(Run.owner) == first.owner, col(Run.priority) == first.priority)
     older = age < (first.created_at, first.experiment_id, first.position)
     before = session.exec(select(func.count()).select_from(Run).where(claimable(), *own, older)).one()
-    running = Counter(dict(session.execute(_under_way_by_owner()).tuples().all()))
-    turns = dict(session.execute(select_columns(col(Owner.name), col(Owner.turn))).tuples().all())
+    running = Counter({row[0]: row[1] for row in session.execute(_under_way_by_owner())})
+    turns = {row[0]: row[1] for row in session.execute(select_columns(col(Owner.name), col(Owner.turn)))}
     ahead = _ahead(_lines(session, first.priority), running, turns, (first.owner, first.priority), before)
     seconds = sum(line.nominal_seconds / line.count * count for line, count in ahead)
     position = 1 + sum(count for _, count in ahead)

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import random
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -14,17 +15,22 @@ from sqlmodel import Session, col, select
 from starlette.testclient import TestClient
 
 from app.api import streams
+from app.api.passes import Passes
 from app.api.schemas import MetricsAnswer
 from app.db import Database
+from app.errors import Overloaded
+from app.main import create_app
 from app.plots.curves import CurvesFigure, draw_curves
 from app.services import deletion, exports, lifecycle, metrics, progress, replicates, revisions
 from app.services.metrics import curves_of, metrics_of, record_epoch
+from app.settings import Settings
 from app.states import RunStatus, StatusReason
 from app.tables import Experiment, Metric, Run
 from lab_models.protocol import Started
 from tests.app.rows import create
 from tests.app.series import over_runs
 from tests.app.studies import finish, grid, send
+from tests.app.test_passes import watched_api
 
 SPEC = {"dataset": "digits", "model": {"depth": 1, "width": 8}, "epochs": 3}
 NAMES = ("loss", "accuracy", "seconds")
@@ -213,7 +219,7 @@ def test_everything_that_changes_a_picture_changes_the_revision(database: Databa
     expect_another("deleted")
 
 
-def test_a_study_has_another_revision_with_each_result_and_with_more_seeds(api: TestClient, database: Database, settings: Any) -> None:
+def test_a_study_has_another_revision_with_each_result_and_with_more_seeds(api: TestClient, database: Database, settings: Settings) -> None:
     study = send(api, **grid())
     tags = [api.get(f"/studies/{study['id']}/table").headers["etag"]]
     finish(database, settings, study["id"], {})
@@ -271,45 +277,56 @@ def test_a_document_in_pieces_is_the_whole_one(api: TestClient, database: Databa
     assert rows == [{column: row.get(column, "") for column in columns} for row in expected]
 
 
-def test_a_small_document_has_its_length_and_a_large_one_is_read_piece_by_piece_with_nothing_held(
-    api: TestClient, database: Database, monkeypatch: pytest.MonkeyPatch
+def test_a_large_document_is_read_piece_by_piece_with_nothing_held_while_it_is_sent(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    experiment = long_experiment(database, seeds=5, epochs=400)
-    assert int(api.get(f"/experiments/{experiment}/metrics").headers["content-length"]) > 100_000
-    monkeypatch.setattr(streams, "AT_ONCE", 20_000)
+    experiment = long_experiment(database, seeds=5, epochs=200)
     monkeypatch.setattr(exports, "EPOCHS_AT_ONCE", 50)
-    own: Database = api.app.state.database  # type: ignore[attr-defined]
-    most_rows, out = 0, 0
-
-    def taken(*_: Any) -> None:
-        nonlocal out
-        out += 1
-
-    def given_back(*_: Any) -> None:
-        nonlocal out
-        out -= 1
-
-    event.listen(own.engine.pool, "checkout", taken)
-    event.listen(own.engine.pool, "checkin", given_back)
+    most_rows = 0
     epochs = exports._epochs
 
     def counted(session: Session, part: exports.Part) -> Any:
         nonlocal most_rows
-        most_rows = max(most_rows, (part.last - part.first + 1) * 2 * len(NAMES))
-        return epochs(session, part)
+        rows = [(epoch, list(rows)) for epoch, rows in epochs(session, part)]
+        most_rows = max(most_rows, sum(len(of_epoch) for _, of_epoch in rows))
+        return iter(rows)
 
     monkeypatch.setattr(exports, "_epochs", counted)
-    for form in ("json", "csv"):
-        with api.stream("GET", f"/experiments/{experiment}/metrics?format={form}") as answer:
+    with watched_api(settings, monkeypatch) as (api, _, witness):
+        small = api.get(f"/experiments/{experiment}/metrics")
+        assert len(small.content) == int(small.headers["content-length"]) > 100_000, "what is small is answered whole"
+        for form in ("json", "csv"):
+            monkeypatch.setattr(streams, "AT_ONCE", 20_000)
+            taken = witness.num_taken
+            answer = api.get(f"/experiments/{experiment}/metrics?format={form}")
             assert "content-length" not in answer.headers
-            pieces = []
-            for piece in answer.iter_bytes():
-                pieces.append(piece)
-                assert out == 0, "a connection is held while the client reads"
-        assert len(pieces) > 5 if form == "json" else pieces
+            assert witness.num_taken > taken + 10
+            assert witness.faults == []
     assert most_rows == 50 * 2 * len(NAMES)
     with database.reading() as session:
-        assert json.loads(api.get(f"/experiments/{experiment}/metrics").content) == as_before(session, experiment)
+        assert json.loads(small.content) == as_before(session, experiment)
+
+
+def test_a_large_document_goes_on_when_its_turn_was_refused(database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = long_experiment(database, seeds=2, epochs=40)
+    monkeypatch.setattr(exports, "EPOCHS_AT_ONCE", 10)
+    monkeypatch.setattr(streams, "AT_ONCE", 1_000)
+    monkeypatch.setattr(streams, "AGAIN_SECONDS", 0.0)
+    go, calls = Passes.go, 0
+
+    async def overloaded(self: Passes, lane: Any, client: str, work: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if lane.name == "reading" and calls % 2:
+            raise Overloaded("too many")
+        return await go(self, lane, client, work)
+
+    with TestClient(create_app(settings)) as api:
+        whole = api.get(f"/experiments/{experiment}/metrics").json()
+        calls = 1
+        monkeypatch.setattr(Passes, "go", overloaded)
+        assert api.get(f"/experiments/{experiment}/metrics").json() == whole
+    assert calls > 8
 
 
 # Lists
@@ -326,8 +343,6 @@ def test_a_list_reads_no_specs_and_a_status_asks_the_runs_of_a_page(api: TestCli
 
 
 def test_pictures_drawn_at_the_same_time_are_those_drawn_alone() -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     curves = {("val", name): over_runs({epoch: 1 / epoch for epoch in range(1, 9)}) for name in ("loss", "accuracy")}
     figures = [CurvesFigure(f"$figure$ {number}", "", ["loss", "accuracy"], curves, 8) for number in range(3)]
     alone = [draw_curves(figure, "png") for figure in figures]
