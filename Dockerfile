@@ -4,6 +4,7 @@
 #   docker build --target worker -t training-lab-worker .
 #
 # REVISION: the commit that /version reports.  PIP_ARGS: extra arguments for every pip, for instance another index.
+# What is installed is named in requirements/ by version and hash (`make lock`); `make digests` names the base image by its digest too.
 
 FROM python:3.11-slim-bookworm AS base
 ENV PYTHONUNBUFFERED=1 \
@@ -19,32 +20,26 @@ ENV LAB_HOME=/data \
     MPLCONFIGDIR=/tmp/matplotlib
 WORKDIR /home/lab
 
-# The dependencies alone, one list each: what is installed from them stays cached until a list itself changes.
-FROM base AS lists
-COPY pyproject.toml ./
-RUN python -c "import pathlib, tomllib; \
-project = tomllib.loads(pathlib.Path('pyproject.toml').read_text())['project']; \
-extras = project['optional-dependencies']; \
-pathlib.Path('service.txt').write_text('\n'.join(project['dependencies'] + extras['postgres'])); \
-pathlib.Path('lab.txt').write_text('\n'.join(extras['lab']))"
-
 FROM base AS wheel
 ARG PIP_ARGS=
+COPY requirements/build.txt /tmp/
+RUN pip install $PIP_ARGS --require-hashes --requirement /tmp/build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY app app
 COPY worker worker
 COPY lab_models lab_models
 COPY migrations migrations
-RUN pip wheel --no-deps --wheel-dir /wheels $PIP_ARGS .
+RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels $PIP_ARGS .
 
+# The dependencies alone: what is installed from a list stays cached until the list itself changes.
 FROM base AS service
 ARG PIP_ARGS=
-COPY --from=lists /home/lab/service.txt /tmp/
-RUN pip install $PIP_ARGS --requirement /tmp/service.txt
+COPY requirements/service.txt /tmp/
+RUN pip install $PIP_ARGS --require-hashes --requirement /tmp/service.txt
 
 FROM service AS api
 COPY --from=wheel /wheels /tmp/wheels
-RUN pip install $PIP_ARGS /tmp/wheels/*.whl
+RUN pip install --no-deps /tmp/wheels/*.whl && pip check
 ARG REVISION=
 ENV LAB_REVISION=$REVISION
 USER 10001:10001
@@ -52,10 +47,10 @@ EXPOSE 8000
 CMD ["lab", "api", "--host", "0.0.0.0", "--port", "8000"]
 
 FROM service AS worker
-COPY --from=lists /home/lab/lab.txt /tmp/
-RUN pip install $PIP_ARGS --requirement /tmp/lab.txt
+COPY requirements/worker.txt /tmp/
+RUN pip install $PIP_ARGS --require-hashes --requirement /tmp/worker.txt
 COPY --from=wheel /wheels /tmp/wheels
-RUN pip install $PIP_ARGS "$(echo /tmp/wheels/*.whl)[lab]"
+RUN pip install --no-deps /tmp/wheels/*.whl && pip check
 ARG REVISION=
 ENV LAB_REVISION=$REVISION
 USER 10001:10001

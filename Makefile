@@ -4,20 +4,23 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade) $(LOCK_ARGS)
 SPREAD := --numprocesses 2 --dist loadfile  # what starts no service shares two cores; what does has them for itself
 CODE := app worker lab_models migrations tests benchmarks
 
-.PHONY: help install demo run test quick check format lint types contracts docs bench chaos compose-test fuzz clean
+.PHONY: help install demo run test quick check format lint types contracts docs bench load lock audit digests chaos compose-test fuzz clean
 
 help:
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 install: $(STAMP) ## make .venv with everything, `lab` and `python` in .venv/bin
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11: call make with PYTHON=python3.11 or newer"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab,dev]'
+	$(PIP) --require-hashes --requirement requirements/dev.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
 
 demo: $(STAMP) ## train a small network over the API and show the result
@@ -54,8 +57,27 @@ docs: $(STAMP) ## write the generated tables of the README
 	$(BIN)/python -m app.reference README.md docs/spec.md docs/studies.md
 
 bench: $(STAMP) ## benchmarks: a table, and JSON in benchmarks/latest.json
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab,dev,bench]' || echo "Lightning could not be installed: its row is left out"
+	$(PIP) --require-hashes --requirement requirements/bench.txt || echo "Lightning could not be installed: its row is left out"
 	$(BIN)/python -m benchmarks
+
+load: $(STAMP) ## a class and bursts while every core trains: tables, benchmarks/load.json, and what it must reach; STACK=sqlite, PARTS="bursts rates", SECONDS=60, URL=
+	$(BIN)/python -m benchmarks.load --check $(if $(STACK),--stack $(STACK)) $(if $(PARTS),--parts $(PARTS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(URL),--url $(URL))
+
+lock: $(STAMP) ## write requirements/ by what pyproject.toml asks for: versions stay where they fit, UPGRADE=1 takes the newest
+	$(PIP) --require-hashes --requirement requirements/supply.txt
+	$(LOCK) pyproject.toml --extra postgres --extra lab --extra dev --group build --output-file requirements/dev.txt
+	$(LOCK) pyproject.toml --extra postgres --constraint requirements/dev.txt --output-file requirements/service.txt
+	$(LOCK) pyproject.toml --extra postgres --extra lab --constraint requirements/dev.txt --output-file requirements/worker.txt
+	$(LOCK) pyproject.toml --extra postgres --extra lab --extra dev --extra bench --group build --constraint requirements/dev.txt --output-file requirements/bench.txt
+	$(LOCK) --group pyproject.toml:build --constraint requirements/dev.txt --output-file requirements/build.txt
+	$(LOCK) --group pyproject.toml:supply --constraint requirements/dev.txt --output-file requirements/supply.txt
+
+audit: $(STAMP) ## whether what is locked has a known vulnerability; needs an index that carries advisories
+	$(PIP) --require-hashes --requirement requirements/supply.txt
+	$(BIN)/python -m tests.audit requirements/bench.txt requirements/supply.txt
+
+digests: $(STAMP) ## name the images of others by digest too, in Dockerfile and docker-compose.yml; needs a Docker engine and the registry
+	$(BIN)/python -m tests.compose.digests
 
 chaos: $(STAMP) ## random faults on both stacks, then the proof that nothing was lost: MINUTES=10, SEED= repeats a run
 	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))

@@ -15,11 +15,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from app import client
+from app.terminal import in_words
 from lab_models.datasets.archives import ImportLimits, ImportRefused, open_files
 
 CHUNK_BYTES = 1 << 18
 EXIT_USAGE = 2
-COLUMNS = ("name", "train", "test", "image", "classes", "from")
+COLUMNS = ("name", "train", "test", "image", "classes", "takes", "from", "owner")
+LEFT_ALIGNED = ("name", "from", "owner")
 
 
 def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
@@ -31,10 +33,11 @@ def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
     importing = verbs.add_parser("import", help="make a data set of a folder or zip of images: train/<class>/<image>, test/<class>/<image>")
     importing.add_argument("name", help="what to call it: a-z, 0-9, _ and -")
     importing.add_argument("path", type=Path, help="a folder or a zip")
-    importing.add_argument("--size", type=int, help="side in pixels (default: the images' own if all have the same up to 224, else 32)")
+    importing.add_argument("--size", type=int, help="side in pixels (default: the images' own if all have the same up to 224, else at most 32)")
     importing.add_argument("--channels", choices=["1", "3"], help="1 grey, 3 RGB (default: grey only if every image is)")
+    importing.add_argument("--enlarge", action="store_true", help="enlarge images that are smaller than --size instead of refusing them")
     importing.set_defaults(run=_import)
-    removing = verbs.add_parser("remove", help="remove an imported data set")
+    removing = verbs.add_parser("remove", help="remove an imported data set, your own or as an admin")
     removing.add_argument("name")
     removing.set_defaults(run=_remove)
     return [listing, importing, removing]
@@ -45,7 +48,7 @@ def _list(options: argparse.Namespace) -> int:
         rows = [COLUMNS, *map(_row, service.get("/datasets")["data"])]
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
     for row in rows:
-        cells = [cell.ljust(width) if column in (0, 5) else cell.rjust(width) for column, (cell, width) in enumerate(zip(row, widths, strict=True))]
+        cells = [cell.ljust(width) if column in LEFT_ALIGNED else cell.rjust(width) for column, cell, width in zip(COLUMNS, row, widths, strict=True)]
         print("  ".join(cells).rstrip())
     return 0
 
@@ -54,11 +57,20 @@ def _row(record: dict[str, Any]) -> tuple[str, ...]:
     channels, height, width = record["shape"]
     origin = f"imported {record['imported_at'][:10]}" if record["imported"] else "built in"
     size = f"{height}x{width} {'grey' if channels == 1 else 'RGB'}"
-    return record["name"], f"{record['num_train']:,}", f"{record['num_test']:,}", size, f"{record['num_classes']:,}", origin
+    return (
+        record["name"],
+        f"{record['num_train']:,}",
+        f"{record['num_test']:,}",
+        size,
+        f"{record['num_classes']:,}",
+        in_words(record["disk_bytes"]),
+        origin,
+        record["owner"] or "",
+    )
 
 
 def _import(options: argparse.Namespace) -> int:
-    wishes = {"size": options.size, "channels": options.channels}
+    wishes = {"size": options.size, "channels": options.channels, "enlarge": "true" if options.enlarge else None}
     query = "&".join(f"{name}={value}" for name, value in wishes.items() if value is not None)
     path = f"/datasets/{quote(options.name, safe='')}" + (f"?{query}" if query else "")
     if not options.path.exists():

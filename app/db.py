@@ -28,6 +28,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlmodel import Session
 
+from app.database_file import INFO, DatabaseFile
 from app.errors import Misconfigured
 from app.home import home_in_use
 from app.settings import Settings
@@ -146,6 +147,12 @@ def migrate(database: Database, lock: Path) -> None:
             connection.commit()
 
 
+def file_has_moved(session: Session) -> bool:
+    """Whether SQLite's file is no longer the one that was opened; never on a server."""
+    file: DatabaseFile | None = session.connection().info.get(INFO)
+    return file is not None and file.has_moved()
+
+
 def schema_is_current(session: Session) -> bool:
     """Whether the database has the schema that this code was written for."""
     return schema_revision(session.connection()) == _head(alembic_config())
@@ -195,8 +202,27 @@ def _engine(url: str, busy_seconds: float) -> Engine:
         log.debug("SQLite %s has the rare WAL-reset bug that 3.51.3 fixes; keep a backup", sqlite3.sqlite_version)
     engine = create_engine(url, connect_args={"timeout": busy_seconds, "check_same_thread": False}, json_serializer=_to_json, **POOL)
     event.listen(engine, "connect", _prepare_sqlite_connection)
+    if (path := make_url(url).database) and path != ":memory:" and not path.startswith("file:"):
+        _watch_file(engine, DatabaseFile(Path(path)))
     event.listen(engine, "begin", _begin_sqlite_transaction)
     return engine
+
+
+def _watch_file(engine: Engine, file: DatabaseFile) -> None:
+    """Nothing is written into a file that was moved away or removed, and no connection makes an empty one in its place."""
+
+    def note(_connection: Any, record: Any) -> None:
+        file.remember()
+        record.info[INFO] = file
+
+    def look(connection: Connection) -> None:
+        if not connection.get_execution_options().get("read_only", False):
+            file.refuse_moved()
+
+    event.listen(engine, "do_connect", lambda *_: file.refuse_moved())
+    event.listen(engine, "connect", note)
+    event.listen(engine, "begin", look)
+    event.listen(engine, "engine_disposed", lambda _: file.forget())
 
 
 def _server_engine(url: str, busy_seconds: float) -> Engine:

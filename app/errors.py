@@ -92,6 +92,18 @@ class TooManyRuns(ServiceError):
     status, code, title = 429, "too_many_runs", "Too many runs are waiting"
 
 
+class TooManyImports(ServiceError):
+    """The owner imports another data set right now."""
+
+    status, code, title = 429, "too_many_imports", "One import at a time"
+
+
+class TooManyDatasets(ServiceError):
+    """The owner's data sets would take more than the settings allow."""
+
+    status, code, title = 413, "too_many_datasets", "The owner's data sets take too much"
+
+
 class TooManyRequests(ServiceError):
     """The caller sends more requests a minute than the settings allow."""
 

@@ -1,5 +1,6 @@
 """The web application: `create_app(settings)`, or `uvicorn app.main:create_app --factory`."""
 
+import math
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from functools import partial
@@ -13,6 +14,7 @@ from app.api import (
     curves,
     datasets,
     distillation,
+    documentation,
     experiments,
     explanations,
     gradient_flow,
@@ -86,12 +88,13 @@ def create_app(settings: Settings | None = None, host: str | None = None) -> Fas
             app.state.database.close()
 
     version = package_version() or "unknown"
-    app = FastAPI(title="training-lab", version=version, description=DESCRIPTION, lifespan=lifespan, redoc_url=None, swagger_ui_oauth2_redirect_url=None)
+    app = FastAPI(title="training-lab", version=version, description=DESCRIPTION, lifespan=lifespan, openapi_url=None)
     app.state.settings = settings
     app.state.predictors = Predictors()
     app.state.explanations = Explanations()
     app.state.connections = Connections(settings)
     app.state.readiness = Shared(READY_SECONDS)
+    app.state.description = Shared(math.inf)
     problems.install(app)
     app.add_middleware(Gate, settings=settings, host=host)
     app.add_middleware(SecurityHeaders)  # around the gate, whose refusals carry them too
@@ -118,6 +121,7 @@ def create_app(settings: Settings | None = None, host: str | None = None) -> Fas
         datasets.router,
         operations.router,
         metrics.router,
+        documentation.router,
     ):
         app.include_router(router)
     describe(app)

@@ -12,9 +12,9 @@ from app.home import home_in_use, noted_database
 from app.services.backups import BackupRefused, Contents, back_up, restore
 from app.services.collection import MEANINGS, Collected, Item, collect
 from app.settings import Settings
+from app.terminal import in_words
 
 EXIT_REFUSED = 1
-UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
 def add_commands(commands: Any) -> None:
@@ -37,7 +37,7 @@ def _backup(options: argparse.Namespace) -> int:
         contents = back_up(Settings(), options.file, overwrite=options.force)
     except BackupRefused as error:
         return _complain(str(error))
-    print(f"{options.file}: {_counted(contents)}, {_in_words(contents.size_bytes)}, checked")
+    print(f"{options.file}: {_counted(contents)}, {in_words(contents.size_bytes)}, checked")
     return 0
 
 
@@ -98,16 +98,11 @@ def _document(collected: Collected, dry_run: bool) -> dict[str, Any]:
 
 
 def _report(collected: Collected, dry_run: bool) -> str:
-    lines = [f"{_in_words(item.size_bytes):>10}  {item.path}  ({MEANINGS[item.kind]})" for item in collected.found]
+    lines = [f"{in_words(item.size_bytes):>10}  {item.path}  ({MEANINGS[item.kind]})" for item in collected.found]
     lines += [f"not removed: {item.path}" for item in collected.failed]
     if not collected.found:
         return "There is nothing to remove."
-    return "\n".join([*lines, f"{_in_words(collected.size_bytes)} {'could be' if dry_run else 'are'} set free."])
-
-
-def _in_words(num_bytes: int) -> str:
-    power = next((power for power in range(len(UNITS)) if num_bytes < 1000 ** (power + 1)), len(UNITS) - 1)
-    return f"{num_bytes / 1000**power:,.{min(power, 1)}f} {UNITS[power]}"
+    return "\n".join([*lines, f"{in_words(collected.size_bytes)} {'could be' if dry_run else 'are'} set free."])
 
 
 def _complain(message: str) -> int:

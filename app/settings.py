@@ -43,14 +43,22 @@ class Settings(BaseSettings):
     """Largest request body."""
     max_upload_bytes: int = Field(default=2_000_000_000, ge=1000)
     """Largest zip of images in `PUT /datasets/{name}`; it may unpack to five times as much."""
+    max_upload_seconds: float = Field(default=3600.0, gt=0)
+    """Longest that such an upload may take; one that sends nothing for a minute is given up before."""
     max_image_bytes: int = Field(default=20_000_000, ge=1000)
     """Largest image in `POST /runs/{run_id}/predict`; it may have up to 50 megapixels."""
     max_images: int = Field(default=500_000, ge=4)
     """Most images of one imported data set."""
+    max_dataset_bytes_per_owner: int = Field(default=20_000_000_000, ge=0)
+    """Most bytes that one owner's imported data sets may take on the disk, beyond which an import is refused; 0 for no limit. Admins have none."""
+    max_datasets_per_owner: int = Field(default=100, ge=0)
+    """Most imported data sets of one owner; 0 for no limit. Admins have none."""
     max_seeds: int = Field(default=100, ge=1)
     """Most seeds of one experiment."""
     max_study_runs: int = Field(default=1000, ge=1)
     """Most runs of one study."""
+    max_study_layers: int = Field(default=200_000, ge=1)
+    """Most layers that the different networks of one study have together, which is what its price takes to work out."""
     max_epochs: int = Field(default=10_000, ge=1)
     """Most epochs of one run."""
     max_parameters: int = Field(default=200_000_000, ge=1)
@@ -94,7 +102,7 @@ class Settings(BaseSettings):
     allowed_hosts: str = ""
     """Further names, separated by commas, under which people reach it; with any, or on loopback, it answers to no others but loopback's."""
     min_free_bytes: int = Field(default=2**30, ge=0)
-    """With less free space than this under `LAB_HOME`, `/readyz` answers 503 and says `low on disk`."""
+    """What stays free under `LAB_HOME`: nothing large is written beyond it (507, or a run's `storage_full`), and `/readyz` answers 503, `low on disk`."""
     keep_checkpoints_days: float | None = Field(default=None, ge=0)
     """`lab gc` removes the checkpoints of failed and cancelled runs this long after their end, and a retry then starts at epoch 1; unset keeps them."""
     keep_archives_days: float | None = Field(default=None, ge=0)

@@ -41,6 +41,7 @@ class StatusReason(StrEnum):
     NO_WORKER_ONLINE = "no_worker_online"
     WORKER_LOST = "worker_lost"
     WORKER_SHUTDOWN = "worker_shutdown"
+    DATABASE_UNREACHABLE = "database_unreachable"
     TRAINER_CRASHED = "trainer_crashed"
     OUT_OF_MEMORY = "out_of_memory"
     STARTING = "starting"
@@ -64,6 +65,10 @@ REASON_MEANINGS: dict[StatusReason, str] = {
     StatusReason.NO_WORKER_ONLINE: "queued, and no worker has shown itself lately: start one with `lab worker`",
     StatusReason.WORKER_LOST: "queued again, because its worker gave no sign of life for `LAB_LEASE_SECONDS`",
     StatusReason.WORKER_SHUTDOWN: "queued again, because its worker was asked to stop; progress is kept",
+    StatusReason.DATABASE_UNREACHABLE: (
+        "queued again, because its worker could not reach the database for most of `LAB_LEASE_SECONDS` and let go of it; "
+        "goes on from the last checkpoint, and counts as no crash"
+    ),
     StatusReason.TRAINER_CRASHED: "queued again, because the training process died",
     StatusReason.OUT_OF_MEMORY: "queued again with half as many images at a time, because memory ran out and the spec says `on_out_of_memory: halve_batch`",
     StatusReason.STARTING: "claimed by a worker; data and model are being put in place",

@@ -84,7 +84,11 @@ class Experiment(SQLModel, table=True):
     """One spec, run with one or more seeds. In a study, `cell` is its place in the table; `nominal_seconds` is one run's cost on two cores."""
 
     __tablename__ = "experiment"
-    __table_args__ = (Index("ix_experiment_created_at_id", "created_at", "id"), UniqueConstraint("owner", "idempotency_key"))
+    __table_args__ = (
+        Index("ix_experiment_created_at_id", "created_at", "id"),
+        Index("ix_experiment_owner_created_at_id", "owner", "created_at", "id"),
+        UniqueConstraint("owner", "idempotency_key"),
+    )
 
     id: str = Field(primary_key=True, default_factory=lambda: new_id("exp"))
     created_at: datetime = Field(sa_type=UTCDateTime)
@@ -120,6 +124,7 @@ class Run(SQLModel, table=True):
         UniqueConstraint("experiment_id", "seed"),
         Index("ix_run_queue", "status", "priority", "created_at", "position"),
         Index("ix_run_owner_status", "owner", "status"),
+        Index("ix_run_status_finished_at", "status", "finished_at"),
     )
 
     id: str = Field(primary_key=True, default_factory=lambda: new_id("run"))

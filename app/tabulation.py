@@ -2,9 +2,10 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 Item = TypeVar("Item")
 
@@ -24,6 +25,14 @@ LATEX_SPECIAL = {
     "\u00d7": r"$\times$",
 }
 
+MARKUP: Final = re.compile(r"[\\`*\[\]<>|~$]|&(?=#?\w)|(?<![^\W_])_|_(?![^\W_])")
+"""What Markdown may take for markup; an underscore within a word is none, nor is an ampersand that begins no entity."""
+
+FORMULA: Final = re.compile(r"[=+\-@\t\n]")
+"""How a text begins that a spreadsheet may compute rather than show."""
+
+NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+
 
 @dataclass(frozen=True)
 class Column(Generic[Item]):
@@ -35,20 +44,40 @@ class Column(Generic[Item]):
 
 
 def to_markdown(columns: Sequence[Column[Item]], rows: Iterable[Item]) -> str:
-    """A pipe table; bars and line breaks within a cell are taken out."""
-    lines = [[_in_a_cell(column.heading) for column in columns], ["---:" if column.is_number else "---" for column in columns]]
-    lines += [[_in_a_cell(column.text(row)) for column in columns] for row in rows]
+    """A pipe table; what people wrote is text in it and no markup."""
+    lines = [[markdown_text(column.heading) for column in columns], ["---:" if column.is_number else "---" for column in columns]]
+    lines += [[markdown_text(column.text(row)) for column in columns] for row in rows]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
-def to_csv(rows: Iterable[dict[str, Any]]) -> str:
-    """One header line from the first row's keys; None is empty, truth is `true` or `false`."""
+def to_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
+    """One header line, by default from the first row's keys; None and what a row lacks are empty, truth is `true` or `false`."""
     listed = list(rows)
+    names = list(columns if columns is not None else listed[0] if listed else ())
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(listed[0]) if listed else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _plain(value) for name, value in row.items()} for row in listed)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(csv_cell, names))
+    writer.writerows([csv_cell(row.get(name)) for name in names] for row in listed)
     return text.getvalue()
+
+
+def csv_cell(value: Any) -> Any:
+    """A value as it is written; a text that a spreadsheet would take for a formula gets an apostrophe before it. A carriage return would end the row."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case str():
+            text = value.replace("\r\n", "\n").replace("\r", "\n")
+            return f"'{text}" if FORMULA.match(text) and not NUMBER.fullmatch(text) else text
+        case _:
+            return value
+
+
+def markdown_text(text: str) -> str:
+    """On one line, and every character that Markdown or the HTML within it would take for markup escaped."""
+    return MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 def to_latex(columns: Sequence[Column[Item]], rows: Iterable[Item], caption: str) -> str:
@@ -71,20 +100,6 @@ def to_latex(columns: Sequence[Column[Item]], rows: Iterable[Item], caption: str
         "\\end{table}",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _in_a_cell(text: str) -> str:
-    return " ".join(text.replace("|", "/").split())
-
-
-def _plain(value: Any) -> Any:
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "true" if value else "false"
-        case _:
-            return value
 
 
 def _escaped(text: str) -> str:

@@ -135,8 +135,8 @@ def copied_weights(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in model.state_dict().items()}
 
 
-def save_checkpoint(state: TrainState, path: Path, *, fingerprint: str, seed: int, threads: int) -> WrittenFile:
-    """Write the state whole; within an epoch also the generators, so that resuming continues at the next step."""
+def save_checkpoint(state: TrainState, path: Path, *, fingerprint: str, seed: int, threads: int, min_free_bytes: int = 0) -> WrittenFile:
+    """Write the state whole; within an epoch also the generators, so that resuming continues at the next step. `min_free_bytes` as in `write_atomically`."""
     state.fold()
     document = {
         "format": FORMAT,
@@ -162,7 +162,7 @@ def save_checkpoint(state: TrainState, path: Path, *, fingerprint: str, seed: in
     }
     buffer = io.BytesIO()
     torch.save(document, buffer)
-    return write_atomically(path, buffer.getvalue())
+    return write_atomically(path, buffer.getvalue(), min_free_bytes)
 
 
 def read_checkpoint(path: Path, sha256: str) -> dict[str, Any]:
@@ -201,9 +201,9 @@ def restore(state: TrainState, document: dict[str, Any]) -> None:
         _set_generators(document["generators"], state.device)
 
 
-def write_weights(weights: dict[str, Tensor], path: Path) -> WrittenFile:
-    """Publish weights as safetensors; equal weights give equal bytes."""
-    return write_atomically(path, safetensors_bytes(weights))
+def write_weights(weights: dict[str, Tensor], path: Path, min_free_bytes: int = 0) -> WrittenFile:
+    """Publish weights as safetensors; equal weights give equal bytes. `min_free_bytes` as in `write_atomically`."""
+    return write_atomically(path, safetensors_bytes(weights), min_free_bytes)
 
 
 def _best_document(state: TrainState) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lab_models import fitting
 from lab_models.architectures.build import build_model
@@ -103,6 +103,7 @@ class Execution:
             download=Path(order.download_folder),
             prepared=Path(order.prepared_folder),
             imported=Path(order.imported_folder),
+            min_free_bytes=order.min_free_bytes,
         )
         info = Catalog(folders.imported).get(spec.dataset.name)
         if info is None:
@@ -174,7 +175,7 @@ class Execution:
         if spec.teacher_outputs == "live":
             self._teacher = live_outputs(files, dataset, splits, device)
             return
-        self._teacher = stored_outputs(Path(self._order.archives_folder), files, spec, dataset, splits, device)
+        self._teacher = stored_outputs(Path(self._order.archives_folder), files, spec, dataset, splits, device, self._order.min_free_bytes)
         if spec.permute_within_class and isinstance(self._teacher.logits, StoredLogits):
             self._teacher = replace(self._teacher, logits=self._teacher.logits.permuted_within_class(splits.train.labels, self._order.seed))
 
@@ -187,34 +188,28 @@ class Execution:
         found = list(fit_classifiers(spec.classifiers or EVERY_CLASSIFIER, *parts))
         best = max(found, key=lambda fitted: fitted.val_accuracy)
         table = {"dimensions": parts[0].values.shape[1], "best": best.name, "classifiers": [asdict(fitted) for fitted in found]}
-        file = write_atomically(self._path("classifiers.json"), json.dumps(table, indent=2).encode())
+        published = self._publish("classifiers.json", "application/json", json.dumps(table, indent=2).encode())
         return Completed(
             stop_reason="all_epochs",
             best_epoch=1,
             best_val={"accuracy": best.val_accuracy} | {f"{fitted.name}_accuracy": fitted.val_accuracy for fitted in found},
             test={"accuracy": best.test_accuracy} | {f"{fitted.name}_accuracy": fitted.test_accuracy for fitted in found},
-            artifacts=(self._artifact("classifiers.json", "application/json", file),),
+            artifacts=(published,),
         )
 
     def _finish(self, state: TrainState, splits: Splits, dataset: PreparedDataset) -> Completed:
         """Publish the last and the best weights and read test, once, with the best."""
         assert state.best is not None
-        last = self._artifact(
-            "weights-last.safetensors", "application/octet-stream", write_weights(copied_weights(state.evaluated), self._path("weights-last.safetensors"))
-        )
-        best = self._artifact("weights.safetensors", "application/octet-stream", write_weights(state.best.weights, self._path("weights.safetensors")))
+        last = self._publish_weights("weights-last.safetensors", copied_weights(state.evaluated))
+        best = self._publish_weights("weights.safetensors", state.best.weights)
         document = {"fingerprint": self._fingerprint, "seed": self._order.seed, "spec": self._order.spec.model_dump(mode="json")}
-        spec = self._artifact("spec.json", "application/json", write_atomically(self._path("spec.json"), json.dumps(document, indent=2).encode()))
+        spec = self._publish("spec.json", "application/json", json.dumps(document, indent=2).encode())
         state.evaluated.load_state_dict(state.best.weights)
         logits, labels = predict(state.evaluated, splits.test, self._order.spec.precision, self._order.micro_batches)
         assessment = assess(logits, labels, dataset.info.class_names)
         source = {"dataset": dataset.info.name, "dataset_sha256": dataset.sha256}
-        evaluation = self._artifact(EVALUATION_NAME, "application/json", write_atomically(self._path(EVALUATION_NAME), evaluation_file(assessment, **source)))
-        predictions = self._artifact(
-            PREDICTIONS_NAME,
-            "application/octet-stream",
-            write_atomically(self._path(PREDICTIONS_NAME), predictions_file(logits, labels, assessment.predictions, **source)),
-        )
+        evaluation = self._publish(EVALUATION_NAME, "application/json", evaluation_file(assessment, **source))
+        predictions = self._publish(PREDICTIONS_NAME, "application/octet-stream", predictions_file(logits, labels, assessment.predictions, **source))
         stop_reason = early_stop(self._order.spec.early_stopping, state.val_losses)
         return Completed(
             stop_reason=stop_reason or "all_epochs",
@@ -236,7 +231,7 @@ class Execution:
         if self._teacher is None or self._teacher.archive is None:
             return []
         name = "teacher-logits.safetensors"
-        return [self._artifact(name, "application/octet-stream", link_or_copy(self._teacher.archive, self._path(name)))]
+        return [self._artifact(name, "application/octet-stream", link_or_copy(self._teacher.archive, self._path(name), self._order.min_free_bytes))]
 
     def _newest_checkpoint(self) -> tuple[dict[str, Any] | None, list[str]]:
         """The newest checkpoint that is whole, and a note for each that was not."""
@@ -256,9 +251,16 @@ class Execution:
         state = self._state
         assert state is not None
         name = f"checkpoint-{state.epochs_done:05d}-{state.step:06d}.pt"
-        written = save_checkpoint(state, self._path(name), fingerprint=self._fingerprint, seed=self._order.seed, threads=self._threads)
+        order, path = self._order, self._path(name)
+        written = save_checkpoint(state, path, fingerprint=self._fingerprint, seed=order.seed, threads=self._threads, min_free_bytes=order.min_free_bytes)
         self._last_saved = monotonic()
         return SavedCheckpoint(path=self._relative(written), sha256=written.sha256, size_bytes=written.size_bytes, epoch=state.epochs_done, step=state.step)
+
+    def _publish(self, name: str, media_type: str, content: bytes) -> SavedArtifact:
+        return self._artifact(name, media_type, write_atomically(self._path(name), content, self._order.min_free_bytes))
+
+    def _publish_weights(self, name: str, weights: dict[str, Tensor]) -> SavedArtifact:
+        return self._artifact(name, "application/octet-stream", write_weights(weights, self._path(name), self._order.min_free_bytes))
 
     def _artifact(self, name: str, media_type: str, written: WrittenFile) -> SavedArtifact:
         return SavedArtifact(name=name, media_type=media_type, path=self._relative(written), sha256=written.sha256, size_bytes=written.size_bytes)

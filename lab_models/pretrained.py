@@ -11,10 +11,12 @@ from torch import Tensor
 
 from lab_models.datasets.readers import DOWNLOAD_TIMEOUT_SECONDS, UNREADABLE, DataFolders, socket_timeout
 from lab_models.errors import PretrainedUnavailable
-from lab_models.files import exclusive, sha256_of
+from lab_models.files import exclusive, require_room, sha256_of
 from lab_models.specs import PretrainedName
 
 FOLDER = "weights"
+DOWNLOADED_BYTES = 50_000_000
+"""What one file of `PUBLISHED` takes at most."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ def _is_whole(path: Path, published: Published) -> bool:
 
 
 def _download(published: Published, path: Path, folders: DataFolders) -> None:
+    require_room(path.parent, DOWNLOADED_BYTES, folders.min_free_bytes)
     try:
         with socket_timeout(DOWNLOAD_TIMEOUT_SECONDS):
             torch.hub.download_url_to_file(published.url, str(path), hash_prefix=published.sha256_begins, progress=False)

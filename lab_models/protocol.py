@@ -52,7 +52,7 @@ class TeacherFiles(Message):
 
 class Order(Message):
     """One attempt at one run. The folders are absolute; `resume` lists checkpoints, the newest first; a student has a `teacher`,
-    a transfer a `source`. A batch is computed in `micro_batches` parts.
+    a transfer a `source`. A batch is computed in `micro_batches` parts. Nothing is written that would leave less than `min_free_bytes` on the disk.
     """
 
     order: Literal["train"] = "train"
@@ -69,6 +69,7 @@ class Order(Message):
     threads: int
     micro_batches: int = 1
     checkpoint_seconds: float = 60.0
+    min_free_bytes: int = 0
     resume: tuple[SavedCheckpoint, ...] = ()
     teacher: TeacherFiles | None = None
     source: TeacherFiles | None = None

@@ -20,7 +20,7 @@ from lab_models.datasets.batches import Batch, ImageSplit, Splits
 from lab_models.datasets.preparation import PreparedDataset
 from lab_models.errors import TeacherUnusable
 from lab_models.evaluation import predict
-from lab_models.files import exclusive, write_atomically
+from lab_models.files import exclusive, require_room, write_atomically
 from lab_models.objectives import LiveLogits, TeacherLogits
 from lab_models.precision import forward_context
 from lab_models.protocol import TeacherFiles
@@ -32,6 +32,7 @@ TOLERATED_SHARE = 0.002
 """Accuracies may differ by this much: another device rounds differently, and so does float16."""
 FORWARD_BATCH = 256
 ARCHIVE_FORMAT = 2
+LOGIT_BYTES, ID_BYTES = 2, 8
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,14 @@ def live_outputs(files: TeacherFiles, dataset: PreparedDataset, splits: Splits, 
     return Outputs(LiveLogits(model), predictions, _recorded_accuracy(predictions, labels, files))
 
 
-def stored_outputs(archives: Path, files: TeacherFiles, spec: DistillSpec, dataset: PreparedDataset, splits: Splits, device: torch.device) -> Outputs:
+def stored_outputs(
+    archives: Path, files: TeacherFiles, spec: DistillSpec, dataset: PreparedDataset, splits: Splits, device: torch.device, min_free_bytes: int = 0
+) -> Outputs:
     """The teacher's logits of every image and view of train, computed if nobody has before; the network is loaded for that alone.
 
     Several processes may call this at once: one computes, the others wait. A file that is damaged, whose rows do not belong
-    to this split, or that scores otherwise than the teacher's record, is not believed and made again. Raises TeacherUnusable.
+    to this split, or that scores otherwise than the teacher's record, is not believed and made again. Raises TeacherUnusable, and
+    StorageFull before anything is computed where the file would leave less than `min_free_bytes`.
     """
     archives.mkdir(parents=True, exist_ok=True)
     path = archives / f"{_key(files, spec, dataset)}.safetensors"
@@ -88,6 +92,7 @@ def stored_outputs(archives: Path, files: TeacherFiles, spec: DistillSpec, datas
         try:
             return _from_archive(path, files, splits)
         except TeacherUnusable:
+            require_room(archives, _archive_bytes(spec, dataset, splits.train), min_free_bytes)
             write_atomically(path, _computed(live_outputs(files, dataset, splits, device), files, spec, splits.train))
             return _from_archive(path, files, splits)
 
@@ -142,6 +147,11 @@ def _computed(teacher: Outputs, files: TeacherFiles, spec: DistillSpec, train: I
         "top1": json.dumps([_top1(view, labels) for view in logits]),
     }
     return save({"logits": logits, "ids": ids, "labels": labels, "test_predictions": torch.from_numpy(teacher.test_predictions)}, metadata)
+
+
+def _archive_bytes(spec: DistillSpec, dataset: PreparedDataset, train: ImageSplit) -> int:
+    """How large the archive will be, but for its header: float16 logits of every view, ids and labels in int64."""
+    return len(train) * (LOGIT_BYTES * spec.dataset.augmentation.num_views * dataset.info.num_classes + 2 * ID_BYTES)
 
 
 @torch.inference_mode()

@@ -1,13 +1,19 @@
 """docker-compose.yml and the settings agree; what its containers do is shown by `make compose-test`."""
 
+import os
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from kombu import Connection
 
+from app.queue import broker_answers
 from app.serving import Workers
 from app.settings import Settings
+from tests.e2e.service import free_port, wait_until
 
 ROOT = Path(__file__).parent.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -58,3 +64,36 @@ def test_both_images_run_as_a_user_without_rights() -> None:
     for target in ("api", "worker"):
         stage = lines[lines.index(f"FROM service AS {target}") :]
         assert next(line for line in stage if line.startswith(("USER", "CMD"))) == "USER 10001:10001"
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("password", ["", "5f2c9e"])
+def test_redis_asks_for_the_password_that_it_is_given_and_shows_it_to_nobody(tmp_path: Path, password: str) -> None:
+    """By the very command, URL and check of docker-compose.yml."""
+    if shutil.which("redis-server") is None:
+        pytest.skip("redis-server is not installed")
+    port = free_port()
+    shell, option, script = SERVICES["redis"]["command"]
+    command = script.replace("$$", "$").replace("redis-server -", f"redis-server - --port {port} --bind 127.0.0.1", 1)
+    environment = {"PATH": os.environ["PATH"], "REDISCLI_AUTH": filled(SERVICES["redis"]["environment"]["REDISCLI_AUTH"], password)}
+    url = filled(SERVICES["api"]["environment"]["LAB_BROKER_URL"], password).replace("redis:6379", f"127.0.0.1:{port}")
+    server = subprocess.Popen([shell, option, command], cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: broker_answers(url), 10, "Redis answers to the URL")
+        assert broker_answers(f"redis://127.0.0.1:{port}/0") == (password == "")
+        with Connection(url) as connection:
+            connection.ensure_connection(max_retries=1)
+        if password:
+            assert password not in Path(f"/proc/{server.pid}/cmdline").read_text()
+        check = ["redis-cli", "-p", str(port), *SERVICES["redis"]["healthcheck"]["test"][2:]]
+        assert subprocess.run(check, env=environment, check=True, capture_output=True, text=True).stdout == "PONG\n"
+        if password:
+            assert subprocess.run(check, env={"PATH": environment["PATH"]}, check=False, capture_output=True).returncode != 0
+    finally:
+        server.kill()
+        server.wait()
+
+
+def filled(value: str, password: str) -> str:
+    """As Compose fills it in."""
+    return value.replace("${LAB_REDIS_PASSWORD:-}", password)

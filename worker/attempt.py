@@ -59,12 +59,13 @@ class Attempt:
         self._order: Order
 
     def carry_out(self, trainer: Trainer) -> None:
-        """From order to the end of the attempt, whatever it is. The trainer is dead afterwards."""
+        """From order to the end of the attempt, whatever it is. The trainer is dead afterwards; where the database could not be told, the slot owes it that."""
         try:
             self._supervise_or_fail(trainer)
         except LeaseLost:
             log.warning("%s: the lease is lost; attempt %d leaves and writes nothing", self._lease.run_id, self._lease.attempt)
         except OutOfTouch:
+            self._slot.owed = self._lease
             log.error("%s: the database was out of reach for %.0f s; attempt %d leaves", self._lease.run_id, self._settings.lease_seconds, self._lease.attempt)
         finally:
             trainer.kill()
@@ -147,6 +148,7 @@ class Attempt:
             threads=self._settings.threads or useful_threads(task.spec, self._slot.threads),
             micro_batches=task.micro_batches,
             checkpoint_seconds=self._settings.checkpoint_seconds,
+            min_free_bytes=self._settings.min_free_bytes,
             resume=task.resume,
             teacher=task.built_on if task.spec.kind == "distill" else None,
             source=task.built_on if task.spec.kind == "transfer" else None,

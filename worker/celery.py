@@ -4,6 +4,7 @@ from celery import Celery
 
 from app.queue import CELERY_SETTINGS, REDIS_TRANSPORT
 from app.settings import Settings
+from worker.steady import SteadyConsumer, use_steady_transport
 
 MEMORY_POLLING_SECONDS = 0.02
 
@@ -15,5 +16,6 @@ def make_celery(settings: Settings) -> Celery:
     if settings.embedded:
         celery.conf.update(broker_transport_options={"polling_interval": MEMORY_POLLING_SECONDS})
     else:
-        celery.conf.update(broker_transport_options=REDIS_TRANSPORT, worker_disable_prefetch=True)
+        use_steady_transport()
+        celery.conf.update(broker_transport_options=REDIS_TRANSPORT, worker_disable_prefetch=True, worker_consumer=SteadyConsumer)
     return celery

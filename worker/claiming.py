@@ -9,8 +9,9 @@ from sqlalchemy.exc import OperationalError
 from app.devices import free_memory_of
 from app.logging import bound
 from app.services import lifecycle
-from app.services.lifecycle import Lease
-from worker.attempt import Attempt
+from app.services.lifecycle import Lease, LeaseLost
+from app.states import StatusReason
+from worker.attempt import RETRY_SECONDS, Attempt
 from worker.slot import Slot
 
 UNFIT_SECONDS = 5.0
@@ -22,10 +23,11 @@ log = logging.getLogger("lab.attempt")
 def work_until_empty(slot: Slot) -> int:
     """Claim and carry out runs until none is queued or the worker is asked to stop; returns how many were tried.
 
-    The trainer is there before the claim: a worker that cannot train claims nothing and leaves the runs to others.
+    The trainer is there before the claim: a worker that cannot train claims nothing and leaves the runs to others. A run that was left because the
+    database was out of reach is given back before that, however long it takes.
     """
     tried = 0
-    while not slot.stopping():
+    while _settle(slot) and not slot.stopping():
         trainer = slot.spare.take()
         if trainer is None:
             log.error("no trainer could be started on %s; this worker claims nothing for %.0f s", slot.device, UNFIT_SECONDS)
@@ -40,6 +42,28 @@ def work_until_empty(slot: Slot) -> int:
             Attempt(slot, lease).carry_out(trainer)
         tried += 1
     return tried
+
+
+def _settle(slot: Slot) -> bool:
+    """Give back what the slot owes as soon as the database answers; False if it still does not when the worker is asked to stop.
+
+    Whoever is silent for a lease while others can write is taken for dead, and then a crash is counted.
+    """
+    while slot.owed is not None:
+        lease = slot.owed
+        try:
+            with slot.database.writing() as session:
+                became = lifecycle.release(session, lease, StatusReason.DATABASE_UNREACHABLE)
+            log.info("%s: %s, now that the database answers again", lease.run_id, became)
+        except LeaseLost:
+            log.warning("%s: it was taken back while the database was out of reach", lease.run_id)
+        except OperationalError:
+            if slot.stopping():
+                return False
+            time.sleep(RETRY_SECONDS)
+            continue
+        slot.owed = None
+    return True
 
 
 def _claim(slot: Slot) -> Lease | None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from app.db import Database
+from app.services.lifecycle import Lease
 from app.settings import Settings
 from worker.spare import Spare
 
@@ -13,6 +14,7 @@ class Slot:
     """Where an attempt runs: a worker's identity, its device, and the flag that asks it to stop.
 
     The first slot of a machine takes any run, so that all are taken; the others only what fits into the memory that is free.
+    `owed` is the lease of a run that was left while the database was out of reach, and that is given back before another is claimed.
     """
 
     worker_id: str
@@ -22,6 +24,7 @@ class Slot:
     database: Database
     stopping: Callable[[], bool]
     is_first: bool = True
+    owed: Lease | None = None
     spare: Spare = field(init=False)
 
     def __post_init__(self) -> None:

@@ -23,7 +23,7 @@ from app.logging import bind_process
 from app.queue import QUEUE, TASK
 from app.services import workers
 from app.services.lifecycle import queued_runs
-from app.services.reconcile import LeaseWatch, take_back
+from app.services.reconcile import LeaseWatch, take_back, try_to_write
 from app.settings import Settings
 from app.tables import Worker as WorkerRow
 from app.tables import new_id, utc_now
@@ -33,6 +33,8 @@ from worker.slot import Slot
 EMBEDDED_POLL_SECONDS = 0.1
 BROKER_POLL_SECONDS = 0.5
 SHOW_SECONDS = 5.0
+WRITES_PER_LEASE = 5
+"""As many as a holder makes: a database that stops a holder from writing is seen by whoever watches it."""
 NO_TIME = 1e-6
 """Seconds until a message to a worker that stops expires. On memory:// Celery looks at its stop flag when a message comes, else every two seconds;
 an expired one it throws away, where a task would race with the end of its pool, whose child then waits half a minute for an answer to it."""
@@ -130,11 +132,12 @@ class Poller:
         self._period = EMBEDDED_POLL_SECONDS if settings.embedded else BROKER_POLL_SECONDS
         self._ring_every = 0.0 if settings.embedded else settings.ring_seconds
         self._watch = LeaseWatch(settings.lease_seconds)
+        self._show_every = min(SHOW_SECONDS, settings.lease_seconds / WRITES_PER_LEASE)
         self._rung = self._shown = -float("inf")
 
     def start(self) -> None:
         """Sign on and begin."""
-        self._database = Database(self._settings.effective_database_url)
+        self._database = Database(self._settings.effective_database_url, busy_seconds=min(BUSY_SECONDS, self._settings.lease_seconds / 3))
         self._thread.start()
 
     def stop(self) -> None:
@@ -154,11 +157,15 @@ class Poller:
         try:
             work()
         except OperationalError as error:
+            self._watch.failed()
             log.warning("the database did not answer (%s); looking again", error.orig)
         except (BrokerDown, RedisError, OSError) as error:
             log.warning("the broker did not answer (%s); ringing again later", error)
 
     def _look(self) -> None:
+        if self._stopping.is_set() and self._settings.embedded:
+            self._work.apply_async(queue=QUEUE, expires=NO_TIME)
+        self._show()
         with self._database.reading() as session:
             expired = self._watch.silent(session)
             waiting = queued_runs(session)
@@ -166,15 +173,20 @@ class Poller:
             with self._database.writing() as session:
                 take_back(session, expired, self._settings.max_crashes)
         now = time.monotonic()
-        if now - self._shown >= SHOW_SECONDS:
-            self._shown = now
-            with self._database.writing() as session:
-                workers.show(session, self._identity.id)
-        if self._stopping.is_set() and self._settings.embedded:
-            self._work.apply_async(queue=QUEUE, expires=NO_TIME)
-        elif waiting and self._is_idle() and now - self._rung >= self._ring_every:
+        if waiting and self._is_idle() and now - self._rung >= self._ring_every:
             self._rung = now
             self._work.apply_async(queue=QUEUE)
+
+    def _show(self) -> None:
+        """Say now and then that this worker is there, which also shows whether the database can be written to."""
+        now = time.monotonic()
+        if now - self._shown < self._show_every:
+            return
+        self._shown = now
+        with self._database.writing() as session:
+            try_to_write(session)
+            workers.show(session, self._identity.id)
+        self._watch.wrote()
 
     def _is_idle(self) -> bool:
         return not celery_state.reserved_requests and not self._stopping.is_set()

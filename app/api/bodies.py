@@ -2,14 +2,20 @@
 
 import re
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any, Final, TypeVar
 
 from app.errors import BadBody, InvalidRequest
 from app.settings import Settings
 from lab_models.validation import InvalidDocument, NotJSON, parse_json
 
-STRING_OR_OTHER: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[^][{}"]++', re.DOTALL)
-"""What of a JSON document is no bracket, strings as a whole. A string that does not end goes to the end: no byte is looked at twice."""
+STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+"""A string of a JSON document. One that does not end goes to the end: no byte is looked at twice."""
+
+BRACKETS: Final = b"[{]}"
+NO_BRACKETS: Final = bytes(set(range(256)) - set(BRACKETS))
+STEPS: Final = tuple(1 if byte in b"[{" else -1 for byte in range(256))
+"""What a bracket adds to the depth, by its byte."""
 
 Request = TypeVar("Request")
 
@@ -27,9 +33,9 @@ def read_body(body: bytes, read: Callable[[Any], Request], settings: Settings) -
 
 
 def refuse_deep_nesting(body: bytes | bytearray, most: int) -> None:
-    """Raises BadBody where brackets nest deeper than `most`; whether it is JSON at all is not looked at. In linear time."""
-    depth = 0
-    for bracket in STRING_OR_OTHER.sub(b"", body):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > most:
-            raise BadBody(f"the document nests deeper than {most} levels (LAB_MAX_BODY_DEPTH)")
+    """Raises BadBody where brackets nest deeper than `most`; whether it is JSON at all is not looked at. In linear time, without a step of Python per byte."""
+    if body.count(b"[") + body.count(b"{") <= most:
+        return
+    brackets = STRING.sub(b"", body).translate(None, NO_BRACKETS)
+    if any(map(most.__lt__, accumulate(map(STEPS.__getitem__, brackets)))):
+        raise BadBody(f"the document nests deeper than {most} levels (LAB_MAX_BODY_DEPTH)")

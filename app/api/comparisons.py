@@ -7,13 +7,15 @@ from sqlmodel import Session
 
 from app.api import passes
 from app.api.deps import Reading, TheCaller, TheSettings
-from app.api.pictures import PICTURE_RESPONSES, Extension, IfNoneMatch
+from app.api.pictures import PICTURE_RESPONSES, Extension, IfNoneMatch, picture
 from app.api.schemas import Answer
-from app.api.study_curves import curves_figure, curves_picture, panels_of
+from app.api.study_curves import curves_figure, panels_of
 from app.api.study_tables import MetricName
 from app.errors import InvalidRequest
-from app.services import experiments
+from app.plots.study_curves import StudyCurvesFigure, draw_study_curves
+from app.services import experiments, revisions
 from app.services.comparisons import Comparison, Evidence, Side, compare_sides, margin_of
+from app.services.experiments import run_ids_of
 from app.services.keys import Caller
 from app.services.scores import read_metric
 from app.services.visibility import visible_experiment
@@ -117,9 +119,15 @@ def draw_comparison_curves(
 ) -> Any:
     """Train and val over epochs of up to twelve experiments in one picture; means and ranges over seeds."""
     found = _experiments(session, caller, experiments, fewest=1, most=MOST_CURVES)
-    cells = [(row.name or row.id, _runs_of(session, row)) for row in found]
-    figure = curves_figure(session, "Comparison", f"{len(cells)} experiments", cells, panels_of(metric))
-    return curves_picture(figure, extension, if_none_match)
+    panels = panels_of(metric)
+    ids = [row.id for row in found]
+
+    def figure() -> StudyCurvesFigure:
+        runs = run_ids_of(session, ids)
+        return curves_figure(session, "Comparison", f"{len(found)} experiments", [(row.name or row.id, runs[row.id]) for row in found], panels)
+
+    shown = ["comparison", metric, ids, revisions.of_experiments(session, ids)]
+    return picture(shown, figure, draw_study_curves, extension, if_none_match)
 
 
 def comparison_answer(comparison: Comparison, judgement: Judgement, p_holm: float | None) -> ComparisonAnswer:

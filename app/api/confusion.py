@@ -1,5 +1,6 @@
 """Confusion matrices over HTTP: read from what succeeded runs have published, added up over the seeds."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import Query, Response
@@ -8,10 +9,10 @@ from app.api import passes, schemas
 from app.api.deps import Reading, TheExperiment, TheSettings
 from app.api.pictures import PICTURE_RESPONSES, Extension, IfNoneMatch, picture
 from app.plots.confusion import ConfusionFigure, draw_confusion
-from app.services import experiments
+from app.services import experiments, revisions
 from app.services.assessments import Confusion, Counts, confusion_of, most_confused
-from app.services.experiments import Whole
 from app.services.results import summarise
+from app.tables import Experiment, Run
 from lab_models.architectures.naming import describe
 from lab_models.assessment import row_fractions
 from lab_models.specs import read_spec
@@ -47,10 +48,13 @@ def draw_confusion_matrix(
     if_none_match: IfNoneMatch = None,
 ) -> Any:
     """The confusion matrix on test, added up over the succeeded runs. 404 until a run has succeeded."""
-    whole = experiments.whole(session, experiment)
-    figure = _figure(whole, confusion_of(session, settings.runs_folder, whole.runs), normalize)
-    shown = [figure.title, list(figure.subtitle), list(figure.class_names), figure.counts.tolist(), normalize]
-    return picture(shown, lambda: draw_confusion(figure, extension.value), extension, if_none_match)
+    shown = ["confusion-matrix", normalize, revisions.of_experiments(session, [experiment.id])]
+
+    def figure() -> ConfusionFigure:
+        runs = experiments.runs_of(session, [experiment.id])[experiment.id]
+        return _figure(experiment, runs, confusion_of(session, settings.runs_folder, runs), normalize)
+
+    return picture(shown, figure, draw_confusion, extension, if_none_match)
 
 
 def _matrix(counts: Counts) -> dict[str, list[list[int]] | list[list[float]]]:
@@ -70,11 +74,11 @@ def _pairs(confusion: Confusion) -> list[schemas.ConfusedPair]:
     ]
 
 
-def _figure(whole: Whole, confusion: Confusion, by_share: bool) -> ConfusionFigure:
+def _figure(experiment: Experiment, runs: Sequence[Run], confusion: Confusion, by_share: bool) -> ConfusionFigure:
     counts = confusion.pooled
     return ConfusionFigure(
-        title=whole.experiment.name or whole.experiment.id,
-        subtitle=_subtitle(whole, confusion),
+        title=experiment.name or experiment.id,
+        subtitle=_subtitle(experiment, runs, confusion),
         class_names=confusion.class_names,
         counts=counts,
         fractions=row_fractions(counts),
@@ -83,14 +87,14 @@ def _figure(whole: Whole, confusion: Confusion, by_share: bool) -> ConfusionFigu
     )
 
 
-def _subtitle(whole: Whole, confusion: Confusion) -> tuple[str, str]:
-    spec = read_spec(whole.experiment.spec)
+def _subtitle(experiment: Experiment, all_runs: Sequence[Run], confusion: Confusion) -> tuple[str, str]:
+    spec = read_spec(experiment.spec)
     runs = len(confusion.runs)
-    seeds = f"{runs} of {len(whole.runs)} seeds" if runs < len(whole.runs) else f"{runs} seeds" if runs > 1 else f"seed {confusion.runs[0].seed}"
+    seeds = f"{runs} of {len(all_runs)} seeds" if runs < len(all_runs) else f"{runs} seeds" if runs > 1 else f"seed {confusion.runs[0].seed}"
     accuracy = summarise([float(counts.trace() / counts.sum()) for counts in confusion.counts])
     interval = "" if accuracy.ci95 is None else " (95 % interval {:.2f} to {:.2f} %)".format(*(100 * end for end in accuracy.ci95))
     images = f"{runs} x {confusion.num_images:,} test images" if runs > 1 else f"{confusion.num_images:,} test images"
     return (
-        f"{spec.dataset.name}, {describe(spec.network)}, {whole.experiment.parameters:,} parameters, {seeds}",
+        f"{spec.dataset.name}, {describe(spec.network)}, {experiment.parameters:,} parameters, {seeds}",
         f"test accuracy {100 * accuracy.mean:.2f} %{interval}, {images}",
     )

@@ -1,17 +1,20 @@
 """Curves over HTTP: drawn on read from the metrics, so live during training and never stale."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import Query, Response
+from sqlmodel import Session
 
 from app.api import passes
 from app.api.deps import Reading, TheExperiment
 from app.api.pictures import PICTURE_RESPONSES, Extension, IfNoneMatch, picture
 from app.errors import InvalidRequest
-from app.plots.curves import AXIS_LABEL, Curve, CurvesFigure, draw_curves
-from app.services import experiments
-from app.services.experiments import Whole
-from app.services.metrics import RunMetrics, metrics_of
+from app.plots.curves import AXIS_LABEL, CurvesFigure, draw_curves
+from app.services import experiments, revisions
+from app.services.metrics import curves_of, last_epochs
+from app.states import RunStatus, experiment_status
+from app.tables import Experiment, Run
 from lab_models.architectures.naming import describe
 from lab_models.specs import read_spec
 from lab_models.validation import FieldError, did_you_mean
@@ -33,9 +36,8 @@ def draw_experiment_curves(
 ) -> Any:
     """Metrics over epochs, train and val; with several seeds their mean and range."""
     names = _metrics(metric)
-    whole = experiments.whole(session, experiment)
-    figure = _figure(whole, metrics_of(session, [run.id for run in whole.runs]), names)
-    return picture(_plain(figure), lambda: draw_curves(figure, extension.value), extension, if_none_match)
+    shown = ["curves", names, revisions.of_experiments(session, [experiment.id])]
+    return picture(shown, lambda: _figure(session, experiment, names), draw_curves, extension, if_none_match)
 
 
 def _metrics(listed: str) -> list[str]:
@@ -48,38 +50,25 @@ def _metrics(listed: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _figure(whole: Whole, numbers: dict[str, RunMetrics], metrics: list[str]) -> CurvesFigure:
-    begun = [run for run in whole.runs if numbers[run.id]]
-    single = begun[0] if len(begun) == 1 else None
+def _figure(session: Session, experiment: Experiment, metrics: list[str]) -> CurvesFigure:
+    runs = experiments.runs_of(session, [experiment.id])[experiment.id]
+    last = last_epochs(session, [run.id for run in runs])
+    begun = [run for run in runs if last.get(run.id)]
+    best = begun[0].best["epoch"] if len(begun) == 1 and begun[0].best else None
+    curves = curves_of(session, [[run.id for run in begun]], metrics, [] if best is None else [best])
     return CurvesFigure(
-        title=whole.experiment.name or whole.experiment.id,
-        subtitle=subtitle(whole),
+        title=experiment.name or experiment.id,
+        subtitle=", ".join(filter(None, (subtitle(experiment, runs), curves.note))),
         metrics=metrics,
-        curves=[
-            Curve(split, name, epochs=list(series), values=list(series.values()))
-            for run in begun
-            for split in ("train", "val")
-            for name in metrics
-            if (series := {epoch: splits[split][name] for epoch, splits in numbers[run.id].items() if name in splits.get(split, {})})
-        ],
-        epochs=max(run.epochs for run in whole.runs),
-        best_epoch=single.best["epoch"] if single is not None and single.best else None,
+        curves=curves.groups[0],
+        epochs=max(run.epochs for run in runs),
+        best_epoch=best,
     )
 
 
-def subtitle(whole: Whole) -> str:
+def subtitle(experiment: Experiment, runs: Sequence[Run]) -> str:
     """What is trained and where it stands, in one line, for any picture of an experiment."""
-    spec = read_spec(whole.experiment.spec)
-    seeds = f"{len(whole.runs)} seeds" if len(whole.runs) > 1 else f"seed {whole.runs[0].seed}"
-    return f"{spec.dataset.name}, {describe(spec.network)}, {whole.experiment.parameters:,} parameters, {seeds}, {whole.status}"
-
-
-def _plain(figure: CurvesFigure) -> Any:
-    return [
-        figure.title,
-        figure.subtitle,
-        list(figure.metrics),
-        figure.epochs,
-        figure.best_epoch,
-        [[c.split, c.name, list(c.epochs), list(c.values)] for c in figure.curves],
-    ]
+    spec = read_spec(experiment.spec)
+    seeds = f"{len(runs)} seeds" if len(runs) > 1 else f"seed {runs[0].seed}"
+    status = experiment_status(RunStatus(run.status) for run in runs)
+    return f"{spec.dataset.name}, {describe(spec.network)}, {experiment.parameters:,} parameters, {seeds}, {status}"

@@ -9,16 +9,17 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from app.api import passes, schemas
-from app.api.deps import TheCaller, TheSettings, Writing, require_admin
+from app.api.deps import TheAfterwards, TheCaller, TheSettings, Writing
 from app.errors import InvalidRequest, UploadInterrupted, UploadTooLarge
 from app.services import datasets
+from app.services.keys import Caller
 from app.settings import Settings
 from lab_models.datasets.catalog import Catalog, DatasetInfo, partial_copy
-from lab_models.datasets.importing import LARGEST_SIDE
+from lab_models.datasets.sizing import LARGEST_SIDE, Wanted
 
 WRITE_BYTES = 1 << 20
 UPLOAD_IDLE_SECONDS = 60.0
-"""A client that sends nothing for this long has gone: it keeps neither its name nor the service's shutdown waiting."""
+"""A client that sends nothing for this long has gone: it keeps neither its owner's turn nor the service's shutdown waiting."""
 
 ZIP_BODY: dict[str, Any] = {"requestBody": {"required": True, "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}}
 
@@ -33,9 +34,11 @@ class ImportQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     size: int | None = Field(default=None, ge=1, le=LARGEST_SIDE)
-    """Side in pixels; left out: the images' own size if all have the same and it is at most 224x224, else 32."""
+    """Side in pixels; left out: the images' own size if all have the same and it is at most 224x224, else 32, or less where no image has as much."""
     channels: Literal["1", "3"] | None = None
     """1 for grey, 3 for RGB; left out: grey only if every image is."""
+    enlarge: bool = False
+    """Whether images smaller than `size` are enlarged to it; without, one such image has the import refused."""
 
 
 @router.get("/datasets")
@@ -53,40 +56,60 @@ def read_dataset(settings: TheSettings, name: DatasetName) -> schemas.DatasetAns
 
 @router.put("/datasets/{name}", status_code=201, openapi_extra=ZIP_BODY)
 async def import_dataset(
-    request: Request, response: Response, settings: TheSettings, name: DatasetName, query: Annotated[ImportQuery, Query()]
+    request: Request, response: Response, settings: TheSettings, caller: TheCaller, name: DatasetName, query: Annotated[ImportQuery, Query()]
 ) -> schemas.DatasetAnswer:
     """Make a data set of a zip of images: `curl -T flowers.zip localhost:8000/datasets/flowers`.
 
     In the zip lie `train/<class>/<image>` and, if there is one, `test/<class>/<image>`; or `<class>/<image>` alone.
-    Without test, a fixed stratified fifth of train becomes it. Nothing is kept unless every image can be read.
+    Without test, a fixed stratified fifth of train becomes it. Nothing is kept unless every image can be read. It belongs to the caller, counts for
+    their quota, and everybody may train on it. Each owner imports one data set at a time; the name is given to the first whose zip is whole.
     """
-    _refuse_what_is_no_zip(request, settings)
-    channels: Literal[1, 3] | None = None if query.channels is None else 1 if query.channels == "1" else 3
-    with datasets.reserved(settings, name), datasets.upload_file(settings) as file:
-        await _receive(request, file, settings)
-        info = await run_in_threadpool(datasets.import_zip, settings, name, file, query.size, channels)
+    announced = _refuse_what_is_no_zip(request, settings)
+    wanted = datasets.wanted(query.size, None if query.channels is None else 1 if query.channels == "1" else 3, query.enlarge)
+    with datasets.turn_of(settings, caller, name):
+        await run_in_threadpool(datasets.refuse_early, settings, caller, announced)
+        with datasets.upload_file(settings) as file:
+            await _receive(request, file, settings)
+            async with passes.passes_of(request).importing.turn(passes.client_of(request)):
+                if await request.is_disconnected():
+                    raise UploadInterrupted("the client left before its images were read")
+                record = await run_in_threadpool(_import, settings, caller, name, file, wanted)
     response.headers["Location"] = f"/datasets/{name}"
-    return _record(info, datasets.catalog(settings))
+    return record
 
 
 @router.delete("/datasets/{name}", status_code=204)
-def remove_dataset(session: Writing, settings: TheSettings, caller: TheCaller, name: DatasetName) -> None:
-    """Remove an imported data set; 409 for a built-in one, and while an experiment that is not finished uses it. With keys, only an admin may."""
-    require_admin(caller, "removing a data set, which belongs to everybody,")
-    datasets.remove(session, settings, name)
+def remove_dataset(session: Writing, settings: TheSettings, caller: TheCaller, afterwards: TheAfterwards, name: DatasetName) -> None:
+    """Remove an imported data set; 409 for a built-in one, and while an experiment that is not finished uses it. With keys, its owner and admins may."""
+    afterwards.later(datasets.throw_away, datasets.take_away(session, settings, caller, name))
 
 
-def _refuse_what_is_no_zip(request: Request, settings: Settings) -> None:
-    """What the headers tell, before anything is received."""
+def _import(settings: Settings, caller: Caller, name: str, file: BinaryIO, wanted: Wanted) -> schemas.DatasetAnswer:
+    return _record(datasets.import_zip(settings, caller, name, file, wanted), datasets.catalog(settings))
+
+
+def _refuse_what_is_no_zip(request: Request, settings: Settings) -> int:
+    """What the headers tell, before anything is received: refuses a form and what is too large; returns the length, 0 where it is not said."""
     if request.headers.get("content-type", "").startswith("multipart/"):
         raise InvalidRequest("the body is a form; send the zip itself: curl -T FILE.zip URL")
     length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > settings.max_upload_bytes:
+    announced = int(length) if length.isdecimal() else 0
+    if announced > settings.max_upload_bytes:
         raise _too_large(settings)
+    return announced
 
 
 async def _receive(request: Request, file: BinaryIO, settings: Settings) -> None:
-    """The body into a file, a megabyte at a time; raises UploadTooLarge as soon as it is, UploadInterrupted when nothing comes any more."""
+    """The body into a file; raises UploadTooLarge as soon as it is, UploadInterrupted when nothing comes any more or all takes too long, StorageFull."""
+    try:
+        async with asyncio.timeout(settings.max_upload_seconds):
+            await _receive_all(request, file, settings)
+    except TimeoutError as error:
+        raise UploadInterrupted(f"the upload took longer than {settings.max_upload_seconds:,g} s (LAB_MAX_UPLOAD_SECONDS)") from error
+
+
+async def _receive_all(request: Request, file: BinaryIO, settings: Settings) -> None:
+    """A megabyte at a time."""
     received, waiting = 0, bytearray()
     stream = request.stream()
     while True:
@@ -102,10 +125,9 @@ async def _receive(request: Request, file: BinaryIO, settings: Settings) -> None
             raise _too_large(settings)
         waiting += chunk
         if len(waiting) >= WRITE_BYTES:
-            await run_in_threadpool(file.write, bytes(waiting))
+            await run_in_threadpool(datasets.receive, settings, file, bytes(waiting))
             waiting.clear()
-    await run_in_threadpool(file.write, bytes(waiting))
-    await run_in_threadpool(file.flush)
+    await run_in_threadpool(datasets.receive, settings, file, bytes(waiting))
 
 
 def _too_large(settings: Settings) -> UploadTooLarge:
@@ -119,6 +141,7 @@ def _record(info: DatasetInfo, known: Catalog) -> schemas.DatasetAnswer:
         title=info.title,
         imported=info.imported,
         imported_at=info.imported_at,
+        owner=datasets.owner_of(info),
         shape=info.shape,
         num_classes=info.num_classes,
         class_names=list(info.class_names),
@@ -129,6 +152,7 @@ def _record(info: DatasetInfo, known: Catalog) -> schemas.DatasetAnswer:
         statistics_source=info.statistics_source,
         source=info.source,
         sha256=known.sha256(info.name),
+        disk_bytes=known.disk_bytes(info.name),
         notes=[] if note is None else [note],
         links={"self": f"/datasets/{info.name}"},
     )

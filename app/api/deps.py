@@ -57,6 +57,10 @@ def _experiment(session: Reading, caller: TheCaller, experiment_id: ExperimentId
     return visible_experiment(session, caller, experiment_id)
 
 
+def _experiment_to_prepare(session: Reading, caller: TheCaller, experiment_id: ExperimentId) -> Experiment:
+    return _changeable(caller, visible_experiment(session, caller, experiment_id))
+
+
 def _experiment_to_change(session: Writing, caller: TheCaller, experiment_id: ExperimentId) -> Experiment:
     return _changeable(caller, visible_experiment(session, caller, experiment_id))
 
@@ -69,13 +73,19 @@ def _study(session: Reading, caller: TheCaller, study_id: StudyId) -> Study:
     return _visible_study(session, caller, study_id)
 
 
+def _study_to_prepare(session: Reading, caller: TheCaller, study_id: StudyId) -> Study:
+    return _changeable(caller, _visible_study(session, caller, study_id))
+
+
 def _study_to_change(session: Writing, caller: TheCaller, study_id: StudyId) -> Study:
     return _changeable(caller, _visible_study(session, caller, study_id))
 
 
 TheStudy = Annotated[Study, Loaded(_study)]
+StudyToPrepare = Annotated[Study, Loaded(_study_to_prepare)]
 StudyToChange = Annotated[Study, Loaded(_study_to_change)]
 TheExperiment = Annotated[Experiment, Loaded(_experiment)]
+ExperimentToPrepare = Annotated[Experiment, Loaded(_experiment_to_prepare)]
 ExperimentToChange = Annotated[Experiment, Loaded(_experiment_to_change)]
 TheRun = Annotated[Run, Loaded(_run)]
 

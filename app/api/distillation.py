@@ -1,27 +1,30 @@
 """What a distillation has gained over HTTP: teacher, baseline and distilled student as a table and as a picture."""
 
-import csv
-import io
 import textwrap
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from fastapi import Response
+from sqlmodel import Session
 
 from app.api import passes
 from app.api.deps import Reading, TheExperiment
 from app.api.pictures import PICTURE_RESPONSES, Extension, IfNoneMatch, picture
 from app.api.schemas import Answer, SummaryAnswer
 from app.plots.comparison import ComparisonFigure, Line, draw_comparison
+from app.plots.series import Series
+from app.services import revisions
 from app.services.distillations import Arm, Comparison, Gain, Gap, Role, Verdict, gain_of, gap_of, load_comparison, sentence, warnings
-from app.services.metrics import RunMetrics, metrics_of
+from app.services.metrics import curves_of
 from app.services.results import Summary
+from app.tabulation import markdown_text, to_csv
 from lab_models.specs import FeatureSpec
 
 router = passes.router(prefix="/experiments", tags=["distillation"])
 
 CSV, MARKDOWN = "text/csv; charset=utf-8", "text/markdown; charset=utf-8"
 LONGEST_NETWORK = 45
+SeriesByName = dict[tuple[str, str], Series]
 SCORES = ("accuracy", "nll", "ece", "teacher_agreement")
 
 
@@ -115,10 +118,9 @@ def read_distillation(session: Reading, experiment: TheExperiment, format: Liter
 def draw_distillation(session: Reading, experiment: TheExperiment, extension: Extension, if_none_match: IfNoneMatch = None) -> Any:
     """Training loss, val loss and val accuracy of teacher, baseline and distilled student; means and ranges over seeds."""
     comparison = load_comparison(session, experiment)
-    figure = _figure(comparison, metrics_of(session, [run.id for arm in comparison.arms for run in arm.runs]))
-    lines = [[line.panel, line.part, [list(run.items()) for run in line.runs]] for line in figure.lines]
-    shown = [figure.title, figure.subtitle, lines, dict(figure.labels), figure.epochs]
-    return picture(shown, lambda: draw_comparison(figure, extension.value), extension, if_none_match)
+    arms = [arm.experiment_id for arm in comparison.arms if arm.experiment_id is not None and arm.role is not Role.TEACHER]
+    shown = ["distillation", revisions.of_experiments(session, arms, [run.id for run in comparison.teacher.runs])]
+    return picture(shown, lambda: _figure(session, comparison), draw_comparison, extension, if_none_match)
 
 
 def _answer(comparison: Comparison) -> DistillationAnswer:
@@ -176,11 +178,7 @@ def _gain_answer(gain: Gain, gap: Gap) -> GainAnswer:
 def _csv(answer: DistillationAnswer) -> str:
     """One row per network, numbers in full; the gain stands in the distilled student's row."""
     rows = [_flat(row) | (_flat_gain(answer.gain) if row.role is Role.DISTILLED else {}) for row in answer.rows]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[-1]), restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: "" if value is None else value for name, value in row.items()} for row in rows)
-    return text.getvalue()
+    return to_csv(rows, columns=list(rows[-1]))
 
 
 def _flat(row: ArmAnswer) -> dict[str, Any]:
@@ -212,7 +210,7 @@ def _markdown(answer: DistillationAnswer) -> str:
     head = ("", "network", "parameters", "of teacher", "MACs", "runs", "test accuracy, %", "95 % interval, %", "NLL", "ECE", "agreement with teacher, %")
     lines = [head, ("---", "---", *["---:"] * (len(head) - 2)), *map(_cells, answer.rows)]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    title = " ".join((answer.name or answer.experiment_id).split())
+    title = markdown_text(answer.name or answer.experiment_id)
     notes = "".join(f"\n- Warning: {warning}." for warning in answer.warnings)
     return f"## {title}\n\n{table}\n\n{answer.sentence}\n{notes and notes + chr(10)}"
 
@@ -222,7 +220,7 @@ def _cells(row: ArmAnswer) -> Sequence[str]:
     accuracy = row.accuracy
     return (
         row.role.value,
-        row.network,
+        markdown_text(row.network),
         none if row.parameters is None else f"{row.parameters:,}",
         none if row.share_of_teacher is None else f"{100 * row.share_of_teacher:.3g} %",
         none if row.macs_per_sample is None else f"{row.macs_per_sample:,}",
@@ -243,13 +241,16 @@ def _with_spread(summary: SummaryAnswer | None, factor: int, decimals: int) -> s
     return f"{factor * summary.mean:.{decimals}f}{spread}"
 
 
-def _figure(comparison: Comparison, numbers: dict[str, RunMetrics]) -> ComparisonFigure:
+def _figure(session: Session, comparison: Comparison) -> ComparisonFigure:
     features = comparison.features
+    parts = ["hard_loss", "soft_loss", *([] if features is None else [f"{features.name}_loss"])]
+    curves = curves_of(session, [[run.id for run in arm.runs] for arm in comparison.arms], ["loss", "accuracy", *parts])
+    found = dict(zip((arm.role for arm in comparison.arms), curves.groups, strict=True))
     return ComparisonFigure(
         title=comparison.name or comparison.experiment_id,
-        subtitle=sentence(comparison),
-        lines=[line for arm in comparison.arms for line in _lines(arm, [numbers[run.id] for run in arm.runs], comparison.features)],
-        labels={arm.role.value: _label(arm, [numbers[run.id] for run in arm.runs]) for arm in comparison.arms}
+        subtitle=sentence(comparison) + (f" Shown: {curves.note}." if curves.note else ""),
+        lines=[line for arm in comparison.arms for line in _lines(arm, found[arm.role], features)],
+        labels={arm.role.value: _label(arm, found[arm.role]) for arm in comparison.arms}
         | {
             "soft": f"distilled, soft loss: T² · KL at T = {comparison.temperature:g}",
             "features": "" if features is None else f"distilled, {features.weight:g} · {features.name} loss",
@@ -260,35 +261,23 @@ def _figure(comparison: Comparison, numbers: dict[str, RunMetrics]) -> Compariso
     )
 
 
-def _lines(arm: Arm, runs: list[RunMetrics], features: FeatureSpec | None) -> list[Line]:
+def _lines(arm: Arm, found: SeriesByName, features: FeatureSpec | None) -> list[Line]:
     """One arm in the three panels. A student's `loss` in training is a mixture: its cross-entropy, which the others' is comparable with, is `hard_loss`."""
-    found = [
-        Line("val_loss", arm.role.value, _series(runs, "val", "loss")),
-        Line("val_accuracy", arm.role.value, _series(runs, "val", "accuracy")),
-    ]
-    hard = _series(runs, "train", "hard_loss") if arm.role is Role.DISTILLED else []
-    if not any(hard):
-        return [Line("train_loss", arm.role.value, _series(runs, "train", "loss")), *found]
-    parts = {"distilled": hard, "soft": _series(runs, "train", "soft_loss"), "total": _series(runs, "train", "loss")}
-    if features is not None:
-        parts["features"] = _weighed(_series(runs, "train", f"{features.name}_loss"), features.weight)
-    return [*(Line("train_loss", part, series) for part, series in parts.items()), *found]
+    wanted = {("val_loss", arm.role.value): found.get(("val", "loss")), ("val_accuracy", arm.role.value): found.get(("val", "accuracy"))}
+    total, hard = found.get(("train", "loss")), found.get(("train", "hard_loss"))
+    if arm.role is not Role.DISTILLED or hard is None:
+        wanted = {("train_loss", arm.role.value): total, **wanted}
+    else:
+        beside = None if features is None else found.get(("train", f"{features.name}_loss"))
+        parts = {"distilled": hard, "soft": found.get(("train", "soft_loss")), "total": total}
+        parts["features"] = None if beside is None or features is None else beside.times(features.weight)  # as it counts in the total
+        wanted = {("train_loss", part): series for part, series in parts.items()} | wanted
+    return [Line(panel, part, series) for (panel, part), series in wanted.items() if series is not None]
 
 
-def _series(runs: list[RunMetrics], split: str, name: str) -> list[dict[int, float | None]]:
-    """Per run the values by epoch."""
-    return [{epoch: splits[split][name] for epoch, splits in run.items() if name in splits.get(split, {})} for run in runs]
-
-
-def _weighed(runs: list[dict[int, float | None]], weight: float) -> list[dict[int, float | None]]:
-    """As it counts in the total."""
-    return [{epoch: None if value is None else weight * value for epoch, value in run.items()} for run in runs]
-
-
-def _label(arm: Arm, runs: list[RunMetrics]) -> str:
+def _label(arm: Arm, found: SeriesByName) -> str:
     """Such as `baseline, mean and range of 5 runs` and below it the network."""
-    begun = sum(1 for run in runs if run)
+    begun = max((series.num_runs for series in found.values()), default=0)
     several = f", mean and range of {begun} runs" if begun > 1 else ""
-    has_parts = any("hard_loss" in splits.get("train", {}) for run in runs for splits in run.values())
     network = textwrap.shorten(arm.network, LONGEST_NETWORK, placeholder="…")
-    return f"{arm.role.value}{several}\n{network}{'; in training its hard loss' if has_parts else ''}"
+    return f"{arm.role.value}{several}\n{network}{'; in training its hard loss' if ('train', 'hard_loss') in found else ''}"

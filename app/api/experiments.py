@@ -1,7 +1,6 @@
 """Experiments over HTTP."""
 
-import csv
-import io
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import Query, Request, Response
@@ -27,15 +26,16 @@ from app.api.deps import (
 )
 from app.api.dry_runs import DryRun
 from app.api.dry_runs import dry_run as dry_run_of
+from app.api.streams import in_pieces
 from app.services import deletion, experiments, limits, retrying
-from app.services.experiments import earlier
+from app.services.experiments import Stored, earlier
+from app.services.exports import csv_pieces, json_pieces
 from app.services.keys import Caller
-from app.services.metrics import metrics_of
-from app.services.submissions import prepare, submit
+from app.services.submissions import prepare, store
 from app.services.visibility import visible_experiment
 from app.states import RunStatus
-from app.tables import Experiment, Run
 from lab_models.specs import read_request
+from lab_models.specs.request import LABEL_KEY
 
 router = passes.router(prefix="/experiments", tags=["experiments"])
 
@@ -64,6 +64,11 @@ class FilterQuery(BaseModel):
     def _has_key_and_value(cls, value: list[str]) -> list[str]:
         if not all(":" in label for label in value):
             raise ValueError("a label filter is written key:value")
+        for key, _, wanted in (label.partition(":") for label in value):
+            if not LABEL_KEY.fullmatch(key):
+                raise ValueError(f"no label has the key {key[:60]!r}: keys are 1 to 60 of A-Z, a-z, 0-9, '_', '.' and '-'")
+            if "\0" in wanted:
+                raise ValueError("no label holds the character U+0000")
         return value
 
     def filters(self, caller: Caller) -> experiments.Filters:
@@ -102,32 +107,29 @@ def create_experiment(
     limits.refuse_wishes(caller, request.labels, request.priority, settings)
     key = None if dry_run else idempotency_key
     if key is not None and (there := earlier(session, key, submitted, caller.owner, lock=False)) is not None:
-        return _created(session, there, status_code=200)  # whatever has become of workers, data sets and teachers since
+        return passes.Read(lambda session: _created(session, Stored(there.id, 0, is_new=False)))  # whatever has become of what it needs
     prepared = prepare(session, request, submitted, settings, caller)
     if dry_run:
         return passes.answer(dry_run_of(prepared.plan.spec, request.seeds, prepared.info))
 
-    def store(session: Session) -> Response:
-        if key is not None and (there := earlier(session, key, submitted, caller.owner)) is not None:
-            return _created(session, there, status_code=200)
-        experiment = submit(session, prepared, key)
-        limits.refuse_full_queue(session, caller.owner, settings)
-        afterwards.soon(doorbell.ring, len(request.seeds))
-        session.flush()
-        return _created(session, experiment, status_code=201)
+    def write(session: Session) -> passes.Read:
+        stored = store(session, prepared, settings, key)
+        afterwards.soon(doorbell.ring, stored.num_queued)
+        return passes.Read(lambda session: _created(session, stored))
 
-    return passes.Write(store)
+    return passes.Write(write)
 
 
-def _created(session: Session, experiment: Experiment, status_code: int) -> Response:
-    return passes.answer(records.experiment_record(experiments.whole(session, experiment)), status_code, {"Location": f"/experiments/{experiment.id}"})
+def _created(session: Session, stored: Stored) -> Response:
+    record = records.experiment_record(experiments.whole(session, experiments.get(session, stored.id)))
+    return passes.answer(record, 201 if stored.is_new else 200, {"Location": f"/experiments/{stored.id}"})
 
 
 @router.get("")
 def list_experiments(session: Reading, caller: TheCaller, query: Annotated[ListQuery, Query()]) -> schemas.ExperimentPage:
     """Experiments, the newest first."""
     rows, cursor = experiments.page(session, query.filters(caller), query.limit, query.cursor)
-    runs = experiments.runs_of(session, [row.id for row in rows])
+    runs = experiments.progress_of(session, [row.id for row in rows])
     return schemas.ExperimentPage(data=[records.experiment_row(row, runs[row.id]) for row in rows], has_more=cursor is not None, next_cursor=cursor)
 
 
@@ -189,31 +191,14 @@ def delete_experiment(session: Writing, experiment: ExperimentToChange, settings
 
 
 @router.get("/{experiment_id}/metrics", response_model=schemas.MetricsAnswer, responses={200: {"content": {"text/csv": {}}}})
-def read_metrics(session: Reading, experiment: TheExperiment, format: Literal["json", "csv"] = "json") -> Any:  # noqa: A002
+def read_metrics(request: Request, session: Reading, experiment: TheExperiment, format: Literal["json", "csv"] = "json") -> Any:  # noqa: A002
     """Every number of every epoch of every run."""
-    runs = experiments.runs_of(session, [experiment.id])[experiment.id]
-    return metrics_response(session, experiment.id, runs, format)
+    return metrics_response(request, session, experiment.id, experiments.seeds_of(session, experiment.id), format)
 
 
-def metrics_response(session: Reading, experiment_id: str, runs: list[Run], wanted: str) -> Any:
-    """The numbers of some runs of one experiment, as JSON or as one CSV row per run and epoch."""
-    metrics = metrics_of(session, [run.id for run in runs])
-    answer = schemas.MetricsAnswer(experiment_id=experiment_id, runs=[records.run_metrics(run, metrics[run.id]) for run in runs])
+def metrics_response(request: Request, session: Session, experiment_id: str, runs: Sequence[tuple[str, int]], wanted: str) -> Response:
+    """The numbers of some runs (id, seed) of one experiment, as JSON or as one CSV row per run and epoch."""
     if wanted == "json":
-        return answer
-    return Response(_csv(answer), media_type=CSV, headers={"Content-Disposition": f'attachment; filename="{experiment_id}-metrics.csv"'})
-
-
-def _csv(answer: schemas.MetricsAnswer) -> str:
-    rows = [
-        {"run_id": run.run_id, "seed": run.seed, "epoch": epoch.epoch}
-        | {f"{split}.{name}": "" if value is None else value for split in ("train", "val") for name, value in getattr(epoch, split).items()}
-        for run in answer.runs
-        for epoch in run.epochs
-    ]
-    columns = ["run_id", "seed", "epoch", *sorted({column for row in rows for column in row} - {"run_id", "seed", "epoch"})]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+        return in_pieces(request, session, json_pieces(session, experiment_id, runs), "application/json")
+    headers = {"Content-Disposition": f'attachment; filename="{experiment_id}-metrics.csv"'}
+    return in_pieces(request, session, csv_pieces(session, runs), CSV, headers)

@@ -199,7 +199,11 @@ def draw_experiment_explanations(
     """Right and wrong examples side by side, each with its map laid over it, true and predicted class and probability; the checks' numbers below."""
     explained = explanations.explained(session, explaining.settings, experiment, query.run, query.split)
     shown = [explained.title, *explained.key, explained.run.run_id, query.model_dump(mode="json")]
-    return picture(shown, lambda: draw_explanations(_figure(explained, query, explaining.explain(explained, query)), extension.value), extension, if_none_match)
+
+    def draw(explained: Explained, extension: str) -> bytes:
+        return draw_explanations(_figure(explained, query, explaining.explain(explained, query)), extension)
+
+    return picture(["explanations", *shown], lambda: explained, draw, extension, if_none_match)
 
 
 def _examples(found: "Explanation", names: tuple[str, ...]) -> list[ExampleAnswer]:

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.api import documentation
 from app.api.passes import Passes
 from app.api.problems import database_error, service_error
 from app.api.rates import Rates
@@ -23,7 +24,7 @@ from app.errors import Forbidden, OpenDoor, OtherOrigin, ServiceError, TooManyRe
 from app.services.keys import ANYONE, Caller, Role, look_up, look_up_at_a_glance
 from app.settings import Settings
 
-OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/version", "/docs", "/openapi.json"})
+OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/version"}) | documentation.PATHS
 """Served to everybody: what health checks ask for, and the description of the API, which is the same for every service and tells nothing of this one."""
 
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from fastapi import Response
+from sqlmodel import Session
 
 from app.api import passes
 from app.api.curves import subtitle
@@ -17,11 +18,10 @@ from app.api.pictures import PICTURE_RESPONSES, Extension, IfNoneMatch, picture
 from app.api.schemas import Answer
 from app.errors import NotFound
 from app.plots.gradient_flow import GradientFlowFigure, draw_gradient_flow
-from app.services import experiments, gradient_flow
-from app.services.experiments import Whole
+from app.services import experiments, gradient_flow, revisions
 from app.services.gradient_flow import THRESHOLD, LayerSeries, Slope, Verdict
 from app.services.metrics import metrics_of
-from app.tables import Experiment
+from app.tables import Experiment, Run
 from lab_models.layer_metrics import LAYER_SPLITS
 
 router = passes.router(prefix="/experiments", tags=["plots"])
@@ -106,11 +106,12 @@ class GradientFlowAnswer(Answer):
 @router.get("/{experiment_id}/gradient-flow.json")
 def read_gradient_flow(session: Reading, experiment: TheExperiment) -> GradientFlowAnswer:
     """Every layer's gradient at initialization and in each epoch, its slope along depth with 95 % interval, and a verdict."""
-    whole, series = _measured(session, experiment)
+    _refuse_unmeasured(experiment)
+    measured, series = _measured(session, experiment)
     slopes = {run_id: gradient_flow.slopes(found) for run_id, found in series.items()}
     return GradientFlowAnswer(
         experiment_id=experiment.id,
-        runs=[RunFlowAnswer(run_id=run.id, seed=run.seed, **(_flow(series[run.id], slopes[run.id]) if run.id in series else {})) for run in whole.runs],
+        runs=[RunFlowAnswer(run_id=run.id, seed=run.seed, **(_flow(series[run.id], slopes[run.id]) if run.id in series else {})) for run in measured],
         pooled=_pooled(list(series.values()), list(slopes.values())) if series else None,
     )
 
@@ -118,18 +119,22 @@ def read_gradient_flow(session: Reading, experiment: TheExperiment) -> GradientF
 @router.get("/{experiment_id}/gradient-flow.{extension}", response_class=Response, responses=PICTURE_RESPONSES)
 def draw_experiment_gradient_flow(session: Reading, experiment: TheExperiment, extension: Extension, if_none_match: IfNoneMatch = None) -> Any:
     """Gradient norms by layer and epoch as a heat map, and along the layers for initialization, first and last epoch."""
-    figure = _figure(*_measured(session, experiment))
-    return picture(_plain(figure), lambda: draw_gradient_flow(figure, extension.value), extension, if_none_match)
+    _refuse_unmeasured(experiment)
+    shown = ["gradient-flow", revisions.of_experiments(session, [experiment.id])]
+    return picture(shown, lambda: _figure(experiment, *_measured(session, experiment)), draw_gradient_flow, extension, if_none_match)
 
 
-def _measured(session: Reading, experiment: Experiment) -> tuple[Whole, dict[str, LayerSeries]]:
-    """The experiment and the series of those runs that have measured anything; raises NotFound when it does not ask for them."""
+def _refuse_unmeasured(experiment: Experiment) -> None:
+    """Raises NotFound when it does not ask for its gradients."""
     if "gradient_flow" not in experiment.spec.get("probes", []):
         raise NotFound(f'experiment {experiment.id} does not measure its gradient flow; send its spec with "probes": ["gradient_flow"]')
-    whole = experiments.whole(session, experiment)
-    numbers = metrics_of(session, [run.id for run in whole.runs], LAYER_SPLITS)
-    found = {run.id: gradient_flow.series_of(numbers[run.id]) for run in whole.runs}
-    return whole, {run_id: series for run_id, series in found.items() if series is not None}
+
+
+def _measured(session: Session, experiment: Experiment) -> tuple[list[Run], dict[str, LayerSeries]]:
+    """The experiment's runs, and the series of those that have measured anything; one run's rows at a time."""
+    runs = experiments.runs_of(session, [experiment.id])[experiment.id]
+    found = {run.id: gradient_flow.series_of(metrics_of(session, [run.id], LAYER_SPLITS)[run.id]) for run in runs}
+    return runs, {run_id: series for run_id, series in found.items() if series is not None}
 
 
 def _flow(series: LayerSeries, slopes: Sequence[Slope]) -> dict[str, Any]:
@@ -171,12 +176,12 @@ def _numbers(matrix: npt.NDArray[np.float64]) -> Numbers:
     return [[None if math.isnan(value) else value for value in row] for row in matrix.tolist()]
 
 
-def _figure(whole: Whole, series: dict[str, LayerSeries]) -> GradientFlowFigure:
+def _figure(experiment: Experiment, measured: Sequence[Run], series: dict[str, LayerSeries]) -> GradientFlowFigure:
     runs = list(series.values())
     shown = gradient_flow.pooled(runs) if runs else None
     return GradientFlowFigure(
-        title=whole.experiment.name or whole.experiment.id,
-        subtitle=subtitle(whole),
+        title=experiment.name or experiment.id,
+        subtitle=subtitle(experiment, measured),
         verdicts=gradient_flow.summary([gradient_flow.slope_at(shown, row) for row in (0, -1)]) if shown else [],
         layers=shown.layers if shown else [],
         is_fitted=shown.is_fitted.tolist() if shown else [],
@@ -185,17 +190,3 @@ def _figure(whole: Whole, series: dict[str, LayerSeries]) -> GradientFlowFigure:
         num_runs=[sum(epoch in run.epochs for run in runs) for epoch in shown.epochs] if shown else [],
         runs=len(runs),
     )
-
-
-def _plain(figure: GradientFlowFigure) -> Any:
-    return [
-        figure.title,
-        figure.subtitle,
-        list(figure.verdicts),
-        list(figure.layers),
-        list(figure.is_fitted),
-        list(figure.epochs),
-        figure.norms.tolist(),
-        list(figure.num_runs),
-        figure.runs,
-    ]

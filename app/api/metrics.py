@@ -14,8 +14,9 @@ from prometheus_client.registry import Collector
 
 from app.api import passes
 from app.api.connections import Connections
-from app.api.deps import Reading, TheSettings
+from app.api.deps import Reading, TheCaller, TheSettings
 from app.api.traffic import BUCKETS_SECONDS, Traffic
+from app.errors import Forbidden
 from app.services import telemetry
 from app.services.telemetry import Telemetry
 from lab_models.revision import package_version, source_revision
@@ -34,8 +35,10 @@ router = passes.router(tags=["operations"])
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
-def read_metrics(traffic: TheTraffic, lanes: ThePasses, connections: TheConnections, session: Reading, settings: TheSettings) -> Response:
-    """Queue, runs, failures, epochs, leases, workers, disk and requests, in Prometheus' text format."""
+def read_metrics(traffic: TheTraffic, lanes: ThePasses, connections: TheConnections, session: Reading, settings: TheSettings, caller: TheCaller) -> Response:
+    """Queue, runs, failures, epochs, leases, workers, disk and requests, in Prometheus' text format; of everybody's, so for `read` and `admin` keys alone."""
+    if not caller.sees_all:
+        raise Forbidden(f"the key of {caller.owner} has the role '{caller.role}', and the numbers of the whole service need 'read' or 'admin'")
     registry = CollectorRegistry()
     of_process = (*_process(traffic), *_lines(lanes), *_connections(connections))
     registry.register(_Snapshot([*_service(telemetry.read(session)), *of_process, *_machine(shutil.disk_usage(settings.home).free)]))

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import Request, Response
 
 from app.api import passes, schemas
-from app.api.deps import Reading, TheDatabase, TheSettings
+from app.api.deps import Reading, TheCaller, TheDatabase, TheSettings
 from app.api.schemas import Answer
 from app.api.sharing import Shared
 from app.db import Database
@@ -14,6 +14,7 @@ from app.queue import broker_answers
 from app.services import readiness
 from app.services.workers import online
 from app.settings import Settings
+from app.tables import Worker
 from lab_models.revision import package_version, source_revision
 
 router = passes.router(tags=["operations"])
@@ -83,15 +84,19 @@ async def read_version() -> VersionAnswer:
 
 
 @router.get("/workers")
-def list_workers(session: Reading) -> schemas.WorkerList:
-    """Workers that were seen lately."""
-    return schemas.WorkerList(
-        data=[
-            schemas.WorkerAnswer(
-                id=worker.id, host=worker.host, device=worker.device, threads=worker.threads, started_at=worker.started_at, seen_at=worker.seen_at
-            )
-            for worker in online(session)
-        ]
+def list_workers(session: Reading, caller: TheCaller) -> schemas.WorkerList:
+    """Workers that were seen lately; on which machines is for `read` and `admin` keys alone."""
+    return schemas.WorkerList(data=[_worker(worker, named=caller.sees_all) for worker in online(session)])
+
+
+def _worker(worker: Worker, *, named: bool) -> schemas.WorkerAnswer:
+    return schemas.WorkerAnswer(
+        id=worker.id if named else worker.id.removeprefix(f"{worker.host}-"),
+        host=worker.host if named else None,
+        device=worker.device,
+        threads=worker.threads,
+        started_at=worker.started_at,
+        seen_at=worker.seen_at,
     )
 
 

@@ -2,13 +2,14 @@
 
 A route is a plain function whose parameters say what it needs (`app.api.deps`): `session: Reading` or `session: Writing`, rows loaded with it, the caller.
 `Route` turns it into an `async` endpoint that waits for its turn in the event loop, holding nothing, and then makes one pass. Nothing lives between two passes:
-no session, no connection, no lock. A route that needs more than one returns what comes next, `Write` or `Compute`, made of plain values.
+no session, no connection, no lock. A route that needs more than one returns what comes next, `Read`, `Write` or `Compute`, made of plain values.
 """
 
 import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 
 from anyio import CapacityLimiter
@@ -34,12 +35,15 @@ Result = TypeVar("Result")
 
 
 class Passes:
-    """The lanes of one service: of readers no more than there are connections, of writers on SQLite one, of what computes without a session a few."""
+    """The lanes of one service: of readers no more than there are connections, of writers on SQLite one, of what computes without a session a few,
+    and of imports, whose images take minutes of a core to decode, one.
+    """
 
     def __init__(self, most: int, *, on_sqlite: bool) -> None:
         self.reading = Lane("reading", READERS_ON_SQLITE if on_sqlite else READERS_ON_SERVER, most)
         self.writing = Lane("writing", 1 if on_sqlite else WRITERS_ON_SERVER, most, REST_BETWEEN_WRITES if on_sqlite else 0.0)
         self.computing = Lane("computing", COMPUTING, most)
+        self.importing = Lane("importing", 1, most)
         self.readiness = Lane("readiness", 1, most)
         self.door = Lane("the door", 1 if on_sqlite else WRITERS_ON_SERVER, most)
         self._threads = CapacityLimiter(math.inf)  # lanes are the limit
@@ -47,7 +51,7 @@ class Passes:
     @property
     def lanes(self) -> tuple[Lane, ...]:
         """All of them."""
-        return self.reading, self.writing, self.computing, self.readiness, self.door
+        return self.reading, self.writing, self.computing, self.importing, self.readiness, self.door
 
     async def go(self, lane: Lane, client: str, work: Callable[[], Result]) -> Result:
         """Wait for a turn in the lane, then do the work in a thread, to its end even if nobody waits for it any more. Raises Overloaded, or as `work` does."""
@@ -56,22 +60,33 @@ class Passes:
 
 
 @dataclass(frozen=True)
+class Read:
+    """What comes next is a look of its own: `work` gets a session that reads, and everything else from values that hold no session."""
+
+    work: Callable[[Session], Any]
+
+
+@dataclass(frozen=True)
 class Write:
-    """What comes next is a transaction of its own: `work` gets its session, and everything else from values that hold no session."""
+    """What comes next is a transaction of its own."""
 
     work: Callable[[Session], Any]
 
 
 @dataclass(frozen=True)
 class Compute:
-    """What comes next needs no database: drawing, predicting, explaining."""
+    """What comes next needs no database: drawing, predicting, explaining, moving files."""
 
     work: Callable[[], Any]
 
 
+Step = Read | Write | Compute
+STEPS: Final = (Read, Write, Compute)
+
+
 @dataclass
 class Afterwards:
-    """What is done once the transaction is committed: `ring` in the same pass, since it takes no time; `later` when the answer has left."""
+    """What is done once the transaction is committed: `soon` in the same pass, since it takes no time; `later` when the answer has left."""
 
     _soon: list[Callable[[], None]] = field(default_factory=list)
     background: BackgroundTask | None = None
@@ -86,8 +101,8 @@ class Afterwards:
 
     def committed(self) -> None:
         """Do what was to be done soon."""
-        for work in self._soon:
-            work()
+        while self._soon:
+            self._soon.pop(0)()
 
 
 # What a parameter is filled with in a pass, said in `Annotated`; what has none of these is FastAPI's to fill: path, query, header, body.
@@ -175,11 +190,14 @@ def _one_after_the_other(plan: "_Plan", status_code: int) -> Callable[..., Any]:
         def first(session: Session | None) -> Any:
             return plan.function(**plan.arguments(request_, session, afterwards, values))
 
-        lane = passes.writing if plan.writes else passes.reading
-        result = await passes.go(lane, client, lambda: _pass(request_, plan.session_kind, first, status_code, afterwards))
-        while not isinstance(result, Response):
-            work, lane, kind = (result.work, passes.writing, True) if isinstance(result, Write) else (_without_session(result), passes.computing, None)
-            result = await passes.go(lane, client, lambda work=work, kind=kind: _pass(request_, kind, work, status_code, afterwards))  # type: ignore[misc]
+        kind = plan.session_kind
+        work: Callable[[Any], Any] = first
+        while True:
+            lane = passes.writing if kind else passes.reading if kind is not None or work is first else passes.computing
+            result = await passes.go(lane, client, partial(_pass, request_, kind, work, status_code, afterwards))
+            if isinstance(result, Response):
+                break
+            kind, work = _next(result)
         if afterwards.background is not None:
             result.background = afterwards.background
         return result
@@ -193,8 +211,15 @@ def passes_of(request: Request) -> Passes:
     return passes
 
 
-def _without_session(step: Compute) -> Callable[[Session | None], Any]:
-    return lambda _: step.work()
+def _next(step: Step) -> tuple[bool | None, Callable[[Any], Any]]:
+    """Whether it writes, None without a session; and its work, given a session or not."""
+    match step:
+        case Read():
+            return False, step.work
+        case Write():
+            return True, step.work
+        case Compute():
+            return None, lambda _: step.work()
 
 
 def _pass(request: Request, writes: bool | None, work: Callable[[Any], Any], status_code: int, afterwards: Afterwards) -> Any:
@@ -204,14 +229,14 @@ def _pass(request: Request, writes: bool | None, work: Callable[[Any], Any], sta
     database: Database = request.app.state.database
     with database.writing() if writes else database.reading() as session:
         result = _rendered(work(session), status_code)
-    if not isinstance(result, Write | Compute):
+    if writes:
         afterwards.committed()
     return result
 
 
 def _rendered(result: Any, status_code: int) -> Any:
     """A response, or what comes next."""
-    if isinstance(result, Response | Write | Compute):
+    if isinstance(result, (Response, *STEPS)):
         return result
     if result is None:
         return Response(status_code=status_code)

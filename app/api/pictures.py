@@ -1,17 +1,19 @@
-"""How a picture is answered: in three formats, with an ETag of what it shows, so that an unchanged one is neither drawn nor sent again."""
+"""How a picture is answered: in three formats, with an ETag of what it shows, so that an unchanged one is neither read, drawn nor sent again."""
 
 import hashlib
 import json
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Header, Response
 
 from app.api.passes import Compute
 from app.plots.style import FORMATS
 
-PLOT_VERSION = 2  # grows with the drawing code, so that a browser's copy of the old picture is not kept
+PLOT_VERSION = 3  # grows with the drawing code, so that a browser's copy of the old picture is not kept
+
+Figure = TypeVar("Figure")
 
 
 class Extension(StrEnum):
@@ -24,16 +26,30 @@ class Extension(StrEnum):
 
 IfNoneMatch = Annotated[str | None, Header()]
 
+UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "What the caller has is current"}}
 PICTURE_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"content": {media_type: {} for media_type in FORMATS.values()}},
     304: {"description": "The picture the caller has is the current one"},
 }
 
 
-def picture(shown: Any, draw: Callable[[], bytes], extension: Extension, if_none_match: str | None) -> Any:
-    """304 when the caller has the picture, else its drawing, which is a pass of its own. `shown` is everything that it depends on, as JSON."""
-    etag = f'"{hashlib.sha256(json.dumps([PLOT_VERSION, extension, shown]).encode()).hexdigest()[:32]}"'
-    headers = {"ETag": etag, "Cache-Control": "no-cache"}
-    if if_none_match is not None and etag in {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}:
+def picture(shown: Any, figure: Callable[[], Figure], draw: Callable[[Figure, str], bytes], extension: Extension, if_none_match: str | None) -> Any:
+    """304 when the caller has the picture; else `figure` is read and then drawn, which is a pass of its own.
+
+    `shown` is everything that the picture depends on, as JSON: which one it is, what was asked for, and a revision of what it is drawn from.
+    """
+    headers = revalidated(extension, shown)
+    if is_current(headers, if_none_match):
         return Response(status_code=304, headers=headers)
-    return Compute(lambda: Response(draw(), media_type=FORMATS[extension.value], headers=headers))
+    read = figure()
+    return Compute(lambda: Response(draw(read, extension.value), media_type=FORMATS[extension.value], headers=headers))
+
+
+def revalidated(*shown: Any) -> dict[str, str]:
+    """The headers of an answer that may be kept and is asked for again with its ETag; `shown` as for `picture`."""
+    return {"ETag": f'"{hashlib.sha256(json.dumps([PLOT_VERSION, shown]).encode()).hexdigest()[:32]}"', "Cache-Control": "no-cache"}
+
+
+def is_current(headers: dict[str, str], if_none_match: str | None) -> bool:
+    """Whether the caller has the answer of these headers."""
+    return if_none_match is not None and headers["ETag"] in {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}

@@ -1,6 +1,7 @@
 """The one place that renders errors, as `application/problem+json` (RFC 9457)."""
 
 import logging
+import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -16,14 +17,19 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from app.api.security_headers import security_headers
+from app.database_file import MOVED
 from app.errors import Conflict, InvalidRequest, NotFound, ServiceError, StorageFull
 from lab_models.validation import FieldError, did_you_mean
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:training-lab:problem:"
 RETRY_AFTER_SECONDS = "2"
+BAD_VALUE = "JSON path"
+"""What SQLite says of the key of a label that cannot be one."""
 FULL_DISK = ("disk is full", "disk I/O error", "No space left")
 """What SQLite says of a full disk and of a file that may not grow, and PostgreSQL of the former."""
+PRIMARY_CODE = 0xFF
+"""Of SQLite's extended error codes."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 Handler = Callable[[Request, Exception], Response]
@@ -100,7 +106,7 @@ def _parameter_error(request: Request, item: dict[str, Any]) -> FieldError:
     if item["type"] == "extra_forbidden":
         known = [parameter.alias for dependant in [request.scope["route"].dependant] for parameter in _query_parameters(dependant)]
         return FieldError(f"/{name}", "unknown query parameter", did_you_mean(name, known))
-    message = str(item["msg"])
+    message = str(item["msg"]).removeprefix("Value error, ")
     return FieldError(f"/{name}", message[:1].lower() + message[1:])
 
 
@@ -141,18 +147,32 @@ def _methods_of(request: Request) -> list[str]:
 
 
 def database_error(request: Request, error: Exception) -> Response:
-    """The disk is full, the file read-only, another holds the lock for too long, or no connection is free."""
+    """The disk is full, the file read-only, another holds the lock for too long, or no connection is free.
+
+    SQLite also says of a statement that it cannot carry out at all what others say of the moment: to try again would be of no use.
+    """
     if isinstance(error, NoConnectionFree):
         return _no_connection(request, error)
     assert isinstance(error, OperationalError)
-    log.error("database: %s", error)
+    assert error.orig is not None
     said = str(error.orig)
+    if _is_of_the_statement(error):
+        return _bad_value(request, said) if BAD_VALUE in said else _unexpected(request, error)
+    log.error("database: %s", error)
     if request.method != "GET" and any(sign in said for sign in FULL_DISK):
         detail = f"the database could not be written ({said}); nothing was changed. Free disk space, then send the request again"
         return problem(507, StorageFull.code, StorageFull.title, detail)
+    if MOVED in said:
+        return problem(503, "database_moved", "The database file has moved", f"{said}; nothing was changed")
     if "readonly" in said:
         return problem(503, "read_only", "The database is read-only", f"the database could not be written ({said}); nothing was changed")
     return problem(503, "busy", "Busy, try again", "the database did not answer in time; nothing was changed", headers={"Retry-After": RETRY_AFTER_SECONDS})
+
+
+def _is_of_the_statement(error: OperationalError) -> bool:
+    """Whether it is SQLite's plain SQLITE_ERROR; locked, busy, full, not to be opened or interrupted have codes of their own, and so have a server's faults."""
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return code is not None and code & PRIMARY_CODE == sqlite3.SQLITE_ERROR
 
 
 def _no_connection(_request: Request, error: Exception) -> Response:
@@ -169,9 +189,13 @@ def _lost_race(_request: Request, error: Exception) -> Response:
 def _unstorable(request: Request, error: Exception) -> Response:
     """PostgreSQL keeps no NUL in a text and no number beyond its column; SQLite would. What has a NUL in its name is not there on either."""
     assert isinstance(error, DataError)
+    return _bad_value(request, str(error.orig))
+
+
+def _bad_value(request: Request, said: str) -> Response:
     if "\0" in request.scope["path"]:
         return problem(404, NotFound.code, NotFound.title, "nothing has the character U+0000 in its name")
-    detail = f"a value in the request cannot be kept or looked for in the database: {str(error.orig).splitlines()[0]}"
+    detail = f"a value in the request cannot be kept or looked for in the database: {said.splitlines()[0]}"
     return problem(422, InvalidRequest.code, InvalidRequest.title, detail)
 
 

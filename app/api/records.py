@@ -6,24 +6,24 @@ from app.api.schemas import (
     ArtifactAnswer,
     AttemptAnswer,
     ChangeAnswer,
-    EpochMetrics,
     EstimateAnswer,
     ExperimentRecord,
     ExperimentRow,
     ProgressAnswer,
     QueueAnswer,
     RunAnswer,
-    RunMetricsAnswer,
     RunRecord,
     SummaryAnswer,
 )
 from app.services.experiments import Whole, run_reason
-from app.services.metrics import RunMetrics
 from app.services.results import summarise_scores
 from app.states import RunStatus, StatusReason, experiment_status
 from app.tables import Artifact, Attempt, Experiment, Run, StatusChange
 from lab_models.explanations.question import Method, unexplainable
 from lab_models.specs import read_spec
+
+MOST_KNOWN = 10_000
+_without_maps: dict[str, bool] = {}
 
 
 def experiment_record(whole: Whole) -> ExperimentRecord:
@@ -113,15 +113,6 @@ def run_record(run: Run, attempts: list[Attempt], history: list[StatusChange]) -
             for attempt in attempts
         ],
         history=[ChangeAnswer(**change.model_dump(include=set(ChangeAnswer.model_fields))) for change in history],
-    )
-
-
-def run_metrics(run: Run, metrics: RunMetrics) -> RunMetricsAnswer:
-    """One run's numbers as epochs in order."""
-    return RunMetricsAnswer(
-        run_id=run.id,
-        seed=run.seed,
-        epochs=[EpochMetrics(epoch=epoch, train=splits.get("train", {}), val=splits.get("val", {})) for epoch, splits in metrics.items()],
     )
 
 
@@ -220,6 +211,8 @@ def _sentence(whole: Whole) -> str:
             return f"Queued again after epoch {current.epochs_done} of {current.epochs}: its worker was lost."
         case StatusReason.WORKER_SHUTDOWN:
             return f"Queued again after epoch {current.epochs_done} of {current.epochs}: its worker was asked to stop."
+        case StatusReason.DATABASE_UNREACHABLE:
+            return f"Queued again after epoch {current.epochs_done} of {current.epochs}: its worker could not reach the database."
         case StatusReason.TRAINER_CRASHED:
             return f"Queued again after epoch {current.epochs_done} of {current.epochs}: its process died."
         case StatusReason.OUT_OF_MEMORY:
@@ -247,11 +240,21 @@ def _sentence(whole: Whole) -> str:
             return "Cancelled."
 
 
+def _has_no_maps(experiment: Experiment) -> bool:
+    """Whether its network cannot be explained. Every spec of a fingerprint has the same, so it is read once."""
+    known = _without_maps.get(experiment.fingerprint)
+    if known is None:
+        if len(_without_maps) >= MOST_KNOWN:
+            _without_maps.clear()
+        known = _without_maps[experiment.fingerprint] = unexplainable(read_spec(experiment.spec).network, Method.GRAD_CAM) is not None
+    return known
+
+
 def _experiment_links(experiment: Experiment) -> dict[str, str]:
     base = f"/experiments/{experiment.id}"
     probed = {"gradient_flow": f"{base}/gradient-flow.png"} if "gradient_flow" in experiment.spec.get("probes", []) else {}
     pictures = {"curves": f"{base}/curves.png", "confusion_matrix": f"{base}/confusion-matrix.png"}
-    pictures |= {} if unexplainable(read_spec(experiment.spec).network, Method.GRAD_CAM) else {"explanations": f"{base}/explanations.png"}
+    pictures |= {} if _has_no_maps(experiment) else {"explanations": f"{base}/explanations.png"}
     compared = {"distillation": f"{base}/distillation"} if experiment.kind == "distill" else {}
     compared |= {"verification": f"{base}/verification"} if "verifies" in experiment.related else {}
     compared |= {} if experiment.study_id is None else {"study": f"/studies/{experiment.study_id}"}

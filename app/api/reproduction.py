@@ -4,11 +4,14 @@ import json
 import shlex
 from typing import Any
 
+from fastapi import Response
+from sqlmodel import Session
+
 from app.api import passes, records, schemas
-from app.api.deps import ExperimentToChange, Reading, TheAfterwards, TheCaller, TheDoorbell, TheExperiment, TheSettings, Writing
+from app.api.deps import ExperimentToPrepare, Reading, TheAfterwards, TheCaller, TheDoorbell, TheExperiment, TheSettings
 from app.api.schemas import Answer
-from app.services import experiments, limits, reproduction
-from app.services.experiments import runs_of
+from app.services import experiments, reproduction
+from app.services.experiments import Stored, runs_of
 from app.services.reproduction import Agreement, Repeated, Verification
 from app.services.visibility import visible_experiment
 from app.states import RunStatus
@@ -101,20 +104,27 @@ def read_reproduction(session: Reading, experiment: TheExperiment) -> ReproduceA
 
 @router.post("/{experiment_id}/verify", status_code=201, response_model=schemas.ExperimentRecord)
 def verify_experiment(
-    session: Writing,
-    experiment: ExperimentToChange,
+    session: Reading,
+    experiment: ExperimentToPrepare,
     settings: TheSettings,
     caller: TheCaller,
     doorbell: TheDoorbell,
     afterwards: TheAfterwards,
 ) -> Any:
     """Run the succeeded seeds again, trained anew, as an experiment of its own; its `verification` says whether the bits are the same."""
-    again = reproduction.verify(session, experiment, settings, caller.owner)
-    session.flush()
-    limits.refuse_full_queue(session, caller.owner, settings)
-    whole = experiments.whole(session, again)
-    afterwards.soon(doorbell.ring, len(whole.runs))
-    return passes.answer(records.experiment_record(whole), 201, {"Location": f"/experiments/{again.id}"})
+    prepared = reproduction.prepare_verification(session, experiment, settings, caller.owner)
+
+    def write(session: Session) -> passes.Read:
+        stored = reproduction.store_verification(session, prepared, settings)
+        afterwards.soon(doorbell.ring, stored.num_queued)
+        return passes.Read(lambda session: _created(session, stored))
+
+    return passes.Write(write)
+
+
+def _created(session: Session, stored: Stored) -> Response:
+    record = records.experiment_record(experiments.whole(session, experiments.get(session, stored.id)))
+    return passes.answer(record, 201, {"Location": f"/experiments/{stored.id}"})
 
 
 @router.get("/{experiment_id}/verification")

@@ -2,6 +2,7 @@
 
 from typing import Any, Literal
 
+from fastapi import Request
 from fastapi.responses import FileResponse
 
 from app.api import passes, records, schemas
@@ -19,9 +20,9 @@ def read_run(session: Reading, run: TheRun) -> schemas.RunRecord:
 
 
 @router.get("/{run_id}/metrics", response_model=schemas.MetricsAnswer, responses={200: {"content": {"text/csv": {}}}})
-def read_run_metrics(session: Reading, run: TheRun, format: Literal["json", "csv"] = "json") -> Any:  # noqa: A002
+def read_run_metrics(request: Request, session: Reading, run: TheRun, format: Literal["json", "csv"] = "json") -> Any:  # noqa: A002
     """Every number of every epoch of one run."""
-    return metrics_response(session, run.experiment_id, [run], format)
+    return metrics_response(request, session, run.experiment_id, [(run.id, run.seed)], format)
 
 
 @router.get("/{run_id}/artifacts")

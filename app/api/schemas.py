@@ -271,6 +271,8 @@ class DatasetAnswer(Answer):
     imported: bool
     """Whether somebody's own images were imported; false for built-in data sets."""
     imported_at: datetime | None
+    owner: str | None
+    """Who imported it and may remove it; null for built-in data sets."""
     shape: tuple[int, int, int]
     num_classes: int
     class_names: list[str]
@@ -284,6 +286,8 @@ class DatasetAnswer(Answer):
     source: str
     sha256: str | None
     """Names the exact content; null until a built-in data set is prepared, by the first run that needs it."""
+    disk_bytes: int
+    """What its files take, which counts for its owner; 0 until a built-in data set is prepared."""
     notes: list[str]
     """What a reader of its results must know."""
     links: dict[str, str]
@@ -299,7 +303,8 @@ class WorkerAnswer(Answer):
     """A worker that has shown itself lately."""
 
     id: str
-    host: str
+    host: str | None
+    """Null for a `submit` key."""
     device: str
     threads: int
     started_at: datetime

@@ -4,15 +4,10 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api import documentation
+
 PAGE_POLICY: Final = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 """For JSON, pictures and the report: nothing is loaded and no script runs; SVG and the report bring their styles and pictures with them."""
-
-DOCS: Final = "/docs"
-DOCS_POLICY: Final = (
-    "default-src 'none'; script-src 'unsafe-inline' https://cdn.jsdelivr.net; style-src 'unsafe-inline' https://cdn.jsdelivr.net; "
-    "img-src 'self' data: https://fastapi.tiangolo.com; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-)
-"""FastAPI's page for trying the API out: its program and styles come from where FastAPI takes them from, and it speaks to this service alone."""
 
 ALWAYS: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -46,4 +41,4 @@ class SecurityHeaders:
 
 def security_headers(path: str) -> dict[str, str]:
     """The headers of an answer under this path."""
-    return {**ALWAYS, "Content-Security-Policy": DOCS_POLICY if path == DOCS else PAGE_POLICY}
+    return {**ALWAYS, "Content-Security-Policy": documentation.POLICY if path == documentation.PAGE else PAGE_POLICY}

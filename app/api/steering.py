@@ -12,6 +12,7 @@ from app.api.experiments import FilterQuery
 from app.api.schemas import Answer
 from app.errors import InvalidRequest
 from app.services import experiments, limits, steering
+from lab_models.naming import Name
 from lab_models.specs import Frozen
 from lab_models.specs.request import Label, LabelKey
 from lab_models.validation import FieldError, validate
@@ -22,7 +23,7 @@ router = passes.router(prefix="/experiments", tags=["experiments"])
 class Changes(Frozen):
     """What can still be changed. What is left out stays as it is."""
 
-    name: Annotated[str, Field(max_length=200)] | None = None
+    name: Name | None = None
     """What people call it; null takes the name away."""
     labels: Annotated[dict[LabelKey, Label | None], Field(max_length=50)] = {}
     """Labels to add or to replace; null removes one."""

@@ -8,10 +8,22 @@ from sqlmodel import Session
 
 from app.api import passes
 from app.api.bodies import read_body
-from app.api.deps import Body, IdempotencyKey, Reading, StudyToChange, TheAfterwards, TheCaller, TheDoorbell, TheSettings, TheStudy, Writing
+from app.api.deps import (
+    Body,
+    IdempotencyKey,
+    Reading,
+    StudyToChange,
+    StudyToPrepare,
+    TheAfterwards,
+    TheCaller,
+    TheDoorbell,
+    TheSettings,
+    TheStudy,
+    Writing,
+)
 from app.api.study_records import StudyDryRun, StudyPage, StudyRecord, study_dry_run, study_record, study_row
 from app.services import deletion, limits, studies, study_lists, study_steering
-from app.tables import Study
+from app.services.experiments import Stored
 from lab_models.specs import Frozen
 from lab_models.studies.request import read_study_request
 from lab_models.validation import validate
@@ -62,25 +74,26 @@ def create_study(
     limits.refuse_wishes(caller, request.labels, request.priority, settings)
     key = None if dry_run else idempotency_key
     if key is not None and (there := studies.earlier(session, key, submitted, caller.owner, lock=False)) is not None:
-        return _created(session, there, status_code=200)
-    prepared = studies.prepare_study(session, request, settings, caller)
+        return passes.Read(lambda session: _created(session, Stored(there.id, 0, is_new=False)))
+    prepared = studies.prepare_study(session, request, submitted, settings, caller)
     if dry_run:
         return passes.answer(study_dry_run(prepared))
 
-    def store(session: Session) -> Response:
-        if key is not None and (there := studies.earlier(session, key, submitted, caller.owner)) is not None:
-            return _created(session, there, status_code=200)
-        study = studies.create(session, prepared, submitted, settings, key)
-        limits.refuse_full_queue(session, caller.owner, settings)
-        afterwards.soon(doorbell.ring, prepared.num_runs)
-        session.flush()
-        return _created(session, study, status_code=201)
+    def take_files() -> passes.Write:
+        taken = studies.take_files(prepared, settings)
+        return passes.Write(lambda session: write(session, taken))
 
-    return passes.Write(store)
+    def write(session: Session, taken: studies.PreparedStudy) -> passes.Read:
+        stored = studies.store(session, taken, settings, key)
+        afterwards.soon(doorbell.ring, stored.num_queued)
+        return passes.Read(lambda session: _created(session, stored))
+
+    return passes.Compute(take_files)
 
 
-def _created(session: Session, study: Study, status_code: int) -> Response:
-    return passes.answer(study_record(studies.whole(session, study)), status_code, {"Location": f"/studies/{study.id}"})
+def _created(session: Session, stored: Stored) -> Response:
+    record = study_record(studies.whole(session, studies.get(session, stored.id)))
+    return passes.answer(record, 201 if stored.is_new else 200, {"Location": f"/studies/{stored.id}"})
 
 
 @router.get("")
@@ -97,14 +110,21 @@ def read_study(session: Reading, study: TheStudy) -> StudyRecord:
     return study_record(studies.whole(session, study))
 
 
-@router.post("/{study_id}/extend")
-def extend_study(session: Writing, body: Body, study: StudyToChange, settings: TheSettings, doorbell: TheDoorbell, afterwards: TheAfterwards) -> StudyRecord:
+@router.post("/{study_id}/extend", response_model=StudyRecord)
+def extend_study(session: Reading, body: Body, study: StudyToPrepare, settings: TheSettings, doorbell: TheDoorbell, afterwards: TheAfterwards) -> Any:
     """Add replicates to every cell, under the next seeds; what is there stays."""
     _, extension = read_body(body, lambda document: validate(Extension, document), settings)
-    added = studies.extend(session, study, extension.seeds, settings)
-    limits.refuse_full_queue(session, study.owner, settings)
-    afterwards.soon(doorbell.ring, added)
-    return study_record(studies.whole(session, study))
+    study_id, prepared = study.id, studies.prepare_extension(session, study, extension.seeds, settings)
+
+    def take_files() -> passes.Write:
+        taken = studies.take_files(prepared, settings)
+        return passes.Write(lambda session: write(session, taken))
+
+    def write(session: Session, taken: studies.PreparedExtension) -> passes.Read:
+        afterwards.soon(doorbell.ring, studies.extend(session, studies.get(session, study_id), taken, settings))
+        return passes.Read(lambda session: study_record(studies.whole(session, studies.get(session, study_id))))
+
+    return passes.Compute(take_files)
 
 
 @router.post("/{study_id}/cancel")

@@ -1,15 +1,13 @@
 """Curves of several experiments in one picture: what studies and comparisons share."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from sqlmodel import Session
 
-from app.api.pictures import Extension, picture
 from app.errors import InvalidRequest
-from app.plots.study_curves import CellCurves, Panel, StudyCurvesFigure, draw_study_curves
-from app.services.metrics import RunMetrics, metrics_of
-from app.tables import Run
+from app.plots.series import Series
+from app.plots.study_curves import CellCurves, Panel, StudyCurvesFigure
+from app.services.metrics import curves_of
 from lab_models.validation import FieldError, did_you_mean
 
 METRICS = ("loss", "accuracy", "learning_rate", "seconds")
@@ -31,30 +29,19 @@ def panels_of(listed: str) -> list[Panel]:
     return [Panel(split, name) for name in names for split in (("train",) if name in ONLY_TRAIN else ("train", "val"))]
 
 
-def curves_figure(session: Session, title: str, subtitle: str, cells: Sequence[tuple[str, list[Run]]], panels: list[Panel]) -> StudyCurvesFigure:
-    """One line per cell (title, runs), of the first cells where there are too many."""
+def curves_figure(session: Session, title: str, subtitle: str, cells: Sequence[tuple[str, Sequence[str]]], panels: list[Panel]) -> StudyCurvesFigure:
+    """One line per cell (title, ids of its runs), of the first cells where there are too many."""
     more = f"; the first {MOST_LINES} of {len(cells)} cells" if len(cells) > MOST_LINES else ""
     shown = cells[:MOST_LINES]
-    numbers = metrics_of(session, [run.id for _, runs in shown for run in runs])
-    lines = [CellCurves(name, [_panels(numbers[run.id], panels) for run in runs if numbers[run.id]]) for name, runs in shown]
-    return StudyCurvesFigure(title, subtitle + more, panels, lines)
+    names = list(dict.fromkeys(name for panel in panels for name in (panel.metric, *([HARD_LOSS] if panel.metric == "loss" else []))))
+    curves = curves_of(session, [runs for _, runs in shown], names)
+    lines = [CellCurves(name, _panels(found, panels)) for (name, _), found in zip(shown, curves.groups, strict=True)]
+    thinned = f"; {curves.note}" if curves.note else ""
+    return StudyCurvesFigure(title, subtitle + more + thinned, panels, lines)
 
 
-def curves_picture(figure: StudyCurvesFigure, extension: Extension, if_none_match: str | None) -> Any:
-    """The picture, or 304."""
-    return picture(repr(figure), lambda: draw_study_curves(figure, extension.value), extension, if_none_match)
-
-
-def _panels(numbers: RunMetrics, panels: list[Panel]) -> dict[Panel, dict[int, float | None]]:
-    return {panel: series for panel in panels if (series := _series(numbers, panel))}
-
-
-def _series(numbers: RunMetrics, panel: Panel) -> dict[int, float | None]:
+def _panels(found: dict[tuple[str, str], Series], panels: list[Panel]) -> dict[Panel, Series]:
     """A student's training loss is a mixture: its cross-entropy, which the others' can be compared with, is `hard_loss`."""
-    found: dict[int, float | None] = {}
-    for epoch, splits in numbers.items():
-        scores = splits.get(panel.split, {})
-        name = HARD_LOSS if panel.metric == "loss" and HARD_LOSS in scores else panel.metric
-        if name in scores:
-            found[epoch] = scores[name]
-    return found
+    chosen = {panel: found.get((panel.split, HARD_LOSS)) if panel.metric == "loss" else None for panel in panels}
+    by_panel = {panel: hard or found.get((panel.split, panel.metric)) for panel, hard in chosen.items()}
+    return {panel: series for panel, series in by_panel.items() if series is not None}

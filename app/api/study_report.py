@@ -4,7 +4,9 @@ import base64
 import json
 import shlex
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from sqlmodel import Session
 
 from app.api import passes
 from app.api.deps import Reading, TheSettings, TheStudy
+from app.api.passes import Compute
+from app.api.pictures import UNCHANGED, IfNoneMatch, is_current, revalidated
 from app.api.study_curves import curves_figure, panels_of
 from app.api.study_pictures import TRIO, cells_of
 from app.api.study_tables import caption_of, columns_of, table_answer
@@ -25,7 +29,7 @@ from app.plots.factor import draw_factor
 from app.plots.heat_map import draw_heat_map
 from app.plots.study_curves import draw_study_curves
 from app.plots.study_gradients import draw_study_gradients
-from app.services import studies
+from app.services import revisions, studies
 from app.services.comparisons import differences
 from app.services.scores import Metric, read_metric
 from app.services.studies import WholeStudy
@@ -34,7 +38,7 @@ from app.services.study_tables import Table, table_of
 from app.services.study_verdicts import ContrastResult, claims_of, contrasts_of
 from app.states import RunStatus
 from lab_models.architectures.naming import describe
-from lab_models.recipes.recipe import Picture
+from lab_models.recipes.recipe import Picture as PictureName
 from lab_models.specs import read_spec
 
 router = passes.router(prefix="/studies", tags=["studies"])
@@ -44,44 +48,70 @@ _pages = Environment(
 )
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 MOST_DIFFERENCES = 6
 MOST_NAMED = 4
 
 
-@router.get("/{study_id}/report.html", response_class=Response, responses={200: {"content": {"text/html": {}}}})
-def read_report(session: Reading, study: TheStudy, settings: TheSettings) -> Response:
+@dataclass(frozen=True)
+class Picture:
+    """What has been read of a picture: `draw` needs no session."""
+
+    name: PictureName
+    draw: Callable[[], bytes]
+
+
+@router.get("/{study_id}/report.html", response_class=Response, responses={200: {"content": {"text/html": {}}}, **UNCHANGED})
+def read_report(session: Reading, study: TheStudy, settings: TheSettings, if_none_match: IfNoneMatch = None) -> Any:
     """Question, answers, table, pictures, comparisons, design, environment and how to reproduce, in one file without network; at any time."""
+    headers = {**HEADERS, **revalidated("report", revisions.of_study(session, study))}
+    if is_current(headers, if_none_match):
+        return Response(status_code=304, headers=headers)
     whole = studies.whole(session, study)
     metric = read_metric("test.accuracy")
     table, contrasts = table_of(session, whole, metric), contrasts_of(session, settings.runs_folder, whole, metric)
     verdicts = verdicts_answer(whole, contrasts, claims_of(session, whole), metric)
     data = {"table": table_answer(whole, table).model_dump(mode="json"), "verdicts": verdicts.model_dump(mode="json"), "submitted": study.submitted}
-    page = _pages.get_template("report.html").render(
-        title=study.name,
-        question=whole.design.question,
-        reproduces=whole.design.reproduces,
-        notes=whole.design.notes,
-        study=study,
-        status=_status(whole),
-        failures=list(_failures(whole)),
-        claims=[{**claim.model_dump(), "verdict": claim.verdict.value, "verdict_text": claim.verdict.text} for claim in verdicts.claims],
-        columns=columns_of(table),
-        rows=table.rows,
-        caption=caption_of(table),
-        figures=list(_figures(session, whole, table, contrasts, metric)),
-        unit=metric.unit,
-        contrasts=[_contrast(result) for result in contrasts],
-        findings=verdicts.findings,
-        cautions=verdicts.cautions,
-        seeds=whole.design.seeds,
-        cells=_cells(whole),
-        first_spec=json.dumps(whole.cells[0].experiment.spec, indent=2),
-        environment=_environment(whole),
-        command=f"curl --json {shlex.quote(json.dumps(study.submitted))} localhost:8000/studies",
-        data=Markup(json.dumps(data).replace("<", "\\u003c")),  # noqa: S704 - JSON in which nothing can end the element
-    )
-    headers = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-cache"}
-    return Response(page, media_type="text/html; charset=utf-8", headers=headers)
+    shown: dict[str, Any] = {
+        "title": study.name,
+        "question": whole.design.question,
+        "reproduces": whole.design.reproduces,
+        "notes": whole.design.notes,
+        "study": study,
+        "status": _status(whole),
+        "failures": list(_failures(whole)),
+        "claims": [{**claim.model_dump(), "verdict": claim.verdict.value, "verdict_text": claim.verdict.text} for claim in verdicts.claims],
+        "columns": columns_of(table),
+        "rows": table.rows,
+        "caption": caption_of(table),
+        "unit": metric.unit,
+        "contrasts": [_contrast(result) for result in contrasts],
+        "findings": verdicts.findings,
+        "cautions": verdicts.cautions,
+        "seeds": whole.design.seeds,
+        "cells": _cells(whole),
+        "first_spec": json.dumps(whole.cells[0].experiment.spec, indent=2),
+        "environment": _environment(whole),
+        "command": f"curl --json {shlex.quote(json.dumps(study.submitted))} localhost:8000/studies",
+        "data": Markup(json.dumps(data).replace("<", "\\u003c")),  # noqa: S704 - JSON in which nothing can end the element
+    }
+    return _drawn([], list(_figures(session, whole, table, contrasts, metric)), shown, headers)
+
+
+def _drawn(done: list[dict[str, str]], left: list[Picture], shown: dict[str, Any], headers: dict[str, str]) -> Compute:
+    """The next picture, or when all are drawn the page: each a pass of its own, so that others' pictures come in between."""
+    if not left:
+        return Compute(lambda: Response(_page(shown, done), media_type="text/html; charset=utf-8", headers=headers))
+
+    def draw() -> Compute:
+        svg = base64.b64encode(left[0].draw()).decode()
+        return _drawn([*done, {"svg": svg, "caption": CAPTIONS[left[0].name]}], left[1:], shown, headers)
+
+    return Compute(draw)
+
+
+def _page(shown: dict[str, Any], figures: list[dict[str, str]]) -> str:
+    return _pages.get_template("report.html").render(**shown, figures=figures)
 
 
 def _status(whole: WholeStudy) -> str:
@@ -99,17 +129,16 @@ def _failures(whole: WholeStudy) -> Iterator[str]:
         yield f"{count} run{'s' if count > 1 else ''} failed with {code}: {'; '.join(cells[:MOST_NAMED])}{more}."
 
 
-def _figures(session: Session, whole: WholeStudy, table: Table, contrasts: list[ContrastResult], metric: Metric) -> Iterator[dict[str, str]]:
+def _figures(session: Session, whole: WholeStudy, table: Table, contrasts: list[ContrastResult], metric: Metric) -> Iterator[Picture]:
     """The pictures that the recipe names, as far as they can be drawn yet."""
-    for picture in whole.design.pictures:
+    for name in whole.design.pictures:
         try:
-            svg = _svg(session, whole, table, contrasts, metric, picture)
+            yield Picture(name, _picture(session, whole, table, contrasts, metric, name))
         except NotFound:
             continue
-        yield {"svg": base64.b64encode(svg).decode(), "caption": CAPTIONS[picture]}
 
 
-CAPTIONS: dict[Picture, str] = {
+CAPTIONS: dict[PictureName, str] = {
     "curves": "Every cell over epochs: mean and range over seeds.",
     "factor": "The score against the factor: each seed's run, the mean with its 95 % interval, and the source's number where it has one.",
     "differences": "Every contrast: each seed's difference, the mean with its 95 % interval, and the margin within which differences count as none.",
@@ -119,21 +148,21 @@ CAPTIONS: dict[Picture, str] = {
 }
 
 
-def _svg(session: Session, whole: WholeStudy, table: Table, contrasts: list[ContrastResult], metric: Metric, picture: Picture) -> bytes:
-    name = whole.study.name
-    match picture:
+def _picture(session: Session, whole: WholeStudy, table: Table, contrasts: list[ContrastResult], metric: Metric, name: PictureName) -> Callable[[], bytes]:
+    title = whole.study.name
+    match name:
         case "curves":
-            return draw_study_curves(curves_figure(session, name, subtitle_of(whole), cells_of(whole), panels_of("loss,accuracy")), "svg")
+            return partial(draw_study_curves, curves_figure(session, title, subtitle_of(whole), cells_of(whole), panels_of("loss,accuracy")), "svg")
         case "distillation":
-            return draw_study_curves(curves_figure(session, name, subtitle_of(whole), cells_of(whole), TRIO), "svg")
+            return partial(draw_study_curves, curves_figure(session, title, subtitle_of(whole), cells_of(whole), TRIO), "svg")
         case "factor":
-            return draw_factor(factor_figure(whole, table, None), "svg")
+            return partial(draw_factor, factor_figure(whole, table, None), "svg")
         case "differences":
-            return draw_differences(differences_figure(whole, contrasts, metric), "svg")
+            return partial(draw_differences, differences_figure(whole, contrasts, metric), "svg")
         case "heat_map":
-            return draw_heat_map(heat_map_figure(whole, table, None, None), "svg")
+            return partial(draw_heat_map, heat_map_figure(whole, table, None, None), "svg")
         case "gradient_flow":
-            return draw_study_gradients(gradients_figure(session, whole), "svg")
+            return partial(draw_study_gradients, gradients_figure(session, whole), "svg")
 
 
 def _contrast(result: ContrastResult) -> dict[str, Any]:

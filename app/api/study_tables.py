@@ -6,12 +6,13 @@ from fastapi import Query, Response
 
 from app.api import passes
 from app.api.deps import Reading, TheStudy
+from app.api.pictures import UNCHANGED, IfNoneMatch, is_current, revalidated
 from app.api.schemas import Answer, SummaryAnswer
-from app.services import studies
+from app.services import revisions, studies
 from app.services.scores import read_metric
 from app.services.studies import WholeStudy
 from app.services.study_tables import Row, Table, table_of
-from app.tabulation import Column, to_csv, to_latex, to_markdown
+from app.tabulation import Column, markdown_text, to_csv, to_latex, to_markdown
 from lab_models.recipes.recipe import Factor
 from lab_models.statistics.summary import Summary
 from lab_models.studies.design import factor_text
@@ -93,23 +94,33 @@ class TableAnswer(Answer):
 @router.get(
     "/{study_id}/table",
     response_model=TableAnswer,
-    responses={200: {"content": {"text/csv": {}, "text/markdown": {}, "application/x-latex": {}}}},
+    responses={200: {"content": {"text/csv": {}, "text/markdown": {}, "application/x-latex": {}}}, **UNCHANGED},
 )
-def read_table(session: Reading, study: TheStudy, metric: MetricName = "test.accuracy", format: Literal["json", "md", "csv", "latex"] = "json") -> Any:  # noqa: A002
+def read_table(
+    session: Reading,
+    study: TheStudy,
+    metric: MetricName = "test.accuracy",
+    format: Literal["json", "md", "csv", "latex"] = "json",  # noqa: A002
+    if_none_match: IfNoneMatch = None,
+) -> Any:
     """Per cell mean, spread, n and 95 % interval, size, cost, epochs, and the source's number; at any time, with what there is."""
+    wanted = read_metric(metric)
+    headers = revalidated("table", metric, format, revisions.of_study(session, study))
+    if is_current(headers, if_none_match):
+        return Response(status_code=304, headers=headers)
     whole = studies.whole(session, study)
-    table = table_of(session, whole, read_metric(metric))
+    table = table_of(session, whole, wanted)
     match format:
         case "json":
-            return table_answer(whole, table)
+            return passes.answer(table_answer(whole, table), headers=headers)
         case "md":
-            text = f"## {_one_line(study.name)}\n\n{to_markdown(columns_of(table), table.rows)}\n{caption_of(table)}\n"
-            return Response(text, media_type=MARKDOWN)
+            text = f"## {markdown_text(study.name)}\n\n{to_markdown(columns_of(table), table.rows)}\n{caption_of(table)}\n"
+            return Response(text, media_type=MARKDOWN, headers=headers)
         case "csv":
             disposition = f'attachment; filename="{study.id}-table.csv"'
-            return Response(to_csv(_flat(table, row) for row in table.rows), media_type=CSV, headers={"Content-Disposition": disposition})
+            return Response(to_csv(_flat(table, row) for row in table.rows), media_type=CSV, headers={**headers, "Content-Disposition": disposition})
         case "latex":
-            return Response(to_latex(columns_of(table), table.rows, caption=f"{_one_line(study.name)}. {caption_of(table)}"), media_type=LATEX)
+            return Response(to_latex(columns_of(table), table.rows, caption=f"{_one_line(study.name)}. {caption_of(table)}"), media_type=LATEX, headers=headers)
 
 
 def table_answer(whole: WholeStudy, table: Table) -> TableAnswer:

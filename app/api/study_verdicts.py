@@ -2,12 +2,15 @@
 
 from typing import Any
 
+from fastapi import Response
+
 from app.api import passes
 from app.api.comparisons import ComparisonAnswer, comparison_answer
 from app.api.deps import Reading, TheSettings, TheStudy
+from app.api.pictures import UNCHANGED, IfNoneMatch, is_current, revalidated
 from app.api.schemas import Answer
 from app.api.study_tables import MetricName
-from app.services import studies
+from app.services import revisions, studies
 from app.services.scores import Metric, read_metric
 from app.services.studies import WholeStudy
 from app.services.study_cautions import cautions
@@ -67,11 +70,15 @@ class VerdictsAnswer(Answer):
     links: dict[str, str]
 
 
-@router.get("/{study_id}/verdicts")
-def read_verdicts(session: Reading, study: TheStudy, settings: TheSettings, metric: MetricName = "test.accuracy") -> VerdictsAnswer:
+@router.get("/{study_id}/verdicts", response_model=VerdictsAnswer, responses=UNCHANGED)
+def read_verdicts(session: Reading, study: TheStudy, settings: TheSettings, metric: MetricName = "test.accuracy", if_none_match: IfNoneMatch = None) -> Any:
     """Contrasts with Holm's correction, claims with their evidence, findings in the source's table; at any time, with what there is."""
-    whole, wanted = studies.whole(session, study), read_metric(metric)
-    return verdicts_answer(whole, contrasts_of(session, settings.runs_folder, whole, wanted), claims_of(session, whole), wanted)
+    wanted = read_metric(metric)
+    headers = revalidated("verdicts", metric, revisions.of_study(session, study))
+    if is_current(headers, if_none_match):
+        return Response(status_code=304, headers=headers)
+    whole = studies.whole(session, study)
+    return passes.answer(verdicts_answer(whole, contrasts_of(session, settings.runs_folder, whole, wanted), claims_of(session, whole), wanted), headers=headers)
 
 
 def verdicts_answer(whole: WholeStudy, contrasts: list[ContrastResult], claims: list[AnsweredClaim], metric: Metric) -> VerdictsAnswer:

@@ -5,15 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from app.plots.style import BLUE, DPI, GREY, VERMILION, rendered, style
+from app.plots.series import Series
+from app.plots.style import BLUE, DPI, GREY, VERMILION, rendered
 
 # Okabe and Ito's, like the others; each line differs from the others in dashes and marker too, so it is told apart in grey.
 SKY, PURPLE, GREEN = "#56B4E9", "#CC79A7", "#009E73"
@@ -49,19 +48,14 @@ LETTERS = {"title": 105, "subtitle": 190}
 MARKED_EPOCHS = 12
 """Most markers on a line; beyond, only some epochs have one."""
 
-Values = npt.NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class Line:
-    """One line of one panel: per run the values by epoch, None where a number was not finite.
-
-    `panel` is a key of PANELS and `part` one of LINES.
-    """
+    """One line of one panel. `panel` is a key of PANELS and `part` one of LINES."""
 
     panel: str
     part: str
-    runs: Sequence[Mapping[int, float | None]]
+    series: Series
 
 
 @dataclass(frozen=True)
@@ -81,17 +75,16 @@ def draw_comparison(figure: ComparisonFigure, extension: str) -> bytes:
     width, height = SIZE_INCHES
     head = MARGIN + TITLE_INCHES + LINE_INCHES * len(subtitle)
     height += head
-    with style():
-        layout = ConstrainedLayoutEngine(w_pad=0.14, h_pad=0.1, rect=(0, 0, 1, 1 - head / height))
-        canvas = Figure(figsize=(width, height), dpi=DPI, layout=layout)
-        title = textwrap.shorten(figure.title, LETTERS["title"], placeholder="…") or figure.title[: LETTERS["title"]]
-        canvas.text(MARGIN / width, 1 - MARGIN / height, title, va="top", fontsize=12.5, fontweight="bold", color=INK)
-        for number, text in enumerate(subtitle):
-            canvas.text(MARGIN / width, 1 - (MARGIN + TITLE_INCHES + LINE_INCHES * number) / height, text, va="top", fontsize=9.5, color=GREY)
-        for panel, name in zip(canvas.subplots(1, len(PANELS)), PANELS, strict=True):
-            _draw_panel(panel, name, figure)
-        _draw_legend(canvas, figure)
-        return rendered(canvas, extension)
+    layout = ConstrainedLayoutEngine(w_pad=0.14, h_pad=0.1, rect=(0, 0, 1, 1 - head / height))
+    canvas = Figure(figsize=(width, height), dpi=DPI, layout=layout)
+    title = textwrap.shorten(figure.title, LETTERS["title"], placeholder="…") or figure.title[: LETTERS["title"]]
+    canvas.text(MARGIN / width, 1 - MARGIN / height, title, va="top", fontsize=12.5, fontweight="bold", color=INK)
+    for number, text in enumerate(subtitle):
+        canvas.text(MARGIN / width, 1 - (MARGIN + TITLE_INCHES + LINE_INCHES * number) / height, text, va="top", fontsize=9.5, color=GREY)
+    for panel, name in zip(canvas.subplots(1, len(PANELS)), PANELS, strict=True):
+        _draw_panel(panel, name, figure)
+    _draw_legend(canvas, figure)
+    return rendered(canvas, extension)
 
 
 def _draw_panel(panel: Axes, name: str, figure: ComparisonFigure) -> None:
@@ -114,23 +107,23 @@ def _draw_panel(panel: Axes, name: str, figure: ComparisonFigure) -> None:
 
 def _draw_line(panel: Axes, line: Line) -> bool:
     """Whether there was anything to draw."""
-    epochs, table = _aligned(line.runs)
-    if not len(epochs):
+    shown = line.series.without_gaps()
+    if not len(shown):
         return False
     drawn_as = _drawn_as(line.part)
     is_arm = bool(drawn_as["marker"])
-    if len(epochs) == 1:
+    if len(shown) == 1:
         drawn_as["marker"] = drawn_as["marker"] or "d"  # a line of one point would not be seen
-    if len(table) > 1:
-        panel.fill_between(epochs, np.nanmin(table, axis=0), np.nanmax(table, axis=0), color=drawn_as["color"], alpha=0.18, linewidth=0)
-    step = max(1, -(-len(epochs) // MARKED_EPOCHS))
-    panel.plot(epochs, np.nanmean(table, axis=0), **drawn_as, markevery=step, zorder=3 if is_arm else 2.5)
+    if shown.num_runs > 1:
+        panel.fill_between(shown.epochs, shown.low, shown.high, color=drawn_as["color"], alpha=0.18, linewidth=0)
+    step = max(1, -(-len(shown) // MARKED_EPOCHS))
+    panel.plot(shown.epochs, shown.mean, **drawn_as, markevery=step, zorder=3 if is_arm else 2.5)
     return True
 
 
 def _draw_legend(canvas: Figure, figure: ComparisonFigure) -> None:
     """One for all panels: the arms in its first row, the parts of the student's loss below."""
-    parts = [part for part in LINES if any(line.part == part and len(_aligned(line.runs)[0]) for line in figure.lines)]
+    parts = [part for part in LINES if any(line.part == part and line.series.last for line in figure.lines)]
     if not parts:
         return
     num_columns = min(len(parts), max(2, sum(bool(LINES[part].marker) for part in parts)))
@@ -148,15 +141,7 @@ def _of_panel(figure: ComparisonFigure, name: str) -> list[Line]:
     return [line for line in figure.lines if line.panel == name]
 
 
-def _aligned(runs: Sequence[Mapping[int, float | None]]) -> tuple[npt.NDArray[np.int64], Values]:
-    """Epochs where any run has a number, and the values as (run, epoch) with NaN where one has none; runs without any are left out."""
-    begun = [run for run in runs if any(value is not None for value in run.values())]
-    epochs = sorted({epoch for run in begun for epoch, value in run.items() if value is not None})
-    table = [[np.nan if (value := run.get(epoch)) is None else value for epoch in epochs] for run in begun]
-    return np.array(epochs, dtype=np.int64), np.array(table, dtype=np.float64).reshape(len(begun), len(epochs))
-
-
 def _epoch_limits(figure: ComparisonFigure) -> tuple[float, float]:
-    last = max([min(figure.epochs, 2), 1, *(epoch for line in figure.lines for run in line.runs for epoch in run)])
+    last = max([min(figure.epochs, 2), 1, *(int(line.series.epochs[-1]) for line in figure.lines if len(line.series))])
     margin = max(0.02 * last, 0.1)
     return 1 - margin, last + margin

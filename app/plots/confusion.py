@@ -13,7 +13,7 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from app.plots.style import BLUE, DPI, GREY, VERMILION, rendered, style
+from app.plots.style import BLUE, DPI, GREY, VERMILION, rendered
 
 MOST_WITH_NUMBERS = 12
 """With more classes the cells are too small for numbers: color scales and a list of the most frequent confusions stand in for them."""
@@ -61,16 +61,15 @@ def draw_confusion(figure: ConfusionFigure, extension: str) -> bytes:
     """The matrix, up to 12 classes with numbers in its cells, else with color scales and the most frequent confusions. `extension`: png, svg or pdf."""
     num_classes = len(figure.class_names)
     inches = num_classes * min(max(5.4 / num_classes, 0.54), 1.8) if figure.has_numbers else 6.8
-    with style():
-        canvas = Figure(dpi=DPI)
-        panel = canvas.add_axes((0, 0, inches / canvas.get_figwidth(), inches / canvas.get_figheight()))
-        scales = _draw_matrix(panel, figure)
-        _lay_out(canvas, panel, figure, inches)
-        if figure.has_numbers:
-            _write_numbers(panel, figure, scales)
-        else:
-            _draw_side(canvas, panel, figure, scales, SIDE_INCHES / inches)
-        return rendered(canvas, extension)
+    canvas = Figure(dpi=DPI)
+    panel = canvas.add_axes((0, 0, inches / canvas.get_figwidth(), inches / canvas.get_figheight()))
+    scales = _draw_matrix(panel, figure)
+    _lay_out(canvas, panel, figure, inches)
+    if figure.has_numbers:
+        _write_numbers(panel, figure, scales)
+    else:
+        _draw_side(canvas, panel, figure, scales, SIDE_INCHES / inches)
+    return rendered(canvas, extension)
 
 
 def _lay_out(canvas: Figure, panel: Axes, figure: ConfusionFigure, inches: float) -> None:

@@ -1,16 +1,15 @@
 """Metrics over epochs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from app.plots.style import BLUE, DPI, GREY, VERMILION, rendered, style
+from app.plots.series import Series
+from app.plots.style import BLUE, DPI, GREY, VERMILION, rendered
 
 SPLIT_STYLE = {"train": (VERMILION, "--"), "val": (BLUE, "-")}
 AXIS_LABEL = {"loss": "Loss (cross-entropy, nats)", "accuracy": "Accuracy", "learning_rate": "Learning rate", "seconds": "Seconds per epoch"}
@@ -18,23 +17,13 @@ PANEL_INCHES = (5.2, 3.7)
 
 
 @dataclass(frozen=True)
-class Curve:
-    """One run's values over epochs for one split and name; `values` may hold None where a number was not finite."""
-
-    split: str
-    name: str
-    epochs: Sequence[int]
-    values: Sequence[float | None]
-
-
-@dataclass(frozen=True)
 class CurvesFigure:
-    """What the curves plot shows. `epochs` is how many there will be; `best_epoch` is marked when there is one run."""
+    """What the curves plot shows: a series for each (split, name). `epochs` is how many there will be; `best_epoch` is marked when there is one run."""
 
     title: str
     subtitle: str
     metrics: Sequence[str]
-    curves: Sequence[Curve]
+    curves: Mapping[tuple[str, str], Series]
     epochs: int
     best_epoch: int | None = None
 
@@ -42,14 +31,13 @@ class CurvesFigure:
 def draw_curves(figure: CurvesFigure, extension: str) -> bytes:
     """One panel per metric; with several runs the mean as a line and the range as a band. `extension`: png, svg or pdf."""
     width, height = PANEL_INCHES
-    with style():
-        canvas = Figure(figsize=(width * len(figure.metrics), height + 0.75), dpi=DPI, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
-        canvas.suptitle(figure.title, x=0.01, ha="left", fontsize=12.5, fontweight="bold")
-        panels = canvas.subplots(1, len(figure.metrics), squeeze=False)[0]
-        for panel, metric in zip(panels, figure.metrics, strict=True):
-            _draw_panel(panel, metric, figure)
-        panels[0].set_title(figure.subtitle, loc="left", fontsize=9, color=GREY, pad=10)
-        return rendered(canvas, extension)
+    canvas = Figure(figsize=(width * len(figure.metrics), height + 0.75), dpi=DPI, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
+    canvas.suptitle(figure.title, x=0.01, ha="left", fontsize=12.5, fontweight="bold")
+    panels = canvas.subplots(1, len(figure.metrics), squeeze=False)[0]
+    for panel, metric in zip(panels, figure.metrics, strict=True):
+        _draw_panel(panel, metric, figure)
+    panels[0].set_title(figure.subtitle, loc="left", fontsize=9, color=GREY, pad=10)
+    return rendered(canvas, extension)
 
 
 def _draw_panel(panel: Axes, metric: str, figure: CurvesFigure) -> None:
@@ -72,33 +60,21 @@ def _draw_panel(panel: Axes, metric: str, figure: CurvesFigure) -> None:
 
 
 def _draw_split(panel: Axes, metric: str, split: str, figure: CurvesFigure) -> bool:
-    curves = [curve for curve in figure.curves if curve.split == split and curve.name == metric and curve.epochs]
-    if not curves:
+    series = figure.curves.get((split, metric))
+    if series is None or not series.is_finite.any():
         return False
     color, line = SPLIT_STYLE[split]
-    epochs, table = _aligned(curves)
-    finite = ~np.all(np.isnan(table), axis=0)
-    epochs, table = epochs[finite], table[:, finite]
-    label = split if len(curves) == 1 else f"{split}, mean and range of {len(curves)} runs"
-    marker = "o" if len(epochs) <= 30 else None
-    if len(curves) > 1 and len(epochs):
-        panel.fill_between(epochs, np.nanmin(table, axis=0), np.nanmax(table, axis=0), color=color, alpha=0.18, linewidth=0)
-    if len(epochs):
-        panel.plot(epochs, np.nanmean(table, axis=0), color=color, linestyle=line, linewidth=1.8, marker=marker, markersize=3.5, label=label)
-    return bool(len(epochs))
-
-
-def _aligned(curves: Sequence[Curve]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Epochs that any curve has, and the values as (curve, epoch) with NaN where one has none."""
-    epochs = np.array(sorted({epoch for curve in curves for epoch in curve.epochs}), dtype=np.int64)
-    table = np.full((len(curves), len(epochs)), np.nan)
-    for row, curve in enumerate(curves):
-        table[row, np.searchsorted(epochs, curve.epochs)] = [np.nan if value is None else value for value in curve.values]
-    return epochs, table
+    shown = series.without_gaps()
+    label = split if series.num_runs == 1 else f"{split}, mean and range of {series.num_runs} runs"
+    if series.num_runs > 1:
+        panel.fill_between(shown.epochs, shown.low, shown.high, color=color, alpha=0.18, linewidth=0)
+    marker = "o" if len(shown) <= 30 else None
+    panel.plot(shown.epochs, shown.mean, color=color, linestyle=line, linewidth=1.8, marker=marker, markersize=3.5, label=label)
+    return True
 
 
 def _epoch_limits(figure: CurvesFigure) -> tuple[float, float]:
-    last = max([1, *(epoch for curve in figure.curves for epoch in curve.epochs)])
+    last = max([1, *(int(series.epochs[-1]) for series in figure.curves.values() if len(series))])
     last = max(last, min(figure.epochs, 2))
     margin = max(0.02 * last, 0.1)
     return 1 - margin, last + margin

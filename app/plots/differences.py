@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from app.plots.palette import TICK_STEPS, Sign, draw_interval, draw_signs, signs_height, view_of
-from app.plots.style import BLUE, GREY, GRID, INK, MARGIN, PAPER, VERMILION, Sheet, heading, line_height, rendered, shortened, style, wrapped
+from app.plots.style import BLUE, GREY, GRID, INK, MARGIN, PAPER, VERMILION, Sheet, heading, line_height, rendered, shortened, wrapped
 
 TITLES_INCHES, ROWS_INCHES, NUMBERS_INCHES, VERDICTS_INCHES, GAP = 3.2, 4.4, 2.2, 2.1, 0.18
 ROW_SIZE, LABEL_SIZE, ROW_GAP, HEAD_INCHES, BELOW_INCHES = 9.0, 8.5, 0.15, 0.26, 0.55
@@ -57,29 +57,28 @@ class DifferencesFigure:
 
 def draw_differences(figure: DifferencesFigure, extension: str) -> bytes:
     """One row per contrast, in their order: title, picture, numbers, verdict. `extension`: png, svg or pdf."""
-    with style():
-        titles = [wrapped(row.title, TITLES_INCHES, ROW_SIZE, TITLE_LINES) for row in figure.rows]
-        verdicts = [wrapped(row.verdict, VERDICTS_INCHES, ROW_SIZE, VERDICT_LINES) for row in figure.rows]
-        rooms = [line_height(ROW_SIZE) * max(2, len(title), len(verdict)) + ROW_GAP for title, verdict in zip(titles, verdicts, strict=True)]
-        paper, signs = 2 * MARGIN + TITLES_INCHES + ROWS_INCHES + NUMBERS_INCHES + VERDICTS_INCHES + 3 * GAP, _signs(figure)
-        head = heading(figure.title, figure.subtitle, paper)
-        top, height = head.height + HEAD_INCHES, max(0.4, sum(rooms))
-        below = top + height + BELOW_INCHES
-        sheet = Sheet(paper, below + signs_height(signs, paper - 2 * MARGIN) + MARGIN / 2)
-        head.draw(sheet)
-        panel = sheet.panel(MARGIN + TITLES_INCHES + GAP, top, ROWS_INCHES, height)
-        _prepare(panel, figure, height)
-        _write_heads(sheet, head.height)
-        down = 0.0
-        for row, title, verdict, room in zip(figure.rows, titles, verdicts, rooms, strict=True):
-            middle = down + room / 2
-            _draw_row(panel, row, middle)
-            _write(sheet, MARGIN, top + middle, title)
-            _write(sheet, _numbers_left(), top + middle, _numbers(row), INK if row.is_measured else GREY)
-            _write(sheet, _verdicts_left(), top + middle, verdict, INK if row.is_measured and row.color == GREY else row.color)
-            down += room
-        draw_signs(sheet, MARGIN, below, paper - 2 * MARGIN, signs)
-        return rendered(sheet.canvas, extension)
+    titles = [wrapped(row.title, TITLES_INCHES, ROW_SIZE, TITLE_LINES) for row in figure.rows]
+    verdicts = [wrapped(row.verdict, VERDICTS_INCHES, ROW_SIZE, VERDICT_LINES) for row in figure.rows]
+    rooms = [line_height(ROW_SIZE) * max(2, len(title), len(verdict)) + ROW_GAP for title, verdict in zip(titles, verdicts, strict=True)]
+    paper, signs = 2 * MARGIN + TITLES_INCHES + ROWS_INCHES + NUMBERS_INCHES + VERDICTS_INCHES + 3 * GAP, _signs(figure)
+    head = heading(figure.title, figure.subtitle, paper)
+    top, height = head.height + HEAD_INCHES, max(0.4, sum(rooms))
+    below = top + height + BELOW_INCHES
+    sheet = Sheet(paper, below + signs_height(signs, paper - 2 * MARGIN) + MARGIN / 2)
+    head.draw(sheet)
+    panel = sheet.panel(MARGIN + TITLES_INCHES + GAP, top, ROWS_INCHES, height)
+    _prepare(panel, figure, height)
+    _write_heads(sheet, head.height)
+    down = 0.0
+    for row, title, verdict, room in zip(figure.rows, titles, verdicts, rooms, strict=True):
+        middle = down + room / 2
+        _draw_row(panel, row, middle)
+        _write(sheet, MARGIN, top + middle, title)
+        _write(sheet, _numbers_left(), top + middle, _numbers(row), INK if row.is_measured else GREY)
+        _write(sheet, _verdicts_left(), top + middle, verdict, INK if row.is_measured and row.color == GREY else row.color)
+        down += room
+    draw_signs(sheet, MARGIN, below, paper - 2 * MARGIN, signs)
+    return rendered(sheet.canvas, extension)
 
 
 def _prepare(panel: Axes, figure: DifferencesFigure, height: float) -> None:

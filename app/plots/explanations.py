@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib import colormaps
 
-from app.plots.style import BLUE, GREY, INK, MARGIN, VERMILION, Sheet, heading, line_height, rendered, shortened, style, width_of, wrapped
+from app.plots.style import BLUE, GREY, INK, MARGIN, VERMILION, Sheet, heading, line_height, rendered, shortened, width_of, wrapped
 from lab_models.explanations.maps import enlarged, shares
 from lab_models.explanations.question import Show
 
@@ -62,21 +62,20 @@ def draw_explanations(figure: ExplanationFigure, extension: str) -> bytes:
     columns = next(count for most, count in COLUMNS.items() if longest <= most * (3 - len(kinds))) * (3 - len(kinds))
     block_width = columns * PAIR + (columns - 1) * COLUMN_GAP
     width = len(kinds) * block_width + (len(kinds) - 1) * BLOCK_GAP + 2 * MARGIN
-    with style():
-        head = heading(figure.title, figure.subtitle, width)
-        notes = [wrapped(HYPHEN_BEFORE_NUMBER.sub("\N{MINUS SIGN}", note), width - 2 * MARGIN, NOTE_SIZE, 3) for note in figure.notes]
-        scale_top = head.height + BLOCK_HEAD + ROW * max(1, math.ceil(longest / columns)) + 0.05
-        notes_top = scale_top + 2 * line_height(NOTE_SIZE) + 0.2
-        lines = sum(map(len, notes))
-        sheet = Sheet(width, notes_top + lines * line_height(NOTE_SIZE) + 0.05 * len(notes) + MARGIN)
-        head.draw(sheet)
-        for number, (is_right, pictures) in enumerate(blocks.items()):
-            _draw_block(sheet, (MARGIN + number * (block_width + BLOCK_GAP), head.height), (columns, block_width), is_right, pictures)
-        _draw_scale(sheet, scale_top, figure.has_negative)
-        for note in notes:
-            sheet.write(MARGIN, notes_top, note, NOTE_SIZE)
-            notes_top += len(note) * line_height(NOTE_SIZE) + 0.05
-        return rendered(sheet.canvas, extension)
+    head = heading(figure.title, figure.subtitle, width)
+    notes = [wrapped(HYPHEN_BEFORE_NUMBER.sub("\N{MINUS SIGN}", note), width - 2 * MARGIN, NOTE_SIZE, 3) for note in figure.notes]
+    scale_top = head.height + BLOCK_HEAD + ROW * max(1, math.ceil(longest / columns)) + 0.05
+    notes_top = scale_top + 2 * line_height(NOTE_SIZE) + 0.2
+    lines = sum(map(len, notes))
+    sheet = Sheet(width, notes_top + lines * line_height(NOTE_SIZE) + 0.05 * len(notes) + MARGIN)
+    head.draw(sheet)
+    for number, (is_right, pictures) in enumerate(blocks.items()):
+        _draw_block(sheet, (MARGIN + number * (block_width + BLOCK_GAP), head.height), (columns, block_width), is_right, pictures)
+    _draw_scale(sheet, scale_top, figure.has_negative)
+    for note in notes:
+        sheet.write(MARGIN, notes_top, note, NOTE_SIZE)
+        notes_top += len(note) * line_height(NOTE_SIZE) + 0.05
+    return rendered(sheet.canvas, extension)
 
 
 def _draw_block(sheet: Sheet, corner: tuple[float, float], measures: tuple[int, float], is_right: bool, pictures: Sequence[Picture]) -> None:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from app.plots.palette import TICK_STEPS, Entry, Legend, Sign, draw_interval, draw_signs, look, signs_height, view_of
-from app.plots.style import GREY, GRID, INK, MARGIN, PAPER, Sheet, heading, line_height, rendered, shortened, style, width_of, wrapped
+from app.plots.style import GREY, GRID, INK, MARGIN, PAPER, Sheet, heading, line_height, rendered, shortened, width_of, wrapped
 
 PANEL_INCHES, LEFT_INCHES, BELOW_INCHES = (7.0, 4.2), 0.75, 0.55
 LEGEND_INCHES, LEGEND_GAP = 2.7, 0.3
@@ -86,9 +86,8 @@ class FactorFigure:
 
 def draw_factor(figure: FactorFigure, extension: str) -> bytes:
     """Lines over a numeric factor; where any of its values is a text, a chart with one row per cell. `extension`: png, svg or pdf."""
-    with style():
-        is_numeric = all(isinstance(point.x, (int, float)) and math.isfinite(point.x) for point in figure.points)
-        return rendered((_numeric if is_numeric else _in_rows)(figure).canvas, extension)
+    is_numeric = all(isinstance(point.x, (int, float)) and math.isfinite(point.x) for point in figure.points)
+    return rendered((_numeric if is_numeric else _in_rows)(figure).canvas, extension)
 
 
 def _numeric(figure: FactorFigure) -> Sheet:

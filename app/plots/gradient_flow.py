@@ -15,7 +15,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from app.plots.style import BLUE, DPI, GREY, VERMILION, power_of_ten, rendered, style
+from app.plots.style import BLUE, DPI, GREY, VERMILION, power_of_ten, rendered
 
 COLORS = "viridis"  # perceptually uniform, and made to be so for color-blind readers too: https://bids.github.io/colormap/
 INK = "#1f2937"
@@ -55,17 +55,16 @@ def draw_gradient_flow(figure: GradientFlowFigure, extension: str) -> bytes:
     lines = [line for note in figure.verdicts for line in textwrap.wrap(note[:1].upper() + note[1:], LINE_CHARACTERS, subsequent_indent="    ")]
     header = 0.68 + LINE_INCHES * len(lines)
     height = header + 0.8 + min(max(0.165 * len(figure.layers), 2.6), 8.4)
-    with style():
-        layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08, rect=(0, 0, 1, 1 - header / height))
-        canvas = Figure(figsize=(WIDTH_INCHES, height), dpi=DPI, layout=layout)
-        canvas.text(0.012, 1 - 0.14 / height, figure.title, va="top", fontsize=12.5, fontweight="bold")
-        canvas.text(0.012, 1 - 0.42 / height, figure.subtitle, va="top", fontsize=9, color=GREY)
-        canvas.text(0.012, 1 - (0.42 + LINE_INCHES) / height, "\n".join(lines), va="top", fontsize=9, color=INK, linespacing=1.25)
-        if figure.epochs and len(figure.layers):
-            _draw_panels(canvas, figure)
-        else:
-            _draw_nothing(canvas)
-        return rendered(canvas, extension)
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08, rect=(0, 0, 1, 1 - header / height))
+    canvas = Figure(figsize=(WIDTH_INCHES, height), dpi=DPI, layout=layout)
+    canvas.text(0.012, 1 - 0.14 / height, figure.title, va="top", fontsize=12.5, fontweight="bold")
+    canvas.text(0.012, 1 - 0.42 / height, figure.subtitle, va="top", fontsize=9, color=GREY)
+    canvas.text(0.012, 1 - (0.42 + LINE_INCHES) / height, "\n".join(lines), va="top", fontsize=9, color=INK, linespacing=1.25)
+    if figure.epochs and len(figure.layers):
+        _draw_panels(canvas, figure)
+    else:
+        _draw_nothing(canvas)
+    return rendered(canvas, extension)
 
 
 def _draw_nothing(canvas: Figure) -> None:

@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from app.plots.palette import Sign, draw_signs, signs_height
-from app.plots.style import GREY, INK, MARGIN, PAPER, VERMILION, Sheet, heading, line_height, rendered, shortened, style, width_of, wrapped
+from app.plots.style import GREY, INK, MARGIN, PAPER, VERMILION, Sheet, heading, line_height, rendered, shortened, width_of, wrapped
 
 COLORS = "cividis"  # made so that color-deficient and other readers see nearly the same: https://doi.org/10.1371/journal.pone.0199239
 CELL_INCHES = (0.98, 0.66)
@@ -62,32 +62,31 @@ class HeatMapFigure:
 
 def draw_heat_map(figure: HeatMapFigure, extension: str) -> bytes:
     """Value, number of runs and, with a baseline, the difference from it in each cell; a bar of colors beside. `extension`: png, svg or pdf."""
-    with style():
-        rows, columns = max(1, len(figure.y_values)), max(1, len(figure.x_values))
-        y_names = [wrapped(_name(value), NAMES_INCHES, NAME_SIZE, 2) for value in figure.y_values]
-        x_names = [wrapped(_name(value), CELL_INCHES[0] - 0.08, NAME_SIZE, NAME_LINES) for value in figure.x_values]
-        gutter = max([0.3, *(width_of(line, NAME_SIZE) for lines in y_names for line in lines)]) + 0.12
-        width, height = columns * CELL_INCHES[0], rows * (CELL_INCHES[1] + (0.12 if figure.reference is not None else 0))
-        paper = max(2 * MARGIN + gutter + width + BAR_GAP + BAR_INCHES + BAR_NAMES, LEAST_WIDTH)
-        head, signs = heading(figure.title, figure.subtitle, paper), _signs(figure)
-        left, top = MARGIN + gutter, head.height + line_height(AXIS_SIZE) + 0.1
-        below = top + height + 0.08 + line_height(NAME_SIZE) * max([1, *map(len, x_names)])
-        end = below + line_height(AXIS_SIZE) + 0.14
-        sheet = Sheet(paper, end + signs_height(signs, paper - 2 * MARGIN) + MARGIN / 2)
-        head.draw(sheet)
-        sheet.write(MARGIN, head.height, [shortened(figure.y_name, gutter + width - 0.1, AXIS_SIZE)], AXIS_SIZE)
-        x_name = shortened(figure.x_name, paper - left - MARGIN, AXIS_SIZE)
-        sheet.write(max(left, left + width / 2 - width_of(x_name, AXIS_SIZE) / 2), below + 0.05, [x_name], AXIS_SIZE)
-        panel = sheet.panel(left, top, width, height)
-        scale = _draw_cells(panel, figure)
-        for row, lines in enumerate(y_names):
-            middle = top + height * (row + 0.5) / rows
-            sheet.write(left - 0.1, middle - line_height(NAME_SIZE) * len(lines) / 2, lines, NAME_SIZE, ha="right")
-        for column, lines in enumerate(x_names):
-            sheet.write(left + CELL_INCHES[0] * (column + 0.5), top + height + 0.08, lines, NAME_SIZE, ha="center")
-        _draw_bar(sheet, figure, scale, (left + width + BAR_GAP, top, height))
-        draw_signs(sheet, MARGIN, end, paper - 2 * MARGIN, signs)
-        return rendered(sheet.canvas, extension)
+    rows, columns = max(1, len(figure.y_values)), max(1, len(figure.x_values))
+    y_names = [wrapped(_name(value), NAMES_INCHES, NAME_SIZE, 2) for value in figure.y_values]
+    x_names = [wrapped(_name(value), CELL_INCHES[0] - 0.08, NAME_SIZE, NAME_LINES) for value in figure.x_values]
+    gutter = max([0.3, *(width_of(line, NAME_SIZE) for lines in y_names for line in lines)]) + 0.12
+    width, height = columns * CELL_INCHES[0], rows * (CELL_INCHES[1] + (0.12 if figure.reference is not None else 0))
+    paper = max(2 * MARGIN + gutter + width + BAR_GAP + BAR_INCHES + BAR_NAMES, LEAST_WIDTH)
+    head, signs = heading(figure.title, figure.subtitle, paper), _signs(figure)
+    left, top = MARGIN + gutter, head.height + line_height(AXIS_SIZE) + 0.1
+    below = top + height + 0.08 + line_height(NAME_SIZE) * max([1, *map(len, x_names)])
+    end = below + line_height(AXIS_SIZE) + 0.14
+    sheet = Sheet(paper, end + signs_height(signs, paper - 2 * MARGIN) + MARGIN / 2)
+    head.draw(sheet)
+    sheet.write(MARGIN, head.height, [shortened(figure.y_name, gutter + width - 0.1, AXIS_SIZE)], AXIS_SIZE)
+    x_name = shortened(figure.x_name, paper - left - MARGIN, AXIS_SIZE)
+    sheet.write(max(left, left + width / 2 - width_of(x_name, AXIS_SIZE) / 2), below + 0.05, [x_name], AXIS_SIZE)
+    panel = sheet.panel(left, top, width, height)
+    scale = _draw_cells(panel, figure)
+    for row, lines in enumerate(y_names):
+        middle = top + height * (row + 0.5) / rows
+        sheet.write(left - 0.1, middle - line_height(NAME_SIZE) * len(lines) / 2, lines, NAME_SIZE, ha="right")
+    for column, lines in enumerate(x_names):
+        sheet.write(left + CELL_INCHES[0] * (column + 0.5), top + height + 0.08, lines, NAME_SIZE, ha="center")
+    _draw_bar(sheet, figure, scale, (left + width + BAR_GAP, top, height))
+    draw_signs(sheet, MARGIN, end, paper - 2 * MARGIN, signs)
+    return rendered(sheet.canvas, extension)
 
 
 def _draw_cells(panel: Axes, figure: HeatMapFigure) -> ScalarMappable:

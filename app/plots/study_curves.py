@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter
 
 from app.plots.palette import TICK_STEPS, Entry, Legend, look, spread
-from app.plots.style import DPI, GREY, GRID, INK, MARGIN, PAPER, Sheet, heading, power_of_ten, rendered, shortened, style
+from app.plots.series import Series
+from app.plots.style import DPI, GREY, GRID, INK, MARGIN, PAPER, Sheet, heading, power_of_ten, rendered, shortened
 
 SPLITS = {"train": "Training", "val": "Validation", "test": "Test"}
 PANEL_INCHES = {1: (6.2, 3.9), 2: (4.5, 3.0), 3: (3.6, 2.9)}
@@ -36,8 +36,6 @@ LEAST_ACCURACY = 0.004
 ALPHAS = ((3, 0.2), (6, 0.13), (math.inf, 0.08))
 """Opacity of the bands by the most cells it is for: many bands on each other must not hide the lines."""
 
-Values = npt.NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class Panel:
@@ -52,16 +50,18 @@ class Panel:
         return f"{SPLITS.get(self.split, self.split)} {self.metric.replace('_', ' ')}".strip()
 
 
-Run = Mapping[Panel, Mapping[int, float | None]]
-"""One run's values by panel and epoch, None where a number was not finite; a panel or an epoch not measured is left out."""
-
-
 @dataclass(frozen=True)
 class CellCurves:
-    """A line of each panel: the mean over the cell's runs, whose range is the band. `runs` has one element per seed, empty if it has no epoch yet."""
+    """A line of each panel: the mean over the cell's runs, whose range is the band. `num_waiting` more runs have no epoch yet."""
 
     title: str
-    runs: Sequence[Run]
+    panels: Mapping[Panel, Series]
+    num_waiting: int = 0
+
+    @property
+    def num_begun(self) -> int:
+        """Runs with an epoch."""
+        return max((series.num_runs for series in self.panels.values()), default=0)
 
 
 @dataclass(frozen=True)
@@ -76,24 +76,11 @@ class StudyCurvesFigure:
 
 @dataclass(frozen=True)
 class _Line:
-    """A cell's line in one panel; `table` is (run, epoch), NaN where a run has no finite number."""
+    """A cell's line in one panel, with its place in the legend, and where it ends."""
 
     place: int
-    epochs: npt.NDArray[np.int64]
-    table: Values
-
-    @property
-    def mean(self) -> Values:
-        """(epoch,): over the runs that have a number."""
-        filled = ~np.isnan(self.table)
-        mean: Values = np.divide(np.nansum(self.table, axis=0), filled.sum(axis=0), out=np.full(len(self.epochs), np.nan), where=filled.any(axis=0))
-        return mean
-
-    @property
-    def last(self) -> tuple[float, float] | None:
-        """Epoch and mean where the line ends."""
-        ends = np.flatnonzero(~np.isnan(self.mean))
-        return (float(self.epochs[ends[-1]]), float(self.mean[ends[-1]])) if len(ends) else None
+    series: Series
+    last: tuple[float, float]
 
 
 def draw_study_curves(figure: StudyCurvesFigure, extension: str) -> bytes:
@@ -103,27 +90,26 @@ def draw_study_curves(figure: StudyCurvesFigure, extension: str) -> bytes:
     rows = math.ceil(count / columns)
     width, height = PANEL_INCHES[columns]
     across, down = AXIS_INCHES + width + END_INCHES + COLUMN_GAP, TITLE_INCHES + height + EPOCH_INCHES + ROW_GAP
-    with style():
-        entries = [_entry(figure, place) for place in range(len(figure.lines))]
-        legend, is_beside = Legend(entries, LEGEND_INCHES), columns == 1 or (columns == 2 and len(entries) > FEW_CELLS)
-        if not is_beside or legend.height > down * rows:
-            legend, is_beside = _legend_below(entries, across * columns), False
-        paper = 2 * MARGIN + across * columns - COLUMN_GAP + (LEGEND_GAP + LEGEND_INCHES if is_beside else 0)
-        head = heading(figure.title, figure.subtitle, paper)
-        sheet = Sheet(paper, head.height + down * rows + MARGIN / 2 + (0 if is_beside else legend.height))
-        head.draw(sheet)
-        sheet.write(MARGIN, head.height, [] if figure.panels else ["nothing to show"], color=GREY)
-        for place, panel in enumerate(figure.panels):
-            row, column = divmod(place, columns)
-            axes = sheet.panel(MARGIN + AXIS_INCHES + across * column, head.height + TITLE_INCHES + down * row, width, height)
-            _draw_panel(axes, panel, figure)
-            axes.set_xlabel("Epoch" if place + columns >= count else "", fontsize=9)
-        legend.draw(
-            sheet,
-            MARGIN + across * columns - COLUMN_GAP + LEGEND_GAP if is_beside else MARGIN,
-            head.height + TITLE_INCHES if is_beside else head.height + down * rows,
-        )
-        return rendered(sheet.canvas, extension)
+    entries = [_entry(figure, place) for place in range(len(figure.lines))]
+    legend, is_beside = Legend(entries, LEGEND_INCHES), columns == 1 or (columns == 2 and len(entries) > FEW_CELLS)
+    if not is_beside or legend.height > down * rows:
+        legend, is_beside = _legend_below(entries, across * columns), False
+    paper = 2 * MARGIN + across * columns - COLUMN_GAP + (LEGEND_GAP + LEGEND_INCHES if is_beside else 0)
+    head = heading(figure.title, figure.subtitle, paper)
+    sheet = Sheet(paper, head.height + down * rows + MARGIN / 2 + (0 if is_beside else legend.height))
+    head.draw(sheet)
+    sheet.write(MARGIN, head.height, [] if figure.panels else ["nothing to show"], color=GREY)
+    for place, panel in enumerate(figure.panels):
+        row, column = divmod(place, columns)
+        axes = sheet.panel(MARGIN + AXIS_INCHES + across * column, head.height + TITLE_INCHES + down * row, width, height)
+        _draw_panel(axes, panel, figure)
+        axes.set_xlabel("Epoch" if place + columns >= count else "", fontsize=9)
+    legend.draw(
+        sheet,
+        MARGIN + across * columns - COLUMN_GAP + LEGEND_GAP if is_beside else MARGIN,
+        head.height + TITLE_INCHES if is_beside else head.height + down * rows,
+    )
+    return rendered(sheet.canvas, extension)
 
 
 def _legend_below(entries: Sequence[Entry], width: float) -> Legend:
@@ -131,8 +117,8 @@ def _legend_below(entries: Sequence[Entry], width: float) -> Legend:
 
 
 def _draw_panel(axes: Axes, panel: Panel, figure: StudyCurvesFigure) -> None:
-    lines = [line for place, cell in enumerate(figure.lines) if len((line := _line(place, cell, panel)).epochs)]
-    shown = [line for line in lines if line.last]
+    lines = [(place, series) for place, cell in enumerate(figure.lines) if (series := cell.panels.get(panel)) is not None and len(series)]
+    shown = [_Line(place, series, last) for place, series in lines if (last := series.last) is not None]
     is_log = panel.metric.endswith("loss") and _spans_decades(shown)
     unit = ["nats"] if panel.metric.endswith("loss") else []
     notes = ", ".join([*unit, *(["log scale"] if is_log else [])])
@@ -156,20 +142,19 @@ def _draw_panel(axes: Axes, panel: Panel, figure: StudyCurvesFigure) -> None:
 
 def _draw_line(axes: Axes, line: _Line, num_cells: int) -> None:
     """Numbers that are not finite leave gaps; what has gaps on both sides is a dot."""
-    drawn, mean = look(line.place), line.mean
-    if len(line.table) > 1:
-        low, high = (edge(line.table, axis=0, initial=bound, where=~np.isnan(line.table)) for edge, bound in ((np.min, np.inf), (np.max, -np.inf)))
+    drawn, series, mean = look(line.place), line.series, line.series.mean
+    if series.num_runs > 1:
         alpha = next(opacity for most, opacity in ALPHAS if num_cells <= most)
-        axes.fill_between(line.epochs, low, high, where=np.isfinite(mean).tolist(), color=drawn.color, alpha=alpha, linewidth=0, zorder=2)
-    axes.plot(line.epochs, mean, color=drawn.color, linestyle=drawn.dashes, linewidth=1.6, zorder=3)
+        is_there = series.is_finite.tolist()
+        axes.fill_between(series.epochs, series.low, series.high, where=is_there, color=drawn.color, alpha=alpha, linewidth=0, zorder=2)
+    axes.plot(series.epochs, mean, color=drawn.color, linestyle=drawn.dashes, linewidth=1.6, zorder=3)
     beside = np.pad(np.isnan(mean), 1, constant_values=True)
     alone = ~np.isnan(mean) & beside[:-2] & beside[2:]
-    axes.plot(line.epochs[alone], mean[alone], color=drawn.color, marker=drawn.marker, markersize=4.5, linestyle="none", zorder=3)
+    axes.plot(series.epochs[alone], mean[alone], color=drawn.color, marker=drawn.marker, markersize=4.5, linestyle="none", zorder=3)
 
 
 def _scale(axes: Axes, panel: Panel, lines: Sequence[_Line], is_log: bool) -> None:
-    values = np.concatenate([line.table[~np.isnan(line.table)] for line in lines])
-    low, high = float(values.min()), float(values.max())
+    low, high = _range(lines)
     if is_log:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(power_of_ten))
@@ -191,9 +176,9 @@ def _number_ends(axes: Axes, lines: Sequence[_Line]) -> None:
     box, scale = axes.bbox, 72 / DPI
     by_end: dict[float, list[_Line]] = {}
     for line in lines:
-        by_end.setdefault((line.last or (0.0, 0.0))[0], []).append(line)
+        by_end.setdefault(line.last[0], []).append(line)
     for ending in by_end.values():
-        ends = [axes.transData.transform(line.last or (0.0, 0.0)) for line in ending]
+        ends = [axes.transData.transform(line.last) for line in ending]
         wanted = [float(end[1] - box.y0) * scale for end in ends]
         edge = float(ends[0][0]) if (box.x1 - ends[0][0]) * scale > AT_EDGE else box.x1
         for line, height in zip(ending, spread(wanted, LABEL_GAP, 0, box.height * scale), strict=True):
@@ -204,7 +189,7 @@ def _write_number(axes: Axes, line: _Line, place: tuple[float, float]) -> None:
     """`place`: in fractions of the panel; a thin line leads there from the line's end."""
     color = look(line.place).color
     leader: dict[str, Any] = {"arrowstyle": "-", "color": color, "linewidth": 0.6, "alpha": 0.7, "shrinkA": 1, "shrinkB": 1, "relpos": (0, 0.5)}
-    label = axes.annotate(str(line.place + 1), line.last or (0.0, 0.0), place, textcoords="axes fraction", annotation_clip=False, arrowprops=leader)
+    label = axes.annotate(str(line.place + 1), line.last, place, textcoords="axes fraction", annotation_clip=False, arrowprops=leader)
     label.set(ha="left", va="center_baseline", fontsize=LABEL_SIZE, fontweight="bold", color=color, zorder=4)
     label.set_path_effects([withStroke(linewidth=2, foreground=PAPER)])
 
@@ -212,38 +197,35 @@ def _write_number(axes: Axes, line: _Line, place: tuple[float, float]) -> None:
 def _entry(figure: StudyCurvesFigure, place: int) -> Entry:
     cell, drawn = figure.lines[place], look(place)
     swatch = {"color": drawn.color, "linestyle": drawn.dashes, "linewidth": 1.8}
-    lines = [_line(place, cell, panel) for panel in figure.panels]
-    note = _note(cell, lines)
-    return Entry(cell.title, note, swatch, str(place + 1) if len(figure.lines) > 1 else "", faded=not any(line.last for line in lines))
+    note = _note(cell, [series for panel in figure.panels if (series := cell.panels.get(panel)) is not None and len(series)])
+    is_drawn = any(panel in cell.panels and cell.panels[panel].last for panel in figure.panels)
+    return Entry(cell.title, note, swatch, str(place + 1) if len(figure.lines) > 1 else "", faded=not is_drawn)
 
 
-def _note(cell: CellCurves, lines: Sequence[_Line]) -> str:
+def _note(cell: CellCurves, shown: Sequence[Series]) -> str:
     """How many runs the line is about, and whether all of them have begun and stayed finite."""
-    begun = sum(any(run.get(panel) for panel in run) for run in cell.runs)
-    if not any(len(line.epochs) for line in lines):
+    if not shown:
         return "not started"
-    if not any(line.last for line in lines):
+    if not any(series.last for series in shown):
         return "no finite value"
-    runs = "1 run" if begun == 1 else f"mean and range of {begun} runs"
-    of_all = f" ({len(cell.runs) - begun} more not started)" if begun < len(cell.runs) else ""
-    is_broken = any(value is None for run in cell.runs for values in run.values() for value in values.values())
+    runs = "1 run" if cell.num_begun == 1 else f"mean and range of {cell.num_begun} runs"
+    of_all = f" ({cell.num_waiting} more not started)" if cell.num_waiting else ""
+    is_broken = any(series.has_gaps for series in cell.panels.values())
     return runs + of_all + (", some values not finite" if is_broken else "")
 
 
-def _line(place: int, cell: CellCurves, panel: Panel) -> _Line:
-    begun = [values for run in cell.runs if (values := run.get(panel))]
-    epochs = sorted({epoch for values in begun for epoch in values})
-    table = [[np.nan if (value := values.get(epoch)) is None or not math.isfinite(value) else value for epoch in epochs] for values in begun]
-    return _Line(place, np.array(epochs, dtype=np.int64), np.array(table, dtype=np.float64).reshape(len(begun), len(epochs)))
+def _range(lines: Sequence[_Line]) -> tuple[float, float]:
+    """The least and the largest value."""
+    return min(float(np.nanmin(line.series.low)) for line in lines), max(float(np.nanmax(line.series.high)) for line in lines)
 
 
 def _spans_decades(lines: Sequence[_Line]) -> bool:
-    values = np.concatenate([line.table[~np.isnan(line.table)] for line in lines]) if lines else np.ones(1)
-    return bool(values.min() > 0 and math.log10(values.max() / values.min()) > LOG_DECADES)
+    low, high = _range(lines) if lines else (1.0, 1.0)
+    return low > 0 and math.log10(high / low) > LOG_DECADES
 
 
 def _epoch_limits(figure: StudyCurvesFigure) -> tuple[float, float]:
-    epochs = [epoch for cell in figure.lines for run in cell.runs for panel in figure.panels for epoch in run.get(panel, {})]
-    first, last = min([1, *epochs]), max([2, *epochs])
+    shown = [series for cell in figure.lines for panel in figure.panels if (series := cell.panels.get(panel)) is not None and len(series)]
+    first, last = min([1, *(int(series.epochs[0]) for series in shown)]), max([2, *(int(series.epochs[-1]) for series in shown)])
     margin = max(0.015 * (last - first), 0.05)
     return first - margin, last + margin

@@ -13,7 +13,7 @@ from matplotlib.colors import Colormap, LogNorm
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from app.plots.palette import TICK_STEPS, Sign, draw_signs, signs_height
-from app.plots.style import DPI, GREY, INK, MARGIN, VERMILION, Sheet, heading, line_height, power_of_ten, rendered, shortened, style, width_of, wrapped
+from app.plots.style import DPI, GREY, INK, MARGIN, VERMILION, Sheet, heading, line_height, power_of_ten, rendered, shortened, width_of, wrapped
 
 COLORS = "viridis"  # perceptually uniform, and made to be so for color-blind readers too: https://bids.github.io/colormap/
 UNMEASURED = "#e5e7eb"
@@ -59,30 +59,29 @@ def draw_study_gradients(figure: StudyGradientsFigure, extension: str) -> bytes:
     count = max(1, len(figure.panels))
     columns = count if count <= 3 else 2 if count == 4 else 3 if count <= 6 else 4
     width, height = PANEL_INCHES[columns]
-    with style():
-        across = NAMES_INCHES + width + COLUMN_GAP
-        titles = [wrapped(panel.title, across - COLUMN_GAP, TITLE_SIZE, TITLE_LINES, bold=True) for panel in figure.panels]
-        captions = [wrapped(panel.caption, across - COLUMN_GAP, CAPTION_SIZE, CAPTION_LINES) for panel in figure.panels]
-        rows = [range(first, min(first + columns, len(figure.panels))) for first in range(0, len(figure.panels), columns)]
-        overs = [line_height(TITLE_SIZE) * max(len(titles[place]) for place in row) + 0.08 for row in rows]
-        unders = [EPOCHS_INCHES + line_height(CAPTION_SIZE) * max(len(captions[place]) for place in row) + ROW_GAP for row in rows]
-        paper = 2 * MARGIN + across * columns - COLUMN_GAP
-        head, signs, limits = heading(figure.title, figure.subtitle, paper), _signs(figure), _decades(figure)
-        below = head.height + (0 if rows else 0.25) + sum(overs) + sum(unders) + height * len(rows)
-        sheet = Sheet(paper, below + KEY_INCHES + signs_height(signs, paper - 2 * MARGIN) + MARGIN / 2)
-        head.draw(sheet)
-        top = head.height
-        sheet.write(MARGIN, top - 0.1, [] if figure.panels else ["nothing measured yet"], color=GREY)
-        for row, over, under in zip(rows, overs, unders, strict=True):
-            for column, place in enumerate(row):
-                left = MARGIN + across * column
-                sheet.write(left, top + over - 0.08 - line_height(TITLE_SIZE) * len(titles[place]), titles[place], TITLE_SIZE, fontweight="bold")
-                _draw_panel(sheet.panel(left + NAMES_INCHES, top + over, width, height), figure.panels[place], limits)
-                sheet.write(left, top + over + height + EPOCHS_INCHES, captions[place], CAPTION_SIZE, color=GREY)
-            top += over + height + under
-        _draw_bar(sheet, below, limits)
-        draw_signs(sheet, MARGIN, below + KEY_INCHES, paper - 2 * MARGIN, signs)
-        return rendered(sheet.canvas, extension)
+    across = NAMES_INCHES + width + COLUMN_GAP
+    titles = [wrapped(panel.title, across - COLUMN_GAP, TITLE_SIZE, TITLE_LINES, bold=True) for panel in figure.panels]
+    captions = [wrapped(panel.caption, across - COLUMN_GAP, CAPTION_SIZE, CAPTION_LINES) for panel in figure.panels]
+    rows = [range(first, min(first + columns, len(figure.panels))) for first in range(0, len(figure.panels), columns)]
+    overs = [line_height(TITLE_SIZE) * max(len(titles[place]) for place in row) + 0.08 for row in rows]
+    unders = [EPOCHS_INCHES + line_height(CAPTION_SIZE) * max(len(captions[place]) for place in row) + ROW_GAP for row in rows]
+    paper = 2 * MARGIN + across * columns - COLUMN_GAP
+    head, signs, limits = heading(figure.title, figure.subtitle, paper), _signs(figure), _decades(figure)
+    below = head.height + (0 if rows else 0.25) + sum(overs) + sum(unders) + height * len(rows)
+    sheet = Sheet(paper, below + KEY_INCHES + signs_height(signs, paper - 2 * MARGIN) + MARGIN / 2)
+    head.draw(sheet)
+    top = head.height
+    sheet.write(MARGIN, top - 0.1, [] if figure.panels else ["nothing measured yet"], color=GREY)
+    for row, over, under in zip(rows, overs, unders, strict=True):
+        for column, place in enumerate(row):
+            left = MARGIN + across * column
+            sheet.write(left, top + over - 0.08 - line_height(TITLE_SIZE) * len(titles[place]), titles[place], TITLE_SIZE, fontweight="bold")
+            _draw_panel(sheet.panel(left + NAMES_INCHES, top + over, width, height), figure.panels[place], limits)
+            sheet.write(left, top + over + height + EPOCHS_INCHES, captions[place], CAPTION_SIZE, color=GREY)
+        top += over + height + under
+    _draw_bar(sheet, below, limits)
+    draw_signs(sheet, MARGIN, below + KEY_INCHES, paper - 2 * MARGIN, signs)
+    return rendered(sheet.canvas, extension)
 
 
 def _draw_panel(axes: Axes, panel: GradientPanel, limits: tuple[float, float]) -> None:

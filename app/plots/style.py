@@ -4,13 +4,13 @@ import io
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ft2font import FT2Font
@@ -36,18 +36,17 @@ SAFETY = 1.03
 FORMATS = {"png": "image/png", "svg": "image/svg+xml", "pdf": "application/pdf"}
 
 
-def style() -> AbstractContextManager[None]:
-    """Fonts, spines and background; draw and render within it."""
-    return mpl.rc_context(
-        {
-            "font.size": 10,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "svg.hashsalt": "training-lab",
-            "savefig.facecolor": "white",
-            "text.parse_math": False,  # a name with dollar signs is a name
-        }
-    )
+# For the whole process and once, since pictures are drawn in several threads at a time and matplotlib's settings are the process's.
+mpl.rcParams.update(
+    {
+        "font.size": 10,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "svg.hashsalt": "training-lab",
+        "savefig.facecolor": "white",
+        "text.parse_math": False,  # a name with dollar signs is a name
+    }
+)
 
 
 def power_of_ten(value: float, _position: object = None) -> str:
@@ -61,13 +60,16 @@ def power_of_ten(value: float, _position: object = None) -> str:
 def rendered(canvas: Figure, extension: str) -> bytes:
     """The figure's bytes, the same for the same figure. `extension`: png, svg or pdf."""
     buffer = io.BytesIO()
+    if extension == "png":  # as savefig does, which draws everything twice in order to find the layout
+        FigureCanvasAgg(canvas).print_png(buffer, metadata={"Software": "training-lab"})  # type: ignore[no-untyped-call]
+        return buffer.getvalue()
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(extension, {})
-    canvas.savefig(buffer, format=extension, metadata={"Creator" if extension != "png" else "Software": "training-lab", **undated})
+    canvas.savefig(buffer, format=extension, metadata={"Creator": "training-lab", **undated})
     return buffer.getvalue()
 
 
 class Sheet:
-    """A canvas whose places are inches from its upper left corner; create and fill it within `style()`."""
+    """A canvas whose places are inches from its upper left corner."""
 
     def __init__(self, width: float, height: float) -> None:
         self.width, self.height = width, height

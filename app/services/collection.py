@@ -4,7 +4,6 @@ Nothing that a row points to is touched, and nothing younger than an hour: someb
 about a run's files is read again under the run's lock, so that no attempt can begin while they are removed.
 """
 
-import fcntl
 import json
 import logging
 import re
@@ -22,6 +21,7 @@ from app.services import artifacts
 from app.settings import Settings
 from app.states import RunStatus
 from app.tables import Artifact, Checkpoint, Run, utc_now
+from lab_models.files import exclusive
 
 YOUNG = timedelta(hours=1)
 FORGOTTEN = timedelta(days=1)
@@ -246,8 +246,5 @@ def _size(path: Path) -> int:
 
 def _remove_archive(path: Path) -> None:
     """Under the lock that readers and writers of it take; raises BlockingIOError while one of them has that."""
-    lock = path.with_suffix(".lock")
-    with lock.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with exclusive(path.with_suffix(".lock"), wait=False):
         path.unlink(missing_ok=True)
-        lock.unlink(missing_ok=True)

@@ -72,8 +72,8 @@ def remove_folders(runs_folder: Path, run_ids: Iterable[str]) -> None:
 
 def disk_bytes(session: Session, run_ids: Sequence[str]) -> int:
     """Size of the runs' published artifacts and kept checkpoints, by their rows: about what deleting them sets free."""
-    sizes = [select(func.coalesce(func.sum(table.size_bytes), 0)).where(col(table.run_id).in_(run_ids)) for table in (Artifact, Checkpoint)]
-    return sum(int(session.exec(size).one()) for size in sizes)
+    sizes = [select(func.coalesce(func.sum(table.size_bytes), 0)).where(col(table.run_id).in_(run_ids)).scalar_subquery() for table in (Artifact, Checkpoint)]
+    return int(session.execute(select(sizes[0] + sizes[1])).scalar_one())
 
 
 def _locked_runs(session: Session, experiment_ids: Sequence[str]) -> list[Run]:

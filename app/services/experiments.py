@@ -2,29 +2,37 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Subquery, and_, case, func, tuple_
+from sqlalchemy import ColumnElement, and_, func, insert, or_, tuple_
 from sqlalchemy import select as select_columns
+from sqlalchemy.orm import load_only
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from app.errors import AlreadyFinished, IdempotencyConflict, NotFound
 from app.services import deletion, lifecycle
 from app.services.estimates import Estimate
+from app.services.lifecycle import NewRun
 from app.services.metrics import seconds_per_epoch
 from app.services.paging import read_cursor, write_cursor
 from app.services.waiting import QueuePlace, epochs_trained, place_of
 from app.services.workers import online
 from app.states import RunStatus, StatusReason, experiment_status
-from app.tables import LOCAL, Experiment, Run, utc_now
+from app.tables import LOCAL, Experiment, Run, new_id, utc_now
 from lab_models.specs import AnySpec, fingerprint
 
 KEY_LOCK = 7_236_013
 """Any number, the same in every process: the class of PostgreSQL's advisory locks on idempotency keys of experiments."""
+
+LISTED = ("id", "created_at", "owner", "name", "labels", "kind", "fingerprint")
+"""What a list shows of an experiment; specs and bodies stay in the database."""
+
+PROGRESS = ("id", "experiment_id", "seed", "position", "status", "epochs", "epochs_done", "step", "num_steps")
+"""What a list shows of a run."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +73,18 @@ class Place:
 
 @dataclass(frozen=True)
 class Draft:
-    """An experiment that is about to be written. `needs` is the run that all of its runs wait for, unless it has succeeded (`is_ready`)."""
+    """An experiment that is ready to be written, its ids made and everything worked out that takes time; one draft is written once.
 
-    spec: AnySpec
+    `needs` is the run that all of its runs wait for, unless it has succeeded (`is_ready`).
+    """
+
+    spec: dict[str, Any]
+    fingerprint: str
     cost: Estimate
+    epochs: int
     seeds: tuple[int, ...]
     submitted: dict[str, Any]
+    request_hash: str
     name: str | None = None
     labels: dict[str, str] = field(default_factory=dict)
     priority: int = 0
@@ -79,69 +93,109 @@ class Draft:
     related: dict[str, Any] = field(default_factory=dict)
     place: Place | None = None
     owner: str = LOCAL
+    idempotency_key: str | None = None
+    id: str = field(default_factory=lambda: new_id("exp"))
+    run_ids: tuple[str, ...] = ()
+
+    def run_of(self, seed: int) -> str:
+        """The id of the run with that seed."""
+        return self.run_ids[self.seeds.index(seed)]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a request has made, or what an earlier one with its key had made (`is_new` is False); `num_queued` runs have been queued."""
+
+    id: str
+    num_queued: int
+    is_new: bool = True
+
+
+def draft(spec: AnySpec, cost: Estimate, seeds: tuple[int, ...], submitted: dict[str, Any], **said: Any) -> Draft:
+    """A draft of a spec; `said` are those of its fields that have a default."""
+    return Draft(
+        spec=spec.model_dump(mode="json"),
+        fingerprint=fingerprint(spec),
+        cost=cost,
+        epochs=spec.planned_epochs,
+        seeds=seeds,
+        submitted=submitted,
+        request_hash=request_hash(submitted),
+        run_ids=tuple(new_id("run") for _ in seeds),
+        **said,
+    )
 
 
 def earlier(session: Session, idempotency_key: str, submitted: dict[str, Any], owner: str = LOCAL, *, lock: bool = True) -> Experiment | None:
     """The experiment that this key of the owner's has made; raises IdempotencyConflict when that one had another body.
 
-    With `lock`, in a session that writes, nobody else makes one with the same key until the transaction ends.
+    With `lock`, for who writes, nobody else finds out until the transaction ends, so that two requests with one key cannot both find nothing.
     """
-    connection = session.connection()  # the write transaction begins here, so that two requests with one key cannot both find nothing
-    if lock and connection.dialect.name == "postgresql":
-        session.execute(select(func.pg_advisory_xact_lock(KEY_LOCK, func.hashtext(idempotency_key))))
+    if lock:
+        hold_key(session, KEY_LOCK, idempotency_key)
     found = session.exec(select(Experiment).where(col(Experiment.owner) == owner, col(Experiment.idempotency_key) == idempotency_key)).first()
     if found is not None and found.request_hash != request_hash(submitted):
         raise IdempotencyConflict(f"the key {idempotency_key!r} belongs to experiment {found.id}, which had another body")
     return found
 
 
-def create(session: Session, draft: Draft, idempotency_key: str | None = None) -> Experiment:
-    """Write an experiment and its queued runs."""
+def hold_key(session: Session, kind: int, idempotency_key: str) -> None:
+    """Begin the write transaction, and keep an idempotency key of that kind until it ends."""
+    if session.connection().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(kind, func.hashtext(idempotency_key))))
+
+
+def create(session: Session, drafts: Sequence[Draft]) -> None:
+    """Write experiments and their queued runs, a needed run before those that need it; a handful of statements, however many they are.
+
+    Each is a microsecond younger than the one before, so that they are listed and trained in this order.
+    """
     now = utc_now()
-    experiment = Experiment(
-        created_at=now,
-        owner=draft.owner,
-        name=draft.name,
-        labels=draft.labels,
-        kind=draft.spec.kind,
-        fingerprint=fingerprint(draft.spec),
-        submitted=draft.submitted,
-        spec=draft.spec.model_dump(mode="json"),
-        priority=draft.priority,
-        parameters=draft.cost.parameters,
-        trainable_parameters=draft.cost.trainable_parameters,
-        macs_per_sample=draft.cost.macs_per_sample,
-        memory_bytes=draft.cost.memory_bytes,
-        nominal_seconds=draft.cost.seconds,
-        related=draft.related,
-        study_id=None if draft.place is None else draft.place.study_id,
-        cell=None if draft.place is None else draft.place.cell,
-        idempotency_key=idempotency_key,
-        request_hash=request_hash(draft.submitted),
-    )
-    session.add(experiment)
-    session.flush()
-    planned = draft.spec.planned_epochs
-    lifecycle.enqueue(
-        session,
-        [
-            Run(
-                experiment_id=experiment.id,
-                seed=seed,
-                position=position,
-                owner=draft.owner,
-                priority=draft.priority,
-                created_at=now,
-                status=RunStatus.QUEUED,
-                status_reason=StatusReason.WAITING_FOR_WORKER if draft.is_ready else StatusReason.WAITING_FOR_TEACHER,
-                epochs=planned,
-                num_steps=draft.cost.steps // planned,
-                needs=draft.needs,
-            )
-            for position, seed in enumerate(draft.seeds)
-        ],
-    )
-    return experiment
+    timed = [(one, now + timedelta(microseconds=number)) for number, one in enumerate(drafts)]
+    session.execute(insert(Experiment), [_row(one, created_at) for one, created_at in timed])
+    lifecycle.enqueue(session, [run for one, created_at in timed for run in _new_runs(one, created_at)])
+
+
+def _row(one: Draft, created_at: datetime) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "created_at": created_at,
+        "owner": one.owner,
+        "name": one.name,
+        "labels": one.labels,
+        "kind": one.spec["kind"],
+        "fingerprint": one.fingerprint,
+        "submitted": one.submitted,
+        "spec": one.spec,
+        "priority": one.priority,
+        "parameters": one.cost.parameters,
+        "trainable_parameters": one.cost.trainable_parameters,
+        "macs_per_sample": one.cost.macs_per_sample,
+        "memory_bytes": one.cost.memory_bytes,
+        "nominal_seconds": one.cost.seconds,
+        "related": one.related,
+        "study_id": None if one.place is None else one.place.study_id,
+        "cell": None if one.place is None else one.place.cell,
+        "idempotency_key": one.idempotency_key,
+        "request_hash": one.request_hash,
+    }
+
+
+def _new_runs(one: Draft, created_at: datetime) -> Iterator[NewRun]:
+    for position, (run_id, seed) in enumerate(zip(one.run_ids, one.seeds, strict=True)):
+        yield NewRun(
+            id=run_id,
+            experiment_id=one.id,
+            seed=seed,
+            position=position,
+            owner=one.owner,
+            priority=one.priority,
+            created_at=created_at,
+            epochs=one.epochs,
+            num_steps=one.cost.steps // one.epochs,
+            needs=one.needs,
+            is_ready=one.is_ready,
+        )
 
 
 def request_hash(submitted: dict[str, Any]) -> str:
@@ -173,6 +227,30 @@ def runs_of(session: Session, experiment_ids: Sequence[str]) -> dict[str, list[R
     return found
 
 
+def progress_of(session: Session, experiment_ids: Sequence[str]) -> dict[str, list[Run]]:
+    """As `runs_of`, each run with its progress alone."""
+    found: dict[str, list[Run]] = {experiment_id: [] for experiment_id in experiment_ids}
+    listed = load_only(*(getattr(Run, name) for name in PROGRESS), raiseload=True)
+    for run in session.exec(select(Run).options(listed).where(col(Run.experiment_id).in_(experiment_ids)).order_by(col(Run.position))):
+        found[run.experiment_id].append(run)
+    return found
+
+
+def run_ids_of(session: Session, experiment_ids: Sequence[str]) -> dict[str, list[str]]:
+    """The ids of the runs of each experiment, in the order of its seeds."""
+    found: dict[str, list[str]] = {experiment_id: [] for experiment_id in experiment_ids}
+    rows = select_columns(col(Run.experiment_id), col(Run.id)).where(col(Run.experiment_id).in_(experiment_ids)).order_by(col(Run.position))
+    for experiment_id, run_id in session.execute(rows):
+        found[experiment_id].append(run_id)
+    return found
+
+
+def seeds_of(session: Session, experiment_id: str) -> list[tuple[str, int]]:
+    """Id and seed of each run, in the order of the seeds."""
+    rows = select_columns(col(Run.id), col(Run.seed)).where(col(Run.experiment_id) == experiment_id).order_by(col(Run.position))
+    return [(run_id, seed) for run_id, seed in session.execute(rows)]
+
+
 def whole(session: Session, experiment: Experiment) -> Whole:
     """Everything that the experiment's record shows."""
     runs = runs_of(session, [experiment.id])[experiment.id]
@@ -202,8 +280,9 @@ def statuses_of(session: Session, experiment_ids: Collection[str]) -> dict[str, 
 
 
 def page(session: Session, filters: Filters, limit: int, cursor: str | None) -> tuple[list[Experiment], str | None]:
-    """Experiments, the newest first, and the cursor of the next page if there is one."""
-    statement = matching(filters).order_by(col(Experiment.created_at).desc(), col(Experiment.id).desc()).limit(limit + 1)
+    """Experiments with what a list shows of them, the newest first, and the cursor of the next page if there is one."""
+    listed = load_only(*(getattr(Experiment, name) for name in LISTED), raiseload=True)
+    statement = matching(filters).options(listed).order_by(col(Experiment.created_at).desc(), col(Experiment.id).desc()).limit(limit + 1)
     if cursor is not None:
         statement = statement.where(tuple_(col(Experiment.created_at), col(Experiment.id)) < read_cursor(cursor))
     rows = list(session.exec(statement))
@@ -219,16 +298,14 @@ def matching(filters: Filters) -> SelectOfScalar[Experiment]:
     for key, value in filters.labels:
         statement = statement.where(col(Experiment.labels)[key].as_string() == value)
     if filters.status is not None:
-        counts = _status_counts()
-        statement = statement.join(counts, counts.c.experiment_id == col(Experiment.id)).where(_has_status(counts, filters.status))
+        statement = statement.where(*_has_status(filters.status))
     return statement
 
 
 def cancel(session: Session, experiment: Experiment, actor: str = lifecycle.USER) -> None:
     """Cancel every unfinished run. Cancelling twice is no error; cancelling what ended otherwise is AlreadyFinished."""
     runs = runs_of(session, [experiment.id])[experiment.id]
-    changed = [lifecycle.cancel(session, run.id, actor) for run in runs]
-    if not any(changed):
+    if not lifecycle.cancel(session, [run.id for run in runs], actor):
         status = experiment_status(RunStatus(run.status) for run in runs)
         if status is not RunStatus.CANCELLED:
             raise AlreadyFinished(f"experiment {experiment.id} has {status} already; nothing is left to cancel")
@@ -276,24 +353,33 @@ def _pace_within_first_epoch(running: list[Run]) -> float | None:
     return None
 
 
-def _status_counts() -> Subquery:
-    """Per experiment, how many of its runs have each status."""
-    counts = (func.sum(case((col(Run.status) == status, 1), else_=0)).label(status.value) for status in RunStatus)
-    return select(col(Run.experiment_id), *counts).group_by(col(Run.experiment_id)).subquery()
+def _has_status(wanted: RunStatus) -> list[ColumnElement[bool]]:
+    """`states.experiment_status` in SQL; a test holds the two together.
+
+    Asked of each experiment of a page, not counted over all runs; where a status is rare, its experiments are found by its runs.
+    """
+    ended = [status for status in RunStatus if status.is_terminal]
+    match wanted:
+        case RunStatus.RUNNING:
+            return [_is_one_of(RunStatus.RUNNING, RunStatus.QUEUED), or_(_has(RunStatus.RUNNING), and_(_has(RunStatus.QUEUED), _has(*ended)))]
+        case RunStatus.QUEUED:
+            return [_is_one_of(RunStatus.QUEUED), ~_has(RunStatus.RUNNING, *ended)]
+        case RunStatus.PAUSED:
+            return [_is_one_of(RunStatus.PAUSED), ~_has(RunStatus.RUNNING, RunStatus.QUEUED)]
+        case RunStatus.FAILED:
+            return [_is_one_of(RunStatus.FAILED), ~_has(*(status for status in RunStatus if not status.is_terminal))]
+        case RunStatus.CANCELLED:
+            return [_is_one_of(RunStatus.CANCELLED), ~_has(*(status for status in RunStatus if status not in (RunStatus.CANCELLED, RunStatus.SUCCEEDED)))]
+        case RunStatus.SUCCEEDED:
+            return [_has(RunStatus.SUCCEEDED), ~_has(*(status for status in RunStatus if status is not RunStatus.SUCCEEDED))]
 
 
-def _has_status(counts: Subquery, wanted: RunStatus) -> ColumnElement[bool]:
-    """`states.experiment_status` in SQL; a test holds the two together."""
-    count = {status: counts.c[status.value] for status in RunStatus}
-    waiting = count[RunStatus.QUEUED] + count[RunStatus.PAUSED]
-    ended = count[RunStatus.SUCCEEDED] + count[RunStatus.FAILED] + count[RunStatus.CANCELLED]
-    status = case(
-        (count[RunStatus.RUNNING] > 0, RunStatus.RUNNING.value),
-        (and_(waiting > 0, count[RunStatus.QUEUED] == 0), RunStatus.PAUSED.value),
-        (and_(waiting > 0, ended == 0), RunStatus.QUEUED.value),
-        (waiting > 0, RunStatus.RUNNING.value),
-        (count[RunStatus.FAILED] > 0, RunStatus.FAILED.value),
-        (count[RunStatus.CANCELLED] > 0, RunStatus.CANCELLED.value),
-        else_=RunStatus.SUCCEEDED.value,
-    )
-    return status == wanted.value
+def _is_one_of(*statuses: RunStatus) -> ColumnElement[bool]:
+    """Whether the experiment is among those with a run of one of these statuses."""
+    return col(Experiment.id).in_(select_columns(col(Run.experiment_id)).where(col(Run.status).in_(statuses)))
+
+
+def _has(*statuses: RunStatus) -> ColumnElement[bool]:
+    """The same, by looking at the experiment's own runs."""
+    status = func.coalesce(col(Run.status), "")  # which no index has: SQLite would take the one on status, and look through all runs that have it
+    return select_columns(col(Run.id)).where(col(Run.experiment_id) == col(Experiment.id), status.in_(statuses)).correlate(Experiment).exists()

@@ -8,7 +8,8 @@ from pathlib import Path
 from sqlalchemy.exc import DatabaseError
 from sqlmodel import Session
 
-from app.db import schema_is_current
+from app.database_file import MOVED
+from app.db import file_has_moved, schema_is_current
 from app.services import telemetry
 from app.services.lifecycle import queued_runs
 from app.services.workers import online
@@ -35,8 +36,10 @@ class StorageState:
 
 
 def database_state(session: Session) -> DatabaseState:
-    """`ok`, `wrong schema revision` or `no answer`, with who works and what waits; never raises for a database that is broken."""
+    """`ok`, `wrong schema revision`, `no answer` or that the file has moved, with who works and what waits; never raises for a database that is broken."""
     try:
+        if file_has_moved(session):
+            return DatabaseState(MOVED)
         if not schema_is_current(session):
             return DatabaseState("wrong schema revision")
         return DatabaseState(OK, len(online(session)), queued_runs(session), int(telemetry.oldest_wait_seconds(session)))

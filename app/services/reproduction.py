@@ -2,16 +2,16 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from sqlmodel import Session, col, select
 
 from app.errors import Conflict, NotFound
-from app.services import datasets, experiments
+from app.services import dataset_locks, datasets, experiments, limits
 from app.services.estimates import estimate
-from app.services.experiments import Draft, runs_of
+from app.services.experiments import Draft, Stored, draft, runs_of
 from app.settings import Settings
 from app.states import RETRYABLE, RunStatus
 from app.tables import LOCAL, Artifact, Experiment, Run
@@ -65,8 +65,11 @@ class Verification:
         return next((agreement for agreement in order if agreement in found), Agreement.BIT_EQUAL)
 
 
-def verify(session: Session, original: Experiment, settings: Settings, owner: str = LOCAL) -> Experiment:
-    """Queue the succeeded seeds of an experiment once more, trained anew, for `owner`; raises Conflict where none has succeeded or the data set is gone."""
+def prepare_verification(session: Session, original: Experiment, settings: Settings, owner: str = LOCAL) -> Draft:
+    """The succeeded seeds of an experiment once more, to be trained anew, for `owner`; on a session that only reads.
+
+    Raises Conflict where none has succeeded or the data set is gone.
+    """
     succeeded = [run for run in runs_of(session, [original.id])[original.id] if run.status == RunStatus.SUCCEEDED]
     if not succeeded:
         raise Conflict(f"no run of experiment {original.id} has succeeded, so there is nothing to verify")
@@ -74,30 +77,39 @@ def verify(session: Session, original: Experiment, settings: Settings, owner: st
     info = datasets.catalog(settings).get(spec.dataset.name)
     if info is None:
         raise Conflict(f"data set {spec.dataset.name!r} is not here any more, so the experiment cannot be done again")
-    needed = succeeded[0].needs
-    draft = Draft(
-        spec=spec,
-        cost=estimate(spec, info),
-        seeds=tuple(run.seed for run in succeeded),
-        submitted=original.submitted,
+    return draft(
+        spec,
+        estimate(spec, info),
+        tuple(run.seed for run in succeeded),
+        original.submitted,
         name=f"verification of {original.name or original.id}"[:200],
         labels=original.labels,
         priority=original.priority,
         owner=owner,
-        needs=needed,
-        is_ready=_is_trained(session, needed),
+        needs=succeeded[0].needs,
         related={"verifies": original.id},
     )
-    return experiments.create(session, draft)
+
+
+def store_verification(session: Session, prepared: Draft, settings: Settings) -> Stored:
+    """Write what was prepared, in one short transaction; raises Conflict where the data set or what is built on is gone since, and TooManyRuns."""
+    name = prepared.spec["dataset"]["name"]
+    dataset_locks.share(session, [name])
+    if datasets.catalog(settings).get(name) is None:
+        raise Conflict(f"data set {name!r} has just been removed; nothing was stored")
+    experiments.create(session, [replace(prepared, is_ready=_is_trained(session, prepared.needs))])
+    limits.refuse_full_queue(session, prepared.owner, settings)
+    return Stored(prepared.id, len(prepared.seeds))
 
 
 def _is_trained(session: Session, needed: str | None) -> bool:
     """Whether the run that is built on has weights; raises Conflict where it never will. It need not have: who is built on it may have been taken over."""
     if needed is None:
         return True
-    status = session.exec(select(Run.status).where(col(Run.id) == needed).with_for_update()).one()
-    if status in RETRYABLE:
-        raise Conflict(f"run {needed}, which the experiment builds on, has {status}: retry it first")
+    status = session.exec(select(Run.status).where(col(Run.id) == needed).with_for_update()).one_or_none()
+    if status is None or status in RETRYABLE:
+        ended = "has just been deleted" if status is None else f"has {status}: retry it first"
+        raise Conflict(f"run {needed}, which the experiment builds on, {ended}")
     return status == RunStatus.SUCCEEDED
 
 

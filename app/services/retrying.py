@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from sqlalchemy import select as select_columns
+from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
 from app.errors import NothingToRetry, RetryOtherFirst
@@ -17,7 +19,8 @@ def retry(session: Session, experiment: Experiment, actor: str = lifecycle.USER)
     Runs of other experiments that ended because one of these had failed stay as they are: their own retry takes them up again.
     """
     experiment_id = experiment.id
-    queued = retry_runs(session, experiments.runs_of(session, [experiment_id])[experiment_id], actor)
+    ended = [run.id for run in experiments.runs_of(session, [experiment_id])[experiment_id] if run.status in RETRYABLE]
+    queued = retry_runs(session, ended, actor)
     if queued == 0:
         runs = experiments.runs_of(session, [experiments.get(session, experiment_id).id])[experiment_id]  # anew, or NotFound if just deleted
         counts = ", ".join(f"{count} {status}" for status, count in sorted(Counter(run.status for run in runs).items()))
@@ -25,29 +28,24 @@ def retry(session: Session, experiment: Experiment, actor: str = lifecycle.USER)
     return queued
 
 
-def retry_runs(session: Session, runs: Sequence[Run], actor: str = lifecycle.USER) -> int:
-    """Queue those of the runs that have failed or were cancelled again, a needed run before what needs it; returns how many.
+def retry_runs(session: Session, run_ids: Sequence[str], actor: str = lifecycle.USER) -> int:
+    """Queue those of the runs that have failed or were cancelled again; returns how many.
 
     A run may need another of the list, which is retried with it. Raises RetryOtherFirst, with nothing changed, where a needed
     run outside the list has itself failed or been cancelled.
     """
-    ended = {run.id: run for run in runs if run.status in RETRYABLE}
-    _refuse_hopeless(session, {run.needs for run in ended.values() if run.needs is not None} - set(ended))
-
-    def depth(run: Run) -> int:
-        return 1 + depth(ended[run.needs]) if run.needs in ended else 0
-
-    ordered = sorted(ended, key=lambda run_id: (depth(ended[run_id]), run_id))
-    with session.no_autoflush:
-        queued = sum(lifecycle.retry(session, run_id, actor) for run_id in ordered)
-    session.flush()
+    _refuse_hopeless(session, run_ids)
+    queued = lifecycle.retry(session, run_ids, actor)
     session.expire_all()
-    return queued
+    return len(queued)
 
 
-def _refuse_hopeless(session: Session, needed: set[str]) -> None:
+def _refuse_hopeless(session: Session, run_ids: Sequence[str]) -> None:
     """Needed runs that cannot succeed; the others are locked until the transaction ends, so that they cannot fail unseen meanwhile."""
-    locked = select(Run).where(col(Run.id).in_(needed)).order_by(col(Run.id)).with_for_update().execution_options(populate_existing=True)
+    needing = aliased(Run)
+    needed = select_columns(col(needing.needs)).where(col(needing.id).in_(run_ids))
+    outside = select(Run).where(col(Run.id).in_(needed), col(Run.id).not_in(run_ids)).order_by(col(Run.id))
+    locked = outside.with_for_update().execution_options(populate_existing=True)
     hopeless = [run for run in session.exec(locked) if run.status in RETRYABLE]
     if hopeless:
         named = "; ".join(f"run {run.id} of experiment {run.experiment_id} {_how_it_ended(run)}" for run in hopeless)

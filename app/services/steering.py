@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sqlalchemy import select as select_columns
 from sqlmodel import Session, col
 
 from app.errors import NothingToPause, NothingToResume, NotQueued
@@ -15,8 +16,8 @@ from app.tables import Experiment, Run
 def pause(session: Session, experiment: Experiment, actor: str = lifecycle.USER) -> None:
     """Pause every run that is queued or under way. Pausing twice is no error; with nothing to pause it is NothingToPause."""
     runs = runs_of(session, [experiment.id])[experiment.id]
-    changed = [lifecycle.pause(session, run.id, actor) for run in runs]
-    if not any(changed) and all(run.status != RunStatus.PAUSED for run in runs):
+    changed = lifecycle.pause(session, [run.id for run in runs], actor)
+    if not changed and all(run.status != RunStatus.PAUSED for run in runs):
         raise NothingToPause(f"experiment {experiment.id} has {_status(runs)}; nothing is left to pause")
     session.flush()
     session.expire_all()
@@ -25,7 +26,7 @@ def pause(session: Session, experiment: Experiment, actor: str = lifecycle.USER)
 def resume(session: Session, experiment: Experiment, actor: str = lifecycle.USER) -> int:
     """Queue every paused run again, and let those go on that have not left yet; returns how many. Raises NothingToResume where none is."""
     runs = runs_of(session, [experiment.id])[experiment.id]
-    changed = sum(lifecycle.resume(session, run.id, actor) for run in runs)
+    changed = len(lifecycle.resume(session, [run.id for run in runs], actor))
     if not changed:
         raise NothingToResume(f"no run of experiment {experiment.id} is paused; it has the status {_status(runs)}")
     session.flush()
@@ -40,8 +41,7 @@ def edit(session: Session, experiment: Experiment, changes: Mapping[str, Any]) -
     """
     if "priority" in changes:
         runs = runs_of(session, [experiment.id])[experiment.id]
-        changed = [lifecycle.prioritize(session, run.id, changes["priority"]) for run in runs]
-        if not any(changed):
+        if not lifecycle.prioritize(session, [run.id for run in runs], changes["priority"]):
             raise NotQueued(f"experiment {experiment.id} has {_status(runs)}, and only runs that wait have a priority")
         experiment.priority = changes["priority"]
     if "name" in changes:
@@ -55,17 +55,18 @@ def edit(session: Session, experiment: Experiment, changes: Mapping[str, Any]) -
 
 
 def cancel_all(session: Session, filters: Filters, actor: str = lifecycle.USER) -> list[str]:
-    """Cancel what is unfinished of all experiments that the filters let through, students before what they need; returns the experiments that changed."""
-    newest_first = (col(Experiment.created_at).desc(), col(Experiment.id).desc())
-    found = [experiment.id for experiment in session.exec(experiments.matching(filters).order_by(*newest_first))]
-    by_experiment = runs_of(session, found)
-    waiting_last = sorted((run for runs in by_experiment.values() for run in runs), key=lambda run: run.needs is None)
-    ids = [(run.experiment_id, run.id) for run in waiting_last if not RunStatus(run.status).is_terminal]
-    session.expunge_all()  # an UPDATE looks through every row that the session holds as an object
-    with session.no_autoflush:
-        changed = {experiment_id for experiment_id, run_id in ids if lifecycle.cancel(session, run_id, actor)}
-    session.flush()
-    return [experiment_id for experiment_id in found if experiment_id in changed]
+    """Cancel what is unfinished of all experiments that the filters let through; returns the experiments that changed, the newest first."""
+    let_through = experiments.matching(filters).with_only_columns(col(Experiment.id), col(Experiment.created_at)).subquery()
+    unfinished = [status for status in RunStatus if not status.is_terminal]
+    rows = session.execute(
+        select_columns(col(Run.id), let_through.c.id)
+        .join(let_through, let_through.c.id == col(Run.experiment_id))
+        .where(col(Run.status).in_(unfinished))
+        .order_by(let_through.c.created_at.desc(), let_through.c.id.desc())
+    ).all()
+    changed = set(lifecycle.cancel(session, [run_id for run_id, _ in rows], actor))
+    session.expire_all()
+    return list(dict.fromkeys(experiment_id for run_id, experiment_id in rows if run_id in changed))
 
 
 def _status(runs: Sequence[Run]) -> RunStatus:

@@ -1,26 +1,28 @@
-"""Studies: written with all their experiments in one transaction, found, extended, cancelled, retried, deleted, and seen as a whole."""
+"""Studies: prepared, written with all their experiments in one short transaction, found, extended, cancelled, retried, deleted, and seen as a whole."""
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import func
+from sqlalchemy import insert
 from sqlmodel import Session, col, select
 
 from app.errors import IdempotencyConflict, InvalidRequest, NotFound
-from app.services import datasets, deletion, replicates, study_progress
-from app.services.estimates import Estimate, estimate
-from app.services.experiments import Place, request_hash, runs_of
+from app.services import datasets, deletion, limits, replicates, study_progress, submissions
+from app.services.estimates import Estimate
+from app.services.experiments import Place, Stored, create, hold_key, request_hash, runs_of
 from app.services.keys import ANYONE, Caller
+from app.services.replicates import Equal
 from app.services.study_lists import StudyOutline
-from app.services.submissions import Prepared, prepare, submit
+from app.services.submissions import Lookups, Prepared, prepare_with
+from app.services.teachers import HeldTeacher
 from app.settings import Settings
 from app.states import RunStatus, experiment_status
-from app.tables import LOCAL, Experiment, Run, Study, utc_now
+from app.tables import LOCAL, Experiment, Run, Study, new_id, utc_now
 from lab_models.recipes.recipe import Cell
-from lab_models.specs import DistillRequest, TransferRequest
+from lab_models.specs import ModelSpec
 from lab_models.specs.base import MAX_SEED
 from lab_models.studies.design import BUILT_ON, Design, cell_built_on, cell_request, read_design, whole_document
 from lab_models.studies.request import StudyRequest, design_of
@@ -35,23 +37,48 @@ LEAST_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class PreparedStudy:
-    """A request that can be carried out: the design, and by cell the request and what one run costs."""
+    """A request that can be carried out: the design, by cell the request with what is to be written, and what can be taken over.
+
+    No row, no session: it may be kept while nothing of the database is. `taken` has the runs whose files lie ready, and whose they are.
+    """
 
     request: StudyRequest
+    submitted: dict[str, Any]
     design: Design
     cells: dict[str, Prepared]
-    costs: dict[str, Estimate]
+    row: dict[str, Any]
     owner: str = LOCAL
+    equal: tuple[Equal, ...] = ()
+    taken: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def costs(self) -> dict[str, Estimate]:
+        """What one run costs, by cell."""
+        return {key: cell.cost for key, cell in self.cells.items()}
 
     @property
     def num_runs(self) -> int:
         """Runs of all cells."""
-        return sum(len(self.design.seeds_of(cell)) for cell in self.design.cells)
+        return _num_runs(self.design)
 
     @property
     def total_seconds(self) -> float:
         """Nominal seconds of all runs, one after the other."""
-        return sum(len(self.design.seeds_of(cell)) * self.costs[cell.key].seconds for cell in self.design.cells)
+        return sum(len(self.design.seeds_of(cell)) * self.cells[cell.key].cost.seconds for cell in self.design.cells)
+
+
+@dataclass(frozen=True)
+class PreparedExtension:
+    """More seeds for a study: the ids that new runs get by experiment and seed, and what can be taken over, as for `PreparedStudy`."""
+
+    study_id: str
+    num_seeds: int
+    run_ids: dict[tuple[str, int], str]
+    equal: tuple[Equal, ...] = ()
+    taken: Mapping[str, str] = field(default_factory=dict)
+
+
+ToTakeOver = TypeVar("ToTakeOver", PreparedStudy, PreparedExtension)
 
 
 @dataclass(frozen=True)
@@ -97,71 +124,73 @@ class WholeStudy:
 
 
 def earlier(session: Session, idempotency_key: str, submitted: dict[str, Any], owner: str = LOCAL, *, lock: bool = True) -> Study | None:
-    """The study that this key of the owner's has made; raises IdempotencyConflict when that one had another body.
-
-    With `lock`, in a session that writes, nobody else makes one with the same key until the transaction ends.
-    """
-    connection = session.connection()  # the write transaction begins here, so that two requests with one key cannot both find nothing
-    if lock and connection.dialect.name == "postgresql":
-        session.execute(select(func.pg_advisory_xact_lock(KEY_LOCK, func.hashtext(idempotency_key))))
+    """The study that this key of the owner's has made; raises IdempotencyConflict when that one had another body. `lock` is for who writes."""
+    if lock:
+        hold_key(session, KEY_LOCK, idempotency_key)
     found = session.exec(select(Study).where(col(Study.owner) == owner, col(Study.idempotency_key) == idempotency_key)).first()
     if found is not None and found.request_hash != request_hash(submitted):
         raise IdempotencyConflict(f"the key {idempotency_key!r} belongs to study {found.id}, which had another body")
     return found
 
 
-def prepare_study(session: Session, request: StudyRequest, settings: Settings, caller: Caller = ANYONE) -> PreparedStudy:
-    """Work the request out and check every cell; raises InvalidRequest that names each bad cell."""
+def prepare_study(session: Session, request: StudyRequest, submitted: dict[str, Any], settings: Settings, caller: Caller = ANYONE) -> PreparedStudy:
+    """Work the request out, check and price every cell, and look for equal runs, on a session that only reads.
+
+    Raises InvalidRequest that names each bad cell, or says that it is too much to look at.
+    """
     try:
         design = design_of(request)
     except InvalidDocument as error:
         raise InvalidRequest(str(error), error.errors) from error
+    _refuse_many_runs(_num_runs(design), settings)
+    lookups = Lookups(session, datasets.catalog(settings), caller)
     faults: list[FieldError] = []
     cells: dict[str, Prepared] = {}
+    layers: dict[tuple[ModelSpec, str], int] = {}
     for number, cell in enumerate(design.cells):
         try:
-            cells[cell.key] = _prepare_cell(session, request, design, cell, settings, caller)
+            cells[cell.key] = _prepare_cell(lookups, request, design, cell, settings)
         except (InvalidDocument, InvalidRequest) as error:
             faults += [_in_the_study(request, number, cell, fault) for fault in error.errors]
+        else:
+            layers |= cells[cell.key].layers
+            _refuse_many_layers(sum(layers.values()), settings)
         if len(faults) >= MOST_ERRORS:
             break
     if faults:
         faults = list(dict.fromkeys(faults))
         raise InvalidRequest("; ".join(fault.message for fault in faults[:3]), faults[:MOST_ERRORS])
-    costs = {key: estimate(prepared.plan.spec, prepared.info) for key, prepared in cells.items()}
-    prepared_study = PreparedStudy(request, design, cells, costs, caller.owner)
-    if prepared_study.num_runs > settings.max_study_runs:
-        message = f"{prepared_study.num_runs:,} runs are more than this service's {settings.max_study_runs:,} of one study (LAB_MAX_STUDY_RUNS)"
-        raise InvalidRequest(message, [FieldError("/seeds", message, "ask for fewer seeds or cells")])
-    return prepared_study
+    study_id = new_id("stu")
+    cells = _placed(cells, study_id)
+    images = {cell.own.fingerprint: lookups.sha256(cell.info.name) for cell in cells.values()}
+    equal = replicates.find_equal(session, _wanted(cells.values()), caller.owner, images) if request.reuse else ()
+    row = {"id": study_id, "owner": caller.owner, **_row(request, submitted, design, cells)}
+    return PreparedStudy(request, submitted, design, cells, row, caller.owner, equal)
 
 
-def create(session: Session, prepared: PreparedStudy, submitted: dict[str, Any], settings: Settings, idempotency_key: str | None = None) -> Study:
-    """Write the study, an experiment per cell and its runs; equal runs that have finished are taken over unless that is not wanted."""
-    request, design = prepared.request, prepared.design
-    study = Study(
-        created_at=utc_now(),
-        owner=prepared.owner,
-        name=design.title,
-        labels=request.labels,
-        recipe=request.recipe,
-        scale=None if request.recipe is None else request.scale,
-        submitted=submitted,
-        design=design.model_dump(mode="json"),
-        nominal_seconds={key: max(cost.seconds, LEAST_SECONDS) for key, cost in prepared.costs.items()},
-        reuse=request.reuse,
-        idempotency_key=idempotency_key,
-        request_hash=request_hash(submitted),
-    )
-    session.add(study)
-    session.flush()
-    written: dict[str, Experiment] = {}
-    for cell in design.cells:
-        ready = _built_on_own_cell(session, prepared.cells[cell.key], cell, written)
-        written[cell.key] = submit(session, ready, place=Place(study.id, cell.key))
-    if request.reuse:
-        _take_over_equal(session, list(written.values()), settings)
-    return study
+def take_files(prepared: ToTakeOver, settings: Settings) -> ToTakeOver:
+    """The same with the files of what it takes over in place; to be called once, with no session open, just before it is stored."""
+    return replace(prepared, taken=replicates.take_files(prepared.equal, settings.runs_folder))
+
+
+def store(session: Session, prepared: PreparedStudy, settings: Settings, idempotency_key: str | None = None) -> Stored:
+    """Write the study, an experiment per cell and its runs in one short transaction; equal runs whose files were taken are taken over.
+
+    What has changed since is looked at again, as by `submissions.store`.
+    """
+    replicates.remove_unless_committed(session, prepared.taken, settings.runs_folder)
+    found = earlier(session, idempotency_key, prepared.submitted, prepared.owner) if idempotency_key is not None else None
+    if found is not None:
+        deletion.remove_folders(settings.runs_folder, prepared.taken)
+        return Stored(found.id, 0, is_new=False)
+    cells = list(prepared.cells.values())
+    submissions.require_datasets(session, cells, settings)
+    drafts = submissions.built(session, cells, _built_on_own_cells(prepared))
+    session.execute(insert(Study), [{**prepared.row, "created_at": utc_now(), "idempotency_key": idempotency_key}])
+    create(session, drafts)
+    moved = replicates.take_over(session, prepared.taken, settings.runs_folder)
+    limits.refuse_full_queue(session, prepared.owner, settings)
+    return Stored(prepared.row["id"], sum(len(one.seeds) for one in drafts) - len(moved))
 
 
 def get(session: Session, study_id: str) -> Study:
@@ -186,32 +215,46 @@ def whole(session: Session, study: Study) -> WholeStudy:
     return WholeStudy(study, design, cells, status, study_progress.fraction(weighed), study_progress.estimated_finish(session, weighed, status))
 
 
-def extend(session: Session, study: Study, num_seeds: int, settings: Settings) -> int:
-    """Add replicates to every cell that takes the study's seeds, under the next seeds that the study has not; returns how many runs are new."""
+def prepare_extension(session: Session, study: Study, num_seeds: int, settings: Settings) -> PreparedExtension:
+    """Find what can be taken over by the replicates that `extend` would add now, on a session that only reads; raises as it does."""
+    extended = _extended(read_design(study.design), num_seeds, settings)
+    cells = {cell.key: cell for cell in extended.cells}
+    written = session.exec(select(Experiment.id, Experiment.cell, Experiment.fingerprint, Experiment.spec).where(col(Experiment.study_id) == study.id)).all()
+    new = extended.seeds[-num_seeds:]
+    run_ids = {(experiment_id, seed): new_id("run") for experiment_id, cell, _, _ in written for seed in new if seed in extended.seeds_of(cells[str(cell)])}
+    if not study.reuse:
+        return PreparedExtension(study.id, num_seeds, run_ids)
+    wanted: dict[tuple[str, int], list[str]] = defaultdict(list)
+    for experiment_id, _, fingerprint, _ in written:
+        for seed in new:
+            if (experiment_id, seed) in run_ids:
+                wanted[fingerprint, seed].append(run_ids[experiment_id, seed])
+    catalog = datasets.catalog(settings)
+    hashes = {name: catalog.sha256(name) for name in {spec["dataset"]["name"] for _, _, _, spec in written}}
+    images = {fingerprint: hashes[spec["dataset"]["name"]] for _, _, fingerprint, spec in written}
+    return PreparedExtension(study.id, num_seeds, run_ids, replicates.find_equal(session, wanted, study.owner, images))
+
+
+def extend(session: Session, study: Study, prepared: PreparedExtension, settings: Settings) -> int:
+    """Add replicates to every cell that takes the study's seeds, under the next seeds that the study has not; returns how many runs are new.
+
+    Where another has extended it since that was prepared, the seeds are other ones, and what was found for those is trained anew.
+    """
+    replicates.remove_unless_committed(session, prepared.taken, settings.runs_folder)
     lock(session, study)
-    design = read_design(study.design)
-    following = max(design.seeds) + 1
-    seeds = (*design.seeds, *range(following, following + num_seeds))
-    extended = design.model_copy(update={"seeds": seeds, "looks": (*(design.looks or (len(design.seeds),)), len(seeds))})
-    written = _experiments(session, study)
-    cells = {cell.key: cell for cell in design.cells}
-    total = sum(len(extended.seeds_of(cells[str(experiment.cell)])) for experiment in written)
-    if total > settings.max_study_runs:
-        message = f"{total:,} runs are more than this service's {settings.max_study_runs:,} of one study (LAB_MAX_STUDY_RUNS)"
-        raise InvalidRequest(message, [FieldError("/seeds", message)])
-    if len(extended.seeds) > settings.max_seeds:
-        message = f"{len(extended.seeds)} seeds are more than this service's {settings.max_seeds} (LAB_MAX_SEEDS)"
-        raise InvalidRequest(message, [FieldError("/seeds", message)])
-    if extended.seeds[-1] > MAX_SEED:
-        message = f"the next seeds, {following:,} and up, would go beyond {MAX_SEED:,}, the largest there is"
-        raise InvalidRequest(message, [FieldError("/seeds", message, "start a study with smaller seeds; equal finished runs are taken over")])
-    added = sum(len(replicates.add_seeds(session, experiment, extended.seeds_of(cells[str(experiment.cell)]))) for experiment in written)
-    if study.reuse:
-        _take_over_equal(session, written, settings)
+    extended = _extended(read_design(study.design), prepared.num_seeds, settings)
+    cells = {cell.key: cell for cell in extended.cells}
+    in_order = select(Experiment.id, Experiment.cell).where(col(Experiment.study_id) == study.id).order_by(col(Experiment.created_at), col(Experiment.id))
+    written = session.exec(in_order).all()
+    seeds = {experiment_id: extended.seeds_of(cells[str(cell)]) for experiment_id, cell in written}
+    added = replicates.add_seeds(session, seeds, prepared.run_ids)
+    deletion.remove_folders(settings.runs_folder, set(prepared.taken) - set(added))
+    replicates.take_over(session, {run_id: prepared.taken[run_id] for run_id in added if run_id in prepared.taken}, settings.runs_folder)
     study.design = extended.model_dump(mode="json")
     session.add(study)
-    session.flush()
-    return added
+    limits.refuse_full_queue(session, study.owner, settings)
+    session.expire_all()
+    return len(added)
 
 
 def delete(session: Session, study: Study) -> list[str]:
@@ -223,15 +266,61 @@ def delete(session: Session, study: Study) -> list[str]:
     return removed
 
 
-def _prepare_cell(session: Session, request: StudyRequest, design: Design, cell: Cell, settings: Settings, caller: Caller) -> Prepared:
+def _prepare_cell(lookups: Lookups, request: StudyRequest, design: Design, cell: Cell, settings: Settings) -> Prepared:
     document = whole_document(design, cell)
     checked = cell_request(design, cell).model_copy(update={"labels": request.labels, "priority": request.priority})
-    prepared = prepare(session, checked, document, settings, caller)
+    prepared = prepare_with(lookups, checked, document, settings)
     key, found = cell_built_on(cell.request), prepared.plan.built_on
     if key is not None and found is not None and found.trained.seed not in design.seeds_of(design.cell(key)):
         message = f"builds on seed {found.trained.seed} of cell {key!r}, which is not among that one's seeds"
         raise InvalidRequest(message, [FieldError(f"/{BUILT_ON[checked.kind]}/seed", message)])
     return prepared
+
+
+def _num_runs(design: Design) -> int:
+    return sum(len(design.seeds_of(cell)) for cell in design.cells)
+
+
+def _refuse_many_runs(num_runs: int, settings: Settings) -> None:
+    if num_runs > settings.max_study_runs:
+        message = f"{num_runs:,} runs are more than this service's {settings.max_study_runs:,} of one study (LAB_MAX_STUDY_RUNS)"
+        raise InvalidRequest(message, [FieldError("/seeds", message, "ask for fewer seeds or cells")])
+
+
+def _refuse_many_layers(num_layers: int, settings: Settings) -> None:
+    """Pricing takes time by the layer, and a table can ask for a thousand large networks."""
+    if num_layers > settings.max_study_layers:
+        message = f"the different networks of this study have more than {settings.max_study_layers:,} layers together (LAB_MAX_STUDY_LAYERS)"
+        raise InvalidRequest(message, [FieldError("", message, "split it, or vary what does not change the network, which is priced once")])
+
+
+def _extended(design: Design, num_seeds: int, settings: Settings) -> Design:
+    """The design with the next seeds; raises InvalidRequest where that is more than the service allows."""
+    following = max(design.seeds) + 1
+    seeds = (*design.seeds, *range(following, following + num_seeds))
+    extended = design.model_copy(update={"seeds": seeds, "looks": (*(design.looks or (len(design.seeds),)), len(seeds))})
+    _refuse_many_runs(_num_runs(extended), settings)
+    if len(seeds) > settings.max_seeds:
+        message = f"{len(seeds)} seeds are more than this service's {settings.max_seeds} (LAB_MAX_SEEDS)"
+        raise InvalidRequest(message, [FieldError("/seeds", message)])
+    if seeds[-1] > MAX_SEED:
+        message = f"the next seeds, {following:,} and up, would go beyond {MAX_SEED:,}, the largest there is"
+        raise InvalidRequest(message, [FieldError("/seeds", message, "start a study with smaller seeds; equal finished runs are taken over")])
+    return extended
+
+
+def _row(request: StudyRequest, submitted: dict[str, Any], design: Design, cells: Mapping[str, Prepared]) -> dict[str, Any]:
+    return {
+        "name": design.title,
+        "labels": request.labels,
+        "recipe": request.recipe,
+        "scale": None if request.recipe is None else request.scale,
+        "submitted": submitted,
+        "design": design.model_dump(mode="json"),
+        "nominal_seconds": {key: max(cell.cost.seconds, LEAST_SECONDS) for key, cell in cells.items()},
+        "reuse": request.reuse,
+        "request_hash": request_hash(submitted),
+    }
 
 
 def _in_the_study(request: StudyRequest, number: int, cell: Cell, fault: FieldError) -> FieldError:
@@ -247,19 +336,29 @@ def _in_the_study(request: StudyRequest, number: int, cell: Cell, fault: FieldEr
     return FieldError(changed, f"cell {cell.key!r}, {fault.pointer or 'its request'}: {fault.message}", fault.hint)
 
 
-def _built_on_own_cell(session: Session, prepared: Prepared, cell: Cell, written: dict[str, Experiment]) -> Prepared:
-    """The same, built on the study's own run where the cell names another cell."""
-    key, found = cell_built_on(cell.request), prepared.plan.built_on
-    if key is None or found is None or not isinstance(prepared.request, DistillRequest | TransferRequest):
-        return prepared
-    run = next(run for run in runs_of(session, [written[key].id])[written[key].id] if run.seed == found.trained.seed)
-    return replace(prepared, plan=replace(prepared.plan, built_on=replace(found, run=run)))
+def _placed(cells: Mapping[str, Prepared], study_id: str) -> dict[str, Prepared]:
+    """The same, each as a cell of the study."""
+    return {key: replace(cell, own=replace(cell.own, place=Place(study_id, key))) for key, cell in cells.items()}
 
 
-def _take_over_equal(session: Session, experiments: Sequence[Experiment], settings: Settings) -> None:
-    catalog = datasets.catalog(settings)
-    images = {name: catalog.sha256(name) for name in {experiment.spec["dataset"]["name"] for experiment in experiments}}
-    replicates.take_over_equal(session, experiments, settings.runs_folder, images)
+def _built_on_own_cells(prepared: PreparedStudy) -> dict[str, HeldTeacher]:
+    """For the drafts of cells that name another cell: that one's run, which is written with them."""
+    found = {}
+    for cell in prepared.design.cells:
+        key, ready = cell_built_on(cell.request), prepared.cells[cell.key]
+        if key is not None and ready.plan.built_on is not None:
+            teacher = prepared.cells[key].own
+            found[ready.own.id] = HeldTeacher(teacher.run_of(ready.plan.built_on.trained.seed), teacher.id, is_trained=False)
+    return found
+
+
+def _wanted(cells: Iterable[Prepared]) -> dict[tuple[str, int], list[str]]:
+    """The runs that are to be written, by fingerprint and seed."""
+    wanted: dict[tuple[str, int], list[str]] = defaultdict(list)
+    for cell in cells:
+        for seed, run_id in zip(cell.own.seeds, cell.own.run_ids, strict=True):
+            wanted[cell.own.fingerprint, seed].append(run_id)
+    return wanted
 
 
 def _experiments(session: Session, study: Study) -> Sequence[Experiment]:

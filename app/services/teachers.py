@@ -1,6 +1,8 @@
 """Which run is built on, as a student's teacher or a transfer's source: one that is named, an equal one that there is, or one that is made first."""
 
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from sqlmodel import Session, col, select
 
@@ -20,10 +22,32 @@ USABLE = (RunStatus.SUCCEEDED, RunStatus.RUNNING, RunStatus.QUEUED, RunStatus.PA
 
 @dataclass(frozen=True)
 class Teacher:
-    """What a reference stands for. `run` is None where nothing equal has been trained or is under way."""
+    """What a reference in the field `role` stands for: the run that it names, or any equal one.
+
+    `run_id` is None where nothing equal has been trained or is under way. `images` is the SHA-256 of the images that an equal one has
+    learned; None where any will do.
+    """
 
     trained: Trained
-    run: Run | None
+    role: str
+    run_id: str | None
+    is_named: bool
+    fingerprint: str
+    images: str | None
+
+    @property
+    def key(self) -> str:
+        """The same for two references that stand for the same."""
+        return str(self.run_id) if self.is_named else f"{self.fingerprint} {self.trained.seed}"
+
+
+@dataclass(frozen=True)
+class HeldTeacher:
+    """A run that stays as it is until the transaction ends."""
+
+    run_id: str
+    experiment_id: str
+    is_trained: bool
 
 
 def find(session: Session, reference: Reference, role: str, catalog: Catalog, caller: Caller = ANYONE) -> Teacher:
@@ -33,28 +57,40 @@ def find(session: Session, reference: Reference, role: str, catalog: Catalog, ca
     """
     if reference.spec is not None:
         trained = Trained(spec=reference.spec, seed=reference.seed or 0)
-        return Teacher(trained, _equal_run(session, trained, catalog, caller.owner))
+        wanted = Teacher(trained, role, None, False, fingerprint(reference.spec), catalog.sha256(reference.spec.dataset.name))
+        equal = _equal_runs(session, [wanted], caller.owner).get(wanted.key)
+        return replace(wanted, run_id=None if equal is None else equal.id)
     run = _named_run(session, reference, role, caller)
-    spec = read_spec(experiments.get(session, run.experiment_id).spec)
+    experiment = experiments.get(session, run.experiment_id)
+    spec = read_spec(experiment.spec)
     if not isinstance(spec, TrainSpec):
         raise _refused(role, "run" if reference.run else "experiment", f"run {run.id} is itself built on another: a {role} is of kind 'train'")
     if RunStatus(run.status) not in USABLE:
         raise _refused(role, "run" if reference.run else "experiment", f"run {run.id} has {run.status} and has no weights", "name a run that has succeeded")
-    return Teacher(Trained(spec=spec, seed=run.seed), run)
+    return Teacher(Trained(spec=spec, seed=run.seed), role, run.id, True, experiment.fingerprint, None)
 
 
-def hold_still(session: Session, teacher: Teacher, role: str) -> Teacher:
-    """The same, its run locked until the transaction ends: it cannot fail unseen while what needs it is written. Raises InvalidRequest if it just has."""
-    if teacher.run is None:
-        return teacher
-    wanted = teacher.run.id
-    locked = select(Run).where(col(Run.id) == wanted).with_for_update().execution_options(populate_existing=True)
-    run = session.exec(locked).one_or_none()
-    if run is None:
-        raise _refused(role, "run", f"run {wanted} has just been deleted", "name a run that has succeeded")
-    if RunStatus(run.status) not in USABLE:
-        raise _refused(role, "run", f"run {run.id} has just {run.status} and has no weights", "name a run that has succeeded")
-    return Teacher(teacher.trained, run)
+def hold_still(session: Session, teachers: Iterable[Teacher], owner: str) -> dict[str, HeldTeacher]:
+    """The teachers' runs by their keys, locked until the transaction ends: none can fail unseen while what needs it is written.
+
+    Raises InvalidRequest where a named one has just failed, was cancelled or deleted. Of the others those that have an equal
+    run by now are there, whether it is the one that was found or another.
+    """
+    wanted = {teacher.key: teacher for teacher in teachers}
+    found = {run.id: run for run in _locked(session, [teacher.run_id for teacher in wanted.values() if teacher.run_id is not None])}
+    held: dict[str, Run] = {}
+    for key, teacher in wanted.items():
+        run = found.get(teacher.run_id or "")
+        if run is not None and RunStatus(run.status) in USABLE:
+            held[key] = run
+        elif teacher.is_named:
+            ended = f"run {teacher.run_id} has just been deleted" if run is None else f"run {run.id} has just {run.status} and has no weights"
+            raise _refused(teacher.role, "run", ended, "name a run that has succeeded")
+    others = [teacher for key, teacher in wanted.items() if key not in held]
+    equal = _equal_runs(session, others, owner)
+    kept = {run.id: run for run in _locked(session, [run.id for run in equal.values()])}
+    held |= {key: kept[run.id] for key, run in equal.items() if run.id in kept and RunStatus(kept[run.id].status) in USABLE}
+    return {key: HeldTeacher(run.id, run.experiment_id, run.status == RunStatus.SUCCEEDED) for key, run in held.items()}
 
 
 def _named_run(session: Session, reference: Reference, role: str, caller: Caller) -> Run:
@@ -73,17 +109,34 @@ def _named_run(session: Session, reference: Reference, role: str, caller: Caller
     return chosen[0]
 
 
-def _equal_run(session: Session, trained: Trained, catalog: Catalog, owner: str) -> Run | None:
-    """A run of the owner's of an equal spec with the same seed, on the same images, that has succeeded or still can."""
-    images = catalog.sha256(trained.spec.dataset.name)
-    found = session.exec(
-        select(Run)
-        .join(Experiment, col(Experiment.id) == col(Run.experiment_id))
-        .where(col(Experiment.fingerprint) == fingerprint(trained.spec), col(Run.owner) == owner, col(Run.seed) == trained.seed, col(Run.status).in_(USABLE))
-        .order_by(col(Run.created_at))
-    ).all()
-    same = [run for run in found if images is None or run.environment is None or run.environment["dataset_sha256"] == images]
-    return min(same, key=lambda run: USABLE.index(RunStatus(run.status)), default=None)
+def _locked(session: Session, run_ids: Sequence[str]) -> Sequence[Run]:
+    if not run_ids:
+        return []
+    runs = select(Run).where(col(Run.id).in_(run_ids)).order_by(col(Run.id))
+    return session.exec(runs.with_for_update().execution_options(populate_existing=True)).all()
+
+
+def _equal_runs(session: Session, teachers: Sequence[Teacher], owner: str) -> dict[str, Run]:
+    """By the teachers' keys a run of the owner's of an equal spec with the same seed, on the same images, that has succeeded or still can."""
+    if not teachers:
+        return {}
+    wanted = (
+        col(Experiment.fingerprint).in_({teacher.fingerprint for teacher in teachers}),
+        col(Run.seed).in_({teacher.trained.seed for teacher in teachers}),
+        col(Run.owner) == owner,
+        col(Run.status).in_(USABLE),
+    )
+    joined = select(Experiment.fingerprint, Run).join(Run, col(Experiment.id) == col(Run.experiment_id)).where(*wanted)
+    candidates: dict[tuple[str, int], list[Run]] = defaultdict(list)
+    for named, run in session.exec(joined.order_by(col(Run.created_at))):
+        candidates[named, run.seed].append(run)
+    found = {}
+    for teacher in teachers:
+        there = candidates[teacher.fingerprint, teacher.trained.seed]
+        same = [run for run in there if teacher.images is None or run.environment is None or run.environment["dataset_sha256"] == teacher.images]
+        if same:
+            found[teacher.key] = min(same, key=lambda run: USABLE.index(RunStatus(run.status)))
+    return found
 
 
 def _refused(role: str, field: str, message: str, hint: str | None = None) -> InvalidRequest:

@@ -1,21 +1,21 @@
 """The queue as people see it: which place a run has, and about when it starts."""
 
 import heapq
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, func, tuple_
+from sqlalchemy import ColumnElement, Select, func, tuple_
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
 from app.services.lifecycle.queueing import Waiting, claimable, in_order
 from app.services.workers import online
 from app.states import RunStatus
-from app.tables import Experiment, Run, utc_now
+from app.tables import Experiment, Owner, Run, utc_now
 
-LONG_QUEUE = 500
-"""With more runs than this, an experiment's record has a place but no estimate: GET /queue has both."""
 RUNS_FOR_PACE = 20
 
 
@@ -43,18 +43,25 @@ def queue(session: Session) -> list[QueuePlace]:
 
 
 def place_of(session: Session, experiment_id: str) -> QueuePlace | None:
-    """The place of the experiment's first claimable run; None when it has none."""
-    count, owners = session.execute(select_columns(func.count(), func.count(func.distinct(col(Run.owner)))).where(claimable())).one()
-    if count <= LONG_QUEUE or owners > 1:
-        return next((place for place in queue(session) if place.experiment_id == experiment_id), None)
+    """The place of the experiment's first claimable run; None when it has none.
+
+    Counted from how many runs each owner has waiting, without listing them: whoever polls pays for the owners, not for the queue. Its start is
+    estimated from the means of those ahead.
+    """
     best_first = (col(Run.priority).desc(), col(Run.created_at), col(Run.experiment_id), col(Run.position))
     first = session.exec(select(Run).where(claimable(), col(Run.experiment_id) == experiment_id).order_by(*best_first).limit(1)).first()
     if first is None:
         return None
     age = tuple_(col(Run.created_at), col(Run.experiment_id), col(Run.position))
-    older = (col(Run.priority) == first.priority) & (age < (first.created_at, first.experiment_id, first.position))
-    ahead = session.exec(select(func.count()).select_from(Run).where(claimable(), (col(Run.priority) > first.priority) | older)).one()
-    return QueuePlace(ahead + 1, first.id, experiment_id, first.owner, first.priority, first.created_at, None)
+    own = (col(Run.owner) == first.owner, col(Run.priority) == first.priority)
+    older = age < (first.created_at, first.experiment_id, first.position)
+    before = session.exec(select(func.count()).select_from(Run).where(claimable(), *own, older)).one()
+    running = Counter(dict(session.execute(_under_way_by_owner()).tuples().all()))
+    turns = dict(session.execute(select_columns(col(Owner.name), col(Owner.turn))).tuples().all())
+    ahead = _ahead(_lines(session, first.priority), running, turns, (first.owner, first.priority), before)
+    seconds = sum(line.nominal_seconds / line.count * count for line, count in ahead)
+    position = 1 + sum(count for _, count in ahead)
+    return QueuePlace(position, first.id, experiment_id, first.owner, first.priority, first.created_at, _start(session, position - 1, seconds))
 
 
 def epochs_trained(run: Run) -> float:
@@ -62,23 +69,99 @@ def epochs_trained(run: Run) -> float:
     return run.epochs_done + (run.step / run.num_steps if run.num_steps else 0.0)
 
 
+@dataclass(frozen=True)
+class _Line:
+    """An owner's claimable runs of one priority; `nominal_seconds` of all of them, `since` is when the oldest was made."""
+
+    priority: int
+    owner: str
+    count: int
+    nominal_seconds: float
+    since: datetime
+
+
+def _lines(session: Session, least_priority: int) -> list[_Line]:
+    """Of that priority and above, the highest first."""
+    keys = (col(Run.priority), col(Run.owner))
+    numbers = (func.count(), func.coalesce(func.sum(Experiment.nominal_seconds), 0.0), func.min(Run.created_at))
+    wanted = (claimable(), col(Run.priority) >= least_priority)
+    rows = select_columns(*keys, *numbers).join(Experiment, col(Experiment.id) == col(Run.experiment_id)).where(*wanted).group_by(*keys)
+    return [_Line(*row) for row in session.execute(rows.order_by(keys[0].desc()))]
+
+
+def _ahead(lines: Sequence[_Line], running: Counter[str], turns: dict[str, int], mine: tuple[str, int], before: int) -> list[tuple[_Line, int]]:
+    """How many of each line are taken before a run of the line `mine` (owner, priority) that has `before` of its own line before it.
+
+    Claims take the owner with the fewest runs under way, then the one served longest ago. So when a run is taken at whose owner n are under way,
+    every other owner has come to n too, as far as their lines and those under way allow; of the owners at n come first those who were there
+    already, then those who were at n - 1, and so on: each was served just before the next.
+    """
+    running, turns = running.copy(), dict(turns)
+    owner, priority = mine
+    found: list[tuple[_Line, int]] = []
+    for level in dict.fromkeys(line.priority for line in lines):
+        standing = [line for line in lines if line.priority == level]
+        rank = {line.owner: (-running[line.owner], turns.get(line.owner, 0), line.since) for line in standing}
+        if level == priority:
+            at = running[owner] + before
+            for line in standing:
+                taken = min(line.count, max(0, at - running[line.owner]))
+                is_level = running[line.owner] + taken == at and taken < line.count
+                found.append((line, before if line.owner == owner else taken + (is_level and rank[line.owner] < rank[owner])))
+            return found
+        last_served = sorted(standing, key=lambda line: (running[line.owner] + line.count, *rank[line.owner]))
+        latest = max(turns.values(), default=0)
+        turns |= {line.owner: latest + place for place, line in enumerate(last_served, start=1)}
+        running += Counter({line.owner: line.count for line in standing})
+        found += [(line, line.count) for line in standing]
+    return found
+
+
+def _start(session: Session, ahead: int, nominal_seconds: float) -> datetime | None:
+    """When a run starts with so many ahead of it, which take so long together, each as long as the others."""
+    free = _free(session)
+    if free is None:
+        return None
+    times, pace = free
+    each = pace * nominal_seconds / ahead if ahead else 0.0
+    level = len(times) * math.ceil((max(times) - min(times)) / each) if each else ahead
+    rounds = max(0, ahead - level) // len(times)  # once all workers are level, a round of runs takes each as long
+    for _ in range(ahead - rounds * len(times) if each else 0):
+        heapq.heapreplace(times, times[0] + each)
+    return utc_now() + timedelta(seconds=times[0] + rounds * each)
+
+
 def _starts(session: Session, waiting: Sequence[Waiting]) -> list[datetime | None]:
     """When each would start, if every run took its nominal time at the pace of late: whichever worker is free first takes the next."""
-    workers, pace = len(online(session)), _pace(session)
-    if not workers or pace is None:
+    free = _free(session)
+    if free is None:
         return [None] * len(waiting)
+    times, pace = free
     columns = (col(Experiment.id), col(Experiment.nominal_seconds))
-    nominal = {row.id: row.nominal_seconds for row in session.execute(select_columns(*columns).where(_has_unfinished()))}
-    left = [pace * (nominal[run.experiment_id] or 0.0) * (1 - min(1.0, epochs_trained(run) / run.epochs)) for run in _under_way(session)]
-    free = sorted(left)[-workers:] + [0.0] * (workers - len(left))
-    heapq.heapify(free)
+    nominal = {row.id: row.nominal_seconds for row in session.execute(select_columns(*columns).where(_has_queued()))}
     now = utc_now()
     starts: list[datetime | None] = []
     for run in waiting:
-        begins = free[0]
+        begins = times[0]
         starts.append(now + timedelta(seconds=begins))
-        heapq.heapreplace(free, begins + pace * (nominal[run.experiment_id] or 0.0))
+        heapq.heapreplace(times, begins + pace * (nominal[run.experiment_id] or 0.0))
     return starts
+
+
+def _free(session: Session) -> tuple[list[float], float] | None:
+    """In how many seconds each worker will be free, as a heap, and the pace; None with no worker online, or before any run has ended."""
+    workers, pace = len(online(session)), _pace(session)
+    if not workers or pace is None:
+        return None
+    columns = (col(Run.epochs_done), col(Run.step), col(Run.num_steps), col(Run.epochs), col(Experiment.nominal_seconds))
+    under_way = select_columns(*columns).join(Experiment, col(Experiment.id) == col(Run.experiment_id)).where(col(Run.status) == RunStatus.RUNNING)
+    left = [
+        pace * (nominal or 0.0) * (1 - min(1.0, (done + (step / steps if steps else 0.0)) / epochs))
+        for done, step, steps, epochs, nominal in session.execute(under_way)
+    ]
+    times = sorted(left)[-workers:] + [0.0] * (workers - len(left))
+    heapq.heapify(times)
+    return times, pace
 
 
 def _pace(session: Session) -> float | None:
@@ -95,10 +178,9 @@ def _pace(session: Session) -> float | None:
     return sum((row.finished_at - row.started_at).total_seconds() for row in rows) / nominal if nominal else None
 
 
-def _under_way(session: Session) -> Sequence[Run]:
-    return session.exec(select(Run).where(col(Run.status) == RunStatus.RUNNING)).all()
+def _under_way_by_owner() -> Select[str, int]:
+    return select_columns(col(Run.owner), func.count()).where(col(Run.status) == RunStatus.RUNNING).group_by(col(Run.owner))
 
 
-def _has_unfinished() -> ColumnElement[bool]:
-    unfinished = select_columns(col(Run.experiment_id)).where(col(Run.status).in_((RunStatus.QUEUED, RunStatus.RUNNING)))
-    return col(Experiment.id).in_(unfinished)
+def _has_queued() -> ColumnElement[bool]:
+    return col(Experiment.id).in_(select_columns(col(Run.experiment_id)).where(col(Run.status) == RunStatus.QUEUED))

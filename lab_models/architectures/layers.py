@@ -1,7 +1,7 @@
 """One image's way through a network, layer by layer, in closed form and without torch."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
@@ -39,6 +39,10 @@ class Signal:
     receptive_field: int
     jump: int
     kept: bool = False
+
+    def with_kept(self, kept: bool) -> "Signal":
+        """The same signal, which some layer needs again or none does."""
+        return Signal(self.shape, self.receptive_field, self.jump, kept)
 
 
 class Tape:
@@ -87,29 +91,29 @@ class Tape:
     def norm(self, name: str) -> None:
         """Batch or layer norm with scale and shift per channel."""
         self._keep()
-        self.signal = replace(self.signal, kept=False)
+        self.signal = self.signal.with_kept(False)
         self._add(name, "norm", parameters=2 * self.signal.shape[0])
 
     def relu(self) -> None:
         """ReLU, which is no layer of its own."""
-        self.signal = replace(self.signal, kept=False)
+        self.signal = self.signal.with_kept(False)
         self._keep()
 
     def dropout(self, name: str, probability: float) -> None:
         """Dropout of units, or of whole channels in a map; nothing where the probability is zero."""
         if probability > 0:
             self.activations += self.signal.shape[0]
-            self.signal = replace(self.signal, kept=False)
+            self.signal = self.signal.with_kept(False)
             self._add(name, "dropout")
 
     def plus(self) -> None:
         """Addition of a shortcut."""
-        self.signal = replace(self.signal, kept=False)
+        self.signal = self.signal.with_kept(False)
 
     def projection(self, conv: str, norm: str, *, start: Signal, stride: int) -> None:
         """A shortcut from `start`, which some layer keeps already, to the signal as it stands: 1x1 conv and norm."""
         end = self.signal
-        self.signal = replace(start, kept=True)
+        self.signal = start.with_kept(True)
         self.conv(conv, end.shape[0], kernel=1, stride=stride)
         self.norm(norm)
         self.signal = end
@@ -122,7 +126,7 @@ class Tape:
     def _keep(self) -> None:
         if not self.signal.kept:
             self.activations += math.prod(self.signal.shape)
-            self.signal = replace(self.signal, kept=True)
+            self.signal = self.signal.with_kept(True)
 
     def _add(self, name: str, kind: LayerKind, *, parameters: int = 0, macs: int = 0, dead_weights: int = 0) -> None:
         receptive_field = min(self.signal.receptive_field, self._side)

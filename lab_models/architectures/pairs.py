@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from lab_models.architectures.layers import Shape
 from lab_models.architectures.sizes import ModelSize
-from lab_models.architectures.stages import stage_of, stages_of
+from lab_models.architectures.stages import stage_sizes, stages_of
 from lab_models.specs import AttentionSpec, FeatureSpec, MLPSpec
 from lab_models.validation import FieldError, did_you_mean
 
@@ -30,8 +30,8 @@ class StagePair:
 
 def compared_stages(size: ModelSize) -> dict[str, Shape]:
     """The stages between stem and head, input side first, and the shape of one image's output of each."""
-    shapes = {stage_of(layer.name): layer.output_shape for layer in size.layers}
-    return {stage: shapes[stage] for stage in stages_of(size)[:-1] if stage != STEM}
+    sizes = stage_sizes(size)
+    return {stage: sizes[stage].output_shape for stage in stages_of(size)[:-1] if stage != STEM}
 
 
 def stage_pairs(features: FeatureSpec, teacher: ModelSize, student: ModelSize) -> tuple[StagePair, ...]:

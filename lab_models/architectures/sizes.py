@@ -1,6 +1,7 @@
 """How large a network is, in closed form and without torch: its layers, parameters, multiply-accumulates and dead weights."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import assert_never
 
 from lab_models.architectures.layers import LayerSize, Tape
@@ -8,6 +9,9 @@ from lab_models.architectures.pixels import shape_within
 from lab_models.specs import CNNSpec, HeNetSpec, MLPSpec, ModelSpec, ResNet18Spec, VGGSpec
 
 InputShape = tuple[int, int, int]
+
+KEPT_SIZES = 64
+"""Sizes that are remembered: the cells of a table have few networks among them, and the largest has a few thousand layers."""
 
 
 @dataclass(frozen=True)
@@ -21,20 +25,20 @@ class ModelSize:
 
     model: ModelSpec
     input_shape: InputShape
-    layers: tuple[LayerSize, ...]
+    layers: tuple[LayerSize, ...] = field(hash=False)
     activations: int
 
-    @property
+    @cached_property
     def parameters(self) -> int:
         """Trainable numbers."""
         return sum(layer.parameters for layer in self.layers)
 
-    @property
+    @cached_property
     def macs_per_sample(self) -> int:
         """Multiply-accumulates of one image's forward pass, in linear layers and convs."""
         return sum(layer.macs for layer in self.layers)
 
-    @property
+    @cached_property
     def dead_weights(self) -> int:
         """Weights whose gradient is zero for ever, because they meet nothing but zero padding."""
         return sum(layer.dead_weights for layer in self.layers)
@@ -43,11 +47,16 @@ class ModelSize:
 def model_size(model: ModelSpec, input_shape: InputShape, num_classes: int) -> ModelSize:
     """Size of the network that `build_model` makes for images of shape (channels, height, width).
 
-    Raises ValueError for images that `impossible` calls too small.
+    Equal networks are worked out once. Raises ValueError for images that `impossible` calls too small.
     """
     reason = impossible(model, input_shape)
     if reason is not None:
         raise ValueError(reason)
+    return _recorded(model, input_shape, num_classes)
+
+
+@lru_cache(maxsize=KEPT_SIZES)
+def _recorded(model: ModelSpec, input_shape: InputShape, num_classes: int) -> ModelSize:
     tape = Tape(shape_within(model, input_shape))
     match model:
         case MLPSpec():

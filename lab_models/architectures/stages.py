@@ -1,6 +1,12 @@
 """A network's stages from the input to the head, by the names of its layers: what is frozen, thawed or slowed down together."""
 
-from lab_models.architectures.sizes import ModelSize
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+
+from lab_models.architectures.layers import Shape
+from lab_models.architectures.sizes import KEPT_SIZES, ModelSize
 from lab_models.specs import Tuning
 
 RESNET_STEM = ("conv1", "bn1")
@@ -16,9 +22,28 @@ def stage_of(layer: str) -> str:
     return parts[0]
 
 
+@dataclass(frozen=True)
+class StageSize:
+    """A stage's parameters and multiply-accumulates of one image's forward pass, and the shape of one image's output."""
+
+    parameters: int
+    macs: int
+    output_shape: Shape
+
+
+@lru_cache(maxsize=KEPT_SIZES)
+def stage_sizes(size: ModelSize) -> Mapping[str, StageSize]:
+    """Every stage, those without weights too, input side first."""
+    found: dict[str, StageSize] = {}
+    for layer in size.layers:
+        before = found.get(stage_of(layer.name), StageSize(0, 0, ()))
+        found[stage_of(layer.name)] = StageSize(before.parameters + layer.parameters, before.macs + layer.macs, layer.output_shape)
+    return MappingProxyType(found)
+
+
 def stages_of(size: ModelSize) -> tuple[str, ...]:
     """All stages with weights, input side first, the head last."""
-    return tuple(dict.fromkeys(stage_of(layer.name) for layer in size.layers if layer.parameters))
+    return tuple(name for name, stage in stage_sizes(size).items() if stage.parameters)
 
 
 def trained_stages(size: ModelSize, tuning: Tuning, epoch: int | None = None) -> tuple[str, ...]:
@@ -32,9 +57,9 @@ def trained_stages(size: ModelSize, tuning: Tuning, epoch: int | None = None) ->
 
 def parameters_in(size: ModelSize, stages: tuple[str, ...]) -> int:
     """How many parameters the given stages have."""
-    return sum(layer.parameters for layer in size.layers if stage_of(layer.name) in stages)
+    return sum(stage.parameters for name, stage in stage_sizes(size).items() if name in stages)
 
 
 def macs_in(size: ModelSize, stages: tuple[str, ...]) -> int:
     """Multiply-accumulates of one image's forward pass in the given stages."""
-    return sum(layer.macs for layer in size.layers if stage_of(layer.name) in stages)
+    return sum(stage.macs for name, stage in stage_sizes(size).items() if name in stages)

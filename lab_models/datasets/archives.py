@@ -1,15 +1,17 @@
 """The image files of a folder or a zip, listed and read without ever writing one where the archive says. Nothing here loads torch.
 
 A zip is untrusted: its members are read as streams, never extracted by name, and what could hurt is refused before
-anything is unpacked: names that leave the archive, links, encryption, unknown compression, sizes and ratios of bombs.
+anything is unpacked: names that leave the archive, links, encryption, unknown compression, members that share bytes, sizes
+and ratios of bombs.
 """
 
 import io
+import os
 import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -24,18 +26,26 @@ IGNORED_NAMES = ("__MACOSX", "Thumbs.db", "desktop.ini")
 SMALL_FILE = 1_000_000
 DIRECTORY_BYTES_PER_FILE = 200
 ENCRYPTED = 0x1
+LOCAL_HEADER = struct.Struct("<26xHH")
+"""Of what stands before a member: its name's length and that of the extra field, which both follow (PKWARE's APPNOTE, 4.3.7)."""
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 @dataclass(frozen=True)
 class ImportLimits:
-    """What an import may cost. Sizes are in bytes; `max_ratio` holds for files above a megabyte, which images never reach by chance."""
+    """What an import may cost. Sizes are in bytes; `max_ratio` holds for files above a megabyte, which images never reach by chance, and for the whole zip.
+
+    `max_pixels` is of all images together, as they are before they are scaled: decoding them takes about a second per 50 million.
+    `min_free_bytes` must stay free on the disk.
+    """
 
     max_images: int = 500_000
     max_file_bytes: int = 100_000_000
     max_unpacked_bytes: int = 10_000_000_000
     max_ratio: int = 200
     max_array_bytes: int = 20_000_000_000
+    max_pixels: int = 100_000_000_000
+    min_free_bytes: int = 0
 
 
 class ImportRefused(LabError):
@@ -135,10 +145,16 @@ class _Zip:
         self._archive = archive
         members = [member for member in archive.infolist() if not member.is_dir()]
         _refuse_dangers(members, limits)
+        assert archive.fp is not None
+        file = archive.fp.fileno()
+        _refuse_shared_bytes(file, members, archive.start_dir)
         kept = {member.filename: member for member in members if not is_ignored(PurePosixPath(member.filename))}
         unpacked = sum(member.file_size for member in kept.values())
         if unpacked > limits.max_unpacked_bytes:
             raise ImportRefused(f"the zip unpacks to {unpacked:,} bytes, more than {limits.max_unpacked_bytes:,}")
+        packed = os.fstat(file).st_size
+        if unpacked > max(SMALL_FILE, limits.max_ratio * packed):
+            raise ImportRefused(f"the zip of {packed:,} bytes unpacks to {unpacked:,}, more than {limits.max_ratio} times its size")
         self.names = sorted(kept)
 
     def open(self, name: str) -> IO[bytes]:
@@ -210,6 +226,27 @@ def _danger(member: zipfile.ZipInfo, limits: ImportLimits) -> str | None:
     if member.file_size > SMALL_FILE and member.file_size > limits.max_ratio * max(1, member.compress_size):
         return f"unpacks to more than {limits.max_ratio} times its size"
     return None
+
+
+def _refuse_shared_bytes(file: int, members: Sequence[zipfile.ZipInfo], directory: int) -> None:
+    """Each byte of a zip belongs to one member: those that share some are how a small file unpacks to one without end (Fifield 2019, 'A better zip bomb')."""
+    errors = []
+    end = 0
+    for start, stop, name in sorted((member.header_offset, _end(file, member), member.orig_filename) for member in members):
+        if start < end or stop > directory:
+            errors.append(FieldError(printable(name), "shares bytes with another file of the zip"))
+            if len(errors) > MOST_ERRORS:
+                break
+        end = max(end, stop)
+    refuse_bad_files(errors)
+
+
+def _end(file: int, member: zipfile.ZipInfo) -> int:
+    """Where a member's content ends: behind its own header, whose lengths need not be those that the directory states."""
+    header = os.pread(file, LOCAL_HEADER.size, member.header_offset) if 0 <= member.header_offset < 1 << 62 else b""
+    lengths = LOCAL_HEADER.unpack(header) if len(header) == LOCAL_HEADER.size else (0, 0)  # opening it will say what is wrong
+    end: int = member.header_offset + LOCAL_HEADER.size + sum(lengths) + member.compress_size
+    return end
 
 
 def printable(name: str) -> str:

@@ -19,7 +19,8 @@ log = logging.getLogger("lab.datasets")
 class DatasetInfo:
     """A data set's facts: `shape` is (channels, height, width), `mean` and `std` are per channel over train with pixels in [0, 1].
 
-    `imported_at` is the UTC time at which somebody's own images became this data set, None for a built-in one.
+    `imported_at` is the UTC time at which somebody's own images became this data set, None for a built-in one; `owner` who
+    imported it, None where that was not noted.
     """
 
     name: str
@@ -33,6 +34,7 @@ class DatasetInfo:
     statistics_source: str
     source: str
     imported_at: str | None = None
+    owner: str | None = None
 
     @property
     def num_classes(self) -> int:
@@ -137,8 +139,13 @@ class Catalog:
 
     def all(self) -> tuple[DatasetInfo, ...]:
         """Every data set, in the order it is shown: the built-in ones, then the imported ones by name."""
+        built_in = (self.get(name) for name in BUILT_IN)
+        return tuple(info for info in (*built_in, *self.imported()) if info is not None)
+
+    def imported(self) -> tuple[DatasetInfo, ...]:
+        """The imported ones, by name."""
         names = sorted(path.name for path in self._imported.iterdir()) if self._imported.is_dir() else []
-        found = (self.get(name) for name in (*BUILT_IN, *(name for name in names if name not in BUILT_IN)))
+        found = (self.get(name) for name in names if name not in BUILT_IN)
         return tuple(info for info in found if info is not None)
 
     def sha256(self, name: str) -> str | None:
@@ -147,9 +154,21 @@ class Catalog:
         sha256 = None if manifest is None else manifest.get("sha256")
         return sha256 if isinstance(sha256, str) else None
 
+    def disk_bytes(self, name: str) -> int:
+        """What the files of a data set take; 0 while a built-in one is not prepared, or for a name that is none."""
+        folder = self._folder(name)
+        try:
+            return 0 if folder is None else sum(file.stat().st_size for file in folder.iterdir())
+        except OSError:  # not there, or just being removed
+            return 0
+
     def _manifest(self, name: str) -> dict[str, Any] | None:
-        folder = self._prepared if name in BUILT_IN else self._imported
-        return None if folder is None or not DATASET_NAME.fullmatch(name) else _read_manifest(folder / name)
+        folder = self._folder(name)
+        return None if folder is None else _read_manifest(folder)
+
+    def _folder(self, name: str) -> Path | None:
+        parent = self._prepared if name in BUILT_IN else self._imported
+        return None if parent is None or not DATASET_NAME.fullmatch(name) else parent / name
 
 
 def with_true_counts(info: DatasetInfo, num_train: object, num_test: object) -> DatasetInfo:

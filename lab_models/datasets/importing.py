@@ -4,9 +4,10 @@
 """
 
 import errno
-import fcntl
+import secrets
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -15,19 +16,20 @@ from typing import BinaryIO, Literal
 
 import numpy as np
 
-from lab_models.datasets.archives import MOST_ERRORS, ImageFiles, ImportLimits, ImportRefused, UnreadableFile, open_files, printable, refuse_bad_files
+from lab_models.datasets.archives import ImportLimits, ImportRefused, open_files
 from lab_models.datasets.catalog import BUILT_IN, DATASET_NAME, DatasetInfo
-from lab_models.datasets.decoding import Size, UndecodableImage, upright_size
+from lab_models.datasets.decoding import Size
 from lab_models.datasets.layout import Layout, arrange
 from lab_models.datasets.preparation import ARRAYS, seal
+from lab_models.datasets.sizing import Sizes, Wanted, chosen, own_sizes, wanted
 from lab_models.datasets.unpacking import mean_and_std, write_splits
 from lab_models.errors import LabError, StorageFull
-from lab_models.files import sync_folder
+from lab_models.files import HeldByAnother, exclusive, require_room, sync_folder
 from lab_models.validation import FieldError
 
-LARGEST_COMMON_SIDE = 224
-DEFAULT_SIDE = 32
-LARGEST_SIDE = 512
+LABEL_BYTES = 8
+FORGOTTEN_SECONDS = 3600.0
+"""Locks of processes that were killed are taken away after so long: whoever opens one now may be about to lock it."""
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Source = Path | BinaryIO
@@ -39,12 +41,21 @@ class NameTaken(LabError):
     code = "name_taken"
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What the images shall become: `size` as (height, width) and 1 or 3 channels; None leaves it to the images."""
+class ImportUnderWay(LabError):
+    """The owner imports another data set right now."""
 
-    size: Size | None = None
-    channels: Literal[1, 3] | None = None
+    code = "import_under_way"
+
+
+@dataclass(frozen=True)
+class Importer:
+    """Who imports: the data set's owner, and what is asked before anything is written, given how many bytes it will take at most; it raises to refuse."""
+
+    owner: str | None = None
+    admit: Callable[[int], None] = lambda _: None
+
+
+ANYBODY = Importer()
 
 
 def import_images(
@@ -54,54 +65,70 @@ def import_images(
     *,
     size: int | tuple[int, int] | None = None,
     channels: Literal[1, 3] | None = None,
+    enlarge: bool = False,
+    owner: str | None = None,
     limits: ImportLimits | None = None,
 ) -> DatasetInfo:
     """Make a data set of a folder's or a zip's images, laid out as `layout.arrange` says, under `<imported>/<name>/`.
 
     `size`: side or (height, width) in pixels; by default the images' own if all have the same and it is at most 224x224,
-    else 32x32. `channels`: by default 1 if every image is grey, else 3. Raises ImportRefused, NameTaken or StorageFull.
+    else 32x32, or less where no image has as much. A given size that would enlarge an image is refused without `enlarge`.
+    `channels`: by default 1 if every image is grey, else 3. Raises ImportRefused, NameTaken or StorageFull.
     """
     with reserved(name, imported):
-        return import_reserved(source, name, imported, wanted(size, channels), limits or ImportLimits())
-
-
-def wanted(size: int | tuple[int, int] | None, channels: Literal[1, 3] | None) -> Wanted:
-    """Checked wishes; raises ImportRefused."""
-    sides = (size, size) if isinstance(size, int) else size
-    if sides is not None and not all(1 <= side <= LARGEST_SIDE for side in sides):
-        raise ImportRefused("images of this size are not made", [FieldError("/size", f"must lie between 1 and {LARGEST_SIDE} pixels")])
-    return Wanted(None if sides is None else Size(*sides), channels)
+        return import_reserved(source, name, imported, wanted(size, channels, enlarge), limits or ImportLimits(), Importer(owner))
 
 
 @contextmanager
 def reserved(name: str, imported: Path) -> Iterator[None]:
     """Keep a name for one import, across all processes; raises ImportRefused for a bad name, NameTaken for a used one."""
+    refuse_name(name, imported)
+    imported.mkdir(parents=True, exist_ok=True)
+    with _locked(name, imported):
+        refuse_name(name, imported)
+        yield
+
+
+def refuse_name(name: str, imported: Path) -> None:
+    """Raises ImportRefused for what is no name, NameTaken for one that a data set has."""
     if not DATASET_NAME.fullmatch(name):
         raise ImportRefused(
             f"{name[:100]!r} is no name for a data set", [FieldError("/name", "must be 1 to 60 of a-z, 0-9, _ and -, and begin with a letter or digit")]
         )
     if name in BUILT_IN:
         raise NameTaken(f"{name!r} is a built-in data set", hint="choose another name")
+    if (imported / name).exists():
+        raise NameTaken(f"there is a data set {name!r} already", hint="remove it first, or choose another name")
+
+
+@contextmanager
+def owners_turn(owner: str, imported: Path) -> Iterator[None]:
+    """One import of an owner at a time, across all processes; raises ImportUnderWay while another goes on."""
     imported.mkdir(parents=True, exist_ok=True)
-    with _locked(name, imported):
-        if (imported / name).exists():
-            raise NameTaken(f"there is a data set {name!r} already", hint="remove it first, or choose another name")
-        yield
+    try:
+        with exclusive(imported / f".{owner}.owner.lock", wait=False):  # a data set's lock has no second dot
+            yield
+    except HeldByAnother as error:
+        raise ImportUnderWay(f"{owner} imports another data set right now", hint="wait until that is done") from error
 
 
-def import_reserved(source: Source, name: str, imported: Path, wanted: Wanted, limits: ImportLimits) -> DatasetInfo:
+def import_reserved(source: Source, name: str, imported: Path, wanted: Wanted, limits: ImportLimits, importer: Importer = ANYBODY) -> DatasetInfo:
     """What `import_images` does once the name is reserved."""
     _sweep(imported)
     temporary = imported / f".{name}.tmp"
     try:
         with open_files(source, limits) as files:
             layout = arrange(files.names)
-            size = wanted.size or _common_size(files, layout)
-            _refuse_too_much(layout, size, limits)
+            _refuse_too_many(layout, limits)
+            own = own_sizes(files, layout)
+            size = chosen(wanted, own)
+            _refuse_too_much(layout, own, size, limits)
+            importer.admit(_written(layout, size, wanted))
+            require_room(imported, _written(layout, size, wanted) + _grey_copy(layout, size, wanted), limits.min_free_bytes)
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir()
             write_splits(files, layout, temporary, size, wanted.channels)
-        info = _describe(name, layout, temporary, size)
+        info = _describe(name, layout, temporary, size, own.num_smaller(size), importer.owner)
         seal(temporary, {"name": name, "info": asdict(info)})
         temporary.replace(imported / name)
     except OSError as error:
@@ -114,73 +141,92 @@ def import_reserved(source: Source, name: str, imported: Path, wanted: Wanted, l
     return info
 
 
+def is_imported(name: str, imported: Path) -> bool:
+    """Whether there is an imported data set of this name, be it damaged."""
+    return DATASET_NAME.fullmatch(name) is not None and (imported / name).is_dir()
+
+
 def remove_imported(name: str, imported: Path) -> None:
-    """Take an imported data set away; processes that have it open keep what they have. Raises NameTaken while it is being made, LookupError if absent."""
-    if not DATASET_NAME.fullmatch(name) or not (imported / name).is_dir():
+    """Remove an imported data set; processes that have it open keep what they have. Raises NameTaken while it is being made, LookupError if absent."""
+    shutil.rmtree(take_away(name, imported))
+
+
+def take_away(name: str, imported: Path) -> Path:
+    """Take an imported data set from its place at once; what is left is to remove the folder that is returned. Raises as `remove_imported` does."""
+    if not is_imported(name, imported):
         raise LookupError(name)
     with _locked(name, imported):
         if not (imported / name).is_dir():
             raise LookupError(name)
-        temporary = imported / f".{name}.tmp"
-        shutil.rmtree(temporary, ignore_errors=True)
-        (imported / name).replace(temporary)
+        gone = imported / f".{name}.{secrets.token_hex(4)}.tmp"  # of its own name, so that another may be imported while this one goes
+        (imported / name).replace(gone)
         sync_folder(imported)
-        shutil.rmtree(temporary)
+        return gone
 
 
 @contextmanager
 def _locked(name: str, imported: Path) -> Iterator[None]:
-    with (imported / f".{name}.lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise NameTaken(f"{name!r} is being imported or removed right now", hint="wait until that is done") from error
-        yield
+    try:
+        with exclusive(imported / f".{name}.lock", wait=False):
+            yield
+    except HeldByAnother as error:
+        raise NameTaken(f"{name!r} is being imported or removed right now", hint="wait until that is done") from error
 
 
 def _sweep(imported: Path) -> None:
-    """Take away what imports left whose process was killed: temporary folders that nobody holds the lock of."""
+    """Take away what imports left whose process was killed: temporary folders that nobody holds the lock of, and old locks."""
     for folder in imported.glob(".*.tmp"):
         try:
             with _locked(folder.name[1:-4], imported):
                 shutil.rmtree(folder, ignore_errors=True)
         except NameTaken:
             continue
-
-
-def _common_size(files: ImageFiles, layout: Layout) -> Size:
-    """The size that all images have, if they do and it is not large; judged by their headers."""
-    sizes, errors = set(), []
-    for name, _ in (*layout.train, *layout.test):
+    for lock in imported.glob(".*.lock"):
         try:
-            with files.open(name) as file:
-                sizes.add(upright_size(file))
-        except (UnreadableFile, UndecodableImage) as error:
-            errors.append(FieldError(printable(name), str(error)))
-            if len(errors) > MOST_ERRORS:
-                break
-    refuse_bad_files(errors)
-    common = sizes.pop() if len(sizes) == 1 else None
-    return common if common is not None and max(common.height, common.width) <= LARGEST_COMMON_SIDE else Size(DEFAULT_SIDE, DEFAULT_SIDE)
+            if time.time() - lock.stat().st_mtime > FORGOTTEN_SECONDS:
+                with exclusive(lock, wait=False):  # who leaves takes the file away
+                    pass
+        except (HeldByAnother, FileNotFoundError):
+            continue
 
 
-def _refuse_too_much(layout: Layout, size: Size, limits: ImportLimits) -> None:
+def _written(layout: Layout, size: Size, wanted: Wanted) -> int:
+    """Bytes of the arrays, at most: whether all images are grey shows when they are decoded."""
+    return (len(layout.train) + len(layout.test)) * ((wanted.channels or 3) * size.height * size.width + LABEL_BYTES)
+
+
+def _grey_copy(layout: Layout, size: Size, wanted: Wanted) -> int:
+    """What lies beside the arrays for a moment when images turn out to be grey."""
+    return 0 if wanted.channels is not None else len(layout.train) * size.height * size.width
+
+
+def _refuse_too_many(layout: Layout, limits: ImportLimits) -> None:
     count = len(layout.train) + len(layout.test)
     if count > limits.max_images:
         raise ImportRefused(f"{count:,} images are more than {limits.max_images:,}")
+
+
+def _refuse_too_much(layout: Layout, own: Sizes, size: Size, limits: ImportLimits) -> None:
+    count = len(layout.train) + len(layout.test)
     num_bytes = count * 3 * size.height * size.width
     if num_bytes > limits.max_array_bytes:
         raise ImportRefused(
             f"{count:,} images of {size.height}x{size.width} pixels take {num_bytes:,} bytes, more than {limits.max_array_bytes:,}",
             hint="choose a smaller size",
         )
+    if own.num_pixels > limits.max_pixels:
+        raise ImportRefused(
+            f"the images have {own.num_pixels:,} pixels together, more than {limits.max_pixels:,}", hint="scale them down before, or import fewer of them"
+        )
 
 
-def _describe(name: str, layout: Layout, folder: Path, size: Size) -> DatasetInfo:
+def _describe(name: str, layout: Layout, folder: Path, size: Size, num_enlarged: int, owner: str | None) -> DatasetInfo:
     images = np.load(folder / f"{ARRAYS[0]}.npy", mmap_mode="r", allow_pickle=False)
     mean, std = mean_and_std(images)
     channels = images.shape[1]
     cut = "; it has no test folder, so a fixed stratified fifth of it serves as test" if layout.test_is_cut else ""
+    count = len(layout.train) + len(layout.test)
+    enlarged = f"; {num_enlarged:,} of them were smaller and were enlarged" if num_enlarged else ""
     return DatasetInfo(
         name=name,
         title=f"{name}, {size.height}x{size.width} {'grey' if channels == 1 else 'RGB'}, imported",
@@ -191,6 +237,7 @@ def _describe(name: str, layout: Layout, folder: Path, size: Size) -> DatasetInf
         mean=mean,
         std=std,
         statistics_source=f"computed over the {len(layout.train):,} training images at the import",
-        source=f"imported from {len(layout.train) + len(layout.test):,} image files{cut}",
+        source=f"imported from {count:,} image files{enlarged}{cut}",
         imported_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        owner=owner,
     )

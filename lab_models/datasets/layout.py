@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from lab_models.datasets.archives import MOST_ERRORS, ImportRefused, printable, refuse_bad_files
+from lab_models.naming import unshown
 from lab_models.validation import FieldError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
@@ -114,9 +115,9 @@ def _class_names(train: dict[str, list[str]], test: dict[str, list[str]]) -> tup
     if not 2 <= len(train) <= MOST_CLASSES:
         listed = f" ({', '.join(map(printable, train))})" if len(train) == 1 else ""
         raise ImportRefused(f"there are {len(train):,} classes{listed}; a classifier needs 2 to {MOST_CLASSES:,}", hint=LAYOUT_HINT)
-    bad = [FieldError(printable(name), "is no name for a class") for name in train if len(name) > LONGEST_CLASS_NAME or not name.isprintable()]
+    bad = [FieldError(printable(name), "is no name for a class") for name in train if len(name) > LONGEST_CLASS_NAME or unshown(name) is not None]
     if bad:
-        raise ImportRefused(f"a class name has control characters or more than {LONGEST_CLASS_NAME} characters", bad[:MOST_ERRORS])
+        raise ImportRefused(f"a class name has characters that are not shown or more than {LONGEST_CLASS_NAME} characters", bad[:MOST_ERRORS])
     if test and set(test) != set(train):
         only = [FieldError(f"train/{printable(name)}", "has no images in test/") for name in train if name not in test]
         only += [FieldError(f"test/{printable(name)}", "has no images in train/") for name in test if name not in train]

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from lab_models.datasets.catalog import MANIFEST, DatasetInfo, partial_copy, with_true_counts
 from lab_models.errors import DatasetUnavailable
-from lab_models.files import exclusive, sha256_of, sync_folder, write_atomically
+from lab_models.files import exclusive, require_room, sha256_of, sync_folder, write_atomically
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -55,11 +55,11 @@ class PreparedDataset:
     notes: tuple[str, ...] = ()
 
 
-def open_prepared(info: DatasetInfo, prepared: Path, read: Callable[[], RawDataset], *, partial: bool = False) -> PreparedDataset:
+def open_prepared(info: DatasetInfo, prepared: Path, read: Callable[[], RawDataset], *, partial: bool = False, min_free_bytes: int = 0) -> PreparedDataset:
     """The prepared data set, made from `read()` first if it is absent or damaged.
 
     `partial`: fewer images than were published will do, as long as there are some. Several processes may call this at
-    once: one prepares, the others wait. Raises DatasetUnavailable.
+    once: one prepares, the others wait. Raises DatasetUnavailable, or StorageFull where it would leave less than `min_free_bytes`.
     """
     folder = prepared / info.name
     manifest = _verified_manifest(folder)
@@ -68,7 +68,7 @@ def open_prepared(info: DatasetInfo, prepared: Path, read: Callable[[], RawDatas
         with exclusive(prepared / f".{info.name}.lock"):
             manifest = _verified_manifest(folder)
             if manifest is None:
-                manifest = _prepare(info, folder, read(), partial)
+                manifest = _prepare(info, folder, read(), partial, min_free_bytes)
     return _mapped(info, folder, manifest)
 
 
@@ -108,13 +108,14 @@ def _mapped(info: DatasetInfo, folder: Path, manifest: dict[str, Any]) -> Prepar
     return PreparedDataset(info, manifest["sha256"], images, labels, test_images, test_labels, notes=() if note is None else (note,))
 
 
-def _prepare(info: DatasetInfo, folder: Path, raw: RawDataset, partial: bool) -> dict[str, Any]:
+def _prepare(info: DatasetInfo, folder: Path, raw: RawDataset, partial: bool, min_free_bytes: int) -> dict[str, Any]:
     _check(info, raw, partial)
+    arrays: tuple[npt.NDArray[Any], ...] = (raw.train_images, raw.train_labels, raw.test_images, raw.test_labels)
+    require_room(folder.parent, sum(array.nbytes for array in arrays), min_free_bytes)
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir(parents=True)
-        arrays: tuple[npt.NDArray[Any], ...] = (raw.train_images, raw.train_labels, raw.test_images, raw.test_labels)
         for name, array in zip(ARRAYS, arrays, strict=True):
             write_array(temporary / f"{name}.npy", array)
         manifest = seal(temporary, {"name": info.name, "num_train": len(raw.train_labels), "num_test": len(raw.test_labels)})

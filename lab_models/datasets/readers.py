@@ -13,8 +13,11 @@ from lab_models.datasets.catalog import DIGITS, DatasetInfo
 from lab_models.datasets.preparation import PreparedDataset, RawDataset, open_imported, open_prepared
 from lab_models.datasets.splits import split_train_val
 from lab_models.errors import DatasetUnavailable
+from lab_models.files import require_room
 
 DOWNLOAD_TIMEOUT_SECONDS = 20.0
+DOWNLOADED_BYTES = {"mnist": 70_000_000, "cifar10": 360_000_000, "cifar100": 360_000_000}
+"""What torchvision's downloads take at most, packed and unpacked."""
 DIGITS_TEST_SEED = 0
 MNIST_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 UNREADABLE = (AssertionError, EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError)  # torchvision's answers to damaged files
@@ -24,24 +27,25 @@ UNREADABLE = (AssertionError, EOFError, KeyError, OSError, RuntimeError, TypeErr
 class DataFolders:
     """Where data sets lie: `search` is looked through in order, `download` takes what must be fetched, `prepared` the compact form.
 
-    `imported` holds people's own data sets.
+    `imported` holds people's own data sets. Nothing is written that would leave less than `min_free_bytes` on the disk.
     """
 
     search: tuple[Path, ...]
     download: Path
     prepared: Path
     imported: Path
+    min_free_bytes: int = 0
 
 
 def open_dataset(info: DatasetInfo, folders: DataFolders) -> PreparedDataset:
     """The data set, memory-mapped, prepared on first use; raises DatasetUnavailable with what to do."""
     match info.name:
         case "digits":
-            return open_prepared(info, folders.prepared, read_digits)
+            return open_prepared(info, folders.prepared, read_digits, min_free_bytes=folders.min_free_bytes)
         case "mnist":
-            return open_prepared(info, folders.prepared, lambda: read_mnist(folders))
+            return open_prepared(info, folders.prepared, lambda: read_mnist(folders), min_free_bytes=folders.min_free_bytes)
         case "cifar10" | "cifar100":
-            return open_prepared(info, folders.prepared, lambda: read_cifar(info, folders), partial=True)
+            return open_prepared(info, folders.prepared, lambda: read_cifar(info, folders), partial=True, min_free_bytes=folders.min_free_bytes)
         case _ if info.imported:
             return open_imported(info, folders.imported)
         case _:
@@ -72,6 +76,7 @@ def read_mnist(folders: DataFolders) -> RawDataset:
                     f"MNIST: {root / 'MNIST' / 'raw'} cannot be read: {error or type(error).__name__}",
                     hint="remove that folder, or put the four idx files there",
                 ) from error
+    _require_room_for_download("mnist", folders)
     try:
         with socket_timeout(DOWNLOAD_TIMEOUT_SECONDS):
             return _mnist_arrays(MNIST(folders.download, train=True, download=True), MNIST(folders.download, train=False, download=True))
@@ -112,6 +117,7 @@ def _torchvision_cifar(info: DatasetInfo, folders: DataFolders) -> RawDataset:
                     f"{info.name}: {root / kind.base_folder} cannot be read: {error or type(error).__name__}",
                     hint="remove that folder, or put torchvision's files there",
                 ) from error
+    _require_room_for_download(info.name, folders)
     try:
         with socket_timeout(DOWNLOAD_TIMEOUT_SECONDS):
             return _cifar_arrays(info, kind, folders.download, download=True)
@@ -132,6 +138,11 @@ def _cifar_arrays(info: DatasetInfo, kind: Any, root: Path, *, download: bool) -
             raise ValueError(f"its class names are others than those of {info.name}")
         arrays += [np.ascontiguousarray(part.data.transpose(0, 3, 1, 2)), np.array(part.targets, np.int64)]  # (N, 32, 32, 3) -> (N, 3, 32, 32)
     return RawDataset(*arrays)
+
+
+def _require_room_for_download(name: str, folders: DataFolders) -> None:
+    folders.download.mkdir(parents=True, exist_ok=True)
+    require_room(folders.download, DOWNLOADED_BYTES[name], folders.min_free_bytes)
 
 
 @contextmanager

@@ -1,9 +1,11 @@
 """What a person sends: a spec, or one that names a teacher or source, with seeds and names."""
 
-from typing import Annotated, Any, Literal
+import re
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
+from lab_models.naming import Name
 from lab_models.specs.base import MAX_SEED, Frozen
 from lab_models.specs.distill import DistillSpec, Pupil, Reference, Trained, with_stored_views
 from lab_models.specs.experiment import Procedure, Subject, TrainSpec
@@ -12,7 +14,7 @@ from lab_models.specs.pretrained import Pretrained
 from lab_models.specs.transfer import TransferSpec, Tuning
 from lab_models.validation import FieldError, InvalidDocument, did_you_mean, validate
 
-Label = Annotated[str, Field(max_length=200)]
+Label = Name
 
 
 def _counted(value: Any) -> Any:
@@ -30,6 +32,7 @@ def _no_seed_twice(seeds: tuple[int, ...]) -> tuple[int, ...]:
     return seeds
 
 
+LABEL_KEY: Final = re.compile(r"[A-Za-z0-9_.-]{1,60}")
 LabelKey = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9_.-]+$")]
 Labels = Annotated[dict[LabelKey, Label], Field(max_length=50)]
 Seeds = Annotated[
@@ -43,7 +46,7 @@ Seeds = Annotated[
 class Asked(Frozen):
     """What a person says beside the spec: the seeds to run it with, and what to call it."""
 
-    name: str | None = Field(default=None, max_length=200)
+    name: Name | None = None
     """Name shown in lists and plots."""
     labels: Labels = {}
     """Your own keys and values, to find the experiment by."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from lab_models.naming import Name, UnshowableName, shown
 from lab_models.recipes.catalog import recipe
 from lab_models.recipes.recipe import Cell, Contrast, Factor, Recipe
 from lab_models.specs import Frozen
@@ -55,7 +56,7 @@ class StudyRequest(Frozen):
     """Differences smaller than this many percentage points count as none; null: 0.15 on MNIST and digits, 0.5 on CIFAR-10, 1 on CIFAR-100 and others."""
     reuse: bool = True
     """Take over the results of equal runs that have finished, instead of training them again."""
-    name: str | None = Field(default=None, max_length=200)
+    name: Name | None = None
     """What the study is called; null: the recipe's title."""
     labels: Labels = {}
     """Your own keys and values, put on every experiment as well."""
@@ -192,6 +193,8 @@ def _listed(specs: list[dict[str, Any]]) -> Iterator[Cell]:
         name = document.get("name")
         if name is not None and not (isinstance(name, str) and 0 < len(name) <= LONGEST_KEY):
             raise InvalidDocument([FieldError(f"/specs/{number}/name", f"must be a text of 1 to {LONGEST_KEY} characters")])
+        if name is not None:
+            _refuse_unshown(name, f"/specs/{number}/name")
         key = name or f"spec-{number}"
         yield Cell(key=key, title=key, request={field: value for field, value in document.items() if field != "name"}, factors={"cell": key})
 
@@ -232,7 +235,17 @@ def _short_names(paths: tuple[str, ...]) -> list[str]:
 
 
 def _contrasts(request: StudyRequest, by_default: "tuple[Contrast, ...]") -> tuple[Contrast, ...]:
+    for number, contrast in enumerate(request.contrasts or ()):
+        for field in ("factor", "title", "family"):
+            _refuse_unshown(getattr(contrast, field), f"/contrasts/{number}/{field}")
     return by_default if request.contrasts is None else tuple(request.contrasts)
+
+
+def _refuse_unshown(name: str, place: str) -> None:
+    try:
+        shown(name)
+    except UnshowableName as error:
+        raise InvalidDocument([FieldError(place, str(error))]) from error
 
 
 def _against_the_first(cells: list[Cell], vary: dict[str, list[Any]] | None) -> tuple[Contrast, ...]:

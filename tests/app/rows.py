@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlmodel import Session
 
-from app.services import submissions
-from app.services.submissions import Prepared
+from app.services import experiments, submissions
+from app.services.submissions import Lookups
 from app.tables import LOCAL, Experiment
 from lab_models.datasets.catalog import BUILT_IN, Catalog
 from lab_models.specs import read_request
@@ -15,6 +15,7 @@ from lab_models.specs import read_request
 def create(session: Session, document: dict[str, Any], owner: str = LOCAL) -> Experiment:
     """An experiment with its queued runs, from a request as a document."""
     request = read_request(document)
-    info = BUILT_IN[request.dataset.name]
-    plan = submissions.plan(session, request, document, Catalog(Path("nowhere")))
-    return submissions.submit(session, Prepared(request, document, plan, info, owner))
+    plan = submissions.plan(Lookups(session, Catalog(Path("nowhere"))), request, document)
+    prepared = submissions.drafted(request, document, plan, BUILT_IN[request.dataset.name], owner)
+    experiments.create(session, submissions.built(session, [prepared]))
+    return experiments.get(session, prepared.own.id)

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from app.api import problems
-from app.db import Database
+from app.db import POOL, Database
 from app.settings import Settings
 from tests.databases import ON_POSTGRESQL, writers_blocked
 
@@ -31,7 +31,21 @@ def test_a_nul_in_an_address_finds_nothing(api: TestClient, address: str) -> Non
     assert api.get(address).status_code == 404
 
 
-@pytest.mark.parametrize("address", ["/experiments?label=k:%00", "/experiments?study=%00", "/studies?recipe=%00"])
+@pytest.mark.parametrize("key", ["%00", "a%00b", "a%22b", "%22", "a%5c", "", "%E2%80%AE", "x" * 61])
+def test_a_filter_by_a_key_that_no_label_can_have_is_refused_on_every_database(api: TestClient, key: str) -> None:
+    answer = api.get(f"/experiments?label={key}:v")
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request"), answer.text
+    assert answer.json()["errors"][0]["pointer"] == "/label"
+    assert answer.json()["errors"][0]["message"].startswith("no label has the key")
+    assert api.post(f"/experiments/cancel?label={key}:v").status_code == 422
+
+
+def test_a_filter_by_a_value_that_no_label_can_have_is_refused_on_every_database(api: TestClient) -> None:
+    answer = api.get("/experiments?label=k:%00")
+    assert (answer.status_code, answer.json()["errors"][0]["message"]) == (422, "no label holds the character U+0000")
+
+
+@pytest.mark.parametrize("address", ["/experiments?study=%00", "/studies?recipe=%00"])
 def test_a_nul_in_a_filter_finds_nothing_or_is_refused(api: TestClient, address: str) -> None:
     answer = api.get(address)
     assert answer.status_code == (422 if ON_POSTGRESQL else 200), answer.text
@@ -53,6 +67,31 @@ def test_a_writer_that_waits_too_long_for_another_is_told_to_come_again(settings
     impatient.close()
     answer, body = rendered(problems.database_error, raised.value)
     assert (answer.status_code, answer.headers["retry-after"], body["code"]) == (503, "2", "busy")
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize(
+    ("statement", "status", "code"),
+    [
+        ("""SELECT json_extract('{}', '$[x')""", 422, "invalid_request"),
+        ("SELECT * FROM a_table_that_is_not_there", 500, "internal"),
+        ("SELECT no_function(1)", 500, "internal"),
+    ],
+)
+def test_what_sqlite_cannot_carry_out_at_all_is_not_called_busy(database: Database, statement: str, status: int, code: str) -> None:
+    with pytest.raises(OperationalError) as raised, database.reading() as session:
+        session.connection().exec_driver_sql(statement)
+    answer, body = rendered(problems.database_error, raised.value)
+    assert (answer.status_code, body["code"], "retry-after" in answer.headers) == (status, code, False)
+
+
+@pytest.mark.sqlite
+def test_a_file_that_cannot_be_opened_is_a_matter_of_the_moment(settings: Settings) -> None:
+    elsewhere = Database(f"sqlite:///{settings.home}/nowhere/lab.sqlite3")
+    with pytest.raises(OperationalError) as raised, elsewhere.reading() as session:
+        session.connection()
+    elsewhere.close()
+    assert rendered(problems.database_error, raised.value)[0].status_code == 503
 
 
 @pytest.mark.postgresql  # SQLite's writers take turns: they cannot wait for each other
@@ -103,3 +142,19 @@ def test_every_refusal_has_its_status(api: TestClient, monkeypatch: pytest.Monke
 def rendered(handler: Any, error: Exception) -> tuple[Any, dict[str, Any]]:
     answer = handler(Request({"type": "http", "method": "POST", "path": "/experiments", "headers": []}), error)
     return answer, json.loads(answer.body)
+
+
+def test_a_pool_without_a_free_connection_is_503_for_readers_writers_and_the_door_and_soon_over(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = api.app.state.database.engine  # type: ignore[attr-defined]
+    monkeypatch.setattr(engine.pool, "_timeout", 0.05)
+    held = [engine.connect() for _ in range(POOL["pool_size"] + POOL["max_overflow"])]
+    for answer in (api.get("/workers"), api.post("/experiments", json={}), api.get("/experiments"), api.get("/readyz")):
+        assert answer.status_code == 503
+    refused = api.get("/experiments")
+    assert refused.json()["code"] == "busy"
+    assert int(refused.headers["Retry-After"]) > 0
+    for connection in held:
+        connection.close()
+    assert api.get("/workers").status_code == 200
+    api.app.state.readiness.forget()  # type: ignore[attr-defined]
+    assert api.get("/readyz").json()["checks"]["database"] == "ok"

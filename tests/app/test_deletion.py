@@ -138,7 +138,7 @@ def cancelled_distillation(session: Session) -> list[Experiment]:
     together = [student, *(experiments.get(session, student.related[name]) for name in ("teacher_experiment", "baseline"))]
     for experiment in reversed(together):
         for run in experiments.runs_of(session, [experiment.id])[experiment.id]:
-            lifecycle.cancel(session, run.id)
+            lifecycle.cancel(session, [run.id])
     session.expire_all()
     return together
 
@@ -193,7 +193,7 @@ def test_a_zombie_of_a_deleted_run_is_refused_and_writes_no_row(api: TestClient,
     with database.writing() as session:
         progress.record_first_step(session, zombie)
         assert lifecycle.reap(session, zombie.run_id, zombie.fence, 1, 3) is None
-        assert not lifecycle.retry(session, zombie.run_id)
+        assert not lifecycle.retry(session, [zombie.run_id])
     assert rows(database) == {}
 
 

@@ -26,6 +26,7 @@ from app.services.metrics import record_epoch
 from app.states import RunStatus, StatusReason
 from app.tables import Experiment, Run, utc_now
 from lab_models.specs import DistillSpec, MLPSpec, TrainSpec, fingerprint
+from tests.app.series import over_runs
 from tests.lab_models.conftest import EXAMPLES
 
 BASELINE = {0: 0.8700, 1: 0.8720, 2: 0.8650, 3: 0.8810, 4: 0.8740}
@@ -201,8 +202,8 @@ def falling(num_runs: int, height: float, epochs: int) -> list[dict[int, float |
 
 def figure(epochs: int = 6, num_runs: int = 3, **differing: Any) -> ComparisonFigure:
     arms = {"teacher": 1, "baseline": num_runs, "distilled": num_runs}
-    lines = [Line(panel, name, falling(count, 1 + len(name) / 10, epochs)) for panel in PANELS for name, count in arms.items()]
-    lines += [Line("train_loss", part, falling(num_runs, 3, epochs)) for part in ("soft", "features", "total")]
+    lines = [Line(panel, name, over_runs(*falling(count, 1 + len(name) / 10, epochs))) for panel in PANELS for name, count in arms.items()]
+    lines += [Line("train_loss", part, over_runs(*falling(num_runs, 3, epochs))) for part in ("soft", "features", "total")]
     usual = ComparisonFigure("a title", "a sentence", lines, {part: f"{part} in words" for part in LINES}, 20)
     return dataclasses.replace(usual, **differing)
 
@@ -222,18 +223,18 @@ def test_the_picture_says_what_it_shows_and_its_legend_stands_once() -> None:
     shown = words(draw_comparison(figure(), "svg"))
     assert {"a title", "a sentence", *PANELS.values(), "Epoch", "Loss (nats)", "Accuracy"} <= set(shown)
     assert [shown.count(f"{part} in words") for part in LINES] == [1] * len(LINES)
-    alone = words(draw_comparison(figure(lines=[Line("val_loss", "teacher", falling(1, 1, 3))]), "svg"))
+    alone = words(draw_comparison(figure(lines=[Line("val_loss", "teacher", over_runs(*falling(1, 1, 3)))]), "svg"))
     assert [part for part in LINES if f"{part} in words" in alone] == ["teacher"]
     assert alone.count("no epoch finished yet") == 2
 
 
-@pytest.mark.parametrize("lines", [[], [Line("val_loss", "teacher", [{}, {1: None}])], [Line("train_loss", "soft", [{1: 0.5}, {}])]])
+@pytest.mark.parametrize("lines", [[], [Line("val_loss", "teacher", over_runs({}, {1: None}))], [Line("train_loss", "soft", over_runs({1: 0.5}, {}))]])
 def test_a_picture_with_little_in_it_is_drawn(lines: Sequence[Line]) -> None:
     assert draw_comparison(figure(lines=lines), "png").startswith(b"\x89PNG")
 
 
 def test_numbers_that_were_not_finite_leave_a_gap_and_no_error() -> None:
-    gap = [Line("val_loss", "baseline", [{1: 1.0, 2: None, 3: 0.5}, {1: 0.9, 2: None, 4: 0.4}])]
+    gap = [Line("val_loss", "baseline", over_runs({1: 1.0, 2: None, 3: 0.5}, {1: 0.9, 2: None, 4: 0.4}))]
     assert draw_comparison(figure(lines=gap), "png") != draw_comparison(figure(lines=[]), "png")
 
 
@@ -362,7 +363,7 @@ def test_the_table_comes_as_csv_and_markdown_with_the_same_numbers(api: TestClie
     text = api.get(f"{address}?format=md")
     assert text.headers["content-type"] == "text/markdown; charset=utf-8"
     lines = text.text.splitlines()
-    assert lines[0] == "## small | from large"
+    assert lines[0] == r"## small \| from large"
     assert len({line.count("|") for line in lines if line.startswith("|")}) == 1
     assert lines[4] == "| teacher | mlp 3 x 64 | 13,130 | 100 % | 12,928 | 1 of 1 | 95.00 | - | 0.4100 | 0.0200 | - |"
     assert lines[6].startswith("| distilled | mlp 1 x 16 | 1,210 | 9.22 % | 1,184 | 2 of 2 | 92.40 ± 0.57 | ")

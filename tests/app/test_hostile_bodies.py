@@ -187,9 +187,9 @@ def counts(database: Database) -> dict[str, int]:
 
 
 def files(home: Path) -> set[Path]:
-    """What lies in the home; a lock file is no content."""
+    """What lies in the home."""
     folders = ("runs", "imported", "uploads", "archives")
-    return {path for folder in folders for path in (home / folder).rglob("*") if path.is_file() and path.suffix != ".lock"}
+    return {path for folder in folders for path in (home / folder).rglob("*") if path.is_file()}
 
 
 def require_refusal(answer: Any, what: object) -> dict[str, Any]:

@@ -13,11 +13,11 @@ from app.api.gate import OPEN_PATHS
 from app.db import Database
 from app.errors import InvalidRequest, Misconfigured
 from app.main import create_app
-from app.services import keys
+from app.services import keys, workers
 from app.services.experiments import get_run
 from app.services.keys import Role
 from app.settings import Settings
-from app.tables import ApiKey, Owner, Run
+from app.tables import ApiKey, Owner, Run, Worker, utc_now
 from tests.app.people import caller, client_of, make_key
 from tests.app.studies import finish_all, grid, send
 from tests.app.test_api import require_problem
@@ -198,12 +198,6 @@ def test_a_verification_belongs_to_who_asked_for_it(anna: TestClient, ben: TestC
     require_problem(ben.post(f"/experiments/{record['id']}/verify"), 404, "not_found")
 
 
-def test_only_an_admin_removes_a_data_set(anna: TestClient, admin: TestClient) -> None:
-    problem = require_problem(anna.delete("/datasets/flowers"), 403, "forbidden")
-    assert "needs 'admin'" in problem["detail"]
-    require_problem(admin.delete("/datasets/flowers"), 404, "not_found")
-
-
 def test_a_queue_shows_others_runs_without_their_names(anna: TestClient, ben: TestClient) -> None:
     anna.post("/experiments", json={})
     [row] = ben.get("/queue").json()["data"]
@@ -337,3 +331,22 @@ def test_a_database_that_does_not_answer_lets_nobody_in(api: TestClient, tmp_pat
     api.app.state.database = Database(f"sqlite:///{tmp_path}/nowhere/lab.sqlite3")  # type: ignore[attr-defined]
     require_problem(api.get("/workers"), 503, "busy")
     api.app.state.database = working  # type: ignore[attr-defined]
+
+
+def test_the_numbers_of_the_whole_service_are_not_for_a_submit_key(anna: TestClient, reader: TestClient, admin: TestClient) -> None:
+    anna.post("/experiments", json={})
+    refused = require_problem(anna.get("/metrics"), 403, "forbidden")
+    assert "need 'read' or 'admin'" in refused["detail"]
+    for allowed in (reader, admin):
+        assert "lab_queue_depth 1.0" in allowed.get("/metrics").text
+
+
+def test_a_submit_key_sees_what_trains_and_not_where(anna: TestClient, reader: TestClient, database: Database) -> None:
+    now = utc_now()
+    worker = Worker(id="gpubox-17-abcd", host="gpubox", pid=17, device="cuda:0", threads=4, started_at=now, seen_at=now)
+    with database.writing() as session:
+        workers.register(session, worker)
+    (hers,), (theirs,) = anna.get("/workers").json()["data"], reader.get("/workers").json()["data"]
+    assert (hers["id"], hers["host"], hers["device"], hers["threads"]) == ("17-abcd", None, "cuda:0", 4)
+    assert (theirs["id"], theirs["host"]) == ("gpubox-17-abcd", "gpubox")
+    assert "gpubox" not in anna.get("/workers").text

@@ -77,7 +77,7 @@ class Lives(RuleBasedStateMachine):
         self.submit(seeds=2, priority=0)
         self.fail(self.claim("a"))
         with self.database.writing() as session:
-            lifecycle.cancel(session, self.runs[1])
+            lifecycle.cancel(session, [self.runs[1]])
 
     def teardown(self) -> None:
         self.drain()
@@ -208,7 +208,7 @@ class Lives(RuleBasedStateMachine):
         run_id = data.draw(st.sampled_from(self.runs))
         with self.database.writing() as session:
             before = session.get_one(Run, run_id).model_dump()
-            accepted = lifecycle.pause(session, run_id)
+            accepted = bool(lifecycle.pause(session, [run_id]))
             after = run_of(session, run_id).model_dump()
         if before["status"] == RunStatus.QUEUED:
             assert accepted
@@ -228,7 +228,7 @@ class Lives(RuleBasedStateMachine):
         run_id = data.draw(st.sampled_from(self.runs))
         with self.database.writing() as session:
             before = session.get_one(Run, run_id).model_dump()
-            accepted = lifecycle.resume(session, run_id)
+            accepted = bool(lifecycle.resume(session, [run_id]))
             after = run_of(session, run_id).model_dump()
         assert accepted == (before["status"] == RunStatus.PAUSED or (before["status"] == RunStatus.RUNNING and before["pause_requested"]))
         if before["status"] == RunStatus.PAUSED:
@@ -242,7 +242,7 @@ class Lives(RuleBasedStateMachine):
             run_id = data.draw(st.sampled_from(self.runs))
             with self.database.writing() as session:
                 waits = session.get_one(Run, run_id).status in (RunStatus.QUEUED, RunStatus.PAUSED)
-                assert lifecycle.prioritize(session, run_id, priority) == waits
+                assert lifecycle.prioritize(session, [run_id], priority) == ([run_id] if waits else [])
 
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
@@ -251,7 +251,7 @@ class Lives(RuleBasedStateMachine):
         run_id = data.draw(st.sampled_from(self.runs))
         with self.database.writing() as session:
             before = session.get_one(Run, run_id).status
-            accepted = lifecycle.cancel(session, run_id)
+            accepted = bool(lifecycle.cancel(session, [run_id]))
         assert accepted == (not RunStatus(before).is_terminal)
         if before == RunStatus.QUEUED:
             with self.database.reading() as session:
@@ -269,7 +269,7 @@ class Lives(RuleBasedStateMachine):
         with self.database.writing() as session:
             before = session.get_one(Run, run_id).model_dump()
             teacher = None if before["needs"] is None else session.get_one(Run, before["needs"]).status
-            accepted = lifecycle.retry(session, run_id)
+            accepted = bool(lifecycle.retry(session, [run_id]))
             after = run_of(session, run_id).model_dump()
         assert accepted == (before["status"] in RETRYABLE and teacher not in RETRYABLE)
         if not accepted:
@@ -307,12 +307,40 @@ class Lives(RuleBasedStateMachine):
         self.teachers = [run_id for run_id in self.teachers if run_id not in ids]
         self.terminal = {run_id: status for run_id, status in self.terminal.items() if run_id not in ids}
 
+    @rule(lease=leases)
+    def give_back_what_the_database_kept_from_renewing(self, lease: Lease | None) -> None:
+        """The database answers again before anybody has taken the run for lost: that is no crash."""
+        crashes = self.crashes()
+        self.under(lease, lambda session: lifecycle.release(session, lease, StatusReason.DATABASE_UNREACHABLE))
+        assert self.crashes() == crashes
+
     @rule(seconds=st.floats(0, 2 * TTL))
     def time_passes(self, seconds: float) -> None:
+        """The reconciler looks and writes now and then."""
+        for step in (*[TTL / 2] * int(seconds // (TTL / 2)), seconds % (TTL / 2)):
+            self.now += step
+            self.reconcile()
+
+    @rule(seconds=st.floats(0.6 * TTL, 3 * TTL), notices=st.booleans())
+    def database_is_out_of_reach(self, seconds: float, notices: bool) -> None:
+        """For everybody, whether the reconciler's own write fails or comes through late: nobody's silence counts, so nobody is lost."""
         self.now += seconds
+        if notices:
+            self.watch.failed()
+        crashes, under_way = self.crashes(), self.under_way()
         self.reconcile()
+        assert (self.crashes(), self.under_way()) == (crashes, under_way)
+
+    def crashes(self) -> dict[str, int]:
+        with self.database.reading() as session:
+            return {run.id: run.crashes for run in session.exec(select(Run))}
+
+    def under_way(self) -> set[str]:
+        with self.database.reading() as session:
+            return set(session.exec(select(Run.id).where(col(Run.status) == RunStatus.RUNNING)))
 
     def reconcile(self) -> None:
+        self.watch.wrote()
         with self.database.reading() as session:
             expired = self.watch.silent(session)
         with self.database.writing() as session:
@@ -359,12 +387,10 @@ class Lives(RuleBasedStateMachine):
 
     def drain(self) -> None:
         """With faults off and time advanced, every run reaches its end."""
-        for _ in range(2):
-            self.now += 2 * TTL  # not TTL: a sum of floats may fall short of it
-            self.reconcile()
+        self.time_passes(2 * TTL)  # not TTL: a sum of floats may fall short of it
         with self.database.writing() as session:
             for run in session.exec(select(Run).where(col(Run.status) == RunStatus.PAUSED)).all():
-                assert lifecycle.resume(session, run.id)
+                assert lifecycle.resume(session, [run.id])
         for _ in range(200):
             with self.database.writing() as session:
                 lease = lifecycle.claim(session, "last")
@@ -411,9 +437,9 @@ def stale_by_release(session: Session, lease: Lease) -> None:
 def stale_by_retry(session: Session, lease: Lease) -> None:
     """As a zombie's run: taken back while it was frozen, cancelled, and retried."""
     run = run_of(session, lease.run_id)
-    lifecycle.cancel(session, lease.run_id)
+    lifecycle.cancel(session, [lease.run_id])
     assert lifecycle.reap(session, lease.run_id, lease.fence, run.heartbeat, MAX_CRASHES) == RunStatus.CANCELLED
-    assert lifecycle.retry(session, lease.run_id)
+    assert lifecycle.retry(session, [lease.run_id])
 
 
 STALE_WRITES = {
@@ -503,7 +529,7 @@ def test_a_sign_of_life_in_the_last_moment_keeps_the_run(database: Database) -> 
 def test_a_run_whose_cancel_was_asked_for_never_goes_back_to_the_queue(database: Database, leave) -> None:
     lease = claimed(database)
     with database.writing() as session:
-        lifecycle.cancel(session, lease.run_id)
+        lifecycle.cancel(session, [lease.run_id])
     with database.writing() as session:
         leave(session, lease)
     with database.reading() as session:
@@ -534,12 +560,12 @@ def test_success_that_commits_first_wins_over_a_cancel(database: Database) -> No
         lease = lifecycle.claim(session, "w")
         assert lease is not None
     with database.writing() as session:
-        assert lifecycle.cancel(session, run_id)
+        assert lifecycle.cancel(session, [run_id])
     with database.writing() as session:
         progress.record_completed(session, lease, completed_event(1))
     with database.writing() as session:
         assert run_of(session, run_id).status == RunStatus.SUCCEEDED
-        assert not lifecycle.cancel(session, run_id)
+        assert not lifecycle.cancel(session, [run_id])
 
 
 def test_a_cancelled_run_whose_worker_is_lost_is_cancelled_and_not_queued(database: Database) -> None:
@@ -547,7 +573,7 @@ def test_a_cancelled_run_whose_worker_is_lost_is_cancelled_and_not_queued(databa
         (run_id,) = submit(session)
         lifecycle.claim(session, "w")
     with database.writing() as session:
-        lifecycle.cancel(session, run_id)
+        lifecycle.cancel(session, [run_id])
         run = run_of(session, run_id)
         assert lifecycle.reap(session, run_id, run.fence, run.heartbeat, MAX_CRASHES) == RunStatus.CANCELLED
 
@@ -559,16 +585,44 @@ def test_a_lease_expires_by_an_unchanged_heartbeat_and_not_by_a_jumping_clock(da
         submit(session)
         lease = lifecycle.claim(session, "w")
         assert lease is not None
-    with database.reading() as session:
-        assert watch.silent(session) == []
+    assert silent(database, watch) == []
     now = 3600.0  # this process slept or its clock jumped, but it has not yet seen the heartbeat stand still
     with database.writing() as session:
         lifecycle.hold(session, lease)
+    assert silent(database, watch) == []
+    now += TTL / 2
+    assert silent(database, watch) == []
+    now += TTL / 2
+    assert silent(database, watch) == [lease.run_id]
+
+
+def silent(database: Database, watch: LeaseWatch) -> list[str]:
+    """What a reconciler that has just written finds."""
+    watch.wrote()
     with database.reading() as session:
-        assert watch.silent(session) == []
-    now += TTL
+        return [run_id for run_id, _, _ in watch.silent(session)]
+
+
+@pytest.mark.parametrize("notices", [True, False], ids=["its write fails", "its write comes through late"])
+def test_silence_while_nobody_could_write_is_no_sign_of_death_and_silence_afterwards_is(database: Database, notices: bool) -> None:
+    now = 0.0
+    watch = LeaseWatch(TTL, clock=lambda: now)
+    lease = claimed(database)
+    assert silent(database, watch) == []
+    now = 3 * TTL
     with database.reading() as session:
-        assert [run_id for run_id, _, _ in watch.silent(session)] == [lease.run_id]
+        assert watch.silent(session) == [], "it has not written for so long itself"
+    if notices:
+        watch.failed()
+    assert silent(database, watch) == [], "its holder may be about to give it back"
+    for _ in range(2):
+        now += TTL / 2
+        found = silent(database, watch)
+    assert found == [lease.run_id], "its holder has died meanwhile"
+    with database.writing() as session:
+        take_back(session, [(lease.run_id, lease.fence, run_of(session, lease.run_id).heartbeat)], MAX_CRASHES)
+        run = run_of(session, lease.run_id)
+    assert (run.status, run.status_reason, run.crashes) == ("queued", "worker_lost", 1)
 
 
 def _claim_all(home: str, barrier, results) -> None:

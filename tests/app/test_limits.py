@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import httpx
@@ -169,6 +171,24 @@ def test_only_brackets_outside_of_strings_nest(body: bytes, depth: int) -> None:
 def test_a_body_of_quotes_or_backslashes_is_looked_through_in_linear_time() -> None:
     for body in (b'"' + b'\\"' * 499_999, b'"' * 999_999, b'"' + b"\\" * 999_999, b"[]" * 500_000, b'["' * 7 + b'"x\\"' * 300_000):
         refuse_deep_nesting(body, 32)  # hours, if each quote began a search of its own
+
+
+@pytest.mark.parametrize("body", [b"[]," * 100_000, b'["a", {}]' * 50_000, b'{"name": "' + b"[" * 300_000 + b'"}'])
+def test_looking_for_depth_takes_no_step_of_python_for_each_byte(body: bytes) -> None:
+    lines = 0
+
+    def count(_frame: FrameType, event: str, _argument: object) -> Any:
+        nonlocal lines
+        lines += event == "line"
+        return count
+
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        refuse_deep_nesting(body, 2)
+    finally:
+        sys.settrace(before)
+    assert 0 < lines < 10
 
 
 def test_a_slow_body_holds_no_lock(make_api: Make) -> None:

@@ -6,19 +6,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.plots.curves import Curve, CurvesFigure, draw_curves
+from app.plots.curves import CurvesFigure, draw_curves
 from app.plots.style import power_of_ten
+from tests.app.series import over_runs
 
 pytestmark = pytest.mark.sqlite  # pictures
 
 
 def figure(num_runs: int, epochs: int = 5, gap: bool = False) -> CurvesFigure:
-    curves = []
-    for run in range(num_runs):
-        for split in ("train", "val"):
-            for name in ("loss", "accuracy"):
-                values = [None if gap and epoch == 2 else 1.0 / (epoch + run + (split == "val")) for epoch in range(1, epochs + 1)]
-                curves.append(Curve(split, name, list(range(1, epochs + 1)), values))
+    curves = {}
+    for split in ("train", "val"):
+        for name in ("loss", "accuracy"):
+            of_run = [
+                {epoch: None if gap and epoch == 2 else 1.0 / (epoch + run + (split == "val")) for epoch in range(1, epochs + 1)} for run in range(num_runs)
+            ]
+            curves[split, name] = over_runs(*of_run)
     return CurvesFigure("a title", "a subtitle", ["loss", "accuracy"], curves, epochs, best_epoch=3 if num_runs == 1 else None)
 
 

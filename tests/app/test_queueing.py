@@ -115,21 +115,12 @@ def test_the_order_that_people_see_is_the_order_of_the_claims(before: list, clai
         with database.reading() as session:
             foretold = [run.run_id for run in in_order(session)]
             places = waiting.queue(session)
+            firsts = {place.experiment_id: place.position for place in reversed(places)}
+            counted = {experiment_id: waiting.place_of(session, experiment_id) for experiment_id in firsts}
         assert [place.position for place in places] == list(range(1, len(foretold) + 1))
+        assert {name: place and place.position for name, place in counted.items()} == firsts, "counted as it is listed"
         assert claim_all(database) == foretold
         database.close()
-
-
-def test_the_place_in_a_long_queue_of_one_owner_is_counted_without_listing_it(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    with database.writing() as session:
-        for priority in (0, 1, 0):
-            submit(session, "ada", seeds=3, priority=priority)
-    with database.reading() as session:
-        ids = [run.experiment_id for run in session.exec(select(Run).order_by(col(Run.created_at), col(Run.position)))]
-        listed = [waiting.place_of(session, ids[first]) for first in (0, 3, 6)]
-        monkeypatch.setattr(waiting, "LONG_QUEUE", 2)
-        counted = [waiting.place_of(session, ids[first]) for first in (0, 3, 6)]
-    assert [place.position for place in counted if place] == [place.position for place in listed if place] == [4, 1, 7]
 
 
 def test_starts_are_estimated_from_what_runs_took_lately(database: Database) -> None:

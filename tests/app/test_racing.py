@@ -181,7 +181,7 @@ def test_a_cancel_that_comes_while_the_run_goes_back_to_the_queue_is_not_lost(da
         def cancel(barrier: threading.Barrier = barrier, run_id: str = run.id) -> bool:
             barrier.wait()
             with database.writing() as session:
-                return lifecycle.cancel(session, run_id)
+                return bool(lifecycle.cancel(session, [run_id]))
 
         def go_back(barrier: threading.Barrier = barrier, lease: Lease = lease, run: Run = run) -> None:
             barrier.wait()

@@ -191,7 +191,7 @@ def test_what_has_succeeded_is_never_retried(api: TestClient, database: Database
     before = record(api, experiment)
     assert refused(api, experiment)[0] == "nothing_to_retry"
     with database.writing() as session:
-        assert not lifecycle.retry(session, lease.run_id)
+        assert not lifecycle.retry(session, [lease.run_id])
     assert record(api, experiment) == before
     assert api.post("/experiments/exp_none/retry").status_code == 404
 
@@ -217,7 +217,7 @@ def test_a_student_whose_teacher_failed_is_retried_after_it_and_waits_for_it(api
     assert code == "retry_other_first"
     assert detail == f"it builds on what has no weights: run {lease.run_id} of experiment {teacher['id']} has failed. Retry {teacher['id']} first"
     with database.writing() as session:
-        assert not lifecycle.retry(session, student["runs"][0]["id"])
+        assert not lifecycle.retry(session, [student["runs"][0]["id"]])
     assert record(api, student) == before, "nothing is changed"
 
     assert retry(api, teacher)["status"] == "queued"
@@ -247,11 +247,12 @@ def test_runs_of_several_experiments_are_retried_together_the_needed_ones_first(
     ids = [student["id"], student["related"]["teacher_experiment"], untouched["id"]]
     with database.writing() as session:
         runs = [run for found in experiments.runs_of(session, ids).values() for run in found]
+        run_ids = [run.id for run in runs]
         assert [run.status for run in runs] == ["failed", "failed", "cancelled", "queued"]
         with pytest.raises(RetryOtherFirst, match="was cancelled"):
-            retrying.retry_runs(session, runs[:2])
+            retrying.retry_runs(session, run_ids[:2])
         assert [run.status for run in runs] == ["failed", "failed", "cancelled", "queued"]
-        assert retrying.retry_runs(session, runs) == 3
+        assert retrying.retry_runs(session, run_ids) == 3
         assert [run.status_reason for run in runs] == ["waiting_for_teacher", "waiting_for_teacher", "waiting_for_worker", "waiting_for_worker"]
-        assert retrying.retry_runs(session, runs) == 0
+        assert retrying.retry_runs(session, run_ids) == 0
         assert retrying.retry_runs(session, []) == 0

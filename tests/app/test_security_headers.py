@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from app.api.security_headers import ALWAYS, DOCS_POLICY, PAGE_POLICY
+from app.api.documentation import POLICY as DOCS_POLICY
+from app.api.security_headers import ALWAYS, PAGE_POLICY
 from app.main import create_app
 from app.settings import Settings
 from tests.app.studies import grid, send
@@ -60,19 +61,20 @@ def test_a_refusal_at_the_gate_carries_them_too(tmp_path: Path) -> None:
         require_headers(answer)
 
 
-def test_the_page_for_trying_out_loads_nothing_that_its_policy_forbids(api: TestClient) -> None:
-    page = api.get("/docs").text
-    loaded = re.findall(r'(?:src|href)="(https?://[^/"]+)', page)
-    assert loaded
-    assert all(origin in DOCS_POLICY for origin in loaded)
-    assert api.get("/redoc").status_code == 404
-
-
 def test_the_report_brings_everything_with_it(api: TestClient) -> None:
     study = send(api, **grid(seeds=1))["id"]
     page = api.get(f"/studies/{study}/report.html").text
     assert not re.search(r"<script(?![^>]*application/json)", page)
     assert not re.search(r'(?:src|href)="(?!#|data:)', page)
+
+
+def test_a_report_that_was_saved_keeps_its_policy(api: TestClient) -> None:
+    """The header stays behind; of the policy only who may frame the page cannot be said within it."""
+    study = send(api, **grid(seeds=1))["id"]
+    page = api.get(f"/studies/{study}/report.html").text
+    within = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]+)">', page)
+    assert within == [PAGE_POLICY.replace("frame-ancestors 'none'; ", "")]
+    assert page.index("Content-Security-Policy") < min(page.index("<title>"), page.index("<style>"))
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:8001", "https://localhost:8000.evil.example", "http://localhost"])

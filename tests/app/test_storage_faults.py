@@ -4,13 +4,14 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 from starlette.testclient import TestClient
 
-from app.db import Database, open_database
+from app.db import Database, file_has_moved, open_database
 from app.errors import Misconfigured
 from app.main import create_app
 from app.settings import Settings
@@ -62,6 +63,50 @@ def test_a_read_only_database_is_503_and_still_read(client: TestClient, settings
     assert client.get("/experiments").status_code == 200
     swap_database(client, Database(usual))
     require_nothing_stored_and_working(client, settings)
+
+
+def require_moved(client: TestClient) -> None:
+    for answer in (client.post("/experiments", json=BODY), client.post("/experiments/cancel?status=queued")):
+        assert (answer.status_code, answer.json()["code"]) == (503, "database_moved")
+        assert "lab.sqlite3" in answer.json()["detail"]
+        assert "put it back, or restart" in answer.json()["detail"]
+    ready = client.get("/readyz")
+    assert (ready.status_code, ready.json()["checks"]["database"]) == (503, "the database file is no longer where it was opened")
+
+
+def test_a_home_that_was_moved_away_is_not_written_into(client: TestClient, settings: Settings) -> None:
+    """The open file goes on taking writes wherever it is; the next start would not find them."""
+    home, elsewhere = settings.home, settings.home.with_name("elsewhere")
+    home.rename(elsewhere)
+    with closing(sqlite3.connect(elsewhere / "lab.sqlite3")) as database:
+        require_moved(client)
+        assert database.execute("SELECT count(*) FROM experiment").fetchone() == (0,)
+    assert not home.exists()
+    elsewhere.rename(home)
+    require_nothing_stored_and_working(client, settings)
+    assert client.get("/readyz").status_code == 200
+
+
+def test_a_database_that_was_removed_or_replaced_is_not_written_into(client: TestClient, settings: Settings) -> None:
+    path = settings.home / "lab.sqlite3"
+    kept = path.with_name("kept")
+    path.rename(kept)
+    require_moved(client)
+    client.app.state.database.engine.pool.dispose()  # type: ignore[attr-defined]
+    assert client.post("/experiments", json=BODY).status_code == 503
+    assert not path.exists(), "a new connection makes no empty file in its place"
+    path.write_bytes(kept.read_bytes())
+    assert client.post("/experiments", json=BODY).json()["code"] == "database_moved"
+    kept.replace(path)
+    require_nothing_stored_and_working(client, settings)
+
+
+def test_a_database_without_a_file_has_none_to_move() -> None:
+    for url in ("sqlite://", "sqlite:///:memory:"):
+        database = Database(url)
+        with database.writing() as session:
+            assert not file_has_moved(session)
+        database.close()
 
 
 @pytest.fixture

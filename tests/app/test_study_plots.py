@@ -21,9 +21,10 @@ from app.plots.differences import DifferenceRow, DifferencesFigure, draw_differe
 from app.plots.factor import FactorFigure, Group, Point, draw_factor
 from app.plots.heat_map import DASH, HeatMapFigure, draw_heat_map, ink_on
 from app.plots.palette import look, spread, view_of
-from app.plots.study_curves import CellCurves, Panel, Run, StudyCurvesFigure, draw_study_curves
+from app.plots.study_curves import CellCurves, Panel, StudyCurvesFigure, draw_study_curves
 from app.plots.study_gradients import GradientPanel, StudyGradientsFigure, draw_study_gradients
 from app.plots.style import printable, shortened, width_of, wrapped
+from tests.app.series import over_runs
 
 pytestmark = pytest.mark.sqlite  # pictures
 
@@ -33,12 +34,21 @@ HEADS = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 NAN, INF = float("nan"), float("inf")
 
 
+Run = dict[Panel, dict[int, float | None]]
+"""One run's values by panel and epoch."""
+
+
+def cell(title: str, runs: Sequence[Run]) -> CellCurves:
+    panels = {panel: over_runs(*found) for panel in PANELS if (found := [run[panel] for run in runs if panel in run])}
+    return CellCurves(title, panels, num_waiting=sum(not run for run in runs))
+
+
 def run(seed: int, epochs: int = 6, decay: float = 1.0) -> Run:
     return {panel: {epoch: (1 + 0.1 * seed) * (0.9 if panel.metric == "loss" else 0.5) * epoch**-decay for epoch in range(1, epochs + 1)} for panel in PANELS}
 
 
 def curves(cells: int = 3, **differing: Any) -> StudyCurvesFigure:
-    lines = [CellCurves(f"cell {cell}", [run(cell), run(cell + 1)]) for cell in range(cells)]
+    lines = [cell(f"cell {place}", [run(place), run(place + 1)]) for place in range(cells)]
     return dataclasses.replace(StudyCurvesFigure("a title", "a subtitle", PANELS, lines), **differing)
 
 
@@ -126,13 +136,13 @@ def test_curves_say_which_panels_and_cells_they_show_and_of_how_many_runs() -> N
     shown = words(draw_study_curves(curves(), "svg"))
     assert {"a title", "a subtitle", "Epoch", "Training loss (nats)", "Validation loss (nats)", "Training accuracy", "Validation accuracy"} <= set(shown)
     assert {"cell 0", "cell 1", "cell 2", "1", "2", "3", "mean and range of 2 runs"} <= set(shown)
-    assert "1 run" in words(draw_study_curves(curves(lines=[CellCurves("alone", [run(0)])]), "svg"))
+    assert "1 run" in words(draw_study_curves(curves(lines=[cell("alone", [run(0)])]), "svg"))
 
 
 def test_cells_without_epochs_or_finite_values_are_listed_as_such() -> None:
-    diverged = CellCurves("diverged", [{panel: {1: None, 2: NAN} for panel in PANELS}])
-    partly = CellCurves("partly", [run(0), {}, {PANELS[0]: {1: 0.5, 2: None, 3: 0.4}}])
-    shown = words(draw_study_curves(curves(lines=[CellCurves("waiting", [{}, {}]), diverged, partly]), "svg"))
+    diverged = cell("diverged", [{panel: {1: None, 2: NAN} for panel in PANELS}])
+    partly = cell("partly", [run(0), {}, {PANELS[0]: {1: 0.5, 2: None, 3: 0.4}}])
+    shown = words(draw_study_curves(curves(lines=[cell("waiting", [{}, {}]), diverged, partly]), "svg"))
     assert {"waiting", "not started", "diverged", "no finite value"} <= set(shown)
     assert "mean and range of 2 runs (1 more not started), some values not finite" in " ".join(shown)
 
@@ -141,10 +151,10 @@ def test_cells_without_epochs_or_finite_values_are_listed_as_such() -> None:
     "lines",
     [
         [],
-        [CellCurves("none", [])],
-        [CellCurves("one epoch", [run(0, epochs=1)])],
-        [CellCurves("equal", [{panel: {1: 0.5, 2: 0.5} for panel in PANELS}] * 2)] * 3,
-        [CellCurves("huge", [{panel: {1: 1e30, 2: INF} for panel in PANELS}]), CellCurves("zero", [{panel: {1: 0.0} for panel in PANELS}])],
+        [cell("none", [])],
+        [cell("one epoch", [run(0, epochs=1)])],
+        [cell("equal", [{panel: {1: 0.5, 2: 0.5} for panel in PANELS}] * 2)] * 3,
+        [cell("huge", [{panel: {1: 1e30, 2: INF} for panel in PANELS}]), cell("zero", [{panel: {1: 0.0} for panel in PANELS}])],
     ],
 )
 def test_curves_of_little_or_odd_numbers_are_drawn(lines: Sequence[CellCurves]) -> None:
@@ -154,7 +164,7 @@ def test_curves_of_little_or_odd_numbers_are_drawn(lines: Sequence[CellCurves]) 
 @pytest.mark.parametrize("panels", [1, 2, 3, 4, 6])
 @pytest.mark.parametrize("cells", [1, 12])
 def test_any_number_of_panels_and_cells_with_long_titles_fits_on_the_paper(panels: int, cells: int) -> None:
-    lines = [CellCurves(LONG[:200] if cell % 2 else "W" * 200, [run(cell), run(cell + 3)]) for cell in range(cells)]
+    lines = [cell(LONG[:200] if place % 2 else "W" * 200, [run(place), run(place + 3)]) for place in range(cells)]
     assert is_whole(draw_study_curves(curves(panels=(PANELS * 2)[:panels], lines=lines), "png"))
 
 
@@ -167,7 +177,7 @@ def test_curves_without_panels_and_plots_without_rows_say_so() -> None:
 
 def test_only_a_loss_of_more_than_two_decades_is_on_a_log_scale() -> None:
     def titles(decay: float) -> set[str]:
-        return set(words(draw_study_curves(curves(lines=[CellCurves("cell", [run(0, epochs=10, decay=decay)])]), "svg")))
+        return set(words(draw_study_curves(curves(lines=[cell("cell", [run(0, epochs=10, decay=decay)])]), "svg")))
 
     assert {"Training loss (nats)", "Training accuracy"} <= titles(2.0)
     assert {"Training loss (nats, log scale)", "Training accuracy"} <= titles(2.1)

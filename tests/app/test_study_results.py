@@ -1,6 +1,8 @@
 """What a study shows over the API: table, verdicts, claims, pictures, report; and two experiments compared."""
 
 import base64
+import csv
+import io
 import json
 import re
 from typing import Any
@@ -61,6 +63,19 @@ def test_the_table_is_markdown_csv_and_latex_as_well(api: TestClient, study: dic
     assert r"\caption{depth \& shortcuts. Test accuracy in \%" in latex
     assert r"1 & no & 1,210 & 1,184 & 3 & 91.00 $\pm$ 1.00 & 88.52 to 93.48 & 5 & 2 & 2 \\" in latex
     assert latex.count("\\\\\n") == 5
+
+
+def test_names_of_cells_are_neither_formulas_nor_markup_in_a_table(api: TestClient) -> None:
+    names = ['=HYPERLINK("http://evil.example","x")', "+1-1@x", "<script>alert(1)</script> | [x](y)"]
+    record = send(api, specs=[{"name": name, "epochs": epochs} for epochs, name in enumerate(names, 1)], seeds=1, name="=1+1 <b>")
+    address = f"/studies/{record['id']}/table?format="
+    rows = list(csv.reader(io.StringIO(api.get(address + "csv").text, newline="")))[1:]
+    assert [row[0] for row in rows] == ["'" + names[0], "'" + names[1], names[2]]
+    assert not any(cell.startswith(("=", "+", "@")) for row in rows for cell in row)
+    markdown = api.get(address + "md").text
+    assert r"## =1+1 \<b\>" in markdown
+    assert r"\<script\>alert(1)\</script\> \| \[x\](y) |" in markdown
+    assert "<script>" not in markdown
 
 
 def test_a_table_of_transfer_strategies_says_how_much_each_of_them_trains(api: TestClient) -> None:

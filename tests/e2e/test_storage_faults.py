@@ -64,7 +64,7 @@ def test_a_database_locked_longer_than_a_lease_loses_no_submit_and_no_bit(servic
     assert waiting["status"] == "queued"
     for one in (experiment, waiting):
         service.wait_for(one, "succeeded", 90)
-    assert [attempt["outcome"] for attempt in service.run(experiment)["attempts"]] == ["worker_lost", "completed"]
+    assert [attempt["outcome"] for attempt in service.run(experiment)["attempts"]] == ["database_unreachable", "completed"], "it is no crash"
     require_same_run(service, experiment, undisturbed)
     assert "the database was out of reach" in service.read_log()
 

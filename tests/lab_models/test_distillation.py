@@ -10,9 +10,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
 
+from lab_models import teacher as teachers
 from lab_models.datasets.batches import Batch, device_splits
 from lab_models.datasets.preparation import PreparedDataset
-from lab_models.errors import TeacherUnusable
+from lab_models.errors import StorageFull, TeacherUnusable
 from lab_models.execution import Execution
 from lab_models.files import sha256_of
 from lab_models.objectives import CrossEntropy, Distillation
@@ -137,6 +138,21 @@ def archive_of(teacher: TeacherFiles, digits: PreparedDataset, folder: Path) -> 
     assert outputs.archive is not None
     assert isinstance(outputs.logits, StoredLogits)
     return outputs.archive, splits.train, outputs.logits
+
+
+def test_outputs_that_would_leave_too_little_room_are_not_even_computed(
+    teacher: TeacherFiles, digits: PreparedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = DistillSpec.model_validate(STUDENT)
+    splits = device_splits(digits, spec.dataset, CPU)
+    with monkeypatch.context() as patched:
+        patched.setattr(teachers, "live_outputs", lambda *_: pytest.fail("the teacher was loaded"))
+        with pytest.raises(StorageFull, match=f"writing {len(splits.train) * (2 * 10 + 16):,} bytes"):
+            stored_outputs(tmp_path / "archives", teacher, spec, digits, splits, CPU, 10**18)
+    assert list((tmp_path / "archives").iterdir()) == []
+    outputs = stored_outputs(tmp_path / "archives", teacher, spec, digits, splits, CPU, 1)
+    assert outputs.archive is not None
+    assert outputs.archive.stat().st_size - len(splits.train) * 36 < 8000, "test's predictions and the header are all that was not counted"
 
 
 def test_once_its_outputs_are_stored_the_teachers_weights_are_not_needed(teacher: TeacherFiles, digits: PreparedDataset, tmp_path: Path) -> None:

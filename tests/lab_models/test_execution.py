@@ -5,9 +5,11 @@ import hashlib
 import json
 import os
 import resource
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -219,6 +221,32 @@ def test_a_disk_that_fills_up_leaves_what_was_whole(writes_before: int, left: li
 
     monkeypatch.setattr(os, "fsync", full_after_a_while)
     order = make_order(TINY)
+    assert_storage_full(order)
+    assert files_below(Path(order.run_folder)) == left
+
+
+@pytest.mark.parametrize(
+    ("asked_before", "left"),
+    [
+        (0, []),
+        (2, ["attempt-1/checkpoint-00001-000000.pt", "attempt-1/checkpoint-00002-000000.pt"]),
+        (4, [*(f"attempt-1/checkpoint-0000{epoch}-000000.pt" for epoch in (1, 2, 3)), "attempt-1/weights-last.safetensors"]),
+    ],
+)
+def test_a_disk_that_is_low_takes_no_checkpoint_and_no_weights(
+    asked_before: int, left: list[str], make_order: OrderMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order says how much is to stay free, and it is asked before each file; the data set is prepared already."""
+    train(make_order(TINY, run_folder=str(tmp_path / "before")))
+    asked = 0
+
+    def less_after_a_while(_: Path) -> SimpleNamespace:
+        nonlocal asked
+        asked += 1
+        return SimpleNamespace(free=10**9 if asked <= asked_before else 10**6)
+
+    monkeypatch.setattr(shutil, "disk_usage", less_after_a_while)
+    order = make_order(TINY, min_free_bytes=10**6)
     assert_storage_full(order)
     assert files_below(Path(order.run_folder)) == left
 

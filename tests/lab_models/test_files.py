@@ -3,11 +3,16 @@
 import errno
 import hashlib
 import os
+import shutil
+import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from lab_models.files import CHUNK_BYTES, sha256_of, write_atomically
+from lab_models.errors import StorageFull
+from lab_models.files import CHUNK_BYTES, HeldByAnother, exclusive, sha256_of, write_atomically
 from tests.lab_models.conftest import files_below
 
 
@@ -64,6 +69,49 @@ def test_content_reaches_the_disk_before_its_name_does(tmp_path: Path, monkeypat
     monkeypatch.setattr(Path, "replace", noted_replace)
     write_atomically(tmp_path / "file", b"content")
     assert done == ["sync file", "rename", "sync folder"]
+
+
+def test_what_would_leave_too_little_room_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_atomically(tmp_path / "file", b"before")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=105))
+    with pytest.raises(StorageFull, match=r"writing 6 bytes would leave 99 free, less than the 100 that are kept \(LAB_MIN_FREE_BYTES\)"):
+        write_atomically(tmp_path / "file", b"after!", min_free_bytes=100)
+    assert (tmp_path / "file").read_bytes() == b"before"
+    write_atomically(tmp_path / "file", b"after", min_free_bytes=100)
+    write_atomically(tmp_path / "file", bytes(1000))
+    assert files_below(tmp_path) == ["file"]
+
+
+def test_one_at_a_time_holds_a_lock_whose_file_goes_with_each_holder(tmp_path: Path) -> None:
+    """Whoever has opened the file before its holder took it away must not think that it locks anybody out."""
+    inside, most = 0, 0
+
+    def visit() -> None:
+        nonlocal inside, most
+        for _ in range(50):
+            with exclusive(tmp_path / "one.lock"):
+                inside += 1
+                most = max(most, inside)
+                time.sleep(0.0001)
+                inside -= 1
+
+    threads = [threading.Thread(target=visit) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+    assert files_below(tmp_path) == []
+
+
+def test_who_may_not_wait_is_told_and_leaves_the_lock_to_its_holder(tmp_path: Path) -> None:
+    with exclusive(tmp_path / "one.lock"):
+        with pytest.raises(HeldByAnother), exclusive(tmp_path / "one.lock", wait=False):
+            pass
+        assert files_below(tmp_path) == ["one.lock"]
+    with exclusive(tmp_path / "one.lock", wait=False):
+        pass
+    assert files_below(tmp_path) == []
 
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES, CHUNK_BYTES + 1])

@@ -1,20 +1,24 @@
 """People's own images: every layout and kind of picture, every bad file named, no archive that harms, nothing half done."""
 
+import copy
 import errno
 import io
 import json
 import logging
 import os
 import random
+import shutil
 import stat
 import struct
 import subprocess
 import sys
+import time
 import tracemalloc
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,7 +31,7 @@ from lab_models.datasets import importing
 from lab_models.datasets.archives import ImportLimits, ImportRefused
 from lab_models.datasets.catalog import Catalog, DatasetInfo
 from lab_models.datasets.decoding import Size, UndecodableImage, decode, upright_size
-from lab_models.datasets.importing import NameTaken, import_images, remove_imported, reserved
+from lab_models.datasets.importing import Importer, ImportUnderWay, NameTaken, import_images, owners_turn, remove_imported, reserved
 from lab_models.datasets.layout import arrange
 from lab_models.datasets.preparation import PreparedDataset, open_imported
 from lab_models.datasets.readers import open_dataset
@@ -84,7 +88,7 @@ def refusal(tmp_path: Path, source: Path | Files, **options: Any) -> ImportRefus
     source = zipped(tmp_path / "in.zip", source) if isinstance(source, Mapping) else source
     with pytest.raises(ImportRefused) as caught:
         import_images(source, "own", tmp_path / "imported", **options)
-    assert files_below(tmp_path / "imported") == [".own.lock"]
+    assert files_below(tmp_path / "imported") == []
     return caught.value
 
 
@@ -188,7 +192,8 @@ def test_no_list_of_paths_breaks_the_layout(names: list[str]) -> None:
         (flowers() | {"train/a/notes.txt": b""}, "one file cannot be taken", ["train/a/notes.txt"]),
         (flowers() | {"val/a/1.png": b""}, "one file cannot be taken", ["val/a/1.png"]),
         (flowers() | {"train/a/more.zip": b"", "b.tar.gz": b""}, "2 files cannot be taken", ["b.tar.gz", "train/a/more.zip"]),
-        ({f"{name}/{number}.png": b"" for name in ("a", "b\x07") for number in range(3)}, "control characters", ["b?"]),
+        ({f"{name}/{number}.png": b"" for name in ("a", "b\x07") for number in range(3)}, "not shown", ["b?"]),
+        ({f"{name}/{number}.png": b"" for name in ("a", "b\u202e") for number in range(3)}, "not shown", ["b?"]),
         ({f"{name}/{number}.png": b"" for name in ("a", "b" * 101) for number in range(3)}, "more than 100 characters", ["b" * 101]),
     ],
 )
@@ -309,14 +314,39 @@ def test_a_large_jpeg_shrinks_to_the_same_whether_or_not_it_is_decoded_in_full()
         ([(20, 30, 3)] * 6, None, (20, 30)),
         ([(224, 200, 3)] * 6, None, (224, 200)),
         ([(225, 200, 3)] * 6, None, (32, 32)),
-        ([(20, 30, 3)] * 5 + [(30, 20, 3)], None, (32, 32)),
+        ([(40, 50, 3)] * 5 + [(50, 40, 3)], None, (32, 32)),
+        ([(20, 30, 3)] * 5 + [(30, 20, 3)], None, (20, 20)),
+        ([(5, 5, 3)] * 5 + [(9, 12, 3)], None, (9, 9)),
+        ([(300, 12, 3)] * 6, None, (12, 12)),
         ([(20, 30, 3)] * 6, 12, (12, 12)),
         ([(20, 30, 3)] * 6, (12, 16), (12, 16)),
     ],
 )
-def test_the_size_is_the_common_one_the_wanted_one_or_32(shapes: list[tuple[int, ...]], size: Any, expected: tuple[int, int], tmp_path: Path) -> None:
+def test_the_size_is_the_common_one_the_wanted_one_or_at_most_32(shapes: list[tuple[int, ...]], size: Any, expected: tuple[int, int], tmp_path: Path) -> None:
     files = {f"{'ab'[number % 2]}/{number}.png": encoded(pixels(*shape)) for number, shape in enumerate(shapes)}
     assert imported(tmp_path, files, size=size).info.shape == (3, *expected)
+
+
+def test_no_image_is_enlarged_unless_that_is_asked_for(tmp_path: Path) -> None:
+    files = flowers() | {"train/a/low.png": encoded(pixels(5, 30, 3)), "test/b/large.png": encoded(pixels(60, 60, 3))}
+    error = refusal(tmp_path, files, size=32)
+    assert str(error) == "13 of 14 images are smaller than 32x32 pixels and would be enlarged"
+    assert [(one.pointer, one.message) for one in error.errors] == [("/size", "is larger than the images: train/a/0.png has 8x8 pixels")]
+    assert "a size of up to 5" in (error.hint or "")
+    assert "1 of 14 images" in str(refusal(tmp_path, files, size=(6, 8)))
+    assert import_images(tmp_path / "in.zip", "small", tmp_path / "imported", size=5).source == "imported from 14 image files"
+    info = imported(tmp_path, files, size=32, enlarge=True).info
+    assert (info.shape, info.source) == ((3, 32, 32), "imported from 14 image files; 13 of them were smaller and were enlarged")
+
+
+def test_what_is_enlarged_for_want_of_a_common_size_is_said(tmp_path: Path) -> None:
+    """The default is a side that some image has; 32 would enlarge them all."""
+    info = imported(tmp_path, flowers() | {"train/a/larger.png": encoded(pixels(10, 20, 3))}).info
+    assert (info.shape, info.source) == ((3, 10, 10), "imported from 13 image files; 12 of them were smaller and were enlarged")
+
+
+def test_enlarging_to_nothing_in_particular_is_refused(tmp_path: Path) -> None:
+    assert refusal(tmp_path, flowers(), enlarge=True).errors[0].pointer == "/enlarge"
 
 
 @pytest.mark.parametrize("size", [0, -1, 513, (32, 0)])
@@ -461,10 +491,53 @@ def test_a_member_that_is_longer_than_its_directory_says_is_damaged(tmp_path: Pa
     assert [(one.pointer, one.message.split(":")[0]) for one in error.errors] == [("train/a/0.png", "damaged in the zip")]
 
 
+def overlapping(path: Path, num_members: int, num_bytes: int) -> Path:
+    """A directory of many files that are all the same bytes, under names of their own."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in flowers().items():
+            archive.writestr(name, content)
+        archive.writestr("train/a/shared.bmp", b"\0" * num_bytes)
+        shared = archive.getinfo("train/a/shared.bmp")
+        for number in range(num_members):
+            member = copy.copy(shared)
+            member.filename = member.orig_filename = f"train/a/{number:05}.bmp"
+            archive.filelist.append(member)
+            archive.NameToInfo[member.filename] = member
+    return path
+
+
+def test_files_that_share_bytes_are_refused(tmp_path: Path) -> None:
+    """Each is small enough to be spared the ratio; together they are 20 MB of 3 kB."""
+    error = refusal(tmp_path, overlapping(tmp_path / "in.zip", 20, 1_000_000))
+    assert len(error.errors) == 20
+    assert {one.message for one in error.errors} == {"shares bytes with another file of the zip"}
+
+
+def test_a_file_that_reaches_over_the_next_one_is_refused(tmp_path: Path) -> None:
+    """Not the same beginning, but a content that holds the other's header, as in Fifield's zip bomb; also by its own header's extra field alone."""
+    path = zipped(tmp_path / "in.zip", flowers())
+    sound = path.read_bytes()
+    first, entry = sound.find(b"PK\x03\x04"), sound.find(b"PK\x01\x02")
+    places = {entry + 20: "<I", first + 28: "<H"}  # the compressed size in the directory, the extra field's length before the content
+    for place, form in places.items():
+        content = bytearray(sound)
+        struct.pack_into(form, content, place, struct.unpack_from(form, content, place)[0] + 100)
+        path.write_bytes(content)
+        assert [one.pointer for one in refusal(tmp_path, path).errors] == ["train/a/1.png"]
+
+
+def test_many_small_files_may_not_swell_either(tmp_path: Path) -> None:
+    """None of them is above a megabyte, and each has bytes of its own."""
+    files = flowers() | {f"train/a/{number}.bmp": b"\0" * 900_000 for number in range(10, 20)}
+    assert "more than 200 times its size" in str(refusal(tmp_path, files))
+    assert "cannot be taken" in str(refusal(tmp_path, files, limits=ImportLimits(max_ratio=2000)))
+
+
 def test_too_many_files_images_or_pixels_are_refused(tmp_path: Path) -> None:
     assert "12 images are more than 11" in str(refusal(tmp_path, flowers(), limits=ImportLimits(max_images=11)))
     assert "more than 4" in str(refusal(tmp_path, flowers(), limits=ImportLimits(max_images=2)))
-    assert "choose a smaller size" in (refusal(tmp_path, flowers(), size=100, limits=ImportLimits(max_array_bytes=100_000)).hint or "")
+    assert "choose a smaller size" in (refusal(tmp_path, flowers(), size=100, enlarge=True, limits=ImportLimits(max_array_bytes=100_000)).hint or "")
+    assert "have 768 pixels together" in str(refusal(tmp_path, flowers(), limits=ImportLimits(max_pixels=767)))
 
 
 def test_a_directory_of_millions_of_files_is_not_even_loaded(tmp_path: Path) -> None:
@@ -494,7 +567,7 @@ def test_no_bytes_make_the_unpacker_do_more_than_refuse(changes: list[tuple[floa
     try:
         import_images(tmp_path / "in.zip", "own", tmp_path / "imported", size=2)
     except ImportRefused:
-        assert files_below(tmp_path / "imported") == [".own.lock"]
+        assert files_below(tmp_path / "imported") == []
     else:
         remove_imported("own", tmp_path / "imported")
 
@@ -587,7 +660,7 @@ def test_what_is_not_there_cannot_be_removed(tmp_path: Path) -> None:
     remove_imported("own", tmp_path / "imported")
     with pytest.raises(LookupError):
         remove_imported("own", tmp_path / "imported")
-    assert files_below(tmp_path / "imported") == [".own.lock"]
+    assert files_below(tmp_path / "imported") == []
 
 
 def test_an_open_data_set_stays_readable_when_it_is_removed(tmp_path: Path) -> None:
@@ -605,6 +678,30 @@ with reserved("own", Path(sys.argv[1])):
     print("reserved", flush=True)
     sys.stdin.readline()
 """
+
+
+def test_one_owner_imports_one_at_a_time_across_processes(tmp_path: Path) -> None:
+    program = [sys.executable, "-c", HOLDS.replace("reserved(", "owners_turn(").replace("import reserved", "import owners_turn"), str(tmp_path)]
+    with subprocess.Popen(program, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "reserved\n"
+        with pytest.raises(ImportUnderWay, match="own imports another data set right now"), owners_turn("own", tmp_path):
+            pass
+        with owners_turn("another", tmp_path), reserved("own", tmp_path):
+            assert files_below(tmp_path) == [".another.owner.lock", ".own.lock", ".own.owner.lock"]
+        other.kill()
+    with owners_turn("own", tmp_path):
+        pass
+    assert files_below(tmp_path) == []
+
+
+def test_locks_that_killed_imports_left_go_with_the_next_import_once_they_are_old(tmp_path: Path) -> None:
+    (tmp_path / "imported").mkdir()
+    for name, age in ((".old.lock", 2 * importing.FORGOTTEN_SECONDS), (".young.lock", 0.0), (".old.owner.lock", 2 * importing.FORGOTTEN_SECONDS)):
+        (tmp_path / "imported" / name).touch()
+        os.utime(tmp_path / "imported" / name, (time.time() - age,) * 2)
+    imported(tmp_path, flowers())
+    assert [name for name in files_below(tmp_path / "imported") if name.endswith(".lock")] == [".young.lock"]
 
 
 def test_of_two_imports_of_one_name_the_second_is_refused_at_once(tmp_path: Path) -> None:
@@ -649,7 +746,7 @@ from lab_models.errors import StorageFull
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 try:
-    import_images(Path(sys.argv[1]), "own", Path(sys.argv[2]), size=64)
+    import_images(Path(sys.argv[1]), "own", Path(sys.argv[2]), size=64, enlarge=True)
 except StorageFull as error:
     print(error, error.hint)
 """
@@ -662,7 +759,38 @@ def test_a_full_disk_leaves_nothing_and_says_so(tmp_path: Path) -> None:
     )
     assert "importing 'own' failed" in result.stdout, result.stderr
     assert "free disk space" in result.stdout
-    assert files_below(tmp_path / "imported") == [".own.lock"]
+    assert files_below(tmp_path / "imported") == []
+
+
+def leave_free(monkeypatch: pytest.MonkeyPatch, num_bytes: int) -> None:
+    """A disk with so much room, as the program is told."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=num_bytes))
+
+
+@pytest.mark.parametrize("channels", [1, 3, None])
+def test_what_would_leave_too_little_room_is_refused_before_a_byte_is_written(channels: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """12 images of 8x8 with labels; grey may show only when all are decoded, and train lies there twice for a moment."""
+    needed = {1: 12 * (64 + 8), 3: 12 * (192 + 8), None: 12 * (192 + 8) + 8 * 64}[channels]
+    source = zipped(tmp_path / "in.zip", flowers())
+    leave_free(monkeypatch, 10**6 + needed)
+    with monkeypatch.context() as patched:
+        patched.setattr(importing, "write_splits", lambda *_: pytest.fail("something was written"))
+        with pytest.raises(StorageFull) as caught:
+            import_images(source, "own", tmp_path / "imported", channels=channels, limits=ImportLimits(min_free_bytes=10**6 + 1))
+    assert str(caught.value).startswith(f"writing {needed:,} bytes would leave 1,000,000 free, less than the 1,000,001 that are kept")
+    assert files_below(tmp_path / "imported") == []
+    import_images(source, "own", tmp_path / "imported", channels=channels, limits=ImportLimits(min_free_bytes=10**6))
+
+
+def test_who_imports_is_asked_before_a_byte_is_written_and_noted(tmp_path: Path) -> None:
+    asked: list[int] = []
+    imported, source = tmp_path / "imported", zipped(tmp_path / "in.zip", flowers())
+    with reserved("own", imported):
+        info = importing.import_reserved(source, "own", imported, importing.Wanted(), ImportLimits(), Importer("anna", asked.append))
+    assert (info.owner, asked) == ("anna", [12 * (192 + 8)])
+    assert Catalog(imported).get("own") == info
+    assert Catalog(imported).disk_bytes("own") == sum(path.stat().st_size for path in (imported / "own").iterdir()) > asked[0]
+    assert Catalog(imported).disk_bytes("other") == Catalog(imported).disk_bytes("mnist") == 0
 
 
 def test_another_fault_of_the_disk_is_not_called_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -673,7 +801,7 @@ def test_another_fault_of_the_disk_is_not_called_full(tmp_path: Path, monkeypatc
     with pytest.raises(OSError, match="Input/output error") as caught:
         imported(tmp_path, flowers())
     assert not isinstance(caught.value, StorageFull)
-    assert files_below(tmp_path / "imported") == [".own.lock"]
+    assert files_below(tmp_path / "imported") == []
 
 
 def test_memory_does_not_grow_with_the_data_set(tmp_path: Path) -> None:
@@ -682,7 +810,7 @@ def test_memory_does_not_grow_with_the_data_set(tmp_path: Path) -> None:
     source = zipped(tmp_path / "in.zip", {f"{name}/{number}.png": image for name in "ab" for number in range(300)})
     tracemalloc.start()
     try:
-        import_images(source, "own", tmp_path / "imported", size=256, channels=3)
+        import_images(source, "own", tmp_path / "imported", size=256, channels=3, enlarge=True)
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -16,7 +16,7 @@ import pytest
 
 from lab_models.datasets.catalog import DatasetInfo
 from lab_models.datasets.preparation import ARRAYS, RawDataset, open_imported, open_prepared, seal, write_array
-from lab_models.errors import DatasetUnavailable
+from lab_models.errors import DatasetUnavailable, StorageFull
 from tests.lab_models.conftest import PROJECT, files_below
 
 TINY = DatasetInfo(
@@ -31,7 +31,7 @@ TINY = DatasetInfo(
     statistics_source="none",
     source="this test",
 )
-WHOLE = sorted([".tiny.lock", "tiny/manifest.json", *(f"tiny/{name}.npy" for name in ARRAYS)])
+WHOLE = sorted(["tiny/manifest.json", *(f"tiny/{name}.npy" for name in ARRAYS)])
 
 
 def raw() -> RawDataset:
@@ -73,6 +73,14 @@ def test_arrays_are_written_once_and_mapped_into_memory(tmp_path: Path) -> None:
 def test_writing_into_a_mapped_array_does_not_change_the_file(tmp_path: Path) -> None:
     open_prepared(TINY, tmp_path, raw).train_images[:] = 0
     assert np.array_equal(open_prepared(TINY, tmp_path, must_not_read).train_images, raw().train_images)
+
+
+def test_a_data_set_that_would_leave_too_little_room_is_not_prepared(tmp_path: Path) -> None:
+    with pytest.raises(StorageFull, match="writing 72 bytes would leave"):
+        open_prepared(TINY, tmp_path, raw, min_free_bytes=10**18)
+    assert files_below(tmp_path) == []
+    open_prepared(TINY, tmp_path, raw, min_free_bytes=1)
+    open_prepared(TINY, tmp_path, must_not_read, min_free_bytes=10**18)
 
 
 def test_the_manifest_holds_the_sha256_of_every_file_and_one_of_all(tmp_path: Path) -> None:
@@ -137,7 +145,7 @@ def test_a_reader_that_fails_leaves_nothing_half_done(tmp_path: Path) -> None:
 
     with pytest.raises(DatasetUnavailable, match="no network"):
         open_prepared(TINY, tmp_path, fail)
-    assert files_below(tmp_path) == [".tiny.lock"]
+    assert files_below(tmp_path) == []
     open_prepared(TINY, tmp_path, raw)
 
 
@@ -155,7 +163,7 @@ def test_a_reader_that_fails_leaves_nothing_half_done(tmp_path: Path) -> None:
 def test_a_source_of_the_wrong_content_is_refused(wrong: dict[str, np.ndarray], complaint: str, tmp_path: Path) -> None:
     with pytest.raises(DatasetUnavailable, match=complaint):
         open_prepared(TINY, tmp_path, lambda: dataclasses.replace(raw(), **wrong))
-    assert files_below(tmp_path) == [".tiny.lock"]
+    assert files_below(tmp_path) == []
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -218,7 +226,7 @@ def test_a_full_disk_leaves_nothing_half_done(tmp_path: Path, monkeypatch: pytes
         patched.setattr(os, "fsync", full)
         with pytest.raises(OSError, match="No space left"):
             open_prepared(TINY, tmp_path, raw)
-    assert files_below(tmp_path) == [".tiny.lock"]
+    assert files_below(tmp_path) == []
     open_prepared(TINY, tmp_path, raw)
 
 

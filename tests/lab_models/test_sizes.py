@@ -17,6 +17,7 @@ from lab_models.architectures.blocks import PaddedShortcut, Resize
 from lab_models.architectures.build import build_model
 from lab_models.architectures.layers import LayerSize
 from lab_models.architectures.sizes import ModelSize, dead_weight_warning, impossible, model_size
+from lab_models.architectures.stages import stage_sizes
 from lab_models.specs import PRESETS, CNNSpec, HeNetSpec, MLPSpec, ModelSpec, ResNet18Spec, VGGSpec
 from tests.lab_models.conftest import EXAMPLES, model_documents
 
@@ -342,3 +343,20 @@ def test_a_network_with_more_max_pools_than_the_image_has_halvings_is_impossible
 def test_every_other_network_takes_a_single_pixel(spec: ModelSpec) -> None:
     assert impossible(spec, (1, 1, 1)) is None
     assert model_size(spec, (1, 1, 1), 2).layers[-1].output_shape == (2,)
+
+
+# --- what is worked out once
+
+
+def test_equal_networks_are_worked_out_once_and_different_ones_are_not_mixed_up() -> None:
+    size = size_of({"arch": "cnn", "stages": 2, "dropout": 0.25})
+    assert size_of({"arch": "cnn", "widths": [32, 64], "dropout": 0.25}) is size
+    others = [
+        size_of({"arch": "cnn", "stages": 2}),
+        size_of({"arch": "cnn", "stages": 2, "dropout": 0.25}, MNIST),
+        size_of({"arch": "cnn", "stages": 2}, CIFAR, 2),
+    ]
+    assert len({(other.parameters, other.activations) for other in (size, *others)}) == 4
+    for stages in (1, 2, 3):
+        for other in (size_of({"arch": "cnn", "stages": stages, "blocks_per_stage": blocks}) for blocks in (1, 2, 50)):
+            assert sum(stage.parameters for stage in stage_sizes(other).values()) == other.parameters == sum(layer.parameters for layer in other.layers)

@@ -74,7 +74,50 @@ def test_a_holder_that_cannot_reach_the_database_stops_its_trainer_before_the_le
         assert not attempt.is_alive()
         assert not is_alive(trainer.pid)
         assert time.monotonic() - began < 5
-    assert stage.run(run_id).status == RunStatus.RUNNING, "nothing was written; the reconciler will take it back"
+    assert stage.run(run_id).status == RunStatus.RUNNING, "nothing was written"
+    assert stage.slot.owed == lease, "the worker gives it back before it claims another"
+
+
+def test_a_run_left_while_the_database_was_out_of_reach_is_given_back_and_goes_on_and_no_crash_is_counted(make_stage: MakeStage) -> None:
+    stage = make_stage(lease_seconds=1.5)
+    run_id = stage.submit(epochs=100_000, model={"depth": 3, "width": 256})
+    stage.slot.spare.prepare()
+    worker_thread = threading.Thread(target=work_until_empty, args=(stage.slot,))
+    worker_thread.start()
+    wait_until(lambda: stage.run(run_id).epochs_done > 0, 20, "it trains")
+    with writers_blocked(stage.settings):
+        wait_until(lambda: stage.slot.owed is not None, 10, "it has let go")
+    wait_until(lambda: stage.run(run_id).attempt == 2, 20, "it is claimed again")
+    stage.stopping = True
+    worker_thread.join(20)
+    assert stage.slot.owed is None
+    assert stage.run(run_id).crashes == 0
+    with stage.database.reading() as session:
+        assert progress.attempts_of(session, run_id)[0].outcome == "database_unreachable"
+        assert [change.reason for change in progress.history_of(session, run_id)][:3] == ["waiting_for_worker", "starting", "database_unreachable"]
+
+
+def test_a_worker_that_owes_a_run_and_is_asked_to_stop_leaves_though_the_database_does_not_answer(make_stage: MakeStage) -> None:
+    stage = make_stage(lease_seconds=1.5)
+    stage.submit()
+    with stage.database.writing() as session:
+        stage.slot.owed = lifecycle.claim(session, "tester")
+    stage.stopping = True
+    with writers_blocked(stage.settings):
+        assert work_until_empty(stage.slot) == 0
+    assert stage.slot.owed is not None
+
+
+def test_what_was_taken_back_meanwhile_is_owed_no_more(make_stage: MakeStage) -> None:
+    stage = make_stage()
+    run_id = stage.submit(epochs=1)
+    with stage.database.writing() as session:
+        stage.slot.owed = lease = lifecycle.claim(session, "tester")
+    assert lease is not None
+    with stage.database.writing() as session:
+        lifecycle.release(session, lease)
+    assert work_until_empty(stage.slot) == 1
+    assert (stage.slot.owed, stage.run(run_id).status) == (None, RunStatus.SUCCEEDED)
 
 
 def test_a_database_that_is_busy_for_a_moment_delays_and_loses_nothing(make_stage: MakeStage) -> None:

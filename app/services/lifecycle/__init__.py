@@ -24,7 +24,7 @@ from app.services.lifecycle.holding import (
 )
 from app.services.lifecycle.moves import RECONCILER, USER
 from app.services.lifecycle.queueing import claimable, queued_runs
-from app.services.lifecycle.verbs import cancel, enqueue, pause, prioritize, resume, retry, take_over
+from app.services.lifecycle.verbs import NewRun, cancel, enqueue, pause, prioritize, resume, retry, take_over
 
 __all__ = [
     "RECONCILER",
@@ -32,6 +32,7 @@ __all__ = [
     "Asked",
     "Lease",
     "LeaseLost",
+    "NewRun",
     "asked",
     "cancel",
     "claim",

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, update
 from sqlmodel import Session, col, select
 
-from app.services.lifecycle.moves import RECONCILER, remember, tell_dependents
+from app.services.lifecycle.moves import RECONCILER, Move, remember, tell_dependents
 from app.services.lifecycle.queueing import has_been_served, next_run, one_at_a_time
 from app.states import LEGAL_MOVES, RunStatus, StatusReason
 from app.tables import Attempt, Run, utc_now
@@ -63,7 +63,7 @@ def claim(session: Session, worker_id: str, memory_bytes: int | None = None, max
         session.execute(update(Run).where(col(Run.id) == lease.run_id).values(started_at=now))
     attempt = Attempt(run_id=lease.run_id, number=lease.attempt, fence=lease.fence, worker_id=worker_id, started_at=now, micro_batches=claimed.micro_batches)
     session.add(attempt)
-    remember(session, lease.run_id, lease.attempt, RunStatus.QUEUED, RunStatus.RUNNING, StatusReason.STARTING, worker_id)
+    remember(session, [Move(lease.run_id, lease.attempt, RunStatus.QUEUED, RunStatus.RUNNING, StatusReason.STARTING)], worker_id)
     has_been_served(session, claimed.owner)
     return lease
 
@@ -193,8 +193,8 @@ def _leave(session: Session, lease: Lease, to: RunStatus, reason: StatusReason, 
     session.execute(
         update(Attempt).where(col(Attempt.run_id) == lease.run_id, col(Attempt.number) == lease.attempt).values(finished_at=utc_now(), outcome=reason)
     )
-    remember(session, lease.run_id, lease.attempt, RunStatus.RUNNING, to, reason, actor)
-    tell_dependents(session, lease.run_id, to)
+    remember(session, [Move(lease.run_id, lease.attempt, RunStatus.RUNNING, to, reason)], actor)
+    tell_dependents(session, [lease.run_id], to)
 
 
 def _held(lease: Lease) -> tuple[ColumnElement[bool], ...]:

@@ -1,8 +1,12 @@
 """What every move of a run brings with it: a line in its history, and news for the runs that wait for it."""
 
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import insert, update
+from sqlalchemy import select as select_columns
 from sqlmodel import Session, col
 
 from app.states import RunStatus, StatusReason
@@ -13,28 +17,59 @@ USER = LOCAL
 
 RECONCILER = "reconciler"
 
-
-def remember(session: Session, run_id: str, attempt: int, before: RunStatus | None, after: RunStatus, reason: StatusReason, actor: str) -> None:
-    """Append to the run's history who moved it, when and why."""
-    session.add(StatusChange(run_id=run_id, attempt=attempt, from_status=before, to_status=after, reason=reason, actor=actor, at=utc_now()))
+WAITING = (RunStatus.QUEUED, RunStatus.PAUSED)
+"""Where a run that waits for another may stand."""
 
 
-def tell_dependents(session: Session, run_id: str, became: RunStatus) -> None:
-    """Runs that need this one may start now, or can never: then they end as failed, in the same transaction."""
+@dataclass(frozen=True)
+class Move:
+    """A run's change of status."""
+
+    run_id: str
+    attempt: int
+    before: RunStatus | None
+    after: RunStatus
+    reason: StatusReason
+
+
+def remember(session: Session, moves: Iterable[Move], actor: str) -> None:
+    """Append to the runs' histories who moved them, when and why."""
+    now = utc_now()
+    rows = [
+        {"run_id": move.run_id, "attempt": move.attempt, "from_status": move.before, "to_status": move.after, "reason": move.reason, "actor": actor, "at": now}
+        for move in moves
+    ]
+    if rows:
+        session.execute(insert(StatusChange), rows)
+
+
+def tell_dependents(session: Session, run_ids: Sequence[str], became: RunStatus) -> None:
+    """Runs that need one of these may start now, or can never: then they end as failed, in the same transaction."""
+    if not run_ids:
+        return
     if became is RunStatus.SUCCEEDED:
-        waiting = (col(Run.needs) == run_id, col(Run.status_reason) == StatusReason.WAITING_FOR_TEACHER)
+        waiting = (col(Run.needs).in_(run_ids), col(Run.status_reason) == StatusReason.WAITING_FOR_TEACHER)
         session.execute(update(Run).where(*waiting).values(status_reason=StatusReason.WAITING_FOR_WORKER))
     elif became.is_terminal:
-        for before in (RunStatus.QUEUED, RunStatus.PAUSED):
-            ended = session.execute(
-                update(Run)
-                .where(col(Run.needs) == run_id, col(Run.status) == before)
-                .values(status=RunStatus.FAILED, status_reason=StatusReason.TEACHER_FAILED, error=_teacher_failed(run_id, became), finished_at=utc_now())
-                .returning(col(Run.id), col(Run.attempt))
-            ).all()
-            for dependent, attempt in ended:
-                remember(session, dependent, attempt, before, RunStatus.FAILED, StatusReason.TEACHER_FAILED, RECONCILER)
-                tell_dependents(session, dependent, RunStatus.FAILED)
+        _end_dependents(session, run_ids, became)
+
+
+def _end_dependents(session: Session, run_ids: Sequence[str], became: RunStatus) -> None:
+    """By what they need, since each is told which run that was; mostly it is one that many need, or none needs."""
+    waiting = select_columns(col(Run.id), col(Run.needs), col(Run.status)).where(col(Run.needs).in_(run_ids), col(Run.status).in_(WAITING))
+    told: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for dependent, needed, before in session.execute(waiting.order_by(col(Run.id)).with_for_update()):
+        told[needed, before].append(dependent)
+    for (needed, before), dependents in told.items():
+        ended = session.execute(
+            update(Run)
+            .where(col(Run.id).in_(dependents), col(Run.status) == before)
+            .values(status=RunStatus.FAILED, status_reason=StatusReason.TEACHER_FAILED, error=_teacher_failed(needed, became), finished_at=utc_now())
+            .returning(col(Run.id), col(Run.attempt))
+        ).all()
+        moves = [Move(row.id, row.attempt, RunStatus(before), RunStatus.FAILED, StatusReason.TEACHER_FAILED) for row in ended]
+        remember(session, moves, RECONCILER)
+        tell_dependents(session, [move.run_id for move in moves], RunStatus.FAILED)
 
 
 def _teacher_failed(run_id: str, became: RunStatus) -> dict[str, Any]:

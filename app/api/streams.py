@@ -1,0 +1,53 @@
+"""Answers too large to be held: made piece by piece, each piece a pass of its own, so that nothing is held while the client reads."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Final
+
+from fastapi import Request, Response
+from fastapi.responses import StreamingResponse
+from sqlmodel import Session
+
+from app.api.passes import client_of, passes_of
+from app.db import Database
+from app.errors import Overloaded
+from app.services.exports import Piece
+
+AT_ONCE: Final = 256 * 1024
+"""Bytes: what is no larger is answered whole, with its length."""
+
+PATIENCE_SECONDS: Final = 60
+"""How long a piece asks for its turn, second by second, while too many others stand in line: an answer that has begun cannot become a 503."""
+
+
+def in_pieces(request: Request, session: Session, pieces: Iterator[Piece], media_type: str, headers: dict[str, str] | None = None) -> Response:
+    """The whole answer where it is small; else a stream that begins with what has been read in this pass."""
+    begun = bytearray()
+    for piece in pieces:
+        begun += piece(session)
+        if len(begun) >= AT_ONCE:
+            return StreamingResponse(_pieces(request, bytes(begun), pieces), media_type=media_type, headers=headers)
+    return Response(bytes(begun), media_type=media_type, headers=headers)
+
+
+async def _pieces(request: Request, begun: bytes, pieces: Iterator[Piece]) -> AsyncIterator[bytes]:
+    yield begun
+    for piece in pieces:
+        if found := await _in_a_pass(request, piece):
+            yield found
+
+
+async def _in_a_pass(request: Request, piece: Piece) -> bytes:
+    database: Database = request.app.state.database
+    lanes = passes_of(request)
+
+    def read() -> bytes:
+        with database.reading() as session:
+            return piece(session)
+
+    for _ in range(PATIENCE_SECONDS):
+        try:
+            return await lanes.go(lanes.reading, client_of(request), read)
+        except Overloaded:
+            await asyncio.sleep(1)
+    return await lanes.go(lanes.reading, client_of(request), read)
