@@ -57,6 +57,20 @@ def test_an_error_of_the_workers_own_becomes_a_failed_run_with_its_traceback(mak
     assert "Traceback" in run.error["traceback_tail"]
 
 
+def test_a_run_that_would_leave_too_little_room_fails_by_name_before_its_checkpoint_is_written(make_stage: MakeStage) -> None:
+    roomy = make_stage()
+    before = roomy.submit()
+    assert work_until_empty(roomy.slot) == 1
+    low = make_stage(min_free_bytes=10**18)
+    run_id = low.submit()
+    assert work_until_empty(low.slot) == 1
+    run = low.run(run_id)
+    assert (low.run(before).status, run.status, run.error["code"]) == (RunStatus.SUCCEEDED, RunStatus.FAILED, "storage_full")
+    assert "LAB_MIN_FREE_BYTES" in run.error["message"]
+    assert "lab gc --dry-run" in run.error["hint"]
+    assert [path.name for path in (low.settings.runs_folder / run_id).rglob("*") if path.is_file()] == ["log.txt"]
+
+
 def test_a_holder_that_cannot_reach_the_database_stops_its_trainer_before_the_lease_ends(make_stage: MakeStage) -> None:
     stage = make_stage(lease_seconds=1.5)
     run_id = stage.submit(epochs=100_000, model={"depth": 3, "width": 256})
