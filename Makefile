@@ -57,7 +57,7 @@ bench: $(STAMP) ## benchmarks: a table, and JSON in benchmarks/latest.json
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab,dev,bench]' || echo "Lightning could not be installed: its row is left out"
 	$(BIN)/python -m benchmarks
 
-load: $(STAMP) ## a class and bursts while every core trains: tables, benchmarks/load.json, and what it must reach; STACK=sqlite, PARTS="bursts rates", SECONDS=60, URL=
+load: $(STAMP) ## a class and bursts while every core trains: tables, benchmarks/load.json, and what it must reach; STACK=sqlite, PARTS="bursts rates", SECONDS=48, URL=
 	$(BIN)/python -m benchmarks.load --check $(if $(STACK),--stack $(STACK)) $(if $(PARTS),--parts $(PARTS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(URL),--url $(URL))
 
 chaos: $(STAMP) ## random faults on both stacks, then the proof that nothing was lost: MINUTES=10, SEED= repeats a run
