@@ -60,7 +60,7 @@ bench: $(STAMP) ## benchmarks: a table, and JSON in benchmarks/latest.json
 	$(PIP) --require-hashes --requirement requirements/bench.txt || echo "Lightning could not be installed: its row is left out"
 	$(BIN)/python -m benchmarks
 
-load: $(STAMP) ## a class and bursts while every core trains: tables, benchmarks/load.json, and what it must reach; STACK=sqlite, PARTS="bursts rates", SECONDS=60, URL=
+load: $(STAMP) ## a class and bursts while every core trains: tables, benchmarks/load.json, and what it must reach; STACK=sqlite, PARTS="bursts rates", SECONDS=48, URL=
 	$(BIN)/python -m benchmarks.load --check $(if $(STACK),--stack $(STACK)) $(if $(PARTS),--parts $(PARTS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(URL),--url $(URL))
 
 lock: $(STAMP) ## write requirements/ by what pyproject.toml asks for: versions stay where they fit, UPGRADE=1 takes the newest

@@ -20,6 +20,9 @@ from benchmarks.load.stacks import EXPERIMENTS, Target, cpu_seconds, epochs_per_
 
 SEED = 7
 TIMEOUT_SECONDS = 60.0
+YARDSTICK_TIMEOUT_SECONDS = 20.0
+"""A burst stops it for as long as one waits."""
+
 PROBE_EVERY = 0.05
 BURSTS = (41, 60, 100, 200)
 """So many equal requests at once, as the service once failed at."""
@@ -70,7 +73,8 @@ def bursts(target: Target, folder: Path) -> Iterator[Measurement]:
     if target.yardstick_database:
         with yardstick(target.yardstick_database, folder) as beside:
             rows = list(_of_the_yardstick().values())
-            yield _measured(beside, f"yardstick: {MIXED} mixed requests at once", _at_once([rows[turn % len(rows)](turn) for turn in range(MIXED)]))
+            plan = _at_once([rows[turn % len(rows)](turn) for turn in range(MIXED)]) | {"timeout": YARDSTICK_TIMEOUT_SECONDS}
+            yield _measured(beside, f"yardstick: {MIXED} mixed requests at once", plan)
 
 
 def rates(target: Target, seconds: float, folder: Path) -> Iterator[Measurement]:
