@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -154,3 +155,8 @@ def test_a_server_whose_parent_is_gone_already_does_not_start() -> None:
     answer = subprocess.run([sys.executable, "-m", "lab_models", "trainers", "--parent-pid", "1"], cwd=PROJECT, capture_output=True, text=True, check=False)
     assert answer.returncode == 1
     assert answer.stderr == "the parent process 1 is gone\n"
+
+
+def test_a_trainer_that_crashes_leaves_no_core_file(trainer: Trainer) -> None:
+    limits = Path(f"/proc/{trainer.pid}/limits").read_text()
+    assert re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE), limits
