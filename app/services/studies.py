@@ -142,7 +142,6 @@ def prepare_study(session: Session, request: StudyRequest, submitted: dict[str, 
         design = design_of(request)
     except InvalidDocument as error:
         raise InvalidRequest(str(error), error.errors) from error
-    _refuse_many_runs(_num_runs(design), settings)
     lookups = Lookups(session, datasets.catalog(settings), caller)
     faults: list[FieldError] = []
     cells: dict[str, Prepared] = {}
@@ -160,6 +159,7 @@ def prepare_study(session: Session, request: StudyRequest, submitted: dict[str, 
     if faults:
         faults = list(dict.fromkeys(faults))
         raise InvalidRequest("; ".join(fault.message for fault in faults[:3]), faults[:MOST_ERRORS])
+    _refuse_many_runs(_num_runs(design), settings)
     study_id = new_id("stu")
     cells = _placed(cells, study_id)
     images = {cell.own.fingerprint: lookups.sha256(cell.info.name) for cell in cells.values()}
