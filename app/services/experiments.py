@@ -146,10 +146,7 @@ def hold_key(session: Session, kind: int, idempotency_key: str) -> None:
 
 
 def create(session: Session, drafts: Sequence[Draft]) -> None:
-    """Write experiments and their queued runs, a needed run before those that need it; a handful of statements, however many they are.
-
-    Each is a microsecond younger than the one before, so that they are listed and trained in this order.
-    """
+    """Write experiments and their queued runs, needed ones first, in a handful of statements; each a microsecond younger, so that they are trained in order."""
     now = utc_now()
     timed = [(one, now + timedelta(microseconds=number)) for number, one in enumerate(drafts)]
     session.execute(insert(Experiment), [_row(one, created_at) for one, created_at in timed])

@@ -10,7 +10,7 @@ from sqlalchemy import insert
 from sqlmodel import Session, col, select
 
 from app.errors import IdempotencyConflict, InvalidRequest, NotFound
-from app.services import datasets, deletion, limits, replicates, study_progress, submissions
+from app.services import datasets, deletion, limits, replicates, study_bounds, study_progress, submissions
 from app.services.estimates import Estimate
 from app.services.experiments import Place, Stored, create, hold_key, request_hash, runs_of
 from app.services.keys import ANYONE, Caller
@@ -23,7 +23,6 @@ from app.states import RunStatus, experiment_status
 from app.tables import LOCAL, Experiment, Run, Study, new_id, utc_now
 from lab_models.recipes.recipe import Cell
 from lab_models.specs import ModelSpec
-from lab_models.specs.base import MAX_SEED
 from lab_models.studies.design import BUILT_ON, Design, cell_built_on, cell_request, read_design, whole_document
 from lab_models.studies.request import StudyRequest, design_of
 from lab_models.validation import FieldError, InvalidDocument
@@ -59,7 +58,7 @@ class PreparedStudy:
     @property
     def num_runs(self) -> int:
         """Runs of all cells."""
-        return _num_runs(self.design)
+        return study_bounds.count_runs(self.design)
 
     @property
     def total_seconds(self) -> float:
@@ -142,7 +141,6 @@ def prepare_study(session: Session, request: StudyRequest, submitted: dict[str, 
         design = design_of(request)
     except InvalidDocument as error:
         raise InvalidRequest(str(error), error.errors) from error
-    _refuse_many_runs(_num_runs(design), settings)
     lookups = Lookups(session, datasets.catalog(settings), caller)
     faults: list[FieldError] = []
     cells: dict[str, Prepared] = {}
@@ -151,15 +149,16 @@ def prepare_study(session: Session, request: StudyRequest, submitted: dict[str, 
         try:
             cells[cell.key] = _prepare_cell(lookups, request, design, cell, settings)
         except (InvalidDocument, InvalidRequest) as error:
-            faults += [_in_the_study(request, number, cell, fault) for fault in error.errors]
+            faults += [study_bounds.in_the_study(request, number, cell, fault) for fault in error.errors]
         else:
             layers |= cells[cell.key].layers
-            _refuse_many_layers(sum(layers.values()), settings)
+            study_bounds.refuse_many_layers(sum(layers.values()), settings)
         if len(faults) >= MOST_ERRORS:
             break
     if faults:
         faults = list(dict.fromkeys(faults))
         raise InvalidRequest("; ".join(fault.message for fault in faults[:3]), faults[:MOST_ERRORS])
+    study_bounds.refuse_many_runs(study_bounds.count_runs(design), settings)
     study_id = new_id("stu")
     cells = _placed(cells, study_id)
     images = {cell.own.fingerprint: lookups.sha256(cell.info.name) for cell in cells.values()}
@@ -217,7 +216,7 @@ def whole(session: Session, study: Study) -> WholeStudy:
 
 def prepare_extension(session: Session, study: Study, num_seeds: int, settings: Settings) -> PreparedExtension:
     """Find what can be taken over by the replicates that `extend` would add now, on a session that only reads; raises as it does."""
-    extended = _extended(read_design(study.design), num_seeds, settings)
+    extended = study_bounds.with_next_seeds(read_design(study.design), num_seeds, settings)
     cells = {cell.key: cell for cell in extended.cells}
     written = session.exec(select(Experiment.id, Experiment.cell, Experiment.fingerprint, Experiment.spec).where(col(Experiment.study_id) == study.id)).all()
     new = extended.seeds[-num_seeds:]
@@ -242,7 +241,7 @@ def extend(session: Session, study: Study, prepared: PreparedExtension, settings
     """
     replicates.remove_unless_committed(session, prepared.taken, settings.runs_folder)
     lock(session, study)
-    extended = _extended(read_design(study.design), prepared.num_seeds, settings)
+    extended = study_bounds.with_next_seeds(read_design(study.design), prepared.num_seeds, settings)
     cells = {cell.key: cell for cell in extended.cells}
     in_order = select(Experiment.id, Experiment.cell).where(col(Experiment.study_id) == study.id).order_by(col(Experiment.created_at), col(Experiment.id))
     written = session.exec(in_order).all()
@@ -277,38 +276,6 @@ def _prepare_cell(lookups: Lookups, request: StudyRequest, design: Design, cell:
     return prepared
 
 
-def _num_runs(design: Design) -> int:
-    return sum(len(design.seeds_of(cell)) for cell in design.cells)
-
-
-def _refuse_many_runs(num_runs: int, settings: Settings) -> None:
-    if num_runs > settings.max_study_runs:
-        message = f"{num_runs:,} runs are more than this service's {settings.max_study_runs:,} of one study (LAB_MAX_STUDY_RUNS)"
-        raise InvalidRequest(message, [FieldError("/seeds", message, "ask for fewer seeds or cells")])
-
-
-def _refuse_many_layers(num_layers: int, settings: Settings) -> None:
-    """Pricing takes time by the layer, and a table can ask for a thousand large networks."""
-    if num_layers > settings.max_study_layers:
-        message = f"the different networks of this study have more than {settings.max_study_layers:,} layers together (LAB_MAX_STUDY_LAYERS)"
-        raise InvalidRequest(message, [FieldError("", message, "split it, or vary what does not change the network, which is priced once")])
-
-
-def _extended(design: Design, num_seeds: int, settings: Settings) -> Design:
-    """The design with the next seeds; raises InvalidRequest where that is more than the service allows."""
-    following = max(design.seeds) + 1
-    seeds = (*design.seeds, *range(following, following + num_seeds))
-    extended = design.model_copy(update={"seeds": seeds, "looks": (*(design.looks or (len(design.seeds),)), len(seeds))})
-    _refuse_many_runs(_num_runs(extended), settings)
-    if len(seeds) > settings.max_seeds:
-        message = f"{len(seeds)} seeds are more than this service's {settings.max_seeds} (LAB_MAX_SEEDS)"
-        raise InvalidRequest(message, [FieldError("/seeds", message)])
-    if seeds[-1] > MAX_SEED:
-        message = f"the next seeds, {following:,} and up, would go beyond {MAX_SEED:,}, the largest there is"
-        raise InvalidRequest(message, [FieldError("/seeds", message, "start a study with smaller seeds; equal finished runs are taken over")])
-    return extended
-
-
 def _row(request: StudyRequest, submitted: dict[str, Any], design: Design, cells: Mapping[str, Prepared]) -> dict[str, Any]:
     return {
         "name": design.title,
@@ -321,19 +288,6 @@ def _row(request: StudyRequest, submitted: dict[str, Any], design: Design, cells
         "reuse": request.reuse,
         "request_hash": request_hash(submitted),
     }
-
-
-def _in_the_study(request: StudyRequest, number: int, cell: Cell, fault: FieldError) -> FieldError:
-    """A cell's fault where the person who sent the study can find it."""
-    if request.specs is not None:
-        return FieldError(f"/specs/{number}{fault.pointer}", f"cell {cell.key!r}: {fault.message}", fault.hint)
-    if request.spec is not None:
-        path = fault.pointer.lstrip("/").replace("/", ".")
-        varied = next((name for name in request.vary or {} if path == name or path.startswith(name + ".")), None)
-        place = f"/spec{fault.pointer}" if varied is None else f"/vary/{varied}"
-        return FieldError(place, f"cell {cell.key!r}: {fault.message}" if varied is not None else fault.message, fault.hint)
-    changed = "/overrides" if request.overrides or request.cell_overrides else "/recipe"
-    return FieldError(changed, f"cell {cell.key!r}, {fault.pointer or 'its request'}: {fault.message}", fault.hint)
 
 
 def _placed(cells: Mapping[str, Prepared], study_id: str) -> dict[str, Prepared]:

@@ -403,11 +403,6 @@ def test_different_networks_are_bounded_by_their_layers_and_equal_ones_count_onc
     assert answer.json()["errors"][0]["hint"]
 
 
-def test_too_many_runs_are_refused_before_anything_is_priced(settings: Settings) -> None:
-    with TestClient(create_app(settings.model_copy(update={"max_study_layers": 1, "max_study_runs": 3}))) as api:
-        assert "LAB_MAX_STUDY_RUNS" in api.post("/studies", json=wide(4)).json()["detail"]
-
-
 def test_a_verification_is_stored_only_while_its_data_set_and_its_teacher_are_there(api: TestClient, database: Database, settings: Settings) -> None:
     api.put("/datasets/flowers", content=zipped(flowers()))
     made = store_study(database, settings, prepare_study(database, settings, {**wide(1), "spec": {**TRAIN, "dataset": "flowers"}}))

@@ -126,7 +126,7 @@ def pause(session: Session, run_ids: Sequence[str], actor: str = USER) -> list[s
 def resume(session: Session, run_ids: Sequence[str], actor: str = USER) -> list[str]:
     """paused -> queued; a running run whose pause is not confirmed yet is to go on. Returns those for which there was something to resume."""
     held = _hold_still(session, run_ids, with_needed=True)
-    paused = [run for run in held.values() if run.id in set(run_ids) and run.status is RunStatus.PAUSED]
+    paused = [held[run_id] for run_id in dict.fromkeys(run_ids) if run_id in held and held[run_id].status is RunStatus.PAUSED]
     queued = _queue_again(session, paused, _reasons_to_wait(paused, held), {"pause_requested": False}, actor)
     pausing = (col(Run.id).in_(run_ids), col(Run.status) == RunStatus.RUNNING, col(Run.pause_requested).is_(True))
     going_on = session.execute(update(Run).where(*pausing).values(pause_requested=False).returning(col(Run.id))).all()
@@ -157,7 +157,7 @@ def retry(session: Session, run_ids: Sequence[str], actor: str = USER) -> list[s
         "micro_batches": 1,
     }
     held = _hold_still(session, run_ids, with_needed=True)
-    ended = [run for run in held.values() if run.id in set(run_ids) and run.status in RETRYABLE]
+    ended = [held[run_id] for run_id in dict.fromkeys(run_ids) if run_id in held and held[run_id].status in RETRYABLE]
     return _queue_again(session, ended, _reasons_to_wait(ended, held), forgotten, actor)
 
 
