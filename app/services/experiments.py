@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, insert, or_, tuple_
+from sqlalchemy import func, insert, tuple_
 from sqlalchemy import select as select_columns
 from sqlalchemy.orm import load_only
 from sqlmodel import Session, col, select
@@ -19,6 +19,7 @@ from app.services.estimates import Estimate
 from app.services.lifecycle import NewRun
 from app.services.metrics import seconds_per_epoch
 from app.services.paging import read_cursor, write_cursor
+from app.services.status_filters import has_status
 from app.services.waiting import QueuePlace, epochs_trained, place_of
 from app.services.workers import online
 from app.states import RunStatus, StatusReason, experiment_status
@@ -295,7 +296,7 @@ def matching(filters: Filters) -> SelectOfScalar[Experiment]:
     for key, value in filters.labels:
         statement = statement.where(col(Experiment.labels)[key].as_string() == value)
     if filters.status is not None:
-        statement = statement.where(*_has_status(filters.status))
+        statement = statement.where(*has_status(filters.status))
     return statement
 
 
@@ -348,35 +349,3 @@ def _pace_within_first_epoch(running: list[Run]) -> float | None:
         if run.attempt == 1 and run.started_at is not None and epochs_trained(run) > 0:
             return (utc_now() - run.started_at).total_seconds() / epochs_trained(run)
     return None
-
-
-def _has_status(wanted: RunStatus) -> list[ColumnElement[bool]]:
-    """`states.experiment_status` in SQL; a test holds the two together.
-
-    Asked of each experiment of a page, not counted over all runs; where a status is rare, its experiments are found by its runs.
-    """
-    ended = [status for status in RunStatus if status.is_terminal]
-    match wanted:
-        case RunStatus.RUNNING:
-            return [_is_one_of(RunStatus.RUNNING, RunStatus.QUEUED), or_(_has(RunStatus.RUNNING), and_(_has(RunStatus.QUEUED), _has(*ended)))]
-        case RunStatus.QUEUED:
-            return [_is_one_of(RunStatus.QUEUED), ~_has(RunStatus.RUNNING, *ended)]
-        case RunStatus.PAUSED:
-            return [_is_one_of(RunStatus.PAUSED), ~_has(RunStatus.RUNNING, RunStatus.QUEUED)]
-        case RunStatus.FAILED:
-            return [_is_one_of(RunStatus.FAILED), ~_has(*(status for status in RunStatus if not status.is_terminal))]
-        case RunStatus.CANCELLED:
-            return [_is_one_of(RunStatus.CANCELLED), ~_has(*(status for status in RunStatus if status not in (RunStatus.CANCELLED, RunStatus.SUCCEEDED)))]
-        case RunStatus.SUCCEEDED:
-            return [_has(RunStatus.SUCCEEDED), ~_has(*(status for status in RunStatus if status is not RunStatus.SUCCEEDED))]
-
-
-def _is_one_of(*statuses: RunStatus) -> ColumnElement[bool]:
-    """Whether the experiment is among those with a run of one of these statuses."""
-    return col(Experiment.id).in_(select_columns(col(Run.experiment_id)).where(col(Run.status).in_(statuses)))
-
-
-def _has(*statuses: RunStatus) -> ColumnElement[bool]:
-    """The same, by looking at the experiment's own runs."""
-    status = func.coalesce(col(Run.status), "")  # which no index has: SQLite would take the one on status, and look through all runs that have it
-    return select_columns(col(Run.id)).where(col(Run.experiment_id) == col(Experiment.id), status.in_(statuses)).correlate(Experiment).exists()

@@ -9,7 +9,7 @@ import numpy as np
 from sqlalchemy import case, delete, func
 from sqlalchemy import select as select_columns
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col
 
 from app.plots.series import Series
 from app.tables import Metric, Run
@@ -24,6 +24,9 @@ MOST_NUMBERS = 400_000
 """About so many are read for one picture, however many runs it is about, unless that left fewer than FEWEST_EPOCHS."""
 
 FEWEST_EPOCHS = 100
+
+EPOCHS_FOR_PACE = 20
+"""Whoever polls does not pay for all epochs there have been."""
 
 LARGEST = 1e300
 """What is larger, of either sign, counts as not finite where numbers are added up."""
@@ -51,11 +54,18 @@ def forget_after(session: Session, run_id: str, epoch: int) -> None:
 
 
 def seconds_per_epoch(session: Session, run_ids: Sequence[str]) -> float | None:
-    """Mean seconds of training and validation over all epochs of the given runs; None before the first."""
-    timed = (col(Metric.run_id).in_(run_ids), col(Metric.name) == "seconds")
-    total = session.exec(select(func.sum(Metric.value)).where(*timed)).one()
-    epochs = session.exec(select(func.count()).select_from(Metric).where(*timed, col(Metric.split) == "train")).one()
-    return float(total) / epochs if total is not None and epochs else None
+    """Mean seconds of training and validation over the last epochs of the given runs; None before the first."""
+    lately = paces(session, run_ids).values()
+    return sum(lately) / len(lately) if lately else None
+
+
+def paces(session: Session, run_ids: Sequence[str]) -> dict[str, float]:
+    """Mean seconds of training and validation over the last EPOCHS_FOR_PACE epochs of each of the runs that has finished one."""
+    lately = (col(Metric.run_id) == col(Run.id), col(Metric.epoch) > col(Run.epochs_done) - EPOCHS_FOR_PACE)
+    timed = (col(Run.id).in_(run_ids), *lately, col(Metric.name) == "seconds", col(Metric.split).in_(SCORE_SPLITS))
+    epochs = func.count(func.distinct(Metric.epoch))
+    rows = session.execute(select_columns(col(Run.id), func.sum(Metric.value), epochs).where(*timed).group_by(col(Run.id)))
+    return {run_id: float(total) / count for run_id, total, count in rows if total is not None}
 
 
 def seconds_of_training(session: Session, run_ids: Sequence[str]) -> dict[str, float]:

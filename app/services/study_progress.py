@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session
 
-from app.services.metrics import seconds_of_training
+from app.services.metrics import paces
 from app.services.waiting import epochs_trained
 from app.services.workers import online
 from app.states import RunStatus
@@ -30,7 +30,8 @@ def estimated_finish(session: Session, runs: Weighed, status: RunStatus) -> date
     if status is not RunStatus.RUNNING or not workers:
         return None
     trained = [(weight, run) for weight, run in runs if run.reused_from is None and run.epochs_done]
-    seconds = seconds_of_training(session, [run.id for _, run in trained])
+    lately = paces(session, [run.id for _, run in trained])
+    seconds = {run.id: each * run.epochs_done for _, run in trained if (each := lately.get(run.id)) is not None}
     nominal = sum(weight * run.epochs_done / run.epochs for weight, run in trained if run.id in seconds)
     if nominal <= 0:
         return None
