@@ -33,7 +33,7 @@ from app.api import (
     study_verdicts,
     waiting,
 )
-from app.api.connections import Connections
+from app.api.connection_bounds import Connections
 from app.api.gate import Gate
 from app.api.openapi import DESCRIPTION, describe
 from app.api.passes import Passes

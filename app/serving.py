@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from app.api.connections import DESCRIPTORS_OF_A_CONNECTION, RESERVED_DESCRIPTORS
+from app.api.connection_bounds import DESCRIPTORS_OF_A_CONNECTION, RESERVED_DESCRIPTORS
 from app.api.gate import is_loopback
 from app.api.server import BACKLOG, Server
 from app.db import open_database

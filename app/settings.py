@@ -27,6 +27,8 @@ class Settings(BaseSettings):
     """`auto`, `cpu`, or a list such as `cuda:0,cuda:1`, dealt out to the workers in turn."""
     threads: int = Field(default=0, ge=0)
     """CPU threads of one trainer; 0 means one for an MLP and the machine's cores for convolutions."""
+    trainer_niceness: int = Field(default=5, ge=0, le=19)
+    """How far trainers give way to other programs where all want the processors, as of `nice`: the API answers while all train. 0 for an equal share."""
     lease_seconds: float = Field(default=15.0, gt=0)
     """A run whose worker gave no sign of life for this long goes back to the queue."""
     stop_grace_seconds: float = Field(default=20.0, gt=0)

@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from lab_models.process import die_with_parent, leave_no_core_files, spin_briefly
+from lab_models.process import die_with_parent, give_way, leave_no_core_files, spin_briefly
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -15,6 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command == "trainers":
         die_with_parent(options.parent_pid)
         leave_no_core_files()
+        give_way(options.niceness)
         from lab_models.forkserver import serve_forks  # after the tie to the parent: loading torch takes seconds
 
         return serve_forks()
@@ -34,6 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all cores)")
     trainers = commands.add_parser("trainers", help="fork trainers on request (used by the worker)")
     trainers.add_argument("--parent-pid", type=int, required=True)
+    trainers.add_argument("--niceness", type=int, default=0)
     return parser
 
 

@@ -28,4 +28,4 @@ class Slot:
     spare: Spare = field(init=False)
 
     def __post_init__(self) -> None:
-        self.spare = Spare(self.device, self.threads)
+        self.spare = Spare(self.device, self.threads, self.settings.trainer_niceness)

@@ -12,8 +12,8 @@ log = logging.getLogger("lab.trainer")
 class Spare:
     """A trainer kept warm, so that the next run need not wait for libraries or the device."""
 
-    def __init__(self, device: str, threads: int) -> None:
-        self._device, self._threads = device, threads
+    def __init__(self, device: str, threads: int, niceness: int = 0) -> None:
+        self._device, self._threads, self._niceness = device, threads, niceness
         self._server: TrainerServer | None = None
         self._trainer: Trainer | None = None
 
@@ -40,7 +40,7 @@ class Spare:
     def _fork(self) -> Trainer | None:
         for _ in range(SERVER_STARTS):
             if self._server is None or not self._server.is_alive:
-                self._server = TrainerServer(self._threads)
+                self._server = TrainerServer(self._threads, self._niceness)
             try:
                 return self._server.fork(self._device, self._threads)
             except ServerGone:

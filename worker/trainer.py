@@ -56,11 +56,11 @@ class Exited:
 class TrainerServer:
     """One `python -m lab_models trainers`. Start it from a thread that outlives it: the kernel ties it to that thread."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, niceness: int = 0) -> None:
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-m", "lab_models", "trainers", "--parent-pid", str(os.getpid())],
+                [sys.executable, "-m", "lab_models", "trainers", "--parent-pid", str(os.getpid()), "--niceness", str(niceness)],
                 stdin=theirs.fileno(),
                 env=_environment(threads),
                 start_new_session=True,

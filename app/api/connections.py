@@ -7,24 +7,16 @@ first moment on, so each part of it has a deadline, and all of them together hav
 import asyncio
 import logging
 import re
-import time
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from app.api.connection_bounds import Connections, address_of
 from app.api.problems import MEDIA_TYPE, problem
 from app.api.traffic import HAS_LEFT
 from app.errors import BodyTooSlow
-from app.settings import Settings
-
-RESERVED_DESCRIPTORS: Final = 256
-"""For the database, logs, libraries, imports, and connections that are being refused."""
-DESCRIPTORS_OF_A_CONNECTION: Final = 2
-"""Its socket, and a file that it sends or receives."""
 
 BODY_BYTES_PER_SECOND: Final = 100_000
 """What has come of a body earns it time at this rate: a slow line may send an image, and a silent one nothing for long."""
@@ -42,99 +34,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 log = logging.getLogger("lab.connections")
-
-
-class Rarely:
-    """A warning that is written at most once a minute, however often there is a reason for it."""
-
-    def __init__(self, seconds: float = 60.0) -> None:
-        self._seconds = seconds
-        self._written_at = -float("inf")
-        self._num_unwritten = 0
-
-    def warn(self, message: str, *arguments: object) -> None:
-        """Write it, with how often it was not written since the last time; or count it."""
-        now = time.monotonic()
-        if now - self._written_at < self._seconds:
-            self._num_unwritten += 1
-            return
-        more = f" ({self._num_unwritten:,} times more since the last such line)" if self._num_unwritten else ""
-        log.warning(message + "%s", *arguments, more)
-        self._written_at, self._num_unwritten = now, 0
-
-
-class Connections:
-    """The connections of one process: their bounds, and what became of them. Of one event loop."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.most = settings.max_connections
-        self.num_open = 0
-        self.num_refused: Counter[str] = Counter({"all": 0, "address": 0})
-        """By the bound that was reached."""
-        self.num_too_slow: Counter[str] = Counter({"headers": 0, "body": 0, "answer": 0})
-        """By what the client took too long for."""
-        self.num_lingering = 0
-        self.is_cut_off = False
-        """Whether the service has ended what was still open, to stop."""
-        self._by_address: Counter[str] = Counter()
-        self._trusted = tuple(ip_network(name) for name in settings.proxies)
-        self._refusing = Rarely()
-
-    def fit(self, num_descriptors: int) -> None:
-        """Admit no more than so many file descriptors can serve."""
-        self.most = max(1, min(self.settings.max_connections, (num_descriptors - RESERVED_DESCRIPTORS) // DESCRIPTORS_OF_A_CONNECTION))
-
-    @property
-    def most_per_address(self) -> int:
-        """Never more than half of all, so that no address keeps out every other; 0 for no bound."""
-        wanted = self.settings.max_connections_per_address
-        return min(wanted, max(1, self.most // 2)) if wanted else 0
-
-    def admit(self, address: str | None) -> str | None:
-        """Count a connection from there in; or return which bound keeps it out, `all` or `address`."""
-        bound = self._reached(address)
-        if bound is not None:
-            self.num_refused[bound] += 1
-            whose = "in all" if bound == "all" else f"from {address}"
-            self._refusing.warn("too many connections %s (%d are open, %d at most, %d an address)", whose, self.num_open, self.most, self.most_per_address)
-            return bound
-        self.num_open += 1
-        if address is not None:
-            self._by_address[address] += 1
-        return None
-
-    def leave(self, address: str | None) -> None:
-        """Count one out that was admitted."""
-        self.num_open -= 1
-        if address is not None:
-            self._by_address[address] -= 1
-            if not self._by_address[address]:
-                del self._by_address[address]
-
-    def _reached(self, address: str | None) -> str | None:
-        if self.num_open >= self.most:
-            return "all"
-        if address is None or not self.most_per_address or self._by_address[address] < self.most_per_address:
-            return None
-        return None if self._is_trusted(address) else "address"
-
-    def _is_trusted(self, address: str) -> bool:
-        """Whether a proxy sits there, which speaks for many."""
-        there = ip_network(address)
-        return any(there.version == trusted.version and there.subnet_of(trusted) for trusted in self._trusted)  # type: ignore[arg-type]
-
-
-def address_of(host: str) -> str | None:
-    """Whose connection this is: an IPv4 address, or the /64 that one machine may choose its IPv6 address from; None for no address at all."""
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
-        return None
-    mapped = getattr(address, "ipv4_mapped", None)
-    if mapped is not None:
-        return str(mapped)
-    return str(address) if address.version == 4 or address.is_loopback else str(ip_network((address, 64), strict=False))
 
 
 def protocol_of(connections: Connections) -> type[asyncio.Protocol]:

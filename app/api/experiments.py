@@ -28,7 +28,7 @@ from app.api.dry_runs import DryRun
 from app.api.dry_runs import dry_run as dry_run_of
 from app.api.streams import in_pieces
 from app.services import deletion, experiments, limits, retrying
-from app.services.experiments import Stored, earlier
+from app.services.drafts import Stored, earlier
 from app.services.exports import csv_pieces, json_pieces
 from app.services.keys import Caller
 from app.services.submissions import prepare, store

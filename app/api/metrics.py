@@ -13,7 +13,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from app.api import passes
-from app.api.connections import Connections
+from app.api.connection_bounds import Connections
 from app.api.deps import Reading, TheCaller, TheSettings
 from app.api.traffic import BUCKETS_SECONDS, Traffic
 from app.errors import Forbidden

@@ -43,6 +43,7 @@ class Passes:
         self.reading = Lane("reading", READERS_ON_SQLITE if on_sqlite else READERS_ON_SERVER, most)
         self.writing = Lane("writing", 1 if on_sqlite else WRITERS_ON_SERVER, most, REST_BETWEEN_WRITES if on_sqlite else 0.0)
         self.computing = Lane("computing", COMPUTING, most)
+        self.files = Lane("files", COMPUTING, most)
         self.importing = Lane("importing", 1, most)
         self.readiness = Lane("readiness", 1, most)
         self.door = Lane("the door", 1 if on_sqlite else WRITERS_ON_SERVER, most)
@@ -51,7 +52,7 @@ class Passes:
     @property
     def lanes(self) -> tuple[Lane, ...]:
         """All of them."""
-        return self.reading, self.writing, self.computing, self.importing, self.readiness, self.door
+        return self.reading, self.writing, self.computing, self.files, self.importing, self.readiness, self.door
 
     async def go(self, lane: Lane, client: str, work: Callable[[], Result]) -> Result:
         """Wait for a turn in the lane, then do the work in a thread, to its end even if nobody waits for it any more. Raises Overloaded, or as `work` does."""
@@ -75,13 +76,20 @@ class Write:
 
 @dataclass(frozen=True)
 class Compute:
-    """What comes next needs no database: drawing, predicting, explaining, moving files."""
+    """What comes next needs no database: drawing, predicting, explaining."""
 
     work: Callable[[], Any]
 
 
-Step = Read | Write | Compute
-STEPS: Final = (Read, Write, Compute)
+@dataclass(frozen=True)
+class MoveFiles:
+    """What comes next needs no database and hardly a processor, so it does not stand behind pictures."""
+
+    work: Callable[[], Any]
+
+
+Step = Read | Write | Compute | MoveFiles
+STEPS: Final = (Read, Write, Compute, MoveFiles)
 
 
 @dataclass
@@ -192,12 +200,12 @@ def _one_after_the_other(plan: "_Plan", status_code: int) -> Callable[..., Any]:
 
         kind = plan.session_kind
         work: Callable[[Any], Any] = first
+        lane = passes.writing if kind else passes.reading
         while True:
-            lane = passes.writing if kind else passes.reading if kind is not None or work is first else passes.computing
             result = await passes.go(lane, client, partial(_pass, request_, kind, work, status_code, afterwards))
             if isinstance(result, Response):
                 break
-            kind, work = _next(result)
+            lane, kind, work = _next(passes, result)
         if afterwards.background is not None:
             result.background = afterwards.background
         return result
@@ -211,15 +219,17 @@ def passes_of(request: Request) -> Passes:
     return passes
 
 
-def _next(step: Step) -> tuple[bool | None, Callable[[Any], Any]]:
-    """Whether it writes, None without a session; and its work, given a session or not."""
+def _next(passes: Passes, step: Step) -> tuple[Lane, bool | None, Callable[[Any], Any]]:
+    """The lane; whether it writes, None without a session; and its work, given a session or not."""
     match step:
         case Read():
-            return False, step.work
+            return passes.reading, False, step.work
         case Write():
-            return True, step.work
+            return passes.writing, True, step.work
         case Compute():
-            return None, lambda _: step.work()
+            return passes.computing, None, lambda _: step.work()
+        case MoveFiles():
+            return passes.files, None, lambda _: step.work()
 
 
 def _pass(request: Request, writes: bool | None, work: Callable[[Any], Any], status_code: int, afterwards: Afterwards) -> Any:

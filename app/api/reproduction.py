@@ -11,7 +11,8 @@ from app.api import passes, records, schemas
 from app.api.deps import ExperimentToPrepare, Reading, TheAfterwards, TheCaller, TheDoorbell, TheExperiment, TheSettings
 from app.api.schemas import Answer
 from app.services import experiments, reproduction
-from app.services.experiments import Stored, runs_of
+from app.services.drafts import Stored
+from app.services.experiments import runs_of
 from app.services.reproduction import Agreement, Repeated, Verification
 from app.services.visibility import visible_experiment
 from app.states import RunStatus

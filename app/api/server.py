@@ -10,7 +10,8 @@ from typing import Any, Final
 import uvicorn
 from fastapi import FastAPI
 
-from app.api.connections import Connection, Connections, Rarely, protocol_of
+from app.api.connection_bounds import Connections, Rarely
+from app.api.connections import Connection, protocol_of
 
 BACKLOG: Final = 512
 """Connections that the kernel keeps while the event loop is busy: more than a class sends at once."""

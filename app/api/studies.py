@@ -23,7 +23,7 @@ from app.api.deps import (
 )
 from app.api.study_records import StudyDryRun, StudyPage, StudyRecord, study_dry_run, study_record, study_row
 from app.services import deletion, limits, studies, study_lists, study_steering
-from app.services.experiments import Stored
+from app.services.drafts import Stored
 from lab_models.specs import Frozen
 from lab_models.studies.request import read_study_request
 from lab_models.validation import validate
@@ -88,7 +88,7 @@ def create_study(
         afterwards.soon(doorbell.ring, stored.num_queued)
         return passes.Read(lambda session: _created(session, stored))
 
-    return passes.Compute(take_files)
+    return passes.MoveFiles(take_files)
 
 
 def _created(session: Session, stored: Stored) -> Response:
@@ -124,7 +124,7 @@ def extend_study(session: Reading, body: Body, study: StudyToPrepare, settings: 
         afterwards.soon(doorbell.ring, studies.extend(session, studies.get(session, study_id), taken, settings))
         return passes.Read(lambda session: study_record(studies.whole(session, studies.get(session, study_id))))
 
-    return passes.Compute(take_files)
+    return passes.MoveFiles(take_files)
 
 
 @router.post("/{study_id}/cancel")

@@ -63,7 +63,7 @@ def add_seeds(session: Session, seeds: Mapping[str, Sequence[int]], run_ids: Map
     rows = session.execute(select_columns(col(Experiment.id), col(Experiment.priority)).where(col(Experiment.id).in_(seeds)))
     priorities = {row.id: row.priority for row in rows}
     for number, (experiment_id, first) in enumerate(firsts.items()):
-        created_at = now + timedelta(microseconds=number)  # as by `experiments.create`
+        created_at = now + timedelta(microseconds=number)  # as by `drafts.create`
         missing = [seed for seed in seeds[experiment_id] if seed not in {run.seed for run in there[experiment_id]}]
         for position, seed in enumerate(missing, start=len(there[experiment_id])):
             new.append(_replicate(first, run_ids.get((experiment_id, seed)) or new_id("run"), seed, position, priorities[experiment_id], created_at, needed))

@@ -10,8 +10,9 @@ from sqlmodel import Session, col, select
 
 from app.errors import Conflict, NotFound
 from app.services import dataset_locks, datasets, experiments, limits
+from app.services.drafts import Draft, Stored, create, draft
 from app.services.estimates import estimate
-from app.services.experiments import Draft, Stored, draft, runs_of
+from app.services.experiments import runs_of
 from app.settings import Settings
 from app.states import RETRYABLE, RunStatus
 from app.tables import LOCAL, Artifact, Experiment, Run
@@ -97,7 +98,7 @@ def store_verification(session: Session, prepared: Draft, settings: Settings) ->
     dataset_locks.share(session, [name])
     if datasets.catalog(settings).get(name) is None:
         raise Conflict(f"data set {name!r} has just been removed; nothing was stored")
-    experiments.create(session, [replace(prepared, is_ready=_is_trained(session, prepared.needs))])
+    create(session, [replace(prepared, is_ready=_is_trained(session, prepared.needs))])
     limits.refuse_full_queue(session, prepared.owner, settings)
     return Stored(prepared.id, len(prepared.seeds))
 

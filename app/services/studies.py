@@ -11,8 +11,9 @@ from sqlmodel import Session, col, select
 
 from app.errors import IdempotencyConflict, InvalidRequest, NotFound
 from app.services import datasets, deletion, limits, replicates, study_bounds, study_progress, submissions
+from app.services.drafts import Place, Stored, create, hold_key, request_hash
 from app.services.estimates import Estimate
-from app.services.experiments import Place, Stored, create, hold_key, request_hash, runs_of
+from app.services.experiments import runs_of
 from app.services.keys import ANYONE, Caller
 from app.services.replicates import Equal
 from app.services.study_lists import StudyOutline

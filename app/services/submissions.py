@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from sqlmodel import Session
 
 from app.errors import Conflict, InvalidRequest
-from app.services import dataset_locks, datasets, experiments, limits, teachers
+from app.services import dataset_locks, datasets, limits, teachers
+from app.services.drafts import Draft, Stored, create, draft, earlier
 from app.services.estimates import Estimate, estimate, refusals
-from app.services.experiments import Draft, Stored, draft, earlier
 from app.services.keys import ANYONE, Caller
 from app.services.teachers import HeldTeacher, Teacher
 from app.services.workers import largest_memory
@@ -175,7 +175,7 @@ def store(session: Session, prepared: Prepared, settings: Settings, idempotency_
         return Stored(found.id, 0, is_new=False)
     require_datasets(session, [prepared], settings)
     drafts = built(session, [replace(prepared, own=replace(prepared.own, idempotency_key=idempotency_key))])
-    experiments.create(session, drafts)
+    create(session, drafts)
     limits.refuse_full_queue(session, prepared.owner, settings)
     return Stored(prepared.own.id, sum(len(one.seeds) for one in drafts))
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlmodel import Session
 
-from app.services import experiments, submissions
+from app.services import drafts, experiments, submissions
 from app.services.submissions import Lookups
 from app.tables import LOCAL, Experiment
 from lab_models.datasets.catalog import BUILT_IN, Catalog
@@ -17,5 +17,5 @@ def create(session: Session, document: dict[str, Any], owner: str = LOCAL) -> Ex
     request = read_request(document)
     plan = submissions.plan(Lookups(session, Catalog(Path("nowhere"))), request, document)
     prepared = submissions.drafted(request, document, plan, BUILT_IN[request.dataset.name], owner)
-    experiments.create(session, submissions.built(session, [prepared]))
+    drafts.create(session, submissions.built(session, [prepared]))
     return experiments.get(session, prepared.own.id)

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 from starlette.testclient import TestClient
 
-from app.api.connections import RESERVED_DESCRIPTORS, Connections, address_of
+from app.api.connection_bounds import RESERVED_DESCRIPTORS, Connections, address_of
 from app.home import home_in_use, others_may_look
 from app.main import create_app
 from app.settings import Settings

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from app.db import Database
 from app.errors import IdempotencyConflict
-from app.services import experiments, lifecycle, studies
+from app.services import drafts, experiments, lifecycle, studies
 from app.services.lifecycle import Lease
 from app.settings import Settings
 from app.states import RunStatus
@@ -128,13 +128,13 @@ def test_requests_with_one_key_at_once_make_one_and_all_get_it(api: TestClient, 
         assert len(session.exec(select(Experiment)).all()) == (1 if kind == "experiments" else 2)
 
 
-@pytest.mark.parametrize("service", [experiments, studies])
+@pytest.mark.parametrize("service", [drafts, studies])
 def test_the_second_of_two_requests_with_one_key_waits_until_the_first_has_ended(database: Database, service) -> None:
     said: Queue[str] = Queue()
 
     def second() -> None:
         with database.writing() as session:
-            found = service.earlier(session, "key", {"epochs": 2} if service is experiments else {})
+            found = service.earlier(session, "key", {"epochs": 2} if service is drafts else {})
             said.put("nothing" if found is None else found.id)
 
     with database.writing() as session:
@@ -149,16 +149,16 @@ def test_the_second_of_two_requests_with_one_key_waits_until_the_first_has_ended
 
 def test_a_key_that_another_has_just_used_for_another_body_is_refused(database: Database) -> None:
     with database.writing() as session:
-        assert experiments.earlier(session, "key", {"epochs": 1}) is None
+        assert drafts.earlier(session, "key", {"epochs": 1}) is None
         create_with_key(session, {"epochs": 1}, "key")
     with pytest.raises(IdempotencyConflict), database.writing() as session:
-        experiments.earlier(session, "key", {"epochs": 2})
+        drafts.earlier(session, "key", {"epochs": 2})
 
 
 def create_with_key(session: Session, body: dict[str, object], key: str) -> None:
     experiment = create(session, body)
     experiment.idempotency_key = key
-    experiment.request_hash = experiments.request_hash(body)
+    experiment.request_hash = drafts.request_hash(body)
 
 
 RETURNS = {

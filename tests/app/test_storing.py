@@ -14,7 +14,8 @@ from app.db import Database
 from app.errors import Conflict, InvalidRequest, TooManyRuns
 from app.main import create_app
 from app.services import datasets, deletion, experiments, lifecycle, reproduction, steering, studies, study_steering, submissions
-from app.services.experiments import Stored
+from app.services.drafts import Stored
+from app.services.keys import ANYONE
 from app.services.studies import PreparedStudy
 from app.services.submissions import Prepared
 from app.settings import Settings
@@ -271,7 +272,7 @@ def test_a_data_set_is_not_removed_while_what_needs_it_is_being_written(api: Tes
     def remove() -> None:
         try:
             with database.writing() as session:
-                datasets.remove(session, settings, "flowers")
+                datasets.take_away(session, settings, ANYONE, "flowers")
         except Conflict as error:
             refused.append(str(error))
 

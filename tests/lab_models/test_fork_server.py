@@ -16,6 +16,7 @@ from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Failed,
 from tests.lab_models.conftest import PROJECT, TINY, OrderMaker, of_kind, scores_of, train, weight_hashes
 from worker.trainer import Exited, Trainer, TrainerEvent, TrainerServer
 
+NICENESS = 7
 ENDLESS = TINY | {"epochs": 100_000}
 
 
@@ -31,7 +32,7 @@ def servers() -> Iterator[list[TrainerServer]]:
 def server(servers: list[TrainerServer]) -> TrainerServer:
     """One for all tests, as starting it takes seconds; another where a test has killed it."""
     if not (servers and servers[-1].is_alive):
-        servers.append(TrainerServer(threads=1))
+        servers.append(TrainerServer(threads=1, niceness=NICENESS))
     return servers[-1]
 
 
@@ -160,3 +161,7 @@ def test_a_server_whose_parent_is_gone_already_does_not_start() -> None:
 def test_a_trainer_that_crashes_leaves_no_core_file(trainer: Trainer) -> None:
     limits = Path(f"/proc/{trainer.pid}/limits").read_text()
     assert re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE), limits
+
+
+def test_a_trainer_gives_way_as_far_as_it_is_told(trainer: Trainer) -> None:
+    assert os.getpriority(os.PRIO_PROCESS, trainer.pid) == os.getpriority(os.PRIO_PROCESS, 0) + NICENESS
