@@ -200,7 +200,8 @@ def _engine(url: str, busy_seconds: float) -> Engine:
         return _server_engine(url, busy_seconds)
     if sqlite3.sqlite_version_info < SQLITE_WITHOUT_WAL_RESET_BUG:
         log.debug("SQLite %s has the rare WAL-reset bug that 3.51.3 fixes; keep a backup", sqlite3.sqlite_version)
-    engine = create_engine(url, connect_args={"timeout": busy_seconds, "check_same_thread": False}, json_serializer=_to_json, **POOL)
+    pool = POOL if make_url(url).database not in (None, "", ":memory:") else {}  # in memory each thread has its own
+    engine = create_engine(url, connect_args={"timeout": busy_seconds, "check_same_thread": False}, json_serializer=_to_json, **pool)
     event.listen(engine, "connect", _prepare_sqlite_connection)
     if (path := make_url(url).database) and path != ":memory:" and not path.startswith("file:"):
         _watch_file(engine, DatabaseFile(Path(path)))

@@ -201,10 +201,10 @@ def test_everything_that_changes_a_picture_changes_the_revision(database: Databa
         lifecycle.fail(session, lease, {"code": "diverged", "message": "", "hint": "", "traceback_tail": ""})
     expect_another("failed")
     with database.writing() as session:
-        lifecycle.retry(session, lease.run_id)
+        lifecycle.retry(session, [lease.run_id])
     expect_another("retried")
     with database.writing() as session:
-        lifecycle.cancel(session, lease.run_id)
+        lifecycle.cancel(session, [lease.run_id])
     expect_another("cancelled")
     with database.writing() as session:
         session.execute(update(Experiment).values(name="another"))

@@ -70,6 +70,7 @@ def require_moved(client: TestClient) -> None:
         assert (answer.status_code, answer.json()["code"]) == (503, "database_moved")
         assert "lab.sqlite3" in answer.json()["detail"]
         assert "put it back, or restart" in answer.json()["detail"]
+    client.app.state.readiness.forget()  # type: ignore[attr-defined]
     ready = client.get("/readyz")
     assert (ready.status_code, ready.json()["checks"]["database"]) == (503, "the database file is no longer where it was opened")
 
@@ -84,6 +85,7 @@ def test_a_home_that_was_moved_away_is_not_written_into(client: TestClient, sett
     assert not home.exists()
     elsewhere.rename(home)
     require_nothing_stored_and_working(client, settings)
+    client.app.state.readiness.forget()  # type: ignore[attr-defined]
     assert client.get("/readyz").status_code == 200
 
 
