@@ -210,7 +210,7 @@ def test_everything_that_changes_a_picture_changes_the_revision(database: Databa
         session.execute(update(Experiment).values(name="another"))
     expect_another("named")
     with database.writing() as session:
-        replicates.add_seeds(session, session.get_one(Experiment, experiment.id), (0, 1, 2))
+        replicates.add_seeds(session, {experiment.id: (0, 1, 2)}, {})
     expect_another("more seeds")
     with database.writing() as session:
         for run_id in runs_of(session, experiment.id):
