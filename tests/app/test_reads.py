@@ -213,8 +213,7 @@ def test_everything_that_changes_a_picture_changes_the_revision(database: Databa
         replicates.add_seeds(session, {experiment.id: (0, 1, 2)}, {})
     expect_another("more seeds")
     with database.writing() as session:
-        for run_id in runs_of(session, experiment.id):
-            lifecycle.cancel(session, run_id)
+        lifecycle.cancel(session, runs_of(session, experiment.id))
         deletion.delete(session, session.get_one(Experiment, experiment.id))
     expect_another("deleted")
 
