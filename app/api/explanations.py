@@ -203,7 +203,7 @@ def draw_experiment_explanations(
     def draw(explained: Explained, extension: str) -> bytes:
         return draw_explanations(_figure(explained, query, explaining.explain(explained, query)), extension)
 
-    return picture(["explanations", *shown], lambda: explained, draw, extension, if_none_match)
+    return picture(["explanations", *shown], lambda: explained, draw, extension, if_none_match, lane="computing")
 
 
 def _examples(found: "Explanation", names: tuple[str, ...]) -> list[ExampleAnswer]:

@@ -7,10 +7,11 @@ no session, no connection, no lock. A route that needs more than one returns wha
 
 import inspect
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
@@ -28,7 +29,11 @@ READERS_ON_SQLITE: Final = 4
 READERS_ON_SERVER: Final = 8
 WRITERS_ON_SERVER: Final = 4
 COMPUTING: Final = 2
-"""Pictures and predictions at a time: each takes memory and a core that training would have."""
+"""Predictions and explanations at a time: each takes memory and a core that training would have."""
+DRAWING: Final = max(1, (os.cpu_count() or 1) // 2)
+"""Pictures at a time, half as many as cores."""
+REST_BETWEEN_PICTURES: Final = 1.0
+"""While others wait for pictures, training has the core for as long as one was drawn; a single picture is drawn at once."""
 REST_BETWEEN_WRITES: Final = 0.25
 
 Result = TypeVar("Result")
@@ -43,6 +48,7 @@ class Passes:
         self.reading = Lane("reading", READERS_ON_SQLITE if on_sqlite else READERS_ON_SERVER, most)
         self.writing = Lane("writing", 1 if on_sqlite else WRITERS_ON_SERVER, most, REST_BETWEEN_WRITES if on_sqlite else 0.0)
         self.computing = Lane("computing", COMPUTING, most)
+        self.drawing = Lane("drawing", DRAWING, most, REST_BETWEEN_PICTURES)
         self.files = Lane("files", COMPUTING, most)
         self.importing = Lane("importing", 1, most)
         self.readiness = Lane("readiness", 1, most)
@@ -52,7 +58,7 @@ class Passes:
     @property
     def lanes(self) -> tuple[Lane, ...]:
         """All of them."""
-        return self.reading, self.writing, self.computing, self.files, self.importing, self.readiness, self.door
+        return self.reading, self.writing, self.computing, self.drawing, self.files, self.importing, self.readiness, self.door
 
     async def go(self, lane: Lane, client: str, work: Callable[[], Result]) -> Result:
         """Wait for a turn in the lane, then do the work in a thread, to its end even if nobody waits for it any more. Raises Overloaded, or as `work` does."""
@@ -76,20 +82,14 @@ class Write:
 
 @dataclass(frozen=True)
 class Compute:
-    """What comes next needs no database: drawing, predicting, explaining."""
+    """What comes next needs no database: predicting, explaining, drawing or moving files, each in a line of its own."""
 
     work: Callable[[], Any]
+    lane: Literal["computing", "drawing", "files"] = "computing"
 
 
-@dataclass(frozen=True)
-class MoveFiles:
-    """What comes next needs no database and hardly a processor, so it does not stand behind pictures."""
-
-    work: Callable[[], Any]
-
-
-Step = Read | Write | Compute | MoveFiles
-STEPS: Final = (Read, Write, Compute, MoveFiles)
+Step = Read | Write | Compute
+STEPS: Final = (Read, Write, Compute)
 
 
 @dataclass
@@ -227,9 +227,7 @@ def _next(passes: Passes, step: Step) -> tuple[Lane, bool | None, Callable[[Any]
         case Write():
             return passes.writing, True, step.work
         case Compute():
-            return passes.computing, None, lambda _: step.work()
-        case MoveFiles():
-            return passes.files, None, lambda _: step.work()
+            return getattr(passes, step.lane), None, lambda _: step.work()
 
 
 def _pass(request: Request, writes: bool | None, work: Callable[[Any], Any], status_code: int, afterwards: Afterwards) -> Any:

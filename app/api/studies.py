@@ -88,7 +88,7 @@ def create_study(
         afterwards.soon(doorbell.ring, stored.num_queued)
         return passes.Read(lambda session: _created(session, stored))
 
-    return passes.MoveFiles(take_files)
+    return passes.Compute(take_files, lane="files")
 
 
 def _created(session: Session, stored: Stored) -> Response:
@@ -124,7 +124,7 @@ def extend_study(session: Reading, body: Body, study: StudyToPrepare, settings: 
         afterwards.soon(doorbell.ring, studies.extend(session, studies.get(session, study_id), taken, settings))
         return passes.Read(lambda session: study_record(studies.whole(session, studies.get(session, study_id))))
 
-    return passes.MoveFiles(take_files)
+    return passes.Compute(take_files, lane="files")
 
 
 @router.post("/{study_id}/cancel")

@@ -107,7 +107,7 @@ def _drawn(done: list[dict[str, str]], left: list[Picture], shown: dict[str, Any
         svg = base64.b64encode(left[0].draw()).decode()
         return _drawn([*done, {"svg": svg, "caption": CAPTIONS[left[0].name]}], left[1:], shown, headers)
 
-    return Compute(draw)
+    return Compute(draw, lane="drawing")
 
 
 def _page(shown: dict[str, Any], figures: list[dict[str, str]]) -> str:
