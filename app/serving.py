@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import logging
 import os
 import resource
@@ -84,6 +85,8 @@ def _serve(settings: Settings, host: str, sockets: list[socket.socket], needs_ke
     server = Server(app, app.state.connections, list(settings.proxies), *([] if workers is None else [workers.ask_to_leave]))
     ending.tell(server)
     log.info("serving at %s; Ctrl-C stops it", ", ".join(f"http://{_named(one)}" for one in sockets))
+    gc.collect()
+    gc.freeze()  # what is loaded by now stays: to look through it again would hold up every answer for a tenth of a second, now and then
     asyncio.new_event_loop().run_until_complete(server.serve(sockets))  # not `asyncio.run`, which waits for threads
     if workers is not None:
         log.info("stopping: the workers save their runs; Ctrl-C again ends them at once")

@@ -139,7 +139,10 @@ def test_headers_that_do_not_end_are_408_also_in_the_second_request(api: Service
     began = time.monotonic()
     with connection(api, before) as one:
         if before:
-            assert one.recv(65536).startswith(b"HTTP/1.1 200 ")
+            answered = b""
+            while not answered.endswith(b'{"status":"ok"}'):  # head and body may come apart
+                answered += one.recv(65536)
+            assert answered.startswith(b"HTTP/1.1 200 ")
         one.sendall(b"GET /healthz HTTP/1.1\r\n" + HOST + b"X-a: ")
         for _ in range(3):
             time.sleep(DEADLINE / 4)
