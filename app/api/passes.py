@@ -32,8 +32,8 @@ COMPUTING: Final = 2
 """Predictions and explanations at a time: each takes memory and a core that training would have."""
 DRAWING: Final = max(1, (os.cpu_count() or 1) // 2)
 """Pictures at a time, half as many as cores."""
-REST_BETWEEN_PICTURES: Final = 1.0
-"""While others wait for pictures, training has the core for as long as one was drawn; a single picture is drawn at once."""
+REST_BETWEEN_PICTURES: Final = 0.25
+"""As share of what one took: while others wait for pictures, training has the core for a moment in between; a single picture is drawn at once."""
 REST_BETWEEN_WRITES: Final = 0.25
 
 Result = TypeVar("Result")
