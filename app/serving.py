@@ -1,6 +1,7 @@
 """Starting processes: the API in this one, workers beside it."""
 
 import asyncio
+import ctypes
 import errno
 import gc
 import logging
@@ -13,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from app.api.connection_bounds import DESCRIPTORS_OF_A_CONNECTION, RESERVED_DESCRIPTORS
@@ -27,6 +28,7 @@ from app.services import keys
 from app.settings import Settings
 
 RESTART_SECONDS = 1.0
+M_ARENA_MAX, MOST_ARENAS = -8, 2
 WATCH_SECONDS = 0.2
 EXIT_FAILED, EXIT_NOT_LISTENING, EXIT_INTERRUPTED = 1, 3, 130
 
@@ -80,6 +82,7 @@ def _serve(settings: Settings, host: str, sockets: list[socket.socket], needs_ke
         log.info("requests need a key: `lab keys create` makes one")
     elif not is_loopback(host):
         log.warning("listening on %s without keys: everybody who reaches this machine can start and cancel experiments", host)
+    keep_memory_together()
     app = create_app(settings, host)
     app.state.connections.fit(raise_descriptor_limit(RESERVED_DESCRIPTORS + DESCRIPTORS_OF_A_CONNECTION * settings.max_connections))
     server = Server(app, app.state.connections, list(settings.proxies), *([] if workers is None else [workers.ask_to_leave]))
@@ -91,6 +94,15 @@ def _serve(settings: Settings, host: str, sockets: list[socket.socket], needs_ke
     if workers is not None:
         log.info("stopping: the workers save their runs; Ctrl-C again ends them at once")
     return 0 if server.started else EXIT_FAILED
+
+
+def keep_memory_together() -> None:
+    """Let all threads share two of glibc's arenas: with eight for each core, what one thread frees is of no use to the others, and the API grows by a fifth.
+
+    https://man7.org/linux/man-pages/man3/mallopt.3.html; other C libraries have no such thing.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, MOST_ARENAS)
 
 
 def _set_up(settings: Settings) -> None:
