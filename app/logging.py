@@ -56,6 +56,26 @@ def about(**fields: Any) -> dict[str, Any]:
     return {_KEY: fields}
 
 
+class Rarely:
+    """A warning that is written at most once a minute, however often there is a reason for it."""
+
+    def __init__(self, log: logging.Logger, seconds: float = 60.0) -> None:
+        self._log = log
+        self._seconds = seconds
+        self._written_at = -float("inf")
+        self._num_unwritten = 0
+
+    def warn(self, message: str, *arguments: object) -> None:
+        """Write it, with how often it was not written since the last time; or count it."""
+        now = time.monotonic()
+        if now - self._written_at < self._seconds:
+            self._num_unwritten += 1
+            return
+        more = f" ({self._num_unwritten:,} times more since the last such line)" if self._num_unwritten else ""
+        self._log.warning(message + "%s", *arguments, more)
+        self._written_at, self._num_unwritten = now, 0
+
+
 class JSONFormatter(logging.Formatter):
     """One JSON object a line: time, level, logger, message, what it is about, and the traceback of an exception."""
 

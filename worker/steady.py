@@ -1,38 +1,26 @@
 """What comes out of Redis and is no message ends no worker: it is dropped with a word in the log. A doorbell says nothing that is not in the database."""
 
 import logging
-import time
 from typing import Any, Final
 
 from celery.worker.consumer import Consumer
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
 
+from app.logging import Rarely
+
 UNREADABLE: Final = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 """What reading bytes of strangers as a message can come to; connections that fail raise others, which kombu and Celery see to."""
-
-SAID_EVERY_SECONDS: Final = 60.0
 
 log = logging.getLogger("lab.worker")
 
 
-class Dropped:
-    """Says what was dropped, at most once a minute, however much it is."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._said = -float("inf")
-
-    def add(self, why: object) -> None:
-        """One more; `why` is said of the newest."""
-        self._count += 1
-        now = time.monotonic()
-        if now - self._said >= SAID_EVERY_SECONDS:
-            log.warning("dropped from the broker what is no message, %d time(s); the last: %.200s", self._count, why)
-            self._count, self._said = 0, now
+_dropped = Rarely(log)
 
 
-dropped = Dropped()
+def drop(why: object) -> None:
+    """Say what was dropped and why, however much it is."""
+    _dropped.warn("dropped from the broker what is no message: %.200s", why)
 
 
 class SteadyChannel(kombu_redis.Channel):
@@ -45,7 +33,7 @@ class SteadyChannel(kombu_redis.Channel):
         except UNREADABLE as error:
             if self.connection.has_parsed:
                 raise
-            dropped.add(repr(error))
+            drop(repr(error))
             return True
 
 
@@ -61,7 +49,7 @@ class SteadyTransport(kombu_redis.Transport):
         if fault is None:
             super()._deliver(message, queue)  # type: ignore[no-untyped-call]
         else:
-            dropped.add(fault)
+            drop(fault)
 
 
 class SteadyConsumer(Consumer):  # type: ignore[misc]
@@ -75,7 +63,7 @@ class SteadyConsumer(Consumer):  # type: ignore[misc]
             try:
                 return receive(message)
             except UNREADABLE as error:
-                dropped.add(f"{error!r} in a message for {str(message.headers)[:100]}")
+                drop(f"{error!r} in a message for {str(message.headers)[:100]}")
                 return message.reject_log_error(log, self.connection_errors)
 
         return receive_or_drop

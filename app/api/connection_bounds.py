@@ -1,11 +1,11 @@
 """How many connections there may be, in all and of one address, and how many there are."""
 
 import logging
-import time
 from collections import Counter
 from ipaddress import ip_address, ip_network
 from typing import Final
 
+from app.logging import Rarely
 from app.settings import Settings
 
 RESERVED_DESCRIPTORS: Final = 256
@@ -14,25 +14,6 @@ DESCRIPTORS_OF_A_CONNECTION: Final = 2
 """Its socket, and a file that it sends or receives."""
 
 log = logging.getLogger("lab.connections")
-
-
-class Rarely:
-    """A warning that is written at most once a minute, however often there is a reason for it."""
-
-    def __init__(self, seconds: float = 60.0) -> None:
-        self._seconds = seconds
-        self._written_at = -float("inf")
-        self._num_unwritten = 0
-
-    def warn(self, message: str, *arguments: object) -> None:
-        """Write it, with how often it was not written since the last time; or count it."""
-        now = time.monotonic()
-        if now - self._written_at < self._seconds:
-            self._num_unwritten += 1
-            return
-        more = f" ({self._num_unwritten:,} times more since the last such line)" if self._num_unwritten else ""
-        log.warning(message + "%s", *arguments, more)
-        self._written_at, self._num_unwritten = now, 0
 
 
 class Connections:
@@ -51,7 +32,7 @@ class Connections:
         """Whether the service has ended what was still open, to stop."""
         self._by_address: Counter[str] = Counter()
         self._trusted = tuple(ip_network(name) for name in settings.proxies)
-        self._refusing = Rarely()
+        self._refusing = Rarely(log)
 
     def fit(self, num_descriptors: int) -> None:
         """Admit no more than so many file descriptors can serve."""

@@ -10,8 +10,9 @@ from typing import Any, Final
 import uvicorn
 from fastapi import FastAPI
 
-from app.api.connection_bounds import Connections, Rarely
+from app.api.connection_bounds import Connections
 from app.api.connections import Connection, protocol_of
+from app.logging import Rarely
 
 BACKLOG: Final = 512
 """Connections that the kernel keeps while the event loop is busy: more than a class sends at once."""
@@ -44,7 +45,7 @@ class Server(uvicorn.Server):
             )
         )
         self._app, self._connections, self._heeded_by = app, connections, heeded_by
-        self._failed_accepts = Rarely()
+        self._failed_accepts = Rarely(log)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 
 from app import logging as lab_logging
 from app.api.traffic import SANE_ID, observe
-from app.logging import JSONFormatter, about, bind_process, bound
+from app.logging import JSONFormatter, Rarely, about, bind_process, bound
 from app.settings import Settings
 
 RUN, EXPERIMENT = "run_0123456789abc", "exp_zyxwvtsrqpnmk"
@@ -154,3 +154,14 @@ def test_the_service_speaks_json_when_it_is_told_to(tmp_path: Path) -> None:
     assert json.loads(result.stderr.splitlines()[-1])["message"] == "hello"
     with pytest.raises(ValidationError, match="'text' or 'json'"):
         Settings(log_format="xml", _env_file=None)  # type: ignore[arg-type]
+
+
+def test_what_may_come_in_floods_is_written_once_a_minute_with_how_often_it_was_not(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    now = 0.0
+    monkeypatch.setattr(lab_logging.time, "monotonic", lambda: now)
+    rarely = Rarely(logging.getLogger("lab.flood"))
+    with caplog.at_level(logging.WARNING, logger="lab.flood"):
+        for number in range(6001):
+            now = number / 100
+            rarely.warn("too much: %.20s", "x" * 10_000)
+    assert caplog.messages == [f"too much: {'x' * 20}", f"too much: {'x' * 20} (5,999 times more since the last such line)"]

@@ -1,15 +1,13 @@
-"""What is no message is told from what is one, and said once a minute however much it is. That no worker ends by it: tests/e2e/test_broker_faults.py."""
+"""What is no message is told from what is one. That no worker ends by it: tests/e2e/test_broker_faults.py."""
 
 import json
-import logging
 from typing import Any
 
 import pytest
 from kombu import Connection
 
 from app.queue import QUEUE
-from worker import steady
-from worker.steady import Dropped, fault_of
+from worker.steady import fault_of
 
 WHOLE: dict[str, Any] = {
     "body": "W10=",
@@ -48,15 +46,3 @@ def changed(**properties: Any) -> dict[str, Any]:
 def test_a_message_is_told_from_what_is_none(message: Any, is_one: bool) -> None:
     with Connection("memory://") as connection:
         assert (fault_of(json.loads(json.dumps(message)), connection.channel()) is None) == is_one
-
-
-def test_a_flood_is_said_once_a_minute_with_how_much_it_was(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    now = 0.0
-    monkeypatch.setattr(steady.time, "monotonic", lambda: now)
-    dropped = Dropped()
-    with caplog.at_level(logging.WARNING, logger="lab.worker"):
-        for number in range(6001):
-            now = number / 100
-            dropped.add("x" * 10_000)
-    assert [len(record.getMessage()) < 300 for record in caplog.records] == [True, True]
-    assert ["1 time(s)" in caplog.messages[0], "6000 time(s)" in caplog.messages[1]] == [True, True]
