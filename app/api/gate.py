@@ -74,7 +74,8 @@ class Gate:
             if caller is ANYONE:
                 self._check_without_keys(scope, headers.get("host", ""))
             state = scope.setdefault("state", {})
-            state["client"] = self._counted(scope, caller)
+            self._count_caller(scope, caller)
+            state["client"] = _asker(scope, caller)
             state["caller"] = _admitted(caller, scope["method"])
         except ServiceError as error:
             return service_error(error)
@@ -137,20 +138,20 @@ class Gate:
 
         return await passes.go(passes.door, _address(scope), work)
 
-    def _counted(self, scope: Scope, caller: Caller | Unauthorized) -> str:
-        """Who it is that asks, in lines and rates: known keys count by themselves, so that people behind one address do not stop each other.
-
-        Raises TooManyRequests.
-        """
-        client = f"key {caller.key_id}" if isinstance(caller, Caller) and caller.key_id is not None else f"address {_address(scope)}"
+    def _count_caller(self, scope: Scope, caller: Caller | Unauthorized) -> None:
+        """Known keys count by themselves, so that people behind one address do not stop each other. Raises TooManyRequests."""
         if caller is not ANYONE:
-            self._count(client)
-        return client
+            self._count(f"key {caller.key_id}" if isinstance(caller, Caller) else f"address {_address(scope)}")
 
     def _count(self, client: str) -> None:
         wait = self._rates.wait_seconds(client)
         if wait:
             raise TooManyRequests(f"more than {self._settings.max_requests_per_minute:,} requests in a minute (LAB_MAX_REQUESTS_PER_MINUTE)", wait)
+
+
+def _asker(scope: Scope, caller: Caller | Unauthorized) -> str:
+    """Who stands in the lines: an owner, however many keys are theirs; without keys, an address."""
+    return f"owner {caller.owner}" if isinstance(caller, Caller) and caller is not ANYONE else f"address {_address(scope)}"
 
 
 def _address(scope: Scope) -> str:

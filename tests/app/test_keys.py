@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import Request, Response
 from sqlmodel import select
 from starlette.testclient import TestClient
 
+from app.api import passes
 from app.api.gate import OPEN_PATHS
 from app.db import Database
 from app.errors import InvalidRequest, Misconfigured
@@ -350,3 +352,18 @@ def test_a_submit_key_sees_what_trains_and_not_where(anna: TestClient, reader: T
     assert (hers["id"], hers["host"], hers["device"], hers["threads"]) == ("17-abcd", None, "cuda:0", 4)
     assert (theirs["id"], theirs["host"]) == ("gpubox-17-abcd", "gpubox")
     assert "gpubox" not in anna.get("/workers").text
+
+
+def test_an_owner_with_several_keys_has_one_place_in_the_lines(settings: Settings) -> None:
+    app = create_app(settings)
+    router = passes.router()
+
+    @router.get("/asker")
+    def asker(request: Request) -> Response:
+        return Response(passes.client_of(request))
+
+    app.include_router(router)
+    with TestClient(app) as api:
+        assert api.get("/asker").text == "address testclient"
+        askers = {caller(api, app.state.database, owner).get("/asker").text for owner in ("anna", "anna", "ben")}
+    assert askers == {"owner anna", "owner ben"}
