@@ -1,11 +1,11 @@
-"""What routes ask for by a parameter's type: sessions, settings, and rows loaded once with their 404. See `app.api.passes` for when each comes about."""
+"""What routes ask for by a parameter's type: sessions, settings, and rows loaded once with their 404. See `app.api.parameters` for how each comes about."""
 
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Header, Path, Request
 from sqlmodel import Session
 
-from app.api.passes import Afterwards, Given, Kept, Loaded, Opened
+from app.api.parameters import Afterwards, Given, Kept, Loaded, Opened
 from app.api.sharing import Watch
 from app.db import Database
 from app.errors import BodyTooLarge, Forbidden, NotFound

@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from app.api import passes
 from app.api.deps import Reading, TheExperiment
+from app.api.parameters import Given
 from app.api.pictures import PICTURE_RESPONSES, Extension, IfNoneMatch, picture
 from app.api.schemas import Answer
 from app.plots.explanations import ExplanationFigure, Picture, draw_explanations
@@ -154,7 +155,7 @@ class Explaining:
 
 
 TheExplaining = Annotated[
-    Explaining, passes.Given(lambda request: Explaining(request.app.state.settings, request.app.state.predictors, request.app.state.explanations))
+    Explaining, Given(lambda request: Explaining(request.app.state.settings, request.app.state.predictors, request.app.state.explanations))
 ]
 TheQuery = Annotated[ExplanationQuery, Query()]
 

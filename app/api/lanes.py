@@ -52,7 +52,7 @@ class Lane:
         try:
             yield
         finally:
-            self._passing -= Counter([client])
+            self._left(client)
             if self._rest and self._waiting:
                 asyncio.get_running_loop().call_later(self._rest * (time.monotonic() - began), self._give_back)
             else:
@@ -65,6 +65,11 @@ class Lane:
     def _take(self, client: str) -> None:
         self._free -= 1
         self._passing[client] += 1
+
+    def _left(self, client: str) -> None:
+        self._passing[client] -= 1
+        if not self._passing[client]:
+            del self._passing[client]
 
     def _give_back(self) -> None:
         self._free += 1
@@ -80,7 +85,7 @@ class Lane:
             await place
         except asyncio.CancelledError:
             if place.done() and not place.cancelled():  # admitted, and cancelled before it knew
-                self._passing -= Counter([client])
+                self._left(client)
                 self._give_back()
             else:
                 self._leave_line(client, place)

@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 from app.api import passes
 from app.api.connection_bounds import Connections
 from app.api.deps import Reading, TheCaller, TheSettings
+from app.api.parameters import Given
 from app.api.traffic import BUCKETS_SECONDS, Traffic
 from app.errors import Forbidden
 from app.services import telemetry
@@ -26,10 +27,10 @@ FALLS: Final = "deletions and retries lower it, so compare with an `offset` inst
 
 Labelled = TypeVar("Labelled", GaugeMetricFamily, CounterMetricFamily)
 
-TheTraffic = Annotated[Traffic, passes.Given(lambda request: request.app.state.traffic)]
-ThePasses = Annotated[passes.Passes, passes.Given(lambda request: request.app.state.passes)]
+TheTraffic = Annotated[Traffic, Given(lambda request: request.app.state.traffic)]
+ThePasses = Annotated[passes.Passes, Given(lambda request: request.app.state.passes)]
 
-TheConnections = Annotated[Connections, passes.Given(lambda request: request.app.state.connections)]
+TheConnections = Annotated[Connections, Given(lambda request: request.app.state.connections)]
 
 router = passes.router(tags=["operations"])
 

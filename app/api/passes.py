@@ -5,13 +5,14 @@ A route is a plain function whose parameters say what it needs (`app.api.deps`):
 no session, no connection, no lock. A route that needs more than one returns what comes next, `Read`, `Write` or `Compute`, made of plain values.
 """
 
+import asyncio
 import inspect
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin
+from typing import Any, Final, Literal, TypeVar
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
@@ -19,9 +20,9 @@ from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from sqlmodel import Session
-from starlette.background import BackgroundTask
 
 from app.api.lanes import Lane
+from app.api.parameters import Afterwards, Given, Plan
 from app.db import Database
 
 READERS_ON_SQLITE: Final = 4
@@ -60,10 +61,19 @@ class Passes:
         """All of them."""
         return self.reading, self.writing, self.computing, self.drawing, self.files, self.importing, self.readiness, self.door
 
-    async def go(self, lane: Lane, client: str, work: Callable[[], Result]) -> Result:
-        """Wait for a turn in the lane, then do the work in a thread, to its end even if nobody waits for it any more. Raises Overloaded, or as `work` does."""
-        async with lane.turn(client):
-            return await run_sync(_checked, work, limiter=self._threads)
+    async def go(self, lane: Lane, client: str, work: Callable[[], Result], undo: Callable[[], None] | None = None) -> Result:
+        """Wait for a turn in the lane, then do the work in a thread, to its end even if nobody waits for it any more. Raises Overloaded, or as `work` does.
+
+        `undo` is done, in a thread that nobody waits for, if the turn never comes: refused, or the client left.
+        """
+        has_begun = False
+        try:
+            async with lane.turn(client):
+                has_begun = True
+                return await run_sync(_checked, work, limiter=self._threads)
+        finally:
+            if undo is not None and not has_begun:
+                asyncio.get_running_loop().run_in_executor(None, undo)
 
 
 @dataclass(frozen=True)
@@ -75,9 +85,10 @@ class Read:
 
 @dataclass(frozen=True)
 class Write:
-    """What comes next is a transaction of its own."""
+    """What comes next is a transaction of its own; `undo` takes back what was made for it, should it never begin."""
 
     work: Callable[[Session], Any]
+    undo: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,60 +101,6 @@ class Compute:
 
 Step = Read | Write | Compute
 STEPS: Final = (Read, Write, Compute)
-
-
-@dataclass
-class Afterwards:
-    """What is done once the transaction is committed: `soon` in the same pass, since it takes no time; `later` when the answer has left."""
-
-    _soon: list[Callable[[], None]] = field(default_factory=list)
-    background: BackgroundTask | None = None
-
-    def soon(self, work: Callable[..., None], *arguments: Any) -> None:
-        """Right after the commit; must neither take time nor raise."""
-        self._soon.append(lambda: work(*arguments))
-
-    def later(self, work: Callable[..., None], *arguments: Any) -> None:
-        """After the answer has left, in a thread."""
-        self.background = BackgroundTask(work, *arguments)
-
-    def committed(self) -> None:
-        """Do what was to be done soon."""
-        while self._soon:
-            self._soon.pop(0)()
-
-
-# What a parameter is filled with in a pass, said in `Annotated`; what has none of these is FastAPI's to fill: path, query, header, body.
-
-
-@dataclass(frozen=True)
-class Opened:
-    """The session of the pass."""
-
-    writes: bool
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """What a function of such parameters returns, called in the pass."""
-
-    load: Callable[..., Any]
-
-
-@dataclass(frozen=True)
-class Given:
-    """Something of the application or of the request that takes no time to have."""
-
-    get: Callable[[Request], Any]
-
-
-@dataclass(frozen=True)
-class Kept:
-    """The `Afterwards` of the pass."""
-
-
-Marker = Opened | Loaded | Given | Kept
-MARKERS: Final = (Opened, Loaded, Given, Kept)
 
 
 class Route(APIRoute):
@@ -164,13 +121,13 @@ def answer(model: BaseModel, status_code: int = 200, headers: dict[str, str] | N
 
 
 def client_of(request: Request) -> str:
-    """Who asks, for the lines: a key, or without one an address."""
+    """Who asks, for the lines: an owner, or where nobody has a key an address."""
     return str(getattr(request.state, "client", "unknown"))
 
 
 def _in_passes(function: Callable[..., Any], status_code: int) -> Callable[..., Any]:
     """The function as an `async` endpoint, its signature narrowed to what FastAPI fills."""
-    plan = _Plan(function)
+    plan = Plan(function)
     run = _by_hand(plan) if inspect.iscoroutinefunction(function) else _one_after_the_other(plan, status_code)
     for name in ("__name__", "__qualname__", "__doc__", "__module__"):
         setattr(run, name, getattr(function, name))
@@ -180,7 +137,7 @@ def _in_passes(function: Callable[..., Any], status_code: int) -> Callable[..., 
     return run
 
 
-def _by_hand(plan: "_Plan") -> Callable[..., Any]:
+def _by_hand(plan: Plan) -> Callable[..., Any]:
     if any(not isinstance(marker, Given) for marker in plan.markers.values()):
         raise TypeError(f"{plan.function.__name__} is async: it must not be given a session or rows, which would live between passes")
 
@@ -190,7 +147,7 @@ def _by_hand(plan: "_Plan") -> Callable[..., Any]:
     return endpoint
 
 
-def _one_after_the_other(plan: "_Plan", status_code: int) -> Callable[..., Any]:
+def _one_after_the_other(plan: Plan, status_code: int) -> Callable[..., Any]:
     async def endpoint(*, request_: Request, **values: Any) -> Response:
         passes, client = passes_of(request_), client_of(request_)
         afterwards = Afterwards()
@@ -200,12 +157,13 @@ def _one_after_the_other(plan: "_Plan", status_code: int) -> Callable[..., Any]:
 
         kind = plan.session_kind
         work: Callable[[Any], Any] = first
-        lane = passes.writing if kind else passes.reading
+        lane, undo = passes.writing if kind else passes.reading, None
         while True:
-            result = await passes.go(lane, client, partial(_pass, request_, kind, work, status_code, afterwards))
+            result = await passes.go(lane, client, partial(_pass, request_, kind, work, status_code, afterwards), undo)
             if isinstance(result, Response):
                 break
             lane, kind, work = _next(passes, result)
+            undo = result.undo if isinstance(result, Write) else None
         if afterwards.background is not None:
             result.background = afterwards.background
         return result
@@ -258,59 +216,3 @@ def _checked(work: Callable[[], Result]) -> Result:
         return work()
     finally:
         Database.expect_no_session()
-
-
-class _Plan:
-    """How a function's arguments come about: `markers` in the pass, `outer` by FastAPI, those of its loaders included."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self.function = function
-        self.markers: dict[str, Marker] = {}
-        self.outer: dict[str, inspect.Parameter] = {}
-        self._own: list[str] = []
-        self._loaders: dict[str, _Plan] = {}
-        for name, parameter in inspect.signature(function).parameters.items():
-            marker = _marker_of(parameter.annotation)
-            if marker is None:
-                self._own.append(name)
-                self.outer[name] = parameter
-                continue
-            self.markers[name] = marker
-            if isinstance(marker, Loaded):
-                self._loaders[name] = loader = _Plan(marker.load)
-                for needed, wanted in loader.outer.items():
-                    self.outer.setdefault(needed, wanted)
-        kinds = {marker.writes for marker in self.markers.values() if isinstance(marker, Opened)}
-        kinds |= {loader.session_kind for loader in self._loaders.values() if loader.session_kind is not None}
-        if len(kinds) > 1:
-            raise TypeError(f"{function.__name__} asks for a session that reads and for one that writes")
-        self.session_kind: bool | None = kinds.pop() if kinds else None
-
-    @property
-    def writes(self) -> bool:
-        """Whether the first pass is a writer's."""
-        return bool(self.session_kind)
-
-    def arguments(self, request: Request, session: Session | None, afterwards: Afterwards, values: dict[str, Any]) -> dict[str, Any]:
-        """All arguments; rows are loaded with the session."""
-        found = {name: values[name] for name in self._own}
-        for name, marker in self.markers.items():
-            match marker:
-                case Opened():
-                    found[name] = session
-                case Given():
-                    found[name] = marker.get(request)
-                case Kept():
-                    found[name] = afterwards
-                case Loaded():
-                    loader = self._loaders[name]
-                    found[name] = loader.function(**loader.arguments(request, session, afterwards, values))
-        return found
-
-
-def _marker_of(annotation: Any) -> Marker | None:
-    if annotation is Request:
-        return Given(lambda request: request)
-    if get_origin(annotation) is not Annotated:
-        return None
-    return next((item for item in get_args(annotation)[1:] if isinstance(item, MARKERS)), None)

@@ -8,6 +8,7 @@ from starlette.requests import ClientDisconnect
 
 from app.api import passes
 from app.api.deps import Reading, TheRun, TheSettings
+from app.api.parameters import Given, Loaded
 from app.api.pictures import IfNoneMatch
 from app.api.schemas import Answer
 from app.errors import BadBody, BodyTooLarge, InvalidRequest, UnusableImage, UploadInterrupted
@@ -76,8 +77,8 @@ async def _body(request: Request) -> bytes:
     return bytes(received)
 
 
-ThePredictors = Annotated[Predictors, passes.Given(lambda request: request.app.state.predictors)]
-Trained = Annotated[TrainedRun, passes.Loaded(_trained)]
+ThePredictors = Annotated[Predictors, Given(lambda request: request.app.state.predictors)]
+Trained = Annotated[TrainedRun, Loaded(_trained)]
 
 BODIES: dict[str, Any] = {
     "requestBody": {

@@ -81,7 +81,7 @@ def create_study(
 
     def take_files() -> passes.Write:
         taken = studies.take_files(prepared, settings)
-        return passes.Write(lambda session: write(session, taken))
+        return passes.Write(lambda session: write(session, taken), undo=lambda: deletion.remove_folders(settings.runs_folder, taken.taken))
 
     def write(session: Session, taken: studies.PreparedStudy) -> passes.Read:
         stored = studies.store(session, taken, settings, key)
@@ -118,7 +118,7 @@ def extend_study(session: Reading, body: Body, study: StudyToPrepare, settings: 
 
     def take_files() -> passes.Write:
         taken = studies.take_files(prepared, settings)
-        return passes.Write(lambda session: write(session, taken))
+        return passes.Write(lambda session: write(session, taken), undo=lambda: deletion.remove_folders(settings.runs_folder, taken.taken))
 
     def write(session: Session, taken: studies.PreparedExtension) -> passes.Read:
         afterwards.soon(doorbell.ring, studies.extend(session, studies.get(session, study_id), taken, settings))

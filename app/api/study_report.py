@@ -47,8 +47,6 @@ _pages = Environment(
     loader=FileSystemLoader(Path(__file__).parent.parent / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
 
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 MOST_DIFFERENCES = 6
 MOST_NAMED = 4
 
@@ -64,7 +62,7 @@ class Picture:
 @router.get("/{study_id}/report.html", response_class=Response, responses={200: {"content": {"text/html": {}}}, **UNCHANGED})
 def read_report(session: Reading, study: TheStudy, settings: TheSettings, if_none_match: IfNoneMatch = None) -> Any:
     """Question, answers, table, pictures, comparisons, design, environment and how to reproduce, in one file without network; at any time."""
-    headers = {**HEADERS, **revalidated("report", revisions.of_study(session, study))}
+    headers = revalidated("report", revisions.of_study(session, study))
     if is_current(headers, if_none_match):
         return Response(status_code=304, headers=headers)
     whole = studies.whole(session, study)

@@ -1,7 +1,8 @@
 """One request, one pass: every route is asked, and no connection is ever held between two calls on threads, nor while an answer is made or sent."""
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.api import passes
 from app.api.deps import Reading, TheExperiment, Writing
+from app.api.parameters import Afterwards, Kept
 from app.api.passes import Compute, Write
 from app.db import Database, open_database
 from app.main import create_app
@@ -202,7 +204,7 @@ def test_what_is_to_be_done_after_the_commit_is_not_done_when_it_fails(database:
     rung: list[int] = []
 
     @router.post("/fails")
-    def fail(session: Writing, afterwards: Annotated[passes.Afterwards, passes.Kept()]) -> Any:
+    def fail(session: Writing, afterwards: Annotated[Afterwards, Kept()]) -> Any:
         afterwards.soon(rung.append, 1)
         session.execute(text("INSERT INTO run (id) VALUES ('x')"))  # not null: refused
         return Response()
@@ -212,30 +214,45 @@ def test_what_is_to_be_done_after_the_commit_is_not_done_when_it_fails(database:
     assert rung == []
 
 
+@contextmanager
+def a_full_line(app: FastAPI, api: TestClient) -> Iterator[None]:
+    """One request writes, and another waits for its turn to."""
+    blocked, free = threading.Event(), threading.Event()
+    router = passes.router()
+
+    @router.post("/slow")
+    def slow(session: Writing) -> Response:
+        blocked.set()
+        assert free.wait(20)
+        return Response()
+
+    app.include_router(router)
+    answers: list[int] = []
+    threads = [threading.Thread(target=lambda: answers.append(api.post("/slow").status_code)) for _ in range(2)]
+    threads[0].start()
+    assert blocked.wait(20)
+    threads[1].start()
+    wait_until(lambda: app.state.passes.writing.num_waiting == 1)
+    try:
+        yield
+    finally:
+        free.set()
+        for thread in threads:
+            thread.join()
+    assert answers == [200, 200]
+
+
+def wait_until(is_so: Callable[[], bool], seconds: float = 20.0) -> None:
+    until = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
 @pytest.mark.sqlite  # which has one writer at a time
 def test_beyond_the_bound_a_request_is_503_at_once_and_says_when_to_come_back(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path, log_level="ERROR", max_waiting_requests=1, _env_file=None)
-    app = create_app(settings)
-    with TestClient(app, raise_server_exceptions=False) as api:
-        blocked, free = threading.Event(), threading.Event()
-
-        router = passes.router()
-
-        @router.post("/slow")
-        def slow(session: Writing) -> Response:
-            blocked.set()
-            assert free.wait(20)
-            return Response()
-
-        app.include_router(router)
-        answers: list[int] = []
-        threads = [threading.Thread(target=lambda: answers.append(api.post("/slow").status_code)) for _ in range(2)]
-        threads[0].start()
-        assert blocked.wait(20)
-        threads[1].start()
-        writing = app.state.passes.writing
-        while writing.num_waiting == 0:
-            threading.Event().wait(0.01)
+    app = create_app(Settings(home=tmp_path, log_level="ERROR", max_waiting_requests=1, _env_file=None))
+    with TestClient(app, raise_server_exceptions=False) as api, a_full_line(app, api):
         refused = api.post("/experiments", json={})
         assert refused.status_code == 503
         assert int(refused.headers["Retry-After"]) > 0
@@ -243,7 +260,18 @@ def test_beyond_the_bound_a_request_is_503_at_once_and_says_when_to_come_back(tm
         metrics = api.get("/metrics").text
         assert 'lab_http_refused_total{lane="writing"} 1.0' in metrics
         assert 'lab_http_waiting{lane="writing"} 1.0' in metrics
-        free.set()
-        for thread in threads:
-            thread.join()
-        assert answers == [200, 200]
+
+
+@pytest.mark.sqlite
+def test_a_study_that_is_refused_after_it_took_files_leaves_none_behind(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, log_level="ERROR", max_waiting_requests=1, _env_file=None)
+    app = create_app(settings)
+    with TestClient(app, raise_server_exceptions=False) as api:
+        study = send(api, **grid())["id"]
+        finish(app.state.database, settings, study, {})
+        before = {path.name for path in settings.runs_folder.iterdir()}
+        longer = {**grid(), "seeds": 3}
+        with a_full_line(app, api):
+            assert api.post("/studies", json=longer).status_code == 503
+            wait_until(lambda: {path.name for path in settings.runs_folder.iterdir()} == before)
+        assert send(api, **longer)["progress"]["num_reused"] == 8
