@@ -12,7 +12,7 @@ from typing import Final
 from fastapi import APIRouter, FastAPI, Request, Response
 
 from app.api.passes import passes_of
-from app.api.pictures import IfNoneMatch
+from app.api.pictures import IfNoneMatch, is_current
 from app.errors import NotFound
 
 FOLDER: Final = Path(__file__).parent.parent / "static"
@@ -75,7 +75,7 @@ async def read_file(name: str, if_none_match: IfNoneMatch = None) -> Response:
     if name not in FILES:
         raise NotFound(f"{PAGE} has no file {name!r}")
     headers = {"ETag": f'"{_sha256(name)}"', "Cache-Control": FOR_EVER}
-    if if_none_match is not None and headers["ETag"] in if_none_match:
+    if is_current(headers, if_none_match):
         return Response(status_code=304, headers=headers)
     return Response(_content(name), media_type=MEDIA_TYPES[Path(name).suffix], headers=headers)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, get_args, get_origin
 
 from fastapi import Request
 from sqlmodel import Session
-from starlette.background import BackgroundTask
+from starlette.background import BackgroundTasks
 
 
 @dataclass
@@ -15,7 +15,7 @@ class Afterwards:
     """What is done once the transaction is committed: `soon` in the same pass, since it takes no time; `later` when the answer has left."""
 
     _soon: list[Callable[[], None]] = field(default_factory=list)
-    background: BackgroundTask | None = None
+    background: BackgroundTasks = field(default_factory=BackgroundTasks)
 
     def soon(self, work: Callable[..., None], *arguments: Any) -> None:
         """Right after the commit; must neither take time nor raise."""
@@ -23,7 +23,7 @@ class Afterwards:
 
     def later(self, work: Callable[..., None], *arguments: Any) -> None:
         """After the answer has left, in a thread."""
-        self.background = BackgroundTask(work, *arguments)
+        self.background.add_task(work, *arguments)
 
     def committed(self) -> None:
         """Do what was to be done soon."""

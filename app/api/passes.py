@@ -164,7 +164,7 @@ def _one_after_the_other(plan: Plan, status_code: int) -> Callable[..., Any]:
                 break
             lane, kind, work = _next(passes, result)
             undo = result.undo if isinstance(result, Write) else None
-        if afterwards.background is not None:
+        if afterwards.background.tasks:
             result.background = afterwards.background
         return result
 
