@@ -313,12 +313,12 @@ def test_a_large_document_goes_on_when_its_turn_was_refused(database: Database, 
     monkeypatch.setattr(streams, "AGAIN_SECONDS", 0.0)
     go, calls = Passes.go, 0
 
-    async def overloaded(self: Passes, lane: Any, client: str, work: Any) -> Any:
+    async def overloaded(self: Passes, lane: Any, *asked: Any) -> Any:
         nonlocal calls
         calls += lane.name == "reading"
         if lane.name == "reading" and calls % 2 == 0:
             raise Overloaded("too many")
-        return await go(self, lane, client, work)
+        return await go(self, lane, *asked)
 
     with TestClient(create_app(settings)) as api:
         whole = api.get(f"/experiments/{experiment}/metrics").json()
