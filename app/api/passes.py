@@ -20,9 +20,11 @@ from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from sqlmodel import Session
+from starlette.requests import ClientDisconnect
 
 from app.api.lanes import Lane
 from app.api.parameters import Afterwards, Given, Plan
+from app.api.traffic import has_left
 from app.db import Database
 
 READERS_ON_SQLITE: Final = 4
@@ -189,7 +191,12 @@ def _next(passes: Passes, step: Step) -> tuple[Lane, bool | None, Callable[[Any]
 
 
 def _pass(request: Request, writes: bool | None, work: Callable[[Any], Any], status_code: int, afterwards: Afterwards) -> Any:
-    """One pass: the session opened, the work done, the answer's bytes made, all committed. `writes` None: without a session."""
+    """One pass: the session opened, the work done, the answer's bytes made, all committed. `writes` None: without a session.
+
+    What only reads is not begun for a client that has left while it waited for its turn: raises ClientDisconnect.
+    """
+    if request.method in ("GET", "HEAD") and has_left(request.scope):
+        raise ClientDisconnect
     if writes is None:
         return _rendered(work(None), status_code)
     database: Database = request.app.state.database

@@ -34,6 +34,12 @@ AccessLog = Literal["changes", "all", "none"]
 log = logging.getLogger("lab.access")
 
 
+def has_left(scope: Scope) -> bool:
+    """Whether the client has left before its answer was whole, as far as anybody can tell."""
+    tells = scope.get("extensions", {}).get(HAS_LEFT)
+    return tells is not None and bool(tells())
+
+
 @dataclass
 class Durations:
     """How long requests took: `buckets[i]` counts those up to `BUCKETS_SECONDS[i]` and above the one before, the last those above all."""
@@ -107,7 +113,7 @@ class Observed:
                 status = status if has_begun else CUT_OFF
                 raise
             finally:
-                self._record(scope, LEFT if status < 500 and _has_left(scope) else status, time.monotonic() - began)
+                self._record(scope, LEFT if status < 500 and has_left(scope) else status, time.monotonic() - began)
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         method = scope["method"] if scope["method"] in METHODS else "other"
@@ -130,11 +136,6 @@ def _request_id(scope: Scope) -> str:
     """The client's own where it is short and plain, else a new one."""
     given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
     return given if SANE_ID.fullmatch(given) else secrets.token_hex(8)
-
-
-def _has_left(scope: Scope) -> bool:
-    has_left = scope.get("extensions", {}).get(HAS_LEFT)
-    return has_left is not None and bool(has_left())
 
 
 def _route(scope: Scope) -> str:

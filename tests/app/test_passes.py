@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import pytest
 from fastapi import FastAPI, Response
 from sqlalchemy import event, text
+from starlette.requests import ClientDisconnect
 from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
@@ -17,6 +18,7 @@ from app.api import passes
 from app.api.deps import Reading, TheExperiment, Writing
 from app.api.parameters import Afterwards, Kept
 from app.api.passes import Compute, Write
+from app.api.traffic import HAS_LEFT
 from app.db import Database, open_database
 from app.main import create_app
 from app.settings import Settings
@@ -212,6 +214,38 @@ def test_what_is_to_be_done_after_the_commit_is_not_done_when_it_fails(database:
     app.include_router(router)
     assert TestClient(app, raise_server_exceptions=False).post("/fails").status_code == 500
     assert rung == []
+
+
+def test_what_only_reads_is_not_begun_for_a_client_that_has_left_while_what_was_sent_to_be_done_is_done(database: Database, settings: Settings) -> None:
+    app, router = small_app(database, settings)
+    has_left, begun = threading.Event(), []
+
+    @router.get("/picture")
+    def picture(session: Reading, leaves: bool) -> Any:
+        begun.append("looked")
+        if leaves:
+            has_left.set()
+        return Compute(lambda: begun.append("drawn") or Response(PICTURE), "drawing")  # type: ignore[func-returns-value]
+
+    @router.post("/act")
+    def act(session: Writing) -> Response:
+        begun.append("acted")
+        return Response()
+
+    async def tells(scope: Scope, receive: Receive, send: Send) -> None:
+        scope.setdefault("extensions", {})[HAS_LEFT] = has_left.is_set
+        await app(scope, receive, send)
+
+    app.include_router(router)
+    client = TestClient(tells)
+    assert client.get("/picture?leaves=false").content == PICTURE
+    assert begun == ["looked", "drawn"]
+    for _ in range(2):  # in between its two passes, and before the first
+        with pytest.raises(ClientDisconnect):
+            client.get("/picture?leaves=true")
+        assert begun == ["looked", "drawn", "looked"]
+    assert client.post("/act").status_code == 200
+    assert begun[-1] == "acted"
 
 
 @contextmanager

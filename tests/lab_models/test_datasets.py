@@ -190,7 +190,7 @@ def test_digits_are_read_alike_each_time() -> None:
 @pytest.mark.mnist
 def test_mnist_is_found_in_a_folder_of_its_name_too(mnist_root: Path, tmp_path: Path, no_network: str) -> None:
     (tmp_path / "datasets").mkdir()
-    (tmp_path / "datasets" / "mnist").symlink_to(mnist_root)
+    (tmp_path / "datasets" / "mnist").symlink_to(mnist_root.absolute())
     assert len(open_dataset(MNIST, data_folders(tmp_path)).train_labels) == 60_000
 
 
