@@ -209,5 +209,11 @@ class Overloaded(Busy):
     """More requests than the settings allow wait for their turn."""
 
 
+class NoRoomForBody(Busy):
+    """Bodies and answers take as much memory as the settings allow."""
+
+    headers = {**Busy.headers, "Connection": "close"}
+
+
 class Misconfigured(Exception):
     """The service cannot start as it is set up; the message says what to change."""

@@ -46,6 +46,7 @@ from app.logging import set_up_logging
 from app.queue import make_doorbell
 from app.services.experiments import statuses_of
 from app.services.explanations import Explanations
+from app.services.onnx_files import OnnxFiles
 from app.services.predictions import Predictors
 from app.settings import Settings
 from app.states import RunStatus
@@ -91,6 +92,7 @@ def create_app(settings: Settings | None = None, host: str | None = None) -> Fas
     app = FastAPI(title="training-lab", version=version, description=DESCRIPTION, lifespan=lifespan, openapi_url=None)
     app.state.settings = settings
     app.state.predictors = Predictors()
+    app.state.onnx_files = OnnxFiles(settings.onnx_folder, settings.min_free_bytes)
     app.state.explanations = Explanations()
     app.state.connections = Connections(settings)
     app.state.readiness = Shared(READY_SECONDS)

@@ -89,6 +89,8 @@ class Settings(BaseSettings):
     """Most connections at a time, and never more than half of the file descriptors that the system allows; further ones get 503 and are closed."""
     max_connections_per_address: int = Field(default=512, ge=0)
     """Most connections at a time from one address, and never more than half of all; 0 for no bound. None of a trusted proxy."""
+    max_held_bytes: int = Field(default=500_000_000, ge=1_000_000)
+    """Most bytes at a time of bodies not answered and of answers not read, of one address at most half; beyond it 503, or the connection ends."""
     header_seconds: float = Field(default=15.0, gt=0)
     """How long a client may take for a request's first line and headers; then its connection is closed."""
     body_seconds: float = Field(default=30.0, gt=0)
@@ -175,6 +177,11 @@ class Settings(BaseSettings):
     def archives_folder(self) -> Path:
         """Where teachers' stored outputs lie."""
         return self.home.absolute() / "archives"
+
+    @property
+    def onnx_folder(self) -> Path:
+        """Where networks lie that were asked for as ONNX files; each can be made again."""
+        return self.home.absolute() / "onnx"
 
     @property
     def search_folders(self) -> tuple[Path, ...]:

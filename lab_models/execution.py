@@ -1,6 +1,5 @@
 """One attempt at one run, from order to test scores."""
 
-import errno
 import json
 import platform
 from collections.abc import Iterator
@@ -27,7 +26,7 @@ from lab_models.datasets.readers import DataFolders, open_dataset
 from lab_models.errors import CheckpointDamaged, DatasetUnavailable, LabError, OutOfMemory, StorageFull, TeacherUnusable
 from lab_models.evaluation import predict
 from lab_models.features import features_of
-from lab_models.files import WrittenFile, link_or_copy, write_atomically
+from lab_models.files import FULL_DISK, WrittenFile, link_or_copy, write_atomically
 from lab_models.fitting import fit
 from lab_models.gradient_flow import GradientFlow
 from lab_models.matching import make_matcher
@@ -40,7 +39,6 @@ from lab_models.teacher import Outputs, StoredLogits, live_outputs, stored_outpu
 from lab_models.transfer import begin_from_source
 
 PROGRESS_SECONDS = 0.25
-FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 OUT_OF_MEMORY_WORDS = ("can't allocate memory", "could not create a primitive", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 """What PyTorch's allocator on the CPU, oneDNN without room for its code or scratchpad, and NVIDIA's libraries say in a plain RuntimeError."""

@@ -1,5 +1,6 @@
 """Files that are either whole or absent: write beside, flush to disk, rename."""
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -13,6 +14,8 @@ from lab_models.errors import StorageFull
 from lab_models.failpoints import fail
 
 CHUNK_BYTES = 1 << 20
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What an OSError's `errno` says when there is no room for a file."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,37 @@ DESCRIPTORS_OF_A_CONNECTION: Final = 2
 log = logging.getLogger("lab.connections")
 
 
+class HeldBytes:
+    """Memory that clients have the service hold, by address: at most `most` in all, and of one address at most half, which is at least `least`."""
+
+    def __init__(self, most: int, least: int) -> None:
+        self.num_bytes = 0
+        self.num_refused = 0
+        self._most, self._most_per_address = max(most, least), max(most // 2, least)
+        self._by_address: Counter[str | None] = Counter()
+
+    def hold(self, address: str | None, num_bytes: int) -> bool:
+        """Hold so many more, unless they are too many. `address` None: of nobody's in particular, whom the bound in all alone concerns."""
+        held = self._by_address[address]
+        if self.num_bytes + num_bytes > self._most or (address is not None and held + num_bytes > self._most_per_address):
+            self._forget_if_nothing(address)
+            self.num_refused += 1
+            return False
+        self.num_bytes += num_bytes
+        self._by_address[address] = held + num_bytes
+        return True
+
+    def let_go(self, address: str | None, num_bytes: int) -> None:
+        """Hold so many less."""
+        self.num_bytes -= num_bytes
+        self._by_address[address] -= num_bytes
+        self._forget_if_nothing(address)
+
+    def _forget_if_nothing(self, address: str | None) -> None:
+        if not self._by_address[address]:
+            del self._by_address[address]
+
+
 class Connections:
     """The connections of one process: their bounds, and what became of them. Of one event loop."""
 
@@ -27,6 +58,8 @@ class Connections:
         """By the bound that was reached."""
         self.num_too_slow: Counter[str] = Counter({"headers": 0, "body": 0, "answer": 0})
         """By what the client took too long for."""
+        self.held = HeldBytes(settings.max_held_bytes, max(settings.max_image_bytes, settings.max_body_bytes))
+        """Bodies of requests that are not answered yet, and answers that are not read yet."""
         self.num_lingering = 0
         self.is_cut_off = False
         """Whether the service has ended what was still open, to stop."""
@@ -56,6 +89,10 @@ class Connections:
         if address is not None:
             self._by_address[address] += 1
         return None
+
+    def whose(self, address: str | None) -> str | None:
+        """The address that is to be charged for what its connection holds: nobody's where a proxy sits, which speaks for many."""
+        return None if address is not None and self._is_trusted(address) else address
 
     def leave(self, address: str | None) -> None:
         """Count one out that was admitted."""

@@ -16,7 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from app.api.connection_bounds import Connections, address_of
 from app.api.problems import MEDIA_TYPE, problem
 from app.api.traffic import HAS_LEFT
-from app.errors import BodyTooSlow
+from app.errors import BodyTooSlow, NoRoomForBody
 
 BODY_BYTES_PER_SECOND: Final = 100_000
 """What has come of a body earns it time at this rate: a slow line may send an image, and a silent one nothing for long."""
@@ -54,7 +54,7 @@ class Connection(H11Protocol):
         self._is_admitted = self._is_over = self._is_lingering = self._has_begun = False
         self._head: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
-        self._unread = 0
+        self._unread = self._held_unread = 0
         self._unread_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -86,6 +86,7 @@ class Connection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Give its place back."""
         super().connection_lost(exc)
+        self._let_go_of_unread()
         self._cancel_head()
         self._cancel_stall()
         if self._is_admitted:
@@ -96,14 +97,19 @@ class Connection(H11Protocol):
             self.all_of_them.num_lingering -= 1
 
     def pause_writing(self) -> None:
-        """The client does not read as fast as it is answered: look now and then whether it reads at all."""
+        """The client does not read as fast as it is answered: hold the rest for it, if there is room, and look now and then whether it reads at all."""
         super().pause_writing()
         self._unread, self._unread_since = self.transport.get_write_buffer_size(), self.loop.time()
+        if not self._is_over and not self.all_of_them.held.hold(self._charged, self._unread):
+            self.transport.abort()
+            return
+        self._held_unread = 0 if self._is_over else self._unread
         self._look_at_stall_later()
 
     def resume_writing(self) -> None:
         """It has read everything."""
         self._cancel_stall()
+        self._let_go_of_unread()
         super().resume_writing()
 
     @property
@@ -165,6 +171,15 @@ class Connection(H11Protocol):
             return
         self._look_at_stall_later()
 
+    @property
+    def _charged(self) -> str | None:
+        return self.all_of_them.whose(self._address)
+
+    def _let_go_of_unread(self) -> None:
+        held, self._held_unread = self._held_unread, 0
+        if held:
+            self.all_of_them.held.let_go(self._charged, held)
+
     def _cancel_head(self) -> None:
         if self._head is not None:
             self._head.cancel()
@@ -189,9 +204,11 @@ class Connection(H11Protocol):
             await send(message)
 
         is_upload = scope["method"] == "PUT" and UPLOAD.fullmatch(scope["path"]) is not None
-        body = receive if is_upload else _Body(receive, self.all_of_them, gives_up=lambda: has_answered or scope["method"] in ("GET", "HEAD"))
+        body = _Body(receive, self.all_of_them, self._charged, gives_up=lambda: has_answered or scope["method"] in ("GET", "HEAD"))
         try:
-            await self._within(scope, body, send_to_client)
+            if self.flow.write_paused:
+                await self.flow.drain()  # who has not read the last answer gets no further one made
+            await self._within(scope, receive if is_upload else body, send_to_client)
         except _Left:
             log.debug("%s %s: the client has left", scope["method"], scope["path"])
         except BaseExceptionGroup as group:  # of an answer that is streamed
@@ -200,6 +217,8 @@ class Connection(H11Protocol):
         except asyncio.CancelledError:
             if not self.all_of_them.is_cut_off:
                 raise
+        finally:
+            body.let_go()
 
 
 class _Left(BaseException):
@@ -207,10 +226,13 @@ class _Left(BaseException):
 
 
 class _Body:
-    """A request's body, which must be whole in time. Raises BodyTooSlow; where that could not be answered, the client counts as gone."""
+    """A request's body, which must be whole in time and have room. Raises BodyTooSlow and NoRoomForBody; where the former could not be answered, the
+    client counts as gone.
+    """
 
-    def __init__(self, receive: Receive, connections: Connections, gives_up: Callable[[], bool]) -> None:
-        self._receive, self._connections, self._gives_up = receive, connections, gives_up
+    def __init__(self, receive: Receive, connections: Connections, address: str | None, gives_up: Callable[[], bool]) -> None:
+        self._receive, self._connections, self._address, self._gives_up = receive, connections, address, gives_up
+        self._num_held = 0
         self._deadline = asyncio.get_running_loop().time() + connections.settings.body_seconds
         self._is_whole = self._is_late = False
 
@@ -229,8 +251,17 @@ class _Body:
             seconds = self._connections.settings.body_seconds
             raise BodyTooSlow(f"the body was not whole after {seconds:g} s and a second more for each {BODY_BYTES_PER_SECOND:,} bytes") from None
         self._is_whole = not message.get("more_body", False)
-        self._deadline += len(message.get("body", b"")) / BODY_BYTES_PER_SECOND
+        num_bytes = len(message.get("body", b""))
+        if not self._connections.held.hold(self._address, num_bytes):
+            raise NoRoomForBody("so many bytes of bodies and of answers that nobody reads are held that there is no room for this body (LAB_MAX_HELD_BYTES)")
+        self._num_held += num_bytes
+        self._deadline += num_bytes / BODY_BYTES_PER_SECOND
         return message
+
+    def let_go(self) -> None:
+        """The request is over."""
+        self._connections.held.let_go(self._address, self._num_held)
+        self._num_held = 0
 
 
 def _raw(status: int, code: str, title: str, detail: str, headers: dict[str, str] | None = None) -> bytes:

@@ -111,6 +111,9 @@ def _connections(connections: Connections) -> Iterator[Metric]:
         "lab_http_connections_refused", "Connections closed with 503 because too many were open, in all or of one address.", labels=["bound"]
     )
     yield _labelled(refused, connections.num_refused)
+    yield GaugeMetricFamily("lab_http_held_bytes", "Bytes of bodies not answered and of answers not read.", value=connections.held.num_bytes)
+    unheld = "Requests answered 503 and connections closed because so many bytes were held."
+    yield CounterMetricFamily("lab_http_held_refused", unheld, value=connections.held.num_refused)
     slow = "Requests that this process has ended because the client took too long to send headers or body, or to read the answer."
     yield _labelled(CounterMetricFamily("lab_http_too_slow", slow, labels=["part"]), connections.num_too_slow)
 

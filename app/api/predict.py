@@ -1,10 +1,14 @@
 """Trained networks over HTTP: what they say of an image, and the network itself as an ONNX file."""
 
-from typing import Annotated, Any
+import os
+from functools import partial
+from typing import Annotated, Any, BinaryIO, Final
 
 from fastapi import Depends, Query, Request, Response
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
 
 from app.api import passes
 from app.api.deps import Reading, TheRun, TheSettings
@@ -13,6 +17,7 @@ from app.api.pictures import IfNoneMatch
 from app.api.schemas import Answer
 from app.errors import BadBody, BodyTooLarge, InvalidRequest, UnusableImage, UploadInterrupted
 from app.services import predictions
+from app.services.onnx_files import OnnxFiles
 from app.services.predictions import Predictors, TrainedRun
 from app.settings import Settings
 from lab_models.datasets.decoding import Pixels
@@ -20,6 +25,8 @@ from lab_models.inference.rows import Split
 from lab_models.validation import InvalidDocument, NotJSON, parse_json, validate
 
 router = passes.router(prefix="/runs", tags=["runs"])
+
+PIECE_BYTES: Final = 1 << 18
 
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/bmp", "image/gif", "image/webp")
 
@@ -78,6 +85,7 @@ async def _body(request: Request) -> bytes:
 
 
 ThePredictors = Annotated[Predictors, Given(lambda request: request.app.state.predictors)]
+TheOnnxFiles = Annotated[OnnxFiles, Given(lambda request: request.app.state.onnx_files)]
 Trained = Annotated[TrainedRun, Loaded(_trained)]
 
 BODIES: dict[str, Any] = {
@@ -124,14 +132,32 @@ def _prediction(trained: TrainedRun, predictors: Predictors, settings: Settings,
 
 
 @router.get("/{run_id}/model.onnx", response_class=Response, responses=ONNX_RESPONSES)
-def download_model(trained: Trained, predictors: ThePredictors, if_none_match: IfNoneMatch = None) -> Any:
+def download_model(trained: Trained, files: TheOnnxFiles, if_none_match: IfNoneMatch = None) -> Any:
     """A succeeded run's network and best weights as an ONNX file, with the normalization in it: uint8 pixels in, logits and probabilities out."""
     etag = f'"{trained.network.digest}"'
     headers = {"ETag": etag, "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
     if if_none_match is not None and etag in {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}:
         return Response(status_code=304, headers=headers)
     headers["Content-Disposition"] = f'attachment; filename="{trained.run_id}.onnx"'
-    return passes.Compute(lambda: Response(predictors.onnx_file(trained.network), media_type="application/octet-stream", headers=headers))
+
+    def made() -> Response:
+        return OpenFile(files.open(trained.network), "application/octet-stream", headers)
+
+    return passes.Compute(made)
+
+
+class OpenFile(StreamingResponse):
+    """A file that is open already, read as fast as the client does, whatever becomes of its name; closed with the answer."""
+
+    def __init__(self, file: BinaryIO, media_type: str, headers: dict[str, str]) -> None:
+        self._file = file
+        headers = {**headers, "Content-Length": str(os.fstat(file.fileno()).st_size)}
+        super().__init__(iter(partial(file.read, PIECE_BYTES), b""), media_type=media_type, headers=headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        with self._file:
+            await super().__call__(scope, receive, send)
 
 
 def _image(body: bytes, trained: TrainedRun, settings: Settings) -> tuple[Pixels, int | None]:

@@ -185,7 +185,7 @@ class _Keeper:
     def _temporary(self) -> Iterator[Path]:
         """What writers leave that were killed: `.<name>.tmp` beside what was to be written, and uploads that could not be had without a name."""
         settings = self._settings
-        folders = [self._home, settings.prepared_folder, settings.imported_folder, settings.archives_folder]
+        folders = [self._home, settings.prepared_folder, settings.imported_folder, settings.archives_folder, settings.onnx_folder]
         found = [path for folder in folders for path in _children(folder) if _is_temporary(path)]
         found += _children(self._home / "uploads")
         return (path for path in found if self._is_older(path, FORGOTTEN))

@@ -22,7 +22,7 @@ from lab_models.datasets.archives import ImportLimits, ImportRefused
 from lab_models.datasets.catalog import BUILT_IN, Catalog, DatasetInfo
 from lab_models.datasets.importing import Importer
 from lab_models.datasets.sizing import Wanted
-from lab_models.files import require_room
+from lab_models.files import FULL_DISK, require_room
 from lab_models.validation import did_you_mean
 
 UNPACKED_PER_UPLOADED = 5
@@ -214,7 +214,7 @@ def _rendered() -> Iterator[None]:
     except lab_errors.StorageFull as error:
         raise StorageFull(_sentence(error)) from error
     except OSError as error:
-        if error.errno in importing.FULL_DISK:
+        if error.errno in FULL_DISK:
             raise StorageFull(f"the upload could not be kept: {error.strerror}") from error
         raise
 

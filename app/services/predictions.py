@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sqlmodel import Session
 
-from app.errors import Conflict, InvalidRequest, NotFound, UnusableImage
+from app.errors import Conflict, InvalidRequest, UnusableImage
 from app.services import datasets, experiments
 from app.services.artifacts import artifact_path
+from app.services.onnx_files import onnx_file
 from app.settings import Settings
 from app.states import RunStatus
 from app.tables import Run
 from lab_models.datasets.catalog import DatasetInfo
 from lab_models.datasets.decoding import Pixels, Size, UndecodableImage, decode
-from lab_models.errors import DatasetUnavailable, LabError
+from lab_models.errors import DatasetUnavailable
 from lab_models.inference.rows import NoSuchRow, Split, StoredImage, stored_image
 from lab_models.inference.trained import TrainedNetwork
 from lab_models.specs import read_spec
@@ -75,9 +76,9 @@ class Predictors:
             return self._find(key) or self._make(key, network)
 
     def onnx_file(self, network: TrainedNetwork) -> bytes:
-        """The network as an ONNX file, made anew; raises Conflict or NotFound when it cannot be."""
+        """The network as an ONNX file's bytes, made anew; raises Conflict or NotFound when it cannot be."""
         with self._making:
-            return _onnx_file(network)
+            return onnx_file(network)
 
     def _find(self, key: str) -> "Predictor | None":
         with self._lock:
@@ -86,10 +87,10 @@ class Predictors:
             return self._ready.get(key)
 
     def _make(self, key: str, network: TrainedNetwork) -> "Predictor":
-        # onnx and onnxruntime take 0.1 s and 30 MB: only a service that is asked for a prediction pays for them.
+        # onnxruntime takes 0.1 s and 30 MB: only a service that is asked for a prediction pays for it.
         from lab_models.inference.predictor import Predictor
 
-        predictor = Predictor(_onnx_file(network))
+        predictor = Predictor(onnx_file(network))
         with self._lock:
             self._ready[key] = predictor
             while len(self._ready) > 1 and (len(self._ready) > self._most or self._ready_bytes() > self._most_bytes):
@@ -163,14 +164,3 @@ def _dataset(settings: Settings, name: str, sha256: str | None) -> DatasetInfo:
     if info.imported and known.sha256(name) != sha256:
         raise Conflict(f"data set {name!r} was removed and another one imported under its name since the run was trained")
     return info
-
-
-def _onnx_file(network: TrainedNetwork) -> bytes:
-    from lab_models.inference.export import onnx_file  # late, for the same reason as above
-
-    try:
-        return onnx_file(network)
-    except LabError as error:
-        raise Conflict(f"the network cannot be made ready: {error}" + (f"; {error.hint}" if error.hint else "")) from error
-    except OSError as error:
-        raise NotFound(f"{network.weights.name} cannot be read: {error.strerror}") from error

@@ -3,7 +3,6 @@
 <imported>/<name>/    the four arrays and the manifest with all facts; written beside, flushed, renamed: whole or absent
 """
 
-import errno
 import secrets
 import shutil
 import time
@@ -24,13 +23,12 @@ from lab_models.datasets.preparation import ARRAYS, seal
 from lab_models.datasets.sizing import Sizes, Wanted, chosen, own_sizes, wanted
 from lab_models.datasets.unpacking import mean_and_std, write_splits
 from lab_models.errors import LabError, StorageFull
-from lab_models.files import HeldByAnother, exclusive, require_room, sync_folder
+from lab_models.files import FULL_DISK, HeldByAnother, exclusive, require_room, sync_folder
 from lab_models.validation import FieldError
 
 LABEL_BYTES = 8
 FORGOTTEN_SECONDS = 3600.0
 """Locks of processes that were killed are taken away after so long: whoever opens one now may be about to lock it."""
-FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Source = Path | BinaryIO
 

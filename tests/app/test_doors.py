@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 from starlette.testclient import TestClient
 
-from app.api.connection_bounds import RESERVED_DESCRIPTORS, Connections, address_of
+from app.api.connection_bounds import RESERVED_DESCRIPTORS, Connections, HeldBytes, address_of
 from app.home import home_in_use, others_may_look
 from app.main import create_app
 from app.settings import Settings
@@ -162,6 +164,34 @@ def test_a_trusted_proxy_speaks_for_many() -> None:
     connections.leave(direct)
     assert connections.admit(direct) is None
     assert connections.num_refused == {"all": 1, "address": 1}
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["a", "b", "c", None]), st.integers(0, 60), st.booleans()), max_size=40),
+    st.integers(1, 200),
+    st.integers(1, 50),
+)
+def test_what_clients_have_held_stays_within_its_bounds_and_comes_to_nothing(steps: list[tuple[str | None, int, bool]], most: int, least: int) -> None:
+    held = HeldBytes(most, least)
+    kept: list[tuple[str | None, int]] = []
+    refused = 0
+    for address, num_bytes, gives_back in steps:
+        if gives_back and kept:
+            held.let_go(*kept.pop())
+        in_all, of_it = sum(size for _, size in kept), sum(size for name, size in kept if name == address)
+        fits = in_all + num_bytes <= max(most, least) and (address is None or of_it + num_bytes <= max(most // 2, least))
+        assert held.hold(address, num_bytes) == fits
+        kept += [(address, num_bytes)] * fits
+        refused += not fits
+        assert held.num_bytes == sum(size for _, size in kept)
+    for one in kept:
+        held.let_go(*one)
+    assert (held.num_bytes, held.num_refused) == (0, refused)
+
+
+def test_what_a_trusted_proxy_s_connections_hold_is_nobody_s_in_particular() -> None:
+    connections = Connections(Settings(trusted_proxies="192.0.2.0/30", _env_file=None))
+    assert [connections.whose(address) for address in ("192.0.2.3", "192.0.2.4", None)] == [None, "192.0.2.4", None]
 
 
 def test_a_home_is_made_for_its_user_alone(tmp_path: Path) -> None:

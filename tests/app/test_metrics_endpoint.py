@@ -57,6 +57,8 @@ def test_every_metric_has_help_a_unit_in_its_name_and_a_type(api: TestClient) ->
         "lab_http_refused": "counter",
         "lab_http_connections": "gauge",
         "lab_http_connections_refused": "counter",
+        "lab_http_held_bytes": "gauge",
+        "lab_http_held_refused": "counter",
         "lab_http_too_slow": "counter",
     }
     assert all(family.documentation.endswith(".") or "increase()" in family.documentation for family in found.values())

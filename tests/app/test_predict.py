@@ -1,6 +1,7 @@
 """Predictions over HTTP: what a run has found for a test image is what it says of it again; and no bytes get more than a refusal."""
 
 import io
+import os
 import struct
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from starlette.testclient import TestClient
 from app.db import Database
 from app.main import create_app
 from app.services import experiments, lifecycle, predictions, progress
+from app.services.onnx_files import OnnxFiles, onnx_file
 from app.services.predictions import Predictors
 from app.settings import Settings
 from app.tables import Artifact
@@ -390,6 +392,39 @@ def test_an_unchanged_file_is_not_sent_again(service: Service, run_id: str) -> N
     assert service.api.get(address, headers={"If-None-Match": '"other"'}).content == answer.content
     other = service.trained({**TEACHER, "seeds": [7]})
     assert service.api.get(f"/runs/{other}/model.onnx").headers["etag"] != tag
+
+
+def test_a_file_is_made_once_and_read_to_its_end_when_others_have_taken_its_place(service: Service, run_id: str, tmp_path: Path) -> None:
+    network = network_of(service, run_id)
+    size = len(onnx_file(network))
+    files = OnnxFiles(tmp_path, 0, most_bytes=2 * size + size // 2)
+    with ThreadPoolExecutor(8) as threads:
+        opened = list(threads.map(lambda _: files.open(network), range(8)))
+    assert len({os.fstat(file.fileno()).st_ino for file in opened}) == 1
+    half, young = tmp_path / ".a.onnx.1.tmp", tmp_path / ".b.onnx.2.tmp"
+    for path in (half, young):
+        path.touch()
+    os.utime(half, (0, 0))
+    for number in range(3):
+        files.open(replace(network, dataset=replace(network.dataset, mean=(number / 10,)))).close()
+    assert len(list(tmp_path.glob("*.onnx"))) == 2
+    assert not (tmp_path / f"{network.digest}.onnx").exists()
+    assert (half.exists(), young.exists()) == (False, True), "what a killed process has left goes, what another one writes does not"
+    for file in opened:
+        with file:
+            assert file.read() == onnx_file(network)
+    with OnnxFiles(tmp_path, 0, most_bytes=1).open(network) as file:
+        assert file.read() == onnx_file(network), "one is kept, however large"
+    assert [path.name for path in tmp_path.glob("*.onnx")] == [f"{network.digest}.onnx"]
+
+
+def test_a_file_for_which_there_is_no_room_is_507_and_predictions_go_on(service: Service, run_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    app: Any = service.api.app
+    monkeypatch.setattr(app.state, "onnx_files", OnnxFiles(service.settings.onnx_folder / "full", 1 << 60))
+    refused = service.api.get(f"/runs/{run_id}/model.onnx")
+    assert (refused.status_code, refused.json()["code"]) == (507, "storage_full")
+    assert "LAB_MIN_FREE_BYTES" in refused.json()["detail"]
+    assert ask(service, run_id, {"row": 0}).status_code == 200
 
 
 # --- networks kept ready

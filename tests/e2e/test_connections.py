@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.e2e.service import LAB, Service, wait_until
 
 MOST, MOST_PER_ADDRESS = 20, 8
+MOST_HELD_PER_ADDRESS = 500_000
 DEADLINE = 0.5
 PATIENCE = 10.0
 HOST = b"Host: localhost\r\n"
@@ -39,6 +40,9 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         header_seconds=DEADLINE,
         body_seconds=DEADLINE,
         send_seconds=DEADLINE,
+        max_held_bytes=2 * MOST_HELD_PER_ADDRESS,
+        max_image_bytes=MOST_HELD_PER_ADDRESS,
+        max_body_bytes=MOST_HELD_PER_ADDRESS,
         access_log="all",
     )
     service.api()
@@ -182,6 +186,37 @@ def test_a_client_that_reads_nothing_is_cut_off(api: Service) -> None:
         one.sendall((b"GET /openapi.json HTTP/1.1\r\n" + HOST + b"\r\n") * 200)
         wait_until(lambda: counts(api, "lab_http_too_slow")["answer"] == slow + 1, PATIENCE, "its connection is closed")
     assert re.search(r"GET /openapi.json 499 ", api.log.read_text())
+
+
+def test_bodies_of_one_address_take_no_more_memory_than_there_is_room_for_and_no_other_address_s(api: Service) -> None:
+    wait_until_nobody_is_connected(api)
+    refused = counts(api, "lab_http_held_refused")[""]
+    part = MOST_HELD_PER_ADDRESS // 5 * 2
+    begun = b"POST /experiments HTTP/1.1\r\nContent-Length: %d\r\n" % (2 * part) + HOST + b"\r\n" + b" " * part
+    with ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(connection(api, begun))
+        wait_until(lambda: counts(api, "lab_http_held_bytes")[""] == 2 * part, PATIENCE, "two bodies are held")
+        with connection(api, begun) as third:
+            answer = read_to_end(third)
+            assert "(LAB_MAX_HELD_BYTES)" in problem_of(answer, 503, "busy")["detail"]
+            assert b"retry-after: " in answer.lower()
+        assert counts(api, "lab_http_held_refused")[""] > refused
+        with connection(api, begun, source="127.0.0.2") as other:
+            other.sendall(b" " * (part - 2) + b"{}")
+            assert other.recv(100).startswith(b"HTTP/1.1 201 ")
+    wait_until(lambda: counts(api, "lab_http_held_bytes")[""] == 0, PATIENCE, "nothing is held for those who have left")
+
+
+def test_answers_that_one_address_does_not_read_take_no_more_memory_than_there_is_room_for(api: Service) -> None:
+    wait_until_nobody_is_connected(api)
+    refused = counts(api, "lab_http_held_refused")[""]
+    with ExitStack() as stack:
+        for number in range(MOST_PER_ADDRESS):  # of different sizes, so that different parts of an answer are left over
+            stack.enter_context(connection(api, (b"GET /openapi.json HTTP/1.1\r\n" + HOST + b"\r\n") * 50, "127.0.0.2", receive_buffer=20_000 * (1 + number)))
+        wait_until(lambda: counts(api, "lab_http_held_refused")[""] > refused, PATIENCE, "connections are closed")
+        assert counts(api, "lab_http_held_bytes")[""] <= MOST_HELD_PER_ADDRESS
+    wait_until(lambda: counts(api, "lab_http_held_bytes")[""] == 0, PATIENCE, "nothing is held for those who have left")
 
 
 def test_a_client_that_leaves_is_499_and_no_fault(api: Service) -> None:
