@@ -25,6 +25,7 @@ def source_revision() -> str | None:
     return answer.stdout.strip() or None
 
 
+@cache
 def package_version() -> str | None:
     """The installed distribution's version; None when the lab is used from its folder alone."""
     try:
