@@ -14,7 +14,8 @@ from starlette.testclient import TestClient
 
 from app.db import open_database
 from app.main import create_app
-from app.services.keys import Role, create_key
+from app.roles import Role
+from app.services.keys import create_key
 from app.settings import Settings
 from tests.app.studies import fail_next, finish, grid, send
 from tests.app.test_predict import SMALL

@@ -1,5 +1,6 @@
 """The house: what no import contract can say."""
 
+import os
 import re
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("app", "worker", "lab_models", "migrations")
 LONGEST_MODULE = 330
+MOST_CPU_SECONDS = 0.8
+"""Of a command, to its end: 0.2 to 0.3 on a quiet machine, and three times that is no reason to fail on a busy one. The server alone takes 2.4."""
 
 
 def sources() -> list[Path]:
@@ -17,8 +20,31 @@ def sources() -> list[Path]:
 
 
 def test_neither_api_nor_worker_loads_torch() -> None:
-    program = "import app.main, app.cli, worker.tasks, worker.__main__, sys; assert 'torch' not in sys.modules; assert 'sklearn' not in sys.modules"
+    program = "import app.main, app.serving, worker.tasks, worker.__main__, sys; assert not {'torch', 'sklearn'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
+
+
+SERVER = {"fastapi", "starlette", "uvicorn", "sqlalchemy", "sqlmodel", "pydantic_settings", "celery", "kombu", "redis", "numpy", "scipy", "matplotlib", "PIL"}
+
+
+@pytest.mark.parametrize("command", ["--version", "--help", "keys --help", "show exp_a", "submit BODY", "study BODY", "data list", "cancel exp_a"])
+def test_what_speaks_to_a_service_loads_nothing_of_it_and_is_there_at_once(command: str, tmp_path: Path) -> None:
+    body = tmp_path / "body.json"
+    body.write_text('{"specs": [{}]}' if command.startswith("study") else "{}")
+    arguments = [str(body) if word == "BODY" else word for word in command.split()]
+    program = (
+        "import atexit, os, sys; from app.commands.__main__ import main\n"
+        "atexit.register(lambda: print('loaded', *{name.partition('.')[0] for name in sys.modules}, sum(os.times()[:2])))\n"
+        f"sys.argv[1:] = {arguments!r}; sys.exit(main())"
+    )
+    unreachable = {**os.environ, "LAB_URL": "http://127.0.0.1:9"}
+    seconds = []
+    for _ in range(3):
+        said = subprocess.run([sys.executable, "-c", program], check=False, cwd=ROOT, env=unreachable, capture_output=True, text=True).stdout
+        *loaded, cpu_seconds = said.splitlines()[-1].split()
+        assert not SERVER & set(loaded)
+        seconds.append(float(cpu_seconds))
+    assert min(seconds) < MOST_CPU_SECONDS
 
 
 @pytest.mark.parametrize(("package", "edges"), [("app", set()), ("worker", {"worker/attempt.py"}), ("lab_models", {"lab_models/trainer.py"})])

@@ -10,8 +10,9 @@ from app.api.sharing import Watch
 from app.db import Database
 from app.errors import BodyTooLarge, Forbidden, NotFound
 from app.queue import Doorbell
+from app.roles import Role
 from app.services import studies
-from app.services.keys import ANYONE, Caller, Role
+from app.services.keys import ANYONE, Caller
 from app.services.visibility import visible_experiment, visible_run
 from app.settings import Settings
 from app.tables import Experiment, Run, Study

@@ -21,7 +21,8 @@ from app.api.problems import database_error, service_error
 from app.api.rates import Rates
 from app.db import Database
 from app.errors import Forbidden, OpenDoor, OtherOrigin, ServiceError, TooManyRequests, Unauthorized, UnknownHost
-from app.services.keys import ANYONE, Caller, Role, look_up, look_up_at_a_glance
+from app.roles import Role
+from app.services.keys import ANYONE, Caller, look_up, look_up_at_a_glance
 from app.settings import Settings
 
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/version"}) | documentation.PATHS

@@ -11,8 +11,9 @@ from typing import BinaryIO, Literal
 from sqlmodel import Session, col, select
 
 from app.errors import Conflict, Forbidden, NotFound, StorageFull, TooManyDatasets, TooManyImports, UnusableImages
+from app.roles import Role
 from app.services import dataset_locks
-from app.services.keys import Caller, Role
+from app.services.keys import Caller
 from app.settings import Settings
 from app.states import LEGAL_MOVES
 from app.tables import LOCAL, Experiment, Run

@@ -6,13 +6,13 @@ import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 from sqlmodel import Session, col, select
 
 from app.db import Database
 from app.errors import InvalidRequest, Misconfigured, NotFound
+from app.roles import Role
 from app.settings import Settings
 from app.tables import LOCAL, ApiKey, Owner, utc_now
 from lab_models.validation import FieldError
@@ -23,14 +23,6 @@ KEY_BYTES: Final = 32
 
 HINT_LENGTH: Final = len(PREFIX) + 6
 OWNER_NAME: Final = re.compile(r"[a-z0-9._-]{1,64}")
-
-
-class Role(StrEnum):
-    """What a key allows: `read` sees everything and changes nothing, `submit` sees and changes its owner's things, `admin` everything."""
-
-    READ = "read"
-    SUBMIT = "submit"
-    ADMIN = "admin"
 
 
 @dataclass(frozen=True)

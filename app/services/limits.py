@@ -6,7 +6,8 @@ from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from app.errors import InvalidRequest, TooManyRuns
-from app.services.keys import Caller, Role
+from app.roles import Role
+from app.services.keys import Caller
 from app.settings import Settings
 from app.states import RunStatus
 from app.tables import Run

@@ -4,7 +4,8 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from app.db import Database
-from app.services.keys import Role, create_key
+from app.roles import Role
+from app.services.keys import create_key
 
 
 def make_key(database: Database, owner: str, role: Role = Role.SUBMIT) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from app.cli import main
+from app.commands.__main__ import main
 from app.db import Database, open_database
 from app.home import home_in_use, noted_database
 from app.main import create_app

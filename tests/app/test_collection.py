@@ -13,7 +13,7 @@ from sqlalchemy import update
 from sqlmodel import Session, col, select
 from starlette.testclient import TestClient
 
-from app.cli import main
+from app.commands.__main__ import main
 from app.db import Database
 from app.home import home_in_use
 from app.services import collection, lifecycle

@@ -24,11 +24,11 @@ from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from app.api import datasets as datasets_api
-from app.cli import main
+from app.commands.__main__ import main
 from app.db import Database, open_database
 from app.errors import UploadInterrupted
 from app.main import create_app
-from app.services.keys import Role
+from app.roles import Role
 from app.settings import Settings
 from lab_models.datasets import importing
 from lab_models.datasets.catalog import DIGITS, MNIST

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from app import client
-from app.cli import main
+from app.commands import client
+from app.commands.__main__ import main
 from app.db import open_database
 from app.main import create_app
 from app.settings import Settings

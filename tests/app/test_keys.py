@@ -15,9 +15,9 @@ from app.api.gate import OPEN_PATHS
 from app.db import Database
 from app.errors import InvalidRequest, Misconfigured
 from app.main import create_app
+from app.roles import Role
 from app.services import keys, workers
 from app.services.experiments import get_run
-from app.services.keys import Role
 from app.settings import Settings
 from app.tables import ApiKey, Owner, Run, Worker, utc_now
 from tests.app.people import caller, client_of, make_key

@@ -19,7 +19,7 @@ from app.api.rates import Rates
 from app.db import Database
 from app.errors import BadBody
 from app.main import create_app
-from app.services.keys import Role
+from app.roles import Role
 from app.settings import Settings
 from app.tables import Experiment, Run
 from tests.app.people import caller, make_key

@@ -130,7 +130,7 @@ def test_a_schema_of_a_newer_version_is_refused_and_left_as_it_is(newer: Setting
     database.close()
 
 
-@pytest.mark.parametrize("command", [("-m", "worker"), ("-m", "app.cli", "worker"), ("-m", "app.cli", "serve", "--port", "0")])
+@pytest.mark.parametrize("command", [("-m", "worker"), ("-m", "app.commands", "worker"), ("-m", "app.commands", "serve", "--port", "0")])
 def test_neither_service_nor_worker_starts_on_a_schema_it_does_not_know(command: tuple[str, ...], newer: Settings) -> None:
     environment = {"LAB_HOME": str(newer.home), "PATH": "/usr/bin:/bin", "LAB_DEVICES": "cpu"}
     ended = subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True, timeout=100, check=False)

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from app import client
-from app.cli import main
+from app.commands import client
+from app.commands.__main__ import main
+from app.commands.terminal import duration
 from app.db import Database, open_database
 from app.settings import Settings
-from app.terminal import duration
 from lab_models.recipes.catalog import RECIPES
 from tests.app.studies import fail_next, finish_all
 from tests.e2e.service import CLOSED_PORT, Service
@@ -306,7 +306,7 @@ def test_without_a_service_the_reader_learns_how_to_start_one(capsys: pytest.Cap
 def test_a_reader_that_goes_away_is_no_error() -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    ended = subprocess.run([sys.executable, "-m", "app.cli", "settings"], stdout=writing, stderr=subprocess.PIPE, check=False)
+    ended = subprocess.run([sys.executable, "-m", "app.commands", "settings"], stdout=writing, stderr=subprocess.PIPE, check=False)
     os.close(writing)
     assert (ended.returncode, ended.stderr) == (1, b"")
 

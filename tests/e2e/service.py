@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-LAB = [sys.executable, "-m", "app.cli"]
+LAB = [sys.executable, "-m", "app.commands"]
 START_SECONDS = 60.0
 LEASE_SECONDS = 2.0
 CLOSED_PORT = "http://127.0.0.1:9"
@@ -129,7 +129,7 @@ class Service:
 
     def worker_pids(self) -> list[int]:
         """Main processes of all `python -m worker` that belong to this service."""
-        return [pid for pid in self._own_pids() if "worker" in command_of(pid) and command_of(parent_of(pid))[1:3] == ["-m", "app.cli"]]
+        return [pid for pid in self._own_pids() if "worker" in command_of(pid) and command_of(parent_of(pid))[1:3] == ["-m", "app.commands"]]
 
     def trainer_pids(self) -> list[int]:
         """Forked trainers: processes of the lab whose parent is one as well."""

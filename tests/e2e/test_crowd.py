@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from app.db import open_database
-from app.services.keys import Role, create_key
+from app.roles import Role
+from app.services.keys import create_key
 from app.settings import Settings
 from benchmarks.load.generator import Request, Sample
 from tests.e2e.service import Service

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.cli import main
+from app.commands.__main__ import main
 from tests.e2e.service import Service
 
 

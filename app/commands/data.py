@@ -14,8 +14,8 @@ from urllib.parse import quote
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from app import client
-from app.terminal import in_words
+from app.commands import client
+from app.commands.terminal import in_words
 from lab_models.datasets.archives import ImportLimits, ImportRefused, open_files
 
 CHUNK_BYTES = 1 << 18

@@ -2,16 +2,17 @@
 
 import argparse
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from rich.console import RenderableType
 from rich.text import Text
 
-from app import client
-from app.terminal import NUMBER, TEXT, bullet, heading, indented, show, table
-from lab_models.recipes.recipe import TEST_ACCURACY, Factor
-from lab_models.studies.design import factor_text
+from app.commands import client
+from app.commands.terminal import NUMBER, TEXT, bullet, heading, indented, show, table
+
+if TYPE_CHECKING:
+    from lab_models.recipes.recipe import Factor
 
 LIST_COLUMNS = (("name", TEXT), ("question", TEXT), ("cells", NUMBER), ("smoke, on two cores", TEXT), ("full, on two cores", TEXT))
 CONTRAST_COLUMNS = (("cells", TEXT), ("what differs", TEXT), ("family", TEXT))
@@ -71,6 +72,8 @@ def _cell_columns(recipe: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _cell(recipe: dict[str, Any], cell: dict[str, Any]) -> list[str]:
     """Texts of `_cell_columns`."""
+    from lab_models.studies.design import factor_text  # late: it loads every kind of spec
+
     factors: dict[str, Factor] = cell["factors"]
     seeds = "" if cell["num_seeds"] is None else f"at most {cell['num_seeds']}"
     return [
@@ -101,6 +104,8 @@ def _level(value: float, metric: str) -> str:
 
 
 def _of(metric: str) -> str:
+    from lab_models.recipes.recipe import TEST_ACCURACY
+
     return "" if metric == TEST_ACCURACY else f" ({metric})"
 
 

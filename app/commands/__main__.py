@@ -9,16 +9,12 @@ from pathlib import Path
 
 import httpx
 
-from app import client, data_commands, key_commands, maintenance_commands, recipe_commands, study_commands
-from app.demo import run_demo
-from app.devices import MOST_WORKERS, slots_of
+from app.commands import client, data, keys, maintenance, recipes, serving, studies
+from app.commands.demo import run_demo
 from app.errors import Misconfigured
-from app.serving import leave, run_workers, serve_api, serve_everything
-from app.settings import Settings, setting_sources
 from lab_models.revision import package_version
 
 EXIT_REFUSED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
-WORKERS_HELP = "runs at a time on this machine (default: one per GPU, or without one as many as cores and memory allow, at most 4)"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,18 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"training-lab {package_version()}")
     commands = parser.add_subparsers(required=True, metavar="command")
 
-    serve = commands.add_parser("serve", help="API and local workers in one command")
-    serve.add_argument("--workers", type=_count, default=None, help=WORKERS_HELP)
-    serve.set_defaults(run=lambda o: leave(serve_everything(Settings(), o.host, o.port, _workers(o))))
-    api = commands.add_parser("api", help="the API alone")
-    api.set_defaults(run=lambda o: leave(serve_api(Settings(), o.host, o.port)))
-    for server in (serve, api):
-        server.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
-        server.add_argument("--port", type=int, default=8000, help="port to listen on (default: 8000)")
-    worker = commands.add_parser("worker", help="workers alone")
-    worker.add_argument("--workers", type=_count, default=None, help=WORKERS_HELP)
-    worker.set_defaults(run=lambda o: run_workers(Settings(), _workers(o)))
-
+    serving.add_commands(commands)
     submit = commands.add_parser("submit", help="send an experiment from a JSON or YAML file")
     submit.add_argument("file", type=Path)
     submit.add_argument("--wait", action="store_true", help="show progress until it ends, then print its record")
@@ -80,33 +65,20 @@ def _parser() -> argparse.ArgumentParser:
     delete.set_defaults(run=_delete)
     for about_one in (show, cancel, pause, resume, retry, delete):
         about_one.add_argument("id", help="exp_… or stu_…")
-    others = [parser for module in (recipe_commands, study_commands, data_commands) for parser in module.add_commands(commands)]
+    others = [parser for module in (recipes, studies, data) for parser in module.add_commands(commands)]
     for speaking in (submit, show, cancel, pause, resume, retry, delete, *others):
         speaking.add_argument("--url", default=client.default_url(), help=f"the service (default: $LAB_URL or {client.DEFAULT_URL})")
 
-    key_commands.add_commands(commands)
-    maintenance_commands.add_commands(commands)
-    settings = commands.add_parser("settings", help="print all settings and where each comes from")
-    settings.set_defaults(run=_settings)
+    keys.add_commands(commands)
+    maintenance.add_commands(commands)
     demo = commands.add_parser("demo", help="start a service, train a small network over its API, show the result, stop")
     demo.set_defaults(run=lambda _: run_demo())
     return parser
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= MOST_WORKERS:
-        raise argparse.ArgumentTypeError(f"must be a number from 1 to {MOST_WORKERS}, not {text!r}")
-    return int(text)
-
-
-def _workers(options: argparse.Namespace) -> int:
-    wanted: int | None = options.workers
-    return wanted or slots_of(Settings().devices)
-
-
 def _submit(options: argparse.Namespace) -> int:
     document = client.read_body(options.file)
-    if study_commands.is_study_body(document):
+    if studies.is_study_body(document):
         return _complain(f"{options.file} holds a study: send it with `lab study {options.file}`", EXIT_USAGE)
     body = json.dumps(document)
     with client.Service(options.url) as service:
@@ -133,14 +105,6 @@ def _delete(options: argparse.Namespace) -> int:
     with client.Service(options.url) as service:
         service.delete(client.address(options.id))
     print(f"{options.id} is deleted.")
-    return 0
-
-
-def _settings(_options: argparse.Namespace) -> int:
-    settings, sources = Settings(), setting_sources()
-    effective = {"database_url": settings.effective_database_url, "data_dir": os.pathsep.join(map(str, settings.search_folders))}
-    for name in Settings.model_fields:
-        print(f"LAB_{name.upper()}={effective.get(name, getattr(settings, name))}  # {sources[name]}")
     return 0
 
 

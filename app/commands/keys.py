@@ -4,18 +4,17 @@ import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlmodel import Session
-
-from app.client import Unusable
-from app.db import open_database
+from app.commands.client import Unusable
+from app.commands.terminal import TEXT, show, table
 from app.errors import InvalidRequest, NotFound
-from app.services import keys
-from app.services.keys import Role
-from app.settings import Settings
-from app.tables import ApiKey
-from app.terminal import TEXT, show, table
+from app.roles import Role
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
+
+    from app.tables import ApiKey
 
 COLUMNS = tuple((name, TEXT) for name in ("id", "owner", "role", "begins with", "made", "revoked"))
 
@@ -41,6 +40,8 @@ def add_commands(commands: Any) -> None:
 
 
 def _create(options: argparse.Namespace) -> int:
+    from app.services import keys  # late, as in all verbs: other commands need no database
+
     with _writing() as session:
         key, secret = keys.create_key(session, options.owner, Role(options.role))
     _say(f"{key.id}: a key of {key.owner} with the role '{key.role}'. It is shown this once; only its SHA-256 is kept.")
@@ -50,6 +51,8 @@ def _create(options: argparse.Namespace) -> int:
 
 
 def _list(_options: argparse.Namespace) -> int:
+    from app.services import keys
+
     with _writing() as session:
         rows = [_row(key) for key in keys.all_keys(session)]
     if rows:
@@ -60,6 +63,8 @@ def _list(_options: argparse.Namespace) -> int:
 
 
 def _revoke(options: argparse.Namespace) -> int:
+    from app.services import keys
+
     with _writing() as session:
         key = keys.revoke_key(session, options.id)
     _say(f"{key.id}, a key of {key.owner}, is revoked.")
@@ -67,8 +72,11 @@ def _revoke(options: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _writing() -> Iterator[Session]:
+def _writing() -> "Iterator[Session]":
     """One transaction on the database of LAB_HOME; raises Unusable for what cannot be done."""
+    from app.db import open_database
+    from app.settings import Settings
+
     database = open_database(Settings())
     try:
         with database.writing() as session:
@@ -79,7 +87,7 @@ def _writing() -> Iterator[Session]:
         database.close()
 
 
-def _row(key: ApiKey) -> tuple[str, ...]:
+def _row(key: "ApiKey") -> tuple[str, ...]:
     revoked = "" if key.revoked_at is None else f"{key.revoked_at:%Y-%m-%d %H:%M}"
     return key.id, key.owner, key.role, f"{key.hint}…", f"{key.created_at:%Y-%m-%d %H:%M}", revoked
 

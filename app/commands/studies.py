@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from app import client
+from app.commands import client
+from app.commands.terminal import NUMBER, TEXT, duration, show, table
 from app.states import RunStatus
-from app.terminal import NUMBER, TEXT, duration, show, table
 from lab_models.validation import NotJSON, parse_json
 
 EXIT_REFUSED = 1

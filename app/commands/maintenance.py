@@ -4,15 +4,17 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from app.db import Database, schema_is_current
+from app.commands.terminal import in_words
 from app.errors import Misconfigured
 from app.home import home_in_use, noted_database
-from app.services.backups import BackupRefused, Contents, back_up, restore
-from app.services.collection import MEANINGS, Collected, Item, collect
-from app.settings import Settings
-from app.terminal import in_words
+
+if TYPE_CHECKING:
+    from app.db import Database
+    from app.services.backups import Contents
+    from app.services.collection import Collected, Item
+    from app.settings import Settings
 
 EXIT_REFUSED = 1
 
@@ -33,6 +35,9 @@ def add_commands(commands: Any) -> None:
 
 
 def _backup(options: argparse.Namespace) -> int:
+    from app.services.backups import BackupRefused, back_up  # late, as in all of them: other commands need no database
+    from app.settings import Settings
+
     try:
         contents = back_up(Settings(), options.file, overwrite=options.force)
     except BackupRefused as error:
@@ -42,6 +47,9 @@ def _backup(options: argparse.Namespace) -> int:
 
 
 def _restore(options: argparse.Namespace) -> int:
+    from app.services.backups import BackupRefused, restore
+    from app.settings import Settings
+
     try:
         restored = restore(Settings(), options.file)
     except BackupRefused as error:
@@ -55,12 +63,16 @@ def _restore(options: argparse.Namespace) -> int:
     return 0
 
 
-def _counted(contents: Contents) -> str:
+def _counted(contents: "Contents") -> str:
     experiments, runs = (f"{count:,} {noun}{'' if count == 1 else 's'}" for count, noun in ((contents.experiments, "experiment"), (contents.runs, "run")))
     return f"{experiments}, {runs}, schema {contents.revision}"
 
 
 def _collect(options: argparse.Namespace) -> int:
+    from app.db import Database
+    from app.services.collection import collect
+    from app.settings import Settings
+
     settings = Settings()
     if not settings.home.is_dir():
         raise Misconfigured(f"there is no folder {settings.home}: set LAB_HOME to the service's")
@@ -76,7 +88,7 @@ def _collect(options: argparse.Namespace) -> int:
     return EXIT_REFUSED if collected.failed else 0
 
 
-def _refuse_another_database(settings: Settings) -> None:
+def _refuse_another_database(settings: "Settings") -> None:
     """By the rows of another database, every file in this home would look like one that nothing needs."""
     noted = noted_database(settings.home)
     if noted != settings.database_name:
@@ -84,20 +96,26 @@ def _refuse_another_database(settings: Settings) -> None:
         raise Misconfigured(f"in {settings.home} {runs_with}, not with {settings.database_name}: set LAB_HOME and LAB_DATABASE_URL as the service has them")
 
 
-def _refuse_another_schema(database: Database) -> None:
+def _refuse_another_schema(database: "Database") -> None:
+    from app.db import schema_is_current
+
     with database.reading() as session:
         if not schema_is_current(session):
             raise Misconfigured("the database has the schema of another version: start the service of this version once, then call `lab gc` again")
 
 
-def _document(collected: Collected, dry_run: bool) -> dict[str, Any]:
-    def listed(items: tuple[Item, ...]) -> list[dict[str, Any]]:
+def _document(collected: "Collected", dry_run: bool) -> dict[str, Any]:
+    from app.services.collection import MEANINGS
+
+    def listed(items: "tuple[Item, ...]") -> list[dict[str, Any]]:
         return [{"kind": item.kind, "path": item.path, "bytes": item.size_bytes, "why": MEANINGS[item.kind]} for item in items]
 
     return {"dry_run": dry_run, "bytes": collected.size_bytes, "items": listed(collected.found), "failed": listed(collected.failed)}
 
 
-def _report(collected: Collected, dry_run: bool) -> str:
+def _report(collected: "Collected", dry_run: bool) -> str:
+    from app.services.collection import MEANINGS
+
     lines = [f"{in_words(item.size_bytes):>10}  {item.path}  ({MEANINGS[item.kind]})" for item in collected.found]
     lines += [f"not removed: {item.path}" for item in collected.failed]
     if not collected.found:

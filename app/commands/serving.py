@@ -1,0 +1,71 @@
+"""`lab serve`, `lab api`, `lab worker` and `lab settings`: the service itself, loaded when one of them is called."""
+
+import argparse
+import os
+from typing import Any
+
+from app.devices import MOST_WORKERS
+
+WORKERS_HELP = "runs at a time on this machine (default: one per GPU, or without one as many as cores and memory allow, at most 4)"
+
+
+def add_commands(commands: Any) -> None:
+    """Add them to the command line."""
+    serve = commands.add_parser("serve", help="API and local workers in one command")
+    serve.set_defaults(run=_serve)
+    api = commands.add_parser("api", help="the API alone")
+    api.set_defaults(run=_serve_api)
+    for server in (serve, api):
+        server.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+        server.add_argument("--port", type=int, default=8000, help="port to listen on (default: 8000)")
+    worker = commands.add_parser("worker", help="workers alone")
+    worker.set_defaults(run=_work)
+    for working in (serve, worker):
+        working.add_argument("--workers", type=_count, default=None, help=WORKERS_HELP)
+    settings = commands.add_parser("settings", help="print all settings and where each comes from")
+    settings.set_defaults(run=_settings)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_WORKERS:
+        raise argparse.ArgumentTypeError(f"must be a number from 1 to {MOST_WORKERS}, not {text!r}")
+    return int(text)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from app.serving import leave, serve_everything
+    from app.settings import Settings
+
+    return leave(serve_everything(Settings(), options.host, options.port, _workers(options)))
+
+
+def _serve_api(options: argparse.Namespace) -> int:
+    from app.serving import leave, serve_api
+    from app.settings import Settings
+
+    return leave(serve_api(Settings(), options.host, options.port))
+
+
+def _work(options: argparse.Namespace) -> int:
+    from app.serving import run_workers
+    from app.settings import Settings
+
+    return run_workers(Settings(), _workers(options))
+
+
+def _workers(options: argparse.Namespace) -> int:
+    from app.devices import slots_of
+    from app.settings import Settings
+
+    wanted: int | None = options.workers
+    return wanted or slots_of(Settings().devices)
+
+
+def _settings(_options: argparse.Namespace) -> int:
+    from app.settings import Settings, setting_sources
+
+    settings, sources = Settings(), setting_sources()
+    effective = {"database_url": settings.effective_database_url, "data_dir": os.pathsep.join(map(str, settings.search_folders))}
+    for name in Settings.model_fields:
+        print(f"LAB_{name.upper()}={effective.get(name, getattr(settings, name))}  # {sources[name]}")
+    return 0
