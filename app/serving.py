@@ -254,4 +254,4 @@ class Workers:
 
     def _start_one(self, slot: int) -> "subprocess.Popen[bytes]":
         arguments = ["--slot", str(slot), "--slots", str(self._count), "--parent-pid", str(os.getpid())]
-        return subprocess.Popen([sys.executable, "-m", "worker", *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
+        return subprocess.Popen([sys.executable, "-P", "-m", "worker", *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)  # noqa: S603

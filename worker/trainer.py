@@ -60,7 +60,7 @@ class TrainerServer:
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-m", "lab_models", "trainers", "--parent-pid", str(os.getpid()), "--niceness", str(niceness)],
+                [sys.executable, "-P", "-m", "lab_models", "trainers", "--parent-pid", str(os.getpid()), "--niceness", str(niceness)],
                 stdin=theirs.fileno(),
                 env=_environment(threads),
                 start_new_session=True,

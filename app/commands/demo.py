@@ -32,7 +32,7 @@ def run_demo() -> int:
     _say(f"Starting the service on {url} with its files in {HOME}/ ...")
     HOME.mkdir(mode=0o700, exist_ok=True)
     environment = {key: value for key, value in os.environ.items() if not key.startswith("LAB_")} | {"LAB_HOME": str(HOME), "LAB_LOG_LEVEL": "WARNING"}
-    server = subprocess.Popen([sys.executable, "-m", "app.commands", "serve", "--port", str(port)], env=environment, start_new_session=True)  # noqa: S603
+    server = subprocess.Popen([sys.executable, "-P", "-m", "app.commands", "serve", "--port", str(port)], env=environment, start_new_session=True)  # noqa: S603
     try:
         service = client.Service(url)
         if not _wait_until_up(service, server):

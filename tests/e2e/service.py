@@ -7,13 +7,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 LAB = [sys.executable, "-m", "app.commands"]
+INSTALLED_LAB = [str(Path(sys.executable).with_name("lab"))]
 START_SECONDS = 60.0
 LEASE_SECONDS = 2.0
 CLOSED_PORT = "http://127.0.0.1:9"
@@ -56,10 +57,10 @@ class Service:
         self.processes: list[subprocess.Popen[bytes]] = []
         self.log = home / "service.log"
 
-    def start(self, *command: str) -> "subprocess.Popen[bytes]":
-        """Run `lab <command>`; its output goes to the log."""
+    def start(self, *command: str, lab: Sequence[str] = LAB, folder: Path | None = None) -> "subprocess.Popen[bytes]":
+        """Run `lab <command>`, in a folder; its output goes to the log."""
         with self.log.open("ab") as log:
-            process = subprocess.Popen([*LAB, *command], env=self._environment, stdout=log, stderr=log, start_new_session=True)
+            process = subprocess.Popen([*lab, *command], env=self._environment, stdout=log, stderr=log, start_new_session=True, cwd=folder)
         self.processes.append(process)
         return process
 
