@@ -1,31 +1,15 @@
 """Metrics over epochs."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from app.plots.series import Series
+from app.plots.figures import AXIS_LABEL, CurvesFigure
 from app.plots.style import BLUE, GREY, MARGIN, VERMILION, Sheet, heading, rendered
 
 SPLIT_STYLE = {"train": (VERMILION, "--"), "val": (BLUE, "-")}
-AXIS_LABEL = {"loss": "Loss (cross-entropy, nats)", "accuracy": "Accuracy", "learning_rate": "Learning rate", "seconds": "Seconds per epoch"}
 PANEL_INCHES = (4.3, 2.95)
 LEFT_OF_PANEL, BELOW_PANEL = 0.86, 0.62
 """Room for ticks and labels. Places are said, since to have matplotlib find them takes as long as all the rest."""
-
-
-@dataclass(frozen=True)
-class CurvesFigure:
-    """What the curves plot shows: a series for each (split, name). `epochs` is how many there will be; `best_epoch` is marked when there is one run."""
-
-    title: str
-    subtitle: str
-    metrics: Sequence[str]
-    curves: Mapping[tuple[str, str], Series]
-    epochs: int
-    best_epoch: int | None = None
 
 
 def draw_curves(figure: CurvesFigure, extension: str) -> bytes:

@@ -36,9 +36,6 @@ TITLE_SIZE, TEXT_SIZE = 12.5, 9.5
 SAFETY = 1.03
 """Letters snapped to pixels come out up to so much wider than their outlines."""
 
-FORMATS = {"png": "image/png", "svg": "image/svg+xml", "pdf": "application/pdf"}
-
-
 # For the whole process and once, since pictures are drawn in several threads at a time and matplotlib's settings are the process's.
 mpl.rcParams.update(
     {
