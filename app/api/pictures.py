@@ -12,7 +12,7 @@ from app.api.drawings import Draw
 from app.api.passes import Compute
 from app.plots.figures import FORMATS
 
-PLOT_VERSION = 4  # grows with the drawing code, so that a browser's copy of the old picture is not kept
+PLOT_VERSION = 5  # grows with the drawing code, so that a browser's copy of the old picture is not kept
 
 
 class Extension(StrEnum):
