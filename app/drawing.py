@@ -8,12 +8,14 @@ import logging
 import os
 import pickle
 import socket
+import struct
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
@@ -27,10 +29,18 @@ MOST_RESIDENT_BYTES: Final = 400 << 20
 """A process begins with some 80 MB; beyond these bounds it is replaced once it has answered."""
 SECRETS: Final = ("LAB_DATABASE_URL", "LAB_BROKER_URL", "LAB_API_KEY")
 STOPPING: Final = "the service stops"
-DRAWN: Final = ord("+")
-"""What an answer begins with that is a picture, as `app.plots` says it."""
+HEAD: Final = struct.Struct("<?d")
+"""What an answer begins with, as `app.plots` says it: whether a picture follows or a traceback, and the seconds of a core that it took."""
 
 log = logging.getLogger("lab.drawing")
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture's bytes, and the seconds of a core that it took."""
+
+    picture: bytes
+    seconds: float
 
 
 class DrawingFailed(Exception):
@@ -51,8 +61,8 @@ class Artists:
         """Start the first one; returns at once."""
         self.artists[0].warm_up()
 
-    def draw(self, figure: Any, extension: str) -> "Future[bytes]":
-        """The bytes of a figure of `app.plots.figures`, or Busy, or DrawingFailed; raises Busy once the service stops. `extension`: png, svg or pdf."""
+    def draw(self, figure: Any, extension: str) -> "Future[Drawn]":
+        """The picture of a figure of `app.plots.figures`, or Busy, or DrawingFailed; raises Busy once the service stops. `extension`: png, svg or pdf."""
         return next((one for one in self.artists if one.is_idle), self.artists[0]).draw(figure, extension)
 
     def close(self) -> None:
@@ -69,7 +79,7 @@ class Artist:
         self._deadline_seconds, self._most_pictures = DEADLINE_SECONDS, MOST_PICTURES
         self._thread = ThreadPoolExecutor(1, "drawing")
         self._most_bytes = MOST_RESIDENT_BYTES
-        self._latest: Future[bytes] | None = None
+        self._latest: Future[Drawn] | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self._num_drawn = 0
@@ -89,7 +99,7 @@ class Artist:
         """Start its process; returns at once."""
         self._thread.submit(self._renew)
 
-    def draw(self, figure: Any, extension: str) -> "Future[bytes]":
+    def draw(self, figure: Any, extension: str) -> "Future[Drawn]":
         """See `Artists.draw`."""
         if self._is_closed:
             raise Busy(STOPPING)
@@ -104,7 +114,7 @@ class Artist:
         self._thread.shutdown(wait=True)  # what it asked for has just ended
         self._end()
 
-    def _draw(self, figure: Any, extension: str) -> bytes:
+    def _draw(self, figure: Any, extension: str) -> Drawn:
         question = pickle.dumps((figure, extension), pickle.HIGHEST_PROTOCOL)
         try:
             answer = self._answer(question)
@@ -117,9 +127,10 @@ class Artist:
         if self._num_drawn >= self._most_pictures or _resident_bytes(self.pid) > self._most_bytes:
             self._end()
             self._thread.submit(self._renew)
-        if answer[0] != DRAWN:
-            raise DrawingFailed(answer[1:].decode())
-        return answer[1:]
+        (is_drawn, seconds), body = HEAD.unpack_from(answer), answer[HEAD.size :]
+        if not is_drawn:
+            raise DrawingFailed(body.decode())
+        return Drawn(body, seconds)
 
     def _answer(self, question: bytes) -> bytes:
         """Raises ProcessEnded, or Busy where it was ended because it took too long or the service stops."""

@@ -37,8 +37,6 @@ COMPUTING: Final = 2
 """Predictions and explanations at a time: each takes memory and a core that training would have."""
 DRAWING: Final = min(4, max(1, (os.cpu_count() or 1) // 2))
 """Pictures at a time, half as many as cores, each in a process of 80 MB."""
-REST_BETWEEN_PICTURES: Final = 0.25
-"""As share of what one took: while others wait for pictures, training has the core for a moment in between; a single picture is drawn at once."""
 REST_BETWEEN_WRITES: Final = 0.25
 
 Result = TypeVar("Result")
@@ -53,7 +51,7 @@ class Passes:
         self.reading = Lane("reading", READERS_ON_SQLITE if on_sqlite else READERS_ON_SERVER, most)
         self.writing = Lane("writing", 1 if on_sqlite else WRITERS_ON_SERVER, most, REST_BETWEEN_WRITES if on_sqlite else 0.0)
         self.computing = Lane("computing", COMPUTING, most)
-        self.drawing = Lane("drawing", DRAWING, most, REST_BETWEEN_PICTURES)
+        self.drawing = Lane("drawing", DRAWING, most)
         self.files = Lane("files", COMPUTING, most)
         self.importing = Lane("importing", 1, most)
         self.readiness = Lane("readiness", 1, most)

@@ -65,9 +65,9 @@ class Once(Generic[Answer]):
     async def get(self, name: str, has_left: Callable[[], bool], make: Callable[[Making[Answer]], Awaitable[Answer]]) -> Answer:
         """The answer of that name; raises as `make` does, to all who wait for it. `make` may ask its argument whether it is for nobody."""
         making = self._making.get(name)
-        if making is None:
+        if making is None or making.answer.done():
             making = self._making[name] = Making(make)
-            making.answer.add_done_callback(lambda _: self._making.pop(name, None))
+            making.answer.add_done_callback(lambda _: self._forget(name, making))
         making.tells.append(has_left)
         try:
             return await asyncio.shield(making.answer)
@@ -75,6 +75,10 @@ class Once(Generic[Answer]):
             making.tells.remove(has_left)
             if not making.tells:
                 making.answer.cancel()
+
+    def _forget(self, name: str, making: Making[Answer]) -> None:
+        if self._making.get(name) is making:
+            del self._making[name]
 
 
 class Watch:

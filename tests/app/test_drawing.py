@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from app.drawing import Artist, Artists, DrawingFailed
+from app.drawing import Artist, Artists, DrawingFailed, Drawn
 from app.errors import Busy
 from app.plots.curves import draw_curves
 from tests.app.test_plots import figure
@@ -43,7 +43,12 @@ def dies(pid: int) -> None:
 @pytest.mark.parametrize("extension", ["png", "svg", "pdf"])
 def test_a_picture_has_the_bytes_that_it_has_when_it_is_drawn_here(artist: Artist, extension: str) -> None:
     for number in range(3):
-        assert artist.draw(figure(number), extension).result(30) == draw_curves(figure(number), extension)
+        assert artist.draw(figure(number), extension).result(30).picture == draw_curves(figure(number), extension)
+
+
+def test_what_a_picture_took_of_a_core_is_told(artist: Artist) -> None:
+    few, many = (artist.draw(figure(1, epochs), "svg").result(30).seconds for epochs in (5, 2000))
+    assert 0.005 < few < many < 10
 
 
 def test_the_process_gives_way_and_lies_in_a_session_of_its_own(artist: Artist) -> None:
@@ -54,10 +59,10 @@ def test_the_process_gives_way_and_lies_in_a_session_of_its_own(artist: Artist) 
 
 
 def test_kill_9_between_two_pictures_costs_nothing_but_a_start(artist: Artist) -> None:
-    first = artist.draw(figure(1), "png").result(30)
+    first = artist.draw(figure(1), "png").result(30).picture
     assert artist.pid is not None
     os.kill(artist.pid, signal.SIGKILL)
-    assert artist.draw(figure(1), "png").result(30) == first
+    assert artist.draw(figure(1), "png").result(30).picture == first
 
 
 def test_kill_9_while_a_picture_is_drawn_has_it_drawn_again(artist: Artist) -> None:
@@ -66,7 +71,7 @@ def test_kill_9_while_a_picture_is_drawn_has_it_drawn_again(artist: Artist) -> N
     time.sleep(0.1)
     assert not drawing.done()
     os.kill(pid, signal.SIGKILL)
-    assert drawing.result(30) == draw_curves(figure(2), "png")
+    assert drawing.result(30).picture == draw_curves(figure(2), "png")
     assert artist.pid != pid
 
 
@@ -142,7 +147,7 @@ def test_kill_9_of_the_service_ends_it_even_while_it_draws() -> None:
 class Noted(Artist):
     """Notes what it is asked for; is idle until then."""
 
-    def draw(self, figure: Any, extension: str) -> "Future[bytes]":
+    def draw(self, figure: Any, extension: str) -> "Future[Drawn]":
         self._latest = Future()
         return self._latest
 
@@ -152,6 +157,6 @@ def test_pictures_go_to_whichever_is_idle() -> None:
     first, second = artists.artists = [Noted(), Noted()]
     given = [artists.draw("one", "png"), artists.draw("another", "png")]
     assert given == [first._latest, second._latest]
-    given[1].set_result(b"")
+    given[1].set_result(Drawn(b"", 0.0))
     assert artists.draw("a third", "png") is second._latest
     artists.close()

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from starlette.requests import ClientDisconnect
 
-from app.api.drawings import Draw, Drawings
+from app.api.drawings import Budget, Draw, Drawings
 from app.api.lanes import Lane
-from app.drawing import Artists
+from app.drawing import Artists, Drawn
 from app.errors import Overloaded
 
 PICTURE = b"picture"
@@ -23,13 +23,13 @@ class Slow(Artists):
         super().__init__(1)
         self.picture, self.asked = picture, []
 
-    def draw(self, figure: Any, extension: str) -> "Future[bytes]":
+    def draw(self, figure: Any, extension: str) -> "Future[Drawn]":
         self.asked.append(figure)
-        self.latest: Future[bytes] = Future()
+        self.latest: Future[Drawn] = Future()
         return self.latest
 
-    def end(self) -> None:
-        self.latest.set_result(self.picture)
+    def end(self, seconds: float = 0.0) -> None:
+        self.latest.set_result(Drawn(self.picture, seconds))
 
 
 def wanted(name: str) -> Draw:
@@ -131,3 +131,32 @@ def test_the_oldest_go_and_a_large_one_is_not_kept() -> None:
         assert artists.asked[-2:] == ["large", "large"]
 
     run(work)
+
+
+def test_when_the_budget_is_spent_pictures_come_as_fast_as_it_comes_in() -> None:
+    async def work() -> None:
+        artists, began = Slow(), asyncio.get_running_loop().time()
+        drawings = Drawings(Lane("drawing", 1, 10), artists, Budget(cores=0.5, most_seconds=1.0))
+        asking = [asyncio.create_task(drawings.get("anna", wanted(name), stays)) for name in "abc"]
+        for number in range(3):
+            while len(artists.asked) <= number:
+                await asyncio.sleep(0.001)
+            took = asyncio.get_running_loop().time() - began
+            assert took < 0.1 if number < 2 else took > 0.15
+            artists.end(seconds=0.3)  # the second goes 0.1 beyond
+        await asyncio.gather(*asking)
+
+    run(work)
+
+
+def test_no_more_is_saved_than_what_may_be_spent_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("app.api.drawings.time.monotonic", lambda: now)
+    budget = Budget(cores=0.2, most_seconds=50)
+    now = 1000.0
+    assert budget.spend(10) == 0
+    assert budget.spend(1) == pytest.approx(5)
+    now += 3
+    assert budget.spend(1) == pytest.approx(7)
+    now += 7
+    assert budget.spend(0) == pytest.approx(0)
