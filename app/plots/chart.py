@@ -13,6 +13,7 @@ from matplotlib.patches import Polygon
 from matplotlib.ticker import Formatter, Locator, MaxNLocator, PercentFormatter, ScalarFormatter
 
 from app.plots.style import GRID, Sheet, width_of
+from app.plots.words import CAPITALS, Words
 
 Floats = npt.NDArray[np.float64]
 View = tuple[float, float]
@@ -20,7 +21,8 @@ View = tuple[float, float]
 TICK_SIZE, LEGEND_SIZE = 10.0, 9.0
 TICK, PAD, LABEL_PAD = 3.5 / 72, 7 / 72, 4 / 72
 """A tick's length, from the axis to its numbers, and from these to the axis' label, in inches."""
-BELOW_NUMBERS: Final = PAD + 1.17 * TICK_SIZE / 72 + LABEL_PAD
+NUMBERS_BASELINE: Final = PAD + CAPITALS * TICK_SIZE / 72
+LABEL_BASELINE: Final = PAD + 1.9 * TICK_SIZE / 72 + LABEL_PAD
 AXIS: Final[dict[str, Any]] = {"color": "black", "linewidth": 0.8}
 MARGIN_OF_VIEW: Final = 0.05
 STEPS: Final = [1, 2, 2.5, 5, 10]
@@ -104,14 +106,14 @@ class Chart:
         self.sheet.draw(*x_places.tolist(), marker=3, **mark)  # downwards
         self.sheet.draw(*y_places.tolist(), marker=0, **mark)  # to the left
         for place, text in zip(x_places[0].tolist(), x.texts, strict=True):
-            self._text(place, bottom + PAD, text, ha="center", va="top")
+            self._write(place, bottom + NUMBERS_BASELINE, text, align="center")
         for place, text in zip(y_places[1].tolist(), y.texts, strict=True):
-            self._text(self.left - PAD, place, text, ha="right", va="center_baseline")
+            self._write(self.left - PAD, place + _half(TICK_SIZE), text, align="right")
         widest = max((width_of(text, TICK_SIZE) for text in y.texts), default=0.0)
-        self._text(self.left + self.width / 2, bottom + BELOW_NUMBERS, x_label, ha="center", va="top")
-        self._text(self.left - PAD - widest - LABEL_PAD, self.top + self.height / 2, y_label, ha="right", va="center", rotation=90)
+        self._write(self.left + self.width / 2, bottom + LABEL_BASELINE, x_label, align="center")
+        self._write(self.left - PAD - widest - LABEL_PAD - 0.24 * TICK_SIZE / 72, self.top + self.height / 2, y_label, align="center", turned=True)
         if y.offset:
-            self._text(self.left, self.top - 3 / 72, y.offset, ha="left", va="baseline")
+            self._write(self.left, self.top - 3 / 72, y.offset)
 
     def legend(self, entries: Sequence[tuple[str, dict[str, Any]]]) -> None:
         """A sample and a text for each entry, in the corner where they hide the least of the lines."""
@@ -120,11 +122,11 @@ class Chart:
         for number, (text, look) in enumerate(entries):
             middle = top + ROW_INCHES * (number + 0.5)
             self.sheet.draw([left, left + HANDLE_INCHES / 2, left + HANDLE_INCHES], [middle] * 3, markevery=[1], **look)
-            self._text(left + HANDLE_INCHES + HANDLE_GAP, middle, text, LEGEND_SIZE, ha="left", va="center_baseline")
+            self._write(left + HANDLE_INCHES + HANDLE_GAP, middle + _half(LEGEND_SIZE), text, LEGEND_SIZE)
 
-    def note(self, text: str, **look: Any) -> None:
+    def note(self, text: str, color: str) -> None:
         """In the middle, where there is nothing to draw."""
-        self._text(self.left + self.width / 2, self.top + self.height / 2, text, ha="center", va="center", **look)
+        self._write(self.left + self.width / 2, self.top + self.height / 2 + _half(TICK_SIZE), text, align="center", color=color)
 
     def _places(self, x: Floats, y: Floats) -> Floats:
         """(2, points): inches from the sheet's left and upper edge."""
@@ -132,8 +134,8 @@ class Chart:
         down = self.top + self.height * (self._up[1] - y) / (self._up[1] - self._up[0])
         return np.stack([across, down])
 
-    def _text(self, across: float, down: float, text: str, size: float = TICK_SIZE, **look: Any) -> None:
-        self.sheet.canvas.text(across / self.sheet.width, 1 - down / self.sheet.height, text, fontsize=size, **{"color": "black", **look})
+    def _write(self, across: float, down: float, text: str, size: float = TICK_SIZE, **look: Any) -> None:
+        self.sheet.canvas.add_artist(Words(self.sheet, across, down, text, size, **look))
 
     def _freest_corner(self, width: float, height: float) -> tuple[float, float]:
         """Left and upper edge of a box of that size."""
@@ -147,6 +149,11 @@ class Chart:
             return int(inside.sum())
 
         return min(corners, key=hidden)
+
+
+def _half(size: float) -> float:
+    """From the middle of capitals and digits to their baseline, in inches."""
+    return CAPITALS * size / 72 / 2
 
 
 def _ticks(view: View, locator: Locator, formatter: Formatter) -> Ticks:

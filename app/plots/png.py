@@ -23,7 +23,7 @@ def _chunks(pixels: npt.NDArray[np.uint8], dpi: float, software: str) -> Iterato
     height, width, _ = pixels.shape
     per_metre = round(dpi * INCHES_PER_METRE)
     rows = np.zeros((height, 1 + 3 * width), np.uint8)  # each begins with its filter's number: none
-    rows[:, 1:].reshape(height, width, 3)[...] = pixels
+    rows[:, 1:] = pixels.reshape(height, 3 * width)
     yield _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
     yield _chunk(b"pHYs", struct.pack(">IIB", per_metre, per_metre, 1))
     yield _chunk(b"tEXt", b"Software\0" + software.encode("latin-1"))

@@ -17,6 +17,7 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ft2font import FT2Font
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from PIL import Image
 
 from app.plots.png import png
 
@@ -62,7 +63,8 @@ def rendered(canvas: Figure, extension: str) -> bytes:
     if extension == "png":  # as savefig does, which draws everything twice in order to find the layout
         agg = FigureCanvasAgg(canvas)
         agg.draw()  # type: ignore[no-untyped-call]
-        return png(np.asarray(agg.buffer_rgba())[:, :, :3], canvas.dpi, "training-lab")  # type: ignore[no-untyped-call]
+        opaque = Image.fromarray(np.asarray(agg.buffer_rgba())).convert("RGB")  # type: ignore[no-untyped-call]
+        return png(np.asarray(opaque), canvas.dpi, "training-lab")
     buffer = io.BytesIO()
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(extension, {})
     canvas.savefig(buffer, format=extension, metadata={"Creator": "training-lab", **undated})
