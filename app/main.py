@@ -36,11 +36,12 @@ from app.api import (
 from app.api.connection_bounds import Connections
 from app.api.gate import Gate
 from app.api.openapi import DESCRIPTION, describe
-from app.api.passes import Passes
+from app.api.passes import DRAWING, Passes
 from app.api.security_headers import SecurityHeaders
 from app.api.sharing import Shared, Stopping, Watch
 from app.api.traffic import observe
 from app.db import Database, open_database
+from app.drawing import Artists
 from app.home import home_in_use
 from app.logging import set_up_logging
 from app.queue import make_doorbell
@@ -81,11 +82,14 @@ def create_app(settings: Settings | None = None, host: str | None = None) -> Fas
         with home_in_use(settings.home, settings.database_name):
             app.state.database = open_database(settings)
             app.state.doorbell = make_doorbell(settings.broker_url)
-            app.state.passes = Passes(settings.max_waiting_requests, on_sqlite=app.state.database.is_sqlite)
+            artists = Artists(DRAWING, "--log-level", settings.log_level, "--log-format", settings.log_format)
+            artists.warm_up()
+            app.state.passes = passes = Passes(settings.max_waiting_requests, on_sqlite=app.state.database.is_sqlite, artists=artists)
             app.state.watch = watch = Watch(partial(_statuses, app))
             app.state.stopping = Stopping(watch.close)
             yield
             watch.close()
+            passes.drawings.close()
             app.state.database.close()
 
     version = package_version() or "unknown"

@@ -47,11 +47,21 @@ def test_what_speaks_to_a_service_loads_nothing_of_it_and_is_there_at_once(comma
     assert min(seconds) < MOST_CPU_SECONDS
 
 
-@pytest.mark.parametrize(("package", "edges"), [("app", set()), ("worker", {"worker/attempt.py"}), ("lab_models", {"lab_models/trainer.py"})])
+@pytest.mark.parametrize(
+    ("package", "edges"), [("app", {"app/plots/__main__.py"}), ("worker", {"worker/attempt.py"}), ("lab_models", {"lab_models/trainer.py"})]
+)
 def test_everything_is_caught_at_the_edges_only(package: str, edges: set[str]) -> None:
     found = {str(path.relative_to(ROOT)) for path in (ROOT / package).rglob("*.py") if re.search(r"except (Exception|BaseException)\b", path.read_text())}
     allowed = edges | {"lab_models/files.py", "lab_models/forkserver.py"}  # these raise again, or end a fork
     assert found <= allowed
+
+
+def test_the_api_does_not_load_matplotlib_and_what_draws_knows_no_service() -> None:
+    for program in (
+        "import app.main, sys; assert 'matplotlib' not in sys.modules",
+        "import app.plots.__main__, sys; from app.plots.drawing import warm_up; warm_up(); assert not {'torch', 'sqlalchemy', 'fastapi'} & set(sys.modules)",
+    ):
+        subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
 
 
 def test_run_status_is_written_in_one_place() -> None:

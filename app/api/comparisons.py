@@ -12,7 +12,7 @@ from app.api.schemas import Answer
 from app.api.study_curves import curves_figure, panels_of
 from app.api.study_tables import MetricName
 from app.errors import InvalidRequest
-from app.plots.study_curves import StudyCurvesFigure, draw_study_curves
+from app.plots.figures import StudyCurvesFigure
 from app.services import experiments, revisions
 from app.services.comparisons import Comparison, Evidence, Side, compare_sides, margin_of
 from app.services.experiments import run_ids_of
@@ -127,7 +127,7 @@ def draw_comparison_curves(
         return curves_figure(session, "Comparison", f"{len(found)} experiments", [(row.name or row.id, runs[row.id]) for row in found], panels)
 
     shown = ["comparison", metric, ids, revisions.of_experiments(session, ids)]
-    return picture(shown, figure, draw_study_curves, extension, if_none_match)
+    return picture(shown, figure, extension, if_none_match)
 
 
 def comparison_answer(comparison: Comparison, judgement: Judgement, p_holm: float | None) -> ComparisonAnswer:

@@ -8,7 +8,7 @@ from fastapi import Query, Response
 from app.api import passes, schemas
 from app.api.deps import Reading, TheExperiment, TheSettings
 from app.api.pictures import PICTURE_RESPONSES, Extension, IfNoneMatch, picture
-from app.plots.confusion import ConfusionFigure, draw_confusion
+from app.plots.figures import ConfusionFigure
 from app.services import experiments, revisions
 from app.services.assessments import Confusion, Counts, confusion_of, most_confused
 from app.services.results import summarise
@@ -54,7 +54,7 @@ def draw_confusion_matrix(
         runs = experiments.runs_of(session, [experiment.id])[experiment.id]
         return _figure(experiment, runs, confusion_of(session, settings.runs_folder, runs), normalize)
 
-    return picture(shown, figure, draw_confusion, extension, if_none_match)
+    return picture(shown, figure, extension, if_none_match)
 
 
 def _matrix(counts: Counts) -> dict[str, list[list[int]] | list[list[float]]]:

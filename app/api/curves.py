@@ -10,7 +10,7 @@ from app.api import passes
 from app.api.deps import Reading, TheExperiment
 from app.api.pictures import PICTURE_RESPONSES, Extension, IfNoneMatch, picture
 from app.errors import InvalidRequest
-from app.plots.curves import AXIS_LABEL, CurvesFigure, draw_curves
+from app.plots.figures import AXIS_LABEL, CurvesFigure
 from app.services import experiments, revisions
 from app.services.metrics import curves_of, last_epochs
 from app.states import RunStatus, experiment_status
@@ -37,7 +37,7 @@ def draw_experiment_curves(
     """Metrics over epochs, train and val; with several seeds their mean and range."""
     names = _metrics(metric)
     shown = ["curves", names, revisions.of_experiments(session, [experiment.id])]
-    return picture(shown, lambda: _figure(session, experiment, names), draw_curves, extension, if_none_match)
+    return picture(shown, lambda: _figure(session, experiment, names), extension, if_none_match)
 
 
 def _metrics(listed: str) -> list[str]:

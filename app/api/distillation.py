@@ -11,7 +11,7 @@ from app.api import passes
 from app.api.deps import Reading, TheExperiment
 from app.api.pictures import PICTURE_RESPONSES, Extension, IfNoneMatch, picture
 from app.api.schemas import Answer, SummaryAnswer
-from app.plots.comparison import ComparisonFigure, Line, draw_comparison
+from app.plots.figures import ComparisonFigure, Line
 from app.plots.series import Series
 from app.services import revisions
 from app.services.distillations import Arm, Comparison, Gain, Gap, Role, Verdict, gain_of, gap_of, load_comparison, sentence, warnings
@@ -120,7 +120,7 @@ def draw_distillation(session: Reading, experiment: TheExperiment, extension: Ex
     comparison = load_comparison(session, experiment)
     arms = [arm.experiment_id for arm in comparison.arms if arm.experiment_id is not None and arm.role is not Role.TEACHER]
     shown = ["distillation", revisions.of_experiments(session, arms, [run.id for run in comparison.teacher.runs])]
-    return picture(shown, lambda: _figure(session, comparison), draw_comparison, extension, if_none_match)
+    return picture(shown, lambda: _figure(session, comparison), extension, if_none_match)
 
 
 def _answer(comparison: Comparison) -> DistillationAnswer:

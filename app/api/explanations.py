@@ -11,7 +11,7 @@ from app.api.deps import Reading, TheExperiment
 from app.api.parameters import Given
 from app.api.pictures import PICTURE_RESPONSES, Extension, IfNoneMatch, picture
 from app.api.schemas import Answer
-from app.plots.explanations import ExplanationFigure, Picture, draw_explanations
+from app.plots.figures import ExplanationFigure, Picture
 from app.services import explanations
 from app.services.explanations import Explained, Explanations, Split
 from app.services.predictions import Predictors
@@ -201,10 +201,10 @@ def draw_experiment_explanations(
     explained = explanations.explained(session, explaining.settings, experiment, query.run, query.split)
     shown = [explained.title, *explained.key, explained.run.run_id, query.model_dump(mode="json")]
 
-    def draw(explained: Explained, extension: str) -> bytes:
-        return draw_explanations(_figure(explained, query, explaining.explain(explained, query)), extension)
+    def figure() -> ExplanationFigure:
+        return _figure(explained, query, explaining.explain(explained, query))
 
-    return picture(["explanations", *shown], lambda: explained, draw, extension, if_none_match, lane="computing")
+    return picture(["explanations", *shown], figure, extension, if_none_match, is_computed=True)
 
 
 def _examples(found: "Explanation", names: tuple[str, ...]) -> list[ExampleAnswer]:

@@ -17,7 +17,7 @@ from app.api.deps import Reading, TheExperiment
 from app.api.pictures import PICTURE_RESPONSES, Extension, IfNoneMatch, picture
 from app.api.schemas import Answer
 from app.errors import NotFound
-from app.plots.gradient_flow import GradientFlowFigure, draw_gradient_flow
+from app.plots.figures import GradientFlowFigure
 from app.services import experiments, gradient_flow, revisions
 from app.services.gradient_flow import THRESHOLD, LayerSeries, Slope, Verdict
 from app.services.metrics import metrics_of
@@ -121,7 +121,7 @@ def draw_experiment_gradient_flow(session: Reading, experiment: TheExperiment, e
     """Gradient norms by layer and epoch as a heat map, and along the layers for initialization, first and last epoch."""
     _refuse_unmeasured(experiment)
     shown = ["gradient-flow", revisions.of_experiments(session, [experiment.id])]
-    return picture(shown, lambda: _figure(experiment, *_measured(session, experiment)), draw_gradient_flow, extension, if_none_match)
+    return picture(shown, lambda: _figure(experiment, *_measured(session, experiment)), extension, if_none_match)
 
 
 def _refuse_unmeasured(experiment: Experiment) -> None:

@@ -10,10 +10,18 @@ import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from app.errors import Overloaded
 
 Place = asyncio.Future[None]
+
+
+@dataclass
+class Turn:
+    """A slot that is held. Whoever holds it may say how long it stays free afterwards, whether others are in line or not."""
+
+    rest_seconds: float = 0.0
 
 
 class Lane:
@@ -42,19 +50,20 @@ class Lane:
         return self._passing.total()
 
     @asynccontextmanager
-    async def turn(self, client: str) -> AsyncIterator[None]:
+    async def turn(self, client: str) -> AsyncIterator[Turn]:
         """Hold a slot within the block; raises Overloaded at once where too many are in line, or while in line, when another client has the better claim."""
         if self._may_pass(client) and not self._waiting:
             self._take(client)
         else:
             await self._stand_in_line(client)
-        began = time.monotonic()
+        began, turn = time.monotonic(), Turn()
         try:
-            yield
+            yield turn
         finally:
             self._left(client)
-            if self._rest and self._waiting:
-                asyncio.get_running_loop().call_later(self._rest * (time.monotonic() - began), self._give_back)
+            rest = max(turn.rest_seconds, self._rest * (time.monotonic() - began) if self._waiting else 0.0)
+            if rest:
+                asyncio.get_running_loop().call_later(rest, self._give_back)
             else:
                 self._give_back()
 

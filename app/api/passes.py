@@ -2,7 +2,7 @@
 
 A route is a plain function whose parameters say what it needs (`app.api.deps`): `session: Reading` or `session: Writing`, rows loaded with it, the caller.
 `Route` turns it into an `async` endpoint that waits for its turn in the event loop, holding nothing, and then makes one pass. Nothing lives between two passes:
-no session, no connection, no lock. A route that needs more than one returns what comes next, `Read`, `Write` or `Compute`, made of plain values.
+no session, no connection, no lock. A route that needs more than one returns what comes next, `Read`, `Write`, `Compute` or `Draw`, made of plain values.
 """
 
 import asyncio
@@ -22,10 +22,12 @@ from pydantic import BaseModel
 from sqlmodel import Session
 from starlette.requests import ClientDisconnect
 
+from app.api.drawings import Draw, Drawings
 from app.api.lanes import Lane
 from app.api.parameters import Afterwards, Given, Plan
 from app.api.traffic import has_left
 from app.db import Database
+from app.drawing import Artists
 
 READERS_ON_SQLITE: Final = 4
 """Reads in one process share one interpreter lock, so more of them at a time would only make each slower."""
@@ -33,10 +35,8 @@ READERS_ON_SERVER: Final = 8
 WRITERS_ON_SERVER: Final = 4
 COMPUTING: Final = 2
 """Predictions and explanations at a time: each takes memory and a core that training would have."""
-DRAWING: Final = max(1, (os.cpu_count() or 1) // 2)
-"""Pictures at a time, half as many as cores."""
-REST_BETWEEN_PICTURES: Final = 0.25
-"""As share of what one took: while others wait for pictures, training has the core for a moment in between; a single picture is drawn at once."""
+DRAWING: Final = min(4, max(1, (os.cpu_count() or 1) // 2))
+"""Pictures at a time, half as many as cores, each in a process of 80 MB."""
 REST_BETWEEN_WRITES: Final = 0.25
 
 Result = TypeVar("Result")
@@ -47,15 +47,16 @@ class Passes:
     and of imports, whose images take minutes of a core to decode, one.
     """
 
-    def __init__(self, most: int, *, on_sqlite: bool) -> None:
+    def __init__(self, most: int, *, on_sqlite: bool, artists: Artists | None = None) -> None:
         self.reading = Lane("reading", READERS_ON_SQLITE if on_sqlite else READERS_ON_SERVER, most)
         self.writing = Lane("writing", 1 if on_sqlite else WRITERS_ON_SERVER, most, REST_BETWEEN_WRITES if on_sqlite else 0.0)
         self.computing = Lane("computing", COMPUTING, most)
-        self.drawing = Lane("drawing", DRAWING, most, REST_BETWEEN_PICTURES)
+        self.drawing = Lane("drawing", DRAWING, most)
         self.files = Lane("files", COMPUTING, most)
         self.importing = Lane("importing", 1, most)
         self.readiness = Lane("readiness", 1, most)
         self.door = Lane("the door", 1 if on_sqlite else WRITERS_ON_SERVER, most)
+        self.drawings = Drawings(self.drawing, artists or Artists(DRAWING))
         self._threads = CapacityLimiter(math.inf)  # lanes are the limit
 
     @property
@@ -95,14 +96,14 @@ class Write:
 
 @dataclass(frozen=True)
 class Compute:
-    """What comes next needs no database: predicting, explaining, drawing or moving files, each in a line of its own."""
+    """What comes next needs no database: predicting, explaining or moving files, each in a line of its own."""
 
     work: Callable[[], Any]
-    lane: Literal["computing", "drawing", "files"] = "computing"
+    lane: Literal["computing", "files"] = "computing"
 
 
 Step = Read | Write | Compute
-STEPS: Final = (Read, Write, Compute)
+STEPS: Final = (Read, Write, Compute, Draw)
 
 
 class Route(APIRoute):
@@ -162,6 +163,9 @@ def _one_after_the_other(plan: Plan, status_code: int) -> Callable[..., Any]:
         lane, undo = passes.writing if kind else passes.reading, None
         while True:
             result = await passes.go(lane, client, partial(_pass, request_, kind, work, status_code, afterwards), undo)
+            while isinstance(result, Draw):
+                picture = await passes.drawings.get(client, result, partial(has_left, request_.scope))
+                result = _rendered(result.then(picture), status_code)
             if isinstance(result, Response):
                 break
             lane, kind, work = _next(passes, result)

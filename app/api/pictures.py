@@ -4,16 +4,15 @@ import hashlib
 import json
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any
 
 from fastapi import Header, Response
 
+from app.api.drawings import Draw
 from app.api.passes import Compute
-from app.plots.style import FORMATS
+from app.plots.figures import FORMATS
 
-PLOT_VERSION = 4  # grows with the drawing code, so that a browser's copy of the old picture is not kept
-
-Figure = TypeVar("Figure")
+PLOT_VERSION = 5  # grows with the drawing code, so that a browser's copy of the old picture is not kept
 
 
 class Extension(StrEnum):
@@ -33,24 +32,20 @@ PICTURE_RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-def picture(
-    shown: Any,
-    figure: Callable[[], Figure],
-    draw: Callable[[Figure, str], bytes],
-    extension: Extension,
-    if_none_match: str | None,
-    lane: Literal["drawing", "computing"] = "drawing",
-) -> Any:
-    """304 when the caller has the picture; else `figure` is read and then drawn, which is a pass of its own.
+def picture(shown: Any, figure: Callable[[], Any], extension: Extension, if_none_match: str | None, *, is_computed: bool = False) -> Any:
+    """304 when the caller has the picture; else `figure` is read and then drawn, for all who want it at once.
 
-    `shown` is everything that the picture depends on, as JSON: which one it is, what was asked for, and a revision of what it is drawn from. One
-    that takes seconds to compute stands in the line of what computes.
+    `shown` is everything that the picture depends on, as JSON: which one it is, what was asked for, and a revision of what it is drawn from. A figure
+    that takes seconds to compute is made in a pass of its own.
     """
     headers = revalidated(extension, shown)
     if is_current(headers, if_none_match):
         return Response(status_code=304, headers=headers)
-    read = figure()
-    return Compute(lambda: Response(draw(read, extension.value), media_type=FORMATS[extension.value], headers=headers), lane=lane)
+
+    def drawn() -> Draw:
+        return Draw(figure(), extension.value, headers["ETag"], lambda picture: Response(picture, media_type=FORMATS[extension.value], headers=headers))
+
+    return Compute(drawn) if is_computed else drawn()
 
 
 def revalidated(*shown: Any) -> dict[str, str]:

@@ -43,6 +43,44 @@ class Shared(Generic[Answer]):
         return answer
 
 
+class Making(Generic[Answer]):
+    """An answer that is made, and how to tell of each who waits for it whether they have left."""
+
+    def __init__(self, make: "Callable[[Making[Answer]], Awaitable[Answer]]") -> None:
+        self.tells: list[Callable[[], bool]] = []
+        self.answer = asyncio.ensure_future(make(self))
+
+    @property
+    def is_for_nobody(self) -> bool:
+        """Whether all have left."""
+        return all(has_left() for has_left in self.tells)
+
+
+class Once(Generic[Answer]):
+    """Answers that are made once for all who ask for the same one while it is made, and not to the end when nobody waits any more. Of one event loop."""
+
+    def __init__(self) -> None:
+        self._making: dict[str, Making[Answer]] = {}
+
+    async def get(self, name: str, has_left: Callable[[], bool], make: Callable[[Making[Answer]], Awaitable[Answer]]) -> Answer:
+        """The answer of that name; raises as `make` does, to all who wait for it. `make` may ask its argument whether it is for nobody."""
+        making = self._making.get(name)
+        if making is None or making.answer.done():
+            making = self._making[name] = Making(make)
+            making.answer.add_done_callback(lambda _: self._forget(name, making))
+        making.tells.append(has_left)
+        try:
+            return await asyncio.shield(making.answer)
+        finally:
+            making.tells.remove(has_left)
+            if not making.tells:
+                making.answer.cancel()
+
+    def _forget(self, name: str, making: Making[Answer]) -> None:
+        if self._making.get(name) is making:
+            del self._making[name]
+
+
 class Watch:
     """Requests that wait until an experiment's status is another. Four times a second one look at the database tells for all of them.
 

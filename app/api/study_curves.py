@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from sqlmodel import Session
 
 from app.errors import InvalidRequest
+from app.plots.figures import CellCurves, Panel, StudyCurvesFigure
 from app.plots.series import Series
-from app.plots.study_curves import CellCurves, Panel, StudyCurvesFigure
 from app.services.metrics import curves_of
 from lab_models.validation import FieldError, did_you_mean
 

@@ -10,12 +10,7 @@ from app.api.deps import Reading, TheSettings, TheStudy
 from app.api.pictures import PICTURE_RESPONSES, Extension, IfNoneMatch, picture
 from app.api.study_curves import curves_figure, panels_of
 from app.api.study_tables import MetricName
-from app.plots.differences import DifferencesFigure, draw_differences
-from app.plots.factor import FactorFigure, draw_factor
-from app.plots.heat_map import HeatMapFigure, draw_heat_map
-from app.plots.study_curves import Panel, StudyCurvesFigure
-from app.plots.study_curves import draw_study_curves as draw_curves
-from app.plots.study_gradients import draw_study_gradients
+from app.plots.figures import DifferencesFigure, FactorFigure, HeatMapFigure, Panel, StudyCurvesFigure
 from app.services import revisions, studies
 from app.services.scores import read_metric
 from app.services.studies import WholeStudy
@@ -34,13 +29,13 @@ FactorName = Annotated[str | None, Query(description="A factor of the study; nul
 def draw_study_curves(session: Reading, study: TheStudy, extension: Extension, metric: str = "loss,accuracy", if_none_match: IfNoneMatch = None) -> Any:
     """Every cell's metrics over epochs, train beside val; means and ranges over seeds."""
     panels = panels_of(metric)
-    return picture(_shown(session, study, "curves", metric), lambda: _curves(session, study, panels), draw_curves, extension, if_none_match)
+    return picture(_shown(session, study, "curves", metric), lambda: _curves(session, study, panels), extension, if_none_match)
 
 
 @router.get("/{study_id}/distillation.{extension}", response_class=Response, responses=PICTURE_RESPONSES)
 def draw_study_distillation(session: Reading, study: TheStudy, extension: Extension, if_none_match: IfNoneMatch = None) -> Any:
     """Training loss (of distilled students the hard one), val loss and val accuracy of teacher, baseline and students."""
-    return picture(_shown(session, study, "distillation"), lambda: _curves(session, study, TRIO), draw_curves, extension, if_none_match)
+    return picture(_shown(session, study, "distillation"), lambda: _curves(session, study, TRIO), extension, if_none_match)
 
 
 @router.get("/{study_id}/factor.{extension}", response_class=Response, responses=PICTURE_RESPONSES)
@@ -54,7 +49,7 @@ def draw_study_factor(
         whole = studies.whole(session, study)
         return factor_figure(whole, table_of(session, whole, wanted), factor)
 
-    return picture(_shown(session, study, "factor", metric, factor), figure, draw_factor, extension, if_none_match)
+    return picture(_shown(session, study, "factor", metric, factor), figure, extension, if_none_match)
 
 
 @router.get("/{study_id}/differences.{extension}", response_class=Response, responses=PICTURE_RESPONSES)
@@ -68,7 +63,7 @@ def draw_study_differences(
         whole = studies.whole(session, study)
         return differences_figure(whole, contrasts_of(session, settings.runs_folder, whole, wanted), wanted)
 
-    return picture(_shown(session, study, "differences", metric), figure, draw_differences, extension, if_none_match)
+    return picture(_shown(session, study, "differences", metric), figure, extension, if_none_match)
 
 
 @router.get("/{study_id}/heat-map.{extension}", response_class=Response, responses=PICTURE_RESPONSES)
@@ -88,14 +83,14 @@ def draw_study_heat_map(
         whole = studies.whole(session, study)
         return heat_map_figure(whole, table_of(session, whole, wanted), x, y)
 
-    return picture(_shown(session, study, "heat-map", metric, x, y), figure, draw_heat_map, extension, if_none_match)
+    return picture(_shown(session, study, "heat-map", metric, x, y), figure, extension, if_none_match)
 
 
 @router.get("/{study_id}/gradient-flow.{extension}", response_class=Response, responses=PICTURE_RESPONSES)
 def draw_study_gradients_of(session: Reading, study: TheStudy, extension: Extension, if_none_match: IfNoneMatch = None) -> Any:
     """Layers' gradients over epochs, one panel per cell that measured them, on one scale of colors."""
     shown = _shown(session, study, "gradient-flow")
-    return picture(shown, lambda: gradients_figure(session, studies.whole(session, study)), draw_study_gradients, extension, if_none_match)
+    return picture(shown, lambda: gradients_figure(session, studies.whole(session, study)), extension, if_none_match)
 
 
 def _shown(session: Session, study: Study, *asked: str | None) -> list[str | None]:

@@ -4,9 +4,7 @@ import base64
 import json
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from sqlmodel import Session
 
 from app.api import passes
 from app.api.deps import Reading, TheSettings, TheStudy
+from app.api.drawings import Draw
 from app.api.passes import Compute
 from app.api.pictures import UNCHANGED, IfNoneMatch, is_current, revalidated
 from app.api.study_curves import curves_figure, panels_of
@@ -24,11 +23,6 @@ from app.api.study_pictures import TRIO, cells_of
 from app.api.study_tables import caption_of, columns_of, table_answer
 from app.api.study_verdicts import verdicts_answer
 from app.errors import NotFound
-from app.plots.differences import draw_differences
-from app.plots.factor import draw_factor
-from app.plots.heat_map import draw_heat_map
-from app.plots.study_curves import draw_study_curves
-from app.plots.study_gradients import draw_study_gradients
 from app.services import revisions, studies
 from app.services.comparisons import differences
 from app.services.scores import Metric, read_metric
@@ -49,14 +43,6 @@ _pages = Environment(
 
 MOST_DIFFERENCES = 6
 MOST_NAMED = 4
-
-
-@dataclass(frozen=True)
-class Picture:
-    """What has been read of a picture: `draw` needs no session."""
-
-    name: PictureName
-    draw: Callable[[], bytes]
 
 
 @router.get("/{study_id}/report.html", response_class=Response, responses={200: {"content": {"text/html": {}}}, **UNCHANGED})
@@ -96,16 +82,17 @@ def read_report(session: Reading, study: TheStudy, settings: TheSettings, if_non
     return _drawn([], list(_figures(session, whole, table, contrasts, metric)), shown, headers)
 
 
-def _drawn(done: list[dict[str, str]], left: list[Picture], shown: dict[str, Any], headers: dict[str, str]) -> Compute:
-    """The next picture, or when all are drawn the page: each a pass of its own, so that others' pictures come in between."""
+def _drawn(done: list[dict[str, str]], left: list[tuple[PictureName, Any]], shown: dict[str, Any], headers: dict[str, str]) -> Draw | Compute:
+    """The next picture, or when all are drawn the page: each in a turn of its own, so that others' pictures come in between."""
     if not left:
         return Compute(lambda: Response(_page(shown, done), media_type="text/html; charset=utf-8", headers=headers))
+    name, figure = left[0]
 
-    def draw() -> Compute:
-        svg = base64.b64encode(left[0].draw()).decode()
-        return _drawn([*done, {"svg": svg, "caption": CAPTIONS[left[0].name]}], left[1:], shown, headers)
+    def then(picture: bytes) -> Draw | Compute:
+        svg = base64.b64encode(picture).decode()
+        return _drawn([*done, {"svg": svg, "caption": CAPTIONS[name]}], left[1:], shown, headers)
 
-    return Compute(draw, lane="drawing")
+    return Draw(figure, "svg", f"{headers['ETag']} {name}", then)
 
 
 def _page(shown: dict[str, Any], figures: list[dict[str, str]]) -> str:
@@ -127,11 +114,11 @@ def _failures(whole: WholeStudy) -> Iterator[str]:
         yield f"{count} run{'s' if count > 1 else ''} failed with {code}: {'; '.join(cells[:MOST_NAMED])}{more}."
 
 
-def _figures(session: Session, whole: WholeStudy, table: Table, contrasts: list[ContrastResult], metric: Metric) -> Iterator[Picture]:
-    """The pictures that the recipe names, as far as they can be drawn yet."""
+def _figures(session: Session, whole: WholeStudy, table: Table, contrasts: list[ContrastResult], metric: Metric) -> Iterator[tuple[PictureName, Any]]:
+    """The figures that the recipe names, as far as they can be drawn yet."""
     for name in whole.design.pictures:
         try:
-            yield Picture(name, _picture(session, whole, table, contrasts, metric, name))
+            yield name, _figure(session, whole, table, contrasts, metric, name)
         except NotFound:
             continue
 
@@ -146,21 +133,21 @@ CAPTIONS: dict[PictureName, str] = {
 }
 
 
-def _picture(session: Session, whole: WholeStudy, table: Table, contrasts: list[ContrastResult], metric: Metric, name: PictureName) -> Callable[[], bytes]:
+def _figure(session: Session, whole: WholeStudy, table: Table, contrasts: list[ContrastResult], metric: Metric, name: PictureName) -> Any:
     title = whole.study.name
     match name:
         case "curves":
-            return partial(draw_study_curves, curves_figure(session, title, subtitle_of(whole), cells_of(whole), panels_of("loss,accuracy")), "svg")
+            return curves_figure(session, title, subtitle_of(whole), cells_of(whole), panels_of("loss,accuracy"))
         case "distillation":
-            return partial(draw_study_curves, curves_figure(session, title, subtitle_of(whole), cells_of(whole), TRIO), "svg")
+            return curves_figure(session, title, subtitle_of(whole), cells_of(whole), TRIO)
         case "factor":
-            return partial(draw_factor, factor_figure(whole, table, None), "svg")
+            return factor_figure(whole, table, None)
         case "differences":
-            return partial(draw_differences, differences_figure(whole, contrasts, metric), "svg")
+            return differences_figure(whole, contrasts, metric)
         case "heat_map":
-            return partial(draw_heat_map, heat_map_figure(whole, table, None, None), "svg")
+            return heat_map_figure(whole, table, None, None)
         case "gradient_flow":
-            return partial(draw_study_gradients, gradients_figure(session, whole), "svg")
+            return gradients_figure(session, whole)
 
 
 def _contrast(result: ContrastResult) -> dict[str, Any]:

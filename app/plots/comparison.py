@@ -1,7 +1,6 @@
 """Teacher, baseline and distilled student over epochs, in three panels."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from app.plots.series import Series
+from app.plots.figures import ComparisonFigure, Line
 from app.plots.style import BLUE, DPI, GREY, VERMILION, rendered
 
 # Okabe and Ito's, like the others; each line differs from the others in dashes and marker too, so it is told apart in grey.
@@ -47,26 +46,6 @@ LETTERS = {"title": 105, "subtitle": 190}
 
 MARKED_EPOCHS = 12
 """Most markers on a line; beyond, only some epochs have one."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of one panel. `panel` is a key of PANELS and `part` one of LINES."""
-
-    panel: str
-    part: str
-    series: Series
-
-
-@dataclass(frozen=True)
-class ComparisonFigure:
-    """What the picture shows; `labels` has the legend's text for each part that may occur."""
-
-    title: str
-    subtitle: str
-    lines: Sequence[Line]
-    labels: Mapping[str, str]
-    epochs: int
 
 
 def draw_comparison(figure: ComparisonFigure, extension: str) -> bytes:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,9 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from app.plots.figures import ConfusionFigure
 from app.plots.style import BLUE, DPI, GREY, VERMILION, rendered
 
-MOST_WITH_NUMBERS = 12
-"""With more classes the cells are too small for numbers: color scales and a list of the most frequent confusions stand in for them."""
 MOST_TICK_LABELS = 34
 LONGEST_NAME = 16
 INK, PAPER, LINES = "#1f2937", "#ffffff", "#e5e7eb"
@@ -29,32 +27,6 @@ CONFUSED = LinearSegmentedColormap.from_list("confused", [PAPER, "#f6c9a8", VERM
 MARGIN, SIDE_INCHES, LEAST_INCHES = 0.14, 2.9, 6.4
 TITLE_LETTER, TEXT_LETTER, LINE_INCHES = 0.1, 0.066, 0.175
 """Mean width of a letter of the title and of the lines below it, and the height of such a line, in inches."""
-
-
-@dataclass(frozen=True)
-class ConfusionFigure:
-    """`counts` and `fractions` (C, C): rows are true classes, columns predicted ones, a row's fractions its shares.
-
-    `by_share` says which of the two is colored and written first; `most_confused` lists (true, predicted), the most frequent first.
-    """
-
-    title: str
-    subtitle: Sequence[str]
-    class_names: Sequence[str]
-    counts: npt.NDArray[np.int64]
-    fractions: npt.NDArray[np.float64]
-    by_share: bool
-    most_confused: Sequence[tuple[int, int]]
-
-    @property
-    def shown(self) -> npt.NDArray[np.float64]:
-        """What the colors stand for."""
-        return self.fractions if self.by_share else self.counts.astype(np.float64)
-
-    @property
-    def has_numbers(self) -> bool:
-        """Whether the cells are large enough for them."""
-        return len(self.class_names) <= MOST_WITH_NUMBERS
 
 
 def draw_confusion(figure: ConfusionFigure, extension: str) -> bytes:

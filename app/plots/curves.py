@@ -1,31 +1,17 @@
 """Metrics over epochs."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import Any
 
-from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, PercentFormatter
-
+from app.plots.chart import NO_TICKS, Chart, Ticks, percent_ticks, scalar_ticks, view_of, whole_ticks
+from app.plots.figures import AXIS_LABEL, CurvesFigure
 from app.plots.series import Series
 from app.plots.style import BLUE, GREY, MARGIN, VERMILION, Sheet, heading, rendered
 
 SPLIT_STYLE = {"train": (VERMILION, "--"), "val": (BLUE, "-")}
-AXIS_LABEL = {"loss": "Loss (cross-entropy, nats)", "accuracy": "Accuracy", "learning_rate": "Learning rate", "seconds": "Seconds per epoch"}
 PANEL_INCHES = (4.3, 2.95)
 LEFT_OF_PANEL, BELOW_PANEL = 0.86, 0.62
-"""Room for ticks and labels. Places are said, since to have matplotlib find them takes as long as all the rest."""
-
-
-@dataclass(frozen=True)
-class CurvesFigure:
-    """What the curves plot shows: a series for each (split, name). `epochs` is how many there will be; `best_epoch` is marked when there is one run."""
-
-    title: str
-    subtitle: str
-    metrics: Sequence[str]
-    curves: Mapping[tuple[str, str], Series]
-    epochs: int
-    best_epoch: int | None = None
+"""Room for ticks and labels."""
+MOST_MARKED = 30
 
 
 def draw_curves(figure: CurvesFigure, extension: str) -> bytes:
@@ -37,43 +23,39 @@ def draw_curves(figure: CurvesFigure, extension: str) -> bytes:
     above.draw(sheet)
     for number, metric in enumerate(figure.metrics):
         left = (LEFT_OF_PANEL + width + MARGIN) * number + LEFT_OF_PANEL
-        _draw_panel(sheet.panel(left, above.height, width, height), metric, figure)
+        _draw_panel(sheet, (left, above.height, width, height), metric, figure)
     return rendered(sheet.canvas, extension)
 
 
-def _draw_panel(panel: Axes, metric: str, figure: CurvesFigure) -> None:
-    panel.set_xlabel("Epoch")
-    panel.set_ylabel(AXIS_LABEL.get(metric, metric))
-    panel.grid(axis="y", color="#e5e7eb", linewidth=0.8)
-    panel.set_axisbelow(True)
-    panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    panel.set_xlim(*_epoch_limits(figure))
-    if metric == "accuracy":
-        panel.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=None))
-    else:
-        panel.ticklabel_format(axis="y", scilimits=(-2, 5))  # no tick is wider than there is room
-    drawn = [split for split in SPLIT_STYLE if _draw_split(panel, metric, split, figure)]
-    if not drawn:
-        panel.text(0.5, 0.5, "no epoch finished yet", transform=panel.transAxes, ha="center", va="center", color=GREY)
-        panel.set_yticks([])
+def _draw_panel(sheet: Sheet, place: tuple[float, float, float, float], metric: str, figure: CurvesFigure) -> None:
+    found = {split: figure.curves.get((split, metric)) for split in SPLIT_STYLE}
+    shown = {split: series.without_gaps() for split, series in found.items() if series is not None and series.is_finite.any()}
+    epochs, values = _epoch_limits(figure), view_of([ends for series in shown.values() for ends in (series.mean, series.low, series.high)])
+    chart = Chart(sheet, *place, epochs, values)
+    chart.axes(whole_ticks(epochs), _value_ticks(metric, values) if shown else NO_TICKS, "Epoch", AXIS_LABEL.get(metric, metric))
+    if not shown:
+        chart.note("no epoch finished yet", color=GREY)
         return
+    entries = [_draw_split(chart, split, series) for split, series in shown.items()]
     if figure.best_epoch is not None:
-        panel.axvline(figure.best_epoch, color=GREY, linewidth=1, linestyle=":", label=f"best epoch, {figure.best_epoch}")
-    panel.legend(frameon=False, fontsize=9)
+        look: dict[str, Any] = {"color": GREY, "linewidth": 1, "linestyle": ":"}
+        chart.line([figure.best_epoch] * 2, values, **look)
+        entries.append((f"best epoch, {figure.best_epoch}", look))
+    chart.legend(entries)
 
 
-def _draw_split(panel: Axes, metric: str, split: str, figure: CurvesFigure) -> bool:
-    series = figure.curves.get((split, metric))
-    if series is None or not series.is_finite.any():
-        return False
+def _value_ticks(metric: str, values: tuple[float, float]) -> Ticks:
+    return percent_ticks(values) if metric == "accuracy" else scalar_ticks(values)
+
+
+def _draw_split(chart: Chart, split: str, shown: Series) -> tuple[str, dict[str, Any]]:
+    """Returns its entry of the legend."""
     color, line = SPLIT_STYLE[split]
-    shown = series.without_gaps()
-    label = split if series.num_runs == 1 else f"{split}, mean and range of {series.num_runs} runs"
-    if series.num_runs > 1:
-        panel.fill_between(shown.epochs, shown.low, shown.high, color=color, alpha=0.18, linewidth=0)
-    marker = "o" if len(shown) <= 30 else None
-    panel.plot(shown.epochs, shown.mean, color=color, linestyle=line, linewidth=1.8, marker=marker, markersize=3.5, label=label)
-    return True
+    if shown.num_runs > 1:
+        chart.band(shown.epochs, shown.low, shown.high, color)
+    look = {"color": color, "linestyle": line, "linewidth": 1.8, "marker": "o" if len(shown) <= MOST_MARKED else None, "markersize": 3.5}
+    chart.line(shown.epochs, shown.mean, **look)
+    return split if shown.num_runs == 1 else f"{split}, mean and range of {shown.num_runs} runs", look
 
 
 def _epoch_limits(figure: CurvesFigure) -> tuple[float, float]:

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from app.plots.figures import DifferenceRow, DifferencesFigure
 from app.plots.palette import TICK_STEPS, Sign, draw_interval, draw_signs, signs_height, view_of
 from app.plots.style import BLUE, GREY, GRID, INK, MARGIN, PAPER, VERMILION, Sheet, heading, line_height, rendered, shortened, wrapped
 
@@ -16,43 +16,6 @@ ROW_SIZE, LABEL_SIZE, ROW_GAP, HEAD_INCHES, BELOW_INCHES = 9.0, 8.5, 0.15, 0.26,
 TITLE_LINES, VERDICT_LINES = 2, 3
 SHADE: dict[str, Any] = {"facecolor": "#dbe4ee", "edgecolor": "none"}
 MINUS = "\N{MINUS SIGN}"
-
-
-@dataclass(frozen=True)
-class DifferenceRow:
-    """One contrast: treatment minus control for each pair of runs with the same seed, their mean and its 95 % interval, None where not known.
-
-    Differences that are not finite are left out of the picture and of n. `verdict` is written as it is, also where nothing was measured.
-    """
-
-    title: str
-    differences: tuple[float, ...]
-    mean: float | None
-    ci95: tuple[float, float] | None
-    verdict: str
-
-    @property
-    def is_measured(self) -> bool:
-        """Whether there is a mean."""
-        return self.mean is not None and math.isfinite(self.mean)
-
-    @property
-    def color(self) -> str:
-        """By where the interval lies: all above 0, all below, or neither known nor either."""
-        if self.ci95 is None or self.ci95[0] <= 0 <= self.ci95[1]:
-            return GREY
-        return BLUE if self.ci95[0] > 0 else VERMILION
-
-
-@dataclass(frozen=True)
-class DifferencesFigure:
-    """What the picture shows, in `unit`s such as percentage points; differences within `margin` of 0 count as none, None for no such band."""
-
-    title: str
-    subtitle: str
-    unit: str
-    margin: float | None
-    rows: Sequence[DifferenceRow]
 
 
 def draw_differences(figure: DifferencesFigure, extension: str) -> bytes:
@@ -75,7 +38,7 @@ def draw_differences(figure: DifferencesFigure, extension: str) -> bytes:
         _draw_row(panel, row, middle)
         _write(sheet, MARGIN, top + middle, title)
         _write(sheet, _numbers_left(), top + middle, _numbers(row), INK if row.is_measured else GREY)
-        _write(sheet, _verdicts_left(), top + middle, verdict, INK if row.is_measured and row.color == GREY else row.color)
+        _write(sheet, _verdicts_left(), top + middle, verdict, INK if row.is_measured and _color(row) == GREY else _color(row))
         down += room
     draw_signs(sheet, MARGIN, below, paper - 2 * MARGIN, signs)
     return rendered(sheet.canvas, extension)
@@ -105,11 +68,11 @@ def _prepare(panel: Axes, figure: DifferencesFigure, height: float) -> None:
 
 def _draw_row(panel: Axes, row: DifferenceRow, at: float) -> None:
     panel.axhline(at, color=GRID, linewidth=0.6, zorder=0.5)
-    panel.plot(_finite(row), [at - 0.1] * len(_finite(row)), **_seed_look(row.color))
+    panel.plot(_finite(row), [at - 0.1] * len(_finite(row)), **_seed_look(_color(row)))
     if row.ci95:
-        draw_interval(panel, row.ci95, at, upright=False, color=row.color, linewidth=1.6, zorder=3)
+        draw_interval(panel, row.ci95, at, upright=False, color=_color(row), linewidth=1.6, zorder=3)
     if row.mean is not None and row.is_measured:
-        panel.plot([row.mean], [at], **_mean_look(row.color), zorder=3.5)
+        panel.plot([row.mean], [at], **_mean_look(_color(row)), zorder=3.5)
 
 
 def _write(sheet: Sheet, left: float, middle: float, lines: Sequence[str], color: str = INK) -> None:
@@ -155,7 +118,7 @@ def _finite(row: DifferenceRow) -> list[float]:
 
 def _signs(figure: DifferencesFigure) -> list[Sign]:
     """What the picture needs to be read, and no more."""
-    shown = {row.color for row in figure.rows if row.ci95}
+    shown = {_color(row) for row in figure.rows if row.ci95}
     bar = {"linewidth": 1.6, "marker": "o", "markersize": 6}
     signs = [(Sign("one seed's difference", _seed_look(GREY)), any(row.differences for row in figure.rows))]
     texts = {BLUE: "above 0", VERMILION: "below 0", GREY: "0 within it"}
@@ -170,3 +133,10 @@ def _mean_look(color: str) -> dict[str, Any]:
 
 def _seed_look(color: str) -> dict[str, Any]:
     return {"color": color, "alpha": 0.6, "linestyle": "none", "marker": "o", "markersize": 3.4, "markeredgewidth": 0, "zorder": 2.5}
+
+
+def _color(row: DifferenceRow) -> str:
+    """By where the interval lies: all above 0, all below, or neither known nor either."""
+    if row.ci95 is None or row.ci95[0] <= 0 <= row.ci95[1]:
+        return GREY
+    return BLUE if row.ci95[0] > 0 else VERMILION

@@ -3,13 +3,13 @@
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib import colormaps
 
+from app.plots.figures import ExplanationFigure, Picture
 from app.plots.style import BLUE, GREY, INK, MARGIN, VERMILION, Sheet, heading, line_height, rendered, shortened, width_of, wrapped
 from lab_models.explanations.maps import enlarged, shares
 from lab_models.explanations.question import Show
@@ -28,30 +28,6 @@ COLUMNS = {8: 2, 18: 3, 32: 4}
 """Of a block, by the most examples that a block of them has; a block that stands alone has twice as many."""
 HYPHEN_BEFORE_NUMBER = re.compile(r"-(?=\d)")
 CHECK, CROSS = "\N{CHECK MARK}", "\N{BALLOT X}"
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An example: `pixels` (C, H, W) uint8, one or three channels, `map` (h, w), names of classes and the predicted one's probability."""
-
-    pixels: npt.NDArray[np.uint8]
-    map: npt.NDArray[np.float64]
-    true: str
-    predicted: str
-    probability: float
-    is_right: bool
-
-
-@dataclass(frozen=True)
-class ExplanationFigure:
-    """`show` says which blocks there are; `has_negative` that maps speak against the class too; `notes` are sentences below."""
-
-    title: str
-    subtitle: str
-    show: Show
-    has_negative: bool
-    pictures: Sequence[Picture]
-    notes: Sequence[str]
 
 
 def draw_explanations(figure: ExplanationFigure, extension: str) -> bytes:

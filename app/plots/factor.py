@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from app.plots.figures import FactorFigure, Group, Point
 from app.plots.palette import TICK_STEPS, Entry, Legend, Sign, draw_interval, draw_signs, look, signs_height, view_of
 from app.plots.style import GREY, GRID, INK, MARGIN, PAPER, Sheet, heading, line_height, rendered, shortened, width_of, wrapped
 
@@ -30,58 +30,6 @@ LOG_RATIO, CLOSE = 50.0, 0.02
 
 LEAST_SHARE, LEAST_RELATIVE = 0.01, 0.02
 """What an axis spans at least: one percentage point where scores are fractions, else that part of the largest score."""
-
-
-@dataclass(frozen=True)
-class Point:
-    """A cell: its factor's value, its runs' scores, the 95 % interval of their mean if there is one, and the source's score if it has one.
-
-    Scores that are not finite are left out of the picture and of n.
-    """
-
-    x: float | str
-    values: tuple[float, ...]
-    ci95: tuple[float, float] | None = None
-    published: float | None = None
-
-    @property
-    def scores(self) -> list[float]:
-        """The runs' finite ones."""
-        return [value for value in self.values if math.isfinite(value)]
-
-    @property
-    def mean(self) -> float | None:
-        """None without runs."""
-        return math.fsum(self.scores) / len(self.scores) if self.scores else None
-
-
-@dataclass(frozen=True)
-class Group:
-    """Cells that one line joins, such as all residual networks."""
-
-    title: str
-    points: Sequence[Point]
-
-
-@dataclass(frozen=True)
-class FactorFigure:
-    """What the picture shows. `as_percent`: scores are fractions and written as percentages; `metric` and `factor` name the axes."""
-
-    title: str
-    subtitle: str
-    metric: str
-    factor: str
-    groups: Sequence[Group]
-    as_percent: bool = True
-
-    @property
-    def points(self) -> list[Point]:
-        """Of all groups."""
-        return [point for group in self.groups for point in group.points]
-
-    def written(self, score: float) -> str:
-        """A score with its unit, such as `91.23 %`."""
-        return f"{100 * score:.2f} %" if self.as_percent else f"{score:#.4g}"
 
 
 def draw_factor(figure: FactorFigure, extension: str) -> bytes:

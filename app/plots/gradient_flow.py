@@ -3,7 +3,6 @@
 import math
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
+from app.plots.figures import GradientFlowFigure
 from app.plots.style import BLUE, DPI, GREY, VERMILION, power_of_ten, rendered
 
 COLORS = "viridis"  # perceptually uniform, and made to be so for color-blind readers too: https://bids.github.io/colormap/
@@ -29,25 +29,6 @@ MOST_EPOCH_LABELS = 12
 MOST_COLUMNS = 1000
 INITIAL_COLUMN = 0.05
 LEAST_DECADES = 2
-
-
-@dataclass(frozen=True)
-class GradientFlowFigure:
-    """What the plot shows: `norms` (epochs, layers), layers input first, NaN where not measured; epoch 0 is initialization.
-
-    `subtitle` says what was trained, `verdicts` what was found, one line each. `is_fitted` says which layers the slope is about; `num_runs` is
-    how many runs each epoch's norms are means of, `runs` how many there are.
-    """
-
-    title: str
-    subtitle: str
-    verdicts: Sequence[str]
-    layers: Sequence[str]
-    is_fitted: Sequence[bool]
-    epochs: Sequence[int]
-    norms: npt.NDArray[np.float64]
-    num_runs: Sequence[int]
-    runs: int
 
 
 def draw_gradient_flow(figure: GradientFlowFigure, extension: str) -> bytes:

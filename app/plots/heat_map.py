@@ -2,11 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -14,6 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from app.plots.figures import HeatMapFigure
 from app.plots.palette import Sign, draw_signs, signs_height
 from app.plots.style import GREY, INK, MARGIN, PAPER, VERMILION, Sheet, heading, line_height, rendered, shortened, width_of, wrapped
 
@@ -29,35 +28,6 @@ LEAST_SHARE, LEAST_RELATIVE = 0.01, 0.02
 MISSING: dict[str, Any] = {"facecolor": "#f3f4f6", "edgecolor": "#9ca3af", "hatch": "////", "linewidth": 0}
 BLACK = "#000000"
 DASH = "\N{EN DASH}"
-
-
-@dataclass(frozen=True)
-class HeatMapFigure:
-    """`means` and `counts` (y, x): scores and numbers of runs, the first row at the top, NaN where nothing was measured.
-
-    `metric` names the scores, which are fractions written as percentages if `as_percent`; a `baseline` is marked on the scale and compared with.
-    """
-
-    title: str
-    subtitle: str
-    metric: str
-    x_name: str
-    y_name: str
-    x_values: Sequence[float | str]
-    y_values: Sequence[float | str]
-    means: npt.NDArray[np.float64]
-    counts: npt.NDArray[np.int64]
-    baseline: float | None = None
-    as_percent: bool = True
-
-    @property
-    def reference(self) -> float | None:
-        """The baseline, None where it is not a finite number."""
-        return self.baseline if self.baseline is not None and math.isfinite(self.baseline) else None
-
-    def written(self, score: float) -> str:
-        """A score with its unit, such as `91.23 %`."""
-        return f"{100 * score:.2f} %" if self.as_percent else f"{score:#.4g}"
 
 
 def draw_heat_map(figure: HeatMapFigure, extension: str) -> bytes:

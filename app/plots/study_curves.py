@@ -1,7 +1,7 @@
 """Curves of all cells of a study: one panel per split and metric, one numbered line per cell with a band over its seeds."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter
 
+from app.plots.figures import CellCurves, Panel, StudyCurvesFigure
 from app.plots.palette import TICK_STEPS, Entry, Legend, look, spread
 from app.plots.series import Series
 from app.plots.style import DPI, GREY, GRID, INK, MARGIN, PAPER, Sheet, heading, power_of_ten, rendered, shortened
 
-SPLITS = {"train": "Training", "val": "Validation", "test": "Test"}
 PANEL_INCHES = {1: (6.2, 3.9), 2: (4.5, 3.0), 3: (3.6, 2.9)}
 """Plotting area of a panel by the number of columns."""
 
@@ -35,43 +35,6 @@ LEAST_ACCURACY = 0.004
 
 ALPHAS = ((3, 0.2), (6, 0.13), (math.inf, 0.08))
 """Opacity of the bands by the most cells it is for: many bands on each other must not hide the lines."""
-
-
-@dataclass(frozen=True)
-class Panel:
-    """What one panel shows: a metric such as `loss` or `accuracy` on a split such as `train` or `val`."""
-
-    split: str
-    metric: str
-
-    @property
-    def title(self) -> str:
-        """Such as `Validation accuracy`."""
-        return f"{SPLITS.get(self.split, self.split)} {self.metric.replace('_', ' ')}".strip()
-
-
-@dataclass(frozen=True)
-class CellCurves:
-    """A line of each panel: the mean over the cell's runs, whose range is the band. `num_waiting` more runs have no epoch yet."""
-
-    title: str
-    panels: Mapping[Panel, Series]
-    num_waiting: int = 0
-
-    @property
-    def num_begun(self) -> int:
-        """Runs with an epoch."""
-        return max((series.num_runs for series in self.panels.values()), default=0)
-
-
-@dataclass(frozen=True)
-class StudyCurvesFigure:
-    """What the picture shows: panels in reading order, 1 to 12 cells legibly and more if need be. Losses are in nats, accuracies fractions."""
-
-    title: str
-    subtitle: str
-    panels: Sequence[Panel]
-    lines: Sequence[CellCurves]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +11,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, LogNorm
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from app.plots.figures import GradientPanel, StudyGradientsFigure
 from app.plots.palette import TICK_STEPS, Sign, draw_signs, signs_height
 from app.plots.style import DPI, GREY, INK, MARGIN, VERMILION, Sheet, heading, line_height, power_of_ten, rendered, shortened, width_of, wrapped
 
@@ -32,26 +32,6 @@ FARTHEST = 290
 """Powers of ten beyond that, which only double precision has, are drawn as that."""
 
 Norms = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class GradientPanel:
-    """A cell: `norms` (epochs, layers) with layers input first, NaN where not measured; epoch 0 is initialization. `caption`: what was found."""
-
-    title: str
-    caption: str
-    layers: tuple[str, ...]
-    epochs: tuple[int, ...]
-    norms: Norms
-
-
-@dataclass(frozen=True)
-class StudyGradientsFigure:
-    """What the picture shows: panels in reading order, 1 to 12 legibly and more if need be; their layers and epochs may differ."""
-
-    title: str
-    subtitle: str
-    panels: Sequence[GradientPanel]
 
 
 def draw_study_gradients(figure: StudyGradientsFigure, extension: str) -> bytes:

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -16,6 +17,9 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ft2font import FT2Font
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from PIL import Image
+
+from app.plots.png import png
 
 # Okabe and Ito's palette, told apart by colour-blind readers: https://jfly.uni-koeln.de/color/
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#6b7280"
@@ -29,15 +33,9 @@ LONGEST = 2000
 MARGIN = 0.2
 """Around everything on a sheet, in inches."""
 
-PNG_LEVEL = 2
-"""Of zlib: level 6 takes five times as long for a tenth less."""
-
 TITLE_SIZE, TEXT_SIZE = 12.5, 9.5
 SAFETY = 1.03
 """Letters snapped to pixels come out up to so much wider than their outlines."""
-
-FORMATS = {"png": "image/png", "svg": "image/svg+xml", "pdf": "application/pdf"}
-
 
 # For the whole process and once, since pictures are drawn in several threads at a time and matplotlib's settings are the process's.
 mpl.rcParams.update(
@@ -62,10 +60,12 @@ def power_of_ten(value: float, _position: object = None) -> str:
 
 def rendered(canvas: Figure, extension: str) -> bytes:
     """The figure's bytes, the same for the same figure. `extension`: png, svg or pdf."""
-    buffer = io.BytesIO()
     if extension == "png":  # as savefig does, which draws everything twice in order to find the layout
-        FigureCanvasAgg(canvas).print_png(buffer, metadata={"Software": "training-lab"}, pil_kwargs={"compress_level": PNG_LEVEL})  # type: ignore[no-untyped-call]
-        return buffer.getvalue()
+        agg = FigureCanvasAgg(canvas)
+        agg.draw()  # type: ignore[no-untyped-call]
+        opaque = Image.fromarray(np.asarray(agg.buffer_rgba())).convert("RGB")  # type: ignore[no-untyped-call]
+        return png(np.asarray(opaque), canvas.dpi, "training-lab")
+    buffer = io.BytesIO()
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(extension, {})
     canvas.savefig(buffer, format=extension, metadata={"Creator": "training-lab", **undated})
     return buffer.getvalue()

@@ -6,10 +6,7 @@ import numpy as np
 from sqlmodel import Session
 
 from app.errors import InvalidRequest, NotFound
-from app.plots.differences import DifferenceRow, DifferencesFigure
-from app.plots.factor import FactorFigure, Group, Point
-from app.plots.heat_map import HeatMapFigure
-from app.plots.study_gradients import GradientPanel, StudyGradientsFigure
+from app.plots.figures import DifferenceRow, DifferencesFigure, FactorFigure, GradientPanel, Group, HeatMapFigure, Point, StudyGradientsFigure
 from app.services.gradient_flow import LayerSeries, pooled, series_of, slope_at
 from app.services.metrics import metrics_of
 from app.services.scores import Metric

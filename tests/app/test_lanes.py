@@ -97,6 +97,18 @@ def test_a_slot_rests_after_a_pass_while_others_wait() -> None:
     run(work)
 
 
+def test_a_slot_rests_as_long_as_whoever_held_it_says_though_nobody_waits() -> None:
+    async def work() -> None:
+        lane, loop = Lane("drawing", slots=1, most_waiting=10), asyncio.get_running_loop()
+        async with lane.turn("anna") as turn:
+            turn.rest_seconds = 0.1
+        began = loop.time()
+        async with lane.turn("ben"):
+            assert loop.time() - began >= 0.09
+
+    run(work)
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     slots=st.integers(1, 4),

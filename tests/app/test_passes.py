@@ -225,7 +225,7 @@ def test_what_only_reads_is_not_begun_for_a_client_that_has_left_while_what_was_
         begun.append("looked")
         if leaves:
             has_left.set()
-        return Compute(lambda: begun.append("drawn") or Response(PICTURE), "drawing")  # type: ignore[func-returns-value]
+        return Compute(lambda: begun.append("drawn") or Response(PICTURE))  # type: ignore[func-returns-value]
 
     @router.post("/act")
     def act(session: Writing) -> Response:
