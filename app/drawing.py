@@ -126,14 +126,15 @@ class Artist:
         self._num_drawn += 1
         if self._num_drawn >= self._most_pictures or _resident_bytes(self.pid) > self._most_bytes:
             self._end()
-            self._thread.submit(self._renew)
+            with suppress(RuntimeError):  # the service stops
+                self._thread.submit(self._renew)
         (is_drawn, seconds), body = HEAD.unpack_from(answer), answer[HEAD.size :]
         if not is_drawn:
             raise DrawingFailed(body.decode())
         return Drawn(body, seconds)
 
     def _answer(self, question: bytes) -> bytes:
-        """Raises ProcessEnded, or Busy where it was ended because it took too long or the service stops."""
+        """Raises ProcessEnded, or Busy where it was ended because it took too long or the service stops, or none can be started."""
         if self._is_closed:
             raise Busy(STOPPING)
         process, connection = self._running()
@@ -159,13 +160,18 @@ class Artist:
         return self._process, self._connection
 
     def _renew(self) -> None:
-        """End the process, if there is one, and start another, which gets ready meanwhile."""
+        """End the process, if there is one, and start another, which gets ready meanwhile. Raises Busy where the system has no room for one."""
         self._end()
-        ours, theirs = socket.socketpair()
-        with theirs:
-            command = [sys.executable, "-P", "-m", "app.plots", "--parent-pid", str(os.getpid()), *self._arguments]
-            self._process = subprocess.Popen(command, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, env=_environment(), start_new_session=True)  # noqa: S603
-        self._connection = Connection(ours.detach())
+        command = [sys.executable, "-P", "-m", "app.plots", "--parent-pid", str(os.getpid()), *self._arguments]
+        try:
+            ours, theirs = socket.socketpair()
+            with theirs:
+                self._connection = Connection(ours.detach())
+                self._process = subprocess.Popen(command, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, env=_environment(), start_new_session=True)  # noqa: S603
+        except OSError as error:
+            self._end()
+            log.warning("no process that draws pictures can be started: %s", error)
+            raise Busy("no process that draws pictures can be started") from error
         self._num_drawn = 0
         if self._is_closed:
             self._process.kill()

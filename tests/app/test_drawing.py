@@ -96,6 +96,17 @@ def test_a_picture_that_takes_too_long_is_given_up_and_its_process_ended(artist:
     assert artist.draw(figure(1), "png").result(30)
 
 
+def test_where_no_process_can_be_started_pictures_are_refused_and_later_drawn(artist: Artist, monkeypatch: pytest.MonkeyPatch) -> None:
+    pid = stopped(artist)
+    os.kill(pid, signal.SIGKILL)
+    dies(pid)
+    with monkeypatch.context() as patch:
+        patch.setattr("app.drawing.sys.executable", "/nowhere")
+        with pytest.raises(Busy, match="can be started"):
+            artist.draw(figure(1), "png").result(30)
+    assert artist.draw(figure(1), "png").result(30)
+
+
 def test_a_fault_of_the_drawing_code_is_raised_here_and_its_process_goes_on(artist: Artist) -> None:
     artist.draw(figure(1), "png").result(30)
     pid = artist.pid
