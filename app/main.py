@@ -49,11 +49,14 @@ from app.services.experiments import statuses_of
 from app.services.explanations import Explanations
 from app.services.onnx_files import OnnxFiles
 from app.services.predictions import Predictors
+from app.services.waiting import LatestStanding
 from app.settings import Settings
 from app.states import RunStatus
 from lab_models.revision import package_version
 
 READY_SECONDS = 1.0
+STANDING_SECONDS = 1.0
+"""How old what a record says of the queue may be."""
 """How long all who ask share what `/readyz` has found."""
 
 
@@ -99,6 +102,7 @@ def create_app(settings: Settings | None = None, host: str | None = None) -> Fas
     app.state.onnx_files = OnnxFiles(settings.onnx_folder, settings.min_free_bytes)
     app.state.explanations = Explanations()
     app.state.connections = Connections(settings)
+    app.state.standing = LatestStanding(STANDING_SECONDS)
     app.state.readiness = Shared(READY_SECONDS)
     app.state.description = Shared(math.inf)
     problems.install(app)

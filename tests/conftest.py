@@ -1,10 +1,14 @@
 """For all tests: the private PostgreSQL, and what the markers `sqlite` and `postgresql` mean."""
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+import app.db
 import app.main
+from app.db import Database
 from app.drawing import Artists
 from tests.databases import ON_POSTGRESQL
 from tests.postgres import Cluster, start_or_skip
@@ -39,6 +43,27 @@ def _artists() -> Iterator[None]:
         patch.setattr(app.main, "Artists", lambda *_: shared)
         yield
     shared.end()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _migrated_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An SQLite file that is not there yet begins as a copy of one that was migrated: to migrate one takes as long as many tests."""
+    home = tmp_path_factory.mktemp("template")
+    template = home / "lab.sqlite3"
+    migrate = app.db.migrate
+    database = Database(f"sqlite:///{template}")
+    migrate(database, home / "lock")
+    database.close()
+
+    def copied(database: Database, lock: Path) -> None:
+        name = database.engine.url.database
+        if database.is_sqlite and name and not Path(name).exists():
+            shutil.copyfile(template, name)
+        migrate(database, lock)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app.db, "migrate", copied)
+        yield
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

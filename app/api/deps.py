@@ -14,6 +14,7 @@ from app.roles import Role
 from app.services import studies
 from app.services.keys import ANYONE, Caller
 from app.services.visibility import visible_experiment, visible_run
+from app.services.waiting import LatestStanding
 from app.settings import Settings
 from app.tables import Experiment, Run, Study
 
@@ -24,6 +25,7 @@ TheDatabase = Annotated[Database, Given(lambda request: request.app.state.databa
 TheDoorbell = Annotated[Doorbell, Given(lambda request: request.app.state.doorbell)]
 TheCaller = Annotated[Caller, Given(lambda request: getattr(request.state, "caller", ANYONE))]
 TheWatch = Annotated[Watch, Given(lambda request: request.app.state.watch)]
+TheStanding = Annotated[LatestStanding, Given(lambda request: request.app.state.standing)]
 TheAfterwards = Annotated[Afterwards, Kept()]
 
 Reading = Annotated[Session, Opened(writes=False)]

@@ -21,6 +21,7 @@ from app.api.deps import (
     TheDoorbell,
     TheExperiment,
     TheSettings,
+    TheStanding,
     TheWatch,
     Writing,
 )
@@ -138,6 +139,7 @@ async def read_experiment(
     database: TheDatabase,
     caller: TheCaller,
     watch: TheWatch,
+    standing: TheStanding,
     request: Request,
     experiment_id: ExperimentId,
     wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT_SECONDS, description="Seconds to hold the answer until the status changes; 0 answers at once")] = 0.0,
@@ -146,7 +148,7 @@ async def read_experiment(
 
     def look() -> Response:
         with database.reading() as session:
-            return passes.answer(records.experiment_record(experiments.whole(session, visible_experiment(session, caller, experiment_id))))
+            return passes.answer(records.experiment_record(experiments.whole(session, visible_experiment(session, caller, experiment_id), standing)))
 
     def status() -> RunStatus:
         with database.reading() as session:

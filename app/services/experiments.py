@@ -1,11 +1,12 @@
 """Experiments: written with their runs, found, cancelled, and seen as a whole."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 
+from sqlalchemy import bindparam, tuple_
 from sqlalchemy import select as select_columns
-from sqlalchemy import tuple_
 from sqlalchemy.orm import load_only
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
@@ -15,8 +16,7 @@ from app.services import deletion, lifecycle
 from app.services.metrics import seconds_per_epoch
 from app.services.paging import read_cursor, write_cursor
 from app.services.status_filters import has_status
-from app.services.waiting import QueuePlace, epochs_trained, place_of
-from app.services.workers import online
+from app.services.waiting import QueuePlace, Standing, epochs_trained, place_of, standing
 from app.states import RunStatus, StatusReason, experiment_status
 from app.tables import Experiment, Run, utc_now
 
@@ -74,9 +74,15 @@ def get_run(session: Session, run_id: str) -> Run:
 def runs_of(session: Session, experiment_ids: Sequence[str]) -> dict[str, list[Run]]:
     """The runs of each experiment, in the order of its seeds."""
     found: dict[str, list[Run]] = {experiment_id: [] for experiment_id in experiment_ids}
-    for run in session.exec(select(Run).where(col(Run.experiment_id).in_(experiment_ids)).order_by(col(Run.position))):
+    for run in session.execute(_runs(), {"experiments": list(experiment_ids)}).scalars():
         found[run.experiment_id].append(run)
     return found
+
+
+@cache
+def _runs() -> SelectOfScalar[Run]:
+    """Made once, since every record asks it."""
+    return select(Run).where(col(Run.experiment_id).in_(bindparam("experiments", expanding=True))).order_by(col(Run.position))
 
 
 def progress_of(session: Session, experiment_ids: Sequence[str]) -> dict[str, list[Run]]:
@@ -103,16 +109,16 @@ def seeds_of(session: Session, experiment_id: str) -> list[tuple[str, int]]:
     return [(run_id, seed) for run_id, seed in session.execute(rows)]
 
 
-def whole(session: Session, experiment: Experiment) -> Whole:
-    """Everything that the experiment's record shows."""
+def whole(session: Session, experiment: Experiment, look: Callable[[Session], Standing] = standing) -> Whole:
+    """Everything that the experiment's record shows; `look` as for `place_of`."""
     runs = runs_of(session, [experiment.id])[experiment.id]
     status = experiment_status(RunStatus(run.status) for run in runs)
     return Whole(
         experiment=experiment,
         runs=runs,
         status=status,
-        status_reason=_reason(session, status, runs),
-        place=place_of(session, experiment.id) if any(run.status == RunStatus.QUEUED for run in runs) else None,
+        status_reason=_reason(status, runs, lambda: look(session).num_online),
+        place=place_of(session, experiment.id, look) if any(run.status == RunStatus.QUEUED for run in runs) else None,
         estimated_finish_at=_estimated_finish(session, status, runs),
         disk_bytes=deletion.disk_bytes(session, [run.id for run in runs]),
     )
@@ -164,11 +170,11 @@ def cancel(session: Session, experiment: Experiment, actor: str = lifecycle.USER
     session.expire_all()
 
 
-def _reason(session: Session, status: RunStatus, runs: list[Run]) -> StatusReason:
+def _reason(status: RunStatus, runs: list[Run], num_online: Callable[[], int]) -> StatusReason:
     """Why the experiment has its status: the reason of the first run that decides it."""
     deciding = [run for run in runs if run.status == status] or [run for run in runs if not RunStatus(run.status).is_terminal]
     reasons = [run_reason(run) for run in deciding]
-    if StatusReason.WAITING_FOR_WORKER in reasons and len(set(reasons)) == 1 and not online(session):
+    if StatusReason.WAITING_FOR_WORKER in reasons and len(set(reasons)) == 1 and not num_online():
         return StatusReason.NO_WORKER_ONLINE
     return reasons[0]
 

@@ -1,8 +1,10 @@
 """Who is there to train: workers show themselves in a table, for people and for `no_worker_online`."""
 
 from datetime import timedelta
+from functools import cache
 
-from sqlalchemy import delete, update
+from sqlalchemy import Select, bindparam, delete, func, update
+from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
 from app.tables import Worker, utc_now
@@ -31,6 +33,16 @@ def largest_memory(session: Session) -> int | None:
     """Bytes of memory of the best worker online; None when none is, or one does not say."""
     known = [worker.memory_bytes for worker in online(session)]
     return max(known, default=None) if None not in known else None  # type: ignore[type-var]
+
+
+def num_online(session: Session) -> int:
+    """How many workers were seen within the last 20 seconds."""
+    return int(session.execute(_num_online(), {"since": utc_now() - timedelta(seconds=ONLINE_SECONDS)}).scalar_one())
+
+
+@cache
+def _num_online() -> Select[int]:
+    return select_columns(func.count()).select_from(Worker).where(col(Worker.seen_at) > bindparam("since"))
 
 
 def online(session: Session) -> list[Worker]:

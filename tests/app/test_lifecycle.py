@@ -279,7 +279,7 @@ class Lives(RuleBasedStateMachine):
         reason = "waiting_for_worker" if teacher in (None, RunStatus.SUCCEEDED) else "waiting_for_teacher"
         assert after == before | {
             "status": "queued", "status_reason": reason, "error": None, "stop_reason": None, "finished_at": None, "worker_id": None,
-            "cancel_requested": False, "pause_requested": False, "crashes": 0,
+            "cancel_requested": False, "pause_requested": False, "crashes": 0, "micro_batches": 1,
         }  # fmt: skip
 
     @precondition(lambda self: self.terminal)

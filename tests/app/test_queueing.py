@@ -145,6 +145,38 @@ def test_starts_are_estimated_from_what_runs_took_lately(database: Database) -> 
     assert gaps == pytest.approx([each, each], abs=1e-3)
 
 
+def test_all_who_poll_share_a_look_at_the_queue_and_what_came_since_is_found(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = 0
+    look_now = waiting.standing
+
+    def counted(session: Session) -> waiting.Standing:
+        nonlocal looks
+        looks += 1
+        return look_now(session)
+
+    monkeypatch.setattr(waiting, "standing", counted)
+    latest = waiting.LatestStanding(seconds=60.0)
+
+    def places(experiments: list[str]) -> list[int | None]:
+        with database.reading() as session:
+            return [place and place.position for place in (waiting.place_of(session, one, latest) for one in experiments)]
+
+    with database.writing() as session:
+        early = [create(session, SPEC, owner).id for owner in ("ada", "bob", "cy")]
+    assert places(early * 3) == [1, 2, 3] * 3
+    assert looks == 1
+    with database.writing() as session:
+        late = create(session, SPEC, "dan").id
+    assert places([late]) == [4], "whose run is not in what was seen looks again"
+    assert looks == 2
+    with database.writing() as session:
+        lifecycle.claim(session, "w")
+    assert places(early) == [None, 2, 3], "as it was a moment ago"
+    soon = waiting.LatestStanding(seconds=0.0)
+    with database.reading() as session:
+        assert [place and place.position for place in (waiting.place_of(session, one, soon) for one in early)] == [None, 1, 2]
+
+
 def test_the_queue_over_http(api: TestClient) -> None:
     first = api.post("/experiments", json={**SPEC, "seeds": 2}).json()
     urgent = api.post("/experiments", json={**SPEC, "priority": 5}).json()
