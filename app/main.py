@@ -55,9 +55,9 @@ from app.states import RunStatus
 from lab_models.revision import package_version
 
 READY_SECONDS = 1.0
+"""How long all who ask share what `/readyz` has found."""
 STANDING_SECONDS = 1.0
 """How old what a record says of the queue may be."""
-"""How long all who ask share what `/readyz` has found."""
 
 
 async def _statuses(app: FastAPI, experiment_ids: Collection[str]) -> dict[str, RunStatus]:

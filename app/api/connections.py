@@ -100,10 +100,11 @@ class Connection(H11Protocol):
         """The client does not read as fast as it is answered: hold the rest for it, if there is room, and look now and then whether it reads at all."""
         super().pause_writing()
         self._unread, self._unread_since = self.transport.get_write_buffer_size(), self.loop.time()
-        if not self._is_over and not self.all_of_them.held.hold(self._charged, self._unread):
-            self.transport.abort()
-            return
-        self._held_unread = 0 if self._is_over else self._unread
+        if not self._is_over:
+            if not self.all_of_them.held.hold(self._charged, self._unread):
+                self.transport.abort()
+                return
+            self._held_unread = self._unread
         self._look_at_stall_later()
 
     def resume_writing(self) -> None:

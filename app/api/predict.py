@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from app.api import passes
 from app.api.deps import Reading, TheRun, TheSettings
 from app.api.parameters import Given, Loaded
-from app.api.pictures import IfNoneMatch
+from app.api.pictures import IfNoneMatch, is_current
 from app.api.schemas import Answer
 from app.errors import BadBody, BodyTooLarge, InvalidRequest, UnusableImage, UploadInterrupted
 from app.services import predictions
@@ -134,9 +134,8 @@ def _prediction(trained: TrainedRun, predictors: Predictors, settings: Settings,
 @router.get("/{run_id}/model.onnx", response_class=Response, responses=ONNX_RESPONSES)
 def download_model(trained: Trained, files: TheOnnxFiles, if_none_match: IfNoneMatch = None) -> Any:
     """A succeeded run's network and best weights as an ONNX file, with the normalization in it: uint8 pixels in, logits and probabilities out."""
-    etag = f'"{trained.network.digest}"'
-    headers = {"ETag": etag, "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
-    if if_none_match is not None and etag in {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}:
+    headers = {"ETag": f'"{trained.network.digest}"', "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
+    if is_current(headers, if_none_match):
         return Response(status_code=304, headers=headers)
     headers["Content-Disposition"] = f'attachment; filename="{trained.run_id}.onnx"'
 

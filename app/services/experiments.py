@@ -111,6 +111,7 @@ def seeds_of(session: Session, experiment_id: str) -> list[tuple[str, int]]:
 
 def whole(session: Session, experiment: Experiment, look: Callable[[Session], Standing] = standing) -> Whole:
     """Everything that the experiment's record shows; `look` as for `place_of`."""
+    look = cache(look)  # one look for the reason and the place
     runs = runs_of(session, [experiment.id])[experiment.id]
     status = experiment_status(RunStatus(run.status) for run in runs)
     return Whole(

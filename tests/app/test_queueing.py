@@ -11,7 +11,7 @@ from sqlmodel import Session, col, select
 from starlette.testclient import TestClient
 
 from app.db import Database, open_database
-from app.services import lifecycle, waiting
+from app.services import experiments, lifecycle, waiting
 from app.services.lifecycle.queueing import in_order
 from app.settings import Settings
 from app.states import RunStatus
@@ -157,9 +157,9 @@ def test_all_who_poll_share_a_look_at_the_queue_and_what_came_since_is_found(dat
     monkeypatch.setattr(waiting, "standing", counted)
     latest = waiting.LatestStanding(seconds=60.0)
 
-    def places(experiments: list[str]) -> list[int | None]:
+    def places(ids: list[str]) -> list[int | None]:
         with database.reading() as session:
-            return [place and place.position for place in (waiting.place_of(session, one, latest) for one in experiments)]
+            return [place and place.position for place in (waiting.place_of(session, one, latest) for one in ids)]
 
     with database.writing() as session:
         early = [create(session, SPEC, owner).id for owner in ("ada", "bob", "cy")]
@@ -172,6 +172,9 @@ def test_all_who_poll_share_a_look_at_the_queue_and_what_came_since_is_found(dat
     with database.writing() as session:
         lifecycle.claim(session, "w")
     assert places(early) == [None, 2, 3], "as it was a moment ago"
+    with database.reading() as session:
+        experiments.whole(session, experiments.get(session, late), counted)
+    assert looks == 3, "a record looks once, for its reason and its place"
     soon = waiting.LatestStanding(seconds=0.0)
     with database.reading() as session:
         assert [place and place.position for place in (waiting.place_of(session, one, soon) for one in early)] == [None, 1, 2]
