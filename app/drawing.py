@@ -8,7 +8,6 @@ import logging
 import os
 import pickle
 import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from app.errors import Busy
+from app.plots.wire import HEAD
 
 DEADLINE_SECONDS: Final = 60.0
 """For one picture, the start of its process included; the largest that is asked for takes seconds on a busy core."""
@@ -29,8 +29,6 @@ MOST_RESIDENT_BYTES: Final = 400 << 20
 """A process begins with some 80 MB; beyond these bounds it is replaced once it has answered."""
 SECRETS: Final = ("LAB_DATABASE_URL", "LAB_BROKER_URL", "LAB_API_KEY")
 STOPPING: Final = "the service stops"
-HEAD: Final = struct.Struct("<?d")
-"""What an answer begins with, as `app.plots` says it: whether a picture follows or a traceback, and the seconds of a core that it took."""
 
 log = logging.getLogger("lab.drawing")
 

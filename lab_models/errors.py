@@ -10,6 +10,11 @@ class LabError(Exception):
         super().__init__(message)
         self.hint = hint
 
+    @property
+    def sentence(self) -> str:
+        """What happened and what to do, in one line."""
+        return f"{self}; {self.hint}" if self.hint else str(self)
+
 
 class DatasetUnavailable(LabError):
     """The images are not on disk and could not be downloaded, or what is there is damaged."""

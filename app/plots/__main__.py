@@ -8,7 +8,6 @@ import gc
 import logging
 import pickle
 import signal
-import struct
 import time
 import traceback
 from contextlib import suppress
@@ -16,10 +15,9 @@ from multiprocessing.connection import Connection
 from typing import Final
 
 from app.logging import set_up_logging
+from app.plots.wire import HEAD
 from lab_models.process import die_with_parent, give_way, leave_no_core_files
 
-HEAD: Final = struct.Struct("<?d")
-"""What an answer begins with: whether a picture follows or the traceback of an error, and the seconds of a core that it took."""
 STANDARD_INPUT: Final = 0
 NICENESS: Final = 2
 """Behind the API, before training (5): what pictures may take of the cores is bounded by a budget (`app.api.drawings`), not by waiting."""

@@ -10,20 +10,20 @@ from typing import BinaryIO, Literal
 
 from sqlmodel import Session, col, select
 
-from app.errors import Conflict, Forbidden, NotFound, StorageFull, TooManyDatasets, TooManyImports, UnusableImages
+from app.errors import Conflict, Forbidden, NotFound, TooManyDatasets, TooManyImports, UnusableImages
 from app.roles import Role
 from app.services import dataset_locks
+from app.services.disk import storing
 from app.services.keys import Caller
 from app.settings import Settings
 from app.states import LEGAL_MOVES
 from app.tables import LOCAL, Experiment, Run
-from lab_models import errors as lab_errors
 from lab_models.datasets import importing, sizing
 from lab_models.datasets.archives import ImportLimits, ImportRefused
 from lab_models.datasets.catalog import BUILT_IN, Catalog, DatasetInfo
 from lab_models.datasets.importing import Importer
 from lab_models.datasets.sizing import Wanted
-from lab_models.files import FULL_DISK, require_room
+from lab_models.files import require_room
 from lab_models.validation import did_you_mean
 
 UNPACKED_PER_UPLOADED = 5
@@ -205,20 +205,11 @@ def _names_dataset(part: object, name: str) -> bool:
 def _rendered() -> Iterator[None]:
     """The lab's refusals as the service's."""
     try:
-        yield
+        with storing("the upload"):
+            yield
     except ImportRefused as error:
-        raise UnusableImages(_sentence(error), error.errors) from error
+        raise UnusableImages(error.sentence, error.errors) from error
     except importing.NameTaken as error:
-        raise Conflict(_sentence(error)) from error
+        raise Conflict(error.sentence) from error
     except importing.ImportUnderWay as error:
-        raise TooManyImports(_sentence(error)) from error
-    except lab_errors.StorageFull as error:
-        raise StorageFull(_sentence(error)) from error
-    except OSError as error:
-        if error.errno in FULL_DISK:
-            raise StorageFull(f"the upload could not be kept: {error.strerror}") from error
-        raise
-
-
-def _sentence(error: lab_errors.LabError) -> str:
-    return f"{error}; {error.hint}" if error.hint else str(error)
+        raise TooManyImports(error.sentence) from error

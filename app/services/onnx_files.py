@@ -2,21 +2,17 @@
 
 import os
 import threading
-import time
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from app.errors import Conflict, NotFound, StorageFull
-from lab_models import errors as lab_errors
+from app.errors import Conflict, NotFound
+from app.services.disk import storing
 from lab_models.errors import LabError
-from lab_models.files import FULL_DISK, write_atomically
+from lab_models.files import write_atomically
 from lab_models.inference.trained import TrainedNetwork
 
 MOST_BYTES: Final = 2 << 30
 """Of all files that are kept; those asked for longest ago go first."""
-
-FORGOTTEN_SECONDS: Final = 3600.0
-"""Age from which half a file is what a killed process left."""
 
 
 class OnnxFiles:
@@ -47,24 +43,17 @@ class OnnxFiles:
 
     def _made(self, path: Path, network: TrainedNetwork) -> BinaryIO:
         content = onnx_file(network)
-        try:
+        with storing("the ONNX file"):
             write_atomically(path, content, self._min_free_bytes)
-        except lab_errors.StorageFull as error:
-            raise StorageFull(f"{error}; {error.hint}") from error
-        except OSError as error:
-            if error.errno in FULL_DISK:
-                raise StorageFull(f"the ONNX file could not be kept: {error.strerror}") from error
-            raise
         return path.open("rb")
 
     def _keep_few(self) -> None:
-        """Remove what is too much, and what a process left that was killed while it wrote."""
-        now, left = time.time(), self._most_bytes
-        newest = sorted(((entry.stat(), Path(entry)) for entry in os.scandir(self._folder)), key=lambda one: -one[0].st_mtime)
+        """Remove what is too much; what a process left that was killed while it wrote goes with `lab gc`."""
+        left = self._most_bytes
+        newest = sorted(((path.stat(), path) for path in self._folder.glob("*.onnx")), key=lambda one: -one[0].st_mtime)
         for number, (found, path) in enumerate(newest):
             left -= found.st_size
-            is_half = path.suffix != ".onnx"
-            if (is_half and now - found.st_mtime > FORGOTTEN_SECONDS) or (not is_half and number and left < 0):
+            if number and left < 0:
                 path.unlink(missing_ok=True)
 
 
@@ -76,7 +65,7 @@ def onnx_file(network: TrainedNetwork) -> bytes:
     try:
         return made(network)
     except LabError as error:
-        raise Conflict(f"the network cannot be made ready: {error}" + (f"; {error.hint}" if error.hint else "")) from error
+        raise Conflict(f"the network cannot be made ready: {error.sentence}") from error
     except OSError as error:
         raise NotFound(f"{network.weights.name} cannot be read: {error.strerror}") from error
 
