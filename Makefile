@@ -54,7 +54,7 @@ contracts: $(STAMP)
 	$(BIN)/lint-imports
 
 docs: $(STAMP) ## write the generated tables of the README
-	$(BIN)/python -m app.reference README.md docs/spec.md docs/studies.md
+	$(BIN)/python -m app.commands.reference README.md docs/spec.md docs/studies.md
 
 bench: $(STAMP) ## benchmarks: a table, and JSON in benchmarks/latest.json
 	$(PIP) --require-hashes --requirement requirements/bench.txt || echo "Lightning could not be installed: its row is left out"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from lab_models.validation import FieldError
+from lab_models.common.validation import FieldError
 
 
 class ServiceError(Exception):

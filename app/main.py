@@ -7,52 +7,28 @@ from functools import partial
 
 from fastapi import FastAPI
 
-from app.api import (
-    architectures,
-    comparisons,
-    confusion,
-    curves,
-    datasets,
-    distillation,
-    documentation,
-    experiments,
-    explanations,
-    gradient_flow,
-    metrics,
-    operations,
-    predict,
-    problems,
-    recipes,
-    reproduction,
-    runs,
-    steering,
-    studies,
-    study_pictures,
-    study_report,
-    study_tables,
-    study_verdicts,
-    waiting,
-)
-from app.api.connection_bounds import Connections
-from app.api.gate import Gate
-from app.api.openapi import DESCRIPTION, describe
-from app.api.passes import DRAWING, Passes
-from app.api.security_headers import SecurityHeaders
-from app.api.sharing import Shared, Stopping, Watch
-from app.api.traffic import observe
-from app.db import Database, open_database
-from app.drawing import Artists
+from app.api import analyses, catalog, experiments, operations, studies
+from app.api.http import documentation, problems
+from app.api.http.connection_bounds import Connections
+from app.api.http.gate import Gate
+from app.api.http.passes import DRAWING, Passes
+from app.api.http.security_headers import SecurityHeaders
+from app.api.http.sharing import Shared, Stopping, Watch
+from app.api.http.traffic import observe
+from app.api.openapi.openapi import DESCRIPTION, describe
+from app.doorbell import make_doorbell
 from app.home import home_in_use
 from app.logging import set_up_logging
-from app.queue import make_doorbell
-from app.services.experiments import statuses_of
-from app.services.explanations import Explanations
-from app.services.onnx_files import OnnxFiles
-from app.services.predictions import Predictors
-from app.services.waiting import LatestStanding
+from app.plots.artists import Artists
+from app.services.analyses.explanations import Explanations
+from app.services.analyses.onnx_files import OnnxFiles
+from app.services.analyses.predictions import Predictors
+from app.services.experiments.experiments import statuses_of
+from app.services.experiments.waiting import LatestStanding
 from app.settings import Settings
-from app.states import RunStatus
-from lab_models.revision import package_version
+from app.storage.db import Database, open_database
+from app.storage.states import RunStatus
+from lab_models.common.revision import package_version
 
 READY_SECONDS = 1.0
 """How long all who ask share what `/readyz` has found."""
@@ -75,7 +51,7 @@ async def _statuses(app: FastAPI, experiment_ids: Collection[str]) -> dict[str, 
 def create_app(settings: Settings | None = None, host: str | None = None) -> FastAPI:
     """The API on the given settings (default: read from the environment). Opens and migrates the database at start.
 
-    `host` is where it will listen, if that is known: on loopback it answers to few names, see `app.api.gate`.
+    `host` is where it will listen, if that is known: on loopback it answers to few names, see `app.api.http.gate`.
     """
     settings = settings or Settings()
     set_up_logging(settings.log_level, settings.log_format)
@@ -108,32 +84,10 @@ def create_app(settings: Settings | None = None, host: str | None = None) -> Fas
     problems.install(app)
     app.add_middleware(Gate, settings=settings, host=host)
     app.add_middleware(SecurityHeaders)  # around the gate, whose refusals carry them too
-    for router in (
-        curves.router,
-        gradient_flow.router,
-        confusion.router,
-        explanations.router,
-        distillation.router,
-        experiments.router,
-        steering.router,
-        waiting.router,
-        runs.router,
-        reproduction.router,
-        recipes.router,
-        studies.router,
-        study_tables.router,
-        study_verdicts.router,
-        study_pictures.router,
-        study_report.router,
-        comparisons.router,
-        predict.router,
-        architectures.router,
-        datasets.router,
-        operations.router,
-        metrics.router,
-        documentation.router,
-    ):
-        app.include_router(router)
+    for room in (experiments, studies, analyses, catalog, operations):
+        for router in room.ROUTERS:
+            app.include_router(router)
+    app.include_router(documentation.router)
     describe(app)
     observe(app, settings.access_log)
     return app

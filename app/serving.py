@@ -17,15 +17,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from app.api.connection_bounds import DESCRIPTORS_OF_A_CONNECTION, RESERVED_DESCRIPTORS
-from app.api.gate import is_loopback
-from app.api.server import BACKLOG, Server
-from app.db import open_database
+from app.api.http.connection_bounds import DESCRIPTORS_OF_A_CONNECTION, RESERVED_DESCRIPTORS
+from app.api.http.gate import is_loopback
+from app.api.http.server import BACKLOG, Server
 from app.home import keep_to_oneself, others_may_look
 from app.logging import set_up_logging
 from app.main import create_app
-from app.services import keys
+from app.services.owners import keys
 from app.settings import Settings
+from app.storage.db import open_database
 
 RESTART_SECONDS = 1.0
 M_ARENA_MAX, MOST_ARENAS = -8, 2

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lab_models.process import spin_briefly
+from lab_models.running.process import spin_briefly
 
 OUT = Path(__file__).parent / "latest.json"
 

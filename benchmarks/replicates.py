@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from app.devices import slots_of
+from lab_models.common.errors import DatasetUnavailable
 from lab_models.datasets.catalog import BUILT_IN
 from lab_models.datasets.readers import DataFolders, open_dataset
-from lab_models.errors import DatasetUnavailable
 from tests.e2e.service import Service
 
 ROUNDS = 3

@@ -21,16 +21,16 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from lab_models.architectures.build import build_model
-from lab_models.checkpoints import TrainState
+from lab_models.common.errors import DatasetUnavailable
 from lab_models.datasets.batches import device_splits
 from lab_models.datasets.catalog import BUILT_IN
 from lab_models.datasets.preparation import PreparedDataset
 from lab_models.datasets.readers import DataFolders, open_dataset
-from lab_models.errors import DatasetUnavailable
-from lab_models.execution import best_memory_format, make_deterministic
-from lab_models.fitting import Stepped, fit
-from lab_models.optimization import make_optimizer
+from lab_models.running.execution import best_memory_format, make_deterministic
 from lab_models.specs import TrainSpec
+from lab_models.training.checkpoints import TrainState
+from lab_models.training.fitting import Stepped, fit
+from lab_models.training.optimization import make_optimizer
 
 ROUNDS = 7
 FLOOR = "floor: one fixed batch"

@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from lab_models.process import die_with_parent, give_way, leave_no_core_files, spin_briefly
+from lab_models.running.process import die_with_parent, give_way, leave_no_core_files, spin_briefly
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -16,11 +16,11 @@ def main(arguments: list[str] | None = None) -> int:
         die_with_parent(options.parent_pid)
         leave_no_core_files()
         give_way(options.niceness)
-        from lab_models.forkserver import serve_forks  # after the tie to the parent: loading torch takes seconds
+        from lab_models.running.forkserver import serve_forks  # after the tie to the parent: loading torch takes seconds
 
         return serve_forks()
 
-    from lab_models.standalone import run_file
+    from lab_models.running.standalone import run_file
 
     return run_file(options.spec, options.out, options.device, options.threads)
 

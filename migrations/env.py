@@ -3,9 +3,9 @@
 from alembic import context
 from sqlalchemy import Connection
 
-from app.db import Database
 from app.settings import Settings
-from app.tables import metadata
+from app.storage.db import Database
+from app.storage.tables import metadata
 
 
 def run(connection: Connection) -> None:

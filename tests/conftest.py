@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-import app.db
 import app.main
-from app.db import Database
-from app.drawing import Artists
+import app.storage.db
+from app.plots.artists import Artists
+from app.storage.db import Database
 from tests.databases import ON_POSTGRESQL
 from tests.postgres import Cluster, start_or_skip
 
@@ -50,7 +50,7 @@ def _migrated_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """An SQLite file that is not there yet begins as a copy of one that was migrated: to migrate one takes as long as many tests."""
     home = tmp_path_factory.mktemp("template")
     template = home / "lab.sqlite3"
-    migrate = app.db.migrate
+    migrate = app.storage.db.migrate
     database = Database(f"sqlite:///{template}")
     migrate(database, home / "lock")
     database.close()
@@ -62,7 +62,7 @@ def _migrated_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         migrate(database, lock)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(app.db, "migrate", copied)
+        patch.setattr(app.storage.db, "migrate", copied)
         yield
 
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import text
 
-from app.db import Database
 from app.settings import Settings
+from app.storage.db import Database
 from tests.postgres import Cluster
 
 VARIABLE = "LAB_TEST_DATABASE"

@@ -12,11 +12,11 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
-from app.db import open_database
 from app.main import create_app
 from app.roles import Role
-from app.services.keys import create_key
+from app.services.owners.keys import create_key
 from app.settings import Settings
+from app.storage.db import open_database
 from tests.app.studies import fail_next, finish, grid, send
 from tests.app.test_predict import SMALL
 from tests.app.test_predict import Service as InThisProcess

@@ -13,8 +13,8 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier, Placeholder
 
-from app.db import open_database
 from app.settings import Settings
+from app.storage.db import open_database
 
 INSTALLED = "/usr/lib/postgresql"
 USER = "lab"

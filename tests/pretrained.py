@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from torchvision import models
 
-from lab_models.files import sha256_of
-from lab_models.pretrained import Published
+from lab_models.building_on.pretrained import Published
+from lab_models.common.files import sha256_of
 
 NOWHERE = "http://127.0.0.1:9/models"
 """Nobody listens on the discard port, so a download fails at once."""

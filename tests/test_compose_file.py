@@ -10,7 +10,7 @@ import pytest
 import yaml
 from kombu import Connection
 
-from app.queue import broker_answers
+from app.doorbell import broker_answers
 from app.serving import Workers
 from app.settings import Settings
 from tests.e2e.service import free_port, wait_until

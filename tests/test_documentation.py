@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from app.commands.reference import SECTIONS, updated
 from app.main import create_app
-from app.reference import SECTIONS, updated
 from app.settings import Settings
-from app.states import REASON_MEANINGS, StatusReason
+from app.storage.states import REASON_MEANINGS, StatusReason
 from lab_models.specs import read_request
 from lab_models.studies.design import cell_request
 from lab_models.studies.request import design_of, read_study_request

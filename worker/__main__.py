@@ -9,13 +9,13 @@ import warnings
 from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 from celery.signals import setup_logging
 
-from app.db import open_database
 from app.devices import device_of_slot
 from app.errors import Misconfigured
 from app.home import home_in_use
 from app.logging import set_up_logging
 from app.settings import Settings
-from lab_models.process import die_with_parent
+from app.storage.db import open_database
+from lab_models.running.process import die_with_parent
 from worker.celery import make_celery
 from worker.tasks import identify, install
 

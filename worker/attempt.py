@@ -14,12 +14,13 @@ from typing import TypeVar
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
-from app.services import lifecycle, progress
+from app.services import lifecycle
+from app.services.experiments import progress
 from app.services.lifecycle import Asked, Lease, LeaseLost
-from app.states import StatusReason
-from lab_models.micro_batches import after_out_of_memory, part_size
-from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Failed, Order, Probed, Progress, Started
-from lab_models.threads import useful_threads
+from app.storage.states import StatusReason
+from lab_models.running.threads import useful_threads
+from lab_models.training.micro_batches import after_out_of_memory, part_size
+from lab_models.training.protocol import Checkpointed, Completed, EpochCompleted, Failed, Order, Probed, Progress, Started
 from worker.limits import TimeLimit, seconds_of_earlier
 from worker.slot import Slot
 from worker.trainer import Exited, Trainer, TrainerEvent

@@ -2,7 +2,7 @@
 
 from celery import Celery
 
-from app.queue import CELERY_SETTINGS, REDIS_TRANSPORT
+from app.doorbell import CELERY_SETTINGS, REDIS_TRANSPORT
 from app.settings import Settings
 from worker.steady import SteadyConsumer, use_steady_transport
 

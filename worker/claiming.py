@@ -10,7 +10,7 @@ from app.devices import free_memory_of
 from app.logging import bound
 from app.services import lifecycle
 from app.services.lifecycle import Lease, LeaseLost
-from app.states import StatusReason
+from app.storage.states import StatusReason
 from worker.attempt import RETRY_SECONDS, Attempt
 from worker.slot import Slot
 

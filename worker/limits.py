@@ -3,8 +3,8 @@
 import time
 from collections.abc import Callable, Sequence
 
-from app.tables import Attempt
-from lab_models.protocol import Failed
+from app.storage.tables import Attempt
+from lab_models.training.protocol import Failed
 
 
 class TimeLimit:

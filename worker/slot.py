@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from app.db import Database
 from app.services.lifecycle import Lease
 from app.settings import Settings
+from app.storage.db import Database
 from worker.spare import Spare
 
 

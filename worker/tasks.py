@@ -17,16 +17,15 @@ from kombu.exceptions import OperationalError as BrokerDown
 from redis.exceptions import RedisError
 from sqlalchemy.exc import OperationalError
 
-from app.db import BUSY_SECONDS, Database
 from app.devices import memory_of
+from app.doorbell import QUEUE, TASK
 from app.logging import bind_process
-from app.queue import QUEUE, TASK
-from app.services import workers
-from app.services.lifecycle import queued_runs
-from app.services.reconcile import LeaseWatch, take_back, try_to_write
+from app.services.lifecycle import queued_runs, workers
+from app.services.upkeep.reconcile import LeaseWatch, take_back, try_to_write
 from app.settings import Settings
-from app.tables import Worker as WorkerRow
-from app.tables import new_id, utc_now
+from app.storage.db import BUSY_SECONDS, Database
+from app.storage.tables import Worker as WorkerRow
+from app.storage.tables import new_id, utc_now
 from worker.claiming import work_until_empty
 from worker.slot import Slot
 

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from pydantic import ValidationError
 
-from lab_models.protocol import (
+from lab_models.training.protocol import (
     Checkpointed,
     Completed,
     EpochCompleted,

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from lab_models.protocol import Progress
+from lab_models.training.protocol import Progress
 from worker.trainer import Exited, TrainerEvent
 
 

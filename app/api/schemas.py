@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from app.states import RunStatus, StatusReason
+from app.storage.states import RunStatus, StatusReason
 
 
 class Answer(BaseModel):

@@ -12,7 +12,7 @@ import httpx
 from app.commands import client, data, keys, maintenance, recipes, serving, studies
 from app.commands.demo import run_demo
 from app.errors import Misconfigured
-from lab_models.revision import package_version
+from lab_models.common.revision import package_version
 
 EXIT_REFUSED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 

@@ -14,8 +14,8 @@ import yaml
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from app.states import RunStatus
-from lab_models.validation import NotJSON, parse_json
+from app.storage.states import RunStatus
+from lab_models.common.validation import NotJSON, parse_json
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 POLL_SECONDS = 0.2

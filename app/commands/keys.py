@@ -14,7 +14,7 @@ from app.roles import Role
 if TYPE_CHECKING:
     from sqlmodel import Session
 
-    from app.tables import ApiKey
+    from app.storage.tables import ApiKey
 
 COLUMNS = tuple((name, TEXT) for name in ("id", "owner", "role", "begins with", "made", "revoked"))
 
@@ -40,7 +40,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _create(options: argparse.Namespace) -> int:
-    from app.services import keys  # late, as in all verbs: other commands need no database
+    from app.services.owners import keys  # late, as in all verbs: other commands need no database
 
     with _writing() as session:
         key, secret = keys.create_key(session, options.owner, Role(options.role))
@@ -51,7 +51,7 @@ def _create(options: argparse.Namespace) -> int:
 
 
 def _list(_options: argparse.Namespace) -> int:
-    from app.services import keys
+    from app.services.owners import keys
 
     with _writing() as session:
         rows = [_row(key) for key in keys.all_keys(session)]
@@ -63,7 +63,7 @@ def _list(_options: argparse.Namespace) -> int:
 
 
 def _revoke(options: argparse.Namespace) -> int:
-    from app.services import keys
+    from app.services.owners import keys
 
     with _writing() as session:
         key = keys.revoke_key(session, options.id)
@@ -74,8 +74,8 @@ def _revoke(options: argparse.Namespace) -> int:
 @contextmanager
 def _writing() -> "Iterator[Session]":
     """One transaction on the database of LAB_HOME; raises Unusable for what cannot be done."""
-    from app.db import open_database
     from app.settings import Settings
+    from app.storage.db import open_database
 
     database = open_database(Settings())
     try:

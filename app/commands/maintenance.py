@@ -11,10 +11,10 @@ from app.errors import Misconfigured
 from app.home import home_in_use, noted_database
 
 if TYPE_CHECKING:
-    from app.db import Database
-    from app.services.backups import Contents
-    from app.services.collection import Collected, Item
+    from app.services.upkeep.backups import Contents
+    from app.services.upkeep.collection import Collected, Item
     from app.settings import Settings
+    from app.storage.db import Database
 
 EXIT_REFUSED = 1
 
@@ -35,7 +35,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _backup(options: argparse.Namespace) -> int:
-    from app.services.backups import BackupRefused, back_up  # late, as in all of them: other commands need no database
+    from app.services.upkeep.backups import BackupRefused, back_up  # late, as in all of them: other commands need no database
     from app.settings import Settings
 
     try:
@@ -47,7 +47,7 @@ def _backup(options: argparse.Namespace) -> int:
 
 
 def _restore(options: argparse.Namespace) -> int:
-    from app.services.backups import BackupRefused, restore
+    from app.services.upkeep.backups import BackupRefused, restore
     from app.settings import Settings
 
     try:
@@ -69,9 +69,9 @@ def _counted(contents: "Contents") -> str:
 
 
 def _collect(options: argparse.Namespace) -> int:
-    from app.db import Database
-    from app.services.collection import collect
+    from app.services.upkeep.collection import collect
     from app.settings import Settings
+    from app.storage.db import Database
 
     settings = Settings()
     if not settings.home.is_dir():
@@ -97,7 +97,7 @@ def _refuse_another_database(settings: "Settings") -> None:
 
 
 def _refuse_another_schema(database: "Database") -> None:
-    from app.db import schema_is_current
+    from app.storage.db import schema_is_current
 
     with database.reading() as session:
         if not schema_is_current(session):
@@ -105,7 +105,7 @@ def _refuse_another_schema(database: "Database") -> None:
 
 
 def _document(collected: "Collected", dry_run: bool) -> dict[str, Any]:
-    from app.services.collection import MEANINGS
+    from app.services.upkeep.collection import MEANINGS
 
     def listed(items: "tuple[Item, ...]") -> list[dict[str, Any]]:
         return [{"kind": item.kind, "path": item.path, "bytes": item.size_bytes, "why": MEANINGS[item.kind]} for item in items]
@@ -114,7 +114,7 @@ def _document(collected: "Collected", dry_run: bool) -> dict[str, Any]:
 
 
 def _report(collected: "Collected", dry_run: bool) -> str:
-    from app.services.collection import MEANINGS
+    from app.services.upkeep.collection import MEANINGS
 
     lines = [f"{in_words(item.size_bytes):>10}  {item.path}  ({MEANINGS[item.kind]})" for item in collected.found]
     lines += [f"not removed: {item.path}" for item in collected.failed]

@@ -16,11 +16,11 @@ from typing import Final
 
 from app.logging import set_up_logging
 from app.plots.wire import HEAD
-from lab_models.process import die_with_parent, give_way, leave_no_core_files
+from lab_models.running.process import die_with_parent, give_way, leave_no_core_files
 
 STANDARD_INPUT: Final = 0
 NICENESS: Final = 2
-"""Behind the API, before training (5): what pictures may take of the cores is bounded by a budget (`app.api.drawings`), not by waiting."""
+"""Behind the API, before training (5): what pictures may take of the cores is bounded by a budget (`app.api.http.drawings`), not by waiting."""
 
 
 def main() -> None:

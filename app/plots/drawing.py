@@ -29,13 +29,13 @@ DRAWN_BY: Final[dict[type, str]] = {
     StudyCurvesFigure: "study_curves",
     StudyGradientsFigure: "study_gradients",
 }
-"""Modules of this package, each loaded when its first figure comes; its function is called `draw_` and its name."""
+"""Modules of `app.plots.pictures`, each loaded when its first figure comes; its function is called `draw_` and its name."""
 
 
 def draw(figure: Any, extension: str) -> bytes:
     """The picture of any figure of `app.plots.figures`. `extension`: png, svg or pdf."""
     name = DRAWN_BY[type(figure)]
-    picture: bytes = getattr(import_module(f"app.plots.{name}"), f"draw_{name}")(figure, extension)
+    picture: bytes = getattr(import_module(f"app.plots.pictures.{name}"), f"draw_{name}")(figure, extension)
     return picture
 
 

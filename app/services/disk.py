@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from app.errors import StorageFull
-from lab_models import errors as lab_errors
-from lab_models.files import FULL_DISK
+from lab_models.common import errors as lab_errors
+from lab_models.common.files import FULL_DISK
 
 
 @contextmanager

@@ -16,10 +16,10 @@ import httpx
 from sqlalchemy import Table, insert, text
 from sqlmodel import Session, SQLModel, col, select
 
-from app.db import open_database
-from app.services.keys import Role, create_key
+from app.services.owners.keys import Role, create_key
 from app.settings import Settings
-from app.tables import Artifact, Attempt, Experiment, Metric, Run, StatusChange, new_id
+from app.storage.db import open_database
+from app.storage.tables import Artifact, Attempt, Experiment, Metric, Run, StatusChange, new_id
 from tests.e2e.service import Redis, Service, free_port, wait_until
 from tests.postgres import Cluster, installed
 

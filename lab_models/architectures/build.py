@@ -10,7 +10,7 @@ from lab_models.architectures.henet import HeNet
 from lab_models.architectures.mlp import MLP
 from lab_models.architectures.sizes import impossible
 from lab_models.architectures.vgg import VGG
-from lab_models.seeding import initialisation_seed
+from lab_models.common.seeding import initialisation_seed
 from lab_models.specs import CNNSpec, HeNetSpec, MLPSpec, ModelSpec, ResNet18Spec, VGGSpec
 
 

@@ -5,9 +5,9 @@ from typing import assert_never
 from lab_models.architectures.pairs import pair_faults
 from lab_models.architectures.sizes import impossible, model_size
 from lab_models.architectures.stages import stages_of
+from lab_models.common.validation import FieldError, did_you_mean
 from lab_models.datasets.catalog import DatasetInfo
 from lab_models.specs import AnySpec, DistillSpec, MLPSpec, TrainSpec, TransferSpec, VGGSpec
-from lab_models.validation import FieldError, did_you_mean
 
 
 def misfits(spec: AnySpec, before: DatasetInfo, info: DatasetInfo) -> list[FieldError]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from lab_models.architectures.layers import Shape
 from lab_models.architectures.sizes import ModelSize
 from lab_models.architectures.stages import stage_sizes, stages_of
+from lab_models.common.validation import FieldError, did_you_mean
 from lab_models.specs import AttentionSpec, FeatureSpec, MLPSpec
-from lab_models.validation import FieldError, did_you_mean
 
 STEM = "stem"
 ROLES = ("teacher", "student")

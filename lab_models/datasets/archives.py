@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, Protocol
 
-from lab_models.errors import LabError
-from lab_models.validation import FieldError
+from lab_models.common.errors import LabError
+from lab_models.common.validation import FieldError
 
 MOST_ERRORS = 20
 DEEPEST = 6

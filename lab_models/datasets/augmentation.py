@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lab_models.seeding import epoch_seed
+from lab_models.common.seeding import epoch_seed
 from lab_models.specs import AugmentationSpec
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from lab_models.common.seeding import epoch_seed
 from lab_models.datasets.augmentation import Views, cut_out, draw_views, moved, rotated
 from lab_models.datasets.preparation import Images, Labels, PreparedDataset
 from lab_models.datasets.splits import split_train_val
-from lab_models.seeding import epoch_seed
 from lab_models.specs import AugmentationSpec, DatasetSpec
 
 VIEWS_SEED = 0

@@ -15,6 +15,9 @@ from typing import BinaryIO, Literal
 
 import numpy as np
 
+from lab_models.common.errors import LabError, StorageFull
+from lab_models.common.files import FULL_DISK, HeldByAnother, exclusive, require_room, sync_folder
+from lab_models.common.validation import FieldError
 from lab_models.datasets.archives import ImportLimits, ImportRefused, open_files
 from lab_models.datasets.catalog import BUILT_IN, DATASET_NAME, DatasetInfo
 from lab_models.datasets.decoding import Size
@@ -22,9 +25,6 @@ from lab_models.datasets.layout import Layout, arrange
 from lab_models.datasets.preparation import ARRAYS, seal
 from lab_models.datasets.sizing import Sizes, Wanted, chosen, own_sizes, wanted
 from lab_models.datasets.unpacking import mean_and_std, write_splits
-from lab_models.errors import LabError, StorageFull
-from lab_models.files import FULL_DISK, HeldByAnother, exclusive, require_room, sync_folder
-from lab_models.validation import FieldError
 
 LABEL_BYTES = 8
 FORGOTTEN_SECONDS = 3600.0

@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lab_models.common.errors import DatasetUnavailable
 from lab_models.datasets.catalog import DatasetInfo
 from lab_models.datasets.decoding import UndecodableImage, decode
 from lab_models.datasets.preparation import Images, Labels, RawDataset
-from lab_models.errors import DatasetUnavailable
 
 SHARD = re.compile(r"(?P<split>train|test)-(?P<number>\d{5})-of-(?P<count>\d{5})(-[0-9a-f]+)?\.parquet")
 IMAGE_COLUMNS = ("img", "image")

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lab_models.common.errors import DatasetUnavailable
+from lab_models.common.files import exclusive, require_room, sha256_of, sync_folder, write_atomically
 from lab_models.datasets.catalog import MANIFEST, DatasetInfo, partial_copy, with_true_counts
-from lab_models.errors import DatasetUnavailable
-from lab_models.files import exclusive, require_room, sha256_of, sync_folder, write_atomically
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from lab_models.common.errors import DatasetUnavailable
+from lab_models.common.files import require_room
 from lab_models.datasets.catalog import DIGITS, DatasetInfo
 from lab_models.datasets.preparation import PreparedDataset, RawDataset, open_imported, open_prepared
 from lab_models.datasets.splits import split_train_val
-from lab_models.errors import DatasetUnavailable
-from lab_models.files import require_room
 
 DOWNLOAD_TIMEOUT_SECONDS = 20.0
 DOWNLOADED_BYTES = {"mnist": 70_000_000, "cifar10": 360_000_000, "cifar100": 360_000_000}

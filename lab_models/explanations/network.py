@@ -8,7 +8,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from lab_models.architectures.stages import stage_of
-from lab_models.errors import LabError
+from lab_models.common.errors import LabError
 from lab_models.explanations.maps import Floats, Seen, Tail
 from lab_models.inference.graph import LOGITS, PROBABILITIES
 from lab_models.inference.predictor import Predictor

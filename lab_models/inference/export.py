@@ -8,8 +8,8 @@ from onnx import TensorProto, helper
 from safetensors import SafetensorError, safe_open
 
 from lab_models.architectures.pixels import as_seen
-from lab_models.errors import LabError
-from lab_models.files import sha256_of
+from lab_models.common.errors import LabError
+from lab_models.common.files import sha256_of
 from lab_models.inference.graph import IMAGES, LOGITS, PROBABILITIES, Array, Graph, UnfitWeights
 from lab_models.inference.networks import write_layers
 from lab_models.inference.trained import TrainedNetwork

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper
 
-from lab_models.errors import LabError
+from lab_models.common.errors import LabError
 
 Array = npt.NDArray[Any]
 

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from lab_models.common.errors import DatasetUnavailable
+from lab_models.common.files import sha256_of
 from lab_models.datasets.catalog import MANIFEST
-from lab_models.errors import DatasetUnavailable
-from lab_models.files import sha256_of
 
 Split = Literal["train", "test"]
 

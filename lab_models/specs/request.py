@@ -5,14 +5,14 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from lab_models.naming import Name
+from lab_models.common.naming import Name
+from lab_models.common.validation import FieldError, InvalidDocument, did_you_mean, validate
 from lab_models.specs.base import MAX_SEED, Frozen
 from lab_models.specs.distill import DistillSpec, Pupil, Reference, Trained, with_stored_views
 from lab_models.specs.experiment import Procedure, Subject, TrainSpec
 from lab_models.specs.model import ModelSpec
 from lab_models.specs.pretrained import Pretrained
 from lab_models.specs.transfer import TransferSpec, Tuning
-from lab_models.validation import FieldError, InvalidDocument, did_you_mean, validate
 
 Label = Name
 

@@ -5,9 +5,9 @@ from typing import Any, Self
 
 from pydantic import model_validator
 
+from lab_models.common.validation import FieldError, InvalidDocument, did_you_mean
 from lab_models.recipes.recipe import Cell, Claim, Contrast, Factor, Picture, PublishedTable
 from lab_models.specs import Frozen, Request, read_request
-from lab_models.validation import FieldError, InvalidDocument, did_you_mean
 
 BUILT_ON = {"distill": "teacher", "transfer": "source"}
 """Kinds that build on a trained network, and the field that names it."""

@@ -4,8 +4,8 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from lab_models.common.validation import FieldError, InvalidDocument, pointer
 from lab_models.specs import ARCHITECTURES
-from lab_models.validation import FieldError, InvalidDocument, pointer
 
 NAMED_PARTS = {"dataset": "name", "optimizer": "name", "schedule": "name", "features": "name"}
 """Parts of a request that a bare string may stand for, and the field that the string is."""

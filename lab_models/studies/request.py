@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from lab_models.naming import Name, UnshowableName, shown
+from lab_models.common.naming import Name, UnshowableName, shown
+from lab_models.common.validation import FieldError, InvalidDocument, did_you_mean, pointer, validate
 from lab_models.recipes.catalog import recipe
 from lab_models.recipes.recipe import Cell, Contrast, Factor, Recipe
 from lab_models.specs import Frozen
@@ -15,7 +16,6 @@ from lab_models.specs.base import UnknownName
 from lab_models.specs.request import Labels, Seeds
 from lab_models.studies.design import Design, factor_text
 from lab_models.studies.overrides import with_overrides
-from lab_models.validation import FieldError, InvalidDocument, did_you_mean, pointer, validate
 
 MOST_CELLS = 1000
 MOST_CONTRASTS = 60

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from app.db import Database, open_database
 from app.main import create_app
 from app.settings import Settings
+from app.storage.db import Database, open_database
 from tests.databases import database_of_the_module, database_of_the_test  # noqa: F401 - fixtures
 
 

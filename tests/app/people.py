@@ -3,9 +3,9 @@
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from app.db import Database
 from app.roles import Role
-from app.services.keys import create_key
+from app.services.owners.keys import create_key
+from app.storage.db import Database
 
 
 def make_key(database: Database, owner: str, role: Role = Role.SUBMIT) -> str:

@@ -5,9 +5,10 @@ from typing import Any
 
 from sqlmodel import Session
 
-from app.services import drafts, experiments, submissions
-from app.services.submissions import Lookups
-from app.tables import LOCAL, Experiment
+from app.services.experiments import experiments
+from app.services.submitting import drafts, submissions
+from app.services.submitting.submissions import Lookups
+from app.storage.tables import LOCAL, Experiment
 from lab_models.datasets.catalog import BUILT_IN, Catalog
 from lab_models.specs import read_request
 

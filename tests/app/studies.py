@@ -6,13 +6,14 @@ from typing import Any
 from sqlmodel import Session, col, select
 from starlette.testclient import TestClient
 
-from app.db import Database
-from app.services import artifacts, lifecycle, metrics
+from app.services import lifecycle
+from app.services.experiments import artifacts, metrics
 from app.settings import Settings
-from app.tables import Experiment, Run
-from lab_models.files import write_atomically
-from lab_models.protocol import SavedArtifact
-from lab_models.revision import RESULTS_VERSION
+from app.storage.db import Database
+from app.storage.tables import Experiment, Run
+from lab_models.common.files import write_atomically
+from lab_models.common.revision import RESULTS_VERSION
+from lab_models.training.protocol import SavedArtifact
 
 ENVIRONMENT = {"results_version": RESULTS_VERSION, "dataset_sha256": "d" * 64, "device": "cpu: test", "version": "0.1.0", "torch": "2.11"}
 

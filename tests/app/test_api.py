@@ -11,14 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from app.api.openapi import EXAMPLES
-from app.db import Database
+from app.api.openapi.openapi import EXAMPLES
+from app.doorbell import BrokerDoorbell
 from app.main import create_app
-from app.queue import BrokerDoorbell
-from app.services import artifacts, experiments
-from app.services.results import summarise
+from app.services.experiments import artifacts, experiments
+from app.services.experiments.results import summarise
 from app.settings import Settings
-from app.tables import Artifact, utc_now
+from app.storage.db import Database
+from app.storage.tables import Artifact, utc_now
 from lab_models.specs import ExperimentRequest
 
 PROBLEM = "application/problem+json"

@@ -9,14 +9,16 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.commands.__main__ import main
-from app.db import Database, open_database
 from app.home import home_in_use, noted_database
 from app.main import create_app
-from app.services import backups, experiments, workers
-from app.services.backups import BackupRefused, back_up, inspect, restore
+from app.services.experiments import experiments
+from app.services.lifecycle import workers
+from app.services.upkeep import backups
+from app.services.upkeep.backups import BackupRefused, back_up, inspect, restore
 from app.settings import Settings
-from app.states import RunStatus
-from app.tables import Worker, utc_now
+from app.storage.db import Database, open_database
+from app.storage.states import RunStatus
+from app.storage.tables import Worker, utc_now
 from tests.app.rows import create
 from tests.app.test_retry import TRAIN, begin, fail, finish_epoch, submit, succeed
 

@@ -14,12 +14,13 @@ from sqlmodel import Session, col, select
 from starlette.testclient import TestClient
 
 from app.commands.__main__ import main
-from app.db import Database
 from app.home import home_in_use
-from app.services import collection, lifecycle
-from app.services.collection import Collected, Kind, collect
+from app.services import lifecycle
+from app.services.upkeep import collection
+from app.services.upkeep.collection import Collected, Kind, collect
 from app.settings import Settings
-from app.tables import Checkpoint, Run, utc_now
+from app.storage.db import Database
+from app.storage.tables import Checkpoint, Run, utc_now
 from tests.app.test_retry import STUDENT, TRAIN, begin, fail, finish_epoch, retry, submit, succeed
 
 HOUR = 3600.0

@@ -13,14 +13,15 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from app.db import Database
-from app.plots.confusion import MOST_TICK_LABELS, ConfusionFigure, draw_confusion
-from app.services import lifecycle, progress
-from app.services.assessments import most_confused
+from app.plots.pictures.confusion import MOST_TICK_LABELS, ConfusionFigure, draw_confusion
+from app.services import lifecycle
+from app.services.analyses.assessments import most_confused
+from app.services.experiments import progress
 from app.settings import Settings
-from lab_models.assessment import EVALUATION_NAME, Assessment, assess, evaluation_file, row_fractions
-from lab_models.files import write_atomically
-from lab_models.protocol import Completed, Failed, SavedArtifact
+from app.storage.db import Database
+from lab_models.common.files import write_atomically
+from lab_models.training.assessment import EVALUATION_NAME, Assessment, assess, evaluation_file, row_fractions
+from lab_models.training.protocol import Completed, Failed, SavedArtifact
 
 DIGITS = tuple(str(digit) for digit in range(10))
 NUM_IMAGES = 200

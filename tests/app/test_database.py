@@ -13,14 +13,14 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 from sqlmodel import Session, select
 
-from app import db
-from app.db import Database, alembic_config, open_database, schema_is_current
 from app.errors import Misconfigured
-from app.services import experiments
-from app.services.experiments import Filters
+from app.services.experiments import experiments
+from app.services.experiments.experiments import Filters
 from app.settings import Settings
-from app.states import RunStatus, experiment_status
-from app.tables import Experiment, Run, metadata, utc_now
+from app.storage import db
+from app.storage.db import Database, alembic_config, open_database, schema_is_current
+from app.storage.states import RunStatus, experiment_status
+from app.storage.tables import Experiment, Run, metadata, utc_now
 from tests.app.rows import create
 
 

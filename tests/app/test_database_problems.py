@@ -10,9 +10,9 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
-from app.api import problems
-from app.db import POOL, Database
+from app.api.http import problems
 from app.settings import Settings
+from app.storage.db import POOL, Database
 from tests.databases import ON_POSTGRESQL, writers_blocked
 
 
@@ -132,7 +132,7 @@ def test_every_refusal_has_its_status(api: TestClient, monkeypatch: pytest.Monke
     def refuse(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr("app.services.experiments.get", refuse)
+    monkeypatch.setattr("app.services.experiments.experiments.get", refuse)
     answer = api.get("/experiments/exp_x")
     assert (answer.status_code, answer.json()["code"], answer.headers["content-type"]) == (status, code, "application/problem+json")
     assert ("retry-after" in answer.headers) == (status == 503)

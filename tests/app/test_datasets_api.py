@@ -23,13 +23,13 @@ from PIL import Image
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
-from app.api import datasets as datasets_api
+from app.api.catalog import datasets as datasets_api
 from app.commands.__main__ import main
-from app.db import Database, open_database
 from app.errors import UploadInterrupted
 from app.main import create_app
 from app.roles import Role
 from app.settings import Settings
+from app.storage.db import Database, open_database
 from lab_models.datasets import importing
 from lab_models.datasets.catalog import DIGITS, MNIST
 from lab_models.datasets.importing import owners_turn

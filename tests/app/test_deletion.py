@@ -9,13 +9,14 @@ from sqlalchemy import func
 from sqlmodel import Session, col, select
 from starlette.testclient import TestClient
 
-from app.db import Database
 from app.errors import HasDependents, NotFinished, NotFound
-from app.services import deletion, experiments, lifecycle, progress
+from app.services import lifecycle
+from app.services.experiments import deletion, experiments, progress
 from app.services.lifecycle import LeaseLost
-from app.services.submissions import WORDS
+from app.services.submitting.submissions import WORDS
 from app.settings import Settings
-from app.tables import Experiment, Metric, metadata
+from app.storage.db import Database
+from app.storage.tables import Experiment, Metric, metadata
 from tests.app.rows import create
 from tests.app.test_retry import STUDENT, TRAIN, begin, fail, finish_epoch, record, submit, succeed
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from app import devices
-from app.db import Database
 from app.devices import free_memory_of, memory_of, slots_of
 from app.errors import Misconfigured
 from app.services import lifecycle
+from app.storage.db import Database
+from lab_models.running.threads import useful_threads
 from lab_models.specs import read_request
-from lab_models.threads import useful_threads
 from tests.app import rows
 
 

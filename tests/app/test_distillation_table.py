@@ -18,13 +18,13 @@ from scipy import stats
 from sqlmodel import Session
 from starlette.testclient import TestClient
 
-from app.db import Database
-from app.plots.comparison import LINES, PANELS, ComparisonFigure, Line, draw_comparison
-from app.services import experiments
-from app.services.distillations import Arm, ArmRun, Comparison, Role, Verdict, gain_of, gap_of, sentence, warnings
-from app.services.metrics import record_epoch
-from app.states import RunStatus, StatusReason
-from app.tables import Experiment, Run, utc_now
+from app.plots.pictures.comparison import LINES, PANELS, ComparisonFigure, Line, draw_comparison
+from app.services.analyses.distillations import Arm, ArmRun, Comparison, Role, Verdict, gain_of, gap_of, sentence, warnings
+from app.services.experiments import experiments
+from app.services.experiments.metrics import record_epoch
+from app.storage.db import Database
+from app.storage.states import RunStatus, StatusReason
+from app.storage.tables import Experiment, Run, utc_now
 from lab_models.specs import DistillSpec, MLPSpec, TrainSpec, fingerprint
 from tests.app.series import over_runs
 from tests.lab_models.conftest import EXAMPLES

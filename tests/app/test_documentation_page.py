@@ -10,7 +10,7 @@ from urllib.parse import urljoin
 import pytest
 from starlette.testclient import TestClient
 
-from app.api.documentation import FILES, FOLDER, PATHS, POLICY
+from app.api.http.documentation import FILES, FOLDER, PATHS, POLICY
 from app.main import create_app
 from app.settings import Settings
 from tests.app.test_api import require_problem

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from starlette.testclient import TestClient
 
-from app.api.connection_bounds import RESERVED_DESCRIPTORS, Connections, HeldBytes, address_of
+from app.api.http.connection_bounds import RESERVED_DESCRIPTORS, Connections, HeldBytes, address_of
 from app.home import home_in_use, others_may_look
 from app.main import create_app
 from app.settings import Settings

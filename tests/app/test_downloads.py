@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from app.db import Database, open_database
 from app.main import create_app
-from app.services import artifacts
+from app.services.experiments import artifacts
 from app.settings import Settings
-from app.tables import Artifact, utc_now
+from app.storage.db import Database, open_database
+from app.storage.tables import Artifact, utc_now
 from tests.app.studies import finish, send
 
 SECRET = b"secret of the machine"

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from app.drawing import Artist, Artists, DrawingFailed, Drawn
 from app.errors import Busy
-from app.plots.curves import draw_curves
+from app.plots.artists import Artist, Artists, DrawingFailed, Drawn
+from app.plots.pictures.curves import draw_curves
 from tests.app.test_plots import figure
 from tests.e2e.service import is_alive, wait_until
 
@@ -101,7 +101,7 @@ def test_where_no_process_can_be_started_pictures_are_refused_and_later_drawn(ar
     os.kill(pid, signal.SIGKILL)
     dies(pid)
     with monkeypatch.context() as patch:
-        patch.setattr("app.drawing.sys.executable", "/nowhere")
+        patch.setattr("app.plots.artists.sys.executable", "/nowhere")
         with pytest.raises(Busy, match="can be started"):
             artist.draw(figure(1), "png").result(30)
     assert artist.draw(figure(1), "png").result(30)
@@ -144,9 +144,7 @@ def test_the_end_waits_for_no_picture(draws: bool) -> None:
 
 
 def test_kill_9_of_the_service_ends_it_even_while_it_draws() -> None:
-    program = (
-        "import time; from app.drawing import Artist; artist = Artist(); artist.draw(None, 'png').exception(); print(artist.pid, flush=True); time.sleep(60)"
-    )
+    program = "import time; from app.plots.artists import Artist; artist = Artist(); artist.draw(None, 'png').exception(); print(artist.pid, flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())

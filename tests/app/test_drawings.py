@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from starlette.requests import ClientDisconnect
 
-from app.api.drawings import Budget, Draw, Drawings
-from app.api.lanes import Lane
-from app.drawing import Artists, Drawn
+from app.api.http.drawings import Budget, Draw, Drawings
+from app.api.http.lanes import Lane
 from app.errors import Overloaded
+from app.plots.artists import Artists, Drawn
 
 PICTURE = b"picture"
 
@@ -151,7 +151,7 @@ def test_when_the_budget_is_spent_pictures_come_as_fast_as_it_comes_in() -> None
 
 def test_no_more_is_saved_than_what_may_be_spent_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr("app.api.drawings.time.monotonic", lambda: now)
+    monkeypatch.setattr("app.api.http.drawings.time.monotonic", lambda: now)
     budget = Budget(cores=0.2, most_seconds=50)
     now = 1000.0
     assert budget.spend(10) == 0

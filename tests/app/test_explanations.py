@@ -12,11 +12,12 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from app.api.explanations import ExplanationQuery
+from app.api.analyses.explanations import ExplanationQuery
 from app.main import create_app
-from app.plots.explanations import ExplanationFigure, Picture, draw_explanations
-from app.services import experiments, explanations
-from app.services.explanations import Explanations
+from app.plots.pictures.explanations import ExplanationFigure, Picture, draw_explanations
+from app.services.analyses import explanations
+from app.services.analyses.explanations import Explanations
+from app.services.experiments import experiments
 from app.settings import Settings
 from lab_models.datasets.catalog import DIGITS
 from lab_models.datasets.readers import open_dataset

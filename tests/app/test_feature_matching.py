@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from app.db import Database
-from app.services import experiments
-from app.services.metrics import record_epoch
-from app.tables import Experiment
+from app.services.experiments import experiments
+from app.services.experiments.metrics import record_epoch
+from app.storage.db import Database
+from app.storage.tables import Experiment
 from tests.app.studies import send
 from tests.app.test_distillation_table import words
 

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings, strategies
 from pydantic import BaseModel
 from starlette.testclient import TestClient
 
-from app.api.steering import Changes
-from app.api.studies import Extension
+from app.api.experiments.steering import Changes
+from app.api.studies.studies import Extension
 from app.main import create_app
 from app.settings import Settings
 from lab_models.datasets.catalog import BUILT_IN

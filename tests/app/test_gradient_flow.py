@@ -16,14 +16,14 @@ from sklearn.datasets import load_digits
 from starlette.testclient import TestClient
 from torch.nn import functional
 
-from app.db import Database
-from app.plots.gradient_flow import GradientFlowFigure, draw_gradient_flow
-from app.services.gradient_flow import LayerSeries, Slope, Verdict, pooled, series_of, slope_along, slopes, summary
-from app.services.metrics import RunMetrics, record_epoch, seconds_per_epoch
+from app.plots.pictures.gradient_flow import GradientFlowFigure, draw_gradient_flow
+from app.services.analyses.gradient_flow import LayerSeries, Slope, Verdict, pooled, series_of, slope_along, slopes, summary
+from app.services.experiments.metrics import RunMetrics, record_epoch, seconds_per_epoch
+from app.storage.db import Database
 from lab_models.architectures.build import build_model
-from lab_models.gradient_flow import GradientFlow
-from lab_models.layer_metrics import GRADIENT_L2, LAYER_POSITION, LAYER_SPLITS, WEIGHT_NORM
 from lab_models.specs import TrainSpec
+from lab_models.training.gradient_flow import GradientFlow
+from lab_models.training.layer_metrics import GRADIENT_L2, LAYER_POSITION, LAYER_SPLITS, WEIGHT_NORM
 
 EXAMPLES = settings(deadline=None, derandomize=True, max_examples=60)
 

@@ -13,9 +13,9 @@ from sqlalchemy import func, select
 from sqlmodel import SQLModel
 from starlette.testclient import TestClient
 
-from app.db import Database, open_database
 from app.main import create_app
 from app.settings import Settings
+from app.storage.db import Database, open_database
 from tests.app.studies import finish, send
 from tests.e2e.service import Service, wait_until
 

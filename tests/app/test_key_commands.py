@@ -8,9 +8,9 @@ from starlette.testclient import TestClient
 
 from app.commands import client
 from app.commands.__main__ import main
-from app.db import open_database
 from app.main import create_app
 from app.settings import Settings
+from app.storage.db import open_database
 from tests.app.people import client_of
 
 

@@ -10,16 +10,17 @@ from fastapi import Request, Response
 from sqlmodel import select
 from starlette.testclient import TestClient
 
-from app.api import passes
-from app.api.gate import OPEN_PATHS
-from app.db import Database
+from app.api.http import passes
+from app.api.http.gate import OPEN_PATHS
 from app.errors import InvalidRequest, Misconfigured
 from app.main import create_app
 from app.roles import Role
-from app.services import keys, workers
-from app.services.experiments import get_run
+from app.services.experiments.experiments import get_run
+from app.services.lifecycle import workers
+from app.services.owners import keys
 from app.settings import Settings
-from app.tables import ApiKey, Owner, Run, Worker, utc_now
+from app.storage.db import Database
+from app.storage.tables import ApiKey, Owner, Run, Worker, utc_now
 from tests.app.people import caller, client_of, make_key
 from tests.app.studies import finish_all, grid, send
 from tests.app.test_api import require_problem

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.api.lanes import Lane
+from app.api.http.lanes import Lane
 from app.errors import Overloaded
 
 

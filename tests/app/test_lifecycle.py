@@ -11,15 +11,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 from sqlmodel import Session, col, select
 
-from app.db import Database, open_database
 from app.errors import HasDependents, InvalidRequest, NotFinished
-from app.services import deletion, experiments, lifecycle, progress
+from app.services import lifecycle
+from app.services.experiments import deletion, experiments, progress
 from app.services.lifecycle import Asked, Lease, LeaseLost
-from app.services.reconcile import LeaseWatch, take_back
+from app.services.upkeep.reconcile import LeaseWatch, take_back
 from app.settings import Settings
-from app.states import LEGAL_MOVES, RETRYABLE, RunStatus, StatusReason, experiment_status
-from app.tables import LOCAL, Attempt, Checkpoint, Experiment, Metric, Run, StatusChange, utc_now
-from lab_models.protocol import Completed, EpochCompleted, Progress, SavedArtifact, SavedCheckpoint, Started
+from app.storage.db import Database, open_database
+from app.storage.states import LEGAL_MOVES, RETRYABLE, RunStatus, StatusReason, experiment_status
+from app.storage.tables import LOCAL, Attempt, Checkpoint, Experiment, Metric, Run, StatusChange, utc_now
+from lab_models.training.protocol import Completed, EpochCompleted, Progress, SavedArtifact, SavedCheckpoint, Started
 from tests.app.rows import create
 from tests.databases import renew_database
 

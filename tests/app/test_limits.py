@@ -13,15 +13,15 @@ import pytest
 from sqlmodel import Session, col, select
 from starlette.testclient import TestClient
 
-from app.api import rates
-from app.api.bodies import refuse_deep_nesting
-from app.api.rates import Rates
-from app.db import Database
+from app.api.http import rates
+from app.api.http.bodies import refuse_deep_nesting
+from app.api.http.rates import Rates
 from app.errors import BadBody
 from app.main import create_app
 from app.roles import Role
 from app.settings import Settings
-from app.tables import Experiment, Run
+from app.storage.db import Database
+from app.storage.tables import Experiment, Run
 from tests.app.people import caller, make_key
 from tests.app.studies import fail_next, grid, send
 from tests.app.test_api import require_problem

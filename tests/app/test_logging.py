@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from starlette.testclient import TestClient
 
 from app import logging as lab_logging
-from app.api.traffic import SANE_ID, observe
+from app.api.http.traffic import SANE_ID, observe
 from app.logging import JSONFormatter, Rarely, about, bind_process, bound
 from app.settings import Settings
 

@@ -10,11 +10,12 @@ from sqlalchemy import update
 from sqlmodel import col
 from starlette.testclient import TestClient
 
-from app.db import Database
-from app.services import experiments, lifecycle, progress, workers
-from app.services.lifecycle import Lease
-from app.tables import Run, StatusChange, Worker, utc_now
-from lab_models.protocol import EpochCompleted, SavedCheckpoint
+from app.services import lifecycle
+from app.services.experiments import experiments, progress
+from app.services.lifecycle import Lease, workers
+from app.storage.db import Database
+from app.storage.tables import Run, StatusChange, Worker, utc_now
+from lab_models.training.protocol import EpochCompleted, SavedCheckpoint
 from tests.app.test_retry import STUDENT, TRAIN, begin, fail, retry, submit, succeed
 
 

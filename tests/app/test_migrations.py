@@ -15,12 +15,12 @@ from sqlalchemy import JSON, Boolean, Column, Connection, DateTime, Float, Integ
 from sqlmodel import col
 from sqlmodel import select as select_rows
 
-from app.db import Database, alembic_config, migrate, open_database, schema_is_current
 from app.services import lifecycle
 from app.services.lifecycle import Lease
 from app.settings import Settings
-from app.states import RunStatus
-from app.tables import Experiment, Run, UTCDateTime, metadata
+from app.storage.db import Database, alembic_config, migrate, open_database, schema_is_current
+from app.storage.states import RunStatus
+from app.storage.tables import Experiment, Run, UTCDateTime, metadata
 from tests.databases import empty_database
 
 REVISIONS = [script.revision for script in reversed(list(ScriptDirectory.from_config(alembic_config()).walk_revisions()))]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from app.api.schema_forms import simplify
+from app.api.openapi.schema_forms import simplify
 from tests.app.studies import grid, send
 
 PROBLEM = "application/problem+json"

@@ -14,14 +14,14 @@ from starlette.requests import ClientDisconnect
 from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
-from app.api import passes
-from app.api.deps import Reading, TheExperiment, Writing
-from app.api.parameters import Afterwards, Kept
-from app.api.passes import Compute, Write
-from app.api.traffic import HAS_LEFT
-from app.db import Database, open_database
+from app.api.http import passes
+from app.api.http.deps import Reading, TheExperiment, Writing
+from app.api.http.parameters import Afterwards, Kept
+from app.api.http.passes import Compute, Write
+from app.api.http.traffic import HAS_LEFT
 from app.main import create_app
 from app.settings import Settings
+from app.storage.db import Database, open_database
 from tests.app.studies import finish, grid, send
 from tests.app.test_predict import SMALL
 from tests.app.test_predict import Service as InThisProcess

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.plots.curves import CurvesFigure, draw_curves
-from app.plots.style import power_of_ten
+from app.plots.canvas.style import power_of_ten
+from app.plots.pictures.curves import CurvesFigure, draw_curves
 from tests.app.series import over_runs
 
 pytestmark = pytest.mark.sqlite  # pictures

@@ -22,20 +22,22 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 from starlette.testclient import TestClient
 
-from app.db import Database
 from app.main import create_app
-from app.services import experiments, lifecycle, predictions, progress
-from app.services.onnx_files import OnnxFiles, onnx_file
-from app.services.predictions import Predictors
+from app.services import lifecycle
+from app.services.analyses import predictions
+from app.services.analyses.onnx_files import OnnxFiles, onnx_file
+from app.services.analyses.predictions import Predictors
+from app.services.experiments import experiments, progress
 from app.settings import Settings
-from app.tables import Artifact
+from app.storage.db import Database
+from app.storage.tables import Artifact
+from lab_models.common.files import sha256_of
 from lab_models.datasets.catalog import DIGITS
 from lab_models.datasets.decoding import Size, decode
 from lab_models.datasets.preparation import PreparedDataset
 from lab_models.datasets.readers import open_dataset
-from lab_models.execution import Execution
-from lab_models.files import sha256_of
-from lab_models.protocol import Completed, Failed, Started
+from lab_models.running.execution import Execution
+from lab_models.training.protocol import Completed, Failed, Started
 from tests.lab_models.conftest import EXAMPLES, PROJECT, data_folders, order_in
 
 pytestmark = pytest.mark.sqlite  # a forecast reads rows that other tests have written on both

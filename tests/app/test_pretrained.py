@@ -15,15 +15,16 @@ from torch.nn import functional
 from torchvision import models
 from torchvision.models import ResNet18_Weights
 
-from app.db import Database
-from app.services import lifecycle, progress
+from app.services import lifecycle
+from app.services.experiments import progress
 from app.settings import Settings
-from app.tables import Run
-from lab_models import pretrained
+from app.storage.db import Database
+from app.storage.tables import Run
+from lab_models.building_on import pretrained
 from lab_models.datasets.catalog import DIGITS
 from lab_models.datasets.readers import open_dataset
-from lab_models.execution import Execution
-from lab_models.protocol import Completed, EpochCompleted, Started
+from lab_models.running.execution import Execution
+from lab_models.training.protocol import Completed, EpochCompleted, Started
 from tests.lab_models.conftest import data_folders, order_in
 from tests.pretrained import published_resnet18
 

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from sqlmodel import Session, col, select
 from starlette.testclient import TestClient
 
-from app.db import Database, open_database
-from app.services import experiments, lifecycle, waiting
+from app.services import lifecycle
+from app.services.experiments import experiments, waiting
 from app.services.lifecycle.queueing import in_order
 from app.settings import Settings
-from app.states import RunStatus
-from app.tables import Owner, Run, Worker, utc_now
+from app.storage.db import Database, open_database
+from app.storage.states import RunStatus
+from app.storage.tables import Owner, Run, Worker, utc_now
 from tests.app.rows import create
 from tests.databases import renew_database
 

@@ -13,13 +13,16 @@ import pytest
 from sqlmodel import Session, col, select
 from starlette.testclient import TestClient
 
-from app.db import Database
 from app.errors import IdempotencyConflict
-from app.services import drafts, experiments, lifecycle, studies
+from app.services import lifecycle
+from app.services.experiments import experiments
 from app.services.lifecycle import Lease
+from app.services.studies import studies
+from app.services.submitting import drafts
 from app.settings import Settings
-from app.states import RunStatus
-from app.tables import Attempt, Experiment, Run, StatusChange
+from app.storage.db import Database
+from app.storage.states import RunStatus
+from app.storage.tables import Attempt, Experiment, Run, StatusChange
 from tests.app.rows import create
 from tests.databases import ON_POSTGRESQL
 

@@ -10,11 +10,12 @@ from sqlalchemy import text, update
 from sqlmodel import col
 from starlette.testclient import TestClient
 
-from app.db import Database
 from app.main import create_app
-from app.services import readiness, workers
+from app.services.lifecycle import workers
+from app.services.upkeep import readiness
 from app.settings import Settings
-from app.tables import StatusChange, Worker, utc_now
+from app.storage.db import Database
+from app.storage.tables import StatusChange, Worker, utc_now
 from tests.app.test_retry import TRAIN, begin, submit
 from tests.e2e.service import Redis, free_port
 

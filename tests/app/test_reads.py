@@ -14,19 +14,20 @@ from sqlalchemy import event, insert, update
 from sqlmodel import Session, col, select
 from starlette.testclient import TestClient
 
-from app.api import streams
-from app.api.passes import Passes
+from app.api.http import streams
+from app.api.http.passes import Passes
 from app.api.schemas import MetricsAnswer
-from app.db import Database
 from app.errors import Overloaded
 from app.main import create_app
-from app.plots.curves import CurvesFigure, draw_curves
-from app.services import deletion, exports, lifecycle, metrics, progress, replicates, revisions
-from app.services.metrics import curves_of, metrics_of, record_epoch
+from app.plots.pictures.curves import CurvesFigure, draw_curves
+from app.services import lifecycle
+from app.services.experiments import deletion, exports, metrics, progress, replicates, revisions
+from app.services.experiments.metrics import curves_of, metrics_of, record_epoch
 from app.settings import Settings
-from app.states import RunStatus, StatusReason
-from app.tables import Experiment, Metric, Run
-from lab_models.protocol import Started
+from app.storage.db import Database
+from app.storage.states import RunStatus, StatusReason
+from app.storage.tables import Experiment, Metric, Run
+from lab_models.training.protocol import Started
 from tests.app.rows import create
 from tests.app.series import over_runs
 from tests.app.studies import finish, grid, send

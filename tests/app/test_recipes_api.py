@@ -6,9 +6,10 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from app.api import problems, recipes
-from app.api.passes import Passes
-from app.services.estimates import FLOPS_PER_MAC_FORWARD, NOMINAL_FLOPS_CONV, NOMINAL_FLOPS_LINEAR, estimate
+from app.api.catalog import recipes
+from app.api.http import problems
+from app.api.http.passes import Passes
+from app.services.experiments.estimates import FLOPS_PER_MAC_FORWARD, NOMINAL_FLOPS_CONV, NOMINAL_FLOPS_LINEAR, estimate
 from lab_models.datasets.catalog import BUILT_IN
 from lab_models.recipes.catalog import RECIPES
 from lab_models.recipes.recipe import Cell

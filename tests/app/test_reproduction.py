@@ -8,9 +8,9 @@ import pytest
 from sqlmodel import col, select
 from starlette.testclient import TestClient
 
-from app.db import Database
 from app.settings import Settings
-from app.tables import Artifact, Run
+from app.storage.db import Database
+from app.storage.tables import Artifact, Run
 from lab_models.specs import fingerprint, read_request
 from tests.app.studies import finish, finish_all, send
 

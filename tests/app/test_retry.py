@@ -6,14 +6,15 @@ import pytest
 from sqlmodel import col, select
 from starlette.testclient import TestClient
 
-from app.db import Database
 from app.errors import RetryOtherFirst
-from app.services import experiments, lifecycle, metrics, progress, retrying
+from app.services import lifecycle
+from app.services.experiments import experiments, metrics, progress, retrying
 from app.services.lifecycle import Lease
 from app.settings import Settings
-from app.states import LEGAL_MOVES, RETRYABLE, RunStatus
-from app.tables import Run, StatusChange
-from lab_models.protocol import Completed, EpochCompleted, Failed, SavedArtifact, SavedCheckpoint, Started
+from app.storage.db import Database
+from app.storage.states import LEGAL_MOVES, RETRYABLE, RunStatus
+from app.storage.tables import Run, StatusChange
+from lab_models.training.protocol import Completed, EpochCompleted, Failed, SavedArtifact, SavedCheckpoint, Started
 
 TRAIN = {"dataset": "digits", "model": {"hidden": [8]}, "epochs": 4}
 STUDENT = {"kind": "distill", "student": {"hidden": [4]}, "epochs": 2}

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from app.api.documentation import POLICY as DOCS_POLICY
-from app.api.security_headers import ALWAYS, PAGE_POLICY
+from app.api.http.documentation import POLICY as DOCS_POLICY
+from app.api.http.security_headers import ALWAYS, PAGE_POLICY
 from app.main import create_app
 from app.settings import Settings
 from tests.app.studies import grid, send

@@ -9,10 +9,10 @@ import pytest
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
-from app.api import sharing
-from app.api.sharing import Shared, Watch
+from app.api.http import sharing
+from app.api.http.sharing import Shared, Watch
 from app.errors import Busy
-from app.states import RunStatus
+from app.storage.states import RunStatus
 
 
 class Client:
@@ -132,7 +132,7 @@ def test_all_who_ask_within_a_moment_share_an_answer_and_a_failure_is_not_kept()
 
 
 def test_readiness_is_looked_at_once_for_all_who_ask_within_a_second(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    from app.api import operations
+    from app.api.operations import operations
 
     looked: list[int] = []
     look = operations._readiness

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from app.db import Database
-from app.services import lifecycle, progress
+from app.services import lifecycle
+from app.services.experiments import progress
 from app.services.lifecycle import Asked
-from lab_models.protocol import Started
+from app.storage.db import Database
+from lab_models.training.protocol import Started
 
 TRAIN = {"dataset": "digits", "model": {"hidden": [8]}, "epochs": 4}
 

@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import text
 from starlette.testclient import TestClient
 
-from app.db import Database, file_has_moved, open_database
 from app.errors import Misconfigured
 from app.main import create_app
 from app.settings import Settings
+from app.storage.db import Database, file_has_moved, open_database
 
 BODY = {"epochs": 1}
 

@@ -10,16 +10,21 @@ from sqlalchemy import event
 from sqlmodel import Session, col, select
 from starlette.testclient import TestClient
 
-from app.db import Database
 from app.errors import Conflict, InvalidRequest, TooManyRuns
 from app.main import create_app
-from app.services import datasets, deletion, experiments, lifecycle, reproduction, steering, studies, study_steering, submissions
-from app.services.drafts import Stored
-from app.services.keys import ANYONE
-from app.services.studies import PreparedStudy
-from app.services.submissions import Prepared
+from app.services import lifecycle
+from app.services.analyses import reproduction
+from app.services.datasets import datasets
+from app.services.experiments import deletion, experiments, steering
+from app.services.owners.keys import ANYONE
+from app.services.studies import studies, study_steering
+from app.services.studies.studies import PreparedStudy
+from app.services.submitting import submissions
+from app.services.submitting.drafts import Stored
+from app.services.submitting.submissions import Prepared
 from app.settings import Settings
-from app.tables import Experiment, Run, StatusChange, Study
+from app.storage.db import Database
+from app.storage.tables import Experiment, Run, StatusChange, Study
 from lab_models.specs import read_request
 from lab_models.studies.request import read_study_request
 from tests.app.studies import finish, grid, runs_by_cell, send

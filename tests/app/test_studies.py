@@ -7,9 +7,9 @@ import pytest
 from sqlmodel import col, select
 from starlette.testclient import TestClient
 
-from app.db import Database
 from app.settings import Settings
-from app.tables import Artifact, Experiment, Metric, Run, Study
+from app.storage.db import Database
+from app.storage.tables import Artifact, Experiment, Metric, Run, Study
 from tests.app.studies import fail_next, finish, grid, runs_by_cell, send
 
 

@@ -15,12 +15,12 @@ from safetensors.numpy import save, save_file
 from sqlmodel import col, select
 from starlette.testclient import TestClient
 
-from app.db import Database, open_database
 from app.main import create_app
-from app.services import artifacts
+from app.services.experiments import artifacts
 from app.settings import Settings
-from app.tables import Experiment, Run
-from lab_models.protocol import SavedArtifact
+from app.storage.db import Database, open_database
+from app.storage.tables import Experiment, Run
+from lab_models.training.protocol import SavedArtifact
 from tests.app.studies import fail_next, finish, finish_all, grid, runs_by_cell, send
 from tests.databases import database_of_its_own
 

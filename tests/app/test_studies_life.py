@@ -10,14 +10,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sqlmodel import col, select
 from starlette.testclient import TestClient
 
-from app.db import Database, open_database
 from app.main import create_app
 from app.services import lifecycle
-from app.services.artifacts import artifacts_of
-from app.services.metrics import metrics_of
+from app.services.experiments.artifacts import artifacts_of
+from app.services.experiments.metrics import metrics_of
 from app.settings import Settings
-from app.states import RunStatus, experiment_status
-from app.tables import Artifact, Experiment, Metric, Run, StatusChange, Study
+from app.storage.db import Database, open_database
+from app.storage.states import RunStatus, experiment_status
+from app.storage.tables import Artifact, Experiment, Metric, Run, StatusChange, Study
 from tests.app import studies as made
 from tests.app.studies import fail_next
 from tests.databases import renew_database

@@ -13,8 +13,8 @@ import pytest
 from app.commands import client
 from app.commands.__main__ import main
 from app.commands.terminal import duration
-from app.db import Database, open_database
 from app.settings import Settings
+from app.storage.db import Database, open_database
 from lab_models.recipes.catalog import RECIPES
 from tests.app.studies import fail_next, finish_all
 from tests.e2e.service import CLOSED_PORT, Service

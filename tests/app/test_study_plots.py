@@ -17,13 +17,13 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from PIL import Image
 
-from app.plots.differences import DifferenceRow, DifferencesFigure, draw_differences
-from app.plots.factor import FactorFigure, Group, Point, draw_factor
-from app.plots.heat_map import DASH, HeatMapFigure, draw_heat_map, ink_on
-from app.plots.palette import look, spread, view_of
-from app.plots.study_curves import CellCurves, Panel, StudyCurvesFigure, draw_study_curves
-from app.plots.study_gradients import GradientPanel, StudyGradientsFigure, draw_study_gradients
-from app.plots.style import printable, shortened, width_of, wrapped
+from app.plots.canvas.palette import look, spread, view_of
+from app.plots.canvas.style import printable, shortened, width_of, wrapped
+from app.plots.pictures.differences import DifferenceRow, DifferencesFigure, draw_differences
+from app.plots.pictures.factor import FactorFigure, Group, Point, draw_factor
+from app.plots.pictures.heat_map import DASH, HeatMapFigure, draw_heat_map, ink_on
+from app.plots.pictures.study_curves import CellCurves, Panel, StudyCurvesFigure, draw_study_curves
+from app.plots.pictures.study_gradients import GradientPanel, StudyGradientsFigure, draw_study_gradients
 from tests.app.series import over_runs
 
 pytestmark = pytest.mark.sqlite  # pictures

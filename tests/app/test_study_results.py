@@ -12,10 +12,10 @@ import pytest
 from safetensors.numpy import save_file
 from starlette.testclient import TestClient
 
-from app.db import Database
-from app.services import artifacts
+from app.services.experiments import artifacts
 from app.settings import Settings
-from lab_models.protocol import SavedArtifact
+from app.storage.db import Database
+from lab_models.training.protocol import SavedArtifact
 from tests.app.studies import finish, grid, runs_by_cell, send
 
 PLAIN, RESIDUAL = "model.depth=1,model.residual=false", "model.depth=1,model.residual=true"

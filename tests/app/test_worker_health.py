@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from app import worker_health
-from app.db import Database
-from app.services import workers
-from app.tables import Worker, utc_now
+from app.services.lifecycle import workers
+from app.storage.db import Database
+from app.storage.tables import Worker, utc_now
+from worker import health as worker_health
 
 HERE = socket.gethostname()
 

@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from app.states import RunStatus
+from app.storage.states import RunStatus
 from tests.chaos.faults import FAULTS
 from tests.chaos.proof import Proof, Weights, prove, weights_of
 from tests.chaos.stack import Stack

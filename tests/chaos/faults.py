@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from redis import Redis as RedisClient
 
-from app.queue import QUEUE, TASK
+from app.doorbell import QUEUE, TASK
 from app.settings import Settings
 from tests.chaos.stack import Stack
 from tests.e2e.service import ancestors

@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.states import LEGAL_MOVES, RETRYABLE, RunStatus
+from app.storage.states import LEGAL_MOVES, RETRYABLE, RunStatus
 from tests.chaos.stack import Stack
 
 Weights = dict[tuple[str, int], dict[str, str]]

@@ -13,7 +13,7 @@ import pytest
 from celery import Celery
 from redis import Redis as Client
 
-from app.queue import CELERY_SETTINGS, QUEUE, REDIS_TRANSPORT, TASK
+from app.doorbell import CELERY_SETTINGS, QUEUE, REDIS_TRANSPORT, TASK
 from tests.e2e.service import Redis, Service, free_port, wait_until
 from tests.e2e.test_faults import QUICK, require_same_run
 from tests.e2e.test_process_faults import LIGHT

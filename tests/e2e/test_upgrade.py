@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from alembic import command
 
-from app.db import Database, alembic_config, schema_revision
-from app.services.backups import BackupRefused, back_up, restore
+from app.services.upkeep.backups import BackupRefused, back_up, restore
 from app.settings import Settings
+from app.storage.db import Database, alembic_config, schema_revision
 from tests.e2e.service import Service
 
 pytestmark = pytest.mark.sqlite

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from lab_models.datasets.catalog import DIGITS
 from lab_models.datasets.preparation import PreparedDataset
 from lab_models.datasets.readers import DataFolders, open_dataset
-from lab_models.execution import Execution
-from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Order, SavedCheckpoint
+from lab_models.running.execution import Execution
 from lab_models.specs import MAX_SEED, PRESETS, read_spec
+from lab_models.training.protocol import Checkpointed, Completed, EpochCompleted, Order, SavedCheckpoint
 
 PROJECT = Path(__file__).resolve().parents[2]
 

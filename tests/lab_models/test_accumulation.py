@@ -8,19 +8,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab_models import execution
-from lab_models.accumulation import Gradients
 from lab_models.architectures.build import build_model
-from lab_models.checkpoints import TrainState
+from lab_models.common.errors import OutOfMemory
 from lab_models.datasets.batches import Batch, Splits, device_splits
 from lab_models.datasets.preparation import PreparedDataset
-from lab_models.errors import OutOfMemory
-from lab_models.evaluation import evaluate
-from lab_models.micro_batches import SMALLEST_PART, after_out_of_memory, part_size
-from lab_models.objectives import CrossEntropy, Distillation, Loss, Objective
-from lab_models.optimization import make_optimizer
-from lab_models.protocol import Completed, EpochCompleted
+from lab_models.running import execution
 from lab_models.specs import TrainSpec
+from lab_models.training.accumulation import Gradients
+from lab_models.training.checkpoints import TrainState
+from lab_models.training.evaluation import evaluate
+from lab_models.training.micro_batches import SMALLEST_PART, after_out_of_memory, part_size
+from lab_models.training.objectives import CrossEntropy, Distillation, Loss, Objective
+from lab_models.training.optimization import make_optimizer
+from lab_models.training.protocol import Completed, EpochCompleted
 from tests.lab_models.conftest import EXAMPLES, TINY, OrderMaker, of_kind, scores_of, train, train_until, weight_hashes
 
 CPU = torch.device("cpu")

@@ -214,7 +214,8 @@ def test_no_two_presets_share_a_description() -> None:
 
 
 def test_what_the_service_imports_of_the_lab_loads_no_torch() -> None:
-    light = "specs validation protocol errors files seeding revision process architectures.sizes architectures.naming"
+    light = "specs common.validation training.protocol common.errors common.files common.seeding common.revision"
+    light += " running.process architectures.sizes architectures.naming"
     light += " datasets.catalog datasets.splits datasets.preparation"
     code = f"import sys, importlib\nfor name in {light.split()!r}: importlib.import_module('lab_models.' + name)\nprint('torch' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)

@@ -15,9 +15,9 @@ from safetensors import safe_open
 from safetensors.numpy import load
 from sklearn.metrics import brier_score_loss, confusion_matrix, log_loss, precision_recall_fscore_support, top_k_accuracy_score
 
-from lab_models.assessment import CALIBRATION_BINS, assess, confusion_counts, evaluation_file, predictions_file, row_fractions
+from lab_models.common.errors import Diverged
 from lab_models.datasets.preparation import PreparedDataset
-from lab_models.errors import Diverged
+from lab_models.training.assessment import CALIBRATION_BINS, assess, confusion_counts, evaluation_file, predictions_file, row_fractions
 from tests.lab_models.conftest import EXAMPLES, PROJECT, TINY, OrderMaker, train
 
 SOURCE = {"dataset": "some", "dataset_sha256": "0" * 64}
@@ -159,7 +159,7 @@ def test_the_evaluation_file_is_strict_json_with_one_row_of_the_matrix_a_line() 
 
 
 def test_neither_torch_nor_scikit_learn_is_loaded() -> None:
-    program = "import lab_models.assessment, sys; assert not {'torch', 'sklearn'} & set(sys.modules)"
+    program = "import lab_models.training.assessment, sys; assert not {'torch', 'sklearn'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True, cwd=PROJECT)
 
 

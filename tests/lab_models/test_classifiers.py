@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from lab_models.architectures.build import build_model
-from lab_models.classifiers import NEIGHBORS, STRENGTHS, fit_classifiers
+from lab_models.building_on.classifiers import NEIGHBORS, STRENGTHS, fit_classifiers
+from lab_models.building_on.features import Features, features_of
+from lab_models.common.files import sha256_of
 from lab_models.datasets.batches import device_splits
 from lab_models.datasets.preparation import PreparedDataset
-from lab_models.features import Features, features_of
-from lab_models.files import sha256_of
-from lab_models.protocol import Completed, TeacherFiles
 from lab_models.specs import EVERY_CLASSIFIER, DatasetSpec, TrainSpec
+from lab_models.training.protocol import Completed, TeacherFiles
 from tests.lab_models.conftest import TINY, order_in, train
 
 CNN = {"arch": "cnn", "stages": 2, "width": 6, "stem": "3x3"}

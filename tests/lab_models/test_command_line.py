@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import torch
 
-from lab_models import standalone
 from lab_models.__main__ import main
+from lab_models.common.files import sha256_of
 from lab_models.datasets.batches import ImageSplit
-from lab_models.files import sha256_of
+from lab_models.running import standalone
 from lab_models.specs import ExperimentRequest, fingerprint
 from tests.lab_models.conftest import PROJECT, TINY, files_below
 

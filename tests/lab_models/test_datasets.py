@@ -18,10 +18,10 @@ import pytest
 import torchvision
 from sklearn.datasets import load_digits
 
+from lab_models.common.errors import DatasetUnavailable
 from lab_models.datasets.catalog import BUILT_IN, CIFAR10, CIFAR100, DIGITS, MNIST, Catalog, DatasetInfo
 from lab_models.datasets.preparation import PreparedDataset, RawDataset
 from lab_models.datasets.readers import DataFolders, open_dataset, read_digits
-from lab_models.errors import DatasetUnavailable
 from tests.lab_models.conftest import data_folders, files_below
 
 IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")

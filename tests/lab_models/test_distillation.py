@@ -10,16 +10,16 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
 
-from lab_models import teacher as teachers
+from lab_models.building_on import teacher as teachers
+from lab_models.building_on.teacher import StoredLogits, read_archive, stored_outputs
+from lab_models.common.errors import StorageFull, TeacherUnusable
+from lab_models.common.files import sha256_of
 from lab_models.datasets.batches import Batch, device_splits
 from lab_models.datasets.preparation import PreparedDataset
-from lab_models.errors import StorageFull, TeacherUnusable
-from lab_models.execution import Execution
-from lab_models.files import sha256_of
-from lab_models.objectives import CrossEntropy, Distillation
-from lab_models.protocol import Completed, EpochCompleted, Order, Started, TeacherFiles
+from lab_models.running.execution import Execution
 from lab_models.specs import DatasetSpec, DistillSpec, TrainSpec
-from lab_models.teacher import StoredLogits, read_archive, stored_outputs
+from lab_models.training.objectives import CrossEntropy, Distillation
+from lab_models.training.protocol import Completed, EpochCompleted, Order, Started, TeacherFiles
 from tests.lab_models.conftest import TINY, OrderMaker, of_kind, order_in, scores_of, train, train_until, weight_hashes
 
 CPU = torch.device("cpu")

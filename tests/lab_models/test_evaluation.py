@@ -7,11 +7,11 @@ from torch.nn import functional
 
 from lab_models.architectures.blocks import Resize
 from lab_models.architectures.build import build_model
-from lab_models.assessment import assess
 from lab_models.datasets.batches import ImageSplit, device_splits
 from lab_models.datasets.preparation import PreparedDataset
-from lab_models.evaluation import CONVOLUTION_BATCH_ON_CPU, evaluate, predict
 from lab_models.specs import DatasetSpec, MLPSpec
+from lab_models.training.assessment import assess
+from lab_models.training.evaluation import CONVOLUTION_BATCH_ON_CPU, evaluate, predict
 
 
 class Watched(nn.Module):

@@ -16,16 +16,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lab_models import execution as execution_module
 from lab_models.architectures.build import build_model
 from lab_models.architectures.sizes import model_size
+from lab_models.common.errors import DatasetUnavailable, Diverged, OutOfMemory, StorageFull
 from lab_models.datasets.batches import device_splits
 from lab_models.datasets.preparation import PreparedDataset
-from lab_models.errors import DatasetUnavailable, Diverged, OutOfMemory, StorageFull
-from lab_models.evaluation import evaluate
-from lab_models.execution import Execution, resolve_device
-from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Order, Progress, Started, read_event, to_line
+from lab_models.running import execution as execution_module
+from lab_models.running.execution import Execution, resolve_device
 from lab_models.specs import MLPSpec, fingerprint
+from lab_models.training.evaluation import evaluate
+from lab_models.training.protocol import Checkpointed, Completed, EpochCompleted, Order, Progress, Started, read_event, to_line
 from tests.lab_models.conftest import TINY, OrderMaker, files_below, of_kind, scores_of, train, weight_hashes
 
 OVERFITTING = {

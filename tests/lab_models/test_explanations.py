@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from lab_models.architectures.build import build_model
 from lab_models.architectures.pixels import as_seen
-from lab_models.errors import LabError
+from lab_models.common.errors import LabError
 from lab_models.explanations.explaining import explain
 from lab_models.explanations.faithfulness import BLUR, STEPS, blurred, faithfulness
 from lab_models.explanations.maps import class_maps, enlarged, shares

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lab_models import failpoints
-from lab_models.files import write_atomically
+from lab_models.common import failpoints
+from lab_models.common.files import write_atomically
 from tests.lab_models.conftest import files_below
 
 
@@ -47,7 +47,7 @@ def test_a_process_killed_while_it_writes_leaves_the_old_file_or_the_new_one(poi
     path = tmp_path / "file.bin"
     write_atomically(path, b"before")
     (tmp_path / "armed").write_text(f"{point} kill")
-    program = "import sys, pathlib; from lab_models.files import write_atomically; write_atomically(pathlib.Path(sys.argv[1]), b'after')"
+    program = "import sys, pathlib; from lab_models.common.files import write_atomically; write_atomically(pathlib.Path(sys.argv[1]), b'after')"
     ended = subprocess.run([sys.executable, "-c", program, str(path)], env={"LAB_FAILPOINT": str(tmp_path / "armed"), "PATH": "/usr/bin"}, check=False)
     assert ended.returncode == -9
     assert path.read_bytes() == content

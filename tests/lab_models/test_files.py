@@ -11,8 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from lab_models.errors import StorageFull
-from lab_models.files import CHUNK_BYTES, HeldByAnother, exclusive, sha256_of, write_atomically
+from lab_models.common.errors import StorageFull
+from lab_models.common.files import CHUNK_BYTES, HeldByAnother, exclusive, sha256_of, write_atomically
 from tests.lab_models.conftest import files_below
 
 

@@ -11,17 +11,17 @@ from torch import nn
 from torch.nn import functional
 
 from lab_models.architectures.build import build_model
-from lab_models.averaging import averaged_copy, update_average
-from lab_models.checkpoints import FOLD_STEPS, TrainState
+from lab_models.common.errors import Diverged
+from lab_models.common.seeding import derived_seed, epoch_seed, initialisation_seed
 from lab_models.datasets.batches import Batch, Splits, device_splits, epoch_batches
 from lab_models.datasets.preparation import PreparedDataset
-from lab_models.errors import Diverged
-from lab_models.evaluation import evaluate
-from lab_models.fitting import EpochEnded, Stepped, fit
-from lab_models.objectives import CrossEntropy, make_objective
-from lab_models.optimization import make_optimizer
-from lab_models.seeding import derived_seed, epoch_seed, initialisation_seed
 from lab_models.specs import AdamSpec, SGDSpec, TrainSpec
+from lab_models.training.averaging import averaged_copy, update_average
+from lab_models.training.checkpoints import FOLD_STEPS, TrainState
+from lab_models.training.evaluation import evaluate
+from lab_models.training.fitting import EpochEnded, Stepped, fit
+from lab_models.training.objectives import CrossEntropy, make_objective
+from lab_models.training.optimization import make_optimizer
 from tests.lab_models.conftest import TINY
 
 CPU = torch.device("cpu")

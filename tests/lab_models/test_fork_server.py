@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Failed, Order, Progress, Started
+from lab_models.training.protocol import Checkpointed, Completed, EpochCompleted, Failed, Order, Progress, Started
 from tests.lab_models.conftest import PROJECT, TINY, OrderMaker, of_kind, scores_of, train, weight_hashes
 from worker.trainer import Exited, Trainer, TrainerEvent, TrainerServer
 
@@ -89,9 +89,9 @@ def test_a_failure_is_told_with_its_code_and_where_it_came_from(trainer: Trainer
     assert failed.code == "diverged"
     assert (failed.hint or "").startswith("lower the learning rate")
     assert "learning rate 1e+06" in failed.message
-    assert "lab_models.errors.Diverged" in failed.traceback
+    assert "lab_models.common.errors.Diverged" in failed.traceback
     assert exited == Exited(0)
-    assert "lab_models.errors.Diverged" in (tmp_path / "logs" / "log.txt").read_text()
+    assert "lab_models.common.errors.Diverged" in (tmp_path / "logs" / "log.txt").read_text()
 
 
 def test_a_stop_is_heeded_with_a_checkpoint(trainer: Trainer, make_order: OrderMaker, tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_killing_the_server_ends_its_trainers(server: TrainerServer, trainer: Tr
             os.kill(stopped.pid, signal.SIGKILL)
 
 
-TIED = "import os, sys; from lab_models.process import die_with_parent; die_with_parent(os.getppid()); print(os.getpid(), flush=True); sys.stdin.read()"
+TIED = "import os, sys; from lab_models.running.process import die_with_parent; die_with_parent(os.getppid()); print(os.getpid(), flush=True); sys.stdin.read()"
 PARENT = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {TIED!r}])"
 
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lab_models.architectures.build import build_model
-from lab_models.gradient_flow import MOST_STEPS_MEASURED, NUM_INITIAL_BATCHES, GradientFlow, steps_measured, weight_layers
-from lab_models.layer_metrics import BIAS_GRADIENT_L2, GRADIENT_L2, GRADIENT_MEAN_ABS, LAYER_POSITION, LAYER_SPLITS, WEIGHT_NORM
 from lab_models.specs import TrainSpec
+from lab_models.training.gradient_flow import MOST_STEPS_MEASURED, NUM_INITIAL_BATCHES, GradientFlow, steps_measured, weight_layers
+from lab_models.training.layer_metrics import BIAS_GRADIENT_L2, GRADIENT_L2, GRADIENT_MEAN_ABS, LAYER_POSITION, LAYER_SPLITS, WEIGHT_NORM
 from tests.lab_models.conftest import EXAMPLES
 
 

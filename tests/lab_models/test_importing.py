@@ -27,6 +27,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from lab_models.common.errors import DatasetUnavailable, StorageFull
+from lab_models.common.files import sha256_of
 from lab_models.datasets import importing
 from lab_models.datasets.archives import ImportLimits, ImportRefused
 from lab_models.datasets.catalog import Catalog, DatasetInfo
@@ -35,9 +37,7 @@ from lab_models.datasets.importing import Importer, ImportUnderWay, NameTaken, i
 from lab_models.datasets.layout import arrange
 from lab_models.datasets.preparation import PreparedDataset, open_imported
 from lab_models.datasets.readers import open_dataset
-from lab_models.errors import DatasetUnavailable, StorageFull
-from lab_models.files import sha256_of
-from lab_models.protocol import Completed, Started
+from lab_models.training.protocol import Completed, Started
 from tests.lab_models.conftest import EXAMPLES, PROJECT, data_folders, files_below, of_kind, order_in, train
 
 Files = Mapping[str, bytes]
@@ -742,7 +742,7 @@ FILLS_THE_DISK = """
 import resource, signal, sys
 from pathlib import Path
 from lab_models.datasets.importing import import_images
-from lab_models.errors import StorageFull
+from lab_models.common.errors import StorageFull
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 try:

@@ -24,19 +24,19 @@ from torch import nn
 from lab_models.architectures.build import build_model
 from lab_models.architectures.pixels import as_seen
 from lab_models.architectures.sizes import impossible
-from lab_models.checkpoints import copied_weights, write_weights
+from lab_models.common.errors import DatasetUnavailable
+from lab_models.common.files import sha256_of
 from lab_models.datasets.batches import device_splits
 from lab_models.datasets.catalog import DIGITS, DatasetInfo
 from lab_models.datasets.preparation import PreparedDataset
-from lab_models.errors import DatasetUnavailable
-from lab_models.evaluation import predict
-from lab_models.files import sha256_of
 from lab_models.inference.export import MOST_WEIGHT_BYTES, OPSET, TooLarge, onnx_file
 from lab_models.inference.graph import UnfitWeights
 from lab_models.inference.predictor import Predictor
 from lab_models.inference.rows import NoSuchRow, stored_image
 from lab_models.inference.trained import TrainedNetwork
 from lab_models.specs import PRESETS, DatasetSpec, ModelSpec
+from lab_models.training.checkpoints import copied_weights, write_weights
+from lab_models.training.evaluation import predict
 from tests.lab_models.conftest import EXAMPLES, PROJECT, OrderMaker, train
 
 validated: Any = TypeAdapter(ModelSpec).validate_python

@@ -9,23 +9,23 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import nn
 
-from lab_models.accumulation import Gradients
 from lab_models.architectures.build import build_model
 from lab_models.architectures.misfits import misfits
 from lab_models.architectures.pairs import StagePair, compared_stages, regressor_parameters, stage_pairs
 from lab_models.architectures.sizes import model_size
-from lab_models.checkpoints import TrainState, read_checkpoint
+from lab_models.building_on.teacher import StoredLogits
+from lab_models.common.files import sha256_of
 from lab_models.datasets.batches import device_splits
 from lab_models.datasets.catalog import DIGITS
 from lab_models.datasets.preparation import PreparedDataset
-from lab_models.execution import Execution
-from lab_models.files import sha256_of
-from lab_models.matching import Attention, Hints, Matcher, caught, make_matcher
-from lab_models.objectives import Distillation, FeatureMatching, LiveLogits, Loss, make_objective
-from lab_models.optimization import make_optimizer
-from lab_models.protocol import EpochCompleted, Order, Started, TeacherFiles
+from lab_models.running.execution import Execution
 from lab_models.specs import AttentionSpec, DistillSpec, FeatureSpec, HintSpec, TrainSpec, fingerprint
-from lab_models.teacher import StoredLogits
+from lab_models.training.accumulation import Gradients
+from lab_models.training.checkpoints import TrainState, read_checkpoint
+from lab_models.training.matching import Attention, Hints, Matcher, caught, make_matcher
+from lab_models.training.objectives import Distillation, FeatureMatching, LiveLogits, Loss, make_objective
+from lab_models.training.optimization import make_optimizer
+from lab_models.training.protocol import EpochCompleted, Order, Started, TeacherFiles
 from tests.lab_models.conftest import OrderMaker, of_kind, order_in, scores_of, train, train_until, weight_hashes
 
 CPU = torch.device("cpu")

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from lab_models import execution
-from lab_models.errors import OutOfMemory
+from lab_models.common.errors import OutOfMemory
+from lab_models.running import execution
 from tests.lab_models.conftest import TINY, OrderMaker, train
 
 

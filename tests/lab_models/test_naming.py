@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from lab_models.naming import UnshowableName, shown
+from lab_models.common.naming import UnshowableName, shown
+from lab_models.common.validation import InvalidDocument
 from lab_models.specs import read_request
 from lab_models.studies.request import design_of, read_study_request
-from lab_models.validation import InvalidDocument
 
 GOOD = ["small MLP", "", "Größe", "模型", "\u0645\u062f\u0644\u200c\u0647\u0627", "\U0001f469\u200d\U0001f52c", "no\u00a0break", "a|b <c>", "e\u0301"]
 BAD = {

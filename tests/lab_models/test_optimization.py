@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn, optim
 
-from lab_models.optimization import learning_rates, make_optimizer, set_learning_rate
 from lab_models.specs import AdamSpec, AdamWSpec, SGDSpec, Spec, TrainSpec
+from lab_models.training.optimization import learning_rates, make_optimizer, set_learning_rate
 from tests.lab_models.conftest import EXAMPLES
 
 EPOCHS, STEPS = 6, 7

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lab_models.common.errors import DatasetUnavailable, StorageFull
 from lab_models.datasets.catalog import DatasetInfo
 from lab_models.datasets.preparation import ARRAYS, RawDataset, open_imported, open_prepared, seal, write_array
-from lab_models.errors import DatasetUnavailable, StorageFull
 from tests.lab_models.conftest import PROJECT, files_below
 
 TINY = DatasetInfo(

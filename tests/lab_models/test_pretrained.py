@@ -18,21 +18,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models import ResNet18_Weights
 
-from lab_models import pretrained
 from lab_models.__main__ import main
 from lab_models.architectures.build import build_model
 from lab_models.architectures.pixels import IMAGENET_MEAN, IMAGENET_STD, as_seen
 from lab_models.architectures.sizes import model_size
 from lab_models.architectures.stages import stage_of, stages_of, trained_stages
+from lab_models.building_on import pretrained
+from lab_models.building_on.features import features_of
+from lab_models.building_on.pretrained import PUBLISHED, Published, pretrained_weights
+from lab_models.building_on.transfer import take_published_backbone
+from lab_models.common.errors import PretrainedUnavailable
+from lab_models.common.files import sha256_of
+from lab_models.common.validation import InvalidDocument
 from lab_models.datasets.batches import device_splits
 from lab_models.datasets.catalog import CIFAR10, DIGITS, DatasetInfo
 from lab_models.datasets.preparation import PreparedDataset
 from lab_models.datasets.readers import DataFolders
-from lab_models.errors import PretrainedUnavailable
-from lab_models.features import features_of
-from lab_models.files import sha256_of
-from lab_models.pretrained import PUBLISHED, Published, pretrained_weights
-from lab_models.protocol import Order
 from lab_models.specs import (
     IMAGENET_SIDE,
     DatasetSpec,
@@ -46,8 +47,7 @@ from lab_models.specs import (
     read_request,
     read_spec,
 )
-from lab_models.transfer import take_published_backbone
-from lab_models.validation import InvalidDocument
+from lab_models.training.protocol import Order
 from tests.lab_models.conftest import OrderMaker, train
 from tests.pretrained import NOWHERE, publish, published_resnet18, random_resnet18
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from lab_models.execution import Execution
-from lab_models.protocol import Completed, EpochCompleted
-from lab_models.revision import RESULTS_VERSION
+from lab_models.common.revision import RESULTS_VERSION
+from lab_models.running.execution import Execution
 from lab_models.specs import read_request
+from lab_models.training.protocol import Completed, EpochCompleted
 from tests.lab_models.conftest import OrderMaker
 
 GOLDEN_VERSION = 1

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from lab_models.checkpoints import read_checkpoint
-from lab_models.errors import CheckpointDamaged
-from lab_models.execution import Execution
-from lab_models.protocol import Checkpointed, Completed, EpochCompleted, Order, SavedCheckpoint, Started
+from lab_models.common.errors import CheckpointDamaged
+from lab_models.running.execution import Execution
+from lab_models.training.checkpoints import read_checkpoint
+from lab_models.training.protocol import Checkpointed, Completed, EpochCompleted, Order, SavedCheckpoint, Started
 from tests.lab_models.conftest import TINY, OrderMaker, of_kind, order_in, scores_of, train, train_until, weight_hashes
 
 OPTIMIZERS = {

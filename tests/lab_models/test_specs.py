@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from pydantic import BaseModel, ValidationError
 
-from lab_models.protocol import Order, read_order, to_line
 from lab_models.specs import (
     MAX_SEED,
     PRESETS,
@@ -42,6 +41,7 @@ from lab_models.specs import (
     fingerprint,
     read_spec,
 )
+from lab_models.training.protocol import Order, read_order, to_line
 from tests.lab_models.conftest import EXAMPLES, spec_documents
 
 EVERY_SPEC: tuple[type[BaseModel], ...] = (

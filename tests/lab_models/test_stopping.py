@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab_models.specs import EarlyStoppingSpec
-from lab_models.stopping import early_stop
+from lab_models.training.stopping import early_stop
 from tests.lab_models.conftest import EXAMPLES
 
 STAGNATION = EarlyStoppingSpec(patience=3, min_delta=0.1)

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab_models.common.validation import InvalidDocument
 from lab_models.recipes.catalog import RECIPES
 from lab_models.studies.design import Design, cell_built_on, cell_request, read_design, whole_document
 from lab_models.studies.overrides import with_overrides
 from lab_models.studies.request import design_of, read_study_request
-from lab_models.validation import InvalidDocument
 
 
 def designed(**body: Any) -> Design:

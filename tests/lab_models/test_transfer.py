@@ -10,12 +10,13 @@ from safetensors.torch import load_file
 from lab_models.architectures.build import build_model
 from lab_models.architectures.sizes import model_size
 from lab_models.architectures.stages import parameters_in, stage_of, stages_of, trained_stages
-from lab_models.errors import TeacherUnusable
-from lab_models.files import sha256_of
-from lab_models.optimization import make_optimizer, set_learning_rate
-from lab_models.protocol import Order, Started, TeacherFiles
+from lab_models.building_on.transfer import take_backbone
+from lab_models.common.errors import TeacherUnusable
+from lab_models.common.files import sha256_of
 from lab_models.specs import SGDSpec, TrainSpec, TransferSpec, Tuning, read_spec
-from lab_models.transfer import Freezer, parameter_groups, take_backbone
+from lab_models.training.freezing import Freezer, parameter_groups
+from lab_models.training.optimization import make_optimizer, set_learning_rate
+from lab_models.training.protocol import Order, Started, TeacherFiles
 from tests.lab_models.conftest import TINY, OrderMaker, of_kind, order_in, scores_of, train, train_until, weight_hashes
 
 CNN: dict[str, Any] = {"arch": "cnn", "stages": 3, "width": 4, "stem": "3x3", "residual": True, "dropout": 0.1}

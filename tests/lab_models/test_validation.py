@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab_models.common.validation import MAX_NESTING, FieldError, InvalidDocument, NotJSON, did_you_mean, parse_json, pointer, validate
 from lab_models.specs import ExperimentRequest
-from lab_models.validation import MAX_NESTING, FieldError, InvalidDocument, NotJSON, did_you_mean, parse_json, pointer, validate
 from tests.lab_models.conftest import EXAMPLES, spec_documents
 
 ARCHES = "'mlp', 'cnn', 'henet', 'resnet18' or 'vgg'"

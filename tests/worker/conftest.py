@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from app.db import Database, open_database
-from app.services import experiments
+from app.services.experiments import experiments
 from app.settings import Settings
+from app.storage.db import Database, open_database
 from tests.app.rows import create
 from tests.databases import database_of_the_module, database_of_the_test  # noqa: F401 - fixtures
 from worker.slot import Slot

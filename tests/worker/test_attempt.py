@@ -10,10 +10,11 @@ from sqlmodel import col, select
 import worker.claiming
 import worker.trainer
 from app.devices import device_of_slot
-from app.services import lifecycle, progress
-from app.states import RunStatus
-from app.tables import Attempt as AttemptRow
-from app.tables import Checkpoint, Experiment, Metric
+from app.services import lifecycle
+from app.services.experiments import progress
+from app.storage.states import RunStatus
+from app.storage.tables import Attempt as AttemptRow
+from app.storage.tables import Checkpoint, Experiment, Metric
 from tests.databases import writers_blocked
 from tests.e2e.service import is_alive, wait_until
 from tests.worker.conftest import Stage

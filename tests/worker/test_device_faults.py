@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from sqlmodel import col, select
 
-import app.tables
+import app.storage.tables
 import worker.claiming
-from app.services import progress
-from app.states import RunStatus
-from app.tables import Metric, StatusChange
+from app.services.experiments import progress
+from app.storage.states import RunStatus
+from app.storage.tables import Metric, StatusChange
 from tests.worker.conftest import Stage
 from worker.claiming import work_until_empty
 from worker.spare import Spare
@@ -107,7 +107,7 @@ def jumping_clock(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
             readings.append(datetime.now(tz or UTC) + timedelta(hours=generator.uniform(-24, 24)))
             return readings[-1]
 
-    monkeypatch.setattr(app.tables, "datetime", Jumping)
+    monkeypatch.setattr(app.storage.tables, "datetime", Jumping)
     return readings
 
 

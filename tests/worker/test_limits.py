@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from app.tables import Attempt
+from app.storage.tables import Attempt
 from worker.limits import TimeLimit, seconds_of_earlier
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

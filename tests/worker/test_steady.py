@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from kombu import Connection
 
-from app.queue import QUEUE
+from app.doorbell import QUEUE
 from worker.steady import fault_of
 
 WHOLE: dict[str, Any] = {

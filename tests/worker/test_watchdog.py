@@ -5,9 +5,9 @@ import signal
 import threading
 from collections.abc import Callable
 
-from app.services import progress
-from app.states import RunStatus
-from lab_models.protocol import Progress, Started
+from app.services.experiments import progress
+from app.storage.states import RunStatus
+from lab_models.training.protocol import Progress, Started
 from tests.e2e.service import wait_until
 from tests.worker.conftest import Stage
 from worker.claiming import work_until_empty

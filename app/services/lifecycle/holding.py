@@ -9,8 +9,8 @@ from sqlmodel import Session, col, select
 
 from app.services.lifecycle.moves import RECONCILER, Move, remember, tell_dependents
 from app.services.lifecycle.queueing import has_been_served, next_run, one_at_a_time
-from app.states import LEGAL_MOVES, RunStatus, StatusReason
-from app.tables import Attempt, Run, utc_now
+from app.storage.states import LEGAL_MOVES, RunStatus, StatusReason
+from app.storage.tables import Attempt, Run, utc_now
 
 
 @dataclass(frozen=True)

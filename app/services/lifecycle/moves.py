@@ -9,8 +9,8 @@ from sqlalchemy import insert, update
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col
 
-from app.states import RunStatus, StatusReason
-from app.tables import LOCAL, Run, StatusChange, utc_now
+from app.storage.states import RunStatus, StatusReason
+from app.storage.tables import LOCAL, Run, StatusChange, utc_now
 
 USER = LOCAL
 """Who asks, while the service wants no keys."""

@@ -15,8 +15,8 @@ from sqlalchemy import select as select_columns
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
-from app.states import RunStatus
-from app.tables import Experiment, Owner, Run
+from app.storage.states import RunStatus
+from app.storage.tables import Experiment, Owner, Run
 
 CLAIM_LOCK = 7_236_014
 """Any number, the same in every process: PostgreSQL's advisory lock on claiming."""

@@ -17,8 +17,8 @@ from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
 from app.services.lifecycle.moves import USER, WAITING, Move, remember, tell_dependents
-from app.states import RETRYABLE, RunStatus, StatusReason
-from app.tables import Owner, Run, metadata, utc_now
+from app.storage.states import RETRYABLE, RunStatus, StatusReason
+from app.storage.tables import Owner, Run, metadata, utc_now
 
 RUNS = metadata().tables["run"]
 TAKEN_OVER = ("best", "test", "environment", "stop_reason", "epochs_done")

@@ -1,0 +1,186 @@
+"""Two experiments compared over HTTP: difference seed by seed, interval, tests, verdict and a picture of the curves."""
+
+from typing import Annotated, Any
+
+from fastapi import Query, Response
+from sqlmodel import Session
+
+from app.api.analyses.study_curves import curves_figure, panels_of
+from app.api.analyses.study_tables import MetricName
+from app.api.http import passes
+from app.api.http.deps import Reading, TheCaller, TheSettings
+from app.api.http.pictures import PICTURE_RESPONSES, Extension, IfNoneMatch, picture
+from app.api.schemas import Answer
+from app.errors import InvalidRequest
+from app.plots.figures import StudyCurvesFigure
+from app.services.analyses.comparisons import Comparison, Evidence, Side, compare_sides, margin_of
+from app.services.analyses.scores import read_metric
+from app.services.experiments import experiments, revisions
+from app.services.experiments.experiments import run_ids_of
+from app.services.experiments.visibility import visible_experiment
+from app.services.owners.keys import Caller
+from app.storage.tables import Experiment, Run
+from lab_models.common.validation import FieldError
+from lab_models.statistics.verdicts import Judgement, Verdict
+
+router = passes.router(prefix="/comparisons", tags=["studies"])
+
+MOST_CURVES = 12
+Ids = Annotated[str, Query(description="Ids of experiments, separated by commas; the first is the control", max_length=2000)]
+
+
+class SideAnswer(Answer):
+    """One side of a comparison."""
+
+    experiment_id: str
+    title: str
+    parameters: int
+    num_runs: int
+    num_succeeded: int
+
+
+class DifferenceAnswer(Answer):
+    """A field of the specs that differs."""
+
+    path: str
+    treatment: Any
+    control: Any
+
+
+class McNemarAnswer(Answer):
+    """One seed's two checkpoints on the same test images: how many images only one of them gets right, and the exact two-sided p."""
+
+    seed: int
+    only_treatment_right: int
+    only_control_right: int
+    p: float
+
+
+class ComparisonAnswer(Answer):
+    """Treatment minus control, paired by seed; percentage points for fractions."""
+
+    treatment: SideAnswer
+    control: SideAnswer
+    metric: str
+    unit: str
+    verdict: Verdict
+    """On "treatment is better than control"."""
+    sentence: str
+    n: int
+    seeds: list[int]
+    differences: list[float]
+    mean: float | None
+    std: float | None
+    ci95: tuple[float, float] | None
+    p_t: float | None
+    """Of the paired t-test, two-sided."""
+    p_holm: float | None
+    """The same after Holm's correction over the family of contrasts; null outside a study."""
+    p_wilcoxon: float | None
+    """Of the exact signed-rank test; from 6 pairs on."""
+    mcnemar: list[McNemarAnswer]
+    """What a single seed's checkpoints say; it tells nothing about further seeds."""
+    margin: float | None
+    """Differences within ± this count as none."""
+    p_equivalence: float | None
+    """Of two one-sided tests (TOST) against the margin."""
+    more_seeds: int | None
+    """When inconclusive: about how many more seeds would settle it, at this spread."""
+    minutes: float | None
+    """What those seeds would take, one after the other."""
+    differs: list[DifferenceAnswer]
+    warnings: list[str]
+    links: dict[str, str]
+
+
+@router.get("")
+def compare_experiments(
+    session: Reading,
+    settings: TheSettings,
+    caller: TheCaller,
+    experiments: Ids,
+    metric: MetricName = "test.accuracy",
+    factor: Annotated[str, Query(description="The one field that is meant to differ, such as model.residual; more are warned of", max_length=200)] = "",
+    margin: Annotated[float | None, Query(gt=0, le=1e6, description="Differences within ± this count as none; null: by the data set")] = None,
+) -> ComparisonAnswer:
+    """Whether the second experiment is better than the first: paired difference, interval, tests and a verdict."""
+    found = _experiments(session, caller, experiments, fewest=2, most=2)
+    control, treatment = (Side(row, _runs_of(session, row), row.name or row.id) for row in found)
+    wanted = read_metric(metric)
+    chosen = margin_of(wanted, treatment.experiment.spec["dataset"]["name"], margin)
+    evidence = Evidence(session, settings.runs_folder, [*treatment.runs, *control.runs])
+    comparison = compare_sides(evidence, treatment, control, wanted, margin=chosen, factor=factor)
+    return comparison_answer(comparison, comparison.judged(), None)
+
+
+@router.get("/curves.{extension}", response_class=Response, responses=PICTURE_RESPONSES)
+def draw_comparison_curves(
+    session: Reading, caller: TheCaller, experiments: Ids, extension: Extension, metric: str = "loss,accuracy", if_none_match: IfNoneMatch = None
+) -> Any:
+    """Train and val over epochs of up to twelve experiments in one picture; means and ranges over seeds."""
+    found = _experiments(session, caller, experiments, fewest=1, most=MOST_CURVES)
+    panels = panels_of(metric)
+    ids = [row.id for row in found]
+
+    def figure() -> StudyCurvesFigure:
+        runs = run_ids_of(session, ids)
+        return curves_figure(session, "Comparison", f"{len(found)} experiments", [(row.name or row.id, runs[row.id]) for row in found], panels)
+
+    shown = ["comparison", metric, ids, revisions.of_experiments(session, ids)]
+    return picture(shown, figure, extension, if_none_match)
+
+
+def comparison_answer(comparison: Comparison, judgement: Judgement, p_holm: float | None) -> ComparisonAnswer:
+    """A comparison as it is answered, alone or within a study."""
+    paired = comparison.paired
+    ids = f"{comparison.control.experiment.id},{comparison.treatment.experiment.id}"
+    return ComparisonAnswer(
+        treatment=_side(comparison.treatment),
+        control=_side(comparison.control),
+        metric=comparison.metric.name,
+        unit=comparison.metric.unit,
+        verdict=judgement.verdict,
+        sentence=judgement.sentence,
+        n=paired.n,
+        seeds=list(comparison.seeds),
+        differences=list(paired.differences),
+        mean=paired.mean,
+        std=paired.std,
+        ci95=paired.ci95,
+        p_t=paired.p_t,
+        p_holm=p_holm,
+        p_wilcoxon=paired.p_wilcoxon,
+        mcnemar=[McNemarAnswer(**vars(one)) for one in comparison.mcnemar],
+        margin=paired.margin,
+        p_equivalence=paired.p_tost,
+        more_seeds=judgement.more_seeds,
+        minutes=judgement.minutes,
+        differs=[DifferenceAnswer(**vars(difference)) for difference in comparison.differs],
+        warnings=list(comparison.warnings),
+        links={"self": f"/comparisons?experiments={ids}", "curves": f"/comparisons/curves.png?experiments={ids}"},
+    )
+
+
+def _side(side: Side) -> SideAnswer:
+    return SideAnswer(
+        experiment_id=side.experiment.id,
+        title=side.title,
+        parameters=side.experiment.parameters,
+        num_runs=len(side.runs),
+        num_succeeded=len(side.succeeded),
+    )
+
+
+def _runs_of(session: Session, experiment: Experiment) -> list[Run]:
+    return experiments.runs_of(session, [experiment.id])[experiment.id]
+
+
+def _experiments(session: Session, caller: Caller, listed: str, *, fewest: int, most: int) -> list[Experiment]:
+    ids = [part.strip() for part in listed.split(",") if part.strip()]
+    if not fewest <= len(ids) <= most:
+        wanted = str(most) if fewest == most else f"{fewest} to {most}"
+        message = f"{len(ids)} experiments are named, and {wanted} are wanted"
+        raise InvalidRequest(
+            message, [FieldError("/experiments", message, "write experiments=exp_…,exp_…: the first is the control, the second the treatment")]
+        )
+    return [visible_experiment(session, caller, one) for one in ids]

@@ -1,0 +1,193 @@
+"""Gradient flow over HTTP: every layer's numbers with their slopes as JSON, and the picture, drawn on read."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from fastapi import Response
+from sqlmodel import Session
+
+from app.api.analyses.curves import subtitle
+from app.api.http import passes
+from app.api.http.deps import Reading, TheExperiment
+from app.api.http.pictures import PICTURE_RESPONSES, Extension, IfNoneMatch, picture
+from app.api.schemas import Answer
+from app.errors import NotFound
+from app.plots.figures import GradientFlowFigure
+from app.services.analyses import gradient_flow
+from app.services.analyses.gradient_flow import THRESHOLD, LayerSeries, Slope, Verdict
+from app.services.experiments import experiments, revisions
+from app.services.experiments.metrics import metrics_of
+from app.storage.tables import Experiment, Run
+from lab_models.training.layer_metrics import LAYER_SPLITS
+
+router = passes.router(prefix="/experiments", tags=["plots"])
+
+Numbers = list[list[float | None]]
+
+
+class SlopeAnswer(Answer):
+    """The fit of ln(gradient L2) to the layer's place at one epoch, head and shortcuts left out."""
+
+    epoch: int
+    """0 is initialization."""
+    verdict: Verdict
+    sentence: str
+    """The verdict with the numbers it rests on, for people."""
+    num_layers: int
+    """Layers with a measured gradient, exact zeros among them."""
+    slope: float | None
+    """Per layer toward the head: above 0 the gradient falls toward the input."""
+    ci95: tuple[float, float] | None
+    """Student's t interval of the slope, from the scatter of the layers."""
+    factor: float | None
+    """How many times smaller the gradient is at the first layer than at the last, by the fit."""
+    first_over_last: float | None
+    """The same two layers as measured: first over last."""
+    zero_layers: list[str]
+    """Layers whose gradient is exactly 0."""
+
+
+class FlowAnswer(Answer):
+    """Numbers as one row per epoch and one column per layer, null where nothing was measured: a frozen layer, or no bias."""
+
+    layers: list[str] = []
+    """Input first, head last."""
+    in_slope: list[bool] = []
+    """Whether the slope is fitted to the layer: not the head, not projections on shortcuts."""
+    epochs: list[int] = []
+    """0 is initialization."""
+    l2: Numbers = []
+    """L2 norm of the weight's gradient, mean over the measured steps."""
+    mean_abs: Numbers = []
+    """Mean absolute value of the weight's gradient."""
+    bias_l2: Numbers = []
+    """L2 norm of the bias's gradient, apart from the weight's."""
+    weight_norm: Numbers = []
+    """L2 norm of the weight at the epoch's end."""
+    ratio: Numbers = []
+    """Gradient norm over weight norm."""
+    slopes: list[SlopeAnswer] = []
+    """One per epoch."""
+    verdict: list[str] = []
+    """In words: of the first epoch measured, and of the last."""
+
+
+class RunFlowAnswer(FlowAnswer):
+    """One seed's gradient flow; its lists are empty before anything was measured."""
+
+    run_id: str
+    seed: int
+
+
+class PooledFlowAnswer(FlowAnswer):
+    """Means over the runs, taken of logarithms."""
+
+    num_runs: list[list[int]]
+    """How many runs each number is the mean of."""
+    verdicts: list[dict[str, int]]
+    """Per epoch, how many runs got each verdict of their own."""
+
+
+class GradientFlowAnswer(Answer):
+    """Gradient flow of an experiment."""
+
+    experiment_id: str
+    threshold: float = THRESHOLD
+    """Factor between first and last layer that makes a verdict, if the slope's interval excludes 0."""
+    runs: list[RunFlowAnswer]
+    pooled: PooledFlowAnswer | None
+    """null before anything was measured."""
+
+
+@router.get("/{experiment_id}/gradient-flow.json")
+def read_gradient_flow(session: Reading, experiment: TheExperiment) -> GradientFlowAnswer:
+    """Every layer's gradient at initialization and in each epoch, its slope along depth with 95 % interval, and a verdict."""
+    _refuse_unmeasured(experiment)
+    measured, series = _measured(session, experiment)
+    slopes = {run_id: gradient_flow.slopes(found) for run_id, found in series.items()}
+    return GradientFlowAnswer(
+        experiment_id=experiment.id,
+        runs=[RunFlowAnswer(run_id=run.id, seed=run.seed, **(_flow(series[run.id], slopes[run.id]) if run.id in series else {})) for run in measured],
+        pooled=_pooled(list(series.values()), list(slopes.values())) if series else None,
+    )
+
+
+@router.get("/{experiment_id}/gradient-flow.{extension}", response_class=Response, responses=PICTURE_RESPONSES)
+def draw_experiment_gradient_flow(session: Reading, experiment: TheExperiment, extension: Extension, if_none_match: IfNoneMatch = None) -> Any:
+    """Gradient norms by layer and epoch as a heat map, and along the layers for initialization, first and last epoch."""
+    _refuse_unmeasured(experiment)
+    shown = ["gradient-flow", revisions.of_experiments(session, [experiment.id])]
+    return picture(shown, lambda: _figure(experiment, *_measured(session, experiment)), extension, if_none_match)
+
+
+def _refuse_unmeasured(experiment: Experiment) -> None:
+    """Raises NotFound when it does not ask for its gradients."""
+    if "gradient_flow" not in experiment.spec.get("probes", []):
+        raise NotFound(f'experiment {experiment.id} does not measure its gradient flow; send its spec with "probes": ["gradient_flow"]')
+
+
+def _measured(session: Session, experiment: Experiment) -> tuple[list[Run], dict[str, LayerSeries]]:
+    """The experiment's runs, and the series of those that have measured anything; one run's rows at a time."""
+    runs = experiments.runs_of(session, [experiment.id])[experiment.id]
+    found = {run.id: gradient_flow.series_of(metrics_of(session, [run.id], LAYER_SPLITS)[run.id]) for run in runs}
+    return runs, {run_id: series for run_id, series in found.items() if series is not None}
+
+
+def _flow(series: LayerSeries, slopes: Sequence[Slope]) -> dict[str, Any]:
+    matrices = {name: _numbers(getattr(series, name)) for name in ("l2", "mean_abs", "bias_l2", "weight_norm", "ratio")}
+    return {
+        "layers": list(series.layers),
+        "in_slope": series.is_fitted.tolist(),
+        "epochs": series.epochs.tolist(),
+        "slopes": [_slope(slope) for slope in slopes],
+        "verdict": gradient_flow.summary(slopes),
+        **matrices,
+    }
+
+
+def _slope(slope: Slope) -> SlopeAnswer:
+    return SlopeAnswer(
+        epoch=slope.epoch,
+        verdict=slope.verdict,
+        sentence=slope.sentence,
+        num_layers=slope.num_layers,
+        slope=slope.slope,
+        ci95=slope.ci95,
+        factor=slope.factor,
+        first_over_last=slope.first_over_last,
+        zero_layers=list(slope.zero_layers),
+    )
+
+
+def _pooled(runs: Sequence[LayerSeries], slopes: Sequence[Sequence[Slope]]) -> PooledFlowAnswer:
+    series = gradient_flow.pooled(runs)
+    counts: dict[int, Counter[str]] = {int(epoch): Counter() for epoch in series.epochs}
+    for slope in chain.from_iterable(slopes):
+        counts[slope.epoch][slope.verdict.value] += 1
+    verdicts = [dict(counted) for counted in counts.values()]
+    return PooledFlowAnswer(num_runs=series.num_runs.tolist(), verdicts=verdicts, **_flow(series, gradient_flow.slopes(series)))
+
+
+def _numbers(matrix: npt.NDArray[np.float64]) -> Numbers:
+    return [[None if math.isnan(value) else value for value in row] for row in matrix.tolist()]
+
+
+def _figure(experiment: Experiment, measured: Sequence[Run], series: dict[str, LayerSeries]) -> GradientFlowFigure:
+    runs = list(series.values())
+    shown = gradient_flow.pooled(runs) if runs else None
+    return GradientFlowFigure(
+        title=experiment.name or experiment.id,
+        subtitle=subtitle(experiment, measured),
+        verdicts=gradient_flow.summary([gradient_flow.slope_at(shown, row) for row in (0, -1)]) if shown else [],
+        layers=shown.layers if shown else [],
+        is_fitted=shown.is_fitted.tolist() if shown else [],
+        epochs=shown.epochs.tolist() if shown else [],
+        norms=shown.l2 if shown else np.zeros((0, 0)),
+        num_runs=[sum(epoch in run.epochs for run in runs) for epoch in shown.epochs] if shown else [],
+        runs=len(runs),
+    )

@@ -1,0 +1,159 @@
+"""Data sets over HTTP."""
+
+import asyncio
+from typing import Annotated, Any, BinaryIO, Literal
+
+from fastapi import Path, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+
+from app.api import schemas
+from app.api.http import passes
+from app.api.http.deps import TheAfterwards, TheCaller, TheSettings, Writing
+from app.errors import InvalidRequest, UploadInterrupted, UploadTooLarge
+from app.services.datasets import datasets
+from app.services.owners.keys import Caller
+from app.settings import Settings
+from lab_models.datasets.catalog import Catalog, DatasetInfo, partial_copy
+from lab_models.datasets.sizing import LARGEST_SIDE, Wanted
+
+WRITE_BYTES = 1 << 20
+UPLOAD_IDLE_SECONDS = 60.0
+"""A client that sends nothing for this long has gone: it keeps neither its owner's turn nor the service's shutdown waiting."""
+
+ZIP_BODY: dict[str, Any] = {"requestBody": {"required": True, "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}}
+
+router = passes.router(tags=["catalog"])
+
+DatasetName = Annotated[str, Path(description="A data set's name", max_length=100)]
+
+
+class ImportQuery(BaseModel):
+    """What the images shall become."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    size: int | None = Field(default=None, ge=1, le=LARGEST_SIDE)
+    """Side in pixels; left out: the images' own size if all have the same and it is at most 224x224, else 32, or less where no image has as much."""
+    channels: Literal["1", "3"] | None = None
+    """1 for grey, 3 for RGB; left out: grey only if every image is."""
+    enlarge: bool = False
+    """Whether images smaller than `size` are enlarged to it; without, one such image has the import refused."""
+
+
+@router.get("/datasets")
+def list_datasets(settings: TheSettings) -> schemas.DatasetList:
+    """The data sets, with shapes, sizes and normalization constants: the built-in ones, then the imported ones by name."""
+    known = datasets.catalog(settings)
+    return schemas.DatasetList(data=[_record(info, known) for info in known.all()])
+
+
+@router.get("/datasets/{name}")
+def read_dataset(settings: TheSettings, name: DatasetName) -> schemas.DatasetAnswer:
+    """One data set."""
+    return _record(datasets.get(settings, name), datasets.catalog(settings))
+
+
+@router.put("/datasets/{name}", status_code=201, openapi_extra=ZIP_BODY)
+async def import_dataset(
+    request: Request, response: Response, settings: TheSettings, caller: TheCaller, name: DatasetName, query: Annotated[ImportQuery, Query()]
+) -> schemas.DatasetAnswer:
+    """Make a data set of a zip of images: `curl -T flowers.zip localhost:8000/datasets/flowers`.
+
+    In the zip lie `train/<class>/<image>` and, if there is one, `test/<class>/<image>`; or `<class>/<image>` alone.
+    Without test, a fixed stratified fifth of train becomes it. Nothing is kept unless every image can be read. It belongs to the caller, counts for
+    their quota, and everybody may train on it. Each owner imports one data set at a time; the name is given to the first whose zip is whole.
+    """
+    announced = _refuse_what_is_no_zip(request, settings)
+    wanted = datasets.wanted(query.size, None if query.channels is None else 1 if query.channels == "1" else 3, query.enlarge)
+    with datasets.turn_of(settings, caller, name):
+        await run_in_threadpool(datasets.refuse_early, settings, caller, announced)
+        with datasets.upload_file(settings) as file:
+            await _receive(request, file, settings)
+            async with passes.passes_of(request).importing.turn(passes.client_of(request)):
+                if await request.is_disconnected():
+                    raise UploadInterrupted("the client left before its images were read")
+                record = await run_in_threadpool(_import, settings, caller, name, file, wanted)
+    response.headers["Location"] = f"/datasets/{name}"
+    return record
+
+
+@router.delete("/datasets/{name}", status_code=204)
+def remove_dataset(session: Writing, settings: TheSettings, caller: TheCaller, afterwards: TheAfterwards, name: DatasetName) -> None:
+    """Remove an imported data set; 409 for a built-in one, and while an experiment that is not finished uses it. With keys, its owner and admins may."""
+    afterwards.later(datasets.throw_away, datasets.take_away(session, settings, caller, name))
+
+
+def _import(settings: Settings, caller: Caller, name: str, file: BinaryIO, wanted: Wanted) -> schemas.DatasetAnswer:
+    return _record(datasets.import_zip(settings, caller, name, file, wanted), datasets.catalog(settings))
+
+
+def _refuse_what_is_no_zip(request: Request, settings: Settings) -> int:
+    """What the headers tell, before anything is received: refuses a form and what is too large; returns the length, 0 where it is not said."""
+    if request.headers.get("content-type", "").startswith("multipart/"):
+        raise InvalidRequest("the body is a form; send the zip itself: curl -T FILE.zip URL")
+    length = request.headers.get("content-length", "")
+    announced = int(length) if length.isdecimal() else 0
+    if announced > settings.max_upload_bytes:
+        raise _too_large(settings)
+    return announced
+
+
+async def _receive(request: Request, file: BinaryIO, settings: Settings) -> None:
+    """The body into a file; raises UploadTooLarge as soon as it is, UploadInterrupted when nothing comes any more or all takes too long, StorageFull."""
+    try:
+        async with asyncio.timeout(settings.max_upload_seconds):
+            await _receive_all(request, file, settings)
+    except TimeoutError as error:
+        raise UploadInterrupted(f"the upload took longer than {settings.max_upload_seconds:,g} s (LAB_MAX_UPLOAD_SECONDS)") from error
+
+
+async def _receive_all(request: Request, file: BinaryIO, settings: Settings) -> None:
+    """A megabyte at a time."""
+    received, waiting = 0, bytearray()
+    stream = request.stream()
+    while True:
+        try:
+            async with asyncio.timeout(UPLOAD_IDLE_SECONDS):
+                chunk = await anext(stream, None)
+        except (ClientDisconnect, TimeoutError) as error:
+            raise UploadInterrupted(f"the upload ended after {received:,} bytes") from error
+        if chunk is None:
+            break
+        received += len(chunk)
+        if received > settings.max_upload_bytes:
+            raise _too_large(settings)
+        waiting += chunk
+        if len(waiting) >= WRITE_BYTES:
+            await run_in_threadpool(datasets.receive, settings, file, bytes(waiting))
+            waiting.clear()
+    await run_in_threadpool(datasets.receive, settings, file, bytes(waiting))
+
+
+def _too_large(settings: Settings) -> UploadTooLarge:
+    return UploadTooLarge(f"the zip is larger than {settings.max_upload_bytes:,} bytes (LAB_MAX_UPLOAD_BYTES)")
+
+
+def _record(info: DatasetInfo, known: Catalog) -> schemas.DatasetAnswer:
+    note = partial_copy(info)
+    return schemas.DatasetAnswer(
+        name=info.name,
+        title=info.title,
+        imported=info.imported,
+        imported_at=info.imported_at,
+        owner=datasets.owner_of(info),
+        shape=info.shape,
+        num_classes=info.num_classes,
+        class_names=list(info.class_names),
+        num_train=info.num_train,
+        num_test=info.num_test,
+        mean=list(info.mean),
+        std=list(info.std),
+        statistics_source=info.statistics_source,
+        source=info.source,
+        sha256=known.sha256(info.name),
+        disk_bytes=known.disk_bytes(info.name),
+        notes=[] if note is None else [note],
+        links={"self": f"/datasets/{info.name}"},
+    )

@@ -1,0 +1,81 @@
+"""What an experiment would be and cost, answered without storing anything."""
+
+from typing import Any
+
+from app.api.schemas import Answer, EstimateAnswer
+from app.services.experiments.estimates import estimate, warnings
+from lab_models.datasets.catalog import DatasetInfo
+from lab_models.specs import AnySpec, fingerprint
+
+
+class LayerAnswer(Answer):
+    """One layer of the network, in the order of the forward pass."""
+
+    name: str
+    """Its name in the weights' file."""
+    kind: str
+    output_shape: tuple[int, ...]
+    """Of one image: channels, height, width; or units."""
+    parameters: int
+    macs: int
+    receptive_field: int
+    """Pixels along one side of the input that one output depends on."""
+
+
+class CostAnswer(EstimateAnswer):
+    """Size and cost of one run, known before anything runs."""
+
+    trainable_parameters: int
+    """Those that are trained; the others are frozen."""
+    steps: int
+    """Optimizer steps of one run."""
+    seconds: float
+    """Nominal seconds of one run on two CPU cores."""
+    memory_bytes: int
+    """The least memory that training takes: weights, gradients, the optimizer's numbers, and one batch's activations."""
+    dead_weights: int
+    """Weights that can never get a gradient, because on this image size they only ever meet padding."""
+    layers: list[LayerAnswer]
+
+
+class DryRun(Answer):
+    """What an experiment would be; nothing was stored."""
+
+    valid: bool = True
+    spec: dict[str, Any]
+    """The effective spec: every default written out."""
+    fingerprint: str
+    seeds: list[int]
+    estimate: CostAnswer
+    warnings: list[str]
+
+
+def dry_run(spec: AnySpec, seeds: tuple[int, ...], info: DatasetInfo) -> DryRun:
+    """The answer to a request that is valid and possible."""
+    cost = estimate(spec, info)
+    return DryRun(
+        spec=spec.model_dump(mode="json"),
+        fingerprint=fingerprint(spec),
+        seeds=list(seeds),
+        estimate=CostAnswer(
+            parameters=cost.parameters,
+            macs_per_sample=cost.macs_per_sample,
+            trainable_parameters=cost.trainable_parameters,
+            steps=cost.steps,
+            seconds=cost.seconds,
+            memory_bytes=cost.memory_bytes,
+            dead_weights=cost.size.dead_weights,
+            layers=[
+                LayerAnswer(
+                    name=layer.name,
+                    kind=layer.kind,
+                    output_shape=layer.output_shape,
+                    parameters=layer.parameters,
+                    macs=layer.macs,
+                    receptive_field=layer.receptive_field,
+                )
+                for layer in cost.size.layers
+            ],
+        ),
+        warnings=warnings(spec, info),
+    )

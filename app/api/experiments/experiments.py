@@ -1,0 +1,209 @@
+"""Experiments over HTTP."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from fastapi import Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from sqlmodel import Session
+
+from app.api import schemas
+from app.api.experiments import records
+from app.api.experiments.dry_runs import DryRun
+from app.api.experiments.dry_runs import dry_run as dry_run_of
+from app.api.http import passes
+from app.api.http.bodies import read_body
+from app.api.http.deps import (
+    Body,
+    ExperimentId,
+    ExperimentToChange,
+    IdempotencyKey,
+    Reading,
+    TheAfterwards,
+    TheCaller,
+    TheDatabase,
+    TheDoorbell,
+    TheExperiment,
+    TheSettings,
+    TheStanding,
+    TheWatch,
+    Writing,
+)
+from app.api.http.streams import in_pieces
+from app.services.experiments import deletion, experiments, retrying
+from app.services.experiments.exports import csv_pieces, json_pieces
+from app.services.experiments.visibility import visible_experiment
+from app.services.owners import limits
+from app.services.owners.keys import Caller
+from app.services.submitting.drafts import Stored, earlier
+from app.services.submitting.submissions import prepare, store
+from app.storage.states import RunStatus
+from lab_models.specs import read_request
+from lab_models.specs.request import LABEL_KEY
+
+router = passes.router(prefix="/experiments", tags=["experiments"])
+
+CSV = "text/csv; charset=utf-8"
+LONGEST_WAIT_SECONDS = 60
+
+
+class FilterQuery(BaseModel):
+    """Which experiments."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    status: RunStatus | None = None
+    """Only experiments with this status."""
+    kind: Literal["train", "distill", "transfer"] | None = None
+    """Only experiments of this kind."""
+    label: list[str] = Field(default=[], max_length=20)
+    """`key:value`; may be given several times, all must match."""
+    study: str | None = Field(default=None, max_length=100)
+    """Only the cells of this study."""
+    owner: str | None = Field(default=None, max_length=100)
+    """Only what belongs to this owner."""
+
+    @field_validator("label")
+    @classmethod
+    def _has_key_and_value(cls, value: list[str]) -> list[str]:
+        if not all(":" in label for label in value):
+            raise ValueError("a label filter is written key:value")
+        for key, _, wanted in (label.partition(":") for label in value):
+            if not LABEL_KEY.fullmatch(key):
+                raise ValueError(f"no label has the key {key[:60]!r}: keys are 1 to 60 of A-Z, a-z, 0-9, '_', '.' and '-'")
+            if "\0" in wanted:
+                raise ValueError("no label holds the character U+0000")
+        return value
+
+    def filters(self, caller: Caller) -> experiments.Filters:
+        """The same for the service; of a caller who sees only their own things another's name finds nothing."""
+        labels = tuple((key, value) for key, _, value in (label.partition(":") for label in self.label))
+        return experiments.Filters(self.status, self.kind, labels, self.study, self.owner, None if caller.sees_all else caller.owner)
+
+
+class ListQuery(FilterQuery):
+    """Which experiments, page by page."""
+
+    limit: int = Field(default=50, ge=1, le=500)
+    """Most rows of one page."""
+    cursor: str | None = Field(default=None, max_length=500)
+    """`next_cursor` of the page before."""
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=schemas.ExperimentRecord,
+    responses={200: {"model": DryRun | schemas.ExperimentRecord, "description": "With `dry_run`: what it would be; else what the Idempotency-Key had made"}},
+)
+def create_experiment(
+    session: Reading,
+    body: Body,
+    settings: TheSettings,
+    caller: TheCaller,
+    doorbell: TheDoorbell,
+    afterwards: TheAfterwards,
+    dry_run: Annotated[bool, Query(description="Check and price the spec, store nothing")] = False,
+    idempotency_key: IdempotencyKey = None,
+) -> Any:
+    """Store an experiment and queue one run per seed. Everything has a default: `{}` is a complete experiment."""
+    submitted, request = read_body(body, read_request, settings)
+    limits.refuse_wishes(caller, request.labels, request.priority, settings)
+    key = None if dry_run else idempotency_key
+    if key is not None and (there := earlier(session, key, submitted, caller.owner, lock=False)) is not None:
+        return passes.Read(lambda session: _created(session, Stored(there.id, 0, is_new=False)))  # whatever has become of what it needs
+    prepared = prepare(session, request, submitted, settings, caller)
+    if dry_run:
+        return passes.answer(dry_run_of(prepared.plan.spec, request.seeds, prepared.info))
+
+    def write(session: Session) -> passes.Read:
+        stored = store(session, prepared, settings, key)
+        afterwards.soon(doorbell.ring, stored.num_queued)
+        return passes.Read(lambda session: _created(session, stored))
+
+    return passes.Write(write)
+
+
+def _created(session: Session, stored: Stored) -> Response:
+    record = records.experiment_record(experiments.whole(session, experiments.get(session, stored.id)))
+    return passes.answer(record, 201 if stored.is_new else 200, {"Location": f"/experiments/{stored.id}"})
+
+
+@router.get("")
+def list_experiments(session: Reading, caller: TheCaller, query: Annotated[ListQuery, Query()]) -> schemas.ExperimentPage:
+    """Experiments, the newest first."""
+    rows, cursor = experiments.page(session, query.filters(caller), query.limit, query.cursor)
+    runs = experiments.progress_of(session, [row.id for row in rows])
+    return schemas.ExperimentPage(data=[records.experiment_row(row, runs[row.id]) for row in rows], has_more=cursor is not None, next_cursor=cursor)
+
+
+@router.get("/{experiment_id}", response_model=schemas.ExperimentRecord)
+async def read_experiment(
+    database: TheDatabase,
+    caller: TheCaller,
+    watch: TheWatch,
+    standing: TheStanding,
+    request: Request,
+    experiment_id: ExperimentId,
+    wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT_SECONDS, description="Seconds to hold the answer until the status changes; 0 answers at once")] = 0.0,
+) -> Any:
+    """Everything a poller needs: status, progress, runs, results, links. With `wait` it answers when the status changes, or the time is up."""
+
+    def look() -> Response:
+        with database.reading() as session:
+            return passes.answer(records.experiment_record(experiments.whole(session, visible_experiment(session, caller, experiment_id), standing)))
+
+    def status() -> RunStatus:
+        with database.reading() as session:
+            return experiments.status_of(session, visible_experiment(session, caller, experiment_id))
+
+    lanes, client = passes.passes_of(request), passes.client_of(request)
+    if wait:
+        at_first = await lanes.go(lanes.reading, client, status)
+        if not at_first.is_terminal:
+            await watch.change(request, experiment_id, at_first, wait)
+    return await lanes.go(lanes.reading, client, look)
+
+
+@router.post("/{experiment_id}/cancel")
+def cancel_experiment(session: Writing, caller: TheCaller, experiment: ExperimentToChange) -> schemas.ExperimentRecord:
+    """Cancel every unfinished run: queued ones at once, running ones within two seconds."""
+    experiments.cancel(session, experiment, caller.owner)
+    return records.experiment_record(experiments.whole(session, experiment))
+
+
+@router.post("/{experiment_id}/retry")
+def retry_experiment(
+    session: Writing, caller: TheCaller, experiment: ExperimentToChange, settings: TheSettings, doorbell: TheDoorbell, afterwards: TheAfterwards
+) -> schemas.ExperimentRecord:
+    """Queue every failed or cancelled run again: a new attempt, which goes on from the last checkpoint if there is one.
+
+    409 when there is none, and when one needs a run, such as a teacher, that has itself failed or been cancelled.
+    """
+    owner = experiment.owner
+    afterwards.soon(doorbell.ring, retrying.retry(session, experiment, caller.owner))
+    limits.refuse_full_queue(session, owner, settings)
+    return records.experiment_record(experiments.whole(session, experiment))
+
+
+@router.delete("/{experiment_id}", status_code=204)
+def delete_experiment(session: Writing, experiment: ExperimentToChange, settings: TheSettings, afterwards: TheAfterwards) -> None:
+    """Delete an experiment with its runs, numbers and files; `disk_bytes` of its record says how much that frees.
+
+    409 while a run is unfinished, and while another experiment builds on it or is compared with it. What was made beside it stays.
+    """
+    afterwards.later(deletion.remove_folders, settings.runs_folder, deletion.delete(session, experiment))
+
+
+@router.get("/{experiment_id}/metrics", response_model=schemas.MetricsAnswer, responses={200: {"content": {"text/csv": {}}}})
+def read_metrics(request: Request, session: Reading, experiment: TheExperiment, format: Literal["json", "csv"] = "json") -> Any:  # noqa: A002
+    """Every number of every epoch of every run."""
+    return metrics_response(request, session, experiment.id, experiments.seeds_of(session, experiment.id), format)
+
+
+def metrics_response(request: Request, session: Session, experiment_id: str, runs: Sequence[tuple[str, int]], wanted: str) -> Response:
+    """The numbers of some runs (id, seed) of one experiment, as JSON or as one CSV row per run and epoch."""
+    if wanted == "json":
+        return in_pieces(request, session, json_pieces(session, experiment_id, runs), "application/json")
+    headers = {"Content-Disposition": f'attachment; filename="{experiment_id}-metrics.csv"'}
+    return in_pieces(request, session, csv_pieces(session, runs), CSV, headers)

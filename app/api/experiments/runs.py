@@ -1,0 +1,41 @@
+"""Runs over HTTP: one seed's record, numbers and files."""
+
+from typing import Any, Literal
+
+from fastapi import Request
+from fastapi.responses import FileResponse
+
+from app.api import schemas
+from app.api.experiments import records
+from app.api.experiments.experiments import metrics_response
+from app.api.http import passes
+from app.api.http.deps import Reading, TheRun, TheSettings
+from app.services.experiments import artifacts, progress
+
+router = passes.router(prefix="/runs", tags=["runs"])
+
+
+@router.get("/{run_id}")
+def read_run(session: Reading, run: TheRun) -> schemas.RunRecord:
+    """One seed's execution, with its attempts."""
+    return records.run_record(run, progress.attempts_of(session, run.id), progress.history_of(session, run.id))
+
+
+@router.get("/{run_id}/metrics", response_model=schemas.MetricsAnswer, responses={200: {"content": {"text/csv": {}}}})
+def read_run_metrics(request: Request, session: Reading, run: TheRun, format: Literal["json", "csv"] = "json") -> Any:  # noqa: A002
+    """Every number of every epoch of one run."""
+    return metrics_response(request, session, run.experiment_id, [(run.id, run.seed)], format)
+
+
+@router.get("/{run_id}/artifacts")
+def list_artifacts(session: Reading, run: TheRun) -> schemas.ArtifactList:
+    """The files a succeeded run has published."""
+    return schemas.ArtifactList(data=[records.artifact_answer(artifact) for artifact in artifacts.artifacts_of(session, run.id)])
+
+
+@router.get("/{run_id}/artifacts/{name}", response_class=FileResponse)
+def download_artifact(session: Reading, run: TheRun, name: str, settings: TheSettings) -> FileResponse:
+    """One published file."""
+    artifact, path = artifacts.artifact_path(session, settings.runs_folder, run.id, name)
+    headers = {"ETag": f'"{artifact.sha256}"', "X-Content-Type-Options": "nosniff", "Cache-Control": "private, max-age=31536000, immutable"}
+    return FileResponse(path, media_type=artifact.media_type, filename=artifact.name, headers=headers)

@@ -1,0 +1,77 @@
+"""What can be asked of an experiment that is there: pause, resume, other labels or priority; and to cancel many at once."""
+
+from typing import Annotated
+
+from fastapi import Query
+from pydantic import Field
+
+from app.api import schemas
+from app.api.experiments import records
+from app.api.experiments.experiments import FilterQuery
+from app.api.http import passes
+from app.api.http.bodies import read_body
+from app.api.http.deps import Body, ExperimentToChange, TheAfterwards, TheCaller, TheDoorbell, TheSettings, Writing
+from app.api.schemas import Answer
+from app.errors import InvalidRequest
+from app.services.experiments import experiments, steering
+from app.services.owners import limits
+from lab_models.common.naming import Name
+from lab_models.common.validation import FieldError, validate
+from lab_models.specs import Frozen
+from lab_models.specs.request import Label, LabelKey
+
+router = passes.router(prefix="/experiments", tags=["experiments"])
+
+
+class Changes(Frozen):
+    """What can still be changed. What is left out stays as it is."""
+
+    name: Name | None = None
+    """What people call it; null takes the name away."""
+    labels: Annotated[dict[LabelKey, Label | None], Field(max_length=50)] = {}
+    """Labels to add or to replace; null removes one."""
+    priority: int = Field(default=0, ge=-100, le=100)
+    """Of the runs that wait: the highest comes first."""
+
+
+class CancelledAnswer(Answer):
+    """What a cancel of many has changed."""
+
+    num_cancelled: int
+    """How many experiments had something left to cancel."""
+    data: list[str]
+    """Their ids, the newest first."""
+
+
+@router.post("/cancel")
+def cancel_experiments(session: Writing, caller: TheCaller, query: Annotated[FilterQuery, Query()]) -> CancelledAnswer:
+    """Cancel everything unfinished of all experiments that the filters let through. At least one filter is needed."""
+    if not query.model_fields_set:
+        raise InvalidRequest("name at least one filter; `status=queued` cancels all that waits", [FieldError("", "no filter is given")])
+    changed = steering.cancel_all(session, query.filters(caller), caller.owner)
+    return CancelledAnswer(num_cancelled=len(changed), data=changed)
+
+
+@router.patch("/{experiment_id}")
+def change_experiment(session: Writing, body: Body, caller: TheCaller, experiment: ExperimentToChange, settings: TheSettings) -> schemas.ExperimentRecord:
+    """Change name, labels, or the priority of the runs that wait; 409 for a priority where none does."""
+    _, changes = read_body(body, lambda document: validate(Changes, document), settings)
+    steering.edit(session, experiment, {name: getattr(changes, name) for name in changes.model_fields_set})
+    limits.refuse_wishes(caller, experiment.labels if changes.labels else {}, changes.priority, settings)  # of the labels as they are now together
+    return records.experiment_record(experiments.whole(session, experiment))
+
+
+@router.post("/{experiment_id}/pause")
+def pause_experiment(session: Writing, caller: TheCaller, experiment: ExperimentToChange) -> schemas.ExperimentRecord:
+    """Pause every unfinished run: queued ones at once, running ones as soon as they have saved themselves, after five seconds at most."""
+    steering.pause(session, experiment, caller.owner)
+    return records.experiment_record(experiments.whole(session, experiment))
+
+
+@router.post("/{experiment_id}/resume")
+def resume_experiment(
+    session: Writing, caller: TheCaller, experiment: ExperimentToChange, doorbell: TheDoorbell, afterwards: TheAfterwards
+) -> schemas.ExperimentRecord:
+    """Queue every paused run again; it goes on from where it was, with the same numbers as if it had never paused."""
+    afterwards.soon(doorbell.ring, steering.resume(session, experiment, caller.owner))
+    return records.experiment_record(experiments.whole(session, experiment))

@@ -1,0 +1,5 @@
+"""The service itself over HTTP, for those who run it: health, workers, the queue, and numbers for Prometheus."""
+
+from app.api.operations import metrics, operations, waiting
+
+ROUTERS = (metrics.router, operations.router, waiting.router)

@@ -1,0 +1,107 @@
+"""For those who run the service: health, readiness, version, workers."""
+
+import platform
+from typing import Any
+
+from fastapi import Request, Response
+
+from app.api import schemas
+from app.api.http import passes
+from app.api.http.deps import Reading, TheCaller, TheDatabase, TheSettings
+from app.api.http.sharing import Shared
+from app.api.schemas import Answer
+from app.doorbell import broker_answers
+from app.services.lifecycle.workers import online
+from app.services.upkeep import readiness
+from app.settings import Settings
+from app.storage.db import Database
+from app.storage.tables import Worker
+from lab_models.common.revision import package_version, source_revision
+
+router = passes.router(tags=["operations"])
+
+
+class VersionAnswer(Answer):
+    """Which code answers."""
+
+    version: str
+    revision: str | None
+    python: str
+
+
+class HealthAnswer(Answer):
+    """The process answers."""
+
+    status: str = "ok"
+
+
+class ReadyAnswer(Answer):
+    """Whether requests can be served, and what else is there."""
+
+    status: str
+    checks: dict[str, str | int]
+
+
+@router.get("/healthz")
+async def read_health() -> HealthAnswer:
+    """The process answers; says nothing about database or workers."""
+    return HealthAnswer()
+
+
+@router.get("/readyz", response_model=ReadyAnswer, responses={503: {"model": ReadyAnswer}})
+async def read_readiness(request: Request, database: TheDatabase, settings: TheSettings) -> Any:
+    """200 when the database answers with the right schema and LAB_HOME can be written and has space left; workers and broker are shown but do not decide.
+
+    Looked at once a second at most, whoever asks.
+    """
+    lanes = passes.passes_of(request)
+    shared: Shared[tuple[bytes, int]] = request.app.state.readiness
+    body, status = await shared.get(lambda: lanes.go(lanes.readiness, "all", lambda: _readiness(database, settings)))
+    return Response(body, status, media_type="application/json")
+
+
+def _readiness(database: Database, settings: Settings) -> tuple[bytes, int]:
+    """The answer's body and status."""
+    with database.reading() as session:
+        rows = readiness.database_state(session)
+    storage = readiness.storage_state(settings.home, settings.min_free_bytes)
+    ready = rows.state == storage.state == readiness.OK
+    checks: dict[str, str | int] = {
+        "database": rows.state,
+        "storage": storage.state,
+        "free_bytes": storage.free_bytes,
+        "broker": _broker(settings),
+        "workers_online": rows.workers_online,
+        "runs_queued": rows.runs_queued,
+        "oldest_wait_seconds": rows.oldest_wait_seconds,
+    }
+    return ReadyAnswer(status="ready" if ready else "not ready", checks=checks).model_dump_json().encode(), 200 if ready else 503
+
+
+@router.get("/version")
+async def read_version() -> VersionAnswer:
+    """Which code answers."""
+    return VersionAnswer(version=package_version() or "unknown", revision=source_revision(), python=platform.python_version())
+
+
+@router.get("/workers")
+def list_workers(session: Reading, caller: TheCaller) -> schemas.WorkerList:
+    """Workers that were seen lately; on which machines is for `read` and `admin` keys alone."""
+    return schemas.WorkerList(data=[_worker(worker, named=caller.sees_all) for worker in online(session)])
+
+
+def _worker(worker: Worker, *, named: bool) -> schemas.WorkerAnswer:
+    return schemas.WorkerAnswer(
+        id=worker.id if named else worker.id.removeprefix(f"{worker.host}-"),
+        host=worker.host if named else None,
+        device=worker.device,
+        threads=worker.threads,
+        started_at=worker.started_at,
+        seen_at=worker.seen_at,
+    )
+
+
+def _broker(settings: Settings) -> str:
+    if settings.embedded:
+        return "embedded"
+    return "redis" if broker_answers(settings.broker_url) else "redis does not answer; idle workers look for runs by themselves"

@@ -1,0 +1,52 @@
+"""The queue over HTTP."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import Query
+
+from app.api.http import passes
+from app.api.http.deps import Reading, TheCaller
+from app.api.schemas import Answer
+from app.services.experiments import waiting
+
+router = passes.router(tags=["operations"])
+
+
+class WaitingRun(Answer):
+    """A run that could start as soon as a worker is free. Of others' runs a student sees that they are there, not which."""
+
+    position: int
+    owner: str | None
+    priority: int
+    run_id: str | None
+    experiment_id: str | None
+    queued_at: datetime
+    starts_at: datetime | None
+    """An estimate, from what runs took lately; null before any has ended, and with no worker online."""
+
+
+class QueuePage(Answer):
+    """Runs in the order in which workers will take them, `num_waiting` in all."""
+
+    num_waiting: int
+    data: list[WaitingRun]
+
+
+@router.get("/queue")
+def read_queue(session: Reading, caller: TheCaller, limit: Annotated[int, Query(ge=1, le=1000, description="Most rows")] = 100) -> QueuePage:
+    """Who is next: priority first, then owners in turn, then age. Runs that wait for a teacher come in when it has succeeded."""
+    places = waiting.queue(session)
+    return QueuePage(num_waiting=len(places), data=[_row(place, caller.may_see(place.owner)) for place in places[:limit]])
+
+
+def _row(place: waiting.QueuePlace, shown: bool) -> WaitingRun:
+    return WaitingRun(
+        position=place.position,
+        owner=place.owner if shown else None,
+        priority=place.priority,
+        run_id=place.run_id if shown else None,
+        experiment_id=place.experiment_id if shown else None,
+        queued_at=place.queued_at,
+        starts_at=place.starts_at,
+    )

@@ -1,0 +1,5 @@
+"""Studies over HTTP."""
+
+from app.api.studies import studies
+
+ROUTERS = (studies.router,)

@@ -1,0 +1,204 @@
+"""What the API answers about studies, and how rows become it."""
+
+from datetime import datetime
+from typing import Any
+
+from app.api.schemas import Answer
+from app.services.studies.studies import PreparedStudy, StudyCell, WholeStudy
+from app.services.studies.study_lists import StudyOutline
+from app.storage.states import RunStatus
+from app.storage.tables import Study
+from lab_models.recipes.recipe import Factor
+
+
+class StudyProgress(Answer):
+    """How far it is: `fraction` of the work, cells weighed by their cost; runs by status."""
+
+    fraction: float
+    num_runs: int
+    num_reused: int
+    """Runs that took over the results of an equal one."""
+    runs: dict[str, int]
+
+
+class CellAnswer(Answer):
+    """A cell and its experiment."""
+
+    key: str
+    title: str
+    factors: dict[str, Factor]
+    experiment_id: str
+    status: RunStatus
+    num_runs: int
+    num_succeeded: int
+    num_reused: int
+    links: dict[str, str]
+
+
+class StudyRow(Answer):
+    """A study in a list."""
+
+    id: str
+    owner: str
+    name: str
+    labels: dict[str, str]
+    recipe: str | None
+    scale: str | None
+    status: RunStatus
+    is_terminal: bool
+    created_at: datetime
+    num_cells: int
+    progress: StudyProgress
+    links: dict[str, str]
+
+
+class StudyRecord(StudyRow):
+    """Everything a poller needs."""
+
+    question: str
+    reproduces: str
+    status_message: str
+    estimated_finish_at: datetime | None
+    seeds: list[int]
+    factors: list[str]
+    cells: list[CellAnswer]
+    notes: list[str]
+    submitted: dict[str, Any]
+    """The body as it was sent."""
+    errors: list[dict[str, Any]]
+    """The failed runs' errors, with cell, run and seed."""
+
+
+class StudyPage(Answer):
+    """A page of studies, the newest first."""
+
+    data: list[StudyRow]
+    has_more: bool
+    next_cursor: str | None
+
+
+class PlannedCell(Answer):
+    """A cell before it is written."""
+
+    key: str
+    title: str
+    seeds: list[int]
+    parameters: int
+    macs_per_sample: int
+    seconds: float
+    """Nominal seconds of one run on two CPU cores."""
+    spec: dict[str, Any]
+
+
+class StudyDryRun(Answer):
+    """What a study would be; nothing was stored."""
+
+    valid: bool = True
+    title: str
+    num_runs: int
+    seconds: float
+    """Nominal seconds of all runs on two CPU cores, one after the other; equal finished runs would cost nothing."""
+    cells: list[PlannedCell]
+    contrasts: list[dict[str, Any]]
+
+
+def study_links(study: Study, pictures: "tuple[str, ...]" = ()) -> dict[str, str]:
+    """Where a study's table, verdicts, pictures and report lie."""
+    base = f"/studies/{study.id}"
+    drawn = {picture: f"{base}/{picture.replace('_', '-')}.png" for picture in pictures}
+    read = {"self": base, "table": f"{base}/table", "verdicts": f"{base}/verdicts", "report": f"{base}/report.html"}
+    return {**read, **drawn, **{verb: f"{base}/{verb}" for verb in ("extend", "cancel", "pause", "resume", "retry")}}
+
+
+def study_record(whole: WholeStudy) -> StudyRecord:
+    """The record of `GET /studies/{id}`."""
+    design = whole.design
+    return StudyRecord(
+        **dict(study_row(whole.outline)),
+        question=design.question,
+        reproduces=design.reproduces,
+        status_message=_sentence(whole),
+        estimated_finish_at=whole.estimated_finish_at,
+        seeds=list(design.seeds),
+        factors=list(design.factors),
+        cells=[_cell(cell) for cell in whole.cells],
+        notes=list(design.notes),
+        submitted=whole.study.submitted,
+        errors=[
+            {"cell": cell.cell.key, "run_id": run.id, "seed": run.seed, **{name: run.error.get(name) for name in ("code", "message", "hint")}}
+            for cell in whole.cells
+            for run in cell.runs
+            if run.error is not None
+        ],
+    )
+
+
+def study_row(outline: StudyOutline) -> StudyRow:
+    """The slim form of a list."""
+    study = outline.study
+    return StudyRow(
+        id=study.id,
+        owner=study.owner,
+        name=study.name,
+        labels=study.labels,
+        recipe=study.recipe,
+        scale=study.scale,
+        status=outline.status,
+        is_terminal=outline.status.is_terminal,
+        created_at=study.created_at,
+        num_cells=outline.num_cells,
+        progress=StudyProgress(fraction=round(outline.fraction, 4), num_runs=outline.num_runs, num_reused=outline.num_reused, runs=dict(outline.counts)),
+        links=study_links(study, outline.pictures),
+    )
+
+
+def _cell(cell: StudyCell) -> CellAnswer:
+    return CellAnswer(
+        key=cell.cell.key,
+        title=cell.cell.title,
+        factors=cell.cell.factors,
+        experiment_id=cell.experiment.id,
+        status=cell.status,
+        num_runs=len(cell.runs),
+        num_succeeded=sum(run.status == RunStatus.SUCCEEDED for run in cell.runs),
+        num_reused=sum(run.reused_from is not None for run in cell.runs),
+        links={"experiment": f"/experiments/{cell.experiment.id}", "curves": f"/experiments/{cell.experiment.id}/curves.png"},
+    )
+
+
+def _sentence(whole: WholeStudy) -> str:
+    counts, total = whole.counts, len(whole.runs)
+    reused = sum(run.reused_from is not None for run in whole.runs)
+    parts = [f"{counts[RunStatus.SUCCEEDED]} of {total} runs have succeeded"]
+    if reused:
+        parts[0] += f", {reused} of them taken over from equal runs"
+    parts += [
+        f"{counts[status]} {status}"
+        for status in (RunStatus.RUNNING, RunStatus.QUEUED, RunStatus.PAUSED, RunStatus.FAILED, RunStatus.CANCELLED)
+        if counts[status]
+    ]
+    failed = f" POST {study_links(whole.study)['retry']} tries the others again." if whole.status.is_terminal and counts[RunStatus.SUCCEEDED] < total else ""
+    return "; ".join(parts) + "." + failed
+
+
+def study_dry_run(prepared: PreparedStudy) -> StudyDryRun:
+    """What `dry_run` answers."""
+    design = prepared.design
+    return StudyDryRun(
+        title=design.title,
+        num_runs=prepared.num_runs,
+        seconds=round(prepared.total_seconds, 1),
+        cells=[
+            PlannedCell(
+                key=cell.key,
+                title=cell.title,
+                seeds=list(design.seeds_of(cell)),
+                parameters=(cost := prepared.costs[cell.key]).parameters,
+                macs_per_sample=cost.macs_per_sample,
+                seconds=cost.seconds,
+                spec=prepared.cells[cell.key].plan.spec.model_dump(mode="json"),
+            )
+            for cell in design.cells
+        ],
+        contrasts=[contrast.model_dump() for contrast in design.contrasts],
+    )

@@ -1,0 +1,171 @@
+"""The README's tables, generated from the code: `make docs` writes them, a test holds them."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from app.settings import Settings
+from app.storage.states import REASON_MEANINGS
+from lab_models.architectures.sizes import model_size
+from lab_models.recipes.catalog import RECIPES
+from lab_models.specs import (
+    ARCHITECTURES,
+    PRESETS,
+    AdamSpec,
+    AdamWSpec,
+    AttentionSpec,
+    AugmentationSpec,
+    ConstantSchedule,
+    CosineSchedule,
+    DatasetSpec,
+    DistillRequest,
+    EarlyStoppingSpec,
+    ExperimentRequest,
+    Frozen,
+    HintSpec,
+    MultiStepSchedule,
+    OneCycleSchedule,
+    PlateauSchedule,
+    Reference,
+    SGDSpec,
+    TrainSpec,
+    TransferRequest,
+)
+
+OPTIMIZERS: tuple[type[Frozen], ...] = (AdamSpec, AdamWSpec, SGDSpec)
+SCHEDULES: tuple[type[Frozen], ...] = (ConstantSchedule, MultiStepSchedule, CosineSchedule, OneCycleSchedule, PlateauSchedule)
+MODELS: tuple[tuple[str, type[Frozen]], ...] = (
+    ("The body", ExperimentRequest),
+    ('The body, `"kind": "distill"`, without `model` and with', DistillRequest),
+    ('The body, `"kind": "transfer"`, without `model` and with', TransferRequest),
+    ("`teacher` and `source`", Reference),
+    ('`features`, `"name": "attention"`', AttentionSpec),
+    ('`features`, `"name": "hint"`', HintSpec),
+    ("`dataset`", DatasetSpec),
+    ("`dataset.augmentation`", AugmentationSpec),
+    *((f'`model`, `"arch": "{spec.model_fields["arch"].default}"`', spec) for spec in ARCHITECTURES),
+    *((f'`optimizer`, `"name": "{spec.model_fields["name"].default}"`', spec) for spec in OPTIMIZERS),
+    *((f'`schedule`, `"name": "{spec.model_fields["name"].default}"`', spec) for spec in SCHEDULES),
+    ("`early_stopping`", EarlyStoppingSpec),
+)
+SHAPE_OF_PRESETS = {"MNIST": (1, 28, 28), "CIFAR-10": (3, 32, 32)}
+
+
+def spec_reference() -> str:
+    """One table per part of the request."""
+    return "\n\n".join(f"**{title}**: {_first_sentence(model)}\n\n{_model_table(model)}" for title, model in MODELS)
+
+
+def presets_reference() -> str:
+    """One row per preset."""
+    rows = []
+    for name, document in PRESETS.items():
+        spec = TrainSpec.model_validate({"model": document})
+        on = "MNIST" if name.startswith("mlp") else "CIFAR-10"
+        size = model_size(spec.model, SHAPE_OF_PRESETS[on], 10)
+        said = json.dumps({key: value for key, value in document.items() if key != "arch"})
+        rows.append(f"| `{name}` | `{spec.model.arch}` | `{said}` | {on} | {size.parameters:,} | {size.macs_per_sample / 1e6:,.1f} M |")
+    return "\n".join(["| preset | `arch` | with | on | parameters | multiply-accumulates |", "|---|---|---|---|---:|---:|", *rows])
+
+
+def settings_reference() -> str:
+    """One row per setting."""
+    rows = [f"| `LAB_{name.upper()}` | {_shown_default(field.default)} | {field.description} |" for name, field in Settings.model_fields.items()]
+    return "\n".join(["| setting | default | meaning |", "|---|---|---|", *rows])
+
+
+def reasons_reference() -> str:
+    """One row per `status_reason`."""
+    return "\n".join(["| `status_reason` | meaning |", "|---|---|", *(f"| `{reason}` | {meaning} |" for reason, meaning in REASON_MEANINGS.items())])
+
+
+def recipes_reference() -> str:
+    """One row per recipe."""
+    rows = []
+    for recipe in RECIPES.values():
+        smoke, full = recipe.scales["smoke"], recipe.scales["full"]
+        rows.append(f"| `{recipe.name}` | {recipe.question} | {len(recipe.cells)} | {smoke.cost_cpu} | {full.seeds} | {full.cost_cpu} | {full.cost_gpu} |")
+    head = "| recipe | question | cells | smoke, two cores | seeds | full, two cores | full, one GPU |"
+    return "\n".join([head, "|---|---|---:|---|---:|---|---|", *rows])
+
+
+SECTIONS = {
+    "spec": spec_reference,
+    "presets": presets_reference,
+    "settings": settings_reference,
+    "reasons": reasons_reference,
+    "recipes": recipes_reference,
+}
+
+
+def updated(text: str) -> str:
+    """The text with every generated section as it should be now."""
+    for name, section in SECTIONS.items():
+        head, begin, rest = text.partition(f"<!-- {name}: generated -->\n")
+        if begin:
+            _, end, tail = rest.partition("<!-- end -->")
+            text = f"{head}{begin}{section()}\n{end}{tail}"
+    return text
+
+
+def _first_sentence(model: type[Frozen]) -> str:
+    text = " ".join((model.__doc__ or "").split("\n\n")[0].split())
+    return text[:1].lower() + text[1:].rstrip(".") + "."
+
+
+def _model_table(model: type[Frozen]) -> str:
+    schema = model.model_json_schema()
+    said_above = set(ExperimentRequest.model_fields) - {"kind"} if model in (DistillRequest, TransferRequest) else set()
+    rows = [
+        f"| `{name}` | {_kind(field)} | {_default(model, name)} | {field['description']} |"
+        for name, field in schema["properties"].items()
+        if name not in said_above
+    ]
+    return "\n".join(["| field | type | default | meaning |", "|---|---|---|---|", *rows])
+
+
+def _kind(field: dict[str, Any]) -> str:
+    options = field.get("anyOf") or [field]
+    return " or ".join(dict.fromkeys(map(_kind_of_one, options)))
+
+
+def _kind_of_one(option: dict[str, Any]) -> str:
+    if "$ref" in option or "discriminator" in option or "oneOf" in option:
+        return "object"
+    if "const" in option:
+        return f'`"{option["const"]}"`'
+    if "enum" in option:
+        return ", ".join(f"`{json.dumps(choice)}`" for choice in option["enum"])
+    kind = {"string": "name", "boolean": "true, false", "array": "list"}.get(option["type"], str(option["type"]))
+    return kind + _bounds(option)
+
+
+def _bounds(option: dict[str, Any]) -> str:
+    low = f"≥ {option['minimum']:.12g}" if "minimum" in option else f"> {option['exclusiveMinimum']:.12g}" if "exclusiveMinimum" in option else ""
+    high = f"≤ {option['maximum']:.12g}" if "maximum" in option else f"< {option['exclusiveMaximum']:.12g}" if "exclusiveMaximum" in option else ""
+    listed = ", ".join(part for part in (low, high) if part)
+    return f" {listed}" if listed else ""
+
+
+def _default(model: type[Frozen], name: str) -> str:
+    if model.model_fields[name].is_required():
+        return "required"
+    default = model.model_fields[name].default
+    if isinstance(default, Frozen):
+        named = [getattr(default, key) for key in ("name", "arch") if key in type(default).model_fields]
+        return f"`{named[0]}`" if named else "`none`"
+    return _shown_default(list(default) if isinstance(default, tuple) else default)
+
+
+def _shown_default(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"`{value}`" if value != "" else "empty"
+
+
+if __name__ == "__main__":
+    for readme in map(Path, sys.argv[1:]):
+        readme.write_text(updated(readme.read_text()))

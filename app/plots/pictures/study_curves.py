@@ -1,0 +1,194 @@
+"""Curves of all cells of a study: one panel per split and metric, one numbered line per cell with a band over its seeds."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter
+
+from app.plots.canvas.palette import TICK_STEPS, Entry, Legend, look, spread
+from app.plots.canvas.style import DPI, GREY, GRID, INK, MARGIN, PAPER, Sheet, heading, power_of_ten, rendered, shortened
+from app.plots.figures import CellCurves, Panel, StudyCurvesFigure
+from app.plots.series import Series
+
+PANEL_INCHES = {1: (6.2, 3.9), 2: (4.5, 3.0), 3: (3.6, 2.9)}
+"""Plotting area of a panel by the number of columns."""
+
+AXIS_INCHES, TITLE_INCHES, EPOCH_INCHES, END_INCHES, COLUMN_GAP, ROW_GAP = 0.6, 0.3, 0.46, 0.34, 0.12, 0.1
+LEGEND_INCHES, LEGEND_GAP = 3.0, 0.25
+FEW_CELLS = 3
+"""Of so many the legend stands below, where it needs less room."""
+
+LABEL_SIZE, LABEL_GAP, AT_EDGE = 8.0, 9.5, 14.0
+"""Of the numbers at the lines' ends: their size, the least distance from one to the next, and how far from the panel's right edge a line may end for
+its number to stand beside the panel; all in points."""
+
+LOG_DECADES = 2.0
+"""A loss that spans more has a logarithmic axis."""
+
+LEAST_ACCURACY = 0.004
+"""Room above and below accuracies, so that equal ones do not get an axis of thousandths of a percent."""
+
+ALPHAS = ((3, 0.2), (6, 0.13), (math.inf, 0.08))
+"""Opacity of the bands by the most cells it is for: many bands on each other must not hide the lines."""
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A cell's line in one panel, with its place in the legend, and where it ends."""
+
+    place: int
+    series: Series
+    last: tuple[float, float]
+
+
+def draw_study_curves(figure: StudyCurvesFigure, extension: str) -> bytes:
+    """Panels in a grid of up to three columns, the legend beside them, or below where it is longer than they are. `extension`: png, svg or pdf."""
+    count = max(1, len(figure.panels))
+    columns = count if count <= 3 else 2 if count == 4 else 3
+    rows = math.ceil(count / columns)
+    width, height = PANEL_INCHES[columns]
+    across, down = AXIS_INCHES + width + END_INCHES + COLUMN_GAP, TITLE_INCHES + height + EPOCH_INCHES + ROW_GAP
+    entries = [_entry(figure, place) for place in range(len(figure.lines))]
+    legend, is_beside = Legend(entries, LEGEND_INCHES), columns == 1 or (columns == 2 and len(entries) > FEW_CELLS)
+    if not is_beside or legend.height > down * rows:
+        legend, is_beside = _legend_below(entries, across * columns), False
+    paper = 2 * MARGIN + across * columns - COLUMN_GAP + (LEGEND_GAP + LEGEND_INCHES if is_beside else 0)
+    head = heading(figure.title, figure.subtitle, paper)
+    sheet = Sheet(paper, head.height + down * rows + MARGIN / 2 + (0 if is_beside else legend.height))
+    head.draw(sheet)
+    sheet.write(MARGIN, head.height, [] if figure.panels else ["nothing to show"], color=GREY)
+    for place, panel in enumerate(figure.panels):
+        row, column = divmod(place, columns)
+        axes = sheet.panel(MARGIN + AXIS_INCHES + across * column, head.height + TITLE_INCHES + down * row, width, height)
+        _draw_panel(axes, panel, figure)
+        axes.set_xlabel("Epoch" if place + columns >= count else "", fontsize=9)
+    legend.draw(
+        sheet,
+        MARGIN + across * columns - COLUMN_GAP + LEGEND_GAP if is_beside else MARGIN,
+        head.height + TITLE_INCHES if is_beside else head.height + down * rows,
+    )
+    return rendered(sheet.canvas, extension)
+
+
+def _legend_below(entries: Sequence[Entry], width: float) -> Legend:
+    return Legend(entries, width, max(1, min(len(entries), int(width / LEGEND_INCHES))))
+
+
+def _draw_panel(axes: Axes, panel: Panel, figure: StudyCurvesFigure) -> None:
+    lines = [(place, series) for place, cell in enumerate(figure.lines) if (series := cell.panels.get(panel)) is not None and len(series)]
+    shown = [_Line(place, series, last) for place, series in lines if (last := series.last) is not None]
+    is_log = panel.metric.endswith("loss") and _spans_decades(shown)
+    unit = ["nats"] if panel.metric.endswith("loss") else []
+    notes = ", ".join([*unit, *(["log scale"] if is_log else [])])
+    axes.set_title(shortened(f"{panel.title} ({notes})" if notes else panel.title, axes.bbox.width / DPI, 10), loc="left", fontsize=10, color=INK, pad=7)
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=8.5, color=GREY)
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1, steps=TICK_STEPS))
+    axes.set_xlim(*_epoch_limits(figure))
+    if not shown:
+        axes.set_yticks([])
+        text = "no finite value" if lines else "no epoch finished yet"
+        axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY)
+        return
+    for line in shown:
+        _draw_line(axes, line, len(figure.lines))
+    _scale(axes, panel, shown, is_log)
+    if len(figure.lines) > 1:
+        _number_ends(axes, shown)
+
+
+def _draw_line(axes: Axes, line: _Line, num_cells: int) -> None:
+    """Numbers that are not finite leave gaps; what has gaps on both sides is a dot."""
+    drawn, series, mean = look(line.place), line.series, line.series.mean
+    if series.num_runs > 1:
+        alpha = next(opacity for most, opacity in ALPHAS if num_cells <= most)
+        is_there = series.is_finite.tolist()
+        axes.fill_between(series.epochs, series.low, series.high, where=is_there, color=drawn.color, alpha=alpha, linewidth=0, zorder=2)
+    axes.plot(series.epochs, mean, color=drawn.color, linestyle=drawn.dashes, linewidth=1.6, zorder=3)
+    beside = np.pad(np.isnan(mean), 1, constant_values=True)
+    alone = ~np.isnan(mean) & beside[:-2] & beside[2:]
+    axes.plot(series.epochs[alone], mean[alone], color=drawn.color, marker=drawn.marker, markersize=4.5, linestyle="none", zorder=3)
+
+
+def _scale(axes: Axes, panel: Panel, lines: Sequence[_Line], is_log: bool) -> None:
+    low, high = _range(lines)
+    if is_log:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(power_of_ten))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.set_ylim(low / 1.4, high * 1.4)
+        return
+    is_accuracy = "accuracy" in panel.metric
+    room = max(0.05 * (high - low), LEAST_ACCURACY if is_accuracy else 0.02 * abs(high), 1e-9)
+    axes.set_ylim(low - room, high + room)
+    axes.yaxis.set_major_locator(MaxNLocator(7, steps=TICK_STEPS))
+    if is_accuracy:
+        axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=None, symbol=" %"))
+    elif panel.metric.endswith("loss") and 0 <= low < 0.3 * high:
+        axes.set_ylim(0.0, high + room)
+
+
+def _number_ends(axes: Axes, lines: Sequence[_Line]) -> None:
+    """The cells' numbers of the legend where their lines end, beside the panel or, of a cell still in training, in it; moved apart where they are close."""
+    box, scale = axes.bbox, 72 / DPI
+    by_end: dict[float, list[_Line]] = {}
+    for line in lines:
+        by_end.setdefault(line.last[0], []).append(line)
+    for ending in by_end.values():
+        ends = [axes.transData.transform(line.last) for line in ending]
+        wanted = [float(end[1] - box.y0) * scale for end in ends]
+        edge = float(ends[0][0]) if (box.x1 - ends[0][0]) * scale > AT_EDGE else box.x1
+        for line, height in zip(ending, spread(wanted, LABEL_GAP, 0, box.height * scale), strict=True):
+            _write_number(axes, line, ((edge - box.x0) / box.width + 11 / (box.width * scale), height / (box.height * scale)))
+
+
+def _write_number(axes: Axes, line: _Line, place: tuple[float, float]) -> None:
+    """`place`: in fractions of the panel; a thin line leads there from the line's end."""
+    color = look(line.place).color
+    leader: dict[str, Any] = {"arrowstyle": "-", "color": color, "linewidth": 0.6, "alpha": 0.7, "shrinkA": 1, "shrinkB": 1, "relpos": (0, 0.5)}
+    label = axes.annotate(str(line.place + 1), line.last, place, textcoords="axes fraction", annotation_clip=False, arrowprops=leader)
+    label.set(ha="left", va="center_baseline", fontsize=LABEL_SIZE, fontweight="bold", color=color, zorder=4)
+    label.set_path_effects([withStroke(linewidth=2, foreground=PAPER)])
+
+
+def _entry(figure: StudyCurvesFigure, place: int) -> Entry:
+    cell, drawn = figure.lines[place], look(place)
+    swatch = {"color": drawn.color, "linestyle": drawn.dashes, "linewidth": 1.8}
+    note = _note(cell, [series for panel in figure.panels if (series := cell.panels.get(panel)) is not None and len(series)])
+    is_drawn = any(panel in cell.panels and cell.panels[panel].last for panel in figure.panels)
+    return Entry(cell.title, note, swatch, str(place + 1) if len(figure.lines) > 1 else "", faded=not is_drawn)
+
+
+def _note(cell: CellCurves, shown: Sequence[Series]) -> str:
+    """How many runs the line is about, and whether all of them have begun and stayed finite."""
+    if not shown:
+        return "not started"
+    if not any(series.last for series in shown):
+        return "no finite value"
+    runs = "1 run" if cell.num_begun == 1 else f"mean and range of {cell.num_begun} runs"
+    of_all = f" ({cell.num_waiting} more not started)" if cell.num_waiting else ""
+    is_broken = any(series.has_gaps for series in cell.panels.values())
+    return runs + of_all + (", some values not finite" if is_broken else "")
+
+
+def _range(lines: Sequence[_Line]) -> tuple[float, float]:
+    """The least and the largest value."""
+    return min(float(np.nanmin(line.series.low)) for line in lines), max(float(np.nanmax(line.series.high)) for line in lines)
+
+
+def _spans_decades(lines: Sequence[_Line]) -> bool:
+    low, high = _range(lines) if lines else (1.0, 1.0)
+    return low > 0 and math.log10(high / low) > LOG_DECADES
+
+
+def _epoch_limits(figure: StudyCurvesFigure) -> tuple[float, float]:
+    shown = [series for cell in figure.lines for panel in figure.panels if (series := cell.panels.get(panel)) is not None and len(series)]
+    first, last = min([1, *(int(series.epochs[0]) for series in shown)]), max([2, *(int(series.epochs[-1]) for series in shown)])
+    margin = max(0.015 * (last - first), 0.05)
+    return first - margin, last + margin

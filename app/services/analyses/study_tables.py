@@ -1,0 +1,131 @@
+"""A study's table: what each cell scored over its seeds, beside what the source printed and what is expected."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sqlmodel import Session
+
+from app.services.analyses.scores import Metric, Scores, read_metric
+from app.services.studies.studies import StudyCell, WholeStudy
+from app.storage.states import RunStatus
+from app.storage.tables import Run
+from lab_models.architectures.naming import describe
+from lab_models.specs import read_spec
+from lab_models.statistics.summary import Summary, prediction_interval, summarise
+
+
+@dataclass(frozen=True)
+class AgainstSource:
+    """The source's number beside ours. Of `delta`, ours minus the source's, the unit is the metric's spoken one.
+
+    A source's number is one run's, so it is held against `prediction`, where one more run of ours would lie with 95 %;
+    `inside_ci95` asks more: whether it lies in the interval of our mean.
+    """
+
+    value: float
+    printed: str | None
+    delta: float | None
+    inside_ci95: bool | None
+    prediction: tuple[float, float] | None
+    inside_prediction: bool | None
+
+
+@dataclass(frozen=True)
+class AgainstExpected:
+    """Where a run is expected to lie; `met` is whether our mean does, None before there is one or at a smaller scale."""
+
+    low: float
+    high: float
+    source: str
+    met: bool | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One cell. `seconds` of training, the chosen and the last epoch are means over the succeeded runs."""
+
+    cell: StudyCell
+    network: str
+    parameters: int
+    trainable_parameters: int | None
+    macs_per_sample: int
+    num_runs: int
+    num_failed: int
+    score: Summary | None
+    val: Summary | None
+    seconds: float | None
+    chosen_epoch: float | None
+    last_epoch: float | None
+    published: AgainstSource | None
+    expected: AgainstExpected | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """All rows, top to bottom; `val` is the same score on val at the chosen epoch, where there is one."""
+
+    metric: Metric
+    factors: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+def table_of(session: Session, whole: WholeStudy, metric: Metric) -> Table:
+    """The table as far as there are results."""
+    scores = Scores(session, whole.runs)
+    return Table(metric, whole.design.factors, tuple(_row(scores, cell, metric, whole.design.whole) for cell in whole.cells))
+
+
+def _row(scores: Scores, cell: StudyCell, metric: Metric, is_whole: bool) -> Row:
+    succeeded = [run for run in cell.runs if run.status == RunStatus.SUCCEEDED]
+    score = _summary(scores, succeeded, metric)
+    on_val = read_metric("val." + metric.name.removeprefix("test.")) if metric.name.startswith("test.") else None
+    experiment = cell.experiment
+    return Row(
+        cell=cell,
+        network=describe(read_spec(experiment.spec).network),
+        parameters=experiment.parameters,
+        trainable_parameters=experiment.trainable_parameters,
+        macs_per_sample=experiment.macs_per_sample,
+        num_runs=len(cell.runs),
+        num_failed=sum(run.status == RunStatus.FAILED for run in cell.runs),
+        score=score,
+        val=None if on_val is None else _summary(scores, succeeded, on_val),
+        seconds=_mean(list(scores.by_seed(succeeded, Metric("seconds")).values())),
+        chosen_epoch=_mean([run.best["epoch"] for run in succeeded if run.best is not None]),
+        last_epoch=_mean([run.epochs_done for run in succeeded]),
+        published=_against_source(cell, metric, score),
+        expected=_against_expected(cell, metric, score, is_whole),
+    )
+
+
+def _summary(scores: Scores, runs: Sequence[Run], metric: Metric) -> Summary | None:
+    values = list(scores.by_seed(runs, metric).values())
+    return summarise(values) if values else None
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def _against_source(cell: StudyCell, metric: Metric, score: Summary | None) -> AgainstSource | None:
+    published = cell.cell.published
+    if published is None or published.metric != metric.name:
+        return None
+    prediction = None if score is None else prediction_interval(score)
+    return AgainstSource(
+        value=published.value,
+        printed=published.printed,
+        delta=None if score is None else metric.scale * (score.mean - published.value),
+        inside_ci95=None if score is None or score.ci95 is None else score.ci95[0] <= published.value <= score.ci95[1],
+        prediction=prediction,
+        inside_prediction=None if prediction is None else prediction[0] <= published.value <= prediction[1],
+    )
+
+
+def _against_expected(cell: StudyCell, metric: Metric, score: Summary | None, is_whole: bool) -> AgainstExpected | None:
+    expected = cell.cell.expected
+    if expected is None or expected.metric != metric.name:
+        return None
+    met = expected.low <= score.mean <= expected.high if score is not None and is_whole else None
+    return AgainstExpected(expected.low, expected.high, expected.source, met)

@@ -1,0 +1,126 @@
+"""What a trainer's events become in the database: each one short, fenced transaction's worth of writes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import update
+from sqlmodel import Session, col, select
+
+from app.services import lifecycle
+from app.services.experiments import artifacts, metrics
+from app.services.lifecycle import Asked, Lease
+from app.storage.states import RunStatus, StatusReason
+from app.storage.tables import Artifact, Attempt, Experiment, Run, StatusChange, utc_now
+from lab_models.specs import AnySpec, TrainSpec, read_spec
+from lab_models.training.protocol import Checkpointed, Completed, EpochCompleted, Failed, Probed, Progress, SavedCheckpoint, Started, TeacherFiles
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a lease's run is: spec, seed, the checkpoints it may start from, and the trained network that it builds on."""
+
+    spec: AnySpec
+    seed: int
+    resume: tuple[SavedCheckpoint, ...]
+    micro_batches: int
+    built_on: TeacherFiles | None
+
+
+def load_task(session: Session, lease: Lease, runs_folder: Path) -> Task:
+    """What there is to do. The spec is validated again."""
+    run = session.get_one(Run, lease.run_id)
+    spec = read_spec(session.get_one(Experiment, run.experiment_id).spec)
+    built_on = None if run.needs is None else _published_network(session, run.needs, runs_folder)
+    return Task(spec, run.seed, artifacts.resumable(session, run.id), run.micro_batches, built_on)
+
+
+def _published_network(session: Session, run_id: str, runs_folder: Path) -> TeacherFiles:
+    run = session.get_one(Run, run_id)
+    spec = read_spec(session.get_one(Experiment, run.experiment_id).spec)
+    weights = session.get_one(Artifact, (run_id, "weights.safetensors"))
+    assert isinstance(spec, TrainSpec)
+    assert run.test is not None
+    return TeacherFiles(
+        run_id=run_id,
+        spec=spec,
+        seed=run.seed,
+        weights=str(runs_folder / run_id / weights.path),
+        sha256=weights.sha256,
+        test_accuracy=run.test["accuracy"],
+    )
+
+
+def record_started(session: Session, lease: Lease, event: Started) -> Asked:
+    """Data and model are in place; returns what was asked for."""
+    epoch, step = event.resumed_from or (0, 0)
+    wish = lifecycle.hold(session, lease, status_reason=StatusReason.TRAINING, environment=event.environment, epochs_done=epoch, step=step)
+    metrics.forget_after(session, lease.run_id, epoch)
+    _update_attempt(
+        session, lease, resumed_epoch=epoch if event.resumed_from else None, resumed_step=step if event.resumed_from else None, notes=list(event.notes)
+    )
+    return wish
+
+
+def record_progress(session: Session, lease: Lease, event: Progress) -> Asked:
+    """Where within an epoch training is; returns what was asked for."""
+    return lifecycle.hold(session, lease, epochs_done=event.epoch - 1, step=event.step)
+
+
+def record_first_step(session: Session, lease: Lease) -> None:
+    """The attempt's first optimizer step is done."""
+    _update_attempt(session, lease, first_step_at=utc_now())
+
+
+def record_probed(session: Session, lease: Lease, event: Probed) -> Asked:
+    """What a probe measured at initialization becomes epoch 0; returns what was asked for."""
+    wish = lifecycle.hold(session, lease)
+    metrics.record_epoch(session, lease.run_id, 0, event.metrics)
+    return wish
+
+
+def record_epoch(session: Session, lease: Lease, event: EpochCompleted) -> tuple[Asked, list[str]]:
+    """An epoch's metrics and checkpoint; returns what was asked for, and files to remove after the commit."""
+    ending = {} if event.stop_reason is None else {"status_reason": StatusReason.EVALUATING}
+    wish = lifecycle.hold(session, lease, epochs_done=event.epoch, step=0, best={"epoch": event.best_epoch, "val": event.best_val}, **ending)
+    metrics.record_epoch(session, lease.run_id, event.epoch, event.metrics)
+    return wish, artifacts.record_checkpoint(session, lease.run_id, lease.attempt, event.checkpoint)
+
+
+def record_checkpoint(session: Session, lease: Lease, event: Checkpointed) -> tuple[Asked, list[str]]:
+    """A checkpoint within an epoch; returns as `record_epoch` does."""
+    wish = lifecycle.hold(session, lease, epochs_done=event.checkpoint.epoch, step=event.checkpoint.step)
+    return wish, artifacts.record_checkpoint(session, lease.run_id, lease.attempt, event.checkpoint)
+
+
+def record_completed(session: Session, lease: Lease, event: Completed) -> list[str]:
+    """The run has succeeded: scores, artifacts, status, in one transaction; returns files to remove after the commit."""
+    lifecycle.succeed(session, lease, best={"epoch": event.best_epoch, "val": event.best_val}, test=dict(event.test), stop_reason=event.stop_reason)
+    artifacts.publish(session, lease.run_id, event.artifacts)
+    return artifacts.drop_checkpoints(session, lease.run_id)
+
+
+def record_failed(session: Session, lease: Lease, event: Failed) -> None:
+    """The run has failed for a reason that another try would meet again."""
+    error = {"code": event.code, "message": event.message, "hint": event.hint, "traceback_tail": event.traceback}
+    lifecycle.fail(session, lease, error)
+
+
+def record_out_of_memory(session: Session, lease: Lease, message: str, micro_batches: int) -> RunStatus:
+    """Memory ran out and the batch may be halved: the next attempt computes it in `micro_batches` parts; returns what the run became."""
+    became = lifecycle.out_of_memory(session, lease, micro_batches)
+    _update_attempt(session, lease, notes=[*session.get_one(Attempt, (lease.run_id, lease.attempt)).notes, message])
+    return became
+
+
+def attempts_of(session: Session, run_id: str) -> list[Attempt]:
+    """A run's attempts, the first first."""
+    return list(session.exec(select(Attempt).where(col(Attempt.run_id) == run_id).order_by(col(Attempt.number))))
+
+
+def history_of(session: Session, run_id: str) -> list[StatusChange]:
+    """Every change of a run's status, the first first."""
+    return list(session.exec(select(StatusChange).where(col(StatusChange.run_id) == run_id).order_by(col(StatusChange.id))))
+
+
+def _update_attempt(session: Session, lease: Lease, **values: object) -> None:
+    session.execute(update(Attempt).where(col(Attempt.run_id) == lease.run_id, col(Attempt.number) == lease.attempt).values(**values))

@@ -1,0 +1,24 @@
+"""Rows that a caller may see: what belongs to others is answered as if it were not there, in the same words (a test compares them)."""
+
+from sqlmodel import Session
+
+from app.errors import NotFound
+from app.services.experiments import experiments
+from app.services.owners.keys import Caller
+from app.storage.tables import Experiment, Run
+
+
+def visible_experiment(session: Session, caller: Caller, experiment_id: str) -> Experiment:
+    """The experiment; NotFound where there is none that the caller may see."""
+    experiment = experiments.get(session, experiment_id)
+    if not caller.may_see(experiment.owner):
+        raise NotFound(f"there is no experiment {experiment_id!r}; GET /experiments lists them")
+    return experiment
+
+
+def visible_run(session: Session, caller: Caller, run_id: str) -> Run:
+    """The run; NotFound where there is none that the caller may see."""
+    run = experiments.get_run(session, run_id)
+    if not caller.may_see(run.owner):
+        raise NotFound(f"there is no run {run_id!r}; an experiment's record lists its runs")
+    return run

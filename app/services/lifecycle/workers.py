@@ -1,0 +1,50 @@
+"""Who is there to train: workers show themselves in a table, for people and for `no_worker_online`."""
+
+from datetime import timedelta
+from functools import cache
+
+from sqlalchemy import Select, bindparam, delete, func, update
+from sqlalchemy import select as select_columns
+from sqlmodel import Session, col, select
+
+from app.storage.tables import Worker, utc_now
+
+ONLINE_SECONDS = 20
+FORGOTTEN_AFTER = timedelta(days=1)
+
+
+def register(session: Session, worker: Worker) -> None:
+    """Add a worker that starts, and forget those not seen for a day."""
+    session.execute(delete(Worker).where(col(Worker.seen_at) < utc_now() - FORGOTTEN_AFTER))
+    session.merge(worker)
+
+
+def show(session: Session, worker_id: str) -> None:
+    """Say that a worker is alive."""
+    session.execute(update(Worker).where(col(Worker.id) == worker_id).values(seen_at=utc_now()))
+
+
+def sign_off(session: Session, worker_id: str) -> None:
+    """Remove a worker that stops."""
+    session.execute(delete(Worker).where(col(Worker.id) == worker_id))
+
+
+def largest_memory(session: Session) -> int | None:
+    """Bytes of memory of the best worker online; None when none is, or one does not say."""
+    known = [worker.memory_bytes for worker in online(session)]
+    return max(known, default=None) if None not in known else None  # type: ignore[type-var]
+
+
+def num_online(session: Session) -> int:
+    """How many workers were seen within the last 20 seconds."""
+    return int(session.execute(_num_online(), {"since": utc_now() - timedelta(seconds=ONLINE_SECONDS)}).scalar_one())
+
+
+@cache
+def _num_online() -> Select[int]:
+    return select_columns(func.count()).select_from(Worker).where(col(Worker.seen_at) > bindparam("since"))
+
+
+def online(session: Session) -> list[Worker]:
+    """Workers that were seen within the last 20 seconds."""
+    return list(session.exec(select(Worker).where(col(Worker.seen_at) > utc_now() - timedelta(seconds=ONLINE_SECONDS)).order_by(col(Worker.id))))

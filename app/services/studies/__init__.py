@@ -1,0 +1,1 @@
+"""Studies: many experiments that are written, watched and steered as one."""

@@ -1,0 +1,1 @@
+"""From a valid request to experiments and queued runs, with whatever they build on."""

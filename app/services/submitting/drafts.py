@@ -1,0 +1,158 @@
+"""Experiments before they are written: made whole while reading, written with their runs in a few statements."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, insert
+from sqlmodel import Session, col, select
+
+from app.errors import IdempotencyConflict
+from app.services import lifecycle
+from app.services.experiments.estimates import Estimate
+from app.services.lifecycle import NewRun
+from app.storage.tables import LOCAL, Experiment, new_id, utc_now
+from lab_models.specs import AnySpec, fingerprint
+
+KEY_LOCK = 7_236_013
+"""Any number, the same in every process: the class of PostgreSQL's advisory locks on idempotency keys of experiments."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A cell of a study."""
+
+    study_id: str
+    cell: str
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An experiment that is ready to be written, its ids made and everything worked out that takes time; one draft is written once.
+
+    `needs` is the run that all of its runs wait for, unless it has succeeded (`is_ready`).
+    """
+
+    spec: dict[str, Any]
+    fingerprint: str
+    cost: Estimate
+    epochs: int
+    seeds: tuple[int, ...]
+    submitted: dict[str, Any]
+    request_hash: str
+    name: str | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    priority: int = 0
+    needs: str | None = None
+    is_ready: bool = True
+    related: dict[str, Any] = field(default_factory=dict)
+    place: Place | None = None
+    owner: str = LOCAL
+    idempotency_key: str | None = None
+    id: str = field(default_factory=lambda: new_id("exp"))
+    run_ids: tuple[str, ...] = ()
+
+    def run_of(self, seed: int) -> str:
+        """The id of the run with that seed."""
+        return self.run_ids[self.seeds.index(seed)]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a request has made, or what an earlier one with its key had made (`is_new` is False); `num_queued` runs have been queued."""
+
+    id: str
+    num_queued: int
+    is_new: bool = True
+
+
+def draft(spec: AnySpec, cost: Estimate, seeds: tuple[int, ...], submitted: dict[str, Any], **said: Any) -> Draft:
+    """A draft of a spec; `said` are those of its fields that have a default."""
+    return Draft(
+        spec=spec.model_dump(mode="json"),
+        fingerprint=fingerprint(spec),
+        cost=cost,
+        epochs=spec.planned_epochs,
+        seeds=seeds,
+        submitted=submitted,
+        request_hash=request_hash(submitted),
+        run_ids=tuple(new_id("run") for _ in seeds),
+        **said,
+    )
+
+
+def earlier(session: Session, idempotency_key: str, submitted: dict[str, Any], owner: str = LOCAL, *, lock: bool = True) -> Experiment | None:
+    """The experiment that this key of the owner's has made; raises IdempotencyConflict when that one had another body.
+
+    With `lock`, for who writes, nobody else finds out until the transaction ends, so that two requests with one key cannot both find nothing.
+    """
+    if lock:
+        hold_key(session, KEY_LOCK, idempotency_key)
+    found = session.exec(select(Experiment).where(col(Experiment.owner) == owner, col(Experiment.idempotency_key) == idempotency_key)).first()
+    if found is not None and found.request_hash != request_hash(submitted):
+        raise IdempotencyConflict(f"the key {idempotency_key!r} belongs to experiment {found.id}, which had another body")
+    return found
+
+
+def hold_key(session: Session, kind: int, idempotency_key: str) -> None:
+    """Begin the write transaction, and keep an idempotency key of that kind until it ends."""
+    if session.connection().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(kind, func.hashtext(idempotency_key))))
+
+
+def create(session: Session, drafts: Sequence[Draft]) -> None:
+    """Write experiments and their queued runs, needed ones first, in a handful of statements; each a microsecond younger, so that they are trained in order."""
+    now = utc_now()
+    timed = [(one, now + timedelta(microseconds=number)) for number, one in enumerate(drafts)]
+    session.execute(insert(Experiment), [_row(one, created_at) for one, created_at in timed])
+    lifecycle.enqueue(session, [run for one, created_at in timed for run in _new_runs(one, created_at)])
+
+
+def _row(one: Draft, created_at: datetime) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "created_at": created_at,
+        "owner": one.owner,
+        "name": one.name,
+        "labels": one.labels,
+        "kind": one.spec["kind"],
+        "fingerprint": one.fingerprint,
+        "submitted": one.submitted,
+        "spec": one.spec,
+        "priority": one.priority,
+        "parameters": one.cost.parameters,
+        "trainable_parameters": one.cost.trainable_parameters,
+        "macs_per_sample": one.cost.macs_per_sample,
+        "memory_bytes": one.cost.memory_bytes,
+        "nominal_seconds": one.cost.seconds,
+        "related": one.related,
+        "study_id": None if one.place is None else one.place.study_id,
+        "cell": None if one.place is None else one.place.cell,
+        "idempotency_key": one.idempotency_key,
+        "request_hash": one.request_hash,
+    }
+
+
+def _new_runs(one: Draft, created_at: datetime) -> Iterator[NewRun]:
+    for position, (run_id, seed) in enumerate(zip(one.run_ids, one.seeds, strict=True)):
+        yield NewRun(
+            id=run_id,
+            experiment_id=one.id,
+            seed=seed,
+            position=position,
+            owner=one.owner,
+            priority=one.priority,
+            created_at=created_at,
+            epochs=one.epochs,
+            num_steps=one.cost.steps // one.epochs,
+            needs=one.needs,
+            is_ready=one.is_ready,
+        )
+
+
+def request_hash(submitted: dict[str, Any]) -> str:
+    """SHA-256 of a body, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(submitted, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,45 @@
+"""What a network makes of images on its way to the head: features for classical classifiers."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from lab_models.datasets.batches import ImageSplit
+from lab_models.training.evaluation import predict
+
+
+@dataclass(frozen=True)
+class Features:
+    """One split's features (N, D) float32 and labels (N,) int64."""
+
+    values: npt.NDArray[Any]
+    labels: npt.NDArray[np.int64]
+
+
+def features_of(model: nn.Module, split: ImageSplit, stage: str | None, head: str, precision: str) -> Features:
+    """Features of the whole split in evaluation mode: what goes into the head, or a stage's output averaged over its map."""
+    caught: list[Tensor] = []
+
+    def keep(values: Tensor) -> None:
+        pooled = values.mean((2, 3)) if values.ndim == 4 else values.flatten(1)  # (B, C, H, W) -> (B, C)
+        caught.append(pooled.float())
+
+    if stage is None:
+        hook = model.get_submodule(head).register_forward_pre_hook(lambda _module, given: keep(given[0]))
+    else:
+        hook = _end_of(model, stage).register_forward_hook(lambda _module, _given, result: keep(result))
+    try:
+        _, labels = predict(model, split, precision)
+    finally:
+        hook.remove()
+    return Features(torch.cat(caught).cpu().numpy(), labels)
+
+
+def _end_of(model: nn.Module, stage: str) -> nn.Module:
+    """The module whose output is the stage's. torchvision's stem is no module of its own: it ends in the max pool."""
+    modules: dict[str, nn.Module] = dict(model.named_modules())
+    return modules.get(stage) or modules["maxpool"]

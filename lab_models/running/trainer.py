@@ -1,0 +1,92 @@
+"""The lab as a supervised program: one order in, events out as JSON lines, then the end.
+
+Started ahead of time it warms the device and waits; so an order reaches its first step in milliseconds.
+"""
+
+import logging
+import os
+import threading
+import traceback
+from queue import SimpleQueue
+from typing import BinaryIO
+
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from lab_models.common.errors import LabError
+from lab_models.running.execution import Execution, make_deterministic
+from lab_models.training.protocol import Failed, Message, Order, Ready, Stop, read_order, to_line
+
+STDIN, STDOUT, STDERR = 0, 1, 2
+TRACEBACK_TAIL = 4000
+
+log = logging.getLogger("lab.trainer")
+
+
+def serve_one_order(device: str, threads: int) -> int:
+    """Warm up, say `ready`, carry out the first order on standard input; exit status 0 whatever became of it."""
+    events = _private_stdout()
+    warm_up(torch.device(device), threads)
+    _send(events, Ready(pid=os.getpid()))
+    orders: SimpleQueue[Order] = SimpleQueue()
+    stop = threading.Event()
+    threading.Thread(target=_read_orders, args=(orders, stop), daemon=True).start()
+    _carry_out(orders.get(), stop, events)
+    return 0
+
+
+def warm_up(device: torch.device, threads: int) -> None:
+    """Pay for lazy libraries, thread pools and the device's context before an order comes: one tiny training step."""
+    make_deterministic(threads)
+    model = nn.Linear(64, 64).to(device)
+    optimizer = torch.optim.Adam(model.parameters())
+    nn.functional.cross_entropy(model(torch.zeros(64, 64, device=device)), torch.zeros(64, dtype=torch.int64, device=device)).backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+
+
+def _carry_out(order: Order, stop: threading.Event, events: BinaryIO) -> None:
+    execution = Execution(order)
+    try:
+        for event in execution.events():
+            _send(events, event)
+            if stop.is_set() and event.event in ("progress", "epoch", "checkpoint"):
+                _send(events, execution.checkpoint(stopped=True))
+                return
+    except LabError as error:
+        log.exception("training failed: %s", error.code)
+        _send(events, Failed(code=error.code, message=str(error), hint=error.hint, traceback=_tail()))
+    except Exception as error:  # the process's edge: what happened must reach the run's record
+        log.exception("training failed")
+        _send(events, Failed(code="internal", message=f"{type(error).__name__}: {error}", traceback=_tail()))
+
+
+def _read_orders(orders: "SimpleQueue[Order]", stop: threading.Event) -> None:
+    """Runs in a thread. The end of standard input means that the supervisor is gone: leave at once."""
+    for line in os.fdopen(STDIN, "rb", closefd=False):
+        try:
+            order = read_order(line)
+        except ValidationError:
+            log.exception("an order that is none")
+            os._exit(4)
+        match order:
+            case Stop():
+                stop.set()
+            case Order():
+                orders.put(order)
+    os._exit(3)
+
+
+def _private_stdout() -> BinaryIO:
+    """Keep the event stream for events: whatever libraries print goes to standard error."""
+    events = os.fdopen(os.dup(STDOUT), "wb", buffering=0)
+    os.dup2(STDERR, STDOUT)
+    return events
+
+
+def _send(events: BinaryIO, message: Message) -> None:
+    events.write(to_line(message))
+
+
+def _tail() -> str:
+    return traceback.format_exc()[-TRACEBACK_TAIL:]

@@ -1,0 +1,179 @@
+"""What a trainer process is told and what it answers, one JSON object a line. Nothing here loads torch."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from lab_models.specs import Spec, TrainSpec
+from lab_models.training.stopping import StopReason
+
+Metrics = dict[str, dict[str, float]]
+"""Split to name to value, of one epoch."""
+
+
+class Message(BaseModel):
+    """Base of every line in either direction."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SavedFile(Message):
+    """A file that is whole on disk: `path` is relative to the run's folder."""
+
+    path: str
+    sha256: str
+    size_bytes: int
+
+
+class SavedCheckpoint(SavedFile):
+    """A checkpoint after `epoch` whole epochs and `step` steps of the next."""
+
+    epoch: int
+    step: int
+
+
+class SavedArtifact(SavedFile):
+    """A result to be published under `name`."""
+
+    name: str
+    media_type: str
+
+
+class TeacherFiles(Message):
+    """A trained network that is built on: `weights` is an absolute path, `test_accuracy` what its record says."""
+
+    run_id: str
+    spec: TrainSpec
+    seed: int
+    weights: str
+    sha256: str
+    test_accuracy: float
+
+
+class Order(Message):
+    """One attempt at one run. The folders are absolute; `resume` lists checkpoints, the newest first; a student has a `teacher`,
+    a transfer a `source`. A batch is computed in `micro_batches` parts. Nothing is written that would leave less than `min_free_bytes` on the disk.
+    """
+
+    order: Literal["train"] = "train"
+    spec: Spec
+    seed: int
+    run_folder: str
+    attempt: int
+    search_folders: tuple[str, ...]
+    download_folder: str
+    prepared_folder: str
+    imported_folder: str
+    archives_folder: str
+    device: str
+    threads: int
+    micro_batches: int = 1
+    checkpoint_seconds: float = 60.0
+    min_free_bytes: int = 0
+    resume: tuple[SavedCheckpoint, ...] = ()
+    teacher: TeacherFiles | None = None
+    source: TeacherFiles | None = None
+
+
+class Stop(Message):
+    """Save where you are and leave."""
+
+    order: Literal["stop"] = "stop"
+
+
+class Ready(Message):
+    """The trainer has loaded its libraries and waits for an order."""
+
+    event: Literal["ready"] = "ready"
+    pid: int
+
+
+class Started(Message):
+    """The order is accepted, data and model are in place. `resumed_from` says (epochs, steps) when a checkpoint was used."""
+
+    event: Literal["started"] = "started"
+    environment: dict[str, Any]
+    resumed_from: tuple[int, int] | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Progress(Message):
+    """`step` of `num_steps` in `epoch` is done; sent a few times a second at most, and at the first step."""
+
+    event: Literal["progress"] = "progress"
+    epoch: int
+    step: int
+    num_steps: int
+
+
+class EpochCompleted(Message):
+    """An epoch's metrics, and the checkpoint taken after it. `stop_reason` says that it was the last, and why."""
+
+    event: Literal["epoch"] = "epoch"
+    epoch: int
+    metrics: Metrics
+    best_epoch: int
+    best_val: dict[str, float]
+    stop_reason: StopReason | None
+    checkpoint: SavedCheckpoint
+
+
+class Probed(Message):
+    """What a probe measured before the first step; it counts as epoch 0."""
+
+    event: Literal["probed"] = "probed"
+    metrics: Metrics
+
+
+class Checkpointed(Message):
+    """A checkpoint within an epoch, taken because time had passed or because of a stop; `stopped` says the trainer leaves."""
+
+    event: Literal["checkpoint"] = "checkpoint"
+    checkpoint: SavedCheckpoint
+    stopped: bool
+
+
+class Completed(Message):
+    """Training is over and the test split was read, once, with the best weights.
+
+    `stop_reason`: `all_epochs`, or the early-stopping rule that held: `stagnation` or `overfitting`.
+    """
+
+    event: Literal["completed"] = "completed"
+    stop_reason: StopReason
+    best_epoch: int
+    best_val: dict[str, float]
+    test: dict[str, float]
+    artifacts: tuple[SavedArtifact, ...]
+
+
+class Failed(Message):
+    """Training cannot go on; `code` is stable."""
+
+    event: Literal["failed"] = "failed"
+    code: str
+    message: str
+    hint: str | None = None
+    traceback: str = ""
+
+
+OrderLine = Annotated[Order | Stop, Field(discriminator="order")]
+Event = Annotated[Ready | Started | Progress | Probed | EpochCompleted | Checkpointed | Completed | Failed, Field(discriminator="event")]
+
+_orders: TypeAdapter[Order | Stop] = TypeAdapter(OrderLine)
+_events: TypeAdapter[Ready | Started | Progress | Probed | EpochCompleted | Checkpointed | Completed | Failed] = TypeAdapter(Event)
+
+
+def read_order(line: str | bytes) -> Order | Stop:
+    """Parse one line of a trainer's standard input; raises pydantic.ValidationError."""
+    return _orders.validate_json(line, strict=False)
+
+
+def read_event(line: str | bytes) -> Ready | Started | Progress | Probed | EpochCompleted | Checkpointed | Completed | Failed:
+    """Parse one line of a trainer's standard output; raises pydantic.ValidationError."""
+    return _events.validate_json(line, strict=False)
+
+
+def to_line(message: Message) -> bytes:
+    """One message as one line."""
+    return message.model_dump_json().encode() + b"\n"
