@@ -1,4 +1,6 @@
-"""Devices of this machine: how many runs at a time, which worker trains where, and how much memory there is. Decided without loading torch."""
+"""Devices of this machine: how many runs at a time, which worker trains where, and how much memory there is. Decided
+without loading torch.
+"""
 
 import os
 import re
@@ -11,7 +13,9 @@ CGROUP_LIMIT, CGROUP_USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgr
 MEMORY_INFO = Path("/proc/meminfo")
 MOST_WORKERS = 64
 MOST_SLOTS = 4
-"""Workers that are started without being asked for: more runs at a time than that leave little of a laptop to its owner."""
+"""Workers that are started without being asked for: more runs at a time than that leave little of a laptop to its
+owner.
+"""
 
 BYTES_PER_SLOT = 2 * 2**30
 """A worker with its warm trainer takes 0.7 GiB before it has read an image."""
@@ -25,7 +29,9 @@ def device_of_slot(devices: str, slot: int) -> str:
 
 
 def slots_of(devices: str) -> int:
-    """How many runs at a time this machine is good for: one per GPU listed or found; on the CPU one per core, as far as memory goes, at most 4."""
+    """How many runs at a time this machine is good for: one per GPU listed or found; on the CPU one per core, as far as
+    memory goes, at most 4.
+    """
     listed = _listed(devices)
     if listed != ["cpu"]:
         return len(listed)
@@ -39,7 +45,11 @@ def free_memory_of(device: str) -> int | None:
         free = _nvidia_smi("--query-gpu=memory.free", "--format=csv,noheader,nounits")
         return _mebibytes(free, device)
     try:
-        available = next(int(line.split()[1]) * 1024 for line in MEMORY_INFO.read_text().splitlines() if line.startswith("MemAvailable:"))
+        available = next(
+            int(line.split()[1]) * 1024
+            for line in MEMORY_INFO.read_text().splitlines()
+            if line.startswith("MemAvailable:")
+        )
     except (OSError, StopIteration, ValueError):
         return None
     try:
@@ -57,20 +67,32 @@ def memory_of(device: str) -> int | None:
         except (OSError, ValueError):  # not in a container, or "max"
             return physical
         return min(physical, limit)
-    return _mebibytes(_nvidia_smi("--query-gpu=memory.total", "--format=csv,noheader,nounits"), device)
+    return _mebibytes(
+        _nvidia_smi("--query-gpu=memory.total", "--format=csv,noheader,nounits"), device
+    )
 
 
 def _listed(devices: str) -> list[str]:
-    listed = _visible() if devices.strip() == "auto" else [name.strip() for name in devices.split(",") if name.strip()]
+    listed = (
+        _visible()
+        if devices.strip() == "auto"
+        else [name.strip() for name in devices.split(",") if name.strip()]
+    )
     if not listed or not all(NAMED.fullmatch(name) for name in listed):
-        raise Misconfigured(f"LAB_DEVICES is {devices!r}; it must be 'auto', 'cpu', or a list such as 'cuda:0,cuda:1'")
+        raise Misconfigured(
+            f"LAB_DEVICES is {devices!r}; it must be 'auto', 'cpu', or a list such as 'cuda:0,cuda:1'"
+        )
     return listed
 
 
 def _mebibytes(lines: list[str], device: str) -> int | None:
     """The driver's number for a device, in bytes."""
     number = int(device.partition(":")[2] or 0)
-    return int(lines[number]) * 2**20 if number < len(lines) and lines[number].strip().isdigit() else None
+    return (
+        int(lines[number]) * 2**20
+        if number < len(lines) and lines[number].strip().isdigit()
+        else None
+    )
 
 
 def _visible() -> list[str]:
@@ -81,7 +103,13 @@ def _visible() -> list[str]:
 def _nvidia_smi(*arguments: str) -> list[str]:
     """Its answer's lines; none where there is no NVIDIA driver."""
     try:
-        answer = subprocess.run(["nvidia-smi", *arguments], capture_output=True, text=True, timeout=10, check=True)  # noqa: S603, S607
+        answer = subprocess.run(  # noqa: S603
+            ["nvidia-smi", *arguments],  # noqa: S607
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
     except (OSError, subprocess.SubprocessError):
         return []
     return answer.stdout.splitlines()

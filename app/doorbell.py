@@ -37,14 +37,20 @@ CELERY_SETTINGS: dict[str, Any] = {
     "broker_connection_timeout": 2,
     "broker_pool_limit": 2,
     "task_publish_retry": True,
-    "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2},
+    "task_publish_retry_policy": {
+        "max_retries": 1,
+        "interval_start": 0,
+        "interval_step": 0.2,
+        "interval_max": 0.2,
+    },
 }
 REDIS_TRANSPORT: dict[str, Any] = {
     "visibility_timeout": 300,
     "socket_connect_timeout": 2,
     "socket_timeout": 5,
     "socket_keepalive": True,
-    "health_check_interval": 10,  # also after how long, at most twice this, a connection that died without a word is noticed
+    # also after how long, at most twice this, a connection that died without a word is noticed
+    "health_check_interval": 10,
     "global_keyprefix": "lab:",
 }
 
@@ -90,12 +96,19 @@ class BrokerDoorbell:
                 for _ in range(times):
                     self._celery.send_task(TASK, queue=QUEUE)
             except (OSError, OperationalError, RedisError) as error:
-                log.warning("could not ring the broker (%s); idle workers ring again by themselves when it is back", error)
+                log.warning(
+                    "could not ring the broker (%s); idle workers ring again by themselves when it is back",
+                    error,
+                )
 
 
 def broker_answers(broker_url: str, seconds: float = 1.0) -> bool:
     """Whether Redis answers a PING; connecting and waiting take at most `seconds` each."""
-    patience = {"socket_connect_timeout": seconds, "socket_timeout": seconds, "retry": Retry(NoBackoff(), 0)}
+    patience = {
+        "socket_connect_timeout": seconds,
+        "socket_timeout": seconds,
+        "retry": Retry(NoBackoff(), 0),
+    }
     try:
         with Redis.from_url(broker_url, **patience) as redis:
             return bool(redis.ping())

@@ -61,7 +61,7 @@ class UnusableImage(ServiceError):
     status, code, title = 422, "unusable_image", "The image cannot be read"
 
 
-class StorageFull(ServiceError):
+class DiskFull(ServiceError):
     """The service's disk is full."""
 
     status, code, title = 507, "storage_full", "The disk is full"

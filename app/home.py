@@ -1,6 +1,8 @@
-"""Who uses a home: every process of the service holds a shared lock on it, so that nobody replaces its database meanwhile.
+"""Who uses a home: every process of the service holds a shared lock on it, so that nobody replaces its database
+meanwhile.
 
-The lock's file says with which database the service was last run there, so that nobody takes that of another for the whole truth.
+The lock's file says with which database the service was last run there, so that nobody takes that of another for the
+whole truth.
 """
 
 import fcntl
@@ -18,19 +20,24 @@ class HomeInUse(Exception):
 
 
 def keep_to_oneself(home: Path) -> None:
-    """Make the home if it is not there. What this process writes from now on, there and elsewhere, only its own user can read."""
+    """Make the home if it is not there. What this process writes from now on, there and elsewhere, only its own user
+    can read.
+    """
     os.umask(0o077)
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def others_may_look(home: Path) -> bool:
-    """Whether other users of this machine may enter the home, as they may where it was made by an earlier version or by hand."""
+    """Whether other users of this machine may enter the home, as they may where it was made by an earlier version or by
+    hand.
+    """
     return bool(home.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
 
 
 @contextmanager
 def home_in_use(home: Path, database: str | None = None) -> Iterator[None]:
-    """Use the home within the block; waits while another has it for itself. The kernel frees the lock when its holder dies.
+    """Use the home within the block; waits while another has it for itself. The kernel frees the lock when its holder
+    dies.
 
     `database` is the name of the database that the service runs with; None leaves what was noted.
     """

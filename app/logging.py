@@ -1,7 +1,8 @@
-"""One line a record on standard error, for API and worker alike: text for people, or JSON for programs that collect logs.
+"""One line a record on standard error, for API and worker alike: text for people, or JSON for programs that collect
+logs.
 
-What a record is about (experiment, run, attempt, worker, request) is bound around the work with `bound`, said by a message that
-names an id, or handed over with `extra=about(…)`; JSON has each under its own name.
+What a record is about (experiment, run, attempt, worker, request) is bound around the work with `bound`, said by a
+message that names an id, or handed over with `extra=about(…)`; JSON has each under its own name.
 """
 
 import json
@@ -23,7 +24,9 @@ _SECRET = re.compile(r"(lab_[\w-]{6})[\w-]{37,}")
 _KINDS = {"exp": "experiment", "run": "run", "stu": "study"}
 _KEY = "lab_fields"
 
-_of_context: ContextVar[MappingProxyType[str, Any]] = ContextVar("lab_logging", default=MappingProxyType({}))
+_of_context: ContextVar[MappingProxyType[str, Any]] = ContextVar(
+    "lab_logging", default=MappingProxyType({})
+)
 _of_process: dict[str, Any] = {}
 
 
@@ -71,7 +74,11 @@ class Rarely:
         if now - self._written_at < self._seconds:
             self._num_unwritten += 1
             return
-        more = f" ({self._num_unwritten:,} times more since the last such line)" if self._num_unwritten else ""
+        more = (
+            f" ({self._num_unwritten:,} times more since the last such line)"
+            if self._num_unwritten
+            else ""
+        )
         self._log.warning(message + "%s", *arguments, more)
         self._written_at, self._num_unwritten = now, 0
 
@@ -83,7 +90,9 @@ class JSONFormatter(logging.Formatter):
         """The line, without its end; whatever is no JSON becomes its `str`."""
         message = record.getMessage()
         document: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "time": datetime.fromtimestamp(record.created, UTC)
+            .isoformat(timespec="milliseconds")
+            .replace("+00:00", "Z"),
             "level": record.levelname,
             "logger": record.name,
             "message": message,

@@ -61,9 +61,15 @@ def create_app(settings: Settings | None = None, host: str | None = None) -> Fas
         with home_in_use(settings.home, settings.database_name):
             app.state.database = open_database(settings)
             app.state.doorbell = make_doorbell(settings.broker_url)
-            artists = Artists(DRAWING, "--log-level", settings.log_level, "--log-format", settings.log_format)
+            artists = Artists(
+                DRAWING, "--log-level", settings.log_level, "--log-format", settings.log_format
+            )
             artists.warm_up()
-            app.state.passes = passes = Passes(settings.max_waiting_requests, on_sqlite=app.state.database.is_sqlite, artists=artists)
+            app.state.passes = passes = Passes(
+                settings.max_waiting_requests,
+                on_sqlite=app.state.database.is_sqlite,
+                artists=artists,
+            )
             app.state.watch = watch = Watch(partial(_statuses, app))
             app.state.stopping = Stopping(watch.close)
             yield
@@ -72,7 +78,13 @@ def create_app(settings: Settings | None = None, host: str | None = None) -> Fas
             app.state.database.close()
 
     version = package_version() or "unknown"
-    app = FastAPI(title="training-lab", version=version, description=DESCRIPTION, lifespan=lifespan, openapi_url=None)
+    app = FastAPI(
+        title="training-lab",
+        version=version,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        openapi_url=None,
+    )
     app.state.settings = settings
     app.state.predictors = Predictors()
     app.state.onnx_files = OnnxFiles(settings.onnx_folder, settings.min_free_bytes)

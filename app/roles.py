@@ -4,7 +4,9 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """What a key allows: `read` sees everything and changes nothing, `submit` sees and changes its owner's things, `admin` everything."""
+    """What a key allows: `read` sees everything and changes nothing, `submit` sees and changes its owner's things,
+    `admin` everything.
+    """
 
     READ = "read"
     SUBMIT = "submit"

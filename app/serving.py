@@ -40,11 +40,15 @@ class CannotListen(Exception):
 
 
 def serve_everything(settings: Settings, host: str, port: int, num_workers: int) -> int:
-    """API and workers until Ctrl-C or SIGTERM; then the running epochs' progress is saved and the runs are queued again."""
+    """API and workers until Ctrl-C or SIGTERM; then the running epochs' progress is saved and the runs are queued
+    again.
+    """
     _set_up(settings)
     ending = Ending()
     try:
-        with listening(host, port) as sockets:  # before anything is started or migrated: the address may be taken
+        with listening(
+            host, port
+        ) as sockets:  # before anything is started or migrated: the address may be taken
             needs_keys = check_door(settings, host)
             workers = Workers(settings, num_workers)
             workers.start()
@@ -77,27 +81,53 @@ def leave(status: int) -> int:
     os._exit(status)
 
 
-def _serve(settings: Settings, host: str, sockets: list[socket.socket], needs_keys: bool, ending: "Ending", workers: "Workers | None" = None) -> int:
+def _serve(
+    settings: Settings,
+    host: str,
+    sockets: list[socket.socket],
+    needs_keys: bool,
+    ending: "Ending",
+    workers: "Workers | None" = None,
+) -> int:
     if needs_keys:
         log.info("requests need a key: `lab keys create` makes one")
     elif not is_loopback(host):
-        log.warning("listening on %s without keys: everybody who reaches this machine can start and cancel experiments", host)
+        log.warning(
+            "listening on %s without keys: everybody who reaches this machine can start and cancel experiments",
+            host,
+        )
     keep_memory_together()
     app = create_app(settings, host)
-    app.state.connections.fit(raise_descriptor_limit(RESERVED_DESCRIPTORS + DESCRIPTORS_OF_A_CONNECTION * settings.max_connections))
-    server = Server(app, app.state.connections, list(settings.proxies), *([] if workers is None else [workers.ask_to_leave]))
+    app.state.connections.fit(
+        raise_descriptor_limit(
+            RESERVED_DESCRIPTORS + DESCRIPTORS_OF_A_CONNECTION * settings.max_connections
+        )
+    )
+    server = Server(
+        app,
+        app.state.connections,
+        list(settings.proxies),
+        *([] if workers is None else [workers.ask_to_leave]),
+    )
     ending.tell(server)
-    log.info("serving at %s; Ctrl-C stops it", ", ".join(f"http://{_named(one)}" for one in sockets))
+    log.info(
+        "serving at %s; Ctrl-C stops it", ", ".join(f"http://{_named(one)}" for one in sockets)
+    )
     gc.collect()
-    gc.freeze()  # what is loaded by now stays: to look through it again would hold up every answer for a tenth of a second, now and then
-    asyncio.new_event_loop().run_until_complete(server.serve(sockets))  # not `asyncio.run`, which waits for threads
+    # what is loaded by now stays: to look through it again would hold up every answer for a tenth of a second, now and
+    # then
+    gc.freeze()
+    asyncio.new_event_loop().run_until_complete(
+        server.serve(sockets)
+    )  # not `asyncio.run`, which waits for threads
     if workers is not None:
         log.info("stopping: the workers save their runs; Ctrl-C again ends them at once")
     return 0 if server.started else EXIT_FAILED
 
 
 def keep_memory_together() -> None:
-    """Let all threads share two of glibc's arenas: with eight for each core, what one thread frees is of no use to the others, and the API grows by a fifth.
+    """Let all threads share two of glibc's arenas: with eight for each core, what one thread frees is of no use to the
+    others, and the API grows by a fifth.
 
     https://man7.org/linux/man-pages/man3/mallopt.3.html; other C libraries have no such thing.
     """
@@ -110,11 +140,17 @@ def _set_up(settings: Settings) -> None:
     set_up_logging(settings.log_level, settings.log_format)
     keep_to_oneself(settings.home)
     if others_may_look(settings.home):
-        log.warning("other users of this machine may read what is in %s (LAB_HOME): `chmod 700 %s` keeps them out", settings.home, settings.home)
+        log.warning(
+            "other users of this machine may read what is in %s (LAB_HOME): `chmod 700 %s` keeps them out",
+            settings.home,
+            settings.home,
+        )
 
 
 class Ending:
-    """SIGINT and SIGTERM: the first asks for an end in good order, a Ctrl-C after it ends the process at once, and with it what it has started."""
+    """SIGINT and SIGTERM: the first asks for an end in good order, a Ctrl-C after it ends the process at once, and with
+    it what it has started.
+    """
 
     def __init__(self) -> None:
         self.is_asked_for = False
@@ -141,19 +177,29 @@ def listening(host: str, port: int) -> Iterator[list[socket.socket]]:
     sockets: list[socket.socket] = []
     try:
         try:
-            found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            found = socket.getaddrinfo(
+                host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
             for family, kind, protocol, _, address in dict.fromkeys(found):
                 sockets.append(_listening_at(family, kind, protocol, address))
         except OSError as error:
-            hint = "; another service runs there: stop it, or take another port with --port" if error.errno == errno.EADDRINUSE else ""
-            raise CannotListen(f"cannot listen on {host}:{port}: {error.strerror or error}{hint}") from error
+            hint = (
+                "; another service runs there: stop it, or take another port with --port"
+                if error.errno == errno.EADDRINUSE
+                else ""
+            )
+            raise CannotListen(
+                f"cannot listen on {host}:{port}: {error.strerror or error}{hint}"
+            ) from error
         yield sockets
     finally:
         for one in sockets:
             one.close()
 
 
-def _listening_at(family: int, kind: int, protocol: int, address: tuple[object, ...]) -> socket.socket:
+def _listening_at(
+    family: int, kind: int, protocol: int, address: tuple[object, ...]
+) -> socket.socket:
     one = socket.socket(family, kind, protocol)
     try:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -173,7 +219,9 @@ def _named(one: socket.socket) -> str:
 
 
 def raise_descriptor_limit(wanted: int) -> int:
-    """Let this process open so many files and connections, or as many as the system lets it; returns how many that are."""
+    """Let this process open so many files and connections, or as many as the system lets it; returns how many that
+    are.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return wanted
@@ -183,7 +231,9 @@ def raise_descriptor_limit(wanted: int) -> int:
 
 
 def check_door(settings: Settings, host: str) -> bool:
-    """Bring the database up to date; returns whether requests need a key. Raises Misconfigured where everybody could come in, or nobody."""
+    """Bring the database up to date; returns whether requests need a key. Raises Misconfigured where everybody could
+    come in, or nobody.
+    """
     database = open_database(settings)
     try:
         with database.reading() as session:
@@ -208,7 +258,8 @@ def run_workers(settings: Settings, num_workers: int) -> int:
 
 
 class Workers:
-    """Worker processes, started again when they die. They run in sessions of their own, so that Ctrl-C reaches them through here only.
+    """Worker processes, started again when they die. They run in sessions of their own, so that Ctrl-C reaches them
+    through here only.
 
     One thread starts, watches and ends them: the kernel kills a worker when the thread that started it ends.
     """
@@ -248,10 +299,25 @@ class Workers:
             try:
                 process.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
-                log.error("worker %d did not leave in time and is killed; its run is queued again when its lease ends", process.pid)
+                log.error(
+                    "worker %d did not leave in time and is killed; its run is queued again when its lease ends",
+                    process.pid,
+                )
                 process.kill()
                 process.wait()
 
     def _start_one(self, slot: int) -> "subprocess.Popen[bytes]":
-        arguments = ["--slot", str(slot), "--slots", str(self._count), "--parent-pid", str(os.getpid())]
-        return subprocess.Popen([sys.executable, "-P", "-m", "worker", *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
+        arguments = [
+            "--slot",
+            str(slot),
+            "--slots",
+            str(self._count),
+            "--parent-pid",
+            str(os.getpid()),
+        ]
+        return subprocess.Popen(  # noqa: S603
+            [sys.executable, "-P", "-m", "worker", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )

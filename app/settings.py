@@ -13,7 +13,13 @@ from sqlalchemy import make_url
 class Settings(BaseSettings):
     """Read from the environment (prefix `LAB_`) or a `.env` file. The environment says where; the spec says what."""
 
-    model_config = SettingsConfigDict(env_prefix="LAB_", env_file=".env", frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(
+        env_prefix="LAB_",
+        env_file=".env",
+        frozen=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
+    )
 
     home: Path = Path(".lab")
     """Folder for the database, artifacts and data sets."""
@@ -28,7 +34,9 @@ class Settings(BaseSettings):
     threads: int = Field(default=0, ge=0)
     """CPU threads of one trainer; 0 means one for an MLP and the machine's cores for convolutions."""
     trainer_niceness: int = Field(default=5, ge=0, le=19)
-    """How far trainers give way to other programs where all want the processors, as of `nice`: the API answers while all train. 0 for an equal share."""
+    """How far trainers give way to other programs where all want the processors, as of `nice`: the API answers while
+    all train. 0 for an equal share.
+    """
     lease_seconds: float = Field(default=15.0, gt=0)
     """A run whose worker gave no sign of life for this long goes back to the queue."""
     stop_grace_seconds: float = Field(default=20.0, gt=0)
@@ -36,7 +44,9 @@ class Settings(BaseSettings):
     checkpoint_seconds: float = Field(default=60.0, gt=0)
     """Longest time between two checkpoints within an epoch; one is taken after every epoch anyway."""
     stall_seconds: float = Field(default=1800.0, gt=0)
-    """A trainer that makes no progress for this long is ended, which counts as a crash; downloads and a slow first step count as standing still too."""
+    """A trainer that makes no progress for this long is ended, which counts as a crash; downloads and a slow first step
+    count as standing still too.
+    """
     ring_seconds: float = Field(default=5.0, gt=0)
     """With Redis: how often an idle worker rings again while runs are queued."""
     max_crashes: int = Field(default=3, ge=1)
@@ -52,7 +62,9 @@ class Settings(BaseSettings):
     max_images: int = Field(default=500_000, ge=4)
     """Most images of one imported data set."""
     max_dataset_bytes_per_owner: int = Field(default=20_000_000_000, ge=0)
-    """Most bytes that one owner's imported data sets may take on the disk, beyond which an import is refused; 0 for no limit. Admins have none."""
+    """Most bytes that one owner's imported data sets may take on the disk, beyond which an import is refused; 0 for no
+    limit. Admins have none.
+    """
     max_datasets_per_owner: int = Field(default=100, ge=0)
     """Most imported data sets of one owner; 0 for no limit. Admins have none."""
     max_seeds: int = Field(default=100, ge=1)
@@ -80,37 +92,61 @@ class Settings(BaseSettings):
     max_running_per_owner: int = Field(default=0, ge=0)
     """Most runs of one owner that are trained at a time; 0 means any number. Owners take turns anyway."""
     max_run_seconds: float = Field(default=0.0, ge=0)
-    """Longest that one run may train, over all its attempts; then it ends as failed, with code `time_limit`. 0 for no limit."""
+    """Longest that one run may train, over all its attempts; then it ends as failed, with code `time_limit`. 0 for no
+    limit.
+    """
     max_requests_per_minute: int = Field(default=6_000, ge=0)
-    """Most requests a minute of one key, and of one address without a valid key; without keys only to what is open to all. 0 for no limit."""
+    """Most requests a minute of one key, and of one address without a valid key; without keys only to what is open to
+    all. 0 for no limit.
+    """
     max_waiting_requests: int = Field(default=500, ge=1)
-    """Most requests that wait for their turn to read, and to write, and for a picture or prediction; one more is answered 503 with `Retry-After` at once."""
+    """Most requests that wait for their turn to read, and to write, and for a picture or prediction; one more is
+    answered 503 with `Retry-After` at once.
+    """
     max_connections: int = Field(default=4096, ge=1)
-    """Most connections at a time, and never more than half of the file descriptors that the system allows; further ones get 503 and are closed."""
+    """Most connections at a time, and never more than half of the file descriptors that the system allows; further ones
+    get 503 and are closed.
+    """
     max_connections_per_address: int = Field(default=512, ge=0)
-    """Most connections at a time from one address, and never more than half of all; 0 for no bound. None of a trusted proxy."""
+    """Most connections at a time from one address, and never more than half of all; 0 for no bound. None of a trusted
+    proxy.
+    """
     max_held_bytes: int = Field(default=500_000_000, ge=1_000_000)
-    """Most bytes at a time of bodies not answered and of answers not read, of one address at most half; beyond it 503, or the connection ends."""
+    """Most bytes at a time of bodies not answered and of answers not read, of one address at most half; beyond it 503,
+    or the connection ends.
+    """
     header_seconds: float = Field(default=15.0, gt=0)
     """How long a client may take for a request's first line and headers; then its connection is closed."""
     body_seconds: float = Field(default=30.0, gt=0)
-    """How long a client may take for a body, beside a second for each 100,000 bytes of it; then 408. Imports have rules of their own."""
+    """How long a client may take for a body, beside a second for each 100,000 bytes of it; then 408. Imports have rules
+    of their own.
+    """
     send_seconds: float = Field(default=60.0, gt=0)
     """A client that reads nothing of its answer for this long has its connection closed."""
     trusted_proxies: str = ""
-    """Addresses or networks of proxies, separated by commas, whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed; nobody else's are."""
+    """Addresses or networks of proxies, separated by commas, whose `X-Forwarded-For` and `X-Forwarded-Proto` are
+    believed; nobody else's are.
+    """
     api_keys: Literal["auto", "on", "off"] = "auto"
     """Whether requests need a key: `auto` from the first `lab keys create` on, `on` always, `off` never."""
     allow_no_keys: bool = False
     """Lets the service listen beyond this machine without any key; for networks where everybody is trusted."""
     allowed_hosts: str = ""
-    """Further names, separated by commas, under which people reach it; with any, or on loopback, it answers to no others but loopback's."""
+    """Further names, separated by commas, under which people reach it; with any, or on loopback, it answers to no
+    others but loopback's.
+    """
     min_free_bytes: int = Field(default=2**30, ge=0)
-    """What stays free under `LAB_HOME`: nothing large is written beyond it (507, or a run's `storage_full`), and `/readyz` answers 503, `low on disk`."""
+    """What stays free under `LAB_HOME`: nothing large is written beyond it (507, or a run's `storage_full`), and
+    `/readyz` answers 503, `low on disk`.
+    """
     keep_checkpoints_days: float | None = Field(default=None, ge=0)
-    """`lab gc` removes the checkpoints of failed and cancelled runs this long after their end, and a retry then starts at epoch 1; unset keeps them."""
+    """`lab gc` removes the checkpoints of failed and cancelled runs this long after their end, and a retry then starts
+    at epoch 1; unset keeps them.
+    """
     keep_archives_days: float | None = Field(default=None, ge=0)
-    """`lab gc` removes a teacher's stored outputs this long after they were made, once no unfinished run needs them; unset keeps them while a run used them."""
+    """`lab gc` removes a teacher's stored outputs this long after they were made, once no unfinished run needs them;
+    unset keeps them while a run used them.
+    """
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
     log_format: Literal["text", "json"] = "text"
@@ -132,7 +168,9 @@ class Settings(BaseSettings):
             try:
                 ip_network(name)
             except ValueError as error:
-                raise ValueError(f"must be addresses or networks separated by commas, such as 127.0.0.1,172.16.0.0/12: {error}") from error
+                raise ValueError(
+                    f"must be addresses or networks separated by commas, such as 127.0.0.1,172.16.0.0/12: {error}"
+                ) from error
         return value
 
     @property
@@ -147,7 +185,9 @@ class Settings(BaseSettings):
 
     @property
     def database_name(self) -> str:
-        """What tells this database from others that a home could be used with: a file's place in the home, or a URL without its password."""
+        """What tells this database from others that a home could be used with: a file's place in the home, or a URL
+        without its password.
+        """
         url = make_url(self.effective_database_url)
         if url.database is not None and Path(url.database).is_relative_to(self.home.absolute()):
             return str(Path(url.database).relative_to(self.home.absolute()))
@@ -204,8 +244,15 @@ def setting_sources() -> dict[str, str]:
     in_file = set()
     env_file = Path(".env")
     if env_file.is_file():
-        in_file = {line.partition("=")[0].strip().removeprefix("export ").strip().upper() for line in env_file.read_text().splitlines()}
+        in_file = {
+            line.partition("=")[0].strip().removeprefix("export ").strip().upper()
+            for line in env_file.read_text().splitlines()
+        }
     return {
-        name: "environment" if f"LAB_{name.upper()}" in {key.upper() for key in os.environ} else ".env" if f"LAB_{name.upper()}" in in_file else "default"
+        name: "environment"
+        if f"LAB_{name.upper()}" in {key.upper() for key in os.environ}
+        else ".env"
+        if f"LAB_{name.upper()}" in in_file
+        else "default"
         for name in Settings.model_fields
     }

@@ -45,13 +45,18 @@ class Column(Generic[Item]):
 
 def to_markdown(columns: Sequence[Column[Item]], rows: Iterable[Item]) -> str:
     """A pipe table; what people wrote is text in it and no markup."""
-    lines = [[markdown_text(column.heading) for column in columns], ["---:" if column.is_number else "---" for column in columns]]
+    lines = [
+        [markdown_text(column.heading) for column in columns],
+        ["---:" if column.is_number else "---" for column in columns],
+    ]
     lines += [[markdown_text(column.text(row)) for column in columns] for row in rows]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
 def to_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
-    """One header line, by default from the first row's keys; None and what a row lacks are empty, truth is `true` or `false`."""
+    """One header line, by default from the first row's keys; None and what a row lacks are empty, truth is `true` or
+    `false`.
+    """
     listed = list(rows)
     names = list(columns if columns is not None else listed[0] if listed else ())
     text = io.StringIO()
@@ -62,7 +67,9 @@ def to_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = No
 
 
 def csv_cell(value: Any) -> Any:
-    """A value as it is written; a text that a spreadsheet would take for a formula gets an apostrophe before it. A carriage return would end the row."""
+    """A value as it is written; a text that a spreadsheet would take for a formula gets an apostrophe before it. A
+    carriage return would end the row.
+    """
     match value:
         case None:
             return ""

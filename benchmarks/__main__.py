@@ -1,4 +1,6 @@
-"""Run the benchmarks, print their tables, write `benchmarks/latest.json`. `python -m benchmarks latency` runs one of them alone."""
+"""Run the benchmarks, print their tables, write `benchmarks/latest.json`. `python -m benchmarks latency` runs one of
+them alone.
+"""
 
 import json
 import os
@@ -15,7 +17,11 @@ OUT = Path(__file__).parent / "latest.json"
 
 def main(chosen: list[str]) -> None:
     """All of them take about seven minutes on two cores."""
-    document: dict[str, Any] = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": platform.platform(), "cores": os.cpu_count()}
+    document: dict[str, Any] = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": platform.platform(),
+        "cores": os.cpu_count(),
+    }
     if "latency" in chosen or not chosen:
         document["latency"] = _latency()
     if "throughput" in chosen or not chosen:
@@ -30,9 +36,13 @@ def _latency() -> list[dict[str, Any]]:
     from benchmarks import latency
 
     rows = latency.measure()
-    print(f"{'from POST (or from starting a process), seconds':<58}{'median':>8}{'min':>8}{'max':>8}{'n':>4}")
+    print(
+        f"{'from POST (or from starting a process), seconds':<58}{'median':>8}{'min':>8}{'max':>8}{'n':>4}"
+    )
     for row in rows:
-        print(f"{row['what']:<58}{row['median']:>8.3f}{row['min']:>8.3f}{row['max']:>8.3f}{row['n']:>4}")
+        print(
+            f"{row['what']:<58}{row['median']:>8.3f}{row['min']:>8.3f}{row['max']:>8.3f}{row['n']:>4}"
+        )
     return rows
 
 
@@ -41,10 +51,16 @@ def _replicates() -> dict[str, Any]:
 
     found = replicates.measure()
     seconds = found["seconds"]
-    print(f"{found['seeds']} seeds of one MLP, seconds (medians of {found['rounds']} rounds, {found['slots']} runs at a time on {found['cores']} cores)")
+    print(
+        f"{found['seeds']} seeds of one MLP, seconds (medians of {found['rounds']} rounds, {found['slots']} runs at a"
+        f" time on {found['cores']} cores)"
+    )
     print(f"{'one seed':<34}{seconds['one']:>10.1f}")
     print(f"{'all seeds, one run at a time':<34}{seconds['one_at_a_time']:>10.1f}")
-    print(f"{'all seeds, as many as fit':<34}{seconds['together']:>10.1f}   {found['of_five_times_one']:.2f} of {found['seeds']} times one")
+    print(
+        f"{'all seeds, as many as fit':<34}{seconds['together']:>10.1f}   {found['of_five_times_one']:.2f} of"
+        f" {found['seeds']} times one"
+    )
     return found
 
 
@@ -55,7 +71,9 @@ def _throughput() -> list[dict[str, Any]]:
     rows = throughput.measure()
     print(f"{'training':<34}{'':<38}{'images/s':>10}{'of the floor':>14}{'n':>4}")
     for row in rows:
-        print(f"{row['case']:<34}{row['way']:<38}{row['images_per_second']:>10,.0f}{row['of_the_floor']:>14.2f}{row['n']:>4}")
+        print(
+            f"{row['case']:<34}{row['way']:<38}{row['images_per_second']:>10,.0f}{row['of_the_floor']:>14.2f}{row['n']:>4}"
+        )
     return rows
 
 

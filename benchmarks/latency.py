@@ -1,4 +1,5 @@
-"""How long a person waits: from POST to the first optimizer step and to the result, against a fresh process for the same spec.
+"""How long a person waits: from POST to the first optimizer step and to the result, against a fresh process for the
+same spec.
 
 The rounds are interleaved, so that a machine that is slow for a while is slow for all.
 """
@@ -26,16 +27,31 @@ def measure() -> list[dict[str, Any]]:
     """One row per quantity: median, minimum, maximum in seconds, and how often it was measured."""
     samples: dict[str, list[float]] = {}
     with TemporaryDirectory() as folder, _services(Path(folder)) as services:
-        for service in services.values():  # the first run prepares the data set, which is no waiting for later ones
+        for service in (
+            services.values()
+        ):  # the first run prepares the data set, which is no waiting for later ones
             service.wait_for(service.submit(SPEC), "succeeded")
             service.wait_for(service.submit(SPEC), "succeeded")
         for number in range(ROUNDS):
             for name, service in services.items():
                 first_step, result = _once(service)
-                samples.setdefault(f"{name}, warm worker: first optimizer step", []).append(first_step)
+                samples.setdefault(f"{name}, warm worker: first optimizer step", []).append(
+                    first_step
+                )
                 samples.setdefault(f"{name}, warm worker: result in the record", []).append(result)
-            samples.setdefault("baseline, python -m lab_models run: result printed", []).append(_fresh_process(Path(folder), number))
-    return [{"what": what, "median": statistics.median(values), "min": min(values), "max": max(values), "n": len(values)} for what, values in samples.items()]
+            samples.setdefault("baseline, python -m lab_models run: result printed", []).append(
+                _fresh_process(Path(folder), number)
+            )
+    return [
+        {
+            "what": what,
+            "median": statistics.median(values),
+            "min": min(values),
+            "max": max(values),
+            "n": len(values),
+        }
+        for what, values in samples.items()
+    ]
 
 
 def _once(service: Service) -> tuple[float, float]:
@@ -44,15 +60,33 @@ def _once(service: Service) -> tuple[float, float]:
     record = service.wait_for(experiment, "succeeded")
     attempt = service.run(experiment)["attempts"][0]
     created = datetime.fromisoformat(experiment["created_at"])
-    return tuple((datetime.fromisoformat(text) - created).total_seconds() for text in (attempt["first_step_at"], record["finished_at"]))  # type: ignore[return-value]
+    return tuple(
+        (datetime.fromisoformat(text) - created).total_seconds()
+        for text in (attempt["first_step_at"], record["finished_at"])
+    )  # type: ignore[return-value]
 
 
 def _fresh_process(folder: Path, number: int) -> float:
     spec = folder / "spec.json"
     spec.write_text(json.dumps(SPEC))
     began = time.perf_counter()
-    command = [sys.executable, "-m", "lab_models", "run", str(spec), "--out", str(folder / f"out{number}"), "--threads", "1"]
-    subprocess.run(command, check=True, capture_output=True, env={"LAB_HOME": str(folder / "embedded"), "PATH": "/usr/bin:/bin"})
+    command = [
+        sys.executable,
+        "-m",
+        "lab_models",
+        "run",
+        str(spec),
+        "--out",
+        str(folder / f"out{number}"),
+        "--threads",
+        "1",
+    ]
+    subprocess.run(
+        command,
+        check=True,
+        capture_output=True,
+        env={"LAB_HOME": str(folder / "embedded"), "PATH": "/usr/bin:/bin"},
+    )
     return time.perf_counter() - began
 
 

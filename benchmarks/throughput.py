@@ -1,8 +1,8 @@
 """How fast training is: images per second of this loop, of a plain PyTorch script, of Lightning, and of the floor.
 
-The floor is forward, backward and optimizer step on one fixed batch that is in place already: no loop over real data can
-be faster. All train the same network with the same optimizer from the same bytes. The rounds are interleaved, so that a
-machine that is slow for a while is slow for all.
+The floor is forward, backward and optimizer step on one fixed batch that is in place already: no loop over real data
+can be faster. All train the same network with the same optimizer from the same bytes. The rounds are interleaved, so
+that a machine that is slow for a while is slow for all.
 """
 
 import logging
@@ -48,8 +48,18 @@ class Case:
 
 
 CASES = (
-    Case("MLP 6 x 512, batch 64, MNIST", {"dataset": "mnist", "model": {"depth": 6, "width": 512}, "batch_size": 64}, steps=250, warm_up=20),
-    Case("student CNN, batch 128, CIFAR-10", {"dataset": "cifar10", "model": "student", "batch_size": 128}, steps=4, warm_up=1),
+    Case(
+        "MLP 6 x 512, batch 64, MNIST",
+        {"dataset": "mnist", "model": {"depth": 6, "width": 512}, "batch_size": 64},
+        steps=250,
+        warm_up=20,
+    ),
+    Case(
+        "student CNN, batch 128, CIFAR-10",
+        {"dataset": "cifar10", "model": "student", "batch_size": 128},
+        steps=4,
+        warm_up=1,
+    ),
 )
 
 
@@ -57,8 +67,16 @@ class Images(Dataset[tuple[Tensor, int]]):
     """The same bytes as torchvision gives them: one image and its label at a time, through torchvision's transforms."""
 
     def __init__(self, dataset: PreparedDataset) -> None:
-        self._images, self._labels = torch.from_numpy(dataset.train_images.copy()), torch.from_numpy(dataset.train_labels.copy())
-        self._transform = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize(dataset.info.mean, dataset.info.std)])
+        self._images, self._labels = (
+            torch.from_numpy(dataset.train_images.copy()),
+            torch.from_numpy(dataset.train_labels.copy()),
+        )
+        self._transform = v2.Compose(
+            [
+                v2.ToDtype(torch.float32, scale=True),
+                v2.Normalize(dataset.info.mean, dataset.info.std),
+            ]
+        )
 
     def __len__(self) -> int:
         return len(self._labels)
@@ -68,7 +86,9 @@ class Images(Dataset[tuple[Tensor, int]]):
 
 
 def measure(threads: int = 2) -> list[dict[str, Any]]:
-    """One row per case and way: images per second (median over the rounds) and its share of the floor (median of each round's ratio)."""
+    """One row per case and way: images per second (median over the rounds) and its share of the floor (median of each
+    round's ratio).
+    """
     make_deterministic(threads)
     rows = []
     for case in CASES:
@@ -83,13 +103,22 @@ def _measure_case(case: Case) -> list[dict[str, Any]]:
     spec = TrainSpec.model_validate(case.spec)
     folders = [Path(part) for part in os.environ.get("LAB_DATA_DIR", "").split(os.pathsep) if part]
     home = Path(os.environ.get("LAB_HOME") or ".lab")
-    where = DataFolders(search=tuple(folders), download=home / "datasets", prepared=home / "prepared", imported=home / "imported")
+    where = DataFolders(
+        search=tuple(folders),
+        download=home / "datasets",
+        prepared=home / "prepared",
+        imported=home / "imported",
+    )
     dataset = open_dataset(BUILT_IN[spec.dataset.name], where)
     ways: dict[str, Callable[[], float]] = {
         FLOOR: lambda: _seconds_per_step(_floor(spec, dataset), case),
         "this loop": lambda: _seconds_per_step(_ours(spec, dataset), case),
-        "plain script, DataLoader, 0 workers": lambda: _seconds_per_step(_script(spec, dataset, 0), case),
-        "plain script, DataLoader, 2 workers": lambda: _seconds_per_step(_script(spec, dataset, 2), case),
+        "plain script, DataLoader, 0 workers": lambda: _seconds_per_step(
+            _script(spec, dataset, 0), case
+        ),
+        "plain script, DataLoader, 2 workers": lambda: _seconds_per_step(
+            _script(spec, dataset, 2), case
+        ),
     }
     try:
         import lightning  # noqa: F401
@@ -107,7 +136,9 @@ def _measure_case(case: Case) -> list[dict[str, Any]]:
             "case": case.title,
             "way": way,
             "images_per_second": spec.batch_size / statistics.median(values),
-            "of_the_floor": statistics.median(fixed / value for fixed, value in zip(floor, values, strict=True)),
+            "of_the_floor": statistics.median(
+                fixed / value for fixed, value in zip(floor, values, strict=True)
+            ),
             "n": len(values),
         }
         for way, values in seconds.items()
@@ -195,11 +226,15 @@ def _network(spec: TrainSpec, dataset: PreparedDataset) -> tuple[nn.Module, torc
     return model.train(), make_optimizer(spec.optimizer, model)
 
 
-def _loader(spec: TrainSpec, dataset: PreparedDataset, workers: int) -> DataLoader[tuple[Tensor, int]]:
+def _loader(
+    spec: TrainSpec, dataset: PreparedDataset, workers: int
+) -> DataLoader[tuple[Tensor, int]]:
     return DataLoader(Images(dataset), spec.batch_size, shuffle=True, num_workers=workers)
 
 
-def _step(model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor) -> None:
+def _step(
+    model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor
+) -> None:
     loss = nn.functional.cross_entropy(model(images), labels)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()

@@ -16,7 +16,9 @@ def main(arguments: list[str] | None = None) -> int:
         die_with_parent(options.parent_pid)
         leave_no_core_files()
         give_way(options.niceness)
-        from lab_models.running.forkserver import serve_forks  # after the tie to the parent: loading torch takes seconds
+        from lab_models.running.forkserver import (
+            serve_forks,
+        )  # after the tie to the parent: loading torch takes seconds
 
         return serve_forks()
 
@@ -26,13 +28,24 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m lab_models", description="Train image classifiers from a spec, without the service.")
+    parser = argparse.ArgumentParser(
+        prog="python -m lab_models",
+        description="Train image classifiers from a spec, without the service.",
+    )
     commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="train every seed of a spec file, with a progress bar; run it again to resume")
+    run = commands.add_parser(
+        "run", help="train every seed of a spec file, with a progress bar; run it again to resume"
+    )
     run.add_argument("spec", type=Path, help="JSON file, the same that POST /experiments takes")
-    run.add_argument("--out", type=Path, help="folder for weights, metrics and result (default: runs/<fingerprint>)")
+    run.add_argument(
+        "--out",
+        type=Path,
+        help="folder for weights, metrics and result (default: runs/<fingerprint>)",
+    )
     run.add_argument("--device", default="auto", help="auto, cpu, cuda:0, ... (default: auto)")
-    run.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all cores)")
+    run.add_argument(
+        "--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all cores)"
+    )
     trainers = commands.add_parser("trainers", help="fork trainers on request (used by the worker)")
     trainers.add_argument("--parent-pid", type=int, required=True)
     trainers.add_argument("--niceness", type=int, default=0)

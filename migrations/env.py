@@ -1,4 +1,6 @@
-"""Alembic's environment: on a connection that the service hands over, or on the settings' database from the command line."""
+"""Alembic's environment: on a connection that the service hands over, or on the settings' database from the command
+line.
+"""
 
 from alembic import context
 from sqlalchemy import Connection
@@ -12,7 +14,9 @@ def run(connection: Connection) -> None:
     """Apply migrations; SQLite rebuilds tables in batch mode, with foreign keys off while it does."""
     if connection.dialect.name == "sqlite":
         connection.connection.cursor().execute("PRAGMA foreign_keys=OFF")
-    context.configure(connection=connection, target_metadata=metadata(), render_as_batch=True, compare_type=True)
+    context.configure(
+        connection=connection, target_metadata=metadata(), render_as_batch=True, compare_type=True
+    )
     with context.begin_transaction():
         context.run_migrations()
     if connection.dialect.name == "sqlite":

@@ -47,7 +47,9 @@ def _artists() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _migrated_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """An SQLite file that is not there yet begins as a copy of one that was migrated: to migrate one takes as long as many tests."""
+    """An SQLite file that is not there yet begins as a copy of one that was migrated: to migrate one takes as long as
+    many tests.
+    """
     home = tmp_path_factory.mktemp("template")
     template = home / "lab.sqlite3"
     migrate = app.storage.db.migrate
@@ -67,7 +69,11 @@ def _migrated_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On PostgreSQL, tests of SQLite itself and tests that meet no database are not repeated; on SQLite, those of PostgreSQL are none."""
+    """On PostgreSQL, tests of SQLite itself and tests that meet no database are not repeated; on SQLite, those of
+    PostgreSQL are none.
+    """
     other = "sqlite" if ON_POSTGRESQL else "postgresql"
-    config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker(other) is not None])
+    config.hook.pytest_deselected(
+        items=[item for item in items if item.get_closest_marker(other) is not None]
+    )
     items[:] = [item for item in items if item.get_closest_marker(other) is None]

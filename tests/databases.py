@@ -1,7 +1,8 @@
-"""Which database the tests of the service run on: SQLite in each test's folder or, with LAB_TEST_DATABASE=postgresql, a database each in a private PostgreSQL.
+"""Which database the tests of the service run on: SQLite in each test's folder or, with LAB_TEST_DATABASE=postgresql, a
+database each in a private PostgreSQL.
 
-Tests say `Settings(home=…)` as users do and know nothing of it: LAB_DATABASE_URL leads to the module's database while fixtures of
-the module are made, and to the test's own within a test, in this process and those that it starts.
+Tests say `Settings(home=…)` as users do and know nothing of it: LAB_DATABASE_URL leads to the module's database while
+fixtures of the module are made, and to the test's own within a test, in this process and those that it starts.
 """
 
 import os
@@ -17,7 +18,9 @@ from tests.postgres import Cluster
 
 VARIABLE = "LAB_TEST_DATABASE"
 ON_POSTGRESQL = os.environ.get(VARIABLE, "sqlite") == "postgresql"
-assert os.environ.get(VARIABLE, "sqlite") in ("sqlite", "postgresql"), f"{VARIABLE} is sqlite or postgresql"
+assert os.environ.get(VARIABLE, "sqlite") in ("sqlite", "postgresql"), (
+    f"{VARIABLE} is sqlite or postgresql"
+)
 
 _in_use: list[tuple[Cluster, str]] = []
 
@@ -30,14 +33,18 @@ def database_of_the_module(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def database_of_the_test(request: pytest.FixtureRequest, database_of_the_module: None) -> Iterator[None]:
+def database_of_the_test(
+    request: pytest.FixtureRequest, database_of_the_module: None
+) -> Iterator[None]:
     """A fresh one."""
     with database_of_its_own(request):
         yield
 
 
 def renew_database() -> None:
-    """For a test that opens one database after the other, each in a new folder: on PostgreSQL the test's only one is made as new."""
+    """For a test that opens one database after the other, each in a new folder: on PostgreSQL the test's only one is
+    made as new.
+    """
     if ON_POSTGRESQL:
         cluster, name = _in_use[-1]
         cluster.renew(name)
@@ -45,7 +52,9 @@ def renew_database() -> None:
 
 @contextmanager
 def empty_database() -> Iterator[None]:
-    """Within the block `Settings` lead to a database without any table: on PostgreSQL a new one, on SQLite the file that is not there yet."""
+    """Within the block `Settings` lead to a database without any table: on PostgreSQL a new one, on SQLite the file
+    that is not there yet.
+    """
     if not ON_POSTGRESQL:
         yield
         return
@@ -62,7 +71,9 @@ def writers_blocked(settings: Settings) -> Iterator[None]:
     """Within the block somebody else holds what every writer needs; readers read on."""
     database = Database(settings.effective_database_url, busy_seconds=20)
     with database.engine.connect() as connection:
-        connection.execute(text("LOCK TABLE run IN EXCLUSIVE MODE" if ON_POSTGRESQL else "SELECT 1"))  # SQLite's transaction begins as a writer's
+        connection.execute(
+            text("LOCK TABLE run IN EXCLUSIVE MODE" if ON_POSTGRESQL else "SELECT 1")
+        )  # SQLite's transaction begins as a writer's
         yield
         connection.rollback()
     database.close()

@@ -1,4 +1,6 @@
-"""A private PostgreSQL that the test session starts and ends: its own folder, its own socket, no port, nothing of the machine's cluster."""
+"""A private PostgreSQL that the test session starts and ends: its own folder, its own socket, no port, nothing of the
+machine's cluster.
+"""
 
 import os
 import pwd
@@ -19,14 +21,24 @@ from app.storage.db import open_database
 INSTALLED = "/usr/lib/postgresql"
 USER = "lab"
 TEMPLATE = "migrated"
-FAST = {"fsync": "off", "full_page_writes": "off", "listen_addresses": "''", "max_wal_size": "4GB", "max_connections": "200"}
-"""Nothing here need survive a power cut, though all survives a killed server; whoever may open the socket's folder may connect."""
+FAST = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "listen_addresses": "''",
+    "max_wal_size": "4GB",
+    "max_connections": "200",
+}
+"""Nothing here need survive a power cut, though all survives a killed server; whoever may open the socket's folder may
+connect.
+"""
 LOCALE = ("--encoding=UTF8", "--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en-US")
 """Sorted as people's databases sort, and not as SQLite does."""
 
 
 class Cluster:
-    """A server, and databases in it that are used, emptied and used again: a new one takes a third of a second, an emptied one a few milliseconds."""
+    """A server, and databases in it that are used, emptied and used again: a new one takes a third of a second, an
+    emptied one a few milliseconds.
+    """
 
     def __init__(self, programs: Path) -> None:
         self._programs = programs
@@ -36,7 +48,18 @@ class Cluster:
             os.chown(self._folder, self._user.pw_uid, self._user.pw_gid)
         self._free: list[str] = []
         self._made = 0
-        self._run("initdb", "--pgdata", "data", "--username", USER, "--auth", "trust", "--no-sync", "--no-instructions", *LOCALE)
+        self._run(
+            "initdb",
+            "--pgdata",
+            "data",
+            "--username",
+            USER,
+            "--auth",
+            "trust",
+            "--no-sync",
+            "--no-instructions",
+            *LOCALE,
+        )
         self.start()
         try:
             self._make_template()
@@ -57,7 +80,9 @@ class Cluster:
         self._made += 1
         name = f"lab{self._made}"
         with self._connect("postgres") as connection:
-            connection.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(template)))
+            connection.execute(
+                SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(template))
+            )
         return name
 
     def give_back(self, name: str) -> None:
@@ -78,8 +103,23 @@ class Cluster:
 
     def start(self) -> None:
         """Start the server; returns when it accepts connections."""
-        options = " ".join(f"-c {name}={value}" for name, value in {**FAST, "unix_socket_directories": str(self._folder)}.items())
-        self._run("pg_ctl", "--pgdata", "data", "--log", "log", "--wait", "--timeout", "60", "--options", options, "start")
+        options = " ".join(
+            f"-c {name}={value}"
+            for name, value in {**FAST, "unix_socket_directories": str(self._folder)}.items()
+        )
+        self._run(
+            "pg_ctl",
+            "--pgdata",
+            "data",
+            "--log",
+            "log",
+            "--wait",
+            "--timeout",
+            "60",
+            "--options",
+            options,
+            "start",
+        )
 
     def stop(self, mode: str = "fast") -> None:
         """`fast` ends all connections in order, `immediate` is a crash."""
@@ -92,40 +132,69 @@ class Cluster:
 
     @contextmanager
     def _connect(self, name: str) -> Iterator[psycopg.Connection]:
-        with psycopg.connect(host=str(self._folder), user=USER, dbname=name, autocommit=True) as connection:
+        with psycopg.connect(
+            host=str(self._folder), user=USER, dbname=name, autocommit=True
+        ) as connection:
             yield connection
 
     def _make_template(self) -> None:
         made = self.create()
         with tempfile.TemporaryDirectory() as home:
-            open_database(Settings(home=Path(home), database_url=self.url(made), _env_file=None)).close()
+            open_database(
+                Settings(home=Path(home), database_url=self.url(made), _env_file=None)
+            ).close()
         with self._connect("postgres") as connection:
-            connection.execute(SQL("ALTER DATABASE {} RENAME TO {}").format(Identifier(made), Identifier(TEMPLATE)))
+            connection.execute(
+                SQL("ALTER DATABASE {} RENAME TO {}").format(Identifier(made), Identifier(TEMPLATE))
+            )
         with self._connect(TEMPLATE) as connection:
-            self._rows = {table: connection.execute(SQL("SELECT * FROM {}").format(Identifier(table))).fetchall() for table in _tables(connection)}
+            self._rows = {
+                table: connection.execute(
+                    SQL("SELECT * FROM {}").format(Identifier(table))
+                ).fetchall()
+                for table in _tables(connection)
+            }
             self._schema = _columns(connection)
 
     def _empty(self, name: str) -> bool:
         """Put every table into the state of the template's; False if these are other tables."""
         with self._connect(name) as connection, connection.transaction():
-            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <>"
+                " pg_backend_pid()"
+            )
             if _columns(connection) != self._schema:
                 return False
-            connection.execute("SET LOCAL session_replication_role = replica")  # deletes in any order: no foreign key is looked at
+            connection.execute(
+                "SET LOCAL session_replication_role = replica"
+            )  # deletes in any order: no foreign key is looked at
             for table, rows in self._rows.items():
                 connection.execute(SQL("DELETE FROM {}").format(Identifier(table)))
                 for row in rows:
                     values = SQL(", ").join(Placeholder() * len(row))
-                    connection.execute(SQL("INSERT INTO {} VALUES ({})").format(Identifier(table), values), row)
+                    connection.execute(
+                        SQL("INSERT INTO {} VALUES ({})").format(Identifier(table), values), row
+                    )
         return True
 
     def _run(self, program: str, *arguments: str) -> None:
-        identity = {} if self._user is None else {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
+        identity = (
+            {}
+            if self._user is None
+            else {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
+        )
         log = self._folder / "log"
         ended = subprocess.run(
-            [self._programs / program, *arguments], cwd=self._folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **identity
+            [self._programs / program, *arguments],
+            cwd=self._folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            **identity,
         )
-        assert ended.returncode == 0, f"{program}: {ended.stderr.decode()}\n{log.read_text()[-2000:] if log.exists() else ''}"
+        assert ended.returncode == 0, (
+            f"{program}: {ended.stderr.decode()}\n{log.read_text()[-2000:] if log.exists() else ''}"
+        )
 
 
 def start_or_skip() -> Cluster:
@@ -138,7 +207,10 @@ def start_or_skip() -> Cluster:
 
 def installed() -> Path | None:
     """The folder of the newest PostgreSQL's programs, Debian's or the search path's."""
-    versions = sorted((path.parent.parent for path in Path(INSTALLED).glob("*/bin/initdb")), key=lambda path: float(path.name))
+    versions = sorted(
+        (path.parent.parent for path in Path(INSTALLED).glob("*/bin/initdb")),
+        key=lambda path: float(path.name),
+    )
     on_path = shutil.which("initdb")
     return versions[-1] / "bin" if versions else Path(on_path).parent if on_path else None
 
@@ -152,7 +224,12 @@ def _unprivileged_user() -> pwd.struct_passwd | None:
 
 
 def _tables(connection: psycopg.Connection) -> list[str]:
-    return [name for (name,) in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename")]
+    return [
+        name
+        for (name,) in connection.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
+        )
+    ]
 
 
 def _columns(connection: psycopg.Connection) -> list[tuple[object, ...]]:
@@ -161,6 +238,7 @@ def _columns(connection: psycopg.Connection) -> list[tuple[object, ...]]:
         SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull::text
         FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
         WHERE c.relnamespace = 'public'::regnamespace AND a.attnum > 0 AND NOT a.attisdropped
-        UNION ALL SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid), '' FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+        UNION ALL SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid), ''
+        FROM pg_constraint WHERE connamespace = 'public'::regnamespace
         ORDER BY 1, 2, 3"""
     return connection.execute(described).fetchall()

@@ -19,7 +19,11 @@ from tests.e2e.service import Service
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-GENERATED = {"README.md": ("settings", "reasons"), "docs/spec.md": ("presets", "spec"), "docs/studies.md": ("recipes",)}
+GENERATED = {
+    "README.md": ("settings", "reasons"),
+    "docs/spec.md": ("presets", "spec"),
+    "docs/studies.md": ("recipes",),
+}
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -42,12 +46,18 @@ def test_every_route_is_in_the_readme(tmp_path: Path) -> None:
     app = create_app(Settings(home=tmp_path, log_level="ERROR", _env_file=None))
     for path, operations in app.openapi()["paths"].items():
         for method in operations:
-            assert re.search(rf"^\| `{method.upper()} {re.escape(path)}", README, re.MULTILINE), f"{method.upper()} {path}"
+            assert re.search(rf"^\| `{method.upper()} {re.escape(path)}", README, re.MULTILINE), (
+                f"{method.upper()} {path}"
+            )
 
 
 def test_every_json_body_of_the_documents_is_valid() -> None:
-    text = README + "".join((ROOT / "docs" / name).read_text() for name in ("spec.md", "studies.md"))
-    bodies = re.findall(r"--json '(\{.*?\})'", text, re.DOTALL) + [block for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL) if '"dataset"' in block]
+    text = README + "".join(
+        (ROOT / "docs" / name).read_text() for name in ("spec.md", "studies.md")
+    )
+    bodies = re.findall(r"--json '(\{.*?\})'", text, re.DOTALL) + [
+        block for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL) if '"dataset"' in block
+    ]
     assert len(bodies) >= 3
     for body in bodies:
         document = json.loads(body)
@@ -81,7 +91,9 @@ def test_every_curl_of_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
     try:
         service.serve()
         text = "set -euo pipefail\n" + script.replace("localhost:8000", f"127.0.0.1:{service.port}")
-        result = subprocess.run(["bash", "-c", text], cwd=tmp_path, capture_output=True, text=True, timeout=400)
+        result = subprocess.run(
+            ["bash", "-c", text], cwd=tmp_path, capture_output=True, text=True, timeout=400
+        )
         assert result.returncode == 0, result.stdout + result.stderr
         assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
         assert (tmp_path / "curves.pdf").read_bytes().startswith(b"%PDF")

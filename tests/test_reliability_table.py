@@ -16,7 +16,9 @@ WITHOUT_TEST = {40}
 
 
 def functions_of(path: Path) -> set[str]:
-    return {node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)}
+    return {
+        node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)
+    }
 
 
 def test_every_fault_has_its_row_with_what_happens_a_test_and_a_dated_result() -> None:
@@ -39,6 +41,13 @@ def test_every_test_that_the_table_names_exists() -> None:
 def test_every_test_of_the_fault_files_is_in_the_table() -> None:
     """A fault that is tested is a promise, and promises are written down."""
     named = set(NAMED.findall((ROOT / "docs" / "reliability.md").read_text()))
-    for file in ("e2e/test_process_faults.py", "e2e/test_broker_faults.py", "e2e/test_storage_faults.py", "worker/test_device_faults.py"):
-        missing = {name for name in functions_of(ROOT / "tests" / file) if name.startswith("test_")} - {name for where, name in named if where == file}
+    for file in (
+        "e2e/test_process_faults.py",
+        "e2e/test_broker_faults.py",
+        "e2e/test_storage_faults.py",
+        "worker/test_device_faults.py",
+    ):
+        missing = {
+            name for name in functions_of(ROOT / "tests" / file) if name.startswith("test_")
+        } - {name for where, name in named if where == file}
         assert not missing, f"{file}: {missing} are not in docs/reliability.md"

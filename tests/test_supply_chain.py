@@ -1,4 +1,6 @@
-"""What the service is made of: every package by version and hash, images by digest once asked for, advisories looked up where there are any."""
+"""What the service is made of: every package by version and hash, images by digest once asked for, advisories looked up
+where there are any.
+"""
 
 import json
 import re
@@ -27,14 +29,25 @@ ASKED_FOR = {
     "build": GROUPS["build"],
     "supply": GROUPS["supply"],
 }
-PYTHON = {"python_full_version": "3.11.7", "python_version": "3.11", "sys_platform": "linux", "platform_machine": "x86_64"}
+PYTHON = {
+    "python_full_version": "3.11.7",
+    "python_version": "3.11",
+    "sys_platform": "linux",
+    "platform_machine": "x86_64",
+}
 
 
 def locked(name: str) -> list[tuple[Requirement, list[str]]]:
     """Each requirement of a list with its hashes."""
     text = (ROOT / "requirements" / f"{name}.txt").read_text()
     lines = re.sub(r"\\\n", " ", re.sub(r"^\s*#.*\n", "", text, flags=re.MULTILINE)).splitlines()
-    return [(Requirement(line.partition(" --hash")[0]), re.findall(r"--hash=sha256:([0-9a-f]{64})(?=\s|$)", line)) for line in lines]
+    return [
+        (
+            Requirement(line.partition(" --hash")[0]),
+            re.findall(r"--hash=sha256:([0-9a-f]{64})(?=\s|$)", line),
+        )
+        for line in lines
+    ]
 
 
 def versions(name: str) -> dict[str, str]:
@@ -61,32 +74,55 @@ def test_the_lists_hold_what_the_project_asks_for(name: str) -> None:
     """Where this fails, pyproject.toml was changed without `make lock`."""
     there = versions(name)
     for asked in map(Requirement, ASKED_FOR[name]):
-        assert asked.specifier.contains(there[canonicalize_name(asked.name)]), f"{asked}: run `make lock`"
+        assert asked.specifier.contains(there[canonicalize_name(asked.name)]), (
+            f"{asked}: run `make lock`"
+        )
 
 
 def test_a_package_has_one_version_wherever_it_is_installed() -> None:
     everything = versions("bench")
     for name in ASKED_FOR:
         there = versions(name)
-        assert {package: version for package, version in there.items() if everything.get(package, version) != version} == {}, name
-    assert versions("service").items() <= versions("worker").items() <= versions("dev").items() <= everything.items()
+        assert {
+            package: version
+            for package, version in there.items()
+            if everything.get(package, version) != version
+        } == {}, name
+    assert (
+        versions("service").items()
+        <= versions("worker").items()
+        <= versions("dev").items()
+        <= everything.items()
+    )
 
 
 def test_the_containers_of_the_service_hold_no_torch_and_none_of_the_tests_tools() -> None:
-    assert not {"torch", "torchvision", "scikit-learn", "pytest", "ruff", "uv"} & versions("service").keys()
+    assert (
+        not {"torch", "torchvision", "scikit-learn", "pytest", "ruff", "uv"}
+        & versions("service").keys()
+    )
     assert not {"pytest", "ruff", "schemathesis", "uv"} & versions("worker").keys()
 
 
 @pytest.mark.parametrize("file", ["Dockerfile", "Makefile"])
-def test_whatever_is_installed_is_checked_against_hashes_or_is_the_project_itself(file: str) -> None:
-    installs = [line for line in (ROOT / file).read_text().splitlines() if re.search(r"pip install|\$\(PIP\) -|pip wheel", line) and ":=" not in line]
+def test_whatever_is_installed_is_checked_against_hashes_or_is_the_project_itself(
+    file: str,
+) -> None:
+    installs = [
+        line
+        for line in (ROOT / file).read_text().splitlines()
+        if re.search(r"pip install|\$\(PIP\) -|pip wheel", line) and ":=" not in line
+    ]
     assert len(installs) >= 4
     for line in installs:
         assert ("--require-hashes" in line and "--requirement" in line) or "--no-deps" in line, line
 
 
 def test_what_the_api_leans_on_and_what_rounds_has_an_upper_end() -> None:
-    ends = {Requirement(line).name: str(Requirement(line).specifier) for line in [*PROJECT["project"]["dependencies"], *EXTRAS["lab"]]}
+    ends = {
+        Requirement(line).name: str(Requirement(line).specifier)
+        for line in [*PROJECT["project"]["dependencies"], *EXTRAS["lab"]]
+    }
     for name in ("fastapi", "starlette", "uvicorn", "celery", "torch", "torchvision"):
         assert "<" in ends[name], name
 
@@ -95,34 +131,52 @@ def test_what_the_api_leans_on_and_what_rounds_has_an_upper_end() -> None:
 def pip_audit(tmp_path: Path) -> Any:
     """A stand-in that says of the canary and of the lists what it is told to, or fails."""
 
-    def make(of_the_canary: list[dict[str, Any]] | None, of_the_lists: list[dict[str, Any]] | None = None) -> tuple[str, ...]:
+    def make(
+        of_the_canary: list[dict[str, Any]] | None, of_the_lists: list[dict[str, Any]] | None = None
+    ) -> tuple[str, ...]:
         program = tmp_path / "pip_audit.py"
         program.write_text(
-            "import json, sys\n"
-            f"said = json.loads({json.dumps(json.dumps([of_the_canary, of_the_lists]))})['--require-hashes' in sys.argv]\n"
-            "if said is None:\n    sys.exit('WARNING: trying\\nERROR: no route to the advisories')\n"
-            "print(json.dumps({'dependencies': said, 'fixes': []}))\n"
-            "sys.exit(any(package.get('vulns') for package in said))\n"
+            "import json, sys\nsaid ="
+            f" json.loads({json.dumps(json.dumps([of_the_canary, of_the_lists]))})['--require-hashes' in sys.argv]\nif"
+            " said is None:\n    sys.exit('WARNING: trying\\nERROR: no route to the"
+            " advisories')\nprint(json.dumps({'dependencies': said, 'fixes':"
+            " []}))\nsys.exit(any(package.get('vulns') for package in said))\n"
         )
         return (sys.executable, str(program))
 
     return make
 
 
-CANARY = [{"name": "jinja2", "version": "2.4.1", "vulns": [{"id": "PYSEC-1", "fix_versions": ["2.8.1"]}]}]
+CANARY = [
+    {"name": "jinja2", "version": "2.4.1", "vulns": [{"id": "PYSEC-1", "fix_versions": ["2.8.1"]}]}
+]
 FINE = {"name": "rich", "version": "15.0.0", "vulns": []}
 LIST = [str(ROOT / "requirements" / "build.txt")]
 
 
-def test_an_audit_says_what_is_vulnerable_and_where_it_is_mended(pip_audit: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    bad = {"name": "pillow", "version": "1.0", "vulns": [{"id": "CVE-1", "fix_versions": ["1.1", "2.0"]}, {"id": "CVE-2", "fix_versions": []}]}
+def test_an_audit_says_what_is_vulnerable_and_where_it_is_mended(
+    pip_audit: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = {
+        "name": "pillow",
+        "version": "1.0",
+        "vulns": [
+            {"id": "CVE-1", "fix_versions": ["1.1", "2.0"]},
+            {"id": "CVE-2", "fix_versions": []},
+        ],
+    }
     assert audit.main(LIST, pip_audit(CANARY, [FINE, bad])) == audit.VULNERABLE
     out = capsys.readouterr().out
-    assert "pillow 1.0: CVE-1, mended in 1.1, 2.0\npillow 1.0: CVE-2, mended in no release yet\n" in out
+    assert (
+        "pillow 1.0: CVE-1, mended in 1.1, 2.0\npillow 1.0: CVE-2, mended in no release yet\n"
+        in out
+    )
     assert "2 packages: 1 with known vulnerabilities, 0 not checked" in out
 
 
-def test_an_audit_that_finds_nothing_says_of_how_many(pip_audit: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_audit_that_finds_nothing_says_of_how_many(
+    pip_audit: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert audit.main(LIST, pip_audit(CANARY, [FINE])) == audit.CLEAN
     assert capsys.readouterr().out == "1 packages: 0 with known vulnerabilities, 0 not checked\n"
 
@@ -130,10 +184,18 @@ def test_an_audit_that_finds_nothing_says_of_how_many(pip_audit: Any, capsys: py
 @pytest.mark.parametrize(
     ("canary", "lists", "said"),
     [
-        ([{"name": "jinja2", "skip_reason": "not found"}], [FINE], "nothing was checked: the index that pip-audit asks carries no advisories"),
+        (
+            [{"name": "jinja2", "skip_reason": "not found"}],
+            [FINE],
+            "nothing was checked: the index that pip-audit asks carries no advisories",
+        ),
         (None, None, "nothing was checked: the advisories could not be read: ERROR: no route"),
         (CANARY, None, "nothing was checked: the advisories could not be read: ERROR: no route"),
-        (CANARY, [FINE, {"name": "torch", "skip_reason": "not found"}], "torch: not checked: not found"),
+        (
+            CANARY,
+            [FINE, {"name": "torch", "skip_reason": "not found"}],
+            "torch: not checked: not found",
+        ),
     ],
 )
 def test_an_audit_that_could_not_ask_never_says_that_all_is_well(
@@ -159,7 +221,10 @@ def containers(tmp_path: Path) -> Path:
 def fake_docker(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     program = folder / "bin" / "docker"
     program.parent.mkdir(exist_ok=True)
-    program.write_text(f"#!{sys.executable}\nimport hashlib, json, sys\nname = sys.argv[-1]\nrepository = name.rpartition(':')[0]\n{script}")
+    program.write_text(
+        f"#!{sys.executable}\nimport hashlib, json, sys\nname = sys.argv[-1]\nrepository ="
+        f" name.rpartition(':')[0]\n{script}"
+    )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent))
 
@@ -173,7 +238,9 @@ else:
 """
 
 
-def test_digests_are_written_beside_the_tags_and_renewed(containers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_digests_are_written_beside_the_tags_and_renewed(
+    containers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = {name: (containers / name).read_text() for name in digests.FILES}
     images = {match["name"] for text in before.values() for match in digests.IMAGE.finditer(text)}
     assert images == {"python:3.11-slim-bookworm", "redis:7-bookworm", "postgres:15-bookworm"}
@@ -183,10 +250,12 @@ def test_digests_are_written_beside_the_tags_and_renewed(containers: Path, monke
         assert digests.main(["--folder", str(containers)]) == 0
         written.append({name: (containers / name).read_text() for name in digests.FILES})
     for texts in written:
-        assert len(re.findall(r"@sha256:[0-9a-f]{64}(?=\s)", "\n".join(texts.values()))) == len(images)
-        assert {name: re.sub(r"@sha256:[0-9a-f]{64}", "", text) for name, text in texts.items()} == {
-            name: re.sub(r"@sha256:[0-9a-f]{64}", "", text) for name, text in before.items()
-        }
+        assert len(re.findall(r"@sha256:[0-9a-f]{64}(?=\s)", "\n".join(texts.values()))) == len(
+            images
+        )
+        assert {
+            name: re.sub(r"@sha256:[0-9a-f]{64}", "", text) for name, text in texts.items()
+        } == {name: re.sub(r"@sha256:[0-9a-f]{64}", "", text) for name, text in before.items()}
     assert written[0] != written[1]
 
 
@@ -195,11 +264,18 @@ def test_digests_are_written_beside_the_tags_and_renewed(containers: Path, monke
     [
         ("sys.exit('no such host')", "no such host"),
         ("print('[]' if sys.argv[1] == 'image' else name)", "no single digest"),
-        ("print('[\"redis@sha256:short\"]' if sys.argv[1] == 'image' else name)", "no single digest"),
+        (
+            "print('[\"redis@sha256:short\"]' if sys.argv[1] == 'image' else name)",
+            "no single digest",
+        ),
     ],
 )
 def test_where_one_digest_cannot_be_had_no_file_is_changed(
-    containers: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], script: str, said: str
+    containers: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    script: str,
+    said: str,
 ) -> None:
     before = {name: (containers / name).read_text() for name in digests.FILES}
     fake_docker(containers, monkeypatch, script)
@@ -210,7 +286,9 @@ def test_where_one_digest_cannot_be_had_no_file_is_changed(
     assert {name: (containers / name).read_text() for name in digests.FILES} == before
 
 
-def test_without_docker_no_file_is_changed(containers: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_docker_no_file_is_changed(
+    containers: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("PATH", str(containers))
     assert digests.main(["--folder", str(containers)]) == 1
     assert capsys.readouterr().out.startswith("nothing was changed: `docker pull")

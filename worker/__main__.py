@@ -23,7 +23,9 @@ from worker.tasks import identify, install
 def main() -> int:
     """Migrate if needed, then hand over to Celery until a signal ends it."""
     parser = argparse.ArgumentParser(prog="python -m worker")
-    parser.add_argument("--slot", type=int, default=0, help="which of this machine's workers this is, from 0")
+    parser.add_argument(
+        "--slot", type=int, default=0, help="which of this machine's workers this is, from 0"
+    )
     parser.add_argument("--slots", type=int, default=1, help="how many workers this machine has")
     parser.add_argument("--parent-pid", type=int, help="die when this process dies")
     options = parser.parse_args()
@@ -42,11 +44,29 @@ def main() -> int:
     celery = make_celery(settings)
     install(celery, settings, identify(device, threads, options.slot))
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-    warnings.filterwarnings("ignore", category=SecurityWarning)  # tasks are JSON without content; root runs nothing that a client sent
-    warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)  # of a setting of Celery 6 that is set already
-    logging.getLogger("kombu.connection").setLevel(logging.ERROR)  # memory:// has no host name, and kombu says so each time
+    warnings.filterwarnings(
+        "ignore", category=SecurityWarning
+    )  # tasks are JSON without content; root runs nothing that a client sent
+    warnings.filterwarnings(
+        "ignore", category=CPendingDeprecationWarning
+    )  # of a setting of Celery 6 that is set already
+    logging.getLogger("kombu.connection").setLevel(
+        logging.ERROR
+    )  # memory:// has no host name, and kombu says so each time
     with home_in_use(settings.home, settings.database_name):
-        celery.worker_main(["--quiet", "worker", "--pool", "prefork", "--concurrency", "1", "--hostname", f"slot{options.slot}-{os.getpid()}@%h", *quiet])
+        celery.worker_main(
+            [
+                "--quiet",
+                "worker",
+                "--pool",
+                "prefork",
+                "--concurrency",
+                "1",
+                "--hostname",
+                f"slot{options.slot}-{os.getpid()}@%h",
+                *quiet,
+            ]
+        )
     return 0
 
 

@@ -17,5 +17,9 @@ def make_celery(settings: Settings) -> Celery:
         celery.conf.update(broker_transport_options={"polling_interval": MEMORY_POLLING_SECONDS})
     else:
         use_steady_transport()
-        celery.conf.update(broker_transport_options=REDIS_TRANSPORT, worker_disable_prefetch=True, worker_consumer=SteadyConsumer)
+        celery.conf.update(
+            broker_transport_options=REDIS_TRANSPORT,
+            worker_disable_prefetch=True,
+            worker_consumer=SteadyConsumer,
+        )
     return celery

@@ -11,7 +11,7 @@ from app.logging import bound
 from app.services import lifecycle
 from app.services.lifecycle import Lease, LeaseLost
 from app.storage.states import StatusReason
-from worker.attempt import RETRY_SECONDS, Attempt
+from worker.attempt import RETRY_SECONDS, Supervision
 from worker.slot import Slot
 
 UNFIT_SECONDS = 5.0
@@ -23,14 +23,18 @@ log = logging.getLogger("lab.attempt")
 def work_until_empty(slot: Slot) -> int:
     """Claim and carry out runs until none is queued or the worker is asked to stop; returns how many were tried.
 
-    The trainer is there before the claim: a worker that cannot train claims nothing and leaves the runs to others. A run that was left because the
-    database was out of reach is given back before that, however long it takes.
+    The trainer is there before the claim: a worker that cannot train claims nothing and leaves the runs to others. A
+    run that was left because the database was out of reach is given back before that, however long it takes.
     """
     tried = 0
     while _settle(slot) and not slot.stopping():
         trainer = slot.spare.take()
         if trainer is None:
-            log.error("no trainer could be started on %s; this worker claims nothing for %.0f s", slot.device, UNFIT_SECONDS)
+            log.error(
+                "no trainer could be started on %s; this worker claims nothing for %.0f s",
+                slot.device,
+                UNFIT_SECONDS,
+            )
             _wait(UNFIT_SECONDS, slot.stopping)
             break
         lease = _claim(slot)
@@ -39,13 +43,14 @@ def work_until_empty(slot: Slot) -> int:
             break
         with bound(run=lease.run_id, attempt=lease.attempt):
             log.info("%s: attempt %d begins", lease.run_id, lease.attempt)
-            Attempt(slot, lease).carry_out(trainer)
+            Supervision(slot, lease).carry_out(trainer)
         tried += 1
     return tried
 
 
 def _settle(slot: Slot) -> bool:
-    """Give back what the slot owes as soon as the database answers; False if it still does not when the worker is asked to stop.
+    """Give back what the slot owes as soon as the database answers; False if it still does not when the worker is asked
+    to stop.
 
     Whoever is silent for a lease while others can write is taken for dead, and then a crash is counted.
     """
@@ -70,7 +75,9 @@ def _claim(slot: Slot) -> Lease | None:
     free = None if slot.is_first else free_memory_of(slot.device)
     try:
         with slot.database.writing() as session:
-            return lifecycle.claim(session, slot.worker_id, free, slot.settings.max_running_per_owner)
+            return lifecycle.claim(
+                session, slot.worker_id, free, slot.settings.max_running_per_owner
+            )
     except OperationalError as error:
         log.warning("the database did not answer (%s); claiming later", error.orig)
         return None

@@ -1,7 +1,7 @@
 """`python -m worker.health`: whether the workers of this machine have lately shown themselves in the database.
 
-The health check of a worker's container. It is no verb of `lab`, because it runs all the time beside the training and so loads
-only what it needs: a second of processor time instead of four.
+The health check of a worker's container. It is no verb of `lab`, because it runs all the time beside the training and
+so loads only what it needs: a second of processor time instead of four.
 """
 
 import argparse
@@ -17,9 +17,16 @@ from app.storage.db import Database
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status 0 when at least `--workers` workers of this host were seen within the last 20 seconds, else 1 with the reason on one line."""
-    parser = argparse.ArgumentParser(prog="python -m worker.health", description="Tell whether this machine's workers are online.")
-    parser.add_argument("--workers", type=int, default=1, help="how many there must be (default: 1)")
+    """Exit status 0 when at least `--workers` workers of this host were seen within the last 20 seconds, else 1 with
+    the reason on one line.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m worker.health",
+        description="Tell whether this machine's workers are online.",
+    )
+    parser.add_argument(
+        "--workers", type=int, default=1, help="how many there must be (default: 1)"
+    )
     wanted: int = parser.parse_args(arguments).workers
     host = socket.gethostname()
     try:
@@ -27,7 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (Misconfigured, SQLAlchemyError) as error:
         print(f"cannot ask the database: {str(error).splitlines()[0]}")
         return 1
-    print(f"{seen} of {wanted} workers on {host} were seen within the last {ONLINE_SECONDS} seconds")
+    print(
+        f"{seen} of {wanted} workers on {host} were seen within the last {ONLINE_SECONDS} seconds"
+    )
     return 0 if seen >= wanted else 1
 
 

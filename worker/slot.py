@@ -13,8 +13,9 @@ from worker.spare import Spare
 class Slot:
     """Where an attempt runs: a worker's identity, its device, and the flag that asks it to stop.
 
-    The first slot of a machine takes any run, so that all are taken; the others only what fits into the memory that is free.
-    `owed` is the lease of a run that was left while the database was out of reach, and that is given back before another is claimed.
+    The first slot of a machine takes any run, so that all are taken; the others only what fits into the memory that is
+    free. `owed` is the lease of a run that was left while the database was out of reach, and that is given back before
+    another is claimed.
     """
 
     worker_id: str

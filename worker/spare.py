@@ -46,5 +46,8 @@ class Spare:
             except ServerGone:
                 log.warning("the trainers' server is gone; starting another")
                 self._server.kill()
-        log.error("the trainers' server ended %d times; is the lab installed? try: python -m lab_models run spec.json", SERVER_STARTS)
+        log.error(
+            "the trainers' server ended %d times; is the lab installed? try: python -m lab_models run spec.json",
+            SERVER_STARTS,
+        )
         return None

@@ -1,4 +1,6 @@
-"""What comes out of Redis and is no message ends no worker: it is dropped with a word in the log. A doorbell says nothing that is not in the database."""
+"""What comes out of Redis and is no message ends no worker: it is dropped with a word in the log. A doorbell says
+nothing that is not in the database.
+"""
 
 import logging
 from typing import Any, Final
@@ -9,8 +11,17 @@ from kombu.transport import redis as kombu_redis
 
 from app.logging import Rarely
 
-UNREADABLE: Final = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
-"""What reading bytes of strangers as a message can come to; connections that fail raise others, which kombu and Celery see to."""
+UNREADABLE: Final = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
+"""What reading bytes of strangers as a message can come to; connections that fail raise others, which kombu and Celery
+see to.
+"""
 
 log = logging.getLogger("lab.worker")
 

@@ -35,8 +35,10 @@ SHOW_SECONDS = 5.0
 WRITES_PER_LEASE = 5
 """As many as a holder makes: a database that stops a holder from writing is seen by whoever watches it."""
 NO_TIME = 1e-6
-"""Seconds until a message to a worker that stops expires. On memory:// Celery looks at its stop flag when a message comes, else every two seconds;
-an expired one it throws away, where a task would race with the end of its pool, whose child then waits half a minute for an answer to it."""
+"""Seconds until a message to a worker that stops expires. On memory:// Celery looks at its stop flag when a message
+comes, else every two seconds; an expired one it throws away, where a task would race with the end of its pool, whose
+child then waits half a minute for an answer to it.
+"""
 
 log = logging.getLogger("lab.worker")
 
@@ -68,7 +70,12 @@ class Identity:
 
 def identify(device: str, threads: int, slot: int) -> Identity:
     """A name that is unique and tells host and process."""
-    return Identity(id=f"{socket.gethostname()}-{os.getpid()}-{new_id('w')[2:6]}", device=device, threads=threads, is_first=slot == 0)
+    return Identity(
+        id=f"{socket.gethostname()}-{os.getpid()}-{new_id('w')[2:6]}",
+        device=device,
+        threads=threads,
+        is_first=slot == 0,
+    )
 
 
 def install(celery: Celery, settings: Settings, identity: Identity) -> None:
@@ -79,7 +86,9 @@ def install(celery: Celery, settings: Settings, identity: Identity) -> None:
 
     @celery.task(name=TASK, ignore_result=True)  # type: ignore[untyped-decorator]
     def work() -> int:
-        """SIGTERM is a wish while runs are carried out; set here, because billiard sets its own handler after `worker_process_init`."""
+        """SIGTERM is a wish while runs are carried out; set here, because billiard sets its own handler after
+        `worker_process_init`.
+        """
         before = signal.signal(signal.SIGTERM, lambda *_: stopping.set())
         try:
             return work_until_empty(slots[0])
@@ -88,8 +97,21 @@ def install(celery: Celery, settings: Settings, identity: Identity) -> None:
 
     def begin_process(**_: Any) -> None:
         """In the pool's child: connections of its own and a warm trainer."""
-        database = Database(settings.effective_database_url, busy_seconds=min(BUSY_SECONDS, settings.lease_seconds / 3))
-        slots[:] = [Slot(identity.id, identity.device, identity.threads, settings, database, stopping.is_set, identity.is_first)]
+        database = Database(
+            settings.effective_database_url,
+            busy_seconds=min(BUSY_SECONDS, settings.lease_seconds / 3),
+        )
+        slots[:] = [
+            Slot(
+                identity.id,
+                identity.device,
+                identity.threads,
+                settings,
+                database,
+                stopping.is_set,
+                identity.is_first,
+            )
+        ]
         slots[0].spare.prepare()
 
     def end_process(**_: Any) -> None:
@@ -121,7 +143,9 @@ def install(celery: Celery, settings: Settings, identity: Identity) -> None:
 class Poller:
     """A thread of the worker's main process: looks at the table a few times a second."""
 
-    def __init__(self, settings: Settings, identity: Identity, work: Any, stopping: SharedFlag) -> None:
+    def __init__(
+        self, settings: Settings, identity: Identity, work: Any, stopping: SharedFlag
+    ) -> None:
         self._settings = settings
         self._identity = identity
         self._work = work
@@ -136,7 +160,10 @@ class Poller:
 
     def start(self) -> None:
         """Sign on and begin."""
-        self._database = Database(self._settings.effective_database_url, busy_seconds=min(BUSY_SECONDS, self._settings.lease_seconds / 3))
+        self._database = Database(
+            self._settings.effective_database_url,
+            busy_seconds=min(BUSY_SECONDS, self._settings.lease_seconds / 3),
+        )
         self._thread.start()
 
     def stop(self) -> None:
@@ -205,7 +232,11 @@ class Poller:
         with self._database.writing() as session:
             workers.register(session, row)
         log.info(
-            "worker %s is online: %s, %d threads, %s broker", identity.id, identity.device, identity.threads, "embedded" if self._settings.embedded else "Redis"
+            "worker %s is online: %s, %d threads, %s broker",
+            identity.id,
+            identity.device,
+            identity.threads,
+            "embedded" if self._settings.embedded else "Redis",
         )
 
     def _sign_off(self) -> None:

@@ -1,4 +1,6 @@
-"""The child processes that train: forked from a server that has torch loaded, given one order, listened to, stopped or killed."""
+"""The child processes that train: forked from a server that has torch loaded, given one order, listened to, stopped or
+killed.
+"""
 
 import json
 import logging
@@ -33,8 +35,32 @@ from lab_models.training.protocol import (
 )
 
 # What a trainer may know of its surroundings: how to find libraries and devices, and nothing of database or broker.
-PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "LAB_REVISION", "LAB_FAILPOINT")
-PASSED_ON_PREFIXES = ("CUDA_", "NVIDIA_", "ROCR_", "HIP_", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+PASSED_ON = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "VIRTUAL_ENV",
+    "PYTHONPATH",
+    "LD_LIBRARY_PATH",
+    "SSL_CERT_FILE",
+    "LAB_REVISION",
+    "LAB_FAILPOINT",
+)
+PASSED_ON_PREFIXES = (
+    "CUDA_",
+    "NVIDIA_",
+    "ROCR_",
+    "HIP_",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+)
 START_SECONDS = 120.0
 
 TrainerEvent = Started | Probed | Progress | EpochCompleted | Checkpointed | Completed | Failed
@@ -54,13 +80,25 @@ class Exited:
 
 
 class TrainerServer:
-    """One `python -m lab_models trainers`. Start it from a thread that outlives it: the kernel ties it to that thread."""
+    """One `python -m lab_models trainers`. Start it from a thread that outlives it: the kernel ties it to that
+    thread.
+    """
 
     def __init__(self, threads: int, niceness: int = 0) -> None:
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-P", "-m", "lab_models", "trainers", "--parent-pid", str(os.getpid()), "--niceness", str(niceness)],
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "lab_models",
+                    "trainers",
+                    "--parent-pid",
+                    str(os.getpid()),
+                    "--niceness",
+                    str(niceness),
+                ],
                 stdin=theirs.fileno(),
                 env=_environment(threads),
                 start_new_session=True,
@@ -76,10 +114,16 @@ class TrainerServer:
 
     def fork(self, device: str, threads: int) -> "Trainer":
         """A new trainer, warming up; raises ServerGone."""
-        (stdin, our_stdin), (our_stdout, stdout), (our_stderr, stderr) = (os.pipe() for _ in range(3))
+        (stdin, our_stdin), (our_stdout, stdout), (our_stderr, stderr) = (
+            os.pipe() for _ in range(3)
+        )
         self._forking.put((our_stdin, our_stdout, our_stderr))
         try:
-            socket.send_fds(self._control, [json.dumps({"device": device, "threads": threads}).encode()], [stdin, stdout, stderr])
+            socket.send_fds(
+                self._control,
+                [json.dumps({"device": device, "threads": threads}).encode()],
+                [stdin, stdout, stderr],
+            )
             trainer = self._forked.get(timeout=START_SECONDS)
         except (OSError, queue.Empty):
             trainer = None
@@ -105,7 +149,9 @@ class TrainerServer:
                 for line in answers:
                     answer = json.loads(line)
                     if "started" in answer:
-                        trainers[answer["started"]] = trainer = Trainer(answer["started"], *self._forking.get())
+                        trainers[answer["started"]] = trainer = Trainer(
+                            answer["started"], *self._forking.get()
+                        )
                         self._forked.put(trainer)
                     else:
                         trainers.pop(answer["exited"]).ended(answer["status"])
@@ -181,8 +227,12 @@ class Trainer:
         except (OSError, ValueError):
             log.debug("trainer %d is gone and heard nothing", self.pid)
 
-    def _thread(self, name: str, target: Callable[[BinaryIO], None], stream: BinaryIO) -> threading.Thread:
-        thread = threading.Thread(target=target, args=(stream,), name=f"trainer-{name}-{self.pid}", daemon=True)
+    def _thread(
+        self, name: str, target: Callable[[BinaryIO], None], stream: BinaryIO
+    ) -> threading.Thread:
+        thread = threading.Thread(
+            target=target, args=(stream,), name=f"trainer-{name}-{self.pid}", daemon=True
+        )
         thread.start()
         return thread
 
@@ -192,7 +242,9 @@ class Trainer:
                 try:
                     event = read_event(line)
                 except ValidationError:
-                    log.exception("trainer %d said something that is no event: %.200r", self.pid, line)
+                    log.exception(
+                        "trainer %d said something that is no event: %.200r", self.pid, line
+                    )
                     continue
                 if isinstance(event, Ready):
                     self._ready.set()
@@ -205,7 +257,9 @@ class Trainer:
 
     def _read_log(self, stream: BinaryIO) -> None:
         with stream:
-            for line in stream:  # to the end whatever happens: a trainer whose pipe is full would stand still
+            for line in (
+                stream
+            ):  # to the end whatever happens: a trainer whose pipe is full would stand still
                 with self._log_lock:
                     try:
                         self._log(line)
@@ -221,12 +275,19 @@ class Trainer:
 
 
 def _environment(threads: int) -> dict[str, str]:
-    passed = {key: value for key, value in os.environ.items() if key in PASSED_ON or key.startswith(PASSED_ON_PREFIXES)}
-    return passed | {
-        "OMP_NUM_THREADS": str(threads),
-        "MKL_NUM_THREADS": str(threads),
-        "OPENBLAS_NUM_THREADS": "1",
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONHASHSEED": "0",
-        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # https://docs.nvidia.com/cuda/cublas/#results-reproducibility
+    passed = {
+        key: value
+        for key, value in os.environ.items()
+        if key in PASSED_ON or key.startswith(PASSED_ON_PREFIXES)
     }
+    return (
+        passed
+        | {
+            "OMP_NUM_THREADS": str(threads),
+            "MKL_NUM_THREADS": str(threads),
+            "OPENBLAS_NUM_THREADS": "1",
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONHASHSEED": "0",
+            "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # https://docs.nvidia.com/cuda/cublas/#results-reproducibility
+        }
+    )

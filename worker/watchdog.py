@@ -10,8 +10,8 @@ from worker.trainer import Exited, TrainerEvent
 class Watchdog:
     """Measures, on this process's monotonic clock, how long ago training last went on.
 
-    Going on is an event that says something new. A `Progress` that repeats the step before does not count, so that a loop
-    that only talks is noticed as well.
+    Going on is an event that says something new. A `Progress` that repeats the step before does not count, so that a
+    loop that only talks is noticed as well.
     """
 
     def __init__(self, stall_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -39,4 +39,5 @@ class Watchdog:
     @property
     def message(self) -> str:
         """What to write into the run's record."""
-        return f"the trainer made no progress for {self._stall_seconds:g} s and was ended; LAB_STALL_SECONDS allows more"
+        seconds = f"{self._stall_seconds:g} s"
+        return f"the trainer made no progress for {seconds} and was ended; LAB_STALL_SECONDS allows more"

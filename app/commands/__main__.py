@@ -29,12 +29,18 @@ def main(arguments: list[str] | None = None) -> int:
     except client.Refused as error:
         return _complain(str(error), EXIT_REFUSED)
     except httpx.TransportError as error:
-        return _complain(f"no answer from {options.url}: {error}\nIs the service running? Start it with `lab serve`, or name another with --url.", EXIT_REFUSED)
+        return _complain(
+            f"no answer from {options.url}: {error}\nIs the service running? Start it with `lab serve`, or name another"
+            " with --url.",
+            EXIT_REFUSED,
+        )
     except client.StoppedWaiting as error:
         return _complain(str(error), EXIT_INTERRUPTED)
     except KeyboardInterrupt:
         return _complain("Interrupted.", EXIT_INTERRUPTED)
-    except BrokenPipeError:  # `lab show … | head`: nobody reads on, and Python's last flush must not complain of it
+    except (
+        BrokenPipeError
+    ):  # `lab show … | head`: nobody reads on, and Python's last flush must not complain of it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_REFUSED
     return status
@@ -48,30 +54,46 @@ def _parser() -> argparse.ArgumentParser:
     serving.add_commands(commands)
     submit = commands.add_parser("submit", help="send an experiment from a JSON or YAML file")
     submit.add_argument("file", type=Path)
-    submit.add_argument("--wait", action="store_true", help="show progress until it ends, then print its record")
+    submit.add_argument(
+        "--wait", action="store_true", help="show progress until it ends, then print its record"
+    )
     submit.add_argument("--dry-run", action="store_true", help="check and price it, store nothing")
     submit.set_defaults(run=_submit)
     show = commands.add_parser("show", help="print the record of an experiment or a study")
     show.set_defaults(run=_show)
     cancel = commands.add_parser("cancel", help="cancel an experiment or a study")
     cancel.set_defaults(run=lambda o: _change(o, "cancel"))
-    pause = commands.add_parser("pause", help="let an experiment or a study stand still, its progress kept")
+    pause = commands.add_parser(
+        "pause", help="let an experiment or a study stand still, its progress kept"
+    )
     pause.set_defaults(run=lambda o: _change(o, "pause"))
     resume = commands.add_parser("resume", help="let a paused experiment or study go on")
     resume.set_defaults(run=lambda o: _change(o, "resume"))
-    retry = commands.add_parser("retry", help="queue an experiment's or a study's failed and cancelled runs again")
+    retry = commands.add_parser(
+        "retry", help="queue an experiment's or a study's failed and cancelled runs again"
+    )
     retry.set_defaults(run=lambda o: _change(o, "retry"))
-    delete = commands.add_parser("delete", help="delete a finished experiment or study with its files")
+    delete = commands.add_parser(
+        "delete", help="delete a finished experiment or study with its files"
+    )
     delete.set_defaults(run=_delete)
     for about_one in (show, cancel, pause, resume, retry, delete):
         about_one.add_argument("id", help="exp_… or stu_…")
-    others = [parser for module in (recipes, studies, data) for parser in module.add_commands(commands)]
+    others = [
+        parser for module in (recipes, studies, data) for parser in module.add_commands(commands)
+    ]
     for speaking in (submit, show, cancel, pause, resume, retry, delete, *others):
-        speaking.add_argument("--url", default=client.default_url(), help=f"the service (default: $LAB_URL or {client.DEFAULT_URL})")
+        speaking.add_argument(
+            "--url",
+            default=client.default_url(),
+            help=f"the service (default: $LAB_URL or {client.DEFAULT_URL})",
+        )
 
     keys.add_commands(commands)
     maintenance.add_commands(commands)
-    demo = commands.add_parser("demo", help="start a service, train a small network over its API, show the result, stop")
+    demo = commands.add_parser(
+        "demo", help="start a service, train a small network over its API, show the result, stop"
+    )
     demo.set_defaults(run=lambda _: run_demo())
     return parser
 
@@ -79,7 +101,9 @@ def _parser() -> argparse.ArgumentParser:
 def _submit(options: argparse.Namespace) -> int:
     document = client.read_body(options.file)
     if studies.is_study_body(document):
-        return _complain(f"{options.file} holds a study: send it with `lab study {options.file}`", EXIT_USAGE)
+        return _complain(
+            f"{options.file} holds a study: send it with `lab study {options.file}`", EXIT_USAGE
+        )
     body = json.dumps(document)
     with client.Service(options.url) as service:
         if options.dry_run:

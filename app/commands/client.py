@@ -42,7 +42,9 @@ class StoppedWaiting(Exception):
 
 
 class Service:
-    """A running service, spoken to with the key in LAB_API_KEY, if there is one; raises Unusable for what can be no key."""
+    """A running service, spoken to with the key in LAB_API_KEY, if there is one; raises Unusable for what can be no
+    key.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
@@ -60,12 +62,18 @@ class Service:
 
     def post(self, path: str, body: str = "") -> Any:
         """JSON of a POST; raises Refused."""
-        return _checked(self._http.post(path, content=body, headers={"Content-Type": "application/json"})).json()
+        return _checked(
+            self._http.post(path, content=body, headers={"Content-Type": "application/json"})
+        ).json()
 
     def put(self, path: str, chunks: Iterator[bytes], num_bytes: int) -> Any:
         """JSON of a PUT of a file, however long the service works on it; raises Refused."""
         waiting = httpx.Timeout(TIMEOUT_SECONDS, read=None)
-        return _checked(self._http.put(path, content=chunks, headers={"Content-Length": str(num_bytes)}, timeout=waiting)).json()
+        return _checked(
+            self._http.put(
+                path, content=chunks, headers={"Content-Length": str(num_bytes)}, timeout=waiting
+            )
+        ).json()
 
     def delete(self, path: str) -> None:
         """DELETE; raises Refused."""
@@ -73,7 +81,9 @@ class Service:
 
     def download(self, path: str) -> bytes:
         """Bytes of a GET, however long the service draws; raises Refused."""
-        return _checked(self._http.get(path, timeout=httpx.Timeout(TIMEOUT_SECONDS, read=DRAWING_SECONDS))).content
+        return _checked(
+            self._http.get(path, timeout=httpx.Timeout(TIMEOUT_SECONDS, read=DRAWING_SECONDS))
+        ).content
 
 
 def default_url() -> str:
@@ -114,7 +124,9 @@ def wait_or_stop(service: Service, identifier: str) -> Any:
     except KeyboardInterrupt as interrupt:
         elsewhere = "" if service.url == default_url().rstrip("/") else f" --url {service.url}"
         show, cancel = (f"`lab {verb} {identifier}{elsewhere}`" for verb in ("show", "cancel"))
-        raise StoppedWaiting(f"No longer waiting, but {identifier} goes on: {show} tells how far it is, {cancel} ends it.") from interrupt
+        raise StoppedWaiting(
+            f"No longer waiting, but {identifier} goes on: {show} tells how far it is, {cancel} ends it."
+        ) from interrupt
 
 
 def wait_with_progress(service: Service, identifier: str) -> Any:
@@ -148,10 +160,18 @@ def study_message(record: dict[str, Any]) -> str:
     counts: dict[str, int] = progress["runs"]
     done = sum(count for status, count in counts.items() if RunStatus(status).is_terminal)
     parts = [f"{done} of {progress['num_runs']} runs done"]
-    parts += [f"{counts[status]} {status}" for status in (RunStatus.FAILED, RunStatus.CANCELLED) if counts.get(status)]
+    parts += [
+        f"{counts[status]} {status}"
+        for status in (RunStatus.FAILED, RunStatus.CANCELLED)
+        if counts.get(status)
+    ]
     if finish is not None and not record["is_terminal"]:
         moment, today = datetime.fromisoformat(finish).astimezone(), datetime.now(UTC).astimezone()
-        parts.append(f"ends about {moment:%H:%M}" if moment.date() == today.date() else f"ends about {moment:%Y-%m-%d %H:%M}")
+        parts.append(
+            f"ends about {moment:%H:%M}"
+            if moment.date() == today.date()
+            else f"ends about {moment:%Y-%m-%d %H:%M}"
+        )
     return ", ".join(parts)
 
 
@@ -160,7 +180,9 @@ def _key_header() -> dict[str, str]:
     if not key:
         return {}
     if not (key.isascii() and key.isprintable() and " " not in key):
-        raise Unusable("LAB_API_KEY holds no key: `lab keys create` prints one, which begins with lab_ and has no spaces")
+        raise Unusable(
+            "LAB_API_KEY holds no key: `lab keys create` prints one, which begins with lab_ and has no spaces"
+        )
     return {"Authorization": f"Bearer {key}"}
 
 
@@ -170,8 +192,15 @@ def _checked(response: httpx.Response) -> httpx.Response:
     try:
         problem = response.json()
         errors = problem["errors"]
-        lines = [f"{problem['title']} ({response.status_code})" + ("" if errors else f": {problem['detail']}")]
-        lines += [f"  {e['pointer'] or '(body)'}: {e['message']}" + (f" ({e['hint']})" if "hint" in e else "") for e in errors[:MOST_ERRORS]]
+        lines = [
+            f"{problem['title']} ({response.status_code})"
+            + ("" if errors else f": {problem['detail']}")
+        ]
+        lines += [
+            f"  {e['pointer'] or '(body)'}: {e['message']}"
+            + (f" ({e['hint']})" if "hint" in e else "")
+            for e in errors[:MOST_ERRORS]
+        ]
         lines += [f"  and {len(errors) - MOST_ERRORS} more"] if len(errors) > MOST_ERRORS else []
     except (ValueError, KeyError, TypeError):
         lines = [f"{response.status_code} {response.reason_phrase}"]

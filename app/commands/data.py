@@ -12,7 +12,14 @@ from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from app.commands import client
 from app.commands.terminal import in_words
@@ -30,14 +37,31 @@ def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
     verbs = data.add_subparsers(required=True, metavar="verb")
     listing = verbs.add_parser("list", help="a table of all data sets")
     listing.set_defaults(run=_list)
-    importing = verbs.add_parser("import", help="make a data set of a folder or zip of images: train/<class>/<image>, test/<class>/<image>")
+    importing = verbs.add_parser(
+        "import",
+        help="make a data set of a folder or zip of images: train/<class>/<image>, test/<class>/<image>",
+    )
     importing.add_argument("name", help="what to call it: a-z, 0-9, _ and -")
     importing.add_argument("path", type=Path, help="a folder or a zip")
-    importing.add_argument("--size", type=int, help="side in pixels (default: the images' own if all have the same up to 224, else at most 32)")
-    importing.add_argument("--channels", choices=["1", "3"], help="1 grey, 3 RGB (default: grey only if every image is)")
-    importing.add_argument("--enlarge", action="store_true", help="enlarge images that are smaller than --size instead of refusing them")
+    importing.add_argument(
+        "--size",
+        type=int,
+        help="side in pixels (default: the images' own if all have the same up to 224, else at most 32)",
+    )
+    importing.add_argument(
+        "--channels",
+        choices=["1", "3"],
+        help="1 grey, 3 RGB (default: grey only if every image is)",
+    )
+    importing.add_argument(
+        "--enlarge",
+        action="store_true",
+        help="enlarge images that are smaller than --size instead of refusing them",
+    )
     importing.set_defaults(run=_import)
-    removing = verbs.add_parser("remove", help="remove an imported data set, your own or as an admin")
+    removing = verbs.add_parser(
+        "remove", help="remove an imported data set, your own or as an admin"
+    )
     removing.add_argument("name")
     removing.set_defaults(run=_remove)
     return [listing, importing, removing]
@@ -48,7 +72,10 @@ def _list(options: argparse.Namespace) -> int:
         rows = [COLUMNS, *map(_row, service.get("/datasets")["data"])]
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
     for row in rows:
-        cells = [cell.ljust(width) if column in LEFT_ALIGNED else cell.rjust(width) for column, cell, width in zip(COLUMNS, row, widths, strict=True)]
+        cells = [
+            cell.ljust(width) if column in LEFT_ALIGNED else cell.rjust(width)
+            for column, cell, width in zip(COLUMNS, row, widths, strict=True)
+        ]
         print("  ".join(cells).rstrip())
     return 0
 
@@ -70,20 +97,35 @@ def _row(record: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _import(options: argparse.Namespace) -> int:
-    wishes = {"size": options.size, "channels": options.channels, "enlarge": "true" if options.enlarge else None}
+    wishes = {
+        "size": options.size,
+        "channels": options.channels,
+        "enlarge": "true" if options.enlarge else None,
+    }
     query = "&".join(f"{name}={value}" for name, value in wishes.items() if value is not None)
     path = f"/datasets/{quote(options.name, safe='')}" + (f"?{query}" if query else "")
     if not options.path.exists():
         print(f"{options.path}: there is no such file or folder", file=sys.stderr)
         return EXIT_USAGE
     try:
-        with client.Service(options.url) as service, _progress() as bar, _zipped(options.path, bar) as file:
+        with (
+            client.Service(options.url) as service,
+            _progress() as bar,
+            _zipped(options.path, bar) as file,
+        ):
             num_bytes = file.seek(0, 2)
             file.seek(0)
             task = bar.add_task("sending", total=num_bytes)
             record = service.put(path, _chunks(file, bar, task), num_bytes)
-    except (OSError, ImportRefused, UnicodeEncodeError) as error:  # the last: a file name that is no UTF-8
-        print(f"{options.path}: {error.strerror if isinstance(error, OSError) else error}", file=sys.stderr)
+    except (
+        OSError,
+        ImportRefused,
+        UnicodeEncodeError,
+    ) as error:  # the last: a file name that is no UTF-8
+        print(
+            f"{options.path}: {error.strerror if isinstance(error, OSError) else error}",
+            file=sys.stderr,
+        )
         return EXIT_USAGE
     print(json.dumps(record, indent=2, ensure_ascii=False))
     return 0
@@ -97,7 +139,12 @@ def _remove(options: argparse.Namespace) -> int:
 
 
 def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+    )
     return Progress(*columns, console=Console(stderr=True))
 
 

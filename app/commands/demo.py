@@ -1,4 +1,6 @@
-"""`make demo`: a service on a free port, one experiment over its API, its result and its picture, and an orderly end."""
+"""`make demo`: a service on a free port, one experiment over its API, its result and its picture, and an orderly
+end.
+"""
 
 import json
 import os
@@ -31,8 +33,17 @@ def run_demo() -> int:
     url = f"http://127.0.0.1:{port}"
     _say(f"Starting the service on {url} with its files in {HOME}/ ...")
     HOME.mkdir(mode=0o700, exist_ok=True)
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("LAB_")} | {"LAB_HOME": str(HOME), "LAB_LOG_LEVEL": "WARNING"}
-    server = subprocess.Popen([sys.executable, "-P", "-m", "app.commands", "serve", "--port", str(port)], env=environment, start_new_session=True)  # noqa: S603
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith("LAB_")
+    } | {
+        "LAB_HOME": str(HOME),
+        "LAB_LOG_LEVEL": "WARNING",
+    }
+    server = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-P", "-m", "app.commands", "serve", "--port", str(port)],
+        env=environment,
+        start_new_session=True,
+    )
     try:
         service = client.Service(url)
         if not _wait_until_up(service, server):
@@ -56,7 +67,10 @@ def _run_experiment(service: client.Service, url: str) -> int:
     picture.write_bytes(service.download(record["links"]["curves"]))
     accuracy = record["results"]["test"]["accuracy"]
     low, high = accuracy["ci95"]
-    _say(f"Test accuracy {100 * accuracy['mean']:.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f} %, {accuracy['n']} seeds).")
+    _say(
+        f"Test accuracy {100 * accuracy['mean']:.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f} %,"
+        f" {accuracy['n']} seeds)."
+    )
     _say(f"Curves: {picture}")
     return 0
 

@@ -20,8 +20,12 @@ COLUMNS = tuple((name, TEXT) for name in ("id", "owner", "role", "begins with", 
 
 
 def add_commands(commands: Any) -> None:
-    """Add `keys` to the command line. Its verbs speak to no service: who can write the database needs no key to make one."""
-    parser = commands.add_parser("keys", help="make, list and revoke keys to the API, in the database of LAB_HOME")
+    """Add `keys` to the command line. Its verbs speak to no service: who can write the database needs no key to make
+    one.
+    """
+    parser = commands.add_parser(
+        "keys", help="make, list and revoke keys to the API, in the database of LAB_HOME"
+    )
     verbs = parser.add_subparsers(required=True, metavar="verb")
     create = verbs.add_parser("create", help="make a key and print it, once")
     create.add_argument("owner", help="whose it is: 1 to 64 of a-z, 0-9, '.', '_' and '-'")
@@ -29,7 +33,10 @@ def add_commands(commands: Any) -> None:
         "--role",
         choices=[role.value for role in Role],
         default=Role.SUBMIT.value,
-        help="submit: see and change one's own; read: see everything, change nothing; admin: everything (default: submit)",
+        help=(
+            "submit: see and change one's own; read: see everything, change nothing; admin: everything (default:"
+            " submit)"
+        ),
     )
     create.set_defaults(run=_create)
     listing = verbs.add_parser("list", help="a table of all keys, revoked ones too")
@@ -44,7 +51,9 @@ def _create(options: argparse.Namespace) -> int:
 
     with _writing() as session:
         key, secret = keys.create_key(session, options.owner, Role(options.role))
-    _say(f"{key.id}: a key of {key.owner} with the role '{key.role}'. It is shown this once; only its SHA-256 is kept.")
+    _say(
+        f"{key.id}: a key of {key.owner} with the role '{key.role}'. It is shown this once; only its SHA-256 is kept."
+    )
     print(secret, flush=True)
     _say("Send it as 'Authorization: Bearer lab_…', or set LAB_API_KEY for the lab command.")
     return 0

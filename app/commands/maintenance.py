@@ -12,7 +12,7 @@ from app.home import home_in_use, noted_database
 
 if TYPE_CHECKING:
     from app.services.upkeep.backups import Contents
-    from app.services.upkeep.collection import Collected, Item
+    from app.services.upkeep.collection import Collected, Leftover
     from app.settings import Settings
     from app.storage.db import Database
 
@@ -21,11 +21,15 @@ EXIT_REFUSED = 1
 
 def add_commands(commands: Any) -> None:
     """Add them to the command line. They speak to no service: they use its database and its files."""
-    backup = commands.add_parser("backup", help="copy the SQLite database to a file while the service runs")
+    backup = commands.add_parser(
+        "backup", help="copy the SQLite database to a file while the service runs"
+    )
     backup.add_argument("file", type=Path, help="where to; its folder must be there")
     backup.add_argument("--force", action="store_true", help="replace the file if it is there")
     backup.set_defaults(run=_backup)
-    restoring = commands.add_parser("restore", help="put a backup in the database's place; the service must be stopped")
+    restoring = commands.add_parser(
+        "restore", help="put a backup in the database's place; the service must be stopped"
+    )
     restoring.add_argument("file", type=Path, help="what `lab backup` has written")
     restoring.set_defaults(run=_restore)
     collecting = commands.add_parser("gc", help="remove files that nothing needs any more")
@@ -35,7 +39,10 @@ def add_commands(commands: Any) -> None:
 
 
 def _backup(options: argparse.Namespace) -> int:
-    from app.services.upkeep.backups import BackupRefused, back_up  # late, as in all of them: other commands need no database
+    from app.services.upkeep.backups import (
+        BackupRefused,
+        back_up,
+    )  # late, as in all of them: other commands need no database
     from app.settings import Settings
 
     try:
@@ -59,12 +66,17 @@ def _restore(options: argparse.Namespace) -> int:
     if restored.before is not None:
         print(f"What was there before is kept as {restored.before}")
     if contents.unfinished:
-        print(f"Runs that are not finished: {contents.unfinished:,}; workers go on with them when the service starts.")
+        print(
+            f"Runs that are not finished: {contents.unfinished:,}; workers go on with them when the service starts."
+        )
     return 0
 
 
 def _counted(contents: "Contents") -> str:
-    experiments, runs = (f"{count:,} {noun}{'' if count == 1 else 's'}" for count, noun in ((contents.experiments, "experiment"), (contents.runs, "run")))
+    experiments, runs = (
+        f"{count:,} {noun}{'' if count == 1 else 's'}"
+        for count, noun in ((contents.experiments, "experiment"), (contents.runs, "run"))
+    )
     return f"{experiments}, {runs}, schema {contents.revision}"
 
 
@@ -84,7 +96,11 @@ def _collect(options: argparse.Namespace) -> int:
             collected = collect(database, settings, dry_run=options.dry_run)
         finally:
             database.close()
-    print(json.dumps(_document(collected, options.dry_run), indent=2) if options.json else _report(collected, options.dry_run))
+    print(
+        json.dumps(_document(collected, options.dry_run), indent=2)
+        if options.json
+        else _report(collected, options.dry_run)
+    )
     return EXIT_REFUSED if collected.failed else 0
 
 
@@ -92,8 +108,15 @@ def _refuse_another_database(settings: "Settings") -> None:
     """By the rows of another database, every file in this home would look like one that nothing needs."""
     noted = noted_database(settings.home)
     if noted != settings.database_name:
-        runs_with = "no service was ever run" if noted is None else f"the service runs with the database {noted}"
-        raise Misconfigured(f"in {settings.home} {runs_with}, not with {settings.database_name}: set LAB_HOME and LAB_DATABASE_URL as the service has them")
+        runs_with = (
+            "no service was ever run"
+            if noted is None
+            else f"the service runs with the database {noted}"
+        )
+        raise Misconfigured(
+            f"in {settings.home} {runs_with}, not with {settings.database_name}: set LAB_HOME and LAB_DATABASE_URL as"
+            " the service has them"
+        )
 
 
 def _refuse_another_schema(database: "Database") -> None:
@@ -101,26 +124,47 @@ def _refuse_another_schema(database: "Database") -> None:
 
     with database.reading() as session:
         if not schema_is_current(session):
-            raise Misconfigured("the database has the schema of another version: start the service of this version once, then call `lab gc` again")
+            raise Misconfigured(
+                "the database has the schema of another version: start the service of this version once, then call `lab"
+                " gc` again"
+            )
 
 
 def _document(collected: "Collected", dry_run: bool) -> dict[str, Any]:
     from app.services.upkeep.collection import MEANINGS
 
-    def listed(items: "tuple[Item, ...]") -> list[dict[str, Any]]:
-        return [{"kind": item.kind, "path": item.path, "bytes": item.size_bytes, "why": MEANINGS[item.kind]} for item in items]
+    def listed(items: "tuple[Leftover, ...]") -> list[dict[str, Any]]:
+        return [
+            {
+                "kind": item.kind,
+                "path": item.path,
+                "bytes": item.size_bytes,
+                "why": MEANINGS[item.kind],
+            }
+            for item in items
+        ]
 
-    return {"dry_run": dry_run, "bytes": collected.size_bytes, "items": listed(collected.found), "failed": listed(collected.failed)}
+    return {
+        "dry_run": dry_run,
+        "bytes": collected.size_bytes,
+        "items": listed(collected.found),
+        "failed": listed(collected.failed),
+    }
 
 
 def _report(collected: "Collected", dry_run: bool) -> str:
     from app.services.upkeep.collection import MEANINGS
 
-    lines = [f"{in_words(item.size_bytes):>10}  {item.path}  ({MEANINGS[item.kind]})" for item in collected.found]
+    lines = [
+        f"{in_words(item.size_bytes):>10}  {item.path}  ({MEANINGS[item.kind]})"
+        for item in collected.found
+    ]
     lines += [f"not removed: {item.path}" for item in collected.failed]
     if not collected.found:
         return "There is nothing to remove."
-    return "\n".join([*lines, f"{in_words(collected.size_bytes)} {'could be' if dry_run else 'are'} set free."])
+    return "\n".join(
+        [*lines, f"{in_words(collected.size_bytes)} {'could be' if dry_run else 'are'} set free."]
+    )
 
 
 def _complain(message: str) -> int:

@@ -14,14 +14,26 @@ from app.commands.terminal import NUMBER, TEXT, bullet, heading, indented, show,
 if TYPE_CHECKING:
     from lab_models.recipes.recipe import Factor
 
-LIST_COLUMNS = (("name", TEXT), ("question", TEXT), ("cells", NUMBER), ("smoke, on two cores", TEXT), ("full, on two cores", TEXT))
+LIST_COLUMNS = (
+    ("name", TEXT),
+    ("question", TEXT),
+    ("cells", NUMBER),
+    ("smoke, on two cores", TEXT),
+    ("full, on two cores", TEXT),
+)
 CONTRAST_COLUMNS = (("cells", TEXT), ("what differs", TEXT), ("family", TEXT))
 
 
 def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
     """Add `recipes` to the command line; returns the parsers that speak to a service and still need its `--url`."""
-    recipes = commands.add_parser("recipes", help="a table of all recipes, or one recipe in full: what `lab study` can run")
-    recipes.add_argument("name", nargs="?", help="show this one with its cells, the source's numbers, contrasts, claims, costs and findings")
+    recipes = commands.add_parser(
+        "recipes", help="a table of all recipes, or one recipe in full: what `lab study` can run"
+    )
+    recipes.add_argument(
+        "name",
+        nargs="?",
+        help="show this one with its cells, the source's numbers, contrasts, claims, costs and findings",
+    )
     recipes.set_defaults(run=_recipes)
     return [recipes]
 
@@ -37,19 +49,39 @@ def _recipes(options: argparse.Namespace) -> int:
 
 def _row(recipe: dict[str, Any]) -> tuple[str, ...]:
     """Costs without their parts and origins, which follow a colon or a parenthesis."""
-    smoke, full = (recipe["scales"][scale]["cost_cpu"].partition(":")[0].partition(" (")[0] for scale in ("smoke", "full"))
+    smoke, full = (
+        recipe["scales"][scale]["cost_cpu"].partition(":")[0].partition(" (")[0]
+        for scale in ("smoke", "full")
+    )
     return recipe["name"], recipe["question"], str(recipe["num_cells"]), smoke, full
 
 
 def _page(recipe: dict[str, Any]) -> Iterator[RenderableType]:
     yield heading(f"{recipe['name']}: {recipe['title']}")
-    yield from map(Text, ("", f"Question: {recipe['question']}", f"Reproduces: {recipe['reproduces']}", ""))
-    yield from _section("Cells", [table(_cell_columns(recipe), (_cell(recipe, cell) for cell in recipe["cells"]))])
-    contrasts = [(f"{c['treatment']} against {c['control']}", c["factor"], c["family"]) for c in recipe["contrasts"]]
-    yield from _section("Contrasts", [table(CONTRAST_COLUMNS, contrasts), Text(_margin(recipe["margin_points"]))] if contrasts else [])
+    yield from map(
+        Text, ("", f"Question: {recipe['question']}", f"Reproduces: {recipe['reproduces']}", "")
+    )
+    yield from _section(
+        "Cells", [table(_cell_columns(recipe), (_cell(recipe, cell) for cell in recipe["cells"]))]
+    )
+    contrasts = [
+        (f"{c['treatment']} against {c['control']}", c["factor"], c["family"])
+        for c in recipe["contrasts"]
+    ]
+    yield from _section(
+        "Contrasts",
+        [table(CONTRAST_COLUMNS, contrasts), Text(_margin(recipe["margin_points"]))]
+        if contrasts
+        else [],
+    )
     yield from _section("Claims", map(bullet, map(_claim, recipe["claims"])))
-    yield from _section("Scales", [bullet(_scale(name, scale)) for name, scale in recipe["scales"].items()])
-    yield from _section("Findings in the source's tables and in the design", map(bullet, map(_finding, recipe["findings"])))
+    yield from _section(
+        "Scales", [bullet(_scale(name, scale)) for name, scale in recipe["scales"].items()]
+    )
+    yield from _section(
+        "Findings in the source's tables and in the design",
+        map(bullet, map(_finding, recipe["findings"])),
+    )
     yield from _section("Notes", map(bullet, recipe["notes"]))
     yield Text(f"Run it: lab study {recipe['name']} --scale smoke --wait")
 
@@ -67,7 +99,14 @@ def _margin(points: float) -> str:
 
 def _cell_columns(recipe: dict[str, Any]) -> list[tuple[str, str]]:
     factors = [(name, TEXT) for name in recipe["factors"]]
-    return [("cell", TEXT), ("title", TEXT), *factors, ("source", NUMBER), ("one run at full scale", NUMBER), ("seeds", TEXT)]
+    return [
+        ("cell", TEXT),
+        ("title", TEXT),
+        *factors,
+        ("source", NUMBER),
+        ("one run at full scale", NUMBER),
+        ("seeds", TEXT),
+    ]
 
 
 def _cell(recipe: dict[str, Any], cell: dict[str, Any]) -> list[str]:
@@ -89,7 +128,9 @@ def _cell(recipe: dict[str, Any], cell: dict[str, Any]) -> list[str]:
 def _published(published: dict[str, Any] | None) -> str:
     if published is None:
         return ""
-    return (published["printed"] or _level(published["value"], published["metric"])) + _of(published["metric"])
+    return (published["printed"] or _level(published["value"], published["metric"])) + _of(
+        published["metric"]
+    )
 
 
 def _expected(expected: dict[str, Any] | None) -> str:
@@ -117,9 +158,14 @@ def _claim(claim: dict[str, Any]) -> str:
 def _test(test: dict[str, Any]) -> str:
     match test["kind"]:
         case "better":
-            return f"{_metric(test)} of " + ", ".join(f"{treatment} against {control}" for treatment, control in test["contrasts"])
+            return f"{_metric(test)} of " + ", ".join(
+                f"{treatment} against {control}" for treatment, control in test["contrasts"]
+            )
         case "trend":
-            return f"whether {_metric(test)} {'rises' if test['rises'] else 'falls'} along " + ", ".join(test["cells"])
+            return (
+                f"whether {_metric(test)} {'rises' if test['rises'] else 'falls'} along "
+                + ", ".join(test["cells"])
+            )
         case "not_monotone":
             return f"whether {_metric(test)} falls anywhere along " + ", ".join(test["cells"])
         case "reaches":
@@ -135,7 +181,9 @@ def _metric(test: dict[str, Any]) -> str:
 def _scale(name: str, scale: dict[str, Any]) -> str:
     seeds = f"{scale['seeds']} seed" + ("s" if scale["seeds"] > 1 else "")
     size = f"{name}: {scale['description']} {scale['num_runs']} runs with {seeds}."
-    return f"{size} On two CPU cores {scale['cost_cpu']}; on one data-center GPU {scale['cost_gpu']}."
+    return (
+        f"{size} On two CPU cores {scale['cost_cpu']}; on one data-center GPU {scale['cost_gpu']}."
+    )
 
 
 def _finding(finding: dict[str, Any]) -> str:

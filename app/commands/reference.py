@@ -34,7 +34,13 @@ from lab_models.specs import (
 )
 
 OPTIMIZERS: tuple[type[Frozen], ...] = (AdamSpec, AdamWSpec, SGDSpec)
-SCHEDULES: tuple[type[Frozen], ...] = (ConstantSchedule, MultiStepSchedule, CosineSchedule, OneCycleSchedule, PlateauSchedule)
+SCHEDULES: tuple[type[Frozen], ...] = (
+    ConstantSchedule,
+    MultiStepSchedule,
+    CosineSchedule,
+    OneCycleSchedule,
+    PlateauSchedule,
+)
 MODELS: tuple[tuple[str, type[Frozen]], ...] = (
     ("The body", ExperimentRequest),
     ('The body, `"kind": "distill"`, without `model` and with', DistillRequest),
@@ -44,8 +50,14 @@ MODELS: tuple[tuple[str, type[Frozen]], ...] = (
     ('`features`, `"name": "hint"`', HintSpec),
     ("`dataset`", DatasetSpec),
     ("`dataset.augmentation`", AugmentationSpec),
-    *((f'`model`, `"arch": "{spec.model_fields["arch"].default}"`', spec) for spec in ARCHITECTURES),
-    *((f'`optimizer`, `"name": "{spec.model_fields["name"].default}"`', spec) for spec in OPTIMIZERS),
+    *(
+        (f'`model`, `"arch": "{spec.model_fields["arch"].default}"`', spec)
+        for spec in ARCHITECTURES
+    ),
+    *(
+        (f'`optimizer`, `"name": "{spec.model_fields["name"].default}"`', spec)
+        for spec in OPTIMIZERS
+    ),
     *((f'`schedule`, `"name": "{spec.model_fields["name"].default}"`', spec) for spec in SCHEDULES),
     ("`early_stopping`", EarlyStoppingSpec),
 )
@@ -54,7 +66,9 @@ SHAPE_OF_PRESETS = {"MNIST": (1, 28, 28), "CIFAR-10": (3, 32, 32)}
 
 def spec_reference() -> str:
     """One table per part of the request."""
-    return "\n\n".join(f"**{title}**: {_first_sentence(model)}\n\n{_model_table(model)}" for title, model in MODELS)
+    return "\n\n".join(
+        f"**{title}**: {_first_sentence(model)}\n\n{_model_table(model)}" for title, model in MODELS
+    )
 
 
 def presets_reference() -> str:
@@ -65,19 +79,37 @@ def presets_reference() -> str:
         on = "MNIST" if name.startswith("mlp") else "CIFAR-10"
         size = model_size(spec.model, SHAPE_OF_PRESETS[on], 10)
         said = json.dumps({key: value for key, value in document.items() if key != "arch"})
-        rows.append(f"| `{name}` | `{spec.model.arch}` | `{said}` | {on} | {size.parameters:,} | {size.macs_per_sample / 1e6:,.1f} M |")
-    return "\n".join(["| preset | `arch` | with | on | parameters | multiply-accumulates |", "|---|---|---|---|---:|---:|", *rows])
+        rows.append(
+            f"| `{name}` | `{spec.model.arch}` | `{said}` | {on} | {size.parameters:,} |"
+            f" {size.macs_per_sample / 1e6:,.1f} M |"
+        )
+    return "\n".join(
+        [
+            "| preset | `arch` | with | on | parameters | multiply-accumulates |",
+            "|---|---|---|---|---:|---:|",
+            *rows,
+        ]
+    )
 
 
 def settings_reference() -> str:
     """One row per setting."""
-    rows = [f"| `LAB_{name.upper()}` | {_shown_default(field.default)} | {field.description} |" for name, field in Settings.model_fields.items()]
+    rows = [
+        f"| `LAB_{name.upper()}` | {_shown_default(field.default)} | {field.description} |"
+        for name, field in Settings.model_fields.items()
+    ]
     return "\n".join(["| setting | default | meaning |", "|---|---|---|", *rows])
 
 
 def reasons_reference() -> str:
     """One row per `status_reason`."""
-    return "\n".join(["| `status_reason` | meaning |", "|---|---|", *(f"| `{reason}` | {meaning} |" for reason, meaning in REASON_MEANINGS.items())])
+    return "\n".join(
+        [
+            "| `status_reason` | meaning |",
+            "|---|---|",
+            *(f"| `{reason}` | {meaning} |" for reason, meaning in REASON_MEANINGS.items()),
+        ]
+    )
 
 
 def recipes_reference() -> str:
@@ -85,8 +117,13 @@ def recipes_reference() -> str:
     rows = []
     for recipe in RECIPES.values():
         smoke, full = recipe.scales["smoke"], recipe.scales["full"]
-        rows.append(f"| `{recipe.name}` | {recipe.question} | {len(recipe.cells)} | {smoke.cost_cpu} | {full.seeds} | {full.cost_cpu} | {full.cost_gpu} |")
-    head = "| recipe | question | cells | smoke, two cores | seeds | full, two cores | full, one GPU |"
+        rows.append(
+            f"| `{recipe.name}` | {recipe.question} | {len(recipe.cells)} | {smoke.cost_cpu} | {full.seeds} |"
+            f" {full.cost_cpu} | {full.cost_gpu} |"
+        )
+    head = (
+        "| recipe | question | cells | smoke, two cores | seeds | full, two cores | full, one GPU |"
+    )
     return "\n".join([head, "|---|---|---:|---|---:|---|---|", *rows])
 
 
@@ -116,7 +153,11 @@ def _first_sentence(model: type[Frozen]) -> str:
 
 def _model_table(model: type[Frozen]) -> str:
     schema = model.model_json_schema()
-    said_above = set(ExperimentRequest.model_fields) - {"kind"} if model in (DistillRequest, TransferRequest) else set()
+    said_above = (
+        set(ExperimentRequest.model_fields) - {"kind"}
+        if model in (DistillRequest, TransferRequest)
+        else set()
+    )
     rows = [
         f"| `{name}` | {_kind(field)} | {_default(model, name)} | {field['description']} |"
         for name, field in schema["properties"].items()
@@ -137,13 +178,27 @@ def _kind_of_one(option: dict[str, Any]) -> str:
         return f'`"{option["const"]}"`'
     if "enum" in option:
         return ", ".join(f"`{json.dumps(choice)}`" for choice in option["enum"])
-    kind = {"string": "name", "boolean": "true, false", "array": "list"}.get(option["type"], str(option["type"]))
+    kind = {"string": "name", "boolean": "true, false", "array": "list"}.get(
+        option["type"], str(option["type"])
+    )
     return kind + _bounds(option)
 
 
 def _bounds(option: dict[str, Any]) -> str:
-    low = f"≥ {option['minimum']:.12g}" if "minimum" in option else f"> {option['exclusiveMinimum']:.12g}" if "exclusiveMinimum" in option else ""
-    high = f"≤ {option['maximum']:.12g}" if "maximum" in option else f"< {option['exclusiveMaximum']:.12g}" if "exclusiveMaximum" in option else ""
+    low = (
+        f"≥ {option['minimum']:.12g}"
+        if "minimum" in option
+        else f"> {option['exclusiveMinimum']:.12g}"
+        if "exclusiveMinimum" in option
+        else ""
+    )
+    high = (
+        f"≤ {option['maximum']:.12g}"
+        if "maximum" in option
+        else f"< {option['exclusiveMaximum']:.12g}"
+        if "exclusiveMaximum" in option
+        else ""
+    )
     listed = ", ".join(part for part in (low, high) if part)
     return f" {listed}" if listed else ""
 
@@ -153,7 +208,9 @@ def _default(model: type[Frozen], name: str) -> str:
         return "required"
     default = model.model_fields[name].default
     if isinstance(default, Frozen):
-        named = [getattr(default, key) for key in ("name", "arch") if key in type(default).model_fields]
+        named = [
+            getattr(default, key) for key in ("name", "arch") if key in type(default).model_fields
+        ]
         return f"`{named[0]}`" if named else "`none`"
     return _shown_default(list(default) if isinstance(default, tuple) else default)
 

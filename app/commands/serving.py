@@ -6,7 +6,10 @@ from typing import Any
 
 from app.devices import MOST_WORKERS
 
-WORKERS_HELP = "runs at a time on this machine (default: one per GPU, or without one as many as cores and memory allow, at most 4)"
+WORKERS_HELP = (
+    "runs at a time on this machine (default: one per GPU, "
+    "or without one as many as cores and memory allow, at most 4)"
+)
 
 
 def add_commands(commands: Any) -> None:
@@ -16,8 +19,12 @@ def add_commands(commands: Any) -> None:
     api = commands.add_parser("api", help="the API alone")
     api.set_defaults(run=_serve_api)
     for server in (serve, api):
-        server.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
-        server.add_argument("--port", type=int, default=8000, help="port to listen on (default: 8000)")
+        server.add_argument(
+            "--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)"
+        )
+        server.add_argument(
+            "--port", type=int, default=8000, help="port to listen on (default: 8000)"
+        )
     worker = commands.add_parser("worker", help="workers alone")
     worker.set_defaults(run=_work)
     for working in (serve, worker):
@@ -65,7 +72,12 @@ def _settings(_options: argparse.Namespace) -> int:
     from app.settings import Settings, setting_sources
 
     settings, sources = Settings(), setting_sources()
-    effective = {"database_url": settings.effective_database_url, "data_dir": os.pathsep.join(map(str, settings.search_folders))}
+    effective = {
+        "database_url": settings.effective_database_url,
+        "data_dir": os.pathsep.join(map(str, settings.search_folders)),
+    }
     for name in Settings.model_fields:
-        print(f"LAB_{name.upper()}={effective.get(name, getattr(settings, name))}  # {sources[name]}")
+        print(
+            f"LAB_{name.upper()}={effective.get(name, getattr(settings, name))}  # {sources[name]}"
+        )
     return 0

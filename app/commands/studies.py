@@ -17,28 +17,81 @@ FILE_SUFFIXES = {".json", ".yaml", ".yml"}
 STUDY_FIELDS = {"recipe", "specs", "spec", "vary"}
 """Fields that a study's body has and an experiment's has not."""
 
-STATUSES = (RunStatus.SUCCEEDED, RunStatus.RUNNING, RunStatus.QUEUED, RunStatus.PAUSED, RunStatus.FAILED, RunStatus.CANCELLED)
+STATUSES = (
+    RunStatus.SUCCEEDED,
+    RunStatus.RUNNING,
+    RunStatus.QUEUED,
+    RunStatus.PAUSED,
+    RunStatus.FAILED,
+    RunStatus.CANCELLED,
+)
 """In the order in which people ask for them."""
 
-DRY_RUN_COLUMNS = (("cell", TEXT), ("title", TEXT), ("runs", NUMBER), ("parameters", NUMBER), ("MACs", NUMBER), ("seconds a run", NUMBER))
+DRY_RUN_COLUMNS = (
+    ("cell", TEXT),
+    ("title", TEXT),
+    ("runs", NUMBER),
+    ("parameters", NUMBER),
+    ("MACs", NUMBER),
+    ("seconds a run", NUMBER),
+)
 
 
 def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
-    """Add `study` and `extend` to the command line; returns the parsers that speak to a service and still need its `--url`."""
-    study = commands.add_parser("study", help="run a recipe, or a study of your own from a JSON or YAML file")
-    study.add_argument("what", metavar="RECIPE|FILE", help="a recipe's name (`lab recipes` lists them) or a file that ends in .json, .yaml or .yml")
-    study.add_argument("--scale", choices=["smoke", "full"], help="smoke ends in minutes on two cores, full is what the source did (default: full)")
-    study.add_argument("--seeds", type=int, metavar="N", help="replicates of each cell (default: the recipe's own number, or 3)")
-    study.add_argument("--set", type=_change, action="append", default=[], metavar="PATH=VALUE", help="change a field of every cell: --set dataset.name=digits")
+    """Add `study` and `extend` to the command line; returns the parsers that speak to a service and still need its
+    `--url`.
+    """
+    study = commands.add_parser(
+        "study", help="run a recipe, or a study of your own from a JSON or YAML file"
+    )
+    study.add_argument(
+        "what",
+        metavar="RECIPE|FILE",
+        help="a recipe's name (`lab recipes` lists them) or a file that ends in .json, .yaml or .yml",
+    )
+    study.add_argument(
+        "--scale",
+        choices=["smoke", "full"],
+        help="smoke ends in minutes on two cores, full is what the source did (default: full)",
+    )
+    study.add_argument(
+        "--seeds",
+        type=int,
+        metavar="N",
+        help="replicates of each cell (default: the recipe's own number, or 3)",
+    )
+    study.add_argument(
+        "--set",
+        type=_change,
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        help="change a field of every cell: --set dataset.name=digits",
+    )
     study.add_argument("--name", help="what to call it (default: the recipe's title)")
-    study.add_argument("--no-reuse", action="store_true", help="train every run, even where an equal one has finished")
+    study.add_argument(
+        "--no-reuse",
+        action="store_true",
+        help="train every run, even where an equal one has finished",
+    )
     study.add_argument("--dry-run", action="store_true", help="check and price it, store nothing")
-    study.add_argument("--wait", action="store_true", help="show progress until it ends, then its table and verdicts")
-    study.add_argument("--report", type=Path, metavar="FILE.html", help="wait, then save its report, a page that needs nothing but itself")
+    study.add_argument(
+        "--wait",
+        action="store_true",
+        help="show progress until it ends, then its table and verdicts",
+    )
+    study.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE.html",
+        help="wait, then save its report, a page that needs nothing but itself",
+    )
     study.set_defaults(run=_study)
     extend = commands.add_parser("extend", help="add replicates to every cell of a study")
     extend.add_argument("id", help="stu_…")
-    extend.add_argument("--seeds", type=int, default=1, metavar="N", help="how many to add (default: 1)")
+    extend.add_argument(
+        "--seeds", type=int, default=1, metavar="N", help="how many to add (default: 1)"
+    )
     extend.set_defaults(run=_extend)
     return [study, extend]
 
@@ -52,7 +105,9 @@ def _change(text: str) -> tuple[str, Any]:
     """`PATH=VALUE`; the value is JSON, or else a string."""
     path, equals, value = text.partition("=")
     if not equals or not path:
-        raise argparse.ArgumentTypeError(f"write PATH=VALUE, such as epochs=2 or dataset.name=digits, not {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"write PATH=VALUE, such as epochs=2 or dataset.name=digits, not {text!r}"
+        )
     try:
         return path, parse_json(value.encode())
     except NotJSON:
@@ -67,7 +122,9 @@ def _study(options: argparse.Namespace) -> int:
         if options.dry_run:
             return _show_plan(service.post("/studies?dry_run=true", body))
         record = service.post("/studies", body)
-        _say(f"{record['id']}: {record['num_cells']} cells, {_runs(record)}. {_where(service, record)}")
+        _say(
+            f"{record['id']}: {record['num_cells']} cells, {_runs(record)}. {_where(service, record)}"
+        )
         if not options.wait and options.report is None:
             print(json.dumps(record, indent=2, ensure_ascii=False))
             return 0
@@ -77,9 +134,13 @@ def _study(options: argparse.Namespace) -> int:
 
 def _extend(options: argparse.Namespace) -> int:
     if not client.is_study(options.id):
-        raise client.Unusable(f"{options.id!r} is not a study's id, which begins with stu_; only studies are extended")
+        raise client.Unusable(
+            f"{options.id!r} is not a study's id, which begins with stu_; only studies are extended"
+        )
     with client.Service(options.url) as service:
-        record = service.post(f"{client.address(options.id)}/extend", json.dumps({"seeds": options.seeds}))
+        record = service.post(
+            f"{client.address(options.id)}/extend", json.dumps({"seeds": options.seeds})
+        )
     print(json.dumps(record, indent=2, ensure_ascii=False))
     return 0
 
@@ -88,21 +149,34 @@ def _check_place(options: argparse.Namespace) -> None:
     """Whether the report can be saved is known before hours of training; raises Unusable."""
     report: Path = options.report
     if options.dry_run:
-        raise client.Unusable("--dry-run runs nothing, so there is no report: leave one of --dry-run and --report out")
+        raise client.Unusable(
+            "--dry-run runs nothing, so there is no report: leave one of --dry-run and --report out"
+        )
     if report.is_dir() or not report.parent.is_dir():
-        what = "is a folder" if report.is_dir() else f"cannot be written: there is no folder {report.parent}"
+        what = (
+            "is a folder"
+            if report.is_dir()
+            else f"cannot be written: there is no folder {report.parent}"
+        )
         raise client.Unusable(f"{report} {what}; name a file for the report, such as report.html")
 
 
 def _body(options: argparse.Namespace) -> dict[str, Any]:
     """The body to send: a recipe's name or a file, with what the options change; raises Unusable."""
     body = {"recipe": options.what} if not _is_file(options.what) else _file(Path(options.what))
-    wishes = {"scale": options.scale, "seeds": options.seeds, "name": options.name, "reuse": False if options.no_reuse else None}
+    wishes = {
+        "scale": options.scale,
+        "seeds": options.seeds,
+        "name": options.name,
+        "reuse": False if options.no_reuse else None,
+    }
     body |= {field: value for field, value in wishes.items() if value is not None}
     if options.set:
         overrides = body.get("overrides", {})
         if not isinstance(overrides, dict):
-            raise client.Unusable(f"{options.what}: 'overrides' must be an object of paths and values")
+            raise client.Unusable(
+                f"{options.what}: 'overrides' must be an object of paths and values"
+            )
         body["overrides"] = {**overrides, **dict(options.set)}
     return body
 
@@ -114,7 +188,10 @@ def _is_file(what: str) -> bool:
 def _file(path: Path) -> dict[str, Any]:
     document = client.read_body(path)
     if not is_study_body(document):
-        raise client.Unusable(f"{path} holds no study, which has 'recipe', 'specs', or 'spec' with 'vary'; an experiment is sent with `lab submit {path}`")
+        raise client.Unusable(
+            f"{path} holds no study, which has 'recipe', 'specs', or 'spec' with 'vary'; an experiment is sent with"
+            f" `lab submit {path}`"
+        )
     found: dict[str, Any] = document
     return found
 
@@ -122,11 +199,27 @@ def _file(path: Path) -> dict[str, Any]:
 def _show_plan(plan: dict[str, Any]) -> int:
     cells = plan["cells"]
     rows = [
-        (c["key"], c["title"], str(len(c["seeds"])), f"{c['parameters']:,}", f"{c['macs_per_sample']:,}", f"{c['seconds']:,.{1 if c['seconds'] >= 1 else 2}f}")
+        (
+            c["key"],
+            c["title"],
+            str(len(c["seeds"])),
+            f"{c['parameters']:,}",
+            f"{c['macs_per_sample']:,}",
+            f"{c['seconds']:,.{1 if c['seconds'] >= 1 else 2}f}",
+        )
         for c in cells
     ]
-    total = f"{_count(len(cells), 'cell')}, {_count(plan['num_runs'], 'run')}, nominally {duration(plan['seconds'])} on two CPU cores, one run after the other."
-    show(plan["title"], "", table(DRY_RUN_COLUMNS, rows), "", f"{total} Runs that equal finished ones cost nothing. Nothing was stored.")
+    total = (
+        f"{_count(len(cells), 'cell')}, {_count(plan['num_runs'], 'run')}, nominally {duration(plan['seconds'])} on two"
+        " CPU cores, one run after the other."
+    )
+    show(
+        plan["title"],
+        "",
+        table(DRY_RUN_COLUMNS, rows),
+        "",
+        f"{total} Runs that equal finished ones cost nothing. Nothing was stored.",
+    )
     return 0
 
 
@@ -149,8 +242,17 @@ def _show_results(service: client.Service, record: dict[str, Any], report: Path 
 def _verdicts(verdicts: dict[str, Any]) -> Iterator[str]:
     """Markdown: a list of contrasts and one of claims."""
     for title, lines in (
-        ("Contrasts", [f"{contrast['title']}. {contrast['sentence']}" for contrast in verdicts["contrasts"]]),
-        ("Claims", [f'"{claim["text"]}" ({claim["source"]}). {claim["sentence"]}' for claim in verdicts["claims"]]),
+        (
+            "Contrasts",
+            [f"{contrast['title']}. {contrast['sentence']}" for contrast in verdicts["contrasts"]],
+        ),
+        (
+            "Claims",
+            [
+                f'"{claim["text"]}" ({claim["source"]}). {claim["sentence"]}'
+                for claim in verdicts["claims"]
+            ],
+        ),
     ):
         if lines:
             yield from (f"### {title}", "", *(f"- {line}" for line in lines), "")
@@ -167,8 +269,14 @@ def _save(content: bytes, report: Path) -> None:
 def _runs(record: dict[str, Any]) -> str:
     """`15 runs (10 succeeded, 5 queued; 10 taken over from equal runs)`."""
     progress = record["progress"]
-    counts = ", ".join(f"{progress['runs'][status]} {status}" for status in STATUSES if progress["runs"].get(status))
-    reused = f"; {progress['num_reused']} taken over from equal runs" if progress["num_reused"] else ""
+    counts = ", ".join(
+        f"{progress['runs'][status]} {status}"
+        for status in STATUSES
+        if progress["runs"].get(status)
+    )
+    reused = (
+        f"; {progress['num_reused']} taken over from equal runs" if progress["num_reused"] else ""
+    )
     return f"{_count(progress['num_runs'], 'run')} ({counts}{reused})"
 
 

@@ -1,4 +1,6 @@
-"""Text and tables on standard output: wrapped to a terminal, one line each in a pipe or a file, where no control character is written."""
+"""Text and tables on standard output: wrapped to a terminal, one line each in a pipe or a file, where no control
+character is written.
+"""
 
 from collections.abc import Iterable, Sequence
 
@@ -27,7 +29,9 @@ def show(*parts: RenderableType) -> None:
 
 
 def table(columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]]) -> Table:
-    """A table without lines; a column is its heading and NUMBER or TEXT. Columns that are empty in every row are left out."""
+    """A table without lines; a column is its heading and NUMBER or TEXT. Columns that are empty in every row are left
+    out.
+    """
     kept = list(rows)
     places = [place for place in range(len(columns)) if not kept or any(row[place] for row in kept)]
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
@@ -57,15 +61,21 @@ def indented(part: RenderableType, columns: int = 2) -> Padding:
 
 
 def duration(seconds: float) -> str:
-    """About how long something takes, in the unit that people would use: `40 seconds`, `12 minutes`, `3.5 hours`, `2.1 days`."""
+    """About how long something takes, in the unit that people would use: `40 seconds`, `12 minutes`, `3.5 hours`, `2.1
+    days`.
+    """
     for unit, size, limit in (("second", 1, 90), ("minute", 60, 90), ("hour", 3600, 48)):
         if seconds < limit * size:
-            number = f"{seconds / size:.1f}" if unit == "hour" else f"{max(1, round(seconds / size))}"
+            number = (
+                f"{seconds / size:.1f}" if unit == "hour" else f"{max(1, round(seconds / size))}"
+            )
             return f"{number} {unit}" + ("" if number == "1" else "s")
     return f"{seconds / 86_400:.1f} days"
 
 
 def in_words(num_bytes: int) -> str:
     """`1.4 MB`."""
-    power = next((power for power in range(len(UNITS)) if num_bytes < 1000 ** (power + 1)), len(UNITS) - 1)
+    power = next(
+        (power for power in range(len(UNITS)) if num_bytes < 1000 ** (power + 1)), len(UNITS) - 1
+    )
     return f"{num_bytes / 1000**power:,.{min(power, 1)}f} {UNITS[power]}"

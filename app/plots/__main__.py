@@ -1,4 +1,5 @@
-"""The process that draws pictures: `python -m app.plots`. Figures come in on the socket at standard input, pictures go out on it, one after the other.
+"""The process that draws pictures: `python -m app.plots`. Figures come in on the socket at standard input, pictures go
+out on it, one after the other.
 
 It knows neither the database nor the service, ends with its parent, and gives way to training.
 """
@@ -20,7 +21,9 @@ from lab_models.running.process import die_with_parent, give_way, leave_no_core_
 
 STANDARD_INPUT: Final = 0
 NICENESS: Final = 2
-"""Behind the API, before training (5): what pictures may take of the cores is bounded by a budget (`app.api.http.drawings`), not by waiting."""
+"""Behind the API, before training (5): what pictures may take of the cores is bounded by a budget
+(`app.api.http.drawings`), not by waiting.
+"""
 
 
 def main() -> None:
@@ -32,7 +35,10 @@ def main() -> None:
     give_way(options.niceness)
     set_up_logging(options.log_level, options.log_format)
     logging.captureWarnings(True)
-    from app.plots.drawing import draw, warm_up  # after the tie to the parent: loading matplotlib takes half a second
+    from app.plots.drawing import (
+        draw,
+        warm_up,
+    )  # after the tie to the parent: loading matplotlib takes half a second
 
     warm_up()
     gc.collect()
@@ -51,7 +57,9 @@ def main() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m app.plots", description="Draw pictures for the service that starts it.")
+    parser = argparse.ArgumentParser(
+        prog="python -m app.plots", description="Draw pictures for the service that starts it."
+    )
     parser.add_argument("--parent-pid", type=int, required=True)
     parser.add_argument("--niceness", type=int, default=NICENESS)
     parser.add_argument("--log-level", default="INFO")

@@ -1,7 +1,8 @@
-"""Pictures drawn in processes of their own, so that neither the event loop nor the interpreter's lock waits for matplotlib, and training has the cores first.
+"""Pictures drawn in processes of their own, so that neither the event loop nor the interpreter's lock waits for
+matplotlib, and training has the cores first.
 
-A figure goes over as plain values and comes back as bytes. A process that dies is replaced and the picture drawn again, once; one that takes
-too long is ended, one that has grown is replaced between two pictures.
+A figure goes over as plain values and comes back as bytes. A process that dies is replaced and the picture drawn again,
+once; one that takes too long is ended, one that has grown is replaced between two pictures.
 """
 
 import logging
@@ -50,7 +51,9 @@ class ProcessEnded(Exception):
 
 
 class Artists:
-    """So many processes at most; the first starts with `warm_up`, the others when they are needed. `arguments`: of their command line. Of one event loop."""
+    """So many processes at most; the first starts with `warm_up`, the others when they are needed. `arguments`: of
+    their command line. Of one event loop.
+    """
 
     def __init__(self, count: int, *arguments: str) -> None:
         self.artists = [Artist(*arguments) for _ in range(count)]
@@ -60,8 +63,12 @@ class Artists:
         self.artists[0].warm_up()
 
     def draw(self, figure: Any, extension: str) -> "Future[Drawn]":
-        """The picture of a figure of `app.plots.figures`, or Busy, or DrawingFailed; raises Busy once the service stops. `extension`: png, svg or pdf."""
-        return next((one for one in self.artists if one.is_idle), self.artists[0]).draw(figure, extension)
+        """The picture of a figure of `app.plots.figures`, or Busy, or DrawingFailed; raises Busy once the service
+        stops. `extension`: png, svg or pdf.
+        """
+        return next((one for one in self.artists if one.is_idle), self.artists[0]).draw(
+            figure, extension
+        )
 
     def close(self) -> None:
         """End them all, whatever they draw."""
@@ -70,7 +77,9 @@ class Artists:
 
 
 class Artist:
-    """One process at a time, started, asked and ended by one thread that lasts: the kernel ties the process to the thread that has started it."""
+    """One process at a time, started, asked and ended by one thread that lasts: the kernel ties the process to the
+    thread that has started it.
+    """
 
     def __init__(self, *arguments: str) -> None:
         self._arguments = arguments
@@ -120,7 +129,9 @@ class Artist:
             try:
                 answer = self._answer(question)
             except ProcessEnded:
-                raise Busy("the process that draws pictures has ended twice while it drew this one") from None
+                raise Busy(
+                    "the process that draws pictures has ended twice while it drew this one"
+                ) from None
         self._num_drawn += 1
         if self._num_drawn >= self._most_pictures or _resident_bytes(self.pid) > self._most_bytes:
             self._end()
@@ -132,7 +143,9 @@ class Artist:
         return Drawn(body, seconds)
 
     def _answer(self, question: bytes) -> bytes:
-        """Raises ProcessEnded, or Busy where it was ended because it took too long or the service stops, or none can be started."""
+        """Raises ProcessEnded, or Busy where it was ended because it took too long or the service stops, or none can be
+        started.
+        """
         if self._is_closed:
             raise Busy(STOPPING)
         process, connection = self._running()
@@ -145,9 +158,15 @@ class Artist:
         if self._is_closed:
             raise Busy(STOPPING)
         if is_late.is_set():
-            log.warning("a picture was not drawn within %g s and is given up", self._deadline_seconds)
+            log.warning(
+                "a picture was not drawn within %g s and is given up", self._deadline_seconds
+            )
             raise Busy(f"the picture was not drawn within {self._deadline_seconds:g} s")
-        log.warning("the process that draws pictures, %d, ended with status %s; another one is started", process.pid, process.returncode)
+        log.warning(
+            "the process that draws pictures, %d, ended with status %s; another one is started",
+            process.pid,
+            process.returncode,
+        )
         raise ProcessEnded
 
     def _running(self) -> tuple["subprocess.Popen[bytes]", Connection]:
@@ -158,14 +177,30 @@ class Artist:
         return self._process, self._connection
 
     def _renew(self) -> None:
-        """End the process, if there is one, and start another, which gets ready meanwhile. Raises Busy where the system has no room for one."""
+        """End the process, if there is one, and start another, which gets ready meanwhile. Raises Busy where the system
+        has no room for one.
+        """
         self._end()
-        command = [sys.executable, "-P", "-m", "app.plots", "--parent-pid", str(os.getpid()), *self._arguments]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "app.plots",
+            "--parent-pid",
+            str(os.getpid()),
+            *self._arguments,
+        ]
         try:
             ours, theirs = socket.socketpair()
             with theirs:
                 self._connection = Connection(ours.detach())
-                self._process = subprocess.Popen(command, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, env=_environment(), start_new_session=True)  # noqa: S603
+                self._process = subprocess.Popen(  # noqa: S603
+                    command,
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    env=_environment(),
+                    start_new_session=True,
+                )
         except OSError as error:
             self._end()
             log.warning("no process that draws pictures can be started: %s", error)
@@ -202,7 +237,9 @@ def _killed_after(process: "subprocess.Popen[bytes]", seconds: float) -> Iterato
 
 def _environment() -> dict[str, str]:
     """Nothing that opens a door, and no threads of the linear algebra that drawing does not use."""
-    return {name: value for name, value in os.environ.items() if name not in SECRETS} | {"OPENBLAS_NUM_THREADS": "1"}
+    return {name: value for name, value in os.environ.items() if name not in SECRETS} | {
+        "OPENBLAS_NUM_THREADS": "1"
+    }
 
 
 def _resident_bytes(pid: int | None) -> int:

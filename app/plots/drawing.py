@@ -29,13 +29,17 @@ DRAWN_BY: Final[dict[type, str]] = {
     StudyCurvesFigure: "study_curves",
     StudyGradientsFigure: "study_gradients",
 }
-"""Modules of `app.plots.pictures`, each loaded when its first figure comes; its function is called `draw_` and its name."""
+"""Modules of `app.plots.pictures`, each loaded when its first figure comes; its function is called `draw_` and its
+name.
+"""
 
 
 def draw(figure: Any, extension: str) -> bytes:
     """The picture of any figure of `app.plots.figures`. `extension`: png, svg or pdf."""
     name = DRAWN_BY[type(figure)]
-    picture: bytes = getattr(import_module(f"app.plots.pictures.{name}"), f"draw_{name}")(figure, extension)
+    picture: bytes = getattr(import_module(f"app.plots.pictures.{name}"), f"draw_{name}")(
+        figure, extension
+    )
     return picture
 
 
@@ -45,5 +49,7 @@ def warm_up() -> None:
 
     values = np.array([0.5, 0.25])
     series = Series(np.array([1, 2]), values, values, values, 1)
-    curves = {(split, metric): series for split in ("train", "val") for metric in ("loss", "accuracy")}
+    curves = {
+        (split, metric): series for split in ("train", "val") for metric in ("loss", "accuracy")
+    }
     draw(CurvesFigure("warm", "up", ["loss", "accuracy"], curves, 2, best_epoch=1), "png")

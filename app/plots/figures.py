@@ -1,4 +1,6 @@
-"""What pictures show, as plain values: made by whoever knows the numbers, drawn by the module of the same name. Nothing here draws."""
+"""What pictures show, as plain values: made by whoever knows the numbers, drawn by the module of the same name. Nothing
+here draws.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,16 +16,25 @@ if TYPE_CHECKING:
     from lab_models.explanations.question import Show
 
 FORMATS = {"png": "image/png", "svg": "image/svg+xml", "pdf": "application/pdf"}
-AXIS_LABEL = {"loss": "Loss (cross-entropy, nats)", "accuracy": "Accuracy", "learning_rate": "Learning rate", "seconds": "Seconds per epoch"}
+AXIS_LABEL = {
+    "loss": "Loss (cross-entropy, nats)",
+    "accuracy": "Accuracy",
+    "learning_rate": "Learning rate",
+    "seconds": "Seconds per epoch",
+}
 SPLITS = {"train": "Training", "val": "Validation", "test": "Test"}
 
 MOST_WITH_NUMBERS = 12
-"""With more classes a matrix's cells are too small for numbers: color scales and a list of the most frequent confusions stand in for them."""
+"""With more classes a matrix's cells are too small for numbers: color scales and a list of the most frequent confusions
+stand in for them.
+"""
 
 
 @dataclass(frozen=True)
 class CurvesFigure:
-    """What the curves plot shows: a series for each (split, name). `epochs` is how many there will be; `best_epoch` is marked when there is one run."""
+    """What the curves plot shows: a series for each (split, name). `epochs` is how many there will be; `best_epoch` is
+    marked when there is one run.
+    """
 
     title: str
     subtitle: str
@@ -35,10 +46,11 @@ class CurvesFigure:
 
 @dataclass(frozen=True)
 class GradientFlowFigure:
-    """What the plot shows: `norms` (epochs, layers), layers input first, NaN where not measured; epoch 0 is initialization.
+    """What the plot shows: `norms` (epochs, layers), layers input first, NaN where not measured; epoch 0 is
+    initialization.
 
-    `subtitle` says what was trained, `verdicts` what was found, one line each. `is_fitted` says which layers the slope is about; `num_runs` is
-    how many runs each epoch's norms are means of, `runs` how many there are.
+    `subtitle` says what was trained, `verdicts` what was found, one line each. `is_fitted` says which layers the slope
+    is about; `num_runs` is how many runs each epoch's norms are means of, `runs` how many there are.
     """
 
     title: str
@@ -56,7 +68,8 @@ class GradientFlowFigure:
 class ConfusionFigure:
     """`counts` and `fractions` (C, C): rows are true classes, columns predicted ones, a row's fractions its shares.
 
-    `by_share` says which of the two is colored and written first; `most_confused` lists (true, predicted), the most frequent first.
+    `by_share` says which of the two is colored and written first; `most_confused` lists (true, predicted), the most
+    frequent first.
     """
 
     title: str
@@ -80,7 +93,9 @@ class ConfusionFigure:
 
 @dataclass(frozen=True)
 class Line:
-    """Of a comparison: one line of one panel. `panel` and `part` are keys of `comparison.PANELS` and `comparison.LINES`."""
+    """Of a comparison: one line of one panel. `panel` and `part` are keys of `comparison.PANELS` and
+    `comparison.LINES`.
+    """
 
     panel: str
     part: str
@@ -99,8 +114,10 @@ class ComparisonFigure:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """An example: `pixels` (C, H, W) uint8, one or three channels, `map` (h, w), names of classes and the predicted one's probability."""
+class ExplainedImage:
+    """An example: `pixels` (C, H, W) uint8, one or three channels, `map` (h, w), names of classes and the predicted
+    one's probability.
+    """
 
     pixels: npt.NDArray[np.uint8]
     map: npt.NDArray[np.float64]
@@ -112,13 +129,15 @@ class Picture:
 
 @dataclass(frozen=True)
 class ExplanationFigure:
-    """`show` says which blocks there are; `has_negative` that maps speak against the class too; `notes` are sentences below."""
+    """`show` says which blocks there are; `has_negative` that maps speak against the class too; `notes` are sentences
+    below.
+    """
 
     title: str
     subtitle: str
     show: "Show"
     has_negative: bool
-    pictures: Sequence[Picture]
+    pictures: Sequence[ExplainedImage]
     notes: Sequence[str]
 
 
@@ -137,7 +156,9 @@ class Panel:
 
 @dataclass(frozen=True)
 class CellCurves:
-    """A line of each panel: the mean over the cell's runs, whose range is the band. `num_waiting` more runs have no epoch yet."""
+    """A line of each panel: the mean over the cell's runs, whose range is the band. `num_waiting` more runs have no
+    epoch yet.
+    """
 
     title: str
     panels: Mapping[Panel, Series]
@@ -151,7 +172,9 @@ class CellCurves:
 
 @dataclass(frozen=True)
 class StudyCurvesFigure:
-    """What the picture shows: panels in reading order, 1 to 12 cells legibly and more if need be. Losses are in nats, accuracies fractions."""
+    """What the picture shows: panels in reading order, 1 to 12 cells legibly and more if need be. Losses are in nats,
+    accuracies fractions.
+    """
 
     title: str
     subtitle: str
@@ -161,7 +184,8 @@ class StudyCurvesFigure:
 
 @dataclass(frozen=True)
 class Point:
-    """A cell: its factor's value, its runs' scores, the 95 % interval of their mean if there is one, and the source's score if it has one.
+    """A cell: its factor's value, its runs' scores, the 95 % interval of their mean if there is one, and the source's
+    score if it has one.
 
     Scores that are not finite are left out of the picture and of n.
     """
@@ -192,7 +216,9 @@ class Group:
 
 @dataclass(frozen=True)
 class FactorFigure:
-    """What the picture shows. `as_percent`: scores are fractions and written as percentages; `metric` and `factor` name the axes."""
+    """What the picture shows. `as_percent`: scores are fractions and written as percentages; `metric` and `factor` name
+    the axes.
+    """
 
     title: str
     subtitle: str
@@ -213,9 +239,11 @@ class FactorFigure:
 
 @dataclass(frozen=True)
 class DifferenceRow:
-    """One contrast: treatment minus control for each pair of runs with the same seed, their mean and its 95 % interval, None where not known.
+    """One contrast: treatment minus control for each pair of runs with the same seed, their mean and its 95 % interval,
+    None where not known.
 
-    Differences that are not finite are left out of the picture and of n. `verdict` is written as it is, also where nothing was measured.
+    Differences that are not finite are left out of the picture and of n. `verdict` is written as it is, also where
+    nothing was measured.
     """
 
     title: str
@@ -232,7 +260,9 @@ class DifferenceRow:
 
 @dataclass(frozen=True)
 class DifferencesFigure:
-    """What the picture shows, in `unit`s such as percentage points; differences within `margin` of 0 count as none, None for no such band."""
+    """What the picture shows, in `unit`s such as percentage points; differences within `margin` of 0 count as none,
+    None for no such band.
+    """
 
     title: str
     subtitle: str
@@ -243,9 +273,11 @@ class DifferencesFigure:
 
 @dataclass(frozen=True)
 class HeatMapFigure:
-    """`means` and `counts` (y, x): scores and numbers of runs, the first row at the top, NaN where nothing was measured.
+    """`means` and `counts` (y, x): scores and numbers of runs, the first row at the top, NaN where nothing was
+    measured.
 
-    `metric` names the scores, which are fractions written as percentages if `as_percent`; a `baseline` is marked on the scale and compared with.
+    `metric` names the scores, which are fractions written as percentages if `as_percent`; a `baseline` is marked on the
+    scale and compared with.
     """
 
     title: str
@@ -272,7 +304,9 @@ class HeatMapFigure:
 
 @dataclass(frozen=True)
 class GradientPanel:
-    """A cell: `norms` (epochs, layers) with layers input first, NaN where not measured; epoch 0 is initialization. `caption`: what was found."""
+    """A cell: `norms` (epochs, layers) with layers input first, NaN where not measured; epoch 0 is initialization.
+    `caption`: what was found.
+    """
 
     title: str
     caption: str
@@ -283,7 +317,9 @@ class GradientPanel:
 
 @dataclass(frozen=True)
 class StudyGradientsFigure:
-    """What the picture shows: panels in reading order, 1 to 12 legibly and more if need be; their layers and epochs may differ."""
+    """What the picture shows: panels in reading order, 1 to 12 legibly and more if need be; their layers and epochs may
+    differ.
+    """
 
     title: str
     subtitle: str

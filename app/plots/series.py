@@ -39,8 +39,22 @@ class Series:
     def without_gaps(self) -> "Series":
         """Those epochs alone in which any run has a finite number."""
         kept = self.is_finite
-        return Series(self.epochs[kept], self.mean[kept], self.low[kept], self.high[kept], self.num_runs, self.has_gaps)
+        return Series(
+            self.epochs[kept],
+            self.mean[kept],
+            self.low[kept],
+            self.high[kept],
+            self.num_runs,
+            self.has_gaps,
+        )
 
     def times(self, factor: float) -> "Series":
         """All numbers times a factor of at least 0."""
-        return Series(self.epochs, factor * self.mean, factor * self.low, factor * self.high, self.num_runs, self.has_gaps)
+        return Series(
+            self.epochs,
+            factor * self.mean,
+            factor * self.low,
+            factor * self.high,
+            self.num_runs,
+            self.has_gaps,
+        )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from app.errors import StorageFull
+from app.errors import DiskFull
 from lab_models.common import errors as lab_errors
 from lab_models.common.files import FULL_DISK
 
@@ -14,8 +14,8 @@ def storing(what: str) -> Iterator[None]:
     try:
         yield
     except lab_errors.StorageFull as error:
-        raise StorageFull(error.sentence) from error
+        raise DiskFull(error.sentence) from error
     except OSError as error:
         if error.errno in FULL_DISK:
-            raise StorageFull(f"{what} could not be kept: {error.strerror}") from error
+            raise DiskFull(f"{what} could not be kept: {error.strerror}") from error
         raise

@@ -1,4 +1,6 @@
-"""SQLite's file, and whether what was opened is still what lies under its name: the next start would not find what was written into a file moved away."""
+"""SQLite's file, and whether what was opened is still what lies under its name: the next start would not find what was
+written into a file moved away.
+"""
 
 import sqlite3
 from pathlib import Path
@@ -33,7 +35,13 @@ class DatabaseFile:
     def refuse_moved(self) -> None:
         """Raises OperationalError, as if the database could not be reached."""
         if self.has_moved():
-            raise OperationalError("BEGIN", None, sqlite3.OperationalError(f"{MOVED} ({self._path}): put it back, or restart the service"))
+            raise OperationalError(
+                "BEGIN",
+                None,
+                sqlite3.OperationalError(
+                    f"{MOVED} ({self._path}): put it back, or restart the service"
+                ),
+            )
 
     def _there(self) -> tuple[int, int] | None:
         try:

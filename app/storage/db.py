@@ -3,8 +3,8 @@
 On SQLite: write-ahead log, synchronous FULL, foreign keys on, and BEGIN IMMEDIATE for every write, because SQLAlchemy's
 default opens its transaction only at the first write and so loses updates without an error.
 
-On PostgreSQL: what writes locks the rows that it decides by, what reads sees one snapshot, and nobody waits for a lock for longer
-than a writer of SQLite waits for the file.
+On PostgreSQL: what writes locks the rows that it decides by, what reads sees one snapshot, and nobody waits for a lock
+for longer than a writer of SQLite waits for the file.
 """
 
 import fcntl
@@ -35,7 +35,9 @@ from app.storage.database_file import INFO, DatabaseFile
 
 BUSY_SECONDS = 10.0
 POOL: dict[str, Any] = {"pool_size": 10, "max_overflow": 10, "pool_timeout": 5.0}
-"""Connections kept, and more for a while: more than all passes of the API at a time (`app.api.http.passes`), so that none ever waits for one."""
+"""Connections kept, and more for a while: more than all passes of the API at a time (`app.api.http.passes`), so that
+none ever waits for one.
+"""
 SQLITE_PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=FULL",
@@ -66,7 +68,11 @@ class Database:
         self.engine = _engine(url, busy_seconds)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         self._glance: sqlite3.Connection | None = None
-        snapshot = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True} if self.engine.dialect.name == "postgresql" else {}
+        snapshot = (
+            {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+            if self.engine.dialect.name == "postgresql"
+            else {}
+        )
         self._reader = self.engine.execution_options(read_only=True, **snapshot)
 
     @contextmanager
@@ -83,18 +89,26 @@ class Database:
             session.commit()
 
     def glance(self, query: str, *parameters: str) -> tuple[Any, ...] | None:
-        """The first row of a look-up by an index of a SQLite file, in microseconds: without a thread, a pool or waiting for anybody. Of one thread.
+        """The first row of a look-up by an index of a SQLite file, in microseconds: without a thread, a pool or waiting
+        for anybody. Of one thread.
 
         Raises sqlite3.Error where it cannot be had so, for instance while another process recovers the file.
         """
         if self._glance is None:
-            self._glance = sqlite3.connect(f"file:{quote(str(self.engine.url.database))}?mode=ro", uri=True, timeout=0.0, check_same_thread=False)
+            self._glance = sqlite3.connect(
+                f"file:{quote(str(self.engine.url.database))}?mode=ro",
+                uri=True,
+                timeout=0.0,
+                check_same_thread=False,
+            )
         found: tuple[Any, ...] | None = self._glance.execute(query, parameters).fetchone()
         return found
 
     @staticmethod
     def expect_no_session() -> None:
-        """Raises RuntimeError where this thread has left a session open, which would keep a connection and perhaps a lock."""
+        """Raises RuntimeError where this thread has left a session open, which would keep a connection and perhaps a
+        lock.
+        """
         if Database._thread.num_sessions:
             Database._thread.num_sessions = 0
             raise RuntimeError("a session has outlived its pass")
@@ -135,7 +149,9 @@ def migrate(database: Database, lock: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
         with database.engine.connect() as connection:
             if connection.dialect.name == "postgresql":
-                connection.execute(text("SET LOCAL lock_timeout = 0"))  # another process's migration may take long
+                connection.execute(
+                    text("SET LOCAL lock_timeout = 0")
+                )  # another process's migration may take long
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
             if schema_revision(connection) != _head(config):
                 _refuse_unknown_schema(config, schema_revision(connection))
@@ -165,7 +181,9 @@ def schema_revision(connection: Connection) -> str | None:
 
 def known_revisions() -> frozenset[str]:
     """Every schema that this code can bring up to date."""
-    return frozenset(script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions())
+    return frozenset(
+        script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()
+    )
 
 
 def alembic_config() -> Config:
@@ -186,8 +204,8 @@ def _refuse_unknown_schema(config: Config, revision: str | None) -> None:
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if revision is not None and revision not in known:
         raise Misconfigured(
-            f"the database has schema revision {revision}, which this version does not know: it was written by a newer one. "
-            "Install that version again, or restore the backup made before it was installed"
+            f"the database has schema revision {revision}, which this version does not know: it was written by a newer"
+            " one. Install that version again, or restore the backup made before it was installed"
         )
 
 
@@ -199,9 +217,19 @@ def _engine(url: str, busy_seconds: float) -> Engine:
     if backend != "sqlite":
         return _server_engine(url, busy_seconds)
     if sqlite3.sqlite_version_info < SQLITE_WITHOUT_WAL_RESET_BUG:
-        log.debug("SQLite %s has the rare WAL-reset bug that 3.51.3 fixes; keep a backup", sqlite3.sqlite_version)
-    pool = POOL if make_url(url).database not in (None, "", ":memory:") else {}  # in memory each thread has its own
-    engine = create_engine(url, connect_args={"timeout": busy_seconds, "check_same_thread": False}, json_serializer=_to_json, **pool)
+        log.debug(
+            "SQLite %s has the rare WAL-reset bug that 3.51.3 fixes; keep a backup",
+            sqlite3.sqlite_version,
+        )
+    pool = (
+        POOL if make_url(url).database not in (None, "", ":memory:") else {}
+    )  # in memory each thread has its own
+    engine = create_engine(
+        url,
+        connect_args={"timeout": busy_seconds, "check_same_thread": False},
+        json_serializer=_to_json,
+        **pool,
+    )
     event.listen(engine, "connect", _prepare_sqlite_connection)
     if (path := make_url(url).database) and path != ":memory:" and not path.startswith("file:"):
         _watch_file(engine, DatabaseFile(Path(path)))
@@ -210,7 +238,9 @@ def _engine(url: str, busy_seconds: float) -> Engine:
 
 
 def _watch_file(engine: Engine, file: DatabaseFile) -> None:
-    """Nothing is written into a file that was moved away or removed, and no connection makes an empty one in its place."""
+    """Nothing is written into a file that was moved away or removed, and no connection makes an empty one in its
+    place.
+    """
 
     def note(_connection: Any, record: Any) -> None:
         file.remember()
@@ -233,13 +263,21 @@ def _server_engine(url: str, busy_seconds: float) -> Engine:
         parsed = parsed.set(drivername="postgresql+psycopg")
     try:
         utf8 = {"client_encoding": "utf8"}  # also of a server in SQL_ASCII
-        engine = create_engine(parsed, pool_pre_ping=True, connect_args=utf8, json_serializer=_to_json, **POOL)
+        engine = create_engine(
+            parsed, pool_pre_ping=True, connect_args=utf8, json_serializer=_to_json, **POOL
+        )
     except ModuleNotFoundError as error:
-        raise Misconfigured(f"LAB_DATABASE_URL needs the Python package {error.name!r}: pip install 'training-lab[postgres]'") from error
+        raise Misconfigured(
+            f"LAB_DATABASE_URL needs the Python package {error.name!r}: pip install 'training-lab[postgres]'"
+        ) from error
     except NoSuchModuleError as error:
-        raise Misconfigured(f"LAB_DATABASE_URL begins with {parsed.drivername!r}, which is neither sqlite nor postgresql") from error
+        raise Misconfigured(
+            f"LAB_DATABASE_URL begins with {parsed.drivername!r}, which is neither sqlite nor postgresql"
+        ) from error
     if engine.dialect.name != "postgresql":
-        raise Misconfigured(f"LAB_DATABASE_URL begins with {parsed.drivername!r}, which is neither sqlite nor postgresql")
+        raise Misconfigured(
+            f"LAB_DATABASE_URL begins with {parsed.drivername!r}, which is neither sqlite nor postgresql"
+        )
 
     def wait_no_longer(connection: Any, _record: Any) -> None:
         with connection.cursor() as cursor:

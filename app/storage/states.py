@@ -21,8 +21,24 @@ class RunStatus(StrEnum):
 
 
 LEGAL_MOVES: dict[RunStatus, frozenset[RunStatus]] = {
-    RunStatus.QUEUED: frozenset({RunStatus.RUNNING, RunStatus.PAUSED, RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED}),
-    RunStatus.RUNNING: frozenset({RunStatus.QUEUED, RunStatus.PAUSED, RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED}),
+    RunStatus.QUEUED: frozenset(
+        {
+            RunStatus.RUNNING,
+            RunStatus.PAUSED,
+            RunStatus.SUCCEEDED,
+            RunStatus.FAILED,
+            RunStatus.CANCELLED,
+        }
+    ),
+    RunStatus.RUNNING: frozenset(
+        {
+            RunStatus.QUEUED,
+            RunStatus.PAUSED,
+            RunStatus.SUCCEEDED,
+            RunStatus.FAILED,
+            RunStatus.CANCELLED,
+        }
+    ),
     RunStatus.PAUSED: frozenset({RunStatus.QUEUED, RunStatus.FAILED, RunStatus.CANCELLED}),
     RunStatus.SUCCEEDED: frozenset(),
     RunStatus.FAILED: frozenset(),
@@ -30,7 +46,9 @@ LEGAL_MOVES: dict[RunStatus, frozenset[RunStatus]] = {
 }
 
 RETRYABLE: frozenset[RunStatus] = frozenset({RunStatus.FAILED, RunStatus.CANCELLED})
-"""Final statuses that a person's retry, and nothing else, takes back to `queued`. What has succeeded stays as it is for ever."""
+"""Final statuses that a person's retry, and nothing else, takes back to `queued`. What has succeeded stays as it is for
+ever.
+"""
 
 
 class StatusReason(StrEnum):
@@ -61,16 +79,21 @@ class StatusReason(StrEnum):
 
 REASON_MEANINGS: dict[StatusReason, str] = {
     StatusReason.WAITING_FOR_WORKER: "queued; a worker takes it when it is free",
-    StatusReason.WAITING_FOR_TEACHER: "queued until the run that it builds on, its teacher's or source's, has succeeded; it then starts by itself",
+    StatusReason.WAITING_FOR_TEACHER: (
+        "queued until the run that it builds on, its teacher's or source's, has succeeded; it then starts by itself"
+    ),
     StatusReason.NO_WORKER_ONLINE: "queued, and no worker has shown itself lately: start one with `lab worker`",
     StatusReason.WORKER_LOST: "queued again, because its worker gave no sign of life for `LAB_LEASE_SECONDS`",
     StatusReason.WORKER_SHUTDOWN: "queued again, because its worker was asked to stop; progress is kept",
     StatusReason.DATABASE_UNREACHABLE: (
-        "queued again, because its worker could not reach the database for most of `LAB_LEASE_SECONDS` and let go of it; "
-        "goes on from the last checkpoint, and counts as no crash"
+        "queued again, because its worker could not reach the database for most of `LAB_LEASE_SECONDS` and let go of"
+        " it; goes on from the last checkpoint, and counts as no crash"
     ),
     StatusReason.TRAINER_CRASHED: "queued again, because the training process died",
-    StatusReason.OUT_OF_MEMORY: "queued again with half as many images at a time, because memory ran out and the spec says `on_out_of_memory: halve_batch`",
+    StatusReason.OUT_OF_MEMORY: (
+        "queued again with half as many images at a time, because memory ran out and the spec says `on_out_of_memory:"
+        " halve_batch`"
+    ),
     StatusReason.STARTING: "claimed by a worker; data and model are being put in place",
     StatusReason.TRAINING: "training",
     StatusReason.EVALUATING: "training is over; the test split is being read",
@@ -78,17 +101,26 @@ REASON_MEANINGS: dict[StatusReason, str] = {
     StatusReason.PAUSING: "a pause was asked for; the run saves itself and leaves",
     StatusReason.PAUSED_BY_USER: "paused over the API with its progress kept, until it is resumed or cancelled",
     StatusReason.COMPLETED: "all epochs done and test read",
-    StatusReason.REUSED: "took over the results of an equal run that had finished, instead of training; the run's `reused_from` names it",
-    StatusReason.EARLY_STOPPED: "an early-stopping rule ended training and test was read; the run's `stop_reason` says which: `stagnation` or `overfitting`",
+    StatusReason.REUSED: (
+        "took over the results of an equal run that had finished, instead of training; the run's `reused_from` names it"
+    ),
+    StatusReason.EARLY_STOPPED: (
+        "an early-stopping rule ended training and test was read; the run's `stop_reason` says which: `stagnation` or"
+        " `overfitting`"
+    ),
     StatusReason.TRAINING_FAILED: "training ended with an error; see `error`",
     StatusReason.CRASH_LOOP: "the run took down its process `LAB_MAX_CRASHES` times; see `error`",
-    StatusReason.TEACHER_FAILED: "never started, because the run that it builds on failed or was cancelled; see `error`",
+    StatusReason.TEACHER_FAILED: (
+        "never started, because the run that it builds on failed or was cancelled; see `error`"
+    ),
     StatusReason.CANCELLED_BY_USER: "cancelled over the API",
 }
 
 
 def experiment_status(statuses: Iterable[RunStatus]) -> RunStatus:
-    """An experiment's status from its runs': running once any run has begun and work is left; failed if any run failed, once none is left."""
+    """An experiment's status from its runs': running once any run has begun and work is left; failed if any run failed,
+    once none is left.
+    """
     present = set(statuses)
     unfinished = {status for status in present if not status.is_terminal}
     if RunStatus.RUNNING in present:

@@ -1,4 +1,5 @@
-"""The rows. A study has experiments, an experiment has runs, a run has attempts; metrics, checkpoints and artifacts hang on a run.
+"""The rows. A study has experiments, an experiment has runs, a run has attempts; metrics, checkpoints and artifacts
+hang on a run.
 
 What people make belongs to an owner, whose name a key gives; without keys everything is `local`'s.
 
@@ -24,7 +25,9 @@ SQLModel.metadata.naming_convention = {  # every constraint has a name, so that 
 LOCAL = "local"
 """The owner of everything while the service asks for no keys."""
 
-_ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: nothing to mistake when read aloud
+_ID_ALPHABET = (
+    "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: nothing to mistake when read aloud
+)
 _ID_LENGTH = 13
 
 
@@ -60,10 +63,15 @@ class UTCDateTime(TypeDecorator[datetime]):
 
 
 class Study(SQLModel, table=True):
-    """Experiments that answer one question in one table. `design` is a `lab_models.recipes.design.Design`; `nominal_seconds` is one run's cost by cell."""
+    """Experiments that answer one question in one table. `design` is a `lab_models.recipes.design.Design`;
+    `nominal_seconds` is one run's cost by cell.
+    """
 
     __tablename__ = "study"
-    __table_args__ = (Index("ix_study_created_at_id", "created_at", "id"), UniqueConstraint("owner", "idempotency_key"))
+    __table_args__ = (
+        Index("ix_study_created_at_id", "created_at", "id"),
+        UniqueConstraint("owner", "idempotency_key"),
+    )
 
     id: str = Field(primary_key=True, default_factory=lambda: new_id("stu"))
     created_at: datetime = Field(sa_type=UTCDateTime)
@@ -81,7 +89,9 @@ class Study(SQLModel, table=True):
 
 
 class Experiment(SQLModel, table=True):
-    """One spec, run with one or more seeds. In a study, `cell` is its place in the table; `nominal_seconds` is one run's cost on two cores."""
+    """One spec, run with one or more seeds. In a study, `cell` is its place in the table; `nominal_seconds` is one
+    run's cost on two cores.
+    """
 
     __tablename__ = "experiment"
     __table_args__ = (
@@ -115,8 +125,8 @@ class Experiment(SQLModel, table=True):
 class Run(SQLModel, table=True):
     """One execution with one seed. `fence` grows by one with each claim; `heartbeat` with each sign of life.
 
-    `needs` is the run whose weights must exist first: a student's teacher. `reused_from` is the equal run, which may be gone
-    by now, whose results this one took over instead of training.
+    `needs` is the run whose weights must exist first: a student's teacher. `reused_from` is the equal run, which may be
+    gone by now, whose results this one took over instead of training.
     """
 
     __tablename__ = "run"
@@ -250,7 +260,9 @@ class Worker(SQLModel, table=True):
 
 
 class Owner(SQLModel, table=True):
-    """Somebody who submits. `turn` grows with every claim of a run of theirs: whoever was served longest ago comes next."""
+    """Somebody who submits. `turn` grows with every claim of a run of theirs: whoever was served longest ago comes
+    next.
+    """
 
     __tablename__ = "owner"
 

@@ -1,8 +1,9 @@
-"""A class: students with sessions of their own who submit, look once a second how it goes, and now and then ask for something larger.
+"""A class: students with sessions of their own who submit, look once a second how it goes, and now and then ask for
+something larger.
 
-In the first second everybody submits. From then on, by the second: the record each time, curves every 5 (with the ETag of the last picture, as a page
-sends it, by turns of an experiment of theirs that has ended and of the one they wait for), the list every 10, a dry run every 30, a study and an
-upload every 60, each student at another moment.
+In the first second everybody submits. From then on, by the second: the record each time, curves every 5 (with the ETag
+of the last picture, as a page sends it, by turns of an experiment of theirs that has ended and of the one they wait
+for), the list every 10, a dry run every 30, a study and an upload every 60, each student at another moment.
 """
 
 import asyncio
@@ -17,15 +18,28 @@ from benchmarks.load.generator import Load, Request
 from benchmarks.load.wire import Answer, Client
 
 SPEC = {"dataset": "digits", "model": {"hidden": [32]}, "epochs": 5}
-STUDY = {"spec": {"dataset": "digits", "epochs": 3}, "vary": {"model.depth": [1, 2], "batch_size": [32, 64]}}
+STUDY = {
+    "spec": {"dataset": "digits", "epochs": 3},
+    "vary": {"model.depth": [1, 2], "batch_size": [32, 64]},
+}
 CURVES_EVERY, LIST_EVERY, DRY_RUN_EVERY, LARGE_EVERY = 5, 10, 30, 60
 SIDE = 8
 
 
 class Student:
-    """One of them. `experiment` is one that trains already, where it is theirs; `finished` one that has ended, whose curves they look at."""
+    """One of them. `experiment` is one that trains already, where it is theirs; `finished` one that has ended, whose
+    curves they look at.
+    """
 
-    def __init__(self, load: Load, number: int, key: str, chance: random.Random, experiment: str | None, finished: str | None) -> None:
+    def __init__(
+        self,
+        load: Load,
+        number: int,
+        key: str,
+        chance: random.Random,
+        experiment: str | None,
+        finished: str | None,
+    ) -> None:
         self._load = load
         self._number = number
         self._client: Client = load.client(key)
@@ -39,7 +53,9 @@ class Student:
 
     async def attend(self, phase: float, seconds: float) -> None:
         """Do everything at its moment, whether the answer before has come or not."""
-        doing: list[asyncio.Task[Any]] = [] if self._experiment is not None else [asyncio.create_task(self._submit(phase))]
+        doing: list[asyncio.Task[Any]] = (
+            [] if self._experiment is not None else [asyncio.create_task(self._submit(phase))]
+        )
         shift = self._chance.randrange(LARGE_EVERY)
         for second in range(1, int(seconds)):
             at = phase + second
@@ -48,12 +64,20 @@ class Student:
             if (second + self._number) % CURVES_EVERY == 0:
                 doing.append(asyncio.create_task(self._curves(at + 0.1, second // CURVES_EVERY)))
             if (second + self._number) % LIST_EVERY == 3:
-                doing.append(asyncio.create_task(self._send(Request("GET /experiments", "GET", "/experiments"), at + 0.2)))
+                doing.append(
+                    asyncio.create_task(
+                        self._send(Request("GET /experiments", "GET", "/experiments"), at + 0.2)
+                    )
+                )
             if (second + shift) % DRY_RUN_EVERY == 7:
                 dry = Request("POST /studies?dry_run=true", "POST", "/studies?dry_run=true", STUDY)
                 doing.append(asyncio.create_task(self._send(dry, at + 0.3)))
             if (second + shift) % LARGE_EVERY == 13:
-                doing.append(asyncio.create_task(self._send(Request("POST /studies", "POST", "/studies", STUDY), at + 0.3)))
+                doing.append(
+                    asyncio.create_task(
+                        self._send(Request("POST /studies", "POST", "/studies", STUDY), at + 0.3)
+                    )
+                )
             if (second + shift) % LARGE_EVERY == 33:
                 doing.append(asyncio.create_task(self._upload(at + 0.3)))
         await asyncio.gather(*doing)
@@ -72,7 +96,9 @@ class Student:
             self._submitted.clear()
             await self._submit(at)
         else:
-            await self._send(Request("GET /experiments/{id}", "GET", f"/experiments/{self._experiment}"), at)
+            await self._send(
+                Request("GET /experiments/{id}", "GET", f"/experiments/{self._experiment}"), at
+            )
 
     async def _curves(self, at: float, turn: int) -> None:
         await self._load.until(at)
@@ -82,13 +108,30 @@ class Student:
             return
         etag = self._etags.get(of)
         route = "GET …/curves.png" if etag is None else "GET …/curves.png, If-None-Match"
-        answer = await self._send(Request(route, "GET", f"/experiments/{of}/curves.png", headers={} if etag is None else {"If-None-Match": etag}), at)
+        answer = await self._send(
+            Request(
+                route,
+                "GET",
+                f"/experiments/{of}/curves.png",
+                headers={} if etag is None else {"If-None-Match": etag},
+            ),
+            at,
+        )
         if answer is not None and answer.status == 200 and "etag" in answer.headers:
             self._etags[of] = answer.headers["etag"]
 
     async def _upload(self, at: float) -> None:
         name = f"load-{self._number}-{self._chance.randrange(10**9)}"
-        await self._send(Request("PUT /datasets/{name}", "PUT", f"/datasets/{name}", pictures(self._chance), headers={"Content-Type": "application/zip"}), at)
+        await self._send(
+            Request(
+                "PUT /datasets/{name}",
+                "PUT",
+                f"/datasets/{name}",
+                pictures(self._chance),
+                headers={"Content-Type": "application/zip"},
+            ),
+            at,
+        )
 
     async def _send(self, request: Request, at: float) -> Answer | None:
         return await self._load.send(self._client, request, at)
@@ -99,7 +142,14 @@ async def classroom(load: Load, students: list[dict[str, Any]], seconds: float, 
     attending = []
     for number, student in enumerate(students):
         chance = random.Random(seed * 1000 + number)
-        one = Student(load, number, student.get("key", ""), chance, student.get("experiment"), student.get("finished"))
+        one = Student(
+            load,
+            number,
+            student.get("key", ""),
+            chance,
+            student.get("experiment"),
+            student.get("finished"),
+        )
         attending.append(one.attend(number / len(students), seconds))
     await asyncio.gather(*attending)
 
@@ -109,14 +159,20 @@ def pictures(chance: random.Random, count: int = 12) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for number in range(count):
-            archive.writestr(f"{'dark' if number % 2 else 'light'}/{number}.png", _png(chance.randbytes(SIDE * SIDE)))
+            archive.writestr(
+                f"{'dark' if number % 2 else 'light'}/{number}.png",
+                _png(chance.randbytes(SIDE * SIDE)),
+            )
     return file.getvalue()
 
 
 def _png(pixels: bytes) -> bytes:
     rows = b"".join(b"\0" + pixels[start : start + SIDE] for start in range(0, len(pixels), SIDE))
     header = struct.pack(">IIBBBBB", SIDE, SIDE, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        _chunk(kind, data)
+        for kind, data in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    )
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

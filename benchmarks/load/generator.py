@@ -1,8 +1,10 @@
-"""The process that makes the load: a plan as a line of JSON comes in on standard input, what happened goes out on standard output.
+"""The process that makes the load: a plan as a line of JSON comes in on standard input, what happened goes out on
+standard output.
 
 It imports nothing of the service, so it starts quickly and can be pointed at one that runs elsewhere. Kinds of plan:
 
-- `schedule`: requests with the seconds at which each is to be sent, be that one after the other at a rate or all at once.
+- `schedule`: requests with the seconds at which each is to be sent, be that one after the other at a rate or all at
+  once.
 - `classroom`: students with sessions of their own, `benchmarks/load/classroom.py`.
 - `steady`: a number of requests, as fast as a few connections take them; for what does not measure waiting.
 - `probe`: `GET /healthz` at intervals, until standard input ends.
@@ -42,7 +44,9 @@ class Request:
 
 @dataclass(frozen=True)
 class Sample:
-    """One request: planned for `at` (seconds from the beginning), answered `seconds` after it was planned, whenever it was sent. `status` 0 is no answer."""
+    """One request: planned for `at` (seconds from the beginning), answered `seconds` after it was planned, whenever it
+    was sent. `status` 0 is no answer.
+    """
 
     route: str
     status: int
@@ -104,7 +108,10 @@ def encoded(request: Request) -> tuple[bytes | None, dict[str, str]]:
     """The body as bytes, and the headers that go with it."""
     if request.body is None or isinstance(request.body, bytes):
         return request.body, request.headers
-    return json.dumps(request.body).encode(), {"Content-Type": "application/json", **request.headers}
+    return json.dumps(request.body).encode(), {
+        "Content-Type": "application/json",
+        **request.headers,
+    }
 
 
 async def schedule(load: Load, timed: list[tuple[float, Request]]) -> None:
@@ -123,7 +130,8 @@ async def schedule(load: Load, timed: list[tuple[float, Request]]) -> None:
 async def probe(load: Load, every: float) -> None:
     """`GET /healthz` at intervals until standard input ends, one at a time; says so when the first has its answer.
 
-    Those planned for while one has no answer would have waited for at least as long as what was left of it, and count so.
+    Those planned for while one has no answer would have waited for at least as long as what was left of it, and count
+    so.
     """
     client, planned = load.client(), 0.0
     request = Request(PROBED, "GET", "/healthz")
@@ -135,19 +143,35 @@ async def probe(load: Load, every: float) -> None:
         answered, status = load.now(), load.samples[-1].status
         planned += every
         while planned < answered - every:
-            load.keep(Sample(request.route, status, planned, answered - planned, "planned while the one before waited"))
+            load.keep(
+                Sample(
+                    request.route,
+                    status,
+                    planned,
+                    answered - planned,
+                    "planned while the one before waited",
+                )
+            )
             planned += every
 
 
 @contextmanager
 def probed(url: str, every: float, timeout: float) -> Iterator[list[dict[str, Any]]]:
-    """Probe within the block, from another process, so that what this one has to do makes no probe late; what happened is in the list afterwards."""
+    """Probe within the block, from another process, so that what this one has to do makes no probe late; what happened
+    is in the list afterwards.
+    """
     found: list[dict[str, Any]] = []
     command = [sys.executable, "-m", "benchmarks.load.generator"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        print(json.dumps({"kind": "probe", "url": url, "every": every, "timeout": timeout}), file=process.stdin, flush=True)
+        print(
+            json.dumps({"kind": "probe", "url": url, "every": every, "timeout": timeout}),
+            file=process.stdin,
+            flush=True,
+        )
         assert process.stdout.readline(), "the prober has ended"
         time.sleep(PROBES_AROUND)
         yield found
@@ -169,8 +193,12 @@ async def steady(load: Load, requests: Iterator[Request], connections: int) -> N
     await asyncio.gather(*(one() for _ in range(connections)))
 
 
-def generate(url: str, work: Callable[[Load], Awaitable[None]], timeout: float = 60.0) -> dict[str, Any]:
-    """Run a load in this process and say what happened, how many cores it took to send it, and how late this process was."""
+def generate(
+    url: str, work: Callable[[Load], Awaitable[None]], timeout: float = 60.0
+) -> dict[str, Any]:
+    """Run a load in this process and say what happened, how many cores it took to send it, and how late this process
+    was.
+    """
     gc.disable()
     cpu, began = time.process_time(), time.perf_counter()
     load = asyncio.run(_whole(url, work, timeout))
@@ -180,7 +208,9 @@ def generate(url: str, work: Callable[[Load], Awaitable[None]], timeout: float =
         "seconds": seconds,
         "cores": (time.process_time() - cpu) / seconds,
         "late": load.late,
-        "samples": [[s.route, s.status, round(s.at, 5), round(s.seconds, 5), s.error] for s in load.samples],
+        "samples": [
+            [s.route, s.status, round(s.at, 5), round(s.seconds, 5), s.error] for s in load.samples
+        ],
     }
 
 
@@ -212,7 +242,10 @@ def carry_out(plan: dict[str, Any]) -> dict[str, Any]:
             return generate(url, lambda load: schedule(load, timed), timeout)
         with probed(url, plan["probe_every"], timeout) as probes:
             out = generate(url, lambda load: schedule(load, timed), timeout)
-        return out | {"samples": out["samples"] + probes[0]["samples"], "prober_late": probes[0]["late"]}
+        return out | {
+            "samples": out["samples"] + probes[0]["samples"],
+            "prober_late": probes[0]["late"],
+        }
     if plan["kind"] == "probe":
         return generate(url, lambda load: probe(load, plan["every"]), timeout)
     if plan["kind"] == "steady":
@@ -221,7 +254,9 @@ def carry_out(plan: dict[str, Any]) -> dict[str, Any]:
         return generate(url, lambda load: steady(load, turns, plan["connections"]), timeout)
     from benchmarks.load.classroom import classroom
 
-    return generate(url, lambda load: classroom(load, plan["students"], plan["seconds"], plan["seed"]), timeout)
+    return generate(
+        url, lambda load: classroom(load, plan["students"], plan["seconds"], plan["seed"]), timeout
+    )
 
 
 if __name__ == "__main__":

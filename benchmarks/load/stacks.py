@@ -1,4 +1,6 @@
-"""What is put under load: the service as people run it, every core training; the yardstick beside it; or a service that runs already."""
+"""What is put under load: the service as people run it, every core training; the yardstick beside it; or a service that
+runs already.
+"""
 
 import os
 import shutil
@@ -24,15 +26,28 @@ from tests.e2e.service import Redis, Service, free_port, wait_until
 from tests.postgres import Cluster, installed
 
 DATABASE_VARIABLE, ROWS_VARIABLE = "YARDSTICK_DATABASE_URL", "YARDSTICK_ROWS"
-"""What `yardstick` reads. That module is imported by its own process alone: its table must not become one of the service's."""
+"""What `yardstick` reads. That module is imported by its own process alone: its table must not become one of the
+service's.
+"""
 
 CLASS_SIZE = 40
 EXPERIMENTS = 10_000
 DRAWN = 2 * CLASS_SIZE
 """So many of them, the newest, two a student, have the numbers of all their epochs: their curves can be drawn."""
 
-TEMPLATE = {"name": "earlier", "dataset": "digits", "model": {"hidden": [16]}, "epochs": 40, "seeds": 3}
-TRAINING = {"name": "trains all the time", "dataset": "digits", "model": {"arch": "cnn", "width": 32, "stages": 2}, "epochs": 10_000}
+TEMPLATE = {
+    "name": "earlier",
+    "dataset": "digits",
+    "model": {"hidden": [16]},
+    "epochs": 40,
+    "seeds": 3,
+}
+TRAINING = {
+    "name": "trains all the time",
+    "dataset": "digits",
+    "model": {"arch": "cnn", "width": 32, "stages": 2},
+    "epochs": 10_000,
+}
 STEADY_EPOCH = 3
 EDGE_SECONDS = 60.0
 """Longest wait for the end of an epoch."""
@@ -45,9 +60,11 @@ STACKS = ("sqlite", "postgresql")
 
 @dataclass
 class Target:
-    """A service that answers at `url`. `finished` are experiments that have ended, `training` (experiment, run) pairs of those that train for the whole time.
+    """A service that answers at `url`. `finished` are experiments that have ended, `training` (experiment, run) pairs
+    of those that train for the whole time.
 
-    `teacher` is a key that sees everything, `students` one key each. `api_pid` is None where the process is not ours to look at.
+    `teacher` is a key that sees everything, `students` one key each. `api_pid` is None where the process is not ours to
+    look at.
     """
 
     name: str
@@ -72,7 +89,9 @@ class Target:
 
 @contextmanager
 def running(stack: str, folder: Path) -> Iterator[Target]:
-    """The service with keys for a class, 10,000 experiments that have ended, and as many workers as cores, each with a run that does not end."""
+    """The service with keys for a class, 10,000 experiments that have ended, and as many workers as cores, each with a
+    run that does not end.
+    """
     cores = os.cpu_count() or 1
     with ExitStack() as ending:
         settings: dict[str, object] = {"lease_seconds": 15}
@@ -84,13 +103,17 @@ def running(stack: str, folder: Path) -> Iterator[Target]:
             cluster = Cluster(programs)
             ending.callback(cluster.remove)
             settings["database_url"] = cluster.url(cluster.create())
-            yardstick_database = cluster.url(cluster.create()).replace("postgresql://", "postgresql+psycopg://")
+            yardstick_database = cluster.url(cluster.create()).replace(
+                "postgresql://", "postgresql+psycopg://"
+            )
             redis = Redis(folder)
             ending.callback(redis.kill)
             broker_url = redis.url
         service = Service(folder / "home", broker_url, **settings)
         ending.callback(service.stop)
-        own = Settings(home=service.home, database_url=str(settings.get("database_url", "")), _env_file=None)
+        own = Settings(
+            home=service.home, database_url=str(settings.get("database_url", "")), _env_file=None
+        )
         teacher, students = _keys(own)
         service.http.headers["Authorization"] = f"Bearer {teacher}"
         if stack == "postgresql":
@@ -111,8 +134,14 @@ def elsewhere(url: str, key: str) -> Target:
     """A service that runs already, with what it has; an experiment is submitted where it has none."""
     target = Target(url, url.rstrip("/"), key, [key] * CLASS_SIZE)
     with target.client() as client:
-        found = client.get("/experiments", params={"limit": 100, "status": "succeeded"}).raise_for_status().json()["data"]
-        target.finished = [row["id"] for row in found] or [client.post("/experiments", json=TEMPLATE).raise_for_status().json()["id"]]
+        found = (
+            client.get("/experiments", params={"limit": 100, "status": "succeeded"})
+            .raise_for_status()
+            .json()["data"]
+        )
+        target.finished = [row["id"] for row in found] or [
+            client.post("/experiments", json=TEMPLATE).raise_for_status().json()["id"]
+        ]
     return target
 
 
@@ -121,7 +150,17 @@ def yardstick(database_url: str, folder: Path) -> Iterator[Target]:
     """The bare application on a port of its own, with as many rows as the service has experiments."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "uvicorn", "benchmarks.load.yardstick:app", "--port", str(port), "--log-level", "error", "--no-access-log"]
+    command = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "benchmarks.load.yardstick:app",
+        "--port",
+        str(port),
+        "--log-level",
+        "error",
+        "--no-access-log",
+    ]
     environment = os.environ | {DATABASE_VARIABLE: database_url, ROWS_VARIABLE: str(EXPERIMENTS)}
     with (folder / "yardstick.log").open("ab") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
@@ -138,26 +177,55 @@ def yardstick(database_url: str, folder: Path) -> Iterator[Target]:
 
 
 def fill(settings: Settings, template_id: str, owners: list[str]) -> list[str]:
-    """Put copies of an experiment that has ended into the database, the owners in turn; returns those whose epochs were copied too, one after the other's."""
+    """Put copies of an experiment that has ended into the database, the owners in turn; returns those whose epochs were
+    copied too, one after the other's.
+    """
     database = open_database(settings)
     with database.writing() as session:
         template = session.get_one(Experiment, template_id)
         runs = session.exec(select(Run).where(col(Run.experiment_id) == template_id)).all()
-        copied: dict[type[SQLModel], list[dict[str, Any]]] = {Experiment: [], Run: [], Attempt: [], StatusChange: [], Artifact: [], Metric: []}
+        copied: dict[type[SQLModel], list[dict[str, Any]]] = {
+            Experiment: [],
+            Run: [],
+            Attempt: [],
+            StatusChange: [],
+            Artifact: [],
+            Metric: [],
+        }
         on_runs: tuple[type[SQLModel], ...] = (Attempt, StatusChange, Artifact, Metric)
-        of_runs = {model: _rows_of_runs(session, model, [run.id for run in runs]) for model in on_runs}
+        of_runs = {
+            model: _rows_of_runs(session, model, [run.id for run in runs]) for model in on_runs
+        }
         drawn: list[str] = []
         for number in range(EXPERIMENTS):
             experiment_id, owner = new_id("exp"), owners[number % len(owners)]
             created = template.created_at - timedelta(seconds=EXPERIMENTS - number)
             is_drawn = number >= EXPERIMENTS - DRAWN
-            copied[Experiment].append({**template.model_dump(), "id": experiment_id, "created_at": created, "owner": owner, "idempotency_key": None})
+            copied[Experiment].append(
+                {
+                    **template.model_dump(),
+                    "id": experiment_id,
+                    "created_at": created,
+                    "owner": owner,
+                    "idempotency_key": None,
+                }
+            )
             for run in runs if is_drawn else runs[:1]:
                 run_id = new_id("run")
-                copied[Run].append({**run.model_dump(), "id": run_id, "experiment_id": experiment_id, "created_at": created, "owner": owner})
+                copied[Run].append(
+                    {
+                        **run.model_dump(),
+                        "id": run_id,
+                        "experiment_id": experiment_id,
+                        "created_at": created,
+                        "owner": owner,
+                    }
+                )
                 for model in on_runs:
                     if is_drawn or model is not Metric:
-                        copied[model] += [{**row, "run_id": run_id} for row in of_runs[model][run.id]]
+                        copied[model] += [
+                            {**row, "run_id": run_id} for row in of_runs[model][run.id]
+                        ]
             if is_drawn:
                 drawn.append(experiment_id)
         for model, rows in copied.items():
@@ -170,11 +238,18 @@ def fill(settings: Settings, template_id: str, owners: list[str]) -> list[str]:
     return drawn
 
 
-def _rows_of_runs(session: Session, model: type[SQLModel], run_ids: list[str]) -> dict[str, list[dict[str, Any]]]:
+def _rows_of_runs(
+    session: Session, model: type[SQLModel], run_ids: list[str]
+) -> dict[str, list[dict[str, Any]]]:
     """The rows that hang on each run; a number that the database gives is left for it to give again."""
     given = {"id"} if model is StatusChange else set()
-    rows = {run_id: session.exec(select(model).where(getattr(model, "run_id") == run_id)).all() for run_id in run_ids}  # noqa: B009
-    return {run_id: [row.model_dump(exclude=given) for row in found] for run_id, found in rows.items()}
+    rows = {
+        run_id: session.exec(select(model).where(model.run_id == run_id)).all()
+        for run_id in run_ids
+    }
+    return {
+        run_id: [row.model_dump(exclude=given) for row in found] for run_id, found in rows.items()
+    }
 
 
 def _keys(settings: Settings) -> tuple[str, list[str]]:
@@ -182,7 +257,9 @@ def _keys(settings: Settings) -> tuple[str, list[str]]:
     database = open_database(settings)
     with database.writing() as session:
         teacher = create_key(session, "teacher", Role.ADMIN)[1]
-        students = [create_key(session, f"student-{number}", Role.SUBMIT)[1] for number in range(CLASS_SIZE)]
+        students = [
+            create_key(session, f"student-{number}", Role.SUBMIT)[1] for number in range(CLASS_SIZE)
+        ]
     database.close()
     return teacher, students
 
@@ -190,7 +267,9 @@ def _keys(settings: Settings) -> tuple[str, list[str]]:
 def _train(service: Service, key: str) -> tuple[str, str]:
     """Start a run that does not end, of this student's, and wait until it has its pace."""
     headers = {"Authorization": f"Bearer {key}"}
-    answer = service.http.post("/experiments", json=TRAINING, headers=headers).raise_for_status().json()
+    answer = (
+        service.http.post("/experiments", json=TRAINING, headers=headers).raise_for_status().json()
+    )
     service.wait_for_epoch(answer, STEADY_EPOCH, 60)
     return answer["id"], answer["runs"][0]["id"]
 
@@ -213,7 +292,11 @@ def missing(stack: str) -> str | None:
 
 def resident_bytes(pid: int) -> int:
     """What a process holds in memory, from /proc."""
-    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS:"))
+    line = next(
+        line
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+        if line.startswith("VmRSS:")
+    )
     return int(line.split()[1]) * 1024
 
 
@@ -224,15 +307,22 @@ def cpu_seconds(pid: int) -> float:
 
 
 def epochs_per_second(target: Target, seconds: float) -> float:
-    """How fast all runs of the stack train together, by the service's own records: from the end of one epoch to the end of another, for each.
+    """How fast all runs of the stack train together, by the service's own records: from the end of one epoch to the end
+    of another, for each.
 
     What the service cannot tell within a minute, or has taken from its worker meanwhile, counts as not trained.
     """
-    with httpx.Client(base_url=target.url, timeout=EDGE_SECONDS / 4, headers=target.headers) as client:
+    with httpx.Client(
+        base_url=target.url, timeout=EDGE_SECONDS / 4, headers=target.headers
+    ) as client:
         at_first = {run: _next_epoch(client, run) for _, run in target.training}
         time.sleep(seconds)
         at_last = {run: _next_epoch(client, run) for _, run in target.training}
-    return sum((last[0] - first[0]) / (last[1] - first[1]) for run, last in at_last.items() if last is not None and (first := at_first[run]) is not None)
+    return sum(
+        (last[0] - first[0]) / (last[1] - first[1])
+        for run, last in at_last.items()
+        if last is not None and (first := at_first[run]) is not None
+    )
 
 
 def _next_epoch(client: httpx.Client, run: str) -> tuple[int, float] | None:
@@ -253,13 +343,19 @@ def _epoch(client: httpx.Client, run: str) -> int | None:
         answer = client.get(f"/runs/{run}")
     except httpx.TransportError:
         return None
-    if not answer.is_success or (record := answer.json())["attempt"] != 1 or record["status"] != "running":
+    if (
+        not answer.is_success
+        or (record := answer.json())["attempt"] != 1
+        or record["status"] != "running"
+    ):
         return None
     return int(record["progress"]["epoch"])
 
 
 def recovery_seconds(target: Target) -> float | None:
-    """How long it takes until the service answers again that it is ready, three times running and each within a second; None if it does not in time."""
+    """How long it takes until the service answers again that it is ready, three times running and each within a second;
+    None if it does not in time.
+    """
     began, quick = time.monotonic(), 0
     with httpx.Client(base_url=target.url, timeout=5) as client:
         while time.monotonic() - began < RECOVERY_SECONDS:

@@ -1,4 +1,6 @@
-"""HTTP/1.1 over asyncio's streams, as little of it as a load needs: what a client library costs would be taken from the service and from training."""
+"""HTTP/1.1 over asyncio's streams, as little of it as a load needs: what a client library costs would be taken from the
+service and from training.
+"""
 
 import asyncio
 import json
@@ -32,17 +34,27 @@ class Broken(Exception):
 
 
 class Client:
-    """A session as a browser or a script has one: connections are kept and used again, and another is opened when none is free."""
+    """A session as a browser or a script has one: connections are kept and used again, and another is opened when none
+    is free.
+    """
 
     def __init__(self, url: str, key: str = "") -> None:
         parts = urlsplit(url)
         assert parts.scheme == "http", f"{url}: only http is spoken here"
         assert parts.hostname is not None, f"{url} names no host"
         self._host, self._port = parts.hostname, parts.port or 80
-        self._always = f"Host: {self._host}:{self._port}\r\n" + (f"Authorization: Bearer {key}\r\n" if key else "")
+        self._always = f"Host: {self._host}:{self._port}\r\n" + (
+            f"Authorization: Bearer {key}\r\n" if key else ""
+        )
         self._free: list[tuple[float, asyncio.StreamReader, asyncio.StreamWriter]] = []
 
-    async def ask(self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Answer:
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
         """One request and its whole answer; raises OSError or Broken."""
         lines = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
         length = f"Content-Length: {len(body)}\r\n" if body is not None else ""
@@ -71,7 +83,11 @@ class Client:
     async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         while self._free:
             since, reader, writer = self._free.pop()
-            if time.monotonic() - since < IDLE_SECONDS and not reader.at_eof() and not writer.is_closing():
+            if (
+                time.monotonic() - since < IDLE_SECONDS
+                and not reader.at_eof()
+                and not writer.is_closing()
+            ):
                 return reader, writer
             writer.close()
         return await asyncio.open_connection(self._host, self._port, limit=LINE_LIMIT)
@@ -80,7 +96,10 @@ class Client:
 async def _read(reader: asyncio.StreamReader) -> Answer:
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     status = int(head[0].split(" ", 2)[1])
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
+    headers = {
+        name.lower(): value.strip()
+        for name, _, value in (line.partition(":") for line in head[1:] if line)
+    }
     if status in (204, 304):
         return Answer(status, headers, b"")
     if headers.get("transfer-encoding", "").lower() == "chunked":

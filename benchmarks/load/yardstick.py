@@ -1,6 +1,8 @@
-"""What the least service costs: FastAPI, SQLModel and one table, written as their documentation does it; no owners, no runs, no keys, no bounds.
+"""What the least service costs: FastAPI, SQLModel and one table, written as their documentation does it; no owners, no
+runs, no keys, no bounds.
 
-On SQLite it has the same write-ahead log and the same durability as the service. uvicorn starts it in a process of its own.
+On SQLite it has the same write-ahead log and the same durability as the service. uvicorn starts it in a process of its
+own.
 """
 
 import os
@@ -16,7 +18,12 @@ DATABASE_VARIABLE = "YARDSTICK_DATABASE_URL"
 ROWS_VARIABLE = "YARDSTICK_ROWS"
 PRAGMAS = ("journal_mode=WAL", "synchronous=FULL")
 
-SPEC = {"dataset": {"name": "digits", "val_fraction": 0.2}, "model": {"arch": "mlp", "hidden": [32]}, "optimizer": {"name": "adam"}, "epochs": 5}
+SPEC = {
+    "dataset": {"name": "digits", "val_fraction": 0.2},
+    "model": {"arch": "mlp", "hidden": [32]},
+    "optimizer": {"name": "adam"},
+    "epochs": 5,
+}
 
 router = APIRouter()
 
@@ -41,13 +48,25 @@ Opened = Annotated[Session, Depends(_session)]
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     url = os.environ[DATABASE_VARIABLE]
-    engine = app.state.engine = create_engine(url, connect_args={"check_same_thread": False} if url.startswith("sqlite") else {})
+    engine = app.state.engine = create_engine(
+        url, connect_args={"check_same_thread": False} if url.startswith("sqlite") else {}
+    )
     if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", lambda connection, _: [connection.execute(f"PRAGMA {pragma}") for pragma in PRAGMAS])
+        event.listen(
+            engine,
+            "connect",
+            lambda connection, _: [connection.execute(f"PRAGMA {pragma}") for pragma in PRAGMAS],
+        )
     SQLModel.metadata.create_all(engine)
     with Session(engine) as session:
         if session.exec(select(Row).limit(1)).first() is None:
-            session.execute(insert(Row), [{"name": f"row {number}", "status": "succeeded", "spec": SPEC} for number in range(int(os.environ[ROWS_VARIABLE]))])
+            session.execute(
+                insert(Row),
+                [
+                    {"name": f"row {number}", "status": "succeeded", "spec": SPEC}
+                    for number in range(int(os.environ[ROWS_VARIABLE]))
+                ],
+            )
             session.commit()
     yield
     engine.dispose()

@@ -36,11 +36,14 @@ class Resize(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, side, side)."""
-        return functional.interpolate(images, (self.side, self.side), mode="bilinear", align_corners=False)
+        return functional.interpolate(
+            images, (self.side, self.side), mode="bilinear", align_corners=False
+        )
 
 
 class PaddedShortcut(nn.Module):
-    """Option A of He et al. 2016 (arXiv:1512.03385, section 4.1): every `stride`-th pixel, and zeros for the channels that are more.
+    """Option A of He et al. 2016 (arXiv:1512.03385, section 4.1): every `stride`-th pixel, and zeros for the channels
+    that are more.
 
     The zeros come last, as in https://github.com/facebookarchive/fb.resnet.torch (models/resnet.lua).
     """
@@ -52,13 +55,23 @@ class PaddedShortcut(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(B, fan_in, H, W) -> (B, fan_out, ⌈H / stride⌉, ⌈W / stride⌉)."""
-        return functional.pad(inputs[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.extra))
+        return functional.pad(
+            inputs[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.extra)
+        )
 
 
 class Block(nn.Module):
     """Conv, norm, ReLU, dropout of whole channels, conv, norm, plus the shortcut of the input if there is one, ReLU."""
 
-    def __init__(self, fan_in: int, fan_out: int, *, stride: int, shortcut: nn.Module | None, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        fan_in: int,
+        fan_out: int,
+        *,
+        stride: int,
+        shortcut: nn.Module | None,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         self.conv1 = Conv(fan_in, fan_out, kernel=3, stride=stride)
         self.norm1 = nn.BatchNorm2d(fan_out)
@@ -91,12 +104,16 @@ class StagedNetwork(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, num_classes) logits."""
         maps = self.stages(torch.relu(self.stem(images)))
-        logits: Tensor = self.head(self.pool(maps).flatten(1))  # (B, width, h, w) -> (B, width) -> (B, num_classes)
+        logits: Tensor = self.head(
+            self.pool(maps).flatten(1)
+        )  # (B, width, h, w) -> (B, width) -> (B, num_classes)
         return logits
 
 
 class Conv(nn.Conv2d):
-    """Square conv without bias, padded by half its kernel. Its weights are not drawn when it is made, but by `initialize`."""
+    """Square conv without bias, padded by half its kernel. Its weights are not drawn when it is made, but by
+    `initialize`.
+    """
 
     def __init__(self, fan_in: int, fan_out: int, *, kernel: int, stride: int = 1) -> None:
         super().__init__(fan_in, fan_out, kernel, stride=stride, padding=kernel // 2, bias=False)

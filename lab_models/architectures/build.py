@@ -14,7 +14,9 @@ from lab_models.common.seeding import initialisation_seed
 from lab_models.specs import CNNSpec, HeNetSpec, MLPSpec, ModelSpec, ResNet18Spec, VGGSpec
 
 
-def build_model(spec: ModelSpec, input_shape: tuple[int, int, int], num_classes: int, seed: int) -> nn.Module:
+def build_model(
+    spec: ModelSpec, input_shape: tuple[int, int, int], num_classes: int, seed: int
+) -> nn.Module:
     """A freshly initialized network for images of shape (channels, height, width); equal seeds give equal weights.
 
     The plain and the residual form of a network start from the same weights in every layer that both have. Raises

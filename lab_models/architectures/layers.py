@@ -13,10 +13,10 @@ LayerKind = Literal["linear", "conv", "norm", "dropout", "pool"]
 class LayerSize:
     """One layer of a network, under the dotted name of its torch module.
 
-    `output_shape`: of one image, without batch. `parameters`: trainable numbers. `macs`: multiply-accumulates of one image
-    in linear layers and convs, zero in all others. `receptive_field`: pixels along the longer side of what the first layer gets
-    that reach one output unit. `dead_weights`: weights of a conv that meet nothing but zero padding in maps of this size, so that
-    their gradient is zero for ever.
+    `output_shape`: of one image, without batch. `parameters`: trainable numbers. `macs`: multiply-accumulates of one
+    image in linear layers and convs, zero in all others. `receptive_field`: pixels along the longer side of what the
+    first layer gets that reach one output unit. `dead_weights`: weights of a conv that meet nothing but zero padding in
+    maps of this size, so that their gradient is zero for ever.
     """
 
     name: str
@@ -30,7 +30,8 @@ class LayerSize:
 
 @dataclass(frozen=True)
 class Signal:
-    """What lies between two layers: neighbors see `receptive_field` pixels each, `jump` pixels apart (Dumoulin and Visin 2016, arXiv:1603.07285).
+    """What lies between two layers: neighbors see `receptive_field` pixels each, `jump` pixels apart (Dumoulin and
+    Visin 2016, arXiv:1603.07285).
 
     `kept`: some layer needs it again for the backward pass, so it has been counted.
     """
@@ -46,7 +47,8 @@ class Signal:
 
 
 class Tape:
-    """Records layers in the order of the forward pass: `layers`, and `activations`, the elements that autograd keeps of one image.
+    """Records layers in the order of the forward pass: `layers`, and `activations`, the elements that autograd keeps of
+    one image.
 
     What is kept follows torch's derivatives: linear layers, convs and norms keep their input, ReLU its output, dropout
     its mask, max pool its input and an int64 index per output, which counts as two elements; sums keep nothing.
@@ -74,7 +76,13 @@ class Tape:
         self._slide(width, kernel, stride, padding)
         weights = kernel**2 * channels * width
         dead = (kernel**2 - alive) * channels * width
-        self._add(name, "conv", parameters=weights, macs=weights * math.prod(self.signal.shape[1:]), dead_weights=dead)
+        self._add(
+            name,
+            "conv",
+            parameters=weights,
+            macs=weights * math.prod(self.signal.shape[1:]),
+            dead_weights=dead,
+        )
 
     def max_pool(self, name: str, *, kernel: int, stride: int, padding: int = 0) -> None:
         """Square max pool."""
@@ -121,16 +129,32 @@ class Tape:
     def _slide(self, width: int, kernel: int, stride: int, padding: int) -> None:
         before = self.signal
         sides = (_output_side(side, kernel, stride, padding) for side in before.shape[1:])
-        self.signal = Signal((width, *sides), before.receptive_field + (kernel - 1) * before.jump, before.jump * stride)
+        self.signal = Signal(
+            (width, *sides),
+            before.receptive_field + (kernel - 1) * before.jump,
+            before.jump * stride,
+        )
 
     def _keep(self) -> None:
         if not self.signal.kept:
             self.activations += math.prod(self.signal.shape)
             self.signal = self.signal.with_kept(True)
 
-    def _add(self, name: str, kind: LayerKind, *, parameters: int = 0, macs: int = 0, dead_weights: int = 0) -> None:
+    def _add(
+        self,
+        name: str,
+        kind: LayerKind,
+        *,
+        parameters: int = 0,
+        macs: int = 0,
+        dead_weights: int = 0,
+    ) -> None:
         receptive_field = min(self.signal.receptive_field, self._side)
-        self.layers.append(LayerSize(name, kind, self.signal.shape, parameters, macs, receptive_field, dead_weights))
+        self.layers.append(
+            LayerSize(
+                name, kind, self.signal.shape, parameters, macs, receptive_field, dead_weights
+            )
+        )
 
 
 def _output_side(side: int, kernel: int, stride: int, padding: int) -> int:

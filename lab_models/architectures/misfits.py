@@ -1,4 +1,6 @@
-"""Why a network cannot build on another one: what is refused at submit, before either is trained. Nothing here loads torch."""
+"""Why a network cannot build on another one: what is refused at submit, before either is trained. Nothing here loads
+torch.
+"""
 
 from typing import assert_never
 
@@ -11,7 +13,8 @@ from lab_models.specs import AnySpec, DistillSpec, MLPSpec, TrainSpec, TransferS
 
 
 def misfits(spec: AnySpec, before: DatasetInfo, info: DatasetInfo) -> list[FieldError]:
-    """Why a network that has learned the images of `before` is no source or teacher for those of `info`; nothing where it is.
+    """Why a network that has learned the images of `before` is no source or teacher for those of `info`; nothing where
+    it is.
 
     Networks that cannot take these images at all are not looked at: `sizes.impossible` says so.
     """
@@ -30,15 +33,31 @@ def _of_a_student(spec: DistillSpec, info: DatasetInfo) -> list[FieldError]:
     networks = (spec.teacher.spec.network, spec.student)
     if spec.features is None or any(impossible(network, info.shape) for network in networks):
         return []
-    return pair_faults(spec.features, *(model_size(network, info.shape, info.num_classes) for network in networks))
+    return pair_faults(
+        spec.features, *(model_size(network, info.shape, info.num_classes) for network in networks)
+    )
 
 
 def _of_a_transfer(spec: TransferSpec, before: DatasetInfo, info: DatasetInfo) -> list[FieldError]:
-    is_bound = isinstance(spec.network, MLPSpec | VGGSpec)  # their first linear layer counts the pixels
+    is_bound = isinstance(
+        spec.network, MLPSpec | VGGSpec
+    )  # their first linear layer counts the pixels
     if before.shape[0] != info.shape[0] or (is_bound and before.shape != info.shape):
         seen, given = ("x".join(map(str, each.shape)) for each in (before, info))
-        return [FieldError("/source", f"it has learned {before.name}, images of {seen}, and {info.name} has {given}: its first layer does not fit")]
+        return [
+            FieldError(
+                "/source",
+                f"it has learned {before.name}, images of {seen}, and {info.name} has {given}: its first layer does"
+                " not fit",
+            )
+        ]
     stages = stages_of(model_size(spec.network, info.shape, info.num_classes))[:-1]
     if spec.stage is not None and spec.stage not in stages:
-        return [FieldError("/stage", f"this network has no stage {spec.stage!r}", did_you_mean(spec.stage, list(stages)))]
+        return [
+            FieldError(
+                "/stage",
+                f"this network has no stage {spec.stage!r}",
+                did_you_mean(spec.stage, list(stages)),
+            )
+        ]
     return []

@@ -15,7 +15,9 @@ class Hidden(nn.Module):
     the plain and the residual layer differ in one term.
     """
 
-    def __init__(self, fan_in: int, fan_out: int, *, norm: str, shortcut: bool, dropout: float) -> None:
+    def __init__(
+        self, fan_in: int, fan_out: int, *, norm: str, shortcut: bool, dropout: float
+    ) -> None:
         super().__init__()
         self.linear = nn.Linear(fan_in, fan_out)
         self.norm = _norm(norm, fan_out)
@@ -23,7 +25,9 @@ class Hidden(nn.Module):
         self.dropout = nn.Dropout(dropout) if dropout > 0 else None
 
     def forward(self, inputs: Tensor, skipped: Tensor | None = None) -> Tensor:
-        """(B, fan_in) -> (B, fan_out). The shortcut adds `skipped`, and what the layer itself was given where there is none."""
+        """(B, fan_in) -> (B, fan_out). The shortcut adds `skipped`, and what the layer itself was given where there is
+        none.
+        """
         outputs: Tensor = self.linear(inputs)
         if self.norm is not None:
             outputs = self.norm(outputs)
@@ -34,7 +38,8 @@ class Hidden(nn.Module):
 
 
 class InvertedBottleneck(nn.Module):
-    """norm(W2 · dropout(relu(norm(W1 h)))) with 2·width units inside, plus h with a shortcut; nothing after the addition.
+    """norm(W2 · dropout(relu(norm(W1 h)))) with 2·width units inside, plus h with a shortcut; nothing after the
+    addition.
 
     The block of the lab's published code, where a nominal depth d stands for one hidden layer and d - 1 of these.
     """
@@ -68,7 +73,9 @@ class MLP(nn.Module):
     def __init__(self, spec: MLPSpec, input_shape: tuple[int, int, int], num_classes: int) -> None:
         super().__init__()
         self.shortcut_layers = spec.shortcut_layers
-        self.hidden = nn.Sequential(*(_hidden(spec, i, math.prod(input_shape)) for i in range(len(spec.widths))))
+        self.hidden = nn.Sequential(
+            *(_hidden(spec, i, math.prod(input_shape)) for i in range(len(spec.widths)))
+        )
         self.head = nn.Linear(spec.widths[-1], num_classes)
         if spec.init == "kaiming_fan_out":
             _initialize_kaiming_fan_out(self)
@@ -94,9 +101,17 @@ def _hidden(spec: MLPSpec, i: int, num_inputs: int) -> nn.Module:
     widths = spec.widths
     dropout = spec.dropout if spec.dropout_at == "every_hidden" or i == len(widths) - 1 else 0.0
     if i > 0 and spec.block == "inverted_bottleneck":
-        return InvertedBottleneck(widths[i], norm=spec.norm, shortcut=spec.residual, dropout=dropout)
+        return InvertedBottleneck(
+            widths[i], norm=spec.norm, shortcut=spec.residual, dropout=dropout
+        )
     fan_in = num_inputs if i == 0 else widths[i - 1]
-    return Hidden(fan_in, widths[i], norm=spec.norm, shortcut=spec.residual and i > 0 and i % spec.shortcut_layers == 0, dropout=dropout)
+    return Hidden(
+        fan_in,
+        widths[i],
+        norm=spec.norm,
+        shortcut=spec.residual and i > 0 and i % spec.shortcut_layers == 0,
+        dropout=dropout,
+    )
 
 
 def _norm(name: str, width: int) -> nn.Module | None:
@@ -110,7 +125,9 @@ def _norm(name: str, width: int) -> nn.Module | None:
 
 
 def _initialize_kaiming_fan_out(model: nn.Module) -> None:
-    """Normal weights of variance 2 / fan_out (He et al. 2015, arXiv:1502.01852, equation 14) and zero biases, head included."""
+    """Normal weights of variance 2 / fan_out (He et al. 2015, arXiv:1502.01852, equation 14) and zero biases, head
+    included.
+    """
     for module in model.modules():
         if isinstance(module, nn.Linear):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -28,14 +28,27 @@ def describe(model: ModelSpec) -> str:
 def _describe_mlp(model: MLPSpec) -> str:
     widths = model.widths
     shape = f"{len(widths)} x {widths[0]}" if len(set(widths)) == 1 else _dashed(widths)
-    blocks = " in blocks" if model.block == "inverted_bottleneck" else " in pairs" if model.shortcut_layers == 2 else ""
+    blocks = (
+        " in blocks"
+        if model.block == "inverted_bottleneck"
+        else " in pairs"
+        if model.shortcut_layers == 2
+        else ""
+    )
     return f"{'residual ' if model.residual else ''}mlp {shape}{blocks}"
 
 
 def _describe_cnn(model: CNNSpec) -> str:
     stages = len(model.stage_widths)
-    blocks = "" if model.blocks_per_stage == 2 else f" of {model.blocks_per_stage} block{'s' if model.blocks_per_stage > 1 else ''}"
-    return f"{_form(model.residual)} cnn {stages} stage{'s' if stages > 1 else ''}{blocks} {_dashed(model.stage_widths)}"
+    blocks = (
+        ""
+        if model.blocks_per_stage == 2
+        else f" of {model.blocks_per_stage} block{'s' if model.blocks_per_stage > 1 else ''}"
+    )
+    plural = "s" if stages > 1 else ""
+    return (
+        f"{_form(model.residual)} cnn {stages} stage{plural}{blocks} {_dashed(model.stage_widths)}"
+    )
 
 
 def _form(residual: bool) -> str:
@@ -45,4 +58,6 @@ def _form(residual: bool) -> str:
 def _dashed(widths: tuple[int, ...]) -> str:
     """`64-128-256-7x512`: three equal widths and more are counted."""
     runs = ((width, len(list(run))) for width, run in groupby(widths))
-    return "-".join(f"{count}x{width}" if count > 2 else "-".join([str(width)] * count) for width, count in runs)
+    return "-".join(
+        f"{count}x{width}" if count > 2 else "-".join([str(width)] * count) for width, count in runs
+    )

@@ -1,4 +1,6 @@
-"""Which stages of a student are compared with which of its teacher, and what the comparison needs to know of them. Nothing here loads torch."""
+"""Which stages of a student are compared with which of its teacher, and what the comparison needs to know of them.
+Nothing here loads torch.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +17,9 @@ ROLES = ("teacher", "student")
 
 @dataclass(frozen=True)
 class StagePair:
-    """A stage of the teacher and one of the student, by the names of their modules, with one image's output: (C, h, w) or (D,)."""
+    """A stage of the teacher and one of the student, by the names of their modules, with one image's output: (C, h, w)
+    or (D,).
+    """
 
     teacher: str
     student: str
@@ -25,7 +29,10 @@ class StagePair:
     @property
     def size(self) -> Shape:
         """The size (h, w) at which their maps are compared, the smaller of the two; empty for vectors."""
-        return tuple(min(ours, theirs) for ours, theirs in zip(self.student_shape[1:], self.teacher_shape[1:], strict=True))
+        return tuple(
+            min(ours, theirs)
+            for ours, theirs in zip(self.student_shape[1:], self.teacher_shape[1:], strict=True)
+        )
 
 
 def compared_stages(size: ModelSize) -> dict[str, Shape]:
@@ -34,18 +41,31 @@ def compared_stages(size: ModelSize) -> dict[str, Shape]:
     return {stage: sizes[stage].output_shape for stage in stages_of(size)[:-1] if stage != STEM}
 
 
-def stage_pairs(features: FeatureSpec, teacher: ModelSize, student: ModelSize) -> tuple[StagePair, ...]:
-    """The pairs that the spec names, or those with outputs of one size from the top down; the spec must have no `pair_faults`."""
+def stage_pairs(
+    features: FeatureSpec, teacher: ModelSize, student: ModelSize
+) -> tuple[StagePair, ...]:
+    """The pairs that the spec names, or those with outputs of one size from the top down; the spec must have no
+    `pair_faults`.
+    """
     theirs, ours = compared_stages(teacher), compared_stages(student)
-    names = features.stages if features.stages is not None else tuple(_of_one_size(features, theirs, ours))
+    names = (
+        features.stages
+        if features.stages is not None
+        else tuple(_of_one_size(features, theirs, ours))
+    )
     return tuple(StagePair(one, other, theirs[one], ours[other]) for one, other in names)
 
 
 def regressor_parameters(features: FeatureSpec, teacher: ModelSize, student: ModelSize) -> int:
-    """Numbers that are trained beside the student and never published; none for attention. The spec must have no `pair_faults`."""
+    """Numbers that are trained beside the student and never published; none for attention. The spec must have no
+    `pair_faults`.
+    """
     if isinstance(features, AttentionSpec):
         return 0
-    return sum(pair.teacher_shape[0] * (pair.student_shape[0] + 1) for pair in stage_pairs(features, teacher, student))
+    return sum(
+        pair.teacher_shape[0] * (pair.student_shape[0] + 1)
+        for pair in stage_pairs(features, teacher, student)
+    )
 
 
 def pair_faults(features: FeatureSpec, teacher: ModelSize, student: ModelSize) -> list[FieldError]:
@@ -57,15 +77,29 @@ def pair_faults(features: FeatureSpec, teacher: ModelSize, student: ModelSize) -
                 return [FieldError("/features", message, 'for layers without maps there is "hint"')]
     theirs, ours = compared_stages(teacher), compared_stages(student)
     if features.stages is not None:
-        return [fault for number, pair in enumerate(features.stages) for fault in _faults_of(features, f"/features/stages/{number}", pair, theirs, ours)]
+        return [
+            fault
+            for number, pair in enumerate(features.stages)
+            for fault in _faults_of(features, f"/features/stages/{number}", pair, theirs, ours)
+        ]
     if any(_of_one_size(features, theirs, ours)):
         return []
     message = "no stage of the teacher has outputs of the size of one of the student's"
-    return [FieldError("/features/stages", message, f"name pairs [teacher's, student's]; the teacher has {_listed(theirs)}; the student has {_listed(ours)}")]
+    return [
+        FieldError(
+            "/features/stages",
+            message,
+            f"name pairs [teacher's, student's]; the teacher has {_listed(theirs)}; the student has {_listed(ours)}",
+        )
+    ]
 
 
-def _of_one_size(features: FeatureSpec, theirs: dict[str, Shape], ours: dict[str, Shape]) -> Iterator[tuple[str, str]]:
-    """Each of the student's stages, the top one first, with the highest of the teacher's that is left, no higher than the last, and of its size."""
+def _of_one_size(
+    features: FeatureSpec, theirs: dict[str, Shape], ours: dict[str, Shape]
+) -> Iterator[tuple[str, str]]:
+    """Each of the student's stages, the top one first, with the highest of the teacher's that is left, no higher than
+    the last, and of its size.
+    """
     left = list(reversed(theirs))
     for stage in reversed(ours):
         size = ours[stage][1:]
@@ -77,20 +111,41 @@ def _of_one_size(features: FeatureSpec, theirs: dict[str, Shape], ours: dict[str
             left = left[found + 1 :]
 
 
-def _faults_of(features: FeatureSpec, place: str, pair: tuple[str, str], theirs: dict[str, Shape], ours: dict[str, Shape]) -> Iterator[FieldError]:
+def _faults_of(
+    features: FeatureSpec,
+    place: str,
+    pair: tuple[str, str],
+    theirs: dict[str, Shape],
+    ours: dict[str, Shape],
+) -> Iterator[FieldError]:
     unknown = False
     for side, (role, name, known) in enumerate(zip(ROLES, pair, (theirs, ours), strict=True)):
         if name not in known:
             unknown = True
-            yield FieldError(f"{place}/{side}", f"the {role} has no stage {name!r} to be compared", did_you_mean(name, list(known)))
+            yield FieldError(
+                f"{place}/{side}",
+                f"the {role} has no stage {name!r} to be compared",
+                did_you_mean(name, list(known)),
+            )
     if unknown:
         return
     compared = theirs[pair[0]], ours[pair[1]]
-    said = " and ".join(f"the {role}'s {name} gives {_shown(shape)}" for role, name, shape in zip(ROLES, pair, compared, strict=True))
+    said = " and ".join(
+        f"the {role}'s {name} gives {_shown(shape)}"
+        for role, name, shape in zip(ROLES, pair, compared, strict=True)
+    )
     if len({len(shape) for shape in compared}) > 1:
-        yield FieldError(place, f"{said}: only maps and maps, or vectors and vectors, can be compared")
-    elif isinstance(features, AttentionSpec) and any(_shows_no_place(shape[1:]) for shape in compared):
-        yield FieldError(place, f"{said}: attention needs maps of more than one pixel, which alone show where a stage looks", _with_maps(theirs, ours))
+        yield FieldError(
+            place, f"{said}: only maps and maps, or vectors and vectors, can be compared"
+        )
+    elif isinstance(features, AttentionSpec) and any(
+        _shows_no_place(shape[1:]) for shape in compared
+    ):
+        yield FieldError(
+            place,
+            f"{said}: attention needs maps of more than one pixel, which alone show where a stage looks",
+            _with_maps(theirs, ours),
+        )
 
 
 def _shows_no_place(size: Shape) -> bool:
@@ -98,8 +153,14 @@ def _shows_no_place(size: Shape) -> bool:
 
 
 def _with_maps(theirs: dict[str, Shape], ours: dict[str, Shape]) -> str:
-    kept = [[name for name, shape in stages.items() if not _shows_no_place(shape[1:])] for stages in (theirs, ours)]
-    return "; ".join(f"the {role} has " + (", ".join(names) or "none") for role, names in zip(ROLES, kept, strict=True))
+    kept = [
+        [name for name, shape in stages.items() if not _shows_no_place(shape[1:])]
+        for stages in (theirs, ours)
+    ]
+    return "; ".join(
+        f"the {role} has " + (", ".join(names) or "none")
+        for role, names in zip(ROLES, kept, strict=True)
+    )
 
 
 def _listed(stages: dict[str, Shape]) -> str:
@@ -107,4 +168,8 @@ def _listed(stages: dict[str, Shape]) -> str:
 
 
 def _shown(shape: Shape) -> str:
-    return f"{shape[0]} numbers" if len(shape) == 1 else f"{shape[0]} maps of {'x'.join(map(str, shape[1:]))}"
+    return (
+        f"{shape[0]} numbers"
+        if len(shape) == 1
+        else f"{shape[0]} maps of {'x'.join(map(str, shape[1:]))}"
+    )

@@ -1,4 +1,6 @@
-"""What a network takes for an image: what its pixels are normalized by, and how large it makes it. Nothing here loads torch."""
+"""What a network takes for an image: what its pixels are normalized by, and how large it makes it. Nothing here loads
+torch.
+"""
 
 from dataclasses import replace
 
@@ -6,7 +8,9 @@ from lab_models.datasets.catalog import DatasetInfo
 from lab_models.specs import ModelSpec, ResNet18Spec
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""What torchvision's published weights expect: `ImageClassification` of https://docs.pytorch.org/vision/stable/models.html."""
+"""What torchvision's published weights expect: `ImageClassification` of
+https://docs.pytorch.org/vision/stable/models.html.
+"""
 
 
 def as_seen(model: ModelSpec, info: DatasetInfo) -> DatasetInfo:
@@ -23,7 +27,11 @@ def shape_within(model: ModelSpec, input_shape: tuple[int, int, int]) -> tuple[i
         return input_shape
     channels, height, width = input_shape
     side = model.image_size
-    return (len(IMAGENET_MEAN) if _wants_imagenets(model) else channels, side or height, side or width)
+    return (
+        len(IMAGENET_MEAN) if _wants_imagenets(model) else channels,
+        side or height,
+        side or width,
+    )
 
 
 def _wants_imagenets(model: ModelSpec) -> bool:

@@ -16,7 +16,11 @@ def resnet18(spec: ResNet18Spec, input_shape: tuple[int, int, int], num_classes:
 
     The `cifar` stem, a 3x3 conv of stride 1 and no pool, is that of https://github.com/kuangliu/pytorch-cifar.
     """
-    model = models.resnet18(weights=None, num_classes=num_classes) if spec.image_size is None else ResizingResNet18(spec.image_size, num_classes)
+    model = (
+        models.resnet18(weights=None, num_classes=num_classes)
+        if spec.image_size is None
+        else ResizingResNet18(spec.image_size, num_classes)
+    )
     channels = shape_within(spec, input_shape)[0]
     if spec.stem == "cifar":
         model.conv1 = nn.Conv2d(channels, 64, kernel_size=3, stride=1, padding=1, bias=False)

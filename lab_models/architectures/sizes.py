@@ -1,4 +1,6 @@
-"""How large a network is, in closed form and without torch: its layers, parameters, multiply-accumulates and dead weights."""
+"""How large a network is, in closed form and without torch: its layers, parameters, multiply-accumulates and dead
+weights.
+"""
 
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -11,7 +13,9 @@ from lab_models.specs import CNNSpec, HeNetSpec, MLPSpec, ModelSpec, ResNet18Spe
 InputShape = tuple[int, int, int]
 
 KEPT_SIZES = 64
-"""Sizes that are remembered: the cells of a table have few networks among them, and the largest has a few thousand layers."""
+"""Sizes that are remembered: the cells of a table have few networks among them, and the largest has a few thousand
+layers.
+"""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,10 @@ def impossible(model: ModelSpec, input_shape: InputShape) -> str | None:
     """
     if model.input_channels is not None and model.input_channels != input_shape[0]:
         made_for, given = _KIND[model.input_channels], _KIND[input_shape[0]]
-        return f"the network is made for {made_for} and these are {given}; set 'input_channels' to null, or choose another data set"
+        return (
+            f"the network is made for {made_for} and these are {given}; set 'input_channels' to null, or choose another"
+            " data set"
+        )
     if not isinstance(model, VGGSpec):
         return None
     height, width = input_shape[1:]
@@ -89,20 +96,28 @@ def impossible(model: ModelSpec, input_shape: InputShape) -> str | None:
     if len(model.widths) <= most:
         return None
     remedy = f"give at most {most} 'widths'" if most else "choose another architecture"
-    return f"a {height}x{width} image has no pixel left after max pool {most + 1} of {len(model.widths)}: {remedy}, or larger images"
+    return (
+        f"a {height}x{width} image has no pixel left after max pool {most + 1} of {len(model.widths)}: {remedy}, or"
+        " larger images"
+    )
 
 
 _KIND = {1: "grey images", 3: "color images"}
 
 
 def dead_weight_warning(size: ModelSize) -> str | None:
-    """How many weights never get a gradient, from which layer on, and what to do, in a sentence; None where all get one."""
+    """How many weights never get a gradient, from which layer on, and what to do, in a sentence; None where all get
+    one.
+    """
     first = next((layer for layer in size.layers if layer.dead_weights), None)
     if first is None:
         return None
     share = f"{size.dead_weights:,} of {size.parameters:,} weights ({100 * size.dead_weights / size.parameters:.1f} %)"
     side = "x".join(map(str, first.output_shape[1:]))
-    return f"{share} never get a gradient: from layer {first.name} on the feature map is {side}, and they meet nothing but zero padding; {_remedy(size)}"
+    return (
+        f"{share} never get a gradient: from layer {first.name} on the feature map is {side}, and they meet nothing but"
+        f" zero padding; {_remedy(size)}"
+    )
 
 
 def _remedy(size: ModelSize) -> str:
@@ -112,7 +127,9 @@ def _remedy(size: ModelSize) -> str:
     match size.model:
         case CNNSpec() as model:
             for halvings in reversed(range(len(model.stage_widths) - 1)):
-                if all_live(model.model_copy(update={"max_halvings": halvings, "blocks_per_stage": 1})):  # more blocks see maps of the same size
+                if all_live(
+                    model.model_copy(update={"max_halvings": halvings, "blocks_per_stage": 1})
+                ):  # more blocks see maps of the same size
                     return f"set max_halvings to {halvings} or less"
         case ResNet18Spec(stem="imagenet", image_size=None, statistics="dataset"):
             if all_live(ResNet18Spec(stem="cifar")):
@@ -159,8 +176,17 @@ def _cnn(tape: Tape, model: CNNSpec, num_classes: int) -> None:
     for i, (width, stride) in enumerate(zip(model.stage_widths, model.stage_strides, strict=True)):
         for j in range(model.blocks_per_stage):
             name = f"stages.{i}.{j}"
-            projection = (f"{name}.shortcut.conv", f"{name}.shortcut.norm") if model.residual else None
-            _block(tape, name, width, stride if j == 0 else 1, projection=projection, dropout=model.dropout)
+            projection = (
+                (f"{name}.shortcut.conv", f"{name}.shortcut.norm") if model.residual else None
+            )
+            _block(
+                tape,
+                name,
+                width,
+                stride if j == 0 else 1,
+                projection=projection,
+                dropout=model.dropout,
+            )
     tape.average_pool("pool")
     tape.linear("head", num_classes)
 
@@ -188,12 +214,28 @@ def _resnet18(tape: Tape, model: ResNet18Spec, num_classes: int) -> None:
     for i, width in enumerate((64, 128, 256, 512), start=1):
         for j in range(2):
             name = f"layer{i}.{j}"
-            _block(tape, name, width, 2 if i > 1 and j == 0 else 1, projection=(f"{name}.downsample.0", f"{name}.downsample.1"), norm="bn")
+            _block(
+                tape,
+                name,
+                width,
+                2 if i > 1 and j == 0 else 1,
+                projection=(f"{name}.downsample.0", f"{name}.downsample.1"),
+                norm="bn",
+            )
     tape.average_pool("avgpool")
     tape.linear("fc", num_classes)
 
 
-def _block(tape: Tape, name: str, width: int, stride: int, *, projection: tuple[str, str] | None = None, norm: str = "norm", dropout: float = 0.0) -> None:
+def _block(
+    tape: Tape,
+    name: str,
+    width: int,
+    stride: int,
+    *,
+    projection: tuple[str, str] | None = None,
+    norm: str = "norm",
+    dropout: float = 0.0,
+) -> None:
     """Two 3x3 convs; `projection` names the conv and norm of a shortcut that stand where the shape changes.
 
     A shortcut without parameters is no layer, and keeps nothing for the backward pass that is not kept already.

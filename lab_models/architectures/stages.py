@@ -1,4 +1,6 @@
-"""A network's stages from the input to the head, by the names of its layers: what is frozen, thawed or slowed down together."""
+"""A network's stages from the input to the head, by the names of its layers: what is frozen, thawed or slowed down
+together.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +15,9 @@ RESNET_STEM = ("conv1", "bn1")
 
 
 def stage_of(layer: str) -> str:
-    """The stage that a layer, or a parameter of it, belongs to: `stages.2`, `hidden.0`, `layer3`, `stem`, or a head's own name."""
+    """The stage that a layer, or a parameter of it, belongs to: `stages.2`, `hidden.0`, `layer3`, `stem`, or a head's
+    own name.
+    """
     parts = layer.split(".")
     if parts[0] in RESNET_STEM:
         return "stem"
@@ -24,7 +28,9 @@ def stage_of(layer: str) -> str:
 
 @dataclass(frozen=True)
 class StageSize:
-    """A stage's parameters and multiply-accumulates of one image's forward pass, and the shape of one image's output."""
+    """A stage's parameters and multiply-accumulates of one image's forward pass, and the shape of one image's
+    output.
+    """
 
     parameters: int
     macs: int
@@ -37,7 +43,9 @@ def stage_sizes(size: ModelSize) -> Mapping[str, StageSize]:
     found: dict[str, StageSize] = {}
     for layer in size.layers:
         before = found.get(stage_of(layer.name), StageSize(0, 0, ()))
-        found[stage_of(layer.name)] = StageSize(before.parameters + layer.parameters, before.macs + layer.macs, layer.output_shape)
+        found[stage_of(layer.name)] = StageSize(
+            before.parameters + layer.parameters, before.macs + layer.macs, layer.output_shape
+        )
     return MappingProxyType(found)
 
 
@@ -47,9 +55,17 @@ def stages_of(size: ModelSize) -> tuple[str, ...]:
 
 
 def trained_stages(size: ModelSize, tuning: Tuning, epoch: int | None = None) -> tuple[str, ...]:
-    """The stages that a transfer trains in an epoch, which counts from 1, or by its end; input side first, the head last."""
+    """The stages that a transfer trains in an epoch, which counts from 1, or by its end; input side first, the head
+    last.
+    """
     every = stages_of(size)
-    below = 0 if tuning.strategy in ("linear_probe", "features") else len(every) - 1 if tuning.last_stages is None else min(tuning.last_stages, len(every) - 1)
+    below = (
+        0
+        if tuning.strategy in ("linear_probe", "features")
+        else len(every) - 1
+        if tuning.last_stages is None
+        else min(tuning.last_stages, len(every) - 1)
+    )
     if tuning.strategy == "staged" and epoch is not None:
         below = min(below, (epoch - 1) // tuning.unfreeze_every)
     return every[len(every) - 1 - below :]

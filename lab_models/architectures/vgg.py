@@ -1,4 +1,6 @@
-"""A convolutional network after Simonyan and Zisserman: stages of 3x3 convs, each ended by a max pool, then fully connected layers."""
+"""A convolutional network after Simonyan and Zisserman: stages of 3x3 convs, each ended by a max pool, then fully
+connected layers.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +29,9 @@ class VGG(nn.Module):
         halvings = len(spec.widths)
         pixels = (height >> halvings) * (width >> halvings)
         fan_ins = (channels, *spec.widths)
-        self.stages = nn.Sequential(*(_stage(fan_ins[i], fan_ins[i + 1], spec.convs_per_stage) for i in range(halvings)))
+        self.stages = nn.Sequential(
+            *(_stage(fan_ins[i], fan_ins[i + 1], spec.convs_per_stage) for i in range(halvings))
+        )
         self.hidden = nn.Linear(spec.widths[-1] * pixels, spec.hidden)
         self.dropout = nn.Dropout(spec.dropout) if spec.dropout > 0 else None
         self.head = nn.Linear(spec.hidden, num_classes)
@@ -35,7 +39,9 @@ class VGG(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, num_classes) logits."""
-        features = torch.relu(self.hidden(self.stages(images).flatten(1)))  # (B, C', H', W') -> (B, hidden)
+        features = torch.relu(
+            self.hidden(self.stages(images).flatten(1))
+        )  # (B, C', H', W') -> (B, hidden)
         if self.dropout is not None:
             features = self.dropout(features)
         logits: Tensor = self.head(features)
@@ -43,6 +49,8 @@ class VGG(nn.Module):
 
 
 def _stage(fan_in: int, width: int, num_convs: int) -> nn.Sequential:
-    stage = nn.Sequential(*(ConvNormReLU(fan_in if j == 0 else width, width, kernel=3) for j in range(num_convs)))
+    stage = nn.Sequential(
+        *(ConvNormReLU(fan_in if j == 0 else width, width, kernel=3) for j in range(num_convs))
+    )
     stage.add_module("pool", nn.MaxPool2d(2))
     return stage

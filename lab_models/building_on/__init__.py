@@ -1,1 +1,3 @@
-"""Building on another run: a student's teacher, a transfer's source, published weights, and features of a frozen network."""
+"""Building on another run: a student's teacher, a transfer's source, published weights, and features of a frozen
+network.
+"""

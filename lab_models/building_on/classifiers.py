@@ -1,4 +1,6 @@
-"""Classical classifiers on a frozen network's features: the stable baselines that fine-tuning has to beat. scikit-learn does the work."""
+"""Classical classifiers on a frozen network's features: the stable baselines that fine-tuning has to beat. scikit-learn
+does the work.
+"""
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +30,9 @@ MOST_ITERATIONS = 300
 
 @dataclass(frozen=True)
 class Fitted:
-    """A classifier with the setting that val chose: accuracies as fractions; `converged` says whether its solver finished within its iterations."""
+    """A classifier with the setting that val chose: accuracies as fractions; `converged` says whether its solver
+    finished within its iterations.
+    """
 
     name: str
     setting: dict[str, float]
@@ -38,16 +42,27 @@ class Fitted:
     seconds: float
 
 
-def fit_classifiers(names: Sequence[str], train: Features, val: Features, test: Features) -> Iterator[Fitted]:
-    """Each of the named classifiers, fitted on train with every setting, chosen by val accuracy (the first wins a tie), read on test once.
+def fit_classifiers(
+    names: Sequence[str], train: Features, val: Features, test: Features
+) -> Iterator[Fitted]:
+    """Each of the named classifiers, fitted on train with every setting, chosen by val accuracy (the first wins a tie),
+    read on test once.
 
     Features are standardized by train's mean and deviation for linear and Gaussian models, and scaled to length 1 for
     those that go by the angle between two images: nearest neighbors and nearest class mean.
     """
     mean, deviation = train.values.mean(0), train.values.std(0) + 1e-6
     for name in names:
-        prepare = _unit if name in ("knn", "nearest_mean") else lambda values: (values - mean) / deviation
-        yield _best(name, [Features(prepare(part.values.astype(np.float64)), part.labels) for part in (train, val, test)])
+        prepare = (
+            _unit if name in ("knn", "nearest_mean") else lambda values: (values - mean) / deviation
+        )
+        yield _best(
+            name,
+            [
+                Features(prepare(part.values.astype(np.float64)), part.labels)
+                for part in (train, val, test)
+            ],
+        )
 
 
 def _best(name: str, parts: list[Features]) -> Fitted:
@@ -60,18 +75,38 @@ def _best(name: str, parts: list[Features]) -> Fitted:
         converged = not any(issubclass(warning.category, ConvergenceWarning) for warning in said)
         found.append((float(model.score(val.values, val.labels)), setting, model, converged))
     accuracy, setting, model, converged = max(found, key=lambda candidate: candidate[0])
-    return Fitted(name, setting, accuracy, float(model.score(test.values, test.labels)), converged, perf_counter() - begun)
+    return Fitted(
+        name,
+        setting,
+        accuracy,
+        float(model.score(test.values, test.labels)),
+        converged,
+        perf_counter() - begun,
+    )
 
 
 def _candidates(name: str, num_train: int) -> list[tuple[dict[str, float], Callable[[], Any]]]:
     """The settings of a classifier that val chooses among, and how to make each."""
     match name:
         case "linear_svm":
-            return [({"C": c}, partial(LinearSVC, C=c, dual="auto", random_state=0, max_iter=MOST_ITERATIONS)) for c in STRENGTHS]
+            return [
+                (
+                    {"C": c},
+                    partial(LinearSVC, C=c, dual="auto", random_state=0, max_iter=MOST_ITERATIONS),
+                )
+                for c in STRENGTHS
+            ]
         case "logistic_regression":
-            return [({"C": c}, partial(LogisticRegression, C=c, max_iter=MOST_ITERATIONS)) for c in STRENGTHS]
+            return [
+                ({"C": c}, partial(LogisticRegression, C=c, max_iter=MOST_ITERATIONS))
+                for c in STRENGTHS
+            ]
         case "knn":
-            return [({"k": k}, partial(KNeighborsClassifier, k, metric="cosine")) for k in NEIGHBORS if k <= num_train]
+            return [
+                ({"k": k}, partial(KNeighborsClassifier, k, metric="cosine"))
+                for k in NEIGHBORS
+                if k <= num_train
+            ]
         case "gaussian_nb":
             return [({}, GaussianNB)]
         case "lda":

@@ -20,18 +20,28 @@ class Features:
     labels: npt.NDArray[np.int64]
 
 
-def features_of(model: nn.Module, split: ImageSplit, stage: str | None, head: str, precision: str) -> Features:
-    """Features of the whole split in evaluation mode: what goes into the head, or a stage's output averaged over its map."""
+def features_of(
+    model: nn.Module, split: ImageSplit, stage: str | None, head: str, precision: str
+) -> Features:
+    """Features of the whole split in evaluation mode: what goes into the head, or a stage's output averaged over its
+    map.
+    """
     caught: list[Tensor] = []
 
     def keep(values: Tensor) -> None:
-        pooled = values.mean((2, 3)) if values.ndim == 4 else values.flatten(1)  # (B, C, H, W) -> (B, C)
+        pooled = (
+            values.mean((2, 3)) if values.ndim == 4 else values.flatten(1)
+        )  # (B, C, H, W) -> (B, C)
         caught.append(pooled.float())
 
     if stage is None:
-        hook = model.get_submodule(head).register_forward_pre_hook(lambda _module, given: keep(given[0]))
+        hook = model.get_submodule(head).register_forward_pre_hook(
+            lambda _module, given: keep(given[0])
+        )
     else:
-        hook = _end_of(model, stage).register_forward_hook(lambda _module, _given, result: keep(result))
+        hook = _end_of(model, stage).register_forward_hook(
+            lambda _module, _given, result: keep(result)
+        )
     try:
         _, labels = predict(model, split, precision)
     finally:

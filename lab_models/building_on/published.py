@@ -12,11 +12,17 @@ from lab_models.training.protocol import TeacherFiles
 
 
 def published_weights(files: TeacherFiles) -> dict[str, Tensor]:
-    """The best epoch's weights of the run that is built on; raises TeacherUnusable when they are absent or not the recorded ones."""
+    """The best epoch's weights of the run that is built on; raises TeacherUnusable when they are absent or not the
+    recorded ones.
+    """
     path = Path(files.weights)
     try:
         if sha256_of(path) != files.sha256:
-            raise TeacherUnusable(f"the weights of run {files.run_id} are damaged: the SHA-256 is not the recorded one")
+            raise TeacherUnusable(
+                f"the weights of run {files.run_id} are damaged: the SHA-256 is not the recorded one"
+            )
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise TeacherUnusable(f"the weights of run {files.run_id} cannot be read: {error}") from error
+        raise TeacherUnusable(
+            f"the weights of run {files.run_id} cannot be read: {error}"
+        ) from error

@@ -1,6 +1,8 @@
-"""A trained teacher and its outputs, which are computed once per data set and view, kept in a file, and checked before they are believed.
+"""A trained teacher and its outputs, which are computed once per data set and view, kept in a file, and checked before
+they are believed.
 
-<archives>/<key>.safetensors   logits (views, N, C) float16 of train, the ids and labels they belong to, and what is predicted of test (M,)
+<archives>/<key>.safetensors   logits (views, N, C) float16 of train, the ids and labels they belong to, and what is
+predicted of test (M,)
 """
 
 import hashlib
@@ -36,8 +38,10 @@ LOGIT_BYTES, ID_BYTES = 2, 8
 
 
 @dataclass(frozen=True)
-class Outputs:
-    """What a student needs of its teacher: logits to learn from, and what the teacher predicts of test (M,), for their agreement."""
+class TeacherOutputs:
+    """What a student needs of its teacher: logits to learn from, and what the teacher predicts of test (M,), for their
+    agreement.
+    """
 
     logits: TeacherLogits
     test_predictions: npt.NDArray[np.int64]
@@ -58,7 +62,9 @@ class StoredLogits:
         return self._logits[batch.view].index_select(0, rows).float()
 
     def permuted_within_class(self, labels: Tensor, seed: int) -> "StoredLogits":
-        """The same with each row's logits taken from a row of its class: a permutation of the rows, drawn from the seed."""
+        """The same with each row's logits taken from a row of its class: a permutation of the rows, drawn from the
+        seed.
+        """
         generator = torch.Generator().manual_seed(derived_seed(seed, "permutation"))
         instead = torch.arange(len(labels))
         for label in sorted(set(labels.tolist())):
@@ -67,24 +73,39 @@ class StoredLogits:
         return StoredLogits(self._logits, instead.to(self._logits.device))
 
 
-def live_outputs(files: TeacherFiles, dataset: PreparedDataset, splits: Splits, device: torch.device) -> Outputs:
-    """The teacher from its published weights; raises TeacherUnusable when they are damaged or score otherwise than recorded."""
-    model = build_model(files.spec.network, dataset.info.shape, dataset.info.num_classes, files.seed)
+def live_outputs(
+    files: TeacherFiles, dataset: PreparedDataset, splits: Splits, device: torch.device
+) -> TeacherOutputs:
+    """The teacher from its published weights; raises TeacherUnusable when they are damaged or score otherwise than
+    recorded.
+    """
+    model = build_model(
+        files.spec.network, dataset.info.shape, dataset.info.num_classes, files.seed
+    )
     model.load_state_dict(published_weights(files))
     model.to(device).to(memory_format=splits.train.memory_format).eval().requires_grad_(False)
     logits, labels = predict(model, splits.test, files.spec.precision)
     predictions = logits.argmax(1)
-    return Outputs(LiveLogits(model), predictions, _recorded_accuracy(predictions, labels, files))
+    return TeacherOutputs(
+        LiveLogits(model), predictions, _recorded_accuracy(predictions, labels, files)
+    )
 
 
 def stored_outputs(
-    archives: Path, files: TeacherFiles, spec: DistillSpec, dataset: PreparedDataset, splits: Splits, device: torch.device, min_free_bytes: int = 0
-) -> Outputs:
-    """The teacher's logits of every image and view of train, computed if nobody has before; the network is loaded for that alone.
+    archives: Path,
+    files: TeacherFiles,
+    spec: DistillSpec,
+    dataset: PreparedDataset,
+    splits: Splits,
+    device: torch.device,
+    min_free_bytes: int = 0,
+) -> TeacherOutputs:
+    """The teacher's logits of every image and view of train, computed if nobody has before; the network is loaded for
+    that alone.
 
-    Several processes may call this at once: one computes, the others wait. A file that is damaged, whose rows do not belong
-    to this split, or that scores otherwise than the teacher's record, is not believed and made again. Raises TeacherUnusable, and
-    StorageFull before anything is computed where the file would leave less than `min_free_bytes`.
+    Several processes may call this at once: one computes, the others wait. A file that is damaged, whose rows do not
+    belong to this split, or that scores otherwise than the teacher's record, is not believed and made again. Raises
+    TeacherUnusable, and StorageFull before anything is computed where the file would leave less than `min_free_bytes`.
     """
     archives.mkdir(parents=True, exist_ok=True)
     path = archives / f"{_key(files, spec, dataset)}.safetensors"
@@ -93,29 +114,38 @@ def stored_outputs(
             return _from_archive(path, files, splits)
         except TeacherUnusable:
             require_room(archives, _archive_bytes(spec, dataset, splits.train), min_free_bytes)
-            write_atomically(path, _computed(live_outputs(files, dataset, splits, device), files, spec, splits.train))
+            write_atomically(
+                path,
+                _computed(live_outputs(files, dataset, splits, device), files, spec, splits.train),
+            )
             return _from_archive(path, files, splits)
 
 
-def _from_archive(path: Path, files: TeacherFiles, splits: Splits) -> Outputs:
+def _from_archive(path: Path, files: TeacherFiles, splits: Splits) -> TeacherOutputs:
     logits, predictions = read_archive(path, splits.train)
     accuracy = _recorded_accuracy(predictions, splits.test.labels.cpu().numpy(), files)
-    return Outputs(StoredLogits(logits.to(splits.train.labels.device)), predictions, accuracy, path)
+    return TeacherOutputs(
+        StoredLogits(logits.to(splits.train.labels.device)), predictions, accuracy, path
+    )
 
 
-def _recorded_accuracy(predictions: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], files: TeacherFiles) -> float:
+def _recorded_accuracy(
+    predictions: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], files: TeacherFiles
+) -> float:
     """The accuracy on test, which must be that of the teacher's record."""
     accuracy = float((predictions == labels).mean()) if len(predictions) == len(labels) else 0.0
     if abs(accuracy - files.test_accuracy) > TOLERATED_SHARE:
         raise TeacherUnusable(
-            f"the teacher's test accuracy is {accuracy:.4f} here and {files.test_accuracy:.4f} in its record: these are not its weights or not its data",
+            f"the teacher's test accuracy is {accuracy:.4f} here and {files.test_accuracy:.4f} in its record: these are"
+            " not its weights or not its data",
             hint="train the teacher again on this data set",
         )
     return accuracy
 
 
 def read_archive(path: Path, train: ImageSplit) -> tuple[Tensor, npt.NDArray[np.int64]]:
-    """The logits (K, N, C) of an archive whose every row is that of the same row of `train`, and the predictions of test (M,).
+    """The logits (K, N, C) of an archive whose every row is that of the same row of `train`, and the predictions of
+    test (M,).
 
     Raises TeacherUnusable when the file is damaged, when ids or labels are other ones, or when the logits' own top-1
     against this split's labels is not what it was when they were computed: rows that were shuffled show here.
@@ -137,21 +167,38 @@ def read_archive(path: Path, train: ImageSplit) -> tuple[Tensor, npt.NDArray[np.
     return logits, tensors["test_predictions"].numpy()
 
 
-def _computed(teacher: Outputs, files: TeacherFiles, spec: DistillSpec, train: ImageSplit) -> bytes:
+def _computed(
+    teacher: TeacherOutputs, files: TeacherFiles, spec: DistillSpec, train: ImageSplit
+) -> bytes:
     """The archive of a live teacher's outputs over all views of train."""
     ids, labels = _identity(train)
-    logits = torch.stack([_view_logits(teacher.logits, train, view, files.spec.precision) for view in range(spec.dataset.augmentation.num_views)])
+    logits = torch.stack(
+        [
+            _view_logits(teacher.logits, train, view, files.spec.precision)
+            for view in range(spec.dataset.augmentation.num_views)
+        ]
+    )
     metadata = {
         "run": files.run_id,
         "sha256": hashlib.sha256(logits.numpy().tobytes()).hexdigest(),
         "top1": json.dumps([_top1(view, labels) for view in logits]),
     }
-    return save({"logits": logits, "ids": ids, "labels": labels, "test_predictions": torch.from_numpy(teacher.test_predictions)}, metadata)
+    return save(
+        {
+            "logits": logits,
+            "ids": ids,
+            "labels": labels,
+            "test_predictions": torch.from_numpy(teacher.test_predictions),
+        },
+        metadata,
+    )
 
 
 def _archive_bytes(spec: DistillSpec, dataset: PreparedDataset, train: ImageSplit) -> int:
     """How large the archive will be, but for its header: float16 logits of every view, ids and labels in int64."""
-    return len(train) * (LOGIT_BYTES * spec.dataset.augmentation.num_views * dataset.info.num_classes + 2 * ID_BYTES)
+    return len(train) * (
+        LOGIT_BYTES * spec.dataset.augmentation.num_views * dataset.info.num_classes + 2 * ID_BYTES
+    )
 
 
 @torch.inference_mode()
@@ -177,5 +224,11 @@ def _top1(logits: Tensor, labels: Tensor) -> float:
 
 def _key(files: TeacherFiles, spec: DistillSpec, dataset: PreparedDataset) -> str:
     """Names everything that the logits depend on."""
-    parts = [ARCHIVE_FORMAT, files.sha256, dataset.sha256, spec.dataset.model_dump(mode="json"), files.spec.precision]
+    parts = [
+        ARCHIVE_FORMAT,
+        files.sha256,
+        dataset.sha256,
+        spec.dataset.model_dump(mode="json"),
+        files.spec.precision,
+    ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]

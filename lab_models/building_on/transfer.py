@@ -21,13 +21,21 @@ COUNTER = ".num_batches_tracked"
 
 @dataclass(frozen=True)
 class Beginning:
-    """How a transfer begins, once its model has the source's backbone: what is frozen, and the groups of what is trained."""
+    """How a transfer begins, once its model has the source's backbone: what is frozen, and the groups of what is
+    trained.
+    """
 
     freezer: Freezer
     groups: list[dict[str, Any]]
 
 
-def begin_from_source(model: nn.Module, spec: TransferSpec, files: TeacherFiles | None, size: ModelSize, folders: DataFolders) -> Beginning:
+def begin_from_source(
+    model: nn.Module,
+    spec: TransferSpec,
+    files: TeacherFiles | None,
+    size: ModelSize,
+    folders: DataFolders,
+) -> Beginning:
     """Give the model its source's backbone: of the run whose `files` these are, or of published weights.
 
     Raises TeacherUnusable and PretrainedUnavailable.
@@ -48,20 +56,28 @@ def take_backbone(model: nn.Module, files: TeacherFiles, size: ModelSize) -> Non
     """
     unfit = _replace_backbone(model, published_weights(files), size)
     if unfit:
-        raise TeacherUnusable(f"run {files.run_id} has another network: {', '.join(unfit[:3])} do not fit")
+        raise TeacherUnusable(
+            f"run {files.run_id} has another network: {', '.join(unfit[:3])} do not fit"
+        )
 
 
-def take_published_backbone(model: nn.Module, name: PretrainedName, size: ModelSize, folders: DataFolders) -> None:
+def take_published_backbone(
+    model: nn.Module, name: PretrainedName, size: ModelSize, folders: DataFolders
+) -> None:
     """The same from published weights, which may lack batch norm's counters; raises PretrainedUnavailable."""
     weights = pretrained_weights(name, folders)
     counters = {key: tensor for key, tensor in model.state_dict().items() if key.endswith(COUNTER)}
     unfit = _replace_backbone(model, counters | weights, size)
     if unfit:
-        raise PretrainedUnavailable(f"the published weights of {name} are of another network: {', '.join(unfit[:3])} do not fit")
+        raise PretrainedUnavailable(
+            f"the published weights of {name} are of another network: {', '.join(unfit[:3])} do not fit"
+        )
 
 
 def _replace_backbone(model: nn.Module, weights: dict[str, Tensor], size: ModelSize) -> list[str]:
-    """Load all weights but the head's; returns the names of those that do not fit, where there are any nothing is loaded."""
+    """Load all weights but the head's; returns the names of those that do not fit, where there are any nothing is
+    loaded.
+    """
     head = stages_of(size)[-1]
     own = model.state_dict()
     backbone = {name: tensor for name, tensor in weights.items() if stage_of(name) != head}

@@ -1,7 +1,9 @@
-"""Places where a test can end or stop this process for real; without `LAB_FAILPOINT` in the environment each costs one comparison.
+"""Places where a test can end or stop this process for real; without `LAB_FAILPOINT` in the environment each costs one
+comparison.
 
-`LAB_FAILPOINT` names a file. A test arms one failpoint by writing `<point> <kill|stop|raise> [<pattern>]` into it; the first
-process that comes by removes the file and does as it says, so that one accident happens once, however many attempts follow.
+`LAB_FAILPOINT` names a file. A test arms one failpoint by writing `<point> <kill|stop|raise> [<pattern>]` into it; the
+first process that comes by removes the file and does as it says, so that one accident happens once, however many
+attempts follow.
 """
 
 import errno

@@ -32,7 +32,8 @@ class HeldByAnother(BlockingIOError):
 
 
 def require_room(folder: Path, num_bytes: int, min_free_bytes: int) -> None:
-    """Asked before anything large is written: raises StorageFull where so many bytes would leave less than `min_free_bytes` on the folder's disk.
+    """Asked before anything large is written: raises StorageFull where so many bytes would leave less than
+    `min_free_bytes` on the folder's disk.
 
     0 asks nothing: then the disk itself says when it is full.
     """
@@ -41,7 +42,8 @@ def require_room(folder: Path, num_bytes: int, min_free_bytes: int) -> None:
     left = shutil.disk_usage(folder).free - num_bytes
     if left < min_free_bytes:
         raise StorageFull(
-            f"writing {num_bytes:,} bytes would leave {max(0, left):,} free, less than the {min_free_bytes:,} that are kept (LAB_MIN_FREE_BYTES)",
+            f"writing {num_bytes:,} bytes would leave {max(0, left):,} free, less than the {min_free_bytes:,} that are"
+            " kept (LAB_MIN_FREE_BYTES)",
             hint="free disk space under LAB_HOME (`lab gc --dry-run` says what could go), then try again",
         )
 
@@ -70,7 +72,9 @@ def write_atomically(path: Path, content: bytes, min_free_bytes: int = 0) -> Wri
 
 
 def link_or_copy(source: Path, path: Path, min_free_bytes: int = 0) -> WrittenFile:
-    """The same content under a second name, without a second copy where the file system can: `source` must never be changed in place."""
+    """The same content under a second name, without a second copy where the file system can: `source` must never be
+    changed in place.
+    """
     try:
         path.unlink(missing_ok=True)
         path.hardlink_to(source)
@@ -82,9 +86,11 @@ def link_or_copy(source: Path, path: Path, min_free_bytes: int = 0) -> WrittenFi
 
 @contextmanager
 def exclusive(lock: Path, *, wait: bool = True) -> Iterator[None]:
-    """One process at a time within the block, across all that name the same lock file; the kernel frees it when its holder dies.
+    """One process at a time within the block, across all that name the same lock file; the kernel frees it when its
+    holder dies.
 
-    Its holder takes the file away when it leaves, so that none stays behind. Raises HeldByAnother at once unless it may `wait`.
+    Its holder takes the file away when it leaves, so that none stays behind. Raises HeldByAnother at once unless it may
+    `wait`.
     """
     while True:
         with lock.open("a") as file:

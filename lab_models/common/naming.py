@@ -8,7 +8,9 @@ from pydantic import AfterValidator, Field
 LONGEST_NAME: Final = 200
 
 UNSHOWN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Unicode's categories of controls, of what only steers the text around it (overrides of its direction among them), halves of characters, and line ends."""
+"""Unicode's categories of controls, of what only steers the text around it (overrides of its direction among them),
+halves of characters, and line ends.
+"""
 
 JOINERS: Final = frozenset("\u200c\u200d")
 """Of those, what several scripts and emoji are spelled with."""
@@ -22,8 +24,12 @@ def shown(name: str) -> str:
     """The name as it is; raises UnshowableName where something in it is not to be seen."""
     found = unshown(name)
     if found is not None:
-        described = unicodedata.name(found, "a control character" if unicodedata.category(found) == "Cc" else "no character")
-        raise UnshowableName(f"holds U+{ord(found):04X} ({described}), which is not shown as a character of its own; leave it out")
+        described = unicodedata.name(
+            found, "a control character" if unicodedata.category(found) == "Cc" else "no character"
+        )
+        raise UnshowableName(
+            f"holds U+{ord(found):04X} ({described}), which is not shown as a character of its own; leave it out"
+        )
     return name
 
 

@@ -7,19 +7,30 @@ from importlib import metadata
 from pathlib import Path
 
 RESULTS_VERSION = 1
-"""Grows when the same spec, seed and images would give other numbers: a finished run is taken again only under the version that made it."""
+"""Grows when the same spec, seed and images would give other numbers: a finished run is taken again only under the
+version that made it.
+"""
 
 
 @cache
 def source_revision() -> str | None:
-    """The commit this code was checked out or built from: `LAB_REVISION`, else what git says of its folder, else None."""
+    """The commit this code was checked out or built from: `LAB_REVISION`, else what git says of its folder, else
+    None.
+    """
     if revision := os.environ.get("LAB_REVISION"):
         return revision
     folder = Path(__file__).resolve().parent.parent
     if not (folder / ".git").exists():
         return None
     try:
-        answer = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=folder, capture_output=True, text=True, timeout=5, check=True)  # noqa: S607
+        answer = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],  # noqa: S607
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout.strip() or None

@@ -35,7 +35,9 @@ class InvalidDocument(ValueError):
     """The document is JSON but breaks its schema; `errors` names every place."""
 
     def __init__(self, errors: list[FieldError]) -> None:
-        super().__init__("; ".join(f"{error.pointer or 'the body'}: {error.message}" for error in errors))
+        super().__init__(
+            "; ".join(f"{error.pointer or 'the body'}: {error.message}" for error in errors)
+        )
         self.errors = errors
 
 
@@ -46,7 +48,11 @@ def parse_json(body: bytes) -> Any:
     """
     try:
         document = json.loads(
-            body.decode("utf-8"), parse_int=_bounded_int, parse_float=_finite_float, parse_constant=_refuse_constant, object_pairs_hook=_refuse_doubles
+            body.decode("utf-8"),
+            parse_int=_bounded_int,
+            parse_float=_finite_float,
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_refuse_doubles,
         )
         json.dumps(document, ensure_ascii=False).encode("utf-8")
     except UnicodeDecodeError as error:
@@ -75,16 +81,22 @@ def validate(model: type[Model], document: Any) -> Model:
 
 
 def explain(error: ValidationError, model: type[BaseModel], document: Any) -> list[FieldError]:
-    """The first 50 of Pydantic's errors as pointers into the document the person wrote, with a did-you-mean where one is near."""
+    """The first 50 of Pydantic's errors as pointers into the document the person wrote, with a did-you-mean where one
+    is near.
+    """
     faults = [dict(item) for item in error.errors(include_url=False)]
-    real = [item for item in faults if item["type"] != "too_short" or not item["input"]]  # a list whose every item is wrong is not also too short
+    real = [
+        item for item in faults if item["type"] != "too_short" or not item["input"]
+    ]  # a list whose every item is wrong is not also too short
     return [_explain_one(item, model, document) for item in real[:MOST_ERRORS]]
 
 
 def did_you_mean(word: str, candidates: list[str]) -> str | None:
     """`did you mean 'depth'?` for the nearest candidate, else the list of what is allowed."""
     near = difflib.get_close_matches(word.lower(), candidates, n=1, cutoff=0.5)
-    containing = [candidate for candidate in candidates if len(word) > 2 and word.lower() in candidate]
+    containing = [
+        candidate for candidate in candidates if len(word) > 2 and word.lower() in candidate
+    ]
     if near or len(containing) == 1:
         return f"did you mean '{(near or containing)[0]}'?"
     return "allowed: " + ", ".join(sorted(candidates)) if candidates else None
@@ -92,7 +104,9 @@ def did_you_mean(word: str, candidates: list[str]) -> str | None:
 
 def pointer(parts: list[str | int]) -> str:
     """A JSON Pointer (RFC 6901); a name of more than 200 characters is cut."""
-    return "".join("/" + str(part)[:LONGEST_NAME].replace("~", "~0").replace("/", "~1") for part in parts)
+    return "".join(
+        "/" + str(part)[:LONGEST_NAME].replace("~", "~0").replace("/", "~1") for part in parts
+    )
 
 
 def _explain_one(item: dict[str, Any], model: type[BaseModel], document: Any) -> FieldError:
@@ -103,11 +117,17 @@ def _explain_one(item: dict[str, Any], model: type[BaseModel], document: Any) ->
         case "extra_forbidden":
             message, hint = "unknown field", did_you_mean(str(parts[-1]), _fields(owners))
         case "literal_error" | "enum":
-            message, hint = f"must be {context['expected']}", _nearest_choice(item.get("input"), str(context["expected"]))
+            message, hint = (
+                f"must be {context['expected']}",
+                _nearest_choice(item.get("input"), str(context["expected"])),
+            )
         case "union_tag_invalid":
             if isinstance(_at(document, parts), dict):
                 parts.append(str(context["discriminator"]).strip("'"))
-            message, hint = f"must be {_or(context['expected_tags'])}", _nearest_choice(context["tag"], str(context["expected_tags"]))
+            message, hint = (
+                f"must be {_or(context['expected_tags'])}",
+                _nearest_choice(context["tag"], str(context["expected_tags"])),
+            )
         case "missing":
             message = "required field is missing"
         case "value_error":
@@ -116,7 +136,10 @@ def _explain_one(item: dict[str, Any], model: type[BaseModel], document: Any) ->
             message = "must be a list"
         case "too_short" | "too_long":
             bound = "at least" if item["type"] == "too_short" else "at most"
-            message = f"must have {bound} {context.get('min_length', context.get('max_length'))} items, not {context['actual_length']}"
+            message = (
+                f"must have {bound} {context.get('min_length', context.get('max_length'))} items, not"
+                f" {context['actual_length']}"
+            )
         case "model_type" | "model_attributes_type" | "dict_type":
             message = "must be an object"
         case _:
@@ -124,7 +147,9 @@ def _explain_one(item: dict[str, Any], model: type[BaseModel], document: Any) ->
     return FieldError(pointer(parts), message, hint)
 
 
-def _walk(loc: tuple[str | int, ...], model: type[BaseModel], document: Any) -> tuple[list[str | int], list[type[BaseModel]]]:
+def _walk(
+    loc: tuple[str | int, ...], model: type[BaseModel], document: Any
+) -> tuple[list[str | int], list[type[BaseModel]]]:
     """Pydantic's location without the tags of its unions, and the models that the last name was looked up in."""
     parts: list[str | int] = []
     owners: list[type[BaseModel]] = [model]
@@ -139,7 +164,14 @@ def _walk(loc: tuple[str | int, ...], model: type[BaseModel], document: Any) -> 
             break  # the person wrote a bare name here: that is the place to point at
         parts.append(step)
         owners = models
-        field = next((candidate.model_fields[step] for candidate in models if isinstance(step, str) and step in candidate.model_fields), None)
+        field = next(
+            (
+                candidate.model_fields[step]
+                for candidate in models
+                if isinstance(step, str) and step in candidate.model_fields
+            ),
+            None,
+        )
         annotation = field.annotation if field is not None else None
         node = _child(node, step)
     return parts, owners
@@ -170,7 +202,10 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 def _is_tag(step: str, models: list[type[BaseModel]]) -> bool:
     return len(models) > 0 and any(
-        step in typing.get_args(model.model_fields[key].annotation) for model in models for key in ("name", "arch", "kind") if key in model.model_fields
+        step in typing.get_args(model.model_fields[key].annotation)
+        for model in models
+        for key in ("name", "arch", "kind")
+        if key in model.model_fields
     )
 
 
@@ -180,7 +215,11 @@ def _fields(owners: list[type[BaseModel]]) -> list[str]:
 
 def _nearest_choice(given: Any, expected: str) -> str | None:
     choices = [part.strip(" '\"") for part in expected.replace(" or ", ", ").split(",")]
-    near = difflib.get_close_matches(given.lower(), choices, n=1, cutoff=0.5) if isinstance(given, str) else []
+    near = (
+        difflib.get_close_matches(given.lower(), choices, n=1, cutoff=0.5)
+        if isinstance(given, str)
+        else []
+    )
     return f"did you mean '{near[0]}'?" if near else None
 
 
@@ -193,7 +232,13 @@ def _nesting(document: Any) -> int:
     depth, level = 0, [document]
     while level and depth <= MAX_NESTING:
         depth += 1
-        level = [child for node in level for child in (node.values() if isinstance(node, dict) else node if isinstance(node, list) else ())]
+        level = [
+            child
+            for node in level
+            for child in (
+                node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+            )
+        ]
     return depth
 
 
@@ -204,7 +249,13 @@ def _holds_nul(document: Any) -> bool:
         node = rest.pop()
         if isinstance(node, str) and "\0" in node:
             return True
-        rest += [*node.keys(), *node.values()] if isinstance(node, dict) else node if isinstance(node, list) else []
+        rest += (
+            [*node.keys(), *node.values()]
+            if isinstance(node, dict)
+            else node
+            if isinstance(node, list)
+            else []
+        )
     return False
 
 

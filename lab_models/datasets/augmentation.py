@@ -31,7 +31,14 @@ class Views:
     index: int = 0
 
 
-def draw_views(spec: AugmentationSpec, num_rows: int, shape: tuple[int, int, int], seed: int, epoch: int, device: torch.device) -> Views | None:
+def draw_views(
+    spec: AugmentationSpec,
+    num_rows: int,
+    shape: tuple[int, int, int],
+    seed: int,
+    epoch: int,
+    device: torch.device,
+) -> Views | None:
     """The epoch's views of `num_rows` images of shape (channels, height, width); None when the spec changes nothing."""
     if spec.is_none:
         return None
@@ -47,7 +54,11 @@ def draw_views(spec: AugmentationSpec, num_rows: int, shape: tuple[int, int, int
         down=integers(-reach, reach) if reach else None,
         right=integers(-reach, reach) if reach else None,
         mirrored=integers(0, 1).bool() if spec.horizontal_flip else None,
-        angle=(torch.rand(num_rows, generator=generator) * 2 - 1).mul_(torch.pi * spec.rotation / 180).to(device) if spec.rotation else None,
+        angle=(torch.rand(num_rows, generator=generator) * 2 - 1)
+        .mul_(torch.pi * spec.rotation / 180)
+        .to(device)
+        if spec.rotation
+        else None,
         cut_top=integers(corner, corner + height - 1) if spec.cutout else None,
         cut_left=integers(corner, corner + width - 1) if spec.cutout else None,
         cutout=spec.cutout,
@@ -55,18 +66,24 @@ def draw_views(spec: AugmentationSpec, num_rows: int, shape: tuple[int, int, int
 
 
 def moved(images: Tensor, where: Tensor, rows: Tensor, views: Views) -> Tensor:
-    """The images `images[where]`, moved and mirrored as `views[rows]` says; black comes in. (N, C, H, W) uint8 -> (B, C, H, W) uint8."""
+    """The images `images[where]`, moved and mirrored as `views[rows]` says; black comes in. (N, C, H, W) uint8 -> (B,
+    C, H, W) uint8.
+    """
     if views.down is None and views.mirrored is None:
         return images[where]
     _, _, height, width = images.shape
     y = torch.arange(height, device=images.device).expand(len(rows), -1)
     x = torch.arange(width, device=images.device).expand(len(rows), -1)
-    if views.mirrored is not None:  # mirrored after the move: the window is cut out first, then turned over
+    if (
+        views.mirrored is not None
+    ):  # mirrored after the move: the window is cut out first, then turned over
         x = torch.where(views.mirrored[rows, None], width - 1 - x, x)
     if views.down is None or views.right is None:
         return _picked(images, where, y, x)
     y, x = y + views.down[rows, None], x + views.right[rows, None]
-    inside = ((y >= 0) & (y < height))[:, None, :, None] & ((x >= 0) & (x < width))[:, None, None, :]
+    inside = ((y >= 0) & (y < height))[:, None, :, None] & ((x >= 0) & (x < width))[
+        :, None, None, :
+    ]
     return _picked(images, where, y.clamp(0, height - 1), x.clamp(0, width - 1)) * inside
 
 
@@ -75,9 +92,13 @@ def rotated(pixels: Tensor, rows: Tensor, views: Views) -> Tensor:
     if views.angle is None:
         return pixels
     cos, sin = views.angle[rows].cos(), views.angle[rows].sin()
-    ratio = pixels.shape[2] / pixels.shape[3]  # the grid's unit differs along the sides of an oblong image
+    ratio = (
+        pixels.shape[2] / pixels.shape[3]
+    )  # the grid's unit differs along the sides of an oblong image
     zero = torch.zeros_like(cos)
-    theta = torch.stack([torch.stack([cos, -sin * ratio, zero], 1), torch.stack([sin / ratio, cos, zero], 1)], 1)
+    theta = torch.stack(
+        [torch.stack([cos, -sin * ratio, zero], 1), torch.stack([sin / ratio, cos, zero], 1)], 1
+    )
     grid = functional.affine_grid(theta, list(pixels.shape), align_corners=False)
     return functional.grid_sample(pixels, grid, align_corners=False)
 
@@ -88,7 +109,9 @@ def cut_out(images: Tensor, rows: Tensor, views: Views) -> Tensor:
         return images
     y = torch.arange(images.shape[2], device=images.device) - views.cut_top[rows, None]
     x = torch.arange(images.shape[3], device=images.device) - views.cut_left[rows, None]
-    square = ((y >= 0) & (y < views.cutout))[:, None, :, None] & ((x >= 0) & (x < views.cutout))[:, None, None, :]
+    square = ((y >= 0) & (y < views.cutout))[:, None, :, None] & ((x >= 0) & (x < views.cutout))[
+        :, None, None, :
+    ]
     return images.masked_fill_(square, 0.0)
 
 

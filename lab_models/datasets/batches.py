@@ -21,7 +21,9 @@ RESIDENT_BYTES = 2 * 1024**3
 
 @dataclass(frozen=True)
 class Batch:
-    """`images` (B, C, H, W) float32, normalized; `labels` (B,) int64; `rows` (B,) within the split, and which of its stored views they are seen as."""
+    """`images` (B, C, H, W) float32, normalized; `labels` (B,) int64; `rows` (B,) within the split, and which of its
+    stored views they are seen as.
+    """
 
     images: Tensor
     labels: Tensor
@@ -31,10 +33,11 @@ class Batch:
 
 @dataclass(frozen=True)
 class ImageSplit:
-    """One split: `images` (M, C, H, W) uint8 on the device or memory-mapped, `labels` (N,), `scale` and `shift` (C, 1, 1) that normalize.
+    """One split: `images` (M, C, H, W) uint8 on the device or memory-mapped, `labels` (N,), `scale` and `shift` (C, 1,
+    1) that normalize.
 
-    `rows` (N,) says which of the M images are the split's where those of several splits lie together, as when memory-mapped.
-    `ids` (N,) are the images' numbers in the file that they were cut from.
+    `rows` (N,) says which of the M images are the split's where those of several splits lie together, as when
+    memory-mapped. `ids` (N,) are the images' numbers in the file that they were cut from.
     """
 
     images: Tensor
@@ -61,7 +64,9 @@ class ImageSplit:
 
     def _drawn(self, seed: int, epoch: int, index: int) -> Views | None:
         channels, height, width = self.images.shape[1:]
-        views = draw_views(self.augmentation, len(self), (channels, height, width), seed, epoch, self.labels.device)
+        views = draw_views(
+            self.augmentation, len(self), (channels, height, width), seed, epoch, self.labels.device
+        )
         return None if views is None else replace(views, index=index)
 
     def batch(self, rows: Tensor, views: Views | None = None) -> Batch:
@@ -73,7 +78,9 @@ class ImageSplit:
         if self.rows is None:
             pixels = moved(self.images, where, rows, views)
         else:  # read the mapped rows first: only they travel to the device
-            pixels = moved(self._gathered(where), torch.arange(len(rows), device=rows.device), rows, views)
+            pixels = moved(
+                self._gathered(where), torch.arange(len(rows), device=rows.device), rows, views
+            )
         if views.angle is not None:
             pixels = rotated(pixels.to(torch.float32), rows, views)
         return Batch(cut_out(self._normalized(pixels), rows, views), labels, rows, views.index)
@@ -82,8 +89,16 @@ class ImageSplit:
         """Every row once, as stored, never augmented, for evaluation."""
         for start in range(0, len(self), batch_size):
             end = start + batch_size
-            pixels = self.images[start:end] if self.rows is None else self._gathered(self.rows[start:end])
-            yield Batch(self._normalized(pixels), self.labels[start:end], torch.arange(start, min(end, len(self)), device=self.labels.device))
+            pixels = (
+                self.images[start:end]
+                if self.rows is None
+                else self._gathered(self.rows[start:end])
+            )
+            yield Batch(
+                self._normalized(pixels),
+                self.labels[start:end],
+                torch.arange(start, min(end, len(self)), device=self.labels.device),
+            )
 
     def _gathered(self, where: Tensor) -> Tensor:
         return self.images.index_select(0, where.to(self.images.device)).to(self.labels.device)
@@ -91,7 +106,11 @@ class ImageSplit:
     def _normalized(self, pixels: Tensor) -> Tensor:
         """(B, C, H, W) -> float32; grey images become as many equal channels as there are statistics."""
         repeated = pixels.expand(-1, len(self.scale), -1, -1)
-        return repeated.to(torch.float32, memory_format=self.memory_format, copy=True).mul_(self.scale).add_(self.shift)
+        return (
+            repeated.to(torch.float32, memory_format=self.memory_format, copy=True)
+            .mul_(self.scale)
+            .add_(self.shift)
+        )
 
 
 @dataclass(frozen=True)
@@ -111,14 +130,27 @@ def device_splits(
     memory_format: torch.memory_format = torch.contiguous_format,
     resident_bytes: int = RESIDENT_BYTES,
 ) -> Splits:
-    """Cut train and val and lay all three splits on the device; images that take more than `resident_bytes` stay memory-mapped."""
-    cut = split_train_val(dataset.train_labels, val_fraction=spec.val_fraction, stratified=spec.stratified, seed=spec.split_seed, train_limit=spec.train_limit)
+    """Cut train and val and lay all three splits on the device; images that take more than `resident_bytes` stay
+    memory-mapped.
+    """
+    cut = split_train_val(
+        dataset.train_labels,
+        val_fraction=spec.val_fraction,
+        stratified=spec.stratified,
+        seed=spec.split_seed,
+        train_limit=spec.train_limit,
+    )
     std = torch.tensor(dataset.info.std).view(-1, 1, 1)
     scale = (1 / (255 * std)).to(device)
     shift = (-torch.tensor(dataset.info.mean).view(-1, 1, 1) / std).to(device)
     is_resident = dataset.train_images.nbytes + dataset.test_images.nbytes <= resident_bytes
 
-    def split(images: Images, labels: Labels, chosen: Labels | None, augmentation: AugmentationSpec = NO_AUGMENTATION) -> ImageSplit:
+    def split(
+        images: Images,
+        labels: Labels,
+        chosen: Labels | None,
+        augmentation: AugmentationSpec = NO_AUGMENTATION,
+    ) -> ImageSplit:
         pixels, classes = torch.from_numpy(images), torch.from_numpy(labels)
         rows = None if chosen is None else torch.from_numpy(chosen)
         if rows is not None:
@@ -145,7 +177,9 @@ def device_splits(
     )
 
 
-def epoch_batches(num_rows: int, batch_size: int, seed: int, epoch: int, device: torch.device) -> list[Tensor]:
+def epoch_batches(
+    num_rows: int, batch_size: int, seed: int, epoch: int, device: torch.device
+) -> list[Tensor]:
     """The epoch's row numbers, shuffled by its seed alone and cut into batches.
 
     A last batch of one row joins the batch before it: batch norm cannot train on a single image.

@@ -17,10 +17,11 @@ log = logging.getLogger("lab.datasets")
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """A data set's facts: `shape` is (channels, height, width), `mean` and `std` are per channel over train with pixels in [0, 1].
+    """A data set's facts: `shape` is (channels, height, width), `mean` and `std` are per channel over train with pixels
+    in [0, 1].
 
-    `imported_at` is the UTC time at which somebody's own images became this data set, None for a built-in one; `owner` who
-    imported it, None where that was not noted.
+    `imported_at` is the UTC time at which somebody's own images became this data set, None for a built-in one; `owner`
+    who imported it, None where that was not noted.
     """
 
     name: str
@@ -64,8 +65,10 @@ DIGITS = DatasetInfo(
     mean=(0.3059,),
     std=(0.3764,),
     statistics_source="computed over the 1,437 training images (tests recompute it)",
-    source="scikit-learn's load_digits: the test part of UCI 'Optical Recognition of Handwritten Digits', 1,797 images of 17 grey levels; "
-    "it has no test split of its own, so a fixed stratified fifth serves as one",
+    source=(
+        "scikit-learn's load_digits: the test part of UCI 'Optical Recognition of Handwritten Digits', 1,797 images of"
+        " 17 grey levels; it has no test split of its own, so a fixed stratified fifth serves as one"
+    ),
 )
 
 MNIST = DatasetInfo(
@@ -77,7 +80,10 @@ MNIST = DatasetInfo(
     num_test=10_000,
     mean=(0.1307,),
     std=(0.3081,),
-    statistics_source="PyTorch's MNIST example, transforms.Normalize((0.1307,), (0.3081,)): over the 60,000 training images (tests recompute it)",
+    statistics_source=(
+        "PyTorch's MNIST example, transforms.Normalize((0.1307,), (0.3081,)): over the 60,000 training images (tests"
+        " recompute it)"
+    ),
     source="LeCun, Cortes, Burges, http://yann.lecun.com/exdb/mnist/, read through torchvision.datasets.MNIST",
 )
 
@@ -85,23 +91,40 @@ CIFAR10 = DatasetInfo(
     name="cifar10",
     title="CIFAR-10 photographs, 32x32 RGB",
     shape=(3, 32, 32),
-    class_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    class_names=(
+        "airplane",
+        "automobile",
+        "bird",
+        "cat",
+        "deer",
+        "dog",
+        "frog",
+        "horse",
+        "ship",
+        "truck",
+    ),
     num_train=50_000,
     num_test=10_000,
     mean=(0.4914, 0.4822, 0.4465),
     std=(0.2470, 0.2435, 0.2616),
-    statistics_source="over all pixels of the 50,000 training images (tests recompute it); the often seen std (0.2023, 0.1994, 0.2010) is another "
-    "quantity, the mean of the images' own deviations",
-    source="Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html, as Parquet files or through torchvision.datasets.CIFAR10",
+    statistics_source=(
+        "over all pixels of the 50,000 training images (tests recompute it); the often seen std (0.2023, 0.1994,"
+        " 0.2010) is another quantity, the mean of the images' own deviations"
+    ),
+    source=(
+        "Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html, as Parquet files or through"
+        " torchvision.datasets.CIFAR10"
+    ),
 )
 
 _CIFAR100_NAMES = (
-    "apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle caterpillar cattle "
-    "chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant flatfish forest fox girl hamster house kangaroo keyboard "
-    "lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear "
-    "pickup_truck pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake "
-    "spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle wardrobe whale "
-    "willow_tree wolf woman worm"
+    "apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle"
+    " caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant"
+    " flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man"
+    " maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree"
+    " plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper"
+    " snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor train"
+    " trout tulip turtle wardrobe whale willow_tree wolf woman worm"
 )
 
 CIFAR100 = DatasetInfo(
@@ -113,8 +136,14 @@ CIFAR100 = DatasetInfo(
     num_test=10_000,
     mean=(0.5071, 0.4865, 0.4409),
     std=(0.2673, 0.2564, 0.2762),
-    statistics_source="weiaicunzai/pytorch-cifar100, conf/global_settings.py: over all pixels of the 50,000 training images (tests recompute it)",
-    source="Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html, as Parquet files or through torchvision.datasets.CIFAR100",
+    statistics_source=(
+        "weiaicunzai/pytorch-cifar100, conf/global_settings.py: over all pixels of the 50,000 training images (tests"
+        " recompute it)"
+    ),
+    source=(
+        "Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html, as Parquet files or through"
+        " torchvision.datasets.CIFAR100"
+    ),
 )
 
 BUILT_IN = {info.name: info for info in (DIGITS, MNIST, CIFAR10, CIFAR100)}
@@ -123,7 +152,8 @@ BUILT_IN = {info.name: info for info in (DIGITS, MNIST, CIFAR10, CIFAR100)}
 class Catalog:
     """The built-in data sets and those imported into a folder.
 
-    Given the folder of prepared data sets, a built-in one has the counts of what was prepared, which may be less than was published.
+    Given the folder of prepared data sets, a built-in one has the counts of what was prepared, which may be less than
+    was published.
     """
 
     def __init__(self, imported: Path, prepared: Path | None = None) -> None:
@@ -135,7 +165,13 @@ class Catalog:
         if name not in BUILT_IN:
             return _imported_info(self._imported, name)
         manifest = self._manifest(name)
-        return BUILT_IN[name] if manifest is None else with_true_counts(BUILT_IN[name], manifest.get("num_train"), manifest.get("num_test"))
+        return (
+            BUILT_IN[name]
+            if manifest is None
+            else with_true_counts(
+                BUILT_IN[name], manifest.get("num_train"), manifest.get("num_test")
+            )
+        )
 
     def all(self) -> tuple[DatasetInfo, ...]:
         """Every data set, in the order it is shown: the built-in ones, then the imported ones by name."""
@@ -144,7 +180,11 @@ class Catalog:
 
     def imported(self) -> tuple[DatasetInfo, ...]:
         """The imported ones, by name."""
-        names = sorted(path.name for path in self._imported.iterdir()) if self._imported.is_dir() else []
+        names = (
+            sorted(path.name for path in self._imported.iterdir())
+            if self._imported.is_dir()
+            else []
+        )
         found = (self.get(name) for name in names if name not in BUILT_IN)
         return tuple(info for info in found if info is not None)
 
@@ -181,11 +221,14 @@ def with_true_counts(info: DatasetInfo, num_train: object, num_test: object) -> 
 def partial_copy(info: DatasetInfo) -> str | None:
     """A sentence on what a copy of a built-in data set lacks; None when it lacks nothing."""
     published = BUILT_IN.get(info.name)
-    if published is None or (info.num_train, info.num_test) == (published.num_train, published.num_test):
+    if published is None or (info.num_train, info.num_test) == (
+        published.num_train,
+        published.num_test,
+    ):
         return None
     return (
-        f"this copy of {info.name} holds {info.num_train:,} of {published.num_train:,} training images "
-        f"and {info.num_test:,} of {published.num_test:,} test images: its scores are not comparable with published ones"
+        f"this copy of {info.name} holds {info.num_train:,} of {published.num_train:,} training images and"
+        f" {info.num_test:,} of {published.num_test:,} test images: its scores are not comparable with published ones"
     )
 
 
@@ -201,13 +244,17 @@ def _imported_info(imported: Path, name: str) -> DatasetInfo | None:
         if info.name != name or not info.imported:
             raise ValueError(f"it describes {info.name!r}")
     except ValueError as error:
-        log.warning("%s is damaged and its data set is left out: %s", imported / name / MANIFEST, error)
+        log.warning(
+            "%s is damaged and its data set is left out: %s", imported / name / MANIFEST, error
+        )
         return None
     return info
 
 
 def _read_manifest(folder: Path) -> dict[str, Any] | None:
-    """What a prepared or imported folder says of itself, its files unchecked; None where there is none or it is damaged."""
+    """What a prepared or imported folder says of itself, its files unchecked; None where there is none or it is
+    damaged.
+    """
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
     except (FileNotFoundError, NotADirectoryError):

@@ -60,7 +60,10 @@ def upright_size(file: IO[bytes]) -> Size:
     """Height and width as the image is shown, from its header alone; raises UndecodableImage."""
     try:
         with _opened(file) as image:
-            turned = image.format in ("JPEG", "MPO", "WEBP") and image.getexif().get(ORIENTATION_TAG) in TURNED
+            turned = (
+                image.format in ("JPEG", "MPO", "WEBP")
+                and image.getexif().get(ORIENTATION_TAG) in TURNED
+            )
             return Size(image.width, image.height) if turned else Size(image.height, image.width)
     except UNDECODABLE as error:
         raise _undecodable(error) from error
@@ -106,7 +109,9 @@ def _planes(image: Image.Image, channels: int) -> Pixels:
     if image.mode == "RGBa":
         image = Image.merge("RGB", image.split()[:3])
     pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
-    return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))  # (H, W, 3) -> (3, H, W)
+    return (
+        pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    )  # (H, W, 3) -> (3, H, W)
 
 
 def _undecodable(error: BaseException) -> UndecodableImage:

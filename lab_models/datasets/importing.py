@@ -23,7 +23,7 @@ from lab_models.datasets.catalog import BUILT_IN, DATASET_NAME, DatasetInfo
 from lab_models.datasets.decoding import Size
 from lab_models.datasets.layout import Layout, arrange
 from lab_models.datasets.preparation import ARRAYS, seal
-from lab_models.datasets.sizing import Sizes, Wanted, chosen, own_sizes, wanted
+from lab_models.datasets.sizing import ImageSizes, Wanted, chosen, own_sizes, wanted
 from lab_models.datasets.unpacking import mean_and_std, write_splits
 
 LABEL_BYTES = 8
@@ -47,7 +47,9 @@ class ImportUnderWay(LabError):
 
 @dataclass(frozen=True)
 class Importer:
-    """Who imports: the data set's owner, and what is asked before anything is written, given how many bytes it will take at most; it raises to refuse."""
+    """Who imports: the data set's owner, and what is asked before anything is written, given how many bytes it will
+    take at most; it raises to refuse.
+    """
 
     owner: str | None = None
     admit: Callable[[int], None] = lambda _: None
@@ -69,17 +71,26 @@ def import_images(
 ) -> DatasetInfo:
     """Make a data set of a folder's or a zip's images, laid out as `layout.arrange` says, under `<imported>/<name>/`.
 
-    `size`: side or (height, width) in pixels; by default the images' own if all have the same and it is at most 224x224,
-    else 32x32, or less where no image has as much. A given size that would enlarge an image is refused without `enlarge`.
-    `channels`: by default 1 if every image is grey, else 3. Raises ImportRefused, NameTaken or StorageFull.
+    `size`: side or (height, width) in pixels; by default the images' own if all have the same and it is at most
+    224x224, else 32x32, or less where no image has as much. A given size that would enlarge an image is refused without
+    `enlarge`. `channels`: by default 1 if every image is grey, else 3. Raises ImportRefused, NameTaken or StorageFull.
     """
     with reserved(name, imported):
-        return import_reserved(source, name, imported, wanted(size, channels, enlarge), limits or ImportLimits(), Importer(owner))
+        return import_reserved(
+            source,
+            name,
+            imported,
+            wanted(size, channels, enlarge),
+            limits or ImportLimits(),
+            Importer(owner),
+        )
 
 
 @contextmanager
 def reserved(name: str, imported: Path) -> Iterator[None]:
-    """Keep a name for one import, across all processes; raises ImportRefused for a bad name, NameTaken for a used one."""
+    """Keep a name for one import, across all processes; raises ImportRefused for a bad name, NameTaken for a used
+    one.
+    """
     refuse_name(name, imported)
     imported.mkdir(parents=True, exist_ok=True)
     with _locked(name, imported):
@@ -91,12 +102,20 @@ def refuse_name(name: str, imported: Path) -> None:
     """Raises ImportRefused for what is no name, NameTaken for one that a data set has."""
     if not DATASET_NAME.fullmatch(name):
         raise ImportRefused(
-            f"{name[:100]!r} is no name for a data set", [FieldError("/name", "must be 1 to 60 of a-z, 0-9, _ and -, and begin with a letter or digit")]
+            f"{name[:100]!r} is no name for a data set",
+            [
+                FieldError(
+                    "/name",
+                    "must be 1 to 60 of a-z, 0-9, _ and -, and begin with a letter or digit",
+                )
+            ],
         )
     if name in BUILT_IN:
         raise NameTaken(f"{name!r} is a built-in data set", hint="choose another name")
     if (imported / name).exists():
-        raise NameTaken(f"there is a data set {name!r} already", hint="remove it first, or choose another name")
+        raise NameTaken(
+            f"there is a data set {name!r} already", hint="remove it first, or choose another name"
+        )
 
 
 @contextmanager
@@ -104,13 +123,24 @@ def owners_turn(owner: str, imported: Path) -> Iterator[None]:
     """One import of an owner at a time, across all processes; raises ImportUnderWay while another goes on."""
     imported.mkdir(parents=True, exist_ok=True)
     try:
-        with exclusive(imported / f".{owner}.owner.lock", wait=False):  # a data set's lock has no second dot
+        with exclusive(
+            imported / f".{owner}.owner.lock", wait=False
+        ):  # a data set's lock has no second dot
             yield
     except HeldByAnother as error:
-        raise ImportUnderWay(f"{owner} imports another data set right now", hint="wait until that is done") from error
+        raise ImportUnderWay(
+            f"{owner} imports another data set right now", hint="wait until that is done"
+        ) from error
 
 
-def import_reserved(source: Source, name: str, imported: Path, wanted: Wanted, limits: ImportLimits, importer: Importer = ANYBODY) -> DatasetInfo:
+def import_reserved(
+    source: Source,
+    name: str,
+    imported: Path,
+    wanted: Wanted,
+    limits: ImportLimits,
+    importer: Importer = ANYBODY,
+) -> DatasetInfo:
     """What `import_images` does once the name is reserved."""
     _sweep(imported)
     temporary = imported / f".{name}.tmp"
@@ -122,7 +152,11 @@ def import_reserved(source: Source, name: str, imported: Path, wanted: Wanted, l
             size = chosen(wanted, own)
             _refuse_too_much(layout, own, size, limits)
             importer.admit(_written(layout, size, wanted))
-            require_room(imported, _written(layout, size, wanted) + _grey_copy(layout, size, wanted), limits.min_free_bytes)
+            require_room(
+                imported,
+                _written(layout, size, wanted) + _grey_copy(layout, size, wanted),
+                limits.min_free_bytes,
+            )
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir()
             write_splits(files, layout, temporary, size, wanted.channels)
@@ -131,7 +165,10 @@ def import_reserved(source: Source, name: str, imported: Path, wanted: Wanted, l
         temporary.replace(imported / name)
     except OSError as error:
         if error.errno in FULL_DISK:
-            raise StorageFull(f"importing {name!r} failed: {error.strerror}", hint="free disk space under LAB_HOME, then import again") from error
+            raise StorageFull(
+                f"importing {name!r} failed: {error.strerror}",
+                hint="free disk space under LAB_HOME, then import again",
+            ) from error
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -145,18 +182,24 @@ def is_imported(name: str, imported: Path) -> bool:
 
 
 def remove_imported(name: str, imported: Path) -> None:
-    """Remove an imported data set; processes that have it open keep what they have. Raises NameTaken while it is being made, LookupError if absent."""
+    """Remove an imported data set; processes that have it open keep what they have. Raises NameTaken while it is being
+    made, LookupError if absent.
+    """
     shutil.rmtree(take_away(name, imported))
 
 
 def take_away(name: str, imported: Path) -> Path:
-    """Take an imported data set from its place at once; what is left is to remove the folder that is returned. Raises as `remove_imported` does."""
+    """Take an imported data set from its place at once; what is left is to remove the folder that is returned. Raises
+    as `remove_imported` does.
+    """
     if not is_imported(name, imported):
         raise LookupError(name)
     with _locked(name, imported):
         if not (imported / name).is_dir():
             raise LookupError(name)
-        gone = imported / f".{name}.{secrets.token_hex(4)}.tmp"  # of its own name, so that another may be imported while this one goes
+        gone = (
+            imported / f".{name}.{secrets.token_hex(4)}.tmp"
+        )  # of its own name, so that another may be imported while this one goes
         (imported / name).replace(gone)
         sync_folder(imported)
         return gone
@@ -168,11 +211,15 @@ def _locked(name: str, imported: Path) -> Iterator[None]:
         with exclusive(imported / f".{name}.lock", wait=False):
             yield
     except HeldByAnother as error:
-        raise NameTaken(f"{name!r} is being imported or removed right now", hint="wait until that is done") from error
+        raise NameTaken(
+            f"{name!r} is being imported or removed right now", hint="wait until that is done"
+        ) from error
 
 
 def _sweep(imported: Path) -> None:
-    """Take away what imports left whose process was killed: temporary folders that nobody holds the lock of, and old locks."""
+    """Take away what imports left whose process was killed: temporary folders that nobody holds the lock of, and old
+    locks.
+    """
     for folder in imported.glob(".*.tmp"):
         try:
             with _locked(folder.name[1:-4], imported):
@@ -190,7 +237,9 @@ def _sweep(imported: Path) -> None:
 
 def _written(layout: Layout, size: Size, wanted: Wanted) -> int:
     """Bytes of the arrays, at most: whether all images are grey shows when they are decoded."""
-    return (len(layout.train) + len(layout.test)) * ((wanted.channels or 3) * size.height * size.width + LABEL_BYTES)
+    return (len(layout.train) + len(layout.test)) * (
+        (wanted.channels or 3) * size.height * size.width + LABEL_BYTES
+    )
 
 
 def _grey_copy(layout: Layout, size: Size, wanted: Wanted) -> int:
@@ -204,25 +253,33 @@ def _refuse_too_many(layout: Layout, limits: ImportLimits) -> None:
         raise ImportRefused(f"{count:,} images are more than {limits.max_images:,}")
 
 
-def _refuse_too_much(layout: Layout, own: Sizes, size: Size, limits: ImportLimits) -> None:
+def _refuse_too_much(layout: Layout, own: ImageSizes, size: Size, limits: ImportLimits) -> None:
     count = len(layout.train) + len(layout.test)
     num_bytes = count * 3 * size.height * size.width
     if num_bytes > limits.max_array_bytes:
         raise ImportRefused(
-            f"{count:,} images of {size.height}x{size.width} pixels take {num_bytes:,} bytes, more than {limits.max_array_bytes:,}",
+            f"{count:,} images of {size.height}x{size.width} pixels take {num_bytes:,} bytes, more than"
+            f" {limits.max_array_bytes:,}",
             hint="choose a smaller size",
         )
     if own.num_pixels > limits.max_pixels:
         raise ImportRefused(
-            f"the images have {own.num_pixels:,} pixels together, more than {limits.max_pixels:,}", hint="scale them down before, or import fewer of them"
+            f"the images have {own.num_pixels:,} pixels together, more than {limits.max_pixels:,}",
+            hint="scale them down before, or import fewer of them",
         )
 
 
-def _describe(name: str, layout: Layout, folder: Path, size: Size, num_enlarged: int, owner: str | None) -> DatasetInfo:
+def _describe(
+    name: str, layout: Layout, folder: Path, size: Size, num_enlarged: int, owner: str | None
+) -> DatasetInfo:
     images = np.load(folder / f"{ARRAYS[0]}.npy", mmap_mode="r", allow_pickle=False)
     mean, std = mean_and_std(images)
     channels = images.shape[1]
-    cut = "; it has no test folder, so a fixed stratified fifth of it serves as test" if layout.test_is_cut else ""
+    cut = (
+        "; it has no test folder, so a fixed stratified fifth of it serves as test"
+        if layout.test_is_cut
+        else ""
+    )
     count = len(layout.train) + len(layout.test)
     enlarged = f"; {num_enlarged:,} of them were smaller and were enlarged" if num_enlarged else ""
     return DatasetInfo(

@@ -16,12 +16,16 @@ TEST_SEED = 0
 TEST_FRACTION = 0.2
 LONGEST_CLASS_NAME = 100
 MOST_CLASSES = 10_000
-LAYOUT_HINT = "expected train/<class>/<image> and test/<class>/<image>, or <class>/<image> without splits"
+LAYOUT_HINT = (
+    "expected train/<class>/<image> and test/<class>/<image>, or <class>/<image> without splits"
+)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Which files make up a data set: (path, class number) pairs, by class and path; `test_is_cut` says that test was cut from train."""
+    """Which files make up a data set: (path, class number) pairs, by class and path; `test_is_cut` says that test was
+    cut from train.
+    """
 
     class_names: tuple[str, ...]
     train: tuple[tuple[str, int], ...]
@@ -40,9 +44,16 @@ def arrange(names: list[str]) -> Layout:
     train, test = _by_class(splits["train"]), _by_class(splits["test"])
     class_names = _class_names(train, test)
     if test:
-        return Layout(class_names, _numbered(train, class_names), _numbered(test, class_names), test_is_cut=False)
+        return Layout(
+            class_names,
+            _numbered(train, class_names),
+            _numbered(test, class_names),
+            test_is_cut=False,
+        )
     train, test = _cut_test(train)
-    return Layout(class_names, _numbered(train, class_names), _numbered(test, class_names), test_is_cut=True)
+    return Layout(
+        class_names, _numbered(train, class_names), _numbered(test, class_names), test_is_cut=True
+    )
 
 
 @dataclass(frozen=True)
@@ -55,14 +66,28 @@ class _Placed:
 
 def _unwrapped(paths: list[PurePosixPath]) -> list[_Placed]:
     """The image files, without the one folder that wraps them all, if one does."""
-    archives = [FieldError(printable(str(path)), "an archive within the archive is not opened") for path in paths if path.suffix.lower() in ARCHIVE_SUFFIXES]
+    archives = [
+        FieldError(printable(str(path)), "an archive within the archive is not opened")
+        for path in paths
+        if path.suffix.lower() in ARCHIVE_SUFFIXES
+    ]
     refuse_bad_files(archives)
     images = [path for path in paths if _is_image(path.name)]
     if not images:
-        raise ImportRefused(f"there is no image among the {len(paths):,} files", hint=f"{LAYOUT_HINT}; images end in {', '.join(SUFFIXES)}")
+        raise ImportRefused(
+            f"there is no image among the {len(paths):,} files",
+            hint=f"{LAYOUT_HINT}; images end in {', '.join(SUFFIXES)}",
+        )
     first = {path.parts[0] for path in images}
-    wrapped = len(first) == 1 and first.isdisjoint({"train", "test"}) and any(len(path.parts) >= 3 for path in images)
-    placed = [_Placed(str(path), path.parts[1:] if wrapped and path.parts[0] in first else path.parts) for path in paths]
+    wrapped = (
+        len(first) == 1
+        and first.isdisjoint({"train", "test"})
+        and any(len(path.parts) >= 3 for path in images)
+    )
+    placed = [
+        _Placed(str(path), path.parts[1:] if wrapped and path.parts[0] in first else path.parts)
+        for path in paths
+    ]
     return [file for file in placed if len(file.parts) > 1 or _is_image(file.parts[-1])]
 
 
@@ -90,11 +115,16 @@ def _by_split(files: list[_Placed]) -> dict[str, list[_Placed]]:
 def _misplaced(split: str, parts: tuple[str, ...]) -> tuple[str, str | None] | None:
     """What is wrong with a file's place, and a hint; None when nothing is."""
     if split in OTHER_SPLITS:
-        return f"is in {split}/", f"val is cut from train by each experiment: move {split}/ into train/ or rename it to test/"
+        return (
+            f"is in {split}/",
+            f"val is cut from train by each experiment: move {split}/ into train/ or rename it to test/",
+        )
     if split not in ("train", "test"):
         return "is neither in train/ nor in test/", LAYOUT_HINT
     if len(parts) != 2:
-        return "is in no class folder" if len(parts) < 2 else "is in a folder within a class folder", LAYOUT_HINT
+        return "is in no class folder" if len(
+            parts
+        ) < 2 else "is in a folder within a class folder", LAYOUT_HINT
     if not _is_image(parts[1]):
         return "is no image by its name", f"images end in {', '.join(SUFFIXES)}"
     return None
@@ -114,19 +144,47 @@ def _by_class(files: list[_Placed]) -> dict[str, list[str]]:
 def _class_names(train: dict[str, list[str]], test: dict[str, list[str]]) -> tuple[str, ...]:
     if not 2 <= len(train) <= MOST_CLASSES:
         listed = f" ({', '.join(map(printable, train))})" if len(train) == 1 else ""
-        raise ImportRefused(f"there are {len(train):,} classes{listed}; a classifier needs 2 to {MOST_CLASSES:,}", hint=LAYOUT_HINT)
-    bad = [FieldError(printable(name), "is no name for a class") for name in train if len(name) > LONGEST_CLASS_NAME or unshown(name) is not None]
+        raise ImportRefused(
+            f"there are {len(train):,} classes{listed}; a classifier needs 2 to {MOST_CLASSES:,}",
+            hint=LAYOUT_HINT,
+        )
+    bad = [
+        FieldError(printable(name), "is no name for a class")
+        for name in train
+        if len(name) > LONGEST_CLASS_NAME or unshown(name) is not None
+    ]
     if bad:
-        raise ImportRefused(f"a class name has characters that are not shown or more than {LONGEST_CLASS_NAME} characters", bad[:MOST_ERRORS])
+        raise ImportRefused(
+            f"a class name has characters that are not shown or more than {LONGEST_CLASS_NAME} characters",
+            bad[:MOST_ERRORS],
+        )
     if test and set(test) != set(train):
-        only = [FieldError(f"train/{printable(name)}", "has no images in test/") for name in train if name not in test]
-        only += [FieldError(f"test/{printable(name)}", "has no images in train/") for name in test if name not in train]
-        raise ImportRefused("train and test have different classes", only[:MOST_ERRORS], hint="put an image of every class into both, or leave test/ out")
+        only = [
+            FieldError(f"train/{printable(name)}", "has no images in test/")
+            for name in train
+            if name not in test
+        ]
+        only += [
+            FieldError(f"test/{printable(name)}", "has no images in train/")
+            for name in test
+            if name not in train
+        ]
+        raise ImportRefused(
+            "train and test have different classes",
+            only[:MOST_ERRORS],
+            hint="put an image of every class into both, or leave test/ out",
+        )
     fewest = 2 if test else 3
-    small = [FieldError(printable(name), f"has {len(files)}") for name, files in train.items() if len(files) < fewest]
+    small = [
+        FieldError(printable(name), f"has {len(files)}")
+        for name, files in train.items()
+        if len(files) < fewest
+    ]
     if small:
         why = "" if test else ", one of them for test"
-        raise ImportRefused(f"every class needs at least {fewest} images to train on{why}", small[:MOST_ERRORS])
+        raise ImportRefused(
+            f"every class needs at least {fewest} images to train on{why}", small[:MOST_ERRORS]
+        )
     return tuple(train)
 
 
@@ -142,5 +200,9 @@ def _cut_test(train: dict[str, list[str]]) -> tuple[dict[str, list[str]], dict[s
     return kept, cut
 
 
-def _numbered(by_class: dict[str, list[str]], class_names: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
-    return tuple((path, number) for number, name in enumerate(class_names) for path in by_class[name])
+def _numbered(
+    by_class: dict[str, list[str]], class_names: tuple[str, ...]
+) -> tuple[tuple[str, int], ...]:
+    return tuple(
+        (path, number) for number, name in enumerate(class_names) for path in by_class[name]
+    )

@@ -1,7 +1,8 @@
-"""Images from Parquet shards in the layout of the Hugging Face hub: `train-00000-of-00010.parquet`, encoded images, labels.
+"""Images from Parquet shards in the layout of the Hugging Face hub: `train-00000-of-00010.parquet`, encoded images,
+labels.
 
-A directory of shards says itself how many there are, so that a missing one is noticed, and how many rows it has, so that
-a copy may hold fewer images than were published.
+A directory of shards says itself how many there are, so that a missing one is noticed, and how many rows it has, so
+that a copy may hold fewer images than were published.
 """
 
 import json
@@ -19,9 +20,14 @@ from lab_models.datasets.catalog import DatasetInfo
 from lab_models.datasets.decoding import UndecodableImage, decode
 from lab_models.datasets.preparation import Images, Labels, RawDataset
 
-SHARD = re.compile(r"(?P<split>train|test)-(?P<number>\d{5})-of-(?P<count>\d{5})(-[0-9a-f]+)?\.parquet")
+SHARD = re.compile(
+    r"(?P<split>train|test)-(?P<number>\d{5})-of-(?P<count>\d{5})(-[0-9a-f]+)?\.parquet"
+)
 IMAGE_COLUMNS = ("img", "image")
-LABEL_COLUMNS = ("fine_label", "label")  # of CIFAR-100's two labels, the class and not its superclass
+LABEL_COLUMNS = (
+    "fine_label",
+    "label",
+)  # of CIFAR-100's two labels, the class and not its superclass
 ROWS_AT_ONCE = 1000
 HUB_SPELLINGS = {"cra": "crab"}
 """A slip in the hub's metadata of CIFAR-100."""
@@ -30,7 +36,10 @@ HUB_SPELLINGS = {"cra": "crab"}
 def find_shards(name: str, roots: Iterable[Path]) -> Path | None:
     """The first folder that holds Parquet shards of the data set, in one of the hub's layouts."""
     for root in roots:
-        for folder in (root / name, *(root / name / below for below in ("data", "plain_text", name))):
+        for folder in (
+            root / name,
+            *(root / name / below for below in ("data", "plain_text", name)),
+        ):
             if folder.is_dir() and any(SHARD.fullmatch(path.name) for path in folder.iterdir()):
                 return folder
     return None
@@ -50,7 +59,10 @@ def _read_split(info: DatasetInfo, folder: Path, split: str) -> tuple[Images, La
     for path in paths:
         for number, (content, label) in enumerate(_rows(path)):
             if content is None or label is None:
-                raise DatasetUnavailable(f"{info.name}: row {number} of {path} has no image bytes or no label", hint="fetch that file again")
+                raise DatasetUnavailable(
+                    f"{info.name}: row {number} of {path} has no image bytes or no label",
+                    hint="fetch that file again",
+                )
             images[row], labels[row] = _decoded(info, path, number, content), label
             row += 1
     return images, labels
@@ -58,16 +70,33 @@ def _read_split(info: DatasetInfo, folder: Path, split: str) -> tuple[Images, La
 
 def _shards(info: DatasetInfo, folder: Path, split: str) -> list[Path]:
     """The split's files in order; a set that is not whole is refused with the names that are missing."""
-    found = {match["number"]: (match["count"], path) for path in folder.iterdir() if (match := SHARD.fullmatch(path.name)) and match["split"] == split}
+    found = {
+        match["number"]: (match["count"], path)
+        for path in folder.iterdir()
+        if (match := SHARD.fullmatch(path.name)) and match["split"] == split
+    }
     if not found:
-        raise DatasetUnavailable(f"{info.name}: {folder} has no file {split}-….parquet", hint="put the missing files there, or remove the folder")
+        raise DatasetUnavailable(
+            f"{info.name}: {folder} has no file {split}-….parquet",
+            hint="put the missing files there, or remove the folder",
+        )
     counts = {count for count, _ in found.values()}
     if len(counts) > 1:
-        raise DatasetUnavailable(f"{info.name}: {folder} mixes {split} files of {' and of '.join(sorted(counts))} parts", hint="keep the files of one set")
+        raise DatasetUnavailable(
+            f"{info.name}: {folder} mixes {split} files of {' and of '.join(sorted(counts))} parts",
+            hint="keep the files of one set",
+        )
     count = counts.pop()
-    missing = [f"{split}-{number:05d}-of-{count}.parquet" for number in range(int(count)) if f"{number:05d}" not in found]
+    missing = [
+        f"{split}-{number:05d}-of-{count}.parquet"
+        for number in range(int(count))
+        if f"{number:05d}" not in found
+    ]
     if missing:
-        raise DatasetUnavailable(f"{info.name}: {folder} lacks {', '.join(missing)}", hint="put the missing files there, or remove the folder")
+        raise DatasetUnavailable(
+            f"{info.name}: {folder} lacks {', '.join(missing)}",
+            hint="put the missing files there, or remove the folder",
+        )
     return [found[number][1] for number in sorted(found)]
 
 
@@ -77,15 +106,20 @@ def _read_metadata(info: DatasetInfo, path: Path) -> int:
         with pq.ParquetFile(path) as file:
             schema, num_rows = file.schema_arrow, file.metadata.num_rows
     except (OSError, pa.ArrowException) as error:
-        raise DatasetUnavailable(f"{info.name}: {path} cannot be read: {error}", hint="fetch that file again") from error
+        raise DatasetUnavailable(
+            f"{info.name}: {path} cannot be read: {error}", hint="fetch that file again"
+        ) from error
     columns = _columns(schema)
     if columns is None:
         raise DatasetUnavailable(
-            f"{info.name}: {path} has columns {', '.join(schema.names)}; expected {' or '.join(IMAGE_COLUMNS)} with 'bytes', and {' or '.join(LABEL_COLUMNS)}"
+            f"{info.name}: {path} has columns {', '.join(schema.names)}; expected {' or '.join(IMAGE_COLUMNS)} with"
+            f" 'bytes', and {' or '.join(LABEL_COLUMNS)}"
         )
     names = _class_names(schema, columns[1])
     if names is not None and names != info.class_names:
-        raise DatasetUnavailable(f"{info.name}: the class names of {path} are others than this data set's: {', '.join(names[:5])}, …")
+        raise DatasetUnavailable(
+            f"{info.name}: the class names of {path} are others than this data set's: {', '.join(names[:5])}, …"
+        )
     return int(num_rows)
 
 
@@ -116,16 +150,27 @@ def _rows(path: Path) -> Iterator[tuple[bytes | None, int | None]]:
         image, label = columns
         try:
             for batch in file.iter_batches(ROWS_AT_ONCE, columns=[image, label], use_threads=False):
-                yield from zip(batch.column(image).field("bytes").to_pylist(), batch.column(label).to_pylist(), strict=True)
+                yield from zip(
+                    batch.column(image).field("bytes").to_pylist(),
+                    batch.column(label).to_pylist(),
+                    strict=True,
+                )
         except (OSError, pa.ArrowException) as error:
-            raise DatasetUnavailable(f"{path} is damaged: {error}", hint="fetch that file again") from error
+            raise DatasetUnavailable(
+                f"{path} is damaged: {error}", hint="fetch that file again"
+            ) from error
 
 
 def _decoded(info: DatasetInfo, path: Path, row: int, content: bytes) -> Images:
     try:
         pixels = decode(content, channels=info.channels)
     except UndecodableImage as error:
-        raise DatasetUnavailable(f"{info.name}: the image in row {row} of {path} is {error}", hint="fetch that file again") from error
+        raise DatasetUnavailable(
+            f"{info.name}: the image in row {row} of {path} is {error}",
+            hint="fetch that file again",
+        ) from error
     if pixels.shape != info.shape:
-        raise DatasetUnavailable(f"{info.name}: the image in row {row} of {path} has shape {pixels.shape}, expected {info.shape}")
+        raise DatasetUnavailable(
+            f"{info.name}: the image in row {row} of {path} has shape {pixels.shape}, expected {info.shape}"
+        )
     return pixels

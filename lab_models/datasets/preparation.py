@@ -20,7 +20,13 @@ import numpy as np
 import numpy.typing as npt
 
 from lab_models.common.errors import DatasetUnavailable
-from lab_models.common.files import exclusive, require_room, sha256_of, sync_folder, write_atomically
+from lab_models.common.files import (
+    exclusive,
+    require_room,
+    sha256_of,
+    sync_folder,
+    write_atomically,
+)
 from lab_models.datasets.catalog import MANIFEST, DatasetInfo, partial_copy, with_true_counts
 
 Images = npt.NDArray[np.uint8]
@@ -41,7 +47,8 @@ class RawDataset:
 
 @dataclass(frozen=True)
 class PreparedDataset:
-    """A data set on disk, memory-mapped copy-on-write; `sha256` names its exact content, `info` has the counts of what is there.
+    """A data set on disk, memory-mapped copy-on-write; `sha256` names its exact content, `info` has the counts of what
+    is there.
 
     `notes` say what a reader of its results must know.
     """
@@ -55,11 +62,19 @@ class PreparedDataset:
     notes: tuple[str, ...] = ()
 
 
-def open_prepared(info: DatasetInfo, prepared: Path, read: Callable[[], RawDataset], *, partial: bool = False, min_free_bytes: int = 0) -> PreparedDataset:
+def open_prepared(
+    info: DatasetInfo,
+    prepared: Path,
+    read: Callable[[], RawDataset],
+    *,
+    partial: bool = False,
+    min_free_bytes: int = 0,
+) -> PreparedDataset:
     """The prepared data set, made from `read()` first if it is absent or damaged.
 
     `partial`: fewer images than were published will do, as long as there are some. Several processes may call this at
-    once: one prepares, the others wait. Raises DatasetUnavailable, or StorageFull where it would leave less than `min_free_bytes`.
+    once: one prepares, the others wait. Raises DatasetUnavailable, or StorageFull where it would leave less than
+    `min_free_bytes`.
     """
     folder = prepared / info.name
     manifest = _verified_manifest(folder)
@@ -73,11 +88,17 @@ def open_prepared(info: DatasetInfo, prepared: Path, read: Callable[[], RawDatas
 
 
 def open_imported(info: DatasetInfo, imported: Path) -> PreparedDataset:
-    """Somebody's own data set, its files checked against their sums; raises DatasetUnavailable when they are damaged."""
+    """Somebody's own data set, its files checked against their sums; raises DatasetUnavailable when they are
+    damaged.
+    """
     folder = imported / info.name
     manifest = _verified_manifest(folder)
     dataset = None if manifest is None else _mapped(info, folder, manifest)
-    if dataset is None or dataset.train_images.shape[1:] != info.shape or dataset.test_images.shape[1:] != info.shape:
+    if (
+        dataset is None
+        or dataset.train_images.shape[1:] != info.shape
+        or dataset.test_images.shape[1:] != info.shape
+    ):
         raise DatasetUnavailable(
             f"the files of the imported data set {info.name!r} are damaged or gone",
             hint=f"remove it with DELETE /datasets/{info.name} and import it again",
@@ -102,15 +123,32 @@ def write_array(path: Path, array: npt.NDArray[Any]) -> None:
 
 
 def _mapped(info: DatasetInfo, folder: Path, manifest: dict[str, Any]) -> PreparedDataset:
-    images, labels, test_images, test_labels = (np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in ARRAYS)
+    images, labels, test_images, test_labels = (
+        np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in ARRAYS
+    )
     info = with_true_counts(info, len(labels), len(test_labels))
     note = partial_copy(info)
-    return PreparedDataset(info, manifest["sha256"], images, labels, test_images, test_labels, notes=() if note is None else (note,))
+    return PreparedDataset(
+        info,
+        manifest["sha256"],
+        images,
+        labels,
+        test_images,
+        test_labels,
+        notes=() if note is None else (note,),
+    )
 
 
-def _prepare(info: DatasetInfo, folder: Path, raw: RawDataset, partial: bool, min_free_bytes: int) -> dict[str, Any]:
+def _prepare(
+    info: DatasetInfo, folder: Path, raw: RawDataset, partial: bool, min_free_bytes: int
+) -> dict[str, Any]:
     _check(info, raw, partial)
-    arrays: tuple[npt.NDArray[Any], ...] = (raw.train_images, raw.train_labels, raw.test_images, raw.test_labels)
+    arrays: tuple[npt.NDArray[Any], ...] = (
+        raw.train_images,
+        raw.train_labels,
+        raw.test_images,
+        raw.test_labels,
+    )
     require_room(folder.parent, sum(array.nbytes for array in arrays), min_free_bytes)
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -118,7 +156,14 @@ def _prepare(info: DatasetInfo, folder: Path, raw: RawDataset, partial: bool, mi
         temporary.mkdir(parents=True)
         for name, array in zip(ARRAYS, arrays, strict=True):
             write_array(temporary / f"{name}.npy", array)
-        manifest = seal(temporary, {"name": info.name, "num_train": len(raw.train_labels), "num_test": len(raw.test_labels)})
+        manifest = seal(
+            temporary,
+            {
+                "name": info.name,
+                "num_train": len(raw.train_labels),
+                "num_test": len(raw.test_labels),
+            },
+        )
         shutil.rmtree(folder, ignore_errors=True)
         temporary.replace(folder)
     finally:
@@ -128,27 +173,37 @@ def _prepare(info: DatasetInfo, folder: Path, raw: RawDataset, partial: bool, mi
 
 
 def _check(info: DatasetInfo, raw: RawDataset, partial: bool) -> None:
-    expected = {"train": (info.num_train, raw.train_images, raw.train_labels), "test": (info.num_test, raw.test_images, raw.test_labels)}
+    expected = {
+        "train": (info.num_train, raw.train_images, raw.train_labels),
+        "test": (info.num_test, raw.test_images, raw.test_labels),
+    }
     for split, (published, images, labels) in expected.items():
         count = len(labels) if partial and 0 < len(labels) <= published else published
         if images.shape != (count, *info.shape) or labels.shape != (count,):
             raise DatasetUnavailable(
-                f"{info.name}: the {split} part has images {images.shape} and labels {labels.shape}, expected {count} images of {info.shape}",
+                f"{info.name}: the {split} part has images {images.shape} and labels {labels.shape}, expected {count}"
+                f" images of {info.shape}",
                 hint="the source files are incomplete or of another data set; remove them and fetch them again",
             )
         if labels.min() < 0 or labels.max() >= info.num_classes:
-            raise DatasetUnavailable(f"{info.name}: the {split} part has labels outside 0..{info.num_classes - 1}")
+            raise DatasetUnavailable(
+                f"{info.name}: the {split} part has labels outside 0..{info.num_classes - 1}"
+            )
 
 
 def _verified_manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest if every file's bytes are those that were written, else None."""
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
-        whole = all(sha256_of(folder / f"{name}.npy") == manifest["files"][f"{name}.npy"] for name in ARRAYS)
+        whole = all(
+            sha256_of(folder / f"{name}.npy") == manifest["files"][f"{name}.npy"] for name in ARRAYS
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return manifest if whole and manifest["sha256"] == _combined(manifest["files"]) else None
 
 
 def _combined(sums: dict[str, str]) -> str:
-    return hashlib.sha256("".join(f"{sums[name]}  {name}\n" for name in sorted(sums)).encode()).hexdigest()
+    return hashlib.sha256(
+        "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)).encode()
+    ).hexdigest()

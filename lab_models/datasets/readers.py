@@ -12,20 +12,39 @@ import numpy as np
 from lab_models.common.errors import DatasetUnavailable
 from lab_models.common.files import require_room
 from lab_models.datasets.catalog import DIGITS, DatasetInfo
-from lab_models.datasets.preparation import PreparedDataset, RawDataset, open_imported, open_prepared
+from lab_models.datasets.preparation import (
+    PreparedDataset,
+    RawDataset,
+    open_imported,
+    open_prepared,
+)
 from lab_models.datasets.splits import split_train_val
 
 DOWNLOAD_TIMEOUT_SECONDS = 20.0
 DOWNLOADED_BYTES = {"mnist": 70_000_000, "cifar10": 360_000_000, "cifar100": 360_000_000}
 """What torchvision's downloads take at most, packed and unpacked."""
 DIGITS_TEST_SEED = 0
-MNIST_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-UNREADABLE = (AssertionError, EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError)  # torchvision's answers to damaged files
+MNIST_FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+UNREADABLE = (
+    AssertionError,
+    EOFError,
+    KeyError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)  # torchvision's answers to damaged files
 
 
 @dataclass(frozen=True)
 class DataFolders:
-    """Where data sets lie: `search` is looked through in order, `download` takes what must be fetched, `prepared` the compact form.
+    """Where data sets lie: `search` is looked through in order, `download` takes what must be fetched, `prepared` the
+    compact form.
 
     `imported` holds people's own data sets. Nothing is written that would leave less than `min_free_bytes` on the disk.
     """
@@ -41,11 +60,24 @@ def open_dataset(info: DatasetInfo, folders: DataFolders) -> PreparedDataset:
     """The data set, memory-mapped, prepared on first use; raises DatasetUnavailable with what to do."""
     match info.name:
         case "digits":
-            return open_prepared(info, folders.prepared, read_digits, min_free_bytes=folders.min_free_bytes)
+            return open_prepared(
+                info, folders.prepared, read_digits, min_free_bytes=folders.min_free_bytes
+            )
         case "mnist":
-            return open_prepared(info, folders.prepared, lambda: read_mnist(folders), min_free_bytes=folders.min_free_bytes)
+            return open_prepared(
+                info,
+                folders.prepared,
+                lambda: read_mnist(folders),
+                min_free_bytes=folders.min_free_bytes,
+            )
         case "cifar10" | "cifar100":
-            return open_prepared(info, folders.prepared, lambda: read_cifar(info, folders), partial=True, min_free_bytes=folders.min_free_bytes)
+            return open_prepared(
+                info,
+                folders.prepared,
+                lambda: read_cifar(info, folders),
+                partial=True,
+                min_free_bytes=folders.min_free_bytes,
+            )
         case _ if info.imported:
             return open_imported(info, folders.imported)
         case _:
@@ -54,20 +86,29 @@ def open_dataset(info: DatasetInfo, folders: DataFolders) -> PreparedDataset:
 
 def read_digits() -> RawDataset:
     """scikit-learn's 1,797 digits; grey levels 0..16 become round(255 v / 16), which loses nothing."""
-    from sklearn.datasets import load_digits  # a second of imports that only this data set's first use pays
+    from sklearn.datasets import (
+        load_digits,
+    )  # a second of imports that only this data set's first use pays
 
     pixels, target = load_digits(return_X_y=True)
     images = np.rint(pixels * (255 / 16)).astype(np.uint8).reshape(-1, *DIGITS.shape)
     labels = target.astype(np.int64)
-    cut = split_train_val(labels, val_fraction=DIGITS.num_test / len(labels), stratified=True, seed=DIGITS_TEST_SEED)
+    cut = split_train_val(
+        labels, val_fraction=DIGITS.num_test / len(labels), stratified=True, seed=DIGITS_TEST_SEED
+    )
     return RawDataset(images[cut.train], labels[cut.train], images[cut.val], labels[cut.val])
 
 
 def read_mnist(folders: DataFolders) -> RawDataset:
     """MNIST through torchvision: the first searched folder that holds `MNIST/raw`, else a download."""
-    from torchvision.datasets import MNIST  # torchvision's import takes a second, and only preparation needs it
+    from torchvision.datasets import (
+        MNIST,
+    )  # torchvision's import takes a second, and only preparation needs it
 
-    for root in (*(place for searched in folders.search for place in (searched, searched / "mnist")), folders.download):
+    for root in (
+        *(place for searched in folders.search for place in (searched, searched / "mnist")),
+        folders.download,
+    ):
         if all((root / "MNIST" / "raw" / name).is_file() for name in MNIST_FILES):
             try:
                 return _mnist_arrays(MNIST(root, train=True), MNIST(root, train=False))
@@ -79,12 +120,18 @@ def read_mnist(folders: DataFolders) -> RawDataset:
     _require_room_for_download("mnist", folders)
     try:
         with socket_timeout(DOWNLOAD_TIMEOUT_SECONDS):
-            return _mnist_arrays(MNIST(folders.download, train=True, download=True), MNIST(folders.download, train=False, download=True))
+            return _mnist_arrays(
+                MNIST(folders.download, train=True, download=True),
+                MNIST(folders.download, train=False, download=True),
+            )
     except UNREADABLE as error:
         searched = ", ".join(str(root) for root in folders.search)
         raise DatasetUnavailable(
             f"MNIST is in none of the data folders ({searched}) and could not be downloaded: {error}",
-            hint="connect to the network once, or set LAB_DATA_DIR to a folder that holds MNIST/raw with the four idx files; 'digits' needs neither",
+            hint=(
+                "connect to the network once, or set LAB_DATA_DIR to a folder that holds MNIST/raw with the four idx"
+                " files; 'digits' needs neither"
+            ),
         ) from error
 
 
@@ -96,8 +143,13 @@ def _mnist_arrays(train: object, test: object) -> RawDataset:
 
 
 def read_cifar(info: DatasetInfo, folders: DataFolders) -> RawDataset:
-    """CIFAR-10 or CIFAR-100: Parquet shards in a searched folder, else torchvision's folder in one, else torchvision's download."""
-    from lab_models.datasets.parquet import find_shards, read_parquet  # like torchvision's, an import that only preparation needs
+    """CIFAR-10 or CIFAR-100: Parquet shards in a searched folder, else torchvision's folder in one, else torchvision's
+    download.
+    """
+    from lab_models.datasets.parquet import (
+        find_shards,
+        read_parquet,
+    )  # like torchvision's, an import that only preparation needs
 
     roots = (*folders.search, folders.download)
     shards = find_shards(info.name, roots)
@@ -108,8 +160,12 @@ def _torchvision_cifar(info: DatasetInfo, folders: DataFolders) -> RawDataset:
     from torchvision.datasets import CIFAR10, CIFAR100
 
     kind = {"cifar10": CIFAR10, "cifar100": CIFAR100}[info.name]
-    for root in (place for searched in folders.search for place in (searched, searched / info.name)):
-        if (root / kind.base_folder).is_dir() and root != folders.download:  # a broken download is mended by downloading again
+    for root in (
+        place for searched in folders.search for place in (searched, searched / info.name)
+    ):
+        if (
+            root / kind.base_folder
+        ).is_dir() and root != folders.download:  # a broken download is mended by downloading again
             try:
                 return _cifar_arrays(info, kind, root, download=False)
             except UNREADABLE as error:
@@ -125,18 +181,27 @@ def _torchvision_cifar(info: DatasetInfo, folders: DataFolders) -> RawDataset:
         searched = ", ".join(str(root) for root in folders.search)
         raise DatasetUnavailable(
             f"{info.name} is in none of the data folders ({searched}) and could not be downloaded: {error}",
-            hint=f"connect to the network once, or set LAB_DATA_DIR to a folder that holds {info.name}/train-00000-of-….parquet and the like, "
-            f"or torchvision's {kind.base_folder}; 'digits' needs neither",
+            hint=(
+                "connect to the network once, or set LAB_DATA_DIR to a folder that holds"
+                f" {info.name}/train-00000-of-….parquet and the like, or torchvision's {kind.base_folder}; 'digits'"
+                " needs neither"
+            ),
         ) from error
 
 
 def _cifar_arrays(info: DatasetInfo, kind: Any, root: Path, *, download: bool) -> RawDataset:
     """torchvision unpickles only files whose MD5 sums are those of the published ones."""
     arrays = []
-    for part in (kind(root, train=True, download=download), kind(root, train=False, download=download)):
+    for part in (
+        kind(root, train=True, download=download),
+        kind(root, train=False, download=download),
+    ):
         if tuple(part.classes) != info.class_names:
             raise ValueError(f"its class names are others than those of {info.name}")
-        arrays += [np.ascontiguousarray(part.data.transpose(0, 3, 1, 2)), np.array(part.targets, np.int64)]  # (N, 32, 32, 3) -> (N, 3, 32, 32)
+        arrays += [
+            np.ascontiguousarray(part.data.transpose(0, 3, 1, 2)),
+            np.array(part.targets, np.int64),
+        ]  # (N, 32, 32, 3) -> (N, 3, 32, 32)
     return RawDataset(*arrays)
 
 

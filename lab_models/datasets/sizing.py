@@ -1,10 +1,19 @@
-"""What size the images of an import get: their own, or one that is asked for; none is enlarged in silence. Nothing here loads torch."""
+"""What size the images of an import get: their own, or one that is asked for; none is enlarged in silence. Nothing here
+loads torch.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
 
 from lab_models.common.validation import FieldError
-from lab_models.datasets.archives import MOST_ERRORS, ImageFiles, ImportRefused, UnreadableFile, printable, refuse_bad_files
+from lab_models.datasets.archives import (
+    MOST_ERRORS,
+    ImageFiles,
+    ImportRefused,
+    UnreadableFile,
+    printable,
+    refuse_bad_files,
+)
 from lab_models.datasets.decoding import Size, UndecodableImage, upright_size
 from lab_models.datasets.layout import Layout
 
@@ -26,8 +35,10 @@ class Wanted:
 
 
 @dataclass
-class Sizes:
-    """The images' own sizes by their headers: how many have each, and the first by name that has; `errors` of those whose header says none."""
+class ImageSizes:
+    """The images' own sizes by their headers: how many have each, and the first by name that has; `errors` of those
+    whose header says none.
+    """
 
     counts: dict[Size, int]
     examples: dict[Size, str]
@@ -43,21 +54,32 @@ class Sizes:
         return sum(count * own.height * own.width for own, count in self.counts.items())
 
 
-def wanted(size: int | tuple[int, int] | None, channels: Literal[1, 3] | None, enlarge: bool = False) -> Wanted:
+def wanted(
+    size: int | tuple[int, int] | None, channels: Literal[1, 3] | None, enlarge: bool = False
+) -> Wanted:
     """Checked wishes; raises ImportRefused."""
     if enlarge and size is None:
         raise ImportRefused(
-            "there is nothing to enlarge to", [FieldError("/enlarge", "needs a size: images are enlarged to no other than one that is asked for")]
+            "there is nothing to enlarge to",
+            [
+                FieldError(
+                    "/enlarge",
+                    "needs a size: images are enlarged to no other than one that is asked for",
+                )
+            ],
         )
     sides = (size, size) if isinstance(size, int) else size
     if sides is not None and not all(1 <= side <= LARGEST_SIDE for side in sides):
-        raise ImportRefused("images of this size are not made", [FieldError("/size", f"must lie between 1 and {LARGEST_SIDE} pixels")])
+        raise ImportRefused(
+            "images of this size are not made",
+            [FieldError("/size", f"must lie between 1 and {LARGEST_SIDE} pixels")],
+        )
     return Wanted(None if sides is None else Size(*sides), channels, enlarge)
 
 
-def own_sizes(files: ImageFiles, layout: Layout) -> Sizes:
+def own_sizes(files: ImageFiles, layout: Layout) -> ImageSizes:
     """By the headers alone; of bad files a few more than are named."""
-    found = Sizes({}, {}, [])
+    found = ImageSizes({}, {}, [])
     for name, _ in (*layout.train, *layout.test):
         try:
             with files.open(name) as file:
@@ -72,8 +94,10 @@ def own_sizes(files: ImageFiles, layout: Layout) -> Sizes:
     return found
 
 
-def chosen(wanted: Wanted, own: Sizes) -> Size:
-    """The size that was asked for, if it enlarges nothing or may. A few files without a size are left to decoding, which names all bad ones at once."""
+def chosen(wanted: Wanted, own: ImageSizes) -> Size:
+    """The size that was asked for, if it enlarges nothing or may. A few files without a size are left to decoding,
+    which names all bad ones at once.
+    """
     if wanted.size is None or len(own.errors) > MOST_ERRORS:
         refuse_bad_files(own.errors)
         return _natural_size(own)
@@ -82,8 +106,10 @@ def chosen(wanted: Wanted, own: Sizes) -> Size:
     return wanted.size
 
 
-def _natural_size(own: Sizes) -> Size:
-    """The size that all images have, if they do and it is not large; else a square, no larger than one that some image can fill."""
+def _natural_size(own: ImageSizes) -> Size:
+    """The size that all images have, if they do and it is not large; else a square, no larger than one that some image
+    can fill.
+    """
     common = next(iter(own.counts)) if len(own.counts) == 1 else None
     if common is not None and max(common.height, common.width) <= LARGEST_COMMON_SIDE:
         return common
@@ -95,7 +121,7 @@ def _is_enlarged(own: Size, size: Size) -> bool:
     return own.height < size.height or own.width < size.width
 
 
-def _refuse_to_enlarge(own: Sizes, size: Size) -> None:
+def _refuse_to_enlarge(own: ImageSizes, size: Size) -> None:
     smaller = [one for one in own.counts if _is_enlarged(one, size)]
     if not smaller:
         return
@@ -104,6 +130,14 @@ def _refuse_to_enlarge(own: Sizes, size: Size) -> None:
     count, total = own.num_smaller(size), sum(own.counts.values())
     raise ImportRefused(
         f"{count:,} of {total:,} images are smaller than {size.height}x{size.width} pixels and would be enlarged",
-        [FieldError("/size", f"is larger than the images: {own.examples[smallest]} has {smallest.height}x{smallest.width} pixels")],
-        hint=f"no image is enlarged by a size of up to {side}; `enlarge=true` (lab data import --enlarge) enlarges them, which counts in full",
+        [
+            FieldError(
+                "/size",
+                f"is larger than the images: {own.examples[smallest]} has {smallest.height}x{smallest.width} pixels",
+            )
+        ],
+        hint=(
+            f"no image is enlarged by a size of up to {side}; `enlarge=true` (lab data import --enlarge) enlarges them,"
+            " which counts in full"
+        ),
     )

@@ -12,28 +12,42 @@ Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Split:
+class SplitRows:
     """Sorted, disjoint row numbers of the training file."""
 
     train: Indices
     val: Indices
 
 
-def split_train_val(labels: npt.NDArray[np.integer], *, val_fraction: float, stratified: bool, seed: int, train_limit: int | None = None) -> Split:
-    """Cut `round(val_fraction * n)` rows off as val, by class proportions if stratified; `train_limit` thins train alone.
+def split_train_val(
+    labels: npt.NDArray[np.integer],
+    *,
+    val_fraction: float,
+    stratified: bool,
+    seed: int,
+    train_limit: int | None = None,
+) -> SplitRows:
+    """Cut `round(val_fraction * n)` rows off as val, by class proportions if stratified; `train_limit` thins train
+    alone.
 
     Raises ValueError when either side would be empty.
     """
     num_val = round(val_fraction * len(labels))
     if not 0 < num_val < len(labels):
-        raise ValueError(f"val_fraction {val_fraction} leaves {num_val} of {len(labels)} images for val")
-    val, train = _take(labels, np.arange(len(labels)), num_val, stratified, np.random.RandomState(seed))
+        raise ValueError(
+            f"val_fraction {val_fraction} leaves {num_val} of {len(labels)} images for val"
+        )
+    val, train = _take(
+        labels, np.arange(len(labels)), num_val, stratified, np.random.RandomState(seed)
+    )
     if train_limit is not None and train_limit < len(train):
         train, _ = _take(labels, train, train_limit, stratified, np.random.RandomState(seed))
-    return Split(train=train, val=val)
+    return SplitRows(train=train, val=val)
 
 
-def num_train_val(num_rows: int, *, val_fraction: float, train_limit: int | None = None) -> tuple[int, int]:
+def num_train_val(
+    num_rows: int, *, val_fraction: float, train_limit: int | None = None
+) -> tuple[int, int]:
     """How many rows `split_train_val` gives to train and to val."""
     num_val = round(val_fraction * num_rows)
     return min(num_rows - num_val, train_limit or num_rows), num_val
@@ -45,14 +59,23 @@ def steps_per_epoch(num_rows: int, batch_size: int) -> int:
     return full + (1 if rest > 1 or (rest == 1 and full == 0) else 0)
 
 
-def _take(labels: npt.NDArray[np.integer], rows: Indices, count: int, stratified: bool, random: np.random.RandomState) -> tuple[Indices, Indices]:
+def _take(
+    labels: npt.NDArray[np.integer],
+    rows: Indices,
+    count: int,
+    stratified: bool,
+    random: np.random.RandomState,
+) -> tuple[Indices, Indices]:
     """`count` of `rows` at random, and the rest; both sorted."""
     if not stratified:
         chosen = random.permutation(rows)[:count]
     else:
         classes, sizes = np.unique(labels[rows], return_counts=True)
         chosen = np.concatenate(
-            [random.permutation(rows[labels[rows] == label])[:share] for label, share in zip(classes, _proportional_shares(sizes, count), strict=True)]
+            [
+                random.permutation(rows[labels[rows] == label])[:share]
+                for label, share in zip(classes, _proportional_shares(sizes, count), strict=True)
+            ]
         )
     chosen = np.sort(chosen).astype(np.int64)
     return chosen, np.setdiff1d(rows, chosen).astype(np.int64)

@@ -1,4 +1,6 @@
-"""Image files decoded into the arrays of a prepared data set, with a few of them in memory at a time. Nothing here loads torch."""
+"""Image files decoded into the arrays of a prepared data set, with a few of them in memory at a time. Nothing here
+loads torch.
+"""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -10,7 +12,13 @@ from typing import BinaryIO, Literal
 import numpy as np
 
 from lab_models.common.validation import FieldError
-from lab_models.datasets.archives import MOST_ERRORS, ImageFiles, UnreadableFile, printable, refuse_bad_files
+from lab_models.datasets.archives import (
+    MOST_ERRORS,
+    ImageFiles,
+    UnreadableFile,
+    printable,
+    refuse_bad_files,
+)
 from lab_models.datasets.decoding import Pixels, Size, UndecodableImage, decode
 from lab_models.datasets.layout import Layout
 from lab_models.datasets.preparation import write_array
@@ -23,7 +31,9 @@ ROWS_AT_ONCE = 64
 Decoded = Pixels | UndecodableImage | UnreadableFile
 
 
-def write_splits(files: ImageFiles, layout: Layout, folder: Path, size: Size, channels: Literal[1, 3] | None) -> None:
+def write_splits(
+    files: ImageFiles, layout: Layout, folder: Path, size: Size, channels: Literal[1, 3] | None
+) -> None:
     """The four arrays; raises ImportRefused with the bad files.
 
     Unless the channels are given, images are written as RGB and turned grey when all of them were.
@@ -31,7 +41,9 @@ def write_splits(files: ImageFiles, layout: Layout, folder: Path, size: Size, ch
     colorful = False
     errors: list[FieldError] = []
     for split, rows in (("train", layout.train), ("test", layout.test)):
-        write_array(folder / f"{split}-labels.npy", np.array([label for _, label in rows], np.int64))
+        write_array(
+            folder / f"{split}-labels.npy", np.array([label for _, label in rows], np.int64)
+        )
         with (folder / f"{split}-images.npy").open("wb") as out:
             _write_header(out, (len(rows), channels or 3, size.height, size.width))
             for name, pixels in _decoded(files, [name for name, _ in rows], size, channels or 3):
@@ -51,29 +63,46 @@ def write_splits(files: ImageFiles, layout: Layout, folder: Path, size: Size, ch
 
 
 def mean_and_std(images: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Per channel over all pixels of (N, C, H, W), in [0, 1], exact by counting; a constant channel has std 1, so that it can be divided by."""
+    """Per channel over all pixels of (N, C, H, W), in [0, 1], exact by counting; a constant channel has std 1, so that
+    it can be divided by.
+    """
     counts = np.zeros((images.shape[1], 256), np.int64)
     for rows in _slices(len(images)):
         for channel in range(images.shape[1]):
-            counts[channel] += np.bincount(np.ascontiguousarray(images[rows, channel]).reshape(-1), minlength=256)
+            counts[channel] += np.bincount(
+                np.ascontiguousarray(images[rows, channel]).reshape(-1), minlength=256
+            )
     levels = np.arange(256) / 255
     total = counts.sum(axis=1)
     mean = counts @ levels / total
     variance = (counts * (levels - mean[:, None]) ** 2).sum(axis=1) / total
     std = np.where(counts.max(axis=1) == total, 1.0, np.sqrt(variance))
-    return tuple(float(f"{value:.6g}") for value in mean), tuple(float(f"{value:.6g}") for value in std)
+    return tuple(float(f"{value:.6g}") for value in mean), tuple(
+        float(f"{value:.6g}") for value in std
+    )
 
 
-def _decoded(files: ImageFiles, names: list[str], size: Size, channels: int) -> Iterator[tuple[str, Decoded]]:
-    """Each image, or why there is none, in order. Files are read here and decoded by threads, some megabytes at a time."""
+def _decoded(
+    files: ImageFiles, names: list[str], size: Size, channels: int
+) -> Iterator[tuple[str, Decoded]]:
+    """Each image, or why there is none, in order. Files are read here and decoded by threads, some megabytes at a
+    time.
+    """
     with ThreadPoolExecutor(min(MOST_THREADS, len(os.sched_getaffinity(0)))) as pool:
         for batch in _batches(files, names):
             yield from zip(
-                (name for name, _ in batch), pool.map(partial(_try_decode, size=size, channels=channels), (content for _, content in batch)), strict=True
+                (name for name, _ in batch),
+                pool.map(
+                    partial(_try_decode, size=size, channels=channels),
+                    (content for _, content in batch),
+                ),
+                strict=True,
             )
 
 
-def _batches(files: ImageFiles, names: list[str]) -> Iterator[list[tuple[str, bytes | UnreadableFile]]]:
+def _batches(
+    files: ImageFiles, names: list[str]
+) -> Iterator[list[tuple[str, bytes | UnreadableFile]]]:
     batch: list[tuple[str, bytes | UnreadableFile]] = []
     num_bytes = 0
     for name in names:
@@ -99,8 +128,12 @@ def _try_decode(content: bytes | UnreadableFile, size: Size, channels: int) -> D
 
 
 def _write_header(out: BinaryIO, shape: tuple[int, ...]) -> None:
-    """The images follow as they come, so that a full disk is an error of `write` and memory holds a few of them only."""
-    np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    """The images follow as they come, so that a full disk is an error of `write` and memory holds a few of them
+    only.
+    """
+    np.lib.format.write_array_header_1_0(
+        out, {"descr": "|u1", "fortran_order": False, "shape": shape}
+    )
 
 
 def _make_grey(path: Path) -> None:

@@ -1,8 +1,9 @@
 """Class activation maps in closed form: what CAM, Grad-CAM and Grad-CAM++ say of the last feature maps, in NumPy.
 
-Behind its last feature maps a network of the lab has one pool and one or two linear layers, so the gradient of a class's logit is a product of
-matrices. Where the maps are averaged and one linear layer follows, it is that class's weights, each divided by the number of places: Grad-CAM is
-then CAM without its negative part (Selvaraju et al. 2017, arXiv:1610.02391, appendix A). Tests hold all of them equal to torch's autograd.
+Behind its last feature maps a network of the lab has one pool and one or two linear layers, so the gradient of a
+class's logit is a product of matrices. Where the maps are averaged and one linear layer follows, it is that class's
+weights, each divided by the number of places: Grad-CAM is then CAM without its negative part (Selvaraju et al. 2017,
+arXiv:1610.02391, appendix A). Tests hold all of them equal to torch's autograd.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,9 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Tail:
-    """What follows the last feature maps: a pool that averages whole maps or takes maxima, then linear layers (weight (out, in), bias) with ReLU between."""
+    """What follows the last feature maps: a pool that averages whole maps or takes maxima, then linear layers (weight
+    (out, in), bias) with ReLU between.
+    """
 
     averages: bool
     layers: Sequence[tuple[Floats, Floats]]
@@ -40,7 +43,9 @@ class Tail:
 
 @dataclass(frozen=True)
 class Seen:
-    """Of N images: the last feature maps (N, K, h, w), which are not negative, the pooled `features` (N, F), and `probabilities` (N, C)."""
+    """Of N images: the last feature maps (N, K, h, w), which are not negative, the pooled `features` (N, F), and
+    `probabilities` (N, C).
+    """
 
     maps: Floats
     features: Floats
@@ -48,12 +53,16 @@ class Seen:
 
 
 def class_maps(method: Method, seen: Seen, tail: Tail, classes: Integers) -> Floats:
-    """Where N images speak for their `classes` (N,): (N, h, w), at the resolution of the feature maps, each to a scale of its own.
+    """Where N images speak for their `classes` (N,): (N, h, w), at the resolution of the feature maps, each to a scale
+    of its own.
 
-    Grad-CAM++ takes the score to be exp(logit), as its authors do; the factor exp(logit), common to an image's weights, is left out.
+    Grad-CAM++ takes the score to be exp(logit), as its authors do; the factor exp(logit), common to an image's weights,
+    is left out.
     """
     num_images, channels, height, width = seen.maps.shape
-    gradients = tail.gradients(seen.features, classes).reshape(num_images, channels, -1)  # one entry per place that the pool hands on
+    gradients = tail.gradients(seen.features, classes).reshape(
+        num_images, channels, -1
+    )  # one entry per place that the pool hands on
     places = height * width
     match method:
         case Method.CAM:
@@ -61,9 +70,13 @@ def class_maps(method: Method, seen: Seen, tail: Tail, classes: Integers) -> Flo
         case Method.GRAD_CAM:
             weights = gradients.sum(axis=2) / places
         case Method.GRAD_CAM_PLUS_PLUS:
-            copies = places if tail.averages else 1  # an average hands the same gradient to every place, a maximum its own to one
+            copies = (
+                places if tail.averages else 1
+            )  # an average hands the same gradient to every place, a maximum its own to one
             positive = np.maximum(gradients / copies, 0)
-            alphas = 1 / (2 + seen.maps.sum(axis=(2, 3))[:, :, None] * positive)  # equation 19, shortened by the squared gradient
+            alphas = 1 / (
+                2 + seen.maps.sum(axis=(2, 3))[:, :, None] * positive
+            )  # equation 19, shortened by the squared gradient
             weights = copies * (alphas * positive).sum(axis=2)
         case _:
             assert_never(method)
@@ -71,14 +84,20 @@ def class_maps(method: Method, seen: Seen, tail: Tail, classes: Integers) -> Flo
 
 
 def enlarged(maps: Floats, size: tuple[int, int]) -> Floats:
-    """(N, h, w) -> (N, *size), bilinear between the middles of the places; beyond the outermost middles it stays as it is."""
-    rows, columns = (_interpolation(before, after) for before, after in zip(maps.shape[1:], size, strict=True))
+    """(N, h, w) -> (N, *size), bilinear between the middles of the places; beyond the outermost middles it stays as it
+    is.
+    """
+    rows, columns = (
+        _interpolation(before, after) for before, after in zip(maps.shape[1:], size, strict=True)
+    )
     result: Floats = rows @ maps @ columns.T
     return result
 
 
 def shares(maps: Floats) -> Floats:
-    """Each map (N, ...) from 0 to 1 for display: its least value, or 0 where none is negative, to its largest; a map of one value becomes 0."""
+    """Each map (N, ...) from 0 to 1 for display: its least value, or 0 where none is negative, to its largest; a map of
+    one value becomes 0.
+    """
     axes = tuple(range(1, maps.ndim))
     low = np.minimum(maps.min(axis=axes, keepdims=True), 0)
     reach = maps.max(axis=axes, keepdims=True) - low

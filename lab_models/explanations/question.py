@@ -10,11 +10,17 @@ class Method(StrEnum):
     """How feature maps are weighed."""
 
     CAM = "cam"
-    """By the weights of the linear layer behind their average (Zhou et al. 2016, arXiv:1512.04150); evidence against the class is negative."""
+    """By the weights of the linear layer behind their average (Zhou et al. 2016, arXiv:1512.04150); evidence against
+    the class is negative.
+    """
     GRAD_CAM = "gradcam"
-    """By the mean gradient of the class's logit, the negative part cut off (Selvaraju et al. 2017, arXiv:1610.02391, equations 1 and 2)."""
+    """By the mean gradient of the class's logit, the negative part cut off (Selvaraju et al. 2017, arXiv:1610.02391,
+    equations 1 and 2).
+    """
     GRAD_CAM_PLUS_PLUS = "gradcam++"
-    """By its positive gradients, each with a weight of its own (Chattopadhay et al. 2018, arXiv:1710.11063, equations 10 and 19)."""
+    """By its positive gradients, each with a weight of its own (Chattopadhay et al. 2018, arXiv:1710.11063, equations
+    10 and 19).
+    """
 
 
 class Show(StrEnum):
@@ -41,5 +47,8 @@ def unexplainable(model: ModelSpec, method: Method) -> str | None:
     if isinstance(model, MLPSpec):
         return "an MLP has no feature maps: CAM, Grad-CAM and Grad-CAM++ explain networks with convolutions"
     if isinstance(model, VGGSpec) and method is Method.CAM:
-        return "CAM needs one linear layer behind averaged maps, and a VGG has a hidden layer between: ask for method=gradcam or gradcam++"
+        return (
+            "CAM needs one linear layer behind averaged maps, and a VGG has a hidden layer between: ask for"
+            " method=gradcam or gradcam++"
+        )
     return None

@@ -16,14 +16,20 @@ def sentences(found: "Explanation") -> list[str]:
     return [
         f"Deletion ({faith.num_images} images, smaller is better): {_areas(faith.deletion, better=-1)}.",
         f"Insertion ({faith.num_images} images, larger is better): {_areas(faith.insertion, better=1)}.",
-        f"Randomization: rank correlation with the maps of the network with a new head {_correlation(head.correlation)},"
-        f" with those of a wholly new network {_correlation(whole.correlation)}; near 0 where the maps show what was learned.",
+        (
+            "Randomization: rank correlation with the maps of the network with a new head"
+            f" {_correlation(head.correlation)}, with those of a wholly new network {_correlation(whole.correlation)};"
+            " near 0 where the maps show what was learned."
+        ),
     ]
 
 
 def _areas(areas: "Areas", better: int) -> str:
     means = f"map {areas.by_map.mean:.3f}, random {areas.random.mean:.3f}, center {areas.center.mean:.3f}"
-    return f"{means}; map minus random {_judged(areas.map_minus_random, better)}; minus center {_judged(areas.map_minus_center, better)}"
+    return (
+        f"{means}; map minus random {_judged(areas.map_minus_random, better)}; minus center"
+        f" {_judged(areas.map_minus_center, better)}"
+    )
 
 
 def _judged(difference: Summary, better: int) -> str:
@@ -37,5 +43,9 @@ def _judged(difference: Summary, better: int) -> str:
 def _correlation(correlation: Summary | None) -> str:
     if correlation is None:
         return "not defined"
-    interval = "" if correlation.ci95 is None else " (95 % interval {:+.2f} to {:+.2f})".format(*correlation.ci95)
+    interval = (
+        ""
+        if correlation.ci95 is None
+        else " (95 % interval {:+.2f} to {:+.2f})".format(*correlation.ci95)
+    )
     return f"{correlation.mean:+.2f}{interval}"

@@ -30,25 +30,33 @@ class UnfitWeights(LabError):
 
 
 class Graph:
-    """Writes nodes in the order of the forward pass: each layer takes `signal`, the tensor that the one before gave, and becomes it.
+    """Writes nodes in the order of the forward pass: each layer takes `signal`, the tensor that the one before gave,
+    and becomes it.
 
-    `proto` is where it is written. `names` are those of a state_dict and `read` gives the float32 array of one, so that large weights are never
-    all in memory beside their copies. A layer finds its own by its dotted name; `outputs` raises UnfitWeights if any was not asked for.
+    `proto` is where it is written. `names` are those of a state_dict and `read` gives the float32 array of one, so that
+    large weights are never all in memory beside their copies. A layer finds its own by its dotted name; `outputs`
+    raises UnfitWeights if any was not asked for.
     """
 
-    def __init__(self, proto: onnx.GraphProto, names: Iterable[str], read: Callable[[str], Array]) -> None:
+    def __init__(
+        self, proto: onnx.GraphProto, names: Iterable[str], read: Callable[[str], Array]
+    ) -> None:
         self.signal = IMAGES
         self._proto = proto
         self._read = read
         self._unread = {name for name in names if not name.endswith(COUNTER)}
 
     def normalize(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        """uint8 pixels to float32 (pixel / 255 - mean) / std, by the same scale and shift in float32 as `datasets.batches`.
+        """uint8 pixels to float32 (pixel / 255 - mean) / std, by the same scale and shift in float32 as
+        `datasets.batches`.
 
         (N, 1, H, W) becomes (N, C, H, W) where there are statistics of C channels.
         """
         deviation = np.array(std, np.float32).reshape(-1, 1, 1)
-        scale, shift = np.float32(1) / (np.float32(255) * deviation), -np.array(mean, np.float32).reshape(-1, 1, 1) / deviation
+        scale, shift = (
+            np.float32(1) / (np.float32(255) * deviation),
+            -np.array(mean, np.float32).reshape(-1, 1, 1) / deviation,
+        )
         self._add("Cast", "pixels", to=onnx.TensorProto.FLOAT)
         self._add("Mul", "scaled", self._constant("scale", scale))
         self._add("Add", "normalized", self._constant("shift", shift))
@@ -57,9 +65,22 @@ class Graph:
         """Bilinear, corners not aligned: (N, C, H, W) -> (N, C, side, side)."""
         images = self.signal
         self._add("Shape", f"{name}.kept", start=0, end=2)
-        self._add("Concat", f"{name}.sizes", self._constant(f"{name}.sides", np.array([side] * 2, np.int64)), axis=0)
+        self._add(
+            "Concat",
+            f"{name}.sizes",
+            self._constant(f"{name}.sides", np.array([side] * 2, np.int64)),
+            axis=0,
+        )
         sizes, self.signal = self.signal, images
-        self._add("Resize", name, "", "", sizes, mode="linear", coordinate_transformation_mode="half_pixel")
+        self._add(
+            "Resize",
+            name,
+            "",
+            "",
+            sizes,
+            mode="linear",
+            coordinate_transformation_mode="half_pixel",
+        )
 
     def flatten(self) -> None:
         """(N, C, H, W) -> (N, C·H·W)."""
@@ -67,22 +88,43 @@ class Graph:
 
     def linear(self, name: str) -> None:
         """Linear layer with bias: (N, fan_in) -> (N, fan_out)."""
-        self._add("Gemm", name, self._weight(f"{name}.weight"), self._weight(f"{name}.bias"), transB=1)
+        self._add(
+            "Gemm", name, self._weight(f"{name}.weight"), self._weight(f"{name}.bias"), transB=1
+        )
 
     def conv(self, name: str, *, stride: int = 1) -> None:
-        """Square conv without bias, padded by half its kernel: (N, fan_in, H, W) -> (N, fan_out, ⌈H / stride⌉, ⌈W / stride⌉)."""
+        """Square conv without bias, padded by half its kernel: (N, fan_in, H, W) -> (N, fan_out, ⌈H / stride⌉, ⌈W /
+        stride⌉).
+        """
         weight = self._weight(f"{name}.weight")
         kernel = self._proto.initializer[-1].dims[-1]
-        self._add("Conv", name, weight, kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=[kernel // 2] * 4)
+        self._add(
+            "Conv",
+            name,
+            weight,
+            kernel_shape=[kernel] * 2,
+            strides=[stride] * 2,
+            pads=[kernel // 2] * 4,
+        )
 
     def batch_norm(self, name: str) -> None:
         """Batch norm by the running statistics."""
-        parts = (self._weight(f"{name}.{part}") for part in ("weight", "bias", "running_mean", "running_var"))
+        parts = (
+            self._weight(f"{name}.{part}")
+            for part in ("weight", "bias", "running_mean", "running_var")
+        )
         self._add("BatchNormalization", name, *parts, epsilon=EPSILON)
 
     def layer_norm(self, name: str) -> None:
         """Layer norm over the last axis."""
-        self._add("LayerNormalization", name, self._weight(f"{name}.weight"), self._weight(f"{name}.bias"), axis=-1, epsilon=EPSILON)
+        self._add(
+            "LayerNormalization",
+            name,
+            self._weight(f"{name}.weight"),
+            self._weight(f"{name}.bias"),
+            axis=-1,
+            epsilon=EPSILON,
+        )
 
     def relu(self) -> None:
         """ReLU, which is no layer of its own."""
@@ -94,7 +136,9 @@ class Graph:
 
     def max_pool(self, name: str, *, kernel: int, stride: int, padding: int = 0) -> None:
         """Square max pool; a row or column that is left over is dropped."""
-        self._add("MaxPool", name, kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=[padding] * 4)
+        self._add(
+            "MaxPool", name, kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=[padding] * 4
+        )
 
     def average_pool(self, name: str) -> None:
         """Mean over the whole map: (N, C, H, W) -> (N, C)."""
@@ -102,20 +146,37 @@ class Graph:
         self.flatten()
 
     def padded(self, name: str, *, stride: int, extra: int) -> None:
-        """Every `stride`-th pixel, then `extra` channels of zeros: option A, see `architectures.blocks.PaddedShortcut`."""
+        """Every `stride`-th pixel, then `extra` channels of zeros: option A, see
+        `architectures.blocks.PaddedShortcut`.
+        """
         bounds = {"starts": [0, 0], "ends": [TO_THE_END] * 2, "axes": [2, 3], "steps": [stride] * 2}
-        self._add("Slice", f"{name}.slice", *(self._constant(f"{name}.{key}", np.array(value, np.int64)) for key, value in bounds.items()))
-        self._add("Pad", name, self._constant(f"{name}.pads", np.array([0, 0, 0, 0, 0, extra, 0, 0], np.int64)))
+        self._add(
+            "Slice",
+            f"{name}.slice",
+            *(
+                self._constant(f"{name}.{key}", np.array(value, np.int64))
+                for key, value in bounds.items()
+            ),
+        )
+        self._add(
+            "Pad",
+            name,
+            self._constant(f"{name}.pads", np.array([0, 0, 0, 0, 0, extra, 0, 0], np.int64)),
+        )
 
     def outputs(self) -> None:
-        """Call what the last layer gave `logits`, and their softmax `probabilities`; raises UnfitWeights for weights that no layer has asked for."""
+        """Call what the last layer gave `logits`, and their softmax `probabilities`; raises UnfitWeights for weights
+        that no layer has asked for.
+        """
         if self._unread:
             raise UnfitWeights(f"the network has no {', '.join(sorted(self._unread)[:3])}")
         self._proto.node[-1].output[0] = self.signal = LOGITS
         self._add("Softmax", PROBABILITIES, axis=-1)
 
     def _add(self, operator: str, name: str, *others: str, **attributes: Any) -> None:
-        self._proto.node.append(helper.make_node(operator, [self.signal, *others], [name], name, **attributes))
+        self._proto.node.append(
+            helper.make_node(operator, [self.signal, *others], [name], name, **attributes)
+        )
         self.signal = name
 
     def _weight(self, name: str) -> str:
@@ -126,5 +187,7 @@ class Graph:
 
     def _constant(self, name: str, array: Array) -> str:
         data_type = helper.np_dtype_to_tensor_dtype(array.dtype)  # little-endian, as safetensors is
-        self._proto.initializer.add(name=name, dims=array.shape, data_type=data_type, raw_data=array.tobytes())
+        self._proto.initializer.add(
+            name=name, dims=array.shape, data_type=data_type, raw_data=array.tobytes()
+        )
         return name

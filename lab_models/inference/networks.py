@@ -14,7 +14,9 @@ Shortcut = Callable[[Graph], None]
 
 
 def write_layers(graph: Graph, model: ModelSpec) -> None:
-    """From normalized images (N, C, H, W) to logits (N, num_classes); raises UnfitWeights where a layer's weights are missing."""
+    """From normalized images (N, C, H, W) to logits (N, num_classes); raises UnfitWeights where a layer's weights are
+    missing.
+    """
     match model:
         case MLPSpec():
             _mlp(graph, model)
@@ -76,8 +78,18 @@ def _cnn(graph: Graph, model: CNNSpec) -> None:
         for j in range(model.blocks_per_stage):
             name = f"stages.{i}.{j}"
             changes = j == 0 and (stride != 1 or width != before)
-            projection = partial(_projection, conv=f"{name}.shortcut.conv", norm=f"{name}.shortcut.norm", stride=stride)
-            _block(graph, name, stride if j == 0 else 1, shortcut=(projection if changes else _identity) if model.residual else None)
+            projection = partial(
+                _projection,
+                conv=f"{name}.shortcut.conv",
+                norm=f"{name}.shortcut.norm",
+                stride=stride,
+            )
+            _block(
+                graph,
+                name,
+                stride if j == 0 else 1,
+                shortcut=(projection if changes else _identity) if model.residual else None,
+            )
         before = width
     graph.average_pool("pool")
     graph.linear("head")
@@ -89,7 +101,16 @@ def _henet(graph: Graph, model: HeNetSpec) -> None:
         for j in range(model.blocks_per_stage):
             name = f"stages.{i}.{j}"
             halves = i > 0 and j == 0
-            padded = partial(Graph.padded, name=f"{name}.shortcut", stride=2, extra=model.width * 2 ** (i - 1)) if halves else _identity
+            padded = (
+                partial(
+                    Graph.padded,
+                    name=f"{name}.shortcut",
+                    stride=2,
+                    extra=model.width * 2 ** (i - 1),
+                )
+                if halves
+                else _identity
+            )
             _block(graph, name, 2 if halves else 1, shortcut=padded if model.residual else None)
     graph.average_pool("pool")
     graph.linear("head")
@@ -107,8 +128,16 @@ def _resnet18(graph: Graph, model: ResNet18Spec) -> None:
         for j in range(2):
             name = f"layer{i}.{j}"
             halves = i > 1 and j == 0
-            projection = partial(_projection, conv=f"{name}.downsample.0", norm=f"{name}.downsample.1", stride=2)
-            _block(graph, name, 2 if halves else 1, shortcut=projection if halves else _identity, norm="bn")
+            projection = partial(
+                _projection, conv=f"{name}.downsample.0", norm=f"{name}.downsample.1", stride=2
+            )
+            _block(
+                graph,
+                name,
+                2 if halves else 1,
+                shortcut=projection if halves else _identity,
+                norm="bn",
+            )
     graph.average_pool("avgpool")
     graph.linear("fc")
 
@@ -132,7 +161,9 @@ def _stem(graph: Graph) -> None:
     graph.relu()
 
 
-def _block(graph: Graph, name: str, stride: int, *, shortcut: Shortcut | None, norm: str = "norm") -> None:
+def _block(
+    graph: Graph, name: str, stride: int, *, shortcut: Shortcut | None, norm: str = "norm"
+) -> None:
     start = graph.signal
     graph.conv(f"{name}.conv1", stride=stride)
     graph.batch_norm(f"{name}.{norm}1")

@@ -21,13 +21,17 @@ class Outputs:
 
 
 class Predictor:
-    """Answers from several threads at once, each call on the one thread that makes it, so that whoever trains beside it keeps the other cores."""
+    """Answers from several threads at once, each call on the one thread that makes it, so that whoever trains beside it
+    keeps the other cores.
+    """
 
     def __init__(self, content: bytes) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = ERRORS_ONLY
-        self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(
+            content, options, providers=["CPUExecutionProvider"]
+        )
         self.size_bytes = len(content)
 
     def predict(self, images: npt.NDArray[np.uint8]) -> Outputs:

@@ -33,7 +33,8 @@ class StoredImage:
 
 
 def stored_image(folder: Path, split: Split, row: int, *, sha256: str | None) -> StoredImage:
-    """Image number `row` of the prepared or imported data set in `folder`, whose content must be the one that `sha256` names.
+    """Image number `row` of the prepared or imported data set in `folder`, whose content must be the one that `sha256`
+    names.
 
     Of train, val not yet cut off. Raises NoSuchRow, or DatasetUnavailable with the reason.
     """
@@ -43,13 +44,20 @@ def stored_image(folder: Path, split: Split, row: int, *, sha256: str | None) ->
     return StoredImage(np.array(images[row]), int(labels[row]))
 
 
-def stored_split(folder: Path, split: Split, *, sha256: str | None) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+def stored_split(
+    folder: Path, split: Split, *, sha256: str | None
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """All images (N, C, H, W) and labels (N,) of the split, memory-mapped; as `stored_image` otherwise."""
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
         if manifest["sha256"] != sha256:
-            raise DatasetUnavailable("it has other images here than those that the run was trained on")
-        images, labels = (_mapped(folder / f"{split}-{part}.npy", manifest["files"]) for part in ("images", "labels"))
+            raise DatasetUnavailable(
+                "it has other images here than those that the run was trained on"
+            )
+        images, labels = (
+            _mapped(folder / f"{split}-{part}.npy", manifest["files"])
+            for part in ("images", "labels")
+        )
     except FileNotFoundError as error:
         raise DatasetUnavailable("it is not prepared on this machine") from error
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -1,4 +1,6 @@
-"""What a prediction depends on: a network, the file with its weights, and the images it was trained on. Loads neither torch nor onnx."""
+"""What a prediction depends on: a network, the file with its weights, and the images it was trained on. Loads neither
+torch nor onnx.
+"""
 
 import hashlib
 import json
@@ -14,7 +16,9 @@ GRAPH_VERSION = 1
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """A network of `model` for the images of `dataset`, with the published safetensors file of its weights and that file's SHA-256."""
+    """A network of `model` for the images of `dataset`, with the published safetensors file of its weights and that
+    file's SHA-256.
+    """
 
     model: ModelSpec
     dataset: DatasetInfo
@@ -23,7 +27,17 @@ class TrainedNetwork:
 
     @property
     def digest(self) -> str:
-        """Names the ONNX file, in hexadecimal: not the weights alone, because a plain and a residual network may have the same ones."""
+        """Names the ONNX file, in hexadecimal: not the weights alone, because a plain and a residual network may have
+        the same ones.
+        """
         info = self.dataset
-        facts = [GRAPH_VERSION, self.weights_sha256, self.model.model_dump(mode="json"), info.shape, info.class_names, info.mean, info.std]
+        facts = [
+            GRAPH_VERSION,
+            self.weights_sha256,
+            self.model.model_dump(mode="json"),
+            info.shape,
+            info.class_names,
+            info.mean,
+            info.std,
+        ]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -3,7 +3,19 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from lab_models.recipes import cnn_blocks, distill, finetune, gradients, he_depth, hinton_mnist, mlp_depth, mlp_residual, mlp_small, probe, three_models
+from lab_models.recipes import (
+    cnn_blocks,
+    distill,
+    finetune,
+    gradients,
+    he_depth,
+    hinton_mnist,
+    mlp_depth,
+    mlp_residual,
+    mlp_small,
+    probe,
+    three_models,
+)
 from lab_models.recipes.recipe import Better, Claim, NotMonotone, Reaches, Recipe, Trend
 from lab_models.specs.base import UnknownName
 
@@ -44,10 +56,16 @@ def recipe(name: str) -> Recipe:
 
 
 def check(page: Recipe) -> list[str]:
-    """What is wrong with a recipe's references, a sentence each; empty where keys are unique and everything named is there."""
+    """What is wrong with a recipe's references, a sentence each; empty where keys are unique and everything named is
+    there.
+    """
     keys = [cell.key for cell in page.cells]
     twice = [f"two cells are called {key!r}" for key, count in Counter(keys).items() if count > 1]
-    missing = [f"{where} names the cell {key!r}, which is none" for where, key in dict.fromkeys(_named(page)) if key not in keys]
+    missing = [
+        f"{where} names the cell {key!r}, which is none"
+        for where, key in dict.fromkeys(_named(page))
+        if key not in keys
+    ]
     return [*twice, *missing, *_bad_factors(page), *_bad_scales(page), *_bad_references(page)]
 
 

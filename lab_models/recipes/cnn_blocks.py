@@ -7,31 +7,44 @@ The source prints, after 20 epochs of SGD with learning rate 0.001:
     5           43.98 %   58.76 %            +14.78 %
     10          61.39 %   78.05 %            +16.66 %
 
-Its "blocks" are stages of two residual blocks each, of min(64 · 2^i, 512) channels, every one but the first halving the map: 1, 5 and
-10 of them have 158,154, 20,449,098 and 67,655,498 parameters, so depth grows together with width. From the sixth stage on the map is
-1x1, and 41,156,608 of the 67.7 million weights meet nothing but padding: they never get a gradient.
+Its "blocks" are stages of two residual blocks each, of min(64 · 2^i, 512) channels, every one but the first halving the
+map: 1, 5 and 10 of them have 158,154, 20,449,098 and 67,655,498 parameters, so depth grows together with width. From
+the sixth stage on the map is 1x1, and 41,156,608 of the 67.7 million weights meet nothing but padding: they never get a
+gradient.
 
-`cnn-blocks` is the README to the letter: no momentum, no decay, no augmentation, no dropout. `cnn-blocks-as-coded` has all four, as the
-code does; which of the two made the table is an open question. `cnn-blocks-capped` is the latter with at most three halvings, so
-that every weight is alive.
+`cnn-blocks` is the README to the letter: no momentum, no decay, no augmentation, no dropout. `cnn-blocks-as-coded` has
+all four, as the code does; which of the two made the table is an open question. `cnn-blocks-capped` is the latter with
+at most three halvings, so that every weight is alive.
 
-Cost on 2 CPU cores: 7.3, 18.4 and 28.3 minutes an epoch at 1, 5 and 10 blocks (measured, 45,000 images), so the full scale is for a
-GPU: 20 epochs take 45 seconds to 2 minutes (estimate).
+Cost on 2 CPU cores: 7.3, 18.4 and 28.3 minutes an epoch at 1, 5 and 10 blocks (measured, 45,000 images), so the full
+scale is for a GPU: 20 epochs take 45 seconds to 2 minutes (estimate).
 """
 
 from lab_models.recipes.procedures import CIFAR_AS_CODED, CIFAR_README
-from lab_models.recipes.recipe import Better, Cell, Claim, Contrast, Expected, PrintedDifference, Published, PublishedTable, Recipe, Scale, Trend
+from lab_models.recipes.recipe import (
+    Better,
+    Cell,
+    Claim,
+    Contrast,
+    Expected,
+    PrintedDifference,
+    PublishedNumber,
+    PublishedTable,
+    Recipe,
+    Scale,
+    Trend,
+)
 
 BLOCKS = (1, 5, 10)
 ARMS = (("plain", False), ("residual", True))
 
 PUBLISHED = {
-    ("plain", 1): Published(value=0.3857, printed="38.57 %"),
-    ("residual", 1): Published(value=0.4155, printed="41.55 %"),
-    ("plain", 5): Published(value=0.4398, printed="43.98 %"),
-    ("residual", 5): Published(value=0.5876, printed="58.76 %"),
-    ("plain", 10): Published(value=0.6139, printed="61.39 %"),
-    ("residual", 10): Published(value=0.7805, printed="78.05 %"),
+    ("plain", 1): PublishedNumber(value=0.3857, printed="38.57 %"),
+    ("residual", 1): PublishedNumber(value=0.4155, printed="41.55 %"),
+    ("plain", 5): PublishedNumber(value=0.4398, printed="43.98 %"),
+    ("residual", 5): PublishedNumber(value=0.5876, printed="58.76 %"),
+    ("plain", 10): PublishedNumber(value=0.6139, printed="61.39 %"),
+    ("residual", 10): PublishedNumber(value=0.7805, printed="78.05 %"),
 }
 TABLE = PublishedTable(
     title="Exercise 1.3, plain against residual by number of blocks",
@@ -45,7 +58,9 @@ TABLE = PublishedTable(
     num_images=(10_000, 5_000),  # the README's fifth of 50,000, the code's tenth
     other_splits={"test": 10_000},
     accuracy_columns=("Acc CNN", "Acc CNN Residual"),
-    differences=(PrintedDifference(column="Improvement", treatment="Acc CNN Residual", control="Acc CNN"),),
+    differences=(
+        PrintedDifference(column="Improvement", treatment="Acc CNN Residual", control="Acc CNN"),
+    ),
 )
 
 CLAIMS = (
@@ -53,10 +68,12 @@ CLAIMS = (
         key="residual-is-better",
         text="Residual CNNs are better: +2.98, +14.78 and +16.66 points at 1, 5 and 10 blocks.",
         source="README, exercise 1.3, table",
-        test=Better(contrasts=tuple((f"residual-{blocks}", f"plain-{blocks}") for blocks in BLOCKS)),
+        test=Better(
+            contrasts=tuple((f"residual-{blocks}", f"plain-{blocks}") for blocks in BLOCKS)
+        ),
         note=(
-            "One seed, 20 epochs at 0.001: a difference in how fast they learn, not in where they end. At 1 block the sampling of the images alone "
-            "gives ±1.36 points and seeds spread by 1 to 2."
+            "One seed, 20 epochs at 0.001: a difference in how fast they learn, not in where they end. At 1 block the"
+            " sampling of the images alone gives ±1.36 points and seeds spread by 1 to 2."
         ),
     ),
     Claim(
@@ -64,17 +81,36 @@ CLAIMS = (
         text="Residual CNNs benefit from depth: 41.55, 58.76, 78.05 %.",
         source='README, scope ("to analyze depth benefits") and exercise 1.3, table',
         test=Trend(cells=tuple(f"residual-{blocks}" for blocks in BLOCKS)),
-        note="Depth is mixed up with width and parameters, and plain networks rise as well, the opposite of degradation. he-depth is the clean design.",
+        note=(
+            "Depth is mixed up with width and parameters, and plain networks rise as well, the opposite of degradation."
+            " he-depth is the clean design."
+        ),
     ),
 )
-CONTRASTS = tuple(Contrast(treatment=f"residual-{blocks}", control=f"plain-{blocks}", factor="model.residual") for blocks in BLOCKS)
+CONTRASTS = tuple(
+    Contrast(treatment=f"residual-{blocks}", control=f"plain-{blocks}", factor="model.residual")
+    for blocks in BLOCKS
+)
 QUESTION = "Do residual connections help CNNs of 1, 5 and 10 stages on CIFAR-10?"
 
 SMOKE = Scale(
-    description="1,000 training images in batches of 32, 2 epochs at learning rate 0.05, 2 seeds, networks of a quarter of the width; a fiftieth as val.",
+    description=(
+        "1,000 training images in batches of 32, 2 epochs at learning rate 0.05, 2 seeds, networks of a quarter of the"
+        " width; a fiftieth as val."
+    ),
     seeds=2,
-    overrides={"dataset.train_limit": 1000, "dataset.val_fraction": 0.02, "batch_size": 32, "epochs": 2, "optimizer.learning_rate": 0.05},
-    cell_overrides={f"{arm}-{blocks}": {"model.widths": [min(16 * 2**stage, 128) for stage in range(blocks)]} for blocks in BLOCKS for arm, _ in ARMS},
+    overrides={
+        "dataset.train_limit": 1000,
+        "dataset.val_fraction": 0.02,
+        "batch_size": 32,
+        "epochs": 2,
+        "optimizer.learning_rate": 0.05,
+    },
+    cell_overrides={
+        f"{arm}-{blocks}": {"model.widths": [min(16 * 2**stage, 128) for stage in range(blocks)]}
+        for blocks in BLOCKS
+        for arm, _ in ARMS
+    },
     cost_cpu="3 to 3.5 minutes (measured)",
     cost_gpu="about a minute (estimate)",
 )
@@ -84,7 +120,10 @@ FULL = Scale(
     cost_cpu="about 4.5 days: 7.3, 18.4 and 28.3 minutes an epoch at 1, 5 and 10 blocks (measured)",
     cost_gpu="15 to 35 minutes: 45 seconds to 2 minutes a run (estimate)",
 )
-DISGUISED = "The source's row of 10 blocks is that of a 26-million-parameter network in disguise: from the sixth stage on the map is 1x1."
+DISGUISED = (
+    "The source's row of 10 blocks is that of a 26-million-parameter network in disguise: from the sixth stage on the"
+    " map is 1x1."
+)
 
 README = Recipe(
     name="cnn-blocks",
@@ -96,7 +135,10 @@ README = Recipe(
         Cell(
             key=f"{arm}-{blocks}",
             title=f"{arm}, {blocks} block{'s' if blocks > 1 else ''}",
-            request={**CIFAR_README, "model": {"preset": f"cnn-blocks-{blocks}", "residual": residual, "dropout": 0.0}},
+            request={
+                **CIFAR_README,
+                "model": {"preset": f"cnn-blocks-{blocks}", "residual": residual, "dropout": 0.0},
+            },
             factors={"blocks": blocks, "network": arm},
             published=PUBLISHED[arm, blocks],
             expected=Expected(
@@ -116,7 +158,10 @@ README = Recipe(
     published_tables=(TABLE,),
     notes=(
         DISGUISED,
-        "38 to 78 % is far below the 90 % and more that such networks reach: 20 epochs at 0.001 measure how fast they learn, not how good they get.",
+        (
+            "38 to 78 % is far below the 90 % and more that such networks reach: 20 epochs at 0.001 measure how fast"
+            " they learn, not how good they get."
+        ),
     ),
 )
 
@@ -130,7 +175,10 @@ AS_CODED = Recipe(
         Cell(
             key=f"{arm}-{blocks}",
             title=f"{arm}, {blocks} block{'s' if blocks > 1 else ''}",
-            request={**CIFAR_AS_CODED, "model": {"preset": f"cnn-blocks-{blocks}", "residual": residual}},
+            request={
+                **CIFAR_AS_CODED,
+                "model": {"preset": f"cnn-blocks-{blocks}", "residual": residual},
+            },
             factors={"blocks": blocks, "network": arm},
             published=PUBLISHED[arm, blocks],
         )
@@ -145,9 +193,15 @@ AS_CODED = Recipe(
     published_tables=(TABLE,),
     notes=(
         DISGUISED,
-        "Nothing is expected of single cells: whether the source's table was made with momentum 0.9, as its code says, or without, is what this study answers "
-        "beside cnn-blocks. With momentum the residual networks should reach more than the table says.",
-        "The code's learning-rate steps at 50 and 75 epochs lie past its 20 epochs; its val is augmented, here it is not.",
+        (
+            "Nothing is expected of single cells: whether the source's table was made with momentum 0.9, as its code"
+            " says, or without, is what this study answers beside cnn-blocks. With momentum the residual networks"
+            " should reach more than the table says."
+        ),
+        (
+            "The code's learning-rate steps at 50 and 75 epochs lie past its 20 epochs; its val is augmented, here it"
+            " is not."
+        ),
     ),
 )
 
@@ -161,7 +215,14 @@ CAPPED = Recipe(
         Cell(
             key=f"{arm}-{blocks}",
             title=f"{arm}, {blocks} block{'s' if blocks > 1 else ''}, maps of 4x4 and more",
-            request={**CIFAR_AS_CODED, "model": {"preset": f"cnn-blocks-{blocks}", "residual": residual, "max_halvings": 3}},
+            request={
+                **CIFAR_AS_CODED,
+                "model": {
+                    "preset": f"cnn-blocks-{blocks}",
+                    "residual": residual,
+                    "max_halvings": 3,
+                },
+            },
             factors={"blocks": blocks, "network": arm},
         )
         for blocks in BLOCKS
@@ -172,8 +233,18 @@ CAPPED = Recipe(
     margin_points=0.5,
     scales={
         "smoke": SMOKE,
-        "full": FULL.model_copy(update={"cost_cpu": "about a week (estimate)", "cost_gpu": "20 to 50 minutes: 45 seconds to 3 minutes a run (estimate)"}),
+        "full": FULL.model_copy(
+            update={
+                "cost_cpu": "about a week (estimate)",
+                "cost_gpu": "20 to 50 minutes: 45 seconds to 3 minutes a run (estimate)",
+            }
+        ),
     },
     pictures=("differences", "factor", "curves"),
-    notes=("The source has no such networks: compare with cnn-blocks-as-coded, from which this differs in the halvings alone.",),
+    notes=(
+        (
+            "The source has no such networks: compare with cnn-blocks-as-coded, from which this differs in the halvings"
+            " alone."
+        ),
+    ),
 )

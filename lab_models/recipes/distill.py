@@ -7,21 +7,33 @@ The source prints
     Student   3        700.46K   6
 
 and no accuracy; its claim is that "after distillation the student is able to achieve better performance compared to its
-non-distilled version". Its blocks are stages of two residual blocks; 64-128-256-512 with a 7x7 stem gives 11,181,642, so 11.8M has
-lost a digit of 11.18M, and 32-64-128 gives 700,458, its 700.46K to the last digit. "Conv layers" counts residual blocks.
+non-distilled version". Its blocks are stages of two residual blocks; 64-128-256-512 with a 7x7 stem gives 11,181,642,
+so 11.8M has lost a digit of 11.18M, and 32-64-128 gives 700,458, its 700.46K to the last digit. "Conv layers" counts
+residual blocks.
 
-No published measurement of this pair is known. For a converged network of the student's size the literature has 6.31 % error from
-labels alone and 6.08 % with knowledge distillation: +0.23 points. Gains of 2 to 4 points in other labs are of short schedules.
+No published measurement of this pair is known. For a converged network of the student's size the literature has 6.31 %
+error from labels alone and 6.08 % with knowledge distillation: +0.23 points. Gains of 2 to 4 points in other labs are
+of short schedules.
 
-`distill` trains all three to convergence, at T = 4 and alpha = 0.9. `distill-as-coded` has the code's T = 3, alpha = 0.5 and learning
-rate 0.001, with 20 epochs for the teacher and 100 for the student. `distill-grid` is a heat-map over T and alpha at 30 epochs.
+`distill` trains all three to convergence, at T = 4 and alpha = 0.9. `distill-as-coded` has the code's T = 3, alpha =
+0.5 and learning rate 0.001, with 20 epochs for the teacher and 100 for the student. `distill-grid` is a heat-map over T
+and alpha at 30 epochs.
 
-Cost on 2 CPU cores: teacher 16.9 minutes an epoch, student 3.7 (measured), so the full scale is for a GPU: 200 epochs of the teacher take
-7 to 8 minutes, of a student 4 to 5 (estimate).
+Cost on 2 CPU cores: teacher 16.9 minutes an epoch, student 3.7 (measured), so the full scale is for a GPU: 200 epochs
+of the teacher take 7 to 8 minutes, of a student 4 to 5 (estimate).
 """
 
 from lab_models.recipes.procedures import CIFAR_AS_CODED, CIFAR_FAST, CIFAR_STRONG
-from lab_models.recipes.recipe import Better, Cell, Claim, Contrast, Expected, PublishedTable, Recipe, Scale
+from lab_models.recipes.recipe import (
+    Better,
+    Cell,
+    Claim,
+    Contrast,
+    Expected,
+    PublishedTable,
+    Recipe,
+    Scale,
+)
 
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 20.0)
 ALPHAS = (0.1, 0.5, 0.7, 0.9, 1.0)
@@ -44,14 +56,23 @@ STUDENT_GAINS = Claim(
 )
 CONTRASTS = (Contrast(treatment="distilled", control="baseline", factor="teacher"),)
 
-CODE_VIEWS = {**CIFAR_AS_CODED["dataset"], "augmentation": {"crop_padding": 4, "horizontal_flip": True, "views": 8}}
-GRID_VIEWS = {**CIFAR_FAST["dataset"], "augmentation": {"crop_padding": 4, "horizontal_flip": True, "cutout": 8, "views": 8}}
+CODE_VIEWS = {
+    **CIFAR_AS_CODED["dataset"],
+    "augmentation": {"crop_padding": 4, "horizontal_flip": True, "views": 8},
+}
+GRID_VIEWS = {
+    **CIFAR_FAST["dataset"],
+    "augmentation": {"crop_padding": 4, "horizontal_flip": True, "cutout": 8, "views": 8},
+}
 """Eight fixed views of each image, so that the teacher's logits of each can be stored. The baseline sees the same."""
 
 CONVERGED = Recipe(
     name="distill",
     title="Distillation on CIFAR-10, trained to convergence",
-    question="What does a student of 700,458 parameters gain from a teacher sixteen times as large when both are trained to the end?",
+    question=(
+        "What does a student of 700,458 parameters gain from a teacher sixteen times as large when both are trained to"
+        " the end?"
+    ),
     reproduces="README, exercise 2.2: its two networks and its workflow, with 200 epochs, T = 4 and alpha = 0.9",
     factors=("network", "teacher"),
     cells=(
@@ -61,14 +82,22 @@ CONVERGED = Recipe(
             request={**CIFAR_STRONG, "model": "teacher"},
             factors={"network": "teacher", "teacher": "none"},
             num_seeds=1,
-            expected=Expected(low=0.948, high=0.955, source="estimate, from published ResNet-18 trainings of the same length"),
+            expected=Expected(
+                low=0.948,
+                high=0.955,
+                source="estimate, from published ResNet-18 trainings of the same length",
+            ),
         ),
         Cell(
             key="baseline",
             title="student without a teacher",
             request={**CIFAR_STRONG, "model": "student"},
             factors={"network": "student", "teacher": "none"},
-            expected=Expected(low=0.933, high=0.940, source="literature: WRN-16-2 of 0.7 million parameters, 93.69 %"),
+            expected=Expected(
+                low=0.933,
+                high=0.940,
+                source="literature: WRN-16-2 of 0.7 million parameters, 93.69 %",
+            ),
         ),
         Cell(
             key="distilled",
@@ -83,7 +112,11 @@ CONVERGED = Recipe(
                 "teacher_outputs": "live",
             },
             factors={"network": "student", "teacher": "T = 4, alpha = 0.9"},
-            expected=Expected(low=0.940, high=0.945, source="estimate, from the literature's +0.2 to +0.7 points: 6.31 to 6.08 % error and at best 5.64"),
+            expected=Expected(
+                low=0.940,
+                high=0.945,
+                source="estimate, from the literature's +0.2 to +0.7 points: 6.31 to 6.08 % error and at best 5.64",
+            ),
         ),
     ),
     contrasts=CONTRASTS,
@@ -91,7 +124,10 @@ CONVERGED = Recipe(
     margin_points=0.5,
     scales={
         "smoke": Scale(
-            description="500 training images in batches of 32, 2 epochs without warm-up, in float32, 2 seeds; a fiftieth as val.",
+            description=(
+                "500 training images in batches of 32, 2 epochs without warm-up, in float32, 2 seeds; a fiftieth as"
+                " val."
+            ),
             seeds=2,
             overrides={
                 "dataset.train_limit": 500,
@@ -107,7 +143,10 @@ CONVERGED = Recipe(
         "full": Scale(
             description="All images, 200 epochs, one teacher and 5 seeds of each student.",
             seeds=5,
-            cost_cpu="about 11 days: teacher 16.9 minutes an epoch, student 3.7 (measured), and 5.6 more for the teacher's forward pass",
+            cost_cpu=(
+                "about 11 days: teacher 16.9 minutes an epoch, student 3.7 (measured), and 5.6 more for the teacher's"
+                " forward pass"
+            ),
             cost_gpu="about 1 hour: teacher 7 to 8 minutes, a student 4 to 5 (estimate)",
         ),
     },
@@ -124,7 +163,10 @@ AS_CODED = Recipe(
     name="distill-as-coded",
     title="Distillation on CIFAR-10, as the code does it",
     question="What does the student gain with the code's T = 3, alpha = 0.5 and learning rate 0.001?",
-    reproduces="README, exercise 2.2, with the settings that the code behind it uses; its 20 epochs for the teacher and 100 for the student",
+    reproduces=(
+        "README, exercise 2.2, with the settings that the code behind it uses; its 20 epochs for the teacher and 100"
+        " for the student"
+    ),
     factors=("network", "teacher"),
     cells=(
         Cell(
@@ -133,7 +175,11 @@ AS_CODED = Recipe(
             request={**CIFAR_AS_CODED, "model": "teacher"},
             factors={"network": "teacher", "teacher": "none"},
             num_seeds=1,
-            expected=Expected(low=0.78, high=0.85, source="estimate, to be confirmed: the source's own CNN table lies at 55 to 60 % for four stages"),
+            expected=Expected(
+                low=0.78,
+                high=0.85,
+                source="estimate, to be confirmed: the source's own CNN table lies at 55 to 60 % for four stages",
+            ),
         ),
         Cell(
             key="baseline",
@@ -164,15 +210,29 @@ AS_CODED = Recipe(
     margin_points=0.5,
     scales={
         "smoke": Scale(
-            description="500 training images in batches of 32, 2 epochs at learning rate 0.05 for all, two views of each image, 2 seeds; a fiftieth as val.",
+            description=(
+                "500 training images in batches of 32, 2 epochs at learning rate 0.05 for all, two views of each image,"
+                " 2 seeds; a fiftieth as val."
+            ),
             seeds=2,
-            overrides={"dataset.train_limit": 500, "dataset.val_fraction": 0.02, "batch_size": 32, "epochs": 2, "optimizer.learning_rate": 0.05},
-            cell_overrides={"baseline": {"dataset.augmentation.views": 2}, "distilled": {"dataset.augmentation.views": 2}},
+            overrides={
+                "dataset.train_limit": 500,
+                "dataset.val_fraction": 0.02,
+                "batch_size": 32,
+                "epochs": 2,
+                "optimizer.learning_rate": 0.05,
+            },
+            cell_overrides={
+                "baseline": {"dataset.augmentation.views": 2},
+                "distilled": {"dataset.augmentation.views": 2},
+            },
             cost_cpu="6 minutes (measured)",
             cost_gpu="less than a minute (estimate)",
         ),
         "full": Scale(
-            description="All images, 20 epochs for the teacher and 100 for each student, 3 seeds where the source has one.",
+            description=(
+                "All images, 20 epochs for the teacher and 100 for each student, 3 seeds where the source has one."
+            ),
             seeds=3,
             cost_cpu="about 2 days: teacher 5.6 hours, a student 6.2 (measured per epoch)",
             cost_gpu="about 15 minutes (estimate)",
@@ -181,9 +241,18 @@ AS_CODED = Recipe(
     pictures=("distillation", "curves", "differences"),
     published_tables=(TABLE,),
     notes=(
-        "The teacher has a fifth of the student's epochs and may be the worse of the two: the gap that distillation closes is then negative.",
-        "The source's code cannot run as published: it stores the teacher's outputs of 45,000 shuffled images and looks them up by numbers up to 49,999.",
-        "The code takes the logits of plain images for augmented ones; here each of eight stored views has its own, and the baseline sees the same views.",
+        (
+            "The teacher has a fifth of the student's epochs and may be the worse of the two: the gap that distillation"
+            " closes is then negative."
+        ),
+        (
+            "The source's code cannot run as published: it stores the teacher's outputs of 45,000 shuffled images and"
+            " looks them up by numbers up to 49,999."
+        ),
+        (
+            "The code takes the logits of plain images for augmented ones; here each of eight stored views has its own,"
+            " and the baseline sees the same views."
+        ),
     ),
 )
 
@@ -207,7 +276,11 @@ GRID = Recipe(
             title="student without a teacher",
             request={**CIFAR_FAST, "dataset": GRID_VIEWS, "model": "student"},
             factors={"temperature": None, "alpha": 0.0},
-            expected=Expected(low=0.910, high=0.928, source="estimate, to be confirmed: 91.5 to 92.8 % with new views in each epoch"),
+            expected=Expected(
+                low=0.910,
+                high=0.928,
+                source="estimate, to be confirmed: 91.5 to 92.8 % with new views in each epoch",
+            ),
         ),
         *(
             Cell(
@@ -230,20 +303,36 @@ GRID = Recipe(
         ),
     ),
     contrasts=tuple(
-        Contrast(treatment=f"t-{temperature:g}-alpha-{alpha:g}", control="baseline", factor="teacher") for temperature in TEMPERATURES for alpha in ALPHAS
+        Contrast(
+            treatment=f"t-{temperature:g}-alpha-{alpha:g}", control="baseline", factor="teacher"
+        )
+        for temperature in TEMPERATURES
+        for alpha in ALPHAS
     ),
     claims=(
         STUDENT_GAINS.model_copy(
             update={
-                "test": Better(contrasts=tuple((f"t-{temperature:g}-alpha-{alpha:g}", "baseline") for temperature in TEMPERATURES for alpha in ALPHAS)),
-                "note": "Over the whole grid. At 30 epochs gains of 0.5 to 3 points are to be expected (estimate); they shrink with training.",
+                "test": Better(
+                    contrasts=tuple(
+                        (f"t-{temperature:g}-alpha-{alpha:g}", "baseline")
+                        for temperature in TEMPERATURES
+                        for alpha in ALPHAS
+                    )
+                ),
+                "note": (
+                    "Over the whole grid. At 30 epochs gains of 0.5 to 3 points are to be expected (estimate); they"
+                    " shrink with training."
+                ),
             }
         ),
     ),
     margin_points=0.5,
     scales={
         "smoke": Scale(
-            description="500 training images in batches of 32, 1 epoch, learning rate 0.05, one view each, a quarter of the width, 2 seeds; a fiftieth as val.",
+            description=(
+                "500 training images in batches of 32, 1 epoch, learning rate 0.05, one view each, a quarter of the"
+                " width, 2 seeds; a fiftieth as val."
+            ),
             seeds=2,
             overrides={
                 "dataset.train_limit": 500,
@@ -257,7 +346,10 @@ GRID = Recipe(
                 "teacher": {"model.width": 16},
                 "baseline": {"model.width": 8, "dataset.augmentation.views": 1},
                 **{
-                    f"t-{temperature:g}-alpha-{alpha:g}": {"student.width": 8, "dataset.augmentation.views": 1}
+                    f"t-{temperature:g}-alpha-{alpha:g}": {
+                        "student.width": 8,
+                        "dataset.augmentation.views": 1,
+                    }
                     for temperature in TEMPERATURES
                     for alpha in ALPHAS
                 },
@@ -274,5 +366,10 @@ GRID = Recipe(
     },
     pictures=("heat_map", "distillation", "curves"),
     published_tables=(TABLE,),
-    notes=("The teacher's logits are stored once for eight views of each image; every student, the baseline too, sees these views in turn.",),
+    notes=(
+        (
+            "The teacher's logits are stored once for eight views of each image; every student, the baseline too, sees"
+            " these views in turn."
+        ),
+    ),
 )

@@ -1,14 +1,15 @@
 """Exercise 2.1, second half: a CIFAR-10 network is trained on for CIFAR-100, from its head alone to all of its layers.
 
-The source announces fine-tuning for CIFAR-100 and has a class of settings for it (a frozen backbone that is freed after five epochs,
-learning rate 0.0001), but neither section nor numbers. Other labs' published test accuracies for the same exercise: head alone 24 to
-34 %, all layers 29 to 60 %. A ResNet-18 from scratch has 75.61 % after 200 epochs in the literature.
+The source announces fine-tuning for CIFAR-100 and has a class of settings for it (a frozen backbone that is freed after
+five epochs, learning rate 0.0001), but neither section nor numbers. Other labs' published test accuracies for the same
+exercise: head alone 24 to 34 %, all layers 29 to 60 %. A ResNet-18 from scratch has 75.61 % after 200 epochs in the
+literature.
 
-No comparison is worth much without the control: the same network from scratch, once by the very same procedure and once with the
-learning rate that suits it.
+No comparison is worth much without the control: the same network from scratch, once by the very same procedure and once
+with the learning rate that suits it.
 
-Cost on 2 CPU cores: 17 minutes an epoch where all layers are trained (measured for the teacher's network), so the full scale is for a GPU: 60 epochs
-take 2 to 3 minutes (estimate).
+Cost on 2 CPU cores: 17 minutes an epoch where all layers are trained (measured for the teacher's network), so the full
+scale is for a GPU: 60 epochs take 2 to 3 minutes (estimate).
 """
 
 from lab_models.recipes.procedures import CIFAR_FAST, Part
@@ -16,7 +17,13 @@ from lab_models.recipes.recipe import Better, Cell, Claim, Contrast, Expected, R
 
 TUNING: Part = {
     "dataset": {"name": "cifar100", "val_fraction": 0.1, "augmentation": "crop_flip"},
-    "optimizer": {"name": "sgd", "learning_rate": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4},
+    "optimizer": {
+        "name": "sgd",
+        "learning_rate": 0.01,
+        "momentum": 0.9,
+        "nesterov": True,
+        "weight_decay": 5e-4,
+    },
     "schedule": {"name": "cosine"},
     "batch_size": 128,
     "epochs": 60,
@@ -45,7 +52,11 @@ RECIPE = Recipe(
         Cell(
             key="head",
             title="head alone",
-            request={**ON_SOURCE, "strategy": "linear_probe", "optimizer": {**TUNING["optimizer"], "learning_rate": 0.1}},
+            request={
+                **ON_SOURCE,
+                "strategy": "linear_probe",
+                "optimizer": {**TUNING["optimizer"], "learning_rate": 0.1},
+            },
             factors={"strategy": "head", "optimizer": "sgd"},
             expected=Expected(low=0.36, high=0.44, source="estimate, to be confirmed"),
         ),
@@ -53,9 +64,16 @@ RECIPE = Recipe(
             Cell(
                 key=f"last-{stages}",
                 title=f"head and last {f'{stages} stages' if stages > 1 else 'stage'}",
-                request={**ON_SOURCE, "strategy": "fine_tune", "last_stages": stages, "layer_decay": 0.7},
+                request={
+                    **ON_SOURCE,
+                    "strategy": "fine_tune",
+                    "last_stages": stages,
+                    "layer_decay": 0.7,
+                },
                 factors={"strategy": f"last {stages}", "optimizer": "sgd"},
-                expected=Expected(low=0.52, high=0.62, source="estimate, to be confirmed") if stages == 1 else None,
+                expected=Expected(low=0.52, high=0.62, source="estimate, to be confirmed")
+                if stages == 1
+                else None,
             )
             for stages in LAST_STAGES
         ),
@@ -75,13 +93,23 @@ RECIPE = Recipe(
         Cell(
             key="full-adam",
             title="all layers, Adam",
-            request={**ON_SOURCE, "strategy": "fine_tune", "layer_decay": 0.7, "optimizer": {"name": "adam", "learning_rate": 1e-4}},
+            request={
+                **ON_SOURCE,
+                "strategy": "fine_tune",
+                "layer_decay": 0.7,
+                "optimizer": {"name": "adam", "learning_rate": 1e-4},
+            },
             factors={"strategy": "all", "optimizer": "adam"},
         ),
         Cell(
             key="full-adamw",
             title="all layers, AdamW",
-            request={**ON_SOURCE, "strategy": "fine_tune", "layer_decay": 0.7, "optimizer": {"name": "adamw", "learning_rate": 1e-3, "weight_decay": 0.05}},
+            request={
+                **ON_SOURCE,
+                "strategy": "fine_tune",
+                "layer_decay": 0.7,
+                "optimizer": {"name": "adamw", "learning_rate": 1e-3, "weight_decay": 0.05},
+            },
             factors={"strategy": "all", "optimizer": "adamw"},
         ),
         Cell(
@@ -93,17 +121,42 @@ RECIPE = Recipe(
         Cell(
             key="scratch-0.1",
             title="from scratch, learning rate 0.1",
-            request={**TUNING, "model": "teacher", "optimizer": {**TUNING["optimizer"], "learning_rate": 0.1}},
+            request={
+                **TUNING,
+                "model": "teacher",
+                "optimizer": {**TUNING["optimizer"], "learning_rate": 0.1},
+            },
             factors={"strategy": "scratch", "optimizer": "sgd, 0.1"},
-            expected=Expected(low=0.72, high=0.74, source="estimate, from the literature's 75.61 % after 200 epochs"),
+            expected=Expected(
+                low=0.72,
+                high=0.74,
+                source="estimate, from the literature's 75.61 % after 200 epochs",
+            ),
         ),
     ),
     contrasts=(
         Contrast(treatment="full", control="scratch", factor="source,layer_decay", family="source"),
-        Contrast(treatment="full", control="scratch-0.1", factor="source,layer_decay,optimizer", family="source"),
-        Contrast(treatment="full", control="head", factor="strategy,layer_decay,optimizer", family="depth"),
-        *(Contrast(treatment="full", control=f"last-{stages}", factor="last_stages", family="depth") for stages in LAST_STAGES),
-        Contrast(treatment="staged", control="full", factor="strategy,unfreeze_every", family="depth"),
+        Contrast(
+            treatment="full",
+            control="scratch-0.1",
+            factor="source,layer_decay,optimizer",
+            family="source",
+        ),
+        Contrast(
+            treatment="full",
+            control="head",
+            factor="strategy,layer_decay,optimizer",
+            family="depth",
+        ),
+        *(
+            Contrast(
+                treatment="full", control=f"last-{stages}", factor="last_stages", family="depth"
+            )
+            for stages in LAST_STAGES
+        ),
+        Contrast(
+            treatment="staged", control="full", factor="strategy,unfreeze_every", family="depth"
+        ),
         Contrast(treatment="full-adam", control="full", factor="optimizer", family="optimizer"),
         Contrast(treatment="full-adamw", control="full", factor="optimizer", family="optimizer"),
     ),
@@ -113,23 +166,43 @@ RECIPE = Recipe(
             text="A network trained on CIFAR-10 is a better start for CIFAR-100 than initial weights.",
             source="README, key components, by implication",
             test=Better(contrasts=(("full", "scratch-0.1"),)),
-            note="Against the control with the learning rate that suits it: against the same small learning rate the source is favored.",
+            note=(
+                "Against the control with the learning rate that suits it: against the same small learning rate the"
+                " source is favored."
+            ),
         ),
         Claim(
             key="deeper-is-better",
             text="Unfreezing earlier layers improves on training the head alone.",
             source="the lab's exercise text, 2.1",
-            test=Better(contrasts=(*((f"last-{stages}", "head") for stages in LAST_STAGES), ("full", "head"))),
+            test=Better(
+                contrasts=(
+                    *((f"last-{stages}", "head") for stages in LAST_STAGES),
+                    ("full", "head"),
+                )
+            ),
         ),
     ),
     margin_points=1.0,
     scales={
         "smoke": Scale(
-            description="500 training images in batches of 32, 1 epoch, a quarter of the width, the source at learning rate 0.05, 2 seeds; a fiftieth as val.",
+            description=(
+                "500 training images in batches of 32, 1 epoch, a quarter of the width, the source at learning rate"
+                " 0.05, 2 seeds; a fiftieth as val."
+            ),
             seeds=2,
-            overrides={"dataset.train_limit": 500, "dataset.val_fraction": 0.02, "epochs": 1, "batch_size": 32},
+            overrides={
+                "dataset.train_limit": 500,
+                "dataset.val_fraction": 0.02,
+                "epochs": 1,
+                "batch_size": 32,
+            },
             cell_overrides={
-                "source": {"model.width": 16, "precision": "float32", "optimizer.learning_rate": 0.05},
+                "source": {
+                    "model.width": 16,
+                    "precision": "float32",
+                    "optimizer.learning_rate": 0.05,
+                },
                 "scratch": {"model.width": 16},
                 "scratch-0.1": {"model.width": 16},
             },
@@ -144,5 +217,7 @@ RECIPE = Recipe(
         ),
     },
     pictures=("factor", "curves", "differences"),
-    notes=("All strategies start from one source, so the intervals are of this source's descendants.",),
+    notes=(
+        "All strategies start from one source, so the intervals are of this source's descendants.",
+    ),
 )

@@ -1,12 +1,13 @@
 """Gradients by depth: MLPs with and without shortcuts, with and without batch norm, on MNIST.
 
-The labs argue from gradients: that residual connections "overcome vanishing gradient issues in deeper networks", and that gradients
-in a ResNet "maintain a higher magnitude across layers". The evidence is one layer of one network, or one batch of two networks of
-different widths. Here every layer is measured, weights without biases, over 20 batches at initialization and then at each epoch, in
-networks that differ in the shortcuts alone.
+The labs argue from gradients: that residual connections "overcome vanishing gradient issues in deeper networks", and
+that gradients in a ResNet "maintain a higher magnitude across layers". The evidence is one layer of one network, or one
+batch of two networks of different widths. Here every layer is measured, weights without biases, over 20 batches at
+initialization and then at each epoch, in networks that differ in the shortcuts alone.
 
-Literature, at initialization: without batch norm, a plain network's gradient decays geometrically, to a thousandth at 4 blocks, a
-millionth at 8 and 0 at 32, and a residual one's stays near 1; with batch norm nothing vanishes, even where plain networks are worse.
+Literature, at initialization: without batch norm, a plain network's gradient decays geometrically, to a thousandth at 4
+blocks, a millionth at 8 and 0 at 32, and a residual one's stays near 1; with batch norm nothing vanishes, even where
+plain networks are worse.
 
 Cost on 2 CPU cores: seconds to a minute a run, on a GPU seconds (estimates).
 """
@@ -30,7 +31,13 @@ RECIPE = Recipe(
             title=f"{arm}, {depth} layers of 128, {'batch norm' if norm == 'batch' else 'no norm'}",
             request={
                 **MNIST_LITERAL,
-                "model": {"arch": "mlp", "depth": depth, "width": 128, "residual": residual, "norm": norm},
+                "model": {
+                    "arch": "mlp",
+                    "depth": depth,
+                    "width": 128,
+                    "residual": residual,
+                    "norm": norm,
+                },
                 "epochs": 3,
                 "probes": ["gradient_flow"],
             },
@@ -41,7 +48,12 @@ RECIPE = Recipe(
         for arm, residual in ARMS
     ),
     contrasts=tuple(
-        Contrast(treatment=f"residual-{depth}-{norm}", control=f"plain-{depth}-{norm}", factor="model.residual", family=f"norm {norm}")
+        Contrast(
+            treatment=f"residual-{depth}-{norm}",
+            control=f"plain-{depth}-{norm}",
+            factor="model.residual",
+            family=f"norm {norm}",
+        )
         for norm in NORMS
         for depth in DEPTHS
     ),
@@ -50,21 +62,35 @@ RECIPE = Recipe(
             key="residual-overcomes-vanishing",
             text="Residual connections overcome vanishing gradients in deeper networks.",
             source="README, scope",
-            test=Better(contrasts=tuple((f"residual-{depth}-none", f"plain-{depth}-none") for depth in DEPTHS), metric="gradient_flow.first_over_last"),
+            test=Better(
+                contrasts=tuple(
+                    (f"residual-{depth}-none", f"plain-{depth}-none") for depth in DEPTHS
+                ),
+                metric="gradient_flow.first_over_last",
+            ),
             note="The gradient of the first layer over that of the last at the last epoch, without batch norm.",
         ),
         Claim(
             key="residual-overcomes-vanishing-with-norm",
             text="They do so in networks with batch norm as well.",
             source="README of the three models, gradients: its ResNet has batch norm",
-            test=Better(contrasts=tuple((f"residual-{depth}-batch", f"plain-{depth}-batch") for depth in DEPTHS), metric="gradient_flow.first_over_last"),
+            test=Better(
+                contrasts=tuple(
+                    (f"residual-{depth}-batch", f"plain-{depth}-batch") for depth in DEPTHS
+                ),
+                metric="gradient_flow.first_over_last",
+            ),
             note="Literature: with batch norm nothing vanishes in either arm.",
         ),
         Claim(
             key="residual-is-better",
             text="Deeper networks are better with residual connections.",
             source="README, exercise 1.2, goal",
-            test=Better(contrasts=tuple((f"residual-{depth}-none", f"plain-{depth}-none") for depth in DEPTHS)),
+            test=Better(
+                contrasts=tuple(
+                    (f"residual-{depth}-none", f"plain-{depth}-none") for depth in DEPTHS
+                )
+            ),
         ),
     ),
     margin_points=0.15,
@@ -86,7 +112,9 @@ RECIPE = Recipe(
     pictures=("gradient_flow", "factor", "curves"),
     notes=(
         "No table of a source is reproduced: none measures all layers of networks that differ in the shortcuts alone.",
-        "Gradients are compared at the same epoch, not at the same loss, where a network that has learned more has smaller ones; the ratio of first to last "
-        "is less in doubt.",
+        (
+            "Gradients are compared at the same epoch, not at the same loss, where a network that has learned more has"
+            " smaller ones; the ratio of first to last is less in doubt."
+        ),
     ),
 )

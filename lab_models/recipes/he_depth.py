@@ -1,26 +1,39 @@
-"""The clean design for depth: He et al.'s CIFAR networks of 20 to 56 layers, plain and residual with the same parameters.
+"""The clean design for depth: He et al.'s CIFAR networks of 20 to 56 layers, plain and residual with the same
+parameters.
 
-He et al. 2015, table 6, test error of ResNets on CIFAR-10: 8.75 % (20 layers), 7.51 (32), 7.17 (44), 6.97 (56); plain networks
-stand in their figure 6 alone, worse with depth. An independent replication has 9.63, 9.92, 10.36 and 14.22 % for plain ones and 8.24,
-7.36, 7.38 and 8.30 % for residual ones. Train error rises with depth as well (1.23 to 5.24 %): degradation, not overfitting.
+He et al. 2015, table 6, test error of ResNets on CIFAR-10: 8.75 % (20 layers), 7.51 (32), 7.17 (44), 6.97 (56); plain
+networks stand in their figure 6 alone, worse with depth. An independent replication has 9.63, 9.92, 10.36 and 14.22 %
+for plain ones and 8.24, 7.36, 7.38 and 8.30 % for residual ones. Train error rises with depth as well (1.23 to 5.24 %):
+degradation, not overfitting.
 
 Both arms of a pair have the same parameters: 0.27, 0.46, 0.66 and 0.85 million.
 
-Cost on 2 CPU cores: ResNet-20 2.1 minutes an epoch, ResNet-56 5.3 (measured). On a GPU 5 to 6 minutes for 20 layers and about 15 for 56
-at 182 epochs (estimate).
+Cost on 2 CPU cores: ResNet-20 2.1 minutes an epoch, ResNet-56 5.3 (measured). On a GPU 5 to 6 minutes for 20 layers and
+about 15 for 56 at 182 epochs (estimate).
 """
 
 from lab_models.recipes.procedures import CIFAR_HE
-from lab_models.recipes.recipe import Better, Cell, Claim, Contrast, Expected, Published, PublishedTable, Recipe, Scale, Trend
+from lab_models.recipes.recipe import (
+    Better,
+    Cell,
+    Claim,
+    Contrast,
+    Expected,
+    PublishedNumber,
+    PublishedTable,
+    Recipe,
+    Scale,
+    Trend,
+)
 
 DEPTHS = (20, 32, 44, 56)
 ARMS = (("plain", False), ("residual", True))
 
 PUBLISHED = {
-    ("residual", 20): Published(value=0.9125, printed="8.75 % error"),
-    ("residual", 32): Published(value=0.9249, printed="7.51 % error"),
-    ("residual", 44): Published(value=0.9283, printed="7.17 % error"),
-    ("residual", 56): Published(value=0.9303, printed="6.97 % error"),
+    ("residual", 20): PublishedNumber(value=0.9125, printed="8.75 % error"),
+    ("residual", 32): PublishedNumber(value=0.9249, printed="7.51 % error"),
+    ("residual", 44): PublishedNumber(value=0.9283, printed="7.17 % error"),
+    ("residual", 56): PublishedNumber(value=0.9303, printed="6.97 % error"),
 }
 LITERATURE = "literature: He et al. 2015, table 6, and two replications"
 REPLICATION = "literature: one replication's single run ± 0.5 points, 2 at 56 layers"
@@ -55,11 +68,19 @@ CLAIMS = (
         test=Better(contrasts=tuple((f"residual-{depth}", f"plain-{depth}") for depth in DEPTHS)),
     ),
 )
-CONTRASTS = tuple(Contrast(treatment=f"residual-{depth}", control=f"plain-{depth}", factor="model.residual") for depth in DEPTHS)
+CONTRASTS = tuple(
+    Contrast(treatment=f"residual-{depth}", control=f"plain-{depth}", factor="model.residual")
+    for depth in DEPTHS
+)
 SMOKE = Scale(
     description="500 training images in batches of 32, 1 epoch, 2 seeds; a fiftieth as val.",
     seeds=2,
-    overrides={"dataset.train_limit": 500, "dataset.val_fraction": 0.02, "batch_size": 32, "epochs": 1},
+    overrides={
+        "dataset.train_limit": 500,
+        "dataset.val_fraction": 0.02,
+        "batch_size": 32,
+        "epochs": 1,
+    },
     cost_cpu="4 to 4.5 minutes (measured)",
     cost_gpu="about a minute (estimate)",
 )
@@ -99,7 +120,12 @@ RECIPE = Recipe(
         PublishedTable(
             title="He et al. 2015, table 6",
             columns=("Layers", "Parameters", "Error"),
-            rows=(("20", "0.27M", "8.75"), ("32", "0.46M", "7.51"), ("44", "0.66M", "7.17"), ("56", "0.85M", "6.97")),
+            rows=(
+                ("20", "0.27M", "8.75"),
+                ("32", "0.46M", "7.51"),
+                ("44", "0.66M", "7.17"),
+                ("56", "0.85M", "6.97"),
+            ),
             split="test",
             num_images=(10_000,),
             accuracy_columns=("Error",),
@@ -108,7 +134,10 @@ RECIPE = Recipe(
         ),
     ),
     notes=(
-        "The paper tests the last epoch of 45,000 images' training; here the epoch of lowest val loss is tested, and both are kept.",
+        (
+            "The paper tests the last epoch of 45,000 images' training; here the epoch of lowest val loss is tested,"
+            " and both are kept."
+        ),
         "float32 throughout: one replication saw plain-56 diverge in half precision.",
         "110 layers are left out: add them with the preset resnet110 and schedule.warmup_epochs 1.",
     ),
@@ -124,7 +153,12 @@ SHORT = Recipe(
         Cell(
             key=f"{arm}-{depth}",
             title=f"{arm}-{depth}",
-            request={**CIFAR_HE, "schedule": {"name": "cosine"}, "epochs": 60, "model": {"preset": f"resnet{depth}", "residual": residual}},
+            request={
+                **CIFAR_HE,
+                "schedule": {"name": "cosine"},
+                "epochs": 60,
+                "model": {"preset": f"resnet{depth}", "residual": residual},
+            },
             factors={"depth": depth, "network": arm},
             published=PUBLISHED.get((arm, depth)),
         )
@@ -144,5 +178,7 @@ SHORT = Recipe(
         ),
     },
     pictures=("factor", "curves", "differences"),
-    notes=("The paper's numbers are of three times as many epochs; an answer here is about the order of the networks.",),
+    notes=(
+        "The paper's numbers are of three times as many epochs; an answer here is about the order of the networks.",
+    ),
 )

@@ -1,17 +1,29 @@
 """The first distillation: Hinton, Vinyals and Dean 2015, section 3, on MNIST.
 
-The paper's test errors out of 10,000: a network of two hidden layers of 1,200 with dropout, weight constraints and ±2 pixels of jitter
-makes 67; one of two layers of 800 without any regularization 146; the latter with the former as its teacher, at T = 20, 74. With 300
-units and more, all temperatures above 8 do about the same; with 30 units, 2.5 to 4 do best.
+The paper's test errors out of 10,000: a network of two hidden layers of 1,200 with dropout, weight constraints and ±2
+pixels of jitter makes 67; one of two layers of 800 without any regularization 146; the latter with the former as its
+teacher, at T = 20, 74. With 300 units and more, all temperatures above 8 do about the same; with 30 units, 2.5 to 4 do
+best.
 
-What differs here: no constraint on the weights' norms, and optimizer, batches and epochs are ours, because the paper does not give
-them. Its students without the digit 3 need a data set without it, which is left out.
+What differs here: no constraint on the weights' norms, and optimizer, batches and epochs are ours, because the paper
+does not give them. Its students without the digit 3 need a data set without it, which is left out.
 
-Cost on 2 CPU cores: the teacher about 25 minutes, students 5 to 10 (estimate). On a GPU 1 to 2 minutes a run (estimate).
+Cost on 2 CPU cores: the teacher about 25 minutes, students 5 to 10 (estimate). On a GPU 1 to 2 minutes a run
+(estimate).
 """
 
 from lab_models.recipes.procedures import Part
-from lab_models.recipes.recipe import Better, Cell, Claim, Contrast, Expected, Published, PublishedTable, Recipe, Scale
+from lab_models.recipes.recipe import (
+    Better,
+    Cell,
+    Claim,
+    Contrast,
+    Expected,
+    PublishedNumber,
+    PublishedTable,
+    Recipe,
+    Scale,
+)
 
 TEMPERATURES = (1.0, 2.5, 4.0, 8.0, 20.0)
 
@@ -22,13 +34,21 @@ PROCEDURE: Part = {
     "batch_size": 128,
     "epochs": 40,
 }
-DISTILLED: Part = {"kind": "distill", **PROCEDURE, "teacher": {"cell": "teacher"}, "alpha": 0.9, "teacher_outputs": "stored"}
+DISTILLED: Part = {
+    "kind": "distill",
+    **PROCEDURE,
+    "teacher": {"cell": "teacher"},
+    "alpha": 0.9,
+    "teacher_outputs": "stored",
+}
 """The paper weighs the hard labels "considerably lower"; a tenth is ours."""
 
 RECIPE = Recipe(
     name="hinton-mnist",
     title="The first distillation, on MNIST",
-    question="Does an unregularized 800-800 network learn a regularized teacher's generalization from its soft outputs?",
+    question=(
+        "Does an unregularized 800-800 network learn a regularized teacher's generalization from its soft outputs?"
+    ),
     reproduces="Hinton, Vinyals and Dean 2015, section 3: test errors on MNIST",
     factors=("network", "temperature"),
     cells=(
@@ -43,23 +63,31 @@ RECIPE = Recipe(
             },
             factors={"network": "1200-1200", "temperature": None},
             num_seeds=1,
-            published=Published(value=0.9933, printed="67 errors"),
-            expected=Expected(low=0.9920, high=0.9940, source="literature: 67 errors; 60 to 80 without its weight constraints"),
+            published=PublishedNumber(value=0.9933, printed="67 errors"),
+            expected=Expected(
+                low=0.9920,
+                high=0.9940,
+                source="literature: 67 errors; 60 to 80 without its weight constraints",
+            ),
         ),
         Cell(
             key="baseline-800",
             title="800-800 without a teacher",
             request={**PROCEDURE, "model": {"arch": "mlp", "depth": 2, "width": 800}},
             factors={"network": "800-800", "temperature": None},
-            published=Published(value=0.9854, printed="146 errors"),
+            published=PublishedNumber(value=0.9854, printed="146 errors"),
             expected=Expected(low=0.9830, high=0.9870, source="literature: 146 errors; 130 to 170"),
         ),
         Cell(
             key="distilled-800",
             title="800-800, T = 20",
-            request={**DISTILLED, "student": {"arch": "mlp", "depth": 2, "width": 800}, "temperature": 20.0},
+            request={
+                **DISTILLED,
+                "student": {"arch": "mlp", "depth": 2, "width": 800},
+                "temperature": 20.0,
+            },
             factors={"network": "800-800", "temperature": 20.0},
-            published=Published(value=0.9926, printed="74 errors"),
+            published=PublishedNumber(value=0.9926, printed="74 errors"),
             expected=Expected(low=0.9905, high=0.9930, source="literature: 74 errors; 70 to 95"),
         ),
         Cell(
@@ -72,15 +100,29 @@ RECIPE = Recipe(
             Cell(
                 key=f"distilled-30-t-{temperature:g}",
                 title=f"30-30, T = {temperature:g}",
-                request={**DISTILLED, "student": {"arch": "mlp", "depth": 2, "width": 30}, "temperature": temperature},
+                request={
+                    **DISTILLED,
+                    "student": {"arch": "mlp", "depth": 2, "width": 30},
+                    "temperature": temperature,
+                },
                 factors={"network": "30-30", "temperature": temperature},
             )
             for temperature in TEMPERATURES
         ),
     ),
     contrasts=(
-        Contrast(treatment="distilled-800", control="baseline-800", factor="teacher", family="800-800"),
-        *(Contrast(treatment=f"distilled-30-t-{temperature:g}", control="baseline-30", factor="teacher", family="30-30") for temperature in TEMPERATURES),
+        Contrast(
+            treatment="distilled-800", control="baseline-800", factor="teacher", family="800-800"
+        ),
+        *(
+            Contrast(
+                treatment=f"distilled-30-t-{temperature:g}",
+                control="baseline-30",
+                factor="teacher",
+                family="30-30",
+            )
+            for temperature in TEMPERATURES
+        ),
     ),
     claims=(
         Claim(
@@ -93,7 +135,13 @@ RECIPE = Recipe(
             key="small-students-want-low-temperatures",
             text="With 30 units per layer, temperatures of 2.5 to 4 work better than higher or lower ones.",
             source="Hinton, Vinyals and Dean 2015, section 3",
-            test=Better(contrasts=tuple((f"distilled-30-t-{better:g}", f"distilled-30-t-{worse:g}") for better in (2.5, 4.0) for worse in (1.0, 8.0, 20.0))),
+            test=Better(
+                contrasts=tuple(
+                    (f"distilled-30-t-{better:g}", f"distilled-30-t-{worse:g}")
+                    for better in (2.5, 4.0)
+                    for worse in (1.0, 8.0, 20.0)
+                )
+            ),
         ),
     ),
     margin_points=0.15,
@@ -117,7 +165,11 @@ RECIPE = Recipe(
         PublishedTable(
             title="Hinton, Vinyals and Dean 2015, section 3",
             columns=("Network", "Test errors"),
-            rows=(("1200-1200, dropout, jitter", "67"), ("800-800", "146"), ("800-800, T = 20", "74")),
+            rows=(
+                ("1200-1200, dropout, jitter", "67"),
+                ("800-800", "146"),
+                ("800-800, T = 20", "74"),
+            ),
             split="test",
             num_images=(10_000,),
             row_cells=("teacher", "baseline-800", "distilled-800"),

@@ -1,4 +1,6 @@
-"""What is wrong with published tables and with designs, found by arithmetic. Nothing here is typed in: every number is computed."""
+"""What is wrong with published tables and with designs, found by arithmetic. Nothing here is typed in: every number is
+computed.
+"""
 
 from collections.abc import Mapping
 
@@ -9,7 +11,9 @@ from lab_models.recipes.table_checks import check_table
 
 
 def lint(table: PublishedTable, parameters: Mapping[str, int] | None = None) -> list[Finding]:
-    """What a printed table says that cannot be, or does not say; `parameters` are the true numbers by key of the cells that its rows describe."""
+    """What a printed table says that cannot be, or does not say; `parameters` are the true numbers by key of the cells
+    that its rows describe.
+    """
     return list(check_table(table, parameters or {}))
 
 

@@ -5,28 +5,40 @@ The source prints, for hidden layers of 512 units and without saying how many se
     depth          2        4        6        8       10
     Val Accuracy   98.26 %  98.64 %  98.37 %  98.75 %  98.82 %
 
-Its goal is to "verify that deeper networks don't always perform better". The best row is the deepest; the one dip, 4 to 6, is
-0.27 points on one seed (p = 0.12 by the sampling of 10,000 images alone).
+Its goal is to "verify that deeper networks don't always perform better". The best row is the deepest; the one dip, 4 to
+6, is 0.27 points on one seed (p = 0.12 by the sampling of 10,000 images alone).
 
-`mlp-depth` is the README to the letter: it gives 97.2 to 98.2 %, below the whole table. `mlp-depth-as-coded` is what the
-code does: its "depth" d is one layer and d - 1 blocks 512-1024-512, so that depth 10 has 20 linear layers and 9,886,730
-parameters in place of 2,770,954; that gives the table's numbers, on test. `mlp-depth-strong` is how well such networks can do.
+`mlp-depth` is the README to the letter: it gives 97.2 to 98.2 %, below the whole table. `mlp-depth-as-coded` is what
+the code does: its "depth" d is one layer and d - 1 blocks 512-1024-512, so that depth 10 has 20 linear layers and
+9,886,730 parameters in place of 2,770,954; that gives the table's numbers, on test. `mlp-depth-strong` is how well such
+networks can do.
 
-Cost on 2 CPU cores: literal 0.7 to 3.2 minutes a run (measured), as coded 1.5 to 8. On a GPU 5 to 10 seconds a run (estimate).
+Cost on 2 CPU cores: literal 0.7 to 3.2 minutes a run (measured), as coded 1.5 to 8. On a GPU 5 to 10 seconds a run
+(estimate).
 """
 
 from lab_models.recipes.procedures import MNIST_AS_CODED, MNIST_LITERAL, MNIST_STRONG
-from lab_models.recipes.recipe import Cell, Claim, Contrast, Expected, NotMonotone, Published, PublishedTable, Recipe, Scale
+from lab_models.recipes.recipe import (
+    Cell,
+    Claim,
+    Contrast,
+    Expected,
+    NotMonotone,
+    PublishedNumber,
+    PublishedTable,
+    Recipe,
+    Scale,
+)
 
 DEPTHS = (2, 4, 6, 8, 10)
 KEYS = tuple(f"depth-{depth}" for depth in DEPTHS)
 
 PUBLISHED = {
-    2: Published(value=0.9826, printed="98.26 %"),
-    4: Published(value=0.9864, printed="98.64 %"),
-    6: Published(value=0.9837, printed="98.37 %"),
-    8: Published(value=0.9875, printed="98.75 %"),
-    10: Published(value=0.9882, printed="98.82 %"),
+    2: PublishedNumber(value=0.9826, printed="98.26 %"),
+    4: PublishedNumber(value=0.9864, printed="98.64 %"),
+    6: PublishedNumber(value=0.9837, printed="98.37 %"),
+    8: PublishedNumber(value=0.9875, printed="98.75 %"),
+    10: PublishedNumber(value=0.9882, printed="98.82 %"),
 }
 TABLE = PublishedTable(
     title="Exercise 1.1, accuracy by depth",
@@ -41,12 +53,18 @@ TABLE = PublishedTable(
 LITERAL_RANGE = Expected(
     low=0.972,
     high=0.982,
-    source="measured: depths 2, 6 and 10, three seeds each, two CPU cores; means 97.77, 98.00 and 97.50 %, single runs 97.21 to 98.13 %",
+    source=(
+        "measured: depths 2, 6 and 10, three seeds each, two CPU cores; means 97.77, 98.00 and 97.50 %, single runs"
+        " 97.21 to 98.13 %"
+    ),
 )
 AS_CODED_RANGE = Expected(
     low=0.982,
     high=0.988,
-    source="measured at depths 2 (98.29 to 98.33 % over three seeds) and 6 (98.40 %), two CPU cores; the upper end is the source's own table",
+    source=(
+        "measured at depths 2 (98.29 to 98.33 % over three seeds) and 6 (98.40 %), two CPU cores; the upper end is the"
+        " source's own table"
+    ),
 )
 STRONG_RANGE = Expected(low=0.989, high=0.992, source="estimate, to be confirmed")
 
@@ -55,9 +73,15 @@ DEEPER_IS_NOT_ALWAYS_BETTER = Claim(
     text="Deeper networks don't always perform better.",
     source="README, exercise 1.1, goal",
     test=NotMonotone(cells=KEYS),
-    note="The source's own table does not carry it: the deepest network is the best, and its only dip (4 to 6, -0.27 points, one seed) has p = 0.12.",
+    note=(
+        "The source's own table does not carry it: the deepest network is the best, and its only dip (4 to 6, -0.27"
+        " points, one seed) has p = 0.12."
+    ),
 )
-CONTRASTS = tuple(Contrast(treatment=f"depth-{depth}", control="depth-2", factor="model.depth") for depth in DEPTHS[1:])
+CONTRASTS = tuple(
+    Contrast(treatment=f"depth-{depth}", control="depth-2", factor="model.depth")
+    for depth in DEPTHS[1:]
+)
 QUESTION = "Do plain MLPs on MNIST get better with depth?"
 
 LITERAL = Recipe(
@@ -98,7 +122,10 @@ LITERAL = Recipe(
     pictures=("factor", "curves"),
     published_tables=(TABLE,),
     notes=(
-        "The README's settings do not give its table: earlier measurements gave 97.3 to 98.0 %, 0.4 to 1.5 points below it. Compare with mlp-depth-as-coded.",
+        (
+            "The README's settings do not give its table: earlier measurements gave 97.3 to 98.0 %, 0.4 to 1.5 points"
+            " below it. Compare with mlp-depth-as-coded."
+        ),
     ),
 )
 
@@ -140,7 +167,10 @@ AS_CODED = Recipe(
     pictures=("factor", "curves"),
     published_tables=(TABLE,),
     notes=(
-        "The code's depth d is one layer of 512 and d - 1 blocks 512-1024-512 with batch norm: 2d linear layers, so depth 10 has 20.",
+        (
+            "The code's depth d is one layer of 512 and d - 1 blocks 512-1024-512 with batch norm: 2d linear layers, so"
+            " depth 10 has 20."
+        ),
         "The code prints test accuracy at the epoch of lowest val loss; the README's heading says Val Accuracy.",
     ),
 )
@@ -155,7 +185,16 @@ STRONG = Recipe(
         Cell(
             key=f"depth-{depth}",
             title=f"{depth} hidden layers",
-            request={**MNIST_STRONG, "model": {"arch": "mlp", "depth": depth, "width": 512, "norm": "batch", "dropout": 0.2}},
+            request={
+                **MNIST_STRONG,
+                "model": {
+                    "arch": "mlp",
+                    "depth": depth,
+                    "width": 512,
+                    "norm": "batch",
+                    "dropout": 0.2,
+                },
+            },
             factors={"depth": depth},
             expected=STRONG_RANGE,
         )
@@ -168,7 +207,12 @@ STRONG = Recipe(
         "smoke": Scale(
             description="2,000 training images, 2 epochs, 2 seeds; no warm-up and a shorter average of the weights.",
             seeds=2,
-            overrides={"dataset.train_limit": 2000, "epochs": 2, "schedule.warmup_epochs": 0.0, "ema_decay": 0.9},
+            overrides={
+                "dataset.train_limit": 2000,
+                "epochs": 2,
+                "schedule.warmup_epochs": 0.0,
+                "ema_decay": 0.9,
+            },
             cost_cpu="a quarter of a minute (measured)",
             cost_gpu="less than a minute (estimate)",
         ),

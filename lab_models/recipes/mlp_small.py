@@ -1,16 +1,27 @@
 """The small MLP on MNIST: 784-128-64-10 with dropout, stopped early.
 
-The source prints, on test, for one run: loss 0.1053, accuracy 97.39 %, weighted precision 97.43 %, with at most 50 epochs of Adam
-0.001, batches of 128, a stratified 90/10 split and two stopping rules whose values it does not give. It says that "even a relatively
-small MLP can achieve high accuracy on MNIST" and that it "converged in fewer than the maximum allowed epochs thanks to early
-stopping"; there is no run without early stopping. A later version of it adds a residual MLP of width 110, 97.73 %, with 136,300
-parameters against 109,386.
+The source prints, on test, for one run: loss 0.1053, accuracy 97.39 %, weighted precision 97.43 %, with at most 50
+epochs of Adam 0.001, batches of 128, a stratified 90/10 split and two stopping rules whose values it does not give. It
+says that "even a relatively small MLP can achieve high accuracy on MNIST" and that it "converged in fewer than the
+maximum allowed epochs thanks to early stopping"; there is no run without early stopping. A later version of it adds a
+residual MLP of width 110, 97.73 %, with 136,300 parameters against 109,386.
 
 Cost on 2 CPU cores: 20 to 60 seconds a run (measured: 28 seconds for three), on a GPU 3 to 6 seconds (estimate).
 """
 
 from lab_models.recipes.procedures import MNIST_EARLY_STOPPING, MNIST_STRONG
-from lab_models.recipes.recipe import Better, Cell, Claim, Contrast, Expected, Published, PublishedTable, Reaches, Recipe, Scale
+from lab_models.recipes.recipe import (
+    Better,
+    Cell,
+    Claim,
+    Contrast,
+    Expected,
+    PublishedNumber,
+    PublishedTable,
+    Reaches,
+    Recipe,
+    Scale,
+)
 
 RECIPE = Recipe(
     name="mlp-small",
@@ -24,11 +35,14 @@ RECIPE = Recipe(
             title="784-128-64-10, stopped early",
             request={**MNIST_EARLY_STOPPING, "model": "mlp-small"},
             factors={"network": "128-64", "procedure": "early stopping"},
-            published=Published(value=0.9739, printed="97.39 %"),
+            published=PublishedNumber(value=0.9739, printed="97.39 %"),
             expected=Expected(
                 low=0.973,
                 high=0.983,
-                source="measured 2026-11-21: three seeds, two CPU cores, 97.55, 97.95 and 98.04 %; other labs 97.65 to 98.35 %",
+                source=(
+                    "measured 2026-11-21: three seeds, two CPU cores, 97.55, 97.95 and 98.04 %; other labs 97.65 to"
+                    " 98.35 %"
+                ),
             ),
         ),
         Cell(
@@ -36,15 +50,30 @@ RECIPE = Recipe(
             title="784-128-64-10, all 50 epochs",
             request={**MNIST_EARLY_STOPPING, "model": "mlp-small", "early_stopping": None},
             factors={"network": "128-64", "procedure": "50 epochs"},
-            expected=Expected(low=0.973, high=0.983, source="estimate: the best epoch's weights are tested either way"),
+            expected=Expected(
+                low=0.973,
+                high=0.983,
+                source="estimate: the best epoch's weights are tested either way",
+            ),
         ),
         Cell(
             key="residual-110",
             title="784-110 and two residual pairs of 110, stopped early",
-            request={**MNIST_EARLY_STOPPING, "model": {"arch": "mlp", "depth": 5, "width": 110, "residual": True, "shortcut_layers": 2}},
+            request={
+                **MNIST_EARLY_STOPPING,
+                "model": {
+                    "arch": "mlp",
+                    "depth": 5,
+                    "width": 110,
+                    "residual": True,
+                    "shortcut_layers": 2,
+                },
+            },
             factors={"network": "residual 110", "procedure": "early stopping"},
-            published=Published(value=0.9773, printed="97.73 %"),
-            expected=Expected(low=0.970, high=0.983, source="estimate, around the later version's single run"),
+            published=PublishedNumber(value=0.9773, printed="97.73 %"),
+            expected=Expected(
+                low=0.970, high=0.983, source="estimate, around the later version's single run"
+            ),
         ),
         Cell(
             key="mlp-small-strong",
@@ -84,7 +113,9 @@ RECIPE = Recipe(
     margin_points=0.15,
     scales={
         "smoke": Scale(
-            description="5,000 training images, at most 3 epochs, 3 seeds; no warm-up and a shorter average of the weights.",
+            description=(
+                "5,000 training images, at most 3 epochs, 3 seeds; no warm-up and a shorter average of the weights."
+            ),
             seeds=3,
             overrides={"dataset.train_limit": 5000, "epochs": 3},
             cell_overrides={"mlp-small-strong": {"schedule.warmup_epochs": 0.0, "ema_decay": 0.9}},
@@ -94,7 +125,10 @@ RECIPE = Recipe(
         "full": Scale(
             description="All images, at most 50 epochs, as the source; 5 seeds where it has one.",
             seeds=5,
-            cost_cpu="about 15 minutes: 20 to 60 seconds a run (three runs stopped early took 28 seconds, measured 2026-11-21)",
+            cost_cpu=(
+                "about 15 minutes: 20 to 60 seconds a run (three runs stopped early took 28 seconds, measured"
+                " 2026-11-21)"
+            ),
             cost_gpu="1 to 2 minutes: 3 to 6 seconds a run (estimate)",
         ),
     },
@@ -103,13 +137,23 @@ RECIPE = Recipe(
         PublishedTable(
             title="The small MLP on test",
             columns=("Metric", "Value"),
-            rows=(("Test Loss", "0.1053"), ("Test Accuracy", "97.39 %"), ("Test Precision", "97.43 %")),
+            rows=(
+                ("Test Loss", "0.1053"),
+                ("Test Accuracy", "97.39 %"),
+                ("Test Precision", "97.43 %"),
+            ),
             split="test",
             num_images=(10_000,),
         ),
     ),
     notes=(
-        "The source says nothing of patience, min_delta, delta_overfit, overfit_patience or seeds; patience 5, 0.0001, 0.02 and 3 are ours.",
-        "Weighted precision says little beside accuracy here: MNIST is nearly balanced, and support-weighted recall is accuracy itself.",
+        (
+            "The source says nothing of patience, min_delta, delta_overfit, overfit_patience or seeds; patience 5,"
+            " 0.0001, 0.02 and 3 are ours."
+        ),
+        (
+            "Weighted precision says little beside accuracy here: MNIST is nearly balanced, and support-weighted recall"
+            " is accuracy itself."
+        ),
     ),
 )

@@ -1,13 +1,14 @@
 """Exercise 2.1, first half: what a CIFAR-10 network's features are worth on CIFAR-100, by classical classifiers.
 
-The source announces "transfer learning and fine-tuning of pre-trained residual CNNs for CIFAR-100, including feature extraction with
-classical classifiers", and has neither section nor numbers. Other labs' published test accuracies for the same exercise: linear SVM 17 to
-36 %, k-NN 10 to 25 %, Gaussian naive Bayes 22 %.
+The source announces "transfer learning and fine-tuning of pre-trained residual CNNs for CIFAR-100, including feature
+extraction with classical classifiers", and has neither section nor numbers. Other labs' published test accuracies for
+the same exercise: linear SVM 17 to 36 %, k-NN 10 to 25 %, Gaussian naive Bayes 22 %.
 
-Features are a stage's output averaged over its map; C and k are chosen on val. The source network is the teacher of exercise 2.2.
+Features are a stage's output averaged over its map; C and k are chosen on val. The source network is the teacher of
+exercise 2.2.
 
-Cost on 2 CPU cores: features 6 to 7 minutes, SVM 2 to 5 (estimate), and 8 hours for the source network. On a GPU 20 seconds and 1.1 minutes
-(estimate).
+Cost on 2 CPU cores: features 6 to 7 minutes, SVM 2 to 5 (estimate), and 8 hours for the source network. On a GPU 20
+seconds and 1.1 minutes (estimate).
 """
 
 from lab_models.recipes.procedures import CIFAR_FAST
@@ -19,7 +20,9 @@ RECIPE = Recipe(
     name="probe",
     title="A CIFAR-10 network's features on CIFAR-100",
     question="How far do frozen features of CIFAR-10 carry on CIFAR-100, and from which stage?",
-    reproduces="README, key components: feature extraction with classical classifiers, which it announces without numbers",
+    reproduces=(
+        "README, key components: feature extraction with classical classifiers, which it announces without numbers"
+    ),
     factors=("stage", "classifier"),
     cells=(
         Cell(
@@ -59,7 +62,11 @@ RECIPE = Recipe(
                 },
                 factors={"stage": 3, "classifier": title},
                 num_seeds=1,
-                expected=Expected(low=low, high=high, source="estimate, to be confirmed; other labs' numbers are lower or on val"),
+                expected=Expected(
+                    low=low,
+                    high=high,
+                    source="estimate, to be confirmed; other labs' numbers are lower or on val",
+                ),
             )
             for classifier, title, low, high in (
                 ("linear_svm", "linear SVM", 0.38, 0.46),
@@ -88,33 +95,72 @@ RECIPE = Recipe(
         ),
     ),
     contrasts=(
-        *(Contrast(treatment=f"stage-{stage}", control="stage-3", factor="stage", family="stage") for stage in STAGES[:-1]),
         *(
-            Contrast(treatment=classifier, control="linear_svm", factor="classifiers", family="classifier")
+            Contrast(treatment=f"stage-{stage}", control="stage-3", factor="stage", family="stage")
+            for stage in STAGES[:-1]
+        ),
+        *(
+            Contrast(
+                treatment=classifier,
+                control="linear_svm",
+                factor="classifiers",
+                family="classifier",
+            )
             for classifier in ("logistic_regression", "lda", "knn", "nearest_mean", "gaussian_nb")
         ),
     ),
     margin_points=1.0,
     scales={
         "smoke": Scale(
-            description="1,000 training images, 1 epoch in batches of 32, a source of a quarter of the width at learning rate 0.05; a fiftieth as val.",
+            description=(
+                "1,000 training images, 1 epoch in batches of 32, a source of a quarter of the width at learning rate"
+                " 0.05; a fiftieth as val."
+            ),
             seeds=2,
-            overrides={"dataset.train_limit": 1000, "dataset.val_fraction": 0.02, "epochs": 1, "batch_size": 32},
-            cell_overrides={"source": {"model.width": 16, "precision": "float32", "optimizer.learning_rate": 0.05}},
+            overrides={
+                "dataset.train_limit": 1000,
+                "dataset.val_fraction": 0.02,
+                "epochs": 1,
+                "batch_size": 32,
+            },
+            cell_overrides={
+                "source": {
+                    "model.width": 16,
+                    "precision": "float32",
+                    "optimizer.learning_rate": 0.05,
+                }
+            },
             cost_cpu="1.5 minutes (measured)",
             cost_gpu="about a minute (estimate)",
         ),
         "full": Scale(
-            description="All images; one source network, whose features do not depend on any further seed; 3 seeds of the trained head.",
+            description=(
+                "All images; one source network, whose features do not depend on any further seed; 3 seeds of the"
+                " trained head."
+            ),
             seeds=3,
-            cost_cpu="about 20 hours: the source 8.5 (measured per epoch), 10 minutes a cell of features, 2.8 hours a seed of the head (estimate)",
-            cost_gpu="about 15 minutes: the source 1.1 minutes, 20 seconds for features, classifiers on the CPU (estimate)",
+            cost_cpu=(
+                "about 20 hours: the source 8.5 (measured per epoch), 10 minutes a cell of features, 2.8 hours a seed"
+                " of the head (estimate)"
+            ),
+            cost_gpu=(
+                "about 15 minutes: the source 1.1 minutes, 20 seconds for features, classifiers on the CPU (estimate)"
+            ),
         ),
     },
     pictures=("factor",),
     notes=(
-        "Classical classifiers on one source's frozen features have nothing random in them: their cells have one run and no interval over seeds.",
-        "For the difference of two such cells, the images of test are what varies: predictions are published with each run.",
-        "A stage's cell reports the classifier that is best on val; each one's own number is test.<classifier>_accuracy.",
+        (
+            "Classical classifiers on one source's frozen features have nothing random in them: their cells have one"
+            " run and no interval over seeds."
+        ),
+        (
+            "For the difference of two such cells, the images of test are what varies: predictions are published with"
+            " each run."
+        ),
+        (
+            "A stage's cell reports the classifier that is best on val; each one's own number is"
+            " test.<classifier>_accuracy."
+        ),
     ),
 )

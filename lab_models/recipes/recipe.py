@@ -1,4 +1,6 @@
-"""What a recipe is: one table of a lab as data, with the source's own numbers, the claims it makes and what is expected of them."""
+"""What a recipe is: one table of a lab as data, with the source's own numbers, the claims it makes and what is expected
+of them.
+"""
 
 from typing import Annotated, Any, Literal
 
@@ -11,7 +13,7 @@ Factor = str | int | float | bool | None
 TEST_ACCURACY = "test.accuracy"
 
 
-class Published(Frozen):
+class PublishedNumber(Frozen):
     """A number that the source printed. Accuracies are fractions."""
 
     value: float
@@ -43,12 +45,14 @@ class Cell(Frozen):
     title: str
     """What people read."""
     request: dict[str, Any]
-    """Body of POST /experiments without seeds, name and labels. `teacher` and `source` may be `{"cell": key}`: an earlier cell's network."""
+    """Body of POST /experiments without seeds, name and labels. `teacher` and `source` may be `{"cell": key}`: an
+    earlier cell's network.
+    """
     factors: dict[str, Factor] = {}
     """The cell's value of each factor that the table varies."""
     num_seeds: int | None = None
     """Fewer seeds than the study's, for a teacher that all students share; null: the study's."""
-    published: Published | None = None
+    published: PublishedNumber | None = None
     """What the source printed for this cell."""
     expected: Expected | None = None
     """What one run is expected to reach at full scale."""
@@ -62,7 +66,9 @@ class Contrast(Frozen):
     control: str
     """Key of the cell that it is compared with."""
     factor: str
-    """The one thing that differs, as a dotted path of the spec, such as `model.residual`; several are separated by commas."""
+    """The one thing that differs, as a dotted path of the spec, such as `model.residual`; several are separated by
+    commas.
+    """
     title: str = ""
     """What people read; empty: made from the cells' titles."""
     family: str = ""
@@ -70,7 +76,9 @@ class Contrast(Frozen):
 
 
 class Better(Frozen):
-    """The claim that treatments beat their controls: tested by the mean difference over all the contrasts, seed by seed."""
+    """The claim that treatments beat their controls: tested by the mean difference over all the contrasts, seed by
+    seed.
+    """
 
     kind: Literal["better"] = "better"
     """How the claim is tested."""
@@ -81,7 +89,9 @@ class Better(Frozen):
 
 
 class Trend(Frozen):
-    """The claim that a score rises, or falls, along an order of cells: tested by each seed's least-squares slope over the places 0, 1, 2…"""
+    """The claim that a score rises, or falls, along an order of cells: tested by each seed's least-squares slope over
+    the places 0, 1, 2…
+    """
 
     kind: Literal["trend"] = "trend"
     """How the claim is tested."""
@@ -94,7 +104,9 @@ class Trend(Frozen):
 
 
 class NotMonotone(Frozen):
-    """The claim that more is not always better: some later cell is worse than an earlier one. Tested over all pairs, with Holm's correction."""
+    """The claim that more is not always better: some later cell is worse than an earlier one. Tested over all pairs,
+    with Holm's correction.
+    """
 
     kind: Literal["not_monotone"] = "not_monotone"
     """How the claim is tested."""
@@ -208,7 +220,9 @@ class Recipe(Frozen):
     claims: tuple[Claim, ...] = ()
     """What the source says."""
     margin_points: float
-    """Differences smaller than this, in percentage points, count as none: 0.15 on MNIST, 0.5 on CIFAR-10, 1 on CIFAR-100."""
+    """Differences smaller than this, in percentage points, count as none: 0.15 on MNIST, 0.5 on CIFAR-10, 1 on
+    CIFAR-100.
+    """
     scales: dict[str, Scale]
     """`smoke` ends in minutes on two cores; `full` is what the source did."""
     pictures: tuple[Picture, ...] = ("curves",)

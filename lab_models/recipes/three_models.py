@@ -1,18 +1,28 @@
 """The comparison of three models: an MLP, a CNN and a ResNet-18 on CIFAR-10.
 
-The source's table of performance metrics is blank, its data set is a template's gap ("e.g., MNIST or CIFAR-10"; its script says
-CIFAR-10) and its optimizer is unnamed (SGD in the script). Its command lines say 50 epochs, batches of 128, learning rate 0.1 for all
-three. It claims, from pictures without numbers, that the ResNet "converges faster and reaches higher accuracy due to the effectiveness
-of skip connections" and that its gradients "maintain a higher magnitude across layers", the latter from one layer of one network.
+The source's table of performance metrics is blank, its data set is a template's gap ("e.g., MNIST or CIFAR-10"; its
+script says CIFAR-10) and its optimizer is unnamed (SGD in the script). Its command lines say 50 epochs, batches of 128,
+learning rate 0.1 for all three. It claims, from pictures without numbers, that the ResNet "converges faster and reaches
+higher accuracy due to the effectiveness of skip connections" and that its gradients "maintain a higher magnitude across
+layers", the latter from one layer of one network.
 
 Three families are no test of shortcuts: whatever differs between them, much else does too. he-depth and gradients are.
 
-Cost on 2 CPU cores: MLP 6 minutes a run, CNN about 5 and ResNet-18 17 minutes an epoch (measured). On a GPU 1, 2 and 3 minutes a run
-(estimate).
+Cost on 2 CPU cores: MLP 6 minutes a run, CNN about 5 and ResNet-18 17 minutes an epoch (measured). On a GPU 1, 2 and 3
+minutes a run (estimate).
 """
 
 from lab_models.recipes.procedures import CIFAR_THREE_MODELS
-from lab_models.recipes.recipe import Better, Cell, Claim, Contrast, Expected, PublishedTable, Recipe, Scale
+from lab_models.recipes.recipe import (
+    Better,
+    Cell,
+    Claim,
+    Contrast,
+    Expected,
+    PublishedTable,
+    Recipe,
+    Scale,
+)
 
 PAIRS = (("resnet18", "mlp"), ("resnet18", "cnn"))
 
@@ -26,14 +36,22 @@ RECIPE = Recipe(
         Cell(
             key="mlp",
             title="MLP 3072-512-512-10",
-            request={**CIFAR_THREE_MODELS, "model": "three-models-mlp", "probes": ["gradient_flow"]},
+            request={
+                **CIFAR_THREE_MODELS,
+                "model": "three-models-mlp",
+                "probes": ["gradient_flow"],
+            },
             factors={"network": "mlp"},
             expected=Expected(low=0.50, high=0.58, source="estimate, to be confirmed"),
         ),
         Cell(
             key="cnn",
             title="CNN of six convs 64-128-256",
-            request={**CIFAR_THREE_MODELS, "model": "three-models-cnn", "probes": ["gradient_flow"]},
+            request={
+                **CIFAR_THREE_MODELS,
+                "model": "three-models-cnn",
+                "probes": ["gradient_flow"],
+            },
             factors={"network": "cnn"},
             expected=Expected(low=0.90, high=0.925, source="estimate, to be confirmed"),
         ),
@@ -42,7 +60,11 @@ RECIPE = Recipe(
             title="ResNet-18, stem for small images",
             request={**CIFAR_THREE_MODELS, "model": "resnet18", "probes": ["gradient_flow"]},
             factors={"network": "resnet18"},
-            expected=Expected(low=0.93, high=0.955, source="literature: ResNet-18 on CIFAR-10 93 to 95.5 % at longer schedules"),
+            expected=Expected(
+                low=0.93,
+                high=0.955,
+                source="literature: ResNet-18 on CIFAR-10 93 to 95.5 % at longer schedules",
+            ),
         ),
     ),
     contrasts=(
@@ -67,18 +89,32 @@ RECIPE = Recipe(
         ),
         Claim(
             key="gradients-stay-larger",
-            text="Gradients in ResNet maintain a higher magnitude across layers, preventing them from vanishing in deeper layers.",
+            text=(
+                "Gradients in ResNet maintain a higher magnitude across layers, preventing them from vanishing in"
+                " deeper layers."
+            ),
             source="README of the three models, gradients",
             test=Better(contrasts=PAIRS, metric="gradient_flow.first_over_last"),
-            note="The source shows one layer of one network. Here: the gradient of the first layer over that of the last, weights only, at the last epoch.",
+            note=(
+                "The source shows one layer of one network. Here: the gradient of the first layer over that of the"
+                " last, weights only, at the last epoch."
+            ),
         ),
     ),
     margin_points=0.5,
     scales={
         "smoke": Scale(
-            description="300 training images in batches of 32, 1 epoch at learning rate 0.01, 2 seeds; a fiftieth as val.",
+            description=(
+                "300 training images in batches of 32, 1 epoch at learning rate 0.01, 2 seeds; a fiftieth as val."
+            ),
             seeds=2,
-            overrides={"dataset.train_limit": 300, "dataset.val_fraction": 0.02, "batch_size": 32, "epochs": 1, "optimizer.learning_rate": 0.01},
+            overrides={
+                "dataset.train_limit": 300,
+                "dataset.val_fraction": 0.02,
+                "batch_size": 32,
+                "epochs": 1,
+                "optimizer.learning_rate": 0.01,
+            },
             cost_cpu="4 minutes (measured)",
             cost_gpu="less than a minute (estimate)",
         ),
@@ -102,6 +138,9 @@ RECIPE = Recipe(
     ),
     notes=(
         "The script augments val and test too, which makes its scores random and low; here train alone is augmented.",
-        "The MLP is trained at 0.1 like the others, as the source's command lines say: it learns, slowly (40.7 % on val after 4 epochs of cosine, measured).",
+        (
+            "The MLP is trained at 0.1 like the others, as the source's command lines say: it learns, slowly (40.7 % on"
+            " val after 4 epochs of cosine, measured)."
+        ),
     ),
 )

@@ -16,32 +16,82 @@ from lab_models.architectures.pixels import as_seen
 from lab_models.architectures.sizes import ModelSize, model_size
 from lab_models.architectures.stages import stages_of
 from lab_models.building_on.features import features_of
-from lab_models.building_on.teacher import Outputs, StoredLogits, live_outputs, stored_outputs
+from lab_models.building_on.teacher import (
+    StoredLogits,
+    TeacherOutputs,
+    live_outputs,
+    stored_outputs,
+)
 from lab_models.building_on.transfer import begin_from_source
-from lab_models.common.errors import CheckpointDamaged, DatasetUnavailable, LabError, OutOfMemory, StorageFull, TeacherUnusable
+from lab_models.common.errors import (
+    CheckpointDamaged,
+    DatasetUnavailable,
+    LabError,
+    OutOfMemory,
+    StorageFull,
+    TeacherUnusable,
+)
 from lab_models.common.files import FULL_DISK, WrittenFile, link_or_copy, write_atomically
 from lab_models.common.revision import RESULTS_VERSION, package_version, source_revision
 from lab_models.datasets.batches import Splits, device_splits
 from lab_models.datasets.catalog import Catalog, DatasetInfo
 from lab_models.datasets.preparation import PreparedDataset
 from lab_models.datasets.readers import DataFolders, open_dataset
-from lab_models.specs import EVERY_CLASSIFIER, DistillSpec, MLPSpec, ModelSpec, TransferSpec, fingerprint
+from lab_models.specs import (
+    EVERY_CLASSIFIER,
+    DistillSpec,
+    MLPSpec,
+    ModelSpec,
+    TransferSpec,
+    fingerprint,
+)
 from lab_models.training import fitting
-from lab_models.training.assessment import EVALUATION_NAME, PREDICTIONS_NAME, Assessment, assess, evaluation_file, predictions_file
+from lab_models.training.assessment import (
+    EVALUATION_NAME,
+    PREDICTIONS_NAME,
+    Assessment,
+    assess,
+    evaluation_file,
+    predictions_file,
+)
 from lab_models.training.averaging import averaged_copy
-from lab_models.training.checkpoints import TrainState, copied_weights, read_checkpoint, restore, save_checkpoint, write_weights
+from lab_models.training.checkpoints import (
+    TrainState,
+    copied_weights,
+    read_checkpoint,
+    restore,
+    save_checkpoint,
+    write_weights,
+)
 from lab_models.training.evaluation import predict
 from lab_models.training.fitting import fit
 from lab_models.training.gradient_flow import GradientFlow
 from lab_models.training.matching import make_matcher
 from lab_models.training.optimization import make_optimizer
-from lab_models.training.protocol import Checkpointed, Completed, EpochCompleted, Order, Probed, Progress, SavedArtifact, SavedCheckpoint, Started
+from lab_models.training.protocol import (
+    Checkpointed,
+    Completed,
+    EpochCompleted,
+    Order,
+    Probed,
+    Progress,
+    SavedArtifact,
+    SavedCheckpoint,
+    Started,
+)
 from lab_models.training.stopping import early_stop
 
 PROGRESS_SECONDS = 0.25
 
-OUT_OF_MEMORY_WORDS = ("can't allocate memory", "could not create a primitive", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
-"""What PyTorch's allocator on the CPU, oneDNN without room for its code or scratchpad, and NVIDIA's libraries say in a plain RuntimeError."""
+OUT_OF_MEMORY_WORDS = (
+    "can't allocate memory",
+    "could not create a primitive",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+"""What PyTorch's allocator on the CPU, oneDNN without room for its code or scratchpad, and NVIDIA's libraries say in a
+plain RuntimeError.
+"""
 OUT_OF_MEMORY_HINT = "lower batch_size, or the model's width or depth"
 HALVING_HINT = '; or allow "on_out_of_memory": "halve_batch"'
 
@@ -49,7 +99,9 @@ ExecutionEvent = Started | Probed | Progress | EpochCompleted | Checkpointed | C
 
 
 class Execution:
-    """An attempt in progress. Iterate over `events()`; while an event is held, `checkpoint()` may save and the loop be left."""
+    """An attempt in progress. Iterate over `events()`; while an event is held, `checkpoint()` may save and the loop be
+    left.
+    """
 
     def __init__(self, order: Order) -> None:
         self._order = order
@@ -58,7 +110,7 @@ class Execution:
         self._threads = order.threads
         self._state: TrainState | None = None
         self._last_saved = monotonic()
-        self._teacher: Outputs | None = None
+        self._teacher: TeacherOutputs | None = None
 
     def events(self) -> Iterator[ExecutionEvent]:
         """Train to the end, then score the best weights on test. Raises a LabError that says why it could not."""
@@ -71,7 +123,8 @@ class Execution:
         except OSError as error:
             if error.errno in FULL_DISK:
                 raise StorageFull(
-                    f"writing {error.filename or 'a file'} failed: {error.strerror}", hint="free disk space under LAB_HOME, then send the experiment again"
+                    f"writing {error.filename or 'a file'} failed: {error.strerror}",
+                    hint="free disk space under LAB_HOME, then send the experiment again",
                 ) from error
             raise
         except RuntimeError as error:
@@ -81,7 +134,10 @@ class Execution:
 
     def _out_of_memory(self, error: Exception) -> OutOfMemory:
         is_allowed = self._order.spec.on_out_of_memory == "halve_batch"
-        return OutOfMemory(str(error) or "out of memory", hint=OUT_OF_MEMORY_HINT + ("" if is_allowed else HALVING_HINT))
+        return OutOfMemory(
+            str(error) or "out of memory",
+            hint=OUT_OF_MEMORY_HINT + ("" if is_allowed else HALVING_HINT),
+        )
 
     def checkpoint(self, *, stopped: bool) -> Checkpointed:
         """Save the state as it stands at the event just yielded."""
@@ -92,7 +148,10 @@ class Execution:
         device = torch.device(order.device)
         saved, notes = self._newest_checkpoint()
         if saved is not None and saved["threads"] != order.threads:
-            notes.append(f"resumed with the {saved['threads']} threads of the attempt before, so that the arithmetic stays the same")
+            notes.append(
+                f"resumed with the {saved['threads']} threads of the attempt before, so that the arithmetic stays the"
+                " same"
+            )
             self._threads = int(saved["threads"])
         make_deterministic(self._threads)
 
@@ -105,14 +164,25 @@ class Execution:
         )
         info = Catalog(folders.imported).get(spec.dataset.name)
         if info is None:
-            raise DatasetUnavailable(f"there is no data set {spec.dataset.name!r}", hint="it was removed since the experiment was sent")
+            raise DatasetUnavailable(
+                f"there is no data set {spec.dataset.name!r}",
+                hint="it was removed since the experiment was sent",
+            )
         dataset = open_dataset(info, folders)
         notes += dataset.notes
         memory_format = best_memory_format(spec.network)
         seen = replace(dataset, info=as_seen(spec.network, dataset.info))
         splits = device_splits(seen, spec.dataset, device, memory_format=memory_format)
-        model = build_model(spec.network, info.shape, info.num_classes, order.seed).to(device).to(memory_format=memory_format)
-        begun = begin_from_source(model, spec, order.source, _size(spec, info), folders) if isinstance(spec, TransferSpec) else None
+        model = (
+            build_model(spec.network, info.shape, info.num_classes, order.seed)
+            .to(device)
+            .to(memory_format=memory_format)
+        )
+        begun = (
+            begin_from_source(model, spec, order.source, _size(spec, info), folders)
+            if isinstance(spec, TransferSpec)
+            else None
+        )
         matcher = make_matcher(spec, info, order.seed, device)
         state = self._state = TrainState(
             model,
@@ -123,7 +193,9 @@ class Execution:
             average=None if spec.ema_decay is None else averaged_copy(model),
             flow=GradientFlow(model) if "gradient_flow" in spec.probes else None,
         )
-        self._prepare_teacher(dataset, splits, device)  # it draws weights, so it stands before the generators are set
+        self._prepare_teacher(
+            dataset, splits, device
+        )  # it draws weights, so it stands before the generators are set
         if saved is not None:
             restore(state, saved)
         yield Started(
@@ -141,15 +213,25 @@ class Execution:
         last_progress = -PROGRESS_SECONDS
         self._last_saved = monotonic()
         teacher = None if self._teacher is None else self._teacher.logits
-        for event in fit(state, self._order.spec, self._order.seed, splits.train, splits.val, teacher, self._order.micro_batches):
+        for event in fit(
+            state,
+            self._order.spec,
+            self._order.seed,
+            splits.train,
+            splits.val,
+            teacher,
+            self._order.micro_batches,
+        ):
             match event:
-                case fitting.Probed():
+                case fitting.ProbeMeasured():
                     yield Probed(metrics=event.metrics)
                 case fitting.Stepped():
                     now = monotonic()
                     if now - last_progress >= PROGRESS_SECONDS:
                         last_progress = now
-                        yield Progress(epoch=event.epoch, step=event.step, num_steps=event.num_steps)
+                        yield Progress(
+                            epoch=event.epoch, step=event.step, num_steps=event.num_steps
+                        )
                     if now - self._last_saved >= self._order.checkpoint_seconds:
                         yield self.checkpoint(stopped=False)
                 case fitting.EpochEnded():
@@ -163,7 +245,9 @@ class Execution:
                         checkpoint=self._save(),
                     )
 
-    def _prepare_teacher(self, dataset: PreparedDataset, splits: Splits, device: torch.device) -> None:
+    def _prepare_teacher(
+        self, dataset: PreparedDataset, splits: Splits, device: torch.device
+    ) -> None:
         """A student's teacher, and its logits: computed on every batch, or once and for all."""
         spec, files = self._order.spec, self._order.teacher
         if not isinstance(spec, DistillSpec):
@@ -173,25 +257,55 @@ class Execution:
         if spec.teacher_outputs == "live":
             self._teacher = live_outputs(files, dataset, splits, device)
             return
-        self._teacher = stored_outputs(Path(self._order.archives_folder), files, spec, dataset, splits, device, self._order.min_free_bytes)
+        self._teacher = stored_outputs(
+            Path(self._order.archives_folder),
+            files,
+            spec,
+            dataset,
+            splits,
+            device,
+            self._order.min_free_bytes,
+        )
         if spec.permute_within_class and isinstance(self._teacher.logits, StoredLogits):
-            self._teacher = replace(self._teacher, logits=self._teacher.logits.permuted_within_class(splits.train.labels, self._order.seed))
+            self._teacher = replace(
+                self._teacher,
+                logits=self._teacher.logits.permuted_within_class(
+                    splits.train.labels, self._order.seed
+                ),
+            )
 
-    def _classify_features(self, spec: TransferSpec, model: nn.Module, splits: Splits, info: DatasetInfo) -> Completed:
-        """Classical classifiers on the frozen backbone's features, in place of training; the one that val prefers gives the run's accuracy."""
-        from lab_models.building_on.classifiers import fit_classifiers  # scikit-learn takes a second to load, and only this strategy needs it
+    def _classify_features(
+        self, spec: TransferSpec, model: nn.Module, splits: Splits, info: DatasetInfo
+    ) -> Completed:
+        """Classical classifiers on the frozen backbone's features, in place of training; the one that val prefers gives
+        the run's accuracy.
+        """
+        from lab_models.building_on.classifiers import (
+            fit_classifiers,
+        )  # scikit-learn takes a second to load, and only this strategy needs it
 
         head = stages_of(_size(spec, info))[-1]
-        parts = [features_of(model, split, spec.stage, head, spec.precision) for split in (splits.train, splits.val, splits.test)]
+        parts = [
+            features_of(model, split, spec.stage, head, spec.precision)
+            for split in (splits.train, splits.val, splits.test)
+        ]
         found = list(fit_classifiers(spec.classifiers or EVERY_CLASSIFIER, *parts))
         best = max(found, key=lambda fitted: fitted.val_accuracy)
-        table = {"dimensions": parts[0].values.shape[1], "best": best.name, "classifiers": [asdict(fitted) for fitted in found]}
-        published = self._publish("classifiers.json", "application/json", json.dumps(table, indent=2).encode())
+        table = {
+            "dimensions": parts[0].values.shape[1],
+            "best": best.name,
+            "classifiers": [asdict(fitted) for fitted in found],
+        }
+        published = self._publish(
+            "classifiers.json", "application/json", json.dumps(table, indent=2).encode()
+        )
         return Completed(
             stop_reason="all_epochs",
             best_epoch=1,
-            best_val={"accuracy": best.val_accuracy} | {f"{fitted.name}_accuracy": fitted.val_accuracy for fitted in found},
-            test={"accuracy": best.test_accuracy} | {f"{fitted.name}_accuracy": fitted.test_accuracy for fitted in found},
+            best_val={"accuracy": best.val_accuracy}
+            | {f"{fitted.name}_accuracy": fitted.val_accuracy for fitted in found},
+            test={"accuracy": best.test_accuracy}
+            | {f"{fitted.name}_accuracy": fitted.test_accuracy for fitted in found},
             artifacts=(published,),
         )
 
@@ -200,14 +314,28 @@ class Execution:
         assert state.best is not None
         last = self._publish_weights("weights-last.safetensors", copied_weights(state.evaluated))
         best = self._publish_weights("weights.safetensors", state.best.weights)
-        document = {"fingerprint": self._fingerprint, "seed": self._order.seed, "spec": self._order.spec.model_dump(mode="json")}
-        spec = self._publish("spec.json", "application/json", json.dumps(document, indent=2).encode())
+        document = {
+            "fingerprint": self._fingerprint,
+            "seed": self._order.seed,
+            "spec": self._order.spec.model_dump(mode="json"),
+        }
+        spec = self._publish(
+            "spec.json", "application/json", json.dumps(document, indent=2).encode()
+        )
         state.evaluated.load_state_dict(state.best.weights)
-        logits, labels = predict(state.evaluated, splits.test, self._order.spec.precision, self._order.micro_batches)
+        logits, labels = predict(
+            state.evaluated, splits.test, self._order.spec.precision, self._order.micro_batches
+        )
         assessment = assess(logits, labels, dataset.info.class_names)
         source = {"dataset": dataset.info.name, "dataset_sha256": dataset.sha256}
-        evaluation = self._publish(EVALUATION_NAME, "application/json", evaluation_file(assessment, **source))
-        predictions = self._publish(PREDICTIONS_NAME, "application/octet-stream", predictions_file(logits, labels, assessment.predictions, **source))
+        evaluation = self._publish(
+            EVALUATION_NAME, "application/json", evaluation_file(assessment, **source)
+        )
+        predictions = self._publish(
+            PREDICTIONS_NAME,
+            "application/octet-stream",
+            predictions_file(logits, labels, assessment.predictions, **source),
+        )
         stop_reason = early_stop(self._order.spec.early_stopping, state.val_losses)
         return Completed(
             stop_reason=stop_reason or "all_epochs",
@@ -225,11 +353,19 @@ class Execution:
         return {"teacher_agreement": agreed, "teacher_accuracy": self._teacher.accuracy}
 
     def _published_archive(self) -> list[SavedArtifact]:
-        """The teacher's stored outputs under this run's name too: one file with two names, so that it stays when the store is cleared."""
+        """The teacher's stored outputs under this run's name too: one file with two names, so that it stays when the
+        store is cleared.
+        """
         if self._teacher is None or self._teacher.archive is None:
             return []
         name = "teacher-logits.safetensors"
-        return [self._artifact(name, "application/octet-stream", link_or_copy(self._teacher.archive, self._path(name), self._order.min_free_bytes))]
+        return [
+            self._artifact(
+                name,
+                "application/octet-stream",
+                link_or_copy(self._teacher.archive, self._path(name), self._order.min_free_bytes),
+            )
+        ]
 
     def _newest_checkpoint(self) -> tuple[dict[str, Any] | None, list[str]]:
         """The newest checkpoint that is whole, and a note for each that was not."""
@@ -238,11 +374,18 @@ class Execution:
             try:
                 document = read_checkpoint(self._run_folder / candidate.path, candidate.sha256)
             except CheckpointDamaged as damage:
-                notes.append(f"checkpoint after epoch {candidate.epoch} is damaged and was passed over: {damage}")
+                notes.append(
+                    f"checkpoint after epoch {candidate.epoch} is damaged and was passed over: {damage}"
+                )
                 continue
-            if document["fingerprint"] == self._fingerprint and document["seed"] == self._order.seed:
+            if (
+                document["fingerprint"] == self._fingerprint
+                and document["seed"] == self._order.seed
+            ):
                 return document, notes
-            notes.append(f"checkpoint {candidate.path} is of another spec or seed and was passed over")
+            notes.append(
+                f"checkpoint {candidate.path} is of another spec or seed and was passed over"
+            )
         return None, notes
 
     def _save(self) -> SavedCheckpoint:
@@ -250,18 +393,45 @@ class Execution:
         assert state is not None
         name = f"checkpoint-{state.epochs_done:05d}-{state.step:06d}.pt"
         order, path = self._order, self._path(name)
-        written = save_checkpoint(state, path, fingerprint=self._fingerprint, seed=order.seed, threads=self._threads, min_free_bytes=order.min_free_bytes)
+        written = save_checkpoint(
+            state,
+            path,
+            fingerprint=self._fingerprint,
+            seed=order.seed,
+            threads=self._threads,
+            min_free_bytes=order.min_free_bytes,
+        )
         self._last_saved = monotonic()
-        return SavedCheckpoint(path=self._relative(written), sha256=written.sha256, size_bytes=written.size_bytes, epoch=state.epochs_done, step=state.step)
+        return SavedCheckpoint(
+            path=self._relative(written),
+            sha256=written.sha256,
+            size_bytes=written.size_bytes,
+            epoch=state.epochs_done,
+            step=state.step,
+        )
 
     def _publish(self, name: str, media_type: str, content: bytes) -> SavedArtifact:
-        return self._artifact(name, media_type, write_atomically(self._path(name), content, self._order.min_free_bytes))
+        return self._artifact(
+            name,
+            media_type,
+            write_atomically(self._path(name), content, self._order.min_free_bytes),
+        )
 
     def _publish_weights(self, name: str, weights: dict[str, Tensor]) -> SavedArtifact:
-        return self._artifact(name, "application/octet-stream", write_weights(weights, self._path(name), self._order.min_free_bytes))
+        return self._artifact(
+            name,
+            "application/octet-stream",
+            write_weights(weights, self._path(name), self._order.min_free_bytes),
+        )
 
     def _artifact(self, name: str, media_type: str, written: WrittenFile) -> SavedArtifact:
-        return SavedArtifact(name=name, media_type=media_type, path=self._relative(written), sha256=written.sha256, size_bytes=written.size_bytes)
+        return SavedArtifact(
+            name=name,
+            media_type=media_type,
+            path=self._relative(written),
+            sha256=written.sha256,
+            size_bytes=written.size_bytes,
+        )
 
     def _path(self, name: str) -> Path:
         return self._run_folder / f"attempt-{self._order.attempt}" / name
@@ -284,7 +454,9 @@ def make_deterministic(threads: int) -> None:
 
 
 def best_memory_format(model: ModelSpec) -> torch.memory_format:
-    """Channels last for convolutions: kernels of GPU and CPU want it so (docs/results.md); flattened pixels do not care."""
+    """Channels last for convolutions: kernels of GPU and CPU want it so (docs/results.md); flattened pixels do not
+    care.
+    """
     return torch.contiguous_format if isinstance(model, MLPSpec) else torch.channels_last
 
 
@@ -321,4 +493,7 @@ def _cpu_model() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         lines = []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.machine(),
+    )

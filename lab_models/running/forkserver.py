@@ -1,12 +1,12 @@
 """Trainers in milliseconds: one process loads torch, and each trainer is a fork of it.
 
-Loading torch takes seconds of processor time, which would be taken from the run that is training. The server itself never
-computes in parallel, never runs a backward pass and sees no GPU, so a fork starts with clean thread pools and no device
-context (https://pytorch.org/docs/stable/notes/multiprocessing.html).
+Loading torch takes seconds of processor time, which would be taken from the run that is training. The server itself
+never computes in parallel, never runs a backward pass and sees no GPU, so a fork starts with clean thread pools and no
+device context (https://pytorch.org/docs/stable/notes/multiprocessing.html).
 
 Standard input is a socket. A request is a JSON object `{"device", "threads"}` with three descriptors: the trainer's
-standard input, output and error. Answers are JSON lines: `{"started": pid}`, and `{"exited": pid, "status": n}` for each
-trainer that ends, `status` negative for a signal.
+standard input, output and error. Answers are JSON lines: `{"started": pid}`, and `{"exited": pid, "status": n}` for
+each trainer that ends, `status` negative for a signal.
 """
 
 import gc
@@ -37,7 +37,10 @@ def serve_forks() -> int:
         os.set_blocking(descriptor, False)
     signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    for shutdown in (signal.SIGINT, signal.SIGTERM):  # meant for the supervisor, which ends all of these itself once they have saved
+    for shutdown in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # meant for the supervisor, which ends all of these itself once they have saved
         signal.signal(shutdown, signal.SIG_IGN)
     waiting = selectors.DefaultSelector()
     waiting.register(control, selectors.EVENT_READ)
@@ -73,7 +76,9 @@ def show_gpus(visible_devices: str | None) -> None:
 
 
 def load_everything() -> None:
-    """Pull in what torch loads at first use: a forward pass and optimizer steps on one thread, gradients made by hand."""
+    """Pull in what torch loads at first use: a forward pass and optimizer steps on one thread, gradients made by
+    hand.
+    """
     torch.set_num_threads(1)
     source_revision()
     model = nn.Linear(8, 8)

@@ -1,4 +1,6 @@
-"""What a training process owes its machine: to die with its parent, leave no core files, give way, and not spin while others work. Standard library only."""
+"""What a training process owes its machine: to die with its parent, leave no core files, give way, and not spin while
+others work. Standard library only.
+"""
 
 import contextlib
 import ctypes
@@ -25,9 +27,11 @@ def leave_no_core_files() -> None:
 
 
 def give_way(niceness: int) -> None:
-    """Let others go first where the processors are wanted by several: 0 takes an equal share, 5 a third of it, 19 next to nothing. Alone it is as fast as ever.
+    """Let others go first where the processors are wanted by several: 0 takes an equal share, 5 a third of it, 19 next
+    to nothing. Alone it is as fast as ever.
 
-    Linux with automatic groups weighs whole sessions against each other, and a process only within its own (sched(7)), so both are said.
+    Linux with automatic groups weighs whole sessions against each other, and a process only within its own (sched(7)),
+    so both are said.
     """
     if niceness:
         os.nice(niceness)

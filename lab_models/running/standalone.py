@@ -4,7 +4,8 @@
 <out>/seed-<n>/metrics.csv    one row per epoch
 <out>/seed-<n>/probes.json    what the spec's probes measured, epoch by epoch; 0 is initialization
 <out>/before/                 a student's teacher or a transfer's source, trained first, in the same form
-<out>/seed-<n>/attempt-1/     weights.safetensors (best), weights-last.safetensors, predictions.safetensors, evaluation.json, spec.json
+<out>/seed-<n>/attempt-1/     weights.safetensors (best), weights-last.safetensors, predictions.safetensors,
+evaluation.json, spec.json
 """
 
 import csv
@@ -27,12 +28,41 @@ from lab_models.architectures.misfits import misfits
 from lab_models.architectures.sizes import impossible, model_size
 from lab_models.common.errors import LabError, OutOfMemory
 from lab_models.common.files import sha256_of, write_atomically
-from lab_models.common.validation import FieldError, InvalidDocument, NotJSON, did_you_mean, explain, parse_json
+from lab_models.common.validation import (
+    FieldError,
+    InvalidDocument,
+    NotJSON,
+    did_you_mean,
+    explain,
+    parse_json,
+)
 from lab_models.datasets.catalog import Catalog, DatasetInfo
 from lab_models.running.execution import Execution, resolve_device
-from lab_models.specs import AnySpec, DistillRequest, DistillSpec, ExperimentRequest, Request, Trained, TransferRequest, TransferSpec, fingerprint, read_request
+from lab_models.specs import (
+    AnySpec,
+    DistillRequest,
+    DistillSpec,
+    ExperimentRequest,
+    Request,
+    Trained,
+    TransferRequest,
+    TransferSpec,
+    fingerprint,
+    read_request,
+)
 from lab_models.training.micro_batches import after_out_of_memory, part_size
-from lab_models.training.protocol import Checkpointed, Completed, EpochCompleted, Metrics, Order, Probed, Progress, SavedCheckpoint, Started, TeacherFiles
+from lab_models.training.protocol import (
+    Checkpointed,
+    Completed,
+    EpochCompleted,
+    Metrics,
+    Order,
+    Probed,
+    Progress,
+    SavedCheckpoint,
+    Started,
+    TeacherFiles,
+)
 
 KEPT_CHECKPOINTS = 2
 MEASURED_SPLITS = ("train", "val")
@@ -49,37 +79,63 @@ def run_file(path: Path, out: Path | None, device: str, threads: int) -> int:
     except NotJSON as error:
         return _refuse(f"{path} is not JSON: {error}")
     except InvalidDocument as invalid:
-        return _refuse(f"{path} is not a valid spec:", *(f"  {e.pointer or '/'}: {e.message}" + (f" ({e.hint})" if e.hint else "") for e in invalid.errors))
+        return _refuse(
+            f"{path} is not a valid spec:",
+            *(
+                f"  {e.pointer or '/'}: {e.message}" + (f" ({e.hint})" if e.hint else "")
+                for e in invalid.errors
+            ),
+        )
     catalog = Catalog(_home() / "imported")
     infos = []
     for one in (spec, *([before.spec] if before else [])):
         info = catalog.get(one.dataset.name)
         if info is None:
-            return _refuse(f"{path}: there is no data set {one.dataset.name!r}", did_you_mean(one.dataset.name, [known.name for known in catalog.all()]) or "")
+            return _refuse(
+                f"{path}: there is no data set {one.dataset.name!r}",
+                did_you_mean(one.dataset.name, [known.name for known in catalog.all()]) or "",
+            )
         reason = impossible(one.network, info.shape)
         if reason is not None:
             return _refuse(f"{path}: /model: on {info.name}: {reason}")
         infos.append(info)
     for fault in misfits(spec, infos[-1], infos[0]):
-        return _refuse(f"{path}: {fault.pointer}: {fault.message}", *([fault.hint] if fault.hint else []))
+        return _refuse(
+            f"{path}: {fault.pointer}: {fault.message}", *([fault.hint] if fault.hint else [])
+        )
 
     folder = out or Path("runs") / fingerprint(spec)[:12]
     stop, results = StopFlag(), []
     with stop.on_interrupt(), _bar() as bar:
         surroundings = Surroundings(infos[0], resolve_device(device), threads, bar, stop)
         try:
-            files = None if before is None else _trained_before(before, folder / "before", replace(surroundings, info=infos[-1]))
+            files = (
+                None
+                if before is None
+                else _trained_before(
+                    before, folder / "before", replace(surroundings, info=infos[-1])
+                )
+            )
             if not stop.is_set:
                 for seed in request.seeds:
-                    results.append(_run_seed(spec, seed, folder / f"seed-{seed}", surroundings, files))
+                    results.append(
+                        _run_seed(spec, seed, folder / f"seed-{seed}", surroundings, files)
+                    )
                     if stop.is_set:
                         break
         except LabError as error:
             bar.stop()
-            return _refuse(f"{error.code}: {error}", *([f"hint: {error.hint}"] if error.hint else []), status=EXIT_FAILED)
+            return _refuse(
+                f"{error.code}: {error}",
+                *([f"hint: {error.hint}"] if error.hint else []),
+                status=EXIT_FAILED,
+            )
         if stop.is_set and (not results or results[-1] is None):
             bar.stop()
-            return _refuse("interrupted; the same command resumes where this one stopped", status=EXIT_INTERRUPTED)
+            return _refuse(
+                "interrupted; the same command resumes where this one stopped",
+                status=EXIT_INTERRUPTED,
+            )
     print(json.dumps(results if len(results) > 1 else results[0], indent=2))
     return 0
 
@@ -88,22 +144,46 @@ def _spec_of(request: Request) -> tuple[AnySpec, Trained | None]:
     """The spec, and the teacher or source to be trained first; raises InvalidDocument."""
     if isinstance(request, ExperimentRequest):
         return request.spec, None
-    role, control = ("teacher", "baseline") if isinstance(request, DistillRequest) else ("source", "from_scratch")
+    role, control = (
+        ("teacher", "baseline")
+        if isinstance(request, DistillRequest)
+        else ("source", "from_scratch")
+    )
     if getattr(request, control):
-        raise InvalidDocument([FieldError(f"/{control}", 'without a service the control is a file of its own: the same with "kind": "train" and \'model\'')])
+        raise InvalidDocument(
+            [
+                FieldError(
+                    f"/{control}",
+                    'without a service the control is a file of its own: the same with "kind": "train" and \'model\'',
+                )
+            ]
+        )
     try:
         if isinstance(request, TransferRequest) and request.published is not None:
             return request.spec_with(request.published), None
         if request.reference.spec is None:
-            raise InvalidDocument([FieldError(f"/{role}", f"without a service there are no experiments and runs to name: give the {role}'s 'spec'")])
+            raise InvalidDocument(
+                [
+                    FieldError(
+                        f"/{role}",
+                        f"without a service there are no experiments and runs to name: give the {role}'s 'spec'",
+                    )
+                ]
+            )
         before = Trained(spec=request.reference.spec, seed=request.reference.seed or 0)
         return request.spec_with(before), before
     except ValidationError as error:
-        raise InvalidDocument(explain(error, DistillSpec if isinstance(request, DistillRequest) else TransferSpec, {})) from error
+        raise InvalidDocument(
+            explain(error, DistillSpec if isinstance(request, DistillRequest) else TransferSpec, {})
+        ) from error
 
 
-def _trained_before(before: Trained, folder: Path, surroundings: "Surroundings") -> TeacherFiles | None:
-    """The teacher's or source's files, trained now unless its folder holds its result already; None when interrupted."""
+def _trained_before(
+    before: Trained, folder: Path, surroundings: "Surroundings"
+) -> TeacherFiles | None:
+    """The teacher's or source's files, trained now unless its folder holds its result already; None when
+    interrupted.
+    """
     result_file = folder / "result.json"
     if result_file.exists():
         result = json.loads(result_file.read_bytes())
@@ -114,7 +194,12 @@ def _trained_before(before: Trained, folder: Path, surroundings: "Surroundings")
         result = found
     weights = Path(result["weights"]).absolute()
     return TeacherFiles(
-        run_id="before", spec=before.spec, seed=before.seed, weights=str(weights), sha256=sha256_of(weights), test_accuracy=result["test"]["accuracy"]
+        run_id="before",
+        spec=before.spec,
+        seed=before.seed,
+        weights=str(weights),
+        sha256=sha256_of(weights),
+        test_accuracy=result["test"]["accuracy"],
     )
 
 
@@ -132,7 +217,10 @@ class StopFlag:
             self.is_set = True
             signal.signal(number, signal.default_int_handler)
 
-        before = {number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {
+            number: signal.signal(number, request_stop)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
         try:
             yield
         finally:
@@ -151,23 +239,48 @@ class Surroundings:
     stop: StopFlag
 
 
-def _run_seed(spec: AnySpec, seed: int, folder: Path, surroundings: Surroundings, built_on: TeacherFiles | None) -> dict[str, Any] | None:
-    """One run, resumed if its folder holds checkpoints, with fewer images at a time where memory runs out and the spec allows it; None when interrupted."""
+def _run_seed(
+    spec: AnySpec,
+    seed: int,
+    folder: Path,
+    surroundings: Surroundings,
+    built_on: TeacherFiles | None,
+) -> dict[str, Any] | None:
+    """One run, resumed if its folder holds checkpoints, with fewer images at a time where memory runs out and the spec
+    allows it; None when interrupted.
+    """
     bar, micro_batches = surroundings.bar, 1
     task = bar.add_task(folder.name.replace("-", " "), total=spec.planned_epochs, status="")
     while True:
         kept = _kept_checkpoints(folder)
         try:
-            return _attempt(spec, folder, surroundings, task, kept, _order(spec, seed, folder, surroundings, kept, built_on, micro_batches))
+            return _attempt(
+                spec,
+                folder,
+                surroundings,
+                task,
+                kept,
+                _order(spec, seed, folder, surroundings, kept, built_on, micro_batches),
+            )
         except OutOfMemory as error:
             smaller = after_out_of_memory(spec, micro_batches)
             if smaller is None:
                 raise
-            bar.console.print(f"memory ran out ({error}); going on with {part_size(spec.batch_size, smaller)} images at a time", highlight=False)
+            bar.console.print(
+                f"memory ran out ({error}); going on with {part_size(spec.batch_size, smaller)} images at a time",
+                highlight=False,
+            )
             micro_batches = smaller
 
 
-def _attempt(spec: AnySpec, folder: Path, surroundings: Surroundings, task: TaskID, kept: list[SavedCheckpoint], order: Order) -> dict[str, Any] | None:
+def _attempt(
+    spec: AnySpec,
+    folder: Path,
+    surroundings: Surroundings,
+    task: TaskID,
+    kept: list[SavedCheckpoint],
+    order: Order,
+) -> dict[str, Any] | None:
     """From the order to the result; None when interrupted."""
     info, bar, stop = surroundings.info, surroundings.bar, surroundings.stop
     execution = Execution(order)
@@ -187,7 +300,9 @@ def _attempt(spec: AnySpec, folder: Path, surroundings: Surroundings, task: Task
             case EpochCompleted():
                 rows.append({"epoch": event.epoch, **_columns(event.metrics)})
                 _note_probes(folder, event.epoch, event.metrics)
-                _write_rows(folder, rows)  # before the checkpoint: rows that are too many are dropped when resuming
+                _write_rows(
+                    folder, rows
+                )  # before the checkpoint: rows that are too many are dropped when resuming
                 kept = _keep(folder, kept, event.checkpoint)
                 _show_epoch(bar, task, event)
             case Checkpointed():
@@ -201,7 +316,14 @@ def _attempt(spec: AnySpec, folder: Path, surroundings: Surroundings, task: Task
                     "parameters": size.parameters,
                     "best": {"epoch": event.best_epoch, "val": event.best_val},
                     "test": event.test,
-                    "weights": next((str(folder / artifact.path) for artifact in event.artifacts if artifact.name == "weights.safetensors"), None),
+                    "weights": next(
+                        (
+                            str(folder / artifact.path)
+                            for artifact in event.artifacts
+                            if artifact.name == "weights.safetensors"
+                        ),
+                        None,
+                    ),
                     "environment": environment,
                     "micro_batches": order.micro_batches,
                 }
@@ -214,7 +336,13 @@ def _attempt(spec: AnySpec, folder: Path, surroundings: Surroundings, task: Task
 
 
 def _order(
-    spec: AnySpec, seed: int, folder: Path, surroundings: Surroundings, kept: list[SavedCheckpoint], built_on: TeacherFiles | None, micro_batches: int
+    spec: AnySpec,
+    seed: int,
+    folder: Path,
+    surroundings: Surroundings,
+    kept: list[SavedCheckpoint],
+    built_on: TeacherFiles | None,
+    micro_batches: int,
 ) -> Order:
     home = _home()
     searched = os.environ.get("LAB_DATA_DIR")
@@ -223,7 +351,11 @@ def _order(
         seed=seed,
         run_folder=str(folder.absolute()),
         attempt=1,
-        search_folders=tuple(str(Path(part).absolute()) for part in searched.split(os.pathsep) if part) if searched else (str(home / "datasets"),),
+        search_folders=(
+            tuple(str(Path(part).absolute()) for part in searched.split(os.pathsep) if part)
+            if searched
+            else (str(home / "datasets"),)
+        ),
         download_folder=str(home / "datasets"),
         prepared_folder=str(home / "prepared"),
         imported_folder=str(home / "imported"),
@@ -243,7 +375,10 @@ def _home() -> Path:
 
 def _kept_checkpoints(folder: Path) -> list[SavedCheckpoint]:
     try:
-        return [SavedCheckpoint(**item) for item in json.loads((folder / "checkpoints.json").read_bytes())]
+        return [
+            SavedCheckpoint(**item)
+            for item in json.loads((folder / "checkpoints.json").read_bytes())
+        ]
     except OSError:
         return []
 
@@ -252,14 +387,20 @@ def _keep(folder: Path, kept: list[SavedCheckpoint], new: SavedCheckpoint) -> li
     """Record the new checkpoint, then drop the files of all but the last two."""
     kept = [item for item in kept if item.path != new.path] + [new]
     kept, dropped = kept[-KEPT_CHECKPOINTS:], kept[:-KEPT_CHECKPOINTS]
-    write_atomically(folder / "checkpoints.json", json.dumps([item.model_dump() for item in kept]).encode())
+    write_atomically(
+        folder / "checkpoints.json", json.dumps([item.model_dump() for item in kept]).encode()
+    )
     for item in dropped:
         (folder / item.path).unlink(missing_ok=True)
     return kept
 
 
 def _columns(metrics: Metrics) -> dict[str, float]:
-    return {f"{split}.{name}": value for split in MEASURED_SPLITS for name, value in metrics[split].items()}
+    return {
+        f"{split}.{name}": value
+        for split in MEASURED_SPLITS
+        for name, value in metrics[split].items()
+    }
 
 
 def _note_probes(folder: Path, epoch: int, metrics: Metrics) -> None:
@@ -291,7 +432,11 @@ def _write_rows(folder: Path, rows: list[dict[str, Any]]) -> None:
 
 def _show_epoch(bar: Bar, task: TaskID, event: EpochCompleted) -> None:
     val = event.metrics["val"]
-    bar.update(task, completed=event.epoch, status=f"val loss {val['loss']:.4f}, val accuracy {100 * val['accuracy']:.2f} %")
+    bar.update(
+        task,
+        completed=event.epoch,
+        status=f"val loss {val['loss']:.4f}, val accuracy {100 * val['accuracy']:.2f} %",
+    )
 
 
 def _bar() -> Bar:

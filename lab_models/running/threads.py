@@ -6,8 +6,8 @@ from lab_models.specs import AnySpec, MLPSpec
 def useful_threads(spec: AnySpec, available: int) -> int:
     """One for an MLP, all for convolutions.
 
-    An MLP's step is over before a second thread has earned what it costs to wake it (`docs/results.md`), so the other cores are
-    better spent on other seeds. The answer depends on nothing but the spec and the machine: thread counts decide rounding, and
-    an attempt that begins anew must give the bits of the one before.
+    An MLP's step is over before a second thread has earned what it costs to wake it (`docs/results.md`), so the other
+    cores are better spent on other seeds. The answer depends on nothing but the spec and the machine: thread counts
+    decide rounding, and an attempt that begins anew must give the bits of the one before.
     """
     return 1 if isinstance(spec.network, MLPSpec) else available

@@ -41,7 +41,9 @@ def warm_up(device: torch.device, threads: int) -> None:
     make_deterministic(threads)
     model = nn.Linear(64, 64).to(device)
     optimizer = torch.optim.Adam(model.parameters())
-    nn.functional.cross_entropy(model(torch.zeros(64, 64, device=device)), torch.zeros(64, dtype=torch.int64, device=device)).backward()  # type: ignore[no-untyped-call]
+    nn.functional.cross_entropy(
+        model(torch.zeros(64, 64, device=device)), torch.zeros(64, dtype=torch.int64, device=device)
+    ).backward()  # type: ignore[no-untyped-call]
     optimizer.step()
 
 
@@ -55,10 +57,15 @@ def _carry_out(order: Order, stop: threading.Event, events: BinaryIO) -> None:
                 return
     except LabError as error:
         log.exception("training failed: %s", error.code)
-        _send(events, Failed(code=error.code, message=str(error), hint=error.hint, traceback=_tail()))
+        _send(
+            events, Failed(code=error.code, message=str(error), hint=error.hint, traceback=_tail())
+        )
     except Exception as error:  # the process's edge: what happened must reach the run's record
         log.exception("training failed")
-        _send(events, Failed(code="internal", message=f"{type(error).__name__}: {error}", traceback=_tail()))
+        _send(
+            events,
+            Failed(code="internal", message=f"{type(error).__name__}: {error}", traceback=_tail()),
+        )
 
 
 def _read_orders(orders: "SimpleQueue[Order]", stop: threading.Event) -> None:

@@ -1,7 +1,7 @@
 """What an experiment is: the frozen, typed spec that the API, the database, the trainer and the command line all read.
 
-Read `experiment.py` first, then `distill.py` and `request.py`; their parts are `dataset.py`, `model.py`, `training.py`. Nothing
-here loads torch, so a spec can be checked, priced and stored by a process that never trains.
+Read `experiment.py` first, then `distill.py` and `request.py`; their parts are `dataset.py`, `model.py`, `training.py`.
+Nothing here loads torch, so a spec can be checked, priced and stored by a process that never trains.
 """
 
 import hashlib
@@ -28,7 +28,13 @@ from lab_models.specs.model import (
     VGGSpec,
 )
 from lab_models.specs.pretrained import IMAGENET_SIDE, Pretrained, PretrainedName
-from lab_models.specs.request import DistillRequest, ExperimentRequest, Request, TransferRequest, read_request
+from lab_models.specs.request import (
+    DistillRequest,
+    ExperimentRequest,
+    Request,
+    TransferRequest,
+    read_request,
+)
 from lab_models.specs.training import (
     AdamSpec,
     AdamWSpec,
@@ -115,7 +121,9 @@ def canonical_json(spec: AnySpec) -> str:
     A field that a later version adds changes no text while it has its default, so old fingerprints stay true. In
     return a default never changes: that would give an old fingerprint a new meaning.
     """
-    return json.dumps(_beyond_defaults(spec), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return json.dumps(
+        _beyond_defaults(spec), sort_keys=True, separators=(",", ":"), ensure_ascii=True
+    )
 
 
 def fingerprint(spec: AnySpec) -> str:

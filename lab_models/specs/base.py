@@ -12,7 +12,9 @@ MAX_SEED = 2**31 - 1
 class Frozen(BaseModel):
     """Base of every spec: unknown fields are refused, nothing is coerced, nothing changes after validation."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     @field_validator("*")
     @classmethod

@@ -14,7 +14,9 @@ AUGMENTATIONS: dict[str, dict[str, Any]] = {
     "crop_flip_cutout": {"crop_padding": 4, "horizontal_flip": True, "cutout": 8},
     "shift_rotate": {"shift": 2, "rotation": 10.0},
 }
-"""Named augmentations: none; He et al. 2015 for CIFAR; the same with DeVries and Taylor's cutout; ±2 px and ±10° for MNIST."""
+"""Named augmentations: none; He et al. 2015 for CIFAR; the same with DeVries and Taylor's cutout; ±2 px and ±10° for
+MNIST.
+"""
 
 
 class AugmentationSpec(Frozen):
@@ -31,7 +33,9 @@ class AugmentationSpec(Frozen):
     cutout: int = Field(default=0, ge=0, le=256)
     """Side in pixels of a square set to the mean color, at a random place (DeVries and Taylor 2017)."""
     views: int | None = Field(default=None, ge=1, le=1000)
-    """Draw this many views of each image, the same for all seeds, and see them in turn, epoch by epoch; null: new ones in each epoch."""
+    """Draw this many views of each image, the same for all seeds, and see them in turn, epoch by epoch; null: new ones
+    in each epoch.
+    """
 
     @model_validator(mode="after")
     def _one_kind_of_move(self) -> Self:
@@ -41,7 +45,9 @@ class AugmentationSpec(Frozen):
 
     @property
     def num_views(self) -> int:
-        """How many views of each image there are to store: one where nothing is varied, or where views are not fixed."""
+        """How many views of each image there are to store: one where nothing is varied, or where views are not
+        fixed.
+        """
         return 1 if self.is_none else self.views or 1
 
     @property
@@ -71,5 +77,10 @@ class DatasetSpec(Frozen):
     """Seed of the cut; shared by all seeds of an experiment, so that replicates differ in training alone."""
     train_limit: int | None = Field(default=None, ge=1)
     """Train on this many images only (a quick look); val and test stay whole."""
-    augmentation: Annotated[AugmentationSpec, BeforeValidator(_augmentation, json_schema_input_type=AugmentationSpec | str)] = AugmentationSpec()
-    """Random changes of the training images, or the name of a usual set: `none`, `crop_flip`, `crop_flip_cutout`, `shift_rotate`."""
+    augmentation: Annotated[
+        AugmentationSpec,
+        BeforeValidator(_augmentation, json_schema_input_type=AugmentationSpec | str),
+    ] = AugmentationSpec()
+    """Random changes of the training images, or the name of a usual set: `none`, `crop_flip`, `crop_flip_cutout`,
+    `shift_rotate`.
+    """

@@ -1,4 +1,6 @@
-"""Knowledge distillation (Hinton, Vinyals, Dean 2015): a student learns from a trained teacher's outputs as well as from the labels."""
+"""Knowledge distillation (Hinton, Vinyals, Dean 2015): a student learns from a trained teacher's outputs as well as
+from the labels.
+"""
 
 from typing import Any, Literal, Self
 
@@ -6,7 +8,13 @@ from pydantic import Field, model_validator
 
 from lab_models.specs.base import MAX_SEED, Frozen
 from lab_models.specs.dataset import AUGMENTATIONS, DatasetSpec
-from lab_models.specs.experiment import NetworkSpec, Procedure, Subject, TrainSpec, refuse_single_images
+from lab_models.specs.experiment import (
+    NetworkSpec,
+    Procedure,
+    Subject,
+    TrainSpec,
+    refuse_single_images,
+)
 from lab_models.specs.features import NamedFeatures
 from lab_models.specs.model import LARGEST_SIDE, SMALLEST_SIDE, MLPSpec, ModelSpec, ResNet18Spec
 from lab_models.specs.pretrained import IMAGENET_SIDE, PretrainedName
@@ -29,7 +37,9 @@ class Trained(Frozen):
 
 
 class Reference(Frozen):
-    """Which trained network is built on: an experiment, a run, a spec that is trained first unless an equal one has been, or published weights."""
+    """Which trained network is built on: an experiment, a run, a spec that is trained first unless an equal one has
+    been, or published weights.
+    """
 
     experiment: str | None = Field(default=None, max_length=100)
     """`exp_…`: its first run, or that of `seed`."""
@@ -40,27 +50,43 @@ class Reference(Frozen):
     seed: int | None = Field(default=None, ge=0, le=MAX_SEED)
     """Which of the experiment's runs, or the seed that the spec is trained with (0 when left out)."""
     pretrained: PretrainedName | None = None
-    """A source only: the network with torchvision's weights from ImageNet (IMAGENET1K_V1), from disk or downloaded once."""
+    """A source only: the network with torchvision's weights from ImageNet (IMAGENET1K_V1), from disk or downloaded
+    once.
+    """
     image_size: int | None = Field(default=IMAGENET_SIDE, ge=SMALLEST_SIDE, le=LARGEST_SIDE)
-    """With `pretrained`: side in pixels that images are brought to; the cost grows with its square. null: as they are."""
+    """With `pretrained`: side in pixels that images are brought to; the cost grows with its square. null: as they are.
+    """
 
     @model_validator(mode="before")
     @classmethod
     def _bare_id(cls, value: Any) -> Any:
         """A bare id stands for what its prefix says."""
-        return {"run" if value.startswith("run_") else "experiment": value} if isinstance(value, str) else value
+        return (
+            {"run" if value.startswith("run_") else "experiment": value}
+            if isinstance(value, str)
+            else value
+        )
 
     @model_validator(mode="after")
     def _one_way_to_say_it(self) -> Self:
-        said = [name for name in ("experiment", "run", "spec", "pretrained") if getattr(self, name) is not None]
+        said = [
+            name
+            for name in ("experiment", "run", "spec", "pretrained")
+            if getattr(self, name) is not None
+        ]
         if len(said) != 1:
-            raise ValueError("give one of 'experiment', 'run', 'spec' and 'pretrained'" + (f", not {' and '.join(said)}" if said else ""))
+            raise ValueError(
+                "give one of 'experiment', 'run', 'spec' and 'pretrained'"
+                + (f", not {' and '.join(said)}" if said else "")
+            )
         if self.run is not None and self.seed is not None:
             raise ValueError("a run has its seed already: give 'run' without 'seed'")
         if self.pretrained is not None and self.seed is not None:
             raise ValueError("published weights have no seed: give 'pretrained' without 'seed'")
         if self.pretrained is None and self.image_size != IMAGENET_SIDE:
-            raise ValueError("'image_size' is for 'pretrained': any other network sees its images as its own spec says")
+            raise ValueError(
+                "'image_size' is for 'pretrained': any other network sees its images as its own spec says"
+            )
         return self
 
 
@@ -74,17 +100,26 @@ class Pupil(Frozen):
     alpha: float = Field(default=0.9, ge=0.0, le=1.0)
     """Weight of the soft loss: alpha · T² · KL(teacher, student) + (1 - alpha) · cross-entropy with the labels."""
     teacher_outputs: Literal["stored", "live"] = "stored"
-    """`stored`: the teacher's logits are computed once, for each image and each of its `augmentation.views`. `live`: the teacher runs on every batch."""
+    """`stored`: the teacher's logits are computed once, for each image and each of its `augmentation.views`. `live`:
+    the teacher runs on every batch.
+    """
     permute_within_class: bool = False
-    """A control: each image gets the teacher's stored logits of another image of its class, so that what is learned can be of the classes only."""
+    """A control: each image gets the teacher's stored logits of another image of its class, so that what is learned can
+    be of the classes only.
+    """
 
     features: NamedFeatures = None
-    """What is matched beside the logits: attention maps or hints, or just the name of one; needs `teacher_outputs` `live`. null: nothing."""
+    """What is matched beside the logits: attention maps or hints, or just the name of one; needs `teacher_outputs`
+    `live`. null: nothing.
+    """
 
     @model_validator(mode="after")
     def _features_need_the_teacher_itself(self) -> Self:
         if self.features is not None and self.teacher_outputs != "live":
-            raise ValueError("'features' are read from the teacher as it runs, and stored outputs are its logits alone: set 'teacher_outputs' to \"live\"")
+            raise ValueError(
+                "'features' are read from the teacher as it runs, and stored outputs are its logits alone: set"
+                " 'teacher_outputs' to \"live\""
+            )
         return self
 
     @model_validator(mode="after")
@@ -107,10 +142,13 @@ class DistillSpec(Procedure, Pupil, Subject):
         refuse_single_images(self.student, self.batch_size, self.dataset.train_limit)
         if self.teacher.spec.dataset.name != self.dataset.name:
             raise ValueError(
-                f"the teacher has learned {self.teacher.spec.dataset.name!r} and the student is to learn {self.dataset.name!r}: give both one data set"
+                f"the teacher has learned {self.teacher.spec.dataset.name!r} and the student is to learn"
+                f" {self.dataset.name!r}: give both one data set"
             )
         if _statistics(self.teacher.network) != _statistics(self.student):
-            raise ValueError("teacher and student see the same pixels: give both networks the same 'statistics'")
+            raise ValueError(
+                "teacher and student see the same pixels: give both networks the same 'statistics'"
+            )
         _refuse_endless_views(self.teacher_outputs, self.dataset)
         return self
 
@@ -128,9 +166,17 @@ def with_stored_views(document: Any) -> Any:
     augmentation = dataset.get("augmentation") if isinstance(dataset, dict) else None
     if isinstance(augmentation, str) and augmentation in AUGMENTATIONS:
         augmentation = AUGMENTATIONS[augmentation]
-    if not isinstance(dataset, dict) or not isinstance(augmentation, dict) or not augmentation or "views" in augmentation:
+    if (
+        not isinstance(dataset, dict)
+        or not isinstance(augmentation, dict)
+        or not augmentation
+        or "views" in augmentation
+    ):
         return document
-    return {**document, "dataset": {**dataset, "augmentation": {**augmentation, "views": DEFAULT_VIEWS}}}
+    return {
+        **document,
+        "dataset": {**dataset, "augmentation": {**augmentation, "views": DEFAULT_VIEWS}},
+    }
 
 
 def _statistics(network: ModelSpec) -> str:
@@ -138,5 +184,12 @@ def _statistics(network: ModelSpec) -> str:
 
 
 def _refuse_endless_views(teacher_outputs: str, dataset: DatasetSpec) -> None:
-    if teacher_outputs == "stored" and not dataset.augmentation.is_none and dataset.augmentation.views is None:
-        raise ValueError("stored teacher outputs need a number of views: set 'dataset.augmentation.views', or 'teacher_outputs' to \"live\"")
+    if (
+        teacher_outputs == "stored"
+        and not dataset.augmentation.is_none
+        and dataset.augmentation.views is None
+    ):
+        raise ValueError(
+            "stored teacher outputs need a number of views: set 'dataset.augmentation.views', or 'teacher_outputs' to"
+            ' "live"'
+        )

@@ -7,7 +7,14 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from lab_models.specs.base import Frozen, named
 from lab_models.specs.dataset import DatasetSpec
 from lab_models.specs.model import MLPSpec, ModelSpec, expand_preset
-from lab_models.specs.training import AdamSpec, ConstantSchedule, EarlyStoppingSpec, OneCycleSchedule, OptimizerSpec, ScheduleSpec
+from lab_models.specs.training import (
+    AdamSpec,
+    ConstantSchedule,
+    EarlyStoppingSpec,
+    OneCycleSchedule,
+    OptimizerSpec,
+    ScheduleSpec,
+)
 
 Probe = Literal["gradient_flow"]
 
@@ -18,7 +25,9 @@ def _all_different(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
-NetworkSpec = Annotated[ModelSpec, BeforeValidator(expand_preset, json_schema_input_type=ModelSpec | str)]
+NetworkSpec = Annotated[
+    ModelSpec, BeforeValidator(expand_preset, json_schema_input_type=ModelSpec | str)
+]
 
 
 class Subject(Frozen):
@@ -26,16 +35,25 @@ class Subject(Frozen):
 
     kind: Literal["train", "distill", "transfer"] = "train"
     """What is done."""
-    dataset: Annotated[DatasetSpec, BeforeValidator(named("name", "digits"), json_schema_input_type=DatasetSpec | str)] = DatasetSpec()
+    dataset: Annotated[
+        DatasetSpec,
+        BeforeValidator(named("name", "digits"), json_schema_input_type=DatasetSpec | str),
+    ] = DatasetSpec()
     """Data set and splits, or just its name."""
 
 
 class Procedure(Frozen):
     """How it is learned, whatever the network and the objective."""
 
-    optimizer: Annotated[OptimizerSpec, BeforeValidator(named("name", "adam"), json_schema_input_type=OptimizerSpec | str)] = AdamSpec()
+    optimizer: Annotated[
+        OptimizerSpec,
+        BeforeValidator(named("name", "adam"), json_schema_input_type=OptimizerSpec | str),
+    ] = AdamSpec()
     """Optimizer, or just its name."""
-    schedule: Annotated[ScheduleSpec, BeforeValidator(named("name", "constant"), json_schema_input_type=ScheduleSpec | str)] = ConstantSchedule()
+    schedule: Annotated[
+        ScheduleSpec,
+        BeforeValidator(named("name", "constant"), json_schema_input_type=ScheduleSpec | str),
+    ] = ConstantSchedule()
     """Learning-rate schedule, or just its name."""
     batch_size: int = Field(default=64, ge=1, le=65536)
     """Images per optimizer step."""
@@ -46,23 +64,33 @@ class Procedure(Frozen):
     gradient_clip: float | None = Field(default=None, gt=0.0, le=1e9)
     """Largest L2 norm of the whole gradient; a longer one is scaled down to it. null: never."""
     ema_decay: float | None = Field(default=None, gt=0.0, lt=1.0)
-    """Validate, test and publish an exponential moving average of the weights with this decay per step. null: the weights themselves."""
+    """Validate, test and publish an exponential moving average of the weights with this decay per step. null: the
+    weights themselves.
+    """
     early_stopping: EarlyStoppingSpec | None = None
     """When to end before `epochs`; `{}` is stagnation with its defaults."""
     best_by: Literal["loss", "accuracy"] = "loss"
     """What makes an epoch the best: lowest val loss, or highest val accuracy (the lower loss breaks a tie)."""
-    probes: Annotated[tuple[Probe, ...], Field(max_length=10, strict=False), AfterValidator(_all_different)] = ()
+    probes: Annotated[
+        tuple[Probe, ...], Field(max_length=10, strict=False), AfterValidator(_all_different)
+    ] = ()
     """What else is measured: `gradient_flow`, every layer's gradient at initialization and at each epoch."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Number format of the forward and backward pass; weights, loss and optimizer stay float32."""
     on_out_of_memory: Literal["fail", "halve_batch"] = "fail"
-    """Where the device's memory is too small: `fail`, or go on with half as many images at a time, again and again, their gradients accumulated to the same
-    `batch_size` per step. Batch norm then sees the smaller number."""
+    """Where the device's memory is too small: `fail`, or go on with half as many images at a time, again and again,
+    their gradients accumulated to the same `batch_size` per step. Batch norm then sees the smaller number.
+    """
 
     @model_validator(mode="after")
     def _warm_up_ends(self) -> Self:
-        if not isinstance(self.schedule, OneCycleSchedule) and self.schedule.warmup_epochs > self.epochs:
-            raise ValueError(f"'warmup_epochs' {self.schedule.warmup_epochs:g} is more than the {self.epochs} 'epochs'")
+        if (
+            not isinstance(self.schedule, OneCycleSchedule)
+            and self.schedule.warmup_epochs > self.epochs
+        ):
+            raise ValueError(
+                f"'warmup_epochs' {self.schedule.warmup_epochs:g} is more than the {self.epochs} 'epochs'"
+            )
         return self
 
     @property
@@ -73,15 +101,21 @@ class Procedure(Frozen):
 
 def refuse_single_images(network: ModelSpec, batch_size: int, train_limit: int | None) -> None:
     """Raises ValueError where batch norm would have to train on one image."""
-    if 1 in (batch_size, train_limit) and (network.norm == "batch" if isinstance(network, MLPSpec) else True):
-        raise ValueError("batch norm cannot train on a single image: 'batch_size' and 'train_limit' must be above 1")
+    if 1 in (batch_size, train_limit) and (
+        network.norm == "batch" if isinstance(network, MLPSpec) else True
+    ):
+        raise ValueError(
+            "batch norm cannot train on a single image: 'batch_size' and 'train_limit' must be above 1"
+        )
 
 
 class Network(Frozen):
     """What learns."""
 
     model: NetworkSpec = MLPSpec()
-    """Network, or just the name of its architecture or preset; `{"preset": "student", "residual": false}` changes a preset."""
+    """Network, or just the name of its architecture or preset; `{"preset": "student", "residual": false}` changes a
+    preset.
+    """
 
 
 class TrainSpec(Procedure, Network, Subject):

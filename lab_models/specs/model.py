@@ -20,8 +20,14 @@ WIDEST_DOUBLED = 512
 SMALLEST_SIDE, LARGEST_SIDE = 8, 512
 """Of images that a network brings to a size of its own, in pixels."""
 
-Widths = Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_WIDTH)], ...], Field(min_length=1, max_length=MAX_DEPTH, strict=False)]
-StageWidths = Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_CHANNELS)], ...], Field(min_length=1, max_length=MAX_STAGES, strict=False)]
+Widths = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=MAX_WIDTH)], ...],
+    Field(min_length=1, max_length=MAX_DEPTH, strict=False),
+]
+StageWidths = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=MAX_CHANNELS)], ...],
+    Field(min_length=1, max_length=MAX_STAGES, strict=False),
+]
 
 
 class MLPSpec(Frozen):
@@ -30,7 +36,9 @@ class MLPSpec(Frozen):
     arch: Literal["mlp"] = "mlp"
     """Architecture."""
     input_channels: Literal[1, 3] | None = None
-    """1 for a network of grey images, 3 for color: a data set of the other kind is refused; null: whatever the data set has."""
+    """1 for a network of grey images, 3 for color: a data set of the other kind is refused; null: whatever the data set
+    has.
+    """
     depth: int | None = Field(default=None, ge=1, le=MAX_DEPTH)
     """Number of hidden layers, the head not counted; 2 when neither `depth` nor `hidden` is given."""
     width: int | None = Field(default=None, ge=1, le=MAX_WIDTH)
@@ -42,7 +50,9 @@ class MLPSpec(Frozen):
     shortcut_layers: Literal[1, 2] = 1
     """Hidden layers that one shortcut spans; with 2, `depth` must be odd: one layer, then pairs."""
     block: Literal["layer", "inverted_bottleneck"] = "layer"
-    """What is stacked after the first hidden layer: single layers, or blocks width → 2·width → width with norm after both and no activation after the block."""
+    """What is stacked after the first hidden layer: single layers, or blocks width → 2·width → width with norm after
+    both and no activation after the block.
+    """
     norm: Literal["none", "batch", "layer"] = "none"
     """Normalisation between a hidden layer and its ReLU."""
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
@@ -50,7 +60,8 @@ class MLPSpec(Frozen):
     dropout_at: Literal["every_hidden", "last_hidden"] = "every_hidden"
     """After which hidden layers dropout stands; a block has it after its inner layer."""
     init: Literal["torch", "kaiming_fan_out"] = "torch"
-    """Initial weights: `torch.nn.Linear`'s own, or normal with variance 2 / fan_out and zero biases (He et al. 2015)."""
+    """Initial weights: `torch.nn.Linear`'s own, or normal with variance 2 / fan_out and zero biases (He et al. 2015).
+    """
 
     @model_validator(mode="before")
     @classmethod
@@ -73,16 +84,23 @@ class MLPSpec(Frozen):
     @model_validator(mode="after")
     def _shapes_agree(self) -> Self:
         if self.residual and len(set(self.widths)) > 1:
-            raise ValueError(f"a residual MLP adds a layer's input to its output, so all widths must be equal, not {list(self.widths)}")
+            raise ValueError(
+                "a residual MLP adds a layer's input to its output, so all widths must be equal, not"
+                f" {list(self.widths)}"
+            )
         if self.block == "inverted_bottleneck" and self.hidden is not None:
             raise ValueError("blocks have one width: give 'depth' and 'width', not 'hidden'")
         if self.shortcut_layers == 2:
             if not self.residual:
                 raise ValueError("'shortcut_layers' 2 needs 'residual' true")
             if self.block != "layer":
-                raise ValueError("a shortcut spans one whole block: 'shortcut_layers' 2 is for 'block' \"layer\"")
+                raise ValueError(
+                    "a shortcut spans one whole block: 'shortcut_layers' 2 is for 'block' \"layer\""
+                )
             if len(self.widths) % 2 == 0:
-                raise ValueError(f"shortcuts around two layers need an odd 'depth' (one layer, then pairs), not {len(self.widths)}")
+                raise ValueError(
+                    f"shortcuts around two layers need an odd 'depth' (one layer, then pairs), not {len(self.widths)}"
+                )
         return self
 
     @property
@@ -94,20 +112,24 @@ class MLPSpec(Frozen):
 
 
 class CNNSpec(Frozen):
-    """Stages of two-conv blocks: stem, conv-norm-ReLU-dropout-conv-norm per block, global average pool, linear head. Batch norm, no conv biases.
+    """Stages of two-conv blocks: stem, conv-norm-ReLU-dropout-conv-norm per block, global average pool, linear head.
+    Batch norm, no conv biases.
 
-    The first block of every stage but the first has stride 2; with `residual`, a shortcut goes around each block, 1x1 conv
-    and norm where the shape changes.
+    The first block of every stage but the first has stride 2; with `residual`, a shortcut goes around each block, 1x1
+    conv and norm where the shape changes.
     """
 
     arch: Literal["cnn"] = "cnn"
     """Architecture."""
     input_channels: Literal[1, 3] | None = None
-    """1 for a network of grey images, 3 for color: a data set of the other kind is refused; null: whatever the data set has."""
+    """1 for a network of grey images, 3 for color: a data set of the other kind is refused; null: whatever the data set
+    has.
+    """
     stages: int | None = Field(default=None, ge=1, le=MAX_STAGES)
     """Number of stages; 3 when neither `stages` nor `widths` is given."""
     width: int | None = Field(default=None, ge=1, le=MAX_CHANNELS)
-    """Channels of the first stage, doubling with each stage up to 512; 32 when neither `width` nor `widths` is given."""
+    """Channels of the first stage, doubling with each stage up to 512; 32 when neither `width` nor `widths` is given.
+    """
     widths: StageWidths | None = None
     """Channels stage by stage, in place of `stages` and `width`."""
     blocks_per_stage: int = Field(default=2, ge=1, le=50)
@@ -132,7 +154,9 @@ class CNNSpec(Frozen):
         if widths is not None:
             if data.get("stages") is not None or data.get("width") is not None:
                 raise ValueError("give either 'widths', or 'stages' and 'width', not both")
-            if _whole_numbers(widths, MAX_STAGES, MAX_CHANNELS) and tuple(widths) == _doubling(len(widths), widths[0]):
+            if _whole_numbers(widths, MAX_STAGES, MAX_CHANNELS) and tuple(widths) == _doubling(
+                len(widths), widths[0]
+            ):
                 data.update(stages=len(widths), width=widths[0], widths=None)
         else:
             data["stages"] = DEFAULT_STAGES if data.get("stages") is None else data["stages"]
@@ -142,24 +166,35 @@ class CNNSpec(Frozen):
     @property
     def stage_widths(self) -> tuple[int, ...]:
         """Channels of each stage."""
-        return self.widths if self.widths is not None else _doubling(self.stages or DEFAULT_STAGES, self.width or DEFAULT_CHANNELS)
+        return (
+            self.widths
+            if self.widths is not None
+            else _doubling(self.stages or DEFAULT_STAGES, self.width or DEFAULT_CHANNELS)
+        )
 
     @property
     def stage_strides(self) -> tuple[int, ...]:
         """Stride of each stage's first block."""
-        return tuple(2 if 1 <= i <= (MAX_STAGES if self.max_halvings is None else self.max_halvings) else 1 for i in range(len(self.stage_widths)))
+        return tuple(
+            2 if 1 <= i <= (MAX_STAGES if self.max_halvings is None else self.max_halvings) else 1
+            for i in range(len(self.stage_widths))
+        )
 
 
 class HeNetSpec(Frozen):
-    """He et al.'s CIFAR networks (2015, section 4.2) of 6n + 2 layers: 3x3 stem, three stages of n two-conv blocks, global average pool, linear head.
+    """He et al.'s CIFAR networks (2015, section 4.2) of 6n + 2 layers: 3x3 stem, three stages of n two-conv blocks,
+    global average pool, linear head.
 
-    Shortcuts have no parameters (option A: stride 2 and zero channels), so the plain and the residual network have the same.
+    Shortcuts have no parameters (option A: stride 2 and zero channels), so the plain and the residual network have the
+    same.
     """
 
     arch: Literal["henet"] = "henet"
     """Architecture."""
     input_channels: Literal[1, 3] | None = None
-    """1 for a network of grey images, 3 for color: a data set of the other kind is refused; null: whatever the data set has."""
+    """1 for a network of grey images, 3 for color: a data set of the other kind is refused; null: whatever the data set
+    has.
+    """
     depth: int = Field(default=20, ge=8, le=1202)
     """Number of layers with weights, 6n + 2: 20, 32, 44, 56, 110 in the paper."""
     width: int = Field(default=16, ge=1, le=1024)
@@ -171,7 +206,9 @@ class HeNetSpec(Frozen):
     def _depth_is_six_n_plus_two(self) -> Self:
         if (self.depth - 2) % 6:
             below = self.depth - (self.depth - 2) % 6
-            raise ValueError(f"'depth' must be 6n + 2, such as {below} or {below + 6}, not {self.depth}")
+            raise ValueError(
+                f"'depth' must be 6n + 2, such as {below} or {below + 6}, not {self.depth}"
+            )
         return self
 
     @property
@@ -186,22 +223,32 @@ class ResNet18Spec(Frozen):
     arch: Literal["resnet18"] = "resnet18"
     """Architecture."""
     input_channels: Literal[1, 3] | None = None
-    """1 for a network of grey images, 3 for color: a data set of the other kind is refused; null: whatever the data set has."""
+    """1 for a network of grey images, 3 for color: a data set of the other kind is refused; null: whatever the data set
+    has.
+    """
     stem: Literal["cifar", "imagenet"] = "cifar"
     """3x3 conv, stride 1, no pool for small images; or 7x7 conv, stride 2 and 3x3 max pool, stride 2."""
     image_size: int | None = Field(default=None, ge=SMALLEST_SIDE, le=LARGEST_SIDE)
-    """Side in pixels of the square that every image is first brought to, bilinearly; the cost grows with its square. null: images stay as they are."""
+    """Side in pixels of the square that every image is first brought to, bilinearly; the cost grows with its square.
+    null: images stay as they are.
+    """
     statistics: Literal["dataset", "imagenet"] = "dataset"
-    """What pixels are normalized by: the data set's own mean and deviation, or ImageNet's, and then grey images become three equal channels."""
+    """What pixels are normalized by: the data set's own mean and deviation, or ImageNet's, and then grey images become
+    three equal channels.
+    """
 
 
 class VGGSpec(Frozen):
-    """Stages of 3x3 convs, each ended by 2x2 max pool, then fully connected layers (Simonyan and Zisserman 2015, with batch norm). No conv biases."""
+    """Stages of 3x3 convs, each ended by 2x2 max pool, then fully connected layers (Simonyan and Zisserman 2015, with
+    batch norm). No conv biases.
+    """
 
     arch: Literal["vgg"] = "vgg"
     """Architecture."""
     input_channels: Literal[1, 3] | None = None
-    """1 for a network of grey images, 3 for color: a data set of the other kind is refused; null: whatever the data set has."""
+    """1 for a network of grey images, 3 for color: a data set of the other kind is refused; null: whatever the data set
+    has.
+    """
     widths: StageWidths = (64, 128, 256)
     """Channels stage by stage."""
     convs_per_stage: int = Field(default=2, ge=1, le=20)
@@ -212,7 +259,9 @@ class VGGSpec(Frozen):
     """Probability of dropping a unit of the fully connected layer while training."""
 
 
-ModelSpec = Annotated[MLPSpec | CNNSpec | HeNetSpec | ResNet18Spec | VGGSpec, Field(discriminator="arch")]
+ModelSpec = Annotated[
+    MLPSpec | CNNSpec | HeNetSpec | ResNet18Spec | VGGSpec, Field(discriminator="arch")
+]
 
 ARCHITECTURES: tuple[type[Frozen], ...] = (MLPSpec, CNNSpec, HeNetSpec, ResNet18Spec, VGGSpec)
 _ARCHITECTURE_NAMES = tuple(spec.model_fields["arch"].default for spec in ARCHITECTURES)
@@ -229,7 +278,12 @@ PRESETS: dict[str, dict[str, Any]] = {
         "init": "kaiming_fan_out",
     },
     "three-models-mlp": {"arch": "mlp", "hidden": [512, 512]},
-    "three-models-cnn": {"arch": "vgg", "widths": [64, 128, 256], "convs_per_stage": 2, "hidden": 256},
+    "three-models-cnn": {
+        "arch": "vgg",
+        "widths": [64, 128, 256],
+        "convs_per_stage": 2,
+        "hidden": 256,
+    },
     "cnn-blocks-1": {"arch": "cnn", "stages": 1, "width": 64, "dropout": 0.2},
     "cnn-blocks-5": {"arch": "cnn", "stages": 5, "width": 64, "dropout": 0.2},
     "cnn-blocks-10": {"arch": "cnn", "stages": 10, "width": 64, "dropout": 0.2},
@@ -245,7 +299,9 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def expand_preset(value: Any) -> Any:
-    """The object that a bare name or a `preset` stands for: an architecture with its defaults, or a network of the labs."""
+    """The object that a bare name or a `preset` stands for: an architecture with its defaults, or a network of the
+    labs.
+    """
     if isinstance(value, str):
         if value in _ARCHITECTURE_NAMES:
             return {"arch": value}
@@ -262,9 +318,22 @@ def expand_preset(value: Any) -> Any:
 
 
 def _without_rivals(preset: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """The preset without what the changes say in another way: widths one by one take the place of a number and a width, and the reverse."""
-    rivals = {"hidden": ("depth", "width"), "widths": ("stages", "width"), "depth": ("hidden",), "stages": ("widths",), "width": ("hidden", "widths")}
-    replaced = {rival for key in changes if preset["arch"] in ("mlp", "cnn") for rival in rivals.get(key, ())}
+    """The preset without what the changes say in another way: widths one by one take the place of a number and a width,
+    and the reverse.
+    """
+    rivals = {
+        "hidden": ("depth", "width"),
+        "widths": ("stages", "width"),
+        "depth": ("hidden",),
+        "stages": ("widths",),
+        "width": ("hidden", "widths"),
+    }
+    replaced = {
+        rival
+        for key in changes
+        if preset["arch"] in ("mlp", "cnn")
+        for rival in rivals.get(key, ())
+    }
     return {key: item for key, item in preset.items() if key not in replaced}
 
 
@@ -274,4 +343,8 @@ def _doubling(stages: int, width: int) -> tuple[int, ...]:
 
 
 def _whole_numbers(values: Any, most: int, largest: int) -> bool:
-    return isinstance(values, list | tuple) and 0 < len(values) <= most and all(type(value) is int and 1 <= value <= largest for value in values)
+    return (
+        isinstance(values, list | tuple)
+        and 0 < len(values) <= most
+        and all(type(value) is int and 1 <= value <= largest for value in values)
+    )

@@ -1,4 +1,6 @@
-"""Networks whose weights others have trained and published: what a transfer can begin from without training a source."""
+"""Networks whose weights others have trained and published: what a transfer can begin from without training a
+source.
+"""
 
 from typing import Literal
 
@@ -9,7 +11,9 @@ from lab_models.specs.model import LARGEST_SIDE, SMALLEST_SIDE, ModelSpec, ResNe
 
 PretrainedName = Literal["resnet18"]
 IMAGENET_SIDE = 224
-"""Side in pixels of the crops that torchvision's weights were trained on: https://docs.pytorch.org/vision/stable/models.html."""
+"""Side in pixels of the crops that torchvision's weights were trained on:
+https://docs.pytorch.org/vision/stable/models.html.
+"""
 
 
 class Pretrained(Frozen):
@@ -22,5 +26,7 @@ class Pretrained(Frozen):
 
     @property
     def network(self) -> ModelSpec:
-        """The network that the weights belong to, in front of it what brings images into the form that they were trained on."""
+        """The network that the weights belong to, in front of it what brings images into the form that they were
+        trained on.
+        """
         return ResNet18Spec(stem="imagenet", statistics="imagenet", image_size=self.image_size)

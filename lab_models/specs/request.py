@@ -43,7 +43,7 @@ Seeds = Annotated[
 ]
 
 
-class Asked(Frozen):
+class RequestFields(Frozen):
     """What a person says beside the spec: the seeds to run it with, and what to call it."""
 
     name: Name | None = None
@@ -56,16 +56,18 @@ class Asked(Frozen):
     """Higher starts first."""
 
 
-class ExperimentRequest(Asked, TrainSpec):
+class ExperimentRequest(RequestFields, TrainSpec):
     """What a person sends or keeps in a file: a spec, the seeds to run it with, and what to call it."""
 
     @property
     def spec(self) -> TrainSpec:
         """The experiment's spec alone, without seeds and names."""
-        return TrainSpec.model_construct(**{field: getattr(self, field) for field in TrainSpec.model_fields})
+        return TrainSpec.model_construct(
+            **{field: getattr(self, field) for field in TrainSpec.model_fields}
+        )
 
 
-class DistillRequest(Asked, Procedure, Pupil, Subject):
+class DistillRequest(RequestFields, Procedure, Pupil, Subject):
     """A student to be trained from a teacher, which is named or trained first."""
 
     kind: Literal["distill"] = "distill"
@@ -85,13 +87,18 @@ class DistillRequest(Asked, Procedure, Pupil, Subject):
     def _teachers_know_the_classes(cls, teacher: Reference) -> Reference:
         if teacher.pretrained is not None:
             raise ValueError(
-                "published weights cannot teach: their outputs are ImageNet's classes, not this data set's; they can be the 'source' of a transfer"
+                "published weights cannot teach: their outputs are ImageNet's classes, not this data set's; they can be"
+                " the 'source' of a transfer"
             )
         return teacher
 
     def spec_with(self, teacher: Trained) -> DistillSpec:
-        """The experiment's spec once it is known who the teacher is; raises pydantic.ValidationError where they do not fit together."""
-        document = {field: getattr(self, field) for field in DistillSpec.model_fields if field != "teacher"}
+        """The experiment's spec once it is known who the teacher is; raises pydantic.ValidationError where they do not
+        fit together.
+        """
+        document = {
+            field: getattr(self, field) for field in DistillSpec.model_fields if field != "teacher"
+        }
         return DistillSpec.model_validate({**document, "teacher": teacher})
 
     @property
@@ -104,7 +111,7 @@ class DistillRequest(Asked, Procedure, Pupil, Subject):
         return _trained_plainly(self, network) if self.baseline else None
 
 
-class TransferRequest(Asked, Procedure, Tuning, Subject):
+class TransferRequest(RequestFields, Procedure, Tuning, Subject):
     """A trained network, named or trained first, to be trained on under a new head."""
 
     kind: Literal["transfer"] = "transfer"
@@ -112,7 +119,9 @@ class TransferRequest(Asked, Procedure, Tuning, Subject):
     source: Reference
     """Where the backbone's weights come from."""
     from_scratch: bool = False
-    """Also train the same network from initial weights, by the same procedure: the control that shows what the source was worth."""
+    """Also train the same network from initial weights, by the same procedure: the control that shows what the source
+    was worth.
+    """
 
     @property
     def reference(self) -> Reference:
@@ -123,11 +132,19 @@ class TransferRequest(Asked, Procedure, Tuning, Subject):
     def published(self) -> Pretrained | None:
         """The published weights that are the source; None where it is a network of this lab's."""
         source = self.source
-        return None if source.pretrained is None else Pretrained(pretrained=source.pretrained, image_size=source.image_size)
+        return (
+            None
+            if source.pretrained is None
+            else Pretrained(pretrained=source.pretrained, image_size=source.image_size)
+        )
 
     def spec_with(self, source: Trained | Pretrained) -> TransferSpec:
-        """The experiment's spec once it is known what the source is; raises pydantic.ValidationError where they do not fit together."""
-        document = {field: getattr(self, field) for field in TransferSpec.model_fields if field != "source"}
+        """The experiment's spec once it is known what the source is; raises pydantic.ValidationError where they do not
+        fit together.
+        """
+        document = {
+            field: getattr(self, field) for field in TransferSpec.model_fields if field != "source"
+        }
         return TransferSpec.model_validate({**document, "source": source})
 
     def control_spec(self, network: ModelSpec) -> TrainSpec | None:
@@ -136,7 +153,11 @@ class TransferRequest(Asked, Procedure, Tuning, Subject):
 
 
 def _trained_plainly(request: Procedure, model: ModelSpec) -> TrainSpec:
-    shared = {field: getattr(request, field) for field in TrainSpec.model_fields if field not in ("kind", "model")}
+    shared = {
+        field: getattr(request, field)
+        for field in TrainSpec.model_fields
+        if field not in ("kind", "model")
+    }
     return TrainSpec.model_validate({**shared, "model": model})
 
 
@@ -153,5 +174,13 @@ def read_request(document: Any) -> Request:
     kind = document.get("kind", "train") if isinstance(document, dict) else "train"
     if isinstance(kind, str) and kind not in REQUESTS:
         *most, last = map(repr, REQUESTS)
-        raise InvalidDocument([FieldError("/kind", f"must be {', '.join(most)} or {last}", did_you_mean(kind[:100], list(REQUESTS)))])
+        raise InvalidDocument(
+            [
+                FieldError(
+                    "/kind",
+                    f"must be {', '.join(most)} or {last}",
+                    did_you_mean(kind[:100], list(REQUESTS)),
+                )
+            ]
+        )
     return validate(REQUESTS[kind] if isinstance(kind, str) else ExperimentRequest, document)

@@ -66,13 +66,17 @@ class ConstantSchedule(Frozen):
 
 
 class MultiStepSchedule(Frozen):
-    """The learning rate is multiplied by `factor` after each milestone, as in `torch.optim.lr_scheduler.MultiStepLR`."""
+    """The learning rate is multiplied by `factor` after each milestone, as in
+    `torch.optim.lr_scheduler.MultiStepLR`.
+    """
 
     name: Literal["multi_step"] = "multi_step"
     """Schedule of the learning rate."""
     warmup_epochs: WarmupEpochs = 0.0
     """The learning rate first grows linearly from near 0 over this many epochs, step by step."""
-    milestones: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1, max_length=100, strict=False)] = (50, 75)
+    milestones: Annotated[
+        tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1, max_length=100, strict=False)
+    ] = (50, 75)
     """Numbers of epochs done, rising; the factor applies from the next epoch on."""
     factor: float = Field(default=0.1, gt=0.0, le=1.0)
     """What the learning rate is multiplied by."""
@@ -85,7 +89,9 @@ class MultiStepSchedule(Frozen):
 
 
 class CosineSchedule(Frozen):
-    """The learning rate falls along half a cosine (Loshchilov and Hutter 2017) from its start, or the end of the warm-up, to the last epoch."""
+    """The learning rate falls along half a cosine (Loshchilov and Hutter 2017) from its start, or the end of the
+    warm-up, to the last epoch.
+    """
 
     name: Literal["cosine"] = "cosine"
     """Schedule of the learning rate."""
@@ -94,11 +100,15 @@ class CosineSchedule(Frozen):
     final_fraction: float = Field(default=0.0, ge=0.0, le=1.0)
     """Share of the learning rate that is left at the end."""
     update: Literal["step", "epoch"] = "step"
-    """Fall a little with every step, or at each new epoch as `torch.optim.lr_scheduler.CosineAnnealingLR` is mostly used."""
+    """Fall a little with every step, or at each new epoch as `torch.optim.lr_scheduler.CosineAnnealingLR` is mostly
+    used.
+    """
 
 
 class OneCycleSchedule(Frozen):
-    """Up to the optimizer's learning rate and down again (Smith and Topin 2019), cosine both ways, as in `torch.optim.lr_scheduler.OneCycleLR`."""
+    """Up to the optimizer's learning rate and down again (Smith and Topin 2019), cosine both ways, as in
+    `torch.optim.lr_scheduler.OneCycleLR`.
+    """
 
     name: Literal["one_cycle"] = "one_cycle"
     """Schedule of the learning rate."""
@@ -111,7 +121,9 @@ class OneCycleSchedule(Frozen):
 
 
 class PlateauSchedule(Frozen):
-    """The learning rate is multiplied by `factor` when val loss has not improved for more than `patience` epochs, as in `ReduceLROnPlateau`."""
+    """The learning rate is multiplied by `factor` when val loss has not improved for more than `patience` epochs, as in
+    `ReduceLROnPlateau`.
+    """
 
     name: Literal["plateau"] = "plateau"
     """Schedule of the learning rate."""
@@ -127,23 +139,34 @@ class PlateauSchedule(Frozen):
     """The learning rate does not fall below this."""
 
 
-ScheduleSpec = Annotated[ConstantSchedule | MultiStepSchedule | CosineSchedule | OneCycleSchedule | PlateauSchedule, Field(discriminator="name")]
+ScheduleSpec = Annotated[
+    ConstantSchedule | MultiStepSchedule | CosineSchedule | OneCycleSchedule | PlateauSchedule,
+    Field(discriminator="name"),
+]
 
 
 class EarlyStoppingSpec(Frozen):
-    """Two rules on val loss; training ends with the first that holds. The best epoch's weights are tested either way."""
+    """Two rules on val loss; training ends with the first that holds. The best epoch's weights are tested either
+    way.
+    """
 
     patience: int | None = Field(default=5, ge=1, le=100_000)
-    """Stagnation: stop after this many epochs in a row without an improvement of val loss by more than `min_delta`; null: never."""
+    """Stagnation: stop after this many epochs in a row without an improvement of val loss by more than `min_delta`;
+    null: never.
+    """
     min_delta: float = Field(default=1e-4, ge=0.0, le=1e6)
     """Least fall of val loss, in nats, that counts as an improvement."""
     overfit_delta: float | None = Field(default=None, ge=0.0, le=1e6)
-    """Overfitting: stop when val loss lies more than this, in nats, above its best for `overfit_patience` epochs in a row; null: never."""
+    """Overfitting: stop when val loss lies more than this, in nats, above its best for `overfit_patience` epochs in a
+    row; null: never.
+    """
     overfit_patience: int = Field(default=3, ge=1, le=100_000)
     """Epochs in a row that the overfitting rule waits for."""
 
     @model_validator(mode="after")
     def _at_least_one_rule(self) -> Self:
         if self.patience is None and self.overfit_delta is None:
-            raise ValueError("give 'patience', 'overfit_delta' or both; for no early stopping write null")
+            raise ValueError(
+                "give 'patience', 'overfit_delta' or both; for no early stopping write null"
+            )
         return self

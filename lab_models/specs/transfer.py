@@ -10,15 +10,26 @@ from lab_models.specs.experiment import Procedure, Subject, refuse_single_images
 from lab_models.specs.model import ModelSpec
 from lab_models.specs.pretrained import Pretrained
 
-Classifier = Literal["linear_svm", "logistic_regression", "knn", "gaussian_nb", "lda", "nearest_mean"]
-EVERY_CLASSIFIER: tuple[Classifier, ...] = ("linear_svm", "logistic_regression", "knn", "gaussian_nb", "lda", "nearest_mean")
+Classifier = Literal[
+    "linear_svm", "logistic_regression", "knn", "gaussian_nb", "lda", "nearest_mean"
+]
+EVERY_CLASSIFIER: tuple[Classifier, ...] = (
+    "linear_svm",
+    "logistic_regression",
+    "knn",
+    "gaussian_nb",
+    "lda",
+    "nearest_mean",
+)
 
 
 class Tuning(Frozen):
     """How much of the source is trained on."""
 
     strategy: Literal["features", "linear_probe", "fine_tune", "staged"] = "fine_tune"
-    """`features`: classical classifiers on the frozen backbone. `linear_probe`: a new head on it. `fine_tune`: it is trained on. `staged`: stage by stage."""
+    """`features`: classical classifiers on the frozen backbone. `linear_probe`: a new head on it. `fine_tune`: it is
+    trained on. `staged`: stage by stage.
+    """
     last_stages: int | None = Field(default=None, ge=1, le=1000)
     """How many stages below the head are trained, the others stay frozen; null: all of them."""
     unfreeze_every: int = Field(default=1, ge=1, le=100_000)
@@ -26,10 +37,14 @@ class Tuning(Frozen):
     layer_decay: float = Field(default=1.0, gt=0.0, le=1.0)
     """Each stage's learning rate is this times that of the stage above it, the head's is the optimizer's."""
 
-    classifiers: Annotated[tuple[Classifier, ...], Field(min_length=1, max_length=10, strict=False)] | None = None
+    classifiers: (
+        Annotated[tuple[Classifier, ...], Field(min_length=1, max_length=10, strict=False)] | None
+    ) = None
     """Features: which classifiers are fitted; C and k are chosen on val. null: all of them."""
     stage: str | None = Field(default=None, min_length=1, max_length=60)
-    """Features: the stage whose output they are, averaged over its map, such as `stages.1` or `layer3`; null: what goes into the head."""
+    """Features: the stage whose output they are, averaged over its map, such as `stages.1` or `layer3`; null: what goes
+    into the head.
+    """
 
     @model_validator(mode="after")
     def _features_alone_have_classifiers(self) -> Self:
@@ -39,8 +54,13 @@ class Tuning(Frozen):
 
     @model_validator(mode="after")
     def _a_probe_has_no_stages(self) -> Self:
-        if self.strategy in ("linear_probe", "features") and (self.last_stages is not None or self.layer_decay != 1.0):
-            raise ValueError("'last_stages' and 'layer_decay' are for 'fine_tune' and 'staged': nothing below the head is trained here")
+        if self.strategy in ("linear_probe", "features") and (
+            self.last_stages is not None or self.layer_decay != 1.0
+        ):
+            raise ValueError(
+                "'last_stages' and 'layer_decay' are for 'fine_tune' and 'staged': nothing below the head is trained"
+                " here"
+            )
         if self.strategy != "staged" and self.unfreeze_every != 1:
             raise ValueError("'unfreeze_every' is for strategy 'staged'")
         return self

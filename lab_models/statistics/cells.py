@@ -1,4 +1,6 @@
-"""What judgements of several settings share: the result, the seeds that all settings have, and the line through them."""
+"""What judgements of several settings share: the result, the seeds that all settings have, and the line through
+them.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,13 +12,14 @@ from lab_models.statistics.paired import Paired, from_differences
 from lab_models.statistics.verdicts import Terms, Verdict
 from lab_models.statistics.wording import signed
 
-Scores = Mapping[int, float]
+SeedScores = Mapping[int, float]
 """One setting's scores by seed."""
 
 
 @dataclass(frozen=True)
 class ClaimResult:
-    """A verdict on a claim. `estimate`, `ci95` and `p` are those of the number that decided, in the spoken unit, over `n` seeds.
+    """A verdict on a claim. `estimate`, `ci95` and `p` are those of the number that decided, in the spoken unit, over
+    `n` seeds.
 
     `evidence` is one sentence per setting or contrast that went into it, and one about seeds that had to be left out.
     """
@@ -30,13 +33,17 @@ class ClaimResult:
     evidence: tuple[str, ...]
 
 
-def change_along(scores: Sequence[Scores], margin: float | None, scale: float) -> Paired:
+def change_along(scores: Sequence[SeedScores], margin: float | None, scale: float) -> Paired:
     """Each seed's change along its least-squares line from the first place to the last."""
     seeds = common_seeds(scores)
-    table: NDArray[np.float64] = scale * np.array([[cell[seed] for cell in scores] for seed in seeds]).reshape(len(seeds), len(scores))
+    table: NDArray[np.float64] = scale * np.array(
+        [[cell[seed] for cell in scores] for seed in seeds]
+    ).reshape(len(seeds), len(scores))
     places = np.arange(len(scores)) - (len(scores) - 1) / 2
     changes = (len(scores) - 1) * (table @ places) / (places @ places)
-    return from_differences(changes.tolist(), size=float(np.abs(table).max(initial=0)), margin=margin)
+    return from_differences(
+        changes.tolist(), size=float(np.abs(table).max(initial=0)), margin=margin
+    )
 
 
 def common_seeds(cells: Sequence[Mapping[int, object]]) -> list[int]:
@@ -47,7 +54,10 @@ def common_seeds(cells: Sequence[Mapping[int, object]]) -> list[int]:
 def left_out(cells: Sequence[Mapping[int, object]], seeds: Sequence[int]) -> tuple[str, ...]:
     """One sentence about the seeds that only some cells have; nothing when all have the same."""
     others = sorted({seed for cell in cells for seed in cell} - set(seeds))
-    return (f"left out, as not everything has them: seed{'' if len(others) == 1 else 's'} {', '.join(map(str, others))}",) if others else ()
+    if not others:
+        return ()
+    plural = "" if len(others) == 1 else "s"
+    return (f"left out, as not everything has them: seed{plural} {', '.join(map(str, others))}",)
 
 
 def named(titles: Sequence[str] | None, count: int, kind: str) -> Sequence[str]:
@@ -65,9 +75,17 @@ def qualified(unit: str, *notes: str) -> str:
 
 def trend_terms(unit: str, settings: int) -> Terms:
     """How a change along the line is spoken of."""
-    return Terms(f"{unit} over {settings - 1} step{'' if settings == 2 else 's'}", missing="no seed has a number at every setting", single="one seed")
+    return Terms(
+        f"{unit} over {settings - 1} step{'' if settings == 2 else 's'}",
+        missing="no seed has a number at every setting",
+        single="one seed",
+    )
 
 
 def slope_sentence(change: Paired, unit: str, settings: int) -> tuple[str, ...]:
     """The change along the line as its slope, if there is one."""
-    return () if change.mean is None else (f"least-squares trend: {signed(change.mean / (settings - 1))} {unit} per step",)
+    return (
+        ()
+        if change.mean is None
+        else (f"least-squares trend: {signed(change.mean / (settings - 1))} {unit} per step",)
+    )

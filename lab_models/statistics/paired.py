@@ -1,4 +1,6 @@
-"""Two arms compared seed by seed: the paired t-test, the signed-rank test, equivalence within a margin, and McNemar's test."""
+"""Two arms compared seed by seed: the paired t-test, the signed-rank test, equivalence within a margin, and McNemar's
+test.
+"""
 
 import math
 from collections.abc import Sequence
@@ -14,16 +16,18 @@ ALPHA = 0.05
 """Significance level of every test and verdict."""
 
 FEWEST_FOR_WILCOXON = 6
-"""Below 6 pairs the smallest two-sided p of the signed-rank test, 2 / 2^n, is above 5 %: it could never show anything."""
+"""Below 6 pairs the smallest two-sided p of the signed-rank test, 2 / 2^n, is above 5 %: it could never show anything.
+"""
 
 
 @dataclass(frozen=True)
 class Paired:
     """Differences, treatment minus control, and what they show; all in the pairs' own unit.
 
-    `std` is the sample's (n - 1). `ci95` and `ci90` are Student's t intervals of the mean difference, `p_t` is two-sided, `p_tost`
-    the larger of the two one-sided p-values of "the mean lies within ± margin". Without spread (one pair, or differences that are
-    equal up to float rounding) nothing is known about further seeds, and all of these are None; so is `mean` without a pair.
+    `std` is the sample's (n - 1). `ci95` and `ci90` are Student's t intervals of the mean difference, `p_t` is
+    two-sided, `p_tost` the larger of the two one-sided p-values of "the mean lies within ± margin". Without spread (one
+    pair, or differences that are equal up to float rounding) nothing is known about further seeds, and all of these are
+    None; so is `mean` without a pair.
     """
 
     n: int
@@ -39,26 +43,41 @@ class Paired:
 
     @property
     def equivalent(self) -> bool | None:
-        """Whether the mean difference is shown, at 5 %, to lie within ± margin; None without margin or without spread."""
+        """Whether the mean difference is shown, at 5 %, to lie within ± margin; None without margin or without
+        spread.
+        """
         return None if self.p_tost is None else self.p_tost < ALPHA
 
 
 def compare(pairs: Sequence[tuple[float, float]], margin: float | None = None) -> Paired:
-    """Pairs (treatment, control), one per seed, tested; raises ValueError for numbers that are not finite or a margin not above 0."""
+    """Pairs (treatment, control), one per seed, tested; raises ValueError for numbers that are not finite or a margin
+    not above 0.
+    """
     size = max((abs(score) for pair in pairs for score in pair), default=0.0)
-    return from_differences([treatment - control for treatment, control in pairs], size=size, margin=margin)
+    return from_differences(
+        [treatment - control for treatment, control in pairs], size=size, margin=margin
+    )
 
 
-def from_differences(differences: Sequence[float], *, size: float, margin: float | None = None) -> Paired:
-    """Like `compare`, for one number per seed that is 0 under "no difference"; `size` is the largest score it was computed from.
+def from_differences(
+    differences: Sequence[float], *, size: float, margin: float | None = None
+) -> Paired:
+    """Like `compare`, for one number per seed that is 0 under "no difference"; `size` is the largest score it was
+    computed from.
 
     A spread below `size` · 1e-12 is float rounding. TOST is that of Schuirmann (1987), doi:10.1007/BF01068419.
     """
     if margin is not None and not margin > 0:
         raise ValueError(f"the margin of equivalence must be above 0, not {margin}")
     if not all(math.isfinite(difference) for difference in differences):
-        raise ValueError("a score is not finite, so it cannot be compared: leave out the seeds whose training diverged, and say so")
-    values, n, tolerance = tuple(float(difference) for difference in differences), len(differences), ROUNDING * size
+        raise ValueError(
+            "a score is not finite, so it cannot be compared: leave out the seeds whose training diverged, and say so"
+        )
+    values, n, tolerance = (
+        tuple(float(difference) for difference in differences),
+        len(differences),
+        ROUNDING * size,
+    )
     if not values:
         return Paired(0, (), None, margin=margin)
     mean = float(np.mean(values))
@@ -76,7 +95,9 @@ def from_differences(differences: Sequence[float], *, size: float, margin: float
         ci95=t_interval(mean, error, n - 1, 1 - ALPHA),
         ci90=t_interval(mean, error, n - 1, 1 - 2 * ALPHA),
         p_t=2 * float(stdtr(n - 1, -abs(mean) / error)),
-        p_wilcoxon=_signed_rank_p(np.array(values), tolerance) if n >= FEWEST_FOR_WILCOXON else None,
+        p_wilcoxon=_signed_rank_p(np.array(values), tolerance)
+        if n >= FEWEST_FOR_WILCOXON
+        else None,
         margin=margin,
         p_tost=None if margin is None else float(stdtr(n - 1, (abs(mean) - margin) / error)),
     )
@@ -85,34 +106,55 @@ def from_differences(differences: Sequence[float], *, size: float, margin: float
 def mcnemar(only_treatment_right: int, only_control_right: int) -> float:
     """Two-sided exact p that two checkpoints are right equally often, from the images that just one of them gets right.
 
-    The smaller count against Binomial(their sum, 1/2), doubled; Edwards' correction of McNemar (1947), doi:10.1007/BF02295996, is for
-    large counts only. It says nothing about further seeds. 1 when the two never differ; ValueError for a count below 0.
+    The smaller count against Binomial(their sum, 1/2), doubled; Edwards' correction of McNemar (1947),
+    doi:10.1007/BF02295996, is for large counts only. It says nothing about further seeds. 1 when the two never differ;
+    ValueError for a count below 0.
     """
     if min(only_treatment_right, only_control_right) < 0:
-        raise ValueError(f"counts of images cannot be below 0: {only_treatment_right} and {only_control_right}")
+        raise ValueError(
+            f"counts of images cannot be below 0: {only_treatment_right} and {only_control_right}"
+        )
     both = only_treatment_right + only_control_right
-    return 1.0 if both == 0 else min(1.0, 2 * float(bdtr(min(only_treatment_right, only_control_right), both, 0.5)))
+    return (
+        1.0
+        if both == 0
+        else min(1.0, 2 * float(bdtr(min(only_treatment_right, only_control_right), both, 0.5)))
+    )
 
 
-def discordant(treatment_predictions: ArrayLike, control_predictions: ArrayLike, labels: ArrayLike) -> tuple[int, int]:
+def discordant(
+    treatment_predictions: ArrayLike, control_predictions: ArrayLike, labels: ArrayLike
+) -> tuple[int, int]:
     """How many images only the treatment gets right and how many only the control: what `mcnemar` takes.
 
-    All three are class numbers of the same images in the same order, shape (images,); raises ValueError when the shapes differ.
+    All three are class numbers of the same images in the same order, shape (images,); raises ValueError when the shapes
+    differ.
     """
-    treatment, control, truth = np.asarray(treatment_predictions), np.asarray(control_predictions), np.asarray(labels)
+    treatment, control, truth = (
+        np.asarray(treatment_predictions),
+        np.asarray(control_predictions),
+        np.asarray(labels),
+    )
     if not treatment.shape == control.shape == truth.shape:
-        raise ValueError(f"predictions and labels must be of the same images: their shapes are {treatment.shape}, {control.shape} and {truth.shape}")
+        raise ValueError(
+            f"predictions and labels must be of the same images: their shapes are {treatment.shape}, {control.shape}"
+            f" and {truth.shape}"
+        )
     right, control_right = treatment == truth, control == truth
     return int(np.sum(right & ~control_right)), int(np.sum(control_right & ~right))
 
 
 def _signed_rank_p(differences: NDArray[np.float64], tolerance: float) -> float:
-    """Wilcoxon's (1945) exact two-sided p: zeros are dropped, ties share their mean rank, and every pattern of signs is equally likely."""
+    """Wilcoxon's (1945) exact two-sided p: zeros are dropped, ties share their mean rank, and every pattern of signs is
+    equally likely.
+    """
     kept = differences[np.abs(differences) > tolerance]
     kept = kept[np.argsort(np.abs(kept))]
     tie = np.concatenate([[0], np.cumsum(np.diff(np.abs(kept)) > tolerance)])
     places = np.arange(1, len(kept) + 1)
-    doubled = np.rint(2 * (np.bincount(tie, places) / np.bincount(tie))[tie]).astype(int)  # twice the mean rank is whole
+    doubled = np.rint(2 * (np.bincount(tie, places) / np.bincount(tie))[tie]).astype(
+        int
+    )  # twice the mean rank is whole
     chances = np.ones(1)  # chances[s]: that the doubled ranks of the positive differences sum to s
     for rank in doubled:
         chances = 0.5 * (np.pad(chances, (0, rank)) + np.pad(chances, (rank, 0)))

@@ -1,4 +1,6 @@
-"""How many paired seeds a difference needs: the power of the paired t-test and of the test of equivalence, computed exactly."""
+"""How many paired seeds a difference needs: the power of the paired t-test and of the test of equivalence, computed
+exactly.
+"""
 
 import math
 from collections.abc import Callable
@@ -20,18 +22,24 @@ TAIL = 9.0
 """Standard deviations after which a tail is 0 in float64."""
 
 
-def seeds_to_detect(effect: float, spread: float, power: float = POWER, alpha: float = ALPHA) -> int | None:
+def seeds_to_detect(
+    effect: float, spread: float, power: float = POWER, alpha: float = ALPHA
+) -> int | None:
     """The fewest pairs with which a two-sided paired t-test finds a mean difference `effect` with this power.
 
-    `spread` is the standard deviation of the differences, in the effect's unit. None when it is 0, or above 1,000 pairs.
+    `spread` is the standard deviation of the differences, in the effect's unit. None when it is 0, or above 1,000
+    pairs.
     """
     if spread <= 0 or effect == 0:
         return None
     return _fewest(lambda n: power_to_detect(n, effect / spread, alpha), power)
 
 
-def seeds_for_equivalence(effect: float, spread: float, margin: float, power: float = POWER) -> int | None:
-    """The fewest pairs with which two one-sided tests at 5 % show that the mean difference `effect` lies within ± margin.
+def seeds_for_equivalence(
+    effect: float, spread: float, margin: float, power: float = POWER
+) -> int | None:
+    """The fewest pairs with which two one-sided tests at 5 % show that the mean difference `effect` lies within ±
+    margin.
 
     None when the spread is 0, when |effect| is not below the margin (it is then not true), or above 1,000 pairs.
     """
@@ -41,39 +49,64 @@ def seeds_for_equivalence(effect: float, spread: float, margin: float, power: fl
 
 
 def power_to_detect(n: int, effect: float, alpha: float = ALPHA) -> float:
-    """The chance that a two-sided paired t-test with n >= 2 pairs is significant; `effect` in standard deviations of the differences.
+    """The chance that a two-sided paired t-test with n >= 2 pairs is significant; `effect` in standard deviations of
+    the differences.
 
-    P(|T| > t) for the noncentral t with n - 1 degrees of freedom and noncentrality effect · sqrt(n), as the mean over the estimated
-    spread u of the normal tails: T > t where a normal variable exceeds t · u - noncentrality. SciPy's `nctdtr` is not finite in
-    the far tail.
+    P(|T| > t) for the noncentral t with n - 1 degrees of freedom and noncentrality effect · sqrt(n), as the mean over
+    the estimated spread u of the normal tails: T > t where a normal variable exceeds t · u - noncentrality. SciPy's
+    `nctdtr` is not finite in the far tail.
     """
     critical, shift = float(stdtrit(n - 1, 1 - alpha / 2)), abs(effect) * math.sqrt(n)
-    return _mean_over_spreads(lambda u: ndtr(shift - critical * u) + ndtr(-shift - critical * u), n - 1, (shift + TAIL) / critical)
+    return _mean_over_spreads(
+        lambda u: ndtr(shift - critical * u) + ndtr(-shift - critical * u),
+        n - 1,
+        (shift + TAIL) / critical,
+    )
 
 
 def power_of_equivalence(n: int, effect: float, margin: float) -> float:
-    """The chance that both one-sided 5 % tests with n >= 2 pairs are significant; effect and margin in standard deviations.
+    """The chance that both one-sided 5 % tests with n >= 2 pairs are significant; effect and margin in standard
+    deviations.
 
     At an estimated spread of u they are when the mean lies within ± (margin - t(0.95, n - 1) · u / sqrt(n)).
     """
     critical, root = float(stdtrit(n - 1, 1 - ALPHA)), math.sqrt(n)
     high, low = (margin - effect) * root, (-margin - effect) * root
-    return _mean_over_spreads(lambda u: ndtr(high - critical * u) - ndtr(low + critical * u), n - 1, margin * root / critical)
+    return _mean_over_spreads(
+        lambda u: ndtr(high - critical * u) - ndtr(low + critical * u),
+        n - 1,
+        margin * root / critical,
+    )
 
 
-def _mean_over_spreads(function: Callable[[NDArray[np.float64]], NDArray[np.float64]], freedom: int, most: float) -> float:
-    """The function's mean over u = sqrt(chi squared / freedom), the estimated spread over the true one; 0 where u is above `most`."""
-    low, high = max(0.0, 1 - TAIL / math.sqrt(2 * freedom)), min(most, 1 + TAIL / math.sqrt(2 * freedom))
+def _mean_over_spreads(
+    function: Callable[[NDArray[np.float64]], NDArray[np.float64]], freedom: int, most: float
+) -> float:
+    """The function's mean over u = sqrt(chi squared / freedom), the estimated spread over the true one; 0 where u is
+    above `most`.
+    """
+    low, high = (
+        max(0.0, 1 - TAIL / math.sqrt(2 * freedom)),
+        min(most, 1 + TAIL / math.sqrt(2 * freedom)),
+    )
     if high <= low:
         return 0.0
     u = low + (high - low) * (NODES + 1) / 2
     half = freedom / 2
-    density = np.exp(math.log(2) + half * math.log(half) - gammaln(half) + (freedom - 1) * np.log(u) - half * u * u)
+    density = np.exp(
+        math.log(2)
+        + half * math.log(half)
+        - gammaln(half)
+        + (freedom - 1) * np.log(u)
+        - half * u * u
+    )
     return float(np.sum(WEIGHTS * density * function(u))) * (high - low) / 2
 
 
 def _fewest(power_with: Callable[[int], float], wanted: float) -> int | None:
-    """The smallest n from 2 to MOST_SEEDS that reaches the power, which rises with n once it is above 5 %; None when even the largest does not."""
+    """The smallest n from 2 to MOST_SEEDS that reaches the power, which rises with n once it is above 5 %; None when
+    even the largest does not.
+    """
     if power_with(MOST_SEEDS) < wanted:
         return None
     low, high = 2, MOST_SEEDS

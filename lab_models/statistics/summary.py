@@ -10,7 +10,9 @@ from scipy.special import stdtrit
 CONFIDENCE = 0.95
 
 ROUNDING = 1e-12
-"""Spread, relative to the numbers, that is float64's rounding (2.2e-16) and a few sums of it; one image in a million is 1e-6."""
+"""Spread, relative to the numbers, that is float64's rounding (2.2e-16) and a few sums of it; one image in a million is
+1e-6.
+"""
 
 
 @dataclass(frozen=True)
@@ -30,22 +32,32 @@ def summarise(values: Sequence[float]) -> Summary:
     if len(values) < 2:
         return Summary(mean, None, len(values), None, tuple(values))
     std = float(np.std(values, ddof=1))
-    return Summary(mean, std, len(values), t_interval(mean, std / math.sqrt(len(values)), len(values) - 1, CONFIDENCE), tuple(values))
+    return Summary(
+        mean,
+        std,
+        len(values),
+        t_interval(mean, std / math.sqrt(len(values)), len(values) - 1, CONFIDENCE),
+        tuple(values),
+    )
 
 
 def prediction_interval(summary: Summary) -> tuple[float, float] | None:
     """Where one further run lies with 95 %: mean ± t(0.975, n - 1) · std · sqrt(1 + 1/n).
 
-    A single run of somebody else is to be compared with this, not with the mean's interval, which only says where the mean lies
-    (Hahn & Meeker, Statistical Intervals, 1991, section 4.7). None below two values, and when they differ by float rounding at most:
-    equal values say nothing about the next.
+    A single run of somebody else is to be compared with this, not with the mean's interval, which only says where the
+    mean lies (Hahn & Meeker, Statistical Intervals, 1991, section 4.7). None below two values, and when they differ by
+    float rounding at most: equal values say nothing about the next.
     """
     if summary.std is None or is_rounding(summary.std, summary.values):
         return None
-    return t_interval(summary.mean, summary.std * math.sqrt(1 + 1 / summary.n), summary.n - 1, CONFIDENCE)
+    return t_interval(
+        summary.mean, summary.std * math.sqrt(1 + 1 / summary.n), summary.n - 1, CONFIDENCE
+    )
 
 
-def t_interval(mean: float, standard_error: float, freedom: int, confidence: float) -> tuple[float, float]:
+def t_interval(
+    mean: float, standard_error: float, freedom: int, confidence: float
+) -> tuple[float, float]:
     """The symmetric interval mean ± t · standard error of Student's t with `freedom` degrees of freedom."""
     half_width = float(stdtrit(freedom, 0.5 + confidence / 2)) * standard_error
     return mean - half_width, mean + half_width

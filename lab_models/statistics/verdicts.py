@@ -1,4 +1,6 @@
-"""What paired differences say about "treatment is better than control": one of five verdicts, and the sentence that says it."""
+"""What paired differences say about "treatment is better than control": one of five verdicts, and the sentence that
+says it.
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,7 +8,15 @@ from typing import assert_never
 
 from lab_models.statistics.paired import ALPHA, Paired
 from lab_models.statistics.power import MOST_SEEDS, seeds_for_equivalence, seeds_to_detect
-from lab_models.statistics.wording import duration, exact, holm_in_words, interval, measured, p_in_words, signed
+from lab_models.statistics.wording import (
+    duration,
+    exact,
+    holm_in_words,
+    interval,
+    measured,
+    p_in_words,
+    signed,
+)
 
 
 class Verdict(StrEnum):
@@ -21,13 +31,18 @@ class Verdict(StrEnum):
     @property
     def text(self) -> str:
         """For readers: `equivalent` needs its margin to mean anything."""
-        return "equivalent within margin" if self is Verdict.EQUIVALENT else self.value.replace("_", " ")
+        return (
+            "equivalent within margin"
+            if self is Verdict.EQUIVALENT
+            else self.value.replace("_", " ")
+        )
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """A verdict in words. When it is inconclusive, `more_seeds` would settle it with a chance of 80 % at the spread seen so far and
-    take `minutes`; None where that is more than 1,000, or where one pair or equal differences have no spread to judge by.
+    """A verdict in words. When it is inconclusive, `more_seeds` would settle it with a chance of 80 % at the spread
+    seen so far and take `minutes`; None where that is more than 1,000, or where one pair or equal differences have no
+    spread to judge by.
     """
 
     verdict: Verdict
@@ -38,7 +53,9 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Terms:
-    """How a sentence speaks of its numbers: their unit, what is missing when nothing is measured, and what a single value is called."""
+    """How a sentence speaks of its numbers: their unit, what is missing when nothing is measured, and what a single
+    value is called.
+    """
 
     unit: str
     missing: str = "no seed has a number in both arms"
@@ -47,7 +64,9 @@ class Terms:
 
 @dataclass(frozen=True)
 class Further:
-    """How many more seeds would settle a question, and what they take; None when that is beyond MOST_SEEDS, or not known."""
+    """How many more seeds would settle a question, and what they take; None when that is beyond MOST_SEEDS, or not
+    known.
+    """
 
     seeds: int | None
     minutes: float | None
@@ -72,28 +91,48 @@ def judge(
 ) -> Judgement:
     """The verdict on "treatment is better than control", differences and margin in `unit`.
 
-    `expects` -1 turns the hypothesis into "treatment is worse". `p_adjusted` is `paired.p_t` after Holm's correction over its family;
-    it then decides instead. Equivalence comes first: a difference that is shown to lie within the margin is equivalent, however real.
+    `expects` -1 turns the hypothesis into "treatment is worse". `p_adjusted` is `paired.p_t` after Holm's correction
+    over its family; it then decides instead. Equivalence comes first: a difference that is shown to lie within the
+    margin is equivalent, however real.
     """
     if expects not in (1, -1):
-        raise ValueError(f"expects must be 1 (treatment is better) or -1 (treatment is worse), not {expects}")
+        raise ValueError(
+            f"expects must be 1 (treatment is better) or -1 (treatment is worse), not {expects}"
+        )
     terms = Terms(f"{unit} (lower is better)" if lower_is_better else unit)
-    return judge_in(terms, paired, sign=-expects if lower_is_better else expects, p_adjusted=p_adjusted, seconds_per_pair=seconds_per_pair)
+    return judge_in(
+        terms,
+        paired,
+        sign=-expects if lower_is_better else expects,
+        p_adjusted=p_adjusted,
+        seconds_per_pair=seconds_per_pair,
+    )
 
 
-def judge_in(terms: Terms, paired: Paired, *, sign: int, p_adjusted: float | None = None, seconds_per_pair: float | None = None) -> Judgement:
+def judge_in(
+    terms: Terms,
+    paired: Paired,
+    *,
+    sign: int,
+    p_adjusted: float | None = None,
+    seconds_per_pair: float | None = None,
+) -> Judgement:
     """Like `judge`, in the caller's terms; the hypothesis is that the mean difference has this sign."""
     p = paired.p_t if p_adjusted is None else p_adjusted
     verdict = decide(paired, p, sign)
     if verdict is not Verdict.INCONCLUSIVE or paired.p_t is None or p is None:
         return Judgement(verdict, _sentence(terms, paired, verdict, p_adjusted))
-    further = price(seeds_to_settle(paired, ALPHA * min(1.0, paired.p_t / p)), paired.n, seconds_per_pair)
+    further = price(
+        seeds_to_settle(paired, ALPHA * min(1.0, paired.p_t / p)), paired.n, seconds_per_pair
+    )
     sentence = f"Inconclusive: {measured(paired, terms.unit, _p_said(paired.p_t, p_adjusted))}; {further.words}."
     return Judgement(verdict, sentence, further.seeds, further.minutes)
 
 
 def decide(paired: Paired, p: float | None, sign: int) -> Verdict:
-    """The rule: nothing measured, then equivalence, then significance with the sign that the hypothesis has or with the other."""
+    """The rule: nothing measured, then equivalence, then significance with the sign that the hypothesis has or with the
+    other.
+    """
     if paired.mean is None:
         return Verdict.NOT_MEASURED
     if paired.equivalent:
@@ -119,15 +158,26 @@ def without_interval(paired: Paired, terms: Terms) -> str:
     return f"{said}; equal differences have neither interval nor p: add seeds"
 
 
-def equivalence_sentence(paired: Paired, terms: Terms, *, subject: str = "", p_adjusted: float | None = None) -> str:
-    """What is said when TOST holds, with `subject` before the mean; a difference that is significant all the same is called real."""
+def equivalence_sentence(
+    paired: Paired, terms: Terms, *, subject: str = "", p_adjusted: float | None = None
+) -> str:
+    """What is said when TOST holds, with `subject` before the mean; a difference that is significant all the same is
+    called real.
+    """
     assert paired.mean is not None
     assert paired.ci95 is not None
     assert paired.margin is not None
     assert paired.p_tost is not None
     p = paired.p_t if p_adjusted is None else p_adjusted
-    real = "; the difference is real but smaller than the margin" if p is not None and p < ALPHA else ""
-    seen = f"{subject}{signed(paired.mean)}, {interval(paired.ci95)} over {paired.n} paired seeds, equivalence {p_in_words(paired.p_tost)}"
+    real = (
+        "; the difference is real but smaller than the margin"
+        if p is not None and p < ALPHA
+        else ""
+    )
+    seen = (
+        f"{subject}{signed(paired.mean)}, {interval(paired.ci95)} over {paired.n} paired seeds, equivalence"
+        f" {p_in_words(paired.p_tost)}"
+    )
     return f"Equivalent within ±{exact(paired.margin)} {terms.unit}: {seen}{real}."
 
 
@@ -136,7 +186,11 @@ def seeds_to_settle(paired: Paired, alpha: float) -> int | None:
     assert paired.mean is not None
     assert paired.std is not None
     detect = seeds_to_detect(abs(paired.mean), paired.std, alpha=alpha)
-    equivalence = None if paired.margin is None else seeds_for_equivalence(abs(paired.mean), paired.std, paired.margin)
+    equivalence = (
+        None
+        if paired.margin is None
+        else seeds_for_equivalence(abs(paired.mean), paired.std, paired.margin)
+    )
     return min((needed for needed in (detect, equivalence) if needed is not None), default=None)
 
 

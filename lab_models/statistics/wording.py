@@ -1,4 +1,6 @@
-"""How verdicts write numbers: signs always, no "-0.00", and as many decimals as the reader needs to see on which side a number lies."""
+"""How verdicts write numbers: signs always, no "-0.00", and as many decimals as the reader needs to see on which side a
+number lies.
+"""
 
 from lab_models.statistics.paired import ALPHA, Paired
 
@@ -49,7 +51,9 @@ def interval(bounds: tuple[float, float]) -> str:
 
 
 def measured(paired: Paired, unit: str, p_said: str | None = None) -> str:
-    """Mean, interval, number of seeds and p of paired differences; their mean alone where there is no interval. Needs a pair."""
+    """Mean, interval, number of seeds and p of paired differences; their mean alone where there is no interval. Needs a
+    pair.
+    """
     assert paired.mean is not None
     mean = f"{signed(paired.mean)} {unit}"
     if paired.n == 1:
@@ -62,7 +66,9 @@ def measured(paired: Paired, unit: str, p_said: str | None = None) -> str:
 def holm_in_words(p: float, p_adjusted: float, family: int | None = None) -> str:
     """The corrected p, named as such; the raw one too where the correction alone makes it miss 5 %."""
     alone = f"; {p_in_words(p).removeprefix('p = ')} alone" if p < ALPHA <= p_adjusted else ""
-    return f"{p_in_words(p_adjusted)} (Holm{'' if family is None else f' over {family} pairs'}{alone})"
+    return (
+        f"{p_in_words(p_adjusted)} (Holm{'' if family is None else f' over {family} pairs'}{alone})"
+    )
 
 
 def duration(minutes: float) -> str:

@@ -1,4 +1,6 @@
-"""A study's design: its cells with whole requests, what is compared, and what is claimed. Kept with the study, so that a later recipe changes nothing."""
+"""A study's design: its cells with whole requests, what is compared, and what is claimed. Kept with the study, so that
+a later recipe changes nothing.
+"""
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -54,7 +56,9 @@ class Design(Frozen):
         for contrast in self.contrasts:
             for key in (contrast.treatment, contrast.control):
                 if key not in keys:
-                    raise ValueError(f"a contrast names cell {key!r}, which is none: {did_you_mean(key, keys)}")
+                    raise ValueError(
+                        f"a contrast names cell {key!r}, which is none: {did_you_mean(key, keys)}"
+                    )
         return self
 
     def cell(self, key: str) -> Cell:
@@ -72,13 +76,20 @@ def read_design(document: Any) -> Design:
 
 
 def cell_built_on(document: Mapping[str, Any]) -> str | None:
-    """The key of the cell whose network a request builds on; None where it builds on none, or names it in another way."""
+    """The key of the cell whose network a request builds on; None where it builds on none, or names it in another
+    way.
+    """
     reference = document.get(BUILT_ON.get(str(document.get("kind")), ""))
-    return reference["cell"] if isinstance(reference, Mapping) and isinstance(reference.get("cell"), str) else None
+    return (
+        reference["cell"]
+        if isinstance(reference, Mapping) and isinstance(reference.get("cell"), str)
+        else None
+    )
 
 
 def whole_document(design: Design, cell: Cell) -> dict[str, Any]:
-    """A cell's request with seeds and title, as POST /experiments would take it; what it builds on stands in it as a spec.
+    """A cell's request with seeds and title, as POST /experiments would take it; what it builds on stands in it as a
+    spec.
 
     Raises InvalidDocument where it names a cell that is none, that comes later, or that is built on another itself.
     """
@@ -87,14 +98,31 @@ def whole_document(design: Design, cell: Cell) -> dict[str, Any]:
     if key is None:
         return document
     field = BUILT_ON[document["kind"]]
-    earlier = {other.key: other for other in design.cells[: [other.key for other in design.cells].index(cell.key)]}
+    earlier = {
+        other.key: other
+        for other in design.cells[: [other.key for other in design.cells].index(cell.key)]
+    }
     if key not in earlier:
-        raise InvalidDocument([FieldError(f"/{field}/cell", f"there is no cell {key!r} before this one", did_you_mean(key, list(earlier)))])
-    spec = {name: value for name, value in earlier[key].request.items() if name not in ("name", "labels", "priority")}
+        raise InvalidDocument(
+            [
+                FieldError(
+                    f"/{field}/cell",
+                    f"there is no cell {key!r} before this one",
+                    did_you_mean(key, list(earlier)),
+                )
+            ]
+        )
+    spec = {
+        name: value
+        for name, value in earlier[key].request.items()
+        if name not in ("name", "labels", "priority")
+    }
     rest = {name: value for name, value in document[field].items() if name != "cell"}
     if "spec" in rest:
         hint = f"change cell {key!r} itself, or give a 'spec' without 'cell'"
-        raise InvalidDocument([FieldError(f"/{field}/spec", f"cell {key!r} says what the {field} is", hint)])
+        raise InvalidDocument(
+            [FieldError(f"/{field}/spec", f"cell {key!r} says what the {field} is", hint)]
+        )
     return {**document, field: {"seed": design.seeds[0], **rest, "spec": spec}}
 
 
@@ -104,7 +132,9 @@ def cell_request(design: Design, cell: Cell) -> Request:
     for control in ("baseline", "from_scratch"):
         if document.get(control):
             hint = "add a cell of kind train with the same network and procedure, and a contrast between the two"
-            raise InvalidDocument([FieldError(f"/{control}", "in a study the control is a cell of its own", hint)])
+            raise InvalidDocument(
+                [FieldError(f"/{control}", "in a study the control is a cell of its own", hint)]
+            )
     return read_request(document)
 
 

@@ -15,7 +15,8 @@ _ARCHITECTURE_NAMES = {spec.model_fields["arch"].default for spec in ARCHITECTUR
 
 
 def with_overrides(document: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of a request with the values put in their places; objects on the way are made where they are missing or a bare name.
+    """A copy of a request with the values put in their places; objects on the way are made where they are missing or a
+    bare name.
 
     Raises InvalidDocument, with a pointer to the path, where a path leads through a list or a number.
     """
@@ -28,13 +29,26 @@ def with_overrides(document: Mapping[str, Any], overrides: Mapping[str, Any]) ->
 def _put(document: dict[str, Any], path: str, value: Any) -> None:
     *way, last = parts = path.split(".")
     if not all(parts):
-        raise InvalidDocument([FieldError(pointer([path]), f"{path!r} is no path; write names with dots between, as in 'dataset.train_limit'")])
+        raise InvalidDocument(
+            [
+                FieldError(
+                    pointer([path]),
+                    f"{path!r} is no path; write names with dots between, as in 'dataset.train_limit'",
+                )
+            ]
+        )
     place: Any = document
     for name in way:
         place[name] = _opened(name, place.get(name))
         place = place[name]
         if not isinstance(place, dict):
-            raise InvalidDocument([FieldError(pointer([path]), f"{name!r} holds no fields, so {path!r} leads nowhere")])
+            raise InvalidDocument(
+                [
+                    FieldError(
+                        pointer([path]), f"{name!r} holds no fields, so {path!r} leads nowhere"
+                    )
+                ]
+            )
     place[last] = copy.deepcopy(value)
 
 

@@ -17,10 +17,12 @@ from lab_models.training.precision import forward_context
 
 @dataclass(frozen=True)
 class Gradients:
-    """Calling it with the rows (B,) of a batch leaves the gradient of the batch's mean loss in `.grad`; returns that loss and the labels (B,).
+    """Calling it with the rows (B,) of a batch leaves the gradient of the batch's mean loss in `.grad`; returns that
+    loss and the labels (B,).
 
-    With one part this is the plain backward pass, bit for bit. With more, each part's mean loss counts by its share of the batch, so
-    that the sum is the same gradient up to rounding; what looks at several images at once, batch norm, sees a part at a time.
+    With one part this is the plain backward pass, bit for bit. With more, each part's mean loss counts by its share of
+    the batch, so that the sum is the same gradient up to rounding; what looks at several images at once, batch norm,
+    sees a part at a time.
     """
 
     state: TrainState
@@ -29,10 +31,14 @@ class Gradients:
     objective: Objective
     micro_batches: int = 1
 
-    def __call__(self, rows: Tensor, views: Views | None, check: Callable[[Tensor], None] = lambda _: None) -> tuple[Loss, Tensor]:
+    def __call__(
+        self, rows: Tensor, views: Views | None, check: Callable[[Tensor], None] = lambda _: None
+    ) -> tuple[Loss, Tensor]:
         """`check` sees each part's loss () before its backward pass, and may raise."""
         forward = forward_context(self.spec.precision, self.state.device)
-        parts = rows.tensor_split(-(-len(rows) // part_size(self.spec.batch_size, self.micro_batches)))
+        parts = rows.tensor_split(
+            -(-len(rows) // part_size(self.spec.batch_size, self.micro_batches))
+        )
         losses, labels = [], []
         for number, part in enumerate(parts):
             batch = self.train.batch(part, views)
@@ -46,7 +52,13 @@ class Gradients:
                 return loss, batch.labels
             share = len(part) / len(rows)
             (loss.total * share).backward()  # type: ignore[no-untyped-call]
-            losses.append(Loss(loss.total.detach() * share, loss.logits.detach(), {name: value * share for name, value in loss.parts.items()}))
+            losses.append(
+                Loss(
+                    loss.total.detach() * share,
+                    loss.logits.detach(),
+                    {name: value * share for name, value in loss.parts.items()},
+                )
+            )
             labels.append(batch.labels)
         return _sum_of(losses), torch.cat(labels)
 
@@ -55,5 +67,8 @@ def _sum_of(losses: list[Loss]) -> Loss:
     return Loss(
         torch.stack([loss.total for loss in losses]).sum(),
         torch.cat([loss.logits for loss in losses]),
-        {name: torch.stack([loss.parts[name] for loss in losses]).sum() for name in losses[0].parts},
+        {
+            name: torch.stack([loss.parts[name] for loss in losses]).sum()
+            for name in losses[0].parts
+        },
     )

@@ -21,7 +21,9 @@ from lab_models.training.protocol import Metrics
 
 FORMAT = 3
 FOLD_STEPS = 64
-"""Losses and logits of this many steps are kept before they are counted: reading them at every step would wait for the device."""
+"""Losses and logits of this many steps are kept before they are counted: reading them at every step would wait for the
+device.
+"""
 
 
 @dataclass
@@ -37,10 +39,11 @@ class Best:
 class TrainState:
     """Where training stands: `epochs_done` whole epochs and `step` steps of the next one.
 
-    `average` holds the moving average of the weights where one is asked for; `freezer` says which stages stand still in which
-    epoch; `matcher` compares a student's stages with its teacher's and may be trained itself. `learning_rate` is that of the last
-    step; `bad_step` the first step of this epoch, from 1, whose loss was found not to be finite. Between epochs `step`, `loss_sum`,
-    `part_sums`, `num_correct`, `num_seen` and `seconds` are 0, and no generator state is needed: the next epoch seeds its own.
+    `average` holds the moving average of the weights where one is asked for; `freezer` says which stages stand still in
+    which epoch; `matcher` compares a student's stages with its teacher's and may be trained itself. `learning_rate` is
+    that of the last step; `bad_step` the first step of this epoch, from 1, whose loss was found not to be finite.
+    Between epochs `step`, `loss_sum`, `part_sums`, `num_correct`, `num_seen` and `seconds` are 0, and no generator
+    state is needed: the next epoch seeds its own.
     """
 
     model: nn.Module
@@ -73,16 +76,25 @@ class TrainState:
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """All that the optimizer may move: the network's, and those of what is trained beside it and never published."""
-        return [*self.model.parameters(), *([] if self.matcher is None else self.matcher.parameters())]
+        """All that the optimizer may move: the network's, and those of what is trained beside it and never
+        published.
+        """
+        return [
+            *self.model.parameters(),
+            *([] if self.matcher is None else self.matcher.parameters()),
+        ]
 
     @property
     def val_losses(self) -> list[float]:
         """Val loss of each epoch done."""
         return [metrics["val"]["loss"] for metrics in self.history]
 
-    def count(self, loss: Tensor, logits: Tensor, labels: Tensor, parts: dict[str, Tensor] | None = None) -> None:
-        """Count one step's loss () with its parts and logits (B, C); they are read every `FOLD_STEPS` steps, see `fold`."""
+    def count(
+        self, loss: Tensor, logits: Tensor, labels: Tensor, parts: dict[str, Tensor] | None = None
+    ) -> None:
+        """Count one step's loss () with its parts and logits (B, C); they are read every `FOLD_STEPS` steps, see
+        `fold`.
+        """
         self._losses.append(loss)
         for name, part in (parts or {}).items():
             self._parts.setdefault(name, []).append(part)
@@ -105,10 +117,14 @@ class TrainState:
             for value, size in zip(torch.stack(values).tolist(), sizes, strict=True):
                 self.part_sums[name] = self.part_sums.get(name, 0.0) + value * size
         self.num_seen += sum(sizes)
-        self.num_correct += int((torch.cat(self._logits).argmax(1) == torch.cat(self._labels)).sum())
+        self.num_correct += int(
+            (torch.cat(self._logits).argmax(1) == torch.cat(self._labels)).sum()
+        )
         self._losses, self._logits, self._labels, self._parts = [], [], [], {}
         if self.bad_step is None:
-            self.bad_step = next((first + i + 1 for i, loss in enumerate(losses) if not math.isfinite(loss)), None)
+            self.bad_step = next(
+                (first + i + 1 for i, loss in enumerate(losses) if not math.isfinite(loss)), None
+            )
 
     def begin_epoch(self) -> None:
         """Clear what is counted within an epoch."""
@@ -132,11 +148,24 @@ def _rank(val: dict[str, float], best_by: str) -> tuple[float, float]:
 
 def copied_weights(model: nn.Module) -> dict[str, Tensor]:
     """A copy of all parameters and buffers on the CPU, contiguous."""
-    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in model.state_dict().items()}
+    return {
+        name: tensor.detach().to("cpu", copy=True).contiguous()
+        for name, tensor in model.state_dict().items()
+    }
 
 
-def save_checkpoint(state: TrainState, path: Path, *, fingerprint: str, seed: int, threads: int, min_free_bytes: int = 0) -> WrittenFile:
-    """Write the state whole; within an epoch also the generators, so that resuming continues at the next step. `min_free_bytes` as in `write_atomically`."""
+def save_checkpoint(
+    state: TrainState,
+    path: Path,
+    *,
+    fingerprint: str,
+    seed: int,
+    threads: int,
+    min_free_bytes: int = 0,
+) -> WrittenFile:
+    """Write the state whole; within an epoch also the generators, so that resuming continues at the next step.
+    `min_free_bytes` as in `write_atomically`.
+    """
     state.fold()
     document = {
         "format": FORMAT,
@@ -185,7 +214,11 @@ def restore(state: TrainState, document: dict[str, Any]) -> None:
     state.epochs_done, state.step = document["epochs_done"], document["step"]
     state.num_seen, state.seconds = document["num_seen"], document["seconds"]
     state.part_sums = dict(document["part_sums"])
-    state.loss_sum, state.num_correct, state.bad_step = document["loss_sum"], document["num_correct"], document["bad_step"]
+    state.loss_sum, state.num_correct, state.bad_step = (
+        document["loss_sum"],
+        document["num_correct"],
+        document["bad_step"],
+    )
     if state.average is not None:
         state.average.load_state_dict(document["average"])
     if state.matcher is not None:
@@ -195,7 +228,9 @@ def restore(state: TrainState, document: dict[str, Any]) -> None:
     state.history = list(document["history"])
     if document["best"] is not None:
         best = document["best"]
-        weights = best["weights"] if best["weights"] is not None else copied_weights(state.evaluated)
+        weights = (
+            best["weights"] if best["weights"] is not None else copied_weights(state.evaluated)
+        )
         state.best = Best(best["epoch"], best["val"], weights)
     if document["generators"] is not None:
         _set_generators(document["generators"], state.device)
@@ -210,11 +245,18 @@ def _best_document(state: TrainState) -> dict[str, Any]:
     """The best epoch; its weights are left out right after it, when they are the model's own."""
     assert state.best is not None
     are_the_models = state.best.epoch == state.epochs_done and state.step == 0
-    return {"epoch": state.best.epoch, "val": state.best.val, "weights": None if are_the_models else copy.copy(state.best.weights)}
+    return {
+        "epoch": state.best.epoch,
+        "val": state.best.val,
+        "weights": None if are_the_models else copy.copy(state.best.weights),
+    }
 
 
 def _generators(device: torch.device) -> dict[str, Tensor | None]:
-    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None}
+    return {
+        "cpu": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+    }
 
 
 def _set_generators(saved: dict[str, Tensor | None], device: torch.device) -> None:

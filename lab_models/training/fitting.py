@@ -36,7 +36,9 @@ class Stepped:
 
 @dataclass(frozen=True)
 class EpochEnded:
-    """One epoch is done and its val scores are known. The state stands between two epochs; `stop` says whether and why this was the last."""
+    """One epoch is done and its val scores are known. The state stands between two epochs; `stop` says whether and why
+    this was the last.
+    """
 
     epoch: int
     metrics: Metrics
@@ -44,28 +46,36 @@ class EpochEnded:
 
 
 @dataclass(frozen=True)
-class Probed:
+class ProbeMeasured:
     """What a probe found before the first step."""
 
     metrics: Metrics
 
 
 def fit(
-    state: TrainState, spec: Spec, seed: int, train: ImageSplit, val: ImageSplit, teacher: TeacherLogits | None = None, micro_batches: int = 1
-) -> Iterator[Probed | Stepped | EpochEnded]:
+    state: TrainState,
+    spec: Spec,
+    seed: int,
+    train: ImageSplit,
+    val: ImageSplit,
+    teacher: TeacherLogits | None = None,
+    micro_batches: int = 1,
+) -> Iterator[ProbeMeasured | Stepped | EpochEnded]:
     """Train from where `state` stands until the last epoch or an early stop, as a pure function of (state, spec, seed).
 
     While the caller holds an event the state is whole: saving it there and resuming gives the same bits. Metrics: train
     loss and accuracy are means over the epoch's batches as they were trained on; val is evaluated after the epoch;
-    `seconds` is time spent here, not in the caller. A student's `teacher` gives its logits. A batch is computed in `micro_batches`
-    parts. Raises Diverged when a loss is no longer finite.
+    `seconds` is time spent here, not in the caller. A student's `teacher` gives its logits. A batch is computed in
+    `micro_batches` parts. Raises Diverged when a loss is no longer finite.
     """
     stop = _stop(spec, state)
-    gradients = Gradients(state, spec, train, make_objective(spec, teacher, state.matcher), micro_batches)
+    gradients = Gradients(
+        state, spec, train, make_objective(spec, teacher, state.matcher), micro_batches
+    )
     if state.flow is not None and state.epochs_done == 0 and state.step == 0:
         if state.freezer is not None:
             state.freezer.begin_epoch(1)  # what is frozen has no gradient from the beginning
-        yield Probed(state.flow.at_initialization(_InitialGradients(gradients, seed)))
+        yield ProbeMeasured(state.flow.at_initialization(_InitialGradients(gradients, seed)))
     while stop is None:
         epoch = state.epochs_done + 1
         for step, num_steps in _train(gradients, seed, epoch):
@@ -91,7 +101,9 @@ def _train(gradients: Gradients, seed: int, epoch: int) -> Iterator[tuple[int, i
         module.eval()
 
     def check(loss: Tensor) -> None:
-        if state.device.type == "cpu" and not math.isfinite(loss.item()):  # a GPU would have to be waited for: there the count finds it
+        if state.device.type == "cpu" and not math.isfinite(
+            loss.item()
+        ):  # a GPU would have to be waited for: there the count finds it
             state.bad_step = state.step + 1
             _require_finite(state, epoch, rates, parameters)
 
@@ -105,7 +117,9 @@ def _train(gradients: Gradients, seed: int, epoch: int) -> Iterator[tuple[int, i
         set_learning_rate(state.optimizer, rates[step])
         state.optimizer.step()
         if state.average is not None and spec.ema_decay is not None:
-            update_average(state.average, state.model, spec.ema_decay, (epoch - 1) * len(batches) + step)
+            update_average(
+                state.average, state.model, spec.ema_decay, (epoch - 1) * len(batches) + step
+            )
         state.count(loss.total.detach(), loss.logits.detach(), labels, loss.parts)
         _require_finite(state, epoch, rates, parameters)
         state.seconds += perf_counter() - started
@@ -115,32 +129,59 @@ def _train(gradients: Gradients, seed: int, epoch: int) -> Iterator[tuple[int, i
     state.learning_rate = rates[-1]
 
 
-def _epoch_metrics(state: TrainState, spec: Spec, epoch: int, val: ImageSplit, micro_batches: int) -> Metrics:
+def _epoch_metrics(
+    state: TrainState, spec: Spec, epoch: int, val: ImageSplit, micro_batches: int
+) -> Metrics:
     """The numbers of the epoch whose steps are all done."""
     started = perf_counter()
     scores = evaluate(state.evaluated, val, spec.precision, micro_batches)
     if not math.isfinite(scores.loss):
-        raise Diverged(f"the val loss after epoch {epoch} is {scores.loss} at learning rate {state.learning_rate:g}", hint=DIVERGED_HINT)
-    train_scores = {"loss": state.loss_sum / state.num_seen, "accuracy": state.num_correct / state.num_seen}
+        raise Diverged(
+            f"the val loss after epoch {epoch} is {scores.loss} at learning rate {state.learning_rate:g}",
+            hint=DIVERGED_HINT,
+        )
+    train_scores = {
+        "loss": state.loss_sum / state.num_seen,
+        "accuracy": state.num_correct / state.num_seen,
+    }
     parts = {name: total / state.num_seen for name, total in state.part_sums.items()}
     return {
-        "train": {**train_scores, **parts, "learning_rate": state.learning_rate, "seconds": state.seconds},
-        "val": {"loss": scores.loss, "accuracy": scores.accuracy, "seconds": perf_counter() - started},
+        "train": {
+            **train_scores,
+            **parts,
+            "learning_rate": state.learning_rate,
+            "seconds": state.seconds,
+        },
+        "val": {
+            "loss": scores.loss,
+            "accuracy": scores.accuracy,
+            "seconds": perf_counter() - started,
+        },
         **({} if state.flow is None else state.flow.metrics()),
     }
 
 
 def _stop(spec: Spec, state: TrainState) -> StopReason | None:
-    return early_stop(spec.early_stopping, state.val_losses) or ("all_epochs" if state.epochs_done >= spec.epochs else None)
+    return early_stop(spec.early_stopping, state.val_losses) or (
+        "all_epochs" if state.epochs_done >= spec.epochs else None
+    )
 
 
-def _require_finite(state: TrainState, epoch: int, rates: list[float], parameters: list[nn.Parameter]) -> None:
+def _require_finite(
+    state: TrainState, epoch: int, rates: list[float], parameters: list[nn.Parameter]
+) -> None:
     if state.bad_step is None:
         return
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    norm = f"the last gradient's norm was {nn.utils.get_total_norm(gradients).item():.4g}" if gradients else "no gradient was computed before it"
+    norm = (
+        f"the last gradient's norm was {nn.utils.get_total_norm(gradients).item():.4g}"
+        if gradients
+        else "no gradient was computed before it"
+    )
     raise Diverged(
-        f"the training loss is not finite at step {state.bad_step} of epoch {epoch}, learning rate {rates[state.bad_step - 1]:g}; {norm}", hint=DIVERGED_HINT
+        f"the training loss is not finite at step {state.bad_step} of epoch {epoch}, learning rate"
+        f" {rates[state.bad_step - 1]:g}; {norm}",
+        hint=DIVERGED_HINT,
     )
 
 
@@ -149,7 +190,9 @@ class _InitialGradients:
 
     def __init__(self, gradients: Gradients, seed: int) -> None:
         self._gradients = gradients
-        self._batches = epoch_batches(len(gradients.train), gradients.spec.batch_size, seed, 0, gradients.state.device)
+        self._batches = epoch_batches(
+            len(gradients.train), gradients.spec.batch_size, seed, 0, gradients.state.device
+        )
         self._views = gradients.train.views(seed, 0)
         torch.manual_seed(epoch_seed(seed, 0, "dropout"))
 

@@ -19,7 +19,8 @@ class Freezer:
     size: ModelSize
 
     def begin_epoch(self, epoch: int) -> list[nn.Module]:
-        """Stop the gradients of the stages that are not trained in this epoch; returns their modules, which belong in evaluation mode.
+        """Stop the gradients of the stages that are not trained in this epoch; returns their modules, which belong in
+        evaluation mode.
 
         A frozen batch norm that went on averaging would no longer be the source's.
         """
@@ -31,10 +32,14 @@ class Freezer:
 
 
 def parameter_groups(model: nn.Module, spec: TransferSpec, size: ModelSize) -> list[dict[str, Any]]:
-    """The trained parameters by stage, the head's first, each with the `scale` of its learning rate: 1, d, d², … from the head down."""
+    """The trained parameters by stage, the head's first, each with the `scale` of its learning rate: 1, d, d², … from
+    the head down.
+    """
     trained = trained_stages(size, spec)
     groups = []
     for depth, stage in enumerate(reversed(trained)):
-        parameters = [parameter for name, parameter in model.named_parameters() if stage_of(name) == stage]
+        parameters = [
+            parameter for name, parameter in model.named_parameters() if stage_of(name) == stage
+        ]
         groups.append({"params": parameters, "scale": spec.layer_decay**depth})
     return groups

@@ -8,11 +8,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lab_models.training.layer_metrics import BIAS_GRADIENT_L2, GRADIENT_L2, GRADIENT_MEAN_ABS, LAYER_POSITION, WEIGHT_NORM
+from lab_models.training.layer_metrics import (
+    BIAS_GRADIENT_L2,
+    GRADIENT_L2,
+    GRADIENT_MEAN_ABS,
+    LAYER_POSITION,
+    WEIGHT_NORM,
+)
 from lab_models.training.protocol import Metrics
 
 NUM_INITIAL_BATCHES = 20
-"""Batches averaged at initialization: between batches of 64 of digits a norm scatters by 5 to 50 %, so its mean over 20 by 1 to 11 %."""
+"""Batches averaged at initialization: between batches of 64 of digits a norm scatters by 5 to 50 %, so its mean over 20
+by 1 to 11 %.
+"""
 
 MOST_STEPS_MEASURED = 20
 LEAST_STEPS_PER_MEASURED = 4
@@ -28,17 +36,29 @@ class Layer:
 
 
 def weight_layers(model: nn.Module) -> tuple[Layer, ...]:
-    """The model's layers in the order they were registered, which in this lab is the order of the forward pass, head last.
+    """The model's layers in the order they were registered, which in this lab is the order of the forward pass, head
+    last.
 
-    A layer is a module whose own `weight` has two or more dimensions: linear and convolutional ones. Scales of norms are
-    not weights of a layer, of whatever shape. A weight that two modules share counts once, under its first name. A 1x1
-    conv of a shortcut stands where it was registered: after the convs that it goes around.
+    A layer is a module whose own `weight` has two or more dimensions: linear and convolutional ones. Scales of norms
+    are not weights of a layer, of whatever shape. A weight that two modules share counts once, under its first name. A
+    1x1 conv of a shortcut stands where it was registered: after the convs that it goes around.
     """
     layers: dict[int, Layer] = {}
     for name, module in model.named_modules():
         weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
-        if isinstance(weight, nn.Parameter) and weight.ndim >= 2 and not isinstance(module, nn.LayerNorm | nn.RMSNorm):
-            layers.setdefault(id(weight), Layer(name or type(module).__name__, weight, bias if isinstance(bias, nn.Parameter) else None))
+        if (
+            isinstance(weight, nn.Parameter)
+            and weight.ndim >= 2
+            and not isinstance(module, nn.LayerNorm | nn.RMSNorm)
+        ):
+            layers.setdefault(
+                id(weight),
+                Layer(
+                    name or type(module).__name__,
+                    weight,
+                    bias if isinstance(bias, nn.Parameter) else None,
+                ),
+            )
     return tuple(layers.values())
 
 
@@ -69,11 +89,12 @@ class GradientFlow:
         self._reset()
 
     def at_initialization(self, step_gradients: Callable[[int], None]) -> Metrics:
-        """The numbers of epoch 0: means over 20 batches at the weights as they stand, in training mode, and the layers' positions.
+        """The numbers of epoch 0: means over 20 batches at the weights as they stand, in training mode, and the layers'
+        positions.
 
         `step_gradients(i)` leaves the gradients of probe batch i in `.grad` and changes no parameter. Whatever happens,
-        afterwards buffers (batch norm's running statistics), each module's mode and the generators of the CPU and of the
-        model's device are as before, and `.grad` is None.
+        afterwards buffers (batch norm's running statistics), each module's mode and the generators of the CPU and of
+        the model's device are as before, and `.grad` is None.
         """
         self._reset()
         with _unchanged(self._model, self._device):
@@ -82,7 +103,12 @@ class GradientFlow:
                 self._model.zero_grad(set_to_none=True)
                 step_gradients(batch)
                 self.record()
-        return {**self.metrics(), LAYER_POSITION: {layer.name: float(position) for position, layer in enumerate(self.layers)}}
+        return {
+            **self.metrics(),
+            LAYER_POSITION: {
+                layer.name: float(position) for position, layer in enumerate(self.layers)
+            },
+        }
 
     @torch.no_grad()
     def record(self) -> None:
@@ -102,12 +128,19 @@ class GradientFlow:
         if not self._steps:
             return {}
         names = [layer.name for layer in self.layers]
-        sizes = torch.tensor([weight.numel() for weight in self._weights], dtype=torch.float64, device=self._device)
-        weight_norms = _stacked(torch._foreach_norm(self._weights, 2, dtype=torch.float64) if self._weights else (), self._device)
+        sizes = torch.tensor(
+            [weight.numel() for weight in self._weights], dtype=torch.float64, device=self._device
+        )
+        weight_norms = _stacked(
+            torch._foreach_norm(self._weights, 2, dtype=torch.float64) if self._weights else (),
+            self._device,
+        )
         found = {
             GRADIENT_L2: _by_name(names, self._l2 / self._steps, self._weights),
             GRADIENT_MEAN_ABS: _by_name(names, self._l1 / sizes / self._steps, self._weights),
-            BIAS_GRADIENT_L2: _by_name([layer.name for layer in self._biased], self._bias_l2 / self._steps, self._biases),
+            BIAS_GRADIENT_L2: _by_name(
+                [layer.name for layer in self._biased], self._bias_l2 / self._steps, self._biases
+            ),
             WEIGHT_NORM: _by_name(names, weight_norms, None),
         }
         self._reset()
@@ -115,12 +148,23 @@ class GradientFlow:
 
     def state(self) -> dict[str, Tensor]:
         """Copies of the running sums, for a checkpoint within an epoch."""
-        return {"steps": torch.tensor(self._steps), "l2": self._l2.clone(), "l1": self._l1.clone(), "bias_l2": self._bias_l2.clone()}
+        return {
+            "steps": torch.tensor(self._steps),
+            "l2": self._l2.clone(),
+            "l1": self._l1.clone(),
+            "bias_l2": self._bias_l2.clone(),
+        }
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Go on from sums that `state()` gave for a model of the same layers; raises RuntimeError for another number of layers."""
+        """Go on from sums that `state()` gave for a model of the same layers; raises RuntimeError for another number of
+        layers.
+        """
         self._steps = int(state["steps"])
-        for mine, saved in ((self._l2, state["l2"]), (self._l1, state["l1"]), (self._bias_l2, state["bias_l2"])):
+        for mine, saved in (
+            (self._l2, state["l2"]),
+            (self._l1, state["l1"]),
+            (self._bias_l2, state["bias_l2"]),
+        ):
             mine.copy_(saved)
 
     def _reset(self) -> None:
@@ -146,10 +190,20 @@ def _stacked(norms: Iterable[Tensor], device: torch.device) -> Tensor:
     return torch.stack(listed) if listed else torch.zeros(0, dtype=torch.float64, device=device)
 
 
-def _by_name(names: Sequence[str], values: Tensor, parameters: Sequence[Tensor] | None) -> dict[str, float]:
+def _by_name(
+    names: Sequence[str], values: Tensor, parameters: Sequence[Tensor] | None
+) -> dict[str, float]:
     """The finite values by layer, without those of frozen parameters."""
-    trained = [True] * len(names) if parameters is None else [parameter.requires_grad for parameter in parameters]
-    return {name: value for name, value, is_trained in zip(names, values.tolist(), trained, strict=True) if is_trained and math.isfinite(value)}
+    trained = (
+        [True] * len(names)
+        if parameters is None
+        else [parameter.requires_grad for parameter in parameters]
+    )
+    return {
+        name: value
+        for name, value, is_trained in zip(names, values.tolist(), trained, strict=True)
+        if is_trained and math.isfinite(value)
+    }
 
 
 @contextmanager

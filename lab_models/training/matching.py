@@ -18,15 +18,22 @@ from lab_models.specs import AttentionSpec, DistillSpec, HintSpec, Spec
 
 
 class Matcher(nn.Module):
-    """The distance of paired stages, summed over pairs. Its parameters, if any, are trained with the student and are no part of it."""
+    """The distance of paired stages, summed over pairs. Its parameters, if any, are trained with the student and are no
+    part of it.
+    """
 
     def __init__(self, pairs: Sequence[StagePair]) -> None:
         super().__init__()
         self.pairs = tuple(pairs)
 
     def forward(self, theirs: dict[str, Tensor], ours: dict[str, Tensor]) -> Tensor:
-        """Loss () from the outputs (B, C, h, w) or (B, D) of the teacher's and the student's stages, by name; a mean over images."""
-        distances = [self.distance(number, theirs[pair.teacher].float(), ours[pair.student].float()) for number, pair in enumerate(self.pairs)]
+        """Loss () from the outputs (B, C, h, w) or (B, D) of the teacher's and the student's stages, by name; a mean
+        over images.
+        """
+        distances = [
+            self.distance(number, theirs[pair.teacher].float(), ours[pair.student].float())
+            for number, pair in enumerate(self.pairs)
+        ]
         return torch.stack(distances).sum()
 
     @abstractmethod
@@ -37,8 +44,9 @@ class Matcher(nn.Module):
 class Attention(Matcher):
     """Mean over images and pixels of |Q_S / ‖Q_S‖₂ - Q_T / ‖Q_T‖₂|², Q the mean over channels of the squared outputs.
 
-    Zagoruyko and Komodakis 2017 (arXiv:1612.03928), equation 2 with p = 2 and squared distances, which section 4.1.1 divides by the map's
-    pixels and the images; so does their code (https://github.com/szagoruyko/attention-transfer, cifar.py).
+    Zagoruyko and Komodakis 2017 (arXiv:1612.03928), equation 2 with p = 2 and squared distances, which section 4.1.1
+    divides by the map's pixels and the images; so does their code (https://github.com/szagoruyko/attention-transfer,
+    cifar.py).
     """
 
     def distance(self, number: int, theirs: Tensor, ours: Tensor) -> Tensor:
@@ -48,10 +56,11 @@ class Attention(Matcher):
 
 
 class Hints(Matcher):
-    """Mean squared error between the teacher's outputs and what a regressor makes of the student's: 1x1 convs of maps, linear layers of vectors.
+    """Mean squared error between the teacher's outputs and what a regressor makes of the student's: 1x1 convs of maps,
+    linear layers of vectors.
 
-    Romero et al. 2015 (FitNets, arXiv:1412.6550), equation 3, whose regressor is a conv with a kernel that makes the sizes equal; here a
-    larger map is averaged down instead.
+    Romero et al. 2015 (FitNets, arXiv:1412.6550), equation 3, whose regressor is a conv with a kernel that makes the
+    sizes equal; here a larger map is averaged down instead.
     """
 
     def __init__(self, pairs: Sequence[StagePair], seed: int) -> None:
@@ -67,10 +76,15 @@ class Hints(Matcher):
 
 
 def make_matcher(spec: Spec, info: DatasetInfo, seed: int, device: torch.device) -> Matcher | None:
-    """What compares the stages of a student and its teacher on this data set, None where the spec compares none; seeds torch's generator."""
+    """What compares the stages of a student and its teacher on this data set, None where the spec compares none; seeds
+    torch's generator.
+    """
     if not isinstance(spec, DistillSpec) or spec.features is None:
         return None
-    sizes = (model_size(network, info.shape, info.num_classes) for network in (spec.teacher.spec.network, spec.student))
+    sizes = (
+        model_size(network, info.shape, info.num_classes)
+        for network in (spec.teacher.spec.network, spec.student)
+    )
     pairs = stage_pairs(spec.features, *sizes)
     match spec.features:
         case AttentionSpec():
@@ -91,7 +105,11 @@ def caught(model: nn.Module, stages: set[str]) -> Iterator[dict[str, Tensor]]:
 
     with ExitStack() as hooks:
         for stage in stages:
-            hooks.enter_context(model.get_submodule(stage).register_forward_hook(lambda _module, _given, output, stage=stage: keep(stage, output)))
+            hooks.enter_context(
+                model.get_submodule(stage).register_forward_hook(
+                    lambda _module, _given, output, stage=stage: keep(stage, output)
+                )
+            )
         yield outputs
 
 
@@ -106,11 +124,19 @@ def _averaged(outputs: Tensor, size: Shape) -> Tensor:
     sides = outputs.shape[2:]
     if tuple(sides) == size:
         return outputs
-    if all(side % wanted == 0 for side, wanted in zip(sides, size, strict=True)):  # on a GPU the adaptive one adds up in any order
-        return functional.avg_pool2d(outputs, [side // wanted for side, wanted in zip(sides, size, strict=True)])
+    if all(
+        side % wanted == 0 for side, wanted in zip(sides, size, strict=True)
+    ):  # on a GPU the adaptive one adds up in any order
+        return functional.avg_pool2d(
+            outputs, [side // wanted for side, wanted in zip(sides, size, strict=True)]
+        )
     return functional.adaptive_avg_pool2d(outputs, (size[0], size[1]))
 
 
 def _regressor(pair: StagePair) -> nn.Module:
     ours, theirs = pair.student_shape, pair.teacher_shape
-    return nn.Linear(ours[0], theirs[0]) if len(ours) == 1 else nn.Conv2d(ours[0], theirs[0], kernel_size=1)
+    return (
+        nn.Linear(ours[0], theirs[0])
+        if len(ours) == 1
+        else nn.Conv2d(ours[0], theirs[0], kernel_size=1)
+    )

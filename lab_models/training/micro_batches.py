@@ -12,7 +12,12 @@ def part_size(batch_size: int, micro_batches: int) -> int:
 
 
 def after_out_of_memory(spec: AnySpec, micro_batches: int) -> int | None:
-    """In how many parts to try the batch next; None where the spec does not allow it, or parts cannot become smaller."""
-    if spec.on_out_of_memory != "halve_batch" or part_size(spec.batch_size, 2 * micro_batches) < SMALLEST_PART:
+    """In how many parts to try the batch next; None where the spec does not allow it, or parts cannot become
+    smaller.
+    """
+    if (
+        spec.on_out_of_memory != "halve_batch"
+        or part_size(spec.batch_size, 2 * micro_batches) < SMALLEST_PART
+    ):
         return None
     return 2 * micro_batches

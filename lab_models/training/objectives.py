@@ -30,7 +30,9 @@ class LiveLogits:
 
 @dataclass(frozen=True)
 class Loss:
-    """`total` is differentiated; `logits` (B, num_classes) are those it came from; `parts` are what it was made of, for the metrics."""
+    """`total` is differentiated; `logits` (B, num_classes) are those it came from; `parts` are what it was made of, for
+    the metrics.
+    """
 
     total: Tensor
     logits: Tensor
@@ -49,12 +51,16 @@ class CrossEntropy:
     def __call__(self, model: nn.Module, batch: Batch) -> Loss:
         """Loss of the model on the batch."""
         logits = model(batch.images).float()  # a forward pass in bfloat16 ends here
-        return Loss(functional.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing), logits)
+        return Loss(
+            functional.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing),
+            logits,
+        )
 
 
 @dataclass(frozen=True)
 class Distillation:
-    """alpha · T² · KL(teacher, student) at temperature T + (1 - alpha) · cross-entropy (Hinton, Vinyals, Dean 2015, section 2).
+    """alpha · T² · KL(teacher, student) at temperature T + (1 - alpha) · cross-entropy (Hinton, Vinyals, Dean 2015,
+    section 2).
 
     T² keeps the soft loss's gradient as large as it is without a temperature. With alpha 0 the student is trained as if
     there were no teacher, to the bit.
@@ -72,14 +78,18 @@ class Distillation:
         with torch.no_grad():
             wanted = functional.log_softmax(self.teacher(batch).float() / self.temperature, dim=1)
         given = functional.log_softmax(logits / self.temperature, dim=1)
-        soft = functional.kl_div(given, wanted, reduction="batchmean", log_target=True) * self.temperature**2
+        soft = (
+            functional.kl_div(given, wanted, reduction="batchmean", log_target=True)
+            * self.temperature**2
+        )
         total = hard if self.alpha == 0.0 else self.alpha * soft + (1 - self.alpha) * hard
         return Loss(total, logits, {"hard_loss": hard.detach(), "soft_loss": soft.detach()})
 
 
 @dataclass(frozen=True)
 class FeatureMatching:
-    """A distillation's loss plus `weight` times how far the student's stages are from its teacher's, both read as the networks run.
+    """A distillation's loss plus `weight` times how far the student's stages are from its teacher's, both read as the
+    networks run.
 
     With weight 0 the student is trained by the distillation alone, to the bit.
     """
@@ -93,15 +103,24 @@ class FeatureMatching:
     def __call__(self, model: nn.Module, batch: Batch) -> Loss:
         """Loss of the student on the batch; its part `<name>_loss` is the distance before it is weighed."""
         pairs = self.matcher.pairs
-        with caught(self.teacher, {pair.teacher for pair in pairs}) as theirs, caught(model, {pair.student for pair in pairs}) as ours:
-            loss = self.distillation(model, batch)  # which runs both networks, the teacher without gradients
+        with (
+            caught(self.teacher, {pair.teacher for pair in pairs}) as theirs,
+            caught(model, {pair.student for pair in pairs}) as ours,
+        ):
+            loss = self.distillation(
+                model, batch
+            )  # which runs both networks, the teacher without gradients
         distance = self.matcher(theirs, ours)
         total = loss.total if self.weight == 0.0 else loss.total + self.weight * distance
         return Loss(total, loss.logits, loss.parts | {f"{self.name}_loss": distance.detach()})
 
 
-def make_objective(spec: Spec, teacher: TeacherLogits | None = None, matcher: Matcher | None = None) -> Objective:
-    """The objective that a spec names; a student's needs the teacher's logits, and a matcher where stages are compared as well."""
+def make_objective(
+    spec: Spec, teacher: TeacherLogits | None = None, matcher: Matcher | None = None
+) -> Objective:
+    """The objective that a spec names; a student's needs the teacher's logits, and a matcher where stages are compared
+    as well.
+    """
     match spec:
         case TrainSpec() | TransferSpec():
             return CrossEntropy(spec.label_smoothing)
@@ -109,12 +128,20 @@ def make_objective(spec: Spec, teacher: TeacherLogits | None = None, matcher: Ma
             if teacher is None:
                 raise ValueError("a student needs its teacher's logits")
             distillation = Distillation(teacher, spec.temperature, spec.alpha, spec.label_smoothing)
-            return distillation if spec.features is None else _with_features(distillation, spec.features, matcher)
+            return (
+                distillation
+                if spec.features is None
+                else _with_features(distillation, spec.features, matcher)
+            )
         case _:
             assert_never(spec)
 
 
-def _with_features(distillation: Distillation, features: FeatureSpec, matcher: Matcher | None) -> FeatureMatching:
+def _with_features(
+    distillation: Distillation, features: FeatureSpec, matcher: Matcher | None
+) -> FeatureMatching:
     if matcher is None or not isinstance(distillation.teacher, LiveLogits):
         raise ValueError("comparing stages needs a live teacher and a matcher")
-    return FeatureMatching(distillation, distillation.teacher.model, matcher, features.weight, features.name)
+    return FeatureMatching(
+        distillation, distillation.teacher.model, matcher, features.weight, features.name
+    )

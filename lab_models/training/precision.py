@@ -9,7 +9,9 @@ ForwardContext = Callable[[], AbstractContextManager[object]]
 
 
 def forward_context(precision: str, device: torch.device) -> ForwardContext:
-    """What a forward pass runs under: nothing for float32; autocast for bfloat16, which keeps weights and gradients float32."""
+    """What a forward pass runs under: nothing for float32; autocast for bfloat16, which keeps weights and gradients
+    float32.
+    """
     if precision == "float32":
         return nullcontext
     return lambda: torch.autocast(device.type, dtype=torch.bfloat16)

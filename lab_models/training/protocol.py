@@ -51,8 +51,9 @@ class TeacherFiles(Message):
 
 
 class Order(Message):
-    """One attempt at one run. The folders are absolute; `resume` lists checkpoints, the newest first; a student has a `teacher`,
-    a transfer a `source`. A batch is computed in `micro_batches` parts. Nothing is written that would leave less than `min_free_bytes` on the disk.
+    """One attempt at one run. The folders are absolute; `resume` lists checkpoints, the newest first; a student has a
+    `teacher`, a transfer a `source`. A batch is computed in `micro_batches` parts. Nothing is written that would leave
+    less than `min_free_bytes` on the disk.
     """
 
     order: Literal["train"] = "train"
@@ -89,7 +90,9 @@ class Ready(Message):
 
 
 class Started(Message):
-    """The order is accepted, data and model are in place. `resumed_from` says (epochs, steps) when a checkpoint was used."""
+    """The order is accepted, data and model are in place. `resumed_from` says (epochs, steps) when a checkpoint was
+    used.
+    """
 
     event: Literal["started"] = "started"
     environment: dict[str, Any]
@@ -126,7 +129,9 @@ class Probed(Message):
 
 
 class Checkpointed(Message):
-    """A checkpoint within an epoch, taken because time had passed or because of a stop; `stopped` says the trainer leaves."""
+    """A checkpoint within an epoch, taken because time had passed or because of a stop; `stopped` says the trainer
+    leaves.
+    """
 
     event: Literal["checkpoint"] = "checkpoint"
     checkpoint: SavedCheckpoint
@@ -158,10 +163,15 @@ class Failed(Message):
 
 
 OrderLine = Annotated[Order | Stop, Field(discriminator="order")]
-Event = Annotated[Ready | Started | Progress | Probed | EpochCompleted | Checkpointed | Completed | Failed, Field(discriminator="event")]
+Event = Annotated[
+    Ready | Started | Progress | Probed | EpochCompleted | Checkpointed | Completed | Failed,
+    Field(discriminator="event"),
+]
 
 _orders: TypeAdapter[Order | Stop] = TypeAdapter(OrderLine)
-_events: TypeAdapter[Ready | Started | Progress | Probed | EpochCompleted | Checkpointed | Completed | Failed] = TypeAdapter(Event)
+_events: TypeAdapter[
+    Ready | Started | Progress | Probed | EpochCompleted | Checkpointed | Completed | Failed
+] = TypeAdapter(Event)
 
 
 def read_order(line: str | bytes) -> Order | Stop:
@@ -169,7 +179,9 @@ def read_order(line: str | bytes) -> Order | Stop:
     return _orders.validate_json(line, strict=False)
 
 
-def read_event(line: str | bytes) -> Ready | Started | Progress | Probed | EpochCompleted | Checkpointed | Completed | Failed:
+def read_event(
+    line: str | bytes,
+) -> Ready | Started | Progress | Probed | EpochCompleted | Checkpointed | Completed | Failed:
     """Parse one line of a trainer's standard output; raises pydantic.ValidationError."""
     return _events.validate_json(line, strict=False)
 

@@ -10,12 +10,20 @@ StopReason = Literal["all_epochs", "stagnation", "overfitting"]
 
 
 def early_stop(rules: EarlyStoppingSpec | None, val_losses: Sequence[float]) -> StopReason | None:
-    """The rule that ends training after the epochs whose val losses are given, or None. Stagnation is looked at first."""
+    """The rule that ends training after the epochs whose val losses are given, or None. Stagnation is looked at
+    first.
+    """
     if rules is None:
         return None
-    if rules.patience is not None and _stagnant_epochs(val_losses, rules.min_delta) >= rules.patience:
+    if (
+        rules.patience is not None
+        and _stagnant_epochs(val_losses, rules.min_delta) >= rules.patience
+    ):
         return "stagnation"
-    if rules.overfit_delta is not None and _overfit_epochs(val_losses, rules.overfit_delta) >= rules.overfit_patience:
+    if (
+        rules.overfit_delta is not None
+        and _overfit_epochs(val_losses, rules.overfit_delta) >= rules.overfit_patience
+    ):
         return "overfitting"
     return None
 

@@ -17,7 +17,9 @@ def make_key(database: Database, owner: str, role: Role = Role.SUBMIT) -> str:
 def client_of(api: TestClient, secret: str) -> TestClient:
     """A client of the same application that sends this key; the application must be running."""
     assert isinstance(api.app, FastAPI)
-    return TestClient(api.app, raise_server_exceptions=False, headers={"Authorization": f"Bearer {secret}"})
+    return TestClient(
+        api.app, raise_server_exceptions=False, headers={"Authorization": f"Bearer {secret}"}
+    )
 
 
 def caller(api: TestClient, database: Database, owner: str, role: Role = Role.SUBMIT) -> TestClient:

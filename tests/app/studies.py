@@ -15,7 +15,13 @@ from lab_models.common.files import write_atomically
 from lab_models.common.revision import RESULTS_VERSION
 from lab_models.training.protocol import SavedArtifact
 
-ENVIRONMENT = {"results_version": RESULTS_VERSION, "dataset_sha256": "d" * 64, "device": "cpu: test", "version": "0.1.0", "torch": "2.11"}
+ENVIRONMENT = {
+    "results_version": RESULTS_VERSION,
+    "dataset_sha256": "d" * 64,
+    "device": "cpu: test",
+    "version": "0.1.0",
+    "torch": "2.11",
+}
 
 
 def send(api: TestClient, **body: Any) -> dict[str, Any]:
@@ -28,11 +34,24 @@ def send(api: TestClient, **body: Any) -> dict[str, Any]:
 
 def grid(**more: Any) -> dict[str, Any]:
     """A body: two depths, plain and residual, two seeds."""
-    return {"spec": {"model": {"width": 16}, "epochs": 2}, "vary": {"model.depth": [1, 2], "model.residual": [False, True]}, "seeds": 2, **more}
+    return {
+        "spec": {"model": {"width": 16}, "epochs": 2},
+        "vary": {"model.depth": [1, 2], "model.residual": [False, True]},
+        "seeds": 2,
+        **more,
+    }
 
 
-def finish(database: Database, settings: Settings, study_id: str, accuracies: Mapping[tuple[str, int], float], default: float = 0.9) -> int:
-    """End every run of a study that can be claimed as succeeded, with the accuracy of its (cell, seed); returns how many."""
+def finish(
+    database: Database,
+    settings: Settings,
+    study_id: str,
+    accuracies: Mapping[tuple[str, int], float],
+    default: float = 0.9,
+) -> int:
+    """End every run of a study that can be claimed as succeeded, with the accuracy of its (cell, seed); returns how
+    many.
+    """
     ended = 0
     while True:
         with database.writing() as session:
@@ -63,24 +82,52 @@ def fail_next(database: Database) -> str:
     with database.writing() as session:
         lease = lifecycle.claim(session, "worker")
         assert lease is not None
-        lifecycle.fail(session, lease, {"code": "diverged", "message": "the loss is not finite", "hint": "lower the learning rate", "traceback_tail": ""})
+        lifecycle.fail(
+            session,
+            lease,
+            {
+                "code": "diverged",
+                "message": "the loss is not finite",
+                "hint": "lower the learning rate",
+                "traceback_tail": "",
+            },
+        )
         return lease.run_id
 
 
 def runs_by_cell(database: Database, study_id: str) -> dict[tuple[str, int], Run]:
     """A study's runs by cell and seed."""
     with database.reading() as session:
-        rows = session.exec(select(Experiment, Run).where(col(Experiment.id) == col(Run.experiment_id), col(Experiment.study_id) == study_id)).all()
+        rows = session.exec(
+            select(Experiment, Run).where(
+                col(Experiment.id) == col(Run.experiment_id), col(Experiment.study_id) == study_id
+            )
+        ).all()
         return {(str(experiment.cell), run.seed): run for experiment, run in rows}
 
 
-def _succeed(session: Session, settings: Settings, lease: lifecycle.Lease, run: Run, accuracy: float) -> None:
+def _succeed(
+    session: Session, settings: Settings, lease: lifecycle.Lease, run: Run, accuracy: float
+) -> None:
     lifecycle.hold(session, lease, environment=ENVIRONMENT, epochs_done=run.epochs)
     for epoch in range(1, run.epochs + 1):
         numbers = {"loss": 1.0 / epoch, "accuracy": accuracy - 0.1 / epoch}
-        metrics.record_epoch(session, run.id, epoch, {"train": {**numbers, "seconds": 2.0}, "val": {**numbers, "seconds": 0.5}})
-    written = write_atomically(settings.runs_folder / run.id / "attempt-1" / "weights.safetensors", f"{run.experiment_id} {run.seed} {accuracy}".encode())
-    lifecycle.succeed(session, lease, best={"epoch": run.epochs, "val": {"loss": 0.5, "accuracy": accuracy}}, test={"loss": 0.5, "accuracy": accuracy})
+        metrics.record_epoch(
+            session,
+            run.id,
+            epoch,
+            {"train": {**numbers, "seconds": 2.0}, "val": {**numbers, "seconds": 0.5}},
+        )
+    written = write_atomically(
+        settings.runs_folder / run.id / "attempt-1" / "weights.safetensors",
+        f"{run.experiment_id} {run.seed} {accuracy}".encode(),
+    )
+    lifecycle.succeed(
+        session,
+        lease,
+        best={"epoch": run.epochs, "val": {"loss": 0.5, "accuracy": accuracy}},
+        test={"loss": 0.5, "accuracy": accuracy},
+    )
     file = SavedArtifact(
         name="weights.safetensors",
         media_type="application/octet-stream",

@@ -25,7 +25,11 @@ PROBLEM = "application/problem+json"
 
 
 def post(api: TestClient, body: Any, **query: Any) -> Any:
-    return api.post("/experiments", content=body if isinstance(body, str | bytes) else json.dumps(body), params=query)
+    return api.post(
+        "/experiments",
+        content=body if isinstance(body, str | bytes) else json.dumps(body),
+        params=query,
+    )
 
 
 def require_problem(answer: Any, status: int, code: str) -> dict:
@@ -38,7 +42,10 @@ def require_problem(answer: Any, status: int, code: str) -> dict:
     return problem
 
 
-GREY_ON_COLOR = "on digits: the network is made for color images and these are grey images; set 'input_channels' to null, or choose another data set"
+GREY_ON_COLOR = (
+    "on digits: the network is made for color images and these are grey images; set 'input_channels' to null, or choose"
+    " another data set"
+)
 
 
 def test_an_empty_object_is_a_complete_experiment(api: TestClient) -> None:
@@ -47,7 +54,8 @@ def test_an_empty_object_is_a_complete_experiment(api: TestClient) -> None:
     record = answer.json()
     assert answer.headers["location"] == f"/experiments/{record['id']}"
     assert record["spec"]["model"] == {
-        "arch": "mlp", "input_channels": None, "depth": 2, "width": 512, "hidden": None, "residual": False, "shortcut_layers": 1, "block": "layer",
+        "arch": "mlp", "input_channels": None, "depth": 2, "width": 512, "hidden": None, "residual": False,
+        "shortcut_layers": 1, "block": "layer",
         "norm": "none", "dropout": 0.0, "dropout_at": "every_hidden", "init": "torch",
     }  # fmt: skip
     assert record["submitted"] == {}
@@ -56,8 +64,18 @@ def test_an_empty_object_is_a_complete_experiment(api: TestClient) -> None:
 
 
 def test_a_bare_name_stands_for_its_defaults(api: TestClient) -> None:
-    short = post(api, {"model": "mlp", "dataset": "mnist", "optimizer": "sgd", "schedule": "constant"}).json()
-    long = post(api, {"model": {"arch": "mlp"}, "dataset": {"name": "mnist"}, "optimizer": {"name": "sgd"}, "schedule": {"name": "constant"}}).json()
+    short = post(
+        api, {"model": "mlp", "dataset": "mnist", "optimizer": "sgd", "schedule": "constant"}
+    ).json()
+    long = post(
+        api,
+        {
+            "model": {"arch": "mlp"},
+            "dataset": {"name": "mnist"},
+            "optimizer": {"name": "sgd"},
+            "schedule": {"name": "constant"},
+        },
+    ).json()
     assert short["spec"] == long["spec"]
     assert short["fingerprint"] == long["fingerprint"]
 
@@ -67,9 +85,19 @@ def test_a_number_of_seeds_counts_from_zero(api: TestClient) -> None:
     assert [run["seed"] for run in post(api, {"seeds": [7, 3]}).json()["runs"]] == [7, 3]
 
 
-@pytest.mark.parametrize("content_type", ["application/json", "text/plain", "application/x-www-form-urlencoded", "image/png"])
-def test_the_body_is_json_whatever_its_content_type_says(api: TestClient, content_type: str) -> None:
-    assert api.post("/experiments", content='{"epochs": 3}', headers={"Content-Type": content_type}).status_code == 201
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/json", "text/plain", "application/x-www-form-urlencoded", "image/png"],
+)
+def test_the_body_is_json_whatever_its_content_type_says(
+    api: TestClient, content_type: str
+) -> None:
+    assert (
+        api.post(
+            "/experiments", content='{"epochs": 3}', headers={"Content-Type": content_type}
+        ).status_code
+        == 201
+    )
 
 
 def test_a_dry_run_prices_the_spec_and_stores_nothing(api: TestClient) -> None:
@@ -85,7 +113,11 @@ def test_a_dry_run_prices_the_spec_and_stores_nothing(api: TestClient) -> None:
 
 
 def test_a_dry_run_warns_of_what_is_probably_not_meant(api: TestClient) -> None:
-    warnings = post(api, {"batch_size": 5000, "dataset": {"val_fraction": 0.01, "train_limit": 5}}, dry_run="true").json()["warnings"]
+    warnings = post(
+        api,
+        {"batch_size": 5000, "dataset": {"val_fraction": 0.01, "train_limit": 5}},
+        dry_run="true",
+    ).json()["warnings"]
     assert len(warnings) == 3
     assert any("batch_size 5000 is more than" in warning for warning in warnings)
 
@@ -97,21 +129,53 @@ def test_a_dry_run_warns_of_what_is_probably_not_meant(api: TestClient) -> None:
         ({"model": {"dept": 3}}, "/model/dept", "unknown field", "did you mean 'depth'?"),
         ({"model": "mpl"}, "/model", "there is no network 'mpl'", "did you mean 'mlp'?"),
         ({"dataset": "mnits"}, "/dataset", "there is no data set 'mnits'", "did you mean 'mnist'?"),
-        ({"dataset": {"name": "mnits"}}, "/dataset/name", "there is no data set 'mnits'", "did you mean 'mnist'?"),
-        ({"optimizer": {"name": "sgd", "momentm": 0.9}}, "/optimizer/momentm", "unknown field", "did you mean 'momentum'?"),
-        ({"optimizer": {"learning_rate": -1}}, "/optimizer/learning_rate", "input should be greater than 0", None),
+        (
+            {"dataset": {"name": "mnits"}},
+            "/dataset/name",
+            "there is no data set 'mnits'",
+            "did you mean 'mnist'?",
+        ),
+        (
+            {"optimizer": {"name": "sgd", "momentm": 0.9}},
+            "/optimizer/momentm",
+            "unknown field",
+            "did you mean 'momentum'?",
+        ),
+        (
+            {"optimizer": {"learning_rate": -1}},
+            "/optimizer/learning_rate",
+            "input should be greater than 0",
+            None,
+        ),
         ({"epochs": "10"}, "/epochs", "input should be a valid integer", None),
         ({"epochs": True}, "/epochs", "input should be a valid integer", None),
         ({"seeds": [1, -1]}, "/seeds/1", "input should be greater than or equal to 0", None),
-        ({"model": {"hidden": [8, 0]}}, "/model/hidden/1", "input should be greater than or equal to 1", None),
+        (
+            {"model": {"hidden": [8, 0]}},
+            "/model/hidden/1",
+            "input should be greater than or equal to 1",
+            None,
+        ),
         ({"labels": {"a": 1}}, "/labels/a", "input should be a valid string", None),
         ({"model": {"arch": "cnn", "input_channels": 3}}, "/model", GREY_ON_COLOR, None),
-        ({"epochs": 20_000}, "/epochs", "20000 epochs are more than this service's 10000 (LAB_MAX_EPOCHS)", None),
-        ({"seeds": 101}, "/seeds", "101 seeds are more than this service's 100 (LAB_MAX_SEEDS)", None),
+        (
+            {"epochs": 20_000},
+            "/epochs",
+            "20000 epochs are more than this service's 10000 (LAB_MAX_EPOCHS)",
+            None,
+        ),
+        (
+            {"seeds": 101},
+            "/seeds",
+            "101 seeds are more than this service's 100 (LAB_MAX_SEEDS)",
+            None,
+        ),
         ([], "", "must be an object", None),
     ],
 )
-def test_a_bad_field_is_named_by_a_pointer_and_nothing_is_stored(api: TestClient, body: Any, pointer: str, message: str, hint: str | None) -> None:
+def test_a_bad_field_is_named_by_a_pointer_and_nothing_is_stored(
+    api: TestClient, body: Any, pointer: str, message: str, hint: str | None
+) -> None:
     problem = require_problem(post(api, body), 422, "invalid_request")
     expected = {"pointer": pointer, "message": message} | ({"hint": hint} if hint else {})
     assert problem["errors"] == [expected]
@@ -121,7 +185,8 @@ def test_a_bad_field_is_named_by_a_pointer_and_nothing_is_stored(api: TestClient
 @pytest.mark.parametrize(
     "body",
     [
-        b"", b"{", b"nonsense", b'{"epochs": NaN}', b'{"epochs": Infinity}', b'{"name": "\\ud800"}', b"\xff\xfe", b'{"epochs": 1, "epochs": 2}',
+        b"", b"{", b"nonsense", b'{"epochs": NaN}', b'{"epochs": Infinity}', b'{"name": "\\ud800"}',
+        b"\xff\xfe", b'{"epochs": 1, "epochs": 2}',
         b'{"a":' * 50 + b"1" + b"}" * 50, b"[" * 100_000, b'{"epochs": ' + b"9" * 5000 + b"}",
     ],
 )  # fmt: skip
@@ -131,20 +196,37 @@ def test_a_body_that_is_no_json_is_400(api: TestClient, body: bytes) -> None:
 
 def test_a_body_over_the_limit_is_413_however_it_comes(api: TestClient) -> None:
     require_problem(post(api, b" " * 1_000_001), 413, "body_too_large")
-    require_problem(api.post("/experiments", content=(b" " * 10_000 for _ in range(200))), 413, "body_too_large")
+    require_problem(
+        api.post("/experiments", content=(b" " * 10_000 for _ in range(200))), 413, "body_too_large"
+    )
 
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["model", "name", "arch", "hidden", "depth", "dataset", "seeds", "x"]), inner, max_size=3)
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["model", "name", "arch", "hidden", "depth", "dataset", "seeds", "x"]),
+            inner,
+            max_size=3,
+        )
     ),
     max_leaves=8,
 )
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(body=st.dictionaries(st.sampled_from([*ExperimentRequest.model_fields, "modell"]), json_values, max_size=4) | json_values)
+@settings(
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    body=st.dictionaries(
+        st.sampled_from([*ExperimentRequest.model_fields, "modell"]), json_values, max_size=4
+    )
+    | json_values
+)
 def test_no_body_makes_a_server_error(api: TestClient, body: Any) -> None:
     answer = post(api, json.dumps(body), dry_run="true")
     assert answer.status_code in (200, 400, 422), answer.text
@@ -169,7 +251,9 @@ def test_what_is_not_there_is_a_problem_too(api: TestClient) -> None:
         ("label=nocolon", "/label", None),
     ],
 )
-def test_a_bad_query_parameter_is_refused_and_never_ignored(api: TestClient, query: str, pointer: str, hint: str | None) -> None:
+def test_a_bad_query_parameter_is_refused_and_never_ignored(
+    api: TestClient, query: str, pointer: str, hint: str | None
+) -> None:
     problem = require_problem(api.get(f"/experiments?{query}"), 422, "invalid_request")
     assert problem["errors"][0]["pointer"] == pointer
     assert problem["errors"][0].get("hint") == hint
@@ -177,15 +261,29 @@ def test_a_bad_query_parameter_is_refused_and_never_ignored(api: TestClient, que
 
 def test_an_unknown_metric_of_a_plot_is_refused_with_a_suggestion(api: TestClient) -> None:
     experiment = post(api, {}).json()
-    problem = require_problem(api.get(f"/experiments/{experiment['id']}/curves.png?metric=acuracy"), 422, "invalid_request")
+    problem = require_problem(
+        api.get(f"/experiments/{experiment['id']}/curves.png?metric=acuracy"),
+        422,
+        "invalid_request",
+    )
     assert problem["errors"][0]["hint"] == "did you mean 'accuracy'?"
 
 
 def test_lists_are_filtered_by_status_and_labels_and_come_in_pages(api: TestClient) -> None:
-    ids = [post(api, {"labels": {"exercise": str(number % 2), "who": "a:b"}}).json()["id"] for number in range(5)]
+    ids = [
+        post(api, {"labels": {"exercise": str(number % 2), "who": "a:b"}}).json()["id"]
+        for number in range(5)
+    ]
     api.post(f"/experiments/{ids[0]}/cancel")
-    assert [row["id"] for row in api.get("/experiments?status=cancelled").json()["data"]] == [ids[0]]
-    assert [row["id"] for row in api.get("/experiments?label=exercise:1&label=who:a:b").json()["data"]] == [ids[3], ids[1]]
+    assert [row["id"] for row in api.get("/experiments?status=cancelled").json()["data"]] == [
+        ids[0]
+    ]
+    assert [
+        row["id"] for row in api.get("/experiments?label=exercise:1&label=who:a:b").json()["data"]
+    ] == [
+        ids[3],
+        ids[1],
+    ]
     first = api.get("/experiments?limit=2").json()
     assert [row["id"] for row in first["data"]] == [ids[4], ids[3]]
     assert first["has_more"] is True
@@ -202,7 +300,9 @@ def test_queue_positions_count_what_is_ahead(api: TestClient) -> None:
     assert api.get(f"/experiments/{first['id']}").json()["queue"]["position"] == 2
 
 
-def test_cancelling_twice_is_no_error_and_a_finished_experiment_is_409(api: TestClient, database: Database) -> None:
+def test_cancelling_twice_is_no_error_and_a_finished_experiment_is_409(
+    api: TestClient, database: Database
+) -> None:
     experiment = post(api, {"seeds": 2}).json()
     for _ in range(2):
         answer = api.post(f"/experiments/{experiment['id']}/cancel")
@@ -213,17 +313,23 @@ def test_cancelling_twice_is_no_error_and_a_finished_experiment_is_409(api: Test
     require_problem(api.post(f"/experiments/{done['id']}/cancel"), 409, "already_finished")
 
 
-def test_an_idempotency_key_brings_back_the_first_experiment_and_refuses_another_body(api: TestClient) -> None:
+def test_an_idempotency_key_brings_back_the_first_experiment_and_refuses_another_body(
+    api: TestClient,
+) -> None:
     headers = {"Idempotency-Key": "mine"}
     first = api.post("/experiments", json={"epochs": 3}, headers=headers)
     again = api.post("/experiments", json={"epochs": 3}, headers=headers)
     assert (first.status_code, again.status_code) == (201, 200)
     assert first.json()["id"] == again.json()["id"]
-    require_problem(api.post("/experiments", json={"epochs": 4}, headers=headers), 409, "idempotency_key_reused")
+    require_problem(
+        api.post("/experiments", json={"epochs": 4}, headers=headers), 409, "idempotency_key_reused"
+    )
     assert len(api.get("/experiments").json()["data"]) == 1
 
 
-def test_an_idempotency_key_still_brings_it_back_when_its_teacher_can_no_longer_be_one(api: TestClient) -> None:
+def test_an_idempotency_key_still_brings_it_back_when_its_teacher_can_no_longer_be_one(
+    api: TestClient,
+) -> None:
     headers = {"Idempotency-Key": "a student"}
     teacher = post(api, {}).json()
     body = {"kind": "distill", "teacher": teacher["id"]}
@@ -238,10 +344,22 @@ def test_an_idempotency_key_still_brings_it_back_when_its_teacher_can_no_longer_
 
 def publish(database: Database, run_id: str, path: str) -> None:
     with database.writing() as session:
-        session.add(Artifact(run_id=run_id, name="it", media_type="text/plain", path=path, sha256="0" * 64, size_bytes=1, created_at=utc_now()))
+        session.add(
+            Artifact(
+                run_id=run_id,
+                name="it",
+                media_type="text/plain",
+                path=path,
+                sha256="0" * 64,
+                size_bytes=1,
+                created_at=utc_now(),
+            )
+        )
 
 
-def test_a_download_cannot_leave_its_runs_folder(api: TestClient, settings: Settings, database: Database) -> None:
+def test_a_download_cannot_leave_its_runs_folder(
+    api: TestClient, settings: Settings, database: Database
+) -> None:
     run_id = post(api, {}).json()["runs"][0]["id"]
     secret = settings.home / "secret.txt"
     secret.write_text("secret")
@@ -262,17 +380,35 @@ def test_health_readiness_and_catalogs_answer(api: TestClient) -> None:
     assert ready["status"] == "ready"
     checks = ready["checks"]
     assert checks.pop("free_bytes") > 0
-    assert checks == {"database": "ok", "storage": "ok", "broker": "embedded", "workers_online": 0, "runs_queued": 0, "oldest_wait_seconds": 0}
-    assert {row["name"] for row in api.get("/datasets").json()["data"]} == {"digits", "mnist", "cifar10", "cifar100"}
+    assert checks == {
+        "database": "ok",
+        "storage": "ok",
+        "broker": "embedded",
+        "workers_online": 0,
+        "runs_queued": 0,
+        "oldest_wait_seconds": 0,
+    }
+    assert {row["name"] for row in api.get("/datasets").json()["data"]} == {
+        "digits",
+        "mnist",
+        "cifar10",
+        "cifar100",
+    }
     mlp = api.get("/architectures").json()["data"][0]
-    assert [example["parameters"] for example in mlp["examples"]][:3] == [669_706, 2_770_954, 109_386]
+    assert [example["parameters"] for example in mlp["examples"]][:3] == [
+        669_706,
+        2_770_954,
+        109_386,
+    ]
     assert api.get("/version").json()["version"]
     assert api.get("/workers").json() == {"data": []}
 
 
 def test_every_example_of_the_openapi_document_is_a_valid_request(api: TestClient) -> None:
     document = api.get("/openapi.json").json()
-    shown = document["paths"]["/experiments"]["post"]["requestBody"]["content"]["application/json"]["examples"]
+    shown = document["paths"]["/experiments"]["post"]["requestBody"]["content"]["application/json"][
+        "examples"
+    ]
     assert shown == EXAMPLES
     for example in shown.values():
         assert post(api, example["value"], dry_run="true").status_code == 200
@@ -287,7 +423,9 @@ def test_every_reference_of_the_openapi_document_resolves(api: TestClient) -> No
 
 
 def test_a_broker_that_is_down_delays_no_answer(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path, broker_url="redis://127.0.0.1:9/0", log_level="ERROR", _env_file=None)
+    settings = Settings(
+        home=tmp_path, broker_url="redis://127.0.0.1:9/0", log_level="ERROR", _env_file=None
+    )
     with TestClient(create_app(settings)) as api:
         assert isinstance(api.app.state.doorbell, BrokerDoorbell)  # type: ignore[attr-defined]
         began = time.monotonic()

@@ -10,7 +10,9 @@ pytestmark = pytest.mark.sqlite  # no rows
 
 def test_every_architecture_is_listed_with_title_schema_and_sizes(api: TestClient) -> None:
     listed = api.get("/architectures").json()["data"]
-    assert [row["name"] for row in listed] == [spec.model_fields["arch"].default for spec in ARCHITECTURES]
+    assert [row["name"] for row in listed] == [
+        spec.model_fields["arch"].default for spec in ARCHITECTURES
+    ]
     for row, spec in zip(listed, ARCHITECTURES, strict=True):
         assert row["title"]
         assert row["json_schema"] == spec.model_json_schema()
@@ -29,19 +31,37 @@ def test_presets_are_listed_with_the_spec_they_stand_for(api: TestClient) -> Non
     presets = {row["name"]: row for row in api.get("/architectures").json()["presets"]}
     assert list(presets) == list(PRESETS)
     student = presets["student"]
-    assert (student["parameters"], student["description"], student["dataset"]) == (700_458, "residual cnn 3 stages 32-64-128", "cifar10")
+    assert (student["parameters"], student["description"], student["dataset"]) == (
+        700_458,
+        "residual cnn 3 stages 32-64-128",
+        "cifar10",
+    )
     assert student["model"] == {
         "arch": "cnn", "stages": 3, "width": 32, "blocks_per_stage": 2, "residual": True, "stem": "7x7", "dropout": 0.2,
     }  # fmt: skip
-    assert (presets["mlp-small"]["parameters"], presets["mlp-small"]["dataset"]) == (109_386, "mnist")
-    assert (presets["teacher"]["parameters"], presets["teacher"]["macs_per_sample"] // 100_000) == (11_181_642, 5_632)
+    assert (presets["mlp-small"]["parameters"], presets["mlp-small"]["dataset"]) == (
+        109_386,
+        "mnist",
+    )
+    assert (presets["teacher"]["parameters"], presets["teacher"]["macs_per_sample"] // 100_000) == (
+        11_181_642,
+        5_632,
+    )
 
 
 @pytest.mark.parametrize("of", ["examples", "presets"])
 def test_what_is_shown_can_be_sent_back(api: TestClient, of: str) -> None:
     answer = api.get("/architectures").json()
-    shown = answer["presets"] if of == "presets" else [example for row in answer["data"] for example in row["examples"]]
+    shown = (
+        answer["presets"]
+        if of == "presets"
+        else [example for row in answer["data"] for example in row["examples"]]
+    )
     for row in shown:
-        sent = api.post("/experiments", params={"dry_run": "true"}, json={"model": row["model"], "dataset": row["dataset"]})
+        sent = api.post(
+            "/experiments",
+            params={"dry_run": "true"},
+            json={"model": row["model"], "dataset": row["dataset"]},
+        )
         assert sent.status_code == 200, sent.text
         assert sent.json()["estimate"]["parameters"] == row["parameters"]

@@ -37,7 +37,9 @@ def files_of(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def test_a_backup_while_a_writer_writes_is_whole_and_holds_nobody_up(settings: Settings, database: Database, tmp_path: Path) -> None:
+def test_a_backup_while_a_writer_writes_is_whole_and_holds_nobody_up(
+    settings: Settings, database: Database, tmp_path: Path
+) -> None:
     """Each transaction writes an experiment with three runs: a copy with another proportion would be torn."""
     written, enough, ended = 0, threading.Event(), threading.Event()
 
@@ -66,7 +68,9 @@ def test_a_backup_while_a_writer_writes_is_whole_and_holds_nobody_up(settings: S
     assert inspect(settings.home / "lab.sqlite3").experiments == written
 
 
-def test_a_backup_is_one_file_and_leaves_nothing_else(settings: Settings, database: Database, tmp_path: Path) -> None:
+def test_a_backup_is_one_file_and_leaves_nothing_else(
+    settings: Settings, database: Database, tmp_path: Path
+) -> None:
     folder = tmp_path / "backups"
     folder.mkdir()
     with database.writing() as session:
@@ -77,25 +81,41 @@ def test_a_backup_is_one_file_and_leaves_nothing_else(settings: Settings, databa
     assert files_of(folder) == {"lab.db"}
 
 
-def test_a_backup_replaces_a_file_only_by_force(home: Path, database: Database, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_backup_replaces_a_file_only_by_force(
+    home: Path, database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["backup", "copy.db"]) == 0
     assert capsys.readouterr().out.startswith("copy.db: 0 experiments, 0 runs, schema ")
     with database.writing() as session:
         create(session, TRAIN)
     assert main(["backup", "copy.db"]) == 1
-    assert capsys.readouterr().err == "copy.db is there already: name another file, or say --force to replace it\n"
+    assert (
+        capsys.readouterr().err
+        == "copy.db is there already: name another file, or say --force to replace it\n"
+    )
     assert inspect(home / "copy.db").experiments == 0
     assert main(["backup", "--force", "copy.db"]) == 0
     assert inspect(home / "copy.db").experiments == 1
 
 
-@pytest.mark.parametrize(("target", "said"), [("lab.sqlite3", "is the database itself"), (".", "is a folder"), ("no/copy.db", "there is no folder no")])
-def test_a_backup_goes_nowhere_that_makes_no_sense(home: Path, database: Database, target: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("lab.sqlite3", "is the database itself"),
+        (".", "is a folder"),
+        ("no/copy.db", "there is no folder no"),
+    ],
+)
+def test_a_backup_goes_nowhere_that_makes_no_sense(
+    home: Path, database: Database, target: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["backup", "--force", target]) == 1
     assert said in capsys.readouterr().err
 
 
-def test_a_backup_that_fails_leaves_the_one_before(settings: Settings, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backup_that_fails_leaves_the_one_before(
+    settings: Settings, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = tmp_path / "copy.db"
     back_up(settings, target, overwrite=False)
     before = target.read_bytes()
@@ -113,21 +133,33 @@ def test_a_backup_that_fails_leaves_the_one_before(settings: Settings, database:
 
 def test_where_there_is_no_service_there_is_nothing_to_back_up(tmp_path: Path) -> None:
     with pytest.raises(BackupRefused, match="there is no database"):
-        back_up(Settings(home=tmp_path / "other", _env_file=None), tmp_path / "copy.db", overwrite=False)
+        back_up(
+            Settings(home=tmp_path / "other", _env_file=None), tmp_path / "copy.db", overwrite=False
+        )
     assert files_of(tmp_path) == set()
 
 
 @pytest.mark.parametrize("command", ["backup", "restore"])
-def test_postgresql_has_programs_of_its_own(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_postgresql_has_programs_of_its_own(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.setenv("LAB_HOME", str(tmp_path))
     monkeypatch.setenv("LAB_DATABASE_URL", "postgresql+psycopg://lab:secret@db:5432/lab")
     assert main([command, "copy.db"]) == 2
     said = capsys.readouterr().err
-    assert {"backup": "pg_dump --format=custom --file=copy.db postgresql://lab@db:5432/lab", "restore": "pg_restore"}[command] in said
+    assert {
+        "backup": "pg_dump --format=custom --file=copy.db postgresql://lab@db:5432/lab",
+        "restore": "pg_restore",
+    }[command] in said
     assert "secret" not in said
 
 
-def test_the_restored_service_answers_and_goes_on_with_what_is_queued(settings: Settings, database: Database, tmp_path: Path) -> None:
+def test_the_restored_service_answers_and_goes_on_with_what_is_queued(
+    settings: Settings, database: Database, tmp_path: Path
+) -> None:
     with TestClient(create_app(settings)) as api:
         kept, running = submit(api, TRAIN), submit(api, TRAIN)
         succeed(database, begin(database))
@@ -144,7 +176,10 @@ def test_the_restored_service_answers_and_goes_on_with_what_is_queued(settings: 
     assert inspect(restored.before).runs == 4
     with TestClient(create_app(settings)) as api:
         assert api.get("/readyz").status_code == 200
-        statuses = [api.get(f"/experiments/{one['id']}").json().get("status") for one in (kept, running, queued, later)]
+        statuses = [
+            api.get(f"/experiments/{one['id']}").json().get("status")
+            for one in (kept, running, queued, later)
+        ]
         assert statuses == ["succeeded", "running", "queued", 404]
         lease = begin(database)
         assert lease.run_id == queued["runs"][0]["id"]
@@ -152,7 +187,9 @@ def test_the_restored_service_answers_and_goes_on_with_what_is_queued(settings: 
         assert api.get(f"/experiments/{queued['id']}").json()["status"] == "succeeded"
 
 
-def test_what_a_killed_service_had_not_yet_merged_is_kept_and_not_mixed_in(settings: Settings, database: Database, tmp_path: Path) -> None:
+def test_what_a_killed_service_had_not_yet_merged_is_kept_and_not_mixed_in(
+    settings: Settings, database: Database, tmp_path: Path
+) -> None:
     """A write-ahead log that stayed beside the database would be applied to the one put in its place."""
     back_up(settings, tmp_path / "copy.db", overwrite=False)
     file = settings.home / "lab.sqlite3"
@@ -168,14 +205,22 @@ def test_what_a_killed_service_had_not_yet_merged_is_kept_and_not_mixed_in(setti
     (settings.home / "lab.sqlite3-wal").write_bytes(b"")
     restored = restore(settings, tmp_path / "copy.db")
     assert restored.contents.experiments == 0
-    assert not (settings.home / "lab.sqlite3-wal").exists() or (settings.home / "lab.sqlite3-wal").read_bytes() == b""
+    assert (
+        not (settings.home / "lab.sqlite3-wal").exists()
+        or (settings.home / "lab.sqlite3-wal").read_bytes() == b""
+    )
     assert restored.before is not None
     assert inspect(restored.before).experiments == 1
 
 
-def test_nothing_is_restored_while_a_service_uses_the_home(settings: Settings, database: Database, tmp_path: Path, home: Path) -> None:
+def test_nothing_is_restored_while_a_service_uses_the_home(
+    settings: Settings, database: Database, tmp_path: Path, home: Path
+) -> None:
     back_up(settings, tmp_path / "copy.db", overwrite=False)
-    with TestClient(create_app(settings)), pytest.raises(BackupRefused, match=r"a service uses .*: stop it and its workers first"):
+    with (
+        TestClient(create_app(settings)),
+        pytest.raises(BackupRefused, match=r"a service uses .*: stop it and its workers first"),
+    ):
         restore(settings, tmp_path / "copy.db")
     assert noted_database(settings.home) == "lab.sqlite3"
     with home_in_use(settings.home):
@@ -183,12 +228,28 @@ def test_nothing_is_restored_while_a_service_uses_the_home(settings: Settings, d
     assert main(["restore", "copy.db"]) == 0
 
 
-def test_nothing_is_restored_while_workers_show_themselves(settings: Settings, database: Database, tmp_path: Path) -> None:
+def test_nothing_is_restored_while_workers_show_themselves(
+    settings: Settings, database: Database, tmp_path: Path
+) -> None:
     back_up(settings, tmp_path / "copy.db", overwrite=False)
     now = utc_now()
     with database.writing() as session:
-        workers.register(session, Worker(id="elsewhere", host="h", pid=1, device="cpu", threads=1, started_at=now, seen_at=now))
-    with pytest.raises(BackupRefused, match=r"1 workers were seen within the last 20 s \(elsewhere\): stop them; if they were killed, wait 20 s"):
+        workers.register(
+            session,
+            Worker(
+                id="elsewhere",
+                host="h",
+                pid=1,
+                device="cpu",
+                threads=1,
+                started_at=now,
+                seen_at=now,
+            ),
+        )
+    with pytest.raises(
+        BackupRefused,
+        match=r"1 workers were seen within the last 20 s \(elsewhere\): stop them; if they were killed, wait 20 s",
+    ):
         restore(settings, tmp_path / "copy.db")
     with database.writing() as session:
         workers.sign_off(session, "elsewhere")
@@ -202,7 +263,9 @@ def damage(file: Path) -> None:
     file.write_bytes(bytes(content))
 
 
-def test_a_damaged_database_is_replaced_and_kept(settings: Settings, database: Database, tmp_path: Path) -> None:
+def test_a_damaged_database_is_replaced_and_kept(
+    settings: Settings, database: Database, tmp_path: Path
+) -> None:
     with database.writing() as session:
         create(session, TRAIN)
     back_up(settings, tmp_path / "copy.db", overwrite=False)
@@ -215,7 +278,9 @@ def test_a_damaged_database_is_replaced_and_kept(settings: Settings, database: D
     assert restored.before.read_bytes() == broken
 
 
-def test_only_a_sound_backup_of_this_service_is_restored(settings: Settings, database: Database, tmp_path: Path) -> None:
+def test_only_a_sound_backup_of_this_service_is_restored(
+    settings: Settings, database: Database, tmp_path: Path
+) -> None:
     before = (settings.home / "lab.sqlite3").stat().st_ino
     back_up(settings, tmp_path / "damaged.db", overwrite=False)
     damage(tmp_path / "damaged.db")
@@ -237,7 +302,9 @@ def test_only_a_sound_backup_of_this_service_is_restored(settings: Settings, dat
     assert (settings.home / "lab.sqlite3").stat().st_ino == before
 
 
-def test_a_backup_restores_into_an_empty_home(settings: Settings, database: Database, tmp_path: Path) -> None:
+def test_a_backup_restores_into_an_empty_home(
+    settings: Settings, database: Database, tmp_path: Path
+) -> None:
     with database.writing() as session:
         experiment = create(session, TRAIN)
     back_up(settings, tmp_path / "copy.db", overwrite=False)

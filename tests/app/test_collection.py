@@ -68,11 +68,15 @@ def both_ways(database: Database, settings: Settings) -> dict[str, tuple[Kind, i
     return listed
 
 
-def test_folders_of_runs_that_are_deleted_go_once_they_are_an_hour_old(api: TestClient, database: Database, settings: Settings) -> None:
+def test_folders_of_runs_that_are_deleted_go_once_they_are_an_hour_old(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
     run = submit(api, TRAIN)["runs"][0]["id"]
     kept = [
         write(settings.runs_folder / run / "attempt-1" / "log.txt", age_seconds=30 * DAY),
-        write(settings.runs_folder / "run_young" / "attempt-1" / "weights.safetensors", age_seconds=60),
+        write(
+            settings.runs_folder / "run_young" / "attempt-1" / "weights.safetensors", age_seconds=60
+        ),
         write(settings.runs_folder / "notes-of-mine" / "text.md", age_seconds=30 * DAY),
     ]
     write(settings.runs_folder / "run_gone" / "attempt-1" / "weights.safetensors", 1000)
@@ -82,7 +86,9 @@ def test_folders_of_runs_that_are_deleted_go_once_they_are_an_hour_old(api: Test
 
 
 def test_a_link_is_never_followed(database: Database, settings: Settings, tmp_path: Path) -> None:
-    elsewhere = write(tmp_path.parent / f"{tmp_path.name}-elsewhere" / "a" / "b.bin", age_seconds=30 * DAY)
+    elsewhere = write(
+        tmp_path.parent / f"{tmp_path.name}-elsewhere" / "a" / "b.bin", age_seconds=30 * DAY
+    )
     orphan = write(settings.runs_folder / "run_gone" / "attempt-1" / "w").parent
     (orphan / "link").symlink_to(elsewhere.parent)
     (settings.runs_folder / "run_link").symlink_to(elsewhere.parent)
@@ -92,7 +98,9 @@ def test_a_link_is_never_followed(database: Database, settings: Settings, tmp_pa
     assert elsewhere.exists()
 
 
-def test_what_attempts_left_goes_when_they_are_over_and_no_row_points_to_it(api: TestClient, database: Database, settings: Settings) -> None:
+def test_what_attempts_left_goes_when_they_are_over_and_no_row_points_to_it(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
     run = submit(api, TRAIN)["runs"][0]["id"]
     folder = settings.runs_folder / run
     first = begin(database)
@@ -112,11 +120,17 @@ def test_what_attempts_left_goes_when_they_are_over_and_no_row_points_to_it(api:
     write(folder / "attempt-1" / "w", 7)  # what test_retry's `succeed` publishes
     succeed(database, second)
     assert set(both_ways(database, settings)) == {f"runs/{run}/attempt-1", f"runs/{run}/attempt-2"}
-    assert sorted(path.name for path in (folder / "attempt-1").iterdir()) == ["log.txt", "w", "zombie.pt"]
+    assert sorted(path.name for path in (folder / "attempt-1").iterdir()) == [
+        "log.txt",
+        "w",
+        "zombie.pt",
+    ]
     assert not (folder / "attempt-2").exists(), "nothing was left in it"
 
 
-def test_what_a_restored_database_does_not_know_of_stays_while_its_run_can_go_on(api: TestClient, database: Database, settings: Settings) -> None:
+def test_what_a_restored_database_does_not_know_of_stays_while_its_run_can_go_on(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
     experiment = submit(api, TRAIN)
     run = experiment["runs"][0]["id"]
     later = write(settings.runs_folder / run / "attempt-5" / "checkpoint-1.pt")
@@ -126,7 +140,9 @@ def test_what_a_restored_database_does_not_know_of_stays_while_its_run_can_go_on
     assert not later.exists()
 
 
-def test_a_file_is_judged_again_before_it_is_removed(api: TestClient, database: Database, settings: Settings) -> None:
+def test_a_file_is_judged_again_before_it_is_removed(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
     """Between listing and removing, the run is retried and its attempt begins."""
     experiment = submit(api, TRAIN)
     run = experiment["runs"][0]["id"]
@@ -142,14 +158,20 @@ def test_a_file_is_judged_again_before_it_is_removed(api: TestClient, database: 
 
 def ended(database: Database, run: str, days: float) -> None:
     with database.writing() as session:
-        session.execute(update(Run).where(col(Run.id) == run).values(finished_at=utc_now() - timedelta(days=days)))
+        session.execute(
+            update(Run)
+            .where(col(Run.id) == run)
+            .values(finished_at=utc_now() - timedelta(days=days))
+        )
 
 
 def checkpoints(session: Session) -> list[str]:
     return sorted(session.exec(select(Checkpoint.path)))
 
 
-def test_checkpoints_of_what_ended_long_ago_go_only_when_a_setting_says_so(api: TestClient, database: Database, settings: Settings) -> None:
+def test_checkpoints_of_what_ended_long_ago_go_only_when_a_setting_says_so(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
     experiment = submit(api, TRAIN)
     run = experiment["runs"][0]["id"]
     lease = begin(database)
@@ -170,7 +192,9 @@ def test_checkpoints_of_what_ended_long_ago_go_only_when_a_setting_says_so(api: 
     assert begin(database).run_id == run
 
 
-def test_checkpoints_are_kept_for_an_hour_at_least_and_while_a_run_goes_on(api: TestClient, database: Database, settings: Settings) -> None:
+def test_checkpoints_are_kept_for_an_hour_at_least_and_while_a_run_goes_on(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
     lease = (submit(api, TRAIN), begin(database))[1]
     finish_epoch(database, lease, 1)
     at_once = settings.model_copy(update={"keep_checkpoints_days": 0.0})
@@ -182,7 +206,9 @@ def test_checkpoints_are_kept_for_an_hour_at_least_and_while_a_run_goes_on(api: 
     assert set(both_ways(database, at_once)) == {f"runs/{lease.run_id}"}
 
 
-def test_archives_stay_as_long_as_a_run_uses_their_teacher(api: TestClient, database: Database, settings: Settings) -> None:
+def test_archives_stay_as_long_as_a_run_uses_their_teacher(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
     student = submit(api, {**STUDENT, "teacher": {"spec": TRAIN}})
     teacher = student["related"]["teacher_run"]
     used = archive(settings, "used", teacher, 40 * DAY)
@@ -203,7 +229,9 @@ def test_archives_stay_as_long_as_a_run_uses_their_teacher(api: TestClient, data
     assert set(both_ways(database, for_a_month)) == {"archives/used.safetensors"}
 
 
-def test_an_archive_that_is_being_read_stays_and_is_named(database: Database, settings: Settings) -> None:
+def test_an_archive_that_is_being_read_stays_and_is_named(
+    database: Database, settings: Settings
+) -> None:
     path = archive(settings, "busy", "run_gone")
     with path.with_suffix(".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -212,7 +240,9 @@ def test_an_archive_that_is_being_read_stays_and_is_named(database: Database, se
     assert (collected.size_bytes, path.exists()) == (0, True)
 
 
-def test_half_written_files_and_uploads_go_after_a_day(api: TestClient, database: Database, settings: Settings) -> None:
+def test_half_written_files_and_uploads_go_after_a_day(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
     run = submit(api, TRAIN)["runs"][0]["id"]
     begin(database)
     places = [
@@ -226,8 +256,18 @@ def test_half_written_files_and_uploads_go_after_a_day(api: TestClient, database
     ]
     for place in places:
         write(settings.home / place, 5, 2 * DAY)
-    kept = [write(settings.home / place, 5, 30 * DAY) for place in ("prepared/digits/train.npy", "imported/mine/train.npy", "datasets/.odd.tmp/mnist.gz")]
-    kept += [write(settings.home / "uploads" / "young", age_seconds=3 * HOUR), write(settings.archives_folder / ".new.safetensors.1.tmp", age_seconds=3 * HOUR)]
+    kept = [
+        write(settings.home / place, 5, 30 * DAY)
+        for place in (
+            "prepared/digits/train.npy",
+            "imported/mine/train.npy",
+            "datasets/.odd.tmp/mnist.gz",
+        )
+    ]
+    kept += [
+        write(settings.home / "uploads" / "young", age_seconds=3 * HOUR),
+        write(settings.archives_folder / ".new.safetensors.1.tmp", age_seconds=3 * HOUR),
+    ]
     expected = {place.removesuffix("/train.npy"): (Kind.TEMPORARY, 5) for place in places}
     assert both_ways(database, settings) == expected
     assert all(path.exists() for path in kept)
@@ -245,12 +285,22 @@ def commanded(settings: Settings, database: Database, monkeypatch: pytest.Monkey
 
 def test_the_command_lists_and_removes(commanded: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["gc", "--dry-run"]) == 0
-    assert capsys.readouterr().out == "    1.5 kB  runs/run_gone  (its run is deleted)\n1.5 kB could be set free.\n"
+    assert (
+        capsys.readouterr().out
+        == "    1.5 kB  runs/run_gone  (its run is deleted)\n1.5 kB could be set free.\n"
+    )
     assert main(["gc", "--dry-run", "--json"]) == 0
     expected: dict[str, Any] = {
         "dry_run": True,
         "bytes": 1500,
-        "items": [{"kind": "run_folder", "path": "runs/run_gone", "bytes": 1500, "why": "its run is deleted"}],
+        "items": [
+            {
+                "kind": "run_folder",
+                "path": "runs/run_gone",
+                "bytes": 1500,
+                "why": "its run is deleted",
+            }
+        ],
         "failed": [],
     }
     assert json.loads(capsys.readouterr().out) == expected
@@ -261,12 +311,20 @@ def test_the_command_lists_and_removes(commanded: Path, capsys: pytest.CaptureFi
 
 
 def test_the_command_refuses_a_home_whose_files_another_database_knows(
-    commanded: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    commanded: Path,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """A service on PostgreSQL, and a command without its settings: by an empty SQLite file every run would look deleted."""
+    """A service on PostgreSQL, and a command without its settings: by an empty SQLite file every run would look
+    deleted.
+    """
     with home_in_use(settings.home, "postgresql+psycopg://lab:***@db/lab"):
         assert main(["gc"]) == 2
-    assert "the service runs with the database postgresql+psycopg://lab:***@db/lab, not with" in capsys.readouterr().err
+    assert (
+        "the service runs with the database postgresql+psycopg://lab:***@db/lab, not with"
+        in capsys.readouterr().err
+    )
     monkeypatch.setenv("LAB_HOME", str(settings.home / "elsewhere"))
     assert main(["gc"]) == 2
     assert "there is no folder" in capsys.readouterr().err

@@ -26,14 +26,22 @@ from tests.app.rows import create
 
 def test_migrations_from_empty_give_exactly_the_tables_of_the_models(database: Database) -> None:
     with database.engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata()) == []
+        assert (
+            compare_metadata(
+                MigrationContext.configure(connection, opts={"compare_type": True}), metadata()
+            )
+            == []
+        )
     with database.reading() as session:
         assert schema_is_current(session)
 
 
 def test_migrations_go_back_to_nothing_and_forward_again(database: Database) -> None:
     config = alembic_config()
-    for target, expected in (("base", {"alembic_version"}), ("head", set(metadata().tables) | {"alembic_version"})):
+    for target, expected in (
+        ("base", {"alembic_version"}),
+        ("head", set(metadata().tables) | {"alembic_version"}),
+    ):
         with database.engine.connect() as connection:
             config.attributes["connection"] = connection
             (command.downgrade if target == "base" else command.upgrade)(config, target)
@@ -51,7 +59,9 @@ def _open(home: str, barrier, results) -> None:
 def test_processes_that_start_at_once_migrate_once(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(3), context.Queue()
-    processes = [context.Process(target=_open, args=(str(tmp_path), barrier, results)) for _ in range(3)]
+    processes = [
+        context.Process(target=_open, args=(str(tmp_path), barrier, results)) for _ in range(3)
+    ]
     for process in processes:
         process.start()
     assert [results.get(timeout=60) for _ in processes] == [True] * 3
@@ -63,8 +73,16 @@ def test_processes_that_start_at_once_migrate_once(tmp_path: Path) -> None:
 @pytest.mark.sqlite
 def test_sqlite_is_set_for_durability(database: Database) -> None:
     with database.engine.connect() as connection:
-        values = {name: connection.execute(text(f"PRAGMA {name}")).scalar() for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")}
-    assert values == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 10_000}
+        values = {
+            name: connection.execute(text(f"PRAGMA {name}")).scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        }
+    assert values == {
+        "journal_mode": "wal",
+        "synchronous": 2,
+        "foreign_keys": 1,
+        "busy_timeout": 10_000,
+    }
 
 
 def _increment(home: str, times: int) -> None:
@@ -82,7 +100,9 @@ def test_no_update_is_lost_between_processes(settings: Settings, database: Datab
         experiment = create(session, body)
         before = experiment.parameters
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_increment, args=(str(settings.home), 60)) for _ in range(3)]
+    processes = [
+        context.Process(target=_increment, args=(str(settings.home), 60)) for _ in range(3)
+    ]
     for process in processes:
         process.start()
     for process in processes:
@@ -114,7 +134,18 @@ def test_times_are_aware_and_in_utc(database: Database) -> None:
     assert created.tzinfo is UTC
     assert abs((utc_now() - created).total_seconds()) < 60
     with pytest.raises(Exception, match="without a zone"), database.writing() as session:
-        session.add(Run(experiment_id="x", seed=0, position=0, created_at=datetime(2026, 1, 1), status="queued", status_reason="", epochs=1, num_steps=1))  # noqa: DTZ001
+        session.add(
+            Run(
+                experiment_id="x",
+                seed=0,
+                position=0,
+                created_at=datetime(2026, 1, 1),  # noqa: DTZ001
+                status="queued",
+                status_reason="",
+                epochs=1,
+                num_steps=1,
+            )
+        )
 
 
 def test_the_status_filter_in_sql_agrees_with_the_rule(database: Database) -> None:
@@ -122,7 +153,9 @@ def test_the_status_filter_in_sql_agrees_with_the_rule(database: Database) -> No
     with database.writing() as session:
         for statuses in combinations_with_replacement(RunStatus, 3):
             experiment = create(session, {"seeds": 3})
-            for run, status in zip(experiments.runs_of(session, [experiment.id])[experiment.id], statuses, strict=True):
+            for run, status in zip(
+                experiments.runs_of(session, [experiment.id])[experiment.id], statuses, strict=True
+            ):
                 run.status = status
             expected[experiment_status(statuses)].add(experiment.id)
     with database.reading() as session:
@@ -138,7 +171,9 @@ def test_a_database_url_that_is_none_is_refused_with_its_name(tmp_path: Path) ->
 
 
 @pytest.mark.sqlite
-def test_sqlite_on_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sqlite_on_a_network_file_system_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(db, "_file_system", lambda folder: "nfs4")
     with pytest.raises(Misconfigured, match="network file system"):
         open_database(Settings(home=tmp_path, _env_file=None))

@@ -22,7 +22,10 @@ def test_a_nul_in_a_body_is_refused_on_every_database_and_spoils_no_list(api: Te
             answer = api.post(address, json=body)
             assert answer.status_code == 400, answer.text
             assert "U+0000" in answer.json()["detail"]
-    assert api.post("/experiments", content=rb'{"name": "not one: \\u0000", "epochs": 1}').status_code == 201
+    assert (
+        api.post("/experiments", content=rb'{"name": "not one: \\u0000", "epochs": 1}').status_code
+        == 201
+    )
     assert api.get("/experiments?label=k:v").status_code == 200
 
 
@@ -32,7 +35,9 @@ def test_a_nul_in_an_address_finds_nothing(api: TestClient, address: str) -> Non
 
 
 @pytest.mark.parametrize("key", ["%00", "a%00b", "a%22b", "%22", "a%5c", "", "%E2%80%AE", "x" * 61])
-def test_a_filter_by_a_key_that_no_label_can_have_is_refused_on_every_database(api: TestClient, key: str) -> None:
+def test_a_filter_by_a_key_that_no_label_can_have_is_refused_on_every_database(
+    api: TestClient, key: str
+) -> None:
     answer = api.get(f"/experiments?label={key}:v")
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request"), answer.text
     assert answer.json()["errors"][0]["pointer"] == "/label"
@@ -40,9 +45,14 @@ def test_a_filter_by_a_key_that_no_label_can_have_is_refused_on_every_database(a
     assert api.post(f"/experiments/cancel?label={key}:v").status_code == 422
 
 
-def test_a_filter_by_a_value_that_no_label_can_have_is_refused_on_every_database(api: TestClient) -> None:
+def test_a_filter_by_a_value_that_no_label_can_have_is_refused_on_every_database(
+    api: TestClient,
+) -> None:
     answer = api.get("/experiments?label=k:%00")
-    assert (answer.status_code, answer.json()["errors"][0]["message"]) == (422, "no label holds the character U+0000")
+    assert (answer.status_code, answer.json()["errors"][0]["message"]) == (
+        422,
+        "no label holds the character U+0000",
+    )
 
 
 @pytest.mark.parametrize("address", ["/experiments?study=%00", "/studies?recipe=%00"])
@@ -56,7 +66,9 @@ def test_a_nul_in_an_idempotency_key_or_a_cursor_is_no_fault_of_ours(api: TestCl
     assert api.get(f"/experiments?cursor={cursor}").status_code == (422 if ON_POSTGRESQL else 200)
 
 
-def test_a_writer_that_waits_too_long_for_another_is_told_to_come_again(settings: Settings, database: Database) -> None:
+def test_a_writer_that_waits_too_long_for_another_is_told_to_come_again(
+    settings: Settings, database: Database
+) -> None:
     """On both databases alike, and readers do not wait at all."""
     impatient = Database(settings.effective_database_url, busy_seconds=0.2)
     with writers_blocked(settings):
@@ -78,11 +90,17 @@ def test_a_writer_that_waits_too_long_for_another_is_told_to_come_again(settings
         ("SELECT no_function(1)", 500, "internal"),
     ],
 )
-def test_what_sqlite_cannot_carry_out_at_all_is_not_called_busy(database: Database, statement: str, status: int, code: str) -> None:
+def test_what_sqlite_cannot_carry_out_at_all_is_not_called_busy(
+    database: Database, statement: str, status: int, code: str
+) -> None:
     with pytest.raises(OperationalError) as raised, database.reading() as session:
         session.connection().exec_driver_sql(statement)
     answer, body = rendered(problems.database_error, raised.value)
-    assert (answer.status_code, body["code"], "retry-after" in answer.headers) == (status, code, False)
+    assert (answer.status_code, body["code"], "retry-after" in answer.headers) == (
+        status,
+        code,
+        False,
+    )
 
 
 @pytest.mark.sqlite
@@ -98,14 +116,20 @@ def test_a_file_that_cannot_be_opened_is_a_matter_of_the_moment(settings: Settin
 def test_of_two_that_wait_for_each_other_one_is_told_to_come_again(database: Database) -> None:
     barrier, refused = threading.Barrier(2), []
     with database.writing() as session:
-        session.connection().exec_driver_sql("INSERT INTO owner (name, turn) VALUES ('a', 0), ('b', 0)")
+        session.connection().exec_driver_sql(
+            "INSERT INTO owner (name, turn) VALUES ('a', 0), ('b', 0)"
+        )
 
     def lock(first: str, second: str) -> None:
         try:
             with database.writing() as session:
-                session.connection().exec_driver_sql(f"UPDATE owner SET turn = 1 WHERE name = '{first}'")
+                session.connection().exec_driver_sql(
+                    f"UPDATE owner SET turn = 1 WHERE name = '{first}'"
+                )
                 barrier.wait(20)
-                session.connection().exec_driver_sql(f"UPDATE owner SET turn = 1 WHERE name = '{second}'")
+                session.connection().exec_driver_sql(
+                    f"UPDATE owner SET turn = 1 WHERE name = '{second}'"
+                )
         except OperationalError as error:
             refused.append(error)
 
@@ -123,32 +147,55 @@ def test_of_two_that_wait_for_each_other_one_is_told_to_come_again(database: Dat
     ("error", "status", "code"),
     [
         (IntegrityError("INSERT", {}, Exception("duplicate key")), 409, "conflict"),
-        (DataError("SELECT", {}, Exception("integer out of range\nDETAIL: …")), 422, "invalid_request"),
-        (OperationalError("SELECT", {}, Exception("server closed the connection unexpectedly")), 503, "busy"),
+        (
+            DataError("SELECT", {}, Exception("integer out of range\nDETAIL: …")),
+            422,
+            "invalid_request",
+        ),
+        (
+            OperationalError("SELECT", {}, Exception("server closed the connection unexpectedly")),
+            503,
+            "busy",
+        ),
         (NoConnectionFree("QueuePool limit of size 5 overflow 10 reached"), 503, "busy"),
     ],
 )
-def test_every_refusal_has_its_status(api: TestClient, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, code: str) -> None:
+def test_every_refusal_has_its_status(
+    api: TestClient, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, code: str
+) -> None:
     def refuse(*_: Any) -> None:
         raise error
 
     monkeypatch.setattr("app.services.experiments.experiments.get", refuse)
     answer = api.get("/experiments/exp_x")
-    assert (answer.status_code, answer.json()["code"], answer.headers["content-type"]) == (status, code, "application/problem+json")
+    assert (answer.status_code, answer.json()["code"], answer.headers["content-type"]) == (
+        status,
+        code,
+        "application/problem+json",
+    )
     assert ("retry-after" in answer.headers) == (status == 503)
     assert "DETAIL" not in answer.text
 
 
 def rendered(handler: Any, error: Exception) -> tuple[Any, dict[str, Any]]:
-    answer = handler(Request({"type": "http", "method": "POST", "path": "/experiments", "headers": []}), error)
+    answer = handler(
+        Request({"type": "http", "method": "POST", "path": "/experiments", "headers": []}), error
+    )
     return answer, json.loads(answer.body)
 
 
-def test_a_pool_without_a_free_connection_is_503_for_readers_writers_and_the_door_and_soon_over(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pool_without_a_free_connection_is_503_for_readers_writers_and_the_door_and_soon_over(
+    api: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = api.app.state.database.engine  # type: ignore[attr-defined]
     monkeypatch.setattr(engine.pool, "_timeout", 0.05)
     held = [engine.connect() for _ in range(POOL["pool_size"] + POOL["max_overflow"])]
-    for answer in (api.get("/workers"), api.post("/experiments", json={}), api.get("/experiments"), api.get("/readyz")):
+    for answer in (
+        api.get("/workers"),
+        api.post("/experiments", json={}),
+        api.get("/experiments"),
+        api.get("/readyz"),
+    ):
         assert answer.status_code == 503
     refused = api.get("/experiments")
     assert refused.json()["code"] == "busy"

@@ -40,7 +40,10 @@ def refused(api: TestClient, experiment: Any) -> tuple[str, str]:
 def rows(database: Database) -> dict[str, int]:
     """How many rows each table has, those that are empty left out, and the owners, who stay."""
     with database.reading() as session:
-        counts = {name: session.execute(select(func.count()).select_from(table)).scalar_one() for name, table in metadata().tables.items()}
+        counts = {
+            name: session.execute(select(func.count()).select_from(table)).scalar_one()
+            for name, table in metadata().tables.items()
+        }
     return {name: count for name, count in counts.items() if count and name != "owner"}
 
 
@@ -51,7 +54,9 @@ def write_files(settings: Settings, run_id: str) -> Path:
     return folder
 
 
-def test_rows_and_files_go_together_and_others_stay(api: TestClient, database: Database, settings: Settings) -> None:
+def test_rows_and_files_go_together_and_others_stay(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
     first, second = submit(api, {**TRAIN, "seeds": 2}), submit(api, TRAIN)
     for experiment_leases in (2, 1):
         for _ in range(experiment_leases):
@@ -64,11 +69,27 @@ def test_rows_and_files_go_together_and_others_stay(api: TestClient, database: D
                 succeed(database, lease)
     folders = [write_files(settings, run["id"]) for run in [*first["runs"], *second["runs"]]]
     before = rows(database)
-    assert (before["experiment"], before["run"], before["attempt"], before["checkpoint"], before["artifact"]) == (2, 3, 3, 2, 2)
-    assert [record(api, experiment)["disk_bytes"] for experiment in (first, second)] == [2 * 1000 + 7, 7]
+    assert (
+        before["experiment"],
+        before["run"],
+        before["attempt"],
+        before["checkpoint"],
+        before["artifact"],
+    ) == (2, 3, 3, 2, 2)
+    assert [record(api, experiment)["disk_bytes"] for experiment in (first, second)] == [
+        2 * 1000 + 7,
+        7,
+    ]
     delete(api, first)
     assert [folder.exists() for folder in folders] == [False, False, True]
-    assert rows(database) == {"experiment": 1, "run": 1, "attempt": 1, "artifact": 1, "metric": before["metric"] // 3, "status_change": 3}
+    assert rows(database) == {
+        "experiment": 1,
+        "run": 1,
+        "attempt": 1,
+        "artifact": 1,
+        "metric": before["metric"] // 3,
+        "status_change": 3,
+    }
     with database.reading() as session:
         assert set(session.exec(select(Metric.run_id))) == {second["runs"][0]["id"]}
     assert api.delete(f"/experiments/{first['id']}").status_code == 404
@@ -80,12 +101,16 @@ def test_rows_and_files_go_together_and_others_stay(api: TestClient, database: D
 
 def test_what_is_not_finished_is_cancelled_first(api: TestClient, database: Database) -> None:
     experiment = submit(api, {**TRAIN, "seeds": 2})
-    sentence = f"experiment {experiment['id']} has runs that are not finished; cancel it first, or wait"
+    sentence = (
+        f"experiment {experiment['id']} has runs that are not finished; cancel it first, or wait"
+    )
     assert refused(api, experiment) == ("not_finished", sentence)
     lease = begin(database)
     assert refused(api, experiment) == ("not_finished", sentence)
     api.post(f"/experiments/{experiment['id']}/cancel")
-    assert refused(api, experiment) == ("not_finished", sentence), "the worker has not confirmed it yet"
+    assert refused(api, experiment) == ("not_finished", sentence), (
+        "the worker has not confirmed it yet"
+    )
     with database.writing() as session:
         lifecycle.confirm_cancel(session, lease)
     delete(api, experiment)
@@ -99,7 +124,10 @@ def test_a_teacher_stays_as_long_as_a_student_does(api: TestClient, database: Da
     for experiment in (student, other):
         api.post(f"/experiments/{experiment['id']}/cancel")
     named = ", ".join(sorted([student["id"], other["id"]]))
-    assert refused(api, teacher) == ("has_dependents", f"experiment {named} builds on a run that would be deleted; delete that first")
+    assert refused(api, teacher) == (
+        "has_dependents",
+        f"experiment {named} builds on a run that would be deleted; delete that first",
+    )
     delete(api, student)
     assert other["id"] in refused(api, teacher)[1]
     delete(api, other)
@@ -109,14 +137,25 @@ def test_a_teacher_stays_as_long_as_a_student_does(api: TestClient, database: Da
 
 @pytest.mark.parametrize(
     ("body", "control"),
-    [({**STUDENT, "teacher": {"spec": TRAIN}, "baseline": True}, "baseline"), ({**TRANSFER, "source": {"spec": TRAIN}, "from_scratch": True}, "from_scratch")],
+    [
+        ({**STUDENT, "teacher": {"spec": TRAIN}, "baseline": True}, "baseline"),
+        ({**TRANSFER, "source": {"spec": TRAIN}, "from_scratch": True}, "from_scratch"),
+    ],
 )
-def test_a_control_stays_as_long_as_what_is_compared_with_it(api: TestClient, database: Database, body: Any, control: str) -> None:
+def test_a_control_stays_as_long_as_what_is_compared_with_it(
+    api: TestClient, database: Database, body: Any, control: str
+) -> None:
     experiment = submit(api, body)
-    beside = [{"id": experiment["related"][name]} for name in (f"{WORDS[body['kind']].role}_experiment", control)]
+    beside = [
+        {"id": experiment["related"][name]}
+        for name in (f"{WORDS[body['kind']].role}_experiment", control)
+    ]
     for one in (*beside, experiment):
         api.post(f"/experiments/{one['id']}/cancel")
-    assert refused(api, beside[1]) == ("has_dependents", f"experiment {experiment['id']} is compared with what would be deleted; delete that first")
+    assert refused(api, beside[1]) == (
+        "has_dependents",
+        f"experiment {experiment['id']} is compared with what would be deleted; delete that first",
+    )
     delete(api, experiment)
     assert rows(database)["experiment"] == 2, "what was made beside it is not deleted with it"
     for one in beside:
@@ -136,7 +175,13 @@ def test_a_cell_of_a_study_is_deleted_with_its_study_alone(database: Database) -
 def cancelled_distillation(session: Session) -> list[Experiment]:
     """Student, teacher and baseline, all cancelled."""
     student = create(session, {**STUDENT, "teacher": {"spec": TRAIN}, "baseline": True})
-    together = [student, *(experiments.get(session, student.related[name]) for name in ("teacher_experiment", "baseline"))]
+    together = [
+        student,
+        *(
+            experiments.get(session, student.related[name])
+            for name in ("teacher_experiment", "baseline")
+        ),
+    ]
     for experiment in reversed(together):
         for run in experiments.runs_of(session, [experiment.id])[experiment.id]:
             lifecycle.cancel(session, [run.id])
@@ -177,7 +222,9 @@ def test_many_dependents_are_named_by_their_first() -> None:
     assert deletion._listed(list("abcdefg")) == "experiment a, b, c, d, e and 2 more"
 
 
-def test_a_zombie_of_a_deleted_run_is_refused_and_writes_no_row(api: TestClient, database: Database, settings: Settings) -> None:
+def test_a_zombie_of_a_deleted_run_is_refused_and_writes_no_row(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
     experiment = submit(api, TRAIN)
     zombie = begin(database)
     api.post(f"/experiments/{experiment['id']}/cancel")
@@ -198,7 +245,9 @@ def test_a_zombie_of_a_deleted_run_is_refused_and_writes_no_row(api: TestClient,
     assert rows(database) == {}
 
 
-def test_folders_that_are_not_there_or_cannot_go_stop_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_folders_that_are_not_there_or_cannot_go_stop_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     elsewhere = tmp_path / "elsewhere"
     (elsewhere / "kept").mkdir(parents=True)
     (tmp_path / "run_link").symlink_to(elsewhere)
@@ -210,7 +259,9 @@ def test_folders_that_are_not_there_or_cannot_go_stop_nothing(tmp_path: Path, ca
     assert [logged.args[0].name for logged in caplog.records] == ["run_link"]
 
 
-def test_a_deletion_that_is_rolled_back_removes_no_file(api: TestClient, database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deletion_that_is_rolled_back_removes_no_file(
+    api: TestClient, database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     experiment = submit(api, TRAIN)
     api.post(f"/experiments/{experiment['id']}/cancel")
     folder = write_files(settings, experiment["runs"][0]["id"])
@@ -224,4 +275,6 @@ def test_a_deletion_that_is_rolled_back_removes_no_file(api: TestClient, databas
     assert folder.exists()
     assert record(api, experiment)["status"] == "cancelled"
     with database.reading() as session:
-        assert session.exec(select(Experiment.id).where(col(Experiment.id) == experiment["id"])).one()
+        assert session.exec(
+            select(Experiment.id).where(col(Experiment.id) == experiment["id"])
+        ).one()

@@ -14,8 +14,12 @@ from lab_models.specs import read_request
 from tests.app import rows
 
 
-@pytest.mark.parametrize(("cores", "gigabytes", "slots"), [(1, 64, 1), (2, 64, 2), (16, 64, 4), (8, 6, 3), (8, 1, 1)])
-def test_the_cpu_takes_a_run_per_core_as_far_as_memory_goes(monkeypatch: pytest.MonkeyPatch, cores: int, gigabytes: int, slots: int) -> None:
+@pytest.mark.parametrize(
+    ("cores", "gigabytes", "slots"), [(1, 64, 1), (2, 64, 2), (16, 64, 4), (8, 6, 3), (8, 1, 1)]
+)
+def test_the_cpu_takes_a_run_per_core_as_far_as_memory_goes(
+    monkeypatch: pytest.MonkeyPatch, cores: int, gigabytes: int, slots: int
+) -> None:
     monkeypatch.setattr(devices.os, "cpu_count", lambda: cores)
     monkeypatch.setattr(devices, "memory_of", lambda device: gigabytes * 2**30)
     assert slots_of("cpu") == slots
@@ -27,7 +31,9 @@ def test_each_listed_gpu_takes_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
         slots_of("tpu")
 
 
-def test_free_memory_is_what_the_kernel_says_and_no_more_than_the_container_has_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_free_memory_is_what_the_kernel_says_and_no_more_than_the_container_has_left(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     information = tmp_path / "meminfo"
     information.write_text("MemTotal: 8000 kB\nMemAvailable: 5000 kB\n")
     monkeypatch.setattr(devices, "MEMORY_INFO", information)
@@ -42,7 +48,9 @@ def test_free_memory_is_what_the_kernel_says_and_no_more_than_the_container_has_
     assert (memory_of("cpu") or 0) > 0
 
 
-def test_a_worker_that_shares_its_machine_leaves_what_does_not_fit_to_the_first(database: Database) -> None:
+def test_a_worker_that_shares_its_machine_leaves_what_does_not_fit_to_the_first(
+    database: Database,
+) -> None:
     with database.writing() as session:
         large = rows.create(session, {"model": {"width": 4096, "depth": 3}, "priority": 5})
         small = rows.create(session, {"model": {"width": 16}})

@@ -41,9 +41,13 @@ def dies(pid: int) -> None:
 
 
 @pytest.mark.parametrize("extension", ["png", "svg", "pdf"])
-def test_a_picture_has_the_bytes_that_it_has_when_it_is_drawn_here(artist: Artist, extension: str) -> None:
+def test_a_picture_has_the_bytes_that_it_has_when_it_is_drawn_here(
+    artist: Artist, extension: str
+) -> None:
     for number in range(3):
-        assert artist.draw(figure(number), extension).result(30).picture == draw_curves(figure(number), extension)
+        assert artist.draw(figure(number), extension).result(30).picture == draw_curves(
+            figure(number), extension
+        )
 
 
 def test_what_a_picture_took_of_a_core_is_told(artist: Artist) -> None:
@@ -75,18 +79,24 @@ def test_kill_9_while_a_picture_is_drawn_has_it_drawn_again(artist: Artist) -> N
     assert artist.pid != pid
 
 
-def test_a_picture_that_ends_its_process_twice_is_refused_and_the_next_one_is_drawn(artist: Artist) -> None:
+def test_a_picture_that_ends_its_process_twice_is_refused_and_the_next_one_is_drawn(
+    artist: Artist,
+) -> None:
     pid = stopped(artist)
     drawing = artist.draw(figure(2), "png")
     os.kill(pid, signal.SIGKILL)
-    second = wait_until(lambda: artist.pid not in (pid, None) and artist.pid, 10, "another process is started")
+    second = wait_until(
+        lambda: artist.pid not in (pid, None) and artist.pid, 10, "another process is started"
+    )
     os.kill(second, signal.SIGKILL)
     with pytest.raises(Busy, match="twice"):
         drawing.result(30)
     assert artist.draw(figure(1), "png").result(30)
 
 
-def test_a_picture_that_takes_too_long_is_given_up_and_its_process_ended(artist: Artist, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_picture_that_takes_too_long_is_given_up_and_its_process_ended(
+    artist: Artist, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pid = stopped(artist)
     with monkeypatch.context() as patch:
         patch.setattr(artist, "_deadline_seconds", 0.1)
@@ -96,7 +106,9 @@ def test_a_picture_that_takes_too_long_is_given_up_and_its_process_ended(artist:
     assert artist.draw(figure(1), "png").result(30)
 
 
-def test_where_no_process_can_be_started_pictures_are_refused_and_later_drawn(artist: Artist, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_process_can_be_started_pictures_are_refused_and_later_drawn(
+    artist: Artist, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pid = stopped(artist)
     os.kill(pid, signal.SIGKILL)
     dies(pid)
@@ -117,7 +129,9 @@ def test_a_fault_of_the_drawing_code_is_raised_here_and_its_process_goes_on(arti
 
 
 @pytest.mark.parametrize("bound", ["_most_pictures", "_most_bytes"])
-def test_a_process_that_has_drawn_many_or_has_grown_is_replaced(artist: Artist, bound: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_has_drawn_many_or_has_grown_is_replaced(
+    artist: Artist, bound: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     artist.draw(figure(1), "png").result(30)
     pid = artist.pid
     with monkeypatch.context() as patch:
@@ -144,8 +158,13 @@ def test_the_end_waits_for_no_picture(draws: bool) -> None:
 
 
 def test_kill_9_of_the_service_ends_it_even_while_it_draws() -> None:
-    program = "import time; from app.plots.artists import Artist; artist = Artist(); artist.draw(None, 'png').exception(); print(artist.pid, flush=True); time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
+    program = (
+        "import time; from app.plots.artists import Artist; artist = Artist(); artist.draw(None, 'png').exception();"
+        " print(artist.pid, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+    ) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
         os.kill(pid, signal.SIGSTOP)

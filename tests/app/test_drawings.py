@@ -57,7 +57,10 @@ def test_forty_who_ask_for_the_same_picture_at_once_cost_one_drawing_and_it_is_k
     async def work() -> None:
         artists = Slow()
         drawings = Drawings(Lane("drawing", 1, 10), artists)  # a line of ten
-        asking = [asyncio.create_task(drawings.get(f"student {number}", wanted("same"), stays)) for number in range(40)]
+        asking = [
+            asyncio.create_task(drawings.get(f"student {number}", wanted("same"), stays))
+            for number in range(40)
+        ]
         await settle()
         artists.end()
         assert await asyncio.gather(*asking) == [PICTURE] * 40
@@ -74,7 +77,10 @@ def test_what_all_have_left_is_not_drawn_and_what_one_still_waits_for_is() -> No
         first = asyncio.create_task(drawings.get("anna", wanted("first"), stays))
         await settle()
         nobodys = asyncio.create_task(drawings.get("ben", wanted("nobody's"), leaves))
-        somebodys = [asyncio.create_task(drawings.get("carl", wanted("somebody's"), has_left)) for has_left in (leaves, stays)]
+        somebodys = [
+            asyncio.create_task(drawings.get("carl", wanted("somebody's"), has_left))
+            for has_left in (leaves, stays)
+        ]
         cancelled = asyncio.create_task(drawings.get("dora", wanted("cancelled"), stays))
         await settle()
         cancelled.cancel()
@@ -94,7 +100,10 @@ def test_a_full_line_refuses_and_the_same_picture_can_be_asked_for_again() -> No
     async def work() -> None:
         artists = Slow()
         drawings = Drawings(Lane("drawing", 1, 1), artists)
-        first, second = (asyncio.create_task(drawings.get("anna", wanted(name), stays)) for name in ("first", "second"))
+        first, second = (
+            asyncio.create_task(drawings.get("anna", wanted(name), stays))
+            for name in ("first", "second")
+        )
         await settle()
         with pytest.raises(Overloaded):
             await drawings.get("anna", wanted("third"), stays)
@@ -122,7 +131,13 @@ def test_the_oldest_go_and_a_large_one_is_not_kept() -> None:
                 artists.end()
             await asking
 
-        for name in [*"abcdefgh", "a", "i", "a", "b"]:  # the ninth takes the place of b, which was asked for before all but a
+        for name in [
+            *"abcdefgh",
+            "a",
+            "i",
+            "a",
+            "b",
+        ]:  # the ninth takes the place of b, which was asked for before all but a
             await get(name)
         assert "".join(artists.asked) == "abcdefghib"
         artists.picture = b"more than an eighth"

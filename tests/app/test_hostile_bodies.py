@@ -1,4 +1,6 @@
-"""What is sent in bad faith or by accident, to every endpoint that reads a body: a problem comes back, nothing is stored, and memory stays flat."""
+"""What is sent in bad faith or by accident, to every endpoint that reads a body: a problem comes back, nothing is
+stored, and memory stays flat.
+"""
 
 import gzip
 import json
@@ -73,7 +75,14 @@ WRONG: dict[str, Any] = {
     "strings for numbers": {"seeds": "3", "epochs": "1", "row": "0", "priority": "0"},
     "booleans for integers": {"seeds": True, "epochs": True, "row": True, "priority": True},
     "fractions for integers": {"seeds": 1.5, "epochs": 1.5, "row": 0.5, "priority": 0.5},
-    "null for everything": {"seeds": None, "epochs": None, "row": None, "split": None, "priority": None, "dataset": None},
+    "null for everything": {
+        "seeds": None,
+        "epochs": None,
+        "row": None,
+        "split": None,
+        "priority": None,
+        "dataset": None,
+    },
     "no seeds": {"seeds": [], "row": []},
     "a seed twice": {"seeds": [1, 2, 1], "row": [1]},
     "a negative seed": {"seeds": [-1], "row": -1},
@@ -92,10 +101,23 @@ WRONG: dict[str, Any] = {
     "5,000 unknown keys": {f"k{number}": number for number in range(5000)},
     "a key of 100,000 characters": {"x" * 100_000: 1},
     "attributes of Python": {"__class__": "x", "__proto__": {"a": 1}, "constructor": 1},
-    "another spec's fields": {"kind": "distill", "source": {"spec": {}}, "temperature": -1, "split": "test"},
+    "another spec's fields": {
+        "kind": "distill",
+        "source": {"spec": {}},
+        "temperature": -1,
+        "split": "test",
+    },
     "a reference": {"$ref": "#/components/schemas/ExperimentRequest"},
-    "a path for a data set": {"dataset": "../../etc/passwd", "recipe": "../../etc/passwd", "split": "../../etc/passwd"},
-    "an address for a data set": {"dataset": "http://169.254.169.254/latest", "recipe": "http://169.254.169.254/", "split": "file:///"},
+    "a path for a data set": {
+        "dataset": "../../etc/passwd",
+        "recipe": "../../etc/passwd",
+        "split": "../../etc/passwd",
+    },
+    "an address for a data set": {
+        "dataset": "http://169.254.169.254/latest",
+        "recipe": "http://169.254.169.254/",
+        "split": "file:///",
+    },
 }
 """JSON that no endpoint takes."""
 
@@ -145,7 +167,12 @@ KEYS = ["", "x" * 201, "x" * 60_000, "caf\xe9", "tab\there", "\x7f"]
 def endpoints_with_bodies(document: dict[str, Any]) -> list[tuple[str, str]]:
     """Method and path of everything that reads a body, as the OpenAPI document says."""
     paths = document["paths"].items()
-    return [(method, path) for path, operations in paths for method, operation in operations.items() if "requestBody" in operation]
+    return [
+        (method, path)
+        for path, operations in paths
+        for method, operation in operations.items()
+        if "requestBody" in operation
+    ]
 
 
 def takes(document: dict[str, Any], method: str, path: str, media_type: str) -> bool:
@@ -154,7 +181,12 @@ def takes(document: dict[str, Any], method: str, path: str, media_type: str) -> 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return Settings(home=tmp_path_factory.mktemp("hostile"), log_level="ERROR", max_body_bytes=1_000_000, _env_file=None)
+    return Settings(
+        home=tmp_path_factory.mktemp("hostile"),
+        log_level="ERROR",
+        max_body_bytes=1_000_000,
+        _env_file=None,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -173,17 +205,28 @@ def client(home: Settings, stored: Database) -> Iterator[TestClient]:
 @pytest.fixture(scope="module")
 def known(client: TestClient, home: Settings, stored: Database) -> dict[str, str]:
     """Ids of what is there, by the parameter that takes them."""
-    study = send(client, spec={"model": {"width": 8}, "epochs": 1}, vary={"model.depth": [1, 2]}, seeds=1)
+    study = send(
+        client, spec={"model": {"width": 8}, "epochs": 1}, vary={"model.depth": [1, 2]}, seeds=1
+    )
     finish(stored, home, study["id"], {})
     experiment = study["cells"][0]["experiment_id"]
     run = client.get(f"/experiments/{experiment}").json()["runs"][0]["id"]
-    return {"study_id": study["id"], "experiment_id": experiment, "run_id": run, "name": "flowers", "key_id": "key_none"}
+    return {
+        "study_id": study["id"],
+        "experiment_id": experiment,
+        "run_id": run,
+        "name": "flowers",
+        "key_id": "key_none",
+    }
 
 
 def counts(database: Database) -> dict[str, int]:
     """Rows of every table."""
     with database.reading() as session:
-        return {name: session.execute(select(func.count()).select_from(table)).scalar_one() for name, table in SQLModel.metadata.tables.items()}
+        return {
+            name: session.execute(select(func.count()).select_from(table)).scalar_one()
+            for name, table in SQLModel.metadata.tables.items()
+        }
 
 
 def files(home: Path) -> set[Path]:
@@ -210,19 +253,32 @@ def document(client: TestClient) -> dict[str, Any]:
 def test_the_document_names_the_endpoints_that_read_bodies(document: dict[str, Any]) -> None:
     named = set(endpoints_with_bodies(document))
     assert named >= {
-        ("post", "/experiments"), ("post", "/studies"), ("post", "/studies/{study_id}/extend"), ("post", "/runs/{run_id}/predict"), ("put", "/datasets/{name}"),
+        ("post", "/experiments"), ("post", "/studies"), ("post", "/studies/{study_id}/extend"),
+        ("post", "/runs/{run_id}/predict"), ("put", "/datasets/{name}"),
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", BROKEN)
 def test_what_is_no_json_is_refused_everywhere_and_nothing_is_stored(
-    client: TestClient, stored: Database, home: Settings, known: dict[str, str], document: dict[str, Any], case: str
+    client: TestClient,
+    stored: Database,
+    home: Settings,
+    known: dict[str, str],
+    document: dict[str, Any],
+    case: str,
 ) -> None:
     before, files_before = counts(stored), files(home.home)
     for method, path in endpoints_with_bodies(document):
-        for content_type in ("application/json", "application/json; charset=utf-16", "text/plain", ""):
+        for content_type in (
+            "application/json",
+            "application/json; charset=utf-16",
+            "text/plain",
+            "",
+        ):
             headers = {"Content-Type": content_type} if content_type else {}
-            answer = client.request(method, path.format(**known), content=BROKEN[case], headers=headers)
+            answer = client.request(
+                method, path.format(**known), content=BROKEN[case], headers=headers
+            )
             problem = require_refusal(answer, (method, path))
             if takes(document, method, path, "application/json") and "predict" not in path:
                 assert (answer.status_code, problem["code"]) == (400, "bad_json"), (path, problem)
@@ -230,41 +286,70 @@ def test_what_is_no_json_is_refused_everywhere_and_nothing_is_stored(
 
 
 def test_a_key_that_stands_twice_is_named(client: TestClient, known: dict[str, str]) -> None:
-    problem = require_refusal(client.post("/experiments", content=b'{"model": {"depth": 1, "depth": 2}}'), "depth")
+    problem = require_refusal(
+        client.post("/experiments", content=b'{"model": {"depth": 1, "depth": 2}}'), "depth"
+    )
     assert problem["detail"] == "the key 'depth' stands twice in one object"
 
 
 @pytest.mark.parametrize("case", WRONG)
 def test_json_that_is_no_request_is_refused_everywhere_and_nothing_is_stored(
-    client: TestClient, stored: Database, home: Settings, known: dict[str, str], document: dict[str, Any], case: str
+    client: TestClient,
+    stored: Database,
+    home: Settings,
+    known: dict[str, str],
+    document: dict[str, Any],
+    case: str,
 ) -> None:
     before, files_before = counts(stored), files(home.home)
     for method, path in endpoints_with_bodies(document):
-        answer = client.request(method, path.format(**known), content=json.dumps(WRONG[case]).encode())
+        answer = client.request(
+            method, path.format(**known), content=json.dumps(WRONG[case]).encode()
+        )
         problem = require_refusal(answer, (method, path))
-        assert all(len(error["pointer"]) <= 1000 and len(error["message"]) <= 5000 for error in problem["errors"]), path
+        assert all(
+            len(error["pointer"]) <= 1000 and len(error["message"]) <= 5000
+            for error in problem["errors"]
+        ), path
     assert (counts(stored), files(home.home)) == (before, files_before)
 
 
-def test_a_file_that_unpacks_to_more_is_not_unpacked(client: TestClient, document: dict[str, Any], known: dict[str, str]) -> None:
+def test_a_file_that_unpacks_to_more_is_not_unpacked(
+    client: TestClient, document: dict[str, Any], known: dict[str, str]
+) -> None:
     bomb = gzip.compress(b'{"name": "' + b"x" * 10 * LONG + b'"}')
     for method, path in endpoints_with_bodies(document):
         for encoding in ("gzip", "gzip, gzip", "br", "identity"):
-            require_refusal(client.request(method, path.format(**known), content=bomb, headers={"Content-Encoding": encoding}), (method, path))
+            require_refusal(
+                client.request(
+                    method,
+                    path.format(**known),
+                    content=bomb,
+                    headers={"Content-Encoding": encoding},
+                ),
+                (method, path),
+            )
 
 
-def test_a_body_over_the_limit_is_413_whether_its_length_is_said_or_not(client: TestClient, stored: Database, known: dict[str, str]) -> None:
+def test_a_body_over_the_limit_is_413_whether_its_length_is_said_or_not(
+    client: TestClient, stored: Database, known: dict[str, str]
+) -> None:
     before = counts(stored)
     for path in ("/experiments", "/studies", f"/studies/{known['study_id']}/extend"):
         whole = b'{"' + b"x" * LONG + b'": 1}'
         pieces = (whole[start : start + 65_536] for start in range(0, len(whole), 65_536))
         for content in (whole, pieces):
-            assert require_refusal(client.post(path, content=content), path)["code"] == "body_too_large"
+            assert (
+                require_refusal(client.post(path, content=content), path)["code"]
+                == "body_too_large"
+            )
     assert counts(stored) == before
 
 
 @pytest.mark.parametrize("identifier", IDS)
-def test_an_odd_id_is_nothing_that_is_there(client: TestClient, stored: Database, document: dict[str, Any], identifier: str) -> None:
+def test_an_odd_id_is_nothing_that_is_there(
+    client: TestClient, stored: Database, document: dict[str, Any], identifier: str
+) -> None:
     before = counts(stored)
     for path, operations in document["paths"].items():
         if "{" not in path:
@@ -273,7 +358,9 @@ def test_an_odd_id_is_nothing_that_is_there(client: TestClient, stored: Database
         for name in ("experiment_id", "study_id", "run_id", "name", "key_id"):
             address = address.replace(f"{{{name}}}", identifier)
         for method in operations:
-            answer = client.request(method, address, content=b"{}" if method in ("post", "put", "patch") else None)
+            answer = client.request(
+                method, address, content=b"{}" if method in ("post", "put", "patch") else None
+            )
             require_refusal(answer, (method, path))
             assert "x-injected" not in answer.headers
     assert counts(stored) == before
@@ -286,10 +373,15 @@ def test_an_odd_query_is_refused(client: TestClient, query: str) -> None:
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_a_key_for_repeated_posts_is_1_to_200_visible_characters(client: TestClient, stored: Database, key: str) -> None:
+def test_a_key_for_repeated_posts_is_1_to_200_visible_characters(
+    client: TestClient, stored: Database, key: str
+) -> None:
     before = counts(stored)
     for path in ("/experiments", "/studies"):
-        require_refusal(client.post(path, content=b"{}", headers={"Idempotency-Key": key.encode("latin-1")}), path)
+        require_refusal(
+            client.post(path, content=b"{}", headers={"Idempotency-Key": key.encode("latin-1")}),
+            path,
+        )
     assert counts(stored) == before
 
 
@@ -311,7 +403,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def peak_memory(service: Service) -> int:
     """Most memory that the service's process has ever taken, in bytes."""
     status = Path(f"/proc/{service.processes[0].pid}/status").read_text()
-    return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
+    return 1024 * int(
+        next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
+    )
 
 
 def send_much(service: Service, method: str, path: str, *, chunked: bool) -> int:
@@ -320,7 +414,9 @@ def send_much(service: Service, method: str, path: str, *, chunked: bool) -> int
     piece = b"[" * 65_536
     packet = b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece
     with socket.create_connection(("127.0.0.1", service.port), timeout=60) as connection:
-        connection.sendall(f"{method.upper()} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{framing}\r\n\r\n".encode())
+        connection.sendall(
+            f"{method.upper()} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{framing}\r\n\r\n".encode()
+        )
         sent = 0
         while sent < HUNDRED_MEGABYTES and not select_module.select([connection], [], [], 0)[0]:
             connection.sendall(packet)
@@ -335,9 +431,17 @@ def test_a_hundred_megabytes_are_refused_and_memory_stays_flat(service: Service)
     service.submit({"epochs": 1})
     before = peak_memory(service)
     for method, path in endpoints_with_bodies(document):
-        address = path.replace("{name}", "flowers").replace("{run_id}", "run_none").replace("{study_id}", "stu_none").replace("{experiment_id}", "exp_none")
+        address = (
+            path.replace("{name}", "flowers")
+            .replace("{run_id}", "run_none")
+            .replace("{study_id}", "stu_none")
+            .replace("{experiment_id}", "exp_none")
+        )
         for chunked in (False, True):
-            assert send_much(service, method, address, chunked=chunked) in (404, 413), (method, path)
+            assert send_much(service, method, address, chunked=chunked) in (404, 413), (
+                method,
+                path,
+            )
     assert peak_memory(service) - before < ALLOWED_GROWTH
     wait_until(lambda: service.get("/healthz")["status"] == "ok", 10, "it still answers")
     assert len(service.get("/experiments")["data"]) == 1

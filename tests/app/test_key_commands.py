@@ -22,18 +22,24 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-def test_a_key_is_printed_alone_so_that_a_shell_can_take_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_key_is_printed_alone_so_that_a_shell_can_take_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert main(["keys", "create", "anna"]) == 0
     out, err = capsys.readouterr()
     assert re.fullmatch(r"lab_[A-Za-z0-9_-]{43}\n", out)
     assert re.match(r"key_\w{13}: a key of anna with the role 'submit'\.", err)
     assert out.strip() not in err
-    with TestClient(create_app(Settings(log_level="ERROR", _env_file=None)), raise_server_exceptions=False) as api:
+    with TestClient(
+        create_app(Settings(log_level="ERROR", _env_file=None)), raise_server_exceptions=False
+    ) as api:
         assert api.get("/experiments").status_code == 401
         assert client_of(api, out.strip()).get("/experiments").status_code == 200
 
 
-def test_keys_are_listed_without_their_secrets_and_revoked_by_id(capsys: pytest.CaptureFixture[str]) -> None:
+def test_keys_are_listed_without_their_secrets_and_revoked_by_id(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     main(["keys", "list"])
     assert capsys.readouterr() == ("", "There are no keys: `lab keys create NAME` makes one.\n")
     main(["keys", "create", "ben", "--role", "read"])
@@ -56,17 +62,27 @@ def test_keys_are_listed_without_their_secrets_and_revoked_by_id(capsys: pytest.
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["keys", "create", "Anna B"], "'Anna B' is no owner's name: write 1 to 64 of a-z, 0-9, '.', '_' and '-'"),
-        (["keys", "revoke", "key_none"], "there is no key 'key_none'; `lab keys list` shows their ids"),
+        (
+            ["keys", "create", "Anna B"],
+            "'Anna B' is no owner's name: write 1 to 64 of a-z, 0-9, '.', '_' and '-'",
+        ),
+        (
+            ["keys", "revoke", "key_none"],
+            "there is no key 'key_none'; `lab keys list` shows their ids",
+        ),
     ],
 )
-def test_what_cannot_be_done_is_said_with_status_2(capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
+def test_what_cannot_be_done_is_said_with_status_2(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
     assert main(arguments) == 2
     assert capsys.readouterr().err.strip() == said
 
 
 @pytest.mark.parametrize("command", ["serve", "api"])
-def test_a_service_for_a_network_without_keys_does_not_start(capsys: pytest.CaptureFixture[str], command: str) -> None:
+def test_a_service_for_a_network_without_keys_does_not_start(
+    capsys: pytest.CaptureFixture[str], command: str
+) -> None:
     workers = ["--workers", "1"] if command == "serve" else []
     assert main([command, "--host", "0.0.0.0", *workers]) == 2
     assert "make one with `lab keys create YOUR-NAME --role admin`" in capsys.readouterr().err
@@ -82,7 +98,9 @@ def test_a_command_sends_the_key_of_the_environment(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("value", ["lab_a lab_b", "schlüssel", "lab_a\nlab_b"])
-def test_what_can_be_no_key_is_said_before_anything_is_sent(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: str) -> None:
+def test_what_can_be_no_key_is_said_before_anything_is_sent(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: str
+) -> None:
     monkeypatch.setenv("LAB_API_KEY", value)
     assert main(["show", "exp_1", "--url", "http://127.0.0.1:1"]) == 2
     assert "LAB_API_KEY holds no key" in capsys.readouterr().err

@@ -1,4 +1,6 @@
-"""Lines in the event loop: slots are never more than there are, clients take turns, and a full line refuses whoever has asked for most."""
+"""Lines in the event loop: slots are never more than there are, clients take turns, and a full line refuses whoever has
+asked for most.
+"""
 
 import asyncio
 from collections import Counter
@@ -49,9 +51,14 @@ def test_clients_in_line_take_turns() -> None:
         async with lane.turn("first"):
             done = asyncio.Event()
             done.set()
-            tasks = [asyncio.create_task(pass_through(lane, "greedy", order, done)) for _ in range(5)]
+            tasks = [
+                asyncio.create_task(pass_through(lane, "greedy", order, done)) for _ in range(5)
+            ]
             await settle()
-            tasks += [asyncio.create_task(pass_through(lane, name, order, done)) for name in ("anna", "ben")]
+            tasks += [
+                asyncio.create_task(pass_through(lane, name, order, done))
+                for name in ("anna", "ben")
+            ]
             await settle()
         await asyncio.gather(*tasks)
         assert order == ["greedy", "anna", "ben", "greedy", "greedy", "greedy", "greedy"]
@@ -64,7 +71,9 @@ def test_a_full_line_refuses_the_newest_of_whoever_has_most_and_at_once() -> Non
         lane, order, ended = Lane("writing", slots=1, most_waiting=3), [], asyncio.Event()
         passing = asyncio.create_task(pass_through(lane, "greedy", order, ended))
         await settle()
-        waiting = [asyncio.create_task(pass_through(lane, "greedy", order, ended)) for _ in range(3)]
+        waiting = [
+            asyncio.create_task(pass_through(lane, "greedy", order, ended)) for _ in range(3)
+        ]
         await settle()
         with pytest.raises(Overloaded) as refused:  # the newcomer is itself the one with most
             await pass_through(lane, "greedy", order, ended)
@@ -74,7 +83,12 @@ def test_a_full_line_refuses_the_newest_of_whoever_has_most_and_at_once() -> Non
         assert isinstance(waiting[-1].exception(), Overloaded)  # gave its place to anna
         ended.set()
         await asyncio.gather(passing, newcomer, *waiting[:-1])
-        assert order == ["greedy", "greedy", "anna", "greedy"] or order == ["greedy", "anna", "greedy", "greedy"]
+        assert order == ["greedy", "greedy", "anna", "greedy"] or order == [
+            "greedy",
+            "anna",
+            "greedy",
+            "greedy",
+        ]
         assert lane.num_refused == 2
 
     run(work)
@@ -113,9 +127,18 @@ def test_a_slot_rests_as_long_as_whoever_held_it_says_though_nobody_waits() -> N
 @given(
     slots=st.integers(1, 4),
     most=st.integers(1, 6),
-    steps=st.lists(st.tuples(st.sampled_from(["come", "come", "end", "cancel"]), st.sampled_from("abc"), st.integers(0, 30)), max_size=60),
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from(["come", "come", "end", "cancel"]),
+            st.sampled_from("abc"),
+            st.integers(0, 30),
+        ),
+        max_size=60,
+    ),
 )
-def test_whatever_comes_ends_and_is_cancelled_no_slot_is_lost_or_given_twice(slots: int, most: int, steps: list[tuple[str, str, int]]) -> None:
+def test_whatever_comes_ends_and_is_cancelled_no_slot_is_lost_or_given_twice(
+    slots: int, most: int, steps: list[tuple[str, str, int]]
+) -> None:
     async def work() -> None:
         lane = Lane("reading", slots, most)
         passing: list[asyncio.Event] = []

@@ -1,4 +1,6 @@
-"""The life of a run: no sequence of verbs, crashes and lost or doubled messages reaches an illegal state, loses a run, or undoes an end unasked."""
+"""The life of a run: no sequence of verbs, crashes and lost or doubled messages reaches an illegal state, loses a run,
+or undoes an end unasked.
+"""
 
 import multiprocessing
 from collections import Counter
@@ -8,19 +10,42 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
 from sqlmodel import Session, col, select
 
 from app.errors import HasDependents, InvalidRequest, NotFinished
 from app.services import lifecycle
 from app.services.experiments import deletion, experiments, progress
-from app.services.lifecycle import Asked, Lease, LeaseLost
+from app.services.lifecycle import Intent, Lease, LeaseLost
 from app.services.upkeep.reconcile import LeaseWatch, take_back
 from app.settings import Settings
 from app.storage.db import Database, open_database
 from app.storage.states import LEGAL_MOVES, RETRYABLE, RunStatus, StatusReason, experiment_status
-from app.storage.tables import LOCAL, Attempt, Checkpoint, Experiment, Metric, Run, StatusChange, utc_now
-from lab_models.training.protocol import Completed, EpochCompleted, Progress, SavedArtifact, SavedCheckpoint, Started
+from app.storage.tables import (
+    LOCAL,
+    Attempt,
+    Checkpoint,
+    Experiment,
+    Metric,
+    Run,
+    StatusChange,
+    utc_now,
+)
+from lab_models.training.protocol import (
+    Completed,
+    EpochCompleted,
+    Progress,
+    SavedArtifact,
+    SavedCheckpoint,
+    Started,
+)
 from tests.app.rows import create
 from tests.databases import renew_database
 
@@ -37,14 +62,42 @@ def submit(session: Session, seeds: int = 1, priority: int = 0, owner: str = LOC
 
 
 def epoch_event(epoch: int, attempt: int) -> EpochCompleted:
-    checkpoint = SavedCheckpoint(path=f"attempt-{attempt}/checkpoint-{epoch}.pt", sha256="0" * 64, size_bytes=1, epoch=epoch, step=0)
-    metrics = {"train": {"loss": 1.0 / epoch, "accuracy": 0.5}, "val": {"loss": 1.0 / epoch, "accuracy": 0.5}}
-    return EpochCompleted(epoch=epoch, metrics=metrics, best_epoch=epoch, best_val={"loss": 1.0}, stop_reason=None, checkpoint=checkpoint)
+    checkpoint = SavedCheckpoint(
+        path=f"attempt-{attempt}/checkpoint-{epoch}.pt",
+        sha256="0" * 64,
+        size_bytes=1,
+        epoch=epoch,
+        step=0,
+    )
+    metrics = {
+        "train": {"loss": 1.0 / epoch, "accuracy": 0.5},
+        "val": {"loss": 1.0 / epoch, "accuracy": 0.5},
+    }
+    return EpochCompleted(
+        epoch=epoch,
+        metrics=metrics,
+        best_epoch=epoch,
+        best_val={"loss": 1.0},
+        stop_reason=None,
+        checkpoint=checkpoint,
+    )
 
 
 def completed_event(attempt: int) -> Completed:
-    artifact = SavedArtifact(name="weights.safetensors", media_type="application/octet-stream", path=f"attempt-{attempt}/w", sha256="0" * 64, size_bytes=1)
-    return Completed(stop_reason="all_epochs", best_epoch=EPOCHS, best_val={"loss": 0.1}, test={"loss": 0.1, "accuracy": 0.9}, artifacts=(artifact,))
+    artifact = SavedArtifact(
+        name="weights.safetensors",
+        media_type="application/octet-stream",
+        path=f"attempt-{attempt}/w",
+        sha256="0" * 64,
+        size_bytes=1,
+    )
+    return Completed(
+        stop_reason="all_epochs",
+        best_epoch=EPOCHS,
+        best_val={"loss": 0.1},
+        test={"loss": 0.1, "accuracy": 0.9},
+        artifacts=(artifact,),
+    )
 
 
 def run_of(session: Session, run_id: str) -> Run:
@@ -85,7 +138,9 @@ class Lives(RuleBasedStateMachine):
         self.database.close()
         self.folder.cleanup()
 
-    @rule(seeds=st.integers(1, 3), priority=st.integers(-1, 1), owner=st.sampled_from([LOCAL, "ada"]))
+    @rule(
+        seeds=st.integers(1, 3), priority=st.integers(-1, 1), owner=st.sampled_from([LOCAL, "ada"])
+    )
     def submit(self, seeds: int, priority: int, owner: str = LOCAL) -> None:
         if len(self.runs) < 8:
             with self.database.writing() as session:
@@ -99,13 +154,25 @@ class Lives(RuleBasedStateMachine):
         if not self.teachers or len(self.runs) >= 8:
             return
         teacher = data.draw(st.sampled_from(self.teachers))
-        body = {"kind": "distill", "dataset": "digits", "student": {"hidden": [8]}, "epochs": EPOCHS, "teacher": teacher, "seeds": seeds}
+        body = {
+            "kind": "distill",
+            "dataset": "digits",
+            "student": {"hidden": [8]},
+            "epochs": EPOCHS,
+            "teacher": teacher,
+            "seeds": seeds,
+        }
         with self.database.reading() as session:
-            hopeless = session.get_one(Run, teacher).status in (RunStatus.FAILED, RunStatus.CANCELLED)
+            hopeless = session.get_one(Run, teacher).status in (
+                RunStatus.FAILED,
+                RunStatus.CANCELLED,
+            )
         try:
             with self.database.writing() as session:
                 experiment = create(session, body)
-                self.runs += [run.id for run in experiments.runs_of(session, [experiment.id])[experiment.id]]
+                self.runs += [
+                    run.id for run in experiments.runs_of(session, [experiment.id])[experiment.id]
+                ]
         except InvalidRequest:
             assert hopeless
         else:
@@ -119,16 +186,26 @@ class Lives(RuleBasedStateMachine):
             lease = lifecycle.claim(session, worker)
         assert (lease is None) == (not best)
         if lease is not None:
-            assert lease.fence == self.fences[lease.run_id] + 1, "the fence grows by one with every claim"
+            assert lease.fence == self.fences[lease.run_id] + 1, (
+                "the fence grows by one with every claim"
+            )
             self.fences[lease.run_id] = lease.fence
             with self.database.writing() as session:
                 resume = progress.load_task(session, lease, Path(self.folder.name)).resume
                 epoch = resume[0].epoch if resume else 0
-                progress.record_started(session, lease, Started(environment={}, resumed_from=(epoch, 0) if resume else None))
+                progress.record_started(
+                    session,
+                    lease,
+                    Started(environment={}, resumed_from=(epoch, 0) if resume else None),
+                )
         return lease
 
     def holds(self, lease: Lease | None) -> bool:
-        return lease is not None and self.fences[lease.run_id] == lease.fence and self.is_running(lease)
+        return (
+            lease is not None
+            and self.fences[lease.run_id] == lease.fence
+            and self.is_running(lease)
+        )
 
     def is_running(self, lease: Lease) -> bool:
         with self.database.reading() as session:
@@ -164,14 +241,24 @@ class Lives(RuleBasedStateMachine):
             return
         epoch = self.epochs_done(lease) + 1
         if epoch <= EPOCHS:
-            self.under(lease, lambda session: progress.record_epoch(session, lease, epoch_event(epoch, lease.attempt)))
+            self.under(
+                lease,
+                lambda session: progress.record_epoch(
+                    session, lease, epoch_event(epoch, lease.attempt)
+                ),
+            )
 
     @rule(lease=leases)
     def complete(self, lease: Lease | None) -> None:
         if lease is None:
             return
         if self.epochs_done(lease) == EPOCHS or not self.holds(lease):
-            self.under(lease, lambda session: progress.record_completed(session, lease, completed_event(lease.attempt)))
+            self.under(
+                lease,
+                lambda session: progress.record_completed(
+                    session, lease, completed_event(lease.attempt)
+                ),
+            )
 
     @rule(lease=leases)
     def stop_worker(self, lease: Lease | None) -> None:
@@ -179,11 +266,16 @@ class Lives(RuleBasedStateMachine):
 
     @rule(lease=leases)
     def trainer_dies(self, lease: Lease | None) -> None:
-        self.under(lease, lambda session: lifecycle.crashed(session, lease, "signal 9", MAX_CRASHES))
+        self.under(
+            lease, lambda session: lifecycle.crashed(session, lease, "signal 9", MAX_CRASHES)
+        )
 
     @rule(lease=leases)
     def memory_runs_out(self, lease: Lease | None) -> None:
-        self.under(lease, lambda session: progress.record_out_of_memory(session, lease, "memory ran out", 2))
+        self.under(
+            lease,
+            lambda session: progress.record_out_of_memory(session, lease, "memory ran out", 2),
+        )
 
     @rule(lease=leases)
     def fail(self, lease: Lease | None) -> None:
@@ -194,11 +286,11 @@ class Lives(RuleBasedStateMachine):
         if self.holds(lease):
             with self.database.writing() as session:
                 match lifecycle.asked(session, lease):
-                    case Asked.CANCEL:
+                    case Intent.CANCEL:
                         lifecycle.confirm_cancel(session, lease)
-                    case Asked.PAUSE:
+                    case Intent.PAUSE:
                         lifecycle.confirm_pause(session, lease)
-                    case Asked.NOTHING:
+                    case Intent.NOTHING:
                         pass
 
     @rule(data=st.data())
@@ -213,7 +305,11 @@ class Lives(RuleBasedStateMachine):
             after = run_of(session, run_id).model_dump()
         if before["status"] == RunStatus.QUEUED:
             assert accepted
-            assert after == before | {"status": "paused", "status_reason": "paused_by_user", "pause_requested": False}
+            assert after == before | {
+                "status": "paused",
+                "status_reason": "paused_by_user",
+                "pause_requested": False,
+            }
         elif before["status"] == RunStatus.RUNNING and not before["cancel_requested"]:
             assert accepted
             assert after == before | {"pause_requested": True}
@@ -223,7 +319,9 @@ class Lives(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def resume(self, data: st.DataObject) -> None:
-        """Of any run: what is paused waits again, a pause that is not confirmed is taken back, and nothing else changes."""
+        """Of any run: what is paused waits again, a pause that is not confirmed is taken back, and nothing else
+        changes.
+        """
         if not self.runs:
             return
         run_id = data.draw(st.sampled_from(self.runs))
@@ -231,7 +329,10 @@ class Lives(RuleBasedStateMachine):
             before = session.get_one(Run, run_id).model_dump()
             accepted = bool(lifecycle.resume(session, [run_id]))
             after = run_of(session, run_id).model_dump()
-        assert accepted == (before["status"] == RunStatus.PAUSED or (before["status"] == RunStatus.RUNNING and before["pause_requested"]))
+        assert accepted == (
+            before["status"] == RunStatus.PAUSED
+            or (before["status"] == RunStatus.RUNNING and before["pause_requested"])
+        )
         if before["status"] == RunStatus.PAUSED:
             assert (after["status"], after["pause_requested"]) == ("queued", False)
         else:
@@ -243,7 +344,9 @@ class Lives(RuleBasedStateMachine):
             run_id = data.draw(st.sampled_from(self.runs))
             with self.database.writing() as session:
                 waits = session.get_one(Run, run_id).status in (RunStatus.QUEUED, RunStatus.PAUSED)
-                assert lifecycle.prioritize(session, [run_id], priority) == ([run_id] if waits else [])
+                assert lifecycle.prioritize(session, [run_id], priority) == (
+                    [run_id] if waits else []
+                )
 
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
@@ -260,7 +363,9 @@ class Lives(RuleBasedStateMachine):
 
     def rather_ended_runs(self) -> st.SearchStrategy[str]:
         """Any run, but mostly one that has ended, if there is one."""
-        return st.sampled_from([*self.runs, *(2 * [run_id for run_id in self.runs if run_id in self.terminal])])
+        return st.sampled_from(
+            [*self.runs, *(2 * [run_id for run_id in self.runs if run_id in self.terminal])]
+        )
 
     @precondition(lambda self: self.terminal)
     @rule(data=st.data())
@@ -269,7 +374,9 @@ class Lives(RuleBasedStateMachine):
         run_id = data.draw(self.rather_ended_runs())
         with self.database.writing() as session:
             before = session.get_one(Run, run_id).model_dump()
-            teacher = None if before["needs"] is None else session.get_one(Run, before["needs"]).status
+            teacher = (
+                None if before["needs"] is None else session.get_one(Run, before["needs"]).status
+            )
             accepted = bool(lifecycle.retry(session, [run_id]))
             after = run_of(session, run_id).model_dump()
         assert accepted == (before["status"] in RETRYABLE and teacher not in RETRYABLE)
@@ -277,9 +384,14 @@ class Lives(RuleBasedStateMachine):
             assert after == before
             return
         del self.terminal[run_id]
-        reason = "waiting_for_worker" if teacher in (None, RunStatus.SUCCEEDED) else "waiting_for_teacher"
+        reason = (
+            "waiting_for_worker"
+            if teacher in (None, RunStatus.SUCCEEDED)
+            else "waiting_for_teacher"
+        )
         assert after == before | {
-            "status": "queued", "status_reason": reason, "error": None, "stop_reason": None, "finished_at": None, "worker_id": None,
+            "status": "queued", "status_reason": reason, "error": None, "stop_reason": None,
+            "finished_at": None, "worker_id": None,
             "cancel_requested": False, "pause_requested": False, "crashes": 0, "micro_batches": 1,
         }  # fmt: skip
 
@@ -306,13 +418,18 @@ class Lives(RuleBasedStateMachine):
                 assert session.exec(select(table).where(col(table.run_id).in_(ids))).all() == []
         self.runs = [run_id for run_id in self.runs if run_id not in ids]
         self.teachers = [run_id for run_id in self.teachers if run_id not in ids]
-        self.terminal = {run_id: status for run_id, status in self.terminal.items() if run_id not in ids}
+        self.terminal = {
+            run_id: status for run_id, status in self.terminal.items() if run_id not in ids
+        }
 
     @rule(lease=leases)
     def give_back_what_the_database_kept_from_renewing(self, lease: Lease | None) -> None:
         """The database answers again before anybody has taken the run for lost: that is no crash."""
         crashes = self.crashes()
-        self.under(lease, lambda session: lifecycle.release(session, lease, StatusReason.DATABASE_UNREACHABLE))
+        self.under(
+            lease,
+            lambda session: lifecycle.release(session, lease, StatusReason.DATABASE_UNREACHABLE),
+        )
         assert self.crashes() == crashes
 
     @rule(seconds=st.floats(0, 2 * TTL))
@@ -324,7 +441,9 @@ class Lives(RuleBasedStateMachine):
 
     @rule(seconds=st.floats(0.6 * TTL, 3 * TTL), notices=st.booleans())
     def database_is_out_of_reach(self, seconds: float, notices: bool) -> None:
-        """For everybody, whether the reconciler's own write fails or comes through late: nobody's silence counts, so nobody is lost."""
+        """For everybody, whether the reconciler's own write fails or comes through late: nobody's silence counts, so
+        nobody is lost.
+        """
         self.now += seconds
         if notices:
             self.watch.failed()
@@ -356,7 +475,9 @@ class Lives(RuleBasedStateMachine):
             assert set(runs) == set(self.runs)
             history = list(session.exec(select(StatusChange).order_by(col(StatusChange.id))))
             attempts = Counter(attempt.run_id for attempt in session.exec(select(Attempt)))
-            epochs = Counter((metric.run_id, metric.epoch) for metric in session.exec(select(Metric)))
+            epochs = Counter(
+                (metric.run_id, metric.epoch) for metric in session.exec(select(Metric))
+            )
             checkpoints = Counter(row.run_id for row in session.exec(select(Checkpoint)))
         for run_id, status in self.terminal.items():
             assert runs[run_id].status == status
@@ -364,7 +485,10 @@ class Lives(RuleBasedStateMachine):
         for change in history:
             assert last.get(change.run_id) == change.from_status
             if change.from_status in RETRYABLE:
-                assert (change.to_status, change.actor) == (RunStatus.QUEUED, lifecycle.USER), "only a person undoes an end"
+                assert (change.to_status, change.actor) == (
+                    RunStatus.QUEUED,
+                    lifecycle.USER,
+                ), "only a person undoes an end"
             elif change.from_status is not None:
                 assert RunStatus(change.to_status) in LEGAL_MOVES[RunStatus(change.from_status)]
             last[change.run_id] = change.to_status
@@ -373,16 +497,24 @@ class Lives(RuleBasedStateMachine):
             assert attempts[run.id] == run.attempt == run.fence
             assert run.crashes <= MAX_CRASHES
             assert (run.finished_at is not None) == RunStatus(run.status).is_terminal
-            assert {epoch for run_id, epoch in epochs if run_id == run.id} == set(range(1, len([1 for r, _ in epochs if r == run.id]) + 1)), "no gap"
+            assert {epoch for run_id, epoch in epochs if run_id == run.id} == set(
+                range(1, len([1 for r, _ in epochs if r == run.id]) + 1)
+            ), "no gap"
             assert checkpoints[run.id] <= 2
             if run.needs is not None:
                 teacher = RunStatus(runs[run.needs].status)
                 if run.attempt > 0:
-                    assert teacher is RunStatus.SUCCEEDED, "nobody learns from a teacher that is not trained"
+                    assert teacher is RunStatus.SUCCEEDED, (
+                        "nobody learns from a teacher that is not trained"
+                    )
                 if teacher.is_terminal and teacher is not RunStatus.SUCCEEDED:
-                    assert RunStatus(run.status).is_terminal, "nobody waits for a teacher that will never be"
+                    assert RunStatus(run.status).is_terminal, (
+                        "nobody waits for a teacher that will never be"
+                    )
                 if run.status == RunStatus.QUEUED and run.attempt == 0:
-                    assert (run.status_reason == "waiting_for_teacher") == (teacher is not RunStatus.SUCCEEDED)
+                    assert (run.status_reason == "waiting_for_teacher") == (
+                        teacher is not RunStatus.SUCCEEDED
+                    )
             if RunStatus(run.status).is_terminal:
                 self.terminal[run.id] = run.status
 
@@ -404,11 +536,19 @@ class Lives(RuleBasedStateMachine):
             assert all(RunStatus(run.status).is_terminal for run in session.exec(select(Run)))
 
 
-Lives.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+Lives.TestCase.settings = settings(
+    max_examples=60,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    derandomize=True,
+)
 TestLives = Lives.TestCase
 
 
-def test_a_claim_takes_the_highest_priority_then_the_oldest_then_the_first_seed(database: Database) -> None:
+def test_a_claim_takes_the_highest_priority_then_the_oldest_then_the_first_seed(
+    database: Database,
+) -> None:
     with database.writing() as session:
         old, old_second = submit(session, seeds=2)
         (urgent,) = submit(session, priority=5)
@@ -439,26 +579,39 @@ def stale_by_retry(session: Session, lease: Lease) -> None:
     """As a zombie's run: taken back while it was frozen, cancelled, and retried."""
     run = run_of(session, lease.run_id)
     lifecycle.cancel(session, [lease.run_id])
-    assert lifecycle.reap(session, lease.run_id, lease.fence, run.heartbeat, MAX_CRASHES) == RunStatus.CANCELLED
+    assert (
+        lifecycle.reap(session, lease.run_id, lease.fence, run.heartbeat, MAX_CRASHES)
+        == RunStatus.CANCELLED
+    )
     assert lifecycle.retry(session, [lease.run_id])
 
 
 STALE_WRITES = {
     "renew": lambda session, lease: lifecycle.hold(session, lease),
-    "record_started": lambda session, lease: progress.record_started(session, lease, Started(environment={})),
-    "record_epoch": lambda session, lease: progress.record_epoch(session, lease, epoch_event(1, lease.attempt)),
-    "succeed": lambda session, lease: progress.record_completed(session, lease, completed_event(lease.attempt)),
+    "record_started": lambda session, lease: progress.record_started(
+        session, lease, Started(environment={})
+    ),
+    "record_epoch": lambda session, lease: progress.record_epoch(
+        session, lease, epoch_event(1, lease.attempt)
+    ),
+    "succeed": lambda session, lease: progress.record_completed(
+        session, lease, completed_event(lease.attempt)
+    ),
     "fail": lambda session, lease: lifecycle.fail(session, lease, {"code": "internal"}),
     "confirm_cancel": lambda session, lease: lifecycle.confirm_cancel(session, lease),
     "release": lambda session, lease: lifecycle.release(session, lease),
     "crashed": lambda session, lease: lifecycle.crashed(session, lease, "signal 9", MAX_CRASHES),
-    "out_of_memory": lambda session, lease: progress.record_out_of_memory(session, lease, "memory ran out", 2),
+    "out_of_memory": lambda session, lease: progress.record_out_of_memory(
+        session, lease, "memory ran out", 2
+    ),
 }
 
 
 @pytest.mark.parametrize("become_stale", [stale_by_release, stale_by_retry])
 @pytest.mark.parametrize("write", STALE_WRITES.values(), ids=STALE_WRITES.keys())
-def test_a_stale_holder_is_refused_and_changes_nothing_while_the_run_is_queued_or_anothers(database: Database, write, become_stale) -> None:
+def test_a_stale_holder_is_refused_and_changes_nothing_while_the_run_is_queued_or_anothers(
+    database: Database, write, become_stale
+) -> None:
     stale = claimed(database)
     with database.writing() as session:
         become_stale(session, stale)
@@ -486,29 +639,49 @@ def test_an_end_is_estimated_from_the_first_steps_on(database: Database) -> None
     lease = claimed(database)
     with database.reading() as session:
         run = run_of(session, lease.run_id)
-        assert experiments.whole(session, experiments.get(session, run.experiment_id)).estimated_finish_at is None
+        assert (
+            experiments.whole(
+                session, experiments.get(session, run.experiment_id)
+            ).estimated_finish_at
+            is None
+        )
     with database.writing() as session:
-        progress.record_progress(session, lease, Progress(epoch=1, step=run.num_steps // 2, num_steps=run.num_steps))
+        progress.record_progress(
+            session, lease, Progress(epoch=1, step=run.num_steps // 2, num_steps=run.num_steps)
+        )
     with database.reading() as session:
-        estimated = experiments.whole(session, experiments.get(session, run.experiment_id)).estimated_finish_at
+        estimated = experiments.whole(
+            session, experiments.get(session, run.experiment_id)
+        ).estimated_finish_at
         begun = run_of(session, lease.run_id).started_at
     assert estimated is not None
     assert begun is not None
     elapsed = (utc_now() - begun).total_seconds()
-    assert 0 < (estimated - utc_now()).total_seconds() <= 9 * elapsed, "an eighth of four epochs is done, so seven times as long is left"
+    assert 0 < (estimated - utc_now()).total_seconds() <= 9 * elapsed, (
+        "an eighth of four epochs is done, so seven times as long is left"
+    )
 
 
 def test_an_early_stop_is_evaluated_and_then_told(database: Database) -> None:
     lease = claimed(database)
     with database.writing() as session:
-        progress.record_epoch(session, lease, epoch_event(2, 1).model_copy(update={"stop_reason": "overfitting"}))
+        progress.record_epoch(
+            session, lease, epoch_event(2, 1).model_copy(update={"stop_reason": "overfitting"})
+        )
     with database.reading() as session:
         assert experiments.run_reason(run_of(session, lease.run_id)) is StatusReason.EVALUATING
     with database.writing() as session:
-        progress.record_completed(session, lease, completed_event(1).model_copy(update={"stop_reason": "overfitting"}))
+        progress.record_completed(
+            session, lease, completed_event(1).model_copy(update={"stop_reason": "overfitting"})
+        )
     with database.reading() as session:
         run = run_of(session, lease.run_id)
-        assert (run.status, run.status_reason, run.stop_reason, run.epochs_done) == ("succeeded", "early_stopped", "overfitting", 2)
+        assert (run.status, run.status_reason, run.stop_reason, run.epochs_done) == (
+            "succeeded",
+            "early_stopped",
+            "overfitting",
+            2,
+        )
 
 
 def test_a_sign_of_life_in_the_last_moment_keeps_the_run(database: Database) -> None:
@@ -524,10 +697,15 @@ def test_a_sign_of_life_in_the_last_moment_keeps_the_run(database: Database) -> 
 
 @pytest.mark.parametrize(
     "leave",
-    [lambda session, lease: lifecycle.release(session, lease), lambda session, lease: lifecycle.crashed(session, lease, "signal 9", MAX_CRASHES)],
+    [
+        lambda session, lease: lifecycle.release(session, lease),
+        lambda session, lease: lifecycle.crashed(session, lease, "signal 9", MAX_CRASHES),
+    ],
     ids=["release", "crashed"],
 )
-def test_a_run_whose_cancel_was_asked_for_never_goes_back_to_the_queue(database: Database, leave) -> None:
+def test_a_run_whose_cancel_was_asked_for_never_goes_back_to_the_queue(
+    database: Database, leave
+) -> None:
     lease = claimed(database)
     with database.writing() as session:
         lifecycle.cancel(session, [lease.run_id])
@@ -569,17 +747,24 @@ def test_success_that_commits_first_wins_over_a_cancel(database: Database) -> No
         assert not lifecycle.cancel(session, [run_id])
 
 
-def test_a_cancelled_run_whose_worker_is_lost_is_cancelled_and_not_queued(database: Database) -> None:
+def test_a_cancelled_run_whose_worker_is_lost_is_cancelled_and_not_queued(
+    database: Database,
+) -> None:
     with database.writing() as session:
         (run_id,) = submit(session)
         lifecycle.claim(session, "w")
     with database.writing() as session:
         lifecycle.cancel(session, [run_id])
         run = run_of(session, run_id)
-        assert lifecycle.reap(session, run_id, run.fence, run.heartbeat, MAX_CRASHES) == RunStatus.CANCELLED
+        assert (
+            lifecycle.reap(session, run_id, run.fence, run.heartbeat, MAX_CRASHES)
+            == RunStatus.CANCELLED
+        )
 
 
-def test_a_lease_expires_by_an_unchanged_heartbeat_and_not_by_a_jumping_clock(database: Database) -> None:
+def test_a_lease_expires_by_an_unchanged_heartbeat_and_not_by_a_jumping_clock(
+    database: Database,
+) -> None:
     now = 0.0
     watch = LeaseWatch(TTL, clock=lambda: now)
     with database.writing() as session:
@@ -604,8 +789,12 @@ def silent(database: Database, watch: LeaseWatch) -> list[str]:
         return [run_id for run_id, _, _ in watch.silent(session)]
 
 
-@pytest.mark.parametrize("notices", [True, False], ids=["its write fails", "its write comes through late"])
-def test_silence_while_nobody_could_write_is_no_sign_of_death_and_silence_afterwards_is(database: Database, notices: bool) -> None:
+@pytest.mark.parametrize(
+    "notices", [True, False], ids=["its write fails", "its write comes through late"]
+)
+def test_silence_while_nobody_could_write_is_no_sign_of_death_and_silence_afterwards_is(
+    database: Database, notices: bool
+) -> None:
     now = 0.0
     watch = LeaseWatch(TTL, clock=lambda: now)
     lease = claimed(database)
@@ -621,7 +810,11 @@ def test_silence_while_nobody_could_write_is_no_sign_of_death_and_silence_afterw
         found = silent(database, watch)
     assert found == [lease.run_id], "its holder has died meanwhile"
     with database.writing() as session:
-        take_back(session, [(lease.run_id, lease.fence, run_of(session, lease.run_id).heartbeat)], MAX_CRASHES)
+        take_back(
+            session,
+            [(lease.run_id, lease.fence, run_of(session, lease.run_id).heartbeat)],
+            MAX_CRASHES,
+        )
         run = run_of(session, lease.run_id)
     assert (run.status, run.status_reason, run.crashes) == ("queued", "worker_lost", 1)
 
@@ -640,12 +833,17 @@ def _claim_all(home: str, barrier, results) -> None:
     database.close()
 
 
-def test_processes_that_race_for_runs_claim_each_exactly_once(settings: Settings, database: Database) -> None:
+def test_processes_that_race_for_runs_claim_each_exactly_once(
+    settings: Settings, database: Database
+) -> None:
     with database.writing() as session:
         runs = submit(session, seeds=60)
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(4), context.Queue()
-    racers = [context.Process(target=_claim_all, args=(str(settings.home), barrier, results)) for _ in range(4)]
+    racers = [
+        context.Process(target=_claim_all, args=(str(settings.home), barrier, results))
+        for _ in range(4)
+    ]
     for racer in racers:
         racer.start()
     claims = [claim for _ in racers for claim in results.get(timeout=60)]

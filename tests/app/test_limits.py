@@ -1,4 +1,6 @@
-"""What is more than the service allows is refused with a sentence that names the setting, and nothing of it is stored."""
+"""What is more than the service allows is refused with a sentence that names the setting, and nothing of it is
+stored.
+"""
 
 import asyncio
 import json
@@ -61,37 +63,67 @@ def num_runs(api: TestClient) -> int:
         ({"max_label_length": 3}, {"labels": {"a": "1234"}}, "/labels/a", "LAB_MAX_LABEL_LENGTH"),
     ],
 )
-def test_a_limit_names_the_field_and_the_setting(make_api: Make, values: dict, body: dict, pointer: str, setting: str) -> None:
+def test_a_limit_names_the_field_and_the_setting(
+    make_api: Make, values: dict, body: dict, pointer: str, setting: str
+) -> None:
     api = make_api(**values)
     for dry_run in ("true", "false"):
-        [error] = require_problem(api.post("/experiments", json=body, params={"dry_run": dry_run}), 422, "invalid_request")["errors"]
+        [error] = require_problem(
+            api.post("/experiments", json=body, params={"dry_run": dry_run}), 422, "invalid_request"
+        )["errors"]
         assert error["pointer"] == pointer
         assert f"({setting})" in error["message"]
     assert num_runs(api) == 0
 
 
 def test_what_is_just_allowed_passes(make_api: Make) -> None:
-    api = make_api(max_epochs=5, max_seeds=2, max_batch_size=32, max_steps=5 * 36, max_labels=1, max_label_length=3, max_queued_per_owner=2)
-    body = {"epochs": 5, "seeds": 2, "batch_size": 32, "labels": {"a": "123"}}  # digits: 1,150 training images are 36 batches
+    api = make_api(
+        max_epochs=5,
+        max_seeds=2,
+        max_batch_size=32,
+        max_steps=5 * 36,
+        max_labels=1,
+        max_label_length=3,
+        max_queued_per_owner=2,
+    )
+    body = {
+        "epochs": 5,
+        "seeds": 2,
+        "batch_size": 32,
+        "labels": {"a": "123"},
+    }  # digits: 1,150 training images are 36 batches
     assert api.post("/experiments?dry_run=true", json=body).json()["estimate"]["steps"] == 5 * 36
     assert api.post("/experiments", json=body).status_code == 201
 
 
 def test_the_limits_hold_for_the_cells_of_a_study(make_api: Make) -> None:
     api = make_api(max_study_runs=7, max_label_length=3)
-    assert "(LAB_MAX_STUDY_RUNS)" in require_problem(api.post("/studies", json=grid()), 422, "invalid_request")["detail"]
-    problem = require_problem(api.post("/studies", json=grid(seeds=1, labels={"a": "1234"})), 422, "invalid_request")
+    assert (
+        "(LAB_MAX_STUDY_RUNS)"
+        in require_problem(api.post("/studies", json=grid()), 422, "invalid_request")["detail"]
+    )
+    problem = require_problem(
+        api.post("/studies", json=grid(seeds=1, labels={"a": "1234"})), 422, "invalid_request"
+    )
     assert [error["pointer"] for error in problem["errors"]] == ["/labels/a"]
     assert num_runs(api) == 0
 
 
 def test_labels_that_are_added_one_by_one_count_together(make_api: Make) -> None:
     api = make_api(max_labels=2)
-    address = "/experiments/" + api.post("/experiments", json={"labels": {"a": "1", "b": "2"}}).json()["id"]
-    problem = require_problem(api.patch(address, json={"labels": {"c": "3"}}), 422, "invalid_request")
+    address = (
+        "/experiments/"
+        + api.post("/experiments", json={"labels": {"a": "1", "b": "2"}}).json()["id"]
+    )
+    problem = require_problem(
+        api.patch(address, json={"labels": {"c": "3"}}), 422, "invalid_request"
+    )
     assert "(LAB_MAX_LABELS)" in problem["detail"]
     assert api.get(address).json()["labels"] == {"a": "1", "b": "2"}
-    assert api.patch(address, json={"labels": {"c": "3", "a": None}}).json()["labels"] == {"b": "2", "c": "3"}
+    assert api.patch(address, json={"labels": {"c": "3", "a": None}}).json()["labels"] == {
+        "b": "2",
+        "c": "3",
+    }
 
 
 def test_an_owner_has_so_many_waiting_runs_and_no_more(make_api: Make) -> None:
@@ -100,7 +132,10 @@ def test_an_owner_has_so_many_waiting_runs_and_no_more(make_api: Make) -> None:
     anna, ben = caller(api, database, "anna"), caller(api, database, "ben")
     assert anna.post("/experiments", json={"seeds": 2}).status_code == 201
     problem = require_problem(anna.post("/experiments", json={"seeds": 2}), 429, "too_many_runs")
-    assert problem["detail"].startswith("this would make 4 waiting runs of anna, more than this service's 3 (LAB_MAX_QUEUED_PER_OWNER); nothing was stored")
+    assert problem["detail"].startswith(
+        "this would make 4 waiting runs of anna, more than this service's 3 (LAB_MAX_QUEUED_PER_OWNER); nothing was"
+        " stored"
+    )
     require_problem(anna.post("/studies", json=grid(seeds=1)), 429, "too_many_runs")
     assert num_runs(api) == 2
     assert anna.post("/experiments", json={}).status_code == 201
@@ -131,19 +166,27 @@ def test_a_study_that_grows_or_is_retried_is_held_to_the_queues_limit(make_api: 
     require_problem(api.post(f"{address}/retry"), 429, "too_many_runs")
 
 
-def test_a_priority_above_0_needs_an_admin_while_keys_are_asked_for(api: TestClient, database: Database) -> None:
+def test_a_priority_above_0_needs_an_admin_while_keys_are_asked_for(
+    api: TestClient, database: Database
+) -> None:
     assert api.post("/experiments", json={"priority": 5}).status_code == 201
     anna, admin = caller(api, database, "anna"), caller(api, database, "instructor", Role.ADMIN)
     for address, body in (("/experiments", {}), ("/studies", grid(seeds=1))):
-        problem = require_problem(anna.post(address, json={**body, "priority": 1}), 422, "invalid_request")
+        problem = require_problem(
+            anna.post(address, json={**body, "priority": 1}), 422, "invalid_request"
+        )
         assert [error["pointer"] for error in problem["errors"]] == ["/priority"]
         assert anna.post(address, json={**body, "priority": -1}).status_code == 201
         assert admin.post(address, json={**body, "priority": 1}).status_code == 201
     hers = anna.post("/experiments", json={}).json()["id"]
-    require_problem(anna.patch(f"/experiments/{hers}", json={"priority": 1}), 422, "invalid_request")
+    require_problem(
+        anna.patch(f"/experiments/{hers}", json={"priority": 1}), 422, "invalid_request"
+    )
     assert admin.patch(f"/experiments/{hers}", json={"priority": 2}).status_code == 200
     with database.reading() as session:
-        assert [run.priority for run in session.exec(select(Run).where(col(Run.experiment_id) == hers))] == [2]
+        assert [
+            run.priority for run in session.exec(select(Run).where(col(Run.experiment_id) == hers))
+        ] == [2]
 
 
 def test_the_depth_of_a_body_is_a_setting(make_api: Make) -> None:
@@ -151,13 +194,16 @@ def test_the_depth_of_a_body_is_a_setting(make_api: Make) -> None:
     deep = b'{"a":' * 9 + b"1" + b"}" * 9
     problem = require_problem(api.post("/experiments", content=deep), 400, "bad_json")
     assert problem["detail"] == "the document nests deeper than 8 levels (LAB_MAX_BODY_DEPTH)"
-    require_problem(api.post("/experiments", content=b'{"a":' * 8 + b"1" + b"}" * 8), 422, "invalid_request")
+    require_problem(
+        api.post("/experiments", content=b'{"a":' * 8 + b"1" + b"}" * 8), 422, "invalid_request"
+    )
 
 
 @pytest.mark.parametrize(
     ("body", "depth"),
     [
-        (b"[]", 1), (b"", 0), (b'"["', 0), (b'"\\"[["', 0), (b'{"a": "]]", "b": [1, {}]}', 3), (b"[[]][[]]", 2), (b'"\\\\"[', 1), (b'"unended [[[', 0),
+        (b"[]", 1), (b"", 0), (b'"["', 0), (b'"\\"[["', 0), (b'{"a": "]]", "b": [1, {}]}', 3),
+        (b"[[]][[]]", 2), (b'"\\\\"[', 1), (b'"unended [[[', 0),
         (b"[\n\"\xff{\"\n]", 1),
     ],
 )  # fmt: skip
@@ -169,11 +215,19 @@ def test_only_brackets_outside_of_strings_nest(body: bytes, depth: int) -> None:
 
 
 def test_a_body_of_quotes_or_backslashes_is_looked_through_in_linear_time() -> None:
-    for body in (b'"' + b'\\"' * 499_999, b'"' * 999_999, b'"' + b"\\" * 999_999, b"[]" * 500_000, b'["' * 7 + b'"x\\"' * 300_000):
+    for body in (
+        b'"' + b'\\"' * 499_999,
+        b'"' * 999_999,
+        b'"' + b"\\" * 999_999,
+        b"[]" * 500_000,
+        b'["' * 7 + b'"x\\"' * 300_000,
+    ):
         refuse_deep_nesting(body, 32)  # hours, if each quote began a search of its own
 
 
-@pytest.mark.parametrize("body", [b"[]," * 100_000, b'["a", {}]' * 50_000, b'{"name": "' + b"[" * 300_000 + b'"}'])
+@pytest.mark.parametrize(
+    "body", [b"[]," * 100_000, b'["a", {}]' * 50_000, b'{"name": "' + b"[" * 300_000 + b'"}']
+)
 def test_looking_for_depth_takes_no_step_of_python_for_each_byte(body: bytes) -> None:
     lines = 0
 
@@ -192,20 +246,32 @@ def test_looking_for_depth_takes_no_step_of_python_for_each_byte(body: bytes) ->
 
 
 def test_a_slow_body_holds_no_lock(make_api: Make) -> None:
-    """Whoever sends a byte a minute must not keep others from writing: the transaction begins when the body is there."""
+    """Whoever sends a byte a minute must not keep others from writing: the transaction begins when the body is
+    there.
+    """
     api = make_api()
     study = send(api, **grid(seeds=1))
     cell = study["cells"][0]["experiment_id"]
     answers = asyncio.run(
-        _while_bodies_come(api, [("POST", f"/studies/{study['id']}/extend", {"seeds": 1}), ("PATCH", f"/experiments/{cell}", {"name": "it"})])
+        _while_bodies_come(
+            api,
+            [
+                ("POST", f"/studies/{study['id']}/extend", {"seeds": 1}),
+                ("PATCH", f"/experiments/{cell}", {"name": "it"}),
+            ],
+        )
     )
     assert answers == [(201, 200), (201, 200)]
 
 
-async def _while_bodies_come(api: TestClient, requests: list[tuple[str, str, dict[str, Any]]]) -> list[tuple[int, int]]:
+async def _while_bodies_come(
+    api: TestClient, requests: list[tuple[str, str, dict[str, Any]]]
+) -> list[tuple[int, int]]:
     """(status of an experiment sent within each request's body, status of the request)."""
     within: list[int] = []
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=api.app), base_url="http://testserver", timeout=60) as client:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=api.app), base_url="http://testserver", timeout=60
+    ) as client:
 
         async def slowly(document: dict[str, Any]) -> AsyncIterator[bytes]:
             text = json.dumps(document).encode()
@@ -213,14 +279,19 @@ async def _while_bodies_come(api: TestClient, requests: list[tuple[str, str, dic
             within.append((await client.post("/experiments", json={})).status_code)
             yield text[3:]
 
-        after = [(await client.request(method, path, content=slowly(document))).status_code for method, path, document in requests]
+        after = [
+            (await client.request(method, path, content=slowly(document))).status_code
+            for method, path, document in requests
+        ]
     return list(zip(within, after, strict=True))
 
 
 def test_a_caller_who_asks_too_often_is_told_when_to_come_back(make_api: Make) -> None:
     api = make_api(max_requests_per_minute=3)
     database: Database = api.app.state.database  # type: ignore[attr-defined]
-    assert [api.get("/workers").status_code for _ in range(6)] == [200] * 6  # without keys there is nothing to count by
+    assert [api.get("/workers").status_code for _ in range(6)] == [
+        200
+    ] * 6  # without keys there is nothing to count by
     anna, ben = caller(api, database, "anna"), caller(api, database, "ben")
     assert [anna.get("/workers").status_code for _ in range(4)] == [200, 200, 200, 429]
     answer = anna.get("/workers")

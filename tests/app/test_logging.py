@@ -77,13 +77,19 @@ def test_a_record_is_one_line_of_json_whatever_it_says(lines: Lines) -> None:
         log.exception("it failed")
     first, second = lines.read()
     assert set(first) == {"time", "level", "logger", "message"}
-    assert (first["level"], first["logger"], first["message"]) == ("INFO", "lab.test.odd", "two\nlines, a \ud800 and {'a': 1}")
+    assert (first["level"], first["logger"], first["message"]) == (
+        "INFO",
+        "lab.test.odd",
+        "two\nlines, a \ud800 and {'a': 1}",
+    )
     assert first["time"].endswith("Z")
     assert len(first["time"]) == len("2026-01-01T00:00:00.000Z")
     assert second["exception"].endswith("ValueError: no")
 
 
-def test_what_a_record_is_about_has_fields_of_its_own(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_record_is_about_has_fields_of_its_own(
+    lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lab_logging, "_of_process", {})
     log = logging.getLogger("lab.test")
     with bound(run=RUN, attempt=1):
@@ -92,11 +98,24 @@ def test_what_a_record_is_about_has_fields_of_its_own(lines: Lines, monkeypatch:
         log.info("outer", extra=about(epoch=3))
     bind_process(worker="w")
     log.info("%s: of %s, not run_short", RUN, EXPERIMENT)
-    fields = [{key: value for key, value in line.items() if key not in {"time", "level", "logger", "message"}} for line in lines.read()]
-    assert fields == [{"run": RUN, "attempt": 2}, {"run": RUN, "attempt": 1, "epoch": 3}, {"run": RUN, "experiment": EXPERIMENT, "worker": "w"}]
+    fields = [
+        {
+            key: value
+            for key, value in line.items()
+            if key not in {"time", "level", "logger", "message"}
+        }
+        for line in lines.read()
+    ]
+    assert fields == [
+        {"run": RUN, "attempt": 2},
+        {"run": RUN, "attempt": 1, "epoch": 3},
+        {"run": RUN, "experiment": EXPERIMENT, "worker": "w"},
+    ]
 
 
-def test_a_request_has_one_id_in_its_answer_its_line_and_all_that_is_said_meanwhile(lines: Lines) -> None:
+def test_a_request_has_one_id_in_its_answer_its_line_and_all_that_is_said_meanwhile(
+    lines: Lines,
+) -> None:
     answer = client().get(f"/runs/{RUN}?secret=1", headers={"X-Request-Id": "mine-1"})
     assert answer.headers["x-request-id"] == "mine-1"
     said, access = lines.read()
@@ -123,8 +142,12 @@ def test_an_unexpected_error_is_counted_and_logged_as_500_and_carries_the_id(lin
     assert api.app.state.traffic.requests() == {("POST", "/runs/{run_id}", "500"): 1}  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(("access_log", "logged"), [("changes", ["POST"]), ("all", ["GET", "POST"]), ("none", [])])
-def test_the_setting_says_which_requests_are_logged(lines: Lines, access_log: str, logged: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("access_log", "logged"), [("changes", ["POST"]), ("all", ["GET", "POST"]), ("none", [])]
+)
+def test_the_setting_says_which_requests_are_logged(
+    lines: Lines, access_log: str, logged: list[str]
+) -> None:
     api = client(access_log)
     api.get(f"/runs/{RUN}")
     api.post("/nowhere")
@@ -148,15 +171,22 @@ def test_a_line_end_in_an_address_stays_quoted(lines: Lines) -> None:
 
 
 def test_the_service_speaks_json_when_it_is_told_to(tmp_path: Path) -> None:
-    program = "from app.main import create_app; from app.settings import Settings; import logging; create_app(Settings(_env_file=None)); logging.info('hello')"
+    program = (
+        "from app.main import create_app; from app.settings import Settings; import logging;"
+        " create_app(Settings(_env_file=None)); logging.info('hello')"
+    )
     environment = {"PATH": "/usr/bin:/bin", "LAB_HOME": str(tmp_path), "LAB_LOG_FORMAT": "json"}
-    result = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
     assert json.loads(result.stderr.splitlines()[-1])["message"] == "hello"
     with pytest.raises(ValidationError, match="'text' or 'json'"):
         Settings(log_format="xml", _env_file=None)  # type: ignore[arg-type]
 
 
-def test_what_may_come_in_floods_is_written_once_a_minute_with_how_often_it_was_not(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_may_come_in_floods_is_written_once_a_minute_with_how_often_it_was_not(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     now = 0.0
     monkeypatch.setattr(lab_logging.time, "monotonic", lambda: now)
     rarely = Rarely(logging.getLogger("lab.flood"))
@@ -164,4 +194,7 @@ def test_what_may_come_in_floods_is_written_once_a_minute_with_how_often_it_was_
         for number in range(6001):
             now = number / 100
             rarely.warn("too much: %.20s", "x" * 10_000)
-    assert caplog.messages == [f"too much: {'x' * 20}", f"too much: {'x' * 20} (5,999 times more since the last such line)"]
+    assert caplog.messages == [
+        f"too much: {'x' * 20}",
+        f"too much: {'x' * 20} (5,999 times more since the last such line)",
+    ]

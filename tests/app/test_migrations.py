@@ -1,4 +1,6 @@
-"""Migrations with rows in the tables: from every earlier schema to today's nothing is lost, and what was running goes on."""
+"""Migrations with rows in the tables: from every earlier schema to today's nothing is lost, and what was running goes
+on.
+"""
 
 import multiprocessing
 from collections.abc import Callable, Iterator
@@ -11,7 +13,20 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import JSON, Boolean, Column, Connection, DateTime, Float, Integer, MetaData, Table, insert, inspect, select
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Connection,
+    DateTime,
+    Float,
+    Integer,
+    MetaData,
+    Table,
+    insert,
+    inspect,
+    select,
+)
 from sqlmodel import col
 from sqlmodel import select as select_rows
 
@@ -23,10 +38,29 @@ from app.storage.states import RunStatus
 from app.storage.tables import Experiment, Run, UTCDateTime, metadata
 from tests.databases import empty_database
 
-REVISIONS = [script.revision for script in reversed(list(ScriptDirectory.from_config(alembic_config()).walk_revisions()))]
+REVISIONS = [
+    script.revision
+    for script in reversed(list(ScriptDirectory.from_config(alembic_config()).walk_revisions()))
+]
 WHEN = datetime(2026, 1, 2, 3, 4, 5, 678900, tzinfo=UTC)
-RUNNING = {"status": "running", "status_reason": "training", "fence": 3, "heartbeat": 41, "attempt": 2, "worker_id": "w", "epochs_done": 1, "epochs": 9}
-WAITING = {"status": "queued", "status_reason": "waiting_for_worker", "fence": 0, "attempt": 0, "epochs_done": 0, "epochs": 9}
+RUNNING = {
+    "status": "running",
+    "status_reason": "training",
+    "fence": 3,
+    "heartbeat": 41,
+    "attempt": 2,
+    "worker_id": "w",
+    "epochs_done": 1,
+    "epochs": 9,
+}
+WAITING = {
+    "status": "queued",
+    "status_reason": "waiting_for_worker",
+    "fence": 0,
+    "attempt": 0,
+    "epochs_done": 0,
+    "epochs": 9,
+}
 KNOWN = {"number": 2, "to_status": "running", "reason": "starting", "fence": 3, "run_id": "run_1"}
 """What rows must say to be believed; every other column is filled by its type."""
 
@@ -55,8 +89,16 @@ def fill(database: Database) -> dict[str, list[dict[str, Any]]]:
     with database.engine.connect() as connection:
         tables = _reflected(connection)
         for table in tables:
-            for row in [{**RUNNING, "id": "run_1"}, {**WAITING, "id": "run_2", "seed": 8}] if table.name == "run" else [KNOWN]:
-                connection.execute(insert(table).values({column.name: _value(column, row) for column in table.columns}))
+            for row in (
+                [{**RUNNING, "id": "run_1"}, {**WAITING, "id": "run_2", "seed": 8}]
+                if table.name == "run"
+                else [KNOWN]
+            ):
+                connection.execute(
+                    insert(table).values(
+                        {column.name: _value(column, row) for column in table.columns}
+                    )
+                )
         connection.commit()
         return _rows(connection, tables)
 
@@ -64,10 +106,16 @@ def fill(database: Database) -> dict[str, list[dict[str, Any]]]:
 def _value(column: Column[Any], known: dict[str, Any]) -> Any:
     if column.name in known:
         return known[column.name]
-    if column.name == "needs" or (column.foreign_keys and column.nullable and column.name != "study_id"):
+    if column.name == "needs" or (
+        column.foreign_keys and column.nullable and column.name != "study_id"
+    ):
         return None
     if column.foreign_keys:
-        return "run_1" if next(iter(column.foreign_keys)).column.table.name == "run" else f"{next(iter(column.foreign_keys)).column.table.name}_id"
+        return (
+            "run_1"
+            if next(iter(column.foreign_keys)).column.table.name == "run"
+            else f"{next(iter(column.foreign_keys)).column.table.name}_id"
+        )
     match column.type:
         case JSON():
             return {"é": [1.5, None]}
@@ -95,26 +143,52 @@ def _reflected(connection: Connection) -> list[Table]:
 
 
 def _rows(connection: Connection, tables: list[Table]) -> dict[str, list[dict[str, Any]]]:
-    return {table.name: [dict(row) for row in connection.execute(select(table).order_by(*table.primary_key.columns)).mappings()] for table in tables}
+    return {
+        table.name: [
+            dict(row)
+            for row in connection.execute(
+                select(table).order_by(*table.primary_key.columns)
+            ).mappings()
+        ]
+        for table in tables
+    }
 
 
 def assert_schema_is_that_of_the_models(database: Database) -> None:
     with database.engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata()) == []
+        assert (
+            compare_metadata(
+                MigrationContext.configure(connection, opts={"compare_type": True}), metadata()
+            )
+            == []
+        )
 
 
 @pytest.mark.parametrize("revision", REVISIONS[:-1])
-def test_an_upgrade_keeps_every_row_and_what_was_running_goes_on(empty: Database, settings: Settings, revision: str) -> None:
+def test_an_upgrade_keeps_every_row_and_what_was_running_goes_on(
+    empty: Database, settings: Settings, revision: str
+) -> None:
     go_to(empty, revision)
     before = fill(empty)
-    assert {"experiment", "run", "attempt", "metric", "checkpoint", "artifact", "worker", "status_change"} <= before.keys()
+    assert {
+        "experiment",
+        "run",
+        "attempt",
+        "metric",
+        "checkpoint",
+        "artifact",
+        "worker",
+        "status_change",
+    } <= before.keys()
     migrate(empty, settings.home / ".migrate.lock")
     assert_schema_is_that_of_the_models(empty)
     with empty.engine.connect() as connection:
         after = _rows(connection, _reflected(connection))
     for table, rows in before.items():
         kept = after[table]
-        assert [{name: row[name] for name in rows[0] if name in row} for row in kept[: len(rows)]] == rows, table
+        assert [
+            {name: row[name] for name in rows[0] if name in row} for row in kept[: len(rows)]
+        ] == rows, table
     _the_running_run_ends_and_the_waiting_one_is_claimed(empty)
 
 
@@ -123,7 +197,12 @@ def _the_running_run_ends_and_the_waiting_one_is_claimed(database: Database) -> 
     with database.writing() as session:
         lifecycle.hold(session, holder, epochs_done=2)
     with database.writing() as session:
-        lifecycle.succeed(session, holder, best={"epoch": 2, "val": {"loss": 0.1}}, test={"loss": 0.1, "accuracy": 0.9})
+        lifecycle.succeed(
+            session,
+            holder,
+            best={"epoch": 2, "val": {"loss": 0.1}},
+            test={"loss": 0.1, "accuracy": 0.9},
+        )
     with database.writing() as session:
         lease = lifecycle.claim(session, "another")
         assert lease is not None
@@ -138,17 +217,24 @@ def _the_running_run_ends_and_the_waiting_one_is_claimed(database: Database) -> 
 
 
 @pytest.mark.parametrize("revision", REVISIONS[:-1])
-def test_a_downgrade_to_each_revision_and_back_keeps_the_runs(empty: Database, revision: str) -> None:
+def test_a_downgrade_to_each_revision_and_back_keeps_the_runs(
+    empty: Database, revision: str
+) -> None:
     go_to(empty, "head")
     before = [(row["id"], row["status"], row["fence"]) for row in fill(empty)["run"]]
     go_to(empty, revision, command.downgrade)
     go_to(empty, "head")
     assert_schema_is_that_of_the_models(empty)
     with empty.reading() as session:
-        assert [(run.id, run.status, run.fence) for run in session.exec(select_rows(Run).order_by(col(Run.id)))] == before
+        assert [
+            (run.id, run.status, run.fence)
+            for run in session.exec(select_rows(Run).order_by(col(Run.id)))
+        ] == before
 
 
-def test_migrations_from_nothing_give_exactly_the_tables_of_the_models(empty: Database, settings: Settings) -> None:
+def test_migrations_from_nothing_give_exactly_the_tables_of_the_models(
+    empty: Database, settings: Settings
+) -> None:
     assert inspect(empty.engine).get_table_names() == []
     migrate(empty, settings.home / ".migrate.lock")
     assert_schema_is_that_of_the_models(empty)
@@ -162,12 +248,21 @@ def _open(home: str, barrier, results) -> None:
         results.put(schema_is_current(session))
 
 
-def test_hosts_that_start_at_once_migrate_one_database_once(empty: Database, tmp_path: Path) -> None:
-    """On a server each host has a home of its own, so that no lock on a file can keep them apart; on SQLite they share the home."""
-    homes = [tmp_path / f"host{number}" if empty.engine.dialect.name == "postgresql" else tmp_path for number in range(3)]
+def test_hosts_that_start_at_once_migrate_one_database_once(
+    empty: Database, tmp_path: Path
+) -> None:
+    """On a server each host has a home of its own, so that no lock on a file can keep them apart; on SQLite they share
+    the home.
+    """
+    homes = [
+        tmp_path / f"host{number}" if empty.engine.dialect.name == "postgresql" else tmp_path
+        for number in range(3)
+    ]
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(3), context.Queue()
-    processes = [context.Process(target=_open, args=(str(home), barrier, results)) for home in homes]
+    processes = [
+        context.Process(target=_open, args=(str(home), barrier, results)) for home in homes
+    ]
     for process in processes:
         process.start()
     assert [results.get(timeout=100) for _ in processes] == [True] * 3

@@ -1,4 +1,6 @@
-"""One request, one pass: every route is asked, and no connection is ever held between two calls on threads, nor while an answer is made or sent."""
+"""One request, one pass: every route is asked, and no connection is ever held between two calls on threads, nor while
+an answer is made or sent.
+"""
 
 import threading
 import time
@@ -67,7 +69,9 @@ class Witness:
     def _given_back(self, connection: Any, _record: Any) -> None:
         thread, call = self.out.pop(id(connection))
         if (thread, call) != (threading.get_ident(), getattr(self._call, "number", None)):
-            self.faults.append("a connection was given back by another call than the one that took it")
+            self.faults.append(
+                "a connection was given back by another call than the one that took it"
+            )
 
 
 class Answers:
@@ -79,14 +83,18 @@ class Answers:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def watched(message: Message) -> None:
             if self._witness.out:
-                self._witness.faults.append(f"{scope.get('path')}: a connection is held while the answer is sent")
+                self._witness.faults.append(
+                    f"{scope.get('path')}: a connection is held while the answer is sent"
+                )
             await send(message)
 
         await self._app(scope, receive, watched)
 
 
 @contextmanager
-def watched_api(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[TestClient, FastAPI, Witness]]:
+def watched_api(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[TestClient, FastAPI, Witness]]:
     app = create_app(settings)
     with TestClient(app, raise_server_exceptions=False):
         witness = Witness(app.state.database, monkeypatch)
@@ -97,38 +105,82 @@ def filled(settings: Settings) -> dict[str, str]:
     """Something to ask for under every address."""
     database, app = open_database(settings), create_app(settings)
     with TestClient(app) as api:
-        trained = InThisProcess(api, app.state.database, settings).trained({**SMALL, "probes": ["gradient_flow"]})
+        trained = InThisProcess(api, app.state.database, settings).trained(
+            {**SMALL, "probes": ["gradient_flow"]}
+        )
         study = send(api, **grid())
         finish(database, settings, study["id"], {})
-        student = api.post("/experiments", json={"kind": "distill", "teacher": {"spec": {"epochs": 1}}, "baseline": True}).json()
+        student = api.post(
+            "/experiments",
+            json={"kind": "distill", "teacher": {"spec": {"epochs": 1}}, "baseline": True},
+        ).json()
         experiment = api.get(f"/runs/{trained}").json()["experiment_id"]
     database.close()
-    return {"run_id": trained, "experiment_id": experiment, "study_id": study["id"], "name": "digits", "extension": "png", "student": student["id"]}
+    return {
+        "run_id": trained,
+        "experiment_id": experiment,
+        "study_id": study["id"],
+        "name": "digits",
+        "extension": "png",
+        "student": student["id"],
+    }
 
 
-def test_no_route_holds_a_connection_between_two_calls_or_while_its_answer_is_sent(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_route_holds_a_connection_between_two_calls_or_while_its_answer_is_sent(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ids = filled(settings)
     with watched_api(settings, monkeypatch) as (api, app, witness):
         statuses: dict[str, int] = {}
-        operations = [(method, path) for path, found in app.openapi()["paths"].items() for method in found]
-        for method, path in sorted(operations, key=lambda one: (one[0] == "delete", one[0] != "get", one[1])):
-            place = {**ids, "experiment_id": ids["student"]} if "distillation" in path or one_of(path, "cancel", "pause", "resume", "retry") else ids
+        operations = [
+            (method, path) for path, found in app.openapi()["paths"].items() for method in found
+        ]
+        for method, path in sorted(
+            operations, key=lambda one: (one[0] == "delete", one[0] != "get", one[1])
+        ):
+            place = (
+                {**ids, "experiment_id": ids["student"]}
+                if "distillation" in path or one_of(path, "cancel", "pause", "resume", "retry")
+                else ids
+            )
             address = path.format(**{**place, "name": artifact_or(path, "digits")})
             taken = witness.num_taken
-            compared = {"experiments": f"{ids['experiment_id']},{ids['student']}"} if "comparisons" in path else {}
-            answer = api.request(method, address, params=PARAMETERS.get(path, {}) | compared, content=BODIES.get((method, path), b""))
+            compared = (
+                {"experiments": f"{ids['experiment_id']},{ids['student']}"}
+                if "comparisons" in path
+                else {}
+            )
+            answer = api.request(
+                method,
+                address,
+                params=PARAMETERS.get(path, {}) | compared,
+                content=BODIES.get((method, path), b""),
+            )
             statuses[f"{method} {path}"] = answer.status_code
             assert witness.faults == [], f"{method} {path}"
             assert answer.status_code < 500, answer.text
             if path not in WITHOUT_DATABASE:
-                assert witness.num_taken > taken, f"{method} {path} was answered without the database: the test asks for nothing"
+                assert witness.num_taken > taken, (
+                    f"{method} {path} was answered without the database: the test asks for nothing"
+                )
         succeeded = [name for name, status in statuses.items() if status < 300]
         assert len(succeeded) > 0.75 * len(operations), statuses
         assert not witness.out
 
 
-WITHOUT_DATABASE = {"/healthz", "/version", "/architectures", "/recipes", "/recipes/{name}", "/datasets", "/datasets/{name}"}
-PARAMETERS: dict[str, dict[str, str]] = {"/experiments/{experiment_id}": {"wait": "0.3"}, "/experiments/cancel": {"status": "queued"}}
+WITHOUT_DATABASE = {
+    "/healthz",
+    "/version",
+    "/architectures",
+    "/recipes",
+    "/recipes/{name}",
+    "/datasets",
+    "/datasets/{name}",
+}
+PARAMETERS: dict[str, dict[str, str]] = {
+    "/experiments/{experiment_id}": {"wait": "0.3"},
+    "/experiments/cancel": {"status": "queued"},
+}
 BODIES = {
     ("post", "/experiments"): b"{}",
     ("post", "/studies"): b'{"specs": [{}, {"epochs": 2}]}',
@@ -144,7 +196,13 @@ def one_of(path: str, *verbs: str) -> bool:
 
 
 def artifact_or(path: str, name: str) -> str:
-    return "weights.safetensors" if "/artifacts/" in path else "mlp-depth" if path.startswith("/recipes") else name
+    return (
+        "weights.safetensors"
+        if "/artifacts/" in path
+        else "mlp-depth"
+        if path.startswith("/recipes")
+        else name
+    )
 
 
 def small_app(database: Database, settings: Settings) -> tuple[FastAPI, Any]:
@@ -154,7 +212,9 @@ def small_app(database: Database, settings: Settings) -> tuple[FastAPI, Any]:
     return app, passes.router()
 
 
-def test_a_session_that_outlives_its_pass_is_an_error(database: Database, settings: Settings) -> None:
+def test_a_session_that_outlives_its_pass_is_an_error(
+    database: Database, settings: Settings
+) -> None:
     app, router = small_app(database, settings)
 
     @router.get("/leaks")
@@ -172,7 +232,9 @@ def test_a_session_that_outlives_its_pass_is_an_error(database: Database, settin
         context.__exit__(None, None, None)
 
 
-def test_a_route_may_name_the_pass_that_comes_next_and_its_session_is_new(database: Database, settings: Settings) -> None:
+def test_a_route_may_name_the_pass_that_comes_next_and_its_session_is_new(
+    database: Database, settings: Settings
+) -> None:
     app, router = small_app(database, settings)
     seen: list[Any] = []
 
@@ -187,7 +249,9 @@ def test_a_route_may_name_the_pass_that_comes_next_and_its_session_is_new(databa
     assert not seen[0].in_transaction()
 
 
-def test_what_would_hold_a_session_in_the_event_loop_or_two_at_a_time_is_refused_when_the_route_is_made() -> None:
+def test_what_would_hold_a_session_in_the_event_loop_or_two_at_a_time_is_refused_when_the_route_is_made() -> (
+    None
+):
     router = passes.router()
 
     async def waits(session: Reading) -> None: ...
@@ -201,7 +265,9 @@ def test_what_would_hold_a_session_in_the_event_loop_or_two_at_a_time_is_refused
             router.get("/wrong")(wrong)
 
 
-def test_what_is_to_be_done_after_the_commit_is_not_done_when_it_fails(database: Database, settings: Settings) -> None:
+def test_what_is_to_be_done_after_the_commit_is_not_done_when_it_fails(
+    database: Database, settings: Settings
+) -> None:
     app, router = small_app(database, settings)
     rung: list[int] = []
 
@@ -216,7 +282,9 @@ def test_what_is_to_be_done_after_the_commit_is_not_done_when_it_fails(database:
     assert rung == []
 
 
-def test_what_only_reads_is_not_begun_for_a_client_that_has_left_while_what_was_sent_to_be_done_is_done(database: Database, settings: Settings) -> None:
+def test_what_only_reads_is_not_begun_for_a_client_that_has_left_while_what_was_sent_to_be_done_is_done(
+    database: Database, settings: Settings
+) -> None:
     app, router = small_app(database, settings)
     has_left, begun = threading.Event(), []
 
@@ -262,7 +330,10 @@ def a_full_line(app: FastAPI, api: TestClient) -> Iterator[None]:
 
     app.include_router(router)
     answers: list[int] = []
-    threads = [threading.Thread(target=lambda: answers.append(api.post("/slow").status_code)) for _ in range(2)]
+    threads = [
+        threading.Thread(target=lambda: answers.append(api.post("/slow").status_code))
+        for _ in range(2)
+    ]
     threads[0].start()
     assert blocked.wait(20)
     threads[1].start()
@@ -284,8 +355,12 @@ def wait_until(is_so: Callable[[], bool], seconds: float = 20.0) -> None:
 
 
 @pytest.mark.sqlite  # which has one writer at a time
-def test_beyond_the_bound_a_request_is_503_at_once_and_says_when_to_come_back(tmp_path: Path) -> None:
-    app = create_app(Settings(home=tmp_path, log_level="ERROR", max_waiting_requests=1, _env_file=None))
+def test_beyond_the_bound_a_request_is_503_at_once_and_says_when_to_come_back(
+    tmp_path: Path,
+) -> None:
+    app = create_app(
+        Settings(home=tmp_path, log_level="ERROR", max_waiting_requests=1, _env_file=None)
+    )
     with TestClient(app, raise_server_exceptions=False) as api, a_full_line(app, api):
         refused = api.post("/experiments", json={})
         assert refused.status_code == 503

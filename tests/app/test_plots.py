@@ -18,10 +18,21 @@ def figure(num_runs: int, epochs: int = 5, gap: bool = False) -> CurvesFigure:
     for split in ("train", "val"):
         for name in ("loss", "accuracy"):
             of_run = [
-                {epoch: None if gap and epoch == 2 else 1.0 / (epoch + run + (split == "val")) for epoch in range(1, epochs + 1)} for run in range(num_runs)
+                {
+                    epoch: None if gap and epoch == 2 else 1.0 / (epoch + run + (split == "val"))
+                    for epoch in range(1, epochs + 1)
+                }
+                for run in range(num_runs)
             ]
             curves[split, name] = over_runs(*of_run)
-    return CurvesFigure("a title", "a subtitle", ["loss", "accuracy"], curves, epochs, best_epoch=3 if num_runs == 1 else None)
+    return CurvesFigure(
+        "a title",
+        "a subtitle",
+        ["loss", "accuracy"],
+        curves,
+        epochs,
+        best_epoch=3 if num_runs == 1 else None,
+    )
 
 
 def pixels(png: bytes) -> np.ndarray:
@@ -29,8 +40,12 @@ def pixels(png: bytes) -> np.ndarray:
 
 
 @pytest.mark.parametrize("num_runs", [0, 1, 3])
-@pytest.mark.parametrize(("extension", "beginning"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
-def test_every_format_is_drawn_for_any_number_of_runs(num_runs: int, extension: str, beginning: bytes) -> None:
+@pytest.mark.parametrize(
+    ("extension", "beginning"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")]
+)
+def test_every_format_is_drawn_for_any_number_of_runs(
+    num_runs: int, extension: str, beginning: bytes
+) -> None:
     assert draw_curves(figure(num_runs), extension).startswith(beginning)
 
 
@@ -68,10 +83,19 @@ def test_one_panel_and_four_panels_have_the_width_of_their_panels() -> None:
     widths = []
     for metrics in (["loss"], ["loss", "accuracy", "learning_rate", "seconds"]):
         drawn = figure(1)
-        widths.append(pixels(draw_curves(CurvesFigure(drawn.title, drawn.subtitle, metrics, drawn.curves, 5), "png")).shape[1])
+        widths.append(
+            pixels(
+                draw_curves(
+                    CurvesFigure(drawn.title, drawn.subtitle, metrics, drawn.curves, 5), "png"
+                )
+            ).shape[1]
+        )
     assert widths[1] == pytest.approx(4 * widths[0], rel=0.01)
 
 
-@pytest.mark.parametrize(("value", "text"), [(1e-8, "10⁻⁸"), (1.0, "10⁰"), (1000.0, "10³"), (2e-3, ""), (0.0, ""), (-1.0, "")])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1e-8, "10⁻⁸"), (1.0, "10⁰"), (1000.0, "10³"), (2e-3, ""), (0.0, ""), (-1.0, "")],
+)
 def test_powers_of_ten_are_written_in_plain_text(value: float, text: str) -> None:
     assert power_of_ten(value) == text

@@ -1,4 +1,6 @@
-"""Predictions over HTTP: what a run has found for a test image is what it says of it again; and no bytes get more than a refusal."""
+"""Predictions over HTTP: what a run has found for a test image is what it says of it again; and no bytes get more than
+a refusal.
+"""
 
 import io
 import os
@@ -42,8 +44,16 @@ from tests.lab_models.conftest import EXAMPLES, PROJECT, data_folders, order_in
 
 pytestmark = pytest.mark.sqlite  # a forecast reads rows that other tests have written on both
 
-SMALL = {"model": {"depth": 1, "width": 24, "norm": "batch"}, "optimizer": {"learning_rate": 0.01}, "epochs": 2}
-TEACHER = {"model": {"arch": "mlp", "depth": 2, "width": 20}, "dataset": {"train_limit": 300}, "epochs": 1}
+SMALL = {
+    "model": {"depth": 1, "width": 24, "norm": "batch"},
+    "optimizer": {"learning_rate": 0.01},
+    "epochs": 2,
+}
+TEACHER = {
+    "model": {"arch": "mlp", "depth": 2, "width": 20},
+    "dataset": {"train_limit": 300},
+    "epochs": 1,
+}
 
 
 @dataclass(frozen=True)
@@ -72,7 +82,10 @@ class Service:
     def replace_weights(self, run_id: str, factor: float) -> None:
         """Publish the run's weights anew, each multiplied."""
         path = self.artifact(run_id)
-        save_file({name: (array * factor).astype(array.dtype) for name, array in load_file(path).items()}, path)
+        save_file(
+            {name: (array * factor).astype(array.dtype) for name, array in load_file(path).items()},
+            path,
+        )
         with self.database.writing() as session:
             session.get_one(Artifact, (run_id, "weights.safetensors")).sha256 = sha256_of(path)
 
@@ -82,8 +95,15 @@ class Service:
             if lease is None:
                 return False
             task = progress.load_task(session, lease, self.settings.runs_folder)
-        differing = {"seed": task.seed, "attempt": lease.attempt, "teacher": task.built_on, "run_folder": str(self.settings.runs_folder / lease.run_id)}
-        for event in Execution(order_in(self.settings.home, task.spec.model_dump(mode="json"), **differing)).events():
+        differing = {
+            "seed": task.seed,
+            "attempt": lease.attempt,
+            "teacher": task.built_on,
+            "run_folder": str(self.settings.runs_folder / lease.run_id),
+        }
+        for event in Execution(
+            order_in(self.settings.home, task.spec.model_dump(mode="json"), **differing)
+        ).events():
             with self.database.writing() as session:
                 match event:
                     case Started():
@@ -117,24 +137,38 @@ def encoded(pixels: Any, kind: str = "PNG", **options: Any) -> bytes:
     """An image file with these pixels, (C, H, W) uint8."""
     plane = np.asarray(pixels)
     file = io.BytesIO()
-    Image.fromarray(plane[0] if len(plane) == 1 else np.moveaxis(plane, 0, 2)).save(file, kind, **options)
+    Image.fromarray(plane[0] if len(plane) == 1 else np.moveaxis(plane, 0, 2)).save(
+        file, kind, **options
+    )
     return file.getvalue()
 
 
-def ask(service: Service, run_id: str, body: bytes | dict[str, Any], query: str = "", **headers: str) -> Any:
+def ask(
+    service: Service, run_id: str, body: bytes | dict[str, Any], query: str = "", **headers: str
+) -> Any:
     address = f"/runs/{run_id}/predict{query}"
-    return service.api.post(address, json=body) if isinstance(body, dict) else service.api.post(address, content=body, headers=headers)
+    return (
+        service.api.post(address, json=body)
+        if isinstance(body, dict)
+        else service.api.post(address, content=body, headers=headers)
+    )
 
 
 def require_problem(answer: Any, status: int, code: str, sentence: str) -> None:
-    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), answer.text
+    assert (answer.status_code, answer.headers["content-type"]) == (
+        status,
+        "application/problem+json",
+    ), answer.text
     assert answer.json()["code"] == code
     assert sentence in answer.json()["detail"], answer.json()["detail"]
 
 
 def probabilities_of(answer: Any) -> list[float]:
     """By class."""
-    return [part["probability"] for part in sorted(answer.json()["probabilities"], key=lambda part: part["label"])]
+    return [
+        part["probability"]
+        for part in sorted(answer.json()["probabilities"], key=lambda part: part["label"])
+    ]
 
 
 def softmax(logits: Any) -> Any:
@@ -149,11 +183,15 @@ def test_every_test_row_gets_the_run_s_own_prediction(service: Service, run_id: 
     kept = load_file(service.artifact(run_id, "predictions.safetensors"))
     record = service.api.get(f"/runs/{run_id}").json()
     hits = 0
-    for row, (label, prediction) in enumerate(zip(kept["labels"], kept["predictions"], strict=True)):
+    for row, (label, prediction) in enumerate(
+        zip(kept["labels"], kept["predictions"], strict=True)
+    ):
         answer = ask(service, run_id, {"split": "test", "row": row})
         assert answer.status_code == 200, answer.text
         assert (answer.json()["label"], answer.json()["predicted"]["label"]) == (label, prediction)
-        np.testing.assert_allclose(probabilities_of(answer), softmax(kept["logits"][row]), rtol=0, atol=1e-5)
+        np.testing.assert_allclose(
+            probabilities_of(answer), softmax(kept["logits"][row]), rtol=0, atol=1e-5
+        )
         hits += answer.json()["predicted"]["label"] == answer.json()["label"]
     assert hits / len(kept["labels"]) == record["test"]["accuracy"] > 0.8
 
@@ -165,15 +203,21 @@ def test_an_answer_has_the_classes_in_order_with_their_names(service: Service, r
     ranked = answer["probabilities"]
     assert answer["predicted"] == ranked[0]
     assert sorted(part["label"] for part in ranked) == list(range(10))
-    assert [part["probability"] for part in ranked] == sorted((part["probability"] for part in ranked), reverse=True)
+    assert [part["probability"] for part in ranked] == sorted(
+        (part["probability"] for part in ranked), reverse=True
+    )
     assert sum(part["probability"] for part in ranked) == pytest.approx(1, abs=1e-5)
     assert all(part["name"] == str(part["label"]) for part in ranked)
     assert ask(service, run_id, {"row": 17}, "?top=3").json()["probabilities"] == ranked[:3]
     assert ask(service, run_id, {"row": 17}, "?top=1000").json()["probabilities"] == ranked
-    assert ask(service, run_id, {"split": "test", "row": 17}).json() == answer, "test is the default"
+    assert ask(service, run_id, {"split": "test", "row": 17}).json() == answer, (
+        "test is the default"
+    )
 
 
-@pytest.mark.parametrize(("kind", "options"), [("PNG", {}), ("BMP", {}), ("GIF", {}), ("WEBP", {"lossless": True})])
+@pytest.mark.parametrize(
+    ("kind", "options"), [("PNG", {}), ("BMP", {}), ("GIF", {}), ("WEBP", {"lossless": True})]
+)
 def test_an_image_that_is_sent_is_answered_like_the_row_it_was_taken_from(
     kind: str,
     options: dict[str, Any],
@@ -186,18 +230,36 @@ def test_an_image_that_is_sent_is_answered_like_the_row_it_was_taken_from(
     assert sent["label"] is None
     assert {**sent, "label": row["label"]} == row
     of_train = ask(service, run_id, encoded(digits.train_images[5], kind, **options)).json()
-    assert of_train["probabilities"] == ask(service, run_id, {"split": "train", "row": 5}).json()["probabilities"]
+    assert (
+        of_train["probabilities"]
+        == ask(service, run_id, {"split": "train", "row": 5}).json()["probabilities"]
+    )
 
 
-@pytest.mark.parametrize("content_type", ["", "image/png", "application/x-www-form-urlencoded", "application/json", "text/plain; charset=utf-8"])
-def test_the_content_type_does_not_matter(content_type: str, service: Service, run_id: str, digits: PreparedDataset) -> None:
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "",
+        "image/png",
+        "application/x-www-form-urlencoded",
+        "application/json",
+        "text/plain; charset=utf-8",
+    ],
+)
+def test_the_content_type_does_not_matter(
+    content_type: str, service: Service, run_id: str, digits: PreparedDataset
+) -> None:
     image = ask(service, run_id, encoded(digits.test_images[5]), **{"content-type": content_type})
     named = ask(service, run_id, b' \n{"row": 5}', **{"content-type": content_type})
     assert image.json()["probabilities"] == named.json()["probabilities"]
 
 
-def test_a_photograph_is_brought_to_the_network_s_form_as_an_import_does_it(service: Service, run_id: str) -> None:
-    photo = encoded(np.random.default_rng(0).integers(0, 256, (3, 200, 310), dtype=np.uint8), "JPEG")
+def test_a_photograph_is_brought_to_the_network_s_form_as_an_import_does_it(
+    service: Service, run_id: str
+) -> None:
+    photo = encoded(
+        np.random.default_rng(0).integers(0, 256, (3, 200, 310), dtype=np.uint8), "JPEG"
+    )
     answer = ask(service, run_id, photo)
     same = ask(service, run_id, encoded(decode(photo, channels=1, size=Size(8, 8))))
     assert answer.json()["input_shape"] == [1, 8, 8]
@@ -206,13 +268,22 @@ def test_a_photograph_is_brought_to_the_network_s_form_as_an_import_does_it(serv
 
 def test_a_distilled_student_answers_not_its_teacher(service: Service) -> None:
     teacher = service.trained(TEACHER)
-    student = {"kind": "distill", "teacher": {"run": teacher}, "student": {"arch": "mlp", "depth": 1, "width": 9}}
+    student = {
+        "kind": "distill",
+        "teacher": {"run": teacher},
+        "student": {"arch": "mlp", "depth": 1, "width": 9},
+    }
     run = service.trained({**student, "dataset": {"train_limit": 300}, "epochs": 1})
     kept = load_file(service.artifact(run, "predictions.safetensors"))
     for row in range(20):
         answer = ask(service, run, {"row": row})
-        np.testing.assert_allclose(probabilities_of(answer), softmax(kept["logits"][row]), rtol=0, atol=1e-5)
-    assert ask(service, teacher, {"row": 0}).json()["probabilities"] != ask(service, run, {"row": 0}).json()["probabilities"]
+        np.testing.assert_allclose(
+            probabilities_of(answer), softmax(kept["logits"][row]), rtol=0, atol=1e-5
+        )
+    assert (
+        ask(service, teacher, {"row": 0}).json()["probabilities"]
+        != ask(service, run, {"row": 0}).json()["probabilities"]
+    )
 
 
 # --- what is refused
@@ -221,20 +292,47 @@ def test_a_distilled_student_answers_not_its_teacher(service: Service) -> None:
 def test_a_run_that_has_not_succeeded_says_so(service: Service) -> None:
     record = service.api.post("/experiments", json={"seeds": 2}).json()
     queued, other = (run["id"] for run in record["runs"])
-    for answer in (ask(service, queued, {"row": 0}), ask(service, queued, b""), service.api.get(f"/runs/{queued}/model.onnx")):
-        require_problem(answer, 409, "conflict", f"run {queued} has status queued: it can predict once it has succeeded")
+    for answer in (
+        ask(service, queued, {"row": 0}),
+        ask(service, queued, b""),
+        service.api.get(f"/runs/{queued}/model.onnx"),
+    ):
+        require_problem(
+            answer,
+            409,
+            "conflict",
+            f"run {queued} has status queued: it can predict once it has succeeded",
+        )
     with service.database.writing() as session:
         lease = lifecycle.claim(session, "worker-1")
         assert lease is not None
         assert lease.run_id == queued
-    require_problem(ask(service, queued, {"row": 0}), 409, "conflict", "has status running: it can predict once")
+    require_problem(
+        ask(service, queued, {"row": 0}), 409, "conflict", "has status running: it can predict once"
+    )
     with service.database.writing() as session:
         progress.record_failed(session, lease, Failed(code="diverged", message="it diverged"))
-    require_problem(ask(service, queued, {"row": 0}), 409, "conflict", "has status failed: only a run that has succeeded can predict")
+    require_problem(
+        ask(service, queued, {"row": 0}),
+        409,
+        "conflict",
+        "has status failed: only a run that has succeeded can predict",
+    )
     service.api.post(f"/experiments/{record['id']}/cancel")
-    require_problem(ask(service, other, {"row": 0}), 409, "conflict", "has status cancelled: only a run that has succeeded can predict")
-    require_problem(ask(service, "run_none", {"row": 0}), 404, "not_found", "there is no run 'run_none'")
-    assert set(service.api.get(f"/runs/{other}").json()["links"]) == {"self", "metrics", "artifacts"}
+    require_problem(
+        ask(service, other, {"row": 0}),
+        409,
+        "conflict",
+        "has status cancelled: only a run that has succeeded can predict",
+    )
+    require_problem(
+        ask(service, "run_none", {"row": 0}), 404, "not_found", "there is no run 'run_none'"
+    )
+    assert set(service.api.get(f"/runs/{other}").json()["links"]) == {
+        "self",
+        "metrics",
+        "artifacts",
+    }
 
 
 @pytest.mark.parametrize(
@@ -242,7 +340,12 @@ def test_a_run_that_has_not_succeeded_says_so(service: Service) -> None:
     [
         (b"", 422, "unusable_image", "the body is empty: send an image, or"),
         (b"GIF89a", 422, "unusable_image", "cannot be read as an image"),
-        (b"%PDF-1.4", 422, "unusable_image", "not an image of the formats PNG, JPEG, BMP, GIF, WEBP"),
+        (
+            b"%PDF-1.4",
+            422,
+            "unusable_image",
+            "not an image of the formats PNG, JPEG, BMP, GIF, WEBP",
+        ),
         (b"17", 422, "unusable_image", "not an image of the formats"),
         (b"{", 400, "bad_json", "line 1"),
         (b'{"row": NaN}', 400, "bad_json", "NaN"),
@@ -252,14 +355,26 @@ def test_a_run_that_has_not_succeeded_says_so(service: Service) -> None:
         (b'{"row": "17"}', 422, "invalid_request", "/row: "),
         (b'{"row": true}', 422, "invalid_request", "/row: "),
         (b'{"row": 1.5}', 422, "invalid_request", "/row: "),
-        (b'{"row": 0, "split": "val"}', 422, "invalid_request", "/split: must be 'train' or 'test'"),
+        (
+            b'{"row": 0, "split": "val"}',
+            422,
+            "invalid_request",
+            "/split: must be 'train' or 'test'",
+        ),
         (b'{"rows": 0}', 422, "invalid_request", "/rows: unknown field"),
-        (b'{"row": 360}', 422, "invalid_request", "must be below 360: the test split of 'digits' has 360 images, counted from 0"),
+        (
+            b'{"row": 360}',
+            422,
+            "invalid_request",
+            "must be below 360: the test split of 'digits' has 360 images, counted from 0",
+        ),
         (b'{"row": 1437, "split": "train"}', 422, "invalid_request", "must be below 1,437"),
         (b'{"row": 99999999999999999999999999}', 422, "invalid_request", "must be below 360"),
     ],
 )
-def test_a_bad_body_is_named(body: bytes, status: int, code: str, sentence: str, service: Service, run_id: str) -> None:
+def test_a_bad_body_is_named(
+    body: bytes, status: int, code: str, sentence: str, service: Service, run_id: str
+) -> None:
     answer = ask(service, run_id, body)
     require_problem(answer, status, code, sentence)
     if code == "invalid_request":
@@ -270,13 +385,17 @@ def test_a_form_and_a_bad_top_are_refused(service: Service, run_id: str) -> None
     answer = service.api.post(f"/runs/{run_id}/predict", files={"file": b"x"})
     require_problem(answer, 422, "unusable_image", "curl --data-binary @FILE")
     for top in ("0", "-1", "many"):
-        assert ask(service, run_id, {"row": 0}, f"?top={top}").json()["errors"][0]["pointer"] == "/top"
+        assert (
+            ask(service, run_id, {"row": 0}, f"?top={top}").json()["errors"][0]["pointer"] == "/top"
+        )
 
 
 def test_an_image_is_limited_in_bytes_and_in_pixels(service: Service, run_id: str) -> None:
     vast = bytearray(encoded(np.zeros((1, 1, 1), np.uint8), "BMP"))
     vast[18:26] = struct.pack("<ii", 60_000, 60_000)  # BMP's header: width and height
-    require_problem(ask(service, run_id, bytes(vast)), 422, "unusable_image", "more than 50,000,000")
+    require_problem(
+        ask(service, run_id, bytes(vast)), 422, "unusable_image", "more than 50,000,000"
+    )
     small = create_app(service.settings.model_copy(update={"max_image_bytes": 1000}))
     with TestClient(small, raise_server_exceptions=False) as api:
         assert api.post(f"/runs/{run_id}/predict", content=b"{" + b" " * 999).status_code == 400
@@ -284,11 +403,17 @@ def test_an_image_is_limited_in_bytes_and_in_pixels(service: Service, run_id: st
     require_problem(answer, 413, "body_too_large", "larger than 1,000 bytes (LAB_MAX_IMAGE_BYTES)")
 
 
-FILES = [encoded(np.random.default_rng(0).integers(0, 256, (channels, 9, 7), dtype=np.uint8), kind) for channels, kind in ((1, "PNG"), (3, "JPEG"), (3, "GIF"))]
-CUT = st.sampled_from(FILES).flatmap(lambda file: st.integers(0, len(file) - 1).map(lambda end: file[:end]))
-CHANGED = st.tuples(st.sampled_from(FILES), st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=5)).map(
-    lambda drawn: bytes(_with_changes(bytearray(drawn[0]), drawn[1]))
+FILES = [
+    encoded(np.random.default_rng(0).integers(0, 256, (channels, 9, 7), dtype=np.uint8), kind)
+    for channels, kind in ((1, "PNG"), (3, "JPEG"), (3, "GIF"))
+]
+CUT = st.sampled_from(FILES).flatmap(
+    lambda file: st.integers(0, len(file) - 1).map(lambda end: file[:end])
 )
+CHANGED = st.tuples(
+    st.sampled_from(FILES),
+    st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=5),
+).map(lambda drawn: bytes(_with_changes(bytearray(drawn[0]), drawn[1])))
 
 
 def _with_changes(content: bytearray, changes: list[tuple[int, int]]) -> bytearray:
@@ -297,9 +422,16 @@ def _with_changes(content: bytearray, changes: list[tuple[int, int]]) -> bytearr
     return content
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's word on odd files, which does not matter
+@pytest.mark.filterwarnings(
+    "ignore::UserWarning"
+)  # Pillow's word on odd files, which does not matter
 @EXAMPLES
-@given(st.binary(max_size=300) | CUT | CHANGED | st.text(max_size=40).map(lambda text: ("{" + text).encode()))
+@given(
+    st.binary(max_size=300)
+    | CUT
+    | CHANGED
+    | st.text(max_size=40).map(lambda text: ("{" + text).encode())
+)
 def test_no_bytes_do_more_than_be_refused(service: Service, run_id: str, body: bytes) -> None:
     answer = ask(service, run_id, body)
     assert answer.status_code in (200, 400, 422)
@@ -319,24 +451,41 @@ def test_damaged_and_missing_weights_are_said_and_no_server_error(service: Servi
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     for answer in (ask(service, run, {"row": 0}), service.api.get(f"/runs/{run}/model.onnx")):
-        require_problem(answer, 409, "conflict", "weights.safetensors is damaged: its SHA-256 is not the recorded one")
+        require_problem(
+            answer,
+            409,
+            "conflict",
+            "weights.safetensors is damaged: its SHA-256 is not the recorded one",
+        )
     path.unlink()
     require_problem(ask(service, run, {"row": 0}), 404, "not_found", "is gone from the disk")
     path.write_bytes(content)
     assert ask(service, run, {"row": 0}).status_code == 200
 
 
-def test_without_the_run_s_images_here_an_image_that_is_sent_is_answered_still(service: Service, run_id: str, digits: PreparedDataset) -> None:
+def test_without_the_run_s_images_here_an_image_that_is_sent_is_answered_still(
+    service: Service, run_id: str, digits: PreparedDataset
+) -> None:
     folder = service.settings.prepared_folder / "digits"
     away = folder.with_name("elsewhere")
     folder.rename(away)
     try:
-        sentence = "data set 'digits' cannot be read by its rows: it is not prepared on this machine; send the image itself"
+        sentence = (
+            "data set 'digits' cannot be read by its rows: "
+            "it is not prepared on this machine; send the image itself"
+        )
         require_problem(ask(service, run_id, {"row": 0}), 409, "conflict", sentence)
         assert ask(service, run_id, encoded(digits.test_images[0])).status_code == 200
         folder.mkdir()
-        (folder / "manifest.json").write_text((away / "manifest.json").read_text().replace(digits.sha256, "0" * 64))
-        require_problem(ask(service, run_id, {"row": 0}), 409, "conflict", "it has other images here than those that the run was trained on")
+        (folder / "manifest.json").write_text(
+            (away / "manifest.json").read_text().replace(digits.sha256, "0" * 64)
+        )
+        require_problem(
+            ask(service, run_id, {"row": 0}),
+            409,
+            "conflict",
+            "it has other images here than those that the run was trained on",
+        )
         (folder / "manifest.json").unlink()
         folder.rmdir()
     finally:
@@ -344,26 +493,52 @@ def test_without_the_run_s_images_here_an_image_that_is_sent_is_answered_still(s
     assert ask(service, run_id, {"row": 0}).status_code == 200
 
 
-def test_a_network_of_somebody_s_own_images_answers_as_long_as_they_are_there(service: Service) -> None:
+def test_a_network_of_somebody_s_own_images_answers_as_long_as_they_are_there(
+    service: Service,
+) -> None:
     def imported(seed: int) -> None:
         generator, archive = np.random.default_rng(seed), io.BytesIO()
         with zipfile.ZipFile(archive, "w") as file:
             for name, low in (("dark", 0), ("light", 156)):
                 for number in range(8):
-                    file.writestr(f"{name}/{number}.png", encoded(generator.integers(low, low + 100, (3, 6, 5), dtype=np.uint8)))
+                    file.writestr(
+                        f"{name}/{number}.png",
+                        encoded(generator.integers(low, low + 100, (3, 6, 5), dtype=np.uint8)),
+                    )
         answer = service.api.put("/datasets/shades", content=archive.getvalue())
         assert answer.status_code == 201, answer.text
 
     imported(0)
-    run = service.trained({"dataset": "shades", "model": {"depth": 1, "width": 8}, "optimizer": {"learning_rate": 0.05}, "batch_size": 8, "epochs": 8})
+    run = service.trained(
+        {
+            "dataset": "shades",
+            "model": {"depth": 1, "width": 8},
+            "optimizer": {"learning_rate": 0.05},
+            "batch_size": 8,
+            "epochs": 8,
+        }
+    )
     dark, light = (encoded(np.full((3, 40, 40), level, np.uint8)) for level in (50, 206))
-    assert [ask(service, run, image).json()["predicted"]["name"] for image in (dark, light)] == ["dark", "light"]
+    assert [ask(service, run, image).json()["predicted"]["name"] for image in (dark, light)] == [
+        "dark",
+        "light",
+    ]
     row = ask(service, run, {"row": 0}).json()
     assert (row["label"], row["input_shape"]) == (0, [3, 6, 5])
     service.api.delete("/datasets/shades")
-    require_problem(ask(service, run, dark), 409, "conflict", "data set 'shades' was removed since the run was trained")
+    require_problem(
+        ask(service, run, dark),
+        409,
+        "conflict",
+        "data set 'shades' was removed since the run was trained",
+    )
     imported(1)
-    require_problem(ask(service, run, dark), 409, "conflict", "another one imported under its name since the run was trained")
+    require_problem(
+        ask(service, run, dark),
+        409,
+        "conflict",
+        "another one imported under its name since the run was trained",
+    )
     service.api.delete("/datasets/shades")
     imported(0)
     assert ask(service, run, {"row": 0}).json() == row, "the same images are the same data set"
@@ -372,7 +547,9 @@ def test_a_network_of_somebody_s_own_images_answers_as_long_as_they_are_there(se
 # --- the ONNX file
 
 
-def test_the_network_itself_is_a_file_that_needs_nothing_beside_it(service: Service, run_id: str, digits: PreparedDataset) -> None:
+def test_the_network_itself_is_a_file_that_needs_nothing_beside_it(
+    service: Service, run_id: str, digits: PreparedDataset
+) -> None:
     links = service.api.get(f"/runs/{run_id}").json()["links"]
     assert links["predict"] == f"/runs/{run_id}/predict"
     answer = service.api.get(links["model"])
@@ -381,7 +558,12 @@ def test_the_network_itself_is_a_file_that_needs_nothing_beside_it(service: Serv
     onnx.checker.check_model(onnx.load_from_string(answer.content), full_check=True)
     session = onnxruntime.InferenceSession(answer.content, providers=["CPUExecutionProvider"])
     (logits,) = session.run(["logits"], {"images": digits.test_images})
-    np.testing.assert_allclose(logits, load_file(service.artifact(run_id, "predictions.safetensors"))["logits"], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(
+        logits,
+        load_file(service.artifact(run_id, "predictions.safetensors"))["logits"],
+        rtol=0,
+        atol=1e-4,
+    )
 
 
 def test_an_unchanged_file_is_not_sent_again(service: Service, run_id: str) -> None:
@@ -396,7 +578,9 @@ def test_an_unchanged_file_is_not_sent_again(service: Service, run_id: str) -> N
     assert service.api.get(f"/runs/{other}/model.onnx").headers["etag"] != tag
 
 
-def test_a_file_is_made_once_and_read_to_its_end_when_others_have_taken_its_place(service: Service, run_id: str, tmp_path: Path) -> None:
+def test_a_file_is_made_once_and_read_to_its_end_when_others_have_taken_its_place(
+    service: Service, run_id: str, tmp_path: Path
+) -> None:
     network = network_of(service, run_id)
     size = len(onnx_file(network))
     files = OnnxFiles(tmp_path, 0, most_bytes=2 * size + size // 2)
@@ -415,9 +599,13 @@ def test_a_file_is_made_once_and_read_to_its_end_when_others_have_taken_its_plac
     assert [path.name for path in tmp_path.glob("*.onnx")] == [f"{network.digest}.onnx"]
 
 
-def test_a_file_for_which_there_is_no_room_is_507_and_predictions_go_on(service: Service, run_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_for_which_there_is_no_room_is_507_and_predictions_go_on(
+    service: Service, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     app: Any = service.api.app
-    monkeypatch.setattr(app.state, "onnx_files", OnnxFiles(service.settings.onnx_folder / "full", 1 << 60))
+    monkeypatch.setattr(
+        app.state, "onnx_files", OnnxFiles(service.settings.onnx_folder / "full", 1 << 60)
+    )
     refused = service.api.get(f"/runs/{run_id}/model.onnx")
     assert (refused.status_code, refused.json()["code"]) == (507, "storage_full")
     assert "LAB_MIN_FREE_BYTES" in refused.json()["detail"]
@@ -429,10 +617,14 @@ def test_a_file_for_which_there_is_no_room_is_507_and_predictions_go_on(service:
 
 def network_of(service: Service, run_id: str) -> Any:
     with service.database.reading() as session:
-        return predictions.trained_run(session, service.settings, experiments.get_run(session, run_id)).network
+        return predictions.trained_run(
+            session, service.settings, experiments.get_run(session, run_id)
+        ).network
 
 
-def test_a_network_is_made_ready_once_however_many_ask_at_the_same_time(service: Service, run_id: str) -> None:
+def test_a_network_is_made_ready_once_however_many_ask_at_the_same_time(
+    service: Service, run_id: str
+) -> None:
     predictors, network = Predictors(), network_of(service, run_id)
     with ThreadPoolExecutor(8) as threads:
         ready = list(threads.map(lambda _: predictors.get(network), range(24)))
@@ -442,7 +634,9 @@ def test_a_network_is_made_ready_once_however_many_ask_at_the_same_time(service:
 
 def test_the_networks_asked_least_recently_make_room(service: Service, run_id: str) -> None:
     network = network_of(service, run_id)
-    first, second, third = (replace(network, dataset=replace(network.dataset, mean=(mean,))) for mean in (0.1, 0.2, 0.3))
+    first, second, third = (
+        replace(network, dataset=replace(network.dataset, mean=(mean,))) for mean in (0.1, 0.2, 0.3)
+    )
     few = Predictors(most=2)
     kept = few.get(first)
     few.get(second)
@@ -465,7 +659,9 @@ def test_the_networks_asked_least_recently_make_room(service: Service, run_id: s
 # --- the service
 
 
-def test_a_service_that_is_asked_for_no_prediction_loads_neither_onnx_nor_its_runtime(tmp_path: Path) -> None:
+def test_a_service_that_is_asked_for_no_prediction_loads_neither_onnx_nor_its_runtime(
+    tmp_path: Path,
+) -> None:
     program = (
         "import sys; from pathlib import Path; from app.main import create_app; from app.settings import Settings;"
         f"create_app(Settings(home=Path({str(tmp_path)!r}), _env_file=None));"
@@ -478,7 +674,12 @@ def test_both_addresses_are_described_in_the_openapi_document(service: Service) 
     paths = service.api.get("/openapi.json").json()["paths"]
     asked = paths["/runs/{run_id}/predict"]["post"]
     assert {"image/png", "image/jpeg", "application/json"} <= set(asked["requestBody"]["content"])
-    assert set(asked["requestBody"]["content"]["application/json"]["schema"]["properties"]) == {"split", "row"}
-    assert asked["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].endswith("/PredictionAnswer")
+    assert set(asked["requestBody"]["content"]["application/json"]["schema"]["properties"]) == {
+        "split",
+        "row",
+    }
+    assert asked["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].endswith(
+        "/PredictionAnswer"
+    )
     assert {"404", "409", "413", "422"} <= set(asked["responses"])
     assert "304" in paths["/runs/{run_id}/model.onnx"]["get"]["responses"]

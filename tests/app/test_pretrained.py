@@ -1,4 +1,6 @@
-"""Published weights as a source over HTTP: no run is waited for, the cost is known at submit, and the answers are torch's."""
+"""Published weights as a source over HTTP: no run is waited for, the cost is known at submit, and the answers are
+torch's.
+"""
 
 import shutil
 from collections.abc import Iterator
@@ -49,25 +51,40 @@ def test_the_cost_is_known_before_anything_runs(api: TestClient) -> None:
     whole = priced(api)
     assert whole["spec"]["source"] == {"pretrained": "resnet18", "image_size": 224}
     assert whole["estimate"]["macs_per_sample"] == 1_814_073_344 - 990 * 512
-    assert (whole["estimate"]["parameters"], whole["estimate"]["trainable_parameters"]) == (11_181_642, 11_181_642)
+    assert (whole["estimate"]["parameters"], whole["estimate"]["trainable_parameters"]) == (
+        11_181_642,
+        11_181_642,
+    )
     assert whole["estimate"]["layers"][0]["output_shape"] == [64, 112, 112]
     assert whole["warnings"] == [
-        "images of 32x32 are enlarged to 224x224, which makes one cost 1,814 million multiply-accumulates, 49 times as many as without; "
-        "a smaller 'image_size' costs less"
+        "images of 32x32 are enlarged to 224x224, which makes one cost 1,814 million multiply-accumulates, 49 times as"
+        " many as without; a smaller 'image_size' costs less"
     ]
     small = priced(api, source=SOURCE | {"image_size": 64}, strategy="linear_probe")
     assert small["estimate"]["trainable_parameters"] == 5130
-    assert small["estimate"]["macs_per_sample"] == round((1_814_073_344 - 1000 * 512) * (64 / 224) ** 2) + 5120
+    assert (
+        small["estimate"]["macs_per_sample"]
+        == round((1_814_073_344 - 1000 * 512) * (64 / 224) ** 2) + 5120
+    )
     trained = priced(api, source=SOURCE | {"image_size": 64}, epochs=1)["estimate"]["seconds"]
-    frozen = priced(api, source=SOURCE | {"image_size": 64}, epochs=1, strategy="features")["estimate"]["seconds"]
-    assert trained / frozen == pytest.approx((6 * 40_000 + 2 * 10_000) / (2 * 50_000), rel=0.02), "nothing goes backward through what is frozen"
+    frozen = priced(api, source=SOURCE | {"image_size": 64}, epochs=1, strategy="features")[
+        "estimate"
+    ]["seconds"]
+    assert trained / frozen == pytest.approx((6 * 40_000 + 2 * 10_000) / (2 * 50_000), rel=0.02), (
+        "nothing goes backward through what is frozen"
+    )
     plain = priced(api, source=SOURCE | {"image_size": None})
     assert "get a gradient" in plain["warnings"][0]
     assert plain["warnings"][0].endswith("set a larger image_size")
-    assert len({one["fingerprint"] for one in (whole, small, plain, priced(api, dataset="cifar100"))}) == 4
+    assert (
+        len({one["fingerprint"] for one in (whole, small, plain, priced(api, dataset="cifar100"))})
+        == 4
+    )
 
 
-def test_nothing_is_waited_for_and_the_control_stands_beside_it(api: TestClient, database: Database) -> None:
+def test_nothing_is_waited_for_and_the_control_stands_beside_it(
+    api: TestClient, database: Database
+) -> None:
     answer = api.post("/experiments", json=TRANSFER | {"from_scratch": True, "seeds": 2})
     assert answer.status_code == 201, answer.text
     record = answer.json()
@@ -75,7 +92,13 @@ def test_nothing_is_waited_for_and_the_control_stands_beside_it(api: TestClient,
     with database.reading() as session:
         assert [run.needs for run in session.exec(select(Run))] == [None] * 4
     control = api.get(f"/experiments/{record['related']['from_scratch']}").json()
-    assert control["spec"]["model"] == {"arch": "resnet18", "input_channels": None, "stem": "imagenet", "image_size": 224, "statistics": "imagenet"}
+    assert control["spec"]["model"] == {
+        "arch": "resnet18",
+        "input_channels": None,
+        "stem": "imagenet",
+        "image_size": 224,
+        "statistics": "imagenet",
+    }
     assert control["estimate"] == record["estimate"]
     again = api.get(f"/experiments/{record['id']}/reproduce").json()["request"]
     assert again["source"] == {"pretrained": "resnet18", "image_size": 224}
@@ -86,13 +109,27 @@ def test_nothing_is_waited_for_and_the_control_stands_beside_it(api: TestClient,
 
 
 def test_what_cannot_be_is_refused_where_it_stands(api: TestClient) -> None:
-    sentence = "published weights cannot teach: their outputs are ImageNet's classes, not this data set's; they can be the 'source' of a transfer"
-    assert refused(api, {"kind": "distill", "teacher": SOURCE}) == [{"pointer": "/teacher", "message": sentence}]
-    assert refused(api, TRANSFER | {"strategy": "features", "stage": "layer5"}) == [
-        {"pointer": "/stage", "message": "this network has no stage 'layer5'", "hint": "did you mean 'layer4'?"}
+    sentence = (
+        "published weights cannot teach: their outputs are ImageNet's classes, not this data set's; they can be the"
+        " 'source' of a transfer"
+    )
+    assert refused(api, {"kind": "distill", "teacher": SOURCE}) == [
+        {"pointer": "/teacher", "message": sentence}
     ]
-    assert refused(api, TRANSFER | {"batch_size": 1})[0]["message"].startswith("batch norm cannot train on a single image")
-    assert refused(api, TRANSFER | {"source": {"pretrained": "resnet81"}})[0]["pointer"] == "/source/pretrained"
+    assert refused(api, TRANSFER | {"strategy": "features", "stage": "layer5"}) == [
+        {
+            "pointer": "/stage",
+            "message": "this network has no stage 'layer5'",
+            "hint": "did you mean 'layer4'?",
+        }
+    ]
+    assert refused(api, TRANSFER | {"batch_size": 1})[0]["message"].startswith(
+        "batch norm cannot train on a single image"
+    )
+    assert (
+        refused(api, TRANSFER | {"source": {"pretrained": "resnet81"}})[0]["pointer"]
+        == "/source/pretrained"
+    )
 
 
 @pytest.fixture
@@ -105,25 +142,44 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.mark.sqlite
-def test_a_prediction_is_torchvisions(api: TestClient, database: Database, settings: Settings, weights: Path) -> None:
-    """The published weights of the run in torchvision's own module, behind torchvision's constants, say of a grey image what the service says."""
+def test_a_prediction_is_torchvisions(
+    api: TestClient, database: Database, settings: Settings, weights: Path
+) -> None:
+    """The published weights of the run in torchvision's own module, behind torchvision's constants, say of a grey image
+    what the service says.
+    """
     sgd = {"name": "sgd", "learning_rate": 0.01, "momentum": 0.0}
-    body = TRANSFER | {"dataset": {"train_limit": 64}, "source": SOURCE | {"image_size": 20}, "last_stages": 1, "epochs": 1, "optimizer": sgd}
+    body = TRANSFER | {
+        "dataset": {"train_limit": 64},
+        "source": SOURCE | {"image_size": 20},
+        "last_stages": 1,
+        "epochs": 1,
+        "optimizer": sgd,
+    }
     run_id = api.post("/experiments", json=body).json()["runs"][0]["id"]
     carry_out(database, settings, weights)
     folder = settings.runs_folder / run_id / "attempt-1"
     module = models.resnet18(weights=None, num_classes=10)
     module.load_state_dict(load_file(folder / "weights.safetensors"))
-    rows, digits, seen = (0, 7, 123), open_dataset(DIGITS, data_folders(settings.home)), ResNet18_Weights.IMAGENET1K_V1.transforms()
+    rows, digits, seen = (
+        (0, 7, 123),
+        open_dataset(DIGITS, data_folders(settings.home)),
+        ResNet18_Weights.IMAGENET1K_V1.transforms(),
+    )
     images = torch.from_numpy(np.array(digits.test_images[list(rows)])).expand(-1, 3, -1, -1) / 255
     images = functional.interpolate(images, (20, 20), mode="bilinear", align_corners=False)
-    normalized = (images - torch.tensor(seen.mean).view(-1, 1, 1)) / torch.tensor(seen.std).view(-1, 1, 1)
+    normalized = (images - torch.tensor(seen.mean).view(-1, 1, 1)) / torch.tensor(seen.std).view(
+        -1, 1, 1
+    )
     with torch.inference_mode():
         expected = module.eval()(normalized).softmax(1).numpy()
     for row, probabilities in zip(rows, expected, strict=True):
         answer = api.post(f"/runs/{run_id}/predict", json={"split": "test", "row": row})
         assert answer.status_code == 200, answer.text
-        given = [part["probability"] for part in sorted(answer.json()["probabilities"], key=lambda part: part["label"])]
+        given = [
+            part["probability"]
+            for part in sorted(answer.json()["probabilities"], key=lambda part: part["label"])
+        ]
         np.testing.assert_allclose(given, probabilities, rtol=0, atol=1e-4)
     assert np.abs(expected - expected[0]).max() > 1e-3, "images are told apart"
 
@@ -135,8 +191,13 @@ def carry_out(database: Database, settings: Settings, weights: Path) -> None:
         assert lease is not None
         task = progress.load_task(session, lease, settings.runs_folder)
     assert task.built_on is None
-    differing = {"run_folder": str(settings.runs_folder / lease.run_id), "search_folders": (str(weights),)}
-    for event in Execution(order_in(settings.home, task.spec.model_dump(mode="json"), **differing)).events():
+    differing = {
+        "run_folder": str(settings.runs_folder / lease.run_id),
+        "search_folders": (str(weights),),
+    }
+    for event in Execution(
+        order_in(settings.home, task.spec.model_dump(mode="json"), **differing)
+    ).events():
         with database.writing() as session:
             match event:
                 case Started():

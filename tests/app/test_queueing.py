@@ -25,7 +25,13 @@ SPEC = {"dataset": "digits", "model": {"hidden": [8]}, "epochs": 4}
 
 def submit(session: Session, owner: str, seeds: int = 1, priority: int = 0) -> list[str]:
     experiment = create(session, {**SPEC, "seeds": seeds, "priority": priority}, owner)
-    return list(session.exec(select(Run.id).where(col(Run.experiment_id) == experiment.id).order_by(col(Run.position))))
+    return list(
+        session.exec(
+            select(Run.id)
+            .where(col(Run.experiment_id) == experiment.id)
+            .order_by(col(Run.position))
+        )
+    )
 
 
 def claim_all(database: Database, **options: int) -> list[str]:
@@ -47,7 +53,11 @@ def claim_and_finish_all(database: Database) -> list[str]:
             lease = lifecycle.claim(session, "w")
             if lease is None:
                 return claimed
-            lifecycle.fail(session, lease, {"code": "diverged", "message": "", "hint": "", "traceback_tail": ""})
+            lifecycle.fail(
+                session,
+                lease,
+                {"code": "diverged", "message": "", "hint": "", "traceback_tail": ""},
+            )
         claimed.append(lease.run_id)
 
 
@@ -56,11 +66,21 @@ def owners_of(database: Database, runs: list[str]) -> list[str]:
         return [session.get_one(Run, run).owner for run in runs]
 
 
-def test_owners_take_turns_on_one_worker_however_much_the_first_has_queued(database: Database) -> None:
+def test_owners_take_turns_on_one_worker_however_much_the_first_has_queued(
+    database: Database,
+) -> None:
     with database.writing() as session:
         submit(session, "ada", seeds=5)
         submit(session, "bob", seeds=2)
-    assert owners_of(database, claim_and_finish_all(database)) == ["ada", "bob", "ada", "bob", "ada", "ada", "ada"]
+    assert owners_of(database, claim_and_finish_all(database)) == [
+        "ada",
+        "bob",
+        "ada",
+        "bob",
+        "ada",
+        "ada",
+        "ada",
+    ]
 
 
 def test_whoever_has_fewer_runs_under_way_is_next(database: Database) -> None:
@@ -84,7 +104,11 @@ def test_a_limit_of_running_runs_per_owner_leaves_the_rest_queued(database: Data
     with database.writing() as session:
         submit(session, "ada", seeds=4)
         submit(session, "bob", seeds=1)
-    assert owners_of(database, claim_all(database, max_running_per_owner=2)) == ["ada", "bob", "ada"]
+    assert owners_of(database, claim_all(database, max_running_per_owner=2)) == [
+        "ada",
+        "bob",
+        "ada",
+    ]
     with database.reading() as session:
         assert lifecycle.queued_runs(session) == 2
 
@@ -97,12 +121,18 @@ def test_a_new_owner_joins_the_line_once(database: Database) -> None:
         assert sorted(owner.name for owner in session.exec(select(Owner))) == ["ada", "local"]
 
 
-SUBMISSIONS = st.lists(st.tuples(st.sampled_from(["ada", "bob", "cy"]), st.integers(1, 3), st.integers(-1, 1)), min_size=1, max_size=6)
+SUBMISSIONS = st.lists(
+    st.tuples(st.sampled_from(["ada", "bob", "cy"]), st.integers(1, 3), st.integers(-1, 1)),
+    min_size=1,
+    max_size=6,
+)
 
 
 @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(before=SUBMISSIONS, claims=st.integers(0, 4), after=SUBMISSIONS)
-def test_the_order_that_people_see_is_the_order_of_the_claims(before: list, claims: int, after: list) -> None:
+def test_the_order_that_people_see_is_the_order_of_the_claims(
+    before: list, claims: int, after: list
+) -> None:
     with TemporaryDirectory() as folder:
         renew_database()
         database = open_database(Settings(home=Path(folder), _env_file=None))
@@ -117,9 +147,13 @@ def test_the_order_that_people_see_is_the_order_of_the_claims(before: list, clai
             foretold = [run.run_id for run in in_order(session)]
             places = waiting.queue(session)
             firsts = {place.experiment_id: place.position for place in reversed(places)}
-            counted = {experiment_id: waiting.place_of(session, experiment_id) for experiment_id in firsts}
+            counted = {
+                experiment_id: waiting.place_of(session, experiment_id) for experiment_id in firsts
+            }
         assert [place.position for place in places] == list(range(1, len(foretold) + 1))
-        assert {name: place and place.position for name, place in counted.items()} == firsts, "counted as it is listed"
+        assert {name: place and place.position for name, place in counted.items()} == firsts, (
+            "counted as it is listed"
+        )
         assert claim_all(database) == foretold
         database.close()
 
@@ -128,9 +162,21 @@ def test_starts_are_estimated_from_what_runs_took_lately(database: Database) -> 
     with database.writing() as session:
         for owner in ("ada", "bob"):
             submit(session, owner, seeds=2)
-        session.add(Worker(id="w", host="h", pid=1, device="cpu", threads=1, started_at=utc_now(), seen_at=utc_now()))
+        session.add(
+            Worker(
+                id="w",
+                host="h",
+                pid=1,
+                device="cpu",
+                threads=1,
+                started_at=utc_now(),
+                seen_at=utc_now(),
+            )
+        )
     with database.reading() as session:
-        assert {place.starts_at for place in waiting.queue(session)} == {None}, "nothing is known before a run has ended"
+        assert {place.starts_at for place in waiting.queue(session)} == {None}, (
+            "nothing is known before a run has ended"
+        )
     with database.writing() as session:
         lease = lifecycle.claim(session, "w")
         assert lease is not None
@@ -142,11 +188,17 @@ def test_starts_are_estimated_from_what_runs_took_lately(database: Database) -> 
     assert took.finished_at is not None
     assert took.started_at is not None
     each = (took.finished_at - took.started_at).total_seconds()
-    gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(starts) if earlier and later]
+    gaps = [
+        (later - earlier).total_seconds()
+        for earlier, later in pairwise(starts)
+        if earlier and later
+    ]
     assert gaps == pytest.approx([each, each], abs=1e-3)
 
 
-def test_all_who_poll_share_a_look_at_the_queue_and_what_came_since_is_found(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_who_poll_share_a_look_at_the_queue_and_what_came_since_is_found(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     looks = 0
     look_now = waiting.standing
 
@@ -160,7 +212,10 @@ def test_all_who_poll_share_a_look_at_the_queue_and_what_came_since_is_found(dat
 
     def places(ids: list[str]) -> list[int | None]:
         with database.reading() as session:
-            return [place and place.position for place in (waiting.place_of(session, one, latest) for one in ids)]
+            return [
+                place and place.position
+                for place in (waiting.place_of(session, one, latest) for one in ids)
+            ]
 
     with database.writing() as session:
         early = [create(session, SPEC, owner).id for owner in ("ada", "bob", "cy")]
@@ -178,7 +233,10 @@ def test_all_who_poll_share_a_look_at_the_queue_and_what_came_since_is_found(dat
     assert looks == 3, "a record looks once, for its reason and its place"
     soon = waiting.LatestStanding(seconds=0.0)
     with database.reading() as session:
-        assert [place and place.position for place in (waiting.place_of(session, one, soon) for one in early)] == [None, 1, 2]
+        assert [
+            place and place.position
+            for place in (waiting.place_of(session, one, soon) for one in early)
+        ] == [None, 1, 2]
 
 
 def test_the_queue_over_http(api: TestClient) -> None:
@@ -186,12 +244,19 @@ def test_the_queue_over_http(api: TestClient) -> None:
     urgent = api.post("/experiments", json={**SPEC, "priority": 5}).json()
     page = api.get("/queue").json()
     assert page["num_waiting"] == 3
-    assert [(row["position"], row["experiment_id"], row["priority"], row["owner"]) for row in page["data"]] == [
+    assert [
+        (row["position"], row["experiment_id"], row["priority"], row["owner"])
+        for row in page["data"]
+    ] == [
         (1, urgent["id"], 5, "local"),
         (2, first["id"], 0, "local"),
         (3, first["id"], 0, "local"),
     ]
-    assert api.get(f"/experiments/{first['id']}").json()["queue"] == {"position": 2, "ahead": 1, "starts_at": None}
+    assert api.get(f"/experiments/{first['id']}").json()["queue"] == {
+        "position": 2,
+        "ahead": 1,
+        "starts_at": None,
+    }
     assert api.get("/queue?limit=1").json()["data"] == page["data"][:1]
 
 

@@ -1,4 +1,6 @@
-"""Many connections at once, from several processes: each run is executed once, one key makes one experiment, nothing that is asked for is lost."""
+"""Many connections at once, from several processes: each run is executed once, one key makes one experiment, nothing
+that is asked for is lost.
+"""
 
 import itertools
 import multiprocessing
@@ -26,7 +28,9 @@ from app.storage.tables import Attempt, Experiment, Run, StatusChange
 from tests.app.rows import create
 from tests.databases import ON_POSTGRESQL
 
-PROCESSES, THREADS, RUNS = (4, 4, 500) if ON_POSTGRESQL else (4, 2, 100)  # a server of many, and a file whose writers take turns
+PROCESSES, THREADS, RUNS = (
+    (4, 4, 500) if ON_POSTGRESQL else (4, 2, 100)
+)  # a server of many, and a file whose writers take turns
 PRIORITIES = (0, 2, -1, 1, 0)
 SPEC = {"dataset": "digits", "model": {"hidden": [8]}, "epochs": 1}
 SCORES = {"best": {"epoch": 1, "val": {"loss": 0.5}}, "test": {"loss": 0.5, "accuracy": 0.9}}
@@ -54,13 +58,19 @@ def claim_one(database: Database, worker: str = "w") -> Lease:
 
 def _work(home: str, name: str, barrier) -> list[Claimed]:
     """What a worker does, without training: claim and succeed until nothing is left."""
-    database = Database(Settings(home=Path(home), _env_file=None).effective_database_url, busy_seconds=60)
+    database = Database(
+        Settings(home=Path(home), _env_file=None).effective_database_url, busy_seconds=60
+    )
     done = []
     barrier.wait()
     while True:
         with database.writing() as session:
             lease = lifecycle.claim(session, name)
-            priority = None if lease is None else session.exec(select(Run.priority).where(col(Run.id) == lease.run_id)).one()
+            priority = (
+                None
+                if lease is None
+                else session.exec(select(Run.priority).where(col(Run.id) == lease.run_id)).one()
+            )
         if lease is None:
             break
         done.append(Claimed(lease.run_id, lease.fence, priority))
@@ -72,15 +82,26 @@ def _work(home: str, name: str, barrier) -> list[Claimed]:
 
 def _race(home: str, number: int, barrier, results) -> None:
     with ThreadPoolExecutor(THREADS) as pool:
-        for racer in [pool.submit(_work, home, f"w{number}.{thread}", barrier) for thread in range(THREADS)]:
+        for racer in [
+            pool.submit(_work, home, f"w{number}.{thread}", barrier) for thread in range(THREADS)
+        ]:
             results.put(racer.result())
 
 
-def test_workers_that_race_execute_each_run_once_and_the_urgent_first(settings: Settings, database: Database) -> None:
-    submitted = {run_id for priority in PRIORITIES for run_id in submit(database, RUNS // len(PRIORITIES), priority)}
+def test_workers_that_race_execute_each_run_once_and_the_urgent_first(
+    settings: Settings, database: Database
+) -> None:
+    submitted = {
+        run_id
+        for priority in PRIORITIES
+        for run_id in submit(database, RUNS // len(PRIORITIES), priority)
+    }
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(PROCESSES * THREADS), context.Queue()
-    racers = [context.Process(target=_race, args=(str(settings.home), number, barrier, results)) for number in range(PROCESSES)]
+    racers = [
+        context.Process(target=_race, args=(str(settings.home), number, barrier, results))
+        for number in range(PROCESSES)
+    ]
     for racer in racers:
         racer.start()
     claims = [results.get(timeout=110) for _ in range(PROCESSES * THREADS)]
@@ -92,14 +113,22 @@ def test_workers_that_race_execute_each_run_once_and_the_urgent_first(settings: 
     assert {claim.fence for claim in everything} == {1}
     for mine in claims:
         priorities = [claim.priority for claim in mine]
-        assert priorities == sorted(priorities, reverse=True), "whoever claims a run leaves none that is more urgent"
+        assert priorities == sorted(priorities, reverse=True), (
+            "whoever claims a run leaves none that is more urgent"
+        )
     with database.reading() as session:
         assert set(session.exec(select(Run.status)).all()) == {RunStatus.SUCCEEDED}
         assert len(session.exec(select(Attempt)).all()) == RUNS
-        assert Counter(change.to_status for change in session.exec(select(StatusChange))) == {"queued": RUNS, "running": RUNS, "succeeded": RUNS}
+        assert Counter(change.to_status for change in session.exec(select(StatusChange))) == {
+            "queued": RUNS,
+            "running": RUNS,
+            "succeeded": RUNS,
+        }
 
 
-def test_an_owner_never_has_more_runs_under_way_than_allowed_however_many_claim_at_once(database: Database) -> None:
+def test_an_owner_never_has_more_runs_under_way_than_allowed_however_many_claim_at_once(
+    database: Database,
+) -> None:
     submit(database, 12)
     barrier = threading.Barrier(8)
 
@@ -114,8 +143,14 @@ def test_an_owner_never_has_more_runs_under_way_than_allowed_however_many_claim_
 
 
 @pytest.mark.parametrize("kind", ["experiments", "studies"])
-def test_requests_with_one_key_at_once_make_one_and_all_get_it(api: TestClient, database: Database, kind: str) -> None:
-    body = {"epochs": 1} if kind == "experiments" else {"spec": {"epochs": 1}, "vary": {"model.depth": [1, 2]}}
+def test_requests_with_one_key_at_once_make_one_and_all_get_it(
+    api: TestClient, database: Database, kind: str
+) -> None:
+    body = (
+        {"epochs": 1}
+        if kind == "experiments"
+        else {"spec": {"epochs": 1}, "vary": {"model.depth": [1, 2]}}
+    )
     barrier = threading.Barrier(6)
 
     def send(_: int) -> tuple[int, str]:
@@ -132,7 +167,9 @@ def test_requests_with_one_key_at_once_make_one_and_all_get_it(api: TestClient, 
 
 
 @pytest.mark.parametrize("service", [drafts, studies])
-def test_the_second_of_two_requests_with_one_key_waits_until_the_first_has_ended(database: Database, service) -> None:
+def test_the_second_of_two_requests_with_one_key_waits_until_the_first_has_ended(
+    database: Database, service
+) -> None:
     said: Queue[str] = Queue()
 
     def second() -> None:
@@ -167,12 +204,16 @@ def create_with_key(session: Session, body: dict[str, object], key: str) -> None
 RETURNS = {
     "release": lambda session, lease, run: lifecycle.release(session, lease),
     "crashed": lambda session, lease, run: lifecycle.crashed(session, lease, "signal 9", 3),
-    "reap": lambda session, lease, run: lifecycle.reap(session, run.id, run.fence, run.heartbeat, 3),
+    "reap": lambda session, lease, run: lifecycle.reap(
+        session, run.id, run.fence, run.heartbeat, 3
+    ),
 }
 
 
 @pytest.mark.parametrize("verb", RETURNS)
-def test_a_cancel_that_comes_while_the_run_goes_back_to_the_queue_is_not_lost(database: Database, verb: str) -> None:
+def test_a_cancel_that_comes_while_the_run_goes_back_to_the_queue_is_not_lost(
+    database: Database, verb: str
+) -> None:
     """Both look first and write then; whoever comes second must see what the first has written."""
     for _ in range(10):
         submit(database, 1)
@@ -186,7 +227,9 @@ def test_a_cancel_that_comes_while_the_run_goes_back_to_the_queue_is_not_lost(da
             with database.writing() as session:
                 return bool(lifecycle.cancel(session, [run_id]))
 
-        def go_back(barrier: threading.Barrier = barrier, lease: Lease = lease, run: Run = run) -> None:
+        def go_back(
+            barrier: threading.Barrier = barrier, lease: Lease = lease, run: Run = run
+        ) -> None:
             barrier.wait()
             with database.writing() as session:
                 RETURNS[verb](session, lease, run)

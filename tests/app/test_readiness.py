@@ -31,19 +31,37 @@ def checks(api: TestClient, status: int = 200) -> dict[str, Any]:
 def test_all_is_well(api: TestClient, database: Database) -> None:
     found = checks(api)
     assert found.pop("free_bytes") > 0
-    assert found == {"database": "ok", "storage": "ok", "broker": "embedded", "workers_online": 0, "runs_queued": 0, "oldest_wait_seconds": 0}
+    assert found == {
+        "database": "ok",
+        "storage": "ok",
+        "broker": "embedded",
+        "workers_online": 0,
+        "runs_queued": 0,
+        "oldest_wait_seconds": 0,
+    }
 
 
-def test_workers_and_what_waits_are_shown_and_do_not_decide(api: TestClient, database: Database) -> None:
+def test_workers_and_what_waits_are_shown_and_do_not_decide(
+    api: TestClient, database: Database
+) -> None:
     now = utc_now()
     with database.writing() as session:
-        workers.register(session, Worker(id="w", host="h", pid=1, device="cpu", threads=1, started_at=now, seen_at=now))
+        workers.register(
+            session,
+            Worker(id="w", host="h", pid=1, device="cpu", threads=1, started_at=now, seen_at=now),
+        )
     submit(api, {**TRAIN, "seeds": 3})
     with database.writing() as session:
-        session.execute(update(StatusChange).where(col(StatusChange.id) == 2).values(at=now - timedelta(seconds=500)))
+        session.execute(
+            update(StatusChange)
+            .where(col(StatusChange.id) == 2)
+            .values(at=now - timedelta(seconds=500))
+        )
     found = checks(api)
     assert (found["workers_online"], found["runs_queued"]) == (1, 3)
-    assert 0 <= found["oldest_wait_seconds"] <= 60, "a run that was queued again waits since then, but not longer than it is there"
+    assert 0 <= found["oldest_wait_seconds"] <= 60, (
+        "a run that was queued again waits since then, but not longer than it is there"
+    )
 
 
 def test_a_wrong_schema_is_not_ready(api: TestClient, database: Database) -> None:
@@ -69,24 +87,35 @@ def test_a_disk_that_is_nearly_full_is_not_ready(settings: Settings) -> None:
 
 
 def test_a_home_that_cannot_be_written_says_why(tmp_path: Path) -> None:
-    assert readiness.storage_state(tmp_path / "gone", 0) == readiness.StorageState("LAB_HOME cannot be written: No such file or directory", 0)
+    assert readiness.storage_state(tmp_path / "gone", 0) == readiness.StorageState(
+        "LAB_HOME cannot be written: No such file or directory", 0
+    )
     (tmp_path / "file").touch()
-    assert readiness.storage_state(tmp_path / "file", 0).state == "LAB_HOME cannot be written: Not a directory"
+    assert (
+        readiness.storage_state(tmp_path / "file", 0).state
+        == "LAB_HOME cannot be written: Not a directory"
+    )
     assert readiness.storage_state(tmp_path, 0).state == "ok"
     assert list(tmp_path.iterdir()) == [tmp_path / "file"], "the try leaves nothing"
 
 
 def with_broker(settings: Settings, port: int) -> dict[str, Any]:
-    with TestClient(create_app(settings.model_copy(update={"broker_url": f"redis://127.0.0.1:{port}/0"}))) as api:
+    with TestClient(
+        create_app(settings.model_copy(update={"broker_url": f"redis://127.0.0.1:{port}/0"}))
+    ) as api:
         return checks(api)
 
 
-def test_a_broker_that_is_down_or_hangs_is_shown_in_time_and_does_not_decide(settings: Settings) -> None:
+def test_a_broker_that_is_down_or_hangs_is_shown_in_time_and_does_not_decide(
+    settings: Settings,
+) -> None:
     assert with_broker(settings, free_port())["broker"].startswith("redis does not answer")
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
-        assert with_broker(settings, silent.getsockname()[1])["broker"].startswith("redis does not answer")
+        assert with_broker(settings, silent.getsockname()[1])["broker"].startswith(
+            "redis does not answer"
+        )
 
 
 @pytest.mark.redis

@@ -9,7 +9,12 @@ from starlette.testclient import TestClient
 from app.api.catalog import recipes
 from app.api.http import problems
 from app.api.http.passes import Passes
-from app.services.experiments.estimates import FLOPS_PER_MAC_FORWARD, NOMINAL_FLOPS_CONV, NOMINAL_FLOPS_LINEAR, estimate
+from app.services.experiments.estimates import (
+    FLOPS_PER_MAC_FORWARD,
+    NOMINAL_FLOPS_CONV,
+    NOMINAL_FLOPS_LINEAR,
+    estimate,
+)
 from lab_models.datasets.catalog import BUILT_IN
 from lab_models.recipes.catalog import RECIPES
 from lab_models.recipes.recipe import Cell
@@ -36,8 +41,16 @@ def test_every_recipe_is_listed_slim(client: TestClient) -> None:
     first = listed[0]
     assert set(first) == {"name", "title", "question", "reproduces", "num_cells", "scales", "links"}
     assert (first["name"], first["num_cells"]) == ("mlp-depth", 5)
-    assert {name: (scale["seeds"], scale["num_runs"]) for name, scale in first["scales"].items()} == {"smoke": (3, 15), "full": (5, 25)}
-    assert set(first["scales"]["smoke"]) == {"description", "seeds", "num_runs", "cost_cpu", "cost_gpu"}
+    assert {
+        name: (scale["seeds"], scale["num_runs"]) for name, scale in first["scales"].items()
+    } == {"smoke": (3, 15), "full": (5, 25)}
+    assert set(first["scales"]["smoke"]) == {
+        "description",
+        "seeds",
+        "num_runs",
+        "cost_cpu",
+        "cost_gpu",
+    }
     assert first["links"] == {"self": "/recipes/mlp-depth", "studies": "/studies?recipe=mlp-depth"}
 
 
@@ -60,12 +73,25 @@ def test_a_recipe_shows_requests_printed_and_expected_numbers(client: TestClient
     assert whole["margin_points"] == 0.15
 
 
-def test_a_recipe_comes_with_what_the_linter_finds_and_a_request_that_is_ready(client: TestClient) -> None:
+def test_a_recipe_comes_with_what_the_linter_finds_and_a_request_that_is_ready(
+    client: TestClient,
+) -> None:
     whole = client.get("/recipes/mlp-residual").json()
-    assert [finding["code"] for finding in whole["findings"]] == ["wrong_difference", "points_as_percent", "impossible_digits", "split_unsaid"]
+    assert [finding["code"] for finding in whole["findings"]] == [
+        "wrong_difference",
+        "points_as_percent",
+        "impossible_digits",
+        "split_unsaid",
+    ]
     assert "98.68 in place of 92.68" in whole["findings"][0]["suggestion"]
-    assert whole["post"] == {"method": "POST", "path": "/studies", "body": {"recipe": "mlp-residual", "scale": "smoke"}}
-    assert len(design_of(read_study_request(whole["post"]["body"])).cells) == whole["num_cells"] == 6
+    assert whole["post"] == {
+        "method": "POST",
+        "path": "/studies",
+        "body": {"recipe": "mlp-residual", "scale": "smoke"},
+    }
+    assert (
+        len(design_of(read_study_request(whole["post"]["body"])).cells) == whole["num_cells"] == 6
+    )
 
 
 def test_runs_of_a_shared_teacher_are_counted_once(client: TestClient) -> None:
@@ -77,20 +103,27 @@ def test_runs_of_a_shared_teacher_are_counted_once(client: TestClient) -> None:
 def test_every_recipe_can_be_read(client: TestClient, name: str) -> None:
     answer = client.get(f"/recipes/{name}")
     assert answer.status_code == 200
-    assert [cell["key"] for cell in answer.json()["cells"]] == [cell.key for cell in RECIPES[name].cells]
+    assert [cell["key"] for cell in answer.json()["cells"]] == [
+        cell.key for cell in RECIPES[name].cells
+    ]
 
 
 def test_an_unknown_recipe_is_not_found_and_the_nearest_is_suggested(client: TestClient) -> None:
     answer = client.get("/recipes/mlp-resdual")
     assert answer.status_code == 404
     assert answer.json()["code"] == "not_found"
-    assert answer.json()["detail"] == "there is no recipe 'mlp-resdual'; did you mean 'mlp-residual'?"
+    assert (
+        answer.json()["detail"] == "there is no recipe 'mlp-resdual'; did you mean 'mlp-residual'?"
+    )
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_smoke_scale_ends_in_minutes_on_two_cores(name: str) -> None:
     design = design_of(read_study_request({"recipe": name, "scale": "smoke"}))
-    assert sum(len(design.seeds_of(cell)) * seconds_of(spec_of(design, cell)) for cell in design.cells) < 5 * 60
+    assert (
+        sum(len(design.seeds_of(cell)) * seconds_of(spec_of(design, cell)) for cell in design.cells)
+        < 5 * 60
+    )
     assert 1 < RECIPES[name].scales["smoke"].seeds <= RECIPES[name].scales["full"].seeds
 
 

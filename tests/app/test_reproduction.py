@@ -25,7 +25,13 @@ def original(api: TestClient, database: Database, settings: Settings) -> str:
     return experiment
 
 
-def verified(api: TestClient, database: Database, settings: Settings, original: str, accuracies: dict[int, float]) -> dict[str, Any]:
+def verified(
+    api: TestClient,
+    database: Database,
+    settings: Settings,
+    original: str,
+    accuracies: dict[int, float],
+) -> dict[str, Any]:
     answer = api.post(f"/experiments/{original}/verify")
     assert answer.status_code == 201
     again = answer.json()
@@ -49,28 +55,47 @@ def test_the_exact_request_gives_an_equal_experiment(api: TestClient, original: 
 
 
 def test_a_distillation_is_reproduced_with_its_teachers_spec(api: TestClient) -> None:
-    body = {"kind": "distill", "teacher": {"spec": {"model": {"depth": 1, "width": 8}}, "seed": 4}, "student": {"hidden": [8]}}
+    body = {
+        "kind": "distill",
+        "teacher": {"spec": {"model": {"depth": 1, "width": 8}}, "seed": 4},
+        "student": {"hidden": [8]},
+    }
     first = api.post("/experiments", json=body).json()
     found = api.get(f"/experiments/{first['id']}/reproduce").json()
     assert found["request"]["teacher"]["seed"] == 4
     again = api.post("/experiments", json=found["request"]).json()
-    assert (again["fingerprint"], again["related"]["teacher_run"]) == (first["fingerprint"], first["related"]["teacher_run"])
+    assert (again["fingerprint"], again["related"]["teacher_run"]) == (
+        first["fingerprint"],
+        first["related"]["teacher_run"],
+    )
 
 
-def test_a_second_time_with_the_same_bits_is_bit_equal(api: TestClient, database: Database, settings: Settings, original: str) -> None:
+def test_a_second_time_with_the_same_bits_is_bit_equal(
+    api: TestClient, database: Database, settings: Settings, original: str
+) -> None:
     found = verified(api, database, settings, original, {0: 0.90, 1: 0.91, 2: 0.92})
-    assert (found["agreement"], found["experiment_id"]) == ("within_interval", original), "equal scores alone are no equal bits"
+    assert (found["agreement"], found["experiment_id"]) == ("within_interval", original), (
+        "equal scores alone are no equal bits"
+    )
     with database.writing() as session:
-        for run in session.exec(select(Run).where(col(Run.experiment_id) == found["again_experiment_id"])):
-            first = session.exec(select(Run).where(col(Run.experiment_id) == original, col(Run.seed) == run.seed)).one()
+        for run in session.exec(
+            select(Run).where(col(Run.experiment_id) == found["again_experiment_id"])
+        ):
+            first = session.exec(
+                select(Run).where(col(Run.experiment_id) == original, col(Run.seed) == run.seed)
+            ).one()
             artifact = session.get_one(Artifact, (run.id, "weights.safetensors"))
             artifact.sha256 = session.get_one(Artifact, (first.id, "weights.safetensors")).sha256
     found = api.get(f"/experiments/{found['again_experiment_id']}/verification").json()
     assert found["agreement"] == "bit_equal"
-    assert found["sentence"] == "Bit-equal: all 3 runs gave the same weights and the same test scores."
+    assert (
+        found["sentence"] == "Bit-equal: all 3 runs gave the same weights and the same test scores."
+    )
 
 
-def test_a_second_time_near_enough_is_within_the_interval(api: TestClient, database: Database, settings: Settings, original: str) -> None:
+def test_a_second_time_near_enough_is_within_the_interval(
+    api: TestClient, database: Database, settings: Settings, original: str
+) -> None:
     found = verified(api, database, settings, original, {0: 0.905, 1: 0.905, 2: 0.905})
     assert found["agreement"] == "within_interval"
     half_width = 4.302653 * 0.01 * (1 + 1 / 3) ** 0.5
@@ -78,14 +103,18 @@ def test_a_second_time_near_enough_is_within_the_interval(api: TestClient, datab
     assert (found["runs"][0]["accuracy"], found["runs"][0]["again_accuracy"]) == (0.90, 0.905)
 
 
-def test_a_second_time_that_lies_outside_is_different_and_says_by_how_much(api: TestClient, database: Database, settings: Settings, original: str) -> None:
+def test_a_second_time_that_lies_outside_is_different_and_says_by_how_much(
+    api: TestClient, database: Database, settings: Settings, original: str
+) -> None:
     found = verified(api, database, settings, original, {0: 0.90, 1: 0.5, 2: 0.92})
     assert found["agreement"] == "different"
     assert "1 of 3 runs lie outside" in found["sentence"]
     assert "-41.00 points" in found["sentence"]
 
 
-def test_a_single_run_is_held_against_the_sampling_of_the_test_images(api: TestClient, database: Database, settings: Settings) -> None:
+def test_a_single_run_is_held_against_the_sampling_of_the_test_images(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
     record = send(api, specs=SPECS, seeds=1)
     finish(database, settings, record["id"], {("net", 0): 0.9})
     found = verified(api, database, settings, record["cells"][0]["experiment_id"], {0: 0.91})
@@ -94,10 +123,15 @@ def test_a_single_run_is_held_against_the_sampling_of_the_test_images(api: TestC
     assert found["agreement"] == "within_interval"
 
 
-def test_what_waits_failed_or_was_never_done_is_said(api: TestClient, database: Database, original: str) -> None:
+def test_what_waits_failed_or_was_never_done_is_said(
+    api: TestClient, database: Database, original: str
+) -> None:
     again = api.post(f"/experiments/{original}/verify").json()
     found = api.get(f"/experiments/{again['id']}/verification").json()
-    assert (found["agreement"], found["sentence"]) == ("waiting", "0 of 3 runs are done again so far.")
+    assert (found["agreement"], found["sentence"]) == (
+        "waiting",
+        "0 of 3 runs are done again so far.",
+    )
     assert api.post(f"/experiments/{again['id']}/cancel").status_code == 200
     assert api.get(f"/experiments/{again['id']}/verification").json()["agreement"] == "not_repeated"
     assert api.get(f"/experiments/{original}/verification").status_code == 404

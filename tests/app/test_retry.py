@@ -14,11 +14,23 @@ from app.settings import Settings
 from app.storage.db import Database
 from app.storage.states import LEGAL_MOVES, RETRYABLE, RunStatus
 from app.storage.tables import Run, StatusChange
-from lab_models.training.protocol import Completed, EpochCompleted, Failed, SavedArtifact, SavedCheckpoint, Started
+from lab_models.training.protocol import (
+    Completed,
+    EpochCompleted,
+    Failed,
+    SavedArtifact,
+    SavedCheckpoint,
+    Started,
+)
 
 TRAIN = {"dataset": "digits", "model": {"hidden": [8]}, "epochs": 4}
 STUDENT = {"kind": "distill", "student": {"hidden": [4]}, "epochs": 2}
-DIVERGED = Failed(code="diverged", message="the loss is not a number", hint="lower the learning rate", traceback="…")
+DIVERGED = Failed(
+    code="diverged",
+    message="the loss is not a number",
+    hint="lower the learning rate",
+    traceback="…",
+)
 
 
 def submit(api: TestClient, body: dict[str, Any]) -> Any:
@@ -52,10 +64,21 @@ def begin(database: Database) -> Lease:
 
 
 def finish_epoch(database: Database, lease: Lease, epoch: int) -> None:
-    checkpoint = SavedCheckpoint(path=f"attempt-{lease.attempt}/checkpoint-{epoch}.pt", sha256="0" * 64, size_bytes=1000, epoch=epoch, step=0)
+    checkpoint = SavedCheckpoint(
+        path=f"attempt-{lease.attempt}/checkpoint-{epoch}.pt",
+        sha256="0" * 64,
+        size_bytes=1000,
+        epoch=epoch,
+        step=0,
+    )
     scores = {"loss": 1.0 / epoch, "accuracy": 0.5}
     event = EpochCompleted(
-        epoch=epoch, metrics={"train": scores, "val": scores}, best_epoch=epoch, best_val={"loss": 1.0 / epoch}, stop_reason=None, checkpoint=checkpoint
+        epoch=epoch,
+        metrics={"train": scores, "val": scores},
+        best_epoch=epoch,
+        best_val={"loss": 1.0 / epoch},
+        stop_reason=None,
+        checkpoint=checkpoint,
     )
     with database.writing() as session:
         progress.record_epoch(session, lease, event)
@@ -67,8 +90,20 @@ def fail(database: Database, lease: Lease) -> None:
 
 
 def succeed(database: Database, lease: Lease) -> None:
-    weights = SavedArtifact(name="weights.safetensors", media_type="application/octet-stream", path="attempt-1/w", sha256="0" * 64, size_bytes=7)
-    event = Completed(stop_reason="all_epochs", best_epoch=2, best_val={"loss": 0.1}, test={"loss": 0.1, "accuracy": 0.9}, artifacts=(weights,))
+    weights = SavedArtifact(
+        name="weights.safetensors",
+        media_type="application/octet-stream",
+        path="attempt-1/w",
+        sha256="0" * 64,
+        size_bytes=7,
+    )
+    event = Completed(
+        stop_reason="all_epochs",
+        best_epoch=2,
+        best_val={"loss": 0.1},
+        test={"loss": 0.1, "accuracy": 0.9},
+        artifacts=(weights,),
+    )
     with database.writing() as session:
         progress.record_completed(session, lease, event)
 
@@ -77,7 +112,13 @@ def resume(database: Database, lease: Lease, settings: Settings) -> list[int]:
     """Start as a trainer does, from the newest checkpoint; returns the epochs of all that there are."""
     with database.writing() as session:
         checkpoints = progress.load_task(session, lease, settings.runs_folder).resume
-        progress.record_started(session, lease, Started(environment={}, resumed_from=(checkpoints[0].epoch, 0) if checkpoints else None))
+        progress.record_started(
+            session,
+            lease,
+            Started(
+                environment={}, resumed_from=(checkpoints[0].epoch, 0) if checkpoints else None
+            ),
+        )
     return [checkpoint.epoch for checkpoint in checkpoints]
 
 
@@ -91,29 +132,55 @@ def test_only_failed_and_cancelled_are_retryable_and_no_table_of_moves_lets_them
     assert all(LEGAL_MOVES[status] == frozenset() for status in RETRYABLE)
 
 
-def test_a_failed_run_becomes_as_if_it_had_never_failed_and_its_history_says_who_asked(api: TestClient, database: Database) -> None:
+def test_a_failed_run_becomes_as_if_it_had_never_failed_and_its_history_says_who_asked(
+    api: TestClient, database: Database
+) -> None:
     experiment = submit(api, TRAIN)
     lease = begin(database)
     finish_epoch(database, lease, 1)
     fail(database, lease)
     failed = record(api, experiment)
-    assert (failed["status"], failed["error"]["code"], failed["links"]["retry"]) == ("failed", "diverged", f"/experiments/{experiment['id']}/retry")
+    assert (failed["status"], failed["error"]["code"], failed["links"]["retry"]) == (
+        "failed",
+        "diverged",
+        f"/experiments/{experiment['id']}/retry",
+    )
     retried = retry(api, experiment)
-    assert (retried["status"], retried["is_terminal"], retried["error"], retried["finished_at"]) == ("queued", False, None, None)
+    assert (
+        retried["status"],
+        retried["is_terminal"],
+        retried["error"],
+        retried["finished_at"],
+    ) == ("queued", False, None, None)
     assert retried["started_at"] == failed["started_at"]
     with database.reading() as session:
         run = session.get_one(Run, lease.run_id)
         last = session.exec(select(StatusChange).order_by(col(StatusChange.id).desc())).first()
         stored = session.connection().exec_driver_sql("SELECT error IS NULL FROM run").scalar()
-    assert (run.worker_id, run.cancel_requested, run.crashes, run.stop_reason, run.attempt, run.fence) == (None, False, 0, None, 1, 1)
+    assert (
+        run.worker_id,
+        run.cancel_requested,
+        run.crashes,
+        run.stop_reason,
+        run.attempt,
+        run.fence,
+    ) == (None, False, 0, None, 1, 1)
     assert stored == 1
     assert last is not None
-    assert (last.from_status, last.to_status, last.reason, last.actor, last.attempt) == ("failed", "queued", "waiting_for_worker", "local", 1)
+    assert (last.from_status, last.to_status, last.reason, last.actor, last.attempt) == (
+        "failed",
+        "queued",
+        "waiting_for_worker",
+        "local",
+        1,
+    )
     again = begin(database)
     assert (again.run_id, again.attempt, again.fence) == (lease.run_id, 2, 2)
 
 
-def test_the_next_attempt_goes_on_from_the_checkpoints_that_there_are(api: TestClient, database: Database, settings: Settings) -> None:
+def test_the_next_attempt_goes_on_from_the_checkpoints_that_there_are(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
     experiment = submit(api, TRAIN)
     lease = begin(database)
     for epoch in (1, 2, 3):
@@ -126,10 +193,15 @@ def test_the_next_attempt_goes_on_from_the_checkpoints_that_there_are(api: TestC
     lease = begin(database)
     assert resume(database, lease, settings) == [3, 2]
     assert epochs_of(database, lease) == [1, 2, 3]
-    assert api.get(f"/runs/{lease.run_id}").json()["attempts"][1]["resumed_from"] == {"epoch": 3, "step": 0}
+    assert api.get(f"/runs/{lease.run_id}").json()["attempts"][1]["resumed_from"] == {
+        "epoch": 3,
+        "step": 0,
+    }
 
 
-def test_without_a_checkpoint_it_starts_at_epoch_1_and_its_old_numbers_are_forgotten(api: TestClient, database: Database, settings: Settings) -> None:
+def test_without_a_checkpoint_it_starts_at_epoch_1_and_its_old_numbers_are_forgotten(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
     experiment = submit(api, TRAIN)
     lease = begin(database)
     with database.writing() as session:
@@ -158,10 +230,14 @@ def test_crashes_are_counted_anew(api: TestClient, database: Database) -> None:
     with database.writing() as session:
         lifecycle.crashed(session, lease, "signal 9", 3)
     after = record(api, experiment)
-    assert (after["status"], after["status_reason"]) == ("queued", "trainer_crashed"), "one crash is not the last"
+    assert (after["status"], after["status_reason"]) == ("queued", "trainer_crashed"), (
+        "one crash is not the last"
+    )
 
 
-def test_a_run_cancelled_in_the_queue_is_queued_again_at_its_old_place(api: TestClient, database: Database) -> None:
+def test_a_run_cancelled_in_the_queue_is_queued_again_at_its_old_place(
+    api: TestClient, database: Database
+) -> None:
     first, _second = submit(api, TRAIN), submit(api, TRAIN)
     api.post(f"/experiments/{first['id']}/cancel")
     assert retry(api, first)["queue"] == {"position": 1, "ahead": 0, "starts_at": None}
@@ -171,13 +247,20 @@ def test_a_run_cancelled_in_the_queue_is_queued_again_at_its_old_place(api: Test
         assert not lifecycle.asked(session, lease), "the old wish to cancel is forgotten"
 
 
-def test_only_the_runs_that_ended_badly_are_queued_and_the_rest_goes_on(api: TestClient, database: Database) -> None:
+def test_only_the_runs_that_ended_badly_are_queued_and_the_rest_goes_on(
+    api: TestClient, database: Database
+) -> None:
     experiment = submit(api, {**TRAIN, "seeds": 4})
     leases = [begin(database) for _ in range(3)]
     succeed(database, leases[0])
     fail(database, leases[1])
     retried = retry(api, experiment)
-    assert [run["status"] for run in retried["runs"]] == ["succeeded", "queued", "running", "queued"]
+    assert [run["status"] for run in retried["runs"]] == [
+        "succeeded",
+        "queued",
+        "running",
+        "queued",
+    ]
     assert [run["attempt"] for run in retried["runs"]] == [1, 1, 1, 0]
     assert refused(api, experiment) == (
         "nothing_to_retry",
@@ -197,7 +280,9 @@ def test_what_has_succeeded_is_never_retried(api: TestClient, database: Database
     assert api.post("/experiments/exp_none/retry").status_code == 404
 
 
-def test_a_retry_rings_once_for_each_queued_run(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_retry_rings_once_for_each_queued_run(
+    api: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rung: list[int] = []
     experiment = submit(api, {**TRAIN, "seeds": 3})
     api.post(f"/experiments/{experiment['id']}/cancel")
@@ -207,7 +292,9 @@ def test_a_retry_rings_once_for_each_queued_run(api: TestClient, monkeypatch: py
     assert rung == [3]
 
 
-def test_a_student_whose_teacher_failed_is_retried_after_it_and_waits_for_it(api: TestClient, database: Database) -> None:
+def test_a_student_whose_teacher_failed_is_retried_after_it_and_waits_for_it(
+    api: TestClient, database: Database
+) -> None:
     student = submit(api, {**STUDENT, "teacher": {"spec": TRAIN}, "seeds": 2})
     teacher = {"id": student["related"]["teacher_experiment"]}
     lease = begin(database)
@@ -216,7 +303,11 @@ def test_a_student_whose_teacher_failed_is_retried_after_it_and_waits_for_it(api
     assert before["status_reason"] == "teacher_failed"
     code, detail = refused(api, student)
     assert code == "retry_other_first"
-    assert detail == f"it builds on what has no weights: run {lease.run_id} of experiment {teacher['id']} has failed. Retry {teacher['id']} first"
+    assert (
+        detail
+        == f"it builds on what has no weights: run {lease.run_id} of experiment {teacher['id']} has failed. Retry"
+        f" {teacher['id']} first"
+    )
     with database.writing() as session:
         assert not lifecycle.retry(session, [student["runs"][0]["id"]])
     assert record(api, student) == before, "nothing is changed"
@@ -234,14 +325,18 @@ def test_a_student_whose_teacher_failed_is_retried_after_it_and_waits_for_it(api
     assert begin(database).attempt == 1
 
 
-def test_a_cancelled_student_of_a_trained_teacher_waits_for_nobody(api: TestClient, database: Database) -> None:
+def test_a_cancelled_student_of_a_trained_teacher_waits_for_nobody(
+    api: TestClient, database: Database
+) -> None:
     student = submit(api, {**STUDENT, "teacher": {"spec": TRAIN}})
     succeed(database, begin(database))
     api.post(f"/experiments/{student['id']}/cancel")
     assert retry(api, student)["runs"][0]["status_reason"] == "waiting_for_worker"
 
 
-def test_runs_of_several_experiments_are_retried_together_the_needed_ones_first(api: TestClient, database: Database) -> None:
+def test_runs_of_several_experiments_are_retried_together_the_needed_ones_first(
+    api: TestClient, database: Database
+) -> None:
     student = submit(api, {**STUDENT, "teacher": {"spec": TRAIN}, "seeds": 2})
     untouched = submit(api, TRAIN)
     api.post(f"/experiments/{student['related']['teacher_experiment']}/cancel")
@@ -254,6 +349,11 @@ def test_runs_of_several_experiments_are_retried_together_the_needed_ones_first(
             retrying.retry_runs(session, run_ids[:2])
         assert [run.status for run in runs] == ["failed", "failed", "cancelled", "queued"]
         assert retrying.retry_runs(session, run_ids) == 3
-        assert [run.status_reason for run in runs] == ["waiting_for_teacher", "waiting_for_teacher", "waiting_for_worker", "waiting_for_worker"]
+        assert [run.status_reason for run in runs] == [
+            "waiting_for_teacher",
+            "waiting_for_teacher",
+            "waiting_for_worker",
+            "waiting_for_worker",
+        ]
         assert retrying.retry_runs(session, run_ids) == 0
         assert retrying.retry_runs(session, []) == 0

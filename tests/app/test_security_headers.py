@@ -18,7 +18,9 @@ from tests.app.test_api import require_problem
 
 def make_api(tmp_path: Path, host: str | None, **values: Any) -> TestClient:
     settings = Settings(home=tmp_path, log_level="ERROR", _env_file=None, **values)
-    return TestClient(create_app(settings, host), base_url="http://localhost:8000", raise_server_exceptions=False)
+    return TestClient(
+        create_app(settings, host), base_url="http://localhost:8000", raise_server_exceptions=False
+    )
 
 
 @pytest.fixture
@@ -39,7 +41,13 @@ def require_headers(answer: Any, policy: str = PAGE_POLICY) -> None:
 def test_every_answer_carries_the_headers_once(api: TestClient) -> None:
     experiment = api.post("/experiments", json={}).json()["id"]
     study = send(api, **grid(seeds=1))["id"]
-    addresses = ("/healthz", f"/experiments/{experiment}", "/nowhere", f"/experiments/{experiment}/curves.svg", f"/studies/{study}/report.html")
+    addresses = (
+        "/healthz",
+        f"/experiments/{experiment}",
+        "/nowhere",
+        f"/experiments/{experiment}/curves.svg",
+        f"/studies/{study}/report.html",
+    )
     for address in addresses:
         require_headers(api.get(address))
     require_headers(api.post("/experiments", content=b"nonsense"))
@@ -77,30 +85,74 @@ def test_a_report_that_was_saved_keeps_its_policy(api: TestClient) -> None:
     assert page.index("Content-Security-Policy") < min(page.index("<title>"), page.index("<style>"))
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:8001", "https://localhost:8000.evil.example", "http://localhost"])
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://evil.example",
+        "null",
+        "http://localhost:8001",
+        "https://localhost:8000.evil.example",
+        "http://localhost",
+    ],
+)
 def test_a_page_of_somebody_else_starts_nothing(local: TestClient, origin: str) -> None:
-    for content_type in ("text/plain", "application/x-www-form-urlencoded"):  # what a browser sends without asking first
-        answer = local.post("/experiments", content=b"{}", headers={"Origin": origin, "Content-Type": content_type})
+    for content_type in (
+        "text/plain",
+        "application/x-www-form-urlencoded",
+    ):  # what a browser sends without asking first
+        answer = local.post(
+            "/experiments", content=b"{}", headers={"Origin": origin, "Content-Type": content_type}
+        )
         require_problem(answer, 403, "other_origin")
-    preflight = local.options("/experiments", headers={"Origin": origin, "Access-Control-Request-Method": "POST"})
+    preflight = local.options(
+        "/experiments", headers={"Origin": origin, "Access-Control-Request-Method": "POST"}
+    )
     require_problem(preflight, 403, "other_origin")
     require_headers(preflight)
     assert local.get("/experiments").json()["data"] == []
 
 
 def test_a_page_of_the_service_itself_may_ask(local: TestClient) -> None:
-    assert local.post("/experiments", content=b"{}", headers={"Origin": "http://localhost:8000"}).status_code == 201
+    assert (
+        local.post(
+            "/experiments", content=b"{}", headers={"Origin": "http://localhost:8000"}
+        ).status_code
+        == 201
+    )
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:8000", "127.0.0.1:8000", "127.0.0.1", "[::1]:8000", "[::1]", "LocalHost:80"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "localhost:8000",
+        "127.0.0.1:8000",
+        "127.0.0.1",
+        "[::1]:8000",
+        "[::1]",
+        "LocalHost:80",
+    ],
+)
 def test_on_loopback_a_service_goes_by_these_names(local: TestClient, host: str) -> None:
     assert local.get("/experiments", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:8000", "localhost.evil.example", "", "192.168.1.2", "127.0.0.1.evil.example:8000", "[::2]", "::1"]
+    "host",
+    [
+        "evil.example",
+        "evil.example:8000",
+        "localhost.evil.example",
+        "",
+        "192.168.1.2",
+        "127.0.0.1.evil.example:8000",
+        "[::2]",
+        "::1",
+    ],
 )
-def test_on_loopback_a_name_that_was_made_to_point_here_is_refused(local: TestClient, host: str) -> None:
+def test_on_loopback_a_name_that_was_made_to_point_here_is_refused(
+    local: TestClient, host: str
+) -> None:
     for path in ("/experiments", "/healthz", "/docs"):
         answer = local.get(path, headers={"Host": host})
         problem = require_problem(answer, 400, "unknown_host")
@@ -110,7 +162,8 @@ def test_on_loopback_a_name_that_was_made_to_point_here_is_refused(local: TestCl
 
 def test_further_names_are_a_setting(tmp_path: Path) -> None:
     with make_api(tmp_path, "127.0.0.1", allowed_hosts="lab.example.org, other:8443") as api:
-        assert [api.get("/healthz", headers={"Host": name}).status_code for name in ("lab.example.org", "Lab.Example.Org:443", "other", "third")] == [
+        names = ("lab.example.org", "Lab.Example.Org:443", "other", "third")
+        assert [api.get("/healthz", headers={"Host": name}).status_code for name in names] == [
             200, 200, 200, 400,
         ]  # fmt: skip
         proxied = {"Host": "127.0.0.1:8000", "Origin": "https://lab.example.org"}
@@ -123,7 +176,14 @@ def test_a_service_for_a_network_goes_by_any_name(tmp_path: Path, host: str | No
         assert api.get("/healthz", headers={"Host": "lab.example.org"}).status_code == 200
 
 
-def test_a_service_on_a_network_that_is_given_names_answers_to_them_and_to_loopback_alone(tmp_path: Path) -> None:
+def test_a_service_on_a_network_that_is_given_names_answers_to_them_and_to_loopback_alone(
+    tmp_path: Path,
+) -> None:
     with make_api(tmp_path, "0.0.0.0", allowed_hosts="gpubox") as api:
-        for host, status in (("gpubox:8000", 200), ("localhost:8000", 200), ("127.0.0.1", 200), ("evil.example.org", 400)):
+        for host, status in (
+            ("gpubox:8000", 200),
+            ("localhost:8000", 200),
+            ("127.0.0.1", 200),
+            ("evil.example.org", 400),
+        ):
             assert api.get("/healthz", headers={"Host": host}).status_code == status, host

@@ -102,7 +102,9 @@ def test_whoever_leaves_or_has_waited_long_enough_is_not_waited_for() -> None:
         await asyncio.wait_for(leaving, 10)
         assert watch.num_waiting == 0
         watch.close()
-        await asyncio.wait_for(watch.change(Client().request, "exp_0", RunStatus.QUEUED, 60), 10)  # stopping: nobody waits any more
+        await asyncio.wait_for(
+            watch.change(Client().request, "exp_0", RunStatus.QUEUED, 60), 10
+        )  # stopping: nobody waits any more
 
     asyncio.run(work())
 
@@ -131,12 +133,16 @@ def test_all_who_ask_within_a_moment_share_an_answer_and_a_failure_is_not_kept()
     asyncio.run(work())
 
 
-def test_readiness_is_looked_at_once_for_all_who_ask_within_a_second(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readiness_is_looked_at_once_for_all_who_ask_within_a_second(
+    api: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from app.api.operations import operations
 
     looked: list[int] = []
     look = operations._readiness
-    monkeypatch.setattr(operations, "_readiness", lambda *arguments: looked.append(1) or look(*arguments))  # type: ignore[func-returns-value]
+    monkeypatch.setattr(
+        operations, "_readiness", lambda *arguments: looked.append(1) or look(*arguments)
+    )  # type: ignore[func-returns-value]
     answers = [api.get("/readyz") for _ in range(20)]
     assert {answer.status_code for answer in answers} <= {200, 503}
     assert len(looked) <= 3

@@ -1,4 +1,6 @@
-"""A database that is locked, read-only or full, and a schema that this code does not know: refused with words, and nothing changed."""
+"""A database that is locked, read-only or full, and a schema that this code does not know: refused with words, and
+nothing changed.
+"""
 
 import sqlite3
 import subprocess
@@ -18,7 +20,8 @@ from app.storage.db import Database, file_has_moved, open_database
 
 BODY = {"epochs": 1}
 
-pytestmark = pytest.mark.sqlite  # files and locks that PostgreSQL keeps to itself; its own faults are in tests/e2e/test_postgres.py
+# files and locks that PostgreSQL keeps to itself; its own faults are in tests/e2e/test_postgres.py
+pytestmark = pytest.mark.sqlite
 
 
 @pytest.fixture
@@ -41,7 +44,9 @@ def require_nothing_stored_and_working(client: TestClient, settings: Settings) -
     database.close()
 
 
-def test_a_database_locked_for_too_long_is_503_with_when_to_come_back(client: TestClient, settings: Settings) -> None:
+def test_a_database_locked_for_too_long_is_503_with_when_to_come_back(
+    client: TestClient, settings: Settings
+) -> None:
     swap_database(client, Database(settings.effective_database_url, busy_seconds=0.3))
     blocker = sqlite3.connect(settings.home / "lab.sqlite3", isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
@@ -56,7 +61,9 @@ def test_a_database_locked_for_too_long_is_503_with_when_to_come_back(client: Te
 
 def test_a_read_only_database_is_503_and_still_read(client: TestClient, settings: Settings) -> None:
     usual = settings.effective_database_url
-    swap_database(client, Database(usual.replace("sqlite:///", "sqlite:///file:") + "?mode=ro&uri=true"))
+    swap_database(
+        client, Database(usual.replace("sqlite:///", "sqlite:///file:") + "?mode=ro&uri=true")
+    )
     answer = client.post("/experiments", json=BODY)
     assert (answer.status_code, answer.json()["code"]) == (503, "read_only")
     assert "nothing was changed" in answer.json()["detail"]
@@ -66,16 +73,24 @@ def test_a_read_only_database_is_503_and_still_read(client: TestClient, settings
 
 
 def require_moved(client: TestClient) -> None:
-    for answer in (client.post("/experiments", json=BODY), client.post("/experiments/cancel?status=queued")):
+    for answer in (
+        client.post("/experiments", json=BODY),
+        client.post("/experiments/cancel?status=queued"),
+    ):
         assert (answer.status_code, answer.json()["code"]) == (503, "database_moved")
         assert "lab.sqlite3" in answer.json()["detail"]
         assert "put it back, or restart" in answer.json()["detail"]
     client.app.state.readiness.forget()  # type: ignore[attr-defined]
     ready = client.get("/readyz")
-    assert (ready.status_code, ready.json()["checks"]["database"]) == (503, "the database file is no longer where it was opened")
+    assert (ready.status_code, ready.json()["checks"]["database"]) == (
+        503,
+        "the database file is no longer where it was opened",
+    )
 
 
-def test_a_home_that_was_moved_away_is_not_written_into(client: TestClient, settings: Settings) -> None:
+def test_a_home_that_was_moved_away_is_not_written_into(
+    client: TestClient, settings: Settings
+) -> None:
     """The open file goes on taking writes wherever it is; the next start would not find them."""
     home, elsewhere = settings.home, settings.home.with_name("elsewhere")
     home.rename(elsewhere)
@@ -89,7 +104,9 @@ def test_a_home_that_was_moved_away_is_not_written_into(client: TestClient, sett
     assert client.get("/readyz").status_code == 200
 
 
-def test_a_database_that_was_removed_or_replaced_is_not_written_into(client: TestClient, settings: Settings) -> None:
+def test_a_database_that_was_removed_or_replaced_is_not_written_into(
+    client: TestClient, settings: Settings
+) -> None:
     path = settings.home / "lab.sqlite3"
     kept = path.with_name("kept")
     path.rename(kept)
@@ -130,10 +147,26 @@ def test_a_schema_of_a_newer_version_is_refused_and_left_as_it_is(newer: Setting
     database.close()
 
 
-@pytest.mark.parametrize("command", [("-m", "worker"), ("-m", "app.commands", "worker"), ("-m", "app.commands", "serve", "--port", "0")])
-def test_neither_service_nor_worker_starts_on_a_schema_it_does_not_know(command: tuple[str, ...], newer: Settings) -> None:
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("-m", "worker"),
+        ("-m", "app.commands", "worker"),
+        ("-m", "app.commands", "serve", "--port", "0"),
+    ],
+)
+def test_neither_service_nor_worker_starts_on_a_schema_it_does_not_know(
+    command: tuple[str, ...], newer: Settings
+) -> None:
     environment = {"LAB_HOME": str(newer.home), "PATH": "/usr/bin:/bin", "LAB_DEVICES": "cpu"}
-    ended = subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True, timeout=100, check=False)
+    ended = subprocess.run(
+        [sys.executable, *command],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
     assert ended.returncode == 2
     assert "restore the backup" in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -1,4 +1,6 @@
-"""Prepared while reading, stored in one short transaction: what may have changed in between, and what that transaction costs."""
+"""Prepared while reading, stored in one short transaction: what may have changed in between, and what that transaction
+costs.
+"""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -41,13 +43,17 @@ def prepare(database: Database, settings: Settings, body: dict[str, Any]) -> Pre
         return submissions.prepare(session, read_request(body), body, settings)
 
 
-def store(database: Database, settings: Settings, prepared: Prepared, key: str | None = None) -> Stored:
+def store(
+    database: Database, settings: Settings, prepared: Prepared, key: str | None = None
+) -> Stored:
     with database.writing() as session:
         return submissions.store(session, prepared, settings, key)
 
 
 def submit(database: Database, settings: Settings, body: dict[str, Any]) -> Experiment:
-    return read(database, Experiment, store(database, settings, prepare(database, settings, body)).id)
+    return read(
+        database, Experiment, store(database, settings, prepare(database, settings, body)).id
+    )
 
 
 def prepare_study(database: Database, settings: Settings, body: dict[str, Any]) -> PreparedStudy:
@@ -55,7 +61,9 @@ def prepare_study(database: Database, settings: Settings, body: dict[str, Any]) 
         return studies.prepare_study(session, read_study_request(body), body, settings)
 
 
-def store_study(database: Database, settings: Settings, prepared: PreparedStudy, key: str | None = None) -> Stored:
+def store_study(
+    database: Database, settings: Settings, prepared: PreparedStudy, key: str | None = None
+) -> Stored:
     with database.writing() as session:
         return studies.store(session, prepared, settings, key)
 
@@ -73,11 +81,17 @@ def run_of(database: Database, experiment: Experiment) -> Run:
 def counted(database: Database) -> tuple[int, ...]:
     """How many experiments, runs and changes of status there are."""
     with database.reading() as session:
-        return tuple(len(session.exec(select(table)).all()) for table in (Experiment, Run, StatusChange))
+        return tuple(
+            len(session.exec(select(table)).all()) for table in (Experiment, Run, StatusChange)
+        )
 
 
 def folders(settings: Settings) -> set[str]:
-    return {path.name for path in settings.runs_folder.iterdir()} if settings.runs_folder.exists() else set()
+    return (
+        {path.name for path in settings.runs_folder.iterdir()}
+        if settings.runs_folder.exists()
+        else set()
+    )
 
 
 @contextmanager
@@ -98,23 +112,37 @@ def wide(cells: int, **more: Any) -> dict[str, Any]:
     return {"spec": TRAIN, "vary": {"batch_size": list(range(16, 16 + cells))}, "seeds": 1, **more}
 
 
-@pytest.mark.parametrize(("path", "body"), [("/experiments", TRAIN), ("/experiments", OF_A_SPEC), ("/studies", grid())])
-def test_a_dry_run_is_answered_while_somebody_else_writes(api: TestClient, settings: Settings, path: str, body: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("path", "body"), [("/experiments", TRAIN), ("/experiments", OF_A_SPEC), ("/studies", grid())]
+)
+def test_a_dry_run_is_answered_while_somebody_else_writes(
+    api: TestClient, settings: Settings, path: str, body: dict[str, Any]
+) -> None:
     with writers_blocked(settings):
         answer = api.post(f"{path}?dry_run=true", json=body)
     assert (answer.status_code, answer.json()["valid"]) == (200, True)
 
 
-def test_a_bad_study_is_refused_while_somebody_else_writes(api: TestClient, settings: Settings) -> None:
+def test_a_bad_study_is_refused_while_somebody_else_writes(
+    api: TestClient, settings: Settings
+) -> None:
     with writers_blocked(settings):
         assert api.post("/studies", json=grid(spec={"epochs": 0})).status_code == 422
 
 
-def test_a_repeated_key_is_answered_while_somebody_else_writes_and_without_anything_being_prepared(api: TestClient, settings: Settings) -> None:
+def test_a_repeated_key_is_answered_while_somebody_else_writes_and_without_anything_being_prepared(
+    api: TestClient, settings: Settings
+) -> None:
     assert api.put("/datasets/flowers", content=zipped(flowers())).status_code == 201
     headers = {"Idempotency-Key": "k"}
-    bodies = {"/experiments": {**TRAIN, "dataset": "flowers"}, "/studies": {**wide(2), "spec": {**TRAIN, "dataset": "flowers"}}}
-    made = {path: api.post(path, json=body, headers=headers).json()["id"] for path, body in bodies.items()}
+    bodies = {
+        "/experiments": {**TRAIN, "dataset": "flowers"},
+        "/studies": {**wide(2), "spec": {**TRAIN, "dataset": "flowers"}},
+    }
+    made = {
+        path: api.post(path, json=body, headers=headers).json()["id"]
+        for path, body in bodies.items()
+    }
     for path, found in made.items():
         api.post(f"{path}/{found}/cancel")
     assert api.delete("/datasets/flowers").status_code == 204
@@ -124,17 +152,23 @@ def test_a_repeated_key_is_answered_while_somebody_else_writes_and_without_anyth
             assert (again.status_code, again.json()["id"]) == (200, made[path])
 
 
-def test_a_study_of_many_cells_takes_as_few_statements_as_one_of_few(database: Database, settings: Settings) -> None:
+def test_a_study_of_many_cells_takes_as_few_statements_as_one_of_few(
+    database: Database, settings: Settings
+) -> None:
     taken = []
     for cells in (2, 40):
-        prepared = studies.take_files(prepare_study(database, settings, wide(cells, reuse=False)), settings)
+        prepared = studies.take_files(
+            prepare_study(database, settings, wide(cells, reuse=False)), settings
+        )
         with statements(database) as executed:
             store_study(database, settings, prepared)
         taken.append(len(executed))
     assert taken[0] == taken[1] < 12
 
 
-def of_the_study(verb: Callable[[Session, Study], object]) -> Callable[[Session, Study, Settings], object]:
+def of_the_study(
+    verb: Callable[[Session, Study], object],
+) -> Callable[[Session, Study, Settings], object]:
     return lambda session, study, _: verb(session, study)
 
 
@@ -143,14 +177,20 @@ VERBS: dict[str, Callable[[Session, Study, Settings], object]] = {
     "resume": of_the_study(study_steering.resume),
     "cancel": of_the_study(study_steering.cancel),
     "retry": of_the_study(study_steering.retry),
-    "extend": lambda session, study, settings: studies.extend(session, study, studies.PreparedExtension(study.id, 1, {}), settings),
+    "extend": lambda session, study, settings: studies.extend(
+        session, study, studies.PreparedExtension(study.id, 1, {}), settings
+    ),
 }
 
 
-def test_a_verb_takes_as_few_statements_for_many_runs_as_for_few(database: Database, settings: Settings) -> None:
+def test_a_verb_takes_as_few_statements_for_many_runs_as_for_few(
+    database: Database, settings: Settings
+) -> None:
     taken: dict[str, list[int]] = {verb: [] for verb in VERBS}
     for cells in (2, 40):
-        made = store_study(database, settings, prepare_study(database, settings, wide(cells, reuse=False)))
+        made = store_study(
+            database, settings, prepare_study(database, settings, wide(cells, reuse=False))
+        )
         for verb, change in VERBS.items():
             with statements(database) as executed, database.writing() as session:
                 change(session, studies.get(session, made.id), settings)
@@ -158,7 +198,9 @@ def test_a_verb_takes_as_few_statements_for_many_runs_as_for_few(database: Datab
     assert all(few == many < 16 for few, many in taken.values()), taken
 
 
-def test_what_an_equal_study_takes_over_takes_as_few_statements_for_many_runs_as_for_few(database: Database, settings: Settings) -> None:
+def test_what_an_equal_study_takes_over_takes_as_few_statements_for_many_runs_as_for_few(
+    database: Database, settings: Settings
+) -> None:
     taken = []
     for cells in (2, 12):
         first = store_study(database, settings, prepare_study(database, settings, wide(cells)))
@@ -170,25 +212,43 @@ def test_what_an_equal_study_takes_over_takes_as_few_statements_for_many_runs_as
     assert taken[0] == taken[1] < 24
 
 
-def test_verbs_leave_the_same_history_as_if_each_run_had_been_named_alone(database: Database, settings: Settings) -> None:
+def test_verbs_leave_the_same_history_as_if_each_run_had_been_named_alone(
+    database: Database, settings: Settings
+) -> None:
     made = store_study(database, settings, prepare_study(database, settings, wide(3)))
     for verb in ("pause", "resume", "cancel", "retry"):
         with database.writing() as session:
             VERBS[verb](session, studies.get(session, made.id), settings)
     with database.reading() as session:
         for run in session.exec(select(Run)):
-            changes = session.exec(select(StatusChange).where(col(StatusChange.run_id) == run.id).order_by(col(StatusChange.id))).all()
+            changes = session.exec(
+                select(StatusChange)
+                .where(col(StatusChange.run_id) == run.id)
+                .order_by(col(StatusChange.id))
+            ).all()
             assert [(change.from_status, change.to_status) for change in changes] == [
-                (None, "queued"), ("queued", "paused"), ("paused", "queued"), ("queued", "cancelled"), ("cancelled", "queued"),
+                (None, "queued"), ("queued", "paused"), ("paused", "queued"), ("queued", "cancelled"),
+                ("cancelled", "queued"),
             ]  # fmt: skip
 
 
-def test_a_dependent_outside_of_what_is_cancelled_fails_by_name_and_one_within_is_cancelled(database: Database, settings: Settings) -> None:
+def test_a_dependent_outside_of_what_is_cancelled_fails_by_name_and_one_within_is_cancelled(
+    database: Database, settings: Settings
+) -> None:
     teacher = submit(database, settings, TRAIN)
-    inside, outside = (submit(database, settings, {**STUDENT, "teacher": teacher.id, "epochs": epochs}) for epochs in (1, 2))
-    runs = {name: run_of(database, one).id for name, one in (("teacher", teacher), ("inside", inside), ("outside", outside))}
+    inside, outside = (
+        submit(database, settings, {**STUDENT, "teacher": teacher.id, "epochs": epochs})
+        for epochs in (1, 2)
+    )
+    runs = {
+        name: run_of(database, one).id
+        for name, one in (("teacher", teacher), ("inside", inside), ("outside", outside))
+    }
     with database.writing() as session:
-        assert set(lifecycle.cancel(session, [runs["teacher"], runs["inside"]])) == {runs["teacher"], runs["inside"]}
+        assert set(lifecycle.cancel(session, [runs["teacher"], runs["inside"]])) == {
+            runs["teacher"],
+            runs["inside"],
+        }
     ended = {name: read(database, Run, run_id) for name, run_id in runs.items()}
     assert {name: run.status_reason for name, run in ended.items()} == {
         "teacher": "cancelled_by_user",
@@ -205,13 +265,19 @@ def test_a_cancel_of_more_than_one_statement_takes_cancels_students_with_their_t
     students = [submit(database, settings, {**OF_A_SPEC, "seeds": 2}) for _ in range(2)]
     teacher = students[0].related["teacher_experiment"]
     with database.writing() as session:
-        assert steering.cancel_all(session, experiments.Filters()) == [students[1].id, students[0].id, teacher]
+        assert steering.cancel_all(session, experiments.Filters()) == [
+            students[1].id,
+            students[0].id,
+            teacher,
+        ]
     with database.reading() as session:
         assert set(session.exec(select(Run.status_reason))) == {"cancelled_by_user"}
 
 
 @pytest.mark.parametrize("fate", ["cancelled", "deleted"])
-def test_a_teacher_that_was_named_and_has_just_ended_is_refused_and_nothing_is_stored(database: Database, settings: Settings, fate: str) -> None:
+def test_a_teacher_that_was_named_and_has_just_ended_is_refused_and_nothing_is_stored(
+    database: Database, settings: Settings, fate: str
+) -> None:
     teacher = submit(database, settings, TRAIN)
     run = run_of(database, teacher)
     prepared = prepare(database, settings, {**STUDENT, "teacher": run.id})
@@ -225,7 +291,9 @@ def test_a_teacher_that_was_named_and_has_just_ended_is_refused_and_nothing_is_s
     assert counted(database) == before
 
 
-def test_an_equal_teacher_that_has_appeared_meanwhile_is_built_on(database: Database, settings: Settings) -> None:
+def test_an_equal_teacher_that_has_appeared_meanwhile_is_built_on(
+    database: Database, settings: Settings
+) -> None:
     prepared = prepare(database, settings, OF_A_SPEC)
     teacher = submit(database, settings, TRAIN)
     student = read(database, Experiment, store(database, settings, prepared).id)
@@ -234,18 +302,29 @@ def test_an_equal_teacher_that_has_appeared_meanwhile_is_built_on(database: Data
     assert counted(database)[0] == 2
 
 
-def test_an_equal_teacher_that_was_cancelled_meanwhile_is_trained_anew(database: Database, settings: Settings) -> None:
+def test_an_equal_teacher_that_was_cancelled_meanwhile_is_trained_anew(
+    database: Database, settings: Settings
+) -> None:
     teacher = submit(database, settings, TRAIN)
     prepared = prepare(database, settings, OF_A_SPEC)
     with database.writing() as session:
         lifecycle.cancel(session, [run_of(database, teacher).id])
     student = read(database, Experiment, store(database, settings, prepared).id)
     made = read(database, Experiment, student.related["teacher_experiment"])
-    assert (made.id != teacher.id, made.fingerprint, made.name) == (True, teacher.fingerprint, "teacher of a student")
-    assert (run_of(database, made).status, run_of(database, student).status_reason) == ("queued", "waiting_for_teacher")
+    assert (made.id != teacher.id, made.fingerprint, made.name) == (
+        True,
+        teacher.fingerprint,
+        "teacher of a student",
+    )
+    assert (run_of(database, made).status, run_of(database, student).status_reason) == (
+        "queued",
+        "waiting_for_teacher",
+    )
 
 
-def test_cells_that_want_an_equal_teacher_share_the_one_that_is_made(database: Database, settings: Settings) -> None:
+def test_cells_that_want_an_equal_teacher_share_the_one_that_is_made(
+    database: Database, settings: Settings
+) -> None:
     body = {"spec": OF_A_SPEC, "vary": {"alpha": [0.1, 0.5, 0.9]}, "seeds": 1}
     made = store_study(database, settings, prepare_study(database, settings, body))
     runs = runs_by_cell(database, made.id)
@@ -255,10 +334,15 @@ def test_cells_that_want_an_equal_teacher_share_the_one_that_is_made(database: D
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["removed", "replaced"])
-def test_a_data_set_that_goes_between_preparing_and_storing_leaves_nothing_stored(api: TestClient, database: Database, settings: Settings, again: bool) -> None:
+def test_a_data_set_that_goes_between_preparing_and_storing_leaves_nothing_stored(
+    api: TestClient, database: Database, settings: Settings, again: bool
+) -> None:
     api.put("/datasets/flowers", content=zipped(flowers()))
     body = {**TRAIN, "dataset": "flowers"}
-    prepared, study = prepare(database, settings, body), prepare_study(database, settings, {**wide(2), "spec": body})
+    prepared, study = (
+        prepare(database, settings, body),
+        prepare_study(database, settings, {**wide(2), "spec": body}),
+    )
     api.delete("/datasets/flowers")
     if again:
         api.put("/datasets/flowers", content=zipped(flowers()), params={"size": 8})
@@ -269,7 +353,9 @@ def test_a_data_set_that_goes_between_preparing_and_storing_leaves_nothing_store
     assert counted(database) == (0, 0, 0)
 
 
-def test_a_data_set_is_not_removed_while_what_needs_it_is_being_written(api: TestClient, database: Database, settings: Settings) -> None:
+def test_a_data_set_is_not_removed_while_what_needs_it_is_being_written(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
     api.put("/datasets/flowers", content=zipped(flowers()))
     prepared = prepare(database, settings, {**TRAIN, "dataset": "flowers"})
     refused: list[str] = []
@@ -301,7 +387,9 @@ class Interrupted(Exception):
     pass
 
 
-def test_files_that_were_taken_go_when_the_transaction_fails(database: Database, settings: Settings) -> None:
+def test_files_that_were_taken_go_when_the_transaction_fails(
+    database: Database, settings: Settings
+) -> None:
     finished(database, settings)
     before, rows = folders(settings), counted(database)
     prepared = studies.take_files(prepare_study(database, settings, wide(2)), settings)
@@ -317,10 +405,17 @@ def test_files_that_were_taken_go_when_the_transaction_fails(database: Database,
     assert (folders(settings), counted(database)) == (before, rows)
 
 
-def test_files_that_were_taken_go_when_the_study_is_refused_or_was_made_already(database: Database, settings: Settings) -> None:
+def test_files_that_were_taken_go_when_the_study_is_refused_or_was_made_already(
+    database: Database, settings: Settings
+) -> None:
     finished(database, settings)
     body = wide(3)
-    made = store_study(database, settings, studies.take_files(prepare_study(database, settings, body), settings), "key")
+    made = store_study(
+        database,
+        settings,
+        studies.take_files(prepare_study(database, settings, body), settings),
+        "key",
+    )
     before = folders(settings)
     again = studies.take_files(prepare_study(database, settings, body), settings)
     assert len(folders(settings)) > len(before)
@@ -332,7 +427,9 @@ def test_files_that_were_taken_go_when_the_study_is_refused_or_was_made_already(
     assert folders(settings) == before
 
 
-def test_a_run_whose_source_is_deleted_meanwhile_is_queued_without_files(database: Database, settings: Settings) -> None:
+def test_a_run_whose_source_is_deleted_meanwhile_is_queued_without_files(
+    database: Database, settings: Settings
+) -> None:
     first = finished(database, settings)
     prepared = studies.take_files(prepare_study(database, settings, wide(2)), settings)
     with database.writing() as session:
@@ -344,19 +441,29 @@ def test_a_run_whose_source_is_deleted_meanwhile_is_queued_without_files(databas
     assert finish(database, settings, made.id, {}) == 2
 
 
-def test_the_next_best_source_gives_its_files_where_the_first_ones_are_gone(database: Database, settings: Settings) -> None:
+def test_the_next_best_source_gives_its_files_where_the_first_ones_are_gone(
+    database: Database, settings: Settings
+) -> None:
     first = finished(database, settings, 1)
-    second = store_study(database, settings, studies.take_files(prepare_study(database, settings, wide(1)), settings))
+    second = store_study(
+        database, settings, studies.take_files(prepare_study(database, settings, wide(1)), settings)
+    )
     lost, left = (next(iter(runs_by_cell(database, one.id).values())) for one in (first, second))
     assert left.reused_from == lost.id
     deletion.remove_folders(settings.runs_folder, [lost.id])
-    made = store_study(database, settings, studies.take_files(prepare_study(database, settings, wide(1)), settings))
+    made = store_study(
+        database, settings, studies.take_files(prepare_study(database, settings, wide(1)), settings)
+    )
     (run,) = runs_by_cell(database, made.id).values()
     assert (run.status, run.reused_from) == ("succeeded", lost.id)
-    assert [path.name for path in (settings.runs_folder / run.id).rglob("*.safetensors")] == ["weights.safetensors"]
+    assert [path.name for path in (settings.runs_folder / run.id).rglob("*.safetensors")] == [
+        "weights.safetensors"
+    ]
 
 
-def test_an_equal_study_trains_nothing_however_eagerly_workers_claim(api: TestClient, database: Database, settings: Settings) -> None:
+def test_an_equal_study_trains_nothing_however_eagerly_workers_claim(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
     finish(database, settings, send(api, **grid())["id"], {})
     claims: list[object] = []
     ended = threading.Event()
@@ -377,9 +484,13 @@ def test_an_equal_study_trains_nothing_however_eagerly_workers_claim(api: TestCl
     assert set(claims) == {None}
 
 
-def test_two_extensions_that_were_prepared_at_once_add_different_seeds(database: Database, settings: Settings) -> None:
+def test_two_extensions_that_were_prepared_at_once_add_different_seeds(
+    database: Database, settings: Settings
+) -> None:
     made = finished(database, settings)
-    twin = store_study(database, settings, prepare_study(database, settings, wide(2, seeds=2, reuse=False)))
+    twin = store_study(
+        database, settings, prepare_study(database, settings, wide(2, seeds=2, reuse=False))
+    )
     finish(database, settings, twin.id, {})  # so that seed 1 of the first can be taken over
     study = read(database, Study, made.id)
     with database.reading() as session:
@@ -389,7 +500,10 @@ def test_two_extensions_that_were_prepared_at_once_add_different_seeds(database:
         with database.writing() as session:
             assert studies.extend(session, studies.get(session, made.id), taken, settings) == 2
     runs = runs_by_cell(database, made.id)
-    assert {seed: {run.status_reason for (_, other), run in runs.items() if other == seed} for seed in range(3)} == {
+    assert {
+        seed: {run.status_reason for (_, other), run in runs.items() if other == seed}
+        for seed in range(3)
+    } == {
         0: {"completed"},
         1: {"reused"},
         2: {"waiting_for_worker"},
@@ -399,19 +513,34 @@ def test_two_extensions_that_were_prepared_at_once_add_different_seeds(database:
     assert folders(settings) <= rows
 
 
-def test_different_networks_are_bounded_by_their_layers_and_equal_ones_count_once(settings: Settings) -> None:
+def test_different_networks_are_bounded_by_their_layers_and_equal_ones_count_once(
+    settings: Settings,
+) -> None:
     deep = {"spec": {"model": {"arch": "mlp", "depth": 10, "width": 8}, "epochs": 1}, "seeds": 1}
     with TestClient(create_app(settings.model_copy(update={"max_study_layers": 30}))) as api:
-        assert api.post("/studies?dry_run=true", json={**deep, "vary": {"batch_size": list(range(16, 56))}}).status_code == 200
-        answer = api.post("/studies?dry_run=true", json={**deep, "vary": {"model.depth": [10, 11, 12]}})
+        assert (
+            api.post(
+                "/studies?dry_run=true", json={**deep, "vary": {"batch_size": list(range(16, 56))}}
+            ).status_code
+            == 200
+        )
+        answer = api.post(
+            "/studies?dry_run=true", json={**deep, "vary": {"model.depth": [10, 11, 12]}}
+        )
     assert answer.status_code == 422
     assert "LAB_MAX_STUDY_LAYERS" in answer.json()["detail"]
     assert answer.json()["errors"][0]["hint"]
 
 
-def test_a_verification_is_stored_only_while_its_data_set_and_its_teacher_are_there(api: TestClient, database: Database, settings: Settings) -> None:
+def test_a_verification_is_stored_only_while_its_data_set_and_its_teacher_are_there(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
     api.put("/datasets/flowers", content=zipped(flowers()))
-    made = store_study(database, settings, prepare_study(database, settings, {**wide(1), "spec": {**TRAIN, "dataset": "flowers"}}))
+    made = store_study(
+        database,
+        settings,
+        prepare_study(database, settings, {**wide(1), "spec": {**TRAIN, "dataset": "flowers"}}),
+    )
     finish(database, settings, made.id, {})
     with database.reading() as session:
         original = session.exec(select(Experiment)).one()

@@ -1,4 +1,6 @@
-"""What must not bring the service down, or make a study say what is not so: odd bodies, odd queries, odd results, and requests at once."""
+"""What must not bring the service down, or make a study say what is not so: odd bodies, odd queries, odd results, and
+requests at once.
+"""
 
 import json
 from collections.abc import Iterator
@@ -24,11 +26,29 @@ from lab_models.training.protocol import SavedArtifact
 from tests.app.studies import fail_next, finish, finish_all, grid, runs_by_cell, send
 from tests.databases import database_of_its_own
 
-STUDENT = {"kind": "distill", "teacher": {"cell": "teacher"}, "student": {"hidden": [8]}, "epochs": 1}
-DISTILLATION = {"specs": [{"name": "teacher", "model": {"depth": 1, "width": 8}, "epochs": 1}, {"name": "student", **STUDENT}], "seeds": 2}
+STUDENT = {
+    "kind": "distill",
+    "teacher": {"cell": "teacher"},
+    "student": {"hidden": [8]},
+    "epochs": 1,
+}
+DISTILLATION = {
+    "specs": [
+        {"name": "teacher", "model": {"depth": 1, "width": 8}, "epochs": 1},
+        {"name": "student", **STUDENT},
+    ],
+    "seeds": 2,
+}
 BODIES: list[dict[str, Any]] = [
     grid(),
-    grid(overrides={"dataset.name": "digits", "epochs": 1}, labels={"a": "b"}, name="x", priority=1, margin_points=0.5, reuse=False),
+    grid(
+        overrides={"dataset.name": "digits", "epochs": 1},
+        labels={"a": "b"},
+        name="x",
+        priority=1,
+        margin_points=0.5,
+        reuse=False,
+    ),
     {
         "specs": [{"name": "a", "epochs": 1}, {"name": "b", "model": "mlp"}],
         "contrasts": [{"treatment": "b", "control": "a", "factor": "model"}],
@@ -38,18 +58,50 @@ BODIES: list[dict[str, Any]] = [
     {"recipe": "mlp-depth", "scale": "smoke", "overrides": {"dataset": "digits"}},
 ]
 TEXTS = strategies.sampled_from(
-    ["", ".", "dataset..", "model.depth.x", "teacher.spec.model", "teacher.cell", "seeds", "a/b~c", "\x00", "\ud800", "x" * 300, "__class__", "student", "mlp"]
+    [
+        "",
+        ".",
+        "dataset..",
+        "model.depth.x",
+        "teacher.spec.model",
+        "teacher.cell",
+        "seeds",
+        "a/b~c",
+        "\x00",
+        "\ud800",
+        "x" * 300,
+        "__class__",
+        "student",
+        "mlp",
+    ]
 )
-LEAVES = TEXTS | strategies.sampled_from([None, True, False, 0, -1, 2**31 - 1, 2**31, 2**70, 0.0, -0.0, 1e308, 5e-324]) | strategies.text(max_size=5)
+LEAVES = (
+    TEXTS
+    | strategies.sampled_from(
+        [None, True, False, 0, -1, 2**31 - 1, 2**31, 2**70, 0.0, -0.0, 1e308, 5e-324]
+    )
+    | strategies.text(max_size=5)
+)
 VALUES = strategies.recursive(
-    LEAVES, lambda inner: strategies.lists(inner, max_size=4) | strategies.dictionaries(TEXTS | strategies.text(max_size=5), inner, max_size=4), max_leaves=12
+    LEAVES,
+    lambda inner: (
+        strategies.lists(inner, max_size=4)
+        | strategies.dictionaries(TEXTS | strategies.text(max_size=5), inner, max_size=4)
+    ),
+    max_leaves=12,
 )
 
 
 def places(document: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Every place within a document."""
     yield way
-    children = document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+    children = (
+        document.items()
+        if isinstance(document, dict)
+        else enumerate(document)
+        if isinstance(document, list)
+        else ()
+    )
     for name, child in children:
         yield from places(child, (*way, name))
 
@@ -72,7 +124,22 @@ def mutated(draw: strategies.DrawFn) -> Any:
             case "remove":
                 del holder[way[-1]]
             case "add" if isinstance(holder, dict):
-                holder[draw(TEXTS | strategies.sampled_from(["vary", "overrides", "cell_overrides", "contrasts", "teacher", "cell", "spec"]))] = draw(VALUES)
+                holder[
+                    draw(
+                        TEXTS
+                        | strategies.sampled_from(
+                            [
+                                "vary",
+                                "overrides",
+                                "cell_overrides",
+                                "contrasts",
+                                "teacher",
+                                "cell",
+                                "spec",
+                            ]
+                        )
+                    )
+                ] = draw(VALUES)
     return document
 
 
@@ -85,12 +152,22 @@ def assert_no_fault_of_ours(answer: Any) -> None:
 @pytest.fixture(scope="module")
 def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """One service for all examples; small limits, so that no example is slow."""
-    limits = Settings(home=tmp_path_factory.mktemp("fuzzed"), log_level="ERROR", max_study_runs=40, max_epochs=100, _env_file=None)
+    limits = Settings(
+        home=tmp_path_factory.mktemp("fuzzed"),
+        log_level="ERROR",
+        max_study_runs=40,
+        max_epochs=100,
+        _env_file=None,
+    )
     with TestClient(create_app(limits), raise_server_exceptions=False) as client:
         yield client
 
 
-@configured(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@configured(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(body=mutated())
 def test_no_body_brings_the_service_down(fuzzed: TestClient, body: Any) -> None:
     sent = json.dumps(body).encode()
@@ -98,17 +175,23 @@ def test_no_body_brings_the_service_down(fuzzed: TestClient, body: Any) -> None:
     assert_no_fault_of_ours(dry)
     wet = fuzzed.post("/studies", content=sent)
     assert_no_fault_of_ours(wet)
-    assert (dry.status_code, wet.status_code) in {(200, 201), (wet.status_code, wet.status_code)}, "a dry run says what the real one would"
+    assert (dry.status_code, wet.status_code) in {(200, 201), (wet.status_code, wet.status_code)}, (
+        "a dry run says what the real one would"
+    )
     if wet.status_code == 201:
         for page in ("", "/table", "/verdicts"):
             assert fuzzed.get(f"/studies/{wet.json()['id']}{page}").status_code == 200
 
 
 @pytest.fixture(scope="module")
-def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestClient, str]]:
+def finished(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[TestClient, str]]:
     """A finished grid of two factors, one run of it failed."""
     with database_of_its_own(request):
-        yield from _finished(Settings(home=tmp_path_factory.mktemp("finished"), log_level="ERROR", _env_file=None))
+        yield from _finished(
+            Settings(home=tmp_path_factory.mktemp("finished"), log_level="ERROR", _env_file=None)
+        )
 
 
 def _finished(home: Settings) -> Iterator[tuple[TestClient, str]]:
@@ -121,24 +204,66 @@ def _finished(home: Settings) -> Iterator[tuple[TestClient, str]]:
     database.close()
 
 
-METRICS = ["test.accuracy", "val.loss", "test.", "test", ".", "val.__class__", "test.teacher_agreement", "seconds", "best.epoch", "gradient_flow.slope"]
-NAMES = ["depth", "residual", "", "model.depth", "__class__", "x" * 300, "\x00", "loss,", ",,,", "é"]
+METRICS = [
+    "test.accuracy",
+    "val.loss",
+    "test.",
+    "test",
+    ".",
+    "val.__class__",
+    "test.teacher_agreement",
+    "seconds",
+    "best.epoch",
+    "gradient_flow.slope",
+]
+NAMES = [
+    "depth",
+    "residual",
+    "",
+    "model.depth",
+    "__class__",
+    "x" * 300,
+    "\x00",
+    "loss,",
+    ",,,",
+    "é",
+]
 
 
-@configured(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@configured(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
-    page=strategies.sampled_from(["table", "verdicts", "factor.svg", "heat-map.svg", "differences.svg", "curves.svg", "gradient-flow.svg"]),
+    page=strategies.sampled_from(
+        [
+            "table",
+            "verdicts",
+            "factor.svg",
+            "heat-map.svg",
+            "differences.svg",
+            "curves.svg",
+            "gradient-flow.svg",
+        ]
+    ),
     query=strategies.dictionaries(
         strategies.sampled_from(["metric", "factor", "x", "y", "format", "margin"]),
         strategies.sampled_from(METRICS + NAMES) | strategies.text(max_size=6),
         max_size=3,
     ),
 )
-def test_no_query_brings_the_service_down(finished: tuple[TestClient, str], page: str, query: dict[str, str]) -> None:
+def test_no_query_brings_the_service_down(
+    finished: tuple[TestClient, str], page: str, query: dict[str, str]
+) -> None:
     api, study = finished
-    sent = "&".join(f"{name}={quote(value.encode('utf-8', 'replace'))}" for name, value in query.items())
+    sent = "&".join(
+        f"{name}={quote(value.encode('utf-8', 'replace'))}" for name, value in query.items()
+    )
     assert_no_fault_of_ours(api.get(f"/studies/{study}/{page}?{sent}"))
-    ids = ",".join(cell["experiment_id"] for cell in api.get(f"/studies/{study}").json()["cells"][:2])
+    ids = ",".join(
+        cell["experiment_id"] for cell in api.get(f"/studies/{study}").json()["cells"][:2]
+    )
     assert_no_fault_of_ours(api.get(f"/comparisons?experiments={ids}&{sent}"))
 
 
@@ -147,18 +272,40 @@ def test_no_query_brings_the_service_down(finished: tuple[TestClient, str], page
     [
         (grid(vary={"seeds": [1, 2]}), "/vary/seeds", "in a study 'seeds' is the study's"),
         (grid(overrides={"name": "x"}), "/overrides/name", "in a study 'name' is the study's"),
-        ({"specs": [{"name": "a/b"}], "cell_overrides": {"a/b": {"labels.x": "y"}}}, "/cell_overrides/a~1b/labels.x", "in a study 'labels'"),
-        (grid(vary={"model.depth": [1, 2], "model": ["mlp"]}), "/vary/model", "it would replace 'model.depth', which varies too"),
-        (grid(overrides={"model": "mlp"}), "/overrides/model", "it would replace 'model.depth', which varies"),
+        (
+            {"specs": [{"name": "a/b"}], "cell_overrides": {"a/b": {"labels.x": "y"}}},
+            "/cell_overrides/a~1b/labels.x",
+            "in a study 'labels'",
+        ),
+        (
+            grid(vary={"model.depth": [1, 2], "model": ["mlp"]}),
+            "/vary/model",
+            "it would replace 'model.depth', which varies too",
+        ),
+        (
+            grid(overrides={"model": "mlp"}),
+            "/overrides/model",
+            "it would replace 'model.depth', which varies",
+        ),
         (grid(vary={"model.depth": [1, 1]}), "/vary", "two cells are called 'model.depth=1'"),
         (grid(overrides={"a/b..c": 1}), "/a~1b..c", "is no path"),
         (grid(overrides={"model.note": "x" * 20_000}), "/overrides", "goes into every cell"),
-        ({**DISTILLATION, "cell_overrides": {"student": {"teacher.spec.epochs": 9}}}, "/specs/1/teacher/spec", "cell 'teacher' says what the teacher is"),
-        ({**DISTILLATION, "cell_overrides": {"student": {"teacher.seed": 9}}}, "/specs/1/teacher/seed", "which is not among that one's seeds"),
+        (
+            {**DISTILLATION, "cell_overrides": {"student": {"teacher.spec.epochs": 9}}},
+            "/specs/1/teacher/spec",
+            "cell 'teacher' says what the teacher is",
+        ),
+        (
+            {**DISTILLATION, "cell_overrides": {"student": {"teacher.seed": 9}}},
+            "/specs/1/teacher/seed",
+            "which is not among that one's seeds",
+        ),
     ],
 )
 @pytest.mark.parametrize("query", ["", "?dry_run=true"])
-def test_what_would_make_a_table_say_what_is_not_so_is_refused(api: TestClient, body: dict[str, Any], pointer: str, said: str, query: str) -> None:
+def test_what_would_make_a_table_say_what_is_not_so_is_refused(
+    api: TestClient, body: dict[str, Any], pointer: str, said: str, query: str
+) -> None:
     answer = api.post("/studies" + query, json=body)
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == pointer
@@ -166,7 +313,10 @@ def test_what_would_make_a_table_say_what_is_not_so_is_refused(api: TestClient, 
 
 
 def test_a_thousand_bad_cells_are_refused_at_once(api: TestClient) -> None:
-    answer = api.post("/studies", json={"specs": [{"name": f"cell {number}", "epohcs": 1} for number in range(1000)]})
+    answer = api.post(
+        "/studies",
+        json={"specs": [{"name": f"cell {number}", "epohcs": 1} for number in range(1000)]},
+    )
     assert (answer.status_code, len(answer.json()["errors"])) == (422, 50)
 
 
@@ -178,17 +328,25 @@ def test_seeds_end_where_the_largest_one_is(api: TestClient, database: Database)
     assert "2,147,483,647, the largest there is" in refused.json()["detail"]
 
 
-def test_a_cancelled_distillation_is_cancelled_and_not_failed(api: TestClient, database: Database, settings: Settings) -> None:
+def test_a_cancelled_distillation_is_cancelled_and_not_failed(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
     study = send(api, **DISTILLATION)["id"]
     cancelled = api.post(f"/studies/{study}/cancel").json()
-    assert (cancelled["status"], cancelled["progress"]["runs"], cancelled["errors"]) == ("cancelled", {"cancelled": 4}, [])
+    assert (cancelled["status"], cancelled["progress"]["runs"], cancelled["errors"]) == (
+        "cancelled",
+        {"cancelled": 4},
+        [],
+    )
     assert api.post(f"/studies/{study}/retry").json()["progress"]["runs"] == {"queued": 4}
     runs = runs_by_cell(database, study)
     assert runs["student", 0].status_reason == "waiting_for_teacher"
     assert finish(database, settings, study, {}) == 4
 
 
-def test_a_failed_teacher_takes_its_students_along_until_all_are_retried(api: TestClient, database: Database, settings: Settings) -> None:
+def test_a_failed_teacher_takes_its_students_along_until_all_are_retried(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
     study = send(api, **DISTILLATION)["id"]
     fail_next(database)
     record = api.get(f"/studies/{study}").json()
@@ -201,23 +359,36 @@ def test_a_failed_teacher_takes_its_students_along_until_all_are_retried(api: Te
     assert finish(database, settings, study, {}) == 4
 
 
-def test_a_reused_teacher_lets_its_students_start_at_once(api: TestClient, database: Database, settings: Settings) -> None:
+def test_a_reused_teacher_lets_its_students_start_at_once(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
     first = send(api, **{**DISTILLATION, "specs": DISTILLATION["specs"][:1]})
     finish(database, settings, first["id"], {})
     record = send(api, **DISTILLATION)
-    assert record["progress"] == {**record["progress"], "num_reused": 2, "runs": {"succeeded": 2, "queued": 2}}
+    assert record["progress"] == {
+        **record["progress"],
+        "num_reused": 2,
+        "runs": {"succeeded": 2, "queued": 2},
+    }
     runs = runs_by_cell(database, record["id"])
-    assert (runs["student", 0].status_reason, runs["student", 0].needs) == ("waiting_for_worker", runs["teacher", 0].id)
+    assert (runs["student", 0].status_reason, runs["student", 0].needs) == (
+        "waiting_for_worker",
+        runs["teacher", 0].id,
+    )
     assert finish(database, settings, record["id"], {}) == 2
 
 
-def test_what_another_experiment_builds_on_is_not_deleted(api: TestClient, database: Database, settings: Settings) -> None:
+def test_what_another_experiment_builds_on_is_not_deleted(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
     record = send(api, **DISTILLATION)
     finish(database, settings, record["id"], {})
     student = record["cells"][1]["experiment_id"]
     again = api.post(f"/experiments/{student}/verify").json()
     refused = api.delete(f"/studies/{record['id']}")
-    assert (refused.status_code, again["id"] in refused.json()["detail"]) == (409, True), "its verification is built on the study's teacher"
+    assert (refused.status_code, again["id"] in refused.json()["detail"]) == (409, True), (
+        "its verification is built on the study's teacher"
+    )
     finish_all(database, settings, {0: 0.9, 1: 0.9})
     assert api.delete(f"/experiments/{again['id']}").status_code == 204
     alone = api.post(f"/experiments/{record['cells'][0]['experiment_id']}/verify").json()
@@ -226,7 +397,9 @@ def test_what_another_experiment_builds_on_is_not_deleted(api: TestClient, datab
     assert (gone.status_code, "there is no experiment" in gone.json()["detail"]) == (404, True)
 
 
-def test_students_taken_over_without_their_teacher_are_verified_once_it_is_trained(api: TestClient, database: Database, settings: Settings) -> None:
+def test_students_taken_over_without_their_teacher_are_verified_once_it_is_trained(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
     first = send(api, **DISTILLATION)
     finish(database, settings, first["id"], {})
     for seed in (0, 1):
@@ -242,36 +415,75 @@ def test_students_taken_over_without_their_teacher_are_verified_once_it_is_train
     assert (refused.status_code, "retry it first" in refused.json()["detail"]) == (409, True)
 
 
-def test_at_once_two_extensions_add_different_seeds_and_two_equal_keys_one_study(api: TestClient, database: Database) -> None:
+def test_at_once_two_extensions_add_different_seeds_and_two_equal_keys_one_study(
+    api: TestClient, database: Database
+) -> None:
     study = send(api, **grid(seeds=1))["id"]
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(lambda _: api.post(f"/studies/{study}/extend", json={"seeds": 1}).status_code, range(4)))
-        keyed = list(pool.map(lambda _: api.post("/studies", json=grid(), headers={"Idempotency-Key": "k"}), range(4)))
+        answers = list(
+            pool.map(
+                lambda _: api.post(f"/studies/{study}/extend", json={"seeds": 1}).status_code,
+                range(4),
+            )
+        )
+        keyed = list(
+            pool.map(
+                lambda _: api.post("/studies", json=grid(), headers={"Idempotency-Key": "k"}),
+                range(4),
+            )
+        )
     assert answers == [200] * 4
     assert api.get(f"/studies/{study}").json()["seeds"] == [0, 1, 2, 3, 4]
     assert sorted(answer.status_code for answer in keyed) == [200, 200, 200, 201]
     assert len({answer.json()["id"] for answer in keyed}) == 1
 
 
-def test_numbers_that_are_none_null_or_nan_are_left_out(api: TestClient, database: Database, settings: Settings) -> None:
+def test_numbers_that_are_none_null_or_nan_are_left_out(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
     record = send(api, **grid(seeds=4))
     finish(database, settings, record["id"], {})
     odd: list[dict[str, Any]] = [{}, {"accuracy": None}, {"accuracy": float("nan")}]
     with database.writing() as session:
         of_cell = col(Run.experiment_id) == record["cells"][0]["experiment_id"]
-        for run, test in zip(session.exec(select(Run).where(of_cell).order_by(col(Run.seed))), [*odd, {"accuracy": 0.5}], strict=True):
+        for run, test in zip(
+            session.exec(select(Run).where(of_cell).order_by(col(Run.seed))),
+            [*odd, {"accuracy": 0.5}],
+            strict=True,
+        ):
             run.test, run.environment, run.best = test, None, None
             session.add(run)
     row = api.get(f"/studies/{record['id']}/table").json()["rows"][0]
-    assert (row["score"]["values"], row["score"]["ci95"], row["val"], row["chosen_epoch"]) == ([0.5], None, None, None)
+    assert (row["score"]["values"], row["score"]["ci95"], row["val"], row["chosen_epoch"]) == (
+        [0.5],
+        None,
+        None,
+        None,
+    )
     contrast = api.get(f"/studies/{record['id']}/verdicts").json()["contrasts"][0]
-    assert (contrast["comparison"]["seeds"], contrast["comparison"]["warnings"]) == ([3], ["without a partner, and left out: seeds 0, 1, 2"])
-    for page in ("report.html", "factor.svg", "differences.svg", "heat-map.svg", "table?format=csv", "table?metric=best.epoch"):
+    assert (contrast["comparison"]["seeds"], contrast["comparison"]["warnings"]) == (
+        [3],
+        ["without a partner, and left out: seeds 0, 1, 2"],
+    )
+    for page in (
+        "report.html",
+        "factor.svg",
+        "differences.svg",
+        "heat-map.svg",
+        "table?format=csv",
+        "table?metric=best.epoch",
+    ):
         assert api.get(f"/studies/{record['id']}/{page}").status_code == 200, page
 
 
-def test_damaged_or_unequal_predictions_are_no_evidence(api: TestClient, database: Database, settings: Settings) -> None:
-    record = send(api, specs=[{"name": "a", "epochs": 1}, {"name": "b", "epochs": 1, "batch_size": 32}], seeds=6)
+def test_damaged_or_unequal_predictions_are_no_evidence(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
+    record = send(
+        api,
+        specs=[{"name": "a", "epochs": 1}, {"name": "b", "epochs": 1, "batch_size": 32}],
+        seeds=6,
+    )
     finish(database, settings, record["id"], {})
     zeros = np.zeros(10, dtype=np.int64)
     whole = save({"predictions": zeros, "labels": zeros})
@@ -288,17 +500,29 @@ def test_damaged_or_unequal_predictions_are_no_evidence(api: TestClient, databas
             path.write_bytes(odd[seed] if cell == "b" and seed < len(odd) else whole)
             artifacts.publish(session, run.id, [_saved(path)])
     comparison = api.get(f"/studies/{record['id']}/verdicts").json()["contrasts"][0]["comparison"]
-    assert (comparison["seeds"], [one["seed"] for one in comparison["mcnemar"]]) == ([0, 1, 2, 3, 4, 5], [5])
+    assert (comparison["seeds"], [one["seed"] for one in comparison["mcnemar"]]) == (
+        [0, 1, 2, 3, 4, 5],
+        [5],
+    )
     for run in runs_by_cell(database, record["id"]).values():
-        save_file({"predictions": zeros, "labels": zeros + (run.seed % 2)}, settings.runs_folder / run.id / "attempt-1" / "predictions.safetensors")
+        save_file(
+            {"predictions": zeros, "labels": zeros + (run.seed % 2)},
+            settings.runs_folder / run.id / "attempt-1" / "predictions.safetensors",
+        )
     assert api.get(f"/studies/{record['id']}/report.html").status_code == 200
 
 
-def test_a_list_counts_what_the_records_count(api: TestClient, database: Database, settings: Settings) -> None:
+def test_a_list_counts_what_the_records_count(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
     records = [send(api, **grid()), send(api, **DISTILLATION)]
     fail_next(database)
     with database.writing() as session:
-        run = session.exec(select(Run).join(Experiment, col(Experiment.id) == col(Run.experiment_id)).where(col(Run.status) == "queued")).first()
+        run = session.exec(
+            select(Run)
+            .join(Experiment, col(Experiment.id) == col(Run.experiment_id))
+            .where(col(Run.status) == "queued")
+        ).first()
         assert run is not None
         run.epochs_done, run.step = 1, run.num_steps // 2
         session.add(run)
@@ -309,11 +533,26 @@ def test_a_list_counts_what_the_records_count(api: TestClient, database: Databas
         assert {name: read[name] for name in rows[read["id"]]} == rows[read["id"]]
 
 
-def test_a_picture_shows_at_most_so_many_cells_and_says_so(api: TestClient, database: Database, settings: Settings) -> None:
-    record = send(api, specs=[{"name": f"cell {number}", "model": {"width": 8 + number}, "epochs": 1} for number in range(45)], seeds=1)
+def test_a_picture_shows_at_most_so_many_cells_and_says_so(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
+    record = send(
+        api,
+        specs=[
+            {"name": f"cell {number}", "model": {"width": 8 + number}, "epochs": 1}
+            for number in range(45)
+        ],
+        seeds=1,
+    )
     finish(database, settings, record["id"], {})
     assert "the first 40 of 45 cells" in api.get(f"/studies/{record['id']}/curves.svg").text
 
 
 def _saved(path: Path) -> SavedArtifact:
-    return SavedArtifact(name=path.name, media_type="application/octet-stream", path=f"attempt-1/{path.name}", sha256="0" * 64, size_bytes=path.stat().st_size)
+    return SavedArtifact(
+        name=path.name,
+        media_type="application/octet-stream",
+        path=f"attempt-1/{path.name}",
+        sha256="0" * 64,
+        size_bytes=path.stat().st_size,
+    )

@@ -1,4 +1,6 @@
-"""The life of studies as a random walk: sent, trained, failed, extended, cancelled, retried, verified, deleted, in any order; what holds after every step."""
+"""The life of studies as a random walk: sent, trained, failed, extended, cancelled, retried, verified, deleted, in any
+order; what holds after every step.
+"""
 
 import tempfile
 from pathlib import Path
@@ -23,7 +25,13 @@ from tests.app.studies import fail_next
 from tests.databases import renew_database
 
 TEACHER: dict[str, Any] = {"name": "teacher", "model": {"depth": 1, "width": 8}, "epochs": 1}
-STUDENT: dict[str, Any] = {"name": "student", "kind": "distill", "teacher": {"cell": "teacher"}, "student": {"hidden": [8]}, "epochs": 1}
+STUDENT: dict[str, Any] = {
+    "name": "student",
+    "kind": "distill",
+    "teacher": {"cell": "teacher"},
+    "student": {"hidden": [8]},
+    "epochs": 1,
+}
 BODIES: list[dict[str, Any]] = [
     {"spec": {"epochs": 1, "model": {"width": 8}}, "vary": {"model.depth": [1, 2]}, "seeds": 2},
     {"specs": [TEACHER, STUDENT], "seeds": 2},
@@ -138,11 +146,22 @@ class Life(RuleBasedStateMachine):
             record = self.api.get(f"/studies/{study}").json()
             assert {name: record[name] for name in rows[study]} == rows[study]
             progress = record["progress"]
-            assert sum(progress["runs"].values()) == progress["num_runs"] == sum(cell["num_runs"] for cell in record["cells"])
-            assert record["status"] == experiment_status(RunStatus(status) for status in progress["runs"])
-            assert record["is_terminal"] == (not {"queued", "running", "paused"} & set(progress["runs"]))
+            assert (
+                sum(progress["runs"].values())
+                == progress["num_runs"]
+                == sum(cell["num_runs"] for cell in record["cells"])
+            )
+            assert record["status"] == experiment_status(
+                RunStatus(status) for status in progress["runs"]
+            )
+            assert record["is_terminal"] == (
+                not {"queued", "running", "paused"} & set(progress["runs"])
+            )
             assert {cell["num_runs"] for cell in record["cells"]} == {len(record["seeds"])}
-            assert all(self.api.get(f"/studies/{study}/{page}").status_code == 200 for page in ("table", "table?format=md", "verdicts"))
+            assert all(
+                self.api.get(f"/studies/{study}/{page}").status_code == 200
+                for page in ("table", "table?format=md", "verdicts")
+            )
 
     @invariant()
     def no_row_and_no_folder_is_left_alone(self) -> None:
@@ -150,10 +169,22 @@ class Life(RuleBasedStateMachine):
         with self.database.reading() as session:
             runs = {run.id: run for run in session.exec(select(Run))}
             experiments = {row.id: row for row in session.exec(select(Experiment))}
-            assert {row.study_id for row in experiments.values()} - {None} == set(self.studies) == set(session.exec(select(Study.id)))
+            assert (
+                {row.study_id for row in experiments.values()} - {None}
+                == set(self.studies)
+                == set(session.exec(select(Study.id)))
+            )
             assert {run.experiment_id for run in runs.values()} == set(experiments)
-            assert {row for table in (Metric, Artifact, StatusChange) for row in session.exec(select(col(table.run_id)))} <= set(runs)
-            folders = {folder.name for folder in self.settings.runs_folder.iterdir()} if self.settings.runs_folder.exists() else set()
+            assert {
+                row
+                for table in (Metric, Artifact, StatusChange)
+                for row in session.exec(select(col(table.run_id)))
+            } <= set(runs)
+            folders = (
+                {folder.name for folder in self.settings.runs_folder.iterdir()}
+                if self.settings.runs_folder.exists()
+                else set()
+            )
             assert folders <= set(runs)
             for run in runs.values():
                 needed = runs[run.needs].status if run.needs is not None else "succeeded"
@@ -161,15 +192,29 @@ class Life(RuleBasedStateMachine):
                     assert needed in ("queued", "succeeded"), "what it waits for can still come"
                     assert (run.status_reason == "waiting_for_teacher") == (needed == "queued")
                 if run.reused_from is not None:
-                    assert (run.status, run.status_reason, run.test, run.error) == ("succeeded", "reused", {"loss": 0.5, "accuracy": 0.9}, None)
+                    assert (run.status, run.status_reason, run.test, run.error) == (
+                        "succeeded",
+                        "reused",
+                        {"loss": 0.5, "accuracy": 0.9},
+                        None,
+                    )
                     assert metrics_of(session, [run.id])[run.id]
                 if run.status == "succeeded":
                     found = artifacts_of(session, run.id)
-                    assert [(self.settings.runs_folder / run.id / one.path).stat().st_size for one in found] == [one.size_bytes for one in found] != []
+                    assert (
+                        [
+                            (self.settings.runs_folder / run.id / one.path).stat().st_size
+                            for one in found
+                        ]
+                        == [one.size_bytes for one in found]
+                        != []
+                    )
 
 
 TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=12, stateful_step_count=16, deadline=None, suppress_health_check=list(HealthCheck))
+TestLife.settings = settings(
+    max_examples=12, stateful_step_count=16, deadline=None, suppress_health_check=list(HealthCheck)
+)
 
 
 def test_a_study_can_be_reported_on_at_every_stage(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""`lab recipes`, `lab study` and the commands that take a study's id, against an API in a process of its own, its runs ended as a worker would."""
+"""`lab recipes`, `lab study` and the commands that take a study's id, against an API in a process of its own, its runs
+ended as a worker would.
+"""
 
 import json
 import os
@@ -100,16 +102,23 @@ def test_a_recipe_is_shown_in_full(lab: Lab) -> None:
     page = RECIPES["mlp-depth"]
     expected = page.cells[-1].expected
     assert (status, expected is not None) == (0, True)
-    assert ["depth-10", "10 hidden layers", "10", "98.82 %", f"{100 * expected.low:.2f} to {100 * expected.high:.2f} %"] in [
-        [part.strip() for part in line.split("  ") if part] for line in out.splitlines()
-    ]
+    assert [
+        "depth-10",
+        "10 hidden layers",
+        "10",
+        "98.82 %",
+        f"{100 * expected.low:.2f} to {100 * expected.high:.2f} %",
+    ] in [[part.strip() for part in line.split("  ") if part] for line in out.splitlines()]
     assert out.startswith(f"mlp-depth: {page.title}\n")
     for said in (
         f"Question: {page.question}",
         f"Reproduces: {page.reproduces}",
         "depth-4 against depth-2   model.depth",
         "Differences smaller than 0.15 percentage points count as none.",
-        f'- "{page.claims[0].text}" ({page.claims[0].source}). Decided by whether test.accuracy falls anywhere along depth-2, depth-4',
+        (
+            f'- "{page.claims[0].text}" ({page.claims[0].source}). Decided by whether test.accuracy falls anywhere'
+            " along depth-2, depth-4"
+        ),
         f"On two CPU cores {page.scales['full'].cost_cpu}; on one data-center GPU {page.scales['full'].cost_gpu}.",
         "cannot come from 6,000 images",
         f"- {page.notes[0]}",
@@ -141,11 +150,30 @@ def test_a_misspelled_path_is_refused_where_it_is_wrong(lab: Lab) -> None:
 
 def test_a_dry_run_shows_cells_runs_and_cost_and_stores_nothing(lab: Lab, service: Service) -> None:
     before = service.get("/studies")["data"]
-    status, out, _ = lab("study", "mlp-depth", "--scale", "smoke", "--seeds", 2, "--set", "dataset.name=digits", "--dry-run")
+    status, out, _ = lab(
+        "study",
+        "mlp-depth",
+        "--scale",
+        "smoke",
+        "--seeds",
+        2,
+        "--set",
+        "dataset.name=digits",
+        "--dry-run",
+    )
     assert status == 0
     lines = out.splitlines()
     assert lines[0] == "MLP depth on MNIST, as the README says (smoke scale, changed)"
-    assert lines[2].split() == ["cell", "title", "runs", "parameters", "MACs", "seconds", "a", "run"]
+    assert lines[2].split() == [
+        "cell",
+        "title",
+        "runs",
+        "parameters",
+        "MACs",
+        "seconds",
+        "a",
+        "run",
+    ]
     assert lines[3].split()[:7] == ["depth-2", "2", "hidden", "layers", "2", "301,066", "300,032"]
     assert lines[-1].startswith("5 cells, 10 runs, nominally ")
     assert lines[-1].endswith("Nothing was stored.")
@@ -153,7 +181,19 @@ def test_a_dry_run_shows_cells_runs_and_cost_and_stores_nothing(lab: Lab, servic
 
 
 def test_options_become_the_body(lab: Lab) -> None:
-    options = ["--scale", "smoke", "--seeds", 1, "--name", "mine", "--no-reuse", "--set", "epochs=2", "--set", "dataset.name=digits"]
+    options = [
+        "--scale",
+        "smoke",
+        "--seeds",
+        1,
+        "--name",
+        "mine",
+        "--no-reuse",
+        "--set",
+        "epochs=2",
+        "--set",
+        "dataset.name=digits",
+    ]
     status, out, err = lab("study", "mlp-depth", *options)
     record = json.loads(out)
     assert (status, record["status"], record["name"]) == (0, "queued", "mine")
@@ -165,21 +205,36 @@ def test_options_become_the_body(lab: Lab) -> None:
         "reuse": False,
         "overrides": {"epochs": 2, "dataset.name": "digits"},
     }
-    assert err.startswith(f"{record['id']}: 5 cells, 5 runs (5 queued). Its report, at any time: http://127.0.0.1:")
+    assert err.startswith(
+        f"{record['id']}: 5 cells, 5 runs (5 queued). Its report, at any time: http://127.0.0.1:"
+    )
 
 
 def test_a_value_is_json_or_else_a_string(lab: Lab, service: Service, tmp_path: Path) -> None:
     body = {"specs": [{"name": "a", "epochs": 2}]}
-    options = ["--set", "optimizer.learning_rate=2e-3", "--set", 'dataset={"name": "digits", "train_limit": 200}', "--set", "schedule.name=cosine"]
+    options = [
+        "--set",
+        "optimizer.learning_rate=2e-3",
+        "--set",
+        'dataset={"name": "digits", "train_limit": 200}',
+        "--set",
+        "schedule.name=cosine",
+    ]
     status, out, _ = lab("study", written(tmp_path / "own.json", body), *options)
     assert status == 0
     spec = service.get(f"/experiments/{json.loads(out)['cells'][0]['experiment_id']}")["spec"]
-    assert (spec["optimizer"]["learning_rate"], spec["dataset"]["train_limit"], spec["schedule"]["name"]) == (0.002, 200, "cosine")
+    assert (
+        spec["optimizer"]["learning_rate"],
+        spec["dataset"]["train_limit"],
+        spec["schedule"]["name"],
+    ) == (0.002, 200, "cosine")
 
 
 def test_a_file_is_sent_with_what_the_options_change(lab: Lab, tmp_path: Path) -> None:
     text = "spec: {model: {width: 16}}\nvary: {model.depth: [1, 2]}\nseeds: 2\noverrides: {epochs: 5, batch_size: 32}\n"
-    status, out, _ = lab("study", written(tmp_path / "own.yaml", text), "--seeds", 3, "--set", "epochs=2")
+    status, out, _ = lab(
+        "study", written(tmp_path / "own.yaml", text), "--seeds", 3, "--set", "epochs=2"
+    )
     submitted = json.loads(out)["submitted"]
     assert status == 0
     assert submitted == {
@@ -194,18 +249,52 @@ def test_a_file_is_sent_with_what_the_options_change(lab: Lab, tmp_path: Path) -
     ("name", "content", "options", "said"),
     [
         ("none.json", None, [], "none.json: No such file or directory"),
-        ("broken.json", '{"spec":', [], "broken.json is not JSON: Expecting value at line 1, column 9"),
+        (
+            "broken.json",
+            '{"spec":',
+            [],
+            "broken.json is not JSON: Expecting value at line 1, column 9",
+        ),
         ("broken.yaml", "a: [", [], "broken.yaml is not YAML that can become JSON"),
-        ("experiment.json", {"epochs": 1}, [], "holds no study, which has 'recipe', 'specs', or 'spec' with 'vary'; an experiment is sent with `lab submit"),
+        (
+            "experiment.json",
+            {"epochs": 1},
+            [],
+            (
+                "holds no study, which has 'recipe', 'specs', or 'spec' with 'vary'; an experiment is sent with `lab"
+                " submit"
+            ),
+        ),
         ("list.json", [1], [], "holds no study"),
-        ("odd.json", {**GRID, "overrides": 3}, ["--set", "epochs=1"], "'overrides' must be an object"),
-        ("grid.json", GRID, ["--report", "/no/such/folder/r.html"], "there is no folder /no/such/folder"),
+        (
+            "odd.json",
+            {**GRID, "overrides": 3},
+            ["--set", "epochs=1"],
+            "'overrides' must be an object",
+        ),
+        (
+            "grid.json",
+            GRID,
+            ["--report", "/no/such/folder/r.html"],
+            "there is no folder /no/such/folder",
+        ),
         ("grid.json", GRID, ["--report", "."], "is a folder; name a file for the report"),
-        ("grid.json", GRID, ["--report", "r.html", "--dry-run"], "leave one of --dry-run and --report out"),
+        (
+            "grid.json",
+            GRID,
+            ["--report", "r.html", "--dry-run"],
+            "leave one of --dry-run and --report out",
+        ),
     ],
 )
 def test_what_cannot_be_sent_is_said_before_anything_is_sent(
-    lab: Lab, service: Service, tmp_path: Path, name: str, content: object, options: list[str], said: str
+    lab: Lab,
+    service: Service,
+    tmp_path: Path,
+    name: str,
+    content: object,
+    options: list[str],
+    said: str,
 ) -> None:
     before = service.get("/studies")["data"]
     path = tmp_path / name
@@ -217,23 +306,44 @@ def test_what_cannot_be_sent_is_said_before_anything_is_sent(
     assert service.get("/studies")["data"] == before
 
 
-def test_a_change_without_a_value_is_a_usage_error(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_change_without_a_value_is_a_usage_error(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit, match="2"):
         lab("study", "mlp-depth", "--set", "epochs")
-    assert "write PATH=VALUE, such as epochs=2 or dataset.name=digits, not 'epochs'" in capsys.readouterr().err
+    assert (
+        "write PATH=VALUE, such as epochs=2 or dataset.name=digits, not 'epochs'"
+        in capsys.readouterr().err
+    )
 
 
 def test_submit_sends_a_study_elsewhere(lab: Lab, tmp_path: Path) -> None:
     path = written(tmp_path / "grid.json", GRID)
-    assert lab("submit", path) == (2, "", f"{path} holds a study: send it with `lab study {path}`\n")
+    assert lab("submit", path) == (
+        2,
+        "",
+        f"{path} holds a study: send it with `lab study {path}`\n",
+    )
 
 
 def test_waiting_ends_with_table_verdicts_and_report(
-    lab: Lab, tmp_path: Path, database: Database, settings: Settings, while_waiting: Callable[..., None]
+    lab: Lab,
+    tmp_path: Path,
+    database: Database,
+    settings: Settings,
+    while_waiting: Callable[..., None],
 ) -> None:
     while_waiting(lambda: finish_all(database, settings, {0: 0.90, 1: 0.91}))
     report = tmp_path / "report.html"
-    status, out, err = lab("study", written(tmp_path / "grid.json", GRID), "--name", "waited for", "--no-reuse", "--report", report)
+    status, out, err = lab(
+        "study",
+        written(tmp_path / "grid.json", GRID),
+        "--name",
+        "waited for",
+        "--no-reuse",
+        "--report",
+        report,
+    )
     assert status == 0
     assert out.startswith("## waited for\n\n| depth | parameters |")
     assert "| 1 | 1,210 | 1,184 | 2 | 90.50 ± 0.71 |" in out
@@ -249,7 +359,11 @@ def test_waiting_ends_with_table_verdicts_and_report(
 
 
 def test_a_study_with_a_failed_run_ends_with_status_1_and_says_what_failed(
-    lab: Lab, tmp_path: Path, database: Database, settings: Settings, while_waiting: Callable[..., None]
+    lab: Lab,
+    tmp_path: Path,
+    database: Database,
+    settings: Settings,
+    while_waiting: Callable[..., None],
 ) -> None:
     def work() -> None:
         fail_next(database)
@@ -264,14 +378,17 @@ def test_a_study_with_a_failed_run_ends_with_status_1_and_says_what_failed(
     assert "4 runs (3 succeeded, 1 failed). `lab retry stu_" in err
 
 
-def test_ctrl_c_leaves_the_study_alone_and_says_how_to_end_it(lab: Lab, service: Service, tmp_path: Path, while_waiting: Callable[..., None]) -> None:
+def test_ctrl_c_leaves_the_study_alone_and_says_how_to_end_it(
+    lab: Lab, service: Service, tmp_path: Path, while_waiting: Callable[..., None]
+) -> None:
     while_waiting(interrupt)
     status, out, err = lab("study", written(tmp_path / "grid.json", GRID), "--no-reuse", "--wait")
     study = service.get("/studies?limit=1")["data"][0]
     where = f"--url http://127.0.0.1:{service.port}"
     assert (status, out, study["status"]) == (130, "", "queued")
     assert err.endswith(
-        f"No longer waiting, but {study['id']} goes on: `lab show {study['id']} {where}` tells how far it is, `lab cancel {study['id']} {where}` ends it.\n"
+        f"No longer waiting, but {study['id']} goes on: `lab show {study['id']} {where}` tells how far it is, `lab"
+        f" cancel {study['id']} {where}` ends it.\n"
     )
 
     status, out, err = lab("submit", written(tmp_path / "experiment.json", {"epochs": 1}), "--wait")
@@ -280,7 +397,9 @@ def test_ctrl_c_leaves_the_study_alone_and_says_how_to_end_it(lab: Lab, service:
     service.post(f"/experiments/{service.get('/experiments?limit=1')['data'][0]['id']}/cancel")
 
 
-def test_show_extend_cancel_retry_and_delete_take_a_study(lab: Lab, service: Service, tmp_path: Path) -> None:
+def test_show_extend_cancel_retry_and_delete_take_a_study(
+    lab: Lab, service: Service, tmp_path: Path
+) -> None:
     study = json.loads(lab("study", written(tmp_path / "grid.json", GRID), "--no-reuse")[1])["id"]
     assert json.loads(lab("show", study)[1])["id"] == study
     assert json.loads(lab("extend", study)[1])["seeds"] == [0, 1, 2]
@@ -295,10 +414,16 @@ def test_show_extend_cancel_retry_and_delete_take_a_study(lab: Lab, service: Ser
 
 
 def test_only_studies_are_extended(lab: Lab) -> None:
-    assert lab("extend", "exp_1") == (2, "", "'exp_1' is not a study's id, which begins with stu_; only studies are extended\n")
+    assert lab("extend", "exp_1") == (
+        2,
+        "",
+        "'exp_1' is not a study's id, which begins with stu_; only studies are extended\n",
+    )
 
 
-def test_without_a_service_the_reader_learns_how_to_start_one(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_service_the_reader_learns_how_to_start_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert main(["recipes", "--url", CLOSED_PORT]) == 1
     assert "Start it with `lab serve`, or name another with --url." in capsys.readouterr().err
 
@@ -306,7 +431,12 @@ def test_without_a_service_the_reader_learns_how_to_start_one(capsys: pytest.Cap
 def test_a_reader_that_goes_away_is_no_error() -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    ended = subprocess.run([sys.executable, "-m", "app.commands", "settings"], stdout=writing, stderr=subprocess.PIPE, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-m", "app.commands", "settings"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
     os.close(writing)
     assert (ended.returncode, ended.stderr) == (1, b"")
 
@@ -328,9 +458,17 @@ def test_durations_are_said_in_the_unit_that_people_use(seconds: float, text: st
 
 def test_a_progress_message_tells_when_it_ends_and_what_failed() -> None:
     record: dict[str, Any] = {
-        "progress": {"num_runs": 6, "runs": {"succeeded": 2, "failed": 1, "running": 1, "queued": 2}},
+        "progress": {
+            "num_runs": 6,
+            "runs": {"succeeded": 2, "failed": 1, "running": 1, "queued": 2},
+        },
         "estimated_finish_at": "2001-02-03T12:00:00Z",
         "is_terminal": False,
     }
-    assert client.study_message(record).startswith("3 of 6 runs done, 1 failed, ends about 2001-02-0")
-    assert client.study_message({**record, "estimated_finish_at": None}) == "3 of 6 runs done, 1 failed"
+    assert client.study_message(record).startswith(
+        "3 of 6 runs done, 1 failed, ends about 2001-02-0"
+    )
+    assert (
+        client.study_message({**record, "estimated_finish_at": None})
+        == "3 of 6 runs done, 1 failed"
+    )

@@ -1,4 +1,6 @@
-"""Pictures of studies: every format, the same bytes for the same figure, what is written in them, and extremes without a warning."""
+"""Pictures of studies: every format, the same bytes for the same figure, what is written in them, and extremes without
+a warning.
+"""
 
 import dataclasses
 import html
@@ -23,13 +25,20 @@ from app.plots.pictures.differences import DifferenceRow, DifferencesFigure, dra
 from app.plots.pictures.factor import FactorFigure, Group, Point, draw_factor
 from app.plots.pictures.heat_map import DASH, HeatMapFigure, draw_heat_map, ink_on
 from app.plots.pictures.study_curves import CellCurves, Panel, StudyCurvesFigure, draw_study_curves
-from app.plots.pictures.study_gradients import GradientPanel, StudyGradientsFigure, draw_study_gradients
+from app.plots.pictures.study_gradients import (
+    GradientPanel,
+    StudyGradientsFigure,
+    draw_study_gradients,
+)
 from tests.app.series import over_runs
 
 pytestmark = pytest.mark.sqlite  # pictures
 
 PANELS = [Panel(split, metric) for metric in ("loss", "accuracy") for split in ("train", "val")]
-LONG = "a plain network of 56 layers with batch normalization, $momentum$ 0.9 and a cosine schedule " * 3
+LONG = (
+    "a plain network of 56 layers with batch normalization, $momentum$ 0.9 and a cosine schedule "
+    * 3
+)
 HEADS = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 NAN, INF = float("nan"), float("inf")
 
@@ -39,17 +48,29 @@ Run = dict[Panel, dict[int, float | None]]
 
 
 def cell(title: str, runs: Sequence[Run]) -> CellCurves:
-    panels = {panel: over_runs(*found) for panel in PANELS if (found := [run[panel] for run in runs if panel in run])}
+    panels = {
+        panel: over_runs(*found)
+        for panel in PANELS
+        if (found := [run[panel] for run in runs if panel in run])
+    }
     return CellCurves(title, panels, num_waiting=sum(not run for run in runs))
 
 
 def run(seed: int, epochs: int = 6, decay: float = 1.0) -> Run:
-    return {panel: {epoch: (1 + 0.1 * seed) * (0.9 if panel.metric == "loss" else 0.5) * epoch**-decay for epoch in range(1, epochs + 1)} for panel in PANELS}
+    return {
+        panel: {
+            epoch: (1 + 0.1 * seed) * (0.9 if panel.metric == "loss" else 0.5) * epoch**-decay
+            for epoch in range(1, epochs + 1)
+        }
+        for panel in PANELS
+    }
 
 
 def curves(cells: int = 3, **differing: Any) -> StudyCurvesFigure:
     lines = [cell(f"cell {place}", [run(place), run(place + 1)]) for place in range(cells)]
-    return dataclasses.replace(StudyCurvesFigure("a title", "a subtitle", PANELS, lines), **differing)
+    return dataclasses.replace(
+        StudyCurvesFigure("a title", "a subtitle", PANELS, lines), **differing
+    )
 
 
 def point(x: float | str, published: float | None = None) -> Point:
@@ -57,31 +78,64 @@ def point(x: float | str, published: float | None = None) -> Point:
 
 
 def factor(**differing: Any) -> FactorFigure:
-    groups = [Group("plain", [point(8, 0.9), point(20)]), Group("residual", [point(8), Point(20, (0.95,))])]
-    return dataclasses.replace(FactorFigure("a title", "a subtitle", "Test accuracy", "Depth", groups), **differing)
+    groups = [
+        Group("plain", [point(8, 0.9), point(20)]),
+        Group("residual", [point(8), Point(20, (0.95,))]),
+    ]
+    return dataclasses.replace(
+        FactorFigure("a title", "a subtitle", "Test accuracy", "Depth", groups), **differing
+    )
 
 
 MEASURED = DifferenceRow("with minus without", (1.0, 2.0, 3.0), 2.0, (0.5, 3.5), "better")
 
 
 def differences(rows: Sequence[DifferenceRow] = (MEASURED,), **differing: Any) -> DifferencesFigure:
-    return dataclasses.replace(DifferencesFigure("a title", "a subtitle", "percentage points", 0.5, rows), **differing)
+    return dataclasses.replace(
+        DifferencesFigure("a title", "a subtitle", "percentage points", 0.5, rows), **differing
+    )
 
 
 def heat_map(rows: int = 2, columns: int = 3, **differing: Any) -> HeatMapFigure:
     means = 0.9 + 0.01 * np.arange(rows * columns, dtype=np.float64).reshape(rows, columns)
-    names = {"title": "a title", "subtitle": "a subtitle", "metric": "Test accuracy", "x_name": "alpha", "y_name": "temperature"}
-    usual = HeatMapFigure(**names, x_values=range(columns), y_values=range(rows), means=means, counts=np.full((rows, columns), 3), baseline=0.905)
+    names = {
+        "title": "a title",
+        "subtitle": "a subtitle",
+        "metric": "Test accuracy",
+        "x_name": "alpha",
+        "y_name": "temperature",
+    }
+    usual = HeatMapFigure(
+        **names,
+        x_values=range(columns),
+        y_values=range(rows),
+        means=means,
+        counts=np.full((rows, columns), 3),
+        baseline=0.905,
+    )
     return dataclasses.replace(usual, **differing)
 
 
 def gradient_panel(title: str = "a cell", layers: int = 4, epochs: int = 5) -> GradientPanel:
     norms = 10.0 ** -np.add.outer(np.arange(epochs), np.arange(layers)).astype(np.float64)
-    return GradientPanel(title, "slope +0.1", tuple(f"layer{layer}.weight" for layer in range(layers)), tuple(range(epochs)), norms)
+    return GradientPanel(
+        title,
+        "slope +0.1",
+        tuple(f"layer{layer}.weight" for layer in range(layers)),
+        tuple(range(epochs)),
+        norms,
+    )
 
 
-def gradients(panels: Sequence[GradientPanel] | None = None, **differing: Any) -> StudyGradientsFigure:
-    return dataclasses.replace(StudyGradientsFigure("a title", "a subtitle", [gradient_panel()] if panels is None else panels), **differing)
+def gradients(
+    panels: Sequence[GradientPanel] | None = None, **differing: Any
+) -> StudyGradientsFigure:
+    return dataclasses.replace(
+        StudyGradientsFigure(
+            "a title", "a subtitle", [gradient_panel()] if panels is None else panels
+        ),
+        **differing,
+    )
 
 
 PICTURES: list[tuple[Callable[..., Any], Callable[[Any, str], bytes]]] = [
@@ -101,7 +155,9 @@ def words(svg: bytes) -> list[str]:
 def is_whole(png: bytes) -> bool:
     """Whether nothing reaches the paper's edge, where it would have been cut."""
     paper = np.asarray(Image.open(io.BytesIO(png)).convert("L"))
-    return bool(min(edge.min() for edge in (paper[:4], paper[-4:], paper[:, :4], paper[:, -4:])) == 255)
+    return bool(
+        min(edge.min() for edge in (paper[:4], paper[-4:], paper[:, :4], paper[:, -4:])) == 255
+    )
 
 
 # What all have in common
@@ -109,7 +165,9 @@ def is_whole(png: bytes) -> bool:
 
 @pytest.mark.parametrize(("figure", "draw"), PICTURES)
 @pytest.mark.parametrize("extension", HEADS)
-def test_every_picture_comes_in_every_format_and_equal_figures_give_equal_bytes(figure: Any, draw: Any, extension: str) -> None:
+def test_every_picture_comes_in_every_format_and_equal_figures_give_equal_bytes(
+    figure: Any, draw: Any, extension: str
+) -> None:
     drawn = draw(figure(), extension)
     assert drawn.startswith(HEADS[extension])
     assert draw(figure(), extension) == drawn
@@ -117,9 +175,13 @@ def test_every_picture_comes_in_every_format_and_equal_figures_give_equal_bytes(
 
 
 @pytest.mark.parametrize(("figure", "draw"), PICTURES)
-def test_a_long_title_is_cut_and_dollar_signs_and_foreign_letters_are_only_letters(figure: Any, draw: Any) -> None:
+def test_a_long_title_is_cut_and_dollar_signs_and_foreign_letters_are_only_letters(
+    figure: Any, draw: Any
+) -> None:
     shown = words(draw(figure(title="中 $5 and $6 " + LONG * 3, subtitle=LONG), "svg"))
-    assert any(text.startswith("\N{REPLACEMENT CHARACTER} $5 and $6 a plain network") for text in shown)
+    assert any(
+        text.startswith("\N{REPLACEMENT CHARACTER} $5 and $6 a plain network") for text in shown
+    )
     assert any(text.endswith("…") for text in shown)
     assert is_whole(draw(figure(title=LONG, subtitle=LONG), "png"))
 
@@ -134,7 +196,15 @@ def test_a_picture_without_title_is_drawn(figure: Any, draw: Any) -> None:
 
 def test_curves_say_which_panels_and_cells_they_show_and_of_how_many_runs() -> None:
     shown = words(draw_study_curves(curves(), "svg"))
-    assert {"a title", "a subtitle", "Epoch", "Training loss (nats)", "Validation loss (nats)", "Training accuracy", "Validation accuracy"} <= set(shown)
+    assert {
+        "a title",
+        "a subtitle",
+        "Epoch",
+        "Training loss (nats)",
+        "Validation loss (nats)",
+        "Training accuracy",
+        "Validation accuracy",
+    } <= set(shown)
     assert {"cell 0", "cell 1", "cell 2", "1", "2", "3", "mean and range of 2 runs"} <= set(shown)
     assert "1 run" in words(draw_study_curves(curves(lines=[cell("alone", [run(0)])]), "svg"))
 
@@ -142,9 +212,13 @@ def test_curves_say_which_panels_and_cells_they_show_and_of_how_many_runs() -> N
 def test_cells_without_epochs_or_finite_values_are_listed_as_such() -> None:
     diverged = cell("diverged", [{panel: {1: None, 2: NAN} for panel in PANELS}])
     partly = cell("partly", [run(0), {}, {PANELS[0]: {1: 0.5, 2: None, 3: 0.4}}])
-    shown = words(draw_study_curves(curves(lines=[cell("waiting", [{}, {}]), diverged, partly]), "svg"))
+    shown = words(
+        draw_study_curves(curves(lines=[cell("waiting", [{}, {}]), diverged, partly]), "svg")
+    )
     assert {"waiting", "not started", "diverged", "no finite value"} <= set(shown)
-    assert "mean and range of 2 runs (1 more not started), some values not finite" in " ".join(shown)
+    assert "mean and range of 2 runs (1 more not started), some values not finite" in " ".join(
+        shown
+    )
 
 
 @pytest.mark.parametrize(
@@ -154,7 +228,10 @@ def test_cells_without_epochs_or_finite_values_are_listed_as_such() -> None:
         [cell("none", [])],
         [cell("one epoch", [run(0, epochs=1)])],
         [cell("equal", [{panel: {1: 0.5, 2: 0.5} for panel in PANELS}] * 2)] * 3,
-        [cell("huge", [{panel: {1: 1e30, 2: INF} for panel in PANELS}]), cell("zero", [{panel: {1: 0.0} for panel in PANELS}])],
+        [
+            cell("huge", [{panel: {1: 1e30, 2: INF} for panel in PANELS}]),
+            cell("zero", [{panel: {1: 0.0} for panel in PANELS}]),
+        ],
     ],
 )
 def test_curves_of_little_or_odd_numbers_are_drawn(lines: Sequence[CellCurves]) -> None:
@@ -163,8 +240,13 @@ def test_curves_of_little_or_odd_numbers_are_drawn(lines: Sequence[CellCurves]) 
 
 @pytest.mark.parametrize("panels", [1, 2, 3, 4, 6])
 @pytest.mark.parametrize("cells", [1, 12])
-def test_any_number_of_panels_and_cells_with_long_titles_fits_on_the_paper(panels: int, cells: int) -> None:
-    lines = [cell(LONG[:200] if place % 2 else "W" * 200, [run(place), run(place + 3)]) for place in range(cells)]
+def test_any_number_of_panels_and_cells_with_long_titles_fits_on_the_paper(
+    panels: int, cells: int
+) -> None:
+    lines = [
+        cell(LONG[:200] if place % 2 else "W" * 200, [run(place), run(place + 3)])
+        for place in range(cells)
+    ]
     assert is_whole(draw_study_curves(curves(panels=(PANELS * 2)[:panels], lines=lines), "png"))
 
 
@@ -177,7 +259,13 @@ def test_curves_without_panels_and_plots_without_rows_say_so() -> None:
 
 def test_only_a_loss_of_more_than_two_decades_is_on_a_log_scale() -> None:
     def titles(decay: float) -> set[str]:
-        return set(words(draw_study_curves(curves(lines=[cell("cell", [run(0, epochs=10, decay=decay)])]), "svg")))
+        return set(
+            words(
+                draw_study_curves(
+                    curves(lines=[cell("cell", [run(0, epochs=10, decay=decay)])]), "svg"
+                )
+            )
+        )
 
     assert {"Training loss (nats)", "Training accuracy"} <= titles(2.0)
     assert {"Training loss (nats, log scale)", "Training accuracy"} <= titles(2.1)
@@ -186,7 +274,9 @@ def test_only_a_loss_of_more_than_two_decades_is_on_a_log_scale() -> None:
 def test_the_first_28_lines_look_different_and_neighbors_differ_in_color_and_dashes() -> None:
     looks = [look(number) for number in range(28)]
     assert len({(each.color, each.dashes) for each in looks}) == 28
-    assert all(one.color != other.color and one.dashes != other.dashes for one, other in pairwise(looks))
+    assert all(
+        one.color != other.color and one.dashes != other.dashes for one, other in pairwise(looks)
+    )
 
 
 # Factor
@@ -194,24 +284,62 @@ def test_the_first_28_lines_look_different_and_neighbors_differ_in_color_and_das
 
 def test_a_numeric_factor_is_an_axis_with_its_values_as_ticks() -> None:
     shown = words(draw_factor(factor(), "svg"))
-    assert {"Depth", "8", "20", "Test accuracy", "plain", "residual", "n = 3 runs each", "n = 1 to 3 runs each"} <= set(shown)
-    assert {"one run (seed)", "mean of the runs and 95 % interval of the mean", "published by the source"} <= set(shown)
+    assert {
+        "Depth",
+        "8",
+        "20",
+        "Test accuracy",
+        "plain",
+        "residual",
+        "n = 3 runs each",
+        "n = 1 to 3 runs each",
+    } <= set(shown)
+    assert {
+        "one run (seed)",
+        "mean of the runs and 95 % interval of the mean",
+        "published by the source",
+    } <= set(shown)
     assert any(text.endswith(" %") for text in shown)
 
 
 def test_values_over_decades_are_on_a_log_scale_and_with_a_zero_among_them_in_equal_steps() -> None:
     rates = [Group("all", [point(rate) for rate in (1e-4, 1e-3, 1e-2, 0.1)])]
-    assert {"Learning rate (log scale)", "0.0001", "0.1"} <= set(words(draw_factor(factor(factor="Learning rate", groups=rates), "svg")))
+    assert {"Learning rate (log scale)", "0.0001", "0.1"} <= set(
+        words(draw_factor(factor(factor="Learning rate", groups=rates), "svg"))
+    )
     decays = [Group("all", [point(decay) for decay in (0, 1e-4, 1e-3, 0.1)])]
-    assert {"Weight decay (not to scale)", "0", "0.0001"} <= set(words(draw_factor(factor(factor="Weight decay", groups=decays), "svg")))
+    assert {"Weight decay (not to scale)", "0", "0.0001"} <= set(
+        words(draw_factor(factor(factor="Weight decay", groups=decays), "svg"))
+    )
 
 
 def test_a_factor_in_words_is_a_chart_with_a_row_per_cell() -> None:
-    groups = [Group("g", [point("none"), point("crop and flip", 0.9), Point("later", ()), point(LONG), Point("odd", (NAN, 0.5))])]
+    groups = [
+        Group(
+            "g",
+            [
+                point("none"),
+                point("crop and flip", 0.9),
+                Point("later", ()),
+                point(LONG),
+                Point("odd", (NAN, 0.5)),
+            ],
+        )
+    ]
     shown = words(draw_factor(factor(groups=groups), "svg"))
-    assert {"none", "crop and flip", "91.00 %, n = 3 runs", "later", "not measured", "50.00 %, n = 1 run", "Test accuracy"} <= set(shown)
+    assert {
+        "none",
+        "crop and flip",
+        "91.00 %, n = 3 runs",
+        "later",
+        "not measured",
+        "50.00 %, n = 1 run",
+        "Test accuracy",
+    } <= set(shown)
     assert is_whole(draw_factor(factor(groups=groups * 4), "png"))
-    losses = words(draw_factor(factor(groups=groups, as_percent=False, metric="Test loss (nats)"), "svg"))
+    losses = words(
+        draw_factor(factor(groups=groups, as_percent=False, metric="Test loss (nats)"), "svg")
+    )
     assert {"0.9100, n = 3 runs", "Test loss (nats)"} <= set(losses)
 
 
@@ -224,7 +352,11 @@ def test_a_factor_in_words_is_a_chart_with_a_row_per_cell() -> None:
         [Group("not yet", [Point("a", ())])],
         [Group("one", [Point(3, (0.95,))])],
         [Group("equal", [Point("a", (0.95, 0.95), (0.95, 0.95), 0.95)])],
-        [Group("wide", [Point(1, (0.90, 0.91), (-5.0, 7.0)), Point(2, (NAN, 0.9), (NAN, NAN), 0.2)])],
+        [
+            Group(
+                "wide", [Point(1, (0.90, 0.91), (-5.0, 7.0)), Point(2, (NAN, 0.9), (NAN, NAN), 0.2)]
+            )
+        ],
         [Group(LONG, [point(depth) for depth in range(40)])] * 12,
         [Group("one place", [point(3)])] * 6,
     ],
@@ -243,15 +375,35 @@ def test_what_is_not_measured_is_said() -> None:
 
 def test_a_forest_plot_says_its_unit_numbers_and_verdicts() -> None:
     shown = words(draw_differences(differences(), "svg"))
-    assert {"treatment minus control, percentage points", "with minus without", "+2.00 [+0.50, +3.50]", "n = 3 paired seeds", "better"} <= set(shown)
-    assert {"one seed's difference", "margin of equivalence, ±0.5 percentage points", "mean and 95 % interval of the mean, above 0"} <= set(shown)
-    assert not any("margin" in text for text in words(draw_differences(differences(margin=None), "svg")))
+    assert {
+        "treatment minus control, percentage points",
+        "with minus without",
+        "+2.00 [+0.50, +3.50]",
+        "n = 3 paired seeds",
+        "better",
+    } <= set(shown)
+    assert {
+        "one seed's difference",
+        "margin of equivalence, ±0.5 percentage points",
+        "mean and 95 % interval of the mean, above 0",
+    } <= set(shown)
+    assert not any(
+        "margin" in text for text in words(draw_differences(differences(margin=None), "svg"))
+    )
 
 
 def test_rows_without_data_say_so_and_tiny_numbers_keep_their_sign() -> None:
-    rows = [DifferenceRow("later", (), None, None, "waits for its runs"), DifferenceRow("tiny", (-0.0004,), -0.0004, None, "no interval")]
+    rows = [
+        DifferenceRow("later", (), None, None, "waits for its runs"),
+        DifferenceRow("tiny", (-0.0004,), -0.0004, None, "no interval"),
+    ]
     shown = words(draw_differences(differences(rows), "svg"))
-    assert {"not measured", "waits for its runs", "\N{MINUS SIGN}0.00040", "n = 1 paired seed"} <= set(shown)
+    assert {
+        "not measured",
+        "waits for its runs",
+        "\N{MINUS SIGN}0.00040",
+        "n = 1 paired seed",
+    } <= set(shown)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +417,9 @@ def test_rows_without_data_say_so_and_tiny_numbers_keep_their_sign() -> None:
     ],
 )
 @pytest.mark.parametrize("margin", [None, 0.0, 0.5])
-def test_differences_of_little_or_odd_numbers_are_drawn(rows: Sequence[DifferenceRow], margin: float | None) -> None:
+def test_differences_of_little_or_odd_numbers_are_drawn(
+    rows: Sequence[DifferenceRow], margin: float | None
+) -> None:
     assert is_whole(draw_differences(differences(rows, margin=margin), "png"))
 
 
@@ -274,12 +428,24 @@ def test_differences_of_little_or_odd_numbers_are_drawn(rows: Sequence[Differenc
 
 def test_a_heat_map_writes_values_runs_and_differences_from_the_baseline() -> None:
     shown = words(draw_heat_map(heat_map(), "svg"))
-    assert {"alpha", "temperature", "Test accuracy", "90.00 %", "95.00 %", "n = 3", "+4.50", "\N{MINUS SIGN}0.50"} <= set(shown)
+    assert {
+        "alpha",
+        "temperature",
+        "Test accuracy",
+        "90.00 %",
+        "95.00 %",
+        "n = 3",
+        "+4.50",
+        "\N{MINUS SIGN}0.50",
+    } <= set(shown)
     assert "baseline 90.50 %; in each cell the difference from it, in percentage points" in shown
     plain = words(draw_heat_map(heat_map(baseline=None, as_percent=False), "svg"))
     assert {"0.9000", "0.9500"} <= set(plain)
     assert not any("baseline" in text or text.endswith("%") for text in plain)
-    assert any("off the scale of colors" in text for text in words(draw_heat_map(heat_map(baseline=0.1), "svg")))
+    assert any(
+        "off the scale of colors" in text
+        for text in words(draw_heat_map(heat_map(baseline=0.1), "svg"))
+    )
 
 
 def test_missing_cells_are_dashes_and_explained() -> None:
@@ -293,7 +459,9 @@ def test_missing_cells_are_dashes_and_explained() -> None:
 
 @pytest.mark.parametrize(("rows", "columns"), [(0, 0), (0, 2), (1, 1), (12, 12)])
 @pytest.mark.parametrize("value", [0.5, NAN, 0.0, None])
-def test_heat_maps_of_any_size_and_odd_numbers_are_drawn(rows: int, columns: int, value: float | None) -> None:
+def test_heat_maps_of_any_size_and_odd_numbers_are_drawn(
+    rows: int, columns: int, value: float | None
+) -> None:
     figure = heat_map(rows, columns, baseline=value)
     if value is not None:
         figure.means[:] = value
@@ -301,7 +469,18 @@ def test_heat_maps_of_any_size_and_odd_numbers_are_drawn(rows: int, columns: int
 
 
 def test_long_names_of_rows_and_columns_fit() -> None:
-    assert is_whole(draw_heat_map(heat_map(x_values=[LONG, "W" * 50, 1e-9], y_values=[LONG, "b"], x_name=LONG, y_name=LONG, metric=LONG), "png"))
+    assert is_whole(
+        draw_heat_map(
+            heat_map(
+                x_values=[LONG, "W" * 50, 1e-9],
+                y_values=[LONG, "b"],
+                x_name=LONG,
+                y_name=LONG,
+                metric=LONG,
+            ),
+            "png",
+        )
+    )
 
 
 def test_numbers_in_cells_have_the_contrast_that_wcag_asks_of_text() -> None:
@@ -318,7 +497,9 @@ def test_numbers_in_cells_have_the_contrast_that_wcag_asks_of_text() -> None:
 
 
 def test_gradient_panels_have_titles_captions_layers_and_one_scale() -> None:
-    shown = words(draw_study_gradients(gradients([gradient_panel("one", 3), gradient_panel("two", 5)]), "svg"))
+    shown = words(
+        draw_study_gradients(gradients([gradient_panel("one", 3), gradient_panel("two", 5)]), "svg")
+    )
     assert {"one", "two", "slope +0.1", "layer0", "layer4", "init", "Epoch", "10⁰"} <= set(shown)
     assert shown.count("L2 norm of each weight's gradient (log scale)") == 1
     assert not {"exactly 0", "not measured"} & set(shown)
@@ -337,8 +518,16 @@ def test_zeros_and_what_is_not_measured_are_explained() -> None:
     [
         [],
         [gradient_panel(LONG, layers=1, epochs=1)],
-        [GradientPanel("nothing", "", ("a", "b"), (0, 3), np.full((2, 2), value)) for value in (0.0, NAN, INF, 1e-30)],
-        [gradient_panel(LONG if cell % 2 else "W" * 200, layers=3 + 9 * cell, epochs=1 + 70 * cell) for cell in range(12)],
+        [
+            GradientPanel("nothing", "", ("a", "b"), (0, 3), np.full((2, 2), value))
+            for value in (0.0, NAN, INF, 1e-30)
+        ],
+        [
+            gradient_panel(
+                LONG if cell % 2 else "W" * 200, layers=3 + 9 * cell, epochs=1 + 70 * cell
+            )
+            for cell in range(12)
+        ],
     ],
 )
 def test_gradients_of_little_or_odd_numbers_are_drawn(panels: Sequence[GradientPanel]) -> None:
@@ -349,7 +538,9 @@ def test_gradients_of_little_or_odd_numbers_are_drawn(panels: Sequence[GradientP
 
 
 @given(st.lists(st.floats(0, 100), max_size=12), st.floats(0, 30))
-def test_spread_places_keep_their_order_their_distance_and_their_bounds(wanted: list[float], gap: float) -> None:
+def test_spread_places_keep_their_order_their_distance_and_their_bounds(
+    wanted: list[float], gap: float
+) -> None:
     places = spread(wanted, gap, 0, 100)
     least = min(gap, 100 / max(1, len(wanted) - 1))
     ordered = sorted(places)
@@ -372,7 +563,9 @@ def test_a_wide_interval_does_not_press_the_values_together() -> None:
 
 
 @given(st.text(max_size=120), st.floats(0.3, 4), st.integers(1, 4))
-def test_wrapped_lines_are_as_narrow_and_as_few_as_asked(text: str, inches: float, most: int) -> None:
+def test_wrapped_lines_are_as_narrow_and_as_few_as_asked(
+    text: str, inches: float, most: int
+) -> None:
     lines = wrapped(text, inches, 9, most)
     assert len(lines) <= most
     assert all(width_of(line, 9) <= inches + 1e-9 for line in lines)

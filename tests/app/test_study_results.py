@@ -27,34 +27,58 @@ def study(api: TestClient, database: Database, settings: Settings) -> dict[str, 
     """Depth 1: residual is better by 1.0, 1.2, 0.8 points; depth 2: nothing differs but by chance."""
     record = send(api, **grid(seeds=3, name="depth & shortcuts"))
     plain, gain = (0.90, 0.91, 0.92), (0.010, 0.012, 0.008)
-    scores = {(PLAIN, seed): plain[seed] for seed in range(3)} | {(RESIDUAL, seed): plain[seed] + gain[seed] for seed in range(3)}
+    scores = {(PLAIN, seed): plain[seed] for seed in range(3)} | {
+        (RESIDUAL, seed): plain[seed] + gain[seed] for seed in range(3)
+    }
     finish(database, settings, record["id"], scores | {(DEEP, 1): 0.93, (DEEP, 2): 0.88})
     return record
 
 
 def contrast(verdicts: dict[str, Any], treatment: str, control: str) -> dict[str, Any]:
-    found: dict[str, Any] = next(one for one in verdicts["contrasts"] if (one["treatment"], one["control"]) == (treatment, control))
+    found: dict[str, Any] = next(
+        one
+        for one in verdicts["contrasts"]
+        if (one["treatment"], one["control"]) == (treatment, control)
+    )
     return found
 
 
-def test_the_table_has_a_row_per_cell_with_mean_interval_size_and_epochs(api: TestClient, study: dict[str, Any]) -> None:
+def test_the_table_has_a_row_per_cell_with_mean_interval_size_and_epochs(
+    api: TestClient, study: dict[str, Any]
+) -> None:
     table = api.get(f"/studies/{study['id']}/table").json()
     row = table["rows"][0]
-    assert (row["cell"], row["factors"], row["num_runs"], row["num_failed"]) == (PLAIN, {"depth": 1, "residual": False}, 3, 0)
+    assert (row["cell"], row["factors"], row["num_runs"], row["num_failed"]) == (
+        PLAIN,
+        {"depth": 1, "residual": False},
+        3,
+        0,
+    )
     assert row["score"]["values"] == [0.90, 0.91, 0.92]
     assert row["score"]["mean"] == pytest.approx(0.91)
-    assert row["score"]["ci95"] == pytest.approx([0.91 - 4.302653 * 0.01 / 3**0.5, 0.91 + 4.302653 * 0.01 / 3**0.5])
+    assert row["score"]["ci95"] == pytest.approx(
+        [0.91 - 4.302653 * 0.01 / 3**0.5, 0.91 + 4.302653 * 0.01 / 3**0.5]
+    )
     assert (row["seconds"], row["chosen_epoch"], row["last_epoch"]) == (5.0, 2.0, 2.0)
     assert row["parameters"] == 64 * 16 + 16 + 16 * 10 + 10
-    assert (row["val"]["mean"], row["published"], row["expected"]) == (pytest.approx(0.91), None, None)
+    assert (row["val"]["mean"], row["published"], row["expected"]) == (
+        pytest.approx(0.91),
+        None,
+        None,
+    )
 
 
-def test_the_table_is_markdown_csv_and_latex_as_well(api: TestClient, study: dict[str, Any]) -> None:
+def test_the_table_is_markdown_csv_and_latex_as_well(
+    api: TestClient, study: dict[str, Any]
+) -> None:
     address = f"/studies/{study['id']}/table?format="
     markdown = api.get(address + "md")
     assert markdown.headers["content-type"].startswith("text/markdown")
     assert "## depth & shortcuts" in markdown.text
-    assert "| 1 | no | 1,210 | 1,184 | 3 | 91.00 ± 1.00 | 88.52 to 93.48 | 5 | 2 | 2 |" in markdown.text
+    assert (
+        "| 1 | no | 1,210 | 1,184 | 3 | 91.00 ± 1.00 | 88.52 to 93.48 | 5 | 2 | 2 |"
+        in markdown.text
+    )
     rows = api.get(address + "csv").text.splitlines()
     assert rows[0].startswith("cell,experiment_id,depth,residual,network,parameters")
     assert rows[1].startswith(f'"{PLAIN}",')
@@ -66,8 +90,17 @@ def test_the_table_is_markdown_csv_and_latex_as_well(api: TestClient, study: dic
 
 
 def test_names_of_cells_are_neither_formulas_nor_markup_in_a_table(api: TestClient) -> None:
-    names = ['=HYPERLINK("http://evil.example","x")', "+1-1@x", "<script>alert(1)</script> | [x](y)"]
-    record = send(api, specs=[{"name": name, "epochs": epochs} for epochs, name in enumerate(names, 1)], seeds=1, name="=1+1 <b>")
+    names = [
+        '=HYPERLINK("http://evil.example","x")',
+        "+1-1@x",
+        "<script>alert(1)</script> | [x](y)",
+    ]
+    record = send(
+        api,
+        specs=[{"name": name, "epochs": epochs} for epochs, name in enumerate(names, 1)],
+        seeds=1,
+        name="=1+1 <b>",
+    )
     address = f"/studies/{record['id']}/table?format="
     rows = list(csv.reader(io.StringIO(api.get(address + "csv").text, newline="")))[1:]
     assert [row[0] for row in rows] == ["'" + names[0], "'" + names[1], names[2]]
@@ -79,12 +112,26 @@ def test_names_of_cells_are_neither_formulas_nor_markup_in_a_table(api: TestClie
 
 
 def test_a_table_of_transfer_strategies_says_how_much_each_of_them_trains(api: TestClient) -> None:
-    """A source of 64-16-16-10; with a staged or whole fine-tuning everything is trained, with one stage below the head that and the head."""
-    spec = {"kind": "transfer", "source": {"spec": {"model": {"depth": 2, "width": 16}, "epochs": 1}}, "epochs": 2}
-    record = send(api, spec=spec, vary={"strategy": ["features", "linear_probe", "fine_tune", "staged"]}, seeds=1)
+    """A source of 64-16-16-10; with a staged or whole fine-tuning everything is trained, with one stage below the head
+    that and the head.
+    """
+    spec = {
+        "kind": "transfer",
+        "source": {"spec": {"model": {"depth": 2, "width": 16}, "epochs": 1}},
+        "epochs": 2,
+    }
+    record = send(
+        api,
+        spec=spec,
+        vary={"strategy": ["features", "linear_probe", "fine_tune", "staged"]},
+        seeds=1,
+    )
     table = api.get(f"/studies/{record['id']}/table").json()
     whole = 64 * 16 + 16 + 16 * 16 + 16 + 16 * 10 + 10
-    shown = {row["factors"].get("strategy"): (row["trainable_parameters"], row["parameters"]) for row in table["rows"]}
+    shown = {
+        row["factors"].get("strategy"): (row["trainable_parameters"], row["parameters"])
+        for row in table["rows"]
+    }
     assert {name: shown[name] for name in ("features", "linear_probe", "fine_tune", "staged")} == {
         "features": (0, whole),
         "linear_probe": (16 * 10 + 10, whole),
@@ -94,47 +141,78 @@ def test_a_table_of_transfer_strategies_says_how_much_each_of_them_trains(api: T
     markdown = api.get(f"/studies/{record['id']}/table?format=md").text
     assert "| parameters | trained | MACs |" in markdown
     assert "| linear_probe | 1,482 | 170 |" in markdown
-    assert "trainable_parameters" in api.get(f"/studies/{record['id']}/table?format=csv").text.splitlines()[0]
-    assert not any("every seed" in caution for caution in api.get(f"/studies/{record['id']}/verdicts").json()["cautions"])
+    assert (
+        "trainable_parameters"
+        in api.get(f"/studies/{record['id']}/table?format=csv").text.splitlines()[0]
+    )
+    assert not any(
+        "every seed" in caution
+        for caution in api.get(f"/studies/{record['id']}/verdicts").json()["cautions"]
+    )
     repeated = send(api, spec=spec, vary={"strategy": ["features", "linear_probe"]}, seeds=2)
     cautions = api.get(f"/studies/{repeated['id']}/verdicts").json()["cautions"]
-    assert any("the spread of strategy features says nothing about chance" in caution for caution in cautions)
+    assert any(
+        "the spread of strategy features says nothing about chance" in caution
+        for caution in cautions
+    )
 
 
-def test_another_metric_can_be_asked_for_and_an_unknown_one_is_refused(api: TestClient, study: dict[str, Any]) -> None:
+def test_another_metric_can_be_asked_for_and_an_unknown_one_is_refused(
+    api: TestClient, study: dict[str, Any]
+) -> None:
     row = api.get(f"/studies/{study['id']}/table?metric=seconds").json()["rows"][0]
     assert row["score"]["values"] == [5.0, 5.0, 5.0]
-    mean = api.get(f"/studies/{study['id']}/table?metric=val.mean_accuracy").json()["rows"][0]["score"]["values"][0]
+    mean = api.get(f"/studies/{study['id']}/table?metric=val.mean_accuracy").json()["rows"][0][
+        "score"
+    ]["values"][0]
     assert mean == pytest.approx(0.90 - 0.1 * (1 + 1 / 2) / 2)
     refused = api.get(f"/studies/{study['id']}/table?metric=accuracy")
     assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/metric")
     assert "test.accuracy" in refused.json()["errors"][0]["hint"]
 
 
-def test_contrasts_are_paired_by_seed_and_corrected_by_holm_within_their_family(api: TestClient, study: dict[str, Any]) -> None:
+def test_contrasts_are_paired_by_seed_and_corrected_by_holm_within_their_family(
+    api: TestClient, study: dict[str, Any]
+) -> None:
     verdicts = api.get(f"/studies/{study['id']}/verdicts").json()
     assert verdicts["complete"] is True
     gain = contrast(verdicts, RESIDUAL, PLAIN)
     comparison = gain["comparison"]
     assert comparison["differences"] == pytest.approx([1.0, 1.2, 0.8])
-    assert comparison["ci95"] == pytest.approx([1 - 4.302653 * 0.2 / 3**0.5, 1 + 4.302653 * 0.2 / 3**0.5])
+    assert comparison["ci95"] == pytest.approx(
+        [1 - 4.302653 * 0.2 / 3**0.5, 1 + 4.302653 * 0.2 / 3**0.5]
+    )
     assert comparison["p_t"] == pytest.approx(0.01308, abs=1e-4)
     assert comparison["p_holm"] == pytest.approx(2 * comparison["p_t"])
-    assert (gain["verdict"], comparison["margin"], comparison["warnings"]) == ("supported", 0.15, [])
-    assert gain["sentence"].startswith("Supported: +1.00 percentage points, 95 % interval +0.50 to +1.50 over 3 paired seeds, p = 0.026 (Holm)")
-    assert comparison["differs"] == [{"path": "model.residual", "treatment": True, "control": False}]
+    assert (gain["verdict"], comparison["margin"], comparison["warnings"]) == (
+        "supported",
+        0.15,
+        [],
+    )
+    assert gain["sentence"].startswith(
+        "Supported: +1.00 percentage points, 95 % interval +0.50 to +1.50 over 3 paired seeds, p = 0.026 (Holm)"
+    )
+    assert comparison["differs"] == [
+        {"path": "model.residual", "treatment": True, "control": False}
+    ]
     unclear = contrast(verdicts, DEEP, PLAIN)
     assert unclear["verdict"] == "inconclusive"
     assert unclear["comparison"]["more_seeds"] > 0
     assert "more seeds at this spread" in unclear["sentence"]
 
 
-def test_verdicts_come_with_what_to_keep_in_mind(api: TestClient, database: Database, settings: Settings, study: dict[str, Any]) -> None:
+def test_verdicts_come_with_what_to_keep_in_mind(
+    api: TestClient, database: Database, settings: Settings, study: dict[str, Any]
+) -> None:
     assert api.get(f"/studies/{study['id']}/verdicts").json()["cautions"] == []
     api.post(f"/studies/{study['id']}/extend", json={"seeds": 2})
     said = api.get(f"/studies/{study['id']}/verdicts").json()["cautions"]
-    assert said[0].startswith("8 of 20 runs have not succeeded: numbers and verdicts are those of the others.")
-    assert "(3, then 5): a p that was looked at more than once is smaller than it should be" in said[1]
+    assert said[0].startswith(
+        "8 of 20 runs have not succeeded: numbers and verdicts are those of the others."
+    )
+    assert (
+        "(3, then 5): a p that was looked at more than once is smaller than it should be" in said[1]
+    )
     assert "(3, then 5)" in api.get(f"/studies/{study['id']}/report.html").text
     smoke = send(api, recipe="mlp-depth", scale="smoke", seeds=1)
     said = api.get(f"/studies/{smoke['id']}/verdicts").json()["cautions"]
@@ -156,7 +234,9 @@ def test_a_study_without_results_says_so_everywhere(api: TestClient) -> None:
     assert api.get(f"{base}/report.html").status_code == 200
 
 
-@pytest.mark.parametrize(("extension", "begins"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
+@pytest.mark.parametrize(
+    ("extension", "begins"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")]
+)
 @pytest.mark.parametrize("picture", ["curves", "factor", "differences", "heat-map", "distillation"])
 def test_every_picture_comes_in_three_formats_and_is_not_sent_twice(
     api: TestClient, study: dict[str, Any], picture: str, extension: str, begins: bytes
@@ -177,7 +257,9 @@ def test_the_picture_of_a_factor_names_its_groups(api: TestClient, study: dict[s
     assert "it varies depth, residual" in unknown.json()["detail"]
 
 
-def test_the_report_is_one_page_that_needs_no_network(api: TestClient, study: dict[str, Any]) -> None:
+def test_the_report_is_one_page_that_needs_no_network(
+    api: TestClient, study: dict[str, Any]
+) -> None:
     answer = api.get(f"/studies/{study['id']}/report.html")
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert "default-src 'none'" in answer.headers["content-security-policy"]
@@ -188,7 +270,11 @@ def test_the_report_is_one_page_that_needs_no_network(api: TestClient, study: di
     pictures = re.findall(r"data:image/svg\+xml;base64,([^\"]+)", page)
     assert len(pictures) == 3
     assert all(b"<svg" in base64.b64decode(picture) for picture in pictures)
-    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL).group(1))  # type: ignore[union-attr]
+    data = json.loads(
+        re.search(
+            r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL
+        ).group(1)
+    )  # type: ignore[union-attr]
     assert data["table"]["rows"][0]["score"]["mean"] == pytest.approx(0.91)
     assert data["submitted"] == study["submitted"]
 
@@ -200,17 +286,31 @@ def test_a_name_cannot_break_out_of_the_report(api: TestClient) -> None:
     assert page.count("</script>") == 1
 
 
-def test_two_experiments_are_compared_and_what_differs_is_listed(api: TestClient, study: dict[str, Any]) -> None:
+def test_two_experiments_are_compared_and_what_differs_is_listed(
+    api: TestClient, study: dict[str, Any]
+) -> None:
     plain, residual, deep, deep_residual = (cell["experiment_id"] for cell in study["cells"])
     alone = api.get(f"/comparisons?experiments={plain},{residual}").json()
-    assert (alone["verdict"], alone["p_holm"], alone["mean"]) == ("supported", None, pytest.approx(1.0))
+    assert (alone["verdict"], alone["p_holm"], alone["mean"]) == (
+        "supported",
+        None,
+        pytest.approx(1.0),
+    )
     assert alone["treatment"]["experiment_id"] == residual
     reverse = api.get(f"/comparisons?experiments={residual},{plain}").json()
     assert (reverse["verdict"], reverse["mean"]) == ("contradicted", pytest.approx(-1.0))
     two = api.get(f"/comparisons?experiments={plain},{deep_residual}").json()
-    assert [difference["path"] for difference in two["differs"]] == ["model.depth", "model.residual"]
-    assert "the two differ in 2 fields: model.depth (2 against 1), model.residual (True against False)" in two["warnings"][0]
-    named = api.get(f"/comparisons?experiments={plain},{deep_residual}&factor=model.residual").json()
+    assert [difference["path"] for difference in two["differs"]] == [
+        "model.depth",
+        "model.residual",
+    ]
+    assert (
+        "the two differ in 2 fields: model.depth (2 against 1), model.residual (True against False)"
+        in two["warnings"][0]
+    )
+    named = api.get(
+        f"/comparisons?experiments={plain},{deep_residual}&factor=model.residual"
+    ).json()
     assert "differ in more than model.residual: model.depth (2 against 1)" in named["warnings"][0]
     wrong = api.get(f"/comparisons?experiments={plain},{deep}&factor=model.residual").json()
     assert "the two do not differ in model.residual" in wrong["warnings"]
@@ -218,7 +318,9 @@ def test_two_experiments_are_compared_and_what_differs_is_listed(api: TestClient
     assert "compares an experiment with itself" in same["warnings"][0]
 
 
-def test_a_wide_margin_makes_small_differences_equivalent(api: TestClient, study: dict[str, Any]) -> None:
+def test_a_wide_margin_makes_small_differences_equivalent(
+    api: TestClient, study: dict[str, Any]
+) -> None:
     plain, residual = (cell["experiment_id"] for cell in study["cells"][:2])
     wide = api.get(f"/comparisons?experiments={plain},{residual}&margin=2").json()
     assert (wide["verdict"], wide["margin"]) == ("equivalent", 2.0)
@@ -238,14 +340,24 @@ def test_a_wide_margin_makes_small_differences_equivalent(api: TestClient, study
         ("", 422, "required"),
     ],
 )
-def test_a_comparison_of_nothing_is_refused(api: TestClient, study: dict[str, Any], query: str, status: int, said: str) -> None:
-    answer = api.get("/comparisons?" + query.format(*(cell["experiment_id"] for cell in study["cells"])))
+def test_a_comparison_of_nothing_is_refused(
+    api: TestClient, study: dict[str, Any], query: str, status: int, said: str
+) -> None:
+    answer = api.get(
+        "/comparisons?" + query.format(*(cell["experiment_id"] for cell in study["cells"]))
+    )
     assert answer.status_code == status
     assert said in answer.text
 
 
-def test_experiments_on_different_images_are_not_compared(api: TestClient, database: Database, settings: Settings) -> None:
-    record = send(api, specs=[{"name": "a", "epochs": 1}, {"name": "b", "epochs": 1, "dataset": "mnist"}], seeds=1)
+def test_experiments_on_different_images_are_not_compared(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
+    record = send(
+        api,
+        specs=[{"name": "a", "epochs": 1}, {"name": "b", "epochs": 1, "dataset": "mnist"}],
+        seeds=1,
+    )
     ids = ",".join(cell["experiment_id"] for cell in record["cells"])
     answer = api.get(f"/comparisons?experiments={ids}")
     assert answer.status_code == 409
@@ -255,7 +367,9 @@ def test_experiments_on_different_images_are_not_compared(api: TestClient, datab
     assert "different images" in verdict["sentence"]
 
 
-def test_each_seeds_checkpoints_are_compared_by_mcnemars_test(api: TestClient, database: Database, settings: Settings, study: dict[str, Any]) -> None:
+def test_each_seeds_checkpoints_are_compared_by_mcnemars_test(
+    api: TestClient, database: Database, settings: Settings, study: dict[str, Any]
+) -> None:
     runs = runs_by_cell(database, study["id"])
     labels = np.zeros(100, dtype=np.int64)
     for key, wrong in ((PLAIN, slice(0, 12)), (RESIDUAL, slice(10, 13))):
@@ -265,8 +379,21 @@ def test_each_seeds_checkpoints_are_compared_by_mcnemars_test(api: TestClient, d
         save_file({"predictions": predictions, "labels": labels}, path)
         with database.writing() as session:
             file = SavedArtifact(
-                name=path.name, media_type="application/octet-stream", path=f"attempt-1/{path.name}", sha256="0" * 64, size_bytes=path.stat().st_size
+                name=path.name,
+                media_type="application/octet-stream",
+                path=f"attempt-1/{path.name}",
+                sha256="0" * 64,
+                size_bytes=path.stat().st_size,
             )
             artifacts.publish(session, runs[key, 0].id, [file])
-    found = contrast(api.get(f"/studies/{study['id']}/verdicts").json(), RESIDUAL, PLAIN)["comparison"]["mcnemar"]
-    assert found == [{"seed": 0, "only_treatment_right": 10, "only_control_right": 1, "p": pytest.approx(2 * 12 / 2**11)}]
+    found = contrast(api.get(f"/studies/{study['id']}/verdicts").json(), RESIDUAL, PLAIN)[
+        "comparison"
+    ]["mcnemar"]
+    assert found == [
+        {
+            "seed": 0,
+            "only_treatment_right": 10,
+            "only_control_right": 1,
+            "p": pytest.approx(2 * 12 / 2**11),
+        }
+    ]

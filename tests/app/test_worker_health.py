@@ -21,10 +21,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_a_worker_of_this_host_that_showed_itself_is_healthy(database: Database, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_worker_of_this_host_that_showed_itself_is_healthy(
+    database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
     _register(database, "one", HERE, seconds_ago=1)
     assert worker_health.main([]) == 0
-    assert capsys.readouterr().out == f"1 of 1 workers on {HERE} were seen within the last 20 seconds\n"
+    assert (
+        capsys.readouterr().out
+        == f"1 of 1 workers on {HERE} were seen within the last 20 seconds\n"
+    )
 
 
 def test_all_workers_that_were_asked_for_must_have_shown_themselves(database: Database) -> None:
@@ -40,7 +45,9 @@ def test_workers_of_other_hosts_and_silent_ones_do_not_count(database: Database)
     assert worker_health.main([]) == 1
 
 
-def test_without_a_database_it_says_so_and_makes_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_database_it_says_so_and_makes_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("LAB_HOME", str(tmp_path / "absent"))
     assert worker_health.main([]) == 1
     assert capsys.readouterr().out.startswith("cannot ask the database: ")
@@ -49,6 +56,14 @@ def test_without_a_database_it_says_so_and_makes_none(tmp_path: Path, monkeypatc
 
 def _register(database: Database, identifier: str, host: str, seconds_ago: float) -> None:
     now = utc_now()
-    row = Worker(id=identifier, host=host, pid=1, device="cpu", threads=1, started_at=now, seen_at=now - timedelta(seconds=seconds_ago))
+    row = Worker(
+        id=identifier,
+        host=host,
+        pid=1,
+        device="cpu",
+        threads=1,
+        started_at=now,
+        seen_at=now - timedelta(seconds=seconds_ago),
+    )
     with database.writing() as session:
         workers.register(session, row)

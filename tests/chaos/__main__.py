@@ -1,4 +1,6 @@
-"""`python -m tests.chaos --minutes 10 --seed 1`: random faults on both stacks, then the proof. Exits with 1 where it fails."""
+"""`python -m tests.chaos --minutes 10 --seed 1`: random faults on both stacks, then the proof. Exits with 1 where it
+fails.
+"""
 
 import argparse
 import random
@@ -26,7 +28,12 @@ SPECS: dict[str, dict[str, Any]] = {
         "batch_size": 32,
         "epochs": 40,
     },
-    "residual": {"dataset": "digits", "model": {"arch": "mlp", "depth": 6, "width": 128, "residual": True}, "batch_size": 16, "epochs": 20},
+    "residual": {
+        "dataset": "digits",
+        "model": {"arch": "mlp", "depth": 6, "width": 128, "residual": True},
+        "batch_size": 16,
+        "epochs": 20,
+    },
     "scheduled": {
         "dataset": "digits",
         "model": {"arch": "mlp", "hidden": [256, 128]},
@@ -52,11 +59,16 @@ class Chaos:
 
     def train_undisturbed(self) -> Weights:
         """Every spec with every seed, before anything goes wrong."""
-        ids = {name: self.stack.service.submit({**spec, "seeds": SEEDS})["id"] for name, spec in SPECS.items()}
+        ids = {
+            name: self.stack.service.submit({**spec, "seeds": SEEDS})["id"]
+            for name, spec in SPECS.items()
+        }
         weights: Weights = {}
         for name, experiment_id in ids.items():
             record = self.stack.service.wait_for({"id": experiment_id}, "succeeded", 300)
-            weights |= {(name, run["seed"]): weights_of(self.stack, run["id"]) for run in record["runs"]}
+            weights |= {
+                (name, run["seed"]): weights_of(self.stack, run["id"]) for run in record["runs"]
+            }
         return weights
 
     def rage(self, seconds: float) -> None:
@@ -80,22 +92,34 @@ class Chaos:
         while self.unfinished() < MOST_UNFINISHED:
             name = self.chance.choice(list(SPECS))
             key = f"chaos-{len(self.submitted)}"
-            answer = self.stack.ask("POST", "/experiments", {**SPECS[name], "seeds": self.chance.randint(1, SEEDS)}, {"Idempotency-Key": key})
+            answer = self.stack.ask(
+                "POST",
+                "/experiments",
+                {**SPECS[name], "seeds": self.chance.randint(1, SEEDS)},
+                {"Idempotency-Key": key},
+            )
             assert answer.status_code in (200, 201), answer.text
             self.submitted[answer.json()["id"]] = name
 
     def unfinished(self) -> int:
         """Experiments that are not at their end."""
-        return sum(not row["is_terminal"] for row in self.stack.ask("GET", "/experiments?limit=500").json()["data"])
+        return sum(
+            not row["is_terminal"]
+            for row in self.stack.ask("GET", "/experiments?limit=500").json()["data"]
+        )
 
     def use_a_verb(self) -> None:
         """Pause, resume, cancel and retry what there is; a 409 is an answer too."""
         experiment_id = self.chance.choice(list(self.submitted))
-        verb = self.chance.choices(["pause", "resume", "priority", "cancel", "retry", "none"], [3, 4, 2, 1, 2, 4])[0]
+        verb = self.chance.choices(
+            ["pause", "resume", "priority", "cancel", "retry", "none"], [3, 4, 2, 1, 2, 4]
+        )[0]
         if verb == "none":
             return
         if verb == "priority":
-            answer = self.stack.ask("PATCH", f"/experiments/{experiment_id}", {"priority": self.chance.randint(-1, 1)})
+            answer = self.stack.ask(
+                "PATCH", f"/experiments/{experiment_id}", {"priority": self.chance.randint(-1, 1)}
+            )
         else:
             answer = self.stack.ask("POST", f"/experiments/{experiment_id}/{verb}")
         assert answer.status_code in (200, 409), f"{verb}: {answer.status_code} {answer.text}"
@@ -120,13 +144,30 @@ class Chaos:
 def main() -> int:
     """Both stacks, half of the time each."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos")
-    parser.add_argument("--minutes", type=float, default=10.0, help="of faults, shared among the stacks (default: 10)")
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10_000), help="the order of the faults (default: any)")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=10.0,
+        help="of faults, shared among the stacks (default: 10)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=random.SystemRandom().randrange(10_000),
+        help="the order of the faults (default: any)",
+    )
     parser.add_argument("--stack", choices=["embedded", "distributed", "both"], default="both")
     options = parser.parse_args()
     stacks = ["embedded", "distributed"] if options.stack == "both" else [options.stack]
-    print(f"seed {options.seed}, {options.minutes:g} minutes of faults on: {', '.join(stacks)}", flush=True)
-    failed = [stack for stack in stacks if not _run(stack, options.seed, 60 * options.minutes / len(stacks))]
+    print(
+        f"seed {options.seed}, {options.minutes:g} minutes of faults on: {', '.join(stacks)}",
+        flush=True,
+    )
+    failed = [
+        stack
+        for stack in stacks
+        if not _run(stack, options.seed, 60 * options.minutes / len(stacks))
+    ]
     return 1 if failed else 0
 
 
@@ -146,7 +187,13 @@ def _run(kind: str, seed: int, seconds: float) -> bool:
             chaos.rage(seconds)
             began = time.monotonic()
             chaos.settle()
-            proof = prove(stack, chaos.submitted, chaos.cancelled, undisturbed, {name: spec["epochs"] for name, spec in SPECS.items()})
+            proof = prove(
+                stack,
+                chaos.submitted,
+                chaos.cancelled,
+                undisturbed,
+                {name: spec["epochs"] for name, spec in SPECS.items()},
+            )
             _report(chaos, proof, time.monotonic() - began)
             if proof.wrong:
                 print(stack.service.read_log())
@@ -162,15 +209,42 @@ def _run(kind: str, seed: int, seconds: float) -> bool:
 
 def _report(chaos: Chaos, proof: Proof, settled_seconds: float) -> None:
     runs = sum(proof.statuses.values())
-    print(f"\n{chaos.stack.name}: {len(chaos.submitted)} experiments, {runs} runs, {sum(proof.attempts)} attempts, {chaos.revived} processes started again")
-    print(f"  faults    {sum(chaos.faults.values())}: " + ", ".join(f"{count} x {name}" for name, count in chaos.faults.most_common()))
-    print("  verbs     " + ", ".join(f"{count} x {name}" for name, count in chaos.verbs.most_common()))
-    print("  attempts  " + ", ".join(f"{count} {outcome}" for outcome, count in proof.outcomes.most_common()) + f"; most of one run: {max(proof.attempts)}")
-    print("  runs      " + ", ".join(f"{proof.statuses[status]} {status}" for status in RunStatus if proof.statuses[status]), end="; ")
     print(
-        f"{proof.compared} with the bits of an undisturbed run; all at their end {settled_seconds:.0f} s after the last fault; {proof.notes} notes of attempts"
+        f"\n{chaos.stack.name}: {len(chaos.submitted)} experiments, {runs} runs, {sum(proof.attempts)} attempts,"
+        f" {chaos.revived} processes started again"
     )
-    print("  proof     " + ("holds" if not proof.wrong else f"FAILS in {len(proof.wrong)}:\n    " + "\n    ".join(proof.wrong[:20])), flush=True)
+    print(
+        f"  faults    {sum(chaos.faults.values())}: "
+        + ", ".join(f"{count} x {name}" for name, count in chaos.faults.most_common())
+    )
+    print(
+        "  verbs     " + ", ".join(f"{count} x {name}" for name, count in chaos.verbs.most_common())
+    )
+    print(
+        "  attempts  "
+        + ", ".join(f"{count} {outcome}" for outcome, count in proof.outcomes.most_common())
+        + f"; most of one run: {max(proof.attempts)}"
+    )
+    print(
+        "  runs      "
+        + ", ".join(
+            f"{proof.statuses[status]} {status}" for status in RunStatus if proof.statuses[status]
+        ),
+        end="; ",
+    )
+    print(
+        f"{proof.compared} with the bits of an undisturbed run; all at their end {settled_seconds:.0f} s after the last"
+        f" fault; {proof.notes} notes of attempts"
+    )
+    print(
+        "  proof     "
+        + (
+            "holds"
+            if not proof.wrong
+            else f"FAILS in {len(proof.wrong)}:\n    " + "\n    ".join(proof.wrong[:20])
+        ),
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

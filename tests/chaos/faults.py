@@ -1,4 +1,6 @@
-"""What goes wrong: one function a fault, each doing it for real and returning whether it found something to do it to."""
+"""What goes wrong: one function a fault, each doing it for real and returning whether it found something to do it
+to.
+"""
 
 import os
 import random
@@ -45,10 +47,14 @@ def stop_worker(stack: Stack, chance: random.Random) -> bool:
 def freeze_worker(stack: Stack, chance: random.Random) -> bool:
     """SIGSTOP to one worker with its children for longer than the lease, then SIGCONT: a zombie that wakes."""
     worker = chance.choice(stack.workers)
-    family = [pid for pid in stack.service.lab_pids() if pid == worker.pid or worker.pid in ancestors(pid)]
+    family = [
+        pid for pid in stack.service.lab_pids() if pid == worker.pid or worker.pid in ancestors(pid)
+    ]
     for pid in family:
         _signal(pid, signal.SIGSTOP)
-    threading.Timer(FROZEN_SECONDS, lambda: [_signal(pid, signal.SIGCONT) for pid in family]).start()
+    threading.Timer(
+        FROZEN_SECONDS, lambda: [_signal(pid, signal.SIGCONT) for pid in family]
+    ).start()
     return bool(family)
 
 
@@ -125,9 +131,13 @@ def double_messages(stack: Stack, chance: random.Random) -> bool:
 
 
 def damage_checkpoint(stack: Stack, chance: random.Random) -> bool:
-    """One byte of a checkpoint flips, or the file loses its end, and then the trainer dies: the next attempt must notice."""
+    """One byte of a checkpoint flips, or the file loses its end, and then the trainer dies: the next attempt must
+    notice.
+    """
     trainers = stack.pids("trainer")
-    files = sorted(stack.service.home.glob("runs/*/attempt-*/*.pt"), key=lambda path: path.stat().st_mtime)
+    files = sorted(
+        stack.service.home.glob("runs/*/attempt-*/*.pt"), key=lambda path: path.stat().st_mtime
+    )
     if not files or not trainers:
         return False
     newest = files[-1]

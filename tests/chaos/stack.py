@@ -14,7 +14,13 @@ from tests.postgres import Cluster
 
 NUM_WORKERS = 2
 ANSWER_SECONDS = 60.0
-SETTINGS: dict[str, object] = {"lease_seconds": 4, "stop_grace_seconds": 10, "max_crashes": 10_000, "checkpoint_seconds": 1, "log_level": "INFO"}
+SETTINGS: dict[str, object] = {
+    "lease_seconds": 4,
+    "stop_grace_seconds": 10,
+    "max_crashes": 10_000,
+    "checkpoint_seconds": 1,
+    "log_level": "INFO",
+}
 """Crashes are what this is about, so their number ends no run."""
 
 
@@ -25,7 +31,9 @@ class Stack:
         self.cluster, self.redis = cluster, redis
         self._database = None if cluster is None else cluster.create()
         url = "" if cluster is None or self._database is None else cluster.url(self._database)
-        self.service = Service(folder / "home", "" if redis is None else redis.url, database_url=url, **SETTINGS)
+        self.service = Service(
+            folder / "home", "" if redis is None else redis.url, database_url=url, **SETTINGS
+        )
         self.name = "SQLite, embedded broker" if cluster is None else "PostgreSQL, Redis"
         self.api = self._start("api")
         self.workers = [self._start("worker") for _ in range(NUM_WORKERS)]
@@ -42,7 +50,9 @@ class Stack:
                 self.workers[number], revived = self._start("worker"), revived + 1
         return revived
 
-    def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> httpx.Response:
+    def ask(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> httpx.Response:
         """A request that is repeated while the API is down or busy, as a patient client's script repeats it."""
         deadline = time.monotonic() + ANSWER_SECONDS
         while True:
@@ -57,7 +67,9 @@ class Stack:
             time.sleep(0.2)
 
     def pids(self, kind: str) -> list[int]:
-        """Live processes: `worker` mains, their `child`ren that supervise, the `server`s that fork trainers, and `trainer`s."""
+        """Live processes: `worker` mains, their `child`ren that supervise, the `server`s that fork trainers, and
+        `trainer`s.
+        """
         mains = [pid for pid in self.service.worker_pids() if is_alive(pid)]
         trainers = self.service.trainer_pids()
         servers = sorted({parent_of(pid) for pid in trainers})
@@ -80,4 +92,7 @@ class Stack:
             self.cluster.drop(self._database)
 
     def _start(self, command: str) -> "subprocess.Popen[bytes]":
-        return self.service.start(command, *(["--port", str(self.service.port)] if command == "api" else ["--workers", "1"]))
+        return self.service.start(
+            command,
+            *(["--port", str(self.service.port)] if command == "api" else ["--workers", "1"]),
+        )

@@ -1,4 +1,6 @@
-"""`python -m tests.compose`: builds the images and goes through every promise of docs/containers.md on a project of its own."""
+"""`python -m tests.compose`: builds the images and goes through every promise of docs/containers.md on a project of its
+own.
+"""
 
 import argparse
 import os
@@ -20,7 +22,10 @@ PASSES = ("sqlite", "postgres")
 
 def main() -> int:
     """Exit status 0 when every step went well, 1 when one did not, 2 when something that is needed is absent."""
-    parser = argparse.ArgumentParser(prog="python -m tests.compose", description="Test docker-compose.yml: build, up, faults, down.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.compose",
+        description="Test docker-compose.yml: build, up, faults, down.",
+    )
     parser.add_argument("--only", choices=PASSES, help="one pass alone (default: both)")
     parser.add_argument("--no-build", action="store_true", help="take the images as they are")
     options = parser.parse_args()
@@ -48,7 +53,9 @@ def main() -> int:
 def _check_files(command: list[str], log: Path) -> None:
     for profiles in PROFILES:
         stack = Stack(command, "lab-compose-test", log, profiles)
-        _step(f"config, {' and '.join(profiles) or 'no'} profile", lambda stack=stack: _config(stack))
+        _step(
+            f"config, {' and '.join(profiles) or 'no'} profile", lambda stack=stack: _config(stack)
+        )
 
 
 def _config(stack: Stack) -> str:
@@ -80,7 +87,10 @@ def _pass_on_sqlite(command: list[str], log: Path) -> None:
 
 def _pass_on_postgres(command: list[str], log: Path) -> None:
     password = secrets.token_hex(16)
-    settings = {"LAB_POSTGRES_PASSWORD": password, "LAB_DATABASE_URL": "postgresql+psycopg://lab@postgres/lab"}
+    settings = {
+        "LAB_POSTGRES_PASSWORD": password,
+        "LAB_DATABASE_URL": "postgresql+psycopg://lab@postgres/lab",
+    }
     with _stack(command, log, ("postgres",), **settings) as stack:
         steps = Steps(stack)
         _all(
@@ -100,7 +110,9 @@ PASS_FUNCTIONS = {"sqlite": _pass_on_sqlite, "postgres": _pass_on_postgres}
 
 
 @contextmanager
-def _stack(command: list[str], log: Path, profiles: tuple[str, ...] = (), **settings: object) -> Iterator[Stack]:
+def _stack(
+    command: list[str], log: Path, profiles: tuple[str, ...] = (), **settings: object
+) -> Iterator[Stack]:
     """A project of its own; nothing of it is left behind, whatever happens."""
     stack = Stack(command, f"lab-compose-test-{os.getpid()}", log, profiles, **settings)
     try:

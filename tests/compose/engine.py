@@ -25,16 +25,30 @@ class Missing(Exception):
 
 
 def find_compose() -> list[str]:
-    """The command that is Compose here: `docker-compose`, or else `docker compose`. Raises Missing, which says what is absent."""
+    """The command that is Compose here: `docker-compose`, or else `docker compose`. Raises Missing, which says what is
+    absent.
+    """
     if shutil.which("docker") is None:
-        raise Missing("docker is not installed: the compose test needs a Docker engine and docker-compose")
+        raise Missing(
+            "docker is not installed: the compose test needs a Docker engine and docker-compose"
+        )
     if shutil.which("docker-compose") is not None:
         command = ["docker-compose"]
-    elif subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0:
+    elif (
+        subprocess.run(
+            ["docker", "compose", "version"], capture_output=True, check=False
+        ).returncode
+        == 0
+    ):
         command = ["docker", "compose"]
     else:
         raise Missing("docker-compose is not installed, nor is Compose 2 (`docker compose`)")
-    answer = subprocess.run(["docker", "version", "--format", "{{.Server.Version}}"], capture_output=True, text=True, check=False)
+    answer = subprocess.run(
+        ["docker", "version", "--format", "{{.Server.Version}}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if answer.returncode != 0:
         raise Missing(f"no Docker engine answers: {answer.stderr.strip()}")
     return command
@@ -45,9 +59,18 @@ class Busy(Exception):
 
 
 class Stack:
-    """The services of docker-compose.yml under a project name of their own; whatever is in the caller's `LAB_…` variables does not count."""
+    """The services of docker-compose.yml under a project name of their own; whatever is in the caller's `LAB_…`
+    variables does not count.
+    """
 
-    def __init__(self, command: list[str], name: str, log: Path, profiles: Iterable[str] = (), **settings: object) -> None:
+    def __init__(
+        self,
+        command: list[str],
+        name: str,
+        log: Path,
+        profiles: Iterable[str] = (),
+        **settings: object,
+    ) -> None:
         self.port = free_port()
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
         self.log = log
@@ -56,8 +79,16 @@ class Stack:
         no_settings = log.with_name("empty.env")  # in place of the user's .env
         no_settings.touch()
         self._command = [*command, "--project-name", name, "--env-file", str(no_settings), *chosen]
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("LAB_", "COMPOSE_"))}
-        self._environment = inherited | {"LAB_PORT": str(self.port), "LAB_THREADS": "1", **{key: str(value) for key, value in settings.items()}}
+        inherited = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("LAB_", "COMPOSE_"))
+        }
+        self._environment = inherited | {
+            "LAB_PORT": str(self.port),
+            "LAB_THREADS": "1",
+            **{key: str(value) for key, value in settings.items()},
+        }
 
     def compose(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run one Compose command; its output goes to the log."""
@@ -87,7 +118,9 @@ class Stack:
         ids = self.compose("ps", "--quiet").stdout.split()
         records = json.loads(self.docker("inspect", *ids).stdout) if ids else []
         return {
-            record["Config"]["Labels"]["com.docker.compose.service"]: record["State"]["Health"]["Status"]
+            record["Config"]["Labels"]["com.docker.compose.service"]: record["State"]["Health"][
+                "Status"
+            ]
             if record["State"]["Running"]
             else record["State"]["Status"]
             for record in records
@@ -98,12 +131,16 @@ class Stack:
 
         def healthy() -> bool:
             healths = self.healths()
-            return {"api", "worker", "redis"} <= set(healths) and set(healths.values()) == {"healthy"}
+            return {"api", "worker", "redis"} <= set(healths) and set(healths.values()) == {
+                "healthy"
+            }
 
         self.wait_until(healthy, UP_SECONDS, "all containers are healthy")
 
     def wait_until(self, condition: Callable[[], Any], seconds: float, what: str) -> Any:
-        """Poll until the condition is true and return it; fail with `what` otherwise. An API or a database that is away is waited for."""
+        """Poll until the condition is true and return it; fail with `what` otherwise. An API or a database that is away
+        is waited for.
+        """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             try:
@@ -137,7 +174,9 @@ class Stack:
     def wait_for(self, experiment: Any, status: str) -> Any:
         def reached() -> Any:
             record = self.record(experiment)
-            assert not record["is_terminal"] or record["status"] == status, f"{record['status']}: {record['error']}"
+            assert not record["is_terminal"] or record["status"] == status, (
+                f"{record['status']}: {record['error']}"
+            )
             return record["status"] == status and record
 
         return self.wait_until(reached, RUN_SECONDS, f"{experiment['id']} is {status}")
@@ -147,21 +186,34 @@ class Stack:
 
         def reached() -> Any:
             record = self.record(experiment)
-            assert not record["is_terminal"], f"{record['status']} before epoch {epoch} was seen: the test's runs are too short for this machine"
+            assert not record["is_terminal"], (
+                f"{record['status']} before epoch {epoch} was seen: the test's runs are too short for this machine"
+            )
             return record["status"] == "running" and record["progress"]["epoch"] > epoch and record
 
-        return int(self.wait_until(reached, RUN_SECONDS, f"epoch {epoch} of {experiment['id']} is done")["progress"]["epoch"])
+        return int(
+            self.wait_until(reached, RUN_SECONDS, f"epoch {epoch} of {experiment['id']} is done")[
+                "progress"
+            ]["epoch"]
+        )
 
     def weights_sha256(self, experiment: Any) -> dict[str, str]:
         """Of each file of weights of its first run."""
         data = self.get(f"/runs/{experiment['runs'][0]['id']}/artifacts")["data"]
-        found = {artifact["name"]: artifact["sha256"] for artifact in data if artifact["name"].endswith(".safetensors")}
+        found = {
+            artifact["name"]: artifact["sha256"]
+            for artifact in data
+            if artifact["name"].endswith(".safetensors")
+        }
         assert found, "the run has no weights"
         return found
 
     def epochs_recorded(self, experiment: Any) -> list[int]:
         """The epochs for which its first run has metrics, in the order of the answer."""
-        return [epoch["epoch"] for epoch in self.get(f"/experiments/{experiment['id']}/metrics")["runs"][0]["epochs"]]
+        return [
+            epoch["epoch"]
+            for epoch in self.get(f"/experiments/{experiment['id']}/metrics")["runs"][0]["epochs"]
+        ]
 
     def remove(self) -> None:
         """Take down every container, network and volume of this project."""
@@ -170,8 +222,20 @@ class Stack:
         self.http.close()
 
     def _run(self, command: list[str], check: bool) -> subprocess.CompletedProcess[str]:
-        answer = subprocess.run(command, cwd=ROOT, env=self._environment, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False)
+        answer = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
         with self.log.open("a") as log:
-            log.write(f"$ {' '.join(command)}\n{answer.stdout}{answer.stderr}[{answer.returncode}]\n")
-        assert not check or answer.returncode == 0, f"`{' '.join(command)}` ended with {answer.returncode}: {(answer.stderr or answer.stdout)[-2000:]}"
+            log.write(
+                f"$ {' '.join(command)}\n{answer.stdout}{answer.stderr}[{answer.returncode}]\n"
+            )
+        assert not check or answer.returncode == 0, (
+            f"`{' '.join(command)}` ended with {answer.returncode}: {(answer.stderr or answer.stdout)[-2000:]}"
+        )
         return answer

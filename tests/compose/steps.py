@@ -1,4 +1,6 @@
-"""What the containers promise, each promise a step that breaks something for real; a step returns what it saw, in one line."""
+"""What the containers promise, each promise a step that breaks something for real; a step returns what it saw, in one
+line.
+"""
 
 import io
 import time
@@ -31,12 +33,25 @@ class Steps:
 
     def images(self) -> str:
         """The API's image has no torch and the worker's has it; both have the PostgreSQL driver."""
-        without = self.stack.compose("run", "--rm", "--no-deps", "-T", "api", "python", "-c", "import torch", check=False)
+        without = self.stack.compose(
+            "run", "--rm", "--no-deps", "-T", "api", "python", "-c", "import torch", check=False
+        )
         assert without.returncode != 0, "the API's image has torch"
         assert "No module named 'torch'" in without.stdout + without.stderr, without.stderr
-        self.stack.compose("run", "--rm", "--no-deps", "-T", "api", "python", "-c", "import psycopg")
-        self.stack.compose("run", "--rm", "--no-deps", "-T", "worker", "python", "-c", "import torch, psycopg")
-        sizes = {name: int(self.stack.docker("image", "inspect", "--format", "{{.Size}}", f"training-lab-{name}").stdout) for name in ("api", "worker")}
+        self.stack.compose(
+            "run", "--rm", "--no-deps", "-T", "api", "python", "-c", "import psycopg"
+        )
+        self.stack.compose(
+            "run", "--rm", "--no-deps", "-T", "worker", "python", "-c", "import torch, psycopg"
+        )
+        sizes = {
+            name: int(
+                self.stack.docker(
+                    "image", "inspect", "--format", "{{.Size}}", f"training-lab-{name}"
+                ).stdout
+            )
+            for name in ("api", "worker")
+        }
         return ", ".join(f"{name} {size / MEGABYTE:.0f} MB" for name, size in sizes.items())
 
     def hardening(self) -> str:
@@ -51,15 +66,25 @@ class Steps:
             assert host["RestartPolicy"]["Name"] == "unless-stopped", service
             assert host["LogConfig"]["Config"] == {"max-size": "10m", "max-file": "5"}, service
             assert host["PidsLimit"] > 0, service
-            published = {address["HostIp"] for bindings in (host["PortBindings"] or {}).values() for address in bindings}
-            assert published == ({"127.0.0.1"} if service == "api" else set()), f"{service} is published on {published}"
+            published = {
+                address["HostIp"]
+                for bindings in (host["PortBindings"] or {}).values()
+                for address in bindings
+            }
+            assert published == ({"127.0.0.1"} if service == "api" else set()), (
+                f"{service} is published on {published}"
+            )
         for service in ("api", "worker"):
             assert self.stack.inspect(service)["Config"]["User"] == LAB_USER
             refused = self.stack.compose("exec", "-T", service, "touch", "/home/lab/x", check=False)
             assert "Read-only file system" in refused.stdout + refused.stderr
-            capabilities = self.stack.compose("exec", "-T", service, "grep", "CapEff", "/proc/self/status").stdout.split()
+            capabilities = self.stack.compose(
+                "exec", "-T", service, "grep", "CapEff", "/proc/self/status"
+            ).stdout.split()
             assert capabilities == ["CapEff:", "0000000000000000"], capabilities
-        policy = self.stack.compose("exec", "-T", "redis", "redis-cli", "config", "get", "maxmemory-policy").stdout.split()
+        policy = self.stack.compose(
+            "exec", "-T", "redis", "redis-cli", "config", "get", "maxmemory-policy"
+        ).stdout.split()
         assert policy == ["maxmemory-policy", "noeviction"], policy
         return f"{len(self.stack.healths())} containers"
 
@@ -77,7 +102,10 @@ class Steps:
             assert picture.format == "PNG"
             assert len(set(picture.convert("L").getdata())) > 10, "the picture is empty"
             size = picture.size
-        return f"succeeded in {seconds:.1f} s, test accuracy {accuracy:.3f}; curves.png {len(answer.content) / KIBIBYTE:.0f} KiB, {size[0]} x {size[1]}"
+        return (
+            f"succeeded in {seconds:.1f} s, test accuracy {accuracy:.3f}; curves.png"
+            f" {len(answer.content) / KIBIBYTE:.0f} KiB, {size[0]} x {size[1]}"
+        )
 
     def undisturbed(self) -> str:
         """The run that the disturbed ones must equal."""
@@ -87,7 +115,9 @@ class Steps:
         return f"{_attempts(run)}, weights {self._digest()}"
 
     def kill_container(self) -> str:
-        """`docker kill` of the worker in mid-run; the engine takes that for a wish and leaves it dead, so it is started by hand."""
+        """`docker kill` of the worker in mid-run; the engine takes that for a wish and leaves it dead, so it is started
+        by hand.
+        """
 
         def disturb() -> None:
             self.stack.docker("kill", "--signal", "KILL", self.stack.container("worker"))
@@ -102,7 +132,11 @@ class Steps:
         def disturb() -> None:
             before = self.stack.inspect("worker")["RestartCount"]
             self.stack.compose("exec", "-T", "worker", "sh", "-c", "kill -9 -1", check=False)
-            self.stack.wait_until(lambda: self.stack.inspect("worker")["RestartCount"] > before, 60, "the engine has started the worker again")
+            self.stack.wait_until(
+                lambda: self.stack.inspect("worker")["RestartCount"] > before,
+                60,
+                "the engine has started the worker again",
+            )
 
         return self._disturbed(disturb, ended="worker_lost")
 
@@ -121,7 +155,9 @@ class Steps:
 
     def uses_postgres(self) -> str:
         """The rows are in PostgreSQL, and no SQLite file was made beside it."""
-        tables = self.stack.compose("exec", "-T", "api", "python", "-c", PRINT_TABLES).stdout.split()
+        tables = self.stack.compose(
+            "exec", "-T", "api", "python", "-c", PRINT_TABLES
+        ).stdout.split()
         assert {"experiment", "run", "attempt"} <= set(tables), tables
         files = self.stack.compose("exec", "-T", "api", "ls", "/data").stdout.split()
         assert "lab.sqlite3" not in files, files
@@ -132,7 +168,9 @@ class Steps:
         return self._disturbed(lambda: self.stack.compose("restart", "postgres"), ended="any")
 
     def graceful_stop(self) -> str:
-        """`docker-compose stop worker` ends it within its grace period; the run is queued with its progress and goes on at the next start."""
+        """`docker-compose stop worker` ends it within its grace period; the run is queued with its progress and goes on
+        at the next start.
+        """
         grace = self.stack.inspect("worker")["Config"]["StopTimeout"]
         seen: list[str] = []
 
@@ -147,7 +185,9 @@ class Steps:
             run = self.stack.run(experiment)
             assert (run["status"], run["status_reason"]) == ("queued", "worker_shutdown"), run
             assert run["progress"]["epoch"] >= epochs, run["progress"]
-            seen.append(f"stopped in {seconds:.1f} s of {grace} s, queued with {run['progress']['epoch']} epochs")
+            seen.append(
+                f"stopped in {seconds:.1f} s of {grace} s, queued with {run['progress']['epoch']} epochs"
+            )
             self.stack.up("worker")
 
         experiment = self.stack.submit(LONG)
@@ -162,33 +202,47 @@ class Steps:
         self.stack.compose("down")
         self.stack.up()
         assert set(before) <= set(self._records()), "records are lost"
-        ended = {identifier: status for identifier, status in before.items() if status == "succeeded"}
+        ended = {
+            identifier: status for identifier, status in before.items() if status == "succeeded"
+        }
         assert ended.items() <= self._records().items()
         self.stack.wait_for(queued, "succeeded")
         return f"{len(before)} records before and after; the queued run succeeded"
 
     def _records(self) -> dict[str, str]:
-        return {record["id"]: record["status"] for record in self.stack.get("/experiments?limit=100")["data"]}
+        return {
+            record["id"]: record["status"]
+            for record in self.stack.get("/experiments?limit=100")["data"]
+        }
 
-    def _disturbed(self, disturb: Callable[[], object], ended: str | None, experiment: Any = None) -> str:
+    def _disturbed(
+        self, disturb: Callable[[], object], ended: str | None, experiment: Any = None
+    ) -> str:
         """Disturb a run in its middle; it ends with the undisturbed run's weights and each epoch recorded once.
 
-        `ended` is how its first attempt must have ended: None when that one finished the run, `any` when both are right.
+        `ended` is how its first attempt must have ended: None when that one finished the run, `any` when both are
+        right.
         """
         experiment = experiment or self.stack.submit(LONG)
         at = self.stack.wait_for_epoch(experiment, EARLY_EPOCH)
         disturb()
-        run = self._finished(experiment, attempts=None if ended == "any" else 1 if ended is None else 2)
+        run = self._finished(
+            experiment, attempts=None if ended == "any" else 1 if ended is None else 2
+        )
         if ended not in (None, "any"):
             assert run["attempts"][0]["outcome"] == ended, run["attempts"]
-        assert self.stack.weights_sha256(experiment) == self._undisturbed, "the weights differ from the undisturbed run's"
+        assert self.stack.weights_sha256(experiment) == self._undisturbed, (
+            "the weights differ from the undisturbed run's"
+        )
         return f"disturbed at epoch {at}, {_attempts(run)}, weights {self._digest()} as undisturbed"
 
     def _finished(self, experiment: Any, attempts: int | None) -> Any:
         self.stack.wait_for(experiment, "succeeded")
         run = self.stack.run(experiment)
         assert attempts in (None, run["attempt"]), run
-        assert self.stack.epochs_recorded(experiment) == list(range(1, LONG["epochs"] + 1)), "an epoch is missing or there twice"  # type: ignore[call-overload]
+        assert self.stack.epochs_recorded(experiment) == list(range(1, LONG["epochs"] + 1)), (
+            "an epoch is missing or there twice"
+        )  # type: ignore[call-overload]
         return run
 
     def _digest(self) -> str:

@@ -57,10 +57,19 @@ class Service:
         self.processes: list[subprocess.Popen[bytes]] = []
         self.log = home / "service.log"
 
-    def start(self, *command: str, lab: Sequence[str] = LAB, folder: Path | None = None) -> "subprocess.Popen[bytes]":
+    def start(
+        self, *command: str, lab: Sequence[str] = LAB, folder: Path | None = None
+    ) -> "subprocess.Popen[bytes]":
         """Run `lab <command>`, in a folder; its output goes to the log."""
         with self.log.open("ab") as log:
-            process = subprocess.Popen([*lab, *command], env=self._environment, stdout=log, stderr=log, start_new_session=True, cwd=folder)
+            process = subprocess.Popen(
+                [*lab, *command],
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd=folder,
+            )
         self.processes.append(process)
         return process
 
@@ -87,7 +96,11 @@ class Service:
         wait_until(answers, START_SECONDS, f"the API answers; its log:\n{self.read_log()}")
 
     def wait_for_workers(self, count: int) -> None:
-        wait_until(lambda: self.get("/readyz")["checks"]["workers_online"] >= count, START_SECONDS, f"{count} workers are online; the log:\n{self.read_log()}")
+        wait_until(
+            lambda: self.get("/readyz")["checks"]["workers_online"] >= count,
+            START_SECONDS,
+            f"{count} workers are online; the log:\n{self.read_log()}",
+        )
 
     def get(self, path: str) -> Any:
         response = self.http.get(path)
@@ -111,30 +124,49 @@ class Service:
     def wait_for(self, experiment: Any, status: str, seconds: float = 60.0) -> Any:
         def reached() -> Any:
             record = self.record(experiment)
-            assert not record["is_terminal"] or record["status"] == status, f"{record['status']}: {record['error']}\n{self.read_log()}"
+            assert not record["is_terminal"] or record["status"] == status, (
+                f"{record['status']}: {record['error']}\n{self.read_log()}"
+            )
             return record["status"] == status and record
 
-        return wait_until(reached, seconds, f"{experiment['id']} is {status}; the log:\n{self.read_log()}")
+        return wait_until(
+            reached, seconds, f"{experiment['id']} is {status}; the log:\n{self.read_log()}"
+        )
 
     def wait_for_epoch(self, experiment: Any, epoch: int, seconds: float = 60.0) -> Any:
         return wait_until(
-            lambda: (r := self.record(experiment))["progress"]["epoch"] > epoch and r, seconds, f"epoch {epoch} is done; the log:\n{self.read_log()}"
+            lambda: (r := self.record(experiment))["progress"]["epoch"] > epoch and r,
+            seconds,
+            f"epoch {epoch} is done; the log:\n{self.read_log()}",
         )
 
     def weights_sha256(self, experiment: Any, number: int = 0) -> dict[str, str]:
         data = self.get(f"/runs/{experiment['runs'][number]['id']}/artifacts")["data"]
-        return {artifact["name"]: artifact["sha256"] for artifact in data if artifact["name"].endswith(".safetensors")}
+        return {
+            artifact["name"]: artifact["sha256"]
+            for artifact in data
+            if artifact["name"].endswith(".safetensors")
+        }
 
     def metrics(self, experiment: Any, number: int = 0) -> Any:
         return self.get(f"/experiments/{experiment['id']}/metrics")["runs"][number]["epochs"]
 
     def worker_pids(self) -> list[int]:
         """Main processes of all `python -m worker` that belong to this service."""
-        return [pid for pid in self._own_pids() if "worker" in command_of(pid) and command_of(parent_of(pid))[1:3] == ["-m", "app.commands"]]
+        return [
+            pid
+            for pid in self._own_pids()
+            if "worker" in command_of(pid)
+            and command_of(parent_of(pid))[1:3] == ["-m", "app.commands"]
+        ]
 
     def trainer_pids(self) -> list[int]:
         """Forked trainers: processes of the lab whose parent is one as well."""
-        return [pid for pid in self._own_pids() if "trainers" in command_of(pid) and "trainers" in command_of(parent_of(pid))]
+        return [
+            pid
+            for pid in self._own_pids()
+            if "trainers" in command_of(pid) and "trainers" in command_of(parent_of(pid))
+        ]
 
     def lab_pids(self) -> list[int]:
         """Every process of this service, dead ones that nobody has reaped left out."""
@@ -166,9 +198,20 @@ class Service:
 
     def _own_pids(self) -> list[int]:
         marker = f"LAB_HOME={self.home}".encode()
-        found = {pid for pid in all_pids() if marker in _read(f"/proc/{pid}/environ").split(b"\0") and is_alive(pid)}
+        found = {
+            pid
+            for pid in all_pids()
+            if marker in _read(f"/proc/{pid}/environ").split(b"\0") and is_alive(pid)
+        }
         return sorted(
-            found | {pid for pid in all_pids() if "trainers" in command_of(pid) and any(parent in found for parent in ancestors(pid)) and is_alive(pid)}
+            found
+            | {
+                pid
+                for pid in all_pids()
+                if "trainers" in command_of(pid)
+                and any(parent in found for parent in ancestors(pid))
+                and is_alive(pid)
+            }
         )
 
 
@@ -184,7 +227,18 @@ class Redis:
     def start(self) -> None:
         program = shutil.which("redis-server")
         assert program is not None
-        arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(self._folder)]
+        arguments = [
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--dir",
+            str(self._folder),
+        ]
         self._process = subprocess.Popen([program, *arguments], stdout=subprocess.DEVNULL)
         wait_until(self._accepts, 10, "redis-server accepts connections")
 

@@ -1,4 +1,6 @@
-"""A broker that loses, doubles and forges messages, drops connections, or lets them die without a word: each run is done once all the same."""
+"""A broker that loses, doubles and forges messages, drops connections, or lets them die without a word: each run is
+done once all the same.
+"""
 
 import asyncio
 import json
@@ -23,7 +25,9 @@ pytestmark = [pytest.mark.redis, pytest.mark.slow]
 MakeService = Callable[..., Service]
 QUEUE_KEY = REDIS_TRANSPORT["global_keyprefix"] + QUEUE
 NOTICED_SECONDS = 90.0
-"""A connection that died without a word is dropped within twice the transport's health check; the rest is for a busy machine."""
+"""A connection that died without a word is dropped within twice the transport's health check; the rest is for a busy
+machine.
+"""
 
 
 def _forged(**changes: Any) -> bytes:
@@ -33,9 +37,29 @@ def _forged(**changes: Any) -> bytes:
 def _message(body: str, content_type: str) -> dict[str, Any]:
     """A task message as Celery's protocol 2 writes it, with a body of the sender's choice."""
     delivery = {"exchange": "", "routing_key": QUEUE}
-    properties = {"correlation_id": "1", "delivery_mode": 2, "delivery_info": delivery, "priority": 0, "body_encoding": "base64", "delivery_tag": "1"}
-    headers = {"lang": "py", "task": TASK, "id": "1", "root_id": "1", "parent_id": None, "group": None}
-    return {"body": body, "content-encoding": "utf-8", "content-type": content_type, "headers": headers, "properties": properties}
+    properties = {
+        "correlation_id": "1",
+        "delivery_mode": 2,
+        "delivery_info": delivery,
+        "priority": 0,
+        "body_encoding": "base64",
+        "delivery_tag": "1",
+    }
+    headers = {
+        "lang": "py",
+        "task": TASK,
+        "id": "1",
+        "root_id": "1",
+        "parent_id": None,
+        "group": None,
+    }
+    return {
+        "body": body,
+        "content-encoding": "utf-8",
+        "content-type": content_type,
+        "headers": headers,
+        "properties": properties,
+    }
 
 
 JUNK = [
@@ -58,9 +82,17 @@ JUNK = [
     _forged(headers={"task": TASK}),
     _forged(headers={"task": []}),
     _forged(headers={"task": TASK, "id": {}, "eta": 5, "expires": []}),
-    _forged(properties={"delivery_tag": {}, "delivery_info": {"exchange": "", "routing_key": QUEUE}}),
+    _forged(
+        properties={"delivery_tag": {}, "delivery_info": {"exchange": "", "routing_key": QUEUE}}
+    ),
     _forged(properties={"delivery_tag": "1", "delivery_info": None}),
-    _forged(properties={"delivery_tag": "1", "delivery_info": {"exchange": "", "routing_key": QUEUE}, "body_encoding": "rot13"}),
+    _forged(
+        properties={
+            "delivery_tag": "1",
+            "delivery_info": {"exchange": "", "routing_key": QUEUE},
+            "body_encoding": "rot13",
+        }
+    ),
 ]
 """What no message is, or only the form of one."""
 
@@ -105,10 +137,15 @@ def require_once(service: Service, experiment: Any) -> None:
     service.wait_for(experiment, "succeeded", 90)
     for number in range(len(experiment["runs"])):
         run = service.run(experiment, number)
-        assert (run["attempt"], [attempt["outcome"] for attempt in run["attempts"]]) == (1, ["completed"])
+        assert (run["attempt"], [attempt["outcome"] for attempt in run["attempts"]]) == (
+            1,
+            ["completed"],
+        )
 
 
-def test_connections_cut_again_and_again_execute_nothing_twice(service: Service, client: Client) -> None:
+def test_connections_cut_again_and_again_execute_nothing_twice(
+    service: Service, client: Client
+) -> None:
     undisturbed = service.submit(LIGHT)
     disturbed = service.submit(LIGHT)
     waiting = service.submit(QUICK)
@@ -138,12 +175,16 @@ def test_fifty_doubled_doorbells_execute_each_run_once(service: Service, bell: C
     require_once(service, experiment)
 
 
-def test_forged_doorbells_are_ignored_and_stop_no_worker(service: Service, bell: Celery, client: Client) -> None:
+def test_forged_doorbells_are_ignored_and_stop_no_worker(
+    service: Service, bell: Celery, client: Client
+) -> None:
     workers = service.worker_pids()
     running = service.submit({**LIGHT, "seeds": 2})
     service.wait_for_epoch(running, 1)
     bell.send_task("os.system", args=["touch /tmp/owned"], queue=QUEUE)
-    bell.send_task(TASK, args=["run_unknown", {"status": "succeeded"}], kwargs={"force": True}, queue=QUEUE)
+    bell.send_task(
+        TASK, args=["run_unknown", {"status": "succeeded"}], kwargs={"force": True}, queue=QUEUE
+    )
     for body in ("bm90IGpzb24=", "gASVIQAAAAAAAACMBXBvc2l4lIwGc3lzdGVtlJOUjAZ0b3VjaCB4lIWUUpQu"):
         for content_type in ("application/json", "application/x-python-serialize"):
             client.lpush(QUEUE_KEY, json.dumps(_message(body, content_type)))
@@ -180,12 +221,18 @@ def test_what_is_no_message_at_all_costs_no_run(service: Service, client: Client
     assert service.worker_pids() == workers, "a worker was taken down by what is no message"
 
 
-def test_a_run_cancelled_with_its_doorbell_in_flight_never_starts(service: Service, client: Client) -> None:
+def test_a_run_cancelled_with_its_doorbell_in_flight_never_starts(
+    service: Service, client: Client
+) -> None:
     workers = service.worker_pids()
     for pid in workers:
         os.kill(pid, signal.SIGSTOP)
     try:
-        wait_until(lambda: client.info("clients")["blocked_clients"] == 0, 20, "no stopped worker still waits for a message, which Redis would hand to it")
+        wait_until(
+            lambda: client.info("clients")["blocked_clients"] == 0,
+            20,
+            "no stopped worker still waits for a message, which Redis would hand to it",
+        )
         experiment = service.submit({**QUICK, "seeds": 2})
         wait_until(lambda: client.llen(QUEUE_KEY) > 0, 20, "the doorbell is in the broker")
         assert service.post(f"/experiments/{experiment['id']}/cancel")["status"] == "cancelled"
@@ -198,7 +245,9 @@ def test_a_run_cancelled_with_its_doorbell_in_flight_never_starts(service: Servi
 
 
 class Proxy:
-    """A TCP proxy that can stop forwarding without closing anything: the other side sees a connection that is open and silent."""
+    """A TCP proxy that can stop forwarding without closing anything: the other side sees a connection that is open and
+    silent.
+    """
 
     def __init__(self, target: int) -> None:
         self.port = free_port()
@@ -244,7 +293,9 @@ class Proxy:
         await asyncio.gather(*self._live, return_exceptions=True)
         for writer in self._writers:
             writer.close()
-        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
+        await asyncio.gather(
+            *(writer.wait_closed() for writer in self._writers), return_exceptions=True
+        )
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
@@ -262,7 +313,9 @@ class Proxy:
         sink.close()
 
 
-def test_connections_that_die_without_a_word_are_noticed_and_the_worker_listens_again(make_service: MakeService, broker: Redis, tmp_path: Path) -> None:
+def test_connections_that_die_without_a_word_are_noticed_and_the_worker_listens_again(
+    make_service: MakeService, broker: Redis, tmp_path: Path
+) -> None:
     proxy = Proxy(broker.port)
     service = make_service(broker_url=f"redis://127.0.0.1:{proxy.port}/1")
     try:

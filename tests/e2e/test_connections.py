@@ -1,4 +1,6 @@
-"""Slow, silent and greedy clients, and a stop while they are there: real sockets to a real `lab api`, whose limits are small."""
+"""Slow, silent and greedy clients, and a stop while they are there: real sockets to a real `lab api`, whose limits are
+small.
+"""
 
 import json
 import re
@@ -55,14 +57,21 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service that asks for keys, believes a proxy, and whose home others may enter."""
     home = tmp_path_factory.mktemp("wide")
     home.chmod(0o755)
-    service = Service(home, api_keys="on", max_requests_per_minute=30, trusted_proxies="10.0.0.0/8, 127.0.0.9")
+    service = Service(
+        home, api_keys="on", max_requests_per_minute=30, trusted_proxies="10.0.0.0/8, 127.0.0.9"
+    )
     service.api()
     yield service
     service.stop()
 
 
 @contextmanager
-def connection(service: Service, sent: bytes = b"", source: str = "127.0.0.1", receive_buffer: int | None = None) -> Iterator[socket.socket]:
+def connection(
+    service: Service,
+    sent: bytes = b"",
+    source: str = "127.0.0.1",
+    receive_buffer: int | None = None,
+) -> Iterator[socket.socket]:
     """A connection on which this has been sent."""
     with socket.socket() as one:
         if receive_buffer is not None:
@@ -100,26 +109,47 @@ def counts(service: Service, name: str) -> dict[str, float]:
     """A metric by its only label's value."""
     with httpx.Client(base_url=f"http://127.0.0.1:{service.port}", timeout=BUSY) as http:
         text = http.get("/metrics").text
-    samples = next(family.samples for family in text_string_to_metric_families(text) if family.name == name)
-    return {next(iter(sample.labels.values()), ""): sample.value for sample in samples if not sample.name.endswith("_created")}
+    samples = next(
+        family.samples for family in text_string_to_metric_families(text) if family.name == name
+    )
+    return {
+        next(iter(sample.labels.values()), ""): sample.value
+        for sample in samples
+        if not sample.name.endswith("_created")
+    }
 
 
 def wait_until_nobody_is_connected(service: Service) -> None:
     service.http.close()
     service.http = httpx.Client(base_url=f"http://127.0.0.1:{service.port}", timeout=BUSY)
-    wait_until(lambda: counts(service, "lab_http_connections") == {"": 1}, PATIENCE, "all connections but the one that asks are closed")
+    wait_until(
+        lambda: counts(service, "lab_http_connections") == {"": 1},
+        PATIENCE,
+        "all connections but the one that asks are closed",
+    )
 
 
-def test_silent_connections_of_one_address_take_no_place_from_others_and_are_closed_soon(api: Service) -> None:
+def test_silent_connections_of_one_address_take_no_place_from_others_and_are_closed_soon(
+    api: Service,
+) -> None:
     wait_until_nobody_is_connected(api)
-    slow, refused = counts(api, "lab_http_too_slow")["headers"], counts(api, "lab_http_connections_refused")["address"]
+    slow, refused = (
+        counts(api, "lab_http_too_slow")["headers"],
+        counts(api, "lab_http_connections_refused")["address"],
+    )
     with ExitStack() as stack:
         silent = [stack.enter_context(connection(api)) for _ in range(50)]
-        with connection(api, b"GET /healthz HTTP/1.1\r\nConnection: close\r\n" + HOST + b"\r\n", source="127.0.0.2") as other:
+        with connection(
+            api,
+            b"GET /healthz HTTP/1.1\r\nConnection: close\r\n" + HOST + b"\r\n",
+            source="127.0.0.2",
+        ) as other:
             assert read_to_end(other).startswith(b"HTTP/1.1 200 ")
         answers = [read_to_end(one) for one in silent]
     told = [problem_of(answer, 503, "busy") for answer in answers if answer]
-    assert len(told) >= 50 - MOST_PER_ADDRESS  # a few of the first may have been closed before the last came
+    assert (
+        len(told) >= 50 - MOST_PER_ADDRESS
+    )  # a few of the first may have been closed before the last came
     assert "(LAB_MAX_CONNECTIONS_PER_ADDRESS)" in told[0]["detail"]
     assert b"Retry-After: " in next(filter(None, answers))
     assert api.http.get("/healthz").status_code == 200
@@ -132,14 +162,18 @@ def test_so_many_connections_in_all_and_no_more(api: Service) -> None:
     wait_until_nobody_is_connected(api)
     with ExitStack() as stack:
         for source in ("127.0.0.2", "127.0.0.3", "127.0.0.4"):
-            opened = [stack.enter_context(connection(api, source=source)) for _ in range(MOST_PER_ADDRESS)]
+            opened = [
+                stack.enter_context(connection(api, source=source)) for _ in range(MOST_PER_ADDRESS)
+            ]
         assert "(LAB_MAX_CONNECTIONS)" in problem_of(read_to_end(opened[-1]), 503, "busy")["detail"]
     wait_until_nobody_is_connected(api)
     assert counts(api, "lab_http_connections_refused")["all"] >= 3
 
 
 @pytest.mark.parametrize("before", [b"", b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n"])
-def test_headers_that_do_not_end_are_408_also_in_the_second_request(api: Service, before: bytes) -> None:
+def test_headers_that_do_not_end_are_408_also_in_the_second_request(
+    api: Service, before: bytes
+) -> None:
     began = time.monotonic()
     with connection(api, before) as one:
         if before:
@@ -157,7 +191,9 @@ def test_headers_that_do_not_end_are_408_also_in_the_second_request(api: Service
 
 def test_a_body_that_does_not_come_is_408(api: Service) -> None:
     slow = counts(api, "lab_http_too_slow")["body"]
-    with connection(api, b"POST /experiments HTTP/1.1\r\nContent-Length: 1000\r\n" + HOST + b"\r\n{") as one:
+    with connection(
+        api, b"POST /experiments HTTP/1.1\r\nContent-Length: 1000\r\n" + HOST + b"\r\n{"
+    ) as one:
         assert "after 0.5 s" in problem_of(read_to_end(one), 408, "body_too_slow")["detail"]
     assert counts(api, "lab_http_too_slow")["body"] == slow + 1
     assert api.get("/experiments")["data"] == []
@@ -166,7 +202,8 @@ def test_a_body_that_does_not_come_is_408(api: Service) -> None:
 def test_a_body_that_is_never_asked_for_holds_nothing_up(api: Service) -> None:
     """A GET whose body is announced and does not come waits no longer for a change of status, and is answered."""
     experiment = api.submit({"dataset": "digits"})
-    head = f"GET /experiments/{experiment['id']}?wait=60 HTTP/1.1\r\nConnection: close\r\nContent-Length: 5\r\n".encode()
+    line = f"GET /experiments/{experiment['id']}?wait=60 HTTP/1.1"
+    head = f"{line}\r\nConnection: close\r\nContent-Length: 5\r\n".encode()
     with connection(api, head + HOST + b"\r\n") as one:
         assert read_to_end(one).startswith(b"HTTP/1.1 200 ")
     api.post(f"/experiments/{experiment['id']}/cancel")
@@ -174,7 +211,9 @@ def test_a_body_that_is_never_asked_for_holds_nothing_up(api: Service) -> None:
 
 
 def test_an_upload_may_take_longer_than_other_bodies(api: Service) -> None:
-    with connection(api, b"PUT /datasets/slow HTTP/1.1\r\nContent-Length: 1000\r\n" + HOST + b"\r\nPK") as one:
+    with connection(
+        api, b"PUT /datasets/slow HTTP/1.1\r\nContent-Length: 1000\r\n" + HOST + b"\r\nPK"
+    ) as one:
         one.settimeout(3 * DEADLINE)
         with pytest.raises(TimeoutError):
             one.recv(1)
@@ -184,19 +223,34 @@ def test_a_client_that_reads_nothing_is_cut_off(api: Service) -> None:
     slow = counts(api, "lab_http_too_slow")["answer"]
     with connection(api, receive_buffer=4096) as one:
         one.sendall((b"GET /openapi.json HTTP/1.1\r\n" + HOST + b"\r\n") * 200)
-        wait_until(lambda: counts(api, "lab_http_too_slow")["answer"] == slow + 1, PATIENCE, "its connection is closed")
+        wait_until(
+            lambda: counts(api, "lab_http_too_slow")["answer"] == slow + 1,
+            PATIENCE,
+            "its connection is closed",
+        )
     assert re.search(r"GET /openapi.json 499 ", api.log.read_text())
 
 
-def test_bodies_of_one_address_take_no_more_memory_than_there_is_room_for_and_no_other_address_s(api: Service) -> None:
+def test_bodies_of_one_address_take_no_more_memory_than_there_is_room_for_and_no_other_address_s(
+    api: Service,
+) -> None:
     wait_until_nobody_is_connected(api)
     refused = counts(api, "lab_http_held_refused")[""]
     part = MOST_HELD_PER_ADDRESS // 5 * 2
-    begun = b"POST /experiments HTTP/1.1\r\nContent-Length: %d\r\n" % (2 * part) + HOST + b"\r\n" + b" " * part
+    begun = (
+        b"POST /experiments HTTP/1.1\r\nContent-Length: %d\r\n" % (2 * part)
+        + HOST
+        + b"\r\n"
+        + b" " * part
+    )
     with ExitStack() as stack:
         for _ in range(2):
             stack.enter_context(connection(api, begun))
-        wait_until(lambda: counts(api, "lab_http_held_bytes")[""] == 2 * part, PATIENCE, "two bodies are held")
+        wait_until(
+            lambda: counts(api, "lab_http_held_bytes")[""] == 2 * part,
+            PATIENCE,
+            "two bodies are held",
+        )
         with connection(api, begun) as third:
             answer = read_to_end(third)
             assert "(LAB_MAX_HELD_BYTES)" in problem_of(answer, 503, "busy")["detail"]
@@ -205,29 +259,56 @@ def test_bodies_of_one_address_take_no_more_memory_than_there_is_room_for_and_no
         with connection(api, begun, source="127.0.0.2") as other:
             other.sendall(b" " * (part - 2) + b"{}")
             assert other.recv(100).startswith(b"HTTP/1.1 201 ")
-    wait_until(lambda: counts(api, "lab_http_held_bytes")[""] == 0, PATIENCE, "nothing is held for those who have left")
+    wait_until(
+        lambda: counts(api, "lab_http_held_bytes")[""] == 0,
+        PATIENCE,
+        "nothing is held for those who have left",
+    )
 
 
-def test_answers_that_one_address_does_not_read_take_no_more_memory_than_there_is_room_for(api: Service) -> None:
+def test_answers_that_one_address_does_not_read_take_no_more_memory_than_there_is_room_for(
+    api: Service,
+) -> None:
     wait_until_nobody_is_connected(api)
     refused = counts(api, "lab_http_held_refused")[""]
     with ExitStack() as stack:
-        for number in range(MOST_PER_ADDRESS):  # of different sizes, so that different parts of an answer are left over
-            stack.enter_context(connection(api, (b"GET /openapi.json HTTP/1.1\r\n" + HOST + b"\r\n") * 50, "127.0.0.2", receive_buffer=20_000 * (1 + number)))
-        wait_until(lambda: counts(api, "lab_http_held_refused")[""] > refused, PATIENCE, "connections are closed")
+        for number in range(
+            MOST_PER_ADDRESS
+        ):  # of different sizes, so that different parts of an answer are left over
+            stack.enter_context(
+                connection(
+                    api,
+                    (b"GET /openapi.json HTTP/1.1\r\n" + HOST + b"\r\n") * 50,
+                    "127.0.0.2",
+                    receive_buffer=20_000 * (1 + number),
+                )
+            )
+        wait_until(
+            lambda: counts(api, "lab_http_held_refused")[""] > refused,
+            PATIENCE,
+            "connections are closed",
+        )
         assert counts(api, "lab_http_held_bytes")[""] <= MOST_HELD_PER_ADDRESS
-    wait_until(lambda: counts(api, "lab_http_held_bytes")[""] == 0, PATIENCE, "nothing is held for those who have left")
+    wait_until(
+        lambda: counts(api, "lab_http_held_bytes")[""] == 0,
+        PATIENCE,
+        "nothing is held for those who have left",
+    )
 
 
 def test_a_client_that_leaves_is_499_and_no_fault(api: Service) -> None:
     experiment = api.submit({"dataset": "digits"})
     address = f"/experiments/{experiment['id']}"
-    with connection(api, b"POST /experiments HTTP/1.1\r\nContent-Length: 1000\r\n" + HOST + b"\r\n{"):
+    with connection(
+        api, b"POST /experiments HTTP/1.1\r\nContent-Length: 1000\r\n" + HOST + b"\r\n{"
+    ):
         pass
     with connection(api, f"GET {address}?wait=60 HTTP/1.1\r\n".encode() + HOST + b"\r\n"):
         time.sleep(DEADLINE / 2)
     for line in ("POST /experiments 499 ", f"GET {address} 499 "):
-        wait_until(lambda line=line: line in api.log.read_text(), PATIENCE, f"{line!r} is in the log")
+        wait_until(
+            lambda line=line: line in api.log.read_text(), PATIENCE, f"{line!r} is in the log"
+        )
     assert "Traceback" not in api.log.read_text()
     with httpx.Client(base_url=f"http://127.0.0.1:{api.port}", timeout=BUSY) as http:
         text = http.get("/metrics").text
@@ -257,25 +338,48 @@ def test_accepts_that_fail_are_told_once_and_not_for_ever(guarded: Service) -> N
         resource.prlimit(process.pid, resource.RLIMIT_NOFILE, before)
         assert guarded.log.read_text().count("a connection could not be accepted: [Errno 24]") == 1
         assert "Traceback" not in guarded.log.read_text()
-        with connection(guarded, b"GET /healthz HTTP/1.1\r\nConnection: close\r\n" + HOST + b"\r\n") as one:
+        with connection(
+            guarded, b"GET /healthz HTTP/1.1\r\nConnection: close\r\n" + HOST + b"\r\n"
+        ) as one:
             assert read_to_end(one).startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize(("source", "last"), [("127.0.0.1", 429), ("127.0.0.9", 401)])
-def test_made_up_addresses_of_senders_count_only_where_a_proxy_is_trusted(guarded: Service, source: str, last: int) -> None:
-    with httpx.Client(base_url=f"http://127.0.0.1:{guarded.port}", timeout=BUSY, transport=httpx.HTTPTransport(local_address=source)) as http:
-        answers = [http.get("/experiments", headers={"X-Forwarded-For": f"192.0.2.{number}"}).status_code for number in range(60)]
+def test_made_up_addresses_of_senders_count_only_where_a_proxy_is_trusted(
+    guarded: Service, source: str, last: int
+) -> None:
+    with httpx.Client(
+        base_url=f"http://127.0.0.1:{guarded.port}",
+        timeout=BUSY,
+        transport=httpx.HTTPTransport(local_address=source),
+    ) as http:
+        answers = [
+            http.get("/experiments", headers={"X-Forwarded-For": f"192.0.2.{number}"}).status_code
+            for number in range(60)
+        ]
     assert (answers[0], answers[-1]) == (401, last)
 
 
-def test_a_stop_waits_neither_for_polls_nor_for_downloads_nor_for_uploads(make_service: Callable[..., Service]) -> None:
+def test_a_stop_waits_neither_for_polls_nor_for_downloads_nor_for_uploads(
+    make_service: Callable[..., Service],
+) -> None:
     service = make_service(access_log="all")
     process = service.api()
     service.http.get("/openapi.json")  # which is made at the first time
     address = f"/experiments/{service.submit({'dataset': 'digits'})['id']}"
     with ExitStack() as stack:
-        polls = [stack.enter_context(connection(service, f"GET {address}?wait=60 HTTP/1.1\r\n".encode() + HOST + b"\r\n")) for _ in range(10)]
-        upload = stack.enter_context(connection(service, b"PUT /datasets/big HTTP/1.1\r\nContent-Length: 100000\r\n" + HOST + b"\r\nPK"))
+        polls = [
+            stack.enter_context(
+                connection(service, f"GET {address}?wait=60 HTTP/1.1\r\n".encode() + HOST + b"\r\n")
+            )
+            for _ in range(10)
+        ]
+        upload = stack.enter_context(
+            connection(
+                service,
+                b"PUT /datasets/big HTTP/1.1\r\nContent-Length: 100000\r\n" + HOST + b"\r\nPK",
+            )
+        )
         unread = stack.enter_context(connection(service, receive_buffer=4096))
         unread.sendall((b"GET /openapi.json HTTP/1.1\r\n" + HOST + b"\r\n") * 200)
         stack.enter_context(connection(service))
@@ -286,7 +390,9 @@ def test_a_stop_waits_neither_for_polls_nor_for_downloads_nor_for_uploads(make_s
         seconds = time.monotonic() - began
         answers = [read_to_end(poll)[:13] for poll in polls]
         assert set(answers) <= {b"HTTP/1.1 200 ", b"HTTP/1.1 503 "}, answers
-        assert answers[0] == b"HTTP/1.1 200 "  # of a machine that is very busy there may be no time for all
+        assert (
+            answers[0] == b"HTTP/1.1 200 "
+        )  # of a machine that is very busy there may be no time for all
         assert read_to_end(upload) == b""
     log = service.log.read_text()
     assert seconds < STOP_SECONDS, log
@@ -302,13 +408,31 @@ def test_a_second_service_on_a_taken_port_starts_nothing_and_a_second_ctrl_c_end
     service = make_service()
     process = service.serve()
     environment = {**service._environment, "LAB_HOME": str(tmp_path / "second")}
-    second = subprocess.run([*LAB, "serve", "--port", str(service.port), "--workers", "2"], env=environment, capture_output=True, text=True, timeout=60)
+    second = subprocess.run(
+        [*LAB, "serve", "--port", str(service.port), "--workers", "2"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert second.returncode == 3
-    assert f"cannot listen on 127.0.0.1:{service.port}: Address already in use; another service runs there" in second.stderr
-    assert not (tmp_path / "second" / "lab.sqlite3").exists()  # neither a worker nor the API was there to make it
+    assert (
+        f"cannot listen on 127.0.0.1:{service.port}: Address already in use; another service runs there"
+        in second.stderr
+    )
+    assert not (
+        tmp_path / "second" / "lab.sqlite3"
+    ).exists()  # neither a worker nor the API was there to make it
     assert service.get("/healthz") == {"status": "ok"}
     process.send_signal(signal.SIGINT)
-    wait_until(lambda: "Ctrl-C again ends them at once" in service.log.read_text() or process.poll() is not None, PATIENCE, "the workers are waited for")
+    wait_until(
+        lambda: (
+            "Ctrl-C again ends them at once" in service.log.read_text()
+            or process.poll() is not None
+        ),
+        PATIENCE,
+        "the workers are waited for",
+    )
     process.send_signal(signal.SIGINT)
     assert process.wait(PATIENCE) in (130, 0)  # 0: the idle worker was gone already
     wait_until(lambda: not service.lab_pids(), PATIENCE, "nothing is left")

@@ -1,4 +1,6 @@
-"""Many requests at the same moment to a real API: everybody is answered, and nobody has to wait for a timeout. `make load` has the whole of it."""
+"""Many requests at the same moment to a real API: everybody is answered, and nobody has to wait for a timeout. `make
+load` has the whole of it.
+"""
 
 import json
 import subprocess
@@ -37,17 +39,34 @@ class Api:
     key: str
 
     def meet(self, requests: list[tuple[float, Request]]) -> list[Sample]:
-        """Send each request at its moment, from another process, and probe /healthz all the time; what became of all of them."""
+        """Send each request at its moment, from another process, and probe /healthz all the time; what became of all of
+        them.
+        """
         timed = [(at, asdict(request)) for at, request in requests]
         url = f"http://127.0.0.1:{self.service.port}"
-        plan = {"kind": "schedule", "url": url, "timeout": PATIENCE, "requests": timed, "probe_every": PROBE_EVERY}
-        ended = subprocess.run(GENERATOR, cwd=ROOT, input=json.dumps(plan), stdout=subprocess.PIPE, text=True, check=True)
+        plan = {
+            "kind": "schedule",
+            "url": url,
+            "timeout": PATIENCE,
+            "requests": timed,
+            "probe_every": PROBE_EVERY,
+        }
+        ended = subprocess.run(
+            GENERATOR,
+            cwd=ROOT,
+            input=json.dumps(plan),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
         return [Sample(*sample) for sample in json.loads(ended.stdout)["samples"]]
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def api(request: pytest.FixtureRequest, make_service: Callable[..., Service]) -> Iterator[Api]:
-    cluster: Cluster | None = request.getfixturevalue("postgresql") if request.param == "postgresql" else None
+    cluster: Cluster | None = (
+        request.getfixturevalue("postgresql") if request.param == "postgresql" else None
+    )
     name = "" if cluster is None else cluster.create()
     url = "" if cluster is None else cluster.url(name)
     service = make_service(database_url=url, max_requests_per_minute=0)
@@ -57,7 +76,9 @@ def api(request: pytest.FixtureRequest, make_service: Callable[..., Service]) ->
     database.close()
     service.http.headers["Authorization"] = f"Bearer {key}"
     service.api()
-    assert service.get("/experiments")["data"] == [], "what is loaded at a first request is loaded before the crowd comes"
+    assert service.get("/experiments")["data"] == [], (
+        "what is loaded at a first request is loaded before the crowd comes"
+    )
     yield Api(service, key)
     service.stop()
     if cluster is not None:
@@ -78,7 +99,9 @@ def longest(samples: list[Sample], route: str) -> float:
     return max(sample.seconds for sample in of(samples, route))
 
 
-def test_two_hundred_submits_and_two_hundred_reads_at_once_are_all_answered_and_health_checks_meanwhile(api: Api) -> None:
+def test_two_hundred_submits_and_two_hundred_reads_at_once_are_all_answered_and_health_checks_meanwhile(
+    api: Api,
+) -> None:
     known = api.service.submit(SPEC)
     post = Request("submit", "POST", "/experiments", SPEC, api.key)
     record = Request("record", "GET", f"/experiments/{known['id']}", key=api.key)
@@ -97,7 +120,9 @@ def test_two_hundred_submits_and_two_hundred_reads_at_once_are_all_answered_and_
 def test_strangers_who_ask_whether_it_is_ready_keep_no_owner_waiting(api: Api, number: int) -> None:
     ready = Request("ready", "GET", "/readyz")
     owner = Request("list", "GET", "/experiments", key=api.key)
-    samples = api.meet([(0.0, owner), *[(0.0, ready)] * number, *[(turn / 10, owner) for turn in range(1, 6)]])
+    samples = api.meet(
+        [(0.0, owner), *[(0.0, ready)] * number, *[(turn / 10, owner) for turn in range(1, 6)]]
+    )
     assert statuses(samples, "ready") == {200: number}
     assert statuses(samples, "list") == {200: 6}
     assert longest(samples, "list") < WITHOUT_A_TIMEOUT

@@ -8,7 +8,14 @@ import pytest
 from tests.e2e.service import Service, wait_until
 
 TEACHER = {"model": {"hidden": [128, 128]}, "epochs": 12, "optimizer": {"learning_rate": 0.003}}
-STUDENT: dict[str, Any] = {"kind": "distill", "name": "small student", "teacher": {"spec": TEACHER}, "student": {"hidden": [12, 12]}, "epochs": 8, "seeds": 3}
+STUDENT: dict[str, Any] = {
+    "kind": "distill",
+    "name": "small student",
+    "teacher": {"spec": TEACHER},
+    "student": {"hidden": [12, 12]},
+    "epochs": 8,
+    "seeds": 3,
+}
 SLOW = {"model": {"depth": 6, "width": 512}, "epochs": 60}
 
 
@@ -35,13 +42,19 @@ def test_a_teacher_is_trained_first_and_its_students_start_by_themselves(service
     assert table["complete"] is True
     assert table["gain"]["n"] == 3
     assert "percentage point" in table["sentence"]
-    assert service.http.get(f"/experiments/{record['id']}/distillation.png").content.startswith(b"\x89PNG")
+    assert service.http.get(f"/experiments/{record['id']}/distillation.png").content.startswith(
+        b"\x89PNG"
+    )
     assert service.http.get(f"/experiments/{record['id']}/curves.png").status_code == 200
 
     again = service.submit({**STUDENT, "alpha": 0.5, "seeds": 1})
-    assert again["related"]["teacher_run"] == record["related"]["teacher_run"], "an equal teacher that has succeeded is taken again"
+    assert again["related"]["teacher_run"] == record["related"]["teacher_run"], (
+        "an equal teacher that has succeeded is taken again"
+    )
     assert again["status_reason"] != "waiting_for_teacher"
-    by_run = service.submit({**STUDENT, "teacher": record["related"]["teacher_run"], "alpha": 0.5, "seeds": 1})
+    by_run = service.submit(
+        {**STUDENT, "teacher": record["related"]["teacher_run"], "alpha": 0.5, "seeds": 1}
+    )
     assert by_run["fingerprint"] == again["fingerprint"]
     service.wait_for(by_run, "succeeded")
     assert len(experiments_of(service)) == before + 5
@@ -49,11 +62,15 @@ def test_a_teacher_is_trained_first_and_its_students_start_by_themselves(service
 
 def test_a_teacher_that_cannot_succeed_ends_its_students(service: Service) -> None:
     hopeless = {"model": {"width": 64}, "optimizer": {"name": "sgd", "learning_rate": 1e6}}
-    record = service.wait_for(service.submit({**STUDENT, "teacher": {"spec": hopeless}, "seeds": 2}), "failed")
+    record = service.wait_for(
+        service.submit({**STUDENT, "teacher": {"spec": hopeless}, "seeds": 2}), "failed"
+    )
     assert record["status_reason"] == "teacher_failed"
     assert record["error"]["code"] == "teacher_failed"
     assert [run["attempt"] for run in record["runs"]] == [0, 0]
-    refused = service.http.post("/experiments", json={**STUDENT, "teacher": record["related"]["teacher_run"]})
+    refused = service.http.post(
+        "/experiments", json={**STUDENT, "teacher": record["related"]["teacher_run"]}
+    )
     assert refused.status_code == 422
     assert refused.json()["errors"][0]["pointer"] == "/teacher/run"
 
@@ -77,7 +94,9 @@ def test_cancelling_a_teacher_ends_its_students(service: Service) -> None:
         ({}, "/teacher"),
     ],
 )
-def test_a_wrong_pairing_is_refused_at_its_place(service: Service, teacher: Any, pointer: str) -> None:
+def test_a_wrong_pairing_is_refused_at_its_place(
+    service: Service, teacher: Any, pointer: str
+) -> None:
     before = len(experiments_of(service))
     answer = service.http.post("/experiments", json={**STUDENT, "teacher": teacher})
     assert answer.status_code == 422
@@ -85,24 +104,46 @@ def test_a_wrong_pairing_is_refused_at_its_place(service: Service, teacher: Any,
     assert len(experiments_of(service)) == before
 
 
-def test_kills_between_and_during_the_stages_lose_nothing_and_train_nothing_twice(make_service: Callable[..., Service]) -> None:
+def test_kills_between_and_during_the_stages_lose_nothing_and_train_nothing_twice(
+    make_service: Callable[..., Service],
+) -> None:
     service = make_service(lease_seconds=2, checkpoint_seconds=0.2)
     service.serve()
     slower = {"model": {"hidden": [512, 512]}, "epochs": 10, "batch_size": 8}
-    record = service.submit({**STUDENT, "teacher": {"spec": slower}, "student": {"hidden": [256, 256]}, "epochs": 12, "batch_size": 8, "seeds": 1})
+    record = service.submit(
+        {
+            **STUDENT,
+            "teacher": {"spec": slower},
+            "student": {"hidden": [256, 256]},
+            "epochs": 12,
+            "batch_size": 8,
+            "seeds": 1,
+        }
+    )
     teacher = {"id": record["related"]["teacher_experiment"]}
     service.wait_for_epoch(teacher, 2)
     service.kill_workers()
     service.wait_for(teacher, "succeeded", 60)
     service.kill_workers()
-    wait_until(lambda: service.run(record)["progress"]["epoch"] >= 3, 60, "the student is on its way")
+    wait_until(
+        lambda: service.run(record)["progress"]["epoch"] >= 3, 60, "the student is on its way"
+    )
     service.kill_workers()
     done = service.wait_for(record, "succeeded", 60)
     assert len(experiments_of(service)) == 2
     assert [epoch["epoch"] for epoch in service.metrics(done)] == list(range(1, 13))
-    assert [epoch["epoch"] for epoch in service.metrics(service.get(f"/experiments/{teacher['id']}"))] == list(range(1, 11))
+    assert [
+        epoch["epoch"] for epoch in service.metrics(service.get(f"/experiments/{teacher['id']}"))
+    ] == list(range(1, 11))
     undisturbed = service.submit(
-        {**STUDENT, "teacher": record["related"]["teacher_run"], "student": {"hidden": [256, 256]}, "epochs": 12, "batch_size": 8, "seeds": 1}
+        {
+            **STUDENT,
+            "teacher": record["related"]["teacher_run"],
+            "student": {"hidden": [256, 256]},
+            "epochs": 12,
+            "batch_size": 8,
+            "seeds": 1,
+        }
     )
     assert undisturbed["fingerprint"] == done["fingerprint"]
     undisturbed = service.wait_for(undisturbed, "succeeded", 60)

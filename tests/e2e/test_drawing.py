@@ -25,12 +25,16 @@ class Drawing:
     @property
     def pid(self) -> int:
         found = [pid for pid in self.service.lab_pids() if "app.plots" in command_of(pid)]
-        assert len(found) == 1, f"{len(found)} processes draw: {found}"  # to no other number may a signal be sent
+        assert len(found) == 1, (
+            f"{len(found)} processes draw: {found}"
+        )  # to no other number may a signal be sent
         return found[0]
 
     def picture(self, metric: str) -> bytes:
         """Each metric is a picture of its own, so that none is kept."""
-        answer = self.service.http.get(f"/experiments/{self.experiment}/curves.png?metric={metric}", timeout=60)
+        answer = self.service.http.get(
+            f"/experiments/{self.experiment}/curves.png?metric={metric}", timeout=60
+        )
         assert answer.status_code == 200, answer.text
         return answer.content
 
@@ -40,7 +44,9 @@ def drawing(make_service: Callable[..., Service]) -> Drawing:
     return Drawing(make_service())
 
 
-def test_the_process_that_draws_is_killed_between_and_within_pictures_and_none_is_missed(drawing: Drawing) -> None:
+def test_the_process_that_draws_is_killed_between_and_within_pictures_and_none_is_missed(
+    drawing: Drawing,
+) -> None:
     drawing.picture("loss")
     first = drawing.pid
     assert parent_of(first) == drawing.api.pid
@@ -53,7 +59,9 @@ def test_the_process_that_draws_is_killed_between_and_within_pictures_and_none_i
     asking.start()
     time.sleep(0.3)
     began = time.monotonic()
-    assert drawing.service.http.get(f"/experiments/{drawing.experiment}").is_success  # nothing else waits for it
+    assert drawing.service.http.get(
+        f"/experiments/{drawing.experiment}"
+    ).is_success  # nothing else waits for it
     assert time.monotonic() - began < 2
     assert not got
     os.kill(second, signal.SIGKILL)
@@ -65,7 +73,9 @@ def test_the_process_that_draws_is_killed_between_and_within_pictures_and_none_i
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("everywhere", [False, True])
-def test_a_stop_while_a_picture_is_drawn_takes_a_second_and_leaves_nothing(drawing: Drawing, number: int, everywhere: bool) -> None:
+def test_a_stop_while_a_picture_is_drawn_takes_a_second_and_leaves_nothing(
+    drawing: Drawing, number: int, everywhere: bool
+) -> None:
     drawing.picture("loss")
     pid = drawing.pid
     os.kill(pid, signal.SIGSTOP)
@@ -73,7 +83,11 @@ def test_a_stop_while_a_picture_is_drawn_takes_a_second_and_leaves_nothing(drawi
 
     def ask() -> None:
         try:
-            ended.append(drawing.service.http.get(f"/experiments/{drawing.experiment}/curves.png?metric=accuracy").status_code)
+            ended.append(
+                drawing.service.http.get(
+                    f"/experiments/{drawing.experiment}/curves.png?metric=accuracy"
+                ).status_code
+            )
         except httpx.TransportError as error:
             ended.append(error)
 
@@ -93,7 +107,9 @@ def test_a_stop_while_a_picture_is_drawn_takes_a_second_and_leaves_nothing(drawi
     assert "Traceback" not in drawing.service.read_log()
 
 
-def test_kill_9_of_the_service_while_a_picture_is_drawn_ends_the_process_that_draws(drawing: Drawing) -> None:
+def test_kill_9_of_the_service_while_a_picture_is_drawn_ends_the_process_that_draws(
+    drawing: Drawing,
+) -> None:
     drawing.picture("loss")
     pid = drawing.pid
     os.kill(pid, signal.SIGSTOP)

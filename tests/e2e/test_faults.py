@@ -10,7 +10,12 @@ import pytest
 from tests.e2e.service import LEASE_SECONDS, Redis, Service, is_alive, wait_until
 
 # About 60 ms an epoch here, so that three attempts have something to do.
-STEADY = {"dataset": "digits", "model": {"arch": "mlp", "depth": 3, "width": 384, "dropout": 0.2, "norm": "batch"}, "batch_size": 32, "epochs": 60}
+STEADY = {
+    "dataset": "digits",
+    "model": {"arch": "mlp", "depth": 3, "width": 384, "dropout": 0.2, "norm": "batch"},
+    "batch_size": 32,
+    "epochs": 60,
+}
 QUICK = {"dataset": "digits", "model": {"arch": "mlp", "hidden": [32, 16]}, "epochs": 3}
 
 MakeService = Callable[..., Service]
@@ -24,7 +29,15 @@ def require_same_run(service: Service, disturbed: dict, undisturbed: dict) -> No
     for experiment in (disturbed, undisturbed):
         epochs = service.metrics(experiment)
         assert [epoch["epoch"] for epoch in epochs] == list(range(1, STEADY["epochs"] + 1))
-        tables.append([{split: {k: v for k, v in epoch[split].items() if k != "seconds"} for split in ("train", "val")} for epoch in epochs])
+        tables.append(
+            [
+                {
+                    split: {k: v for k, v in epoch[split].items() if k != "seconds"}
+                    for split in ("train", "val")
+                }
+                for epoch in epochs
+            ]
+        )
     assert tables[0] == tables[1]
 
 
@@ -37,18 +50,32 @@ def kill_twice_and_compare(service: Service) -> None:
         before = service.lab_pids()
         trainers = service.trainer_pids()
         service.kill_workers()
-        wait_until(lambda pids=trainers: not any(is_alive(pid) for pid in pids), 5, "the trainers die with their worker")
+        wait_until(
+            lambda pids=trainers: not any(is_alive(pid) for pid in pids),
+            5,
+            "the trainers die with their worker",
+        )
         assert len(before) > len(trainers)
     service.wait_for(disturbed, "succeeded", 90)
     run = service.run(disturbed)
     assert run["attempt"] == 3
-    assert [attempt["outcome"] for attempt in run["attempts"]] == ["worker_lost", "worker_lost", "completed"]
-    assert [attempt["resumed_from"] is not None for attempt in run["attempts"]] == [False, True, True]
+    assert [attempt["outcome"] for attempt in run["attempts"]] == [
+        "worker_lost",
+        "worker_lost",
+        "completed",
+    ]
+    assert [attempt["resumed_from"] is not None for attempt in run["attempts"]] == [
+        False,
+        True,
+        True,
+    ]
     assert run["attempts"][1]["resumed_from"]["epoch"] >= 5
     require_same_run(service, disturbed, undisturbed)
 
 
-def test_a_run_whose_worker_is_killed_twice_ends_with_the_same_bits(make_service: MakeService) -> None:
+def test_a_run_whose_worker_is_killed_twice_ends_with_the_same_bits(
+    make_service: MakeService,
+) -> None:
     service = make_service()
     service.serve()
     kill_twice_and_compare(service)
@@ -64,7 +91,9 @@ def test_the_same_on_redis(make_service: MakeService, redis: Redis) -> None:
     kill_twice_and_compare(service)
 
 
-def test_ctrl_c_puts_the_run_back_with_its_progress_and_the_next_start_finishes_it(make_service: MakeService) -> None:
+def test_ctrl_c_puts_the_run_back_with_its_progress_and_the_next_start_finishes_it(
+    make_service: MakeService,
+) -> None:
     service = make_service()
     process = service.serve()
     undisturbed = service.submit(STEADY)
@@ -87,7 +116,9 @@ def test_ctrl_c_puts_the_run_back_with_its_progress_and_the_next_start_finishes_
     require_same_run(service, disturbed, undisturbed)
 
 
-def test_kill_9_of_the_whole_service_leaves_nothing_running_and_the_next_start_goes_on(make_service: MakeService) -> None:
+def test_kill_9_of_the_whole_service_leaves_nothing_running_and_the_next_start_goes_on(
+    make_service: MakeService,
+) -> None:
     service = make_service()
     process = service.serve()
     experiment = service.submit(STEADY)
@@ -100,17 +131,26 @@ def test_kill_9_of_the_whole_service_leaves_nothing_running_and_the_next_start_g
     run = service.run(experiment)
     assert [attempt["outcome"] for attempt in run["attempts"]] == ["worker_lost", "completed"]
     assert run["attempts"][1]["resumed_from"]["epoch"] >= 5
-    assert [epoch["epoch"] for epoch in service.metrics(experiment)] == list(range(1, STEADY["epochs"] + 1))
+    assert [epoch["epoch"] for epoch in service.metrics(experiment)] == list(
+        range(1, STEADY["epochs"] + 1)
+    )
 
 
-def test_a_run_that_kills_its_trainer_three_times_ends_as_crash_loop_and_the_next_run_goes_on(make_service: MakeService) -> None:
+def test_a_run_that_kills_its_trainer_three_times_ends_as_crash_loop_and_the_next_run_goes_on(
+    make_service: MakeService,
+) -> None:
     service = make_service()
     service.serve()
     poison = service.submit({**STEADY, "epochs": 5000})
     healthy = service.submit(QUICK)
     for attempt in (1, 2, 3):
         wait_until(
-            lambda number=attempt: (run := service.run(poison))["attempt"] == number and run["progress"]["fraction"] > 0, 30, f"attempt {attempt} trains"
+            lambda number=attempt: (
+                (run := service.run(poison))["attempt"] == number
+                and run["progress"]["fraction"] > 0
+            ),
+            30,
+            f"attempt {attempt} trains",
         )
         for pid in service.trainer_pids():
             os.kill(pid, signal.SIGKILL)
@@ -132,18 +172,26 @@ def test_a_frozen_worker_that_wakes_finds_its_lease_gone(make_service: MakeServi
     for pid in frozen:
         os.kill(pid, signal.SIGSTOP)
     service.start("worker")
-    wait_until(lambda: service.run(experiment)["attempt"] == 2, 10 * LEASE_SECONDS, "the second worker has taken over")
+    wait_until(
+        lambda: service.run(experiment)["attempt"] == 2,
+        10 * LEASE_SECONDS,
+        "the second worker has taken over",
+    )
     for pid in frozen:
         os.kill(pid, signal.SIGCONT)
     service.wait_for(experiment, "succeeded")
     run = service.run(experiment)
     assert [attempt["outcome"] for attempt in run["attempts"]] == ["worker_lost", "completed"]
-    assert [epoch["epoch"] for epoch in service.metrics(experiment)] == list(range(1, STEADY["epochs"] + 1))
+    assert [epoch["epoch"] for epoch in service.metrics(experiment)] == list(
+        range(1, STEADY["epochs"] + 1)
+    )
     assert "the lease is lost" in service.read_log()
 
 
 @pytest.mark.redis
-def test_two_workers_on_redis_execute_each_of_ten_runs_once(make_service: MakeService, redis: Redis) -> None:
+def test_two_workers_on_redis_execute_each_of_ten_runs_once(
+    make_service: MakeService, redis: Redis
+) -> None:
     service = make_service(broker_url=redis.url)
     service.api()
     service.start("worker", "--workers", "2")
@@ -154,11 +202,16 @@ def test_two_workers_on_redis_execute_each_of_ten_runs_once(make_service: MakeSe
     assert [run["attempt"] for run in runs] == [1] * 10
     assert all(len(run["attempts"]) == 1 for run in runs)
     assert len({run["attempts"][0]["worker"] for run in runs}) == 2
-    assert len({tuple(service.weights_sha256(experiment, number).values()) for number in range(10)}) == 10
+    assert (
+        len({tuple(service.weights_sha256(experiment, number).values()) for number in range(10)})
+        == 10
+    )
 
 
 @pytest.mark.redis
-def test_with_redis_down_the_api_answers_the_run_goes_on_and_the_queued_one_starts_when_it_is_back(make_service: MakeService, redis: Redis) -> None:
+def test_with_redis_down_the_api_answers_the_run_goes_on_and_the_queued_one_starts_when_it_is_back(
+    make_service: MakeService, redis: Redis
+) -> None:
     service = make_service(broker_url=redis.url)
     service.api()
     service.start("worker")
@@ -180,7 +233,9 @@ def test_with_redis_down_the_api_answers_the_run_goes_on_and_the_queued_one_star
 
 
 @pytest.mark.redis
-def test_with_redis_hung_the_api_answers_and_nothing_is_lost(make_service: MakeService, redis: Redis) -> None:
+def test_with_redis_hung_the_api_answers_and_nothing_is_lost(
+    make_service: MakeService, redis: Redis
+) -> None:
     service = make_service(broker_url=redis.url)
     service.api()
     service.start("worker")

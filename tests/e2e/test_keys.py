@@ -9,11 +9,18 @@ from tests.e2e.service import LAB, Service
 
 def lab(service: Service, *arguments: str, key: str = "") -> "subprocess.CompletedProcess[str]":
     """`lab <arguments>` beside the service, with a key or without."""
-    environment = service._environment | {"LAB_URL": f"http://127.0.0.1:{service.port}", "LAB_API_KEY": key}
-    return subprocess.run([*LAB, *arguments], env=environment, capture_output=True, text=True, timeout=100)
+    environment = service._environment | {
+        "LAB_URL": f"http://127.0.0.1:{service.port}",
+        "LAB_API_KEY": key,
+    }
+    return subprocess.run(
+        [*LAB, *arguments], env=environment, capture_output=True, text=True, timeout=100
+    )
 
 
-def test_a_service_for_a_network_needs_a_key_which_the_commands_send(make_service: Callable[..., Service]) -> None:
+def test_a_service_for_a_network_needs_a_key_which_the_commands_send(
+    make_service: Callable[..., Service],
+) -> None:
     service = make_service()
     everywhere = ("--host", "0.0.0.0", "--port", str(service.port))
     refused = lab(service, "serve", *everywhere, "--workers", "1")

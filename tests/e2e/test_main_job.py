@@ -13,7 +13,11 @@ import pytest
 
 from tests.e2e.service import INSTALLED_LAB, Service, wait_until
 
-SMALL = {"dataset": "digits", "model": {"arch": "mlp", "hidden": [32, 16], "dropout": 0.1}, "epochs": 4}
+SMALL = {
+    "dataset": "digits",
+    "model": {"arch": "mlp", "hidden": [32, 16], "dropout": 0.1},
+    "epochs": 4,
+}
 LONG = {"dataset": "digits", "model": {"arch": "mlp", "depth": 4, "width": 512}, "epochs": 5000}
 
 
@@ -34,14 +38,31 @@ def test_a_posted_experiment_is_trained_with_every_seed(service: Service, finish
     assert len(finished["environment"]["dataset_sha256"]) == 64
 
 
-def test_no_file_where_the_service_is_started_is_taken_for_a_module_of_it(make_service: Callable[..., Service], tmp_path: Path) -> None:
+def test_no_file_where_the_service_is_started_is_taken_for_a_module_of_it(
+    make_service: Callable[..., Service], tmp_path: Path
+) -> None:
     """Homework lies in a folder; whoever can write there must not run code as the service either."""
     folder, was_run = tmp_path / "homework", tmp_path / "was run"
     folder.mkdir()
-    for name in ("app", "worker", "lab_models", "migrations", "random", "queue", "token", "grp", "celery", "torch", "numpy", "matplotlib"):
+    for name in (
+        "app",
+        "worker",
+        "lab_models",
+        "migrations",
+        "random",
+        "queue",
+        "token",
+        "grp",
+        "celery",
+        "torch",
+        "numpy",
+        "matplotlib",
+    ):
         (folder / f"{name}.py").write_text(f"open({str(was_run)!r}, 'a').write({name!r} + ' ')\n")
     service = make_service()
-    service.start("serve", "--port", str(service.port), "--workers", "1", lab=INSTALLED_LAB, folder=folder)
+    service.start(
+        "serve", "--port", str(service.port), "--workers", "1", lab=INSTALLED_LAB, folder=folder
+    )
     service.wait_until_up()
     service.wait_for_workers(1)
     record = service.wait_for(service.submit(SMALL), "succeeded")
@@ -49,7 +70,9 @@ def test_no_file_where_the_service_is_started_is_taken_for_a_module_of_it(make_s
     assert not was_run.exists(), f"run as a part of the service: {was_run.read_text()}"
 
 
-def test_metrics_have_one_row_per_run_and_epoch_in_json_and_csv(service: Service, finished: dict) -> None:
+def test_metrics_have_one_row_per_run_and_epoch_in_json_and_csv(
+    service: Service, finished: dict
+) -> None:
     runs = service.get(finished["links"]["metrics"])["runs"]
     assert [[epoch["epoch"] for epoch in run["epochs"]] for run in runs] == [[1, 2, 3, 4]] * 2
     for epoch in runs[0]["epochs"]:
@@ -58,19 +81,27 @@ def test_metrics_have_one_row_per_run_and_epoch_in_json_and_csv(service: Service
     answer = service.http.get(finished["links"]["metrics"], params={"format": "csv"})
     rows = list(csv.DictReader(io.StringIO(answer.text)))
     assert answer.headers["content-type"].startswith("text/csv")
-    assert [(row["seed"], row["epoch"]) for row in rows] == [(seed, str(epoch)) for seed in "01" for epoch in range(1, 5)]
+    assert [(row["seed"], row["epoch"]) for row in rows] == [
+        (seed, str(epoch)) for seed in "01" for epoch in range(1, 5)
+    ]
     assert float(rows[0]["val.loss"]) == runs[0]["epochs"][0]["val"]["loss"]
 
 
 def test_the_best_epoch_is_the_one_of_lowest_val_loss(service: Service, finished: dict) -> None:
     for number, run in enumerate(finished["runs"]):
-        losses = {epoch["epoch"]: epoch["val"]["loss"] for epoch in service.metrics(finished, number)}
+        losses = {
+            epoch["epoch"]: epoch["val"]["loss"] for epoch in service.metrics(finished, number)
+        }
         assert run["best"]["epoch"] == min(losses, key=lambda epoch: losses[epoch])
         assert run["best"]["val"]["loss"] == min(losses.values())
 
 
-@pytest.mark.parametrize(("extension", "beginning"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
-def test_curves_come_as_picture_with_an_etag(service: Service, finished: dict, extension: str, beginning: bytes) -> None:
+@pytest.mark.parametrize(
+    ("extension", "beginning"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")]
+)
+def test_curves_come_as_picture_with_an_etag(
+    service: Service, finished: dict, extension: str, beginning: bytes
+) -> None:
     path = f"/experiments/{finished['id']}/curves.{extension}"
     answer = service.http.get(path)
     assert answer.status_code == 200
@@ -92,7 +123,9 @@ def test_artifacts_are_downloaded_whole(service: Service, finished: dict) -> Non
         answer = service.http.get(artifact["links"]["self"])
         assert hashlib.sha256(answer.content).hexdigest() == artifact["sha256"]
         assert "attachment" in answer.headers["content-disposition"]
-    spec = json.loads(service.http.get(f"/runs/{finished['runs'][0]['id']}/artifacts/spec.json").content)
+    spec = json.loads(
+        service.http.get(f"/runs/{finished['runs'][0]['id']}/artifacts/spec.json").content
+    )
     assert spec["spec"] == finished["spec"]
     assert spec["fingerprint"] == finished["fingerprint"]
 
@@ -117,7 +150,11 @@ def test_a_cancel_takes_effect_within_two_seconds_while_an_epoch_runs(service: S
     record = service.wait_for(experiment, "cancelled", 10)
     assert time.monotonic() - began < 2.0
     assert record["status_reason"] == "cancelled_by_user"
-    wait_until(lambda: len(service.trainer_pids()) <= 1, 5, "the cancelled trainer is gone and only the spare is left")
+    wait_until(
+        lambda: len(service.trainer_pids()) <= 1,
+        5,
+        "the cancelled trainer is gone and only the spare is left",
+    )
 
 
 def test_a_cancelled_queued_run_never_starts(service: Service) -> None:
@@ -141,7 +178,9 @@ def test_a_run_that_diverges_fails_with_a_reason(service: Service) -> None:
     assert record["runs"][0]["attempt"] == 1
 
 
-def test_a_data_set_that_is_neither_there_nor_to_be_had_fails_with_what_to_do(service: Service) -> None:
+def test_a_data_set_that_is_neither_there_nor_to_be_had_fails_with_what_to_do(
+    service: Service,
+) -> None:
     experiment = service.submit({**SMALL, "dataset": "mnist"})
     record = service.wait_for(experiment, "failed")
     assert record["error"]["code"] == "dataset_unavailable"
@@ -149,12 +188,17 @@ def test_a_data_set_that_is_neither_there_nor_to_be_had_fails_with_what_to_do(se
     assert record["status_message"].startswith("Failed: MNIST is in none of the data folders")
 
 
-def test_a_warm_worker_reaches_its_first_step_in_a_fraction_of_a_second(service: Service, finished: dict) -> None:
+def test_a_warm_worker_reaches_its_first_step_in_a_fraction_of_a_second(
+    service: Service, finished: dict
+) -> None:
     waits = []
     for _ in range(3):
         experiment = service.submit({**SMALL, "epochs": 1})
         service.wait_for(experiment, "succeeded")
         attempt = service.run(experiment)["attempts"][0]
-        created, first_step = (datetime.fromisoformat(text).timestamp() for text in (experiment["created_at"], attempt["first_step_at"]))
+        created, first_step = (
+            datetime.fromisoformat(text).timestamp()
+            for text in (experiment["created_at"], attempt["first_step_at"])
+        )
         waits.append(first_step - created)
     assert sorted(waits)[1] < 1.0, f"seconds from POST to first step: {waits}"

@@ -13,7 +13,10 @@ BESIDE = Path(__file__).parents[3] / "shared" / "data" / "mnist"
 
 @pytest.fixture
 def mnist_folder() -> Path:
-    for folder in [*map(Path, filter(None, os.environ.get("LAB_DATA_DIR", "").split(os.pathsep))), BESIDE]:
+    for folder in [
+        *map(Path, filter(None, os.environ.get("LAB_DATA_DIR", "").split(os.pathsep))),
+        BESIDE,
+    ]:
         if (folder / "MNIST" / "raw").is_dir():
             return folder.absolute()
     pytest.skip("MNIST files not found: set LAB_DATA_DIR to a folder that holds MNIST/raw")
@@ -25,13 +28,20 @@ SEED003 = {
     "dataset": {"name": "mnist", "val_fraction": 0.1},
     "batch_size": 128,
     "epochs": 50,
-    "early_stopping": {"patience": 5, "min_delta": 1e-4, "overfit_delta": 0.02, "overfit_patience": 3},
+    "early_stopping": {
+        "patience": 5,
+        "min_delta": 1e-4,
+        "overfit_delta": 0.02,
+        "overfit_patience": 3,
+    },
 }
 """The recipe of the lab's second document: expected test accuracy 0.973 to 0.981, its source's is 0.9739."""
 
 
 @pytest.mark.mnist
-def test_the_small_mlp_of_the_lab_gives_the_labs_result_and_stops_early(make_service: Callable[..., Service], mnist_folder: Path) -> None:
+def test_the_small_mlp_of_the_lab_gives_the_labs_result_and_stops_early(
+    make_service: Callable[..., Service], mnist_folder: Path
+) -> None:
     service = make_service(data_dir=f"/nowhere{os.pathsep}{mnist_folder}", threads=2)
     service.serve()
     record = service.wait_for(service.submit(SEED003), "succeeded", 110)
@@ -48,10 +58,17 @@ def test_the_small_mlp_of_the_lab_gives_the_labs_result_and_stops_early(make_ser
 
 
 @pytest.mark.mnist
-def test_a_deep_residual_mlp_trains_and_shows_its_gradients(make_service: Callable[..., Service], mnist_folder: Path) -> None:
+def test_a_deep_residual_mlp_trains_and_shows_its_gradients(
+    make_service: Callable[..., Service], mnist_folder: Path
+) -> None:
     service = make_service(data_dir=str(mnist_folder), threads=2)
     service.serve()
-    deep = {"model": {"depth": 4, "width": 512, "residual": True}, "dataset": {"name": "mnist", "train_limit": 3000}, "epochs": 2, "probes": ["gradient_flow"]}
+    deep = {
+        "model": {"depth": 4, "width": 512, "residual": True},
+        "dataset": {"name": "mnist", "train_limit": 3000},
+        "epochs": 2,
+        "probes": ["gradient_flow"],
+    }
     record = service.wait_for(service.submit(deep), "succeeded", 100)
     assert record["estimate"]["parameters"] == 1_195_018
     assert record["results"]["test"]["accuracy"]["mean"] > 0.8

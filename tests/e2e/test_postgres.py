@@ -1,4 +1,6 @@
-"""PostgreSQL and Redis under real processes: the main job, a worker killed in mid-run, a server of the database that crashes and comes back."""
+"""PostgreSQL and Redis under real processes: the main job, a worker killed in mid-run, a server of the database that
+crashes and comes back.
+"""
 
 import os
 import signal
@@ -41,7 +43,9 @@ def test_a_posted_experiment_is_trained_with_every_seed(service: Service) -> Non
     for number in range(2):
         assert [epoch["epoch"] for epoch in service.metrics(experiment, number)] == [1, 2, 3]
         assert len(service.weights_sha256(experiment, number)) == 3
-    assert service.http.get(f"/experiments/{experiment['id']}/curves.png").content.startswith(b"\x89PNG")
+    assert service.http.get(f"/experiments/{experiment['id']}/curves.png").content.startswith(
+        b"\x89PNG"
+    )
     assert not list(service.home.glob("*.sqlite3")), "nothing lies in a file beside the server"
 
 
@@ -62,7 +66,9 @@ def test_two_workers_share_the_queue_and_do_nothing_twice(service: Service) -> N
 def test_a_server_that_crashes_and_comes_back_in_mid_run_is_no_more_than_a_pause(
     postgresql: Cluster, database_url: str, make_service: MakeService, redis: Redis
 ) -> None:
-    """All connections break, some in the middle of a transaction; the trainer trains on, and API and worker connect again by themselves."""
+    """All connections break, some in the middle of a transaction; the trainer trains on, and API and worker connect
+    again by themselves.
+    """
     service = make_service(broker_url=redis.url, database_url=database_url, lease_seconds=60)
     service.api()
     service.start("worker", "--workers", "1")

@@ -1,4 +1,6 @@
-"""Processes killed, stopped and hung at the worst moments: on SQLite with the embedded broker, one service for most of them."""
+"""Processes killed, stopped and hung at the worst moments: on SQLite with the embedded broker, one service for most of
+them.
+"""
 
 import os
 import pickle
@@ -24,7 +26,10 @@ pytestmark = pytest.mark.slow
 
 MakeService = Callable[..., Service]
 
-LIGHT = {**STEADY, "model": {"arch": "mlp", "depth": 2, "width": 192, "dropout": 0.2, "norm": "batch"}}
+LIGHT = {
+    **STEADY,
+    "model": {"arch": "mlp", "depth": 2, "width": 192, "dropout": 0.2, "norm": "batch"},
+}
 """As many epochs in a third of the time."""
 
 
@@ -60,7 +65,11 @@ class Stack:
     def supervisors(self) -> list[int]:
         """The children of the workers' main processes that carry out attempts."""
         mains = self.service.worker_pids()
-        return [pid for pid in self.service.lab_pids() if parent_of(pid) in mains and pid not in self.trainers()]
+        return [
+            pid
+            for pid in self.service.lab_pids()
+            if parent_of(pid) in mains and pid not in self.trainers()
+        ]
 
     def trainers(self) -> list[int]:
         """Trainers and the servers that fork them."""
@@ -68,7 +77,8 @@ class Stack:
         return sorted({*pids, *(parent_of(pid) for pid in pids)})
 
     def freeze_worker(self) -> list[int]:
-        """SIGSTOP to the worker's main process, its supervisor and all trainers, so that nothing moves while a test changes the world.
+        """SIGSTOP to the worker's main process, its supervisor and all trainers, so that nothing moves while a test
+        changes the world.
 
         Not within a transaction: SQLite's lock would be held for as long as they are frozen.
         """
@@ -85,7 +95,9 @@ class Stack:
 
     def can_be_written(self) -> bool:
         """Whether nobody holds the database's lock."""
-        with closing(sqlite3.connect(self.service.home / "lab.sqlite3", timeout=0.1, isolation_level=None)) as connection:
+        with closing(
+            sqlite3.connect(self.service.home / "lab.sqlite3", timeout=0.1, isolation_level=None)
+        ) as connection:
             try:
                 connection.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError:
@@ -109,7 +121,11 @@ class Stack:
     def files(self, experiment: Any) -> list[str]:
         """What lies in the run's folder under a final name, its log left out."""
         folder = self.service.home / "runs" / experiment["runs"][0]["id"]
-        return sorted(path.name for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".") and path.name != "log.txt")
+        return sorted(
+            path.name
+            for path in folder.rglob("*")
+            if path.is_file() and not path.name.startswith(".") and path.name != "log.txt"
+        )
 
 
 @pytest.fixture(scope="module")
@@ -130,13 +146,19 @@ def test_a_killed_trainer_is_seen_at_once_and_its_run_ends_with_the_same_bits(st
     assert run["attempts"][1]["resumed_from"]["epoch"] >= 5
 
 
-def test_a_killed_supervisor_takes_its_trainer_along_and_the_lease_brings_the_run_back(stack: Stack) -> None:
+def test_a_killed_supervisor_takes_its_trainer_along_and_the_lease_brings_the_run_back(
+    stack: Stack,
+) -> None:
     experiment = stack.begin()
     trainers = stack.trainers()
     supervisors = stack.supervisors()
     assert len(supervisors) == 1
     stack.kill(supervisors)
-    wait_until(lambda: not any(is_alive(pid) for pid in trainers), 10, "the trainers die with their supervisor")
+    wait_until(
+        lambda: not any(is_alive(pid) for pid in trainers),
+        10,
+        "the trainers die with their supervisor",
+    )
     stack.require_recovered(experiment, "worker_lost", "completed")
 
 
@@ -158,7 +180,9 @@ def test_an_api_killed_in_mid_run_disturbs_no_run(stack: Stack) -> None:
         ("file.after_rename kill predictions.safetensors", ("trainer_crashed", "completed")),
     ],
 )
-def test_a_crash_between_file_rename_and_row_changes_no_bit(armed: str, outcomes: tuple[str, ...], stack: Stack) -> None:
+def test_a_crash_between_file_rename_and_row_changes_no_bit(
+    armed: str, outcomes: tuple[str, ...], stack: Stack
+) -> None:
     experiment = stack.begin()
     stack.arm(armed)
     stack.wait_until_fired()
@@ -198,25 +222,38 @@ def plant_code(path: Path) -> str:
 
 
 @pytest.mark.parametrize("change", [damage, remove, plant_code])
-def test_a_checkpoint_that_is_not_what_was_written_is_passed_over_and_the_attempt_says_so(change: Callable[[Path], str], stack: Stack) -> None:
+def test_a_checkpoint_that_is_not_what_was_written_is_passed_over_and_the_attempt_says_so(
+    change: Callable[[Path], str], stack: Stack
+) -> None:
     experiment = stack.begin()
     run_id = experiment["runs"][0]["id"]
     frozen = stack.freeze_worker()
     with sqlite3.connect(stack.service.home / "lab.sqlite3", timeout=20) as database:
-        epoch, relative = database.execute("SELECT epoch, path FROM checkpoint WHERE run_id = ? ORDER BY epoch DESC, step DESC", (run_id,)).fetchone()
+        epoch, relative = database.execute(
+            "SELECT epoch, path FROM checkpoint WHERE run_id = ? ORDER BY epoch DESC, step DESC",
+            (run_id,),
+        ).fetchone()
         forged = change(stack.service.home / "runs" / run_id / relative)
         if forged:
-            database.execute("UPDATE checkpoint SET sha256 = ? WHERE run_id = ? AND path = ?", (forged, run_id, relative))
+            database.execute(
+                "UPDATE checkpoint SET sha256 = ? WHERE run_id = ? AND path = ?",
+                (forged, run_id, relative),
+            )
     database.close()
     stack.kill(frozen)
     run = stack.require_recovered(experiment, "worker_lost", "completed")
     assert run["attempts"][1]["resumed_from"]["epoch"] == epoch - 1
     assert len(run["attempts"][1]["notes"]) == 1
-    assert f"checkpoint after epoch {epoch} is damaged and was passed over" in run["attempts"][1]["notes"][0]
+    assert (
+        f"checkpoint after epoch {epoch} is damaged and was passed over"
+        in run["attempts"][1]["notes"][0]
+    )
     assert not list(stack.service.home.rglob("canary")), "the planted code has run"
 
 
-def test_a_drained_worker_puts_its_run_back_even_when_told_twice_and_with_its_whole_group(stack: Stack) -> None:
+def test_a_drained_worker_puts_its_run_back_even_when_told_twice_and_with_its_whole_group(
+    stack: Stack,
+) -> None:
     experiment = stack.begin()
     main = stack.service.worker_pids()[0]
     trainers = stack.trainers()
@@ -247,7 +284,9 @@ def cancel(stack: Stack, experiment: Any) -> None:
     assert record["status_reason"] == "cancelled_by_user"
     assert record["runs"][0]["test"] is None
     assert stack.service.get(f"/runs/{experiment['runs'][0]['id']}/artifacts")["data"] == []
-    assert stack.service.post(f"/experiments/{experiment['id']}/cancel")["status"] == "cancelled", "a second time is no error"
+    assert stack.service.post(f"/experiments/{experiment['id']}/cancel")["status"] == "cancelled", (
+        "a second time is no error"
+    )
 
 
 def test_a_cancel_before_the_first_sign_of_life_is_heeded(stack: Stack) -> None:
@@ -265,7 +304,9 @@ def test_a_cancel_before_the_first_sign_of_life_is_heeded(stack: Stack) -> None:
         "file.after_rename stop predictions.*",
     ],
 )
-def test_a_cancel_during_a_save_or_while_results_are_written_is_heeded_and_leaves_whole_files(armed: str, stack: Stack) -> None:
+def test_a_cancel_during_a_save_or_while_results_are_written_is_heeded_and_leaves_whole_files(
+    armed: str, stack: Stack
+) -> None:
     experiment = stack.begin()
     stack.arm(armed)
     stack.wait_until_fired()
@@ -274,7 +315,9 @@ def test_a_cancel_during_a_save_or_while_results_are_written_is_heeded_and_leave
     stack.service.wait_for(stack.service.submit(QUICK), "succeeded")
 
 
-def test_a_run_that_was_to_be_cancelled_when_its_worker_died_is_cancelled_and_not_queued(stack: Stack) -> None:
+def test_a_run_that_was_to_be_cancelled_when_its_worker_died_is_cancelled_and_not_queued(
+    stack: Stack,
+) -> None:
     experiment = stack.begin()
     frozen = stack.freeze_worker()
     assert stack.service.post(f"/experiments/{experiment['id']}/cancel")["status"] == "running"
@@ -283,8 +326,12 @@ def test_a_run_that_was_to_be_cancelled_when_its_worker_died_is_cancelled_and_no
     assert len(stack.service.run(record)["attempts"]) == 1
 
 
-def test_submits_survive_kill_9_of_the_api_each_stored_once_or_not_at_all(make_service: MakeService) -> None:
-    """A client that sends again with its key until it is answered gets one experiment, however often the API dies under it."""
+def test_submits_survive_kill_9_of_the_api_each_stored_once_or_not_at_all(
+    make_service: MakeService,
+) -> None:
+    """A client that sends again with its key until it is answered gets one experiment, however often the API dies under
+    it.
+    """
     service = make_service()
     api = service.api()
     generator = random.Random(6)
@@ -297,7 +344,11 @@ def test_submits_survive_kill_9_of_the_api_each_stored_once_or_not_at_all(make_s
             for key in keys:
                 while key not in answered:
                     try:
-                        answer = http.post("/experiments", json={"epochs": 1, "name": key}, headers={"Idempotency-Key": key})
+                        answer = http.post(
+                            "/experiments",
+                            json={"epochs": 1, "name": key},
+                            headers={"Idempotency-Key": key},
+                        )
                     except httpx.TransportError:
                         continue
                     statuses.add(answer.status_code)

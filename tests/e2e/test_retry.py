@@ -1,4 +1,6 @@
-"""Retry and delete over the API: a killed run goes on to the result it would have had, and is then gone with its files."""
+"""Retry and delete over the API: a killed run goes on to the result it would have had, and is then gone with its
+files.
+"""
 
 import os
 import signal
@@ -7,10 +9,17 @@ from typing import Any
 
 from tests.e2e.service import Service, wait_until
 
-SPEC: dict[str, Any] = {"dataset": "digits", "model": {"hidden": [128, 128]}, "epochs": 24, "batch_size": 8}
+SPEC: dict[str, Any] = {
+    "dataset": "digits",
+    "model": {"hidden": [128, 128]},
+    "epochs": 24,
+    "batch_size": 8,
+}
 
 
-def test_a_failed_and_a_cancelled_run_go_on_to_the_result_they_would_have_had_and_are_deleted(make_service: Callable[..., Service]) -> None:
+def test_a_failed_and_a_cancelled_run_go_on_to_the_result_they_would_have_had_and_are_deleted(
+    make_service: Callable[..., Service],
+) -> None:
     service = make_service(max_crashes=1)
     service.serve()
     record = service.submit(SPEC)
@@ -32,7 +41,11 @@ def test_a_failed_and_a_cancelled_run_go_on_to_the_result_they_would_have_had_an
     service.post(f"/experiments/{record['id']}/retry")
     retried = service.wait_for(record, "succeeded")
     attempts = service.run(record)["attempts"]
-    assert [attempt["outcome"] for attempt in attempts] == ["crash_loop", "cancelled_by_user", "completed"]
+    assert [attempt["outcome"] for attempt in attempts] == [
+        "crash_loop",
+        "cancelled_by_user",
+        "completed",
+    ]
     assert attempts[1]["resumed_from"]["epoch"] >= 2
     assert attempts[2]["resumed_from"]["epoch"] > attempts[1]["resumed_from"]["epoch"]
     assert [epoch["epoch"] for epoch in service.metrics(record)] == list(range(1, 25))
@@ -40,7 +53,9 @@ def test_a_failed_and_a_cancelled_run_go_on_to_the_result_they_would_have_had_an
     straight = service.wait_for(service.submit(SPEC), "succeeded")
     assert service.weights_sha256(record) == service.weights_sha256(straight), "bit for bit"
     assert retried["results"] == straight["results"]
-    assert service.http.post(f"/experiments/{record['id']}/retry").json()["code"] == "nothing_to_retry"
+    assert (
+        service.http.post(f"/experiments/{record['id']}/retry").json()["code"] == "nothing_to_retry"
+    )
 
     folder = service.home / "runs" / record["runs"][0]["id"]
     assert folder.is_dir()

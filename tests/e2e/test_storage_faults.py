@@ -1,4 +1,6 @@
-"""Disks that fill up and databases that are locked under a running service: it says so, keeps what it has, and goes on when it can."""
+"""Disks that fill up and databases that are locked under a running service: it says so, keeps what it has, and goes on
+when it can.
+"""
 
 import os
 import resource
@@ -49,11 +51,15 @@ def integrity_of(home: Path) -> list[tuple[str]]:
     return rows
 
 
-def test_a_database_locked_longer_than_a_lease_loses_no_submit_and_no_bit(service: Service, undisturbed: Any) -> None:
+def test_a_database_locked_longer_than_a_lease_loses_no_submit_and_no_bit(
+    service: Service, undisturbed: Any
+) -> None:
     """The worker lets go of what it cannot hold, a submit waits, and afterwards everything goes on."""
     experiment = service.submit(LIGHT)
     service.wait_for_epoch(experiment, 5)
-    blocker = sqlite3.connect(service.home / "lab.sqlite3", isolation_level=None, timeout=20, check_same_thread=False)
+    blocker = sqlite3.connect(
+        service.home / "lab.sqlite3", isolation_level=None, timeout=20, check_same_thread=False
+    )
     blocker.execute("BEGIN IMMEDIATE")
     unlock = threading.Timer(LOCKED_SECONDS, lambda: blocker.execute("ROLLBACK"))
     unlock.start()
@@ -64,7 +70,10 @@ def test_a_database_locked_longer_than_a_lease_loses_no_submit_and_no_bit(servic
     assert waiting["status"] == "queued"
     for one in (experiment, waiting):
         service.wait_for(one, "succeeded", 90)
-    assert [attempt["outcome"] for attempt in service.run(experiment)["attempts"]] == ["database_unreachable", "completed"], "it is no crash"
+    assert [attempt["outcome"] for attempt in service.run(experiment)["attempts"]] == [
+        "database_unreachable",
+        "completed",
+    ], "it is no crash"
     require_same_run(service, experiment, undisturbed)
     assert "the database was out of reach" in service.read_log()
 
@@ -88,7 +97,9 @@ def test_a_database_that_may_not_grow_is_507_and_whole_afterwards(service: Servi
     assert integrity_of(service.home) == [("ok",)]
 
 
-def test_a_trainer_without_room_for_its_checkpoint_fails_by_name_and_a_retry_ends_with_the_same_bits(service: Service, undisturbed: Any) -> None:
+def test_a_trainer_without_room_for_its_checkpoint_fails_by_name_and_a_retry_ends_with_the_same_bits(
+    service: Service, undisturbed: Any
+) -> None:
     experiment = service.submit(LIGHT)
     service.wait_for_epoch(experiment, 5)
     for pid in service.trainer_pids():
@@ -117,8 +128,23 @@ class SmallDisk(Service):
     def serve_on(self, size: str) -> None:
         script = f'mount -t tmpfs -o size={size} tmpfs "$LAB_HOME" && exec "$@"'
         with self.log.open("ab") as log:
-            command = ["unshare", "-Urm", "sh", "-c", script, "sh", *LAB, "serve", "--port", str(self.port), "--workers", "1"]
-            process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log, start_new_session=True)
+            command = [
+                "unshare",
+                "-Urm",
+                "sh",
+                "-c",
+                script,
+                "sh",
+                *LAB,
+                "serve",
+                "--port",
+                str(self.port),
+                "--workers",
+                "1",
+            ]
+            process = subprocess.Popen(
+                command, env=self._environment, stdout=log, stderr=log, start_new_session=True
+            )
         self.processes.append(process)
         self.wait_until_up()
         self.wait_for_workers(1)
@@ -128,11 +154,20 @@ class SmallDisk(Service):
 def can_mount(folder: Path) -> bool:
     if shutil.which("unshare") is None:
         return False
-    return subprocess.run(["unshare", "-Urm", "mount", "-t", "tmpfs", "tmpfs", str(folder)], capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run(
+            ["unshare", "-Urm", "mount", "-t", "tmpfs", "tmpfs", str(folder)],
+            capture_output=True,
+            check=False,
+        ).returncode
+        == 0
+    )
 
 
 def test_a_full_disk_stops_nothing_for_good(tmp_path: Path) -> None:
-    """True ENOSPC for database, checkpoints, logs and all; then room is made, and every run ends with the bits it should have."""
+    """True ENOSPC for database, checkpoints, logs and all; then room is made, and every run ends with the bits it
+    should have.
+    """
     if not can_mount(tmp_path):
         pytest.skip("no mount namespace of one's own here")
     service = SmallDisk(tmp_path / "home")
@@ -147,7 +182,9 @@ def test_a_full_disk_stops_nothing_for_good(tmp_path: Path) -> None:
         wait_until(lambda: is_refused(service), 60, "a submit is refused for want of room")
         (service.disk / "filler").unlink()
         wait_until(lambda: not is_refused(service), 60, "there is room again")
-        record = wait_until(lambda: (r := service.record(experiment))["is_terminal"] and r, 90, "the run ends")
+        record = wait_until(
+            lambda: (r := service.record(experiment))["is_terminal"] and r, 90, "the run ends"
+        )
         if record["status"] == "failed":
             assert record["error"]["code"] == "storage_full"
             service.post(f"/experiments/{experiment['id']}/retry")

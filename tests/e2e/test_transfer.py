@@ -22,7 +22,11 @@ def stripes(service: Service) -> str:
         for number in range(180):
             kind = number % 3
             wave = np.sin(np.arange(8) * (1.0 + kind) + random.uniform(0, 6))
-            pixels = (127 + 100 * np.tile(wave, (8, 1)) + random.normal(0, 20, (8, 8))).clip(0, 255).astype(np.uint8)
+            pixels = (
+                (127 + 100 * np.tile(wave, (8, 1)) + random.normal(0, 20, (8, 8)))
+                .clip(0, 255)
+                .astype(np.uint8)
+            )
             image = io.BytesIO()
             Image.fromarray(pixels).save(image, "PNG")
             archive.writestr(f"train/{'abc'[kind]}/{number}.png", image.getvalue())
@@ -46,11 +50,16 @@ def body(dataset: str, **differing: Any) -> dict[str, Any]:
     ("tuning", "trained"),
     [
         ({"strategy": "linear_probe"}, 16 * 3 + 3),
-        ({"strategy": "fine_tune", "last_stages": 1, "layer_decay": 0.5}, 16 * 3 + 3 + 8 * 16 * 9 + 16 * 16 * 9 * 3 + 8 * 16 + 2 * 16 * 5),
+        (
+            {"strategy": "fine_tune", "last_stages": 1, "layer_decay": 0.5},
+            16 * 3 + 3 + 8 * 16 * 9 + 16 * 16 * 9 * 3 + 8 * 16 + 2 * 16 * 5,
+        ),
         ({"strategy": "fine_tune", "from_scratch": True}, None),
     ],
 )
-def test_a_backbone_learns_another_data_set(service: Service, stripes: str, tuning: dict[str, Any], trained: int | None) -> None:
+def test_a_backbone_learns_another_data_set(
+    service: Service, stripes: str, tuning: dict[str, Any], trained: int | None
+) -> None:
     priced = service.post("/experiments?dry_run=true", body(stripes, **tuning))["estimate"]
     assert priced["trainable_parameters"] == (priced["parameters"] if trained is None else trained)
     record = service.submit(body(stripes, **tuning))
@@ -63,8 +72,12 @@ def test_a_backbone_learns_another_data_set(service: Service, stripes: str, tuni
         assert control["estimate"]["parameters"] == record["estimate"]["parameters"]
 
 
-def test_classical_classifiers_on_frozen_features_are_a_table_in_the_record(service: Service, stripes: str) -> None:
-    record = service.wait_for(service.submit(body(stripes, strategy="features", stage="stages.0", seeds=2)), "succeeded")
+def test_classical_classifiers_on_frozen_features_are_a_table_in_the_record(
+    service: Service, stripes: str
+) -> None:
+    record = service.wait_for(
+        service.submit(body(stripes, strategy="features", stage="stages.0", seeds=2)), "succeeded"
+    )
     test = record["results"]["test"]
     for name in ("linear_svm", "logistic_regression", "knn", "gaussian_nb", "lda", "nearest_mean"):
         assert test[f"{name}_accuracy"]["n"] == 2
@@ -72,21 +85,34 @@ def test_classical_classifiers_on_frozen_features_are_a_table_in_the_record(serv
     assert record["runs"][0]["progress"]["fraction"] == 1.0
     table = service.get(f"/runs/{record['runs'][0]['id']}/artifacts/classifiers.json")
     assert table["dimensions"] == 8
-    refused = service.http.post("/experiments", json=body(stripes, strategy="features", stage="stage.1"))
-    assert refused.json()["errors"] == [{"pointer": "/stage", "message": "this network has no stage 'stage.1'", "hint": "did you mean 'stages.1'?"}]
+    refused = service.http.post(
+        "/experiments", json=body(stripes, strategy="features", stage="stage.1")
+    )
+    assert refused.json()["errors"] == [
+        {
+            "pointer": "/stage",
+            "message": "this network has no stage 'stage.1'",
+            "hint": "did you mean 'stages.1'?",
+        }
+    ]
     assert service.http.get(f"/experiments/{record['id']}/curves.png").status_code == 200
     assert service.http.get(f"/experiments/{record['id']}/confusion-matrix.png").status_code == 404
 
 
 def test_the_source_is_trained_once_for_all(service: Service, stripes: str) -> None:
-    records = [service.submit(body(stripes, strategy="linear_probe", seeds=[seed])) for seed in (3, 4)]
+    records = [
+        service.submit(body(stripes, strategy="linear_probe", seeds=[seed])) for seed in (3, 4)
+    ]
     assert len({record["related"]["source_run"] for record in records}) == 1
 
 
 def test_a_source_of_other_images_under_the_same_name_is_not_taken(service: Service) -> None:
     def submitted() -> Any:
         spec = {"model": {"hidden": [8]}, "dataset": "dots", "epochs": 2}
-        return service.wait_for(service.submit(body("dots", source={"spec": spec}, strategy="linear_probe", seeds=1)), "succeeded")
+        return service.wait_for(
+            service.submit(body("dots", source={"spec": spec}, strategy="linear_probe", seeds=1)),
+            "succeeded",
+        )
 
     sources = []
     for seed in (0, 1):
@@ -102,7 +128,9 @@ def dots(seed: int) -> bytes:
     with zipfile.ZipFile(content, "w") as archive:
         for number in range(60):
             image = io.BytesIO()
-            Image.fromarray((random.integers(0, 128, (8, 8)) + 127 * (number % 2)).astype(np.uint8)).save(image, "PNG")
+            Image.fromarray(
+                (random.integers(0, 128, (8, 8)) + 127 * (number % 2)).astype(np.uint8)
+            ).save(image, "PNG")
             archive.writestr(f"train/{'ab'[number % 2]}/{number}.png", image.getvalue())
     return content.getvalue()
 
@@ -115,16 +143,24 @@ def test_a_source_whose_first_layer_does_not_fit_is_refused(service: Service) ->
 
 
 def test_a_probe_has_no_stages(service: Service, stripes: str) -> None:
-    answer = service.http.post("/experiments", json=body(stripes, strategy="linear_probe", last_stages=1))
+    answer = service.http.post(
+        "/experiments", json=body(stripes, strategy="linear_probe", last_stages=1)
+    )
     assert answer.status_code == 422
     assert "nothing below the head is trained here" in answer.json()["errors"][0]["message"]
 
 
-def test_published_weights_that_are_nowhere_are_named_with_what_to_do(service: Service, stripes: str) -> None:
-    record = service.submit(body(stripes, source={"pretrained": "resnet18", "image_size": 32}, strategy="linear_probe"))
+def test_published_weights_that_are_nowhere_are_named_with_what_to_do(
+    service: Service, stripes: str
+) -> None:
+    record = service.submit(
+        body(stripes, source={"pretrained": "resnet18", "image_size": 32}, strategy="linear_probe")
+    )
     assert record["related"] == {"from_scratch": None}
     (run,) = service.wait_for(record, "failed")["runs"]
-    assert (run["error"]["code"], run["attempt"]) == ("dataset_unavailable", 1), "another try would meet the same"
+    assert (run["error"]["code"], run["attempt"]) == ("dataset_unavailable", 1), (
+        "another try would meet the same"
+    )
     assert "resnet18-f37072fd.pth is in none of the data folders" in run["error"]["message"]
     assert run["error"]["hint"] == (
         "connect to the network once, or fetch https://download.pytorch.org/models/resnet18-f37072fd.pth elsewhere "

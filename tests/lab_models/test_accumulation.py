@@ -21,7 +21,16 @@ from lab_models.training.micro_batches import SMALLEST_PART, after_out_of_memory
 from lab_models.training.objectives import CrossEntropy, Distillation, Loss, Objective
 from lab_models.training.optimization import make_optimizer
 from lab_models.training.protocol import Completed, EpochCompleted
-from tests.lab_models.conftest import EXAMPLES, TINY, OrderMaker, of_kind, scores_of, train, train_until, weight_hashes
+from tests.lab_models.conftest import (
+    EXAMPLES,
+    TINY,
+    OrderMaker,
+    of_kind,
+    scores_of,
+    train,
+    train_until,
+    weight_hashes,
+)
 
 CPU = torch.device("cpu")
 CNN = {"model": {"arch": "cnn", "width": 8, "stages": 1, "dropout": 0.0}}
@@ -40,7 +49,11 @@ class Seen:
 
 
 def gradients_of(
-    digits: PreparedDataset, micro_batches: int, num_rows: int = 48, objective: Objective | None = None, **fields: Any
+    digits: PreparedDataset,
+    micro_batches: int,
+    num_rows: int = 48,
+    objective: Objective | None = None,
+    **fields: Any,
 ) -> tuple[torch.Tensor, Loss, Seen]:
     """The gradient (P,), the loss and what the objective saw of one batch of the first rows."""
     spec = TrainSpec.model_validate(TINY | fields)
@@ -48,7 +61,9 @@ def gradients_of(
     model = build_model(spec.model, digits.info.shape, 10, 0)
     state = TrainState(model, make_optimizer(spec.optimizer, model), CPU)
     seen = Seen(objective or CrossEntropy())
-    loss, labels = Gradients(state, spec, splits.train, seen, micro_batches)(torch.arange(num_rows), None)
+    loss, labels = Gradients(state, spec, splits.train, seen, micro_batches)(
+        torch.arange(num_rows), None
+    )
     assert labels.equal(splits.train.labels[:num_rows])
     assert loss.logits.shape == (num_rows, 10)
     return torch.cat([parameter.grad.flatten() for parameter in model.parameters()]), loss, seen
@@ -56,7 +71,9 @@ def gradients_of(
 
 @pytest.mark.parametrize("num_rows", [48, 49, 11, 2])
 @pytest.mark.parametrize("micro_batches", [2, 4, 8])
-def test_the_gradient_of_parts_is_that_of_the_whole_batch(digits: PreparedDataset, micro_batches: int, num_rows: int) -> None:
+def test_the_gradient_of_parts_is_that_of_the_whole_batch(
+    digits: PreparedDataset, micro_batches: int, num_rows: int
+) -> None:
     whole, loss, _ = gradients_of(digits, 1, num_rows)
     parts, sum_of_losses, seen = gradients_of(digits, micro_batches, num_rows)
     assert max(seen.sizes) <= 48 // micro_batches
@@ -79,7 +96,9 @@ def test_a_students_parts_of_the_loss_add_up_as_well(digits: PreparedDataset) ->
 
 @EXAMPLES
 @given(batch_size=st.integers(1, 65536), num_rows=st.integers(2, 65537), data=st.data())
-def test_halving_ends_and_no_part_is_a_single_image(batch_size: int, num_rows: int, data: st.DataObject) -> None:
+def test_halving_ends_and_no_part_is_a_single_image(
+    batch_size: int, num_rows: int, data: st.DataObject
+) -> None:
     """Batch norm cannot train on one."""
     spec = TrainSpec(batch_size=batch_size, on_out_of_memory="halve_batch")
     micro_batches, tried = 1, [1]
@@ -89,22 +108,40 @@ def test_halving_ends_and_no_part_is_a_single_image(batch_size: int, num_rows: i
         tried.append(smaller)
     assert len(tried) <= 15
     num_rows = min(num_rows, batch_size + 1)  # a single last image joins the batch before it
-    parts = torch.arange(num_rows).tensor_split(-(-num_rows // part_size(batch_size, data.draw(st.sampled_from(tried)))))
+    parts = torch.arange(num_rows).tensor_split(
+        -(-num_rows // part_size(batch_size, data.draw(st.sampled_from(tried))))
+    )
     assert batch_size < SMALLEST_PART or num_rows < 2 or min(map(len, parts)) >= 2
     assert after_out_of_memory(TrainSpec(batch_size=batch_size), 1) is None, "unless it is allowed"
 
 
-@pytest.mark.parametrize("fields", [{}, CNN, {"optimizer": "sgd", "label_smoothing": 0.1}, {"probes": ["gradient_flow"]}])
-def test_a_run_in_parts_learns_what_the_whole_one_does(make_order: OrderMaker, tmp_path: Any, fields: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "fields", [{}, CNN, {"optimizer": "sgd", "label_smoothing": 0.1}, {"probes": ["gradient_flow"]}]
+)
+def test_a_run_in_parts_learns_what_the_whole_one_does(
+    make_order: OrderMaker, tmp_path: Any, fields: dict[str, Any]
+) -> None:
     whole = train(make_order({**TINY, **fields}))
-    parts = train(make_order({**TINY, **fields}, run_folder=str(tmp_path / "parts"), micro_batches=4))
-    for before, after in zip(of_kind(EpochCompleted, whole), of_kind(EpochCompleted, parts), strict=True):
-        tolerance = 0.15 if "model" in fields else 1e-3  # batch norm sees a quarter of the images at a time
-        assert after.metrics["train"]["loss"] == pytest.approx(before.metrics["train"]["loss"], rel=tolerance)
-    assert of_kind(Completed, parts)[0].test["accuracy"] == pytest.approx(of_kind(Completed, whole)[0].test["accuracy"], abs=0.1 if "model" in fields else 0.02)
+    parts = train(
+        make_order({**TINY, **fields}, run_folder=str(tmp_path / "parts"), micro_batches=4)
+    )
+    for before, after in zip(
+        of_kind(EpochCompleted, whole), of_kind(EpochCompleted, parts), strict=True
+    ):
+        tolerance = (
+            0.15 if "model" in fields else 1e-3
+        )  # batch norm sees a quarter of the images at a time
+        assert after.metrics["train"]["loss"] == pytest.approx(
+            before.metrics["train"]["loss"], rel=tolerance
+        )
+    assert of_kind(Completed, parts)[0].test["accuracy"] == pytest.approx(
+        of_kind(Completed, whole)[0].test["accuracy"], abs=0.1 if "model" in fields else 0.02
+    )
 
 
-def test_an_interrupted_run_in_parts_ends_with_the_same_bits(make_order: OrderMaker, tmp_path: Any) -> None:
+def test_an_interrupted_run_in_parts_ends_with_the_same_bits(
+    make_order: OrderMaker, tmp_path: Any
+) -> None:
     spec = {**TINY, "model": {"depth": 2, "width": 16, "dropout": 0.3}}
     undisturbed = make_order(spec, run_folder=str(tmp_path / "undisturbed"), micro_batches=2)
     scores = scores_of(train(undisturbed))
@@ -114,7 +151,9 @@ def test_an_interrupted_run_in_parts_ends_with_the_same_bits(make_order: OrderMa
     assert weight_hashes(resumed) == weight_hashes(undisturbed)
 
 
-def test_evaluation_takes_fewer_images_at_a_time_too(digits: PreparedDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evaluation_takes_fewer_images_at_a_time_too(
+    digits: PreparedDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spec = TrainSpec.model_validate(TINY)
     model = build_model(spec.model, digits.info.shape, 10, 0)
     test = device_splits(digits, spec.dataset, CPU).test
@@ -127,7 +166,9 @@ def test_evaluation_takes_fewer_images_at_a_time_too(digits: PreparedDataset, mo
 
 
 @pytest.mark.parametrize("message", execution.OUT_OF_MEMORY_WORDS)
-def test_what_libraries_say_of_it_is_understood(make_order: OrderMaker, monkeypatch: pytest.MonkeyPatch, message: str) -> None:
+def test_what_libraries_say_of_it_is_understood(
+    make_order: OrderMaker, monkeypatch: pytest.MonkeyPatch, message: str
+) -> None:
     def no_memory(*_: object, **__: object) -> None:
         raise RuntimeError(message)
 
@@ -136,7 +177,9 @@ def test_what_libraries_say_of_it_is_understood(make_order: OrderMaker, monkeypa
         train(make_order(TINY))
 
 
-def test_without_leave_it_fails_and_the_hint_names_the_option(make_order: OrderMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_leave_it_fails_and_the_hint_names_the_option(
+    make_order: OrderMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def no_memory(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
 
@@ -146,4 +189,6 @@ def test_without_leave_it_fails_and_the_hint_names_the_option(make_order: OrderM
     assert "on_out_of_memory" in (caught.value.hint or "")
     with pytest.raises(OutOfMemory) as caught:
         train(make_order({**TINY, "on_out_of_memory": "halve_batch"}))
-    assert "on_out_of_memory" not in (caught.value.hint or ""), "what was allowed already is no advice"
+    assert "on_out_of_memory" not in (caught.value.hint or ""), (
+        "what was allowed already is no advice"
+    )

@@ -1,4 +1,6 @@
-"""Batches: every image once an epoch, in an order that the seed and the epoch decide, normalised by the catalog's constants."""
+"""Batches: every image once an epoch, in an order that the seed and the epoch decide, normalised by the catalog's
+constants.
+"""
 
 import numpy as np
 import pytest
@@ -31,7 +33,9 @@ def test_every_row_comes_exactly_once_an_epoch(num_rows: int, batch_size: int) -
 @EXAMPLES
 @given(*sizes)
 def test_there_are_as_many_batches_as_promised(num_rows: int, batch_size: int) -> None:
-    assert len(epoch_batches(num_rows, batch_size, 0, 1, CPU)) == steps_per_epoch(num_rows, batch_size)
+    assert len(epoch_batches(num_rows, batch_size, 0, 1, CPU)) == steps_per_epoch(
+        num_rows, batch_size
+    )
 
 
 def test_batches_of_one_image_stay_single() -> None:
@@ -39,7 +43,10 @@ def test_batches_of_one_image_stay_single() -> None:
     assert steps_per_epoch(5, 1) == 5
 
 
-@pytest.mark.parametrize(("num_rows", "lengths"), [(9, [4, 5]), (10, [4, 4, 2]), (8, [4, 4]), (5, [5]), (4, [4]), (1, [1])])
+@pytest.mark.parametrize(
+    ("num_rows", "lengths"),
+    [(9, [4, 5]), (10, [4, 4, 2]), (8, [4, 4]), (5, [5]), (4, [4]), (1, [1])],
+)
 def test_a_last_batch_of_one_joins_the_batch_before(num_rows: int, lengths: list[int]) -> None:
     assert [len(batch) for batch in epoch_batches(num_rows, 4, 0, 1, CPU)] == lengths
 
@@ -57,18 +64,24 @@ def test_the_order_depends_on_seed_and_epoch_and_on_nothing_else() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_images_are_normalised_by_the_constants_of_their_data_set(splits: Splits, digits: PreparedDataset) -> None:
+def test_images_are_normalised_by_the_constants_of_their_data_set(
+    splits: Splits, digits: PreparedDataset
+) -> None:
     mean, std = digits.info.mean[0], digits.info.std[0]
     rows = torch.tensor([5, 0, 700])
     batch = splits.train.batch(rows)
     pixels = splits.train.images[rows].double()
-    torch.testing.assert_close(batch.images, ((pixels / 255 - mean) / std).float(), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        batch.images, ((pixels / 255 - mean) / std).float(), rtol=1e-6, atol=1e-6
+    )
     assert (batch.images.dtype, batch.labels.dtype) == (torch.float32, torch.int64)
     assert torch.equal(batch.labels, splits.train.labels[rows])
 
 
 def test_normalised_training_images_have_mean_0_and_deviation_1(splits: Splits) -> None:
-    everything = torch.cat([batch.images for split in (splits.train, splits.val) for batch in split.in_order(500)])
+    everything = torch.cat(
+        [batch.images for split in (splits.train, splits.val) for batch in split.in_order(500)]
+    )
     assert abs(everything.mean().item()) < 5e-4
     assert abs(everything.std().item() - 1) < 5e-4
 
@@ -77,7 +90,9 @@ def test_reading_in_order_gives_every_image_once_as_stored(splits: Splits) -> No
     batches = list(splits.test.in_order(100))
     assert [len(batch.labels) for batch in batches] == [100, 100, 100, 60]
     assert torch.equal(torch.cat([batch.labels for batch in batches]), splits.test.labels)
-    assert torch.equal(torch.cat([batch.images for batch in batches]), splits.test.batch(torch.arange(360)).images)
+    assert torch.equal(
+        torch.cat([batch.images for batch in batches]), splits.test.batch(torch.arange(360)).images
+    )
 
 
 def test_batches_leave_the_stored_images_unchanged(splits: Splits, digits: PreparedDataset) -> None:
@@ -86,16 +101,24 @@ def test_batches_leave_the_stored_images_unchanged(splits: Splits, digits: Prepa
     assert np.array_equal(splits.test.images.numpy(), digits.test_images)
 
 
-def test_the_three_splits_have_their_sizes_and_a_limit_thins_train_alone(splits: Splits, digits: PreparedDataset) -> None:
+def test_the_three_splits_have_their_sizes_and_a_limit_thins_train_alone(
+    splits: Splits, digits: PreparedDataset
+) -> None:
     limited = device_splits(digits, DatasetSpec(train_limit=100), CPU)
     assert (len(splits.train), len(splits.val), len(splits.test)) == (1150, 287, 360)
     assert (len(limited.train), len(limited.val), len(limited.test)) == (100, 287, 360)
     assert torch.equal(limited.val.images, splits.val.images)
 
 
-def test_train_and_val_are_cut_from_the_training_file_with_labels_that_fit(splits: Splits, digits: PreparedDataset) -> None:
+def test_train_and_val_are_cut_from_the_training_file_with_labels_that_fit(
+    splits: Splits, digits: PreparedDataset
+) -> None:
     def pairs(images: np.ndarray, labels: np.ndarray) -> list[tuple[bytes, int]]:
-        return sorted((image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True))
+        return sorted(
+            (image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True)
+        )
 
-    cut = [pairs(split.images.numpy(), split.labels.numpy()) for split in (splits.train, splits.val)]
+    cut = [
+        pairs(split.images.numpy(), split.labels.numpy()) for split in (splits.train, splits.val)
+    ]
     assert sorted(cut[0] + cut[1]) == pairs(digits.train_images, digits.train_labels)

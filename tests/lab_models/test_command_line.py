@@ -1,4 +1,6 @@
-"""`python -m lab_models run`: what people see, what lies in the folder afterwards, and Ctrl-C followed by the same command."""
+"""`python -m lab_models run`: what people see, what lies in the folder afterwards, and Ctrl-C followed by the same
+command.
+"""
 
 import csv
 import json
@@ -35,7 +37,9 @@ def spec_file(folder: Path, document: Any) -> Path:
 
 
 def run(folder: Path, document: Any, out: str = "out") -> int:
-    return main(["run", str(spec_file(folder, document)), "--out", str(folder / out), *ON_ONE_THREAD])
+    return main(
+        ["run", str(spec_file(folder, document)), "--out", str(folder / out), *ON_ONE_THREAD]
+    )
 
 
 def epochs_in(metrics: Path) -> list[str]:
@@ -43,7 +47,9 @@ def epochs_in(metrics: Path) -> list[str]:
         return [row["epoch"] for row in csv.DictReader(file)]
 
 
-def test_a_run_prints_its_result_and_leaves_its_files(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_run_prints_its_result_and_leaves_its_files(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert run(tmp_path, TINY) == 0
     printed = json.loads(capfd.readouterr().out)
     assert files_below(tmp_path / "out") == [
@@ -60,12 +66,17 @@ def test_a_run_prints_its_result_and_leaves_its_files(tmp_path: Path, capfd: pyt
     ]
     assert json.loads((tmp_path / "out" / "seed-0" / "result.json").read_bytes()) == printed
     assert printed["fingerprint"] == fingerprint(ExperimentRequest.model_validate(TINY).spec)
-    assert (printed["seed"], printed["parameters"]) == (0, 64 * 16 + 16 + 16 * 16 + 16 + 16 * 10 + 10)
+    assert (printed["seed"], printed["parameters"]) == (
+        0,
+        64 * 16 + 16 + 16 * 16 + 16 + 16 * 10 + 10,
+    )
     assert 0 < printed["test"]["accuracy"] < 1
     assert epochs_in(tmp_path / "out" / "seed-0" / "metrics.csv") == ["1", "2", "3"]
 
 
-def test_the_same_command_after_the_end_trains_no_more_and_says_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_same_command_after_the_end_trains_no_more_and_says_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     answers = []
     for _ in range(2):
         assert run(tmp_path, TINY) == 0
@@ -78,7 +89,12 @@ def test_several_seeds_give_a_list_below_a_folder_named_by_the_spec(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["run", str(spec_file(tmp_path, TINY | {"seeds": [3, 1], "epochs": 1})), *ON_ONE_THREAD]) == 0
+    assert (
+        main(
+            ["run", str(spec_file(tmp_path, TINY | {"seeds": [3, 1], "epochs": 1})), *ON_ONE_THREAD]
+        )
+        == 0
+    )
     results = json.loads(capsys.readouterr().out)
     assert [result["seed"] for result in results] == [3, 1]
     assert results[0]["fingerprint"] == results[1]["fingerprint"]
@@ -89,7 +105,14 @@ def test_several_seeds_give_a_list_below_a_folder_named_by_the_spec(
 @pytest.mark.parametrize(
     ("document", "complaints"),
     [
-        ({"model": {"widht": 3}, "optimizer": "adm"}, ["/model/widht: unknown field (did you mean 'width'?)", "/optimizer: must be", "did you mean 'adam'?"]),
+        (
+            {"model": {"widht": 3}, "optimizer": "adm"},
+            [
+                "/model/widht: unknown field (did you mean 'width'?)",
+                "/optimizer: must be",
+                "did you mean 'adam'?",
+            ],
+        ),
         ({"dataset": "minst"}, ["there is no data set 'minst'", "did you mean 'mnist'?"]),
         ({"model": {"arch": "vgg", "widths": [8, 8, 8, 8]}}, ["/model: on digits:"]),
         ({"epochs": 0}, ["/epochs: input should be greater than or equal to 1"]),
@@ -99,7 +122,9 @@ def test_several_seeds_give_a_list_below_a_folder_named_by_the_spec(
     ],
     ids=str,
 )
-def test_a_wrong_spec_is_explained_and_ends_with_2(document: Any, complaints: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_spec_is_explained_and_ends_with_2(
+    document: Any, complaints: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(tmp_path, document) == 2
     told = capsys.readouterr()
     assert told.out == ""
@@ -107,12 +132,16 @@ def test_a_wrong_spec_is_explained_and_ends_with_2(document: Any, complaints: li
     assert not (tmp_path / "out").exists()
 
 
-def test_a_file_that_is_not_there_ends_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_is_not_there_ends_with_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["run", str(tmp_path / "nothing.json")]) == 2
     assert "nothing.json: No such file or directory" in capsys.readouterr().err
 
 
-def test_training_that_fails_says_why_and_what_to_do_and_ends_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_training_that_fails_says_why_and_what_to_do_and_ends_with_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(tmp_path, TINY | {"optimizer": {"name": "sgd", "learning_rate": 1e6}}) == 1
     told = capsys.readouterr()
     assert "diverged: the training loss is not finite at step" in told.err
@@ -144,7 +173,9 @@ class PowerCut(BaseException):
 
 
 @pytest.mark.parametrize("place", ["_write_rows", "_keep"])
-def test_dying_between_two_files_loses_no_epoch_of_the_metrics(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dying_between_two_files_loses_no_epoch_of_the_metrics(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     original, calls = getattr(standalone, place), 0
 
     def die_at_the_second(*arguments: Any) -> Any:
@@ -162,14 +193,25 @@ def test_dying_between_two_files_loses_no_epoch_of_the_metrics(place: str, tmp_p
     assert epochs_in(tmp_path / "out" / "seed-0" / "metrics.csv") == ["1", "2", "3"]
 
 
-def test_after_ctrl_c_the_same_command_resumes_and_ends_with_the_same_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    document = TINY | {"epochs": 60, "model": {"depth": 2, "width": 16, "dropout": 0.2, "norm": "batch"}}
+def test_after_ctrl_c_the_same_command_resumes_and_ends_with_the_same_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = TINY | {
+        "epochs": 60,
+        "model": {"depth": 2, "width": 16, "dropout": 0.2, "norm": "batch"},
+    }
     assert run(tmp_path, document, out="reference") == 0
     reference, expected = tmp_path / "reference" / "seed-0", json.loads(capsys.readouterr().out)
 
     arguments = ["run", str(tmp_path / "spec.json"), "--out", str(tmp_path / "out"), *ON_ONE_THREAD]
     folder = tmp_path / "out" / "seed-0"
-    with subprocess.Popen([sys.executable, "-m", "lab_models", *arguments], cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-m", "lab_models", *arguments],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
         wait_for(folder / "attempt-1" / "checkpoint-00003-000000.pt", process)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
@@ -194,8 +236,15 @@ def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
         time.sleep(0.005)
 
 
-def test_a_student_is_trained_after_its_teacher_and_a_second_call_finds_both(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    student = {**TINY, "kind": "distill", "teacher": {"spec": {**TINY, "epochs": 2}}, "student": {"depth": 1, "width": 8}}
+def test_a_student_is_trained_after_its_teacher_and_a_second_call_finds_both(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    student = {
+        **TINY,
+        "kind": "distill",
+        "teacher": {"spec": {**TINY, "epochs": 2}},
+        "student": {"depth": 1, "width": 8},
+    }
     student.pop("model")
     assert run(tmp_path, student) == 0
     first = json.loads(capsys.readouterr().out)
@@ -226,12 +275,17 @@ def test_a_source_that_does_not_fit_is_refused_before_it_is_trained(
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"teacher": "run_1"}, "/teacher: without a service there are no experiments and runs to name"),
+        (
+            {"teacher": "run_1"},
+            "/teacher: without a service there are no experiments and runs to name",
+        ),
         ({"baseline": True}, "/baseline: without a service the control is a file of its own"),
         ({"teacher": {"spec": {"dataset": "mnist"}}}, "give both one data set"),
         ({"kind": "distil"}, "did you mean 'distill'?"),
     ],
 )
-def test_what_only_a_service_can_do_is_said(change: dict[str, object], complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_only_a_service_can_do_is_said(
+    change: dict[str, object], complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(tmp_path, {"kind": "distill", "teacher": {"spec": {}}, **change}) == 2
     assert complaint in capsys.readouterr().err

@@ -19,18 +19,33 @@ import torchvision
 from sklearn.datasets import load_digits
 
 from lab_models.common.errors import DatasetUnavailable
-from lab_models.datasets.catalog import BUILT_IN, CIFAR10, CIFAR100, DIGITS, MNIST, Catalog, DatasetInfo
+from lab_models.datasets.catalog import (
+    BUILT_IN,
+    CIFAR10,
+    CIFAR100,
+    DIGITS,
+    MNIST,
+    Catalog,
+    DatasetInfo,
+)
 from lab_models.datasets.preparation import PreparedDataset, RawDataset
 from lab_models.datasets.readers import DataFolders, open_dataset, read_digits
 from tests.lab_models.conftest import data_folders, files_below
 
-IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+IDX_FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
 
 
 @pytest.fixture(scope="module")
 def mnist(mnist_root: Path, tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
     folder = tmp_path_factory.mktemp("mnist")
-    return open_dataset(MNIST, dataclasses.replace(data_folders(folder), search=(folder / "nothing", mnist_root)))
+    return open_dataset(
+        MNIST, dataclasses.replace(data_folders(folder), search=(folder / "nothing", mnist_root))
+    )
 
 
 @pytest.fixture
@@ -56,18 +71,32 @@ def mean_and_std(images: np.ndarray) -> tuple[float, float]:
 def test_every_built_in_data_set_is_found_by_its_name(tmp_path: Path) -> None:
     catalog = Catalog(tmp_path / "nothing")
     assert [info.name for info in catalog.all()] == ["digits", "mnist", "cifar10", "cifar100"]
-    assert all(catalog.get(info.name) is info and info.source and info.statistics_source and not info.imported for info in BUILT_IN.values())
+    assert all(
+        catalog.get(info.name) is info
+        and info.source
+        and info.statistics_source
+        and not info.imported
+        for info in BUILT_IN.values()
+    )
     assert {info.name: (info.channels, info.num_classes) for info in catalog.all()} == {
         "digits": (1, 10),
         "mnist": (1, 10),
         "cifar10": (3, 10),
         "cifar100": (3, 100),
     }
-    assert all(len(info.mean) == len(info.std) == info.channels and len(set(info.class_names)) == info.num_classes for info in catalog.all())
+    assert all(
+        len(info.mean) == len(info.std) == info.channels
+        and len(set(info.class_names)) == info.num_classes
+        for info in catalog.all()
+    )
 
 
-@pytest.mark.parametrize("name", ["minst", "", "..", "../prepared/digits", "a/b", "digits\n", "DIGITS", "x" * 61, "\0"])
-def test_a_name_that_is_none_is_none_and_leads_nowhere(name: str, tmp_path: Path, digits: PreparedDataset) -> None:
+@pytest.mark.parametrize(
+    "name", ["minst", "", "..", "../prepared/digits", "a/b", "digits\n", "DIGITS", "x" * 61, "\0"]
+)
+def test_a_name_that_is_none_is_none_and_leads_nowhere(
+    name: str, tmp_path: Path, digits: PreparedDataset
+) -> None:
     prepared = Path(str(digits.train_images.filename)).parents[1]  # type: ignore[attr-defined]
     catalog = Catalog(prepared, prepared)
     assert catalog.get(name) is None
@@ -81,19 +110,43 @@ def test_constants_of_digits_are_those_of_its_training_images(digits: PreparedDa
     assert digits.test_images.shape == (DIGITS.num_test, *DIGITS.shape)
 
 
-def test_digits_are_those_of_scikit_learn_each_once_and_grey_for_grey(digits: PreparedDataset) -> None:
+def test_digits_are_those_of_scikit_learn_each_once_and_grey_for_grey(
+    digits: PreparedDataset,
+) -> None:
     pixels, target = load_digits(return_X_y=True)
-    theirs = sorted((*row, label) for row, label in zip(np.rint(pixels).astype(int).tolist(), target.tolist(), strict=True))
-    images, labels = np.concatenate([digits.train_images, digits.test_images]), np.concatenate([digits.train_labels, digits.test_labels])
+    theirs = sorted(
+        (*row, label)
+        for row, label in zip(np.rint(pixels).astype(int).tolist(), target.tolist(), strict=True)
+    )
+    images, labels = (
+        np.concatenate([digits.train_images, digits.test_images]),
+        np.concatenate([digits.train_labels, digits.test_labels]),
+    )
     levels = np.rint(images.reshape(len(images), -1) * (16 / 255)).astype(int)
-    assert sorted((*row, label) for row, label in zip(levels.tolist(), labels.tolist(), strict=True)) == theirs
+    assert (
+        sorted((*row, label) for row, label in zip(levels.tolist(), labels.tolist(), strict=True))
+        == theirs
+    )
 
 
-def test_the_test_part_of_digits_is_stratified_and_what_it_always_was(digits: PreparedDataset) -> None:
+def test_the_test_part_of_digits_is_stratified_and_what_it_always_was(
+    digits: PreparedDataset,
+) -> None:
     counts = np.bincount(np.concatenate([digits.train_labels, digits.test_labels]))
     assert np.abs(np.bincount(digits.test_labels) - counts * 360 / 1797).max() < 1
-    content = b"".join(array.tobytes() for array in (digits.train_images, digits.train_labels, digits.test_images, digits.test_labels))
-    assert hashlib.sha256(content).hexdigest() == "6a009a142edf9ee64ba4b078eda96bb6432ed5bbde8e819bb91b6ffdbfe97bba"
+    content = b"".join(
+        array.tobytes()
+        for array in (
+            digits.train_images,
+            digits.train_labels,
+            digits.test_images,
+            digits.test_labels,
+        )
+    )
+    assert (
+        hashlib.sha256(content).hexdigest()
+        == "6a009a142edf9ee64ba4b078eda96bb6432ed5bbde8e819bb91b6ffdbfe97bba"
+    )
 
 
 @pytest.mark.mnist
@@ -105,14 +158,46 @@ def test_constants_of_mnist_are_those_of_its_training_images(mnist: PreparedData
 @pytest.mark.mnist
 def test_mnist_has_its_published_numbers_of_each_digit(mnist: PreparedDataset) -> None:
     assert mnist.train_images.shape == (60_000, 1, 28, 28)
-    assert np.bincount(mnist.train_labels).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
-    assert np.bincount(mnist.test_labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert np.bincount(mnist.train_labels).tolist() == [
+        5923,
+        6742,
+        5958,
+        6131,
+        5842,
+        5421,
+        5918,
+        6265,
+        5851,
+        5949,
+    ]
+    assert np.bincount(mnist.test_labels).tolist() == [
+        980,
+        1135,
+        1032,
+        1010,
+        982,
+        892,
+        958,
+        1028,
+        974,
+        1009,
+    ]
 
 
 @pytest.mark.mnist
-def test_once_prepared_mnist_needs_its_source_no_more(mnist: PreparedDataset, tmp_path: Path) -> None:
+def test_once_prepared_mnist_needs_its_source_no_more(
+    mnist: PreparedDataset, tmp_path: Path
+) -> None:
     prepared = Path(str(mnist.train_images.filename)).parents[1]  # type: ignore[attr-defined]
-    again = open_dataset(MNIST, DataFolders(search=(), download=tmp_path / "download", prepared=prepared, imported=tmp_path / "imported"))
+    again = open_dataset(
+        MNIST,
+        DataFolders(
+            search=(),
+            download=tmp_path / "download",
+            prepared=prepared,
+            imported=tmp_path / "imported",
+        ),
+    )
     assert again.sha256 == mnist.sha256
     assert files_below(tmp_path) == []
 
@@ -148,7 +233,15 @@ def test_a_failed_download_is_tried_again_by_the_next_run(tmp_path: Path, no_net
         b"\0\0\x08\x01\0\0\0\x03\0\1\2",
         b"\0" * 64,
     ],
-    ids=["empty", "one byte", "a web page", "unknown type", "header alone", "three labels", "zeros"],
+    ids=[
+        "empty",
+        "one byte",
+        "a web page",
+        "unknown type",
+        "header alone",
+        "three labels",
+        "zeros",
+    ],
 )
 def test_damaged_mnist_files_are_called_so(content: bytes, tmp_path: Path, no_network: str) -> None:
     raw = tmp_path / "datasets" / "MNIST" / "raw"
@@ -162,7 +255,9 @@ def test_damaged_mnist_files_are_called_so(content: bytes, tmp_path: Path, no_ne
 
 
 @pytest.mark.mnist
-def test_mnist_with_one_file_cut_short_or_missing_is_unavailable(mnist_root: Path, tmp_path: Path, no_network: str) -> None:
+def test_mnist_with_one_file_cut_short_or_missing_is_unavailable(
+    mnist_root: Path, tmp_path: Path, no_network: str
+) -> None:
     raw = tmp_path / "datasets" / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for name in IDX_FILES[1:]:
@@ -188,7 +283,9 @@ def test_digits_are_read_alike_each_time() -> None:
 
 
 @pytest.mark.mnist
-def test_mnist_is_found_in_a_folder_of_its_name_too(mnist_root: Path, tmp_path: Path, no_network: str) -> None:
+def test_mnist_is_found_in_a_folder_of_its_name_too(
+    mnist_root: Path, tmp_path: Path, no_network: str
+) -> None:
     (tmp_path / "datasets").mkdir()
     (tmp_path / "datasets" / "mnist").symlink_to(mnist_root.absolute())
     assert len(open_dataset(MNIST, data_folders(tmp_path)).train_labels) == 60_000
@@ -202,7 +299,10 @@ class Torchvision:
 
     def __init__(self, info: DatasetInfo, monkeypatch: pytest.MonkeyPatch) -> None:
         self.info = info
-        self.kind: Any = {"cifar10": torchvision.datasets.CIFAR10, "cifar100": torchvision.datasets.CIFAR100}[info.name]
+        self.kind: Any = {
+            "cifar10": torchvision.datasets.CIFAR10,
+            "cifar100": torchvision.datasets.CIFAR100,
+        }[info.name]
         self._patch = functools.partial(monkeypatch.setattr, self.kind)
 
     def write(self, root: Path, class_names: tuple[str, ...] = ()) -> Path:
@@ -211,8 +311,12 @@ class Torchvision:
         folder.mkdir(parents=True)
         label_key = "labels" if self.info is CIFAR10 else "fine_labels"
         parts = {"train_part": [0, 1, 2, 3], "test_part": [4, 5]}
-        content: dict[str, Any] = {name: {"data": FIRST_IMAGES[rows], label_key: rows} for name, rows in parts.items()}
-        content[self.kind.meta["filename"]] = {self.kind.meta["key"]: list(class_names or self.info.class_names)}
+        content: dict[str, Any] = {
+            name: {"data": FIRST_IMAGES[rows], label_key: rows} for name, rows in parts.items()
+        }
+        content[self.kind.meta["filename"]] = {
+            self.kind.meta["key"]: list(class_names or self.info.class_names)
+        }
         sums = {}
         for name, document in content.items():
             (folder / name).write_bytes(pickle.dumps(document))
@@ -232,7 +336,9 @@ class Torchvision:
 
 
 @pytest.fixture(params=[CIFAR10, CIFAR100], ids=["cifar10", "cifar100"])
-def torchvision_cifar(request: pytest.FixtureRequest, no_network: str, monkeypatch: pytest.MonkeyPatch) -> Torchvision:
+def torchvision_cifar(
+    request: pytest.FixtureRequest, no_network: str, monkeypatch: pytest.MonkeyPatch
+) -> Torchvision:
     return Torchvision(request.param, monkeypatch)
 
 
@@ -243,10 +349,19 @@ def require_six(dataset: PreparedDataset) -> None:
 
 
 @pytest.mark.parametrize("below", ["", "own"])
-def test_cifar_is_read_from_torchvisions_folder(torchvision_cifar: Torchvision, below: str, tmp_path: Path) -> None:
+def test_cifar_is_read_from_torchvisions_folder(
+    torchvision_cifar: Torchvision, below: str, tmp_path: Path
+) -> None:
     info = torchvision_cifar.info
     torchvision_cifar.write(tmp_path / "data" / (below and info.name))
-    require_six(open_dataset(info, dataclasses.replace(data_folders(tmp_path), search=(tmp_path / "nothing", tmp_path / "data"))))
+    require_six(
+        open_dataset(
+            info,
+            dataclasses.replace(
+                data_folders(tmp_path), search=(tmp_path / "nothing", tmp_path / "data")
+            ),
+        )
+    )
 
 
 class _Canary:
@@ -256,20 +371,30 @@ class _Canary:
         return (Path.write_text, (Path("canary"), "dead"))
 
 
-def test_a_changed_pickle_is_called_damaged_and_never_loaded(torchvision_cifar: Torchvision, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_pickle_is_called_damaged_and_never_loaded(
+    torchvision_cifar: Torchvision, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     folder = torchvision_cifar.write(tmp_path / "data")
     (folder / "train_part").write_bytes(pickle.dumps(_Canary()))
     with pytest.raises(DatasetUnavailable, match=f"{folder} cannot be read") as caught:
-        open_dataset(torchvision_cifar.info, dataclasses.replace(data_folders(tmp_path), search=(tmp_path / "data",)))
+        open_dataset(
+            torchvision_cifar.info,
+            dataclasses.replace(data_folders(tmp_path), search=(tmp_path / "data",)),
+        )
     assert "remove that folder" in (caught.value.hint or "")
     assert not (tmp_path / "canary").exists()
 
 
-def test_torchvisions_folder_of_other_classes_is_refused(torchvision_cifar: Torchvision, tmp_path: Path) -> None:
+def test_torchvisions_folder_of_other_classes_is_refused(
+    torchvision_cifar: Torchvision, tmp_path: Path
+) -> None:
     torchvision_cifar.write(tmp_path / "data", class_names=torchvision_cifar.info.class_names[::-1])
     with pytest.raises(DatasetUnavailable, match="class names are others"):
-        open_dataset(torchvision_cifar.info, dataclasses.replace(data_folders(tmp_path), search=(tmp_path / "data",)))
+        open_dataset(
+            torchvision_cifar.info,
+            dataclasses.replace(data_folders(tmp_path), search=(tmp_path / "data",)),
+        )
 
 
 @pytest.fixture
@@ -280,7 +405,9 @@ def file_server(tmp_path: Path) -> Iterator[str]:
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None: ...
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=tmp_path / "published")) as server:
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=tmp_path / "published")
+    ) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}/"
@@ -288,7 +415,9 @@ def file_server(tmp_path: Path) -> Iterator[str]:
         thread.join()
 
 
-def test_cifar_is_downloaded_where_no_folder_holds_it_and_a_broken_download_is_mended(torchvision_cifar: Torchvision, file_server: str, tmp_path: Path) -> None:
+def test_cifar_is_downloaded_where_no_folder_holds_it_and_a_broken_download_is_mended(
+    torchvision_cifar: Torchvision, file_server: str, tmp_path: Path
+) -> None:
     torchvision_cifar.publish(torchvision_cifar.write(tmp_path / "published"), file_server)
     broken = tmp_path / "datasets" / torchvision_cifar.kind.base_folder
     broken.mkdir(parents=True)
@@ -297,9 +426,14 @@ def test_cifar_is_downloaded_where_no_folder_holds_it_and_a_broken_download_is_m
     assert (broken / "train_part").stat().st_size > 4
 
 
-def test_cifar_without_files_and_network_says_what_to_do(torchvision_cifar: Torchvision, no_network: str, tmp_path: Path) -> None:
+def test_cifar_without_files_and_network_says_what_to_do(
+    torchvision_cifar: Torchvision, no_network: str, tmp_path: Path
+) -> None:
     info = torchvision_cifar.info
-    with pytest.raises(DatasetUnavailable, match=f"{info.name} is in none of the data folders .* could not be downloaded") as caught:
+    with pytest.raises(
+        DatasetUnavailable,
+        match=f"{info.name} is in none of the data folders .* could not be downloaded",
+    ) as caught:
         open_dataset(info, data_folders(tmp_path))
     assert str(tmp_path / "datasets") in str(caught.value)
     assert f"{info.name}/train-00000-of-" in (caught.value.hint or "")

@@ -25,8 +25,25 @@ from lab_models.running import execution as execution_module
 from lab_models.running.execution import Execution, resolve_device
 from lab_models.specs import MLPSpec, fingerprint
 from lab_models.training.evaluation import evaluate
-from lab_models.training.protocol import Checkpointed, Completed, EpochCompleted, Order, Progress, Started, read_event, to_line
-from tests.lab_models.conftest import TINY, OrderMaker, files_below, of_kind, scores_of, train, weight_hashes
+from lab_models.training.protocol import (
+    Checkpointed,
+    Completed,
+    EpochCompleted,
+    Order,
+    Progress,
+    Started,
+    read_event,
+    to_line,
+)
+from tests.lab_models.conftest import (
+    TINY,
+    OrderMaker,
+    files_below,
+    of_kind,
+    scores_of,
+    train,
+    weight_hashes,
+)
 
 OVERFITTING = {
     "dataset": {"train_limit": 50},
@@ -37,8 +54,15 @@ OVERFITTING = {
 }
 
 
-def test_a_small_net_learns_digits_and_tells_of_it_in_order(make_order: OrderMaker, digits: PreparedDataset) -> None:
-    spec = {"model": {"depth": 1, "width": 64}, "optimizer": {"learning_rate": 0.005}, "batch_size": 32, "epochs": 6}
+def test_a_small_net_learns_digits_and_tells_of_it_in_order(
+    make_order: OrderMaker, digits: PreparedDataset
+) -> None:
+    spec = {
+        "model": {"depth": 1, "width": 64},
+        "optimizer": {"learning_rate": 0.005},
+        "batch_size": 32,
+        "epochs": 6,
+    }
     order = make_order(spec)
     started, *middle, completed = train(order)
 
@@ -53,8 +77,13 @@ def test_a_small_net_learns_digits_and_tells_of_it_in_order(make_order: OrderMak
     assert (middle[0].epoch, middle[0].step, middle[0].num_steps) == (1, 1, 36)
     epochs = of_kind(EpochCompleted, middle)
     assert [event.epoch for event in epochs] == [1, 2, 3, 4, 5, 6]
-    assert [(event.checkpoint.epoch, event.checkpoint.step) for event in epochs] == [(epoch, 0) for epoch in range(1, 7)]
-    places = [(event.epoch, event.step if isinstance(event, Progress) else event.epoch * 1000) for event in middle]
+    assert [(event.checkpoint.epoch, event.checkpoint.step) for event in epochs] == [
+        (epoch, 0) for epoch in range(1, 7)
+    ]
+    places = [
+        (event.epoch, event.step if isinstance(event, Progress) else event.epoch * 1000)
+        for event in middle
+    ]
     assert places == sorted(places)
 
     assert isinstance(completed, Completed)
@@ -73,7 +102,10 @@ def test_the_published_files_are_those_that_the_events_name(make_order: OrderMak
     order = make_order(TINY, attempt=3)
     events = train(order)
     folder = Path(order.run_folder)
-    named = [*events[-1].artifacts, *(event.checkpoint for event in of_kind(EpochCompleted, events))]
+    named = [
+        *events[-1].artifacts,
+        *(event.checkpoint for event in of_kind(EpochCompleted, events)),
+    ]
     assert sorted(file.path for file in named) == files_below(folder)
     assert all(file.path.startswith("attempt-3/") for file in named)
     for file in named:
@@ -87,10 +119,16 @@ def test_the_published_files_are_those_that_the_events_name(make_order: OrderMak
         "predictions.safetensors",
     ]
     document = json.loads((folder / "attempt-3" / "spec.json").read_bytes())
-    assert document == {"fingerprint": fingerprint(order.spec), "seed": 0, "spec": order.spec.model_dump(mode="json")}
+    assert document == {
+        "fingerprint": fingerprint(order.spec),
+        "seed": 0,
+        "spec": order.spec.model_dump(mode="json"),
+    }
 
 
-def test_the_best_epoch_is_the_one_of_lowest_val_loss_and_its_weights_are_the_ones_tested(make_order: OrderMaker, digits: PreparedDataset) -> None:
+def test_the_best_epoch_is_the_one_of_lowest_val_loss_and_its_weights_are_the_ones_tested(
+    make_order: OrderMaker, digits: PreparedDataset
+) -> None:
     order = make_order(OVERFITTING)
     events = train(order)
     completed = events[-1]
@@ -115,10 +153,15 @@ def test_published_weights_have_the_size_of_the_closed_form(make_order: OrderMak
     order = make_order(TINY)
     train(order)
     weights = load_file(Path(order.run_folder) / "attempt-1" / "weights.safetensors")
-    assert sum(tensor.numel() for tensor in weights.values()) == model_size(MLPSpec(depth=2, width=16), (1, 8, 8), 10).parameters
+    assert (
+        sum(tensor.numel() for tensor in weights.values())
+        == model_size(MLPSpec(depth=2, width=16), (1, 8, 8), 10).parameters
+    )
 
 
-def test_equal_seeds_give_equal_bits_and_other_seeds_others(make_order: OrderMaker, tmp_path: Path) -> None:
+def test_equal_seeds_give_equal_bits_and_other_seeds_others(
+    make_order: OrderMaker, tmp_path: Path
+) -> None:
     spec = TINY | {"model": {"depth": 2, "width": 16, "norm": "batch", "dropout": 0.2}}
     hashes, scores = [], []
     for place, seed in (("a", 0), ("b", 0), ("c", 1)):
@@ -132,15 +175,25 @@ def test_equal_seeds_give_equal_bits_and_other_seeds_others(make_order: OrderMak
     assert hashes[0]["weights-last.safetensors"] != hashes[2]["weights-last.safetensors"]
 
 
-def test_checkpoints_within_an_epoch_come_by_the_clock_alone(make_order: OrderMaker, tmp_path: Path) -> None:
-    always = of_kind(Checkpointed, train(make_order(TINY, checkpoint_seconds=0.0, run_folder=str(tmp_path / "always"))))
-    assert [(event.checkpoint.epoch, event.checkpoint.step) for event in always] == [(epoch, step) for epoch in range(3) for step in range(1, 6)]
+def test_checkpoints_within_an_epoch_come_by_the_clock_alone(
+    make_order: OrderMaker, tmp_path: Path
+) -> None:
+    always = of_kind(
+        Checkpointed,
+        train(make_order(TINY, checkpoint_seconds=0.0, run_folder=str(tmp_path / "always"))),
+    )
+    assert [(event.checkpoint.epoch, event.checkpoint.step) for event in always] == [
+        (epoch, step) for epoch in range(3) for step in range(1, 6)
+    ]
     assert not any(event.stopped for event in always)
     assert of_kind(Checkpointed, train(make_order(TINY, run_folder=str(tmp_path / "never")))) == []
 
 
 def test_saving_often_changes_no_bit(make_order: OrderMaker, tmp_path: Path) -> None:
-    often, seldom = make_order(TINY, checkpoint_seconds=0.0, run_folder=str(tmp_path / "often")), make_order(TINY, run_folder=str(tmp_path / "seldom"))
+    often, seldom = (
+        make_order(TINY, checkpoint_seconds=0.0, run_folder=str(tmp_path / "often")),
+        make_order(TINY, run_folder=str(tmp_path / "seldom")),
+    )
     assert scores_of(train(often)) == scores_of(train(seldom))
     assert weight_hashes(often) == weight_hashes(seldom)
 
@@ -150,15 +203,23 @@ def test_divergence_names_epoch_and_learning_rate(make_order: OrderMaker) -> Non
         train(make_order(TINY | {"optimizer": {"name": "sgd", "learning_rate": 1e6}}))
 
 
-def test_a_missing_data_set_is_said_before_anything_is_written(make_order: OrderMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_data_set_is_said_before_anything_is_written(
+    make_order: OrderMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
-    order = make_order(TINY | {"dataset": "mnist"}, prepared_folder=str(tmp_path / "p"), download_folder=str(tmp_path / "d"))
+    order = make_order(
+        TINY | {"dataset": "mnist"},
+        prepared_folder=str(tmp_path / "p"),
+        download_folder=str(tmp_path / "d"),
+    )
     with pytest.raises(DatasetUnavailable):
         next(Execution(order).events())
     assert not Path(order.run_folder).exists()
 
 
-def test_too_little_memory_is_called_so(make_order: OrderMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_is_called_so(
+    make_order: OrderMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(execution_module, "build_model", lambda *_: torch.empty(1 << 56))
     with pytest.raises(OutOfMemory) as caught:
         train(make_order(TINY))
@@ -166,7 +227,9 @@ def test_too_little_memory_is_called_so(make_order: OrderMaker, monkeypatch: pyt
     assert "batch_size" in (caught.value.hint or "")
 
 
-def test_an_error_that_is_no_shortage_stays_what_it_is(make_order: OrderMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_that_is_no_shortage_stays_what_it_is(
+    make_order: OrderMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: Any) -> None:
         raise RuntimeError("a mistake in the code")
 
@@ -177,7 +240,9 @@ def test_an_error_that_is_no_shortage_stays_what_it_is(make_order: OrderMaker, m
 
 @contextmanager
 def small_files_only() -> Iterator[None]:
-    """The kernel refuses to let this process write a file past 4 KiB, as a full disk would; pytest's own output too, so keep it short."""
+    """The kernel refuses to let this process write a file past 4 KiB, as a full disk would; pytest's own output too, so
+    keep it short.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
     try:
@@ -205,10 +270,18 @@ def test_a_file_that_does_not_fit_leaves_nothing_behind(make_order: OrderMaker) 
     [
         (0, []),
         (1, ["attempt-1/checkpoint-00001-000000.pt"]),
-        (4, [*(f"attempt-1/checkpoint-0000{epoch}-000000.pt" for epoch in (1, 2, 3)), "attempt-1/weights-last.safetensors"]),
+        (
+            4,
+            [
+                *(f"attempt-1/checkpoint-0000{epoch}-000000.pt" for epoch in (1, 2, 3)),
+                "attempt-1/weights-last.safetensors",
+            ],
+        ),
     ],
 )
-def test_a_disk_that_fills_up_leaves_what_was_whole(writes_before: int, left: list[str], make_order: OrderMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fills_up_leaves_what_was_whole(
+    writes_before: int, left: list[str], make_order: OrderMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sync, written = os.fsync, 0
 
     def full_after_a_while(descriptor: int) -> None:
@@ -230,11 +303,21 @@ def test_a_disk_that_fills_up_leaves_what_was_whole(writes_before: int, left: li
     [
         (0, []),
         (2, ["attempt-1/checkpoint-00001-000000.pt", "attempt-1/checkpoint-00002-000000.pt"]),
-        (4, [*(f"attempt-1/checkpoint-0000{epoch}-000000.pt" for epoch in (1, 2, 3)), "attempt-1/weights-last.safetensors"]),
+        (
+            4,
+            [
+                *(f"attempt-1/checkpoint-0000{epoch}-000000.pt" for epoch in (1, 2, 3)),
+                "attempt-1/weights-last.safetensors",
+            ],
+        ),
     ],
 )
 def test_a_disk_that_is_low_takes_no_checkpoint_and_no_weights(
-    asked_before: int, left: list[str], make_order: OrderMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    asked_before: int,
+    left: list[str],
+    make_order: OrderMaker,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The order says how much is to stay free, and it is asked before each file; the data set is prepared already."""
     train(make_order(TINY, run_folder=str(tmp_path / "before")))

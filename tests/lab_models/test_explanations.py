@@ -1,4 +1,6 @@
-"""Class activation maps are those that torch's autograd gives; their checks find what is known about networks made by hand."""
+"""Class activation maps are those that torch's autograd gives; their checks find what is known about networks made by
+hand.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -31,7 +33,13 @@ INFO = replace(COLOR, shape=(3, 16, 12))
 AVERAGING: dict[str, dict[str, Any]] = {
     "cnn": {"arch": "cnn", "stages": 2, "width": 6},
     "residual cnn": {"arch": "cnn", "stages": 3, "width": 4, "residual": True, "stem": "3x3"},
-    "cnn without strides": {"arch": "cnn", "stages": 2, "width": 4, "max_halvings": 0, "blocks_per_stage": 1},
+    "cnn without strides": {
+        "arch": "cnn",
+        "stages": 2,
+        "width": 4,
+        "max_halvings": 0,
+        "blocks_per_stage": 1,
+    },
     "henet": {"arch": "henet", "depth": 8, "width": 4},
     "resnet18": {"arch": "resnet18"},
     "enlarging resnet18": {"arch": "resnet18", "image_size": 64, "statistics": "imagenet"},
@@ -40,16 +48,23 @@ VGG = {"arch": "vgg", "widths": [4, 6], "hidden": 16}
 NETWORKS = {**AVERAGING, "vgg": VGG}
 
 
-def opened(document: dict[str, Any], folder: Path, info: Any = INFO) -> tuple[nn.Module, OpenNetwork]:
+def opened(
+    document: dict[str, Any], folder: Path, info: Any = INFO
+) -> tuple[nn.Module, OpenNetwork]:
     model = trained(document, info)
     return model.eval(), OpenNetwork(onnx_file(published(model, document, info, folder)))
 
 
-def last_maps_and_logits(model: nn.Module, document: dict[str, Any], images: npt.NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+def last_maps_and_logits(
+    model: nn.Module, document: dict[str, Any], images: npt.NDArray[np.uint8]
+) -> tuple[Tensor, Tensor]:
     """Activations of the last conv layer, and the logits, joined by autograd's graph."""
     kept: list[Tensor] = []
     whole: Any = model
-    layer = {"resnet18": lambda: whole.layer4, "vgg": lambda: whole.stages[-1].get_submodule("1")}.get(document["arch"], lambda: whole.stages)()
+    layer = {
+        "resnet18": lambda: whole.layer4,
+        "vgg": lambda: whole.stages[-1].get_submodule("1"),
+    }.get(document["arch"], lambda: whole.stages)()
     handle = layer.register_forward_hook(lambda _module, _inputs, output: kept.append(output))
     seen = as_seen(validated(document), INFO)
     mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (seen.mean, seen.std))
@@ -58,7 +73,13 @@ def last_maps_and_logits(model: nn.Module, document: dict[str, Any], images: npt
     return kept[0], logits
 
 
-def by_autograd(model: nn.Module, document: dict[str, Any], images: npt.NDArray[np.uint8], classes: Sequence[int], method: Method) -> npt.NDArray[np.float32]:
+def by_autograd(
+    model: nn.Module,
+    document: dict[str, Any],
+    images: npt.NDArray[np.uint8],
+    classes: Sequence[int],
+    method: Method,
+) -> npt.NDArray[np.float32]:
     """Grad-CAM's equations 1 and 2; Grad-CAM++'s 10 and 19 with its own third derivatives of exp(logit), in float64."""
     maps, logits = last_maps_and_logits(model.double(), document, images)
     chosen = logits[torch.arange(len(classes)), torch.tensor(classes)]
@@ -66,13 +87,18 @@ def by_autograd(model: nn.Module, document: dict[str, Any], images: npt.NDArray[
     if method is Method.GRAD_CAM:
         weights = gradient.mean(dim=(2, 3))
     else:
-        # exp(logit) has the derivatives exp(logit) · g, · g² and · g³, because what follows the maps is piecewise linear
+        # exp(logit) has the derivatives exp(logit) · g, · g² and · g³, because what follows the maps is piecewise
+        # linear
         score = torch.exp(chosen - chosen.detach())[:, None, None, None]
         second, third = score * gradient**2, score * gradient**3
         denominator = 2 * second + maps.sum(dim=(2, 3), keepdim=True) * third
-        alphas = torch.where(denominator != 0, second / torch.where(denominator != 0, denominator, 1.0), 0.0)
+        alphas = torch.where(
+            denominator != 0, second / torch.where(denominator != 0, denominator, 1.0), 0.0
+        )
         weights = (alphas * functional.relu(score * gradient)).sum(dim=(2, 3))
-    found: npt.NDArray[np.float32] = functional.relu((weights[:, :, None, None] * maps).sum(dim=1)).detach().numpy()
+    found: npt.NDArray[np.float32] = (
+        functional.relu((weights[:, :, None, None] * maps).sum(dim=1)).detach().numpy()
+    )
     return found
 
 
@@ -82,9 +108,13 @@ def test_maps_are_those_of_autograd(name: str, method: Method, tmp_path: Path) -
     model, network = opened(NETWORKS[name], tmp_path)
     images, classes = pixels(INFO, 4), [0, 1, 4, 1]
     seen = network.look(images)
-    assert network.stage == {"resnet18": "layer4", "enlarging resnet18": "layer4", "cnn": "stages.1", "cnn without strides": "stages.1", "vgg": "stages.1"}.get(
-        name, "stages.2"
-    )
+    assert network.stage == {
+        "resnet18": "layer4",
+        "enlarging resnet18": "layer4",
+        "cnn": "stages.1",
+        "cnn without strides": "stages.1",
+        "vgg": "stages.1",
+    }.get(name, "stages.2")
     found = class_maps(method, seen, network.tail, np.array(classes))
     expected = by_autograd(model, NETWORKS[name], images, classes, method)
     assert found.shape == expected.shape
@@ -94,7 +124,9 @@ def test_maps_are_those_of_autograd(name: str, method: Method, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", ["cnn", "residual cnn", "henet"])
-def test_a_cam_adds_up_to_the_logit_and_its_positive_part_is_grad_cam(name: str, tmp_path: Path) -> None:
+def test_a_cam_adds_up_to_the_logit_and_its_positive_part_is_grad_cam(
+    name: str, tmp_path: Path
+) -> None:
     _, network = opened(AVERAGING[name], tmp_path)
     images, classes = pixels(INFO, 3), np.array([2, 0, 3])
     seen = network.look(images)
@@ -104,14 +136,22 @@ def test_a_cam_adds_up_to_the_logit_and_its_positive_part_is_grad_cam(name: str,
     expected = seen.features @ network.tail.layers[-1][0].T + bias
     np.testing.assert_allclose(logits, expected[range(3), classes], rtol=1e-4, atol=1e-4)
     places = cam[0].size
-    np.testing.assert_allclose(class_maps(Method.GRAD_CAM, seen, network.tail, classes), np.maximum(cam, 0) / places, rtol=1e-9)
+    np.testing.assert_allclose(
+        class_maps(Method.GRAD_CAM, seen, network.tail, classes),
+        np.maximum(cam, 0) / places,
+        rtol=1e-9,
+    )
 
 
 def test_opening_a_network_does_not_change_what_it_says(tmp_path: Path) -> None:
     model = trained(AVERAGING["cnn"], INFO)
     content = onnx_file(published(model, AVERAGING["cnn"], INFO, tmp_path))
     images = pixels(INFO, 70)
-    np.testing.assert_allclose(OpenNetwork(content).look(images).probabilities, Predictor(content).predict(images).probabilities, atol=1e-6)
+    np.testing.assert_allclose(
+        OpenNetwork(content).look(images).probabilities,
+        Predictor(content).predict(images).probabilities,
+        atol=1e-6,
+    )
 
 
 def test_networks_without_such_maps_say_why(tmp_path: Path) -> None:
@@ -129,14 +169,28 @@ def test_networks_without_such_maps_say_why(tmp_path: Path) -> None:
 
 def test_a_map_is_enlarged_as_torch_enlarges_it() -> None:
     maps = np.random.default_rng(0).normal(size=(2, 3, 4))
-    expected = functional.interpolate(torch.from_numpy(maps)[:, None], size=(16, 10), mode="bilinear", align_corners=False)[:, 0].numpy()
+    expected = functional.interpolate(
+        torch.from_numpy(maps)[:, None], size=(16, 10), mode="bilinear", align_corners=False
+    )[:, 0].numpy()
     np.testing.assert_allclose(enlarged(maps, (16, 10)), expected, atol=1e-12)
     np.testing.assert_array_equal(enlarged(maps, (3, 4)), maps)
 
 
 def test_shares_go_from_nothing_to_one() -> None:
-    maps = np.array([[[0.0, 2.0], [4.0, 1.0]], [[-1.0, 3.0], [0.0, 1.0]], [[0.0, 0.0], [0.0, 0.0]], [[2.0, 2.0], [2.0, 2.0]]])
-    expected = [[[0.0, 0.5], [1.0, 0.25]], [[0.0, 1.0], [0.25, 0.5]], [[0.0, 0.0], [0.0, 0.0]], [[1.0, 1.0], [1.0, 1.0]]]
+    maps = np.array(
+        [
+            [[0.0, 2.0], [4.0, 1.0]],
+            [[-1.0, 3.0], [0.0, 1.0]],
+            [[0.0, 0.0], [0.0, 0.0]],
+            [[2.0, 2.0], [2.0, 2.0]],
+        ]
+    )
+    expected = [
+        [[0.0, 0.5], [1.0, 0.25]],
+        [[0.0, 1.0], [0.25, 0.5]],
+        [[0.0, 0.0], [0.0, 0.0]],
+        [[1.0, 1.0], [1.0, 1.0]],
+    ]
     np.testing.assert_array_equal(shares(maps), expected)
 
 
@@ -156,7 +210,8 @@ def test_the_areas_of_a_network_that_looks_at_one_quadrant_are_known() -> None:
     relevance[:, :10, :10] = 1
     classes = np.zeros(12, dtype=np.int64)
     found = faithfulness(upper_left, images, relevance, classes, blank=(0.0,), seed=0)
-    # The quadrant goes first, evenly: 1, 0.6, 0.2 and 0 from then on, by 40 of 100 pixels a step. Trapezoids: (0.8 + 0.4 + 0.1) / 10.
+    # The quadrant goes first, evenly: 1, 0.6, 0.2 and 0 from then on, by 40 of 100 pixels a step. Trapezoids: (0.8 +
+    # 0.4 + 0.1) / 10.
     assert found.num_images == 12
     assert found.deletion.by_map.mean == pytest.approx(0.13, abs=1e-9)
     # In a random order the share of the quadrant left is the share of all left, on average: the area is 1/2.
@@ -171,12 +226,17 @@ def test_the_areas_of_a_network_that_looks_at_one_quadrant_are_known() -> None:
 
 def test_insertion_rises_where_the_map_is_right_and_stays_where_it_is_wrong() -> None:
     images = np.zeros((6, 1, 20, 20), np.uint8)
-    images[:, :, :10:2, :10:2] = 255  # a pattern that the blur smears: a quarter of the quadrant is white
+    images[:, :, :10:2, :10:2] = (
+        255  # a pattern that the blur smears: a quarter of the quadrant is white
+    )
     right, wrong = np.zeros((6, 20, 20)), np.zeros((6, 20, 20))
     right[:, :10:2, :10:2] = 1
     wrong[:, :10, :10] = 1 - right[:, :10, :10]  # the black between
     classes = np.zeros(6, dtype=np.int64)
-    good, bad = (faithfulness(upper_left, images, relevance, classes, blank=(0.0,), seed=0).insertion for relevance in (right, wrong))
+    good, bad = (
+        faithfulness(upper_left, images, relevance, classes, blank=(0.0,), seed=0).insertion
+        for relevance in (right, wrong)
+    )
     start, end = upper_left(blurred(images))[0, 0], upper_left(images)[0, 0]
     assert (start, end) == (pytest.approx(0.155, abs=0.005), 0.25)
     assert good.by_map.mean > good.random.mean > bad.by_map.mean
@@ -187,21 +247,36 @@ def test_insertion_rises_where_the_map_is_right_and_stays_where_it_is_wrong() ->
 def test_pixels_of_equal_relevance_come_in_random_order() -> None:
     images, classes = np.full((30, 1, 20, 20), 255, np.uint8), np.zeros(30, dtype=np.int64)
     found = faithfulness(upper_left, images, np.ones((30, 20, 20)), classes, blank=(0.0,), seed=3)
-    assert found.deletion.by_map.mean == pytest.approx(0.5, abs=0.02), "by number the upper half would go first"
+    assert found.deletion.by_map.mean == pytest.approx(0.5, abs=0.02), (
+        "by number the upper half would go first"
+    )
     again = faithfulness(upper_left, images, np.ones((30, 20, 20)), classes, blank=(0.0,), seed=3)
     assert again == found
-    assert faithfulness(upper_left, images, np.ones((30, 20, 20)), classes, blank=(0.0,), seed=4) != found
+    assert (
+        faithfulness(upper_left, images, np.ones((30, 20, 20)), classes, blank=(0.0,), seed=4)
+        != found
+    )
 
 
 def test_one_image_has_no_interval() -> None:
-    found = faithfulness(upper_left, np.full((1, 1, 6, 5), 255, np.uint8), np.ones((1, 6, 5)), np.zeros(1, dtype=np.int64), blank=(0.5,), seed=0)
+    found = faithfulness(
+        upper_left,
+        np.full((1, 1, 6, 5), 255, np.uint8),
+        np.ones((1, 6, 5)),
+        np.zeros(1, dtype=np.int64),
+        blank=(0.5,),
+        seed=0,
+    )
     assert found.deletion.map_minus_random.ci95 is None
     assert STEPS == 10
 
 
 def test_the_blur_is_a_gaussian() -> None:
     image = pixels(INFO, 1)[0, 0]
-    values, ones = (ndimage.gaussian_filter(plane, BLUR * 12, mode="constant", truncate=8) for plane in (image.astype(float), np.ones(image.shape)))
+    values, ones = (
+        ndimage.gaussian_filter(plane, BLUR * 12, mode="constant", truncate=8)
+        for plane in (image.astype(float), np.ones(image.shape))
+    )
     np.testing.assert_allclose(blurred(image[None, None])[0, 0], values / ones, atol=0.51)
     flat = np.full((1, 3, 9, 7), 200, np.uint8)
     np.testing.assert_array_equal(blurred(flat), flat)
@@ -212,19 +287,32 @@ def test_the_blur_is_a_gaussian() -> None:
 
 def test_ranks_correlate_as_scipy_says() -> None:
     generator = np.random.default_rng(0)
-    ones, others = generator.integers(0, 4, (5, 3, 4)).astype(float), generator.normal(size=(5, 3, 4))
-    expected = [stats.spearmanr(one.ravel(), other.ravel()).statistic for one, other in zip(ones, others, strict=True)]
+    ones, others = (
+        generator.integers(0, 4, (5, 3, 4)).astype(float),
+        generator.normal(size=(5, 3, 4)),
+    )
+    expected = [
+        stats.spearmanr(one.ravel(), other.ravel()).statistic
+        for one, other in zip(ones, others, strict=True)
+    ]
     np.testing.assert_allclose(rank_correlation(ones, others), expected, atol=1e-12)
     assert np.isnan(rank_correlation(np.zeros((1, 2, 2)), others[:1, :2, :2])).all()
 
 
-def test_a_cascade_goes_from_the_head_to_the_first_layer_and_leaves_less_and_less(tmp_path: Path) -> None:
+def test_a_cascade_goes_from_the_head_to_the_first_layer_and_leaves_less_and_less(
+    tmp_path: Path,
+) -> None:
     _, network = opened(AVERAGING["residual cnn"], tmp_path)
     images = pixels(INFO, 8)
     classes = network.look(images).probabilities.argmax(axis=1)
     steps = cascade(network, Method.CAM, images, classes, seed=0)
     assert [step.stage for step in steps] == ["head", "stages.2", "stages.1", "stages.0", "stem"]
-    assert all(step.correlation is not None and step.correlation.n == 8 and abs(step.correlation.mean) < 0.75 for step in steps)
+    assert all(
+        step.correlation is not None
+        and step.correlation.n == 8
+        and abs(step.correlation.mean) < 0.75
+        for step in steps
+    )
     assert cascade(network, Method.CAM, images, classes, seed=0) == steps
     assert cascade(network, Method.CAM, images, classes, seed=1) != steps
 
@@ -250,37 +338,49 @@ def test_a_whole_redrawn_network_is_one_of_the_lab_s_before_training(tmp_path: P
     assert ours.std() == pytest.approx(torchs.std(), rel=0.3)
 
 
-def test_maps_that_ignore_the_weights_are_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_maps_that_ignore_the_weights_are_found_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An edge detector calls itself an explanation: what it shows is the image's, not the network's."""
     _, network = opened(AVERAGING["cnn"], tmp_path)
     images = pixels(INFO, 6)
     edges = np.abs(np.diff(images.astype(float).mean(axis=1), axis=1))
     monkeypatch.setattr("lab_models.explanations.randomization.class_maps", lambda *_: edges)
     steps = cascade(network, Method.GRAD_CAM, images, np.zeros(6, dtype=np.int64), seed=0)
-    assert [step.correlation.mean for step in steps if step.correlation] == [pytest.approx(1)] * len(steps)
+    assert [step.correlation.mean for step in steps if step.correlation] == [
+        pytest.approx(1)
+    ] * len(steps)
 
 
 # --- all of it
 
 
 def question(**differing: Any) -> Question:
-    return Question(**{"method": Method.GRAD_CAM, "num_examples": 6, "show": Show.BOTH, "seed": 0, **differing})
+    return Question(
+        **{"method": Method.GRAD_CAM, "num_examples": 6, "show": Show.BOTH, "seed": 0, **differing}
+    )
 
 
 def test_examples_are_right_and_wrong_and_the_same_for_the_same_seed(tmp_path: Path) -> None:
     _, network = opened(AVERAGING["cnn"], tmp_path)
-    content = onnx_file(published(trained(AVERAGING["cnn"], INFO), AVERAGING["cnn"], INFO, tmp_path))
+    content = onnx_file(
+        published(trained(AVERAGING["cnn"], INFO), AVERAGING["cnn"], INFO, tmp_path)
+    )
     images = pixels(INFO, 150)
     predicted = network.probabilities(images).argmax(axis=1)
     labels = np.where(np.arange(150) % 3 > 0, predicted, (predicted + 1) % 5)  # a third is wrong
     rows = np.arange(10, 150)
 
     def ask(**differing: Any) -> Any:
-        return explain(content, images, labels, rows, question(**differing), macs=10**8, blank=INFO.mean)
+        return explain(
+            content, images, labels, rows, question(**differing), macs=10**8, blank=INFO.mean
+        )
 
     found = ask()
     assert [example.is_right for example in found.examples] == [True] * 3 + [False] * 3
-    assert (found.num_seen, found.faithfulness.num_images) == (64, 9), "a batch was enough for the examples"
+    assert (found.num_seen, found.faithfulness.num_images) == (64, 9), (
+        "a batch was enough for the examples"
+    )
     assert found.num_wrong == pytest.approx(64 / 3, abs=10)
     for example in found.examples:
         assert example.row >= 10
@@ -288,20 +388,36 @@ def test_examples_are_right_and_wrong_and_the_same_for_the_same_seed(tmp_path: P
         assert (example.predicted, example.label) == (predicted[example.row], labels[example.row])
         assert example.probability >= example.label_probability
         assert example.map.shape == network.look(images[:1]).maps.shape[2:]
-    assert [example.row for example in ask().examples] == [example.row for example in found.examples]
-    assert [example.row for example in ask(seed=1).examples] != [example.row for example in found.examples]
-    assert [example.is_right for example in ask(show=Show.WRONG, num_examples=5).examples] == [False] * 5
+    assert [example.row for example in ask().examples] == [
+        example.row for example in found.examples
+    ]
+    assert [example.row for example in ask(seed=1).examples] != [
+        example.row for example in found.examples
+    ]
+    assert [example.is_right for example in ask(show=Show.WRONG, num_examples=5).examples] == [
+        False
+    ] * 5
     assert [example.is_right for example in ask(show=Show.RIGHT, num_examples=1).examples] == [True]
     scarce = explain(content, images, predicted, rows, question(), macs=10**8, blank=INFO.mean)
-    assert ([example.is_right for example in scarce.examples], scarce.num_seen, scarce.num_wrong) == ([True] * 3, 140, 0)
+    assert (
+        [example.is_right for example in scarce.examples],
+        scarce.num_seen,
+        scarce.num_wrong,
+    ) == ([True] * 3, 140, 0)
 
 
 def test_large_networks_are_checked_by_fewer_images(tmp_path: Path) -> None:
-    content = onnx_file(published(trained(AVERAGING["cnn"], INFO), AVERAGING["cnn"], INFO, tmp_path))
+    content = onnx_file(
+        published(trained(AVERAGING["cnn"], INFO), AVERAGING["cnn"], INFO, tmp_path)
+    )
     images, labels = pixels(INFO, 150), np.zeros(150, dtype=np.int64)
-    found = explain(content, images, labels, np.arange(150), question(), macs=10**7, blank=INFO.mean)
+    found = explain(
+        content, images, labels, np.arange(150), question(), macs=10**7, blank=INFO.mean
+    )
     assert found.faithfulness.num_images == 90
-    found = explain(content, images, labels, np.arange(150), question(), macs=10**12, blank=INFO.mean)
+    found = explain(
+        content, images, labels, np.arange(150), question(), macs=10**12, blank=INFO.mean
+    )
     assert (found.faithfulness.num_images, found.num_seen) == (8, 64)
 
 
@@ -309,10 +425,23 @@ def test_maps_of_one_place_and_logits_beyond_all_bounds_are_refused(tmp_path: Pa
     tiny = replace(GREY, shape=(1, 4, 4))
     document = {"arch": "cnn", "stages": 3, "width": 4}
     content = onnx_file(published(trained(document, tiny), document, tiny, tmp_path))
-    with pytest.raises(Unexplainable, match="its last feature maps are 1x1 for images of 4x4, which says nothing about places"):
-        explain(content, pixels(tiny, 3), np.zeros(3, dtype=np.int64), np.arange(3), question(), macs=1000, blank=tiny.mean)
+    with pytest.raises(
+        Unexplainable,
+        match="its last feature maps are 1x1 for images of 4x4, which says nothing about places",
+    ):
+        explain(
+            content,
+            pixels(tiny, 3),
+            np.zeros(3, dtype=np.int64),
+            np.arange(3),
+            question(),
+            macs=1000,
+            blank=tiny.mean,
+        )
     model = trained(AVERAGING["cnn"], INFO)
     for parameter in model.parameters():
         parameter.data *= 1e30
     with pytest.raises(LabError, match="is not finite"):
-        OpenNetwork(onnx_file(published(model, AVERAGING["cnn"], INFO, tmp_path))).look(pixels(INFO, 1))
+        OpenNetwork(onnx_file(published(model, AVERAGING["cnn"], INFO, tmp_path))).look(
+            pixels(INFO, 1)
+        )

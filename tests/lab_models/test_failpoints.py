@@ -23,14 +23,18 @@ def arming(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-@pytest.mark.parametrize("armed", ["file.after_rename raise", "file.before_rename raise other*", "nonsense", ""])
+@pytest.mark.parametrize(
+    "armed", ["file.after_rename raise", "file.before_rename raise other*", "nonsense", ""]
+)
 def test_what_is_armed_for_another_place_does_nothing_here(armed: str, arming: Path) -> None:
     arming.write_text(armed)
     failpoints.fail("file.before_rename", "file.bin")
     assert arming.exists()
 
 
-def test_an_armed_failpoint_fires_once_and_a_write_that_fails_there_leaves_no_trace(arming: Path, tmp_path: Path) -> None:
+def test_an_armed_failpoint_fires_once_and_a_write_that_fails_there_leaves_no_trace(
+    arming: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "files"
     write_atomically(folder / "file.bin", b"before")
     arming.write_text("file.before_rename raise *.bin")
@@ -42,12 +46,23 @@ def test_an_armed_failpoint_fires_once_and_a_write_that_fails_there_leaves_no_tr
     assert (folder / "file.bin").read_bytes() == b"after"
 
 
-@pytest.mark.parametrize(("point", "content"), [("file.before_rename", b"before"), ("file.after_rename", b"after")])
-def test_a_process_killed_while_it_writes_leaves_the_old_file_or_the_new_one(point: str, content: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("point", "content"), [("file.before_rename", b"before"), ("file.after_rename", b"after")]
+)
+def test_a_process_killed_while_it_writes_leaves_the_old_file_or_the_new_one(
+    point: str, content: bytes, tmp_path: Path
+) -> None:
     path = tmp_path / "file.bin"
     write_atomically(path, b"before")
     (tmp_path / "armed").write_text(f"{point} kill")
-    program = "import sys, pathlib; from lab_models.common.files import write_atomically; write_atomically(pathlib.Path(sys.argv[1]), b'after')"
-    ended = subprocess.run([sys.executable, "-c", program, str(path)], env={"LAB_FAILPOINT": str(tmp_path / "armed"), "PATH": "/usr/bin"}, check=False)
+    program = (
+        "import sys, pathlib; from lab_models.common.files import write_atomically;"
+        " write_atomically(pathlib.Path(sys.argv[1]), b'after')"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(path)],
+        env={"LAB_FAILPOINT": str(tmp_path / "armed"), "PATH": "/usr/bin"},
+        check=False,
+    )
     assert ended.returncode == -9
     assert path.read_bytes() == content

@@ -12,7 +12,13 @@ from types import SimpleNamespace
 import pytest
 
 from lab_models.common.errors import StorageFull
-from lab_models.common.files import CHUNK_BYTES, HeldByAnother, exclusive, sha256_of, write_atomically
+from lab_models.common.files import (
+    CHUNK_BYTES,
+    HeldByAnother,
+    exclusive,
+    sha256_of,
+    write_atomically,
+)
 from tests.lab_models.conftest import files_below
 
 
@@ -30,20 +36,26 @@ def test_writing_again_replaces_the_whole_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("failing", ["fsync", "replace"])
-def test_a_write_that_fails_leaves_the_file_before_it_and_no_trace(failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_that_fails_leaves_the_file_before_it_and_no_trace(
+    failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_atomically(tmp_path / "file", b"before")
 
     def fail(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, failing, fail) if failing == "fsync" else monkeypatch.setattr(Path, failing, fail)
+    monkeypatch.setattr(os, failing, fail) if failing == "fsync" else monkeypatch.setattr(
+        Path, failing, fail
+    )
     with pytest.raises(OSError, match="No space left"):
         write_atomically(tmp_path / "file", b"after")
     assert (tmp_path / "file").read_bytes() == b"before"
     assert files_below(tmp_path) == ["file"]
 
 
-def test_an_interrupt_leaves_no_trace_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_leaves_no_trace_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupt(_: int) -> None:
         raise KeyboardInterrupt
 
@@ -53,7 +65,9 @@ def test_an_interrupt_leaves_no_trace_either(tmp_path: Path, monkeypatch: pytest
     assert files_below(tmp_path) == []
 
 
-def test_content_reaches_the_disk_before_its_name_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_content_reaches_the_disk_before_its_name_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     done: list[str] = []
     sync, replace = os.fsync, Path.replace
 
@@ -71,10 +85,15 @@ def test_content_reaches_the_disk_before_its_name_does(tmp_path: Path, monkeypat
     assert done == ["sync file", "rename", "sync folder"]
 
 
-def test_what_would_leave_too_little_room_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_would_leave_too_little_room_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_atomically(tmp_path / "file", b"before")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=105))
-    with pytest.raises(StorageFull, match=r"writing 6 bytes would leave 99 free, less than the 100 that are kept \(LAB_MIN_FREE_BYTES\)"):
+    with pytest.raises(
+        StorageFull,
+        match=r"writing 6 bytes would leave 99 free, less than the 100 that are kept \(LAB_MIN_FREE_BYTES\)",
+    ):
         write_atomically(tmp_path / "file", b"after!", min_free_bytes=100)
     assert (tmp_path / "file").read_bytes() == b"before"
     write_atomically(tmp_path / "file", b"after", min_free_bytes=100)

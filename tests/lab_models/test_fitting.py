@@ -55,11 +55,21 @@ def test_the_loss_falls_on_digits(digits: PreparedDataset) -> None:
 
 
 def test_steps_and_epochs_are_counted_from_1(digits: PreparedDataset) -> None:
-    seen = [(event.epoch, event.step, event.num_steps) if isinstance(event, Stepped) else event.epoch for event in Fitting(digits, epochs=2).events]
-    assert seen == [*((1, step, 5) for step in range(1, 6)), 1, *((2, step, 5) for step in range(1, 6)), 2]
+    seen = [
+        (event.epoch, event.step, event.num_steps) if isinstance(event, Stepped) else event.epoch
+        for event in Fitting(digits, epochs=2).events
+    ]
+    assert seen == [
+        *((1, step, 5) for step in range(1, 6)),
+        1,
+        *((2, step, 5) for step in range(1, 6)),
+        2,
+    ]
 
 
-def test_leaving_the_loop_early_leaves_the_state_of_the_last_whole_step(digits: PreparedDataset) -> None:
+def test_leaving_the_loop_early_leaves_the_state_of_the_last_whole_step(
+    digits: PreparedDataset,
+) -> None:
     left, whole = Fitting(digits), Fitting(digits)
     for _ in range(3):
         next(left.events)
@@ -73,7 +83,10 @@ def test_one_step_is_the_gradient_step_that_sgd_names(digits: PreparedDataset) -
     fitting = Fitting(digits, optimizer={"name": "sgd", "learning_rate": 0.5}, label_smoothing=0.1)
     model = fitting.state.model
     batch = fitting.splits.train.batch(epoch_batches(200, 48, 0, 1, CPU)[0])
-    gradients = torch.autograd.grad(functional.cross_entropy(model(batch.images), batch.labels, label_smoothing=0.1), list(model.parameters()))
+    gradients = torch.autograd.grad(
+        functional.cross_entropy(model(batch.images), batch.labels, label_smoothing=0.1),
+        list(model.parameters()),
+    )
     expected = flat(model) - 0.5 * nn.utils.parameters_to_vector(gradients)
     next(fitting.events)
     torch.testing.assert_close(flat(model), expected)
@@ -95,7 +108,9 @@ def test_metrics_name_loss_accuracy_learning_rate_and_seconds(digits: PreparedDa
         "val": ["accuracy", "loss", "seconds"],
     }
     assert epoch.metrics["train"]["learning_rate"] == 0.001
-    assert dataclasses.asdict(evaluate(fitting.state.model, fitting.splits.val)) == {key: epoch.metrics["val"][key] for key in ("loss", "accuracy")}
+    assert dataclasses.asdict(evaluate(fitting.state.model, fitting.splits.val)) == {
+        key: epoch.metrics["val"][key] for key in ("loss", "accuracy")
+    }
 
 
 def test_val_loss_is_never_smoothed(digits: PreparedDataset) -> None:
@@ -103,7 +118,9 @@ def test_val_loss_is_never_smoothed(digits: PreparedDataset) -> None:
     (epoch,) = fitting.to_the_end()
     batch = next(fitting.splits.val.in_order(1000))
     with torch.inference_mode():
-        loss = functional.cross_entropy(fitting.state.model.eval()(batch.images), batch.labels).item()
+        loss = functional.cross_entropy(
+            fitting.state.model.eval()(batch.images), batch.labels
+        ).item()
     assert epoch.metrics["val"]["loss"] == pytest.approx(loss, rel=1e-6)
 
 
@@ -121,15 +138,26 @@ def test_the_earliest_epoch_of_lowest_val_loss_is_best_and_its_weights_are_kept(
     state = TrainState(model, torch.optim.SGD(model.parameters(), lr=0.1), CPU)
     for epoch, loss in enumerate((3.0, 1.0, 2.0, 1.0), start=1):
         nn.init.constant_(model.weight, epoch)
-        state.end_epoch({"train": {"loss": 0.0}, "val": {"loss": loss, "accuracy": 0.1 * epoch, "seconds": 1.0}}, "loss")
+        state.end_epoch(
+            {
+                "train": {"loss": 0.0},
+                "val": {"loss": loss, "accuracy": 0.1 * epoch, "seconds": 1.0},
+            },
+            "loss",
+        )
     assert state.best is not None
     assert (state.best.epoch, state.best.val) == (2, {"loss": 1.0, "accuracy": 0.2})
     assert state.best.weights["weight"].item() == 2
     assert (state.epochs_done, len(state.history)) == (4, 4)
 
 
-def test_a_loss_that_is_no_number_ends_training_and_names_epoch_and_learning_rate(digits: PreparedDataset) -> None:
-    said = r"the training loss is not finite at step \d of epoch 1, learning rate 1e\+06; the last gradient's norm was \d\.\d+e\+\d+"
+def test_a_loss_that_is_no_number_ends_training_and_names_epoch_and_learning_rate(
+    digits: PreparedDataset,
+) -> None:
+    said = (
+        r"the training loss is not finite at step \d of epoch 1, learning rate 1e\+06; the last gradient's norm was"
+        r" \d\.\d+e\+\d+"
+    )
     with pytest.raises(Diverged, match=said) as caught:
         Fitting(digits, optimizer={"name": "sgd", "learning_rate": 1e6}).to_the_end()
     assert caught.value.code == "diverged"
@@ -138,8 +166,14 @@ def test_a_loss_that_is_no_number_ends_training_and_names_epoch_and_learning_rat
 
 def test_counting_in_folds_changes_no_bit_and_finds_the_first_bad_step() -> None:
     torch.manual_seed(0)
-    steps = [(torch.rand(()), torch.randn(7, 10), torch.randint(0, 10, (7,))) for _ in range(FOLD_STEPS + 9)]
-    at_once, often = (TrainState(model := nn.Linear(1, 1), torch.optim.SGD(model.parameters(), lr=0.1), CPU) for _ in range(2))
+    steps = [
+        (torch.rand(()), torch.randn(7, 10), torch.randint(0, 10, (7,)))
+        for _ in range(FOLD_STEPS + 9)
+    ]
+    at_once, often = (
+        TrainState(model := nn.Linear(1, 1), torch.optim.SGD(model.parameters(), lr=0.1), CPU)
+        for _ in range(2)
+    )
     for number, step in enumerate(steps):
         at_once.count(*step)
         often.count(*step)
@@ -147,8 +181,16 @@ def test_counting_in_folds_changes_no_bit_and_finds_the_first_bad_step() -> None
             often.fold()
     at_once.fold()
     often.fold()
-    assert at_once.loss_sum == often.loss_sum == pytest.approx(7 * sum(loss.item() for loss, _, _ in steps))
-    assert at_once.num_correct == often.num_correct == sum(int((logits.argmax(1) == labels).sum()) for _, logits, labels in steps)
+    assert (
+        at_once.loss_sum
+        == often.loss_sum
+        == pytest.approx(7 * sum(loss.item() for loss, _, _ in steps))
+    )
+    assert (
+        at_once.num_correct
+        == often.num_correct
+        == sum(int((logits.argmax(1) == labels).sum()) for _, logits, labels in steps)
+    )
     assert at_once.num_seen == 7 * len(steps)
     assert at_once.bad_step is None
     for loss in (1.0, math.inf, math.nan):
@@ -165,14 +207,26 @@ def test_a_clipped_gradient_is_no_longer_than_asked_for(digits: PreparedDataset)
 
 
 def test_the_rate_of_each_step_is_the_schedules(digits: PreparedDataset) -> None:
-    fitting = Fitting(digits, schedule={"name": "constant", "warmup_epochs": 1.0}, optimizer={"name": "sgd", "learning_rate": 0.5})
-    rates = [fitting.state.optimizer.param_groups[0]["lr"] for event in fitting.events if isinstance(event, Stepped)]
+    fitting = Fitting(
+        digits,
+        schedule={"name": "constant", "warmup_epochs": 1.0},
+        optimizer={"name": "sgd", "learning_rate": 0.5},
+    )
+    rates = [
+        fitting.state.optimizer.param_groups[0]["lr"]
+        for event in fitting.events
+        if isinstance(event, Stepped)
+    ]
     assert rates == pytest.approx([0.1, 0.2, 0.3, 0.4, *[0.5] * 11])
 
 
 def test_the_metrics_learning_rate_is_that_of_the_epochs_last_step(digits: PreparedDataset) -> None:
-    epochs = Fitting(digits, epochs=4, schedule={"name": "multi_step", "milestones": [2]}).to_the_end()
-    assert [event.metrics["train"]["learning_rate"] for event in epochs] == pytest.approx([0.001, 0.001, 0.0001, 0.0001])
+    epochs = Fitting(
+        digits, epochs=4, schedule={"name": "multi_step", "milestones": [2]}
+    ).to_the_end()
+    assert [event.metrics["train"]["learning_rate"] for event in epochs] == pytest.approx(
+        [0.001, 0.001, 0.0001, 0.0001]
+    )
 
 
 def test_the_average_follows_the_weights_as_its_formula_says() -> None:
@@ -198,15 +252,27 @@ def test_val_and_best_weights_are_those_of_the_average(digits: PreparedDataset) 
     state = fitting.state
     assert state.average is not None
     assert state.best is not None
-    assert epoch.metrics["val"]["loss"] == evaluate(state.average, fitting.splits.val).loss != evaluate(state.model, fitting.splits.val).loss
-    assert all(torch.equal(state.best.weights[name], value) for name, value in state.average.state_dict().items())
+    assert (
+        epoch.metrics["val"]["loss"]
+        == evaluate(state.average, fitting.splits.val).loss
+        != evaluate(state.model, fitting.splits.val).loss
+    )
+    assert all(
+        torch.equal(state.best.weights[name], value)
+        for name, value in state.average.state_dict().items()
+    )
 
 
 def test_training_ends_early_when_a_rule_holds(digits: PreparedDataset) -> None:
-    epochs = Fitting(digits, epochs=50, early_stopping={"patience": 2, "min_delta": 100.0}).to_the_end()
+    epochs = Fitting(
+        digits, epochs=50, early_stopping={"patience": 2, "min_delta": 100.0}
+    ).to_the_end()
     assert [event.stop for event in epochs] == [None, None, "stagnation"]
     overfitting = Fitting(
-        digits, epochs=60, optimizer={"learning_rate": 0.05}, early_stopping={"patience": None, "overfit_delta": 0.0, "overfit_patience": 2}
+        digits,
+        epochs=60,
+        optimizer={"learning_rate": 0.05},
+        early_stopping={"patience": None, "overfit_delta": 0.0, "overfit_patience": 2},
     ).to_the_end()
     assert overfitting[-1].stop == "overfitting"
     losses = [event.metrics["val"]["loss"] for event in overfitting]
@@ -218,7 +284,9 @@ def test_the_best_epoch_may_be_that_of_highest_val_accuracy() -> None:
     model = nn.Linear(1, 1)
     state = TrainState(model, torch.optim.SGD(model.parameters(), lr=0.1), CPU)
     for loss, accuracy in ((1.0, 0.5), (3.0, 0.9), (2.0, 0.9), (2.0, 0.9), (0.5, 0.8)):
-        state.end_epoch({"train": {"loss": 0.0}, "val": {"loss": loss, "accuracy": accuracy}}, "accuracy")
+        state.end_epoch(
+            {"train": {"loss": 0.0}, "val": {"loss": loss, "accuracy": accuracy}}, "accuracy"
+        )
     assert state.best is not None
     assert state.best.epoch == 3
 
@@ -237,14 +305,18 @@ def test_smoothed_cross_entropy_is_that_of_the_paper() -> None:
     labels = torch.tensor([0, 1])
     smoothed = 0.9 * torch.eye(3, dtype=torch.float64)[labels] + 0.1 / 3
     loss = CrossEntropy(0.1)(nn.Identity(), Batch(logits, labels, torch.arange(2)))
-    assert loss.total.item() == pytest.approx(-(smoothed * logits.log_softmax(1)).sum(1).mean().item())
+    assert loss.total.item() == pytest.approx(
+        -(smoothed * logits.log_softmax(1)).sum(1).mean().item()
+    )
     assert torch.equal(loss.logits, logits)
     assert make_objective(TrainSpec(label_smoothing=0.1)) == CrossEntropy(0.1)
 
 
 def test_optimizers_are_torchs_with_the_numbers_of_the_spec() -> None:
     model = nn.Linear(2, 2)
-    sgd = make_optimizer(SGDSpec(learning_rate=0.3, momentum=0.9, nesterov=True, weight_decay=0.01), model)
+    sgd = make_optimizer(
+        SGDSpec(learning_rate=0.3, momentum=0.9, nesterov=True, weight_decay=0.01), model
+    )
     assert isinstance(sgd, torch.optim.SGD)
     assert {key: sgd.defaults[key] for key in ("lr", "momentum", "nesterov", "weight_decay")} == {
         "lr": 0.3,
@@ -254,15 +326,33 @@ def test_optimizers_are_torchs_with_the_numbers_of_the_spec() -> None:
     }
     adam = make_optimizer(AdamSpec(learning_rate=0.3, weight_decay=0.01), model)
     assert type(adam) is torch.optim.Adam
-    assert {key: adam.defaults[key] for key in ("lr", "betas", "eps", "weight_decay")} == {"lr": 0.3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01}
-    assert sum(parameter.numel() for group in adam.param_groups for parameter in group["params"]) == 6
+    assert {key: adam.defaults[key] for key in ("lr", "betas", "eps", "weight_decay")} == {
+        "lr": 0.3,
+        "betas": (0.9, 0.999),
+        "eps": 1e-8,
+        "weight_decay": 0.01,
+    }
+    assert (
+        sum(parameter.numel() for group in adam.param_groups for parameter in group["params"]) == 6
+    )
 
 
 def test_derived_seeds_are_what_they_always_were_and_differ_by_purpose() -> None:
     assert derived_seed(0, "initialisation") == initialisation_seed(0)
-    assert initialisation_seed(0) == int(hashlib.sha256(b"training-lab/0/initialisation").hexdigest()[:16], 16) // 2
-    assert epoch_seed(1, 2, "shuffle") == int(hashlib.sha256(b"training-lab/1/epoch/2/shuffle").hexdigest()[:16], 16) // 2
+    assert (
+        initialisation_seed(0)
+        == int(hashlib.sha256(b"training-lab/0/initialisation").hexdigest()[:16], 16) // 2
+    )
+    assert (
+        epoch_seed(1, 2, "shuffle")
+        == int(hashlib.sha256(b"training-lab/1/epoch/2/shuffle").hexdigest()[:16], 16) // 2
+    )
     seeds = [initialisation_seed(seed) for seed in range(5)]
-    seeds += [epoch_seed(seed, epoch, purpose) for seed in range(5) for epoch in range(1, 6) for purpose in ("shuffle", "dropout")]
+    seeds += [
+        epoch_seed(seed, epoch, purpose)
+        for seed in range(5)
+        for epoch in range(1, 6)
+        for purpose in ("shuffle", "dropout")
+    ]
     assert len(set(seeds)) == 55
     assert all(0 <= seed < 2**63 and math.isfinite(seed) for seed in seeds)

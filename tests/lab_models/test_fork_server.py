@@ -12,8 +12,24 @@ from pathlib import Path
 
 import pytest
 
-from lab_models.training.protocol import Checkpointed, Completed, EpochCompleted, Failed, Order, Progress, Started
-from tests.lab_models.conftest import PROJECT, TINY, OrderMaker, of_kind, scores_of, train, weight_hashes
+from lab_models.training.protocol import (
+    Checkpointed,
+    Completed,
+    EpochCompleted,
+    Failed,
+    Order,
+    Progress,
+    Started,
+)
+from tests.lab_models.conftest import (
+    PROJECT,
+    TINY,
+    OrderMaker,
+    of_kind,
+    scores_of,
+    train,
+    weight_hashes,
+)
 from worker.trainer import Exited, Trainer, TrainerEvent, TrainerServer
 
 NICENESS = 7
@@ -67,12 +83,21 @@ def is_gone(pid: int) -> bool:
     return False
 
 
-def test_a_forked_trainer_carries_out_one_order_with_the_bits_of_this_process(trainer: Trainer, make_order: OrderMaker, tmp_path: Path) -> None:
+def test_a_forked_trainer_carries_out_one_order_with_the_bits_of_this_process(
+    trainer: Trainer, make_order: OrderMaker, tmp_path: Path
+) -> None:
     assert trainer.wait_ready()
     order = make_order(TINY | {"model": {"depth": 2, "width": 16, "norm": "batch", "dropout": 0.2}})
     trainer.train(order, tmp_path / "log.txt")
     told = told_until(trainer, Exited)
-    assert [type(event) for event in told if not isinstance(event, Progress)] == [Started, EpochCompleted, EpochCompleted, EpochCompleted, Completed, Exited]
+    assert [type(event) for event in told if not isinstance(event, Progress)] == [
+        Started,
+        EpochCompleted,
+        EpochCompleted,
+        EpochCompleted,
+        Completed,
+        Exited,
+    ]
     assert of_kind(Progress, told)
     assert told[-1] == Exited(0)
     assert not trainer.is_alive
@@ -82,8 +107,13 @@ def test_a_forked_trainer_carries_out_one_order_with_the_bits_of_this_process(tr
     assert weight_hashes(order) == weight_hashes(here)
 
 
-def test_a_failure_is_told_with_its_code_and_where_it_came_from(trainer: Trainer, make_order: OrderMaker, tmp_path: Path) -> None:
-    trainer.train(make_order(TINY | {"optimizer": {"name": "sgd", "learning_rate": 1e6}}), tmp_path / "logs" / "log.txt")
+def test_a_failure_is_told_with_its_code_and_where_it_came_from(
+    trainer: Trainer, make_order: OrderMaker, tmp_path: Path
+) -> None:
+    trainer.train(
+        make_order(TINY | {"optimizer": {"name": "sgd", "learning_rate": 1e6}}),
+        tmp_path / "logs" / "log.txt",
+    )
     *_, failed, exited = told_until(trainer, Exited)
     assert isinstance(failed, Failed)
     assert failed.code == "diverged"
@@ -94,7 +124,9 @@ def test_a_failure_is_told_with_its_code_and_where_it_came_from(trainer: Trainer
     assert "lab_models.common.errors.Diverged" in (tmp_path / "logs" / "log.txt").read_text()
 
 
-def test_a_stop_is_heeded_with_a_checkpoint(trainer: Trainer, make_order: OrderMaker, tmp_path: Path) -> None:
+def test_a_stop_is_heeded_with_a_checkpoint(
+    trainer: Trainer, make_order: OrderMaker, tmp_path: Path
+) -> None:
     order = make_order(ENDLESS)
     trainer.train(order, tmp_path / "log.txt")
     told_until(trainer, EpochCompleted)
@@ -103,10 +135,14 @@ def test_a_stop_is_heeded_with_a_checkpoint(trainer: Trainer, make_order: OrderM
     assert isinstance(last, Checkpointed)
     assert last.stopped
     assert exited == Exited(0)
-    assert (Path(order.run_folder) / last.checkpoint.path).stat().st_size == last.checkpoint.size_bytes
+    assert (
+        Path(order.run_folder) / last.checkpoint.path
+    ).stat().st_size == last.checkpoint.size_bytes
 
 
-def test_a_trainer_ends_when_nobody_can_speak_to_it_any_more(trainer: Trainer, make_order: OrderMaker, tmp_path: Path) -> None:
+def test_a_trainer_ends_when_nobody_can_speak_to_it_any_more(
+    trainer: Trainer, make_order: OrderMaker, tmp_path: Path
+) -> None:
     trainer.train(make_order(ENDLESS), tmp_path / "log.txt")
     told_until(trainer, Started)
     trainer._stdin.close()
@@ -123,10 +159,14 @@ def test_a_killed_trainer_is_reported_with_its_signal_and_the_server_lives_on(
     assert server.is_alive
 
 
-def test_killing_the_server_ends_its_trainers(server: TrainerServer, trainer: Trainer, make_order: OrderMaker, tmp_path: Path) -> None:
+def test_killing_the_server_ends_its_trainers(
+    server: TrainerServer, trainer: Trainer, make_order: OrderMaker, tmp_path: Path
+) -> None:
     stopped = server.fork("cpu", 1)
     assert stopped.wait_ready()
-    os.kill(stopped.pid, signal.SIGSTOP)  # it cannot notice anything by itself: only the kernel's tie ends it
+    os.kill(
+        stopped.pid, signal.SIGSTOP
+    )  # it cannot notice anything by itself: only the kernel's tie ends it
     trainer.train(make_order(ENDLESS), tmp_path / "log.txt")
     told_until(trainer, EpochCompleted)
     try:
@@ -139,12 +179,21 @@ def test_killing_the_server_ends_its_trainers(server: TrainerServer, trainer: Tr
             os.kill(stopped.pid, signal.SIGKILL)
 
 
-TIED = "import os, sys; from lab_models.running.process import die_with_parent; die_with_parent(os.getppid()); print(os.getpid(), flush=True); sys.stdin.read()"
+TIED = (
+    "import os, sys; from lab_models.running.process import die_with_parent; die_with_parent(os.getppid());"
+    " print(os.getpid(), flush=True); sys.stdin.read()"
+)
 PARENT = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {TIED!r}])"
 
 
 def test_killing_the_parent_ends_a_process_that_is_tied_to_it() -> None:
-    with subprocess.Popen([sys.executable, "-c", PARENT], cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT],
+        cwd=PROJECT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
         assert Path(f"/proc/{child}").exists()
@@ -153,7 +202,13 @@ def test_killing_the_parent_ends_a_process_that_is_tied_to_it() -> None:
 
 
 def test_a_server_whose_parent_is_gone_already_does_not_start() -> None:
-    answer = subprocess.run([sys.executable, "-m", "lab_models", "trainers", "--parent-pid", "1"], cwd=PROJECT, capture_output=True, text=True, check=False)
+    answer = subprocess.run(
+        [sys.executable, "-m", "lab_models", "trainers", "--parent-pid", "1"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert answer.returncode == 1
     assert answer.stderr == "the parent process 1 is gone\n"
 
@@ -164,4 +219,7 @@ def test_a_trainer_that_crashes_leaves_no_core_file(trainer: Trainer) -> None:
 
 
 def test_a_trainer_gives_way_as_far_as_it_is_told(trainer: Trainer) -> None:
-    assert os.getpriority(os.PRIO_PROCESS, trainer.pid) == os.getpriority(os.PRIO_PROCESS, 0) + NICENESS
+    assert (
+        os.getpriority(os.PRIO_PROCESS, trainer.pid)
+        == os.getpriority(os.PRIO_PROCESS, 0) + NICENESS
+    )

@@ -13,14 +13,29 @@ from torch.nn import functional
 
 from lab_models.architectures.build import build_model
 from lab_models.specs import TrainSpec
-from lab_models.training.gradient_flow import MOST_STEPS_MEASURED, NUM_INITIAL_BATCHES, GradientFlow, steps_measured, weight_layers
-from lab_models.training.layer_metrics import BIAS_GRADIENT_L2, GRADIENT_L2, GRADIENT_MEAN_ABS, LAYER_POSITION, LAYER_SPLITS, WEIGHT_NORM
+from lab_models.training.gradient_flow import (
+    MOST_STEPS_MEASURED,
+    NUM_INITIAL_BATCHES,
+    GradientFlow,
+    steps_measured,
+    weight_layers,
+)
+from lab_models.training.layer_metrics import (
+    BIAS_GRADIENT_L2,
+    GRADIENT_L2,
+    GRADIENT_MEAN_ABS,
+    LAYER_POSITION,
+    LAYER_SPLITS,
+    WEIGHT_NORM,
+)
 from tests.lab_models.conftest import EXAMPLES
 
 
 def small_mlp(seed: int = 0) -> nn.Sequential:
     torch.manual_seed(seed)
-    return nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4, bias=False), nn.ReLU(), nn.Linear(4, 3))
+    return nn.Sequential(
+        nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4, bias=False), nn.ReLU(), nn.Linear(4, 3)
+    )
 
 
 def batch(index: int, size: int = 16) -> tuple[Tensor, Tensor]:
@@ -99,7 +114,9 @@ def test_numbers_are_means_of_each_steps_norms_and_biases_stay_apart() -> None:
         assert weight is not None
         assert bias is not None
         expected["l2"].append(math.sqrt(sum(value**2 for value in weight.flatten().tolist())))
-        expected["mean_abs"].append(sum(abs(value) for value in weight.flatten().tolist()) / weight.numel())
+        expected["mean_abs"].append(
+            sum(abs(value) for value in weight.flatten().tolist()) / weight.numel()
+        )
         expected["bias"].append(math.hypot(*bias.tolist()))
     found = flow.metrics()
     assert found[GRADIENT_L2]["4"] == pytest.approx(sum(expected["l2"]) / 5)
@@ -107,7 +124,9 @@ def test_numbers_are_means_of_each_steps_norms_and_biases_stay_apart() -> None:
     assert found[BIAS_GRADIENT_L2]["4"] == pytest.approx(sum(expected["bias"]) / 5)
     assert found[WEIGHT_NORM]["4"] == pytest.approx(math.hypot(*model[4].weight.flatten().tolist()))
     assert set(found[GRADIENT_L2]) == set(found[WEIGHT_NORM]) == {"0", "2", "4"}
-    assert set(found[BIAS_GRADIENT_L2]) == {"0", "4"}, "the layer without a bias has no number there"
+    assert set(found[BIAS_GRADIENT_L2]) == {"0", "4"}, (
+        "the layer without a bias has no number there"
+    )
 
 
 def test_reading_starts_anew_and_nothing_recorded_is_nothing_found() -> None:
@@ -127,7 +146,9 @@ def test_a_gradient_whose_squares_underflow_in_float32_is_still_measured() -> No
     layer.weight.grad = torch.full((4, 4), 1e-30)
     flow = GradientFlow(layer)
     flow.record()
-    assert torch.linalg.vector_norm(layer.weight.grad).item() == 0, "which is what float32 would have said"
+    assert torch.linalg.vector_norm(layer.weight.grad).item() == 0, (
+        "which is what float32 would have said"
+    )
     assert flow.metrics()[GRADIENT_L2]["Linear"] == pytest.approx(4e-30, rel=1e-6)
 
 
@@ -173,7 +194,9 @@ def test_initialization_is_the_mean_over_twenty_batches_and_says_where_each_laye
     asked: list[int] = []
 
     def gradients(index: int) -> None:
-        assert all(parameter.grad is None for parameter in model.parameters()), "gradients must not pile up over batches"
+        assert all(parameter.grad is None for parameter in model.parameters()), (
+            "gradients must not pile up over batches"
+        )
         asked.append(index)
         backward(model, index)
 
@@ -191,14 +214,18 @@ def test_initialization_is_the_mean_over_twenty_batches_and_says_where_each_laye
 
 def model_with_state() -> nn.Sequential:
     torch.manual_seed(1)
-    model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 3))
+    model = nn.Sequential(
+        nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 3)
+    )
     model.eval()
     model[3].train()
     return model
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_measuring_at_initialization_leaves_the_model_and_the_generators_as_they_were(fails: bool) -> None:
+def test_measuring_at_initialization_leaves_the_model_and_the_generators_as_they_were(
+    fails: bool,
+) -> None:
     model = model_with_state()
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     buffers = {name: buffer.data_ptr() for name, buffer in model.named_buffers()}
@@ -218,7 +245,9 @@ def test_measuring_at_initialization_leaves_the_model_and_the_generators_as_they
     else:
         flow.at_initialization(gradients)
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
-    assert {name: buffer.data_ptr() for name, buffer in model.named_buffers()} == buffers, "the same tensors, as a captured graph needs"
+    assert {name: buffer.data_ptr() for name, buffer in model.named_buffers()} == buffers, (
+        "the same tensors, as a captured graph needs"
+    )
     assert [module.training for module in model.modules()] == modes
     assert all(parameter.grad is None for parameter in model.parameters())
     assert torch.equal(torch.get_rng_state(), generator)

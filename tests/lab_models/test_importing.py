@@ -1,4 +1,6 @@
-"""People's own images: every layout and kind of picture, every bad file named, no archive that harms, nothing half done."""
+"""People's own images: every layout and kind of picture, every bad file named, no archive that harms, nothing half
+done.
+"""
 
 import copy
 import errno
@@ -33,12 +35,28 @@ from lab_models.datasets import importing
 from lab_models.datasets.archives import ImportLimits, ImportRefused
 from lab_models.datasets.catalog import Catalog, DatasetInfo
 from lab_models.datasets.decoding import Size, UndecodableImage, decode, upright_size
-from lab_models.datasets.importing import Importer, ImportUnderWay, NameTaken, import_images, owners_turn, remove_imported, reserved
+from lab_models.datasets.importing import (
+    Importer,
+    ImportUnderWay,
+    NameTaken,
+    import_images,
+    owners_turn,
+    remove_imported,
+    reserved,
+)
 from lab_models.datasets.layout import arrange
 from lab_models.datasets.preparation import PreparedDataset, open_imported
 from lab_models.datasets.readers import open_dataset
 from lab_models.training.protocol import Completed, Started
-from tests.lab_models.conftest import EXAMPLES, PROJECT, data_folders, files_below, of_kind, order_in, train
+from tests.lab_models.conftest import (
+    EXAMPLES,
+    PROJECT,
+    data_folders,
+    files_below,
+    of_kind,
+    order_in,
+    train,
+)
 
 Files = Mapping[str, bytes]
 
@@ -53,10 +71,18 @@ def encoded(image: Image.Image | np.ndarray, kind: str = "PNG", **options: Any) 
     return file.getvalue()
 
 
-def flowers(train: int = 4, test: int = 2, classes: str = "ab", shape: tuple[int, ...] = (8, 8, 3), prefix: str = "") -> dict[str, bytes]:
+def flowers(
+    train: int = 4,
+    test: int = 2,
+    classes: str = "ab",
+    shape: tuple[int, ...] = (8, 8, 3),
+    prefix: str = "",
+) -> dict[str, bytes]:
     """So many different PNGs in each class of each split."""
     return {
-        f"{prefix}{split}/{name}/{number}.png": encoded(pixels(*shape, seed=zlib.crc32(f"{split}{name}{number}".encode())))
+        f"{prefix}{split}/{name}/{number}.png": encoded(
+            pixels(*shape, seed=zlib.crc32(f"{split}{name}{number}".encode()))
+        )
         for split, count in (("train", train), ("test", test))
         for name in classes
         for number in range(count)
@@ -79,7 +105,9 @@ def folder(path: Path, files: Files) -> Path:
 
 def imported(tmp_path: Path, files: Files, **options: Any) -> PreparedDataset:
     """The data set that these files become, opened."""
-    info = import_images(zipped(tmp_path / "in.zip", files), "own", tmp_path / "imported", **options)
+    info = import_images(
+        zipped(tmp_path / "in.zip", files), "own", tmp_path / "imported", **options
+    )
     return open_imported(info, tmp_path / "imported")
 
 
@@ -93,7 +121,10 @@ def refusal(tmp_path: Path, source: Path | Files, **options: Any) -> ImportRefus
 
 
 def by_class(dataset: PreparedDataset) -> list[list[int]]:
-    return [np.bincount(labels, minlength=dataset.info.num_classes).tolist() for labels in (dataset.train_labels, dataset.test_labels)]
+    return [
+        np.bincount(labels, minlength=dataset.info.num_classes).tolist()
+        for labels in (dataset.train_labels, dataset.test_labels)
+    ]
 
 
 # Layouts
@@ -101,13 +132,17 @@ def by_class(dataset: PreparedDataset) -> list[list[int]]:
 
 @pytest.mark.parametrize("make", [zipped, folder])
 @pytest.mark.parametrize("prefix", ["", "flowers/"])
-def test_train_and_test_folders_become_splits_pixel_for_pixel(make: Callable[[Path, Files], Path], prefix: str, tmp_path: Path) -> None:
+def test_train_and_test_folders_become_splits_pixel_for_pixel(
+    make: Callable[[Path, Files], Path], prefix: str, tmp_path: Path
+) -> None:
     files = flowers(prefix=prefix)
     source = make(tmp_path / "source", files)
     info = import_images(source, "own", tmp_path / "imported")
     dataset = open_imported(info, tmp_path / "imported")
     for split, images in (("train", dataset.train_images), ("test", dataset.test_images)):
-        expected = [decode(files[name], channels=3) for name in sorted(files) if f"{split}/" in name]
+        expected = [
+            decode(files[name], channels=3) for name in sorted(files) if f"{split}/" in name
+        ]
         assert np.array_equal(images, np.stack(expected))
     assert (info.class_names, by_class(dataset)) == (("a", "b"), [[4, 4], [2, 2]])
     assert (info.num_train, info.num_test, info.shape, info.channels) == (8, 4, (3, 8, 8), 3)
@@ -117,15 +152,25 @@ def test_a_folder_and_its_zip_become_the_same_data_set(tmp_path: Path) -> None:
     files = flowers()
     names = list(files)
     random.Random(0).shuffle(names)
-    sources = [folder(tmp_path / "folder", files), zipped(tmp_path / "a.zip", files), zipped(tmp_path / "b.zip", {name: files[name] for name in names}, 0)]
+    sources = [
+        folder(tmp_path / "folder", files),
+        zipped(tmp_path / "a.zip", files),
+        zipped(tmp_path / "b.zip", {name: files[name] for name in names}, 0),
+    ]
     for number, source in enumerate(sources):
         import_images(source, f"own{number}", tmp_path / "imported")
     assert len({Catalog(tmp_path / "imported").sha256(f"own{number}") for number in range(3)}) == 1
 
 
 @pytest.mark.parametrize("prefix", ["", "train/", "pets/", "pets/train/"])
-def test_without_test_a_fixed_stratified_fifth_of_train_becomes_test(prefix: str, tmp_path: Path) -> None:
-    files = {f"{prefix}{name}/{number:02}.png": encoded(pixels(8, 8, 3, seed=number)) for name, count in (("cat", 20), ("dog", 3)) for number in range(count)}
+def test_without_test_a_fixed_stratified_fifth_of_train_becomes_test(
+    prefix: str, tmp_path: Path
+) -> None:
+    files = {
+        f"{prefix}{name}/{number:02}.png": encoded(pixels(8, 8, 3, seed=number))
+        for name, count in (("cat", 20), ("dog", 3))
+        for number in range(count)
+    }
     dataset = imported(tmp_path, files)
     assert by_class(dataset) == [[16, 2], [4, 1]]
     assert "fixed stratified fifth" in dataset.info.source
@@ -134,7 +179,9 @@ def test_without_test_a_fixed_stratified_fifth_of_train_becomes_test(prefix: str
     assert sorted(name for name, _ in (*layouts[0].train, *layouts[0].test)) == sorted(files)
 
 
-def test_what_systems_leave_behind_and_files_beside_the_folders_are_passed_over(tmp_path: Path) -> None:
+def test_what_systems_leave_behind_and_files_beside_the_folders_are_passed_over(
+    tmp_path: Path,
+) -> None:
     junk = (
         "__MACOSX/train/a/._0.png",
         "train/a/.DS_Store",
@@ -153,9 +200,16 @@ NAMES = st.text("abxyz0", min_size=1, max_size=3)
 
 
 @EXAMPLES
-@given(st.dictionaries(NAMES, st.integers(3, 9), min_size=2, max_size=5), st.sampled_from(["", "train/", "wrap/", "wrap/train/"]))
-def test_every_file_lands_in_one_split_with_the_class_of_its_folder(classes: dict[str, int], prefix: str) -> None:
-    names = sorted(f"{prefix}{name}/{number}.jpg" for name, count in classes.items() for number in range(count))
+@given(
+    st.dictionaries(NAMES, st.integers(3, 9), min_size=2, max_size=5),
+    st.sampled_from(["", "train/", "wrap/", "wrap/train/"]),
+)
+def test_every_file_lands_in_one_split_with_the_class_of_its_folder(
+    classes: dict[str, int], prefix: str
+) -> None:
+    names = sorted(
+        f"{prefix}{name}/{number}.jpg" for name, count in classes.items() for number in range(count)
+    )
     layout = arrange(names)
     rows = (*layout.train, *layout.test)
     assert sorted(name for name, _ in rows) == names
@@ -184,20 +238,54 @@ def test_no_list_of_paths_breaks_the_layout(names: list[str]) -> None:
         (flowers(classes="a"), r"1 classes \(a\); a classifier needs 2", []),
         ({"test/a/1.png": b"", "test/b/1.png": b""}, "folder 'test' but none named 'train'", []),
         (flowers(train=1), "every class needs at least 2 images", ["a", "b"]),
-        ({f"{name}/{number}.png": b"" for name in "ab" for number in range(2)}, "needs at least 3 images to train on, one of them for test", ["a", "b"]),
+        (
+            {f"{name}/{number}.png": b"" for name in "ab" for number in range(2)},
+            "needs at least 3 images to train on, one of them for test",
+            ["a", "b"],
+        ),
         (flowers() | {"test/c/1.png": b""}, "train and test have different classes", ["test/c"]),
-        (flowers() | {"train/c/1.png": b"", "train/c/2.png": b""}, "train and test have different classes", ["train/c"]),
-        (flowers() | {"train/1.png": b"", "x.png": b""}, "2 files cannot be taken", ["train/1.png", "x.png"]),
-        (flowers() | {"train/a/deep/1.png": b""}, "one file cannot be taken", ["train/a/deep/1.png"]),
+        (
+            flowers() | {"train/c/1.png": b"", "train/c/2.png": b""},
+            "train and test have different classes",
+            ["train/c"],
+        ),
+        (
+            flowers() | {"train/1.png": b"", "x.png": b""},
+            "2 files cannot be taken",
+            ["train/1.png", "x.png"],
+        ),
+        (
+            flowers() | {"train/a/deep/1.png": b""},
+            "one file cannot be taken",
+            ["train/a/deep/1.png"],
+        ),
         (flowers() | {"train/a/notes.txt": b""}, "one file cannot be taken", ["train/a/notes.txt"]),
         (flowers() | {"val/a/1.png": b""}, "one file cannot be taken", ["val/a/1.png"]),
-        (flowers() | {"train/a/more.zip": b"", "b.tar.gz": b""}, "2 files cannot be taken", ["b.tar.gz", "train/a/more.zip"]),
-        ({f"{name}/{number}.png": b"" for name in ("a", "b\x07") for number in range(3)}, "not shown", ["b?"]),
-        ({f"{name}/{number}.png": b"" for name in ("a", "b\u202e") for number in range(3)}, "not shown", ["b?"]),
-        ({f"{name}/{number}.png": b"" for name in ("a", "b" * 101) for number in range(3)}, "more than 100 characters", ["b" * 101]),
+        (
+            flowers() | {"train/a/more.zip": b"", "b.tar.gz": b""},
+            "2 files cannot be taken",
+            ["b.tar.gz", "train/a/more.zip"],
+        ),
+        (
+            {f"{name}/{number}.png": b"" for name in ("a", "b\x07") for number in range(3)},
+            "not shown",
+            ["b?"],
+        ),
+        (
+            {f"{name}/{number}.png": b"" for name in ("a", "b\u202e") for number in range(3)},
+            "not shown",
+            ["b?"],
+        ),
+        (
+            {f"{name}/{number}.png": b"" for name in ("a", "b" * 101) for number in range(3)},
+            "more than 100 characters",
+            ["b" * 101],
+        ),
     ],
 )
-def test_a_layout_that_is_none_is_refused_with_the_place(files: Files, complaint: str, pointers: list[str], tmp_path: Path) -> None:
+def test_a_layout_that_is_none_is_refused_with_the_place(
+    files: Files, complaint: str, pointers: list[str], tmp_path: Path
+) -> None:
     error = refusal(tmp_path, files)
     with pytest.raises(ImportRefused, match=complaint):
         raise error
@@ -214,13 +302,25 @@ def two_classes(content: bytes, suffix: str = "png") -> dict[str, bytes]:
 def test_images_are_grey_only_if_all_of_them_are_however_they_are_written(tmp_path: Path) -> None:
     grey = pixels(8, 8)
     as_rgb = np.repeat(grey[:, :, None], 3, axis=2)
-    kinds = [encoded(grey), encoded(as_rgb), encoded(Image.fromarray(grey).convert("LA")), encoded(Image.fromarray(grey).convert("P")), encoded(grey, "BMP")]
-    files = {f"{name}/{number}.png": content for name in "ab" for number, content in enumerate(kinds)}
+    kinds = [
+        encoded(grey),
+        encoded(as_rgb),
+        encoded(Image.fromarray(grey).convert("LA")),
+        encoded(Image.fromarray(grey).convert("P")),
+        encoded(grey, "BMP"),
+    ]
+    files = {
+        f"{name}/{number}.png": content for name in "ab" for number, content in enumerate(kinds)
+    }
     dataset = imported(tmp_path, files)
     assert dataset.info.shape == (1, 8, 8)
     assert (dataset.train_images == grey).all()
     remove_imported("own", tmp_path / "imported")
-    assert imported(tmp_path, files | {"a/color.png": encoded(pixels(8, 8, 3))}).info.shape == (3, 8, 8)
+    assert imported(tmp_path, files | {"a/color.png": encoded(pixels(8, 8, 3))}).info.shape == (
+        3,
+        8,
+        8,
+    )
     remove_imported("own", tmp_path / "imported")
     assert imported(tmp_path, files, channels=3).info.shape == (3, 8, 8)
 
@@ -242,7 +342,13 @@ def test_alpha_is_composed_on_black() -> None:
     expected = image[:, :, :3] * (image[:, :, 3:] / 255)
     assert np.abs(shown(encoded(Image.fromarray(image, "RGBA"))) - expected).max() <= 1
     grey = pixels(5, 7, 2)
-    assert np.abs(shown(encoded(Image.fromarray(grey, "LA")), 1)[:, :, 0] - grey[:, :, 0] * (grey[:, :, 1] / 255)).max() <= 1
+    assert (
+        np.abs(
+            shown(encoded(Image.fromarray(grey, "LA")), 1)[:, :, 0]
+            - grey[:, :, 0] * (grey[:, :, 1] / 255)
+        ).max()
+        <= 1
+    )
     seen_through = Image.fromarray(np.full((2, 2, 3), 200, np.uint8))
     assert shown(encoded(seen_through, transparency=(200, 200, 200))).max() == 0
     palette = Image.new("P", (2, 2), 1)
@@ -258,9 +364,15 @@ def test_sixteen_bits_are_scaled_to_eight() -> None:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-@pytest.mark.parametrize(("orientation", "top_left"), [(1, (0, 0)), (3, (-1, -1)), (6, (-1, 0)), (8, (0, -1))])
-def test_the_camera_s_turn_is_undone(kind: str, orientation: int, top_left: tuple[int, int]) -> None:
-    """EXIF: 6 is shown a quarter turn clockwise, so that the stored lower left corner is the upper left one; 8 the other way round."""
+@pytest.mark.parametrize(
+    ("orientation", "top_left"), [(1, (0, 0)), (3, (-1, -1)), (6, (-1, 0)), (8, (0, -1))]
+)
+def test_the_camera_s_turn_is_undone(
+    kind: str, orientation: int, top_left: tuple[int, int]
+) -> None:
+    """EXIF: 6 is shown a quarter turn clockwise, so that the stored lower left corner is the upper left one; 8 the
+    other way round.
+    """
     image = np.zeros((16, 24, 3), np.uint8)
     image[:8, :8], image[-8:, -8:], image[-8:, :8], image[:8, -8:] = 60, 120, 180, 240
     exif = Image.Exif()
@@ -276,7 +388,14 @@ def test_the_camera_s_turn_is_undone(kind: str, orientation: int, top_left: tupl
 def test_of_an_animation_the_first_frame_counts() -> None:
     frames = [Image.new("RGB", (4, 4), color) for color in ("#102030", "#ffffff")]
     for kind in ("GIF", "WEBP", "PNG"):
-        content = encoded(frames[0], kind, save_all=True, append_images=frames[1:], duration=50, **({"lossless": True} if kind == "WEBP" else {}))
+        content = encoded(
+            frames[0],
+            kind,
+            save_all=True,
+            append_images=frames[1:],
+            duration=50,
+            **({"lossless": True} if kind == "WEBP" else {}),
+        )
         assert shown(content).tolist() == [[[0x10, 0x20, 0x30]] * 4] * 4
 
 
@@ -304,7 +423,9 @@ def test_a_large_jpeg_shrinks_to_the_same_whether_or_not_it_is_decoded_in_full()
     texture = Image.fromarray(pixels(225, 300, 3)).resize((1200, 900), Image.Resampling.BICUBIC)
     jpeg = encoded(texture, "JPEG", quality=95)
     in_full = encoded(decode(jpeg, channels=3).transpose(1, 2, 0))
-    small, expected = (decode(content, channels=3, size=Size(90, 90)).astype(int) for content in (jpeg, in_full))
+    small, expected = (
+        decode(content, channels=3, size=Size(90, 90)).astype(int) for content in (jpeg, in_full)
+    )
     assert np.abs(small - expected).mean() < 1
 
 
@@ -322,27 +443,46 @@ def test_a_large_jpeg_shrinks_to_the_same_whether_or_not_it_is_decoded_in_full()
         ([(20, 30, 3)] * 6, (12, 16), (12, 16)),
     ],
 )
-def test_the_size_is_the_common_one_the_wanted_one_or_at_most_32(shapes: list[tuple[int, ...]], size: Any, expected: tuple[int, int], tmp_path: Path) -> None:
-    files = {f"{'ab'[number % 2]}/{number}.png": encoded(pixels(*shape)) for number, shape in enumerate(shapes)}
+def test_the_size_is_the_common_one_the_wanted_one_or_at_most_32(
+    shapes: list[tuple[int, ...]], size: Any, expected: tuple[int, int], tmp_path: Path
+) -> None:
+    files = {
+        f"{'ab'[number % 2]}/{number}.png": encoded(pixels(*shape))
+        for number, shape in enumerate(shapes)
+    }
     assert imported(tmp_path, files, size=size).info.shape == (3, *expected)
 
 
 def test_no_image_is_enlarged_unless_that_is_asked_for(tmp_path: Path) -> None:
-    files = flowers() | {"train/a/low.png": encoded(pixels(5, 30, 3)), "test/b/large.png": encoded(pixels(60, 60, 3))}
+    files = flowers() | {
+        "train/a/low.png": encoded(pixels(5, 30, 3)),
+        "test/b/large.png": encoded(pixels(60, 60, 3)),
+    }
     error = refusal(tmp_path, files, size=32)
     assert str(error) == "13 of 14 images are smaller than 32x32 pixels and would be enlarged"
-    assert [(one.pointer, one.message) for one in error.errors] == [("/size", "is larger than the images: train/a/0.png has 8x8 pixels")]
+    assert [(one.pointer, one.message) for one in error.errors] == [
+        ("/size", "is larger than the images: train/a/0.png has 8x8 pixels")
+    ]
     assert "a size of up to 5" in (error.hint or "")
     assert "1 of 14 images" in str(refusal(tmp_path, files, size=(6, 8)))
-    assert import_images(tmp_path / "in.zip", "small", tmp_path / "imported", size=5).source == "imported from 14 image files"
+    assert (
+        import_images(tmp_path / "in.zip", "small", tmp_path / "imported", size=5).source
+        == "imported from 14 image files"
+    )
     info = imported(tmp_path, files, size=32, enlarge=True).info
-    assert (info.shape, info.source) == ((3, 32, 32), "imported from 14 image files; 13 of them were smaller and were enlarged")
+    assert (info.shape, info.source) == (
+        (3, 32, 32),
+        "imported from 14 image files; 13 of them were smaller and were enlarged",
+    )
 
 
 def test_what_is_enlarged_for_want_of_a_common_size_is_said(tmp_path: Path) -> None:
     """The default is a side that some image has; 32 would enlarge them all."""
     info = imported(tmp_path, flowers() | {"train/a/larger.png": encoded(pixels(10, 20, 3))}).info
-    assert (info.shape, info.source) == ((3, 10, 10), "imported from 13 image files; 12 of them were smaller and were enlarged")
+    assert (info.shape, info.source) == (
+        (3, 10, 10),
+        "imported from 13 image files; 12 of them were smaller and were enlarged",
+    )
 
 
 def test_enlarging_to_nothing_in_particular_is_refused(tmp_path: Path) -> None:
@@ -359,22 +499,38 @@ def bomb_png(side: int) -> bytes:
     """A PNG header that promises side x side pixels."""
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     chunk = b"IHDR" + header
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk)) + encoded(pixels(2, 2, 3))[33:]
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + struct.pack(">I", 13)
+        + chunk
+        + struct.pack(">I", zlib.crc32(chunk))
+        + encoded(pixels(2, 2, 3))[33:]
+    )
 
 
 @pytest.mark.parametrize("size", [None, 8])
-def test_every_bad_image_is_named_with_why_and_nothing_is_left(size: int | None, tmp_path: Path) -> None:
+def test_every_bad_image_is_named_with_why_and_nothing_is_left(
+    size: int | None, tmp_path: Path
+) -> None:
     good = encoded(pixels(8, 8, 3))
     bad = {
         "train/a/bomb.png": (bomb_png(60_000), "more than 50,000,000"),
         "train/a/large.png": (bomb_png(8_000), "more than 50,000,000"),
-        "train/b/text.png": (b"<html>not found</html>", "not an image of the formats PNG, JPEG, BMP, GIF, WEBP"),
+        "train/b/text.png": (
+            b"<html>not found</html>",
+            "not an image of the formats PNG, JPEG, BMP, GIF, WEBP",
+        ),
         "train/b/tiff.png": (encoded(pixels(8, 8, 3), "TIFF"), "not an image of the formats"),
         "test/a/empty.jpg": (b"", "not an image of the formats"),
     }
     if size is not None:  # what only decoding can tell
-        bad |= {"test/b/cut.png": (good[: len(good) // 2], "damaged"), "train/b/flipped.png": (good[:60] + b"\xff" * 8 + good[68:], "damaged")}
-    error = refusal(tmp_path, flowers() | {name: content for name, (content, _) in bad.items()}, size=size)
+        bad |= {
+            "test/b/cut.png": (good[: len(good) // 2], "damaged"),
+            "train/b/flipped.png": (good[:60] + b"\xff" * 8 + good[68:], "damaged"),
+        }
+    error = refusal(
+        tmp_path, flowers() | {name: content for name, (content, _) in bad.items()}, size=size
+    )
     found = {one.pointer: one.message for one in error.errors}
     assert set(found) == set(bad)
     assert all(why in found[name] for name, (_, why) in bad.items())
@@ -385,7 +541,9 @@ def test_of_many_bad_files_the_first_twenty_are_named(tmp_path: Path) -> None:
     files = flowers() | {f"train/a/{number:03}.png": b"no image" for number in range(60)}
     for size in (None, 8):
         error = refusal(tmp_path, files, size=size)
-        assert [one.pointer for one in error.errors] == [f"train/a/{number:03}.png" for number in range(20)]
+        assert [one.pointer for one in error.errors] == [
+            f"train/a/{number:03}.png" for number in range(20)
+        ]
         assert "more than 20 files cannot be taken" in str(error)
 
 
@@ -402,10 +560,19 @@ SOUND = [
 ]
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's word on odd EXIF, which does not matter
+@pytest.mark.filterwarnings(
+    "ignore::UserWarning"
+)  # Pillow's word on odd EXIF, which does not matter
 @settings(EXAMPLES, max_examples=600, suppress_health_check=[HealthCheck.too_slow])
-@given(st.sampled_from(SOUND), st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=6), st.floats(0.05, 1), st.booleans())
-def test_no_bytes_make_the_decoder_do_more_than_refuse(content: bytes, changes: list[tuple[float, int]], kept: float, resized: bool) -> None:
+@given(
+    st.sampled_from(SOUND),
+    st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=6),
+    st.floats(0.05, 1),
+    st.booleans(),
+)
+def test_no_bytes_make_the_decoder_do_more_than_refuse(
+    content: bytes, changes: list[tuple[float, int]], kept: float, resized: bool
+) -> None:
     damaged = bytearray(content)
     for place, value in changes:
         damaged[int(place**2 * len(damaged))] = value  # squared, for headers matter most
@@ -424,7 +591,17 @@ def test_no_bytes_make_the_decoder_do_more_than_refuse(content: bytes, changes: 
 
 @pytest.mark.parametrize(
     "name",
-    ["../out.png", "train/../../out.png", "/out.png", "train/a/..", "C:/out.png", "train\\a\\out.png", "..\\out.png", "train//a.png", "./train/a/9.png"],
+    [
+        "../out.png",
+        "train/../../out.png",
+        "/out.png",
+        "train/a/..",
+        "C:/out.png",
+        "train\\a\\out.png",
+        "..\\out.png",
+        "train//a.png",
+        "./train/a/9.png",
+    ],
 )
 def test_a_path_that_leads_out_of_the_zip_is_refused(name: str, tmp_path: Path) -> None:
     path = tmp_path / "in.zip"
@@ -470,14 +647,26 @@ def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_compression_other_than_deflate_is_refused(tmp_path: Path) -> None:
-    assert "other than deflate" in refusal(tmp_path, zipped(tmp_path / "in.zip", flowers(), zipfile.ZIP_LZMA)).errors[0].message
+    assert (
+        "other than deflate"
+        in refusal(tmp_path, zipped(tmp_path / "in.zip", flowers(), zipfile.ZIP_LZMA))
+        .errors[0]
+        .message
+    )
 
 
 def test_a_zip_that_swells_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     bomb = {"train/a/zeros.bmp": b"\0" * 20_000_000}
     assert "more than 200 times its size" in refusal(tmp_path, flowers() | bomb).errors[0].message
-    assert "more than 10,000,000" in refusal(tmp_path, flowers() | bomb, limits=ImportLimits(max_file_bytes=10_000_000)).errors[0].message
-    assert "unpacks to" in str(refusal(tmp_path, flowers(), limits=ImportLimits(max_unpacked_bytes=1000)))
+    assert (
+        "more than 10,000,000"
+        in refusal(tmp_path, flowers() | bomb, limits=ImportLimits(max_file_bytes=10_000_000))
+        .errors[0]
+        .message
+    )
+    assert "unpacks to" in str(
+        refusal(tmp_path, flowers(), limits=ImportLimits(max_unpacked_bytes=1000))
+    )
 
 
 def test_a_member_that_is_longer_than_its_directory_says_is_damaged(tmp_path: Path) -> None:
@@ -488,7 +677,9 @@ def test_a_member_that_is_longer_than_its_directory_says_is_damaged(tmp_path: Pa
     content[place + 24 : place + 28] = struct.pack("<I", 100)
     path.write_bytes(content)
     error = refusal(tmp_path, path, size=8)
-    assert [(one.pointer, one.message.split(":")[0]) for one in error.errors] == [("train/a/0.png", "damaged in the zip")]
+    assert [(one.pointer, one.message.split(":")[0]) for one in error.errors] == [
+        ("train/a/0.png", "damaged in the zip")
+    ]
 
 
 def overlapping(path: Path, num_members: int, num_bytes: int) -> Path:
@@ -514,11 +705,16 @@ def test_files_that_share_bytes_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_reaches_over_the_next_one_is_refused(tmp_path: Path) -> None:
-    """Not the same beginning, but a content that holds the other's header, as in Fifield's zip bomb; also by its own header's extra field alone."""
+    """Not the same beginning, but a content that holds the other's header, as in Fifield's zip bomb; also by its own
+    header's extra field alone.
+    """
     path = zipped(tmp_path / "in.zip", flowers())
     sound = path.read_bytes()
     first, entry = sound.find(b"PK\x03\x04"), sound.find(b"PK\x01\x02")
-    places = {entry + 20: "<I", first + 28: "<H"}  # the compressed size in the directory, the extra field's length before the content
+    places = {
+        entry + 20: "<I",
+        first + 28: "<H",
+    }  # the compressed size in the directory, the extra field's length before the content
     for place, form in places.items():
         content = bytearray(sound)
         struct.pack_into(form, content, place, struct.unpack_from(form, content, place)[0] + 100)
@@ -534,10 +730,23 @@ def test_many_small_files_may_not_swell_either(tmp_path: Path) -> None:
 
 
 def test_too_many_files_images_or_pixels_are_refused(tmp_path: Path) -> None:
-    assert "12 images are more than 11" in str(refusal(tmp_path, flowers(), limits=ImportLimits(max_images=11)))
+    assert "12 images are more than 11" in str(
+        refusal(tmp_path, flowers(), limits=ImportLimits(max_images=11))
+    )
     assert "more than 4" in str(refusal(tmp_path, flowers(), limits=ImportLimits(max_images=2)))
-    assert "choose a smaller size" in (refusal(tmp_path, flowers(), size=100, enlarge=True, limits=ImportLimits(max_array_bytes=100_000)).hint or "")
-    assert "have 768 pixels together" in str(refusal(tmp_path, flowers(), limits=ImportLimits(max_pixels=767)))
+    assert "choose a smaller size" in (
+        refusal(
+            tmp_path,
+            flowers(),
+            size=100,
+            enlarge=True,
+            limits=ImportLimits(max_array_bytes=100_000),
+        ).hint
+        or ""
+    )
+    assert "have 768 pixels together" in str(
+        refusal(tmp_path, flowers(), limits=ImportLimits(max_pixels=767))
+    )
 
 
 def test_a_directory_of_millions_of_files_is_not_even_loaded(tmp_path: Path) -> None:
@@ -547,18 +756,38 @@ def test_a_directory_of_millions_of_files_is_not_even_loaded(tmp_path: Path) -> 
     padding = b"\0" * 2_000_000
     content[end + 12 : end + 16] = struct.pack("<I", end - directory + len(padding))
     (tmp_path / "in.zip").write_bytes(content[:end] + padding + content[end:])
-    assert "its directory has 2," in str(refusal(tmp_path, tmp_path / "in.zip", limits=ImportLimits(max_images=1000)))
+    assert "its directory has 2," in str(
+        refusal(tmp_path, tmp_path / "in.zip", limits=ImportLimits(max_images=1000))
+    )
 
 
-@pytest.mark.parametrize("content", [b"", b"PK", b"hello", b"PK\x05\x06" + b"\0" * 18, b"PK\x05\x06" + b"\xff" * 18, b"\x1f\x8b" + b"\0" * 100])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"PK",
+        b"hello",
+        b"PK\x05\x06" + b"\0" * 18,
+        b"PK\x05\x06" + b"\xff" * 18,
+        b"\x1f\x8b" + b"\0" * 100,
+    ],
+)
 def test_what_is_no_zip_is_called_so(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "in.zip").write_bytes(content)
-    assert str(refusal(tmp_path, tmp_path / "in.zip")).startswith(("this is no zip file", "there is no image"))
+    assert str(refusal(tmp_path, tmp_path / "in.zip")).startswith(
+        ("this is no zip file", "there is no image")
+    )
 
 
 @settings(EXAMPLES, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=5))
-def test_no_bytes_make_the_unpacker_do_more_than_refuse(changes: list[tuple[float, int]], tmp_path: Path) -> None:
+@given(
+    changes=st.lists(
+        st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=5
+    )
+)
+def test_no_bytes_make_the_unpacker_do_more_than_refuse(
+    changes: list[tuple[float, int]], tmp_path: Path
+) -> None:
     files = {f"{name}/{number}.png": encoded(pixels(2, 2)) for name in "ab" for number in range(3)}
     content = bytearray(zipped(tmp_path / "in.zip", files).read_bytes())
     for place, value in changes:
@@ -594,14 +823,20 @@ def test_facts_are_those_of_the_images_and_the_catalog_shows_them(tmp_path: Path
     assert "8 training images" in dataset.info.statistics_source
     assert open_dataset(dataset.info, data_folders(tmp_path)).sha256 == dataset.sha256
     manifest = json.loads((tmp_path / "imported" / "own" / "manifest.json").read_bytes())
-    assert manifest["files"] == {name: sha256_of(tmp_path / "imported" / "own" / name) for name in manifest["files"]}
+    assert manifest["files"] == {
+        name: sha256_of(tmp_path / "imported" / "own" / name) for name in manifest["files"]
+    }
     assert len(manifest["files"]) == 4
 
 
 def test_a_network_trains_on_own_images_and_learns_them(tmp_path: Path) -> None:
     """Light and dark noise."""
     shades = {"dark": 60, "light": 160}
-    files = {f"{name}/{number:02}.png": encoded(pixels(8, 8, 3, seed=number) // 4 + shade) for name, shade in shades.items() for number in range(40)}
+    files = {
+        f"{name}/{number:02}.png": encoded(pixels(8, 8, 3, seed=number) // 4 + shade)
+        for name, shade in shades.items()
+        for number in range(40)
+    }
     dataset = imported(tmp_path, files)
     spec = {"dataset": "own", "model": {"depth": 1, "width": 8}, "batch_size": 16, "epochs": 5}
     events = train(order_in(tmp_path, spec, run_folder=str(tmp_path / "run")))
@@ -618,7 +853,9 @@ def test_a_color_that_never_changes_can_still_be_divided_by(tmp_path: Path) -> N
     assert info.std[0] != 1.0
 
 
-def test_damaged_files_are_to_be_imported_again_and_a_damaged_manifest_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_damaged_files_are_to_be_imported_again_and_a_damaged_manifest_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     info = imported(tmp_path, flowers()).info
     os.truncate(tmp_path / "imported" / "own" / "test-images.npy", 100)
     with pytest.raises(DatasetUnavailable, match="damaged"):
@@ -632,7 +869,9 @@ def test_damaged_files_are_to_be_imported_again_and_a_damaged_manifest_is_left_o
     imported(tmp_path, flowers())
 
 
-@pytest.mark.parametrize("name", ["", "A", "-a", "a b", "a/b", "../a", "a.b", "ä", "a" * 61, "a\n", ".own"])
+@pytest.mark.parametrize(
+    "name", ["", "A", "-a", "a b", "a/b", "../a", "a.b", "ä", "a" * 61, "a\n", ".own"]
+)
 def test_a_name_that_is_none_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(ImportRefused, match="no name for a data set") as caught:
         import_images(zipped(tmp_path / "in.zip", flowers()), name, tmp_path / "imported")
@@ -681,11 +920,21 @@ with reserved("own", Path(sys.argv[1])):
 
 
 def test_one_owner_imports_one_at_a_time_across_processes(tmp_path: Path) -> None:
-    program = [sys.executable, "-c", HOLDS.replace("reserved(", "owners_turn(").replace("import reserved", "import owners_turn"), str(tmp_path)]
-    with subprocess.Popen(program, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+    program = [
+        sys.executable,
+        "-c",
+        HOLDS.replace("reserved(", "owners_turn(").replace("import reserved", "import owners_turn"),
+        str(tmp_path),
+    ]
+    with subprocess.Popen(
+        program, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "reserved\n"
-        with pytest.raises(ImportUnderWay, match="own imports another data set right now"), owners_turn("own", tmp_path):
+        with (
+            pytest.raises(ImportUnderWay, match="own imports another data set right now"),
+            owners_turn("own", tmp_path),
+        ):
             pass
         with owners_turn("another", tmp_path), reserved("own", tmp_path):
             assert files_below(tmp_path) == [".another.owner.lock", ".own.lock", ".own.owner.lock"]
@@ -695,18 +944,28 @@ def test_one_owner_imports_one_at_a_time_across_processes(tmp_path: Path) -> Non
     assert files_below(tmp_path) == []
 
 
-def test_locks_that_killed_imports_left_go_with_the_next_import_once_they_are_old(tmp_path: Path) -> None:
+def test_locks_that_killed_imports_left_go_with_the_next_import_once_they_are_old(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "imported").mkdir()
-    for name, age in ((".old.lock", 2 * importing.FORGOTTEN_SECONDS), (".young.lock", 0.0), (".old.owner.lock", 2 * importing.FORGOTTEN_SECONDS)):
+    for name, age in (
+        (".old.lock", 2 * importing.FORGOTTEN_SECONDS),
+        (".young.lock", 0.0),
+        (".old.owner.lock", 2 * importing.FORGOTTEN_SECONDS),
+    ):
         (tmp_path / "imported" / name).touch()
         os.utime(tmp_path / "imported" / name, (time.time() - age,) * 2)
     imported(tmp_path, flowers())
-    assert [name for name in files_below(tmp_path / "imported") if name.endswith(".lock")] == [".young.lock"]
+    assert [name for name in files_below(tmp_path / "imported") if name.endswith(".lock")] == [
+        ".young.lock"
+    ]
 
 
 def test_of_two_imports_of_one_name_the_second_is_refused_at_once(tmp_path: Path) -> None:
     program = [sys.executable, "-c", HOLDS, str(tmp_path / "imported")]
-    with subprocess.Popen(program, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+    with subprocess.Popen(
+        program, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "reserved\n"
         with pytest.raises(NameTaken, match="being imported or removed right now"):
@@ -727,9 +986,15 @@ importing.import_images(Path(sys.argv[1]), "own", Path(sys.argv[2]))
 """
 
 
-def test_what_a_killed_import_leaves_is_no_data_set_and_goes_with_the_next_import(tmp_path: Path) -> None:
+def test_what_a_killed_import_leaves_is_no_data_set_and_goes_with_the_next_import(
+    tmp_path: Path,
+) -> None:
     source = zipped(tmp_path / "in.zip", flowers())
-    result = subprocess.run([sys.executable, "-c", DIES, str(source), str(tmp_path / "imported")], cwd=PROJECT, timeout=60)
+    result = subprocess.run(
+        [sys.executable, "-c", DIES, str(source), str(tmp_path / "imported")],
+        cwd=PROJECT,
+        timeout=60,
+    )
     assert result.returncode == 9
     assert (tmp_path / "imported" / ".own.tmp" / "train-images.npy").exists()
     assert [info.name for info in Catalog(tmp_path / "imported").all() if info.imported] == []
@@ -755,7 +1020,11 @@ except StorageFull as error:
 def test_a_full_disk_leaves_nothing_and_says_so(tmp_path: Path) -> None:
     source = zipped(tmp_path / "in.zip", flowers())
     result = subprocess.run(
-        [sys.executable, "-c", FILLS_THE_DISK, str(source), str(tmp_path / "imported")], cwd=PROJECT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", FILLS_THE_DISK, str(source), str(tmp_path / "imported")],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert "importing 'own' failed" in result.stdout, result.stderr
     assert "free disk space" in result.stdout
@@ -768,32 +1037,63 @@ def leave_free(monkeypatch: pytest.MonkeyPatch, num_bytes: int) -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3, None])
-def test_what_would_leave_too_little_room_is_refused_before_a_byte_is_written(channels: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """12 images of 8x8 with labels; grey may show only when all are decoded, and train lies there twice for a moment."""
+def test_what_would_leave_too_little_room_is_refused_before_a_byte_is_written(
+    channels: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """12 images of 8x8 with labels; grey may show only when all are decoded, and train lies there twice for a
+    moment.
+    """
     needed = {1: 12 * (64 + 8), 3: 12 * (192 + 8), None: 12 * (192 + 8) + 8 * 64}[channels]
     source = zipped(tmp_path / "in.zip", flowers())
     leave_free(monkeypatch, 10**6 + needed)
     with monkeypatch.context() as patched:
         patched.setattr(importing, "write_splits", lambda *_: pytest.fail("something was written"))
         with pytest.raises(StorageFull) as caught:
-            import_images(source, "own", tmp_path / "imported", channels=channels, limits=ImportLimits(min_free_bytes=10**6 + 1))
-    assert str(caught.value).startswith(f"writing {needed:,} bytes would leave 1,000,000 free, less than the 1,000,001 that are kept")
+            import_images(
+                source,
+                "own",
+                tmp_path / "imported",
+                channels=channels,
+                limits=ImportLimits(min_free_bytes=10**6 + 1),
+            )
+    assert str(caught.value).startswith(
+        f"writing {needed:,} bytes would leave 1,000,000 free, less than the 1,000,001 that are kept"
+    )
     assert files_below(tmp_path / "imported") == []
-    import_images(source, "own", tmp_path / "imported", channels=channels, limits=ImportLimits(min_free_bytes=10**6))
+    import_images(
+        source,
+        "own",
+        tmp_path / "imported",
+        channels=channels,
+        limits=ImportLimits(min_free_bytes=10**6),
+    )
 
 
 def test_who_imports_is_asked_before_a_byte_is_written_and_noted(tmp_path: Path) -> None:
     asked: list[int] = []
     imported, source = tmp_path / "imported", zipped(tmp_path / "in.zip", flowers())
     with reserved("own", imported):
-        info = importing.import_reserved(source, "own", imported, importing.Wanted(), ImportLimits(), Importer("anna", asked.append))
+        info = importing.import_reserved(
+            source,
+            "own",
+            imported,
+            importing.Wanted(),
+            ImportLimits(),
+            Importer("anna", asked.append),
+        )
     assert (info.owner, asked) == ("anna", [12 * (192 + 8)])
     assert Catalog(imported).get("own") == info
-    assert Catalog(imported).disk_bytes("own") == sum(path.stat().st_size for path in (imported / "own").iterdir()) > asked[0]
+    assert (
+        Catalog(imported).disk_bytes("own")
+        == sum(path.stat().st_size for path in (imported / "own").iterdir())
+        > asked[0]
+    )
     assert Catalog(imported).disk_bytes("other") == Catalog(imported).disk_bytes("mnist") == 0
 
 
-def test_another_fault_of_the_disk_is_not_called_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_fault_of_the_disk_is_not_called_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
@@ -807,7 +1107,10 @@ def test_another_fault_of_the_disk_is_not_called_full(tmp_path: Path, monkeypatc
 def test_memory_does_not_grow_with_the_data_set(tmp_path: Path) -> None:
     """600 images of 256x256 are 118 MB of pixels; a few files at a time need a fraction of that."""
     image = encoded(np.zeros((16, 16, 3), np.uint8))
-    source = zipped(tmp_path / "in.zip", {f"{name}/{number}.png": image for name in "ab" for number in range(300)})
+    source = zipped(
+        tmp_path / "in.zip",
+        {f"{name}/{number}.png": image for name in "ab" for number in range(300)},
+    )
     tracemalloc.start()
     try:
         import_images(source, "own", tmp_path / "imported", size=256, channels=3, enlarge=True)
@@ -818,7 +1121,11 @@ def test_memory_does_not_grow_with_the_data_set(tmp_path: Path) -> None:
 
 
 def test_an_info_survives_its_manifest(tmp_path: Path) -> None:
-    files = {f"{name}/{number}.png": encoded(pixels(4, 4, seed=number)) for name in ("schön", "日本", "a b") for number in range(3)}
+    files = {
+        f"{name}/{number}.png": encoded(pixels(4, 4, seed=number))
+        for name in ("schön", "日本", "a b")
+        for number in range(3)
+    }
     info = import_images(folder(tmp_path / "source", files), "own", tmp_path / "imported")
     read = Catalog(tmp_path / "imported").get("own")
     assert isinstance(read, DatasetInfo)

@@ -11,12 +11,18 @@ from lab_models.recipes.recipe import Contrast, Expected, PrintedDifference, Pub
 from lab_models.recipes.table_checks import is_possible
 
 
-def test_a_difference_that_does_not_follow_is_found_with_the_digit_that_was_likely_mistyped() -> None:
+def test_a_difference_that_does_not_follow_is_found_with_the_digit_that_was_likely_mistyped() -> (
+    None
+):
     (finding,) = of(Code.WRONG_DIFFERENCE, lint(mlp_residual.TABLE))
     assert finding.where == "Exercise 1.2, plain against residual by depth, row 8"
-    assert finding.message == "from 98.75 % to 92.68 % is -6.07 percentage points, and -0.07% is printed"
-    assert finding.suggestion == (
-        "likely one digit: 98.68 in place of 92.68 gives the printed difference; "
+    assert (
+        finding.message
+        == "from 98.75 % to 92.68 % is -6.07 percentage points, and -0.07% is printed"
+    )
+    assert (
+        finding.suggestion
+        == "likely one digit: 98.68 in place of 92.68 gives the printed difference; "
         "92.75 in place of 98.75 or -6.07 in place of -0.07 would agree as well, but lie farther from the other rows"
     )
 
@@ -33,14 +39,20 @@ def test_a_difference_that_does_not_follow_is_found_with_the_digit_that_was_like
         ("n/a", "44.0", "14.8", False),
     ],
 )
-def test_a_difference_agrees_within_what_rounding_allows(treatment: str, control: str, printed: str, wrong: bool) -> None:
+def test_a_difference_agrees_within_what_rounding_allows(
+    treatment: str, control: str, printed: str, wrong: bool
+) -> None:
     table = with_difference((("6", control, treatment, printed),))
     assert bool(of(Code.WRONG_DIFFERENCE, lint(table))) is wrong
 
 
 def test_a_difference_that_no_single_digit_explains_is_referred_to_the_source() -> None:
-    (finding,) = of(Code.WRONG_DIFFERENCE, lint(with_difference((("6", "10.00", "20.00", "+73.21"),))))
-    assert finding.message == "from 10.00 to 20.00 is +10.00 percentage points, and +73.21 is printed"
+    (finding,) = of(
+        Code.WRONG_DIFFERENCE, lint(with_difference((("6", "10.00", "20.00", "+73.21"),)))
+    )
+    assert (
+        finding.message == "from 10.00 to 20.00 is +10.00 percentage points, and +73.21 is printed"
+    )
     assert finding.suggestion == "no change of a single digit makes the row agree; ask the source"
 
 
@@ -72,7 +84,9 @@ def test_percentage_points_printed_as_percent_are_named(table: PublishedTable) -
         ("", 7, True),
     ],
 )
-def test_a_percentage_is_possible_if_a_whole_number_of_images_gives_its_digits(percent: str, num_images: int, possible: bool) -> None:
+def test_a_percentage_is_possible_if_a_whole_number_of_images_gives_its_digits(
+    percent: str, num_images: int, possible: bool
+) -> None:
     assert is_possible(percent, num_images) is possible
 
 
@@ -85,19 +99,31 @@ def test_every_fraction_of_a_split_is_possible_as_it_is_rounded() -> None:
 def test_digits_rule_a_val_of_six_thousand_out_and_the_label_is_doubted() -> None:
     findings = lint(mlp_depth.TABLE)
     (impossible,) = of(Code.IMPOSSIBLE_DIGITS, findings)
-    assert impossible.message == "98.26 and 98.64 % cannot come from 6,000 images: no whole number of them gives these digits"
-    assert impossible.suggestion == "all are possible on 12,000 images of val or 10,000 images of test"
+    assert (
+        impossible.message
+        == "98.26 and 98.64 % cannot come from 6,000 images: no whole number of them gives these digits"
+    )
+    assert (
+        impossible.suggestion == "all are possible on 12,000 images of val or 10,000 images of test"
+    )
     (label,) = of(Code.SPLIT_LABEL, findings)
     assert label.message == "the table says val, and its digits rule out a val of 6,000 images"
-    assert label.suggestion == "scored on 12,000 images of val or 10,000 images of test: say which split each number is of"
+    assert (
+        label.suggestion
+        == "scored on 12,000 images of val or 10,000 images of test: say which split each number is of"
+    )
 
 
 def test_digits_rule_a_val_of_five_thousand_out() -> None:
     findings = lint(cnn_blocks.TABLE)
     (impossible,) = of(Code.IMPOSSIBLE_DIGITS, findings)
-    assert impossible.message.startswith("38.57, 41.55, 61.39 and 78.05 % cannot come from 5,000 images")
+    assert impossible.message.startswith(
+        "38.57, 41.55, 61.39 and 78.05 % cannot come from 5,000 images"
+    )
     assert impossible.suggestion == "all are possible on 10,000 images"
-    assert [finding.message for finding in of(Code.SPLIT_UNSAID, findings)] == ["the table does not say which images were scored"]
+    assert [finding.message for finding in of(Code.SPLIT_UNSAID, findings)] == [
+        "the table does not say which images were scored"
+    ]
     assert of(Code.SPLIT_LABEL, findings) == []
 
 
@@ -105,7 +131,11 @@ def test_values_that_repeat_are_named() -> None:
     columns = ("Depth", "First", "Second", "Third")
     table = PublishedTable(
         columns=columns,
-        rows=(("1", "64.66", "15.73", "64.66"), ("3", "64.66", "15.74", "64.66"), ("5", "64.66", "15.75", "64.66")),
+        rows=(
+            ("1", "64.66", "15.73", "64.66"),
+            ("3", "64.66", "15.74", "64.66"),
+            ("5", "64.66", "15.75", "64.66"),
+        ),
         split="test",
         num_images=(10_000,),
         accuracy_columns=columns[1:],
@@ -119,7 +149,11 @@ def test_values_that_repeat_are_named() -> None:
 
 def test_a_blank_table_is_named_as_blank() -> None:
     (finding,) = of(Code.BLANK_CELLS, lint_recipe(recipe("three-models")))
-    assert finding.message == "nothing is printed for MLP (Performance Metrics), CNN (Performance Metrics) and ResNet (Performance Metrics)"
+    assert (
+        finding.message
+        == "nothing is printed for MLP (Performance Metrics), CNN (Performance Metrics) and ResNet (Performance"
+        " Metrics)"
+    )
 
 
 def test_a_printed_number_of_parameters_is_held_against_the_network() -> None:
@@ -132,15 +166,19 @@ def test_a_printed_number_of_parameters_is_held_against_the_network() -> None:
     )
     assert of(Code.WRONG_PARAMETERS, lint_recipe(recipe("he-depth"))) == []
     (other,) = lint(distill.TABLE, {"teacher": 11_800_000, "baseline": 711_000})
-    assert (other.where, other.suggestion) == ("Exercise 2.2, teacher and student, row Student", "rounded alike it is 711.00K")
+    assert (other.where, other.suggestion) == (
+        "Exercise 2.2, teacher and student, row Student",
+        "rounded alike it is 711.00K",
+    )
 
 
 def test_arms_with_different_numbers_of_parameters_are_named_in_one_finding() -> None:
     (finding,) = of(Code.UNMATCHED_PARAMETERS, lint_recipe(recipe("cnn-blocks-as-coded")))
     assert finding.where == "contrasts of model.residual"
-    assert finding.message == (
-        "parameters differ between the arms: residual, 5 blocks 20,886,090 against plain, 5 blocks 20,449,098 (+2.1 %); "
-        "residual, 10 blocks 69,408,330 against plain, 10 blocks 67,655,498 (+2.6 %)"
+    assert (
+        finding.message
+        == "parameters differ between the arms: residual, 5 blocks 20,886,090 against plain, 5 blocks 20,449,098 (+2.1"
+        " %); residual, 10 blocks 69,408,330 against plain, 10 blocks 67,655,498 (+2.6 %)"
     )
     assert of(Code.UNMATCHED_PARAMETERS, lint_recipe(recipe("he-depth"))) == []
     assert of(Code.UNMATCHED_PARAMETERS, lint_recipe(recipe("mlp-residual"))) == []
@@ -149,7 +187,9 @@ def test_arms_with_different_numbers_of_parameters_are_named_in_one_finding() ->
 def test_dead_weights_are_counted_and_the_capped_network_has_none() -> None:
     plain, residual = of(Code.DEAD_WEIGHTS, lint_recipe(recipe("cnn-blocks")))
     assert plain.where == "cell plain-10"
-    assert plain.message.startswith("41,156,608 of 67,655,498 weights (60.8 %) never get a gradient")
+    assert plain.message.startswith(
+        "41,156,608 of 67,655,498 weights (60.8 %) never get a gradient"
+    )
     assert plain.suggestion == "set max_halvings to 4 or less"
     assert residual.message.startswith("41,156,608 of 69,408,330 weights (59.3 %)")
     assert of(Code.DEAD_WEIGHTS, lint_recipe(recipe("cnn-blocks-capped"))) == []
@@ -158,7 +198,10 @@ def test_dead_weights_are_counted_and_the_capped_network_has_none() -> None:
 def test_a_teacher_with_fewer_epochs_than_its_student_is_named_once() -> None:
     (finding,) = of(Code.WEAK_TEACHER, lint_recipe(recipe("distill-as-coded")))
     assert finding.where == "cell teacher"
-    assert finding.message == "the teacher is trained for 20 epochs and the student for 100: the student may become the better of the two"
+    assert (
+        finding.message
+        == "the teacher is trained for 20 epochs and the student for 100: the student may become the better of the two"
+    )
     assert of(Code.WEAK_TEACHER, lint_recipe(recipe("distill-grid"))) == []
 
 
@@ -166,9 +209,17 @@ def test_a_teacher_that_is_smaller_or_expected_to_be_worse_is_named() -> None:
     page = recipe("distill")
     teacher, baseline, distilled = page.cells
     worse = teacher.model_copy(
-        update={"request": {**teacher.request, "model": "resnet20"}, "expected": Expected(low=0.90, high=0.92, source="estimate")},
+        update={
+            "request": {**teacher.request, "model": "resnet20"},
+            "expected": Expected(low=0.90, high=0.92, source="estimate"),
+        },
     )
-    findings = of(Code.WEAK_TEACHER, lint_recipe(page.model_copy(update={"cells": (worse, baseline, distilled), "published_tables": ()})))
+    findings = of(
+        Code.WEAK_TEACHER,
+        lint_recipe(
+            page.model_copy(update={"cells": (worse, baseline, distilled), "published_tables": ()})
+        ),
+    )
     assert [finding.message for finding in findings] == [
         "the teacher has 430,736 parameters fewer than the student",
         "the teacher is expected to reach at most 92 % and the student at least 94 %",
@@ -178,9 +229,14 @@ def test_a_teacher_that_is_smaller_or_expected_to_be_worse_is_named() -> None:
 def test_a_contrast_that_hides_a_second_difference_is_named() -> None:
     page = recipe("mlp-residual")
     hidden = Contrast(treatment="residual-10", control="plain-6", factor="model.residual")
-    (finding,) = of(Code.UNNAMED_DIFFERENCE, lint_recipe(page.model_copy(update={"contrasts": (hidden,)})))
+    (finding,) = of(
+        Code.UNNAMED_DIFFERENCE, lint_recipe(page.model_copy(update={"contrasts": (hidden,)}))
+    )
     assert finding.where == "residual-10 against plain-6"
-    assert finding.message == "the two arms are said to differ in model.residual, and differ in model.depth as well"
+    assert (
+        finding.message
+        == "the two arms are said to differ in model.residual, and differ in model.depth as well"
+    )
 
 
 def test_a_distilled_student_and_its_baseline_differ_in_the_teacher_alone() -> None:
@@ -189,7 +245,12 @@ def test_a_distilled_student_and_its_baseline_differ_in_the_teacher_alone() -> N
     unsaid = said.model_copy(update={"factor": "temperature"})
     assert unnamed_differences(said, specs) == []
     assert unnamed_differences(unsaid, specs) == ["teacher"]
-    assert unnamed_differences(unsaid, {**specs, "baseline": specs["baseline"].model_copy(update={"epochs": 7})}) == ["epochs", "teacher"]
+    assert unnamed_differences(
+        unsaid, {**specs, "baseline": specs["baseline"].model_copy(update={"epochs": 7})}
+    ) == [
+        "epochs",
+        "teacher",
+    ]
 
 
 @pytest.mark.parametrize("page", RECIPES.values(), ids=RECIPES.keys())
@@ -208,5 +269,7 @@ def with_difference(rows: tuple[tuple[str, ...], ...]) -> PublishedTable:
         split="test",
         num_images=(10_000,),
         accuracy_columns=("Plain", "Residual"),
-        differences=(PrintedDifference(column="Improvement", treatment="Residual", control="Plain"),),
+        differences=(
+            PrintedDifference(column="Improvement", treatment="Residual", control="Plain"),
+        ),
     )

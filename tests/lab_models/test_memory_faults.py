@@ -1,4 +1,6 @@
-"""A GPU without memory, as far as it can be had without a GPU: the driver's own exception, at the place where it comes."""
+"""A GPU without memory, as far as it can be had without a GPU: the driver's own exception, at the place where it
+comes.
+"""
 
 import pytest
 import torch
@@ -8,7 +10,9 @@ from lab_models.running import execution
 from tests.lab_models.conftest import TINY, OrderMaker, train
 
 
-def test_a_gpu_without_memory_is_called_so_and_says_what_to_lower(make_order: OrderMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_without_memory_is_called_so_and_says_what_to_lower(
+    make_order: OrderMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def no_memory(*_: object, **__: object) -> None:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
 

@@ -9,7 +9,17 @@ from lab_models.common.validation import InvalidDocument
 from lab_models.specs import read_request
 from lab_models.studies.request import design_of, read_study_request
 
-GOOD = ["small MLP", "", "Größe", "模型", "\u0645\u062f\u0644\u200c\u0647\u0627", "\U0001f469\u200d\U0001f52c", "no\u00a0break", "a|b <c>", "e\u0301"]
+GOOD = [
+    "small MLP",
+    "",
+    "Größe",
+    "模型",
+    "\u0645\u062f\u0644\u200c\u0647\u0627",
+    "\U0001f469\u200d\U0001f52c",
+    "no\u00a0break",
+    "a|b <c>",
+    "e\u0301",
+]
 BAD = {
     "\u202egnp.exe": "U+202E (RIGHT-TO-LEFT OVERRIDE)",
     "a\u2066b\u2069": "U+2066 (LEFT-TO-RIGHT ISOLATE)",
@@ -51,7 +61,9 @@ def test_an_experiment_is_named_by_what_is_seen(document: dict[str, Any], place:
     assert read_request(_filled(document, "fine")).kind
     with pytest.raises(InvalidDocument) as raised:
         read_request(_filled(document, "\u202egnp.exe"))
-    assert [(error.pointer, error.message[:12]) for error in raised.value.errors] == [(place, "holds U+202E")]
+    assert [(error.pointer, error.message[:12]) for error in raised.value.errors] == [
+        (place, "holds U+202E")
+    ]
 
 
 CELLS = [{"name": "a", "epochs": 1}, {"name": "b", "epochs": 2}]
@@ -63,15 +75,35 @@ CELLS = [{"name": "a", "epochs": 1}, {"name": "b", "epochs": 2}]
         ({"specs": CELLS, "name": "{}"}, "/name"),
         ({"specs": CELLS, "labels": {"k": "{}"}}, "/labels/k"),
         ({"specs": [*CELLS, {"name": "{}"}]}, "/specs/2/name"),
-        ({"specs": CELLS, "contrasts": [{"treatment": "b", "control": "a", "factor": "epochs", "title": "{}"}]}, "/contrasts/0/title"),
-        ({"specs": CELLS, "contrasts": [{"treatment": "b", "control": "a", "factor": "epochs", "family": "{}"}]}, "/contrasts/0/family"),
+        (
+            {
+                "specs": CELLS,
+                "contrasts": [
+                    {"treatment": "b", "control": "a", "factor": "epochs", "title": "{}"}
+                ],
+            },
+            "/contrasts/0/title",
+        ),
+        (
+            {
+                "specs": CELLS,
+                "contrasts": [
+                    {"treatment": "b", "control": "a", "factor": "epochs", "family": "{}"}
+                ],
+            },
+            "/contrasts/0/family",
+        ),
     ],
 )
-def test_a_study_its_cells_and_contrasts_are_named_by_what_is_seen(document: dict[str, Any], place: str) -> None:
+def test_a_study_its_cells_and_contrasts_are_named_by_what_is_seen(
+    document: dict[str, Any], place: str
+) -> None:
     assert design_of(read_study_request(_filled(document, "fine"))).cells
     with pytest.raises(InvalidDocument) as raised:
         design_of(read_study_request(_filled(document, "two\nlines")))
-    assert [(error.pointer, error.message[:12]) for error in raised.value.errors] == [(place, "holds U+000A")]
+    assert [(error.pointer, error.message[:12]) for error in raised.value.errors] == [
+        (place, "holds U+000A")
+    ]
 
 
 def _filled(node: Any, name: str) -> Any:

@@ -16,12 +16,24 @@ EPOCHS, STEPS = 6, 7
 
 
 def spec_with(schedule: object, epochs: int = EPOCHS, learning_rate: float = 0.2) -> Spec:
-    return TrainSpec.model_validate({"schedule": schedule, "epochs": epochs, "optimizer": {"name": "sgd", "learning_rate": learning_rate}})
+    return TrainSpec.model_validate(
+        {
+            "schedule": schedule,
+            "epochs": epochs,
+            "optimizer": {"name": "sgd", "learning_rate": learning_rate},
+        }
+    )
 
 
-def all_rates(spec: Spec, val_losses: list[float] | None = None, num_steps: int = STEPS) -> list[float]:
+def all_rates(
+    spec: Spec, val_losses: list[float] | None = None, num_steps: int = STEPS
+) -> list[float]:
     losses = val_losses or []
-    return [rate for epoch in range(1, spec.epochs + 1) for rate in learning_rates(spec, epoch, num_steps, losses[: epoch - 1])]
+    return [
+        rate
+        for epoch in range(1, spec.epochs + 1)
+        for rate in learning_rates(spec, epoch, num_steps, losses[: epoch - 1])
+    ]
 
 
 def sgd(learning_rate: float = 0.2) -> optim.Optimizer:
@@ -44,31 +56,64 @@ def test_constant_stays() -> None:
 
 def test_multi_step_is_torchs() -> None:
     optimizer = sgd()
-    expected = torch_rates(optimizer, optim.lr_scheduler.MultiStepLR(optimizer, [2, 5], gamma=0.5), "epoch", EPOCHS * STEPS)
-    assert all_rates(spec_with({"name": "multi_step", "milestones": [2, 5], "factor": 0.5})) == pytest.approx(expected)
+    expected = torch_rates(
+        optimizer,
+        optim.lr_scheduler.MultiStepLR(optimizer, [2, 5], gamma=0.5),
+        "epoch",
+        EPOCHS * STEPS,
+    )
+    assert all_rates(
+        spec_with({"name": "multi_step", "milestones": [2, 5], "factor": 0.5})
+    ) == pytest.approx(expected)
 
 
 def test_cosine_by_epoch_is_torchs() -> None:
     optimizer = sgd()
-    expected = torch_rates(optimizer, optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS, eta_min=0.02), "epoch", EPOCHS * STEPS)
-    assert all_rates(spec_with({"name": "cosine", "update": "epoch", "final_fraction": 0.1})) == pytest.approx(expected)
+    expected = torch_rates(
+        optimizer,
+        optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS, eta_min=0.02),
+        "epoch",
+        EPOCHS * STEPS,
+    )
+    assert all_rates(
+        spec_with({"name": "cosine", "update": "epoch", "final_fraction": 0.1})
+    ) == pytest.approx(expected)
 
 
 def test_cosine_by_step_is_torchs_with_steps_for_epochs() -> None:
     optimizer = sgd()
-    expected = torch_rates(optimizer, optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS * STEPS), "step", EPOCHS * STEPS)
+    expected = torch_rates(
+        optimizer,
+        optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS * STEPS),
+        "step",
+        EPOCHS * STEPS,
+    )
     assert all_rates(spec_with("cosine")) == pytest.approx(expected)
 
 
 @EXAMPLES
-@given(peak_at=st.floats(0.05, 0.9), start=st.floats(1, 100), end=st.floats(1, 1e5), epochs=st.integers(2, 9), num_steps=st.integers(2, 9))
-def test_one_cycle_is_torchs(peak_at: float, start: float, end: float, epochs: int, num_steps: int) -> None:
+@given(
+    peak_at=st.floats(0.05, 0.9),
+    start=st.floats(1, 100),
+    end=st.floats(1, 1e5),
+    epochs=st.integers(2, 9),
+    num_steps=st.integers(2, 9),
+)
+def test_one_cycle_is_torchs(
+    peak_at: float, start: float, end: float, epochs: int, num_steps: int
+) -> None:
     total = epochs * num_steps
     if abs(peak_at * total - 1) < 1e-6:
         return  # torch divides by zero there
     optimizer = sgd()
     scheduler = optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=0.2, total_steps=total, pct_start=peak_at, div_factor=start, final_div_factor=end, cycle_momentum=False
+        optimizer,
+        max_lr=0.2,
+        total_steps=total,
+        pct_start=peak_at,
+        div_factor=start,
+        final_div_factor=end,
+        cycle_momentum=False,
     )
     expected = []
     for step in range(total):
@@ -76,7 +121,10 @@ def test_one_cycle_is_torchs(peak_at: float, start: float, end: float, epochs: i
         optimizer.step()
         if step < total - 1:
             scheduler.step()
-    spec = spec_with({"name": "one_cycle", "peak_at": peak_at, "start_divisor": start, "end_divisor": end}, epochs)
+    spec = spec_with(
+        {"name": "one_cycle", "peak_at": peak_at, "start_divisor": start, "end_divisor": end},
+        epochs,
+    )
     ours = all_rates(spec, num_steps=num_steps)
     if peak_at * total > 1:
         assert ours == pytest.approx(expected, rel=1e-6, abs=1e-12)
@@ -93,21 +141,46 @@ def test_one_cycle_of_very_few_steps_is_finite_and_never_above_its_peak(epochs: 
 
 
 @EXAMPLES
-@given(losses=st.lists(st.floats(0.01, 10), min_size=12, max_size=12), patience=st.integers(0, 4), floor=st.sampled_from([0.0, 0.01, 0.05]))
+@given(
+    losses=st.lists(st.floats(0.01, 10), min_size=12, max_size=12),
+    patience=st.integers(0, 4),
+    floor=st.sampled_from([0.0, 0.01, 0.05]),
+)
 def test_plateau_is_torchs(losses: list[float], patience: int, floor: float) -> None:
     optimizer = sgd()
-    scheduler = optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=patience, threshold=1e-3, min_lr=floor, eps=0)
+    scheduler = optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, factor=0.5, patience=patience, threshold=1e-3, min_lr=floor, eps=0
+    )
     expected = []
     for loss in losses:
         expected.append(optimizer.param_groups[0]["lr"])
         scheduler.step(loss)
-    spec = spec_with({"name": "plateau", "factor": 0.5, "patience": patience, "min_delta": 1e-3, "min_learning_rate": floor}, epochs=12)
-    assert [learning_rates(spec, epoch, 1, losses[: epoch - 1])[0] for epoch in range(1, 13)] == pytest.approx(expected)
+    spec = spec_with(
+        {
+            "name": "plateau",
+            "factor": 0.5,
+            "patience": patience,
+            "min_delta": 1e-3,
+            "min_learning_rate": floor,
+        },
+        epochs=12,
+    )
+    assert [
+        learning_rates(spec, epoch, 1, losses[: epoch - 1])[0] for epoch in range(1, 13)
+    ] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("name", ["constant", "cosine", "multi_step", "plateau"])
 def test_warm_up_grows_step_by_step_to_the_schedules_own_rate(name: str) -> None:
-    plain, warmed = (all_rates(spec_with({"name": name, "warmup_epochs": warmup} | ({"milestones": [4]} if name == "multi_step" else {}))) for warmup in (0, 2))
+    plain, warmed = (
+        all_rates(
+            spec_with(
+                {"name": name, "warmup_epochs": warmup}
+                | ({"milestones": [4]} if name == "multi_step" else {})
+            )
+        )
+        for warmup in (0, 2)
+    )
     assert warmed[:14] == pytest.approx([0.2 * (step + 1) / 14 for step in range(14)])
     assert max(warmed) == pytest.approx(0.2)
     if name != "cosine":
@@ -127,8 +200,17 @@ def test_rates_are_a_function_of_the_epoch_alone() -> None:
     assert learning_rates(spec, 4, STEPS, []) == all_rates(spec)[3 * STEPS : 4 * STEPS]
 
 
-@pytest.mark.parametrize("spec", [SGDSpec(momentum=0.9, nesterov=True, weight_decay=5e-4, learning_rate=0.05), AdamSpec(weight_decay=1e-4), AdamWSpec()])
-def test_the_fused_optimizers_do_what_torchs_plain_ones_do(spec: SGDSpec | AdamSpec | AdamWSpec) -> None:
+@pytest.mark.parametrize(
+    "spec",
+    [
+        SGDSpec(momentum=0.9, nesterov=True, weight_decay=5e-4, learning_rate=0.05),
+        AdamSpec(weight_decay=1e-4),
+        AdamWSpec(),
+    ],
+)
+def test_the_fused_optimizers_do_what_torchs_plain_ones_do(
+    spec: SGDSpec | AdamSpec | AdamWSpec,
+) -> None:
     kind = {"sgd": optim.SGD, "adam": optim.Adam, "adamw": optim.AdamW}[spec.name]
     settings = {"lr": spec.learning_rate, "weight_decay": spec.weight_decay}
     if isinstance(spec, SGDSpec):

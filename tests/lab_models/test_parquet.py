@@ -44,20 +44,46 @@ def write_shard(
     columns: tuple[str, str] = ("img", "label"),
 ) -> None:
     """One file as the hub writes it, in row groups of three."""
-    images = pa.array([{"bytes": content, "path": None} for content in contents], pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
-    table = pa.table({columns[0]: images, columns[1]: pa.array(labels, pa.int64()), "coarse_label": pa.array([0] * len(labels), pa.int64())})
+    images = pa.array(
+        [{"bytes": content, "path": None} for content in contents],
+        pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
+    )
+    table = pa.table(
+        {
+            columns[0]: images,
+            columns[1]: pa.array(labels, pa.int64()),
+            "coarse_label": pa.array([0] * len(labels), pa.int64()),
+        }
+    )
     if names is not None:
-        features = {columns[0]: {"_type": "Image"}, columns[1]: {"names": list(names), "_type": "ClassLabel"}}
-        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+        features = {
+            columns[0]: {"_type": "Image"},
+            columns[1]: {"names": list(names), "_type": "ClassLabel"},
+        }
+        table = table.replace_schema_metadata(
+            {"huggingface": json.dumps({"info": {"features": features}})}
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, path, row_group_size=3)
 
 
-def write_set(folder: Path, train: np.ndarray, labels: np.ndarray, parts: int = 2, **options: Any) -> None:
+def write_set(
+    folder: Path, train: np.ndarray, labels: np.ndarray, parts: int = 2, **options: Any
+) -> None:
     """`train` in so many files, and its first four images as test."""
     for part, rows in enumerate(np.array_split(np.arange(len(train)), parts)):
-        write_shard(folder / f"train-{part:05d}-of-{parts:05d}.parquet", [png(train[row]) for row in rows], labels[rows].tolist(), **options)
-    write_shard(folder / "test-00000-of-00001.parquet", [png(image) for image in train[:4]], labels[:4].tolist(), **options)
+        write_shard(
+            folder / f"train-{part:05d}-of-{parts:05d}.parquet",
+            [png(train[row]) for row in rows],
+            labels[rows].tolist(),
+            **options,
+        )
+    write_shard(
+        folder / "test-00000-of-00001.parquet",
+        [png(image) for image in train[:4]],
+        labels[:4].tolist(),
+        **options,
+    )
 
 
 @pytest.fixture
@@ -70,9 +96,17 @@ def cifar(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("below", ["", "data", "plain_text", "cifar10"])
 @pytest.mark.parametrize("image_column", ["img", "image"])
-def test_pixels_and_labels_are_those_of_the_files_in_their_order(below: str, image_column: str, tmp_path: Path) -> None:
+def test_pixels_and_labels_are_those_of_the_files_in_their_order(
+    below: str, image_column: str, tmp_path: Path
+) -> None:
     images, labels = pictures(11), np.arange(11) % 10
-    write_set(tmp_path / "datasets" / "cifar10" / below, images, labels, parts=3, columns=(image_column, "label"))
+    write_set(
+        tmp_path / "datasets" / "cifar10" / below,
+        images,
+        labels,
+        parts=3,
+        columns=(image_column, "label"),
+    )
     dataset = open_dataset(CIFAR10, data_folders(tmp_path))
     assert np.array_equal(dataset.train_images, images.transpose(0, 3, 1, 2))
     assert np.array_equal(dataset.train_labels, labels)
@@ -86,23 +120,41 @@ def test_the_first_searched_folder_that_has_shards_is_taken(tmp_path: Path, cifa
     assert find_shards("cifar100", (cifar.parent,)) is None
 
 
-def test_a_partial_copy_is_taken_with_its_true_counts_and_says_so(tmp_path: Path, cifar: Path) -> None:
+def test_a_partial_copy_is_taken_with_its_true_counts_and_says_so(
+    tmp_path: Path, cifar: Path
+) -> None:
     folders = data_folders(tmp_path)
     assert Catalog(folders.imported, folders.prepared).get("cifar10") == CIFAR10
     for _ in range(2):
         dataset = open_dataset(CIFAR10, folders)
         assert (dataset.info.num_train, dataset.info.num_test) == (11, 4)
-        assert dataset.notes[0].startswith("this copy of cifar10 holds 11 of 50,000 training images and 4 of 10,000 test images")
+        assert dataset.notes[0].startswith(
+            "this copy of cifar10 holds 11 of 50,000 training images and 4 of 10,000 test images"
+        )
     catalog = Catalog(folders.imported, folders.prepared)
     assert catalog.get("cifar10") == dataclasses.replace(CIFAR10, num_train=11, num_test=4)
     assert catalog.sha256("cifar10") == dataset.sha256
     assert Catalog(folders.imported).get("cifar10") == CIFAR10
 
 
-def test_of_two_labels_the_class_is_taken_and_a_slip_in_the_hubs_names_is_known(tmp_path: Path) -> None:
+def test_of_two_labels_the_class_is_taken_and_a_slip_in_the_hubs_names_is_known(
+    tmp_path: Path,
+) -> None:
     names = ["cra" if name == "crab" else name for name in CIFAR100.class_names]
-    write_set(tmp_path / "datasets" / "cifar100", pictures(5), np.array([99, 26, 3, 50, 0]), names=names, columns=("img", "fine_label"))
-    assert open_dataset(CIFAR100, data_folders(tmp_path)).train_labels.tolist() == [99, 26, 3, 50, 0]
+    write_set(
+        tmp_path / "datasets" / "cifar100",
+        pictures(5),
+        np.array([99, 26, 3, 50, 0]),
+        names=names,
+        columns=("img", "fine_label"),
+    )
+    assert open_dataset(CIFAR100, data_folders(tmp_path)).train_labels.tolist() == [
+        99,
+        26,
+        3,
+        50,
+        0,
+    ]
 
 
 def test_files_without_class_names_are_taken_by_their_numbers(tmp_path: Path) -> None:
@@ -139,19 +191,41 @@ def test_files_of_two_sets_in_one_folder_are_refused(tmp_path: Path, cifar: Path
     ("shard", "complaint"),
     [
         ({"names": NAMES[::-1]}, "class names of .* are others"),
-        ({"columns": ("picture", "label")}, "has columns picture, label, coarse_label; expected img or image"),
+        (
+            {"columns": ("picture", "label")},
+            "has columns picture, label, coarse_label; expected img or image",
+        ),
         ({"columns": ("img", "target")}, "has columns img, target, coarse_label"),
-        ({"contents": [b"no image at all"]}, r"row 0 of .*train-00000-of-00003.parquet is not an image of the formats PNG"),
+        (
+            {"contents": [b"no image at all"]},
+            r"row 0 of .*train-00000-of-00003.parquet is not an image of the formats PNG",
+        ),
         ({"contents": [png(pictures(1)[0])[:200]]}, "row 0 of .* is damaged"),
-        ({"contents": [png(pictures(1, shape=(31, 32, 3))[0])]}, r"has shape \(3, 31, 32\), expected \(3, 32, 32\)"),
+        (
+            {"contents": [png(pictures(1, shape=(31, 32, 3))[0])]},
+            r"has shape \(3, 31, 32\), expected \(3, 32, 32\)",
+        ),
         ({"contents": [None]}, "row 0 of .* has no image bytes"),
         ({"labels": [None]}, "row 0 of .* has no image bytes or no label"),
         ({"labels": [10]}, r"labels outside 0\.\.9"),
         ({"labels": [-1]}, r"labels outside 0\.\.9"),
     ],
-    ids=["class names", "no image", "no label", "not an image", "cut image", "wrong size", "no bytes", "null label", "large label", "negative label"],
+    ids=[
+        "class names",
+        "no image",
+        "no label",
+        "not an image",
+        "cut image",
+        "wrong size",
+        "no bytes",
+        "null label",
+        "large label",
+        "negative label",
+    ],
 )
-def test_a_file_of_the_wrong_content_is_refused(shard: dict[str, Any], complaint: str, tmp_path: Path, cifar: Path) -> None:
+def test_a_file_of_the_wrong_content_is_refused(
+    shard: dict[str, Any], complaint: str, tmp_path: Path, cifar: Path
+) -> None:
     content = {"contents": [png(pictures(1)[0])], "labels": [0]} | shard
     write_shard(cifar / "train-00000-of-00003.parquet", **content)
     assert re.search(complaint, refused(CIFAR10, tmp_path))
@@ -162,7 +236,9 @@ def test_more_images_than_were_published_are_another_data_set(tmp_path: Path, ci
         open_dataset(dataclasses.replace(CIFAR10, num_train=10), data_folders(tmp_path))
 
 
-@pytest.mark.parametrize("damage", [b"", b"PAR1", b"\0" * 500], ids=["empty", "head alone", "zeros"])
+@pytest.mark.parametrize(
+    "damage", [b"", b"PAR1", b"\0" * 500], ids=["empty", "head alone", "zeros"]
+)
 def test_a_damaged_file_is_named(damage: bytes, tmp_path: Path, cifar: Path) -> None:
     (cifar / "test-00000-of-00001.parquet").write_bytes(damage)
     assert "test-00000-of-00001.parquet cannot be read" in refused(CIFAR10, tmp_path)
@@ -182,7 +258,12 @@ def real(name: str, folder: Path) -> PreparedDataset:
     roots = tuple(named or [PROJECT.parent / "shared" / "data"])
     if find_shards(name, roots) is None:
         pytest.skip(f"{name} files not found: set LAB_DATA_DIR")
-    folders = DataFolders(search=roots, download=folder / "download", prepared=folder / "prepared", imported=folder / "imported")
+    folders = DataFolders(
+        search=roots,
+        download=folder / "download",
+        prepared=folder / "prepared",
+        imported=folder / "imported",
+    )
     info = Catalog(folders.imported).get(name)
     assert info is not None
     return open_dataset(info, folders)

@@ -18,33 +18,59 @@ from lab_models.studies.design import Design, cell_request
 from lab_models.studies.request import design_of, read_study_request
 
 ASKED_FOR = (
-    "mlp-depth", "mlp-depth-as-coded", "mlp-residual", "mlp-residual-as-coded", "mlp-small", "cnn-blocks", "cnn-blocks-as-coded", "cnn-blocks-capped",
-    "he-depth", "three-models", "gradients", "distill", "distill-as-coded", "distill-grid", "probe", "finetune", "hinton-mnist",
+    "mlp-depth", "mlp-depth-as-coded", "mlp-residual", "mlp-residual-as-coded", "mlp-small", "cnn-blocks",
+    "cnn-blocks-as-coded", "cnn-blocks-capped",
+    "he-depth", "three-models", "gradients", "distill", "distill-as-coded", "distill-grid", "probe",
+    "finetune", "hinton-mnist",
 )  # fmt: skip
 
 LITERAL = {2: 669_706, 4: 1_195_018, 6: 1_720_330, 8: 2_245_642, 10: 2_770_954}
 AS_CODED = {2: 1_461_258, 4: 3_567_626, 6: 5_673_994, 8: 7_780_362, 10: 9_886_730}
 BLOCKS = {
-    "plain-1": 158_154, "residual-1": 158_154, "plain-5": 20_449_098, "residual-5": 20_886_090, "plain-10": 67_655_498, "residual-10": 69_408_330,
+    "plain-1": 158_154, "residual-1": 158_154, "plain-5": 20_449_098, "residual-5": 20_886_090,
+    "plain-10": 67_655_498, "residual-10": 69_408_330,
 }  # fmt: skip
 HE = {20: 269_722, 32: 464_154, 44: 658_586, 56: 853_018}
 PARAMETERS: dict[str, dict[str, int]] = {
     "mlp-depth": {f"depth-{depth}": count for depth, count in LITERAL.items()},
     "mlp-depth-as-coded": {f"depth-{depth}": count for depth, count in AS_CODED.items()},
-    "mlp-depth-strong": {"depth-2": 671_754, "depth-4": 1_199_114, "depth-6": 1_726_474, "depth-8": 2_253_834, "depth-10": 2_781_194},
-    "mlp-residual": {f"{arm}-{depth}": LITERAL[depth] for depth in (6, 8, 10) for arm in ("plain", "residual")},
-    "mlp-residual-as-coded": {f"{arm}-{depth}": AS_CODED[depth] for depth in (6, 8, 10) for arm in ("plain", "residual")},
-    "mlp-small": {"mlp-small": 109_386, "mlp-small-50": 109_386, "residual-110": 136_300, "mlp-small-strong": 109_386},
+    "mlp-depth-strong": {
+        "depth-2": 671_754,
+        "depth-4": 1_199_114,
+        "depth-6": 1_726_474,
+        "depth-8": 2_253_834,
+        "depth-10": 2_781_194,
+    },
+    "mlp-residual": {
+        f"{arm}-{depth}": LITERAL[depth] for depth in (6, 8, 10) for arm in ("plain", "residual")
+    },
+    "mlp-residual-as-coded": {
+        f"{arm}-{depth}": AS_CODED[depth] for depth in (6, 8, 10) for arm in ("plain", "residual")
+    },
+    "mlp-small": {
+        "mlp-small": 109_386,
+        "mlp-small-50": 109_386,
+        "residual-110": 136_300,
+        "mlp-small-strong": 109_386,
+    },
     "cnn-blocks": BLOCKS,
     "cnn-blocks-as-coded": BLOCKS,
-    "he-depth": {f"{arm}-{depth}": count for depth, count in HE.items() for arm in ("plain", "residual")},
+    "he-depth": {
+        f"{arm}-{depth}": count for depth, count in HE.items() for arm in ("plain", "residual")
+    },
     "three-models": {"resnet18": 11_173_962},
     "distill": {"teacher": 11_181_642, "baseline": 700_458, "distilled": 700_458},
     "distill-as-coded": {"teacher": 11_181_642, "baseline": 700_458, "distilled": 700_458},
     "distill-grid": {"teacher": 11_181_642, "baseline": 700_458, "t-4-alpha-0.9": 700_458},
     "probe": {"source": 11_181_642, "linear-probe": 11_227_812},
     "finetune": {"source": 11_181_642, "full": 11_227_812, "scratch": 11_227_812},
-    "hinton-mnist": {"teacher": 2_395_210, "baseline-800": 1_276_810, "distilled-800": 1_276_810, "baseline-30": 24_790, "distilled-30-t-4": 24_790},
+    "hinton-mnist": {
+        "teacher": 2_395_210,
+        "baseline-800": 1_276_810,
+        "distilled-800": 1_276_810,
+        "baseline-30": 24_790,
+        "distilled-30-t-4": 24_790,
+    },
 }
 
 every_recipe = pytest.mark.parametrize("page", RECIPES.values(), ids=RECIPES.keys())
@@ -90,11 +116,15 @@ def test_two_arms_differ_in_nothing_but_what_their_contrast_names(page: Recipe) 
 def test_nothing_is_trained_twice(page: Recipe) -> None:
     specs = list(effective_specs(page).values())
     assert len({spec.model_dump_json() for spec in specs}) == len(specs)
-    assert not any(cell.request.get("baseline") or cell.request.get("from_scratch") for cell in page.cells)
+    assert not any(
+        cell.request.get("baseline") or cell.request.get("from_scratch") for cell in page.cells
+    )
 
 
 @every_recipe
-def test_numbers_are_fractions_with_a_source_and_cells_repeat_the_printed_table(page: Recipe) -> None:
+def test_numbers_are_fractions_with_a_source_and_cells_repeat_the_printed_table(
+    page: Recipe,
+) -> None:
     printed = {text for table in page.published_tables for row in table.rows for text in row}
     for cell in page.cells:
         if cell.expected is not None:
@@ -102,53 +132,112 @@ def test_numbers_are_fractions_with_a_source_and_cells_repeat_the_printed_table(
             assert cell.expected.source.startswith(("measured", "literature", "estimate"))
         if cell.published is not None and (text := cell.published.printed) is not None:
             number = float(text.split()[0])
-            value = {"%": number / 100, "error": 1 - number / 100, "errors": 1 - number / 10_000}[text.split()[-1]]
+            value = {"%": number / 100, "error": 1 - number / 100, "errors": 1 - number / 10_000}[
+                text.split()[-1]
+            ]
             assert cell.published.value == pytest.approx(value, abs=1e-9)
-            assert not printed or page.name == "mlp-small" or text.removesuffix(" errors").removesuffix(" % error") in printed
+            assert (
+                not printed
+                or page.name == "mlp-small"
+                or text.removesuffix(" errors").removesuffix(" % error") in printed
+            )
     for scale in page.scales.values():
         assert any(word in scale.cost_cpu for word in ("measured", "estimate"))
         assert any(word in scale.cost_gpu for word in ("measured", "estimate"))
 
 
 @every_recipe
-def test_claims_about_gradients_have_probed_cells_and_differences_their_learned_margin(page: Recipe) -> None:
+def test_claims_about_gradients_have_probed_cells_and_differences_their_learned_margin(
+    page: Recipe,
+) -> None:
     specs = effective_specs(page)
     for claim in page.claims:
         if claim.test.metric.startswith("gradient_flow."):
             assert all("gradient_flow" in specs[key].probes for key in cells_of(claim))
-    learned = {spec.dataset.name for cell, spec in zip(page.cells, specs.values(), strict=True) if cell.num_seeds is None or len(page.cells) == 1}
-    assert {page.margin_points} == {{"mnist": 0.15, "cifar10": 0.5, "cifar100": 1.0}[name] for name in learned}
+    learned = {
+        spec.dataset.name
+        for cell, spec in zip(page.cells, specs.values(), strict=True)
+        if cell.num_seeds is None or len(page.cells) == 1
+    }
+    assert {page.margin_points} == {
+        {"mnist": 0.15, "cifar10": 0.5, "cifar100": 1.0}[name] for name in learned
+    }
 
 
 def test_the_readme_of_depth_is_taken_to_the_letter() -> None:
     spec = effective_specs(recipe("mlp-depth"))["depth-6"]
     assert isinstance(spec.network, MLPSpec)
-    assert (spec.dataset.val_fraction, spec.dataset.stratified, spec.dataset.augmentation.is_none) == (0.2, True, True)
-    assert spec.optimizer.model_dump() == {"name": "adam", "learning_rate": 0.001, "weight_decay": 0.0}
-    assert (spec.schedule.name, spec.batch_size, spec.epochs, spec.early_stopping) == ("constant", 64, 10, None)
-    assert (spec.network.norm, spec.network.dropout, spec.network.widths) == ("none", 0.0, (512,) * 6)
+    assert (
+        spec.dataset.val_fraction,
+        spec.dataset.stratified,
+        spec.dataset.augmentation.is_none,
+    ) == (0.2, True, True)
+    assert spec.optimizer.model_dump() == {
+        "name": "adam",
+        "learning_rate": 0.001,
+        "weight_decay": 0.0,
+    }
+    assert (spec.schedule.name, spec.batch_size, spec.epochs, spec.early_stopping) == (
+        "constant",
+        64,
+        10,
+        None,
+    )
+    assert (spec.network.norm, spec.network.dropout, spec.network.widths) == (
+        "none",
+        0.0,
+        (512,) * 6,
+    )
 
 
 def test_the_code_of_depth_has_what_the_readme_does_not_say() -> None:
     spec = effective_specs(recipe("mlp-depth-as-coded"))["depth-6"]
     assert isinstance(spec.network, MLPSpec)
-    assert (spec.dataset.val_fraction, spec.dataset.stratified, spec.batch_size) == (0.1, False, 128)
+    assert (spec.dataset.val_fraction, spec.dataset.stratified, spec.batch_size) == (
+        0.1,
+        False,
+        128,
+    )
     assert (spec.optimizer.weight_decay, spec.schedule.name) == (1e-4, "cosine")
-    assert (spec.network.block, spec.network.norm, spec.network.dropout, spec.network.init) == ("inverted_bottleneck", "batch", 0.2, "kaiming_fan_out")
+    assert (spec.network.block, spec.network.norm, spec.network.dropout, spec.network.init) == (
+        "inverted_bottleneck",
+        "batch",
+        0.2,
+        "kaiming_fan_out",
+    )
 
 
 def test_the_two_recipes_of_cnn_blocks_differ_as_text_and_code_do() -> None:
-    readme, coded, capped = (effective_specs(recipe(name))["residual-5"] for name in ("cnn-blocks", "cnn-blocks-as-coded", "cnn-blocks-capped"))
-    assert readme.optimizer.model_dump() == {"name": "sgd", "learning_rate": 0.001, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0}
-    assert coded.optimizer.model_dump() == {"name": "sgd", "learning_rate": 0.001, "momentum": 0.9, "nesterov": False, "weight_decay": 5e-4}
+    readme, coded, capped = (
+        effective_specs(recipe(name))["residual-5"]
+        for name in ("cnn-blocks", "cnn-blocks-as-coded", "cnn-blocks-capped")
+    )
+    assert readme.optimizer.model_dump() == {
+        "name": "sgd",
+        "learning_rate": 0.001,
+        "momentum": 0.0,
+        "nesterov": False,
+        "weight_decay": 0.0,
+    }
+    assert coded.optimizer.model_dump() == {
+        "name": "sgd",
+        "learning_rate": 0.001,
+        "momentum": 0.9,
+        "nesterov": False,
+        "weight_decay": 5e-4,
+    }
     assert [getattr(spec.network, "dropout", None) for spec in (readme, coded)] == [0.0, 0.2]
     assert [spec.dataset.augmentation.is_none for spec in (readme, coded)] == [True, False]
     assert [spec.dataset.val_fraction for spec in (readme, coded)] == [0.2, 0.1]
     assert capped.network.model_copy(update={"max_halvings": None}) == coded.network
 
 
-@pytest.mark.parametrize(("name", "temperature", "alpha"), [("distill", 4.0, 0.9), ("distill-as-coded", 3.0, 0.5)])
-def test_a_student_and_its_baseline_share_the_procedure_and_one_teacher(name: str, temperature: float, alpha: float) -> None:
+@pytest.mark.parametrize(
+    ("name", "temperature", "alpha"), [("distill", 4.0, 0.9), ("distill-as-coded", 3.0, 0.5)]
+)
+def test_a_student_and_its_baseline_share_the_procedure_and_one_teacher(
+    name: str, temperature: float, alpha: float
+) -> None:
     specs = effective_specs(recipe(name))
     distilled, baseline = specs["distilled"], specs["baseline"]
     assert isinstance(distilled, DistillSpec)
@@ -162,7 +251,11 @@ def test_a_student_and_its_baseline_share_the_procedure_and_one_teacher(name: st
 def test_he_s_iterations_are_rounded_to_whole_epochs() -> None:
     steps = 45_000 / 128
     milestones = procedures.CIFAR_HE["schedule"]["milestones"]
-    assert [round(thousands * 1000 / steps) for thousands in (32, 48, 64)] == [*(milestones[:1]), milestones[1] + 1, procedures.CIFAR_HE["epochs"]]
+    assert [round(thousands * 1000 / steps) for thousands in (32, 48, 64)] == [
+        *(milestones[:1]),
+        milestones[1] + 1,
+        procedures.CIFAR_HE["epochs"],
+    ]
 
 
 def test_an_unknown_recipe_is_answered_with_the_nearest_name() -> None:
@@ -205,7 +298,9 @@ def specs_of(design: Design) -> dict[str, AnySpec]:
             specs[cell.key] = request.spec
         else:
             assert request.reference.spec is not None
-            specs[cell.key] = request.spec_with(Trained(spec=request.reference.spec, seed=request.reference.seed or 0))
+            specs[cell.key] = request.spec_with(
+                Trained(spec=request.reference.spec, seed=request.reference.seed or 0)
+            )
     return specs
 
 

@@ -14,12 +14,22 @@ from tests.lab_models.conftest import OrderMaker
 GOLDEN_VERSION = 1
 LIMIT = {"name": "digits", "train_limit": 300}
 GOLDEN: dict[str, tuple[dict[str, Any], list[float], float]] = {
-    "an mlp with adam": ({"dataset": LIMIT, "model": {"width": 32, "depth": 2}, "epochs": 2}, [2.281953, 2.242899], 0.2306),
+    "an mlp with adam": (
+        {"dataset": LIMIT, "model": {"width": 32, "depth": 2}, "epochs": 2},
+        [2.281953, 2.242899],
+        0.2306,
+    ),
     "residual, dropout, batch norm, cosine": (
         {
             "dataset": LIMIT,
             "model": {"width": 32, "depth": 3, "residual": True, "norm": "batch", "dropout": 0.2},
-            "optimizer": {"name": "sgd", "learning_rate": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 0.0005},
+            "optimizer": {
+                "name": "sgd",
+                "learning_rate": 0.05,
+                "momentum": 0.9,
+                "nesterov": True,
+                "weight_decay": 0.0005,
+            },
             "schedule": {"name": "cosine", "warmup_epochs": 0.5},
             "label_smoothing": 0.1,
             "epochs": 2,
@@ -41,18 +51,27 @@ GOLDEN: dict[str, tuple[dict[str, Any], list[float], float]] = {
     ),
 }
 TOLERANCE = 2e-3
-"""Relative: another CPU or version of torch rounds differently and two epochs enlarge that a little; another algorithm is far outside."""
+"""Relative: another CPU or version of torch rounds differently and two epochs enlarge that a little; another algorithm
+is far outside.
+"""
 
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_numbers_are_what_they_were(name: str, make_order: OrderMaker) -> None:
     document, losses, accuracy = GOLDEN[name]
-    assert RESULTS_VERSION == GOLDEN_VERSION, "new numbers: write them below, and set GOLDEN_VERSION"
-    events = list(Execution(make_order(read_request(document).spec.model_dump(mode="python"), seed=3)).events())
+    assert RESULTS_VERSION == GOLDEN_VERSION, (
+        "new numbers: write them below, and set GOLDEN_VERSION"
+    )
+    events = list(
+        Execution(
+            make_order(read_request(document).spec.model_dump(mode="python"), seed=3)
+        ).events()
+    )
     found = [event.metrics["val"]["loss"] for event in events if isinstance(event, EpochCompleted)]
     done = next(event for event in events if isinstance(event, Completed))
     said = (
-        f"{name}: {json.dumps(found)}, {done.test['accuracy']}: if the change of numbers is meant, RESULTS_VERSION must grow, so that no old run is taken over"
+        f"{name}: {json.dumps(found)}, {done.test['accuracy']}: if the change of numbers is meant, RESULTS_VERSION must"
+        " grow, so that no old run is taken over"
     )
     assert found == pytest.approx(losses, rel=TOLERANCE), said
     assert done.test["accuracy"] == pytest.approx(accuracy, abs=0.02), said

@@ -34,7 +34,8 @@ def size_of(document: dict[str, Any], shape: Shape3 = CIFAR, num_classes: int = 
 # --- what is known from elsewhere
 
 
-# Depth: (one hidden layer, then d blocks of two layers; as in the lab's code: one hidden layer, then d - 1 blocks 512 -> 1024 -> 512 with batch norm).
+# Depth: (one hidden layer, then d blocks of two layers; as in the lab's code: one hidden layer, then d - 1 blocks 512
+# -> 1024 -> 512 with batch norm).
 BLOCK_MLPS = {
     2: (1_457_674, 1_461_258),
     3: (1_982_986, 2_514_442),
@@ -51,7 +52,12 @@ BLOCK_MLPS = {
 @pytest.mark.parametrize("depth", BLOCK_MLPS)
 def test_parameters_of_mlps_of_blocks(depth: int) -> None:
     pairs, as_coded = BLOCK_MLPS[depth]
-    assert model_size(MLPSpec(depth=2 * depth + 1, width=512, residual=True, shortcut_layers=2), MNIST, 10).parameters == pairs
+    assert (
+        model_size(
+            MLPSpec(depth=2 * depth + 1, width=512, residual=True, shortcut_layers=2), MNIST, 10
+        ).parameters
+        == pairs
+    )
     for residual in (False, True):
         size = size_of({**PRESETS["mlp-ascoded"], "depth": depth, "residual": residual}, MNIST)
         assert size.parameters == as_coded
@@ -59,7 +65,12 @@ def test_parameters_of_mlps_of_blocks(depth: int) -> None:
 
 
 def test_parameters_of_a_published_residual_mlp_of_pairs() -> None:
-    assert model_size(MLPSpec(depth=5, width=110, residual=True, shortcut_layers=2), MNIST, 10).parameters == 136_300
+    assert (
+        model_size(
+            MLPSpec(depth=5, width=110, residual=True, shortcut_layers=2), MNIST, 10
+        ).parameters
+        == 136_300
+    )
 
 
 @pytest.mark.parametrize(
@@ -84,7 +95,9 @@ def test_parameters_of_a_published_residual_mlp_of_pairs() -> None:
         (PRESETS["three-models-cnn"], 10, 2_197_706),
     ],
 )
-def test_parameters_of_convolutional_networks(document: dict[str, Any], num_classes: int, parameters: int) -> None:
+def test_parameters_of_convolutional_networks(
+    document: dict[str, Any], num_classes: int, parameters: int
+) -> None:
     assert size_of(document, num_classes=num_classes).parameters == parameters
 
 
@@ -101,33 +114,56 @@ def test_parameters_of_convolutional_networks(document: dict[str, Any], num_clas
         ("cnn-blocks-10", True, 650.6),
     ],
 )
-def test_multiply_accumulates_of_convolutional_networks(preset: str, residual: bool, million_macs: float) -> None:
-    assert round(size_of(PRESETS[preset] | {"residual": residual}).macs_per_sample / 1e6, 1) == million_macs
+def test_multiply_accumulates_of_convolutional_networks(
+    preset: str, residual: bool, million_macs: float
+) -> None:
+    assert (
+        round(size_of(PRESETS[preset] | {"residual": residual}).macs_per_sample / 1e6, 1)
+        == million_macs
+    )
 
 
-@pytest.mark.parametrize(("depth", "million"), [(20, 0.27), (32, 0.46), (44, 0.66), (56, 0.85), (110, 1.7), (1202, 19.4)])
-def test_he_networks_are_as_large_as_in_the_paper_with_shortcuts_and_without(depth: int, million: float) -> None:
+@pytest.mark.parametrize(
+    ("depth", "million"), [(20, 0.27), (32, 0.46), (44, 0.66), (56, 0.85), (110, 1.7), (1202, 19.4)]
+)
+def test_he_networks_are_as_large_as_in_the_paper_with_shortcuts_and_without(
+    depth: int, million: float
+) -> None:
     """He et al. 2016, table 6, which prints two digits."""
-    plain, residual = (model_size(HeNetSpec(depth=depth, residual=residual), CIFAR, 10) for residual in (False, True))
+    plain, residual = (
+        model_size(HeNetSpec(depth=depth, residual=residual), CIFAR, 10)
+        for residual in (False, True)
+    )
     assert plain.layers == residual.layers
     assert plain.parameters == pytest.approx(million * 1e6, rel=0.02)
     assert sum(layer.kind in ("conv", "linear") for layer in plain.layers) == depth
 
 
-def test_the_multiply_accumulates_of_resnet18_on_imagenet_are_those_that_torchvision_states() -> None:
+def test_the_multiply_accumulates_of_resnet18_on_imagenet_are_those_that_torchvision_states() -> (
+    None
+):
     """1.81 GFLOPS in torchvision's table of weights, which counts a multiply-accumulate as one."""
     size = size_of({"arch": "resnet18", "stem": "imagenet"}, (3, 224, 224), 1000)
     assert round(size.macs_per_sample / 1e9, 2) == 1.81
     assert size.layers[-1] == LayerSize("fc", "linear", (1000,), 513_000, 512_000, 224)
-    assert [layer.output_shape for layer in size.layers if layer.kind == "pool"] == [(64, 56, 56), (512, 1, 1)]
+    assert [layer.output_shape for layer in size.layers if layer.kind == "pool"] == [
+        (64, 56, 56),
+        (512, 1, 1),
+    ]
 
 
 # --- against torch
 
 
 def _documents(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
-    required = {name: values for name, values in fields.items() if name in ("arch", "width", "widths", "depth", "hidden")}
-    return st.fixed_dictionaries(required, optional={name: values for name, values in fields.items() if name not in required})
+    required = {
+        name: values
+        for name, values in fields.items()
+        if name in ("arch", "width", "widths", "depth", "hidden")
+    }
+    return st.fixed_dictionaries(
+        required, optional={name: values for name, values in fields.items() if name not in required}
+    )
 
 
 _mlps_of_blocks = _documents(
@@ -141,7 +177,10 @@ _mlps_of_blocks = _documents(
     dropout_at=st.sampled_from(["every_hidden", "last_hidden"]),
 )
 _mlps_of_pairs = _documents(
-    arch=st.just("mlp"), depth=st.sampled_from([1, 3, 5]), width=st.integers(1, 20), norm=st.sampled_from(["none", "batch", "layer"])
+    arch=st.just("mlp"),
+    depth=st.sampled_from([1, 3, 5]),
+    width=st.integers(1, 20),
+    norm=st.sampled_from(["none", "batch", "layer"]),
 ).map(lambda document: document | {"residual": True, "shortcut_layers": 2})
 _few_channels = st.lists(st.integers(1, 6), min_size=1, max_size=5)
 _cnn_fields = {
@@ -152,9 +191,27 @@ _cnn_fields = {
     "max_halvings": st.none() | st.integers(0, 5),
 }
 _cnns = _documents(widths=_few_channels, **_cnn_fields, dropout=st.sampled_from([0.0, 0.2]))
-_henets = _documents(arch=st.just("henet"), depth=st.sampled_from([8, 14]), width=st.integers(1, 5), residual=st.booleans())
-_vggs = _documents(arch=st.just("vgg"), widths=_few_channels, hidden=st.integers(1, 9), convs_per_stage=st.integers(1, 3), dropout=st.sampled_from([0.0, 0.2]))
-_models = st.one_of(model_documents().map(lambda document: {"arch": "mlp", **document}), _mlps_of_blocks, _mlps_of_pairs, _cnns, _henets, _vggs).map(validated)
+_henets = _documents(
+    arch=st.just("henet"),
+    depth=st.sampled_from([8, 14]),
+    width=st.integers(1, 5),
+    residual=st.booleans(),
+)
+_vggs = _documents(
+    arch=st.just("vgg"),
+    widths=_few_channels,
+    hidden=st.integers(1, 9),
+    convs_per_stage=st.integers(1, 3),
+    dropout=st.sampled_from([0.0, 0.2]),
+)
+_models = st.one_of(
+    model_documents().map(lambda document: {"arch": "mlp", **document}),
+    _mlps_of_blocks,
+    _mlps_of_pairs,
+    _cnns,
+    _henets,
+    _vggs,
+).map(validated)
 _shapes = st.tuples(st.sampled_from([1, 3]), st.integers(1, 20), st.integers(1, 20))
 
 
@@ -169,7 +226,8 @@ def require_that_torch_agrees(spec: ModelSpec, shape: Shape3, num_classes: int) 
     modules = {
         name: module
         for name, module in model.named_modules()
-        if not list(module.children()) and not isinstance(module, nn.ReLU | nn.Identity | PaddedShortcut | Resize)
+        if not list(module.children())
+        and not isinstance(module, nn.ReLU | nn.Identity | PaddedShortcut | Resize)
     }
     for name, module in modules.items():
         module.register_forward_hook(note(name))
@@ -178,23 +236,41 @@ def require_that_torch_agrees(spec: ModelSpec, shape: Shape3, num_classes: int) 
 
     assert logits.shape == (2, num_classes)
     assert seen == [(layer.name, layer.output_shape) for layer in size.layers]
-    assert [sum(parameter.numel() for parameter in modules[layer.name].parameters()) for layer in size.layers] == [layer.parameters for layer in size.layers]
-    assert size.parameters == sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    assert [
+        sum(parameter.numel() for parameter in modules[layer.name].parameters())
+        for layer in size.layers
+    ] == [layer.parameters for layer in size.layers]
+    assert size.parameters == sum(
+        parameter.numel() for parameter in model.parameters() if parameter.requires_grad
+    )
     assert counter.get_total_flops() == 2 * 2 * size.macs_per_sample
-    kinds = {"linear": nn.Linear, "conv": nn.Conv2d, "norm": (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm), "dropout": (nn.Dropout, nn.Dropout2d)}
-    assert all(isinstance(modules[layer.name], kinds.get(layer.kind, nn.MaxPool2d | nn.AdaptiveAvgPool2d)) for layer in size.layers)
+    kinds = {
+        "linear": nn.Linear,
+        "conv": nn.Conv2d,
+        "norm": (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm),
+        "dropout": (nn.Dropout, nn.Dropout2d),
+    }
+    assert all(
+        isinstance(modules[layer.name], kinds.get(layer.kind, nn.MaxPool2d | nn.AdaptiveAvgPool2d))
+        for layer in size.layers
+    )
 
 
 @EXAMPLES
 @given(_models, _shapes, st.integers(2, 12))
-def test_every_layer_is_the_one_that_torch_runs(spec: ModelSpec, shape: Shape3, num_classes: int) -> None:
+def test_every_layer_is_the_one_that_torch_runs(
+    spec: ModelSpec, shape: Shape3, num_classes: int
+) -> None:
     reason = impossible(spec, shape)
     if reason is None:
         require_that_torch_agrees(spec, shape, num_classes)
     else:
         assert isinstance(spec, VGGSpec)
         assert min(shape[1:]) < 2 ** len(spec.widths)
-        for make in (lambda: model_size(spec, shape, num_classes), lambda: build_model(spec, shape, num_classes, 0)):
+        for make in (
+            lambda: model_size(spec, shape, num_classes),
+            lambda: build_model(spec, shape, num_classes, 0),
+        ):
             with pytest.raises(ValueError) as refused:
                 make()
             assert str(refused.value) == reason
@@ -210,8 +286,12 @@ def test_every_layer_of_resnet18_is_the_one_that_torchvision_runs(stem: Any, sha
 
 @contextmanager
 def kept_tensors(model: nn.Module) -> Iterator[list[torch.Tensor]]:
-    """What autograd keeps while the context lasts, each storage once, the model's own tensors and what has no batch left out."""
-    own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+    """What autograd keeps while the context lasts, each storage once, the model's own tensors and what has no batch
+    left out.
+    """
+    own = {
+        tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())
+    }
     kept: dict[int, torch.Tensor] = {}
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
@@ -236,7 +316,9 @@ def test_activations_are_what_autograd_keeps(spec: ModelSpec, shape: Shape3) -> 
         logits = model(torch.rand(batch, *shape))
     assert logits.requires_grad
     elements = sum(tensor.numel() * (2 if tensor.dtype == torch.int64 else 1) for tensor in kept)
-    statistics = 2 * sum(isinstance(module, nn.LayerNorm) for module in model.modules())  # a mean and a deviation per image
+    statistics = 2 * sum(
+        isinstance(module, nn.LayerNorm) for module in model.modules()
+    )  # a mean and a deviation per image
     assert elements == batch * (model_size(spec, shape, 10).activations + statistics)
 
 
@@ -249,14 +331,28 @@ def test_activations_are_what_autograd_keeps(spec: ModelSpec, shape: Shape3) -> 
         {"arch": "vgg", "widths": [6, 8], "hidden": 8},
     ],
 )
-def test_receptive_fields_are_the_pixels_that_a_middle_unit_depends_on(document: dict[str, Any]) -> None:
+def test_receptive_fields_are_the_pixels_that_a_middle_unit_depends_on(
+    document: dict[str, Any],
+) -> None:
     shape = (3, 5, 121)  # so long that no middle unit reaches an end
     model = build_model(validated(document), shape, 10, 0).double().eval()
-    layers = {layer.name: layer for layer in size_of(document, shape).layers if layer.kind == "conv" or layer.name.endswith(".pool")}
+    layers = {
+        layer.name: layer
+        for layer in size_of(document, shape).layers
+        if layer.kind == "conv" or layer.name.endswith(".pool")
+    }
     outputs: dict[str, torch.Tensor] = {}
     for name in layers:
-        model.get_submodule(name).register_forward_hook(lambda module, inputs, output, name=name: outputs.update({name: output}))
-    images = torch.randn(16, *shape, dtype=torch.float64, requires_grad=True, generator=torch.Generator().manual_seed(1))
+        model.get_submodule(name).register_forward_hook(
+            lambda module, inputs, output, name=name: outputs.update({name: output})
+        )
+    images = torch.randn(
+        16,
+        *shape,
+        dtype=torch.float64,
+        requires_grad=True,
+        generator=torch.Generator().manual_seed(1),
+    )
     model(images)
     for name, layer in layers.items():
         middle = outputs[name][..., outputs[name].shape[-1] // 2].square().sum()
@@ -267,7 +363,10 @@ def test_receptive_fields_are_the_pixels_that_a_middle_unit_depends_on(document:
 
 
 def test_a_unit_after_the_last_average_sees_the_whole_image() -> None:
-    layers = {layer.name: layer.receptive_field for layer in size_of({"arch": "henet"}, (3, 32, 40)).layers}
+    layers = {
+        layer.name: layer.receptive_field
+        for layer in size_of({"arch": "henet"}, (3, 32, 40)).layers
+    }
     assert layers["stem.conv"] == 3
     assert layers["stages.0.0.conv2"] == 7
     assert layers["stages.2.2.conv2"] == layers["pool"] == layers["head"] == 40
@@ -277,24 +376,42 @@ def test_a_unit_after_the_last_average_sees_the_whole_image() -> None:
 # --- weights that never learn
 
 
-_with_some_channels = _documents(widths=st.lists(st.integers(3, 7), min_size=1, max_size=5), **_cnn_fields) | _documents(
-    arch=st.just("henet"), depth=st.sampled_from([8, 14]), width=st.integers(3, 6), residual=st.booleans()
+_with_some_channels = _documents(
+    widths=st.lists(st.integers(3, 7), min_size=1, max_size=5), **_cnn_fields
+) | _documents(
+    arch=st.just("henet"),
+    depth=st.sampled_from([8, 14]),
+    width=st.integers(3, 6),
+    residual=st.booleans(),
 )
 
 
 @EXAMPLES
-@given(_with_some_channels.map(validated), st.tuples(st.just(3), st.integers(1, 9), st.integers(1, 9)))
+@given(
+    _with_some_channels.map(validated), st.tuples(st.just(3), st.integers(1, 9), st.integers(1, 9))
+)
 def test_dead_weights_are_those_without_a_gradient(spec: ModelSpec, shape: Shape3) -> None:
     size = model_size(spec, shape, 3)
     model = build_model(spec, shape, 3, 0).train()
     images = torch.randn(32, *shape, generator=torch.Generator().manual_seed(2))
-    with patch.object(torch, "relu", nn.functional.elu):  # ReLU would silence some weights by chance
+    with patch.object(
+        torch, "relu", nn.functional.elu
+    ):  # ReLU would silence some weights by chance
         nn.functional.cross_entropy(model(images), torch.arange(32) % 3).backward()
-    without = {name: int((module.weight.grad == 0).sum()) for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
-    assert without == {layer.name: layer.dead_weights for layer in size.layers if layer.kind == "conv"}
+    without = {
+        name: int((module.weight.grad == 0).sum())
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv2d)
+    }
+    assert without == {
+        layer.name: layer.dead_weights for layer in size.layers if layer.kind == "conv"
+    }
 
 
-@pytest.mark.parametrize(("residual", "share"), [(False, "67,655,498 weights (60.8 %)"), (True, "69,408,330 weights (59.3 %)")])
+@pytest.mark.parametrize(
+    ("residual", "share"),
+    [(False, "67,655,498 weights (60.8 %)"), (True, "69,408,330 weights (59.3 %)")],
+)
 def test_the_ten_stages_of_the_lab_are_mostly_dead(residual: bool, share: str) -> None:
     size = size_of(PRESETS["cnn-blocks-10"] | {"residual": residual})
     assert size.dead_weights == 41_156_608
@@ -310,13 +427,23 @@ def test_the_ten_stages_of_the_lab_are_mostly_dead(residual: bool, share: str) -
     [
         ({"arch": "resnet18", "stem": "imagenet"}, CIFAR, "set stem to cifar"),
         ({"arch": "resnet18"}, (1, 8, 8), "set a larger image_size"),
-        ({"arch": "resnet18", "stem": "imagenet", "image_size": 24}, CIFAR, "set a larger image_size"),
-        ({"arch": "resnet18", "stem": "imagenet", "statistics": "imagenet"}, CIFAR, "set a larger image_size"),
+        (
+            {"arch": "resnet18", "stem": "imagenet", "image_size": 24},
+            CIFAR,
+            "set a larger image_size",
+        ),
+        (
+            {"arch": "resnet18", "stem": "imagenet", "statistics": "imagenet"},
+            CIFAR,
+            "set a larger image_size",
+        ),
         ({"arch": "cnn", "stages": 1}, (1, 3, 3), "use larger images"),
         ({"arch": "henet"}, (1, 4, 4), "use larger images"),
     ],
 )
-def test_the_warning_says_what_would_help(document: dict[str, Any], shape: Shape3, remedy: str) -> None:
+def test_the_warning_says_what_would_help(
+    document: dict[str, Any], shape: Shape3, remedy: str
+) -> None:
     warning = dead_weight_warning(size_of(document, shape))
     assert warning is not None
     assert warning.endswith(f"zero padding; {remedy}")
@@ -335,11 +462,24 @@ def test_no_other_network_of_the_labs_has_dead_weights_on_its_images(preset: str
 def test_a_network_with_more_max_pools_than_the_image_has_halvings_is_impossible() -> None:
     three = VGGSpec(widths=(2, 2, 2))
     assert impossible(three, (1, 8, 9)) is None
-    assert impossible(three, (1, 28, 7)) == ("a 28x7 image has no pixel left after max pool 3 of 3: give at most 2 'widths', or larger images")
-    assert impossible(VGGSpec(widths=(2,)), (1, 1, 1)) == ("a 1x1 image has no pixel left after max pool 1 of 1: choose another architecture, or larger images")
+    assert impossible(three, (1, 28, 7)) == (
+        "a 28x7 image has no pixel left after max pool 3 of 3: give at most 2 'widths', or larger images"
+    )
+    assert impossible(VGGSpec(widths=(2,)), (1, 1, 1)) == (
+        "a 1x1 image has no pixel left after max pool 1 of 1: choose another architecture, or larger images"
+    )
 
 
-@pytest.mark.parametrize("spec", [MLPSpec(), CNNSpec(stages=20, width=1), HeNetSpec(), ResNet18Spec(), ResNet18Spec(stem="imagenet")])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        MLPSpec(),
+        CNNSpec(stages=20, width=1),
+        HeNetSpec(),
+        ResNet18Spec(),
+        ResNet18Spec(stem="imagenet"),
+    ],
+)
 def test_every_other_network_takes_a_single_pixel(spec: ModelSpec) -> None:
     assert impossible(spec, (1, 1, 1)) is None
     assert model_size(spec, (1, 1, 1), 2).layers[-1].output_shape == (2,)
@@ -358,5 +498,12 @@ def test_equal_networks_are_worked_out_once_and_different_ones_are_not_mixed_up(
     ]
     assert len({(other.parameters, other.activations) for other in (size, *others)}) == 4
     for stages in (1, 2, 3):
-        for other in (size_of({"arch": "cnn", "stages": stages, "blocks_per_stage": blocks}) for blocks in (1, 2, 50)):
-            assert sum(stage.parameters for stage in stage_sizes(other).values()) == other.parameters == sum(layer.parameters for layer in other.layers)
+        for other in (
+            size_of({"arch": "cnn", "stages": stages, "blocks_per_stage": blocks})
+            for blocks in (1, 2, 50)
+        ):
+            assert (
+                sum(stage.parameters for stage in stage_sizes(other).values())
+                == other.parameters
+                == sum(layer.parameters for layer in other.layers)
+            )

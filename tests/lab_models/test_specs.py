@@ -62,7 +62,14 @@ EVERY_SPEC: tuple[type[BaseModel], ...] = (
         AdamSpec,
         AdamWSpec,
     ),
-    *(ConstantSchedule, MultiStepSchedule, CosineSchedule, OneCycleSchedule, PlateauSchedule, EarlyStoppingSpec),
+    *(
+        ConstantSchedule,
+        MultiStepSchedule,
+        CosineSchedule,
+        OneCycleSchedule,
+        PlateauSchedule,
+        EarlyStoppingSpec,
+    ),
     *(AttentionSpec, HintSpec),
 )
 
@@ -74,10 +81,25 @@ def parsed(**fields: Any) -> TrainSpec:
 def test_an_empty_document_is_a_complete_spec() -> None:
     spec = TrainSpec.model_validate({})
     assert spec == TrainSpec()
-    assert (spec.dataset.name, spec.dataset.val_fraction, spec.dataset.stratified, spec.dataset.train_limit) == ("digits", 0.2, True, None)
-    assert (spec.model.arch, spec.model.depth, spec.model.width, spec.model.widths) == ("mlp", 2, 512, (512, 512))
+    assert (
+        spec.dataset.name,
+        spec.dataset.val_fraction,
+        spec.dataset.stratified,
+        spec.dataset.train_limit,
+    ) == ("digits", 0.2, True, None)
+    assert (spec.model.arch, spec.model.depth, spec.model.width, spec.model.widths) == (
+        "mlp",
+        2,
+        512,
+        (512, 512),
+    )
     assert spec.optimizer == AdamSpec(learning_rate=0.001, weight_decay=0.0)
-    assert (spec.batch_size, spec.epochs, spec.label_smoothing, spec.precision) == (64, 10, 0.0, "float32")
+    assert (spec.batch_size, spec.epochs, spec.label_smoothing, spec.precision) == (
+        64,
+        10,
+        0.0,
+        "float32",
+    )
 
 
 def test_an_empty_request_runs_once_with_seed_0() -> None:
@@ -99,7 +121,10 @@ def test_an_empty_request_runs_once_with_seed_0() -> None:
         ({"model": {"depth": 3}}, {"model": {"depth": 3, "width": 512}}),
         ({"model": {"width": 30}}, {"model": {"depth": 2, "width": 30}}),
         ({"model": {"depth": None, "width": None, "hidden": None}}, {}),
-        ({"label_smoothing": 0, "optimizer": {"weight_decay": 0}}, {"label_smoothing": 0.0, "optimizer": {"weight_decay": 0.0}}),
+        (
+            {"label_smoothing": 0, "optimizer": {"weight_decay": 0}},
+            {"label_smoothing": 0.0, "optimizer": {"weight_decay": 0.0}},
+        ),
     ],
 )
 def test_a_short_form_stands_for_the_long_one(short: dict[str, Any], long: dict[str, Any]) -> None:
@@ -108,11 +133,16 @@ def test_a_short_form_stands_for_the_long_one(short: dict[str, Any], long: dict[
 
 
 def test_defaults_of_an_object_are_those_of_its_name_and_not_of_the_field() -> None:
-    assert parsed(optimizer="sgd").optimizer == SGDSpec(learning_rate=0.1, momentum=0.0, nesterov=False, weight_decay=0.0)
+    assert parsed(optimizer="sgd").optimizer == SGDSpec(
+        learning_rate=0.1, momentum=0.0, nesterov=False, weight_decay=0.0
+    )
 
 
 def test_equal_hidden_widths_become_depth_and_width() -> None:
-    by_layer, by_depth = MLPSpec.model_validate({"hidden": [64, 64, 64]}), MLPSpec.model_validate({"depth": 3, "width": 64})
+    by_layer, by_depth = (
+        MLPSpec.model_validate({"hidden": [64, 64, 64]}),
+        MLPSpec.model_validate({"depth": 3, "width": 64}),
+    )
     assert by_layer == by_depth
     assert (by_layer.depth, by_layer.width, by_layer.hidden) == (3, 64, None)
     assert fingerprint(TrainSpec(model=by_layer)) == fingerprint(TrainSpec(model=by_depth))
@@ -120,7 +150,12 @@ def test_equal_hidden_widths_become_depth_and_width() -> None:
 
 def test_unequal_hidden_widths_stay_a_list() -> None:
     model = MLPSpec.model_validate({"hidden": [128, 64]})
-    assert (model.depth, model.width, model.hidden, model.widths) == (None, None, (128, 64), (128, 64))
+    assert (model.depth, model.width, model.hidden, model.widths) == (
+        None,
+        None,
+        (128, 64),
+        (128, 64),
+    )
 
 
 @pytest.mark.parametrize("also", [{"depth": 2}, {"width": 128}, {"depth": 2, "width": 64}])
@@ -141,12 +176,34 @@ def test_nesterov_needs_momentum() -> None:
     assert parsed(optimizer={"name": "sgd", "nesterov": True, "momentum": 0.9})
 
 
-@pytest.mark.parametrize(("given_", "seeds"), [(1, (0,)), (3, (0, 1, 2)), ([7, 5], (7, 5)), ((4,), (4,)), ([MAX_SEED], (MAX_SEED,))])
+@pytest.mark.parametrize(
+    ("given_", "seeds"),
+    [(1, (0,)), (3, (0, 1, 2)), ([7, 5], (7, 5)), ((4,), (4,)), ([MAX_SEED], (MAX_SEED,))],
+)
 def test_seeds_are_a_list_or_how_many_to_count_from_0(given_: Any, seeds: tuple[int, ...]) -> None:
     assert ExperimentRequest.model_validate({"seeds": given_}).seeds == seeds
 
 
-@pytest.mark.parametrize("refused", [0, -1, 1001, [], [0, 0], [-1], [MAX_SEED + 1], True, 3.0, "3", [1, "2"], [True], [1.0], None, list(range(1001))])
+@pytest.mark.parametrize(
+    "refused",
+    [
+        0,
+        -1,
+        1001,
+        [],
+        [0, 0],
+        [-1],
+        [MAX_SEED + 1],
+        True,
+        3.0,
+        "3",
+        [1, "2"],
+        [True],
+        [1.0],
+        None,
+        list(range(1001)),
+    ],
+)
 def test_seeds_that_are_none_or_twice_or_no_integers_are_refused(refused: Any) -> None:
     with pytest.raises(ValidationError):
         ExperimentRequest.model_validate({"seeds": refused})
@@ -220,7 +277,9 @@ def test_nothing_is_coerced_and_nothing_unknown_is_taken(refused: dict[str, Any]
 
 
 @pytest.mark.parametrize("single", [{"batch_size": 1}, {"dataset": {"train_limit": 1}}])
-def test_batch_norm_on_batches_of_one_image_is_refused_before_it_trains(single: dict[str, Any]) -> None:
+def test_batch_norm_on_batches_of_one_image_is_refused_before_it_trains(
+    single: dict[str, Any],
+) -> None:
     assert parsed(**single)
     assert parsed(**single, model={"norm": "layer"})
     with pytest.raises(ValidationError, match="batch"):
@@ -228,43 +287,84 @@ def test_batch_norm_on_batches_of_one_image_is_refused_before_it_trains(single: 
 
 
 def test_labels_have_plain_keys_and_a_bounded_number() -> None:
-    assert ExperimentRequest.model_validate({"labels": {"a.b_c-1": "größer als 3"}}).labels == {"a.b_c-1": "größer als 3"}
-    for refused in ({"a b": "x"}, {"": "x"}, {"k": 1}, {"k": "x" * 201}, {"k" * 61: "x"}, {f"k{i}": "x" for i in range(51)}):
+    assert ExperimentRequest.model_validate({"labels": {"a.b_c-1": "größer als 3"}}).labels == {
+        "a.b_c-1": "größer als 3"
+    }
+    for refused in (
+        {"a b": "x"},
+        {"": "x"},
+        {"k": 1},
+        {"k": "x" * 201},
+        {"k" * 61: "x"},
+        {f"k{i}": "x" for i in range(51)},
+    ):
         with pytest.raises(ValidationError):
             ExperimentRequest.model_validate({"labels": refused})
 
 
 def test_a_spec_cannot_be_changed() -> None:
     spec = TrainSpec()
-    for part, field in ((spec, "epochs"), (spec.model, "width"), (spec.dataset, "name"), (spec.optimizer, "learning_rate")):
+    for part, field in (
+        (spec, "epochs"),
+        (spec.model, "width"),
+        (spec.dataset, "name"),
+        (spec.optimizer, "learning_rate"),
+    ):
         with pytest.raises(ValidationError, match="frozen"):
             setattr(part, field, getattr(part, field))
 
 
 def test_the_spec_of_a_request_has_neither_seeds_nor_names() -> None:
     fields = {"model": {"width": 32}, "optimizer": "sgd", "epochs": 2}
-    request = ExperimentRequest.model_validate({**fields, "seeds": [3, 4], "name": "a name", "labels": {"k": "v"}, "priority": 5})
+    request = ExperimentRequest.model_validate(
+        {**fields, "seeds": [3, 4], "name": "a name", "labels": {"k": "v"}, "priority": 5}
+    )
     assert request.spec == parsed(**fields)
     assert type(request.spec) is TrainSpec
-    assert not {"seeds", "name", "labels", "priority"} & set(json.loads(canonical_json(request.spec)))
+    assert not {"seeds", "name", "labels", "priority"} & set(
+        json.loads(canonical_json(request.spec))
+    )
     assert fingerprint(request.spec) == fingerprint(parsed(**fields))
 
 
 def test_the_canonical_json_is_what_it_always_was() -> None:
-    assert canonical_json(TrainSpec()) == (
-        '{"dataset":{"name":"digits"},"kind":"train","model":{"arch":"mlp","depth":2,"width":512},"optimizer":{"name":"adam"},"schedule":{"name":"constant"}}'
+    assert (
+        canonical_json(TrainSpec())
+        == '{"dataset":{"name":"digits"},"kind":"train","model":{"arch":"mlp","depth":2,"width":512},'
+        '"optimizer":{"name":"adam"},"schedule":{"name":"constant"}}'
     )
-    assert fingerprint(TrainSpec()) == "e7f8d50e05f3016a491961c47adebb5b4675bf5139a66933097be3970a60cbfa"
-    assert canonical_json(parsed(model="student", dataset={"name": "cifar10", "augmentation": "crop_flip"}, optimizer="sgd", early_stopping={})) == (
-        '{"dataset":{"augmentation":{"crop_padding":4,"horizontal_flip":true},"name":"cifar10"},"early_stopping":{},"kind":"train",'
-        '"model":{"arch":"cnn","dropout":0.2,"residual":true,"stages":3,"width":32},"optimizer":{"name":"sgd"},"schedule":{"name":"constant"}}'
+    assert (
+        fingerprint(TrainSpec())
+        == "e7f8d50e05f3016a491961c47adebb5b4675bf5139a66933097be3970a60cbfa"
+    )
+    assert (
+        canonical_json(
+            parsed(
+                model="student",
+                dataset={"name": "cifar10", "augmentation": "crop_flip"},
+                optimizer="sgd",
+                early_stopping={},
+            )
+        )
+        == '{"dataset":{"augmentation":{"crop_padding":4,"horizontal_flip":true},"name":"cifar10"},'
+        '"early_stopping":{},'
+        '"kind":"train","model":{"arch":"cnn","dropout":0.2,"residual":true,"stages":3,"width":32},'
+        '"optimizer":{"name":"sgd"},"schedule":{"name":"constant"}}'
     )
 
 
 def test_defaults_never_change_because_old_fingerprints_stand_for_them() -> None:
-    said = {model.__name__: {name: field.default for name, field in model.model_fields.items()} for model in EVERY_SPEC if model is not TrainSpec}
-    assert hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16] == "848ce2dc9666f4a9", (
-        "a default of a spec changed: give a new field instead. A new field with its default may be added: then write the new sum here"
+    said = {
+        model.__name__: {name: field.default for name, field in model.model_fields.items()}
+        for model in EVERY_SPEC
+        if model is not TrainSpec
+    }
+    assert (
+        hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
+        == "848ce2dc9666f4a9"
+    ), (
+        "a default of a spec changed: give a new field instead. A new field with its default may be added: then write"
+        " the new sum here"
     )
 
 
@@ -301,13 +401,22 @@ def test_an_order_survives_its_line(document: dict[str, Any]) -> None:
 
 @EXAMPLES
 @given(spec_documents(), spec_documents())
-def test_fingerprints_are_equal_exactly_when_specs_are(one: dict[str, Any], other: dict[str, Any]) -> None:
+def test_fingerprints_are_equal_exactly_when_specs_are(
+    one: dict[str, Any], other: dict[str, Any]
+) -> None:
     first, second = TrainSpec.model_validate(one), TrainSpec.model_validate(other)
     assert (fingerprint(first) == fingerprint(second)) == (first == second)
     assert fingerprint(first) == fingerprint(TrainSpec.model_validate(copy.deepcopy(one)))
 
 
-@pytest.mark.parametrize("negative", [{"label_smoothing": -0.0}, {"model": {"dropout": -0.0}}, {"optimizer": {"weight_decay": -0.0}}])
+@pytest.mark.parametrize(
+    "negative",
+    [
+        {"label_smoothing": -0.0},
+        {"model": {"dropout": -0.0}},
+        {"optimizer": {"weight_decay": -0.0}},
+    ],
+)
 def test_minus_zero_is_zero_in_a_fingerprint_too(negative: dict[str, Any]) -> None:
     assert parsed(**negative) == TrainSpec()
     assert fingerprint(parsed(**negative)) == fingerprint(TrainSpec())
@@ -317,7 +426,16 @@ TRANSFER = {"kind": "transfer", "source": {"spec": {}}}
 STUDENT = {"kind": "distill", "teacher": {"spec": {}}}
 CNN = {"arch": "cnn", "stages": 3, "width": 8}
 CHANGES: list[tuple[dict[str, Any], str, Any]] = [
-    *(({}, field, value) for field, value in (("batch_size", 65), ("epochs", 11), ("label_smoothing", 0.1), ("gradient_clip", 1.0), ("ema_decay", 0.9))),
+    *(
+        ({}, field, value)
+        for field, value in (
+            ("batch_size", 65),
+            ("epochs", 11),
+            ("label_smoothing", 0.1),
+            ("gradient_clip", 1.0),
+            ("ema_decay", 0.9),
+        )
+    ),
     *(
         ({}, field, value)
         for field, value in (
@@ -341,12 +459,26 @@ CHANGES: list[tuple[dict[str, Any], str, Any]] = [
     ),
     *(
         ({"dataset": {"augmentation": {}}}, f"dataset.augmentation.{field}", value)
-        for field, value in (("crop_padding", 2), ("horizontal_flip", True), ("shift", 2), ("rotation", 5.0), ("cutout", 4), ("views", 3))
+        for field, value in (
+            ("crop_padding", 2),
+            ("horizontal_flip", True),
+            ("shift", 2),
+            ("rotation", 5.0),
+            ("cutout", 4),
+            ("views", 3),
+        )
     ),
     *(
         ({"model": {"depth": 3, "width": 64, "dropout": 0.1}}, f"model.{field}", value)
         for field, value in (
-            *(("depth", 4), ("width", 65), ("residual", True), ("norm", "batch"), ("dropout", 0.2), ("dropout_at", "last_hidden")),
+            *(
+                ("depth", 4),
+                ("width", 65),
+                ("residual", True),
+                ("norm", "batch"),
+                ("dropout", 0.2),
+                ("dropout_at", "last_hidden"),
+            ),
             *(("block", "inverted_bottleneck"), ("init", "kaiming_fan_out")),
         )
     ),
@@ -356,17 +488,47 @@ CHANGES: list[tuple[dict[str, Any], str, Any]] = [
     *(
         ({"model": CNN}, f"model.{field}", value)
         for field, value in (
-            *(("stages", 4), ("width", 9), ("blocks_per_stage", 1), ("residual", True), ("stem", "3x3"), ("dropout", 0.1), ("max_halvings", 1)),
+            *(
+                ("stages", 4),
+                ("width", 9),
+                ("blocks_per_stage", 1),
+                ("residual", True),
+                ("stem", "3x3"),
+                ("dropout", 0.1),
+                ("max_halvings", 1),
+            ),
         )
     ),
     ({"model": {"arch": "cnn", "widths": [8, 9]}}, "model.widths", [8, 10]),
-    *(({"model": "henet"}, f"model.{field}", value) for field, value in (("depth", 32), ("width", 8), ("residual", False))),
-    *(({"model": "resnet18"}, f"model.{field}", value) for field, value in (("stem", "imagenet"), ("image_size", 64), ("statistics", "imagenet"))),
-    *(({"model": arch}, "model.input_channels", 1) for arch in ("mlp", "cnn", "henet", "resnet18", "vgg")),
-    *(({"model": "vgg"}, f"model.{field}", value) for field, value in (("widths", [8]), ("convs_per_stage", 1), ("hidden", 8), ("dropout", 0.1))),
+    *(
+        ({"model": "henet"}, f"model.{field}", value)
+        for field, value in (("depth", 32), ("width", 8), ("residual", False))
+    ),
+    *(
+        ({"model": "resnet18"}, f"model.{field}", value)
+        for field, value in (("stem", "imagenet"), ("image_size", 64), ("statistics", "imagenet"))
+    ),
+    *(
+        ({"model": arch}, "model.input_channels", 1)
+        for arch in ("mlp", "cnn", "henet", "resnet18", "vgg")
+    ),
+    *(
+        ({"model": "vgg"}, f"model.{field}", value)
+        for field, value in (
+            ("widths", [8]),
+            ("convs_per_stage", 1),
+            ("hidden", 8),
+            ("dropout", 0.1),
+        )
+    ),
     *(
         ({"optimizer": {"name": "sgd", "momentum": 0.9}}, f"optimizer.{field}", value)
-        for field, value in (("learning_rate", 0.01), ("momentum", 0.8), ("nesterov", True), ("weight_decay", 1e-4))
+        for field, value in (
+            ("learning_rate", 0.01),
+            ("momentum", 0.8),
+            ("nesterov", True),
+            ("weight_decay", 1e-4),
+        )
     ),
     *(
         ({"optimizer": {"name": name}}, f"optimizer.{field}", value)
@@ -375,13 +537,30 @@ CHANGES: list[tuple[dict[str, Any], str, Any]] = [
     ),
     ({"optimizer": {}}, "optimizer.name", "adamw"),
     ({"schedule": {}}, "schedule.name", "cosine"),
-    *(({"schedule": {"name": name}}, "schedule.warmup_epochs", 2.0) for name in ("constant", "multi_step", "cosine", "plateau")),
-    *(({"schedule": {"name": "multi_step"}}, f"schedule.{field}", value) for field, value in (("milestones", [3]), ("factor", 0.5))),
-    *(({"schedule": {"name": "cosine"}}, f"schedule.{field}", value) for field, value in (("final_fraction", 0.1), ("update", "epoch"))),
-    *(({"schedule": {"name": "one_cycle"}}, f"schedule.{field}", value) for field, value in (("peak_at", 0.4), ("start_divisor", 5.0), ("end_divisor", 5.0))),
+    *(
+        ({"schedule": {"name": name}}, "schedule.warmup_epochs", 2.0)
+        for name in ("constant", "multi_step", "cosine", "plateau")
+    ),
+    *(
+        ({"schedule": {"name": "multi_step"}}, f"schedule.{field}", value)
+        for field, value in (("milestones", [3]), ("factor", 0.5))
+    ),
+    *(
+        ({"schedule": {"name": "cosine"}}, f"schedule.{field}", value)
+        for field, value in (("final_fraction", 0.1), ("update", "epoch"))
+    ),
+    *(
+        ({"schedule": {"name": "one_cycle"}}, f"schedule.{field}", value)
+        for field, value in (("peak_at", 0.4), ("start_divisor", 5.0), ("end_divisor", 5.0))
+    ),
     *(
         ({"schedule": {"name": "plateau"}}, f"schedule.{field}", value)
-        for field, value in (("factor", 0.5), ("patience", 3), ("min_delta", 0.1), ("min_learning_rate", 0.1))
+        for field, value in (
+            ("factor", 0.5),
+            ("patience", 3),
+            ("min_delta", 0.1),
+            ("min_learning_rate", 0.1),
+        )
     ),
     *(
         (STUDENT, field, value)
@@ -397,7 +576,11 @@ CHANGES: list[tuple[dict[str, Any], str, Any]] = [
     (STUDENT, "teacher.seed", 1),
     ({**STUDENT, "teacher_outputs": "live"}, "features", "attention"),
     *(
-        ({**STUDENT, "teacher_outputs": "live", "features": {"name": name}}, f"features.{field}", value)
+        (
+            {**STUDENT, "teacher_outputs": "live", "features": {"name": name}},
+            f"features.{field}",
+            value,
+        )
         for name in ("attention", "hint")
         for field, value in (("weight", 2.0), ("stages", [["stages.0", "stages.0"]]))
     ),
@@ -406,19 +589,31 @@ CHANGES: list[tuple[dict[str, Any], str, Any]] = [
     ({**TRANSFER, "strategy": "features"}, "stage", "stages.1"),
     *(
         (TRANSFER, field, value)
-        for field, value in (("strategy", "linear_probe"), ("last_stages", 2), ("layer_decay", 0.5), ("source", {"spec": {"epochs": 3}}))
+        for field, value in (
+            ("strategy", "linear_probe"),
+            ("last_stages", 2),
+            ("layer_decay", 0.5),
+            ("source", {"spec": {"epochs": 3}}),
+        )
     ),
     (STUDENT, "teacher.spec", {"epochs": 3}),
     ({"kind": "transfer", "source": {"pretrained": "resnet18"}}, "source.image_size", 64),
     *(
         ({"early_stopping": {}}, f"early_stopping.{field}", value)
-        for field, value in (("patience", 4), ("min_delta", 0.1), ("overfit_delta", 0.1), ("overfit_patience", 2))
+        for field, value in (
+            ("patience", 4),
+            ("min_delta", 0.1),
+            ("overfit_delta", 0.1),
+            ("overfit_patience", 2),
+        )
     ),
 ]
 
 
 @pytest.mark.parametrize(("base", "field", "value"), CHANGES, ids=str)
-def test_changing_any_field_changes_the_fingerprint(base: dict[str, Any], field: str, value: Any) -> None:
+def test_changing_any_field_changes_the_fingerprint(
+    base: dict[str, Any], field: str, value: Any
+) -> None:
     document = copy.deepcopy(base)
     *outer, inner = field.split(".")
     part = document
@@ -426,7 +621,9 @@ def test_changing_any_field_changes_the_fingerprint(base: dict[str, Any], field:
         part[name] = {"arch": part[name]} if isinstance(part.get(name), str) else part.get(name, {})
         part = part[name]
     part[inner] = value
-    assert fingerprint(read_spec({"kind": "train", **document})) != fingerprint(read_spec({"kind": "train", **base}))
+    assert fingerprint(read_spec({"kind": "train", **document})) != fingerprint(
+        read_spec({"kind": "train", **base})
+    )
 
 
 def test_the_changes_above_cover_every_field_of_every_spec() -> None:
@@ -437,10 +634,14 @@ def test_the_changes_above_cover_every_field_of_every_spec() -> None:
         for name in outer:
             part = getattr(part, name)
         changed.add((type(part).__name__, inner))
-    tags = {(model.__name__, tag) for model in EVERY_SPEC for tag in ("name", "arch", "kind", "pretrained")} | {
-        ("TrainSpec", part) for part in ("dataset", "model", "optimizer", "schedule")
-    }
-    procedure = {(kind, name) for kind in ("DistillSpec", "TransferSpec") for name in TrainSpec.model_fields}  # the same fields by inheritance
+    tags = {
+        (model.__name__, tag)
+        for model in EVERY_SPEC
+        for tag in ("name", "arch", "kind", "pretrained")
+    } | {("TrainSpec", part) for part in ("dataset", "model", "optimizer", "schedule")}
+    procedure = {
+        (kind, name) for kind in ("DistillSpec", "TransferSpec") for name in TrainSpec.model_fields
+    }  # the same fields by inheritance
     every = {(model.__name__, name) for model in EVERY_SPEC for name in model.model_fields}
     assert every - changed - tags - procedure == set()
 
@@ -452,7 +653,9 @@ def test_a_preset_is_the_network_that_it_names_and_can_be_changed(preset: str) -
     assert parsed(model={"preset": preset}) == whole
     if whole.model.arch not in ("vgg", "mlp"):
         other = not whole.model.residual  # type: ignore[union-attr]
-        assert parsed(model={"preset": preset, "residual": other}).model == whole.model.model_copy(update={"residual": other})
+        assert parsed(model={"preset": preset, "residual": other}).model == whole.model.model_copy(
+            update={"residual": other}
+        )
 
 
 def test_a_change_of_a_preset_may_say_the_widths_in_the_other_way() -> None:
@@ -464,18 +667,47 @@ def test_stage_widths_double_up_to_512_and_strides_are_capped() -> None:
     ten = CNNSpec.model_validate(PRESETS["cnn-blocks-10"])
     assert ten.stage_widths == (64, 128, 256, 512, 512, 512, 512, 512, 512, 512)
     assert ten.stage_strides == (1, *[2] * 9)
-    assert ten.model_copy(update={"max_halvings": 3}).stage_strides == (1, 2, 2, 2, 1, 1, 1, 1, 1, 1)
+    assert ten.model_copy(update={"max_halvings": 3}).stage_strides == (
+        1,
+        2,
+        2,
+        2,
+        1,
+        1,
+        1,
+        1,
+        1,
+        1,
+    )
     assert CNNSpec.model_validate({"stages": 2, "width": 700}).stage_widths == (700, 700)
     assert CNNSpec.model_validate({"widths": [32, 64, 128]}) == CNNSpec()
 
 
 def test_every_property_of_the_request_schema_is_described() -> None:
     schema, student = ExperimentRequest.model_json_schema(), DistillRequest.model_json_schema()
-    objects = {"ExperimentRequest": schema, "DistillRequest": student, **schema["$defs"], **student["$defs"]}
-    undescribed = [f"{name}.{key}" for name, part in objects.items() for key, value in part.get("properties", {}).items() if not value.get("description")]
+    objects = {
+        "ExperimentRequest": schema,
+        "DistillRequest": student,
+        **schema["$defs"],
+        **student["$defs"],
+    }
+    undescribed = [
+        f"{name}.{key}"
+        for name, part in objects.items()
+        for key, value in part.get("properties", {}).items()
+        if not value.get("description")
+    ]
     assert undescribed == []
-    assert {model.__name__ for model in EVERY_SPEC} - {"TrainSpec", "DistillSpec", "TransferSpec", "Trained", "Pretrained"} <= set(objects)
-    assert all(issubclass(model, BaseModel) and model.__doc__ for model in (ExperimentRequest, *EVERY_SPEC))
+    assert {model.__name__ for model in EVERY_SPEC} - {
+        "TrainSpec",
+        "DistillSpec",
+        "TransferSpec",
+        "Trained",
+        "Pretrained",
+    } <= set(objects)
+    assert all(
+        issubclass(model, BaseModel) and model.__doc__ for model in (ExperimentRequest, *EVERY_SPEC)
+    )
 
 
 def test_the_schema_allows_the_short_forms() -> None:

@@ -1,4 +1,6 @@
-"""Intervals, tests, corrections and power: against SciPy, printed numbers, and their own promises over thousands of draws."""
+"""Intervals, tests, corrections and power: against SciPy, printed numbers, and their own promises over thousands of
+draws.
+"""
 
 import math
 
@@ -10,7 +12,13 @@ from scipy import stats
 
 from lab_models.statistics.families import holm
 from lab_models.statistics.paired import Paired, compare, discordant, from_differences, mcnemar
-from lab_models.statistics.power import MOST_SEEDS, power_of_equivalence, power_to_detect, seeds_for_equivalence, seeds_to_detect
+from lab_models.statistics.power import (
+    MOST_SEEDS,
+    power_of_equivalence,
+    power_to_detect,
+    seeds_for_equivalence,
+    seeds_to_detect,
+)
 from lab_models.statistics.summary import prediction_interval, summarise
 from tests.lab_models.conftest import EXAMPLES
 
@@ -19,7 +27,9 @@ SLACK = 0.015
 """Three standard errors of a 5 % rate over 2,000 draws."""
 
 DARWIN = (49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48)
-"""Crossed minus self-fertilized maize, eighths of an inch; Fisher, The Design of Experiments, 1935, section 17: t = 2.148, p just below 5 %."""
+"""Crossed minus self-fertilized maize, eighths of an inch; Fisher, The Design of Experiments, 1935, section 17: t =
+2.148, p just below 5 %.
+"""
 
 
 def normal(seed: int, *shape: int) -> np.ndarray:
@@ -36,7 +46,9 @@ def test_the_prediction_interval_is_wider_than_the_means_by_the_root_of_n_plus_1
     low, high = prediction_interval(summary) or (0.0, 0.0)
     assert (low + high) / 2 == pytest.approx(98.3)
     assert high - low == pytest.approx((summary.ci95[1] - summary.ci95[0]) * math.sqrt(5))
-    assert high - low == pytest.approx(2 * 3.182446 * np.std([98.1, 98.3, 98.2, 98.6], ddof=1) * math.sqrt(1.25), rel=1e-6)
+    assert high - low == pytest.approx(
+        2 * 3.182446 * np.std([98.1, 98.3, 98.2, 98.6], ddof=1) * math.sqrt(1.25), rel=1e-6
+    )
 
 
 def test_nothing_is_predicted_from_one_value_or_from_equal_ones() -> None:
@@ -48,17 +60,25 @@ def test_nothing_is_predicted_from_one_value_or_from_equal_ones() -> None:
 def test_a_further_run_lies_in_the_prediction_interval_19_times_out_of_20(n: int) -> None:
     draws = normal(n, DRAWS, n + 1)
     intervals = [prediction_interval(summarise(list(row[:n]))) or (0.0, 0.0) for row in draws]
-    assert np.mean([low <= row[n] <= high for (low, high), row in zip(intervals, draws, strict=True)]) == pytest.approx(0.95, abs=SLACK)
+    assert np.mean(
+        [low <= row[n] <= high for (low, high), row in zip(intervals, draws, strict=True)]
+    ) == pytest.approx(0.95, abs=SLACK)
 
 
 @pytest.mark.parametrize("n", [2, 3, 6, 12])
 def test_the_paired_test_is_that_of_scipy(n: int) -> None:
     treatment, control = np.array([[0.7], [0.0]]) + normal(n, 2, n)
-    paired, reference = compare(list(zip(treatment, control, strict=True)), margin=1.0), stats.ttest_rel(treatment, control)
+    paired, reference = (
+        compare(list(zip(treatment, control, strict=True)), margin=1.0),
+        stats.ttest_rel(treatment, control),
+    )
     assert paired.p_t == pytest.approx(reference.pvalue)
     assert paired.ci95 == pytest.approx(tuple(reference.confidence_interval(0.95)))
     assert paired.ci90 == pytest.approx(tuple(reference.confidence_interval(0.90)))
-    one_sided = [stats.ttest_1samp(paired.differences, bound, alternative=side).pvalue for bound, side in ((-1.0, "greater"), (1.0, "less"))]
+    one_sided = [
+        stats.ttest_1samp(paired.differences, bound, alternative=side).pvalue
+        for bound, side in ((-1.0, "greater"), (1.0, "less"))
+    ]
     assert paired.p_tost == pytest.approx(max(one_sided))
     assert (paired.p_wilcoxon is None) == (n < 6)
 
@@ -73,9 +93,13 @@ def test_darwins_maize_comes_out_as_fisher_printed_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("differences", "mean", "low", "high"), [([-0.36, -0.02, -0.38], -0.25, -0.76, 0.25), ([0.31, 0.07, -0.02], 0.12, -0.30, 0.54)], ids=["depth 6", "depth 10"]
+    ("differences", "mean", "low", "high"),
+    [([-0.36, -0.02, -0.38], -0.25, -0.76, 0.25), ([0.31, 0.07, -0.02], 0.12, -0.30, 0.54)],
+    ids=["depth 6", "depth 10"],
 )
-def test_measured_seed_differences_give_the_interval_that_was_printed(differences: list[float], mean: float, low: float, high: float) -> None:
+def test_measured_seed_differences_give_the_interval_that_was_printed(
+    differences: list[float], mean: float, low: float, high: float
+) -> None:
     paired = compare([(98.0 + difference, 98.0) for difference in differences])
     assert paired.mean == pytest.approx(mean, abs=0.005)
     assert paired.ci95 == pytest.approx((low, high), abs=0.005)
@@ -84,13 +108,22 @@ def test_measured_seed_differences_give_the_interval_that_was_printed(difference
 @pytest.mark.parametrize("n", [3, 5, 10])
 def test_the_interval_covers_the_truth_19_times_out_of_20(n: int) -> None:
     intervals = np.array([differing(row).ci95 for row in normal(n, DRAWS, n) + 0.4])
-    assert np.mean((intervals[:, 0] <= 0.4) & (intervals[:, 1] >= 0.4)) == pytest.approx(0.95, abs=SLACK)
+    assert np.mean((intervals[:, 0] <= 0.4) & (intervals[:, 1] >= 0.4)) == pytest.approx(
+        0.95, abs=SLACK
+    )
 
 
 def test_equal_differences_and_single_pairs_have_neither_interval_nor_p() -> None:
     for pairs in ([(0.3, 0.1)], [(0.5, 0.4), (0.9, 0.8), (0.2, 0.1)], [(0.5, 0.5)] * 7, []):
         paired = compare(pairs, margin=0.5)
-        assert (paired.ci95, paired.ci90, paired.p_t, paired.p_wilcoxon, paired.p_tost, paired.equivalent) == (None,) * 6
+        assert (
+            paired.ci95,
+            paired.ci90,
+            paired.p_t,
+            paired.p_wilcoxon,
+            paired.p_tost,
+            paired.equivalent,
+        ) == (None,) * 6
         assert paired.n == len(pairs)
     assert compare([(0.3, 0.1)]).mean == pytest.approx(0.2)
     assert compare([]).mean is None
@@ -114,7 +147,15 @@ def test_a_diverged_run_is_refused_rather_than_averaged() -> None:
 
 
 def test_the_signed_rank_test_counts_every_pattern_of_signs_with_ties_and_without_zeros() -> None:
-    differences = [0.0, 1.0, 1.0, -1.0, 2.0, 3.0, 3.0]  # ranks 2, 2, 2, 4, 5.5, 5.5 without the zero; 19 of 21 are positive
+    differences = [
+        0.0,
+        1.0,
+        1.0,
+        -1.0,
+        2.0,
+        3.0,
+        3.0,
+    ]  # ranks 2, 2, 2, 4, 5.5, 5.5 without the zero; 19 of 21 are positive
     signs = 2 * ((np.arange(64)[:, None] >> np.arange(6)) & 1) - 1
     ranks = np.array([2, 2, 2, 4, 5.5, 5.5])
     sums = ((signs > 0) * ranks).sum(axis=1)
@@ -123,19 +164,27 @@ def test_the_signed_rank_test_counts_every_pattern_of_signs_with_ties_and_withou
 
 def test_a_tie_is_a_tie_after_float_subtraction_too() -> None:
     pairs = [(0.3, 0.1), (0.7, 0.5), (0.1, 0.3), (0.9, 0.7), (0.5, 0.2), (0.6, 0.2)]
-    assert len({abs(treatment - control) for treatment, control in pairs[:4]}) > 1, "float64 subtracts these to different numbers"
+    assert len({abs(treatment - control) for treatment, control in pairs[:4]}) > 1, (
+        "float64 subtracts these to different numbers"
+    )
     assert compare(pairs).p_wilcoxon == differing([2, 2, -2, 2, 3, 4]).p_wilcoxon
 
 
 @EXAMPLES
 @given(st.lists(st.integers(-40, 40).filter(bool), min_size=6, max_size=12, unique_by=abs))
 def test_the_signed_rank_test_without_ties_is_that_of_scipy(differences: list[int]) -> None:
-    assert differing(differences).p_wilcoxon == pytest.approx(stats.wilcoxon(differences, method="exact").pvalue)
+    assert differing(differences).p_wilcoxon == pytest.approx(
+        stats.wilcoxon(differences, method="exact").pvalue
+    )
 
 
-@pytest.mark.parametrize(("treatment", "control"), [(0, 0), (5, 0), (3, 3), (10, 4), (97, 131), (1500, 1400)])
+@pytest.mark.parametrize(
+    ("treatment", "control"), [(0, 0), (5, 0), (3, 3), (10, 4), (97, 131), (1500, 1400)]
+)
 def test_mcnemar_is_the_exact_binomial_test(treatment: int, control: int) -> None:
-    expected = stats.binomtest(treatment, treatment + control).pvalue if treatment + control else 1.0
+    expected = (
+        stats.binomtest(treatment, treatment + control).pvalue if treatment + control else 1.0
+    )
     assert mcnemar(treatment, control) == pytest.approx(expected)
     assert mcnemar(control, treatment) == mcnemar(treatment, control)
 
@@ -165,22 +214,34 @@ def test_holm_steps_down_as_in_the_worked_example() -> None:
 def test_holm_never_lowers_a_p_and_keeps_their_order(p_values: list[float | None]) -> None:
     adjusted = holm(p_values)
     assert [p is None for p in adjusted] == [p is None for p in p_values]
-    known = sorted((raw, corrected) for raw, corrected in zip(p_values, adjusted, strict=True) if raw is not None and corrected is not None)
+    known = sorted(
+        (raw, corrected)
+        for raw, corrected in zip(p_values, adjusted, strict=True)
+        if raw is not None and corrected is not None
+    )
     assert all(raw <= corrected <= 1 for raw, corrected in known)
     assert [corrected for _, corrected in known] == sorted(corrected for _, corrected in known)
 
 
 def test_holm_keeps_a_table_of_five_rows_from_finding_what_is_not_there() -> None:
     tables = normal(5, DRAWS, 5, 5)
-    found = [any((p or 1.0) < 0.05 for p in holm([differing(row).p_t for row in table])) for table in tables]
+    found = [
+        any((p or 1.0) < 0.05 for p in holm([differing(row).p_t for row in table]))
+        for table in tables
+    ]
     uncorrected = [any((differing(row).p_t or 1.0) < 0.05 for row in table) for table in tables]
     assert np.mean(found) <= 0.05 + SLACK
     assert np.mean(uncorrected) > 0.19, "1 - 0.95^5 = 23 % of such tables would show something"
 
 
 @pytest.mark.parametrize("n", [3, 5, 10])
-def test_a_difference_as_large_as_the_margin_is_called_equivalent_1_time_out_of_20_at_most(n: int) -> None:
-    assert np.mean([differing(row, margin=1.0).equivalent for row in 0.3 * normal(n, DRAWS, n) + 1.0]) <= 0.05 + SLACK
+def test_a_difference_as_large_as_the_margin_is_called_equivalent_1_time_out_of_20_at_most(
+    n: int,
+) -> None:
+    assert (
+        np.mean([differing(row, margin=1.0).equivalent for row in 0.3 * normal(n, DRAWS, n) + 1.0])
+        <= 0.05 + SLACK
+    )
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 20, 300])
@@ -188,13 +249,19 @@ def test_a_difference_as_large_as_the_margin_is_called_equivalent_1_time_out_of_
 def test_the_power_of_the_t_test_is_the_noncentral_ts(n: int, alpha: float) -> None:
     critical = stats.t.isf(alpha / 2, n - 1)
     for shift in (0.5, 2.0, 4.0, 7.0):
-        wrong_side = np.nan_to_num(stats.nct.cdf(-critical, n - 1, shift))  # SciPy has no number for what is below 1e-15
+        wrong_side = np.nan_to_num(
+            stats.nct.cdf(-critical, n - 1, shift)
+        )  # SciPy has no number for what is below 1e-15
         expected = stats.nct.sf(critical, n - 1, shift) + wrong_side
         assert power_to_detect(n, shift / math.sqrt(n), alpha) == pytest.approx(expected, abs=1e-9)
 
 
 def test_seeds_to_detect_are_those_of_cohens_tables() -> None:
-    assert [seeds_to_detect(effect, 1.0) for effect in (0.2, 0.5, 0.8)] == [199, 34, 15]  # as G*Power prints them for matched pairs
+    assert [seeds_to_detect(effect, 1.0) for effect in (0.2, 0.5, 0.8)] == [
+        199,
+        34,
+        15,
+    ]  # as G*Power prints them for matched pairs
     assert seeds_to_detect(-0.5, 1.0) == 34
     assert seeds_to_detect(50.0, 1.0) == 2
     assert seeds_to_detect(0.5, 1.0, power=0.95) == 54
@@ -212,21 +279,36 @@ def test_what_cannot_be_resolved_has_no_number_of_seeds() -> None:
 
 
 @pytest.mark.parametrize(("effect", "spread"), [(0.3, 0.2), (0.5, 0.6), (1.0, 0.3)])
-def test_with_the_seeds_to_detect_a_difference_is_found_4_times_out_of_5(effect: float, spread: float) -> None:
+def test_with_the_seeds_to_detect_a_difference_is_found_4_times_out_of_5(
+    effect: float, spread: float
+) -> None:
     n = seeds_to_detect(effect, spread)
     assert n is not None
-    found = [np.mean(stats.ttest_1samp(effect + spread * normal(n, DRAWS, size), 0, axis=1).pvalue < 0.05) for size in (n, n - 1)]
+    found = [
+        np.mean(
+            stats.ttest_1samp(effect + spread * normal(n, DRAWS, size), 0, axis=1).pvalue < 0.05
+        )
+        for size in (n, n - 1)
+    ]
     assert found[0] >= 0.8 - 0.03
     assert found[1] < 0.8 + 0.03
 
 
-@pytest.mark.parametrize(("effect", "spread", "margin"), [(0.0, 0.2, 0.3), (0.1, 0.2, 0.3), (0.3, 0.4, 0.5)])
-def test_with_the_seeds_for_equivalence_it_is_shown_4_times_out_of_5(effect: float, spread: float, margin: float) -> None:
+@pytest.mark.parametrize(
+    ("effect", "spread", "margin"), [(0.0, 0.2, 0.3), (0.1, 0.2, 0.3), (0.3, 0.4, 0.5)]
+)
+def test_with_the_seeds_for_equivalence_it_is_shown_4_times_out_of_5(
+    effect: float, spread: float, margin: float
+) -> None:
     n = seeds_for_equivalence(effect, spread, margin)
     assert n is not None
     draws = effect + spread * normal(n, DRAWS, n)
     standard_error = draws.std(axis=1, ddof=1) / math.sqrt(n)
-    shown = float(np.mean(stats.t.cdf((np.abs(draws.mean(axis=1)) - margin) / standard_error, n - 1) < 0.05))
+    shown = float(
+        np.mean(stats.t.cdf((np.abs(draws.mean(axis=1)) - margin) / standard_error, n - 1) < 0.05)
+    )
     assert shown >= 0.8 - 0.03
-    assert shown == pytest.approx(power_of_equivalence(n, effect / spread, margin / spread), abs=0.03)
+    assert shown == pytest.approx(
+        power_of_equivalence(n, effect / spread, margin / spread), abs=0.03
+    )
     assert power_of_equivalence(n - 1, effect / spread, margin / spread) < 0.8

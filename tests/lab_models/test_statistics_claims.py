@@ -21,7 +21,10 @@ DEPTHS = ("depth 2", "depth 6", "depth 10")
 def settings(levels: list[float], noise: float = 0.05, seeds: int = 5) -> list[dict[int, float]]:
     """Scores around each setting's level, per seed."""
     draws = noise * np.random.default_rng(3).standard_normal((len(levels), seeds))
-    return [{seed: float(level + draws[place, seed]) for seed in range(seeds)} for place, level in enumerate(levels)]
+    return [
+        {seed: float(level + draws[place, seed]) for seed in range(seeds)}
+        for place, level in enumerate(levels)
+    ]
 
 
 def fractions(cells: list[dict[int, float]]) -> list[dict[int, float]]:
@@ -32,24 +35,41 @@ def test_one_contrast_is_judged_like_its_pairs() -> None:
     pairs = {0: (98.5, 98.0), 1: (98.2, 98.1), 2: (98.9, 98.2)}
     result, paired = better([pairs], 0.15), compare(list(pairs.values()), 0.15)
     assert result.sentence == judge(paired).sentence
-    assert (result.estimate, result.ci95, result.p, result.n) == (paired.mean, paired.ci95, paired.p_t, 3)
+    assert (result.estimate, result.ci95, result.p, result.n) == (
+        paired.mean,
+        paired.ci95,
+        paired.p_t,
+        3,
+    )
 
 
 def test_better_tests_each_seeds_mean_difference_over_the_contrasts() -> None:
-    rows = [{0: (0.5, 0.4), 1: (0.6, 0.4), 2: (0.5, 0.35)}, {0: (0.9, 0.7), 1: (0.8, 0.7), 2: (0.8, 0.55)}]
+    rows = [
+        {0: (0.5, 0.4), 1: (0.6, 0.4), 2: (0.5, 0.35)},
+        {0: (0.9, 0.7), 1: (0.8, 0.7), 2: (0.8, 0.55)},
+    ]
     result = better(rows, scale=100.0, titles=["small", "large"])
     reference = stats.ttest_1samp([15.0, 15.0, 20.0], 0)
     assert result.verdict is Verdict.SUPPORTED
     assert result.estimate == pytest.approx(50 / 3)
     assert result.p == pytest.approx(reference.pvalue)
     assert result.ci95 == pytest.approx(tuple(reference.confidence_interval()))
-    assert result.sentence.startswith("Supported: +16.67 percentage points (mean of 2 contrasts), 95 % interval +9.50 to +23.84 over 3 paired seeds, p = ")
-    assert result.evidence[0].startswith("small: +15.00 percentage points, 95 % interval +2.58 to +27.42 over 3 paired seeds, p = 0.070 (Holm; 0.035 alone)")
+    assert result.sentence.startswith(
+        "Supported: +16.67 percentage points (mean of 2 contrasts), 95 % interval +9.50 to +23.84 over 3 paired seeds,"
+        " p = "
+    )
+    assert result.evidence[0].startswith(
+        "small: +15.00 percentage points, 95 % interval +2.58 to +27.42 over 3 paired seeds, p = 0.070 (Holm; 0.035"
+        " alone)"
+    )
     assert len(result.evidence) == 2
 
 
 def test_only_the_seeds_of_every_contrast_count_and_the_others_are_named() -> None:
-    rows = [{0: (0.5, 0.4), 1: (0.6, 0.4), 7: (0.1, 0.9)}, {0: (0.9, 0.7), 1: (0.8, 0.7), 2: (0.8, 0.55)}]
+    rows = [
+        {0: (0.5, 0.4), 1: (0.6, 0.4), 7: (0.1, 0.9)},
+        {0: (0.9, 0.7), 1: (0.8, 0.7), 2: (0.8, 0.55)},
+    ]
     result = better(rows, scale=100.0)
     assert result.n == 2
     assert result.evidence[-1] == "left out, as not everything has them: seeds 2, 7"
@@ -66,7 +86,10 @@ def test_of_a_loss_the_lower_is_better() -> None:
 def test_fractions_with_a_scale_say_what_percentages_say() -> None:
     cells = settings([97.0, 97.2, 97.1, 97.6])
     for claim in (trend, not_monotone):
-        assert claim(fractions(cells), margin=0.5, scale=100.0).sentence == claim(cells, margin=0.5).sentence
+        assert (
+            claim(fractions(cells), margin=0.5, scale=100.0).sentence
+            == claim(cells, margin=0.5).sentence
+        )
 
 
 def test_a_trend_is_each_seeds_least_squares_line() -> None:
@@ -76,7 +99,9 @@ def test_a_trend_is_each_seeds_least_squares_line() -> None:
     assert result.verdict is Verdict.SUPPORTED
     assert result.estimate == pytest.approx(3 * np.mean(slopes))
     assert result.p == pytest.approx(stats.ttest_1samp(slopes, 0).pvalue)
-    assert f"least-squares trend: {np.mean(slopes):+.2f} percentage points per step" in result.evidence
+    assert (
+        f"least-squares trend: {np.mean(slopes):+.2f} percentage points per step" in result.evidence
+    )
     assert " percentage points over 3 steps, 95 % interval " in result.sentence
     assert trend(cells, rises=False).verdict is Verdict.CONTRADICTED
     assert trend(cells[::-1], rises=False).verdict is Verdict.SUPPORTED
@@ -86,21 +111,32 @@ def test_the_whole_change_of_a_flat_trend_lies_within_the_margin() -> None:
     result = trend(settings([97.0, 97.02, 97.0, 97.01]), margin=0.25)
     assert result.verdict is Verdict.EQUIVALENT
     assert result.sentence.startswith("Equivalent within ±0.25 percentage points over 3 steps: ")
-    assert trend(settings([97.0, 97.1, 97.2, 97.3]), margin=0.25).verdict is not Verdict.EQUIVALENT, "a tenth per step is more than the margin in all"
+    assert (
+        trend(settings([97.0, 97.1, 97.2, 97.3]), margin=0.25).verdict is not Verdict.EQUIVALENT
+    ), "a tenth per step is more than the margin in all"
 
 
 def test_a_trend_needs_two_settings_and_common_seeds() -> None:
     assert trend([{0: 0.5}]).verdict is Verdict.NOT_MEASURED
     assert trend([]).sentence == "Not measured: a trend needs at least two settings."
-    assert trend([{0: 0.5}, {1: 0.6}]).sentence == "Not measured: no seed has a number at every setting."
+    assert (
+        trend([{0: 0.5}, {1: 0.6}]).sentence
+        == "Not measured: no seed has a number at every setting."
+    )
     one = trend([{0: 0.5}, {0: 0.6}], scale=100.0)
-    assert one.sentence == "Inconclusive: +10.00 percentage points over 1 step with the one paired seed; one seed has no interval: add seeds."
+    assert (
+        one.sentence
+        == "Inconclusive: +10.00 percentage points over 1 step with the one paired seed; one seed has no interval: add"
+        " seeds."
+    )
 
 
 def test_more_is_not_better_where_a_later_setting_is_worse() -> None:
     result = not_monotone(settings([97.0, 97.8, 97.3, 97.4]), 0.1, titles=["2", "4", "6", "8"])
     assert result.verdict is Verdict.SUPPORTED
-    assert result.sentence.startswith("Supported: 6 is worse than 4: -0.5") or result.sentence.startswith("Supported: 8 is worse than 4: -0.4")
+    assert result.sentence.startswith(
+        "Supported: 6 is worse than 4: -0.5"
+    ) or result.sentence.startswith("Supported: 8 is worse than 4: -0.4")
     assert "(Holm over 6 pairs)." in result.sentence
     assert result.estimate is not None
     assert result.estimate < 0
@@ -113,41 +149,63 @@ def test_the_p_of_a_worsening_is_corrected_over_all_pairs() -> None:
     result = not_monotone(cells)
     assert result.p == pytest.approx(3 * raw)
     assert result.verdict is Verdict.SUPPORTED
-    assert result.sentence.startswith("Supported: setting 1 is worse than setting 0: -0.50 percentage points, ")
+    assert result.sentence.startswith(
+        "Supported: setting 1 is worse than setting 0: -0.50 percentage points, "
+    )
 
 
 def test_a_steady_rise_contradicts_that_more_is_not_better() -> None:
     result = not_monotone(settings([97.0, 97.3, 97.6, 97.9]))
     assert result.verdict is Verdict.CONTRADICTED
     assert result.sentence.startswith(
-        "Contradicted: no later setting is significantly worse than an earlier one, and the trend is for the better: +0.9",
+        "Contradicted: no later setting is significantly worse than an earlier one, and the trend is for the better:"
+        " +0.9",
     )
-    assert not_monotone(settings([0.9, 0.6, 0.3]), lower_is_better=True, unit="nats").verdict is Verdict.CONTRADICTED
-    assert not_monotone(settings([0.3, 0.6, 0.9]), lower_is_better=True, unit="nats").verdict is Verdict.SUPPORTED
+    assert (
+        not_monotone(settings([0.9, 0.6, 0.3]), lower_is_better=True, unit="nats").verdict
+        is Verdict.CONTRADICTED
+    )
+    assert (
+        not_monotone(settings([0.3, 0.6, 0.9]), lower_is_better=True, unit="nats").verdict
+        is Verdict.SUPPORTED
+    )
 
 
 def test_no_worsening_and_no_change_is_equivalent() -> None:
     result = not_monotone(settings([97.0, 97.0, 97.01]), 0.3)
     assert result.verdict is Verdict.EQUIVALENT
     assert result.sentence.startswith(
-        "Equivalent within ±0.30 percentage points over 2 steps: no later setting is significantly worse than an earlier one, and the trend changes by ",
+        "Equivalent within ±0.30 percentage points over 2 steps: no later setting is significantly worse than an"
+        " earlier one, and the trend changes by ",
     )
 
 
 def test_measured_depths_leave_open_whether_more_is_better() -> None:
     result = not_monotone(PLAIN_DEPTHS, 0.15, titles=DEPTHS, seconds_per_seed=60.0)
     assert result.verdict is Verdict.INCONCLUSIVE
-    assert result.sentence.startswith("Inconclusive: the largest change for the worse, from depth 6 to depth 10, is -0.50 percentage points, 95 % interval ")
+    assert result.sentence.startswith(
+        "Inconclusive: the largest change for the worse, from depth 6 to depth 10, is -0.50 percentage points, 95 %"
+        " interval "
+    )
     assert "(Holm over 3 pairs); settling it takes about " in result.sentence
     assert " more seeds at this spread (about " in result.sentence
-    assert "depth 10 against depth 2: -0.27 percentage points, 95 % interval -0.95 to +0.42 over 3 paired seeds" in " ".join(result.evidence)
+    assert (
+        "depth 10 against depth 2: -0.27 percentage points, 95 % interval -0.95 to +0.42 over 3 paired seeds"
+        in " ".join(result.evidence)
+    )
 
 
 def test_one_seed_shows_no_order() -> None:
     fall = not_monotone([{0: 0.98}, {0: 0.97}], scale=100.0)
-    assert fall.sentence.startswith("Inconclusive: the largest change for the worse, from setting 0 to setting 1, is -1.00 percentage points with the one")
+    assert fall.sentence.startswith(
+        "Inconclusive: the largest change for the worse, from setting 0 to setting 1, is -1.00 percentage points with"
+        " the one"
+    )
     rise = not_monotone([{0: 0.97}, {0: 0.98}], scale=100.0)
-    assert rise.sentence.startswith("Inconclusive: no later setting is worse than an earlier one on average; the trend changes by +1.00 percentage points")
+    assert rise.sentence.startswith(
+        "Inconclusive: no later setting is worse than an earlier one on average; the trend changes by +1.00 percentage"
+        " points"
+    )
     assert not_monotone([{0: 0.97}, {1: 0.98}]).verdict is Verdict.NOT_MEASURED
     assert not_monotone([{0: 0.97}]).verdict is Verdict.NOT_MEASURED
 
@@ -155,7 +213,10 @@ def test_one_seed_shows_no_order() -> None:
 def test_rises_that_are_not_significant_are_inconclusive() -> None:
     result = not_monotone(({0: 97.0, 1: 97.4, 2: 97.1}, {0: 97.3, 1: 97.2, 2: 97.6}))
     assert result.verdict is Verdict.INCONCLUSIVE
-    assert "but a trend for the better is not shown: +0.20 percentage points over 1 step, 95 % interval " in result.sentence
+    assert (
+        "but a trend for the better is not shown: +0.20 percentage points over 1 step, 95 % interval "
+        in result.sentence
+    )
 
 
 def test_titles_are_one_per_setting() -> None:
@@ -189,7 +250,11 @@ def test_reaching_reports_the_mean_with_its_interval() -> None:
     assert result.estimate == pytest.approx(98.42)
     assert result.ci95 == pytest.approx(tuple(reference.confidence_interval()))
     assert result.p == pytest.approx(reference.pvalue)
-    assert result.sentence == "Supported: 98.42 % on average, 95 % interval 98.39 to 98.45 over 4 runs, +0.16 from the target of 98.26, p = 0.00067."
+    assert (
+        result.sentence
+        == "Supported: 98.42 % on average, 95 % interval 98.39 to 98.45 over 4 runs, +0.16 from the target of 98.26, p"
+        " = 0.00067."
+    )
     assert result.evidence == ("runs: 98.40, 98.42, 98.41, 98.45",)
 
 
@@ -200,13 +265,23 @@ def test_a_miss_within_the_margin_is_still_a_miss_and_said_to_be_small() -> None
 
 
 def test_what_would_settle_a_target_is_said() -> None:
-    assert reaches([98.0, 98.6, 98.3], 98.1, seconds_per_seed=600.0).sentence.endswith(" more seeds at this spread (about 3 hours).")
-    assert reaches([98.0], 98.1).sentence == "Inconclusive: 98.00 % in the one run, -0.10 from the target of 98.10; one run has no interval: add seeds."
+    assert reaches([98.0, 98.6, 98.3], 98.1, seconds_per_seed=600.0).sentence.endswith(
+        " more seeds at this spread (about 3 hours)."
+    )
+    assert (
+        reaches([98.0], 98.1).sentence
+        == "Inconclusive: 98.00 % in the one run, -0.10 from the target of 98.10; one run has no interval: add seeds."
+    )
 
 
 def test_claims_find_nothing_in_noise_more_often_than_1_time_in_20() -> None:
     tables = np.random.default_rng(4).standard_normal((1000, 4, 4))
     cells = [[dict(enumerate(row)) for row in table.tolist()] for table in tables]
     trends = [trend(table).verdict for table in cells]
-    assert np.mean([verdict is not Verdict.INCONCLUSIVE for verdict in trends]) == pytest.approx(0.05, abs=0.02)
-    assert np.mean([not_monotone(table).verdict is Verdict.SUPPORTED for table in cells]) <= 0.05 + 0.02
+    assert np.mean([verdict is not Verdict.INCONCLUSIVE for verdict in trends]) == pytest.approx(
+        0.05, abs=0.02
+    )
+    assert (
+        np.mean([not_monotone(table).verdict is Verdict.SUPPORTED for table in cells])
+        <= 0.05 + 0.02
+    )

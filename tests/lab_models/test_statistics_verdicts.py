@@ -24,19 +24,28 @@ def differing(*differences: float, margin: float | None = None) -> Paired:
 def test_a_significant_gain_supports_the_hypothesis() -> None:
     judgement = judge(differing(*GAIN))
     assert judgement.verdict is Verdict.SUPPORTED
-    assert judgement.sentence == "Supported: +0.42 percentage points, 95 % interval +0.13 to +0.71 over 5 paired seeds, p = 0.015."
+    assert (
+        judgement.sentence
+        == "Supported: +0.42 percentage points, 95 % interval +0.13 to +0.71 over 5 paired seeds, p = 0.015."
+    )
     assert (judgement.more_seeds, judgement.minutes) == (None, None)
 
 
 def test_a_significant_loss_contradicts_it() -> None:
     judgement = judge(differing(*(-gain for gain in GAIN)))
     assert judgement.verdict is Verdict.CONTRADICTED
-    assert judgement.sentence == "Contradicted: -0.42 percentage points, 95 % interval -0.71 to -0.13 over 5 paired seeds, p = 0.015."
+    assert (
+        judgement.sentence
+        == "Contradicted: -0.42 percentage points, 95 % interval -0.71 to -0.13 over 5 paired seeds, p = 0.015."
+    )
 
 
 def test_of_a_loss_less_is_better() -> None:
     judgement = judge(differing(*(-gain for gain in GAIN)), lower_is_better=True, unit="nats")
-    assert judgement.sentence == "Supported: -0.42 nats (lower is better), 95 % interval -0.71 to -0.13 over 5 paired seeds, p = 0.015."
+    assert (
+        judgement.sentence
+        == "Supported: -0.42 nats (lower is better), 95 % interval -0.71 to -0.13 over 5 paired seeds, p = 0.015."
+    )
     assert judge(differing(*GAIN), lower_is_better=True).verdict is Verdict.CONTRADICTED
     assert judge(differing(*GAIN), lower_is_better=True, expects=-1).verdict is Verdict.SUPPORTED
 
@@ -48,7 +57,9 @@ def test_a_hypothesis_may_expect_harm() -> None:
 
 
 def test_the_corrected_p_decides_and_is_named() -> None:
-    assert judge(differing(*GAIN), p_adjusted=0.032).sentence.endswith("over 5 paired seeds, p = 0.032 (Holm).")
+    assert judge(differing(*GAIN), p_adjusted=0.032).sentence.endswith(
+        "over 5 paired seeds, p = 0.032 (Holm)."
+    )
     judgement = judge(differing(*GAIN), p_adjusted=0.08)
     assert judgement.verdict is Verdict.INCONCLUSIVE
     assert "p = 0.080 (Holm; 0.015 alone); settling it takes about " in judgement.sentence
@@ -67,8 +78,10 @@ def test_within_the_margin_is_equivalent_and_a_real_difference_is_called_real() 
     judgement = judge(differing(0.02, -0.03, 0.04, -0.01, 0.03, margin=0.15))
     assert judgement.verdict is Verdict.EQUIVALENT
     assert judgement.verdict.text == "equivalent within margin"
-    assert judgement.sentence == (
-        "Equivalent within ±0.15 percentage points: +0.01, 95 % interval -0.03 to +0.05 over 5 paired seeds, equivalence p = 0.00021."
+    assert (
+        judgement.sentence
+        == "Equivalent within ±0.15 percentage points: +0.01, 95 % interval -0.03 to +0.05 over 5 paired seeds,"
+        " equivalence p = 0.00021."
     )
     real = judge(differing(0.05, 0.04, 0.06, 0.03, 0.045, margin=0.15))
     assert real.verdict is Verdict.EQUIVALENT
@@ -80,9 +93,14 @@ def test_inconclusive_names_the_seeds_that_would_settle_it_and_their_price() -> 
     judgement = judge(paired, seconds_per_pair=240.0)
     assert paired.std is not None
     assert seeds_to_detect(0.76 / 3, paired.std) == 8
-    assert (judgement.verdict, judgement.more_seeds, judgement.minutes) == (Verdict.INCONCLUSIVE, 5, 20.0)
-    assert judgement.sentence == (
-        "Inconclusive: -0.25 percentage points, 95 % interval -0.76 to +0.25 over 3 paired seeds, p = 0.16; "
+    assert (judgement.verdict, judgement.more_seeds, judgement.minutes) == (
+        Verdict.INCONCLUSIVE,
+        5,
+        20.0,
+    )
+    assert (
+        judgement.sentence
+        == "Inconclusive: -0.25 percentage points, 95 % interval -0.76 to +0.25 over 3 paired seeds, p = 0.16; "
         "settling it takes about 5 more seeds at this spread (about 20 minutes)."
     )
     assert judge(paired).sentence.endswith("about 5 more seeds at this spread.")
@@ -97,7 +115,9 @@ def test_showing_equivalence_may_be_the_shorter_way() -> None:
     assert shorter is not None
     assert judge(paired).more_seeds == shorter - 5
     assert judge(unbounded).more_seeds is None
-    assert judge(unbounded).sentence.endswith("settling it takes more than 1,000 seeds at this spread.")
+    assert judge(unbounded).sentence.endswith(
+        "settling it takes more than 1,000 seeds at this spread."
+    )
 
 
 def test_at_least_one_more_seed_is_asked_for() -> None:
@@ -105,27 +125,54 @@ def test_at_least_one_more_seed_is_asked_for() -> None:
     judgement = judge(gain, p_adjusted=0.0501, seconds_per_pair=3.0)
     assert judgement.verdict is Verdict.INCONCLUSIVE
     assert (judgement.more_seeds, judgement.minutes) == (1, 0.05)
-    assert judgement.sentence.endswith("settling it takes about 1 more seed at this spread (less than a minute).")
+    assert judgement.sentence.endswith(
+        "settling it takes about 1 more seed at this spread (less than a minute)."
+    )
 
 
 def test_what_has_no_spread_shows_nothing_and_says_why() -> None:
     assert judge(differing()).sentence == "Not measured: no seed has a number in both arms."
     assert judge(differing()).verdict is Verdict.NOT_MEASURED
     for differences, sentence in (
-        ((0.42,), "Inconclusive: +0.42 percentage points with the one paired seed; one pair has no interval: add seeds."),
-        ((0.5,) * 3, "Inconclusive: +0.50 percentage points with each of the 3 paired seeds; equal differences have neither interval nor p: add seeds."),
-        ((0.0,) * 2, "Inconclusive: 0.00 percentage points with each of the 2 paired seeds; equal differences have neither interval nor p: add seeds."),
+        (
+            (0.42,),
+            "Inconclusive: +0.42 percentage points with the one paired seed; one pair has no interval: add seeds.",
+        ),
+        (
+            (0.5,) * 3,
+            (
+                "Inconclusive: +0.50 percentage points with each of the 3 paired seeds; equal differences have neither"
+                " interval nor p: add seeds."
+            ),
+        ),
+        (
+            (0.0,) * 2,
+            (
+                "Inconclusive: 0.00 percentage points with each of the 2 paired seeds; equal differences have neither"
+                " interval nor p: add seeds."
+            ),
+        ),
     ):
         judgement = judge(differing(*differences, margin=1.0), seconds_per_pair=60.0)
-        assert (judgement.verdict, judgement.sentence, judgement.more_seeds, judgement.minutes) == (Verdict.INCONCLUSIVE, sentence, None, None)
+        assert (judgement.verdict, judgement.sentence, judgement.more_seeds, judgement.minutes) == (
+            Verdict.INCONCLUSIVE,
+            sentence,
+            None,
+            None,
+        )
 
 
 @pytest.mark.parametrize("n", [3, 5])
 def test_without_a_difference_one_verdict_in_twenty_is_false(n: int) -> None:
     draws = np.random.default_rng(n).standard_normal((2000, n))
     verdicts = [judge(from_differences(row.tolist(), size=100.0)).verdict for row in draws]
-    assert np.mean([verdict is not Verdict.INCONCLUSIVE for verdict in verdicts]) == pytest.approx(0.05, abs=0.015)
-    supported, contradicted = verdicts.count(Verdict.SUPPORTED), verdicts.count(Verdict.CONTRADICTED)
+    assert np.mean([verdict is not Verdict.INCONCLUSIVE for verdict in verdicts]) == pytest.approx(
+        0.05, abs=0.015
+    )
+    supported, contradicted = (
+        verdicts.count(Verdict.SUPPORTED),
+        verdicts.count(Verdict.CONTRADICTED),
+    )
     assert abs(supported - contradicted) < 4 * math.sqrt(supported + contradicted)
 
 
@@ -133,9 +180,17 @@ SWAPPED = {Verdict.SUPPORTED: Verdict.CONTRADICTED, Verdict.CONTRADICTED: Verdic
 
 
 @EXAMPLES
-@given(st.lists(st.tuples(st.floats(90, 91), st.floats(90, 91)), max_size=6), st.none() | st.floats(0.01, 2))
-def test_swapping_the_arms_swaps_the_verdict(pairs: list[tuple[float, float]], margin: float | None) -> None:
-    forth, back = judge(compare(pairs, margin)), judge(compare([(control, treatment) for treatment, control in pairs], margin))
+@given(
+    st.lists(st.tuples(st.floats(90, 91), st.floats(90, 91)), max_size=6),
+    st.none() | st.floats(0.01, 2),
+)
+def test_swapping_the_arms_swaps_the_verdict(
+    pairs: list[tuple[float, float]], margin: float | None
+) -> None:
+    forth, back = (
+        judge(compare(pairs, margin)),
+        judge(compare([(control, treatment) for treatment, control in pairs], margin)),
+    )
     assert back.verdict is SWAPPED.get(forth.verdict, forth.verdict)
     assert back.more_seeds == forth.more_seeds
     assert judge(compare(pairs, margin), expects=-1).verdict is back.verdict
@@ -144,7 +199,16 @@ def test_swapping_the_arms_swaps_the_verdict(pairs: list[tuple[float, float]], m
 
 @pytest.mark.parametrize(
     ("number", "written"),
-    [(0.42, "+0.42"), (-0.004, "-0.004"), (0.0, "0.00"), (-0.0, "0.00"), (-1e-17, "0.00"), (0.00004, "+0.00004"), (-12.345, "-12.35"), (0.996, "+1.00")],
+    [
+        (0.42, "+0.42"),
+        (-0.004, "-0.004"),
+        (0.0, "0.00"),
+        (-0.0, "0.00"),
+        (-1e-17, "0.00"),
+        (0.00004, "+0.00004"),
+        (-12.345, "-12.35"),
+        (0.996, "+1.00"),
+    ],
 )
 def test_a_sign_is_never_rounded_away(number: float, written: str) -> None:
     assert signed(number) == written
@@ -168,5 +232,15 @@ def test_a_p_stays_on_its_side_of_5_percent(p: float, written: str) -> None:
 
 
 def test_levels_keep_three_digits_and_margins_all() -> None:
-    assert [level(number) for number in (98.2601, 0.03124, 0.0, 5.0)] == ["98.26", "0.0312", "0.00", "5.00"]
-    assert [exact(margin) for margin in (0.5, 0.15, 0.125, 2.0)] == ["0.50", "0.15", "0.125", "2.00"]
+    assert [level(number) for number in (98.2601, 0.03124, 0.0, 5.0)] == [
+        "98.26",
+        "0.0312",
+        "0.00",
+        "5.00",
+    ]
+    assert [exact(margin) for margin in (0.5, 0.15, 0.125, 2.0)] == [
+        "0.50",
+        "0.15",
+        "0.125",
+        "2.00",
+    ]

@@ -35,7 +35,9 @@ def test_overfitting_counts_epochs_in_a_row_above_the_best() -> None:
     assert early_stop(OVERFITTING, [0.5, 0.8]) is None
     assert early_stop(OVERFITTING, [0.5, 0.8, 0.8]) == "overfitting"
     assert early_stop(OVERFITTING, [0.5, 0.8, 0.6, 0.8]) is None
-    assert early_stop(OVERFITTING, [0.5, 0.7, 0.7, 0.7]) is None, "a rise by exactly the delta is not beyond it"
+    assert early_stop(OVERFITTING, [0.5, 0.7, 0.7, 0.7]) is None, (
+        "a rise by exactly the delta is not beyond it"
+    )
 
 
 def test_the_rule_that_holds_first_is_named() -> None:
@@ -52,7 +54,9 @@ def test_falling_losses_never_stop(losses: list[float]) -> None:
 
 @EXAMPLES
 @given(st.lists(st.floats(0, 10), min_size=1, max_size=30))
-def test_training_that_obeys_the_rule_ends_once_and_for_a_reason_that_its_losses_show(losses: list[float]) -> None:
+def test_training_that_obeys_the_rule_ends_once_and_for_a_reason_that_its_losses_show(
+    losses: list[float],
+) -> None:
     ends = [n for n in range(1, len(losses) + 1) if early_stop(BOTH, losses[:n])]
     if not ends:
         return

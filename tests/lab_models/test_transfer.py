@@ -17,11 +17,33 @@ from lab_models.specs import SGDSpec, TrainSpec, TransferSpec, Tuning, read_spec
 from lab_models.training.freezing import Freezer, parameter_groups
 from lab_models.training.optimization import make_optimizer, set_learning_rate
 from lab_models.training.protocol import Order, Started, TeacherFiles
-from tests.lab_models.conftest import TINY, OrderMaker, of_kind, order_in, scores_of, train, train_until, weight_hashes
+from tests.lab_models.conftest import (
+    TINY,
+    OrderMaker,
+    of_kind,
+    order_in,
+    scores_of,
+    train,
+    train_until,
+    weight_hashes,
+)
 
-CNN: dict[str, Any] = {"arch": "cnn", "stages": 3, "width": 4, "stem": "3x3", "residual": True, "dropout": 0.1}
+CNN: dict[str, Any] = {
+    "arch": "cnn",
+    "stages": 3,
+    "width": 4,
+    "stem": "3x3",
+    "residual": True,
+    "dropout": 0.1,
+}
 SOURCE: dict[str, Any] = TINY | {"model": CNN, "epochs": 2}
-NETWORKS = [CNN, {"depth": 3, "width": 8, "norm": "batch"}, {"arch": "henet", "depth": 8}, {"arch": "vgg", "widths": [4, 8], "hidden": 8}, {"arch": "resnet18"}]
+NETWORKS = [
+    CNN,
+    {"depth": 3, "width": 8, "norm": "batch"},
+    {"arch": "henet", "depth": 8},
+    {"arch": "vgg", "widths": [4, 8], "hidden": 8},
+    {"arch": "resnet18"},
+]
 
 
 @pytest.fixture(scope="module")
@@ -30,15 +52,28 @@ def source(lab_home: Path, tmp_path_factory: pytest.TempPathFactory) -> TeacherF
     accuracy = train(order)[-1].test["accuracy"]
     weights = Path(order.run_folder) / "attempt-1" / "weights.safetensors"
     return TeacherFiles(
-        run_id="run_source", spec=TrainSpec.model_validate(SOURCE), seed=0, weights=str(weights), sha256=sha256_of(weights), test_accuracy=accuracy
+        run_id="run_source",
+        spec=TrainSpec.model_validate(SOURCE),
+        seed=0,
+        weights=str(weights),
+        sha256=sha256_of(weights),
+        test_accuracy=accuracy,
     )
 
 
 @pytest.fixture
 def make_transfer(make_order: OrderMaker, source: TeacherFiles, tmp_path: Path) -> Any:
-    def make(folder: str = "transfer", spec: dict[str, Any] | None = None, **differing: Any) -> Order:
-        document = {key: value for key, value in TINY.items() if key != "model"} | {"kind": "transfer", "source": {"spec": SOURCE}} | (spec or {})
-        return make_order(document, **({"source": source, "run_folder": str(tmp_path / folder)} | differing))
+    def make(
+        folder: str = "transfer", spec: dict[str, Any] | None = None, **differing: Any
+    ) -> Order:
+        document = (
+            {key: value for key, value in TINY.items() if key != "model"}
+            | {"kind": "transfer", "source": {"spec": SOURCE}}
+            | (spec or {})
+        )
+        return make_order(
+            document, **({"source": source, "run_folder": str(tmp_path / folder)} | differing)
+        )
 
     return make
 
@@ -57,18 +92,29 @@ def test_every_parameter_belongs_to_a_stage_and_counts_agree(model: dict[str, An
     stages = stages_of(size)
     assert {stage_of(name) for name, _ in network.named_parameters()} == set(stages)
     for last in range(len(stages)):
-        trained = trained_stages(size, Tuning(last_stages=last) if last else Tuning(strategy="linear_probe"))
+        trained = trained_stages(
+            size, Tuning(last_stages=last) if last else Tuning(strategy="linear_probe")
+        )
         assert len(trained) == last + 1
         assert trained[-1] == stages[-1]
-        assert parameters_in(size, trained) == sum(parameter.numel() for name, parameter in network.named_parameters() if stage_of(name) in trained)
+        assert parameters_in(size, trained) == sum(
+            parameter.numel()
+            for name, parameter in network.named_parameters()
+            if stage_of(name) in trained
+        )
     assert trained_stages(size, Tuning()) == stages
 
 
 @pytest.mark.parametrize("tuning", [{"strategy": "linear_probe"}, {"last_stages": 1}, {}], ids=str)
-def test_what_is_frozen_stands_still_and_all_else_moves(make_transfer: Any, source: TeacherFiles, tuning: dict[str, Any]) -> None:
+def test_what_is_frozen_stands_still_and_all_else_moves(
+    make_transfer: Any, source: TeacherFiles, tuning: dict[str, Any]
+) -> None:
     order = make_transfer(spec=tuning)
     train(order)
-    before, after = load_file(source.weights), load_file(Path(order.run_folder) / "attempt-1" / "weights-last.safetensors")
+    before, after = (
+        load_file(source.weights),
+        load_file(Path(order.run_folder) / "attempt-1" / "weights-last.safetensors"),
+    )
     size = model_size(order.spec.network, (1, 8, 8), 10)
     trained = trained_stages(size, order.spec)
     for name, tensor in after.items():
@@ -84,16 +130,24 @@ def test_the_backbone_is_the_sources_and_the_head_is_new(source: TeacherFiles) -
     take_backbone(model, source, model_size(network, (1, 8, 8), 7))
     theirs = load_file(source.weights)
     for name, tensor in model.state_dict().items():
-        assert torch.equal(tensor, fresh.state_dict()[name] if name.startswith("head") else theirs[name])
+        assert torch.equal(
+            tensor, fresh.state_dict()[name] if name.startswith("head") else theirs[name]
+        )
 
 
 def test_another_network_or_damaged_weights_are_refused(source: TeacherFiles) -> None:
     network = TrainSpec.model_validate(SOURCE | {"model": CNN | {"width": 8}}).model
     with pytest.raises(TeacherUnusable, match="another network"):
-        take_backbone(build_model(network, (1, 8, 8), 10, 0), source, model_size(network, (1, 8, 8), 10))
+        take_backbone(
+            build_model(network, (1, 8, 8), 10, 0), source, model_size(network, (1, 8, 8), 10)
+        )
     own = TrainSpec.model_validate(SOURCE).model
     with pytest.raises(TeacherUnusable, match="damaged"):
-        take_backbone(build_model(own, (1, 8, 8), 10, 0), source.model_copy(update={"sha256": "0" * 64}), model_size(own, (1, 8, 8), 10))
+        take_backbone(
+            build_model(own, (1, 8, 8), 10, 0),
+            source.model_copy(update={"sha256": "0" * 64}),
+            model_size(own, (1, 8, 8), 10),
+        )
 
 
 def test_learning_rates_decay_from_the_head_down() -> None:
@@ -101,10 +155,14 @@ def test_learning_rates_decay_from_the_head_down() -> None:
     size = model_size(spec.network, (1, 8, 8), 10)
     model = build_model(spec.network, (1, 8, 8), 10, 0)
     assert Freezer(model, spec, size).begin_epoch(1)
-    optimizer = make_optimizer(SGDSpec(learning_rate=0.8), model, parameter_groups(model, spec, size))
+    optimizer = make_optimizer(
+        SGDSpec(learning_rate=0.8), model, parameter_groups(model, spec, size)
+    )
     set_learning_rate(optimizer, 0.4)
     assert [group["lr"] for group in optimizer.param_groups] == [0.4, 0.2, 0.1]
-    assert sum(len(group["params"]) for group in optimizer.param_groups) == sum(parameter.requires_grad for parameter in model.parameters())
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == sum(
+        parameter.requires_grad for parameter in model.parameters()
+    )
 
 
 def test_staged_unfreezing_thaws_one_stage_after_another() -> None:
@@ -121,24 +179,40 @@ def test_staged_unfreezing_thaws_one_stage_after_another() -> None:
     freezer = Freezer(model, spec, size)
     for epoch in (1, 5, 3):
         freezer.begin_epoch(epoch)
-        moving = {stage_of(name) for name, parameter in model.named_parameters() if parameter.requires_grad}
+        moving = {
+            stage_of(name)
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad
+        }
         assert moving == set(trained_stages(size, spec, epoch))
 
 
-def test_a_stage_that_is_thawed_later_stands_still_until_then(make_transfer: Any, source: TeacherFiles) -> None:
+def test_a_stage_that_is_thawed_later_stands_still_until_then(
+    make_transfer: Any, source: TeacherFiles
+) -> None:
     order = make_transfer(spec={"strategy": "staged", "unfreeze_every": 2, "epochs": 3})
     _, checkpoint = train_until(order, 2, 0)
     before = load_file(source.weights)
     saved = torch.load(Path(order.run_folder) / checkpoint.path, weights_only=True)["model"]
-    assert all(torch.equal(saved[name], tensor) == (not name.startswith("head")) for name, tensor in before.items())
+    assert all(
+        torch.equal(saved[name], tensor) == (not name.startswith("head"))
+        for name, tensor in before.items()
+    )
     train(make_transfer("whole", {"strategy": "staged", "unfreeze_every": 2, "epochs": 3}))
-    after = load_file(Path(order.run_folder).parent / "whole" / "attempt-1" / "weights-last.safetensors")
-    assert {stage_of(name) for name in after if not torch.equal(after[name], before[name])} == {"head", "stages.2"}
+    after = load_file(
+        Path(order.run_folder).parent / "whole" / "attempt-1" / "weights-last.safetensors"
+    )
+    assert {stage_of(name) for name in after if not torch.equal(after[name], before[name])} == {
+        "head",
+        "stages.2",
+    }
 
 
 @pytest.mark.parametrize("place", [(1, 2), (2, 0)])
 @pytest.mark.parametrize("tuning", [{"last_stages": 1}, {"strategy": "staged"}], ids=str)
-def test_a_resumed_transfer_gives_the_same_bits(make_transfer: Any, place: tuple[int, int], tuning: dict[str, Any]) -> None:
+def test_a_resumed_transfer_gives_the_same_bits(
+    make_transfer: Any, place: tuple[int, int], tuning: dict[str, Any]
+) -> None:
     tuning = {**tuning, "layer_decay": 0.5, "ema_decay": 0.9, "probes": ["gradient_flow"]}
     whole = make_transfer("whole", tuning)
     expected = scores_of(train(whole))

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab_models.common.validation import MAX_NESTING, FieldError, InvalidDocument, NotJSON, did_you_mean, parse_json, pointer, validate
+from lab_models.common.validation import (
+    MAX_NESTING,
+    FieldError,
+    InvalidDocument,
+    NotJSON,
+    did_you_mean,
+    parse_json,
+    pointer,
+    validate,
+)
 from lab_models.specs import ExperimentRequest
 from tests.lab_models.conftest import EXAMPLES, spec_documents
 
@@ -70,7 +79,10 @@ def test_json_at_the_limits_is_taken() -> None:
 
 @EXAMPLES
 @given(
-    st.binary(max_size=40) | st.text(alphabet='{}[]:,"0123456789.eE+-\\ntu NaIfiy\ud800', max_size=40).map(lambda text: text.encode("utf-8", "surrogatepass"))
+    st.binary(max_size=40)
+    | st.text(alphabet='{}[]:,"0123456789.eE+-\\ntu NaIfiy\ud800', max_size=40).map(
+        lambda text: text.encode("utf-8", "surrogatepass")
+    )
 )
 def test_any_bytes_are_json_or_not_json(body: bytes) -> None:
     try:
@@ -85,49 +97,179 @@ def test_any_bytes_are_json_or_not_json(body: bytes) -> None:
     [
         ({"epoch": 3}, "/epoch", "unknown field", "did you mean 'epochs'?"),
         ({"Epochs": 3}, "/Epochs", "unknown field", "did you mean 'epochs'?"),
-        ({"dataset": {"val_fracton": 0.1}}, "/dataset/val_fracton", "unknown field", "did you mean 'val_fraction'?"),
-        ({"dataset": {"q": 0}}, "/dataset/q", "unknown field", "allowed: augmentation, name, split_seed, stratified, train_limit, val_fraction"),
+        (
+            {"dataset": {"val_fracton": 0.1}},
+            "/dataset/val_fracton",
+            "unknown field",
+            "did you mean 'val_fraction'?",
+        ),
+        (
+            {"dataset": {"q": 0}},
+            "/dataset/q",
+            "unknown field",
+            "allowed: augmentation, name, split_seed, stratified, train_limit, val_fraction",
+        ),
         ({"model": {"widht": 3}}, "/model/widht", "unknown field", "did you mean 'width'?"),
         ({"model": {"mlp": 3}}, "/model/mlp", "unknown field", None),
-        ({"optimizer": {"name": "sgd", "momentun": 0.9}}, "/optimizer/momentun", "unknown field", "did you mean 'momentum'?"),
-        ({"optimizer": {"name": "adam", "momentum": 0.9}}, "/optimizer/momentum", "unknown field", "allowed: learning_rate, name, weight_decay"),
-        ({"optimizer": {"lr": 0.9}}, "/optimizer/lr", "unknown field", "allowed: learning_rate, name, weight_decay"),
+        (
+            {"optimizer": {"name": "sgd", "momentun": 0.9}},
+            "/optimizer/momentun",
+            "unknown field",
+            "did you mean 'momentum'?",
+        ),
+        (
+            {"optimizer": {"name": "adam", "momentum": 0.9}},
+            "/optimizer/momentum",
+            "unknown field",
+            "allowed: learning_rate, name, weight_decay",
+        ),
+        (
+            {"optimizer": {"lr": 0.9}},
+            "/optimizer/lr",
+            "unknown field",
+            "allowed: learning_rate, name, weight_decay",
+        ),
         ({"optimizer": {"name": "sgd", "sgd": 1}}, "/optimizer/sgd", "unknown field", None),
         ({"a/b~c": 1}, "/a~1b~0c", "unknown field", None),
         ({"": 1}, "/", "unknown field", None),
         ({"dataset": {"name": 7}}, "/dataset/name", "input should be a valid string", None),
-        ({"dataset": {"augmentation": "crop-flip"}}, "/dataset/augmentation", "there is no augmentation 'crop-flip'", "did you mean 'crop_flip'?"),
-        ({"dataset": {"augmentation": {"flip": True}}}, "/dataset/augmentation/flip", "unknown field", "did you mean 'horizontal_flip'?"),
+        (
+            {"dataset": {"augmentation": "crop-flip"}},
+            "/dataset/augmentation",
+            "there is no augmentation 'crop-flip'",
+            "did you mean 'crop_flip'?",
+        ),
+        (
+            {"dataset": {"augmentation": {"flip": True}}},
+            "/dataset/augmentation/flip",
+            "unknown field",
+            "did you mean 'horizontal_flip'?",
+        ),
         ({"model": "mpl"}, "/model", "there is no network 'mpl'", "did you mean 'mlp'?"),
         ({"model": "techer"}, "/model", "there is no network 'techer'", "did you mean 'teacher'?"),
-        ({"model": {"preset": "studnet"}}, "/model", "there is no network 'studnet'", "did you mean 'student'?"),
+        (
+            {"model": {"preset": "studnet"}},
+            "/model",
+            "there is no network 'studnet'",
+            "did you mean 'student'?",
+        ),
         ({"model": {"arch": "mpl"}}, "/model/arch", f"must be {ARCHES}", "did you mean 'mlp'?"),
-        ({"model": {"arch": "cnn", "blocks": 3}}, "/model/blocks", "unknown field", "did you mean 'blocks_per_stage'?"),
-        ({"model": {"preset": "resnet20", "depth": 21}}, "/model", "'depth' must be 6n + 2, such as 20 or 26, not 21", None),
-        ({"optimizer": "adm"}, "/optimizer", "must be 'sgd', 'adam' or 'adamw'", "did you mean 'adam'?"),
+        (
+            {"model": {"arch": "cnn", "blocks": 3}},
+            "/model/blocks",
+            "unknown field",
+            "did you mean 'blocks_per_stage'?",
+        ),
+        (
+            {"model": {"preset": "resnet20", "depth": 21}},
+            "/model",
+            "'depth' must be 6n + 2, such as 20 or 26, not 21",
+            None,
+        ),
+        (
+            {"optimizer": "adm"},
+            "/optimizer",
+            "must be 'sgd', 'adam' or 'adamw'",
+            "did you mean 'adam'?",
+        ),
         ({"schedule": "constnt"}, "/schedule", f"must be {SCHEDULES}", "did you mean 'constant'?"),
-        ({"schedule": {"name": "cosine", "milestones": [3]}}, "/schedule/milestones", "unknown field", None),
-        ({"schedule": {"name": "multi_step", "milestones": [3, 2]}}, "/schedule", "'milestones' must rise, not [3, 2]", None),
-        ({"schedule": {"warmup_epochs": 11.0}}, "", "'warmup_epochs' 11 is more than the 10 'epochs'", None),
-        ({"early_stopping": {"patience": None}}, "/early_stopping", "give 'patience', 'overfit_delta' or both; for no early stopping write null", None),
-        ({"probes": ["gradients"]}, "/probes/0", "must be 'gradient_flow'", "did you mean 'gradient_flow'?"),
-        ({"probes": ["gradient_flow", "gradient_flow"]}, "/probes", "the same is named twice", None),
-        ({"model": {"norm": "bach"}}, "/model/norm", "must be 'none', 'batch' or 'layer'", "did you mean 'batch'?"),
-        ({"model": {"dropout_at": "LAST_HIDDEN"}}, "/model/dropout_at", "must be 'every_hidden' or 'last_hidden'", "did you mean 'last_hidden'?"),
+        (
+            {"schedule": {"name": "cosine", "milestones": [3]}},
+            "/schedule/milestones",
+            "unknown field",
+            None,
+        ),
+        (
+            {"schedule": {"name": "multi_step", "milestones": [3, 2]}},
+            "/schedule",
+            "'milestones' must rise, not [3, 2]",
+            None,
+        ),
+        (
+            {"schedule": {"warmup_epochs": 11.0}},
+            "",
+            "'warmup_epochs' 11 is more than the 10 'epochs'",
+            None,
+        ),
+        (
+            {"early_stopping": {"patience": None}},
+            "/early_stopping",
+            "give 'patience', 'overfit_delta' or both; for no early stopping write null",
+            None,
+        ),
+        (
+            {"probes": ["gradients"]},
+            "/probes/0",
+            "must be 'gradient_flow'",
+            "did you mean 'gradient_flow'?",
+        ),
+        (
+            {"probes": ["gradient_flow", "gradient_flow"]},
+            "/probes",
+            "the same is named twice",
+            None,
+        ),
+        (
+            {"model": {"norm": "bach"}},
+            "/model/norm",
+            "must be 'none', 'batch' or 'layer'",
+            "did you mean 'batch'?",
+        ),
+        (
+            {"model": {"dropout_at": "LAST_HIDDEN"}},
+            "/model/dropout_at",
+            "must be 'every_hidden' or 'last_hidden'",
+            "did you mean 'last_hidden'?",
+        ),
         ({"kind": "trian"}, "/kind", "must be 'train'", "did you mean 'train'?"),
-        ({"optimizer": {"name": "sgd", "learning_rate": -1}}, "/optimizer/learning_rate", "input should be greater than 0", None),
-        ({"optimizer": {"learning_rate": "0.1"}}, "/optimizer/learning_rate", "input should be a valid number", None),
-        ({"optimizer": {"name": "sgd", "nesterov": True}}, "/optimizer", "'nesterov' needs 'momentum' above 0", None),
+        (
+            {"optimizer": {"name": "sgd", "learning_rate": -1}},
+            "/optimizer/learning_rate",
+            "input should be greater than 0",
+            None,
+        ),
+        (
+            {"optimizer": {"learning_rate": "0.1"}},
+            "/optimizer/learning_rate",
+            "input should be a valid number",
+            None,
+        ),
+        (
+            {"optimizer": {"name": "sgd", "nesterov": True}},
+            "/optimizer",
+            "'nesterov' needs 'momentum' above 0",
+            None,
+        ),
         ({"seeds": [0, "1"]}, "/seeds/1", "input should be a valid integer", None),
         ({"seeds": [0, -1]}, "/seeds/1", "input should be greater than or equal to 0", None),
         ({"seeds": 0}, "/seeds", "a number of seeds lies between 1 and 1000", None),
-        ({"model": {"hidden": [0, 64]}}, "/model/hidden/0", "input should be greater than or equal to 1", None),
-        ({"model": {"hidden": [64, 3.5]}}, "/model/hidden/1", "input should be a valid integer", None),
-        ({"model": {"hidden": [3, 4], "depth": 2}}, "/model", "give either 'hidden', or 'depth' and 'width', not both", None),
+        (
+            {"model": {"hidden": [0, 64]}},
+            "/model/hidden/0",
+            "input should be greater than or equal to 1",
+            None,
+        ),
+        (
+            {"model": {"hidden": [64, 3.5]}},
+            "/model/hidden/1",
+            "input should be a valid integer",
+            None,
+        ),
+        (
+            {"model": {"hidden": [3, 4], "depth": 2}},
+            "/model",
+            "give either 'hidden', or 'depth' and 'width', not both",
+            None,
+        ),
         ({"model": 5}, "/model", "must be an object", None),
         ({"dataset": None}, "/dataset", "must be an object", None),
         ({"optimizer": []}, "/optimizer", "must be an object", None),
-        ({"labels": {"a b": "x"}}, "/labels/a b", "string should match pattern '^[A-Za-z0-9_.-]+$'", None),
+        (
+            {"labels": {"a b": "x"}},
+            "/labels/a b",
+            "string should match pattern '^[A-Za-z0-9_.-]+$'",
+            None,
+        ),
         ({"labels": {"a": 1}}, "/labels/a", "input should be a valid string", None),
         ({"epochs": True}, "/epochs", "input should be a valid integer", None),
         ([], "", "must be an object", None),
@@ -136,34 +278,58 @@ def test_any_bytes_are_json_or_not_json(body: bytes) -> None:
     ],
     ids=str,
 )
-def test_a_fault_is_named_at_its_place(document: Any, place: str, message: str, hint: str | None) -> None:
+def test_a_fault_is_named_at_its_place(
+    document: Any, place: str, message: str, hint: str | None
+) -> None:
     (error,) = errors_of(document)
     assert (error.pointer, error.message) == (place, message)
     assert error.hint == hint or (hint is None and (error.hint or "").startswith("allowed: "))
 
 
 @pytest.mark.parametrize("wrong", ["adm", 5, None])
-def test_a_wrong_name_of_an_optimizer_object_is_pointed_at_like_that_of_a_data_set(wrong: Any) -> None:
+def test_a_wrong_name_of_an_optimizer_object_is_pointed_at_like_that_of_a_data_set(
+    wrong: Any,
+) -> None:
     (error,) = errors_of({"optimizer": {"name": wrong}})
     assert (error.pointer, error.message) == ("/optimizer/name", "must be 'sgd', 'adam' or 'adamw'")
 
 
-@pytest.mark.parametrize(("hidden", "place"), [([0, 0], "/model/hidden/0"), ([99999], "/model/hidden/0"), ([64] * 201, "/model/hidden")])
-def test_faults_of_equal_hidden_widths_point_at_hidden_and_not_at_fields_nobody_wrote(hidden: list[int], place: str) -> None:
+@pytest.mark.parametrize(
+    ("hidden", "place"),
+    [([0, 0], "/model/hidden/0"), ([99999], "/model/hidden/0"), ([64] * 201, "/model/hidden")],
+)
+def test_faults_of_equal_hidden_widths_point_at_hidden_and_not_at_fields_nobody_wrote(
+    hidden: list[int], place: str
+) -> None:
     assert errors_of({"model": {"hidden": hidden}})[0].pointer == place
 
 
 @pytest.mark.parametrize(("field", "wrong"), [("seeds", ["a", "b"]), ("hidden", [True, 2.5])])
-def test_a_list_whose_every_item_is_wrong_is_not_also_called_empty(field: str, wrong: list[Any]) -> None:
+def test_a_list_whose_every_item_is_wrong_is_not_also_called_empty(
+    field: str, wrong: list[Any]
+) -> None:
     errors = errors_of({"seeds": wrong} if field == "seeds" else {"model": {"hidden": wrong}})
     assert [error.pointer.rpartition("/")[2] for error in errors] == ["0", "1"]
 
 
 @pytest.mark.parametrize(
-    "document", [{"seeds": "3"}, {"seeds": []}, {"seeds": [0] * 1001}, {"model": {"hidden": {}}}, {"labels": []}], ids=lambda value: str(value)[:30]
+    "document",
+    [
+        {"seeds": "3"},
+        {"seeds": []},
+        {"seeds": [0] * 1001},
+        {"model": {"hidden": {}}},
+        {"labels": []},
+    ],
+    ids=lambda value: str(value)[:30],
 )
 def test_errors_speak_of_json_and_not_of_python(document: dict[str, Any]) -> None:
-    assert not [word for error in errors_of(document) for word in ("tuple", "dictionary", "None") if word in error.message]
+    assert not [
+        word
+        for error in errors_of(document)
+        for word in ("tuple", "dictionary", "None")
+        if word in error.message
+    ]
 
 
 def test_a_seed_named_twice_is_pointed_at() -> None:
@@ -173,16 +339,32 @@ def test_a_seed_named_twice_is_pointed_at() -> None:
 
 
 def test_a_field_named_like_its_optimizer_misleads_no_pointer() -> None:
-    assert [error.pointer for error in errors_of({"optimizer": {"name": "adam", "adam": {}, "lr": 3}})] == ["/optimizer/adam", "/optimizer/lr"]
+    assert [
+        error.pointer for error in errors_of({"optimizer": {"name": "adam", "adam": {}, "lr": 3}})
+    ] == [
+        "/optimizer/adam",
+        "/optimizer/lr",
+    ]
 
 
 def test_every_fault_is_listed_at_once() -> None:
-    errors = errors_of({"epoch": 3, "model": {"widht": 1, "dropout": 2}, "optimizer": "adma", "seeds": [0, "x"]})
-    assert {error.pointer for error in errors} == {"/epoch", "/model/widht", "/model/dropout", "/optimizer", "/seeds/1"}
+    errors = errors_of(
+        {"epoch": 3, "model": {"widht": 1, "dropout": 2}, "optimizer": "adma", "seeds": [0, "x"]}
+    )
+    assert {error.pointer for error in errors} == {
+        "/epoch",
+        "/model/widht",
+        "/model/dropout",
+        "/optimizer",
+        "/seeds/1",
+    }
 
 
 def test_the_exception_itself_reads_well() -> None:
-    with pytest.raises(InvalidDocument, match=r"^/epoch: unknown field; /optimizer: must be .*$|^/optimizer.*; /epoch"):
+    with pytest.raises(
+        InvalidDocument,
+        match=r"^/epoch: unknown field; /optimizer: must be .*$|^/optimizer.*; /epoch",
+    ):
         validate(ExperimentRequest, {"epoch": 3, "optimizer": "x"})
     with pytest.raises(InvalidDocument, match=r"^the body: must be an object$"):
         validate(ExperimentRequest, 3)
@@ -200,14 +382,41 @@ def test_did_you_mean_names_the_nearest_or_all() -> None:
 
 
 KNOWN_NAMES = [
-    "dataset", "model", "optimizer", "schedule", "seeds", "labels", "name", "arch", "kind", "epochs", "batch_size", "hidden", "depth", "width",
-    "residual", "dropout", "learning_rate", "momentum", "nesterov", "train_limit", "val_fraction", "adam", "sgd", "mlp", "train",
+    "dataset", "model", "optimizer", "schedule", "seeds", "labels", "name", "arch", "kind", "epochs",
+    "batch_size", "hidden", "depth", "width",
+    "residual", "dropout", "learning_rate", "momentum", "nesterov", "train_limit", "val_fraction", "adam",
+    "sgd", "mlp", "train",
 ]  # fmt: skip
-KNOWN_VALUES = ["adam", "sgd", "mlp", "digits", "mnist", "train", "constant", "batch", "last_hidden", "adm", "minst"]
-texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=5)  # what parse_json itself refuses is tested above
-values = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from(KNOWN_VALUES) | texts
+KNOWN_VALUES = [
+    "adam",
+    "sgd",
+    "mlp",
+    "digits",
+    "mnist",
+    "train",
+    "constant",
+    "batch",
+    "last_hidden",
+    "adm",
+    "minst",
+]
+texts = st.text(
+    st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=5
+)  # what parse_json itself refuses is tested above
+values = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.sampled_from(KNOWN_VALUES)
+    | texts
+)
 names = st.sampled_from(KNOWN_NAMES) | texts
-documents = st.recursive(values, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(names, inner, max_size=5), max_leaves=12)
+documents = st.recursive(
+    values,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(names, inner, max_size=5),
+    max_leaves=12,
+)
 
 
 def resolve(place: str, document: Any) -> Any:
@@ -215,7 +424,13 @@ def resolve(place: str, document: Any) -> Any:
     node = document
     for part in place.split("/")[1:]:
         name = part.replace("~1", "/").replace("~0", "~")
-        node = node[int(name)] if isinstance(node, list) else node[name] if isinstance(node, dict) else {}[name]
+        node = (
+            node[int(name)]
+            if isinstance(node, list)
+            else node[name]
+            if isinstance(node, dict)
+            else {}[name]
+        )
     return node
 
 
@@ -231,17 +446,28 @@ def test_any_json_is_a_request_or_an_invalid_document_whose_pointers_resolve(doc
     assert (request is None) == bool(errors)
     for error in errors:
         assert error.message
-        outer = error.pointer if error.message == "unknown field" else error.pointer.rpartition("/")[0]
+        outer = (
+            error.pointer if error.message == "unknown field" else error.pointer.rpartition("/")[0]
+        )
         resolve(outer, document)
 
 
 @EXAMPLES
-@given(spec_documents(), st.sampled_from(["dataset", "model", "optimizer", "schedule", ""]), st.text(min_size=1, max_size=8))
-def test_one_unknown_field_in_a_valid_document_is_found_where_it_was_put(document: dict[str, Any], part: str, name: str) -> None:
+@given(
+    spec_documents(),
+    st.sampled_from(["dataset", "model", "optimizer", "schedule", ""]),
+    st.text(min_size=1, max_size=8),
+)
+def test_one_unknown_field_in_a_valid_document_is_found_where_it_was_put(
+    document: dict[str, Any], part: str, name: str
+) -> None:
     outer = document if not part else document.setdefault(part, {})
     if isinstance(outer, str):
         outer = document[part] = {"arch" if part == "model" else "name": outer}
     name = f"{name}?"
     outer[name] = 1
     (error,) = errors_of(document)
-    assert (error.pointer, error.message) == (pointer([part, name] if part else [name]), "unknown field")
+    assert (error.pointer, error.message) == (
+        pointer([part, name] if part else [name]),
+        "unknown field",
+    )

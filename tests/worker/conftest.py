@@ -42,7 +42,12 @@ def make_stage(tmp_path: Path) -> Iterator[Callable[..., Stage]]:
     def make(**overrides: object) -> Stage:
         settings = Settings(home=tmp_path, _env_file=None, **{"lease_seconds": 3.0, **overrides})
         open_database(settings).close()
-        stages.append(Stage(settings, Database(settings.effective_database_url, busy_seconds=settings.lease_seconds / 3)))
+        stages.append(
+            Stage(
+                settings,
+                Database(settings.effective_database_url, busy_seconds=settings.lease_seconds / 3),
+            )
+        )
         return stages[-1]
 
     yield make

@@ -13,12 +13,12 @@ from app.devices import device_of_slot
 from app.services import lifecycle
 from app.services.experiments import progress
 from app.storage.states import RunStatus
-from app.storage.tables import Attempt as AttemptRow
 from app.storage.tables import Checkpoint, Experiment, Metric
+from app.storage.tables import Supervision as AttemptRow
 from tests.databases import writers_blocked
 from tests.e2e.service import is_alive, wait_until
 from tests.worker.conftest import Stage
-from worker.attempt import Attempt
+from worker.attempt import Supervision
 from worker.claiming import work_until_empty
 
 MakeStage = Callable[..., Stage]
@@ -36,7 +36,9 @@ def test_queued_runs_are_worked_off_one_after_the_other(make_stage: MakeStage) -
     assert work_until_empty(stage.slot) == 0
 
 
-def test_a_worker_that_cannot_train_claims_nothing(make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_cannot_train_claims_nothing(
+    make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(worker.trainer.sys, "executable", "/bin/false")
     monkeypatch.setattr(worker.claiming, "UNFIT_SECONDS", 0.0)
     stage = make_stage()
@@ -45,11 +47,16 @@ def test_a_worker_that_cannot_train_claims_nothing(make_stage: MakeStage, monkey
     assert (stage.run(run_id).status, stage.run(run_id).attempt) == (RunStatus.QUEUED, 0)
 
 
-def test_an_error_of_the_workers_own_becomes_a_failed_run_with_its_traceback(make_stage: MakeStage) -> None:
+def test_an_error_of_the_workers_own_becomes_a_failed_run_with_its_traceback(
+    make_stage: MakeStage,
+) -> None:
     stage = make_stage()
     run_id = stage.submit()
     with stage.database.writing() as session:
-        session.exec(select(Experiment)).one().spec = {"kind": "train", "model": {"arch": "unheard of"}}
+        session.exec(select(Experiment)).one().spec = {
+            "kind": "train",
+            "model": {"arch": "unheard of"},
+        }
     assert work_until_empty(stage.slot) == 1
     run = stage.run(run_id)
     assert run.status == RunStatus.FAILED
@@ -58,7 +65,9 @@ def test_an_error_of_the_workers_own_becomes_a_failed_run_with_its_traceback(mak
     assert "Traceback" in run.error["traceback_tail"]
 
 
-def test_a_run_that_would_leave_too_little_room_fails_by_name_before_its_checkpoint_is_written(make_stage: MakeStage) -> None:
+def test_a_run_that_would_leave_too_little_room_fails_by_name_before_its_checkpoint_is_written(
+    make_stage: MakeStage,
+) -> None:
     roomy = make_stage()
     before = roomy.submit()
     assert work_until_empty(roomy.slot) == 1
@@ -66,13 +75,21 @@ def test_a_run_that_would_leave_too_little_room_fails_by_name_before_its_checkpo
     run_id = low.submit()
     assert work_until_empty(low.slot) == 1
     run = low.run(run_id)
-    assert (low.run(before).status, run.status, run.error["code"]) == (RunStatus.SUCCEEDED, RunStatus.FAILED, "storage_full")
+    assert (low.run(before).status, run.status, run.error["code"]) == (
+        RunStatus.SUCCEEDED,
+        RunStatus.FAILED,
+        "storage_full",
+    )
     assert "LAB_MIN_FREE_BYTES" in run.error["message"]
     assert "lab gc --dry-run" in run.error["hint"]
-    assert [path.name for path in (low.settings.runs_folder / run_id).rglob("*") if path.is_file()] == ["log.txt"]
+    assert [
+        path.name for path in (low.settings.runs_folder / run_id).rglob("*") if path.is_file()
+    ] == ["log.txt"]
 
 
-def test_a_holder_that_cannot_reach_the_database_stops_its_trainer_before_the_lease_ends(make_stage: MakeStage) -> None:
+def test_a_holder_that_cannot_reach_the_database_stops_its_trainer_before_the_lease_ends(
+    make_stage: MakeStage,
+) -> None:
     stage = make_stage(lease_seconds=1.5)
     run_id = stage.submit(epochs=100_000, model={"depth": 3, "width": 256})
     trainer = stage.slot.spare.take()
@@ -80,7 +97,7 @@ def test_a_holder_that_cannot_reach_the_database_stops_its_trainer_before_the_le
     with stage.database.writing() as session:
         lease = lifecycle.claim(session, "tester")
     assert lease is not None
-    attempt = threading.Thread(target=Attempt(stage.slot, lease).carry_out, args=(trainer,))
+    attempt = threading.Thread(target=Supervision(stage.slot, lease).carry_out, args=(trainer,))
     attempt.start()
     wait_until(lambda: stage.run(run_id).epochs_done > 0, 20, "it trains")
     with writers_blocked(stage.settings):
@@ -93,7 +110,9 @@ def test_a_holder_that_cannot_reach_the_database_stops_its_trainer_before_the_le
     assert stage.slot.owed == lease, "the worker gives it back before it claims another"
 
 
-def test_a_run_left_while_the_database_was_out_of_reach_is_given_back_and_goes_on_and_no_crash_is_counted(make_stage: MakeStage) -> None:
+def test_a_run_left_while_the_database_was_out_of_reach_is_given_back_and_goes_on_and_no_crash_is_counted(
+    make_stage: MakeStage,
+) -> None:
     stage = make_stage(lease_seconds=1.5)
     run_id = stage.submit(epochs=100_000, model={"depth": 3, "width": 256})
     stage.slot.spare.prepare()
@@ -109,10 +128,16 @@ def test_a_run_left_while_the_database_was_out_of_reach_is_given_back_and_goes_o
     assert stage.run(run_id).crashes == 0
     with stage.database.reading() as session:
         assert progress.attempts_of(session, run_id)[0].outcome == "database_unreachable"
-        assert [change.reason for change in progress.history_of(session, run_id)][:3] == ["waiting_for_worker", "starting", "database_unreachable"]
+        assert [change.reason for change in progress.history_of(session, run_id)][:3] == [
+            "waiting_for_worker",
+            "starting",
+            "database_unreachable",
+        ]
 
 
-def test_a_worker_that_owes_a_run_and_is_asked_to_stop_leaves_though_the_database_does_not_answer(make_stage: MakeStage) -> None:
+def test_a_worker_that_owes_a_run_and_is_asked_to_stop_leaves_though_the_database_does_not_answer(
+    make_stage: MakeStage,
+) -> None:
     stage = make_stage(lease_seconds=1.5)
     stage.submit()
     with stage.database.writing() as session:
@@ -135,7 +160,9 @@ def test_what_was_taken_back_meanwhile_is_owed_no_more(make_stage: MakeStage) ->
     assert (stage.slot.owed, stage.run(run_id).status) == (None, RunStatus.SUCCEEDED)
 
 
-def test_a_database_that_is_busy_for_a_moment_delays_and_loses_nothing(make_stage: MakeStage) -> None:
+def test_a_database_that_is_busy_for_a_moment_delays_and_loses_nothing(
+    make_stage: MakeStage,
+) -> None:
     stage = make_stage(lease_seconds=6.0)
     run_id = stage.submit(epochs=40)
     worker_thread = threading.Thread(target=work_until_empty, args=(stage.slot,))
@@ -147,11 +174,17 @@ def test_a_database_that_is_busy_for_a_moment_delays_and_loses_nothing(make_stag
     worker_thread.join(30)
     assert stage.run(run_id).status == RunStatus.SUCCEEDED
     with stage.database.reading() as session:
-        epochs = session.exec(select(Metric.epoch).where(col(Metric.name) == "loss", col(Metric.split) == "val").order_by(col(Metric.epoch))).all()
+        epochs = session.exec(
+            select(Metric.epoch)
+            .where(col(Metric.name) == "loss", col(Metric.split) == "val")
+            .order_by(col(Metric.epoch))
+        ).all()
     assert list(epochs) == list(range(1, 41))
 
 
-def test_a_stop_within_an_epoch_saves_the_step_and_the_next_attempt_goes_on_from_it(make_stage: MakeStage) -> None:
+def test_a_stop_within_an_epoch_saves_the_step_and_the_next_attempt_goes_on_from_it(
+    make_stage: MakeStage,
+) -> None:
     stage = make_stage()
     run_id = stage.submit(epochs=2, batch_size=1, model={"depth": 3, "width": 256})
     stage.slot.spare.prepare()
@@ -182,7 +215,9 @@ def test_files_of_older_checkpoints_are_removed_and_two_are_kept(make_stage: Mak
     wait_until(lambda: stage.run(run_id).epochs_done >= 6, 20, "six epochs are done")
     stage.stopping = True
     attempt.join(20)
-    files = sorted(path.name for path in (stage.settings.runs_folder / run_id).rglob("checkpoint-*"))
+    files = sorted(
+        path.name for path in (stage.settings.runs_folder / run_id).rglob("checkpoint-*")
+    )
     with stage.database.reading() as session:
         rows = sorted(row.path.split("/")[-1] for row in session.exec(select(Checkpoint)))
     assert files == rows
@@ -200,7 +235,10 @@ def test_attempts_are_closed_with_their_outcome(make_stage: MakeStage) -> None:
     assert all(row.finished_at is not None and row.first_step_at is not None for row in rows)
 
 
-@pytest.mark.parametrize(("devices", "slot", "expected"), [("cpu", 3, "cpu"), ("cuda:0, cuda:1", 0, "cuda:0"), ("cuda:0,cuda:1", 3, "cuda:1")])
+@pytest.mark.parametrize(
+    ("devices", "slot", "expected"),
+    [("cpu", 3, "cpu"), ("cuda:0, cuda:1", 0, "cuda:0"), ("cuda:0,cuda:1", 3, "cuda:1")],
+)
 def test_devices_are_dealt_out_in_turn(devices: str, slot: int, expected: str) -> None:
     assert device_of_slot(devices, slot) == expected
 

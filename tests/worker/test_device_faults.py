@@ -25,7 +25,9 @@ LARGE = {"model": {"hidden": [16384, 16384]}, "epochs": 2}
 SPARE_BYTES = 300 << 20
 
 
-def test_a_trainer_that_gets_no_memory_fails_its_run_by_name_and_the_next_run_goes_on(make_stage: MakeStage) -> None:
+def test_a_trainer_that_gets_no_memory_fails_its_run_by_name_and_the_next_run_goes_on(
+    make_stage: MakeStage,
+) -> None:
     """RLIMIT_AS is what the kernel enforces for containers and batch systems as well."""
     stage = make_stage(lease_seconds=30.0)
     large = stage.submit(**LARGE)
@@ -44,7 +46,12 @@ def test_a_trainer_that_gets_no_memory_fails_its_run_by_name_and_the_next_run_go
     assert stage.run(small).status == RunStatus.SUCCEEDED
 
 
-WIDE = {"dataset": {"train_limit": 1200}, "model": {"arch": "cnn", "width": 64, "stages": 1, "blocks_per_stage": 2}, "batch_size": 1200, "epochs": 2}
+WIDE = {
+    "dataset": {"train_limit": 1200},
+    "model": {"arch": "cnn", "width": 64, "stages": 1, "blocks_per_stage": 2},
+    "batch_size": 1200,
+    "epochs": 2,
+}
 """Activations of about 20 MB a layer, kept for the backward pass, and next to no weights."""
 
 
@@ -59,7 +66,9 @@ def limit_memory(stage: Stage, spare_bytes: int) -> None:
     stage.slot.spare.put_back(trainer)
 
 
-def test_where_memory_runs_out_and_the_spec_allows_it_the_batch_is_halved_until_it_fits(make_stage: MakeStage) -> None:
+def test_where_memory_runs_out_and_the_spec_allows_it_the_batch_is_halved_until_it_fits(
+    make_stage: MakeStage,
+) -> None:
     stage = make_stage(lease_seconds=30.0)
     allowed = stage.submit(**WIDE, on_out_of_memory="halve_batch")
     forbidden = stage.submit(**WIDE)
@@ -70,14 +79,23 @@ def test_where_memory_runs_out_and_the_spec_allows_it_the_batch_is_halved_until_
     assert failed, "a batch of 1200 does not fit"
     assert {attempt.outcome for attempt in failed} == {"out_of_memory"}
     assert "memory ran out with 1200 images at a time" in failed[0].notes[-1]
-    assert [attempt.micro_batches for attempt in (*failed, last)] == [2**number for number in range(len(failed) + 1)]
+    assert [attempt.micro_batches for attempt in (*failed, last)] == [
+        2**number for number in range(len(failed) + 1)
+    ]
     run = stage.run(allowed)
-    assert (run.status, run.crashes, run.epochs_done, run.micro_batches) == (RunStatus.SUCCEEDED, 0, 2, last.micro_batches)
+    assert (run.status, run.crashes, run.epochs_done, run.micro_batches) == (
+        RunStatus.SUCCEEDED,
+        0,
+        2,
+        last.micro_batches,
+    )
     assert stage.run(forbidden).error["code"] == "out_of_memory"
     assert stage.run(forbidden).attempt == 1
 
 
-def test_a_worker_whose_device_is_not_there_says_so_and_claims_nothing(make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch, caplog) -> None:  # type: ignore[no-untyped-def]
+def test_a_worker_whose_device_is_not_there_says_so_and_claims_nothing(
+    make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr(worker.claiming, "UNFIT_SECONDS", 0.0)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # as if the driver had lost them all
     stage = make_stage()
@@ -118,12 +136,27 @@ def test_no_decision_reads_the_clock(make_stage: MakeStage, jumping_clock: list[
     assert len(jumping_clock) > 20, "the clock was read, and it jumped"
     for run_id in runs:
         run = stage.run(run_id)
-        assert (run.status, run.attempt, run.crashes, run.epochs_done) == (RunStatus.SUCCEEDED, 1, 0, 4)
+        assert (run.status, run.attempt, run.crashes, run.epochs_done) == (
+            RunStatus.SUCCEEDED,
+            1,
+            0,
+            4,
+        )
         with stage.database.reading() as session:
             epochs = session.exec(
-                select(Metric.epoch).where(col(Metric.run_id) == run_id, col(Metric.name) == "loss", col(Metric.split) == "val").order_by(col(Metric.epoch))
+                select(Metric.epoch)
+                .where(
+                    col(Metric.run_id) == run_id,
+                    col(Metric.name) == "loss",
+                    col(Metric.split) == "val",
+                )
+                .order_by(col(Metric.epoch))
             ).all()
-            moves = session.exec(select(StatusChange.to_status).where(col(StatusChange.run_id) == run_id).order_by(col(StatusChange.id))).all()
+            moves = session.exec(
+                select(StatusChange.to_status)
+                .where(col(StatusChange.run_id) == run_id)
+                .order_by(col(StatusChange.id))
+            ).all()
             attempts = progress.attempts_of(session, run_id)
         assert list(epochs) == [1, 2, 3, 4]
         assert list(moves) == ["queued", "running", "succeeded"]

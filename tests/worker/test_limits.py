@@ -20,7 +20,14 @@ class Clock:
 
 def attempt(number: int, seconds: float | None) -> Attempt:
     finished_at = None if seconds is None else NOON + timedelta(seconds=seconds)
-    return Attempt(run_id="run_1", number=number, fence=number, worker_id="w", started_at=NOON, finished_at=finished_at)
+    return Attempt(
+        run_id="run_1",
+        number=number,
+        fence=number,
+        worker_id="w",
+        started_at=NOON,
+        finished_at=finished_at,
+    )
 
 
 def test_a_run_has_had_its_time_when_this_attempt_and_those_before_have_used_it() -> None:
@@ -53,4 +60,6 @@ def test_attempts_before_count_by_their_rows() -> None:
     rows = [attempt(1, 10.0), attempt(2, 20.5), attempt(3, None), attempt(4, 1000.0)]
     assert seconds_of_earlier(rows, 4) == 30.5
     assert seconds_of_earlier(rows, 1) == 0.0
-    assert seconds_of_earlier([attempt(1, -3600.0), attempt(2, 5.0)], 3) == 5.0  # the clock was set back by an hour
+    assert (
+        seconds_of_earlier([attempt(1, -3600.0), attempt(2, 5.0)], 3) == 5.0
+    )  # the clock was set back by an hour

@@ -14,7 +14,11 @@ WHOLE: dict[str, Any] = {
     "content-encoding": "utf-8",
     "content-type": "application/json",
     "headers": {"task": "lab.work", "id": "1"},
-    "properties": {"delivery_tag": "1", "delivery_info": {"exchange": "", "routing_key": QUEUE}, "body_encoding": "base64"},
+    "properties": {
+        "delivery_tag": "1",
+        "delivery_info": {"exchange": "", "routing_key": QUEUE},
+        "body_encoding": "base64",
+    },
 }
 
 

@@ -40,7 +40,9 @@ def test_trainers_die_with_their_server_and_the_next_fork_says_so(server: Traine
         server.fork("cpu", 1)
 
 
-def test_a_trainer_knows_neither_database_nor_broker_nor_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trainer_knows_neither_database_nor_broker_nor_keys(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for name in ("LAB_DATABASE_URL", "LAB_BROKER_URL", "LAB_API_KEYS", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "secret")
     server = TrainerServer(threads=1)
@@ -80,4 +82,6 @@ def test_an_order_that_is_none_is_no_reason_to_hang(server: TrainerServer) -> No
     trainer = server.fork("cpu", 1)
     assert trainer.wait_ready()
     trainer._stdin.close()
-    assert trainer.next_event(10) == Exited(3), "the end of standard input means that the supervisor is gone"
+    assert trainer.next_event(10) == Exited(3), (
+        "the end of standard input means that the supervisor is gone"
+    )

@@ -47,7 +47,10 @@ def test_silence_is_a_stall_after_the_time_allowed_and_not_before() -> None:
         assert not watchdog.has_stalled
     clock.now += 0.5
     assert watchdog.has_stalled
-    assert watchdog.message == "the trainer made no progress for 10 s and was ended; LAB_STALL_SECONDS allows more"
+    assert (
+        watchdog.message
+        == "the trainer made no progress for 10 s and was ended; LAB_STALL_SECONDS allows more"
+    )
 
 
 def test_saying_the_same_step_again_and_again_is_no_progress() -> None:
@@ -59,7 +62,9 @@ def test_saying_the_same_step_again_and_again_is_no_progress() -> None:
     assert watchdog.has_stalled
 
 
-def test_a_trainer_that_hangs_is_ended_counts_as_a_crash_and_its_run_goes_on(make_stage: Callable[..., Stage]) -> None:
+def test_a_trainer_that_hangs_is_ended_counts_as_a_crash_and_its_run_goes_on(
+    make_stage: Callable[..., Stage],
+) -> None:
     stage = make_stage(stall_seconds=10.0, lease_seconds=60.0)
     run_id = stage.submit(epochs=400)
     trainer = stage.slot.spare.take()

@@ -1,4 +1,6 @@
-"""What runs have shown, over HTTP: tables, verdicts, pictures, explanations, predictions, and doing an experiment again."""
+"""What runs have shown, over HTTP: tables, verdicts, pictures, explanations, predictions, and doing an experiment
+again.
+"""
 
 from app.api.analyses import (
     comparisons,

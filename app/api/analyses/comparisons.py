@@ -9,7 +9,7 @@ from app.api.analyses.study_curves import curves_figure, panels_of
 from app.api.analyses.study_tables import MetricName
 from app.api.http import passes
 from app.api.http.deps import Reading, TheCaller, TheSettings
-from app.api.http.pictures import PICTURE_RESPONSES, Extension, IfNoneMatch, picture
+from app.api.http.pictures import PICTURE_RESPONSES, IfNoneMatch, PictureFormat, picture
 from app.api.schemas import Answer
 from app.errors import InvalidRequest
 from app.plots.figures import StudyCurvesFigure
@@ -26,7 +26,13 @@ from lab_models.statistics.verdicts import Judgement, Verdict
 router = passes.router(prefix="/comparisons", tags=["studies"])
 
 MOST_CURVES = 12
-Ids = Annotated[str, Query(description="Ids of experiments, separated by commas; the first is the control", max_length=2000)]
+Ids = Annotated[
+    str,
+    Query(
+        description="Ids of experiments, separated by commas; the first is the control",
+        max_length=2000,
+    ),
+]
 
 
 class SideAnswer(Answer):
@@ -48,7 +54,9 @@ class DifferenceAnswer(Answer):
 
 
 class McNemarAnswer(Answer):
-    """One seed's two checkpoints on the same test images: how many images only one of them gets right, and the exact two-sided p."""
+    """One seed's two checkpoints on the same test images: how many images only one of them gets right, and the exact
+    two-sided p.
+    """
 
     seed: int
     only_treatment_right: int
@@ -100,8 +108,21 @@ def compare_experiments(
     caller: TheCaller,
     experiments: Ids,
     metric: MetricName = "test.accuracy",
-    factor: Annotated[str, Query(description="The one field that is meant to differ, such as model.residual; more are warned of", max_length=200)] = "",
-    margin: Annotated[float | None, Query(gt=0, le=1e6, description="Differences within ± this count as none; null: by the data set")] = None,
+    factor: Annotated[
+        str,
+        Query(
+            description="The one field that is meant to differ, such as model.residual; more are warned of",
+            max_length=200,
+        ),
+    ] = "",
+    margin: Annotated[
+        float | None,
+        Query(
+            gt=0,
+            le=1e6,
+            description="Differences within ± this count as none; null: by the data set",
+        ),
+    ] = None,
 ) -> ComparisonAnswer:
     """Whether the second experiment is better than the first: paired difference, interval, tests and a verdict."""
     found = _experiments(session, caller, experiments, fewest=2, most=2)
@@ -115,7 +136,12 @@ def compare_experiments(
 
 @router.get("/curves.{extension}", response_class=Response, responses=PICTURE_RESPONSES)
 def draw_comparison_curves(
-    session: Reading, caller: TheCaller, experiments: Ids, extension: Extension, metric: str = "loss,accuracy", if_none_match: IfNoneMatch = None
+    session: Reading,
+    caller: TheCaller,
+    experiments: Ids,
+    extension: PictureFormat,
+    metric: str = "loss,accuracy",
+    if_none_match: IfNoneMatch = None,
 ) -> Any:
     """Train and val over epochs of up to twelve experiments in one picture; means and ranges over seeds."""
     found = _experiments(session, caller, experiments, fewest=1, most=MOST_CURVES)
@@ -124,13 +150,21 @@ def draw_comparison_curves(
 
     def figure() -> StudyCurvesFigure:
         runs = run_ids_of(session, ids)
-        return curves_figure(session, "Comparison", f"{len(found)} experiments", [(row.name or row.id, runs[row.id]) for row in found], panels)
+        return curves_figure(
+            session,
+            "Comparison",
+            f"{len(found)} experiments",
+            [(row.name or row.id, runs[row.id]) for row in found],
+            panels,
+        )
 
     shown = ["comparison", metric, ids, revisions.of_experiments(session, ids)]
     return picture(shown, figure, extension, if_none_match)
 
 
-def comparison_answer(comparison: Comparison, judgement: Judgement, p_holm: float | None) -> ComparisonAnswer:
+def comparison_answer(
+    comparison: Comparison, judgement: Judgement, p_holm: float | None
+) -> ComparisonAnswer:
     """A comparison as it is answered, alone or within a study."""
     paired = comparison.paired
     ids = f"{comparison.control.experiment.id},{comparison.treatment.experiment.id}"
@@ -157,7 +191,10 @@ def comparison_answer(comparison: Comparison, judgement: Judgement, p_holm: floa
         minutes=judgement.minutes,
         differs=[DifferenceAnswer(**vars(difference)) for difference in comparison.differs],
         warnings=list(comparison.warnings),
-        links={"self": f"/comparisons?experiments={ids}", "curves": f"/comparisons/curves.png?experiments={ids}"},
+        links={
+            "self": f"/comparisons?experiments={ids}",
+            "curves": f"/comparisons/curves.png?experiments={ids}",
+        },
     )
 
 
@@ -175,12 +212,21 @@ def _runs_of(session: Session, experiment: Experiment) -> list[Run]:
     return experiments.runs_of(session, [experiment.id])[experiment.id]
 
 
-def _experiments(session: Session, caller: Caller, listed: str, *, fewest: int, most: int) -> list[Experiment]:
+def _experiments(
+    session: Session, caller: Caller, listed: str, *, fewest: int, most: int
+) -> list[Experiment]:
     ids = [part.strip() for part in listed.split(",") if part.strip()]
     if not fewest <= len(ids) <= most:
         wanted = str(most) if fewest == most else f"{fewest} to {most}"
         message = f"{len(ids)} experiments are named, and {wanted} are wanted"
         raise InvalidRequest(
-            message, [FieldError("/experiments", message, "write experiments=exp_…,exp_…: the first is the control, the second the treatment")]
+            message,
+            [
+                FieldError(
+                    "/experiments",
+                    message,
+                    "write experiments=exp_…,exp_…: the first is the control, the second the treatment",
+                )
+            ],
         )
     return [visible_experiment(session, caller, one) for one in ids]

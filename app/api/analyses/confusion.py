@@ -8,7 +8,7 @@ from fastapi import Query, Response
 from app.api import schemas
 from app.api.http import passes
 from app.api.http.deps import Reading, TheExperiment, TheSettings
-from app.api.http.pictures import PICTURE_RESPONSES, Extension, IfNoneMatch, picture
+from app.api.http.pictures import PICTURE_RESPONSES, IfNoneMatch, PictureFormat, picture
 from app.plots.figures import ConfusionFigure
 from app.services.analyses.assessments import Confusion, Counts, confusion_of, most_confused
 from app.services.experiments import experiments, revisions
@@ -25,8 +25,12 @@ DECIMALS = 6
 
 
 @router.get("/{experiment_id}/confusion-matrix.json")
-def read_confusion_matrix(session: Reading, experiment: TheExperiment, settings: TheSettings) -> schemas.ConfusionAnswer:
-    """Which classes the test images of each class were taken for, run by run and added up. 404 until a run has succeeded."""
+def read_confusion_matrix(
+    session: Reading, experiment: TheExperiment, settings: TheSettings
+) -> schemas.ConfusionAnswer:
+    """Which classes the test images of each class were taken for, run by run and added up. 404 until a run has
+    succeeded.
+    """
     runs = experiments.runs_of(session, [experiment.id])[experiment.id]
     confusion = confusion_of(session, settings.runs_folder, runs)
     return schemas.ConfusionAnswer(
@@ -35,17 +39,29 @@ def read_confusion_matrix(session: Reading, experiment: TheExperiment, settings:
         num_images=confusion.num_images,
         pooled=schemas.MatrixAnswer(**_matrix(confusion.pooled)),
         most_confused=_pairs(confusion),
-        runs=[schemas.RunMatrixAnswer(run_id=run.id, seed=run.seed, **_matrix(counts)) for run, counts in zip(confusion.runs, confusion.counts, strict=True)],
+        runs=[
+            schemas.RunMatrixAnswer(run_id=run.id, seed=run.seed, **_matrix(counts))
+            for run, counts in zip(confusion.runs, confusion.counts, strict=True)
+        ],
     )
 
 
-@router.get("/{experiment_id}/confusion-matrix.{extension}", response_class=Response, responses=PICTURE_RESPONSES)
+@router.get(
+    "/{experiment_id}/confusion-matrix.{extension}",
+    response_class=Response,
+    responses=PICTURE_RESPONSES,
+)
 def draw_confusion_matrix(
     session: Reading,
     experiment: TheExperiment,
     settings: TheSettings,
-    extension: Extension,
-    normalize: Annotated[bool, Query(description="Colors and first numbers are shares of the true class; false: numbers of images")] = True,
+    extension: PictureFormat,
+    normalize: Annotated[
+        bool,
+        Query(
+            description="Colors and first numbers are shares of the true class; false: numbers of images"
+        ),
+    ] = True,
     if_none_match: IfNoneMatch = None,
 ) -> Any:
     """The confusion matrix on test, added up over the succeeded runs. 404 until a run has succeeded."""
@@ -53,7 +69,9 @@ def draw_confusion_matrix(
 
     def figure() -> ConfusionFigure:
         runs = experiments.runs_of(session, [experiment.id])[experiment.id]
-        return _figure(experiment, runs, confusion_of(session, settings.runs_folder, runs), normalize)
+        return _figure(
+            experiment, runs, confusion_of(session, settings.runs_folder, runs), normalize
+        )
 
     return picture(shown, figure, extension, if_none_match)
 
@@ -75,7 +93,9 @@ def _pairs(confusion: Confusion) -> list[schemas.ConfusedPair]:
     ]
 
 
-def _figure(experiment: Experiment, runs: Sequence[Run], confusion: Confusion, by_share: bool) -> ConfusionFigure:
+def _figure(
+    experiment: Experiment, runs: Sequence[Run], confusion: Confusion, by_share: bool
+) -> ConfusionFigure:
     counts = confusion.pooled
     return ConfusionFigure(
         title=experiment.name or experiment.id,
@@ -88,13 +108,29 @@ def _figure(experiment: Experiment, runs: Sequence[Run], confusion: Confusion, b
     )
 
 
-def _subtitle(experiment: Experiment, all_runs: Sequence[Run], confusion: Confusion) -> tuple[str, str]:
+def _subtitle(
+    experiment: Experiment, all_runs: Sequence[Run], confusion: Confusion
+) -> tuple[str, str]:
     spec = read_spec(experiment.spec)
     runs = len(confusion.runs)
-    seeds = f"{runs} of {len(all_runs)} seeds" if runs < len(all_runs) else f"{runs} seeds" if runs > 1 else f"seed {confusion.runs[0].seed}"
+    seeds = (
+        f"{runs} of {len(all_runs)} seeds"
+        if runs < len(all_runs)
+        else f"{runs} seeds"
+        if runs > 1
+        else f"seed {confusion.runs[0].seed}"
+    )
     accuracy = summarise([float(counts.trace() / counts.sum()) for counts in confusion.counts])
-    interval = "" if accuracy.ci95 is None else " (95 % interval {:.2f} to {:.2f} %)".format(*(100 * end for end in accuracy.ci95))
-    images = f"{runs} x {confusion.num_images:,} test images" if runs > 1 else f"{confusion.num_images:,} test images"
+    interval = (
+        ""
+        if accuracy.ci95 is None
+        else " (95 % interval {:.2f} to {:.2f} %)".format(*(100 * end for end in accuracy.ci95))
+    )
+    images = (
+        f"{runs} x {confusion.num_images:,} test images"
+        if runs > 1
+        else f"{confusion.num_images:,} test images"
+    )
     return (
         f"{spec.dataset.name}, {describe(spec.network)}, {experiment.parameters:,} parameters, {seeds}",
         f"test accuracy {100 * accuracy.mean:.2f} %{interval}, {images}",

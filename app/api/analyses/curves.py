@@ -8,7 +8,7 @@ from sqlmodel import Session
 
 from app.api.http import passes
 from app.api.http.deps import Reading, TheExperiment
-from app.api.http.pictures import PICTURE_RESPONSES, Extension, IfNoneMatch, picture
+from app.api.http.pictures import PICTURE_RESPONSES, IfNoneMatch, PictureFormat, picture
 from app.errors import InvalidRequest
 from app.plots.figures import AXIS_LABEL, CurvesFigure
 from app.services.experiments import experiments, revisions
@@ -30,8 +30,14 @@ router = passes.router(prefix="/experiments", tags=["plots"])
 def draw_experiment_curves(
     session: Reading,
     experiment: TheExperiment,
-    extension: Extension,
-    metric: Annotated[str, Query(description="Names separated by commas: loss, accuracy, learning_rate, seconds", max_length=100)] = "loss,accuracy",
+    extension: PictureFormat,
+    metric: Annotated[
+        str,
+        Query(
+            description="Names separated by commas: loss, accuracy, learning_rate, seconds",
+            max_length=100,
+        ),
+    ] = "loss,accuracy",
     if_none_match: IfNoneMatch = None,
 ) -> Any:
     """Metrics over epochs, train and val; with several seeds their mean and range."""
@@ -44,9 +50,23 @@ def _metrics(listed: str) -> list[str]:
     names = [name.strip() for name in listed.split(",") if name.strip()]
     for name in names:
         if name not in AXIS_LABEL:
-            raise InvalidRequest(f"there is no metric {name!r}", [FieldError("/metric", f"no metric {name!r}", did_you_mean(name, list(AXIS_LABEL)))])
+            raise InvalidRequest(
+                f"there is no metric {name!r}",
+                [
+                    FieldError(
+                        "/metric", f"no metric {name!r}", did_you_mean(name, list(AXIS_LABEL))
+                    )
+                ],
+            )
     if not names:
-        raise InvalidRequest("no metric is named", [FieldError("/metric", "name at least one metric", "allowed: " + ", ".join(AXIS_LABEL))])
+        raise InvalidRequest(
+            "no metric is named",
+            [
+                FieldError(
+                    "/metric", "name at least one metric", "allowed: " + ", ".join(AXIS_LABEL)
+                )
+            ],
+        )
     return list(dict.fromkeys(names))
 
 
@@ -55,7 +75,9 @@ def _figure(session: Session, experiment: Experiment, metrics: list[str]) -> Cur
     last = last_epochs(session, [run.id for run in runs])
     begun = [run for run in runs if last.get(run.id)]
     best = begun[0].best["epoch"] if len(begun) == 1 and begun[0].best else None
-    curves = curves_of(session, [[run.id for run in begun]], metrics, [] if best is None else [best])
+    curves = curves_of(
+        session, [[run.id for run in begun]], metrics, [] if best is None else [best]
+    )
     return CurvesFigure(
         title=experiment.name or experiment.id,
         subtitle=", ".join(filter(None, (subtitle(experiment, runs), curves.note))),

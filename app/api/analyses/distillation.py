@@ -9,11 +9,23 @@ from sqlmodel import Session
 
 from app.api.http import passes
 from app.api.http.deps import Reading, TheExperiment
-from app.api.http.pictures import PICTURE_RESPONSES, Extension, IfNoneMatch, picture
+from app.api.http.pictures import PICTURE_RESPONSES, IfNoneMatch, PictureFormat, picture
 from app.api.schemas import Answer, SummaryAnswer
 from app.plots.figures import ComparisonFigure, Line
 from app.plots.series import Series
-from app.services.analyses.distillations import Arm, Comparison, Gain, Gap, Role, Verdict, gain_of, gap_of, load_comparison, sentence, warnings
+from app.services.analyses.distillations import (
+    Arm,
+    ArmRole,
+    DistillationOutcome,
+    Gain,
+    Gap,
+    Verdict,
+    gain_of,
+    gap_of,
+    load_comparison,
+    sentence,
+    warnings,
+)
 from app.services.experiments import revisions
 from app.services.experiments.metrics import curves_of
 from app.services.experiments.results import Summary
@@ -31,7 +43,7 @@ SCORES = ("accuracy", "nll", "ece", "teacher_agreement")
 class ArmAnswer(Answer):
     """One row: a network and what it scored on test, over its succeeded runs."""
 
-    role: Role
+    role: ArmRole
     experiment_id: str | None
     """null when the experiment is gone."""
     num_runs: int
@@ -99,10 +111,19 @@ class DistillationAnswer(Answer):
 @router.get(
     "/{experiment_id}/distillation",
     response_model=DistillationAnswer,
-    responses={200: {"content": {"text/csv": {}, "text/markdown": {}}}, 404: {"description": "No such experiment, or not a distillation"}},
+    responses={
+        200: {"content": {"text/csv": {}, "text/markdown": {}}},
+        404: {"description": "No such experiment, or not a distillation"},
+    },
 )
-def read_distillation(session: Reading, experiment: TheExperiment, format: Literal["json", "md", "csv"] = "json") -> Any:  # noqa: A002
-    """What the student has learned from its teacher, beside the same student without one; at any time, with what there is."""
+def read_distillation(
+    session: Reading,
+    experiment: TheExperiment,
+    format: Literal["json", "md", "csv"] = "json",  # noqa: A002
+) -> Any:
+    """What the student has learned from its teacher, beside the same student without one; at any time, with what there
+    is.
+    """
     answer = _answer(load_comparison(session, experiment))
     match format:
         case "json":
@@ -111,19 +132,39 @@ def read_distillation(session: Reading, experiment: TheExperiment, format: Liter
             return Response(_markdown(answer), media_type=MARKDOWN)
         case "csv":
             disposition = f'attachment; filename="{experiment.id}-distillation.csv"'
-            return Response(_csv(answer), media_type=CSV, headers={"Content-Disposition": disposition})
+            return Response(
+                _csv(answer), media_type=CSV, headers={"Content-Disposition": disposition}
+            )
 
 
-@router.get("/{experiment_id}/distillation.{extension}", response_class=Response, responses=PICTURE_RESPONSES)
-def draw_distillation(session: Reading, experiment: TheExperiment, extension: Extension, if_none_match: IfNoneMatch = None) -> Any:
-    """Training loss, val loss and val accuracy of teacher, baseline and distilled student; means and ranges over seeds."""
+@router.get(
+    "/{experiment_id}/distillation.{extension}",
+    response_class=Response,
+    responses=PICTURE_RESPONSES,
+)
+def draw_distillation(
+    session: Reading,
+    experiment: TheExperiment,
+    extension: PictureFormat,
+    if_none_match: IfNoneMatch = None,
+) -> Any:
+    """Training loss, val loss and val accuracy of teacher, baseline and distilled student; means and ranges over
+    seeds.
+    """
     comparison = load_comparison(session, experiment)
-    arms = [arm.experiment_id for arm in comparison.arms if arm.experiment_id is not None and arm.role is not Role.TEACHER]
-    shown = ["distillation", revisions.of_experiments(session, arms, [run.id for run in comparison.teacher.runs])]
+    arms = [
+        arm.experiment_id
+        for arm in comparison.arms
+        if arm.experiment_id is not None and arm.role is not ArmRole.TEACHER
+    ]
+    shown = [
+        "distillation",
+        revisions.of_experiments(session, arms, [run.id for run in comparison.teacher.runs]),
+    ]
     return picture(shown, lambda: _figure(session, comparison), extension, if_none_match)
 
 
-def _answer(comparison: Comparison) -> DistillationAnswer:
+def _answer(comparison: DistillationOutcome) -> DistillationAnswer:
     gain = gain_of(comparison)
     base = f"/experiments/{comparison.experiment_id}"
     return DistillationAnswer(
@@ -137,7 +178,11 @@ def _answer(comparison: Comparison) -> DistillationAnswer:
         rows=[_row(arm, comparison.teacher.parameters) for arm in comparison.arms],
         gain=_gain_answer(gain, gap_of(comparison, gain)),
         warnings=warnings(comparison),
-        links={"self": f"{base}/distillation", "picture": f"{base}/distillation.png", "experiment": base},
+        links={
+            "self": f"{base}/distillation",
+            "picture": f"{base}/distillation.png",
+            "experiment": base,
+        },
     )
 
 
@@ -149,7 +194,11 @@ def _row(arm: Arm, teacher_parameters: int | None) -> ArmAnswer:
         seeds=[run.seed for run in arm.succeeded],
         network=arm.network,
         parameters=arm.parameters,
-        share_of_teacher=arm.parameters / teacher_parameters if arm.parameters is not None and teacher_parameters else None,
+        share_of_teacher=(
+            arm.parameters / teacher_parameters
+            if arm.parameters is not None and teacher_parameters
+            else None
+        ),
         macs_per_sample=arm.macs_per_sample,
         **{name: _summary(arm.summary(name)) for name in SCORES},
     )
@@ -158,7 +207,13 @@ def _row(arm: Arm, teacher_parameters: int | None) -> ArmAnswer:
 def _summary(summary: Summary | None) -> SummaryAnswer | None:
     if summary is None:
         return None
-    return SummaryAnswer(mean=summary.mean, std=summary.std, n=summary.n, ci95=summary.ci95, values=list(summary.values))
+    return SummaryAnswer(
+        mean=summary.mean,
+        std=summary.std,
+        n=summary.n,
+        ci95=summary.ci95,
+        values=list(summary.values),
+    )
 
 
 def _gain_answer(gain: Gain, gap: Gap) -> GainAnswer:
@@ -169,7 +224,15 @@ def _gain_answer(gain: Gain, gap: Gap) -> GainAnswer:
         std=None if points is None else points.std,
         n=len(gain.pairs),
         ci95=None if points is None else points.ci95,
-        pairs=[PairAnswer(seed=pair.seed, baseline=pair.baseline, distilled=pair.distilled, difference=pair.points) for pair in gain.pairs],
+        pairs=[
+            PairAnswer(
+                seed=pair.seed,
+                baseline=pair.baseline,
+                distilled=pair.distilled,
+                difference=pair.points,
+            )
+            for pair in gain.pairs
+        ],
         gap_closed=gap.closed,
         gap_reason=gap.reason,
     )
@@ -177,7 +240,10 @@ def _gain_answer(gain: Gain, gap: Gap) -> GainAnswer:
 
 def _csv(answer: DistillationAnswer) -> str:
     """One row per network, numbers in full; the gain stands in the distilled student's row."""
-    rows = [_flat(row) | (_flat_gain(answer.gain) if row.role is Role.DISTILLED else {}) for row in answer.rows]
+    rows = [
+        _flat(row) | (_flat_gain(answer.gain) if row.role is ArmRole.DISTILLED else {})
+        for row in answer.rows
+    ]
     return to_csv(rows, columns=list(rows[-1]))
 
 
@@ -195,19 +261,42 @@ def _flat(row: ArmAnswer) -> dict[str, Any]:
     for name in SCORES:
         summary: SummaryAnswer | None = getattr(row, name)
         low, high = (None, None) if summary is None or summary.ci95 is None else summary.ci95
-        mean, std, n = (None, None, 0) if summary is None else (summary.mean, summary.std, summary.n)
-        plain |= {f"{name}_mean": mean, f"{name}_std": std, f"{name}_n": n, f"{name}_ci95_low": low, f"{name}_ci95_high": high}
+        mean, std, n = (
+            (None, None, 0) if summary is None else (summary.mean, summary.std, summary.n)
+        )
+        plain |= {
+            f"{name}_mean": mean,
+            f"{name}_std": std,
+            f"{name}_n": n,
+            f"{name}_ci95_low": low,
+            f"{name}_ci95_high": high,
+        }
     return plain
 
 
 def _flat_gain(gain: GainAnswer) -> dict[str, Any]:
     low, high = gain.ci95 or (None, None)
     numbers = {"mean": gain.mean, "std": gain.std, "n": gain.n, "ci95_low": low, "ci95_high": high}
-    return {f"gain_points_{name}": value for name, value in numbers.items()} | {"verdict": gain.verdict.value, "gap_closed": gain.gap_closed}
+    return {f"gain_points_{name}": value for name, value in numbers.items()} | {
+        "verdict": gain.verdict.value,
+        "gap_closed": gain.gap_closed,
+    }
 
 
 def _markdown(answer: DistillationAnswer) -> str:
-    head = ("", "network", "parameters", "of teacher", "MACs", "runs", "test accuracy, %", "95 % interval, %", "NLL", "ECE", "agreement with teacher, %")
+    head = (
+        "",
+        "network",
+        "parameters",
+        "of teacher",
+        "MACs",
+        "runs",
+        "test accuracy, %",
+        "95 % interval, %",
+        "NLL",
+        "ECE",
+        "agreement with teacher, %",
+    )
     lines = [head, ("---", "---", *["---:"] * (len(head) - 2)), *map(_cells, answer.rows)]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     title = markdown_text(answer.name or answer.experiment_id)
@@ -226,7 +315,11 @@ def _cells(row: ArmAnswer) -> Sequence[str]:
         none if row.macs_per_sample is None else f"{row.macs_per_sample:,}",
         f"{len(row.seeds)} of {row.num_runs}",
         _with_spread(accuracy, 100, 2),
-        none if accuracy is None or accuracy.ci95 is None else "{:.2f} to {:.2f}".format(*(100 * end for end in accuracy.ci95)),
+        (
+            none
+            if accuracy is None or accuracy.ci95 is None
+            else "{:.2f} to {:.2f}".format(*(100 * end for end in accuracy.ci95))
+        ),
         _with_spread(row.nll, 1, 4),
         _with_spread(row.ece, 1, 4),
         _with_spread(row.teacher_agreement, 100, 2),
@@ -241,10 +334,14 @@ def _with_spread(summary: SummaryAnswer | None, factor: int, decimals: int) -> s
     return f"{factor * summary.mean:.{decimals}f}{spread}"
 
 
-def _figure(session: Session, comparison: Comparison) -> ComparisonFigure:
+def _figure(session: Session, comparison: DistillationOutcome) -> ComparisonFigure:
     features = comparison.features
     parts = ["hard_loss", "soft_loss", *([] if features is None else [f"{features.name}_loss"])]
-    curves = curves_of(session, [[run.id for run in arm.runs] for arm in comparison.arms], ["loss", "accuracy", *parts])
+    curves = curves_of(
+        session,
+        [[run.id for run in arm.runs] for arm in comparison.arms],
+        ["loss", "accuracy", *parts],
+    )
     found = dict(zip((arm.role for arm in comparison.arms), curves.groups, strict=True))
     return ComparisonFigure(
         title=comparison.name or comparison.experiment_id,
@@ -253,26 +350,39 @@ def _figure(session: Session, comparison: Comparison) -> ComparisonFigure:
         labels={arm.role.value: _label(arm, found[arm.role]) for arm in comparison.arms}
         | {
             "soft": f"distilled, soft loss: T² · KL at T = {comparison.temperature:g}",
-            "features": "" if features is None else f"distilled, {features.weight:g} · {features.name} loss",
-            "total": f"distilled, total loss: {comparison.alpha:g} · soft + {1 - comparison.alpha:g} · hard"
-            + ("" if features is None else f" + {features.weight:g} · {features.name}"),
+            "features": ""
+            if features is None
+            else f"distilled, {features.weight:g} · {features.name} loss",
+            "total": (
+                f"distilled, total loss: {comparison.alpha:g} · soft + {1 - comparison.alpha:g} · hard"
+                + ("" if features is None else f" + {features.weight:g} · {features.name}")
+            ),
         },
         epochs=max((run.epochs for arm in comparison.arms for run in arm.runs), default=1),
     )
 
 
 def _lines(arm: Arm, found: SeriesByName, features: FeatureSpec | None) -> list[Line]:
-    """One arm in the three panels. A student's `loss` in training is a mixture: its cross-entropy, which the others' is comparable with, is `hard_loss`."""
-    wanted = {("val_loss", arm.role.value): found.get(("val", "loss")), ("val_accuracy", arm.role.value): found.get(("val", "accuracy"))}
+    """One arm in the three panels. A student's `loss` in training is a mixture: its cross-entropy, which the others' is
+    comparable with, is `hard_loss`.
+    """
+    wanted = {
+        ("val_loss", arm.role.value): found.get(("val", "loss")),
+        ("val_accuracy", arm.role.value): found.get(("val", "accuracy")),
+    }
     total, hard = found.get(("train", "loss")), found.get(("train", "hard_loss"))
-    if arm.role is not Role.DISTILLED or hard is None:
+    if arm.role is not ArmRole.DISTILLED or hard is None:
         wanted = {("train_loss", arm.role.value): total, **wanted}
     else:
         beside = None if features is None else found.get(("train", f"{features.name}_loss"))
         parts = {"distilled": hard, "soft": found.get(("train", "soft_loss")), "total": total}
-        parts["features"] = None if beside is None or features is None else beside.times(features.weight)  # as it counts in the total
+        parts["features"] = (
+            None if beside is None or features is None else beside.times(features.weight)
+        )  # as it counts in the total
         wanted = {("train_loss", part): series for part, series in parts.items()} | wanted
-    return [Line(panel, part, series) for (panel, part), series in wanted.items() if series is not None]
+    return [
+        Line(panel, part, series) for (panel, part), series in wanted.items() if series is not None
+    ]
 
 
 def _label(arm: Arm, found: SeriesByName) -> str:
@@ -280,4 +390,5 @@ def _label(arm: Arm, found: SeriesByName) -> str:
     begun = max((series.num_runs for series in found.values()), default=0)
     several = f", mean and range of {begun} runs" if begun > 1 else ""
     network = textwrap.shorten(arm.network, LONGEST_NETWORK, placeholder="…")
-    return f"{arm.role.value}{several}\n{network}{'; in training its hard loss' if ('train', 'hard_loss') in found else ''}"
+    hard = "; in training its hard loss" if ("train", "hard_loss") in found else ""
+    return f"{arm.role.value}{several}\n{network}{hard}"

@@ -1,4 +1,6 @@
-"""Explanations over HTTP: where in its images a succeeded run's network finds its answers, and whether that is so, as numbers and as a picture."""
+"""Explanations over HTTP: where in its images a succeeded run's network finds its answers, and whether that is so, as
+numbers and as a picture.
+"""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,9 +11,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from app.api.http import passes
 from app.api.http.deps import Reading, TheExperiment
 from app.api.http.parameters import Given
-from app.api.http.pictures import PICTURE_RESPONSES, Extension, IfNoneMatch, picture
+from app.api.http.pictures import PICTURE_RESPONSES, IfNoneMatch, PictureFormat, picture
 from app.api.schemas import Answer
-from app.plots.figures import ExplanationFigure, Picture
+from app.plots.figures import ExplainedImage, ExplanationFigure
 from app.services.analyses import explanations
 from app.services.analyses.explanations import Explained, Explanations, Split
 from app.services.analyses.predictions import Predictors
@@ -97,7 +99,9 @@ class RandomizationAnswer(Answer):
 
     stage: str
     rank_correlation: MeanAnswer | None
-    """Spearman's, with the trained network's map of the same class; near 0 if the map depends on what was learned. null: no image has one."""
+    """Spearman's, with the trained network's map of the same class; near 0 if the map depends on what was learned.
+    null: no image has one.
+    """
     undefined: int
     """Images without one: a map with the same value everywhere."""
 
@@ -114,7 +118,9 @@ class ExampleAnswer(Answer):
     """Of the predicted class."""
     true_probability: float
     map: list[list[float]]
-    """At the feature maps' resolution, on a scale of its own; with `cam` negative where the maps speak against the class."""
+    """At the feature maps' resolution, on a scale of its own; with `cam` negative where the maps speak against the
+    class.
+    """
 
 
 class ExplanationAnswer(Answer):
@@ -155,22 +161,35 @@ class Explaining:
 
 
 TheExplaining = Annotated[
-    Explaining, Given(lambda request: Explaining(request.app.state.settings, request.app.state.predictors, request.app.state.explanations))
+    Explaining,
+    Given(
+        lambda request: Explaining(
+            request.app.state.settings, request.app.state.predictors, request.app.state.explanations
+        )
+    ),
 ]
 TheQuery = Annotated[ExplanationQuery, Query()]
 
 
 @router.get("/{experiment_id}/explanations.json", response_model=ExplanationAnswer)
-def read_explanations(session: Reading, experiment: TheExperiment, explaining: TheExplaining, query: TheQuery) -> Any:
-    """Class activation maps of right and wrong examples, deletion and insertion against two baselines, and the randomization check.
+def read_explanations(
+    session: Reading, experiment: TheExperiment, explaining: TheExplaining, query: TheQuery
+) -> Any:
+    """Class activation maps of right and wrong examples, deletion and insertion against two baselines, and the
+    randomization check.
 
-    Computed when asked for, from the run's weights and the data set's images. 409 until a run has succeeded, and for networks without feature maps.
+    Computed when asked for, from the run's weights and the data set's images. 409 until a run has succeeded, and for
+    networks without feature maps.
     """
-    explained = explanations.explained(session, explaining.settings, experiment, query.run, query.split)
+    explained = explanations.explained(
+        session, explaining.settings, experiment, query.run, query.split
+    )
     return passes.Compute(lambda: _answer(explained, query, explaining.explain(explained, query)))
 
 
-def _answer(explained: Explained, query: ExplanationQuery, found: "Explanation") -> ExplanationAnswer:
+def _answer(
+    explained: Explained, query: ExplanationQuery, found: "Explanation"
+) -> ExplanationAnswer:
     names = explained.run.network.dataset.class_names
     return ExplanationAnswer(
         experiment_id=explained.experiment_id,
@@ -183,22 +202,41 @@ def _answer(explained: Explained, query: ExplanationQuery, found: "Explanation")
         num_wrong=found.num_wrong,
         examples=_examples(found, names),
         faithfulness=FaithfulnessAnswer(
-            num_images=found.faithfulness.num_images, deletion=_areas(found.faithfulness.deletion), insertion=_areas(found.faithfulness.insertion)
+            num_images=found.faithfulness.num_images,
+            deletion=_areas(found.faithfulness.deletion),
+            insertion=_areas(found.faithfulness.insertion),
         ),
         randomization=[
-            RandomizationAnswer(stage=step.stage, rank_correlation=None if step.correlation is None else _mean(step.correlation), undefined=step.undefined)
+            RandomizationAnswer(
+                stage=step.stage,
+                rank_correlation=None if step.correlation is None else _mean(step.correlation),
+                undefined=step.undefined,
+            )
             for step in found.randomization
         ],
         summary=sentences(found),
     )
 
 
-@router.get("/{experiment_id}/explanations.{extension}", response_class=Response, responses=PICTURE_RESPONSES)
+@router.get(
+    "/{experiment_id}/explanations.{extension}",
+    response_class=Response,
+    responses=PICTURE_RESPONSES,
+)
 def draw_experiment_explanations(
-    session: Reading, experiment: TheExperiment, explaining: TheExplaining, query: TheQuery, extension: Extension, if_none_match: IfNoneMatch = None
+    session: Reading,
+    experiment: TheExperiment,
+    explaining: TheExplaining,
+    query: TheQuery,
+    extension: PictureFormat,
+    if_none_match: IfNoneMatch = None,
 ) -> Any:
-    """Right and wrong examples side by side, each with its map laid over it, true and predicted class and probability; the checks' numbers below."""
-    explained = explanations.explained(session, explaining.settings, experiment, query.run, query.split)
+    """Right and wrong examples side by side, each with its map laid over it, true and predicted class and probability;
+    the checks' numbers below.
+    """
+    explained = explanations.explained(
+        session, explaining.settings, experiment, query.run, query.split
+    )
     shown = [explained.title, *explained.key, explained.run.run_id, query.model_dump(mode="json")]
 
     def figure() -> ExplanationFigure:
@@ -236,17 +274,29 @@ def _mean(summary: Summary) -> MeanAnswer:
     return MeanAnswer(mean=summary.mean, ci95=summary.ci95, n=summary.n)
 
 
-def _figure(explained: Explained, query: ExplanationQuery, found: "Explanation") -> ExplanationFigure:
+def _figure(
+    explained: Explained, query: ExplanationQuery, found: "Explanation"
+) -> ExplanationFigure:
     network = explained.run.network
     names = network.dataset.class_names
     return ExplanationFigure(
         title=explained.title,
-        subtitle=f"{TITLES[query.method]} of the predicted class: {describe(network.model)} on {network.dataset.name}, {query.split}, seed {explained.seed},"
-        f" maps of {found.stage}; examples drawn at random, {found.num_wrong:,} of the {found.num_seen:,} images looked at are wrong",
+        subtitle=(
+            f"{TITLES[query.method]} of the predicted class: {describe(network.model)} on {network.dataset.name},"
+            f" {query.split}, seed {explained.seed}, maps of {found.stage}; examples drawn at random,"
+            f" {found.num_wrong:,} of the {found.num_seen:,} images looked at are wrong"
+        ),
         show=query.show,
         has_negative=query.method is Method.CAM,
         pictures=[
-            Picture(example.pixels, example.map, names[example.label], names[example.predicted], example.probability, example.is_right)
+            ExplainedImage(
+                example.pixels,
+                example.map,
+                names[example.label],
+                names[example.predicted],
+                example.probability,
+                example.is_right,
+            )
             for example in found.examples
         ],
         notes=sentences(found),

@@ -14,12 +14,12 @@ from sqlmodel import Session
 from app.api.analyses.curves import subtitle
 from app.api.http import passes
 from app.api.http.deps import Reading, TheExperiment
-from app.api.http.pictures import PICTURE_RESPONSES, Extension, IfNoneMatch, picture
+from app.api.http.pictures import PICTURE_RESPONSES, IfNoneMatch, PictureFormat, picture
 from app.api.schemas import Answer
 from app.errors import NotFound
 from app.plots.figures import GradientFlowFigure
 from app.services.analyses import gradient_flow
-from app.services.analyses.gradient_flow import THRESHOLD, LayerSeries, Slope, Verdict
+from app.services.analyses.gradient_flow import THRESHOLD, FlowVerdict, LayerSeries, Slope
 from app.services.experiments import experiments, revisions
 from app.services.experiments.metrics import metrics_of
 from app.storage.tables import Experiment, Run
@@ -35,7 +35,7 @@ class SlopeAnswer(Answer):
 
     epoch: int
     """0 is initialization."""
-    verdict: Verdict
+    verdict: FlowVerdict
     sentence: str
     """The verdict with the numbers it rests on, for people."""
     num_layers: int
@@ -53,7 +53,9 @@ class SlopeAnswer(Answer):
 
 
 class FlowAnswer(Answer):
-    """Numbers as one row per epoch and one column per layer, null where nothing was measured: a frozen layer, or no bias."""
+    """Numbers as one row per epoch and one column per layer, null where nothing was measured: a frozen layer, or no
+    bias.
+    """
 
     layers: list[str] = []
     """Input first, head last."""
@@ -106,40 +108,74 @@ class GradientFlowAnswer(Answer):
 
 @router.get("/{experiment_id}/gradient-flow.json")
 def read_gradient_flow(session: Reading, experiment: TheExperiment) -> GradientFlowAnswer:
-    """Every layer's gradient at initialization and in each epoch, its slope along depth with 95 % interval, and a verdict."""
+    """Every layer's gradient at initialization and in each epoch, its slope along depth with 95 % interval, and a
+    verdict.
+    """
     _refuse_unmeasured(experiment)
     measured, series = _measured(session, experiment)
     slopes = {run_id: gradient_flow.slopes(found) for run_id, found in series.items()}
     return GradientFlowAnswer(
         experiment_id=experiment.id,
-        runs=[RunFlowAnswer(run_id=run.id, seed=run.seed, **(_flow(series[run.id], slopes[run.id]) if run.id in series else {})) for run in measured],
+        runs=[
+            RunFlowAnswer(
+                run_id=run.id,
+                seed=run.seed,
+                **(_flow(series[run.id], slopes[run.id]) if run.id in series else {}),
+            )
+            for run in measured
+        ],
         pooled=_pooled(list(series.values()), list(slopes.values())) if series else None,
     )
 
 
-@router.get("/{experiment_id}/gradient-flow.{extension}", response_class=Response, responses=PICTURE_RESPONSES)
-def draw_experiment_gradient_flow(session: Reading, experiment: TheExperiment, extension: Extension, if_none_match: IfNoneMatch = None) -> Any:
-    """Gradient norms by layer and epoch as a heat map, and along the layers for initialization, first and last epoch."""
+@router.get(
+    "/{experiment_id}/gradient-flow.{extension}",
+    response_class=Response,
+    responses=PICTURE_RESPONSES,
+)
+def draw_experiment_gradient_flow(
+    session: Reading,
+    experiment: TheExperiment,
+    extension: PictureFormat,
+    if_none_match: IfNoneMatch = None,
+) -> Any:
+    """Gradient norms by layer and epoch as a heat map, and along the layers for initialization, first and last
+    epoch.
+    """
     _refuse_unmeasured(experiment)
     shown = ["gradient-flow", revisions.of_experiments(session, [experiment.id])]
-    return picture(shown, lambda: _figure(experiment, *_measured(session, experiment)), extension, if_none_match)
+    return picture(
+        shown,
+        lambda: _figure(experiment, *_measured(session, experiment)),
+        extension,
+        if_none_match,
+    )
 
 
 def _refuse_unmeasured(experiment: Experiment) -> None:
     """Raises NotFound when it does not ask for its gradients."""
     if "gradient_flow" not in experiment.spec.get("probes", []):
-        raise NotFound(f'experiment {experiment.id} does not measure its gradient flow; send its spec with "probes": ["gradient_flow"]')
+        raise NotFound(
+            f'experiment {experiment.id} does not measure its gradient flow; send its spec with "probes":'
+            ' ["gradient_flow"]'
+        )
 
 
 def _measured(session: Session, experiment: Experiment) -> tuple[list[Run], dict[str, LayerSeries]]:
     """The experiment's runs, and the series of those that have measured anything; one run's rows at a time."""
     runs = experiments.runs_of(session, [experiment.id])[experiment.id]
-    found = {run.id: gradient_flow.series_of(metrics_of(session, [run.id], LAYER_SPLITS)[run.id]) for run in runs}
+    found = {
+        run.id: gradient_flow.series_of(metrics_of(session, [run.id], LAYER_SPLITS)[run.id])
+        for run in runs
+    }
     return runs, {run_id: series for run_id, series in found.items() if series is not None}
 
 
 def _flow(series: LayerSeries, slopes: Sequence[Slope]) -> dict[str, Any]:
-    matrices = {name: _numbers(getattr(series, name)) for name in ("l2", "mean_abs", "bias_l2", "weight_norm", "ratio")}
+    matrices = {
+        name: _numbers(getattr(series, name))
+        for name in ("l2", "mean_abs", "bias_l2", "weight_norm", "ratio")
+    }
     return {
         "layers": list(series.layers),
         "in_slope": series.is_fitted.tolist(),
@@ -170,24 +206,34 @@ def _pooled(runs: Sequence[LayerSeries], slopes: Sequence[Sequence[Slope]]) -> P
     for slope in chain.from_iterable(slopes):
         counts[slope.epoch][slope.verdict.value] += 1
     verdicts = [dict(counted) for counted in counts.values()]
-    return PooledFlowAnswer(num_runs=series.num_runs.tolist(), verdicts=verdicts, **_flow(series, gradient_flow.slopes(series)))
+    return PooledFlowAnswer(
+        num_runs=series.num_runs.tolist(),
+        verdicts=verdicts,
+        **_flow(series, gradient_flow.slopes(series)),
+    )
 
 
 def _numbers(matrix: npt.NDArray[np.float64]) -> Numbers:
     return [[None if math.isnan(value) else value for value in row] for row in matrix.tolist()]
 
 
-def _figure(experiment: Experiment, measured: Sequence[Run], series: dict[str, LayerSeries]) -> GradientFlowFigure:
+def _figure(
+    experiment: Experiment, measured: Sequence[Run], series: dict[str, LayerSeries]
+) -> GradientFlowFigure:
     runs = list(series.values())
     shown = gradient_flow.pooled(runs) if runs else None
     return GradientFlowFigure(
         title=experiment.name or experiment.id,
         subtitle=subtitle(experiment, measured),
-        verdicts=gradient_flow.summary([gradient_flow.slope_at(shown, row) for row in (0, -1)]) if shown else [],
+        verdicts=gradient_flow.summary([gradient_flow.slope_at(shown, row) for row in (0, -1)])
+        if shown
+        else [],
         layers=shown.layers if shown else [],
         is_fitted=shown.is_fitted.tolist() if shown else [],
         epochs=shown.epochs.tolist() if shown else [],
         norms=shown.l2 if shown else np.zeros((0, 0)),
-        num_runs=[sum(epoch in run.epochs for run in runs) for epoch in shown.epochs] if shown else [],
+        num_runs=[sum(epoch in run.epochs for run in runs) for epoch in shown.epochs]
+        if shown
+        else [],
         runs=len(runs),
     )

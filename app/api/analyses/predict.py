@@ -71,14 +71,18 @@ def _trained(session: Reading, settings: TheSettings, run: TheRun) -> TrainedRun
 async def _body(request: Request) -> bytes:
     """The raw body, whatever its content type says; reading stops at the limit."""
     if request.headers.get("content-type", "").startswith("multipart/"):
-        raise UnusableImage("the body is a form; send the image itself: curl --data-binary @FILE URL")
+        raise UnusableImage(
+            "the body is a form; send the image itself: curl --data-binary @FILE URL"
+        )
     settings: Settings = request.app.state.settings
     received = bytearray()
     try:
         async for chunk in request.stream():
             received += chunk
             if len(received) > settings.max_image_bytes:
-                raise BodyTooLarge(f"the body is larger than {settings.max_image_bytes:,} bytes (LAB_MAX_IMAGE_BYTES)")
+                raise BodyTooLarge(
+                    f"the body is larger than {settings.max_image_bytes:,} bytes (LAB_MAX_IMAGE_BYTES)"
+                )
     except ClientDisconnect as error:
         raise UploadInterrupted(f"the upload ended after {len(received):,} bytes") from error
     return bytes(received)
@@ -86,13 +90,21 @@ async def _body(request: Request) -> bytes:
 
 ThePredictors = Annotated[Predictors, Given(lambda request: request.app.state.predictors)]
 TheOnnxFiles = Annotated[OnnxFiles, Given(lambda request: request.app.state.onnx_files)]
-Trained = Annotated[TrainedRun, Loaded(_trained)]
+TheTrainedRun = Annotated[TrainedRun, Loaded(_trained)]
 
 BODIES: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "content": {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in IMAGE_TYPES}
-        | {"application/json": {"schema": StoredImageRequest.model_json_schema(), "example": {"split": "test", "row": 17}}},
+        "content": {
+            media_type: {"schema": {"type": "string", "format": "binary"}}
+            for media_type in IMAGE_TYPES
+        }
+        | {
+            "application/json": {
+                "schema": StoredImageRequest.model_json_schema(),
+                "example": {"split": "test", "row": 17},
+            }
+        },
     }
 }
 ONNX_RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -103,24 +115,30 @@ ONNX_RESPONSES: dict[int | str, dict[str, Any]] = {
 
 @router.post("/{run_id}/predict", openapi_extra=BODIES, response_model=PredictionAnswer)
 def predict(
-    trained: Trained,
+    trained: TheTrainedRun,
     predictors: ThePredictors,
     settings: TheSettings,
     body: Annotated[bytes, Depends(_body)],
-    top: Annotated[int, Query(ge=1, le=100_000, description="How many of the most probable classes are listed")] = 10,
+    top: Annotated[
+        int, Query(ge=1, le=100_000, description="How many of the most probable classes are listed")
+    ] = 10,
 ) -> Any:
-    """What a succeeded run's best epoch says of an image: `curl --data-binary @digit.png localhost:8000/runs/run_…/predict`.
+    """What a succeeded run's best epoch says of an image: `curl --data-binary @digit.png
+    localhost:8000/runs/run_…/predict`.
 
-    The body is a PNG, JPEG, BMP, GIF or WebP of any size, brought to the data set's channels and size as an import does it;
-    or `{"split": "test", "row": 17}`, which names an image of the data set. 409 until the run has succeeded.
+    The body is a PNG, JPEG, BMP, GIF or WebP of any size, brought to the data set's channels and size as an import does
+    it; or `{"split": "test", "row": 17}`, which names an image of the data set. 409 until the run has succeeded.
     """
     return passes.Compute(lambda: _prediction(trained, predictors, settings, body, top))
 
 
-def _prediction(trained: TrainedRun, predictors: Predictors, settings: Settings, body: bytes, top: int) -> PredictionAnswer:
+def _prediction(
+    trained: TrainedRun, predictors: Predictors, settings: Settings, body: bytes, top: int
+) -> PredictionAnswer:
     pixels, label = _image(body, trained, settings)
     guesses = [
-        ClassProbability(label=guess.label, name=guess.name, probability=guess.probability) for guess in predictions.predict(predictors, trained, pixels)
+        ClassProbability(label=guess.label, name=guess.name, probability=guess.probability)
+        for guess in predictions.predict(predictors, trained, pixels)
     ]
     return PredictionAnswer(
         run_id=trained.run_id,
@@ -132,9 +150,17 @@ def _prediction(trained: TrainedRun, predictors: Predictors, settings: Settings,
 
 
 @router.get("/{run_id}/model.onnx", response_class=Response, responses=ONNX_RESPONSES)
-def download_model(trained: Trained, files: TheOnnxFiles, if_none_match: IfNoneMatch = None) -> Any:
-    """A succeeded run's network and best weights as an ONNX file, with the normalization in it: uint8 pixels in, logits and probabilities out."""
-    headers = {"ETag": f'"{trained.network.digest}"', "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
+def download_model(
+    trained: TheTrainedRun, files: TheOnnxFiles, if_none_match: IfNoneMatch = None
+) -> Any:
+    """A succeeded run's network and best weights as an ONNX file, with the normalization in it: uint8 pixels in, logits
+    and probabilities out.
+    """
+    headers = {
+        "ETag": f'"{trained.network.digest}"',
+        "Cache-Control": "no-cache",
+        "X-Content-Type-Options": "nosniff",
+    }
     if is_current(headers, if_none_match):
         return Response(status_code=304, headers=headers)
     headers["Content-Disposition"] = f'attachment; filename="{trained.run_id}.onnx"'
@@ -146,12 +172,16 @@ def download_model(trained: Trained, files: TheOnnxFiles, if_none_match: IfNoneM
 
 
 class OpenFile(StreamingResponse):
-    """A file that is open already, read as fast as the client does, whatever becomes of its name; closed with the answer."""
+    """A file that is open already, read as fast as the client does, whatever becomes of its name; closed with the
+    answer.
+    """
 
     def __init__(self, file: BinaryIO, media_type: str, headers: dict[str, str]) -> None:
         self._file = file
         headers = {**headers, "Content-Length": str(os.fstat(file.fileno()).st_size)}
-        super().__init__(iter(partial(file.read, PIECE_BYTES), b""), media_type=media_type, headers=headers)
+        super().__init__(
+            iter(partial(file.read, PIECE_BYTES), b""), media_type=media_type, headers=headers
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
@@ -160,7 +190,9 @@ class OpenFile(StreamingResponse):
 
 
 def _image(body: bytes, trained: TrainedRun, settings: Settings) -> tuple[Pixels, int | None]:
-    """Pixels of the image that the body is or names, and its true class where that is known. No image format begins with a bracket."""
+    """Pixels of the image that the body is or names, and its true class where that is known. No image format begins
+    with a bracket.
+    """
     if not body:
         raise UnusableImage('the body is empty: send an image, or {"split": "test", "row": 17}')
     if not body.lstrip().startswith((b"{", b"[")):

@@ -1,4 +1,6 @@
-"""Reproducing over HTTP: the exact request, versions and data of an experiment; running it again; and whether that gave the same."""
+"""Reproducing over HTTP: the exact request, versions and data of an experiment; running it again; and whether that gave
+the same.
+"""
 
 import json
 import shlex
@@ -10,7 +12,15 @@ from sqlmodel import Session
 from app.api import schemas
 from app.api.experiments import records
 from app.api.http import passes
-from app.api.http.deps import ExperimentToPrepare, Reading, TheAfterwards, TheCaller, TheDoorbell, TheExperiment, TheSettings
+from app.api.http.deps import (
+    ExperimentToPrepare,
+    Reading,
+    TheAfterwards,
+    TheCaller,
+    TheDoorbell,
+    TheExperiment,
+    TheSettings,
+)
 from app.api.schemas import Answer
 from app.services.analyses import reproduction
 from app.services.analyses.reproduction import Agreement, Repeated, Verification
@@ -75,7 +85,9 @@ class VerificationAnswer(Answer):
     experiment_id: str
     again_experiment_id: str
     agreement: Agreement
-    """`bit_equal`: the same weights to the bit and the same test scores, with every seed; else the least of the seeds' agreements."""
+    """`bit_equal`: the same weights to the bit and the same test scores, with every seed; else the least of the seeds'
+    agreements.
+    """
     sentence: str
     runs: list[RepeatedAnswer]
     links: dict[str, str]
@@ -84,7 +96,11 @@ class VerificationAnswer(Answer):
 @router.get("/{experiment_id}/reproduce")
 def read_reproduction(session: Reading, experiment: TheExperiment) -> ReproduceAnswer:
     """The exact spec, seeds, versions, data hash and command."""
-    runs = [run for run in runs_of(session, [experiment.id])[experiment.id] if run.status == RunStatus.SUCCEEDED]
+    runs = [
+        run
+        for run in runs_of(session, [experiment.id])[experiment.id]
+        if run.status == RunStatus.SUCCEEDED
+    ]
     spec = read_spec(experiment.spec)
     seeds = [run.seed for run in runs_of(session, [experiment.id])[experiment.id]]
     request = {**_request(spec), "seeds": seeds, "name": experiment.name}
@@ -96,12 +112,27 @@ def read_reproduction(session: Reading, experiment: TheExperiment) -> ReproduceA
         canonical_spec=canonical_json(spec),
         request=request,
         seeds=seeds,
-        dataset={"name": spec.dataset.name, "sha256": next((found for run in runs if (found := (run.environment or {}).get("dataset_sha256"))), None)},
+        dataset={
+            "name": spec.dataset.name,
+            "sha256": next(
+                (found for run in runs if (found := (run.environment or {}).get("dataset_sha256"))),
+                None,
+            ),
+        },
         runs=[
-            ReproducibleRun(run_id=run.id, seed=run.seed, environment=run.environment or {}, weights_sha256=weights.get(run.id), test=run.test) for run in runs
+            ReproducibleRun(
+                run_id=run.id,
+                seed=run.seed,
+                environment=run.environment or {},
+                weights_sha256=weights.get(run.id),
+                test=run.test,
+            )
+            for run in runs
         ],
         command=f"curl --json {shlex.quote(json.dumps(request))} localhost:8000/experiments",
-        command_without_service=f"echo {shlex.quote(json.dumps(request))} > spec.json && python -m lab_models run spec.json",
+        command_without_service=(
+            f"echo {shlex.quote(json.dumps(request))} > spec.json && python -m lab_models run spec.json"
+        ),
         links={"self": f"{base}/reproduce", "experiment": base, "verify": f"{base}/verify"},
     )
 
@@ -115,7 +146,9 @@ def verify_experiment(
     doorbell: TheDoorbell,
     afterwards: TheAfterwards,
 ) -> Any:
-    """Run the succeeded seeds again, trained anew, as an experiment of its own; its `verification` says whether the bits are the same."""
+    """Run the succeeded seeds again, trained anew, as an experiment of its own; its `verification` says whether the
+    bits are the same.
+    """
     prepared = reproduction.prepare_verification(session, experiment, settings, caller.owner)
 
     def write(session: Session) -> passes.Read:
@@ -127,12 +160,16 @@ def verify_experiment(
 
 
 def _created(session: Session, stored: Stored) -> Response:
-    record = records.experiment_record(experiments.whole(session, experiments.get(session, stored.id)))
+    record = records.experiment_record(
+        experiments.whole(session, experiments.get(session, stored.id))
+    )
     return passes.answer(record, 201, {"Location": f"/experiments/{stored.id}"})
 
 
 @router.get("/{experiment_id}/verification")
-def read_verification(session: Reading, experiment: TheExperiment, settings: TheSettings, caller: TheCaller) -> VerificationAnswer:
+def read_verification(
+    session: Reading, experiment: TheExperiment, settings: TheSettings, caller: TheCaller
+) -> VerificationAnswer:
     """Of an experiment made by `verify`: bit-equal, within the interval, or different, seed by seed."""
     verification = reproduction.verification_of(session, experiment, settings)
     visible_experiment(session, caller, verification.original.id)
@@ -142,7 +179,10 @@ def read_verification(session: Reading, experiment: TheExperiment, settings: The
         agreement=verification.agreement,
         sentence=_sentence(verification),
         runs=[_repeated(run) for run in verification.runs],
-        links={"self": f"/experiments/{experiment.id}/verification", "experiment": f"/experiments/{verification.original.id}"},
+        links={
+            "self": f"/experiments/{experiment.id}/verification",
+            "experiment": f"/experiments/{verification.original.id}",
+        },
     )
 
 
@@ -177,17 +217,24 @@ def _sentence(verification: Verification) -> str:
     because = f" The environments differ in {', '.join(differs)}." if differs else ""
     match verification.agreement:
         case Agreement.WAITING:
-            return f"{sum(run.agreement is not Agreement.WAITING for run in runs)} of {total} runs are done again so far."
+            done = sum(run.agreement is not Agreement.WAITING for run in runs)
+            return f"{done} of {total} runs are done again so far."
         case Agreement.NOT_REPEATED:
             return "Not every run could be done again: see the new experiment's errors." + because
         case Agreement.BIT_EQUAL:
-            return f"Bit-equal: {'the run' if total == 1 else f'all {total} runs'} gave the same weights and the same test scores."
+            return (
+                f"Bit-equal: {'the run' if total == 1 else f'all {total} runs'} gave the same weights and the same test"
+                " scores."
+            )
         case Agreement.WITHIN_INTERVAL:
-            return f"Within the interval: {equal} of {total} runs are bit-equal, and the others lie where one more run would with 95 %." + because
+            return (
+                f"Within the interval: {equal} of {total} runs are bit-equal, and the others lie where one more run"
+                " would with 95 %." + because
+            )
         case Agreement.DIFFERENT:
             away = [run for run in runs if run.agreement is Agreement.DIFFERENT]
             worst = max(away, key=lambda run: abs(run.difference or 0.0))
             return (
-                f"Different: {len(away)} of {total} runs lie outside where one more run would with 95 %, by up to {100 * (worst.difference or 0):+.2f} points."
-                + because
+                f"Different: {len(away)} of {total} runs lie outside where one more run would with 95 %, by up to"
+                f" {100 * (worst.difference or 0):+.2f} points." + because
             )

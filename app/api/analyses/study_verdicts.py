@@ -10,8 +10,13 @@ from app.api.http import passes
 from app.api.http.deps import Reading, TheSettings, TheStudy
 from app.api.http.pictures import UNCHANGED, IfNoneMatch, is_current, revalidated
 from app.api.schemas import Answer
-from app.services.analyses.scores import Metric, read_metric
-from app.services.analyses.study_verdicts import AnsweredClaim, ContrastResult, claims_of, contrasts_of
+from app.services.analyses.scores import ScoreKind, read_metric
+from app.services.analyses.study_verdicts import (
+    AnsweredClaim,
+    ContrastResult,
+    claims_of,
+    contrasts_of,
+)
 from app.services.experiments import revisions
 from app.services.studies import studies
 from app.services.studies.studies import WholeStudy
@@ -72,17 +77,38 @@ class VerdictsAnswer(Answer):
 
 
 @router.get("/{study_id}/verdicts", response_model=VerdictsAnswer, responses=UNCHANGED)
-def read_verdicts(session: Reading, study: TheStudy, settings: TheSettings, metric: MetricName = "test.accuracy", if_none_match: IfNoneMatch = None) -> Any:
-    """Contrasts with Holm's correction, claims with their evidence, findings in the source's table; at any time, with what there is."""
+def read_verdicts(
+    session: Reading,
+    study: TheStudy,
+    settings: TheSettings,
+    metric: MetricName = "test.accuracy",
+    if_none_match: IfNoneMatch = None,
+) -> Any:
+    """Contrasts with Holm's correction, claims with their evidence, findings in the source's table; at any time, with
+    what there is.
+    """
     wanted = read_metric(metric)
     headers = revalidated("verdicts", metric, revisions.of_study(session, study))
     if is_current(headers, if_none_match):
         return Response(status_code=304, headers=headers)
     whole = studies.whole(session, study)
-    return passes.answer(verdicts_answer(whole, contrasts_of(session, settings.runs_folder, whole, wanted), claims_of(session, whole), wanted), headers=headers)
+    return passes.answer(
+        verdicts_answer(
+            whole,
+            contrasts_of(session, settings.runs_folder, whole, wanted),
+            claims_of(session, whole),
+            wanted,
+        ),
+        headers=headers,
+    )
 
 
-def verdicts_answer(whole: WholeStudy, contrasts: list[ContrastResult], claims: list[AnsweredClaim], metric: Metric) -> VerdictsAnswer:
+def verdicts_answer(
+    whole: WholeStudy,
+    contrasts: list[ContrastResult],
+    claims: list[AnsweredClaim],
+    metric: ScoreKind,
+) -> VerdictsAnswer:
     """What a study decides, as JSON."""
     base = f"/studies/{whole.study.id}"
     recipe = RECIPES.get(whole.study.recipe or "")
@@ -109,7 +135,9 @@ def _contrast(result: ContrastResult) -> ContrastAnswer:
         family=result.contrast.family,
         verdict=Verdict.NOT_MEASURED if judgement is None else judgement.verdict,
         sentence=f"Not measured: {result.refused}." if judgement is None else judgement.sentence,
-        comparison=None if comparison is None or judgement is None else comparison_answer(comparison, judgement, result.p_holm),
+        comparison=None
+        if comparison is None or judgement is None
+        else comparison_answer(comparison, judgement, result.p_holm),
     )
 
 

@@ -37,9 +37,18 @@ EXAMPLES: dict[str, tuple[tuple[str, Any], ...]] = {
         ("cifar10", {"arch": "cnn", "stages": 10, "width": 64, "max_halvings": 3}),
         ("mnist", {"arch": "cnn", "widths": [16, 32], "blocks_per_stage": 1}),
     ),
-    "henet": (("cifar10", {"arch": "henet", "depth": 20, "residual": False}), ("mnist", {"arch": "henet", "depth": 20})),
-    "resnet18": (("cifar10", {"arch": "resnet18"}), ("cifar10", {"arch": "resnet18", "stem": "imagenet"})),
-    "vgg": (("cifar10", {"arch": "vgg"}), ("mnist", {"arch": "vgg", "widths": [32, 64], "convs_per_stage": 1, "hidden": 128})),
+    "henet": (
+        ("cifar10", {"arch": "henet", "depth": 20, "residual": False}),
+        ("mnist", {"arch": "henet", "depth": 20}),
+    ),
+    "resnet18": (
+        ("cifar10", {"arch": "resnet18"}),
+        ("cifar10", {"arch": "resnet18", "stem": "imagenet"}),
+    ),
+    "vgg": (
+        ("cifar10", {"arch": "vgg"}),
+        ("mnist", {"arch": "vgg", "widths": [32, 64], "convs_per_stage": 1, "hidden": 128}),
+    ),
 }
 
 PRESET_DATASETS = {"mlp-small": "mnist", "mlp-ascoded": "mnist"}
@@ -86,7 +95,9 @@ class ArchitectureList(Answer):
 
 @router.get("/architectures")
 def list_architectures() -> ArchitectureList:
-    """The architectures, with the JSON Schema of their specs and example sizes, and the presets with what they stand for."""
+    """The architectures, with the JSON Schema of their specs and example sizes, and the presets with what they stand
+    for.
+    """
     return _architectures()
 
 
@@ -96,8 +107,18 @@ def _architectures() -> ArchitectureList:
     for spec in ARCHITECTURES:
         name = spec.model_fields["arch"].default
         examples = [ModelSizeAnswer(**_size(dataset, model)) for dataset, model in EXAMPLES[name]]
-        architectures.append(ArchitectureAnswer(name=name, title=TITLES[name], json_schema=spec.model_json_schema(), examples=examples))
-    presets = [PresetAnswer(name=name, **_size(PRESET_DATASETS.get(name, "cifar10"), model)) for name, model in PRESETS.items()]
+        architectures.append(
+            ArchitectureAnswer(
+                name=name,
+                title=TITLES[name],
+                json_schema=spec.model_json_schema(),
+                examples=examples,
+            )
+        )
+    presets = [
+        PresetAnswer(name=name, **_size(PRESET_DATASETS.get(name, "cifar10"), model))
+        for name, model in PRESETS.items()
+    ]
     return ArchitectureList(data=architectures, presets=presets)
 
 

@@ -20,9 +20,16 @@ from lab_models.datasets.sizing import LARGEST_SIDE, Wanted
 
 WRITE_BYTES = 1 << 20
 UPLOAD_IDLE_SECONDS = 60.0
-"""A client that sends nothing for this long has gone: it keeps neither its owner's turn nor the service's shutdown waiting."""
+"""A client that sends nothing for this long has gone: it keeps neither its owner's turn nor the service's shutdown
+waiting.
+"""
 
-ZIP_BODY: dict[str, Any] = {"requestBody": {"required": True, "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}}
+ZIP_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
 
 router = passes.router(tags=["catalog"])
 
@@ -35,7 +42,9 @@ class ImportQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     size: int | None = Field(default=None, ge=1, le=LARGEST_SIDE)
-    """Side in pixels; left out: the images' own size if all have the same and it is at most 224x224, else 32, or less where no image has as much."""
+    """Side in pixels; left out: the images' own size if all have the same and it is at most 224x224, else 32, or less
+    where no image has as much.
+    """
     channels: Literal["1", "3"] | None = None
     """1 for grey, 3 for RGB; left out: grey only if every image is."""
     enlarge: bool = False
@@ -44,7 +53,9 @@ class ImportQuery(BaseModel):
 
 @router.get("/datasets")
 def list_datasets(settings: TheSettings) -> schemas.DatasetList:
-    """The data sets, with shapes, sizes and normalization constants: the built-in ones, then the imported ones by name."""
+    """The data sets, with shapes, sizes and normalization constants: the built-in ones, then the imported ones by
+    name.
+    """
     known = datasets.catalog(settings)
     return schemas.DatasetList(data=[_record(info, known) for info in known.all()])
 
@@ -57,16 +68,26 @@ def read_dataset(settings: TheSettings, name: DatasetName) -> schemas.DatasetAns
 
 @router.put("/datasets/{name}", status_code=201, openapi_extra=ZIP_BODY)
 async def import_dataset(
-    request: Request, response: Response, settings: TheSettings, caller: TheCaller, name: DatasetName, query: Annotated[ImportQuery, Query()]
+    request: Request,
+    response: Response,
+    settings: TheSettings,
+    caller: TheCaller,
+    name: DatasetName,
+    query: Annotated[ImportQuery, Query()],
 ) -> schemas.DatasetAnswer:
     """Make a data set of a zip of images: `curl -T flowers.zip localhost:8000/datasets/flowers`.
 
     In the zip lie `train/<class>/<image>` and, if there is one, `test/<class>/<image>`; or `<class>/<image>` alone.
-    Without test, a fixed stratified fifth of train becomes it. Nothing is kept unless every image can be read. It belongs to the caller, counts for
-    their quota, and everybody may train on it. Each owner imports one data set at a time; the name is given to the first whose zip is whole.
+    Without test, a fixed stratified fifth of train becomes it. Nothing is kept unless every image can be read. It
+    belongs to the caller, counts for their quota, and everybody may train on it. Each owner imports one data set at a
+    time; the name is given to the first whose zip is whole.
     """
     announced = _refuse_what_is_no_zip(request, settings)
-    wanted = datasets.wanted(query.size, None if query.channels is None else 1 if query.channels == "1" else 3, query.enlarge)
+    wanted = datasets.wanted(
+        query.size,
+        None if query.channels is None else 1 if query.channels == "1" else 3,
+        query.enlarge,
+    )
     with datasets.turn_of(settings, caller, name):
         await run_in_threadpool(datasets.refuse_early, settings, caller, announced)
         with datasets.upload_file(settings) as file:
@@ -80,17 +101,31 @@ async def import_dataset(
 
 
 @router.delete("/datasets/{name}", status_code=204)
-def remove_dataset(session: Writing, settings: TheSettings, caller: TheCaller, afterwards: TheAfterwards, name: DatasetName) -> None:
-    """Remove an imported data set; 409 for a built-in one, and while an experiment that is not finished uses it. With keys, its owner and admins may."""
+def remove_dataset(
+    session: Writing,
+    settings: TheSettings,
+    caller: TheCaller,
+    afterwards: TheAfterwards,
+    name: DatasetName,
+) -> None:
+    """Remove an imported data set; 409 for a built-in one, and while an experiment that is not finished uses it. With
+    keys, its owner and admins may.
+    """
     afterwards.later(datasets.throw_away, datasets.take_away(session, settings, caller, name))
 
 
-def _import(settings: Settings, caller: Caller, name: str, file: BinaryIO, wanted: Wanted) -> schemas.DatasetAnswer:
-    return _record(datasets.import_zip(settings, caller, name, file, wanted), datasets.catalog(settings))
+def _import(
+    settings: Settings, caller: Caller, name: str, file: BinaryIO, wanted: Wanted
+) -> schemas.DatasetAnswer:
+    return _record(
+        datasets.import_zip(settings, caller, name, file, wanted), datasets.catalog(settings)
+    )
 
 
 def _refuse_what_is_no_zip(request: Request, settings: Settings) -> int:
-    """What the headers tell, before anything is received: refuses a form and what is too large; returns the length, 0 where it is not said."""
+    """What the headers tell, before anything is received: refuses a form and what is too large; returns the length, 0
+    where it is not said.
+    """
     if request.headers.get("content-type", "").startswith("multipart/"):
         raise InvalidRequest("the body is a form; send the zip itself: curl -T FILE.zip URL")
     length = request.headers.get("content-length", "")
@@ -101,12 +136,16 @@ def _refuse_what_is_no_zip(request: Request, settings: Settings) -> int:
 
 
 async def _receive(request: Request, file: BinaryIO, settings: Settings) -> None:
-    """The body into a file; raises UploadTooLarge as soon as it is, UploadInterrupted when nothing comes any more or all takes too long, StorageFull."""
+    """The body into a file; raises UploadTooLarge as soon as it is, UploadInterrupted when nothing comes any more or
+    all takes too long, StorageFull.
+    """
     try:
         async with asyncio.timeout(settings.max_upload_seconds):
             await _receive_all(request, file, settings)
     except TimeoutError as error:
-        raise UploadInterrupted(f"the upload took longer than {settings.max_upload_seconds:,g} s (LAB_MAX_UPLOAD_SECONDS)") from error
+        raise UploadInterrupted(
+            f"the upload took longer than {settings.max_upload_seconds:,g} s (LAB_MAX_UPLOAD_SECONDS)"
+        ) from error
 
 
 async def _receive_all(request: Request, file: BinaryIO, settings: Settings) -> None:
@@ -132,7 +171,9 @@ async def _receive_all(request: Request, file: BinaryIO, settings: Settings) -> 
 
 
 def _too_large(settings: Settings) -> UploadTooLarge:
-    return UploadTooLarge(f"the zip is larger than {settings.max_upload_bytes:,} bytes (LAB_MAX_UPLOAD_BYTES)")
+    return UploadTooLarge(
+        f"the zip is larger than {settings.max_upload_bytes:,} bytes (LAB_MAX_UPLOAD_BYTES)"
+    )
 
 
 def _record(info: DatasetInfo, known: Catalog) -> schemas.DatasetAnswer:

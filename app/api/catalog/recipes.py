@@ -94,7 +94,9 @@ class RecipeAnswer(Answer):
     """What varies, in the order of the table's columns."""
     num_cells: int
     cells: tuple[Cell, ...]
-    """The table's rows, top to bottom; `request` is the body of POST /experiments at full scale, where `{"cell": key}` is an earlier cell's network."""
+    """The table's rows, top to bottom; `request` is the body of POST /experiments at full scale, where `{"cell": key}`
+    is an earlier cell's network.
+    """
     contrasts: tuple[Contrast, ...]
     """Pairs that are compared."""
     claims: tuple[Claim, ...]
@@ -124,7 +126,9 @@ def list_recipes() -> RecipeList:
 
 @router.get("/{name}", responses={404: {"description": "No such recipe"}})
 def read_recipe(name: RecipeName) -> RecipeAnswer:
-    """One recipe with every cell's request, the source's own numbers, its claims, and what a linter finds in its tables."""
+    """One recipe with every cell's request, the source's own numbers, its claims, and what a linter finds in its
+    tables.
+    """
     try:
         recipe(name)
     except UnknownName as error:
@@ -146,7 +150,12 @@ def _whole(name: str) -> RecipeAnswer:
         contrasts=page.contrasts,
         claims=page.claims,
         margin_points=page.margin_points,
-        scales={scale: ScaleAnswer(**_scale(page, scale), overrides=of.overrides, cell_overrides=of.cell_overrides) for scale, of in page.scales.items()},
+        scales={
+            scale: ScaleAnswer(
+                **_scale(page, scale), overrides=of.overrides, cell_overrides=of.cell_overrides
+            )
+            for scale, of in page.scales.items()
+        },
         pictures=page.pictures,
         published_tables=page.published_tables,
         notes=page.notes,
@@ -173,7 +182,10 @@ def _scale(page: Recipe, name: str) -> dict[str, Any]:
     return {
         "description": scale.description,
         "seeds": scale.seeds,
-        "num_runs": sum(scale.seeds if cell.num_seeds is None else min(cell.num_seeds, scale.seeds) for cell in page.cells),
+        "num_runs": sum(
+            scale.seeds if cell.num_seeds is None else min(cell.num_seeds, scale.seeds)
+            for cell in page.cells
+        ),
         "cost_cpu": scale.cost_cpu,
         "cost_gpu": scale.cost_gpu,
     }

@@ -32,7 +32,8 @@ class CostAnswer(EstimateAnswer):
     seconds: float
     """Nominal seconds of one run on two CPU cores."""
     memory_bytes: int
-    """The least memory that training takes: weights, gradients, the optimizer's numbers, and one batch's activations."""
+    """The least memory that training takes: weights, gradients, the optimizer's numbers, and one batch's activations.
+    """
     dead_weights: int
     """Weights that can never get a gradient, because on this image size they only ever meet padding."""
     layers: list[LayerAnswer]

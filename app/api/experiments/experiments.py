@@ -70,15 +70,26 @@ class FilterQuery(BaseModel):
             raise ValueError("a label filter is written key:value")
         for key, _, wanted in (label.partition(":") for label in value):
             if not LABEL_KEY.fullmatch(key):
-                raise ValueError(f"no label has the key {key[:60]!r}: keys are 1 to 60 of A-Z, a-z, 0-9, '_', '.' and '-'")
+                raise ValueError(
+                    f"no label has the key {key[:60]!r}: keys are 1 to 60 of A-Z, a-z, 0-9, '_', '.' and '-'"
+                )
             if "\0" in wanted:
                 raise ValueError("no label holds the character U+0000")
         return value
 
     def filters(self, caller: Caller) -> experiments.Filters:
         """The same for the service; of a caller who sees only their own things another's name finds nothing."""
-        labels = tuple((key, value) for key, _, value in (label.partition(":") for label in self.label))
-        return experiments.Filters(self.status, self.kind, labels, self.study, self.owner, None if caller.sees_all else caller.owner)
+        labels = tuple(
+            (key, value) for key, _, value in (label.partition(":") for label in self.label)
+        )
+        return experiments.Filters(
+            self.status,
+            self.kind,
+            labels,
+            self.study,
+            self.owner,
+            None if caller.sees_all else caller.owner,
+        )
 
 
 class ListQuery(FilterQuery):
@@ -94,7 +105,12 @@ class ListQuery(FilterQuery):
     "",
     status_code=201,
     response_model=schemas.ExperimentRecord,
-    responses={200: {"model": DryRun | schemas.ExperimentRecord, "description": "With `dry_run`: what it would be; else what the Idempotency-Key had made"}},
+    responses={
+        200: {
+            "model": DryRun | schemas.ExperimentRecord,
+            "description": "With `dry_run`: what it would be; else what the Idempotency-Key had made",
+        }
+    },
 )
 def create_experiment(
     session: Reading,
@@ -110,8 +126,13 @@ def create_experiment(
     submitted, request = read_body(body, read_request, settings)
     limits.refuse_wishes(caller, request.labels, request.priority, settings)
     key = None if dry_run else idempotency_key
-    if key is not None and (there := earlier(session, key, submitted, caller.owner, lock=False)) is not None:
-        return passes.Read(lambda session: _created(session, Stored(there.id, 0, is_new=False)))  # whatever has become of what it needs
+    if (
+        key is not None
+        and (there := earlier(session, key, submitted, caller.owner, lock=False)) is not None
+    ):
+        return passes.Read(
+            lambda session: _created(session, Stored(there.id, 0, is_new=False))
+        )  # whatever has become of what it needs
     prepared = prepare(session, request, submitted, settings, caller)
     if dry_run:
         return passes.answer(dry_run_of(prepared.plan.spec, request.seeds, prepared.info))
@@ -125,16 +146,26 @@ def create_experiment(
 
 
 def _created(session: Session, stored: Stored) -> Response:
-    record = records.experiment_record(experiments.whole(session, experiments.get(session, stored.id)))
-    return passes.answer(record, 201 if stored.is_new else 200, {"Location": f"/experiments/{stored.id}"})
+    record = records.experiment_record(
+        experiments.whole(session, experiments.get(session, stored.id))
+    )
+    return passes.answer(
+        record, 201 if stored.is_new else 200, {"Location": f"/experiments/{stored.id}"}
+    )
 
 
 @router.get("")
-def list_experiments(session: Reading, caller: TheCaller, query: Annotated[ListQuery, Query()]) -> schemas.ExperimentPage:
+def list_experiments(
+    session: Reading, caller: TheCaller, query: Annotated[ListQuery, Query()]
+) -> schemas.ExperimentPage:
     """Experiments, the newest first."""
     rows, cursor = experiments.page(session, query.filters(caller), query.limit, query.cursor)
     runs = experiments.progress_of(session, [row.id for row in rows])
-    return schemas.ExperimentPage(data=[records.experiment_row(row, runs[row.id]) for row in rows], has_more=cursor is not None, next_cursor=cursor)
+    return schemas.ExperimentPage(
+        data=[records.experiment_row(row, runs[row.id]) for row in rows],
+        has_more=cursor is not None,
+        next_cursor=cursor,
+    )
 
 
 @router.get("/{experiment_id}", response_model=schemas.ExperimentRecord)
@@ -145,17 +176,34 @@ async def read_experiment(
     standing: TheStanding,
     request: Request,
     experiment_id: ExperimentId,
-    wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT_SECONDS, description="Seconds to hold the answer until the status changes; 0 answers at once")] = 0.0,
+    wait: Annotated[
+        float,
+        Query(
+            ge=0,
+            le=LONGEST_WAIT_SECONDS,
+            description="Seconds to hold the answer until the status changes; 0 answers at once",
+        ),
+    ] = 0.0,
 ) -> Any:
-    """Everything a poller needs: status, progress, runs, results, links. With `wait` it answers when the status changes, or the time is up."""
+    """Everything a poller needs: status, progress, runs, results, links. With `wait` it answers when the status
+    changes, or the time is up.
+    """
 
     def look() -> Response:
         with database.reading() as session:
-            return passes.answer(records.experiment_record(experiments.whole(session, visible_experiment(session, caller, experiment_id), standing)))
+            return passes.answer(
+                records.experiment_record(
+                    experiments.whole(
+                        session, visible_experiment(session, caller, experiment_id), standing
+                    )
+                )
+            )
 
     def status() -> RunStatus:
         with database.reading() as session:
-            return experiments.status_of(session, visible_experiment(session, caller, experiment_id))
+            return experiments.status_of(
+                session, visible_experiment(session, caller, experiment_id)
+            )
 
     lanes, client = passes.passes_of(request), passes.client_of(request)
     if wait:
@@ -166,7 +214,9 @@ async def read_experiment(
 
 
 @router.post("/{experiment_id}/cancel")
-def cancel_experiment(session: Writing, caller: TheCaller, experiment: ExperimentToChange) -> schemas.ExperimentRecord:
+def cancel_experiment(
+    session: Writing, caller: TheCaller, experiment: ExperimentToChange
+) -> schemas.ExperimentRecord:
     """Cancel every unfinished run: queued ones at once, running ones within two seconds."""
     experiments.cancel(session, experiment, caller.owner)
     return records.experiment_record(experiments.whole(session, experiment))
@@ -174,7 +224,12 @@ def cancel_experiment(session: Writing, caller: TheCaller, experiment: Experimen
 
 @router.post("/{experiment_id}/retry")
 def retry_experiment(
-    session: Writing, caller: TheCaller, experiment: ExperimentToChange, settings: TheSettings, doorbell: TheDoorbell, afterwards: TheAfterwards
+    session: Writing,
+    caller: TheCaller,
+    experiment: ExperimentToChange,
+    settings: TheSettings,
+    doorbell: TheDoorbell,
+    afterwards: TheAfterwards,
 ) -> schemas.ExperimentRecord:
     """Queue every failed or cancelled run again: a new attempt, which goes on from the last checkpoint if there is one.
 
@@ -187,23 +242,50 @@ def retry_experiment(
 
 
 @router.delete("/{experiment_id}", status_code=204)
-def delete_experiment(session: Writing, experiment: ExperimentToChange, settings: TheSettings, afterwards: TheAfterwards) -> None:
+def delete_experiment(
+    session: Writing,
+    experiment: ExperimentToChange,
+    settings: TheSettings,
+    afterwards: TheAfterwards,
+) -> None:
     """Delete an experiment with its runs, numbers and files; `disk_bytes` of its record says how much that frees.
 
-    409 while a run is unfinished, and while another experiment builds on it or is compared with it. What was made beside it stays.
+    409 while a run is unfinished, and while another experiment builds on it or is compared with it. What was made
+    beside it stays.
     """
-    afterwards.later(deletion.remove_folders, settings.runs_folder, deletion.delete(session, experiment))
+    afterwards.later(
+        deletion.remove_folders, settings.runs_folder, deletion.delete(session, experiment)
+    )
 
 
-@router.get("/{experiment_id}/metrics", response_model=schemas.MetricsAnswer, responses={200: {"content": {"text/csv": {}}}})
-def read_metrics(request: Request, session: Reading, experiment: TheExperiment, format: Literal["json", "csv"] = "json") -> Any:  # noqa: A002
+@router.get(
+    "/{experiment_id}/metrics",
+    response_model=schemas.MetricsAnswer,
+    responses={200: {"content": {"text/csv": {}}}},
+)
+def read_metrics(
+    request: Request,
+    session: Reading,
+    experiment: TheExperiment,
+    format: Literal["json", "csv"] = "json",  # noqa: A002
+) -> Any:
     """Every number of every epoch of every run."""
-    return metrics_response(request, session, experiment.id, experiments.seeds_of(session, experiment.id), format)
+    return metrics_response(
+        request, session, experiment.id, experiments.seeds_of(session, experiment.id), format
+    )
 
 
-def metrics_response(request: Request, session: Session, experiment_id: str, runs: Sequence[tuple[str, int]], wanted: str) -> Response:
+def metrics_response(
+    request: Request,
+    session: Session,
+    experiment_id: str,
+    runs: Sequence[tuple[str, int]],
+    wanted: str,
+) -> Response:
     """The numbers of some runs (id, seed) of one experiment, as JSON or as one CSV row per run and epoch."""
     if wanted == "json":
-        return in_pieces(request, session, json_pieces(session, experiment_id, runs), "application/json")
+        return in_pieces(
+            request, session, json_pieces(session, experiment_id, runs), "application/json"
+        )
     headers = {"Content-Disposition": f'attachment; filename="{experiment_id}-metrics.csv"'}
     return in_pieces(request, session, csv_pieces(session, runs), CSV, headers)

@@ -44,7 +44,9 @@ def experiment_record(whole: Whole) -> ExperimentRecord:
         status_reason=whole.status_reason,
         status_message=_sentence(whole),
         created_at=experiment.created_at,
-        started_at=min((run.started_at for run in runs if run.started_at is not None), default=None),
+        started_at=min(
+            (run.started_at for run in runs if run.started_at is not None), default=None
+        ),
         finished_at=max(finished, default=None) if whole.status.is_terminal else None,
         estimated_finish_at=whole.estimated_finish_at,
         queue=_place(whole),
@@ -52,7 +54,9 @@ def experiment_record(whole: Whole) -> ExperimentRecord:
         submitted=experiment.submitted,
         spec=experiment.spec,
         estimate=EstimateAnswer(
-            parameters=experiment.parameters, trainable_parameters=experiment.trainable_parameters, macs_per_sample=experiment.macs_per_sample
+            parameters=experiment.parameters,
+            trainable_parameters=experiment.trainable_parameters,
+            macs_per_sample=experiment.macs_per_sample,
         ),
         related=experiment.related,
         runs=[RunAnswer(**_run_fields(run)) for run in runs],
@@ -69,7 +73,9 @@ def _place(whole: Whole) -> QueueAnswer:
     return (
         QueueAnswer(position=None, ahead=0, starts_at=None)
         if place is None
-        else QueueAnswer(position=place.position, ahead=place.position - 1, starts_at=place.starts_at)
+        else QueueAnswer(
+            position=place.position, ahead=place.position - 1, starts_at=place.starts_at
+        )
     )
 
 
@@ -106,13 +112,20 @@ def run_record(run: Run, attempts: list[Attempt], history: list[StatusChange]) -
                 first_step_at=attempt.first_step_at,
                 finished_at=attempt.finished_at,
                 outcome=attempt.outcome,
-                resumed_from=None if attempt.resumed_epoch is None else {"epoch": attempt.resumed_epoch, "step": attempt.resumed_step or 0},
+                resumed_from=(
+                    None
+                    if attempt.resumed_epoch is None
+                    else {"epoch": attempt.resumed_epoch, "step": attempt.resumed_step or 0}
+                ),
                 micro_batches=attempt.micro_batches,
                 notes=attempt.notes,
             )
             for attempt in attempts
         ],
-        history=[ChangeAnswer(**change.model_dump(include=set(ChangeAnswer.model_fields))) for change in history],
+        history=[
+            ChangeAnswer(**change.model_dump(include=set(ChangeAnswer.model_fields)))
+            for change in history
+        ],
     )
 
 
@@ -137,7 +150,9 @@ def _run_fields(run: Run) -> dict[str, Any]:
         "attempt": run.attempt,
         "started_at": run.started_at,
         "finished_at": run.finished_at,
-        "progress": ProgressAnswer(fraction=round(_fraction(run), 4), epoch=_epoch_begun(run), epochs=run.epochs),
+        "progress": ProgressAnswer(
+            fraction=round(_fraction(run), 4), epoch=_epoch_begun(run), epochs=run.epochs
+        ),
         "best": run.best,
         "test": run.test,
         "needs": run.needs,
@@ -150,14 +165,20 @@ def _run_fields(run: Run) -> dict[str, Any]:
 
 def _run_links(run: Run) -> dict[str, str]:
     base = f"/runs/{run.id}"
-    trained = {"predict": f"{base}/predict", "model": f"{base}/model.onnx"} if run.status == RunStatus.SUCCEEDED else {}
+    trained = (
+        {"predict": f"{base}/predict", "model": f"{base}/model.onnx"}
+        if run.status == RunStatus.SUCCEEDED
+        else {}
+    )
     return {"self": base, "metrics": f"{base}/metrics", "artifacts": f"{base}/artifacts", **trained}
 
 
 def _fraction(run: Run) -> float:
     if run.status == RunStatus.SUCCEEDED:
         return 1.0
-    return min(1.0, (run.epochs_done + (run.step / run.num_steps if run.num_steps else 0.0)) / run.epochs)
+    return min(
+        1.0, (run.epochs_done + (run.step / run.num_steps if run.num_steps else 0.0)) / run.epochs
+    )
 
 
 def _epoch_begun(run: Run) -> int:
@@ -168,7 +189,11 @@ def _epoch_begun(run: Run) -> int:
 def _experiment_progress(runs: list[Run]) -> ProgressAnswer:
     """Over all runs: the fraction of all epochs, and the epoch of the run that is furthest from its end but begun."""
     current = _current_run(runs)
-    return ProgressAnswer(fraction=round(sum(map(_fraction, runs)) / len(runs), 4), epoch=_epoch_begun(current), epochs=current.epochs)
+    return ProgressAnswer(
+        fraction=round(sum(map(_fraction, runs)) / len(runs), 4),
+        epoch=_epoch_begun(current),
+        epochs=current.epochs,
+    )
 
 
 def _current_run(runs: list[Run]) -> Run:
@@ -179,10 +204,19 @@ def _current_run(runs: list[Run]) -> Run:
 
 def _results(runs: list[Run]) -> dict[str, dict[str, SummaryAnswer]]:
     succeeded = [run for run in runs if run.status == RunStatus.SUCCEEDED]
-    sheets = {"test": [run.test for run in succeeded if run.test], "val": [run.best["val"] for run in succeeded if run.best]}
+    sheets = {
+        "test": [run.test for run in succeeded if run.test],
+        "val": [run.best["val"] for run in succeeded if run.best],
+    }
     return {
         split: {
-            name: SummaryAnswer(mean=summary.mean, std=summary.std, n=summary.n, ci95=summary.ci95, values=list(summary.values))
+            name: SummaryAnswer(
+                mean=summary.mean,
+                std=summary.std,
+                n=summary.n,
+                ci95=summary.ci95,
+                values=list(summary.values),
+            )
             for name, summary in summarise_scores(scores).items()
         }
         for split, scores in sheets.items()
@@ -197,14 +231,19 @@ def _sentence(whole: Whole) -> str:
         case StatusReason.TRAINING:
             return f"Epoch {_epoch_begun(current)} of {current.epochs}{which}."
         case StatusReason.EVALUATING:
-            return f"Training ended after {current.epochs_done} of {current.epochs} epochs{which}; reading the test split."
+            ended = f"Training ended after {current.epochs_done} of {current.epochs} epochs"
+            return f"{ended}{which}; reading the test split."
         case StatusReason.STARTING:
             return f"Starting on {current.worker_id}{which}."
         case StatusReason.NO_WORKER_ONLINE:
             return "Queued, but no worker is online: start one with `lab worker`."
         case StatusReason.WAITING_FOR_WORKER:
             ahead = _place(whole).ahead
-            return "Next in the queue." if ahead == 0 else f"Queued behind {ahead} run{'s' if ahead > 1 else ''}."
+            return (
+                "Next in the queue."
+                if ahead == 0
+                else f"Queued behind {ahead} run{'s' if ahead > 1 else ''}."
+            )
         case StatusReason.WAITING_FOR_TEACHER:
             return f"Queued until run {current.needs}, which it builds on, has succeeded."
         case StatusReason.WORKER_LOST:
@@ -212,11 +251,17 @@ def _sentence(whole: Whole) -> str:
         case StatusReason.WORKER_SHUTDOWN:
             return f"Queued again after epoch {current.epochs_done} of {current.epochs}: its worker was asked to stop."
         case StatusReason.DATABASE_UNREACHABLE:
-            return f"Queued again after epoch {current.epochs_done} of {current.epochs}: its worker could not reach the database."
+            return (
+                f"Queued again after epoch {current.epochs_done} of {current.epochs}: its worker could not reach the"
+                " database."
+            )
         case StatusReason.TRAINER_CRASHED:
             return f"Queued again after epoch {current.epochs_done} of {current.epochs}: its process died."
         case StatusReason.OUT_OF_MEMORY:
-            return f"Queued again after epoch {current.epochs_done} of {current.epochs}: memory ran out, so it goes on with fewer images at a time."
+            return (
+                f"Queued again after epoch {current.epochs_done} of {current.epochs}: memory ran out, so it goes on"
+                " with fewer images at a time."
+            )
         case StatusReason.CANCELLING:
             return "A cancel was asked for; the worker is about to confirm it."
         case StatusReason.PAUSING:
@@ -226,7 +271,11 @@ def _sentence(whole: Whole) -> str:
         case StatusReason.COMPLETED:
             return "All epochs done." if len(runs) == 1 else f"All {len(runs)} runs done."
         case StatusReason.REUSED:
-            return "Took over the results of an equal run." if len(runs) == 1 else f"All {len(runs)} runs done, some taken over from equal runs."
+            return (
+                "Took over the results of an equal run."
+                if len(runs) == 1
+                else f"All {len(runs)} runs done, some taken over from equal runs."
+            )
         case StatusReason.EARLY_STOPPED:
             return (
                 f"Stopped early after epoch {current.epochs_done} of {current.epochs}."
@@ -246,13 +295,19 @@ def _has_no_maps(experiment: Experiment) -> bool:
     if known is None:
         if len(_without_maps) >= MOST_KNOWN:
             _without_maps.clear()
-        known = _without_maps[experiment.fingerprint] = unexplainable(read_spec(experiment.spec).network, Method.GRAD_CAM) is not None
+        known = _without_maps[experiment.fingerprint] = (
+            unexplainable(read_spec(experiment.spec).network, Method.GRAD_CAM) is not None
+        )
     return known
 
 
 def _experiment_links(experiment: Experiment) -> dict[str, str]:
     base = f"/experiments/{experiment.id}"
-    probed = {"gradient_flow": f"{base}/gradient-flow.png"} if "gradient_flow" in experiment.spec.get("probes", []) else {}
+    probed = (
+        {"gradient_flow": f"{base}/gradient-flow.png"}
+        if "gradient_flow" in experiment.spec.get("probes", [])
+        else {}
+    )
     pictures = {"curves": f"{base}/curves.png", "confusion_matrix": f"{base}/confusion-matrix.png"}
     pictures |= {} if _has_no_maps(experiment) else {"explanations": f"{base}/explanations.png"}
     compared = {"distillation": f"{base}/distillation"} if experiment.kind == "distill" else {}

@@ -18,11 +18,22 @@ router = passes.router(prefix="/runs", tags=["runs"])
 @router.get("/{run_id}")
 def read_run(session: Reading, run: TheRun) -> schemas.RunRecord:
     """One seed's execution, with its attempts."""
-    return records.run_record(run, progress.attempts_of(session, run.id), progress.history_of(session, run.id))
+    return records.run_record(
+        run, progress.attempts_of(session, run.id), progress.history_of(session, run.id)
+    )
 
 
-@router.get("/{run_id}/metrics", response_model=schemas.MetricsAnswer, responses={200: {"content": {"text/csv": {}}}})
-def read_run_metrics(request: Request, session: Reading, run: TheRun, format: Literal["json", "csv"] = "json") -> Any:  # noqa: A002
+@router.get(
+    "/{run_id}/metrics",
+    response_model=schemas.MetricsAnswer,
+    responses={200: {"content": {"text/csv": {}}}},
+)
+def read_run_metrics(
+    request: Request,
+    session: Reading,
+    run: TheRun,
+    format: Literal["json", "csv"] = "json",  # noqa: A002
+) -> Any:
     """Every number of every epoch of one run."""
     return metrics_response(request, session, run.experiment_id, [(run.id, run.seed)], format)
 
@@ -30,12 +41,25 @@ def read_run_metrics(request: Request, session: Reading, run: TheRun, format: Li
 @router.get("/{run_id}/artifacts")
 def list_artifacts(session: Reading, run: TheRun) -> schemas.ArtifactList:
     """The files a succeeded run has published."""
-    return schemas.ArtifactList(data=[records.artifact_answer(artifact) for artifact in artifacts.artifacts_of(session, run.id)])
+    return schemas.ArtifactList(
+        data=[
+            records.artifact_answer(artifact)
+            for artifact in artifacts.artifacts_of(session, run.id)
+        ]
+    )
 
 
 @router.get("/{run_id}/artifacts/{name}", response_class=FileResponse)
-def download_artifact(session: Reading, run: TheRun, name: str, settings: TheSettings) -> FileResponse:
+def download_artifact(
+    session: Reading, run: TheRun, name: str, settings: TheSettings
+) -> FileResponse:
     """One published file."""
     artifact, path = artifacts.artifact_path(session, settings.runs_folder, run.id, name)
-    headers = {"ETag": f'"{artifact.sha256}"', "X-Content-Type-Options": "nosniff", "Cache-Control": "private, max-age=31536000, immutable"}
-    return FileResponse(path, media_type=artifact.media_type, filename=artifact.name, headers=headers)
+    headers = {
+        "ETag": f'"{artifact.sha256}"',
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "private, max-age=31536000, immutable",
+    }
+    return FileResponse(
+        path, media_type=artifact.media_type, filename=artifact.name, headers=headers
+    )

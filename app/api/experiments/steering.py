@@ -1,4 +1,6 @@
-"""What can be asked of an experiment that is there: pause, resume, other labels or priority; and to cancel many at once."""
+"""What can be asked of an experiment that is there: pause, resume, other labels or priority; and to cancel many at
+once.
+"""
 
 from typing import Annotated
 
@@ -10,7 +12,15 @@ from app.api.experiments import records
 from app.api.experiments.experiments import FilterQuery
 from app.api.http import passes
 from app.api.http.bodies import read_body
-from app.api.http.deps import Body, ExperimentToChange, TheAfterwards, TheCaller, TheDoorbell, TheSettings, Writing
+from app.api.http.deps import (
+    Body,
+    ExperimentToChange,
+    TheAfterwards,
+    TheCaller,
+    TheDoorbell,
+    TheSettings,
+    Writing,
+)
 from app.api.schemas import Answer
 from app.errors import InvalidRequest
 from app.services.experiments import experiments, steering
@@ -44,33 +54,56 @@ class CancelledAnswer(Answer):
 
 
 @router.post("/cancel")
-def cancel_experiments(session: Writing, caller: TheCaller, query: Annotated[FilterQuery, Query()]) -> CancelledAnswer:
+def cancel_experiments(
+    session: Writing, caller: TheCaller, query: Annotated[FilterQuery, Query()]
+) -> CancelledAnswer:
     """Cancel everything unfinished of all experiments that the filters let through. At least one filter is needed."""
     if not query.model_fields_set:
-        raise InvalidRequest("name at least one filter; `status=queued` cancels all that waits", [FieldError("", "no filter is given")])
+        raise InvalidRequest(
+            "name at least one filter; `status=queued` cancels all that waits",
+            [FieldError("", "no filter is given")],
+        )
     changed = steering.cancel_all(session, query.filters(caller), caller.owner)
     return CancelledAnswer(num_cancelled=len(changed), data=changed)
 
 
 @router.patch("/{experiment_id}")
-def change_experiment(session: Writing, body: Body, caller: TheCaller, experiment: ExperimentToChange, settings: TheSettings) -> schemas.ExperimentRecord:
+def change_experiment(
+    session: Writing,
+    body: Body,
+    caller: TheCaller,
+    experiment: ExperimentToChange,
+    settings: TheSettings,
+) -> schemas.ExperimentRecord:
     """Change name, labels, or the priority of the runs that wait; 409 for a priority where none does."""
     _, changes = read_body(body, lambda document: validate(Changes, document), settings)
-    steering.edit(session, experiment, {name: getattr(changes, name) for name in changes.model_fields_set})
-    limits.refuse_wishes(caller, experiment.labels if changes.labels else {}, changes.priority, settings)  # of the labels as they are now together
+    steering.edit(
+        session, experiment, {name: getattr(changes, name) for name in changes.model_fields_set}
+    )
+    limits.refuse_wishes(
+        caller, experiment.labels if changes.labels else {}, changes.priority, settings
+    )  # of the labels as they are now together
     return records.experiment_record(experiments.whole(session, experiment))
 
 
 @router.post("/{experiment_id}/pause")
-def pause_experiment(session: Writing, caller: TheCaller, experiment: ExperimentToChange) -> schemas.ExperimentRecord:
-    """Pause every unfinished run: queued ones at once, running ones as soon as they have saved themselves, after five seconds at most."""
+def pause_experiment(
+    session: Writing, caller: TheCaller, experiment: ExperimentToChange
+) -> schemas.ExperimentRecord:
+    """Pause every unfinished run: queued ones at once, running ones as soon as they have saved themselves, after five
+    seconds at most.
+    """
     steering.pause(session, experiment, caller.owner)
     return records.experiment_record(experiments.whole(session, experiment))
 
 
 @router.post("/{experiment_id}/resume")
 def resume_experiment(
-    session: Writing, caller: TheCaller, experiment: ExperimentToChange, doorbell: TheDoorbell, afterwards: TheAfterwards
+    session: Writing,
+    caller: TheCaller,
+    experiment: ExperimentToChange,
+    doorbell: TheDoorbell,
+    afterwards: TheAfterwards,
 ) -> schemas.ExperimentRecord:
     """Queue every paused run again; it goes on from where it was, with the same numbers as if it had never paused."""
     afterwards.soon(doorbell.ring, steering.resume(session, experiment, caller.owner))

@@ -20,7 +20,9 @@ STEPS: Final = tuple(1 if byte in b"[{" else -1 for byte in range(256))
 Request = TypeVar("Request")
 
 
-def read_body(body: bytes, read: Callable[[Any], Request], settings: Settings) -> tuple[dict[str, Any], Request]:
+def read_body(
+    body: bytes, read: Callable[[Any], Request], settings: Settings
+) -> tuple[dict[str, Any], Request]:
     """The body as sent and as validated by `read`, which raises InvalidDocument; raises BadBody or InvalidRequest."""
     refuse_deep_nesting(body, settings.max_body_depth)
     try:
@@ -33,7 +35,9 @@ def read_body(body: bytes, read: Callable[[Any], Request], settings: Settings) -
 
 
 def refuse_deep_nesting(body: bytes | bytearray, most: int) -> None:
-    """Raises BadBody where brackets nest deeper than `most`; whether it is JSON at all is not looked at. In linear time, without a step of Python per byte."""
+    """Raises BadBody where brackets nest deeper than `most`; whether it is JSON at all is not looked at. In linear
+    time, without a step of Python per byte.
+    """
     if body.count(b"[") + body.count(b"{") <= most:
         return
     brackets = STRING.sub(b"", body).translate(None, NO_BRACKETS)

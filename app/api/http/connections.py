@@ -1,7 +1,9 @@
-"""Connections: how many there may be, and how long a client may take to say what it wants, to send it, and to read the answer.
+"""Connections: how many there may be, and how long a client may take to say what it wants, to send it, and to read the
+answer.
 
-uvicorn serves whoever has sent a request; this bounds what comes before and after. A connection holds a file descriptor and memory from its
-first moment on, so each part of it has a deadline, and all of them together have bounds that no accept can pass.
+uvicorn serves whoever has sent a request; this bounds what comes before and after. A connection holds a file descriptor
+and memory from its first moment on, so each part of it has a deadline, and all of them together have bounds that no
+accept can pass.
 """
 
 import asyncio
@@ -19,7 +21,8 @@ from app.api.http.traffic import HAS_LEFT
 from app.errors import BodyTooSlow, NoRoomForBody
 
 BODY_BYTES_PER_SECOND: Final = 100_000
-"""What has come of a body earns it time at this rate: a slow line may send an image, and a silent one nothing for long."""
+"""What has come of a body earns it time at this rate: a slow line may send an image, and a silent one nothing for long.
+"""
 UPLOAD: Final = re.compile(r"/datasets/[^/]+")
 """What is put here may take long, and its route has rules of its own."""
 
@@ -29,9 +32,9 @@ LINGER_SECONDS: Final = 1.0
 MOST_LINGERING: Final = 64
 LOOKS_AT_A_STALL: Final = 4
 
-Message = Any
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+ASGIMessage = Any
+Receive = Callable[[], Awaitable[ASGIMessage]]
+Send = Callable[[ASGIMessage], Awaitable[None]]
 
 log = logging.getLogger("lab.connections")
 
@@ -61,14 +64,18 @@ class Connection(H11Protocol):
         """Admit it and wait for a request's headers, or refuse it."""
         assert isinstance(transport, asyncio.Transport)
         super().connection_made(transport)
-        transport.set_write_buffer_limits(high=0)  # so that what is paused is what the client does not read
+        transport.set_write_buffer_limits(
+            high=0
+        )  # so that what is paused is what the client does not read
         self._address = None if self.client is None else address_of(self.client[0])
         bound = self.all_of_them.admit(self._address)
         if bound is not None:
             self._refuse(bound)
             return
         self._is_admitted = True
-        self._head = self.loop.call_later(self.all_of_them.settings.header_seconds, self._head_is_late)
+        self._head = self.loop.call_later(
+            self.all_of_them.settings.header_seconds, self._head_is_late
+        )
 
     def data_received(self, data: bytes) -> None:
         """Read on; what comes after the end is thrown away."""
@@ -81,7 +88,9 @@ class Connection(H11Protocol):
             return
         self._has_begun = True
         if self._head is None:
-            self._head = self.loop.call_later(self.all_of_them.settings.header_seconds, self._head_is_late)
+            self._head = self.loop.call_later(
+                self.all_of_them.settings.header_seconds, self._head_is_late
+            )
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give its place back."""
@@ -97,7 +106,9 @@ class Connection(H11Protocol):
             self.all_of_them.num_lingering -= 1
 
     def pause_writing(self) -> None:
-        """The client does not read as fast as it is answered: hold the rest for it, if there is room, and look now and then whether it reads at all."""
+        """The client does not read as fast as it is answered: hold the rest for it, if there is room, and look now and
+        then whether it reads at all.
+        """
         super().pause_writing()
         self._unread, self._unread_since = self.transport.get_write_buffer_size(), self.loop.time()
         if not self._is_over:
@@ -116,12 +127,31 @@ class Connection(H11Protocol):
     @property
     def open_request(self) -> str | None:
         """The request that is not answered yet, in words."""
-        return None if self._awaits_head else f"{self.scope['method']} {self.scope['raw_path'].decode('ascii', 'backslashreplace')}"
+        return (
+            None
+            if self._awaits_head
+            else f"{self.scope['method']} {self.scope['raw_path'].decode('ascii', 'backslashreplace')}"
+        )
 
     def cut_off(self) -> None:
-        """End it now, since the service stops. What only reads and has no answer yet may come again; of anything else nobody can say what it has done."""
-        if self.open_request is not None and not self.cycle.response_started and self.scope["method"] == "GET":
-            self._end(_raw(503, "stopping", "The service stops", "ask again when it is back", {"Retry-After": str(RETRY_AFTER_SECONDS)}), lingers=False)
+        """End it now, since the service stops. What only reads and has no answer yet may come again; of anything else
+        nobody can say what it has done.
+        """
+        if (
+            self.open_request is not None
+            and not self.cycle.response_started
+            and self.scope["method"] == "GET"
+        ):
+            self._end(
+                _raw(
+                    503,
+                    "stopping",
+                    "The service stops",
+                    "ask again when it is back",
+                    {"Retry-After": str(RETRY_AFTER_SECONDS)},
+                ),
+                lingers=False,
+            )
         else:
             self.transport.abort()
 
@@ -136,14 +166,25 @@ class Connection(H11Protocol):
             return
         self.all_of_them.num_too_slow["headers"] += 1
         seconds = self.all_of_them.settings.header_seconds
-        self._end(_raw(408, "headers_too_slow", "The request took too long", f"no whole request came within {seconds:g} s") if self._has_begun else b"")
+        self._end(
+            _raw(
+                408,
+                "headers_too_slow",
+                "The request took too long",
+                f"no whole request came within {seconds:g} s",
+            )
+            if self._has_begun
+            else b""
+        )
 
     def _refuse(self, bound: str) -> None:
         most = self.all_of_them.most if bound == "all" else self.all_of_them.most_per_address
         setting = "LAB_MAX_CONNECTIONS" if bound == "all" else "LAB_MAX_CONNECTIONS_PER_ADDRESS"
         whose = "of all clients" if bound == "all" else "from your address"
         detail = f"{most:,} connections {whose} are open, which is the most ({setting}); close some, or come again"
-        self._end(_raw(503, "busy", "Busy, try again", detail, {"Retry-After": str(RETRY_AFTER_SECONDS)}))
+        self._end(
+            _raw(503, "busy", "Busy, try again", detail, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+        )
 
     def _end(self, answer: bytes, lingers: bool = True) -> None:
         """Say this last thing; what the client sends meanwhile is read and thrown away, for a moment."""
@@ -159,7 +200,9 @@ class Connection(H11Protocol):
         self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
     def _look_at_stall_later(self) -> None:
-        self._stall = self.loop.call_later(self.all_of_them.settings.send_seconds / LOOKS_AT_A_STALL, self._look_at_stall)
+        self._stall = self.loop.call_later(
+            self.all_of_them.settings.send_seconds / LOOKS_AT_A_STALL, self._look_at_stall
+        )
 
     def _look_at_stall(self) -> None:
         """While writing is paused nothing is added, so that a client which reads makes the rest smaller."""
@@ -192,12 +235,16 @@ class Connection(H11Protocol):
             self._stall = None
 
     async def _serve(self, scope: Any, receive: Receive, send: Send) -> None:
-        """Answer one request, as uvicorn would; its body comes in time, and when its client has left the rest of the answer is not made."""
+        """Answer one request, as uvicorn would; its body comes in time, and when its client has left the rest of the
+        answer is not made.
+        """
         cycle = self.cycle
-        scope.setdefault("extensions", {})[HAS_LEFT] = lambda: cycle.disconnected and not self.all_of_them.is_cut_off
+        scope.setdefault("extensions", {})[HAS_LEFT] = lambda: (
+            cycle.disconnected and not self.all_of_them.is_cut_off
+        )
         has_answered = False
 
-        async def send_to_client(message: Message) -> None:
+        async def send_to_client(message: ASGIMessage) -> None:
             nonlocal has_answered
             has_answered = True
             if cycle.disconnected and message.get("more_body"):
@@ -205,7 +252,12 @@ class Connection(H11Protocol):
             await send(message)
 
         is_upload = scope["method"] == "PUT" and UPLOAD.fullmatch(scope["path"]) is not None
-        body = _Body(receive, self.all_of_them, self._charged, gives_up=lambda: has_answered or scope["method"] in ("GET", "HEAD"))
+        body = _Body(
+            receive,
+            self.all_of_them,
+            self._charged,
+            gives_up=lambda: has_answered or scope["method"] in ("GET", "HEAD"),
+        )
         try:
             if self.flow.write_paused:
                 await self.flow.drain()  # who has not read the last answer gets no further one made
@@ -227,17 +279,28 @@ class _Left(BaseException):
 
 
 class _Body:
-    """A request's body, which must be whole in time and have room. Raises BodyTooSlow and NoRoomForBody; where the former could not be answered, the
-    client counts as gone.
+    """A request's body, which must be whole in time and have room. Raises BodyTooSlow and NoRoomForBody; where the
+    former could not be answered, the client counts as gone.
     """
 
-    def __init__(self, receive: Receive, connections: Connections, address: str | None, gives_up: Callable[[], bool]) -> None:
-        self._receive, self._connections, self._address, self._gives_up = receive, connections, address, gives_up
+    def __init__(
+        self,
+        receive: Receive,
+        connections: Connections,
+        address: str | None,
+        gives_up: Callable[[], bool],
+    ) -> None:
+        self._receive, self._connections, self._address, self._gives_up = (
+            receive,
+            connections,
+            address,
+            gives_up,
+        )
         self._num_held = 0
         self._deadline = asyncio.get_running_loop().time() + connections.settings.body_seconds
         self._is_whole = self._is_late = False
 
-    async def __call__(self) -> Message:
+    async def __call__(self) -> ASGIMessage:
         """The next part."""
         if self._is_whole:
             return await self._receive()
@@ -250,11 +313,16 @@ class _Body:
             if self._gives_up():
                 return {"type": "http.disconnect"}
             seconds = self._connections.settings.body_seconds
-            raise BodyTooSlow(f"the body was not whole after {seconds:g} s and a second more for each {BODY_BYTES_PER_SECOND:,} bytes") from None
+            raise BodyTooSlow(
+                f"the body was not whole after {seconds:g} s and a second more for each {BODY_BYTES_PER_SECOND:,} bytes"
+            ) from None
         self._is_whole = not message.get("more_body", False)
         num_bytes = len(message.get("body", b""))
         if not self._connections.held.hold(self._address, num_bytes):
-            raise NoRoomForBody("so many bytes of bodies and of answers that nobody reads are held that there is no room for this body (LAB_MAX_HELD_BYTES)")
+            raise NoRoomForBody(
+                "so many bytes of bodies and of answers that nobody reads are held that there is no room for this body"
+                " (LAB_MAX_HELD_BYTES)"
+            )
         self._num_held += num_bytes
         self._deadline += num_bytes / BODY_BYTES_PER_SECOND
         return message
@@ -265,9 +333,19 @@ class _Body:
         self._num_held = 0
 
 
-def _raw(status: int, code: str, title: str, detail: str, headers: dict[str, str] | None = None) -> bytes:
+def _raw(
+    status: int, code: str, title: str, detail: str, headers: dict[str, str] | None = None
+) -> bytes:
     """An error answer as it goes over the wire, of a connection that no application has seen."""
     content = bytes(problem(status, code, title, detail).body)
-    fields = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(content)), "Connection": "close", **(headers or {})}
-    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{name}: {value}" for name, value in fields.items())]
+    fields = {
+        "Content-Type": MEDIA_TYPE,
+        "Content-Length": str(len(content)),
+        "Connection": "close",
+        **(headers or {}),
+    }
+    lines = [
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
+        *(f"{name}: {value}" for name, value in fields.items()),
+    ]
     return ("\r\n".join(lines) + "\r\n\r\n").encode() + content

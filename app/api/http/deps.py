@@ -1,4 +1,6 @@
-"""What routes ask for by a parameter's type: sessions, settings, and rows loaded once with their 404. `app.api.http.parameters` says how each comes about."""
+"""What routes ask for by a parameter's type: sessions, settings, and rows loaded once with their 404.
+`app.api.http.parameters` says how each comes about.
+"""
 
 from typing import Annotated, TypeVar
 
@@ -18,7 +20,7 @@ from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Experiment, Run, Study
 
-Row = TypeVar("Row", Experiment, Study)
+Loadable = TypeVar("Loadable", Experiment, Study)
 
 TheSettings = Annotated[Settings, Given(lambda request: request.app.state.settings)]
 TheDatabase = Annotated[Database, Given(lambda request: request.app.state.database)]
@@ -47,12 +49,16 @@ def _visible_study(session: Session, caller: Caller, study_id: str) -> Study:
 def require_admin(caller: Caller, what: str) -> None:
     """Raises Forbidden for every other role; `what` is what only an admin may."""
     if caller.role is not Role.ADMIN:
-        raise Forbidden(f"the key of {caller.owner} has the role '{caller.role}', and {what} needs 'admin'")
+        raise Forbidden(
+            f"the key of {caller.owner} has the role '{caller.role}', and {what} needs 'admin'"
+        )
 
 
-def _changeable(caller: Caller, row: Row) -> Row:
+def _changeable(caller: Caller, row: Loadable) -> Loadable:
     if not caller.may_change(row.owner):
-        raise Forbidden(f"the key of {caller.owner} has the role '{caller.role}', which changes nothing of {row.owner}'s")
+        raise Forbidden(
+            f"the key of {caller.owner} has the role '{caller.role}', which changes nothing of {row.owner}'s"
+        )
     return row
 
 
@@ -60,11 +66,15 @@ def _experiment(session: Reading, caller: TheCaller, experiment_id: ExperimentId
     return visible_experiment(session, caller, experiment_id)
 
 
-def _experiment_to_prepare(session: Reading, caller: TheCaller, experiment_id: ExperimentId) -> Experiment:
+def _experiment_to_prepare(
+    session: Reading, caller: TheCaller, experiment_id: ExperimentId
+) -> Experiment:
     return _changeable(caller, visible_experiment(session, caller, experiment_id))
 
 
-def _experiment_to_change(session: Writing, caller: TheCaller, experiment_id: ExperimentId) -> Experiment:
+def _experiment_to_change(
+    session: Writing, caller: TheCaller, experiment_id: ExperimentId
+) -> Experiment:
     return _changeable(caller, visible_experiment(session, caller, experiment_id))
 
 
@@ -108,5 +118,11 @@ Body = Annotated[bytes, Depends(_body)]
 
 # An empty key, or bytes that no two programs read alike, would make strangers' requests one.
 IdempotencyKey = Annotated[
-    str | None, Header(min_length=1, max_length=200, pattern="^[ -~]+$", description="Makes a repeated POST return what the first one made")
+    str | None,
+    Header(
+        min_length=1,
+        max_length=200,
+        pattern="^[ -~]+$",
+        description="Makes a repeated POST return what the first one made",
+    ),
 ]

@@ -1,6 +1,8 @@
-"""The description of the API, `/openapi.json`, and the page for trying it out, `/docs`: Swagger UI as the package brings it.
+"""The description of the API, `/openapi.json`, and the page for trying it out, `/docs`: Swagger UI as the package
+brings it.
 
-So it works without the internet and runs no program of strangers. All of this is answered in the event loop, from memory.
+So it works without the internet and runs no program of strangers. All of this is answered in the event loop, from
+memory.
 """
 
 import hashlib
@@ -26,10 +28,12 @@ PATHS: Final = frozenset({DESCRIPTION, PAGE, *(f"{PAGE}/{name}" for name in FILE
 """Everything that is served here."""
 
 POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; connect-src 'self'; "
-    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; connect-src"
+    " 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
-"""The page's own: it loads from this service and speaks to this service; `blob:` shows the pictures that came as answers."""
+"""The page's own: it loads from this service and speaks to this service; `blob:` shows the pictures that came as
+answers.
+"""
 
 FOR_EVER: Final = "public, max-age=31536000, immutable"
 """The page names each file with the beginning of its hash, so a new one has a new address."""
@@ -59,14 +63,18 @@ router = APIRouter(include_in_schema=False)
 async def read_description(request: Request) -> Response:
     """The OpenAPI document, written down at its first request, in a thread, for all who ask."""
     lanes, description = passes_of(request), request.app.state.description
-    document: bytes = await description.get(lambda: lanes.go(lanes.computing, "all", lambda: _document(request.app)))
+    document: bytes = await description.get(
+        lambda: lanes.go(lanes.computing, "all", lambda: _document(request.app))
+    )
     return Response(document, media_type="application/json")
 
 
 @router.get(PAGE)
 async def read_page() -> Response:
     """The page; its addresses are relative, so that it also works behind a proxy that adds a prefix."""
-    return Response(_page(), media_type="text/html; charset=utf-8", headers={"Cache-Control": "no-cache"})
+    return Response(
+        _page(), media_type="text/html; charset=utf-8", headers={"Cache-Control": "no-cache"}
+    )
 
 
 @router.get(f"{PAGE}/{{name}}")

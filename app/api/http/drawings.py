@@ -1,4 +1,6 @@
-"""Pictures for requests: each is drawn once for all who want it at the same time, in a process of its own, and the latest are kept."""
+"""Pictures for requests: each is drawn once for all who want it at the same time, in a process of its own, and the
+latest are kept.
+"""
 
 import asyncio
 import os
@@ -24,7 +26,8 @@ MOST_AT_ONCE_SECONDS: Final = 50.0
 
 @dataclass(frozen=True)
 class Draw:
-    """What comes next is a picture of `figure`, one of `app.plots.figures`; `then` makes the answer of its bytes, or says what comes after it.
+    """What comes next is a picture of `figure`, one of `app.plots.figures`; `then` makes the answer of its bytes, or
+    says what comes after it.
 
     `name` stands for everything that the picture depends on: equal names, equal pictures. Rights are looked at before.
     """
@@ -36,9 +39,13 @@ class Draw:
 
 
 class Budget:
-    """Seconds of a core that may be spent: `cores` of them come in each second, and at most those of `most_seconds` are saved."""
+    """Seconds of a core that may be spent: `cores` of them come in each second, and at most those of `most_seconds` are
+    saved.
+    """
 
-    def __init__(self, cores: float = MOST_CORES, most_seconds: float = MOST_AT_ONCE_SECONDS) -> None:
+    def __init__(
+        self, cores: float = MOST_CORES, most_seconds: float = MOST_AT_ONCE_SECONDS
+    ) -> None:
         self._cores, self._most = cores, cores * most_seconds
         self._left, self._at = self._most, time.monotonic()
 
@@ -51,20 +58,37 @@ class Budget:
 
 
 class Drawings:
-    """The pictures of one service; those who wait for one stand in the lane, which rests when the budget is spent. Of one event loop."""
+    """The pictures of one service; those who wait for one stand in the lane, which rests when the budget is spent. Of
+    one event loop.
+    """
 
-    def __init__(self, lane: Lane, artists: Artists, budget: Budget | None = None, most_bytes: int = MOST_KEPT_BYTES) -> None:
-        self._lane, self._artists, self._budget, self._most_bytes = lane, artists, budget or Budget(), most_bytes
+    def __init__(
+        self,
+        lane: Lane,
+        artists: Artists,
+        budget: Budget | None = None,
+        most_bytes: int = MOST_KEPT_BYTES,
+    ) -> None:
+        self._lane, self._artists, self._budget, self._most_bytes = (
+            lane,
+            artists,
+            budget or Budget(),
+            most_bytes,
+        )
         self._once: Once[bytes] = Once()
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._num_bytes = 0
 
     async def get(self, client: str, wanted: Draw, has_left: Callable[[], bool]) -> bytes:
-        """The picture, drawn unless it is kept; raises Overloaded, Busy, DrawingFailed, or ClientDisconnect where all who wanted it have left before."""
+        """The picture, drawn unless it is kept; raises Overloaded, Busy, DrawingFailed, or ClientDisconnect where all
+        who wanted it have left before.
+        """
         if wanted.name in self._kept:
             self._kept.move_to_end(wanted.name)
             return self._kept[wanted.name]
-        return await self._once.get(wanted.name, has_left, lambda making: self._drawn(client, wanted, making))
+        return await self._once.get(
+            wanted.name, has_left, lambda making: self._drawn(client, wanted, making)
+        )
 
     def close(self) -> None:
         """End whatever draws."""

@@ -1,8 +1,9 @@
-"""Whose turn it is: requests wait in the event loop, in line and fairly, before they take a thread; beyond a bound they are refused at once.
+"""Whose turn it is: requests wait in the event loop, in line and fairly, before they take a thread; beyond a bound they
+are refused at once.
 
-A lane lets a few passes go on at a time. Those that wait are taken client by client, so that whoever asks for much waits behind
-what they have asked themselves. When a lane is full, the newest request of the client with the most in line is refused: that
-is the one which has just come, if it is that client's.
+A lane lets a few passes go on at a time. Those that wait are taken client by client, so that whoever asks for much
+waits behind what they have asked themselves. When a lane is full, the newest request of the client with the most in
+line is refused: that is the one which has just come, if it is that client's.
 """
 
 import asyncio
@@ -19,7 +20,9 @@ Place = asyncio.Future[None]
 
 @dataclass
 class Turn:
-    """A slot that is held. Whoever holds it may say how long it stays free afterwards, whether others are in line or not."""
+    """A slot that is held. Whoever holds it may say how long it stays free afterwards, whether others are in line or
+    not.
+    """
 
     rest_seconds: float = 0.0
 
@@ -27,8 +30,8 @@ class Turn:
 class Lane:
     """At most `slots` passes at a time, and at most `most_waiting` requests in line. Of one event loop.
 
-    `rest` is the share of a pass's duration that its slot stays free afterwards while others are in line: SQLite keeps no line of writers,
-    so other processes, the workers, come in only between two of ours.
+    `rest` is the share of a pass's duration that its slot stays free afterwards while others are in line: SQLite keeps
+    no line of writers, so other processes, the workers, come in only between two of ours.
     """
 
     def __init__(self, name: str, slots: int, most_waiting: int, rest: float = 0.0) -> None:
@@ -51,7 +54,9 @@ class Lane:
 
     @asynccontextmanager
     async def turn(self, client: str) -> AsyncIterator[Turn]:
-        """Hold a slot within the block; raises Overloaded at once where too many are in line, or while in line, when another client has the better claim."""
+        """Hold a slot within the block; raises Overloaded at once where too many are in line, or while in line, when
+        another client has the better claim.
+        """
         if self._may_pass(client) and not self._waiting:
             self._take(client)
         else:
@@ -61,7 +66,9 @@ class Lane:
             yield turn
         finally:
             self._left(client)
-            rest = max(turn.rest_seconds, self._rest * (time.monotonic() - began) if self._waiting else 0.0)
+            rest = max(
+                turn.rest_seconds, self._rest * (time.monotonic() - began) if self._waiting else 0.0
+            )
             if rest:
                 asyncio.get_running_loop().call_later(rest, self._give_back)
             else:
@@ -102,7 +109,10 @@ class Lane:
 
     def _make_room(self, client: str) -> None:
         self.num_refused += 1
-        refusal = Overloaded(f"{self._most_waiting:,} requests wait for their turn at {self.name} (LAB_MAX_WAITING_REQUESTS); nothing was changed")
+        refusal = Overloaded(
+            f"{self._most_waiting:,} requests wait for their turn at {self.name} (LAB_MAX_WAITING_REQUESTS); nothing"
+            " was changed"
+        )
         greediest = max(self._waiting, key=lambda name: len(self._waiting[name]))
         if len(self._waiting.get(client, ())) + 1 >= len(self._waiting[greediest]):
             raise refusal
@@ -122,7 +132,9 @@ class Lane:
 
     def _admit(self) -> None:
         """Give the free slots to those in line, each client's first in turn."""
-        while (client := next((name for name in self._waiting if self._may_pass(name)), None)) is not None:
+        while (
+            client := next((name for name in self._waiting if self._may_pass(name)), None)
+        ) is not None:
             place = self._waiting[client].popleft()
             self._waiting.move_to_end(client)
             self._forget_if_empty(client)

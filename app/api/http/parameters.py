@@ -1,4 +1,6 @@
-"""What a route's function asks for by its parameters: said in `Annotated`, and filled in the pass; what says nothing here is FastAPI's to fill."""
+"""What a route's function asks for by its parameters: said in `Annotated`, and filled in the pass; what says nothing
+here is FastAPI's to fill.
+"""
 
 import inspect
 from collections.abc import Callable
@@ -12,7 +14,9 @@ from starlette.background import BackgroundTasks
 
 @dataclass
 class Afterwards:
-    """What is done once the transaction is committed: `soon` in the same pass, since it takes no time; `later` when the answer has left."""
+    """What is done once the transaction is committed: `soon` in the same pass, since it takes no time; `later` when the
+    answer has left.
+    """
 
     _soon: list[Callable[[], None]] = field(default_factory=list)
     background: BackgroundTasks = field(default_factory=BackgroundTasks)
@@ -61,10 +65,11 @@ Marker = Opened | Loaded | Given | Kept
 MARKERS: Final = (Opened, Loaded, Given, Kept)
 
 
-class Plan:
+class ArgumentPlan:
     """How a function's arguments come about: `markers` in the pass, `outer` by FastAPI, those of its loaders included.
 
-    `session_kind` says whether the session that it asks for writes, and is None where it asks for none. Raises TypeError where it asks for both kinds.
+    `session_kind` says whether the session that it asks for writes, and is None where it asks for none. Raises
+    TypeError where it asks for both kinds.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -72,7 +77,7 @@ class Plan:
         self.markers: dict[str, Marker] = {}
         self.outer: dict[str, inspect.Parameter] = {}
         self._own: list[str] = []
-        self._loaders: dict[str, Plan] = {}
+        self._loaders: dict[str, ArgumentPlan] = {}
         for name, parameter in inspect.signature(function).parameters.items():
             marker = _marker_of(parameter.annotation)
             if marker is None:
@@ -81,16 +86,28 @@ class Plan:
                 continue
             self.markers[name] = marker
             if isinstance(marker, Loaded):
-                self._loaders[name] = loader = Plan(marker.load)
+                self._loaders[name] = loader = ArgumentPlan(marker.load)
                 for needed, wanted in loader.outer.items():
                     self.outer.setdefault(needed, wanted)
         kinds = {marker.writes for marker in self.markers.values() if isinstance(marker, Opened)}
-        kinds |= {loader.session_kind for loader in self._loaders.values() if loader.session_kind is not None}
+        kinds |= {
+            loader.session_kind
+            for loader in self._loaders.values()
+            if loader.session_kind is not None
+        }
         if len(kinds) > 1:
-            raise TypeError(f"{function.__name__} asks for a session that reads and for one that writes")
+            raise TypeError(
+                f"{function.__name__} asks for a session that reads and for one that writes"
+            )
         self.session_kind: bool | None = kinds.pop() if kinds else None
 
-    def arguments(self, request: Request, session: Session | None, afterwards: Afterwards, values: dict[str, Any]) -> dict[str, Any]:
+    def arguments(
+        self,
+        request: Request,
+        session: Session | None,
+        afterwards: Afterwards,
+        values: dict[str, Any],
+    ) -> dict[str, Any]:
         """All arguments; rows are loaded with the session."""
         found = {name: values[name] for name in self._own}
         for name, marker in self.markers.items():
@@ -103,7 +120,9 @@ class Plan:
                     found[name] = afterwards
                 case Loaded():
                     loader = self._loaders[name]
-                    found[name] = loader.function(**loader.arguments(request, session, afterwards, values))
+                    found[name] = loader.function(
+                        **loader.arguments(request, session, afterwards, values)
+                    )
         return found
 
 

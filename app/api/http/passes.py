@@ -1,8 +1,11 @@
-"""One request, one pass: what a route does with the database is one call on one thread, from opening the session to the answer's bytes and the commit.
+"""One request, one pass: what a route does with the database is one call on one thread, from opening the session to the
+answer's bytes and the commit.
 
-A route is a plain function whose parameters say what it needs (`app.api.http.deps`): `session: Reading` or `session: Writing`, rows loaded with it, the caller.
-`Route` turns it into an `async` endpoint that waits for its turn in the event loop, holding nothing, and then makes one pass. Nothing lives between two passes:
-no session, no connection, no lock. A route that needs more than one returns what comes next, `Read`, `Write`, `Compute` or `Draw`, made of plain values.
+A route is a plain function whose parameters say what it needs (`app.api.http.deps`): `session: Reading` or `session:
+Writing`, rows loaded with it, the caller. `Route` turns it into an `async` endpoint that waits for its turn in the
+event loop, holding nothing, and then makes one pass. Nothing lives between two passes: no session, no connection, no
+lock. A route that needs more than one returns what comes next, `Read`, `Write`, `Compute` or `Draw`, made of plain
+values.
 """
 
 import asyncio
@@ -24,7 +27,7 @@ from starlette.requests import ClientDisconnect
 
 from app.api.http.drawings import Draw, Drawings
 from app.api.http.lanes import Lane
-from app.api.http.parameters import Afterwards, Given, Plan
+from app.api.http.parameters import Afterwards, ArgumentPlan, Given
 from app.api.http.traffic import has_left
 from app.plots.artists import Artists
 from app.storage.db import Database
@@ -43,13 +46,18 @@ Result = TypeVar("Result")
 
 
 class Passes:
-    """The lanes of one service: of readers no more than there are connections, of writers on SQLite one, of what computes without a session a few,
-    and of imports, whose images take minutes of a core to decode, one.
+    """The lanes of one service: of readers no more than there are connections, of writers on SQLite one, of what
+    computes without a session a few, and of imports, whose images take minutes of a core to decode, one.
     """
 
     def __init__(self, most: int, *, on_sqlite: bool, artists: Artists | None = None) -> None:
         self.reading = Lane("reading", READERS_ON_SQLITE if on_sqlite else READERS_ON_SERVER, most)
-        self.writing = Lane("writing", 1 if on_sqlite else WRITERS_ON_SERVER, most, REST_BETWEEN_WRITES if on_sqlite else 0.0)
+        self.writing = Lane(
+            "writing",
+            1 if on_sqlite else WRITERS_ON_SERVER,
+            most,
+            REST_BETWEEN_WRITES if on_sqlite else 0.0,
+        )
         self.computing = Lane("computing", COMPUTING, most)
         self.drawing = Lane("drawing", DRAWING, most)
         self.files = Lane("files", COMPUTING, most)
@@ -62,10 +70,26 @@ class Passes:
     @property
     def lanes(self) -> tuple[Lane, ...]:
         """All of them."""
-        return self.reading, self.writing, self.computing, self.drawing, self.files, self.importing, self.readiness, self.door
+        return (
+            self.reading,
+            self.writing,
+            self.computing,
+            self.drawing,
+            self.files,
+            self.importing,
+            self.readiness,
+            self.door,
+        )
 
-    async def go(self, lane: Lane, client: str, work: Callable[[], Result], undo: Callable[[], None] | None = None) -> Result:
-        """Wait for a turn in the lane, then do the work in a thread, to its end even if nobody waits for it any more. Raises Overloaded, or as `work` does.
+    async def go(
+        self,
+        lane: Lane,
+        client: str,
+        work: Callable[[], Result],
+        undo: Callable[[], None] | None = None,
+    ) -> Result:
+        """Wait for a turn in the lane, then do the work in a thread, to its end even if nobody waits for it any more.
+        Raises Overloaded, or as `work` does.
 
         `undo` is done, in a thread that nobody waits for, if the turn never comes: refused, or the client left.
         """
@@ -81,7 +105,9 @@ class Passes:
 
 @dataclass(frozen=True)
 class Read:
-    """What comes next is a look of its own: `work` gets a session that reads, and everything else from values that hold no session."""
+    """What comes next is a look of its own: `work` gets a session that reads, and everything else from values that hold
+    no session.
+    """
 
     work: Callable[[Session], Any]
 
@@ -107,10 +133,21 @@ STEPS: Final = (Read, Write, Compute, Draw)
 
 
 class Route(APIRoute):
-    """A route whose function runs as passes; one that is `async` itself stays in the event loop and makes its passes by hand."""
+    """A route whose function runs as passes; one that is `async` itself stays in the event loop and makes its passes by
+    hand.
+    """
 
-    def __init__(self, path: str, endpoint: Callable[..., Any], *, status_code: int | None = None, **options: Any) -> None:
-        super().__init__(path, _in_passes(endpoint, status_code or 200), status_code=status_code, **options)
+    def __init__(
+        self,
+        path: str,
+        endpoint: Callable[..., Any],
+        *,
+        status_code: int | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            path, _in_passes(endpoint, status_code or 200), status_code=status_code, **options
+        )
 
 
 def router(**options: Any) -> APIRouter:
@@ -118,9 +155,16 @@ def router(**options: Any) -> APIRouter:
     return APIRouter(route_class=Route, **options)
 
 
-def answer(model: BaseModel, status_code: int = 200, headers: dict[str, str] | None = None) -> Response:
+def answer(
+    model: BaseModel, status_code: int = 200, headers: dict[str, str] | None = None
+) -> Response:
     """A model as JSON, with a status or headers of its own."""
-    return Response(model.__pydantic_serializer__.to_json(model, by_alias=True), status_code, headers, "application/json")
+    return Response(
+        model.__pydantic_serializer__.to_json(model, by_alias=True),
+        status_code,
+        headers,
+        "application/json",
+    )
 
 
 def client_of(request: Request) -> str:
@@ -130,19 +174,30 @@ def client_of(request: Request) -> str:
 
 def _in_passes(function: Callable[..., Any], status_code: int) -> Callable[..., Any]:
     """The function as an `async` endpoint, its signature narrowed to what FastAPI fills."""
-    plan = Plan(function)
-    run = _by_hand(plan) if inspect.iscoroutinefunction(function) else _one_after_the_other(plan, status_code)
+    plan = ArgumentPlan(function)
+    run = (
+        _by_hand(plan)
+        if inspect.iscoroutinefunction(function)
+        else _one_after_the_other(plan, status_code)
+    )
     for name in ("__name__", "__qualname__", "__doc__", "__module__"):
         setattr(run, name, getattr(function, name))
     request = inspect.Parameter("request_", inspect.Parameter.KEYWORD_ONLY, annotation=Request)
-    outer = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in plan.outer.values()]
-    run.__signature__ = inspect.Signature([request, *outer], return_annotation=inspect.signature(function).return_annotation)  # type: ignore[attr-defined]
+    outer = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in plan.outer.values()
+    ]
+    returned = inspect.signature(function).return_annotation
+    signature = inspect.Signature([request, *outer], return_annotation=returned)
+    run.__signature__ = signature  # type: ignore[attr-defined]
     return run
 
 
-def _by_hand(plan: Plan) -> Callable[..., Any]:
+def _by_hand(plan: ArgumentPlan) -> Callable[..., Any]:
     if any(not isinstance(marker, Given) for marker in plan.markers.values()):
-        raise TypeError(f"{plan.function.__name__} is async: it must not be given a session or rows, which would live between passes")
+        raise TypeError(
+            f"{plan.function.__name__} is async: it must not be given a session or rows, which would live between"
+            " passes"
+        )
 
     async def endpoint(*, request_: Request, **values: Any) -> Any:
         return await plan.function(**plan.arguments(request_, None, Afterwards(), values))
@@ -150,7 +205,7 @@ def _by_hand(plan: Plan) -> Callable[..., Any]:
     return endpoint
 
 
-def _one_after_the_other(plan: Plan, status_code: int) -> Callable[..., Any]:
+def _one_after_the_other(plan: ArgumentPlan, status_code: int) -> Callable[..., Any]:
     async def endpoint(*, request_: Request, **values: Any) -> Response:
         passes, client = passes_of(request_), client_of(request_)
         afterwards = Afterwards()
@@ -162,9 +217,13 @@ def _one_after_the_other(plan: Plan, status_code: int) -> Callable[..., Any]:
         work: Callable[[Any], Any] = first
         lane, undo = passes.writing if kind else passes.reading, None
         while True:
-            result = await passes.go(lane, client, partial(_pass, request_, kind, work, status_code, afterwards), undo)
+            result = await passes.go(
+                lane, client, partial(_pass, request_, kind, work, status_code, afterwards), undo
+            )
             while isinstance(result, Draw):
-                picture = await passes.drawings.get(client, result, partial(has_left, request_.scope))
+                picture = await passes.drawings.get(
+                    client, result, partial(has_left, request_.scope)
+                )
                 result = _rendered(result.then(picture), status_code)
             if isinstance(result, Response):
                 break
@@ -194,8 +253,15 @@ def _next(passes: Passes, step: Step) -> tuple[Lane, bool | None, Callable[[Any]
             return getattr(passes, step.lane), None, lambda _: step.work()
 
 
-def _pass(request: Request, writes: bool | None, work: Callable[[Any], Any], status_code: int, afterwards: Afterwards) -> Any:
-    """One pass: the session opened, the work done, the answer's bytes made, all committed. `writes` None: without a session.
+def _pass(
+    request: Request,
+    writes: bool | None,
+    work: Callable[[Any], Any],
+    status_code: int,
+    afterwards: Afterwards,
+) -> Any:
+    """One pass: the session opened, the work done, the answer's bytes made, all committed. `writes` None: without a
+    session.
 
     What only reads is not begun for a client that has left while it waited for its turn: raises ClientDisconnect.
     """
@@ -217,7 +283,9 @@ def _rendered(result: Any, status_code: int) -> Any:
         return result
     if result is None:
         return Response(status_code=status_code)
-    assert isinstance(result, BaseModel), f"a route returns a model, a response or what comes next, not {type(result)}"
+    assert isinstance(result, BaseModel), (
+        f"a route returns a model, a response or what comes next, not {type(result)}"
+    )
     return answer(result, status_code)
 
 

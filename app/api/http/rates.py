@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 MOST_BUCKETS: Final = 10_000
-"""Callers that are remembered; the one that was silent longest is forgotten first, so that made-up addresses cannot fill the memory."""
+"""Callers that are remembered; the one that was silent longest is forgotten first, so that made-up addresses cannot
+fill the memory.
+"""
 
 
 @dataclass
@@ -17,7 +19,9 @@ class _Bucket:
 
 
 class Rates:
-    """Buckets of `per_minute` tokens: a burst of a minute's requests is fine, more must wait. Of one process, and of one thread: the event loop."""
+    """Buckets of `per_minute` tokens: a burst of a minute's requests is fine, more must wait. Of one process, and of
+    one thread: the event loop.
+    """
 
     def __init__(self, per_minute: int, clock: Callable[[], float]) -> None:
         self._size = float(per_minute)
@@ -25,12 +29,16 @@ class Rates:
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 
     def wait_seconds(self, caller: str) -> int:
-        """Count one request: 0 where it may pass, else the whole seconds after which the next may. A size of 0 means no limit."""
+        """Count one request: 0 where it may pass, else the whole seconds after which the next may. A size of 0 means no
+        limit.
+        """
         if not self._size:
             return 0
         now = self._clock()
         bucket = self._buckets.pop(caller, None) or _Bucket(self._size, now)
-        bucket.tokens = min(self._size, bucket.tokens + (now - bucket.filled_at) * self._size / 60.0)
+        bucket.tokens = min(
+            self._size, bucket.tokens + (now - bucket.filled_at) * self._size / 60.0
+        )
         bucket.filled_at = now
         self._buckets[caller] = bucket
         if len(self._buckets) > MOST_BUCKETS:

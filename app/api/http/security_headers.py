@@ -6,8 +6,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.http import documentation
 
-PAGE_POLICY: Final = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-"""For JSON, pictures and the report: nothing is loaded and no script runs; SVG and the report bring their styles and pictures with them."""
+PAGE_POLICY: Final = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action"
+    " 'none'"
+)
+"""For JSON, pictures and the report: nothing is loaded and no script runs; SVG and the report bring their styles and
+pictures with them.
+"""
 
 ALWAYS: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -27,13 +32,19 @@ class SecurityHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        wanted = [(name.lower().encode(), value.encode()) for name, value in security_headers(scope["path"]).items()]
+        wanted = [
+            (name.lower().encode(), value.encode())
+            for name, value in security_headers(scope["path"]).items()
+        ]
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = list(message.get("headers", ()))
                 there = {name.lower() for name, _ in headers}
-                message = {**message, "headers": [*headers, *(pair for pair in wanted if pair[0] not in there)]}
+                message = {
+                    **message,
+                    "headers": [*headers, *(pair for pair in wanted if pair[0] not in there)],
+                }
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
@@ -41,4 +52,9 @@ class SecurityHeaders:
 
 def security_headers(path: str) -> dict[str, str]:
     """The headers of an answer under this path."""
-    return {**ALWAYS, "Content-Security-Policy": documentation.POLICY if path == documentation.PAGE else PAGE_POLICY}
+    return {
+        **ALWAYS,
+        "Content-Security-Policy": documentation.POLICY
+        if path == documentation.PAGE
+        else PAGE_POLICY,
+    }

@@ -1,4 +1,6 @@
-"""uvicorn's server, stopped within a second whatever is open, and told of accepts that fail without telling the log each time."""
+"""uvicorn's server, stopped within a second whatever is open, and told of accepts that fail without telling the log
+each time.
+"""
 
 import asyncio
 import contextlib
@@ -17,20 +19,29 @@ from app.logging import Rarely
 BACKLOG: Final = 512
 """Connections that the kernel keeps while the event loop is busy: more than a class sends at once."""
 GRACE_SECONDS: Final = 0.5
-"""How long what is open may take to end by itself once the service stops. What is written is written whole or not at all, so more would gain nothing."""
+"""How long what is open may take to end by itself once the service stops. What is written is written whole or not at
+all, so more would gain nothing.
+"""
 MOST_SHOWN: Final = 5
 
 log = logging.getLogger("lab.serve")
 
 
 class Server(uvicorn.Server):
-    """Serves an application whose `app.state` may have a `stopping` that wants to know first; `heeded_by` are told as well.
+    """Serves an application whose `app.state` may have a `stopping` that wants to know first; `heeded_by` are told as
+    well.
 
-    Signals are the caller's: set `should_exit`. When `serve` has returned, threads may still be busy with requests that were cut off:
-    the process is to be ended without waiting for them.
+    Signals are the caller's: set `should_exit`. When `serve` has returned, threads may still be busy with requests that
+    were cut off: the process is to be ended without waiting for them.
     """
 
-    def __init__(self, app: FastAPI, connections: Connections, trusted_proxies: list[str], *heeded_by: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        app: FastAPI,
+        connections: Connections,
+        trusted_proxies: list[str],
+        *heeded_by: Callable[[], None],
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -87,17 +98,26 @@ class Server(uvicorn.Server):
         self.force_exit = True
 
     def _open_requests(self) -> list[str]:
-        found = (connection.open_request for connection in self.server_state.connections if isinstance(connection, Connection))
+        found = (
+            connection.open_request
+            for connection in self.server_state.connections
+            if isinstance(connection, Connection)
+        )
         return [request for request in found if request is not None]
 
     def _report(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """asyncio tries to accept as often as the backlog is long each time, and reports each failure."""
         if str(context.get("message", "")).startswith("socket.accept()"):
-            self._failed_accepts.warn("a connection could not be accepted: %s", context.get("exception"))
+            self._failed_accepts.warn(
+                "a connection could not be accepted: %s", context.get("exception")
+            )
         else:
             loop.default_exception_handler(context)
 
 
 def _in_words(open_requests: list[str]) -> str:
     shown = ", ".join(sorted(open_requests)[:MOST_SHOWN])
-    return f"{len(open_requests)} open request{'' if len(open_requests) == 1 else 's'} ({shown}{', …' if len(open_requests) > MOST_SHOWN else ''})"
+    return (
+        f"{len(open_requests)} open request{'' if len(open_requests) == 1 else 's'}"
+        f" ({shown}{', …' if len(open_requests) > MOST_SHOWN else ''})"
+    )

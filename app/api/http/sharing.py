@@ -1,4 +1,6 @@
-"""Work that is done once for all who ask for it: an answer that is shared for a moment, and one look for all who wait for a change."""
+"""Work that is done once for all who ask for it: an answer that is shared for a moment, and one look for all who wait
+for a change.
+"""
 
 import asyncio
 import logging
@@ -14,22 +16,26 @@ from app.storage.states import RunStatus
 
 LOOK_SECONDS: Final = 0.25
 
-Answer = TypeVar("Answer")
+Shareable = TypeVar("Shareable")
 
 log = logging.getLogger("lab.api")
 
 
-class Shared(Generic[Answer]):
-    """An answer that everybody gets who asks within `seconds` of its making; while it is made, all wait for the same one."""
+class Shared(Generic[Shareable]):
+    """An answer that everybody gets who asks within `seconds` of its making; while it is made, all wait for the same
+    one.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._making: asyncio.Future[Answer] | None = None
+        self._making: asyncio.Future[Shareable] | None = None
         self._made_at = -float("inf")
 
-    async def get(self, make: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def get(self, make: Callable[[], Awaitable[Shareable]]) -> Shareable:
         """The answer, made anew if it is too old; raises as `make` does, to all who wait for it."""
-        if self._making is None or (self._making.done() and time.monotonic() - self._made_at >= self._seconds):
+        if self._making is None or (
+            self._making.done() and time.monotonic() - self._made_at >= self._seconds
+        ):
             self._making = asyncio.ensure_future(self._made(make))
         return await asyncio.shield(self._making)
 
@@ -37,16 +43,16 @@ class Shared(Generic[Answer]):
         """Let the next who asks have a new one."""
         self._made_at = -float("inf")
 
-    async def _made(self, make: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def _made(self, make: Callable[[], Awaitable[Shareable]]) -> Shareable:
         answer = await make()
         self._made_at = time.monotonic()
         return answer
 
 
-class Making(Generic[Answer]):
+class Making(Generic[Shareable]):
     """An answer that is made, and how to tell of each who waits for it whether they have left."""
 
-    def __init__(self, make: "Callable[[Making[Answer]], Awaitable[Answer]]") -> None:
+    def __init__(self, make: "Callable[[Making[Shareable]], Awaitable[Shareable]]") -> None:
         self.tells: list[Callable[[], bool]] = []
         self.answer = asyncio.ensure_future(make(self))
 
@@ -56,14 +62,23 @@ class Making(Generic[Answer]):
         return all(has_left() for has_left in self.tells)
 
 
-class Once(Generic[Answer]):
-    """Answers that are made once for all who ask for the same one while it is made, and not to the end when nobody waits any more. Of one event loop."""
+class Once(Generic[Shareable]):
+    """Answers that are made once for all who ask for the same one while it is made, and not to the end when nobody
+    waits any more. Of one event loop.
+    """
 
     def __init__(self) -> None:
-        self._making: dict[str, Making[Answer]] = {}
+        self._making: dict[str, Making[Shareable]] = {}
 
-    async def get(self, name: str, has_left: Callable[[], bool], make: Callable[[Making[Answer]], Awaitable[Answer]]) -> Answer:
-        """The answer of that name; raises as `make` does, to all who wait for it. `make` may ask its argument whether it is for nobody."""
+    async def get(
+        self,
+        name: str,
+        has_left: Callable[[], bool],
+        make: Callable[[Making[Shareable]], Awaitable[Shareable]],
+    ) -> Shareable:
+        """The answer of that name; raises as `make` does, to all who wait for it. `make` may ask its argument whether
+        it is for nobody.
+        """
         making = self._making.get(name)
         if making is None or making.answer.done():
             making = self._making[name] = Making(make)
@@ -76,13 +91,14 @@ class Once(Generic[Answer]):
             if not making.tells:
                 making.answer.cancel()
 
-    def _forget(self, name: str, making: Making[Answer]) -> None:
+    def _forget(self, name: str, making: Making[Shareable]) -> None:
         if self._making.get(name) is making:
             del self._making[name]
 
 
 class Watch:
-    """Requests that wait until an experiment's status is another. Four times a second one look at the database tells for all of them.
+    """Requests that wait until an experiment's status is another. Four times a second one look at the database tells
+    for all of them.
 
     `look` returns the statuses of those experiments that are there. Of one event loop.
     """
@@ -98,8 +114,12 @@ class Watch:
         """Requests that wait."""
         return sum(map(len, self._waiting.values()))
 
-    async def change(self, request: Request, experiment_id: str, status: RunStatus, seconds: float) -> None:
-        """Return when the experiment has another status or is gone, the time is up, the client has left, or the service stops."""
+    async def change(
+        self, request: Request, experiment_id: str, status: RunStatus, seconds: float
+    ) -> None:
+        """Return when the experiment has another status or is gone, the time is up, the client has left, or the service
+        stops.
+        """
         if self._is_closed:
             return
         changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -108,7 +128,9 @@ class Watch:
             self._task = asyncio.create_task(self._look_again_and_again())
         left = asyncio.create_task(_left(request))
         try:
-            await asyncio.wait({changed, left}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                {changed, left}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+            )
         finally:
             left.cancel()
             waiting = self._waiting[experiment_id]
@@ -138,7 +160,9 @@ class Watch:
 
 
 class Stopping:
-    """Whoever stops the service says so at once, before open requests are waited for: those that wait for something answer then."""
+    """Whoever stops the service says so at once, before open requests are waited for: those that wait for something
+    answer then.
+    """
 
     def __init__(self, *heeded_by: Callable[[], None]) -> None:
         self._heeded_by = heeded_by

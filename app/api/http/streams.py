@@ -1,4 +1,6 @@
-"""Answers too large to be held: made piece by piece, each piece a pass of its own, so that nothing is held while the client reads."""
+"""Answers too large to be held: made piece by piece, each piece a pass of its own, so that nothing is held while the
+client reads.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -18,16 +20,26 @@ AT_ONCE: Final = 256 * 1024
 
 TRIES: Final = 60
 AGAIN_SECONDS: Final = 1.0
-"""How often a piece asks for its turn, and after how long, while too many others stand in line: an answer that has begun cannot become a 503."""
+"""How often a piece asks for its turn, and after how long, while too many others stand in line: an answer that has
+begun cannot become a 503.
+"""
 
 
-def in_pieces(request: Request, session: Session, pieces: Iterator[Piece], media_type: str, headers: dict[str, str] | None = None) -> Response:
+def in_pieces(
+    request: Request,
+    session: Session,
+    pieces: Iterator[Piece],
+    media_type: str,
+    headers: dict[str, str] | None = None,
+) -> Response:
     """The whole answer where it is small; else a stream that begins with what has been read in this pass."""
     begun = bytearray()
     for piece in pieces:
         begun += piece(session)
         if len(begun) >= AT_ONCE:
-            return StreamingResponse(_pieces(request, bytes(begun), pieces), media_type=media_type, headers=headers)
+            return StreamingResponse(
+                _pieces(request, bytes(begun), pieces), media_type=media_type, headers=headers
+            )
     return Response(bytes(begun), media_type=media_type, headers=headers)
 
 

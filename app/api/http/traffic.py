@@ -1,4 +1,6 @@
-"""Every request: an id, a line in the log, and a count. A plain ASGI wrapper, so streams and uploads pass through untouched."""
+"""Every request: an id, a line in the log, and a count. A plain ASGI wrapper, so streams and uploads pass through
+untouched.
+"""
 
 import asyncio
 import logging
@@ -24,7 +26,9 @@ UNMATCHED: Final = "unmatched"
 """The route of what nothing serves: addresses that people make up must not become labels without end."""
 
 HAS_LEFT: Final = "lab.has_left"
-"""In the scope's extensions: tells whether the client has left before its answer was whole. Where nobody can tell, it is not there."""
+"""In the scope's extensions: tells whether the client has left before its answer was whole. Where nobody can tell, it
+is not there.
+"""
 LEFT: Final = 499
 """What a client that has left counts as, as it does elsewhere: nobody was answered, and nobody is at fault."""
 CUT_OFF: Final = 503
@@ -42,7 +46,9 @@ def has_left(scope: Scope) -> bool:
 
 @dataclass
 class Durations:
-    """How long requests took: `buckets[i]` counts those up to `BUCKETS_SECONDS[i]` and above the one before, the last those above all."""
+    """How long requests took: `buckets[i]` counts those up to `BUCKETS_SECONDS[i]` and above the one before, the last
+    those above all.
+    """
 
     buckets: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_SECONDS) + 1))
     sum_seconds: float = 0.0
@@ -73,7 +79,10 @@ class Traffic:
     def durations(self) -> dict[tuple[str, str], Durations]:
         """How long they took, by (method, route)."""
         with self._lock:
-            return {key: Durations(list(value.buckets), value.sum_seconds) for key, value in self._durations.items()}
+            return {
+                key: Durations(list(value.buckets), value.sum_seconds)
+                for key, value in self._durations.items()
+            }
 
 
 def observe(app: FastAPI, access_log: AccessLog) -> None:
@@ -90,7 +99,9 @@ class Observed:
         self._app, self._traffic, self._access_log = app, traffic, access_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; what goes wrong inside is counted as 500 and raised on, and one whose client has left as 499."""
+        """Answer one request; what goes wrong inside is counted as 500 and raised on, and one whose client has left as
+        499.
+        """
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -103,7 +114,13 @@ class Observed:
             if message["type"] == "http.response.start":
                 has_begun = True
                 status = message["status"]
-                message = {**message, "headers": [*message.get("headers", ()), (b"x-request-id", request_id.encode())]}
+                message = {
+                    **message,
+                    "headers": [
+                        *message.get("headers", ()),
+                        (b"x-request-id", request_id.encode()),
+                    ],
+                }
             await send(message)
 
         with bound(request_id=request_id):
@@ -113,28 +130,40 @@ class Observed:
                 status = status if has_begun else CUT_OFF
                 raise
             finally:
-                self._record(scope, LEFT if status < 500 and has_left(scope) else status, time.monotonic() - began)
+                self._record(
+                    scope,
+                    LEFT if status < 500 and has_left(scope) else status,
+                    time.monotonic() - began,
+                )
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         method = scope["method"] if scope["method"] in METHODS else "other"
         self._traffic.count(method, _route(scope), status, seconds)
-        path = scope.get("raw_path", b"").partition(b"?")[0].decode("ascii", "backslashreplace") or "/"  # still quoted: no line end gets into the log
+        path = (
+            scope.get("raw_path", b"").partition(b"?")[0].decode("ascii", "backslashreplace") or "/"
+        )  # still quoted: no line end gets into the log
         level = self._level(method, status)
         if log.isEnabledFor(level):
-            fields = about(method=method, path=path, status=status, milliseconds=round(1000 * seconds, 1))
+            fields = about(
+                method=method, path=path, status=status, milliseconds=round(1000 * seconds, 1)
+            )
             log.log(level, "%s %s %d %.1f ms", method, path, status, 1000 * seconds, extra=fields)
 
     def _level(self, method: str, status: int) -> int:
         """What is only read, many times a minute by whoever waits, is left out unless all is wanted."""
         if status >= 500:
             return logging.WARNING
-        shown = self._access_log == "all" or (self._access_log == "changes" and method not in {"GET", "HEAD"})
+        shown = self._access_log == "all" or (
+            self._access_log == "changes" and method not in {"GET", "HEAD"}
+        )
         return logging.INFO if shown else logging.DEBUG
 
 
 def _request_id(scope: Scope) -> str:
     """The client's own where it is short and plain, else a new one."""
-    given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
+    given = next(
+        (value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), ""
+    )
     return given if SANE_ID.fullmatch(given) else secrets.token_hex(8)
 
 

@@ -16,18 +16,29 @@ from lab_models.specs import DistillRequest, ExperimentRequest, TransferRequest
 from lab_models.studies.request import StudyRequest
 
 KEY_SCHEME = "key"
-KEY_DESCRIPTION = "A key that `lab keys create` has printed, where the service asks for one; without keys nothing needs to be sent."
+KEY_DESCRIPTION = (
+    "A key that `lab keys create` has printed, where the service asks for one; "
+    "without keys nothing needs to be sent."
+)
 
 DESCRIPTION = "Trains image classifiers as jobs: POST a spec, poll the experiment, read metrics, curves and weights."
 
 EXAMPLES: dict[str, dict[str, Any]] = {
-    "shortest": {"summary": "Everything by default", "value": {"model": "mlp", "dataset": "digits"}},
+    "shortest": {
+        "summary": "Everything by default",
+        "value": {"model": "mlp", "dataset": "digits"},
+    },
     "small-mnist": {
         "summary": "784-128-64-10 with dropout on MNIST",
         "value": {
             "name": "small MLP",
             "dataset": {"name": "mnist", "val_fraction": 0.1},
-            "model": {"arch": "mlp", "hidden": [128, 64], "dropout": 0.2, "dropout_at": "last_hidden"},
+            "model": {
+                "arch": "mlp",
+                "hidden": [128, 64],
+                "dropout": 0.2,
+                "dropout_at": "last_hidden",
+            },
             "batch_size": 128,
             "epochs": 5,
         },
@@ -88,19 +99,32 @@ STUDY_EXAMPLES: dict[str, dict[str, Any]] = {
     "recipe": {"summary": "A recipe, small", "value": {"recipe": "mlp-depth", "scale": "smoke"}},
     "grid": {
         "summary": "Depth against residual connections, three seeds",
-        "value": {"spec": {"dataset": "digits", "epochs": 5}, "vary": {"model.depth": [2, 6], "model.residual": [False, True]}, "seeds": 3},
+        "value": {
+            "spec": {"dataset": "digits", "epochs": 5},
+            "vary": {"model.depth": [2, 6], "model.residual": [False, True]},
+            "seeds": 3,
+        },
     },
 }
 
 
 def _json_body(schema: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema, **more}}}}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": schema, **more}},
+        }
+    }
 
 
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("/experiments", "post"): _json_body({"anyOf": REQUEST_SCHEMAS}, examples=EXAMPLES),
-    ("/experiments/{experiment_id}", "patch"): _json_body({"$ref": "#/components/schemas/Changes"}, example={"priority": 5, "labels": {"note": None}}),
-    ("/studies", "post"): _json_body({"$ref": "#/components/schemas/StudyRequest"}, examples=STUDY_EXAMPLES),
+    ("/experiments/{experiment_id}", "patch"): _json_body(
+        {"$ref": "#/components/schemas/Changes"}, example={"priority": 5, "labels": {"note": None}}
+    ),
+    ("/studies", "post"): _json_body(
+        {"$ref": "#/components/schemas/StudyRequest"}, examples=STUDY_EXAMPLES
+    ),
     ("/studies/{study_id}/extend", "post"): _json_body({"$ref": "#/components/schemas/Extension"}),
 }
 """Bodies that routes read by hand, to say what is wrong in them better than FastAPI does."""
@@ -144,7 +168,9 @@ def describe(app: FastAPI) -> None:
 
 
 def _schema(app: FastAPI) -> dict[str, Any]:
-    schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    schema = get_openapi(
+        title=app.title, version=app.version, description=app.description, routes=app.routes
+    )
     components = schema["components"]["schemas"]
     for model in MODELS:
         document = model.model_json_schema(ref_template="#/components/schemas/{model}")
@@ -157,7 +183,9 @@ def _schema(app: FastAPI) -> dict[str, Any]:
             operation.update(BODIES.get((path, method), {}))
             _add_errors(path, method, operation)
             operation["security"] = [] if path in OPEN_PATHS else [{KEY_SCHEME: []}]
-    schema["components"]["securitySchemes"] = {KEY_SCHEME: {"type": "http", "scheme": "bearer", "description": KEY_DESCRIPTION}}
+    schema["components"]["securitySchemes"] = {
+        KEY_SCHEME: {"type": "http", "scheme": "bearer", "description": KEY_DESCRIPTION}
+    }
     add_links(schema["paths"])
     simple: dict[str, Any] = simplify(schema)
     return simple
@@ -168,7 +196,9 @@ def _add_errors(path: str, method: str, operation: dict[str, Any]) -> None:
     operation["responses"].pop("422", None)  # FastAPI's own form, which `problems` replaces
     for status in sorted(_possible_errors(path, method, operation)):
         response = operation["responses"].setdefault(status, {"description": ERRORS[status]})
-        response.setdefault("content", {})[MEDIA_TYPE] = {"schema": {"$ref": "#/components/schemas/Problem"}}
+        response.setdefault("content", {})[MEDIA_TYPE] = {
+            "schema": {"$ref": "#/components/schemas/Problem"}
+        }
 
 
 def _possible_errors(path: str, method: str, operation: dict[str, Any]) -> set[str]:

@@ -1,4 +1,6 @@
-"""JSON Schema as Pydantic writes it, made to say what this service really takes, in forms that every client generator reads."""
+"""JSON Schema as Pydantic writes it, made to say what this service really takes, in forms that every client generator
+reads.
+"""
 
 from typing import Any
 
@@ -7,7 +9,8 @@ def simplify(schema: Any) -> Any:
     """A copy in which
 
     - a tuple of equal parts is an array of fixed length (`prefixItems` is unknown to many generators);
-    - a union of named kinds is `anyOf`: each kind's name has a default, so `{}` fits several, which `oneOf` would forbid.
+    - a union of named kinds is `anyOf`: each kind's name has a default, so `{}` fits several, which `oneOf` would
+      forbid.
     """
     if isinstance(schema, list):
         return [simplify(part) for part in schema]
@@ -18,6 +21,10 @@ def simplify(schema: Any) -> Any:
         simple["anyOf"] = simple.pop("oneOf")
         del simple["discriminator"]  # it would make the name required again
     parts = simple.get("prefixItems")
-    if isinstance(parts, list) and "items" not in simple and all(part == parts[0] for part in parts):
+    if (
+        isinstance(parts, list)
+        and "items" not in simple
+        and all(part == parts[0] for part in parts)
+    ):
         simple["items"] = simple.pop("prefixItems")[0]
     return simple

@@ -50,13 +50,16 @@ async def read_health() -> HealthAnswer:
 
 @router.get("/readyz", response_model=ReadyAnswer, responses={503: {"model": ReadyAnswer}})
 async def read_readiness(request: Request, database: TheDatabase, settings: TheSettings) -> Any:
-    """200 when the database answers with the right schema and LAB_HOME can be written and has space left; workers and broker are shown but do not decide.
+    """200 when the database answers with the right schema and LAB_HOME can be written and has space left; workers and
+    broker are shown but do not decide.
 
     Looked at once a second at most, whoever asks.
     """
     lanes = passes.passes_of(request)
     shared: Shared[tuple[bytes, int]] = request.app.state.readiness
-    body, status = await shared.get(lambda: lanes.go(lanes.readiness, "all", lambda: _readiness(database, settings)))
+    body, status = await shared.get(
+        lambda: lanes.go(lanes.readiness, "all", lambda: _readiness(database, settings))
+    )
     return Response(body, status, media_type="application/json")
 
 
@@ -75,19 +78,27 @@ def _readiness(database: Database, settings: Settings) -> tuple[bytes, int]:
         "runs_queued": rows.runs_queued,
         "oldest_wait_seconds": rows.oldest_wait_seconds,
     }
-    return ReadyAnswer(status="ready" if ready else "not ready", checks=checks).model_dump_json().encode(), 200 if ready else 503
+    return ReadyAnswer(
+        status="ready" if ready else "not ready", checks=checks
+    ).model_dump_json().encode(), 200 if ready else 503
 
 
 @router.get("/version")
 async def read_version() -> VersionAnswer:
     """Which code answers."""
-    return VersionAnswer(version=package_version() or "unknown", revision=source_revision(), python=platform.python_version())
+    return VersionAnswer(
+        version=package_version() or "unknown",
+        revision=source_revision(),
+        python=platform.python_version(),
+    )
 
 
 @router.get("/workers")
 def list_workers(session: Reading, caller: TheCaller) -> schemas.WorkerList:
     """Workers that were seen lately; on which machines is for `read` and `admin` keys alone."""
-    return schemas.WorkerList(data=[_worker(worker, named=caller.sees_all) for worker in online(session)])
+    return schemas.WorkerList(
+        data=[_worker(worker, named=caller.sees_all) for worker in online(session)]
+    )
 
 
 def _worker(worker: Worker, *, named: bool) -> schemas.WorkerAnswer:
@@ -104,4 +115,8 @@ def _worker(worker: Worker, *, named: bool) -> schemas.WorkerAnswer:
 def _broker(settings: Settings) -> str:
     if settings.embedded:
         return "embedded"
-    return "redis" if broker_answers(settings.broker_url) else "redis does not answer; idle workers look for runs by themselves"
+    return (
+        "redis"
+        if broker_answers(settings.broker_url)
+        else "redis does not answer; idle workers look for runs by themselves"
+    )

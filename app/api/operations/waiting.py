@@ -14,7 +14,9 @@ router = passes.router(tags=["operations"])
 
 
 class WaitingRun(Answer):
-    """A run that could start as soon as a worker is free. Of others' runs a student sees that they are there, not which."""
+    """A run that could start as soon as a worker is free. Of others' runs a student sees that they are there, not
+    which.
+    """
 
     position: int
     owner: str | None
@@ -34,10 +36,19 @@ class QueuePage(Answer):
 
 
 @router.get("/queue")
-def read_queue(session: Reading, caller: TheCaller, limit: Annotated[int, Query(ge=1, le=1000, description="Most rows")] = 100) -> QueuePage:
-    """Who is next: priority first, then owners in turn, then age. Runs that wait for a teacher come in when it has succeeded."""
+def read_queue(
+    session: Reading,
+    caller: TheCaller,
+    limit: Annotated[int, Query(ge=1, le=1000, description="Most rows")] = 100,
+) -> QueuePage:
+    """Who is next: priority first, then owners in turn, then age. Runs that wait for a teacher come in when it has
+    succeeded.
+    """
     places = waiting.queue(session)
-    return QueuePage(num_waiting=len(places), data=[_row(place, caller.may_see(place.owner)) for place in places[:limit]])
+    return QueuePage(
+        num_waiting=len(places),
+        data=[_row(place, caller.may_see(place.owner)) for place in places[:limit]],
+    )
 
 
 def _row(place: waiting.QueuePlace, shown: bool) -> WaitingRun:

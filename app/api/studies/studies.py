@@ -21,7 +21,14 @@ from app.api.http.deps import (
     TheStudy,
     Writing,
 )
-from app.api.studies.study_records import StudyDryRun, StudyPage, StudyRecord, study_dry_run, study_record, study_row
+from app.api.studies.study_records import (
+    StudyDryRun,
+    StudyPage,
+    StudyRecord,
+    study_dry_run,
+    study_record,
+    study_row,
+)
 from app.services.experiments import deletion
 from app.services.owners import limits
 from app.services.studies import studies, study_lists, study_steering
@@ -59,7 +66,12 @@ class StudyListQuery(BaseModel):
     "",
     status_code=201,
     response_model=StudyRecord,
-    responses={200: {"model": StudyDryRun | StudyRecord, "description": "With `dry_run`: what it would be; else what the Idempotency-Key had made"}},
+    responses={
+        200: {
+            "model": StudyDryRun | StudyRecord,
+            "description": "With `dry_run`: what it would be; else what the Idempotency-Key had made",
+        }
+    },
 )
 def create_study(
     session: Reading,
@@ -71,11 +83,17 @@ def create_study(
     dry_run: Annotated[bool, Query(description="Check and price the study, store nothing")] = False,
     idempotency_key: IdempotencyKey = None,
 ) -> Any:
-    """Store a study with all its experiments and queue their runs, all or nothing: a recipe's, a list of specs, or a spec and what to vary."""
+    """Store a study with all its experiments and queue their runs, all or nothing: a recipe's, a list of specs, or a
+    spec and what to vary.
+    """
     submitted, request = read_body(body, read_study_request, settings)
     limits.refuse_wishes(caller, request.labels, request.priority, settings)
     key = None if dry_run else idempotency_key
-    if key is not None and (there := studies.earlier(session, key, submitted, caller.owner, lock=False)) is not None:
+    if (
+        key is not None
+        and (there := studies.earlier(session, key, submitted, caller.owner, lock=False))
+        is not None
+    ):
         return passes.Read(lambda session: _created(session, Stored(there.id, 0, is_new=False)))
     prepared = studies.prepare_study(session, request, submitted, settings, caller)
     if dry_run:
@@ -83,7 +101,10 @@ def create_study(
 
     def take_files() -> passes.Write:
         taken = studies.take_files(prepared, settings)
-        return passes.Write(lambda session: write(session, taken), undo=lambda: deletion.remove_folders(settings.runs_folder, taken.taken))
+        return passes.Write(
+            lambda session: write(session, taken),
+            undo=lambda: deletion.remove_folders(settings.runs_folder, taken.taken),
+        )
 
     def write(session: Session, taken: studies.PreparedStudy) -> passes.Read:
         stored = studies.store(session, taken, settings, key)
@@ -95,15 +116,27 @@ def create_study(
 
 def _created(session: Session, stored: Stored) -> Response:
     record = study_record(studies.whole(session, studies.get(session, stored.id)))
-    return passes.answer(record, 201 if stored.is_new else 200, {"Location": f"/studies/{stored.id}"})
+    return passes.answer(
+        record, 201 if stored.is_new else 200, {"Location": f"/studies/{stored.id}"}
+    )
 
 
 @router.get("")
-def list_studies(session: Reading, caller: TheCaller, query: Annotated[StudyListQuery, Query()]) -> StudyPage:
+def list_studies(
+    session: Reading, caller: TheCaller, query: Annotated[StudyListQuery, Query()]
+) -> StudyPage:
     """Studies, the newest first."""
-    owners = [name for name in (query.owner, None if caller.sees_all else caller.owner) if name is not None]  # both must hold
+    owners = [
+        name
+        for name in (query.owner, None if caller.sees_all else caller.owner)
+        if name is not None
+    ]  # both must hold
     rows, cursor = study_lists.page(session, query.recipe, owners, (query.limit, query.cursor))
-    return StudyPage(data=[study_row(outline) for outline in study_lists.outlines(session, rows)], has_more=cursor is not None, next_cursor=cursor)
+    return StudyPage(
+        data=[study_row(outline) for outline in study_lists.outlines(session, rows)],
+        has_more=cursor is not None,
+        next_cursor=cursor,
+    )
 
 
 @router.get("/{study_id}")
@@ -113,18 +146,35 @@ def read_study(session: Reading, study: TheStudy) -> StudyRecord:
 
 
 @router.post("/{study_id}/extend", response_model=StudyRecord)
-def extend_study(session: Reading, body: Body, study: StudyToPrepare, settings: TheSettings, doorbell: TheDoorbell, afterwards: TheAfterwards) -> Any:
+def extend_study(
+    session: Reading,
+    body: Body,
+    study: StudyToPrepare,
+    settings: TheSettings,
+    doorbell: TheDoorbell,
+    afterwards: TheAfterwards,
+) -> Any:
     """Add replicates to every cell, under the next seeds; what is there stays."""
     _, extension = read_body(body, lambda document: validate(Extension, document), settings)
-    study_id, prepared = study.id, studies.prepare_extension(session, study, extension.seeds, settings)
+    study_id, prepared = (
+        study.id,
+        studies.prepare_extension(session, study, extension.seeds, settings),
+    )
 
     def take_files() -> passes.Write:
         taken = studies.take_files(prepared, settings)
-        return passes.Write(lambda session: write(session, taken), undo=lambda: deletion.remove_folders(settings.runs_folder, taken.taken))
+        return passes.Write(
+            lambda session: write(session, taken),
+            undo=lambda: deletion.remove_folders(settings.runs_folder, taken.taken),
+        )
 
     def write(session: Session, taken: studies.PreparedExtension) -> passes.Read:
-        afterwards.soon(doorbell.ring, studies.extend(session, studies.get(session, study_id), taken, settings))
-        return passes.Read(lambda session: study_record(studies.whole(session, studies.get(session, study_id))))
+        afterwards.soon(
+            doorbell.ring, studies.extend(session, studies.get(session, study_id), taken, settings)
+        )
+        return passes.Read(
+            lambda session: study_record(studies.whole(session, studies.get(session, study_id)))
+        )
 
     return passes.Compute(take_files, lane="files")
 
@@ -144,7 +194,13 @@ def pause_study(session: Writing, caller: TheCaller, study: StudyToChange) -> St
 
 
 @router.post("/{study_id}/resume")
-def resume_study(session: Writing, caller: TheCaller, study: StudyToChange, doorbell: TheDoorbell, afterwards: TheAfterwards) -> StudyRecord:
+def resume_study(
+    session: Writing,
+    caller: TheCaller,
+    study: StudyToChange,
+    doorbell: TheDoorbell,
+    afterwards: TheAfterwards,
+) -> StudyRecord:
     """Queue every paused run again; each goes on from where it was."""
     afterwards.soon(doorbell.ring, study_steering.resume(session, study, caller.owner))
     return study_record(studies.whole(session, study))
@@ -152,7 +208,12 @@ def resume_study(session: Writing, caller: TheCaller, study: StudyToChange, door
 
 @router.post("/{study_id}/retry")
 def retry_study(
-    session: Writing, caller: TheCaller, study: StudyToChange, settings: TheSettings, doorbell: TheDoorbell, afterwards: TheAfterwards
+    session: Writing,
+    caller: TheCaller,
+    study: StudyToChange,
+    settings: TheSettings,
+    doorbell: TheDoorbell,
+    afterwards: TheAfterwards,
 ) -> StudyRecord:
     """Queue every failed or cancelled run again, teachers first; what has succeeded stays."""
     owner = study.owner
@@ -162,7 +223,11 @@ def retry_study(
 
 
 @router.delete("/{study_id}", status_code=204)
-def delete_study(session: Writing, study: StudyToChange, settings: TheSettings, afterwards: TheAfterwards) -> None:
-    """Remove the study, its experiments and their files; 409 while a run is unfinished or an experiment elsewhere builds on one."""
+def delete_study(
+    session: Writing, study: StudyToChange, settings: TheSettings, afterwards: TheAfterwards
+) -> None:
+    """Remove the study, its experiments and their files; 409 while a run is unfinished or an experiment elsewhere
+    builds on one.
+    """
     removed = studies.delete(session, study)
     afterwards.later(deletion.remove_folders, settings.runs_folder, removed)

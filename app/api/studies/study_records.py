@@ -106,8 +106,17 @@ def study_links(study: Study, pictures: "tuple[str, ...]" = ()) -> dict[str, str
     """Where a study's table, verdicts, pictures and report lie."""
     base = f"/studies/{study.id}"
     drawn = {picture: f"{base}/{picture.replace('_', '-')}.png" for picture in pictures}
-    read = {"self": base, "table": f"{base}/table", "verdicts": f"{base}/verdicts", "report": f"{base}/report.html"}
-    return {**read, **drawn, **{verb: f"{base}/{verb}" for verb in ("extend", "cancel", "pause", "resume", "retry")}}
+    read = {
+        "self": base,
+        "table": f"{base}/table",
+        "verdicts": f"{base}/verdicts",
+        "report": f"{base}/report.html",
+    }
+    return {
+        **read,
+        **drawn,
+        **{verb: f"{base}/{verb}" for verb in ("extend", "cancel", "pause", "resume", "retry")},
+    }
 
 
 def study_record(whole: WholeStudy) -> StudyRecord:
@@ -125,7 +134,12 @@ def study_record(whole: WholeStudy) -> StudyRecord:
         notes=list(design.notes),
         submitted=whole.study.submitted,
         errors=[
-            {"cell": cell.cell.key, "run_id": run.id, "seed": run.seed, **{name: run.error.get(name) for name in ("code", "message", "hint")}}
+            {
+                "cell": cell.cell.key,
+                "run_id": run.id,
+                "seed": run.seed,
+                **{name: run.error.get(name) for name in ("code", "message", "hint")},
+            }
             for cell in whole.cells
             for run in cell.runs
             if run.error is not None
@@ -147,7 +161,12 @@ def study_row(outline: StudyOutline) -> StudyRow:
         is_terminal=outline.status.is_terminal,
         created_at=study.created_at,
         num_cells=outline.num_cells,
-        progress=StudyProgress(fraction=round(outline.fraction, 4), num_runs=outline.num_runs, num_reused=outline.num_reused, runs=dict(outline.counts)),
+        progress=StudyProgress(
+            fraction=round(outline.fraction, 4),
+            num_runs=outline.num_runs,
+            num_reused=outline.num_reused,
+            runs=dict(outline.counts),
+        ),
         links=study_links(study, outline.pictures),
     )
 
@@ -162,7 +181,10 @@ def _cell(cell: StudyCell) -> CellAnswer:
         num_runs=len(cell.runs),
         num_succeeded=sum(run.status == RunStatus.SUCCEEDED for run in cell.runs),
         num_reused=sum(run.reused_from is not None for run in cell.runs),
-        links={"experiment": f"/experiments/{cell.experiment.id}", "curves": f"/experiments/{cell.experiment.id}/curves.png"},
+        links={
+            "experiment": f"/experiments/{cell.experiment.id}",
+            "curves": f"/experiments/{cell.experiment.id}/curves.png",
+        },
     )
 
 
@@ -174,10 +196,20 @@ def _sentence(whole: WholeStudy) -> str:
         parts[0] += f", {reused} of them taken over from equal runs"
     parts += [
         f"{counts[status]} {status}"
-        for status in (RunStatus.RUNNING, RunStatus.QUEUED, RunStatus.PAUSED, RunStatus.FAILED, RunStatus.CANCELLED)
+        for status in (
+            RunStatus.RUNNING,
+            RunStatus.QUEUED,
+            RunStatus.PAUSED,
+            RunStatus.FAILED,
+            RunStatus.CANCELLED,
+        )
         if counts[status]
     ]
-    failed = f" POST {study_links(whole.study)['retry']} tries the others again." if whole.status.is_terminal and counts[RunStatus.SUCCEEDED] < total else ""
+    failed = (
+        f" POST {study_links(whole.study)['retry']} tries the others again."
+        if whole.status.is_terminal and counts[RunStatus.SUCCEEDED] < total
+        else ""
+    )
     return "; ".join(parts) + "." + failed
 
 

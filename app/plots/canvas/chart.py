@@ -1,6 +1,7 @@
 """A chart of lines made of few artists.
 
-Matplotlib's own axes make five for each tick and lay each text out several times, which takes most of a small picture's time.
+Matplotlib's own axes make five for each tick and lay each text out several times, which takes most of a small picture's
+time.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from matplotlib.patches import Polygon
 from matplotlib.ticker import Formatter, Locator, MaxNLocator, PercentFormatter, ScalarFormatter
 
 from app.plots.canvas.style import GRID, Sheet, width_of
-from app.plots.canvas.words import CAPITALS, Words
+from app.plots.canvas.words import CAPITALS, TextLine
 
 Floats = npt.NDArray[np.float64]
 View = tuple[float, float]
@@ -72,7 +73,16 @@ def view_of(values: Sequence[Floats]) -> View:
 class Chart:
     """A plotting area on a sheet, its place and size in inches, that shows `across` and `up` of the data."""
 
-    def __init__(self, sheet: Sheet, left: float, top: float, width: float, height: float, across: View, up: View) -> None:
+    def __init__(
+        self,
+        sheet: Sheet,
+        left: float,
+        top: float,
+        width: float,
+        height: float,
+        across: View,
+        up: View,
+    ) -> None:
         self.sheet, self.left, self.top, self.width, self.height = sheet, left, top, width, height
         self._across, self._up = across, up
         self._drawn: list[Floats] = []
@@ -90,9 +100,22 @@ class Chart:
     def band(self, x: Any, low: Any, high: Any, color: str) -> None:
         """A shade between two lines."""
         x = np.asarray(x, float)
-        corners = self._places(np.concatenate([x, x[::-1]]), np.concatenate([np.asarray(low, float), np.asarray(high, float)[::-1]]))
-        on_sheet = np.stack([corners[0] / self.sheet.width, 1 - corners[1] / self.sheet.height], axis=1)
-        self.sheet.canvas.add_artist(Polygon(on_sheet, transform=self.sheet.canvas.transFigure, facecolor=color, alpha=0.18, linewidth=0))
+        corners = self._places(
+            np.concatenate([x, x[::-1]]),
+            np.concatenate([np.asarray(low, float), np.asarray(high, float)[::-1]]),
+        )
+        on_sheet = np.stack(
+            [corners[0] / self.sheet.width, 1 - corners[1] / self.sheet.height], axis=1
+        )
+        self.sheet.canvas.add_artist(
+            Polygon(
+                on_sheet,
+                transform=self.sheet.canvas.transFigure,
+                facecolor=color,
+                alpha=0.18,
+                linewidth=0,
+            )
+        )
 
     def axes(self, x: Ticks, y: Ticks, x_label: str, y_label: str) -> None:
         """Both axes with ticks, numbers and labels, and a grid across."""
@@ -101,8 +124,19 @@ class Chart:
         y_places = self._places(np.full_like(y.places, self._across[0]), y.places)
         for down in y_places[1].tolist():
             self.sheet.draw([self.left, right], [down, down], color=GRID, linewidth=0.8, zorder=0.5)
-        self.sheet.draw([self.left, self.left, right], [self.top, bottom, bottom], solid_joinstyle="miter", zorder=2.5, **AXIS)
-        mark: dict[str, Any] = {"linestyle": "none", "markersize": 3.5, "markeredgewidth": 0.8, "color": "black"}
+        self.sheet.draw(
+            [self.left, self.left, right],
+            [self.top, bottom, bottom],
+            solid_joinstyle="miter",
+            zorder=2.5,
+            **AXIS,
+        )
+        mark: dict[str, Any] = {
+            "linestyle": "none",
+            "markersize": 3.5,
+            "markeredgewidth": 0.8,
+            "color": "black",
+        }
         self.sheet.draw(*x_places.tolist(), marker=3, **mark)  # downwards
         self.sheet.draw(*y_places.tolist(), marker=0, **mark)  # to the left
         for place, text in zip(x_places[0].tolist(), x.texts, strict=True):
@@ -111,7 +145,13 @@ class Chart:
             self._write(self.left - PAD, place + _half(TICK_SIZE), text, align="right")
         widest = max((width_of(text, TICK_SIZE) for text in y.texts), default=0.0)
         self._write(self.left + self.width / 2, bottom + LABEL_BASELINE, x_label, align="center")
-        self._write(self.left - PAD - widest - LABEL_PAD - 0.24 * TICK_SIZE / 72, self.top + self.height / 2, y_label, align="center", turned=True)
+        self._write(
+            self.left - PAD - widest - LABEL_PAD - 0.24 * TICK_SIZE / 72,
+            self.top + self.height / 2,
+            y_label,
+            align="center",
+            turned=True,
+        )
         if y.offset:
             self._write(self.left, self.top - 3 / 72, y.offset)
 
@@ -121,31 +161,56 @@ class Chart:
         left, top = self._freest_corner(width, ROW_INCHES * len(entries))
         for number, (text, look) in enumerate(entries):
             middle = top + ROW_INCHES * (number + 0.5)
-            self.sheet.draw([left, left + HANDLE_INCHES / 2, left + HANDLE_INCHES], [middle] * 3, markevery=[1], **look)
-            self._write(left + HANDLE_INCHES + HANDLE_GAP, middle + _half(LEGEND_SIZE), text, LEGEND_SIZE)
+            self.sheet.draw(
+                [left, left + HANDLE_INCHES / 2, left + HANDLE_INCHES],
+                [middle] * 3,
+                markevery=[1],
+                **look,
+            )
+            self._write(
+                left + HANDLE_INCHES + HANDLE_GAP, middle + _half(LEGEND_SIZE), text, LEGEND_SIZE
+            )
 
     def note(self, text: str, color: str) -> None:
         """In the middle, where there is nothing to draw."""
-        self._write(self.left + self.width / 2, self.top + self.height / 2 + _half(TICK_SIZE), text, align="center", color=color)
+        self._write(
+            self.left + self.width / 2,
+            self.top + self.height / 2 + _half(TICK_SIZE),
+            text,
+            align="center",
+            color=color,
+        )
 
     def _places(self, x: Floats, y: Floats) -> Floats:
         """(2, points): inches from the sheet's left and upper edge."""
-        across = self.left + self.width * (x - self._across[0]) / (self._across[1] - self._across[0])
+        across = self.left + self.width * (x - self._across[0]) / (
+            self._across[1] - self._across[0]
+        )
         down = self.top + self.height * (self._up[1] - y) / (self._up[1] - self._up[0])
         return np.stack([across, down])
 
-    def _write(self, across: float, down: float, text: str, size: float = TICK_SIZE, **look: Any) -> None:
-        self.sheet.canvas.add_artist(Words(self.sheet, across, down, text, size, **look))
+    def _write(
+        self, across: float, down: float, text: str, size: float = TICK_SIZE, **look: Any
+    ) -> None:
+        self.sheet.canvas.add_artist(TextLine(self.sheet, across, down, text, size, **look))
 
     def _freest_corner(self, width: float, height: float) -> tuple[float, float]:
         """Left and upper edge of a box of that size."""
-        right, bottom = self.left + self.width - INSET_INCHES - width, self.top + self.height - INSET_INCHES - height
+        right, bottom = (
+            self.left + self.width - INSET_INCHES - width,
+            self.top + self.height - INSET_INCHES - height,
+        )
         left, top = self.left + INSET_INCHES, self.top + INSET_INCHES
         corners = [(right, top), (left, top), (right, bottom), (left, bottom)]
         across, down = np.concatenate(self._drawn, axis=1)
 
         def hidden(corner: tuple[float, float]) -> int:
-            inside = (across > corner[0]) & (across < corner[0] + width) & (down > corner[1]) & (down < corner[1] + height)
+            inside = (
+                (across > corner[0])
+                & (across < corner[0] + width)
+                & (down > corner[1])
+                & (down < corner[1] + height)
+            )
             return int(inside.sum())
 
         return min(corners, key=hidden)

@@ -1,4 +1,6 @@
-"""What tells lines apart in the pictures of studies: looks, legends, keys of signs; and how intervals are shown that reach beyond a panel."""
+"""What tells lines apart in the pictures of studies: looks, legends, keys of signs; and how intervals are shown that
+reach beyond a panel.
+"""
 
 import math
 from collections.abc import Sequence
@@ -8,11 +10,26 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from app.plots.canvas.style import BLUE, GREY, INK, VERMILION, Sheet, line_height, shortened, width_of, wrapped
+from app.plots.canvas.style import (
+    BLUE,
+    GREY,
+    INK,
+    VERMILION,
+    Sheet,
+    line_height,
+    shortened,
+    width_of,
+    wrapped,
+)
 
 # Okabe and Ito's without the yellow, which is too pale for a line on white: https://jfly.uni-koeln.de/color/
 COLORS = (BLUE, VERMILION, "#009E73", "#111827", "#CC79A7", "#56B4E9", "#E69F00")
-DASHES: tuple[str | tuple[float, tuple[float, ...]], ...] = ("-", (0, (5, 1.8)), (0, (7, 1.6, 1.4, 1.6)), (0, (1.6, 1.3)))
+DASHES: tuple[str | tuple[float, tuple[float, ...]], ...] = (
+    "-",
+    (0, (5, 1.8)),
+    (0, (7, 1.6, 1.4, 1.6)),
+    (0, (1.6, 1.3)),
+)
 MARKERS = "os^DvPX"
 TICK_STEPS = (1, 2, 5, 10)
 """Ticks stand at round numbers: never in threes or eights."""
@@ -22,22 +39,30 @@ SWATCH_INCHES, ENTRY_GAP, COLUMN_GAP, SIGN_GAP = 0.56, 0.1, 0.3, 0.32
 
 
 @dataclass(frozen=True)
-class Look:
-    """How one of many lines is drawn; no two of the first 28 are alike, and each differs from its neighbors in color and dashes."""
+class LineStyle:
+    """How one of many lines is drawn; no two of the first 28 are alike, and each differs from its neighbors in color
+    and dashes.
+    """
 
     color: str
     dashes: str | tuple[float, tuple[float, ...]]
     marker: str
 
 
-def look(number: int) -> Look:
+def look(number: int) -> LineStyle:
     """That of the line at this place in its figure, from 0."""
-    return Look(COLORS[number % len(COLORS)], DASHES[(number + 2 * (number // len(COLORS))) % len(DASHES)], MARKERS[number % len(MARKERS)])
+    return LineStyle(
+        COLORS[number % len(COLORS)],
+        DASHES[(number + 2 * (number // len(COLORS))) % len(DASHES)],
+        MARKERS[number % len(MARKERS)],
+    )
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of a legend: a sample drawn like `swatch`, a number in its color if there is one, the title, a note in grey."""
+    """A line of a legend: a sample drawn like `swatch`, a number in its color if there is one, the title, a note in
+    grey.
+    """
 
     title: str
     note: str
@@ -47,7 +72,9 @@ class Entry:
 
 
 class Legend:
-    """Entries in equal columns, row by row, wrapped to the width given in inches; `height` is known before it is drawn."""
+    """Entries in equal columns, row by row, wrapped to the width given in inches; `height` is known before it is
+    drawn.
+    """
 
     def __init__(self, entries: Sequence[Entry], width: float, columns: int = 1) -> None:
         self.entries, self.columns = entries, columns
@@ -56,8 +83,13 @@ class Legend:
         room = self.column - SWATCH_INCHES - self.numbered
         self._titles = [wrapped(entry.title, room, ENTRY_SIZE, ENTRY_LINES) for entry in entries]
         self._notes = [wrapped(entry.note, room, NOTE_SIZE, 2) for entry in entries]
-        heights = [line_height(ENTRY_SIZE) * len(title) + line_height(NOTE_SIZE) * len(note) for title, note in zip(self._titles, self._notes, strict=True)]
-        self._rows = [max(heights[first : first + columns]) for first in range(0, len(entries), columns)]
+        heights = [
+            line_height(ENTRY_SIZE) * len(title) + line_height(NOTE_SIZE) * len(note)
+            for title, note in zip(self._titles, self._notes, strict=True)
+        ]
+        self._rows = [
+            max(heights[first : first + columns]) for first in range(0, len(entries), columns)
+        ]
         self.height = sum(self._rows) + ENTRY_GAP * max(0, len(self._rows) - 1)
 
     def draw(self, sheet: Sheet, left: float, top: float) -> None:
@@ -68,18 +100,41 @@ class Legend:
             down = top + sum(self._rows[:row]) + ENTRY_GAP * row
             middle = down + 0.62 * ENTRY_SIZE / 72
             color = entry.swatch.get("color", INK)
-            sheet.write(across, down, [entry.number] if entry.number else [], ENTRY_SIZE, color=GREY if entry.faded else color, fontweight="bold")
+            sheet.write(
+                across,
+                down,
+                [entry.number] if entry.number else [],
+                ENTRY_SIZE,
+                color=GREY if entry.faded else color,
+                fontweight="bold",
+            )
             across += self.numbered
             if not entry.faded:
-                sheet.draw([across, across + 0.22, across + 0.44], [middle] * 3, markevery=[1], solid_capstyle="butt", **entry.swatch)
+                sheet.draw(
+                    [across, across + 0.22, across + 0.44],
+                    [middle] * 3,
+                    markevery=[1],
+                    solid_capstyle="butt",
+                    **entry.swatch,
+                )
             text = across + SWATCH_INCHES
-            sheet.write(text, down, self._titles[place], ENTRY_SIZE, color=GREY if entry.faded else INK)
-            sheet.write(text, down + line_height(ENTRY_SIZE) * len(self._titles[place]), self._notes[place], NOTE_SIZE, color=GREY)
+            sheet.write(
+                text, down, self._titles[place], ENTRY_SIZE, color=GREY if entry.faded else INK
+            )
+            sheet.write(
+                text,
+                down + line_height(ENTRY_SIZE) * len(self._titles[place]),
+                self._notes[place],
+                NOTE_SIZE,
+                color=GREY,
+            )
 
 
 @dataclass(frozen=True)
 class Sign:
-    """What a marker, a bar or a shade means: `marker` as of matplotlib's lines, `shade` as of its patches; either may be empty."""
+    """What a marker, a bar or a shade means: `marker` as of matplotlib's lines, `shade` as of its patches; either may
+    be empty.
+    """
 
     text: str
     marker: dict[str, Any] = field(default_factory=dict)
@@ -99,14 +154,22 @@ def draw_signs(sheet: Sheet, left: float, top: float, width: float, signs: Seque
         if sign.shade:
             sheet.box(start, middle - 0.055, 0.26, 0.11, **sign.shade)
         if sign.marker:
-            sheet.draw([start, start + 0.13, start + 0.26], [middle] * 3, markevery=[1], **sign.marker)
-        sheet.write(text, middle - 0.6 * NOTE_SIZE / 72, [_sign_text(sign, width)], NOTE_SIZE, color=GREY)
+            sheet.draw(
+                [start, start + 0.13, start + 0.26], [middle] * 3, markevery=[1], **sign.marker
+            )
+        sheet.write(
+            text, middle - 0.6 * NOTE_SIZE / 72, [_sign_text(sign, width)], NOTE_SIZE, color=GREY
+        )
 
 
-def view_of(values: Sequence[float], intervals: Sequence[tuple[float, float]], least: float) -> tuple[float, float]:
-    """Limits of an axis that show all values, at least that far apart, and intervals as far as they reach no further than the values' own range to each side.
+def view_of(
+    values: Sequence[float], intervals: Sequence[tuple[float, float]], least: float
+) -> tuple[float, float]:
+    """Limits of an axis that show all values, at least that far apart, and intervals as far as they reach no further
+    than the values' own range to each side.
 
-    An interval of two runs is 18 times as wide as their standard deviation; shown whole, it would press all else into a point.
+    An interval of two runs is 18 times as wide as their standard deviation; shown whole, it would press all else into a
+    point.
     """
     low, high = min(values, default=0.0), max(values, default=0.0)
     missing = max(0.0, least - (high - low))
@@ -117,8 +180,12 @@ def view_of(values: Sequence[float], intervals: Sequence[tuple[float, float]], l
     return low - 0.06 * (high - low), high + 0.06 * (high - low)
 
 
-def draw_interval(panel: Axes, interval: tuple[float, float], at: float, *, upright: bool, **look: Any) -> None:
-    """A bar from end to end; an end outside the panel becomes an arrow at its edge. Call it once the panel has its limits."""
+def draw_interval(
+    panel: Axes, interval: tuple[float, float], at: float, *, upright: bool, **look: Any
+) -> None:
+    """A bar from end to end; an end outside the panel becomes an arrow at its edge. Call it once the panel has its
+    limits.
+    """
     view = panel.get_ylim() if upright else panel.get_xlim()
     if not all(map(math.isfinite, interval)) or interval[1] < view[0] or interval[0] > view[1]:
         return
@@ -126,15 +193,23 @@ def draw_interval(panel: Axes, interval: tuple[float, float], at: float, *, upri
     places = ([at, at], shown) if upright else (shown, [at, at])
     panel.plot(*places, solid_capstyle="butt", **look)
     inset = 0.012 * (view[1] - view[0])
-    for end, edge, inward, marker in zip(interval, view, (inset, -inset), "v^" if upright else "<>", strict=True):
+    for end, edge, inward, marker in zip(
+        interval, view, (inset, -inset), "v^" if upright else "<>", strict=True
+    ):
         is_cut = end < view[0] if inward > 0 else end > view[1]
         place = edge + inward if is_cut else end
-        beyond = {**look, "linestyle": "none", "marker": marker if is_cut else ("_" if upright else "|"), "markersize": 5 if is_cut else 6}
+        beyond = {
+            **look,
+            "linestyle": "none",
+            "marker": marker if is_cut else ("_" if upright else "|"),
+            "markersize": 5 if is_cut else 6,
+        }
         panel.plot([at] if upright else [place], [place] if upright else [at], **beyond)
 
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Places as near as can be, in the sense of least squares, to those wanted, in their order, at least `gap` apart, between low and high.
+    """Places as near as can be, in the sense of least squares, to those wanted, in their order, at least `gap` apart,
+    between low and high.
 
     Pool adjacent violators: where neighbors are too near, they share the mean of what they want.
     """

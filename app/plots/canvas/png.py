@@ -1,4 +1,6 @@
-"""PNG as small pictures of few colors want it: without the filters of photographs it takes half the time and a fifth less space."""
+"""PNG as small pictures of few colors want it: without the filters of photographs it takes half the time and a fifth
+less space.
+"""
 
 import struct
 import zlib

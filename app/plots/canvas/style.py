@@ -37,7 +37,8 @@ TITLE_SIZE, TEXT_SIZE = 12.5, 9.5
 SAFETY = 1.03
 """Letters snapped to pixels come out up to so much wider than their outlines."""
 
-# For the whole process and once, since pictures are drawn in several threads at a time and matplotlib's settings are the process's.
+# For the whole process and once, since pictures are drawn in several threads at a time and matplotlib's settings are
+# the process's.
 mpl.rcParams.update(
     {
         "font.size": 10,
@@ -51,7 +52,9 @@ mpl.rcParams.update(
 
 
 def power_of_ten(value: float, _position: object = None) -> str:
-    """A tick of a logarithmic axis in plain text, such as `10⁻⁴`: formulas are off. Between the powers nothing is written."""
+    """A tick of a logarithmic axis in plain text, such as `10⁻⁴`: formulas are off. Between the powers nothing is
+    written.
+    """
     exponent = math.log10(value) if value > 0 else math.nan
     if not math.isfinite(exponent) or abs(exponent - round(exponent)) > 1e-6:
         return ""
@@ -60,7 +63,9 @@ def power_of_ten(value: float, _position: object = None) -> str:
 
 def rendered(canvas: Figure, extension: str) -> bytes:
     """The figure's bytes, the same for the same figure. `extension`: png, svg or pdf."""
-    if extension == "png":  # as savefig does, which draws everything twice in order to find the layout
+    if (
+        extension == "png"
+    ):  # as savefig does, which draws everything twice in order to find the layout
         agg = FigureCanvasAgg(canvas)
         agg.draw()  # type: ignore[no-untyped-call]
         opaque = Image.fromarray(np.asarray(agg.buffer_rgba())).convert("RGB")  # type: ignore[no-untyped-call]
@@ -80,23 +85,50 @@ class Sheet:
 
     def panel(self, left: float, top: float, width: float, height: float) -> Axes:
         """Axes whose plotting area is that box; labels lie outside it."""
-        return self.canvas.add_axes((left / self.width, 1 - (top + height) / self.height, width / self.width, height / self.height))
+        return self.canvas.add_axes(
+            (
+                left / self.width,
+                1 - (top + height) / self.height,
+                width / self.width,
+                height / self.height,
+            )
+        )
 
-    def write(self, left: float, top: float, lines: Sequence[str], size: float = TEXT_SIZE, **look: Any) -> None:
+    def write(
+        self, left: float, top: float, lines: Sequence[str], size: float = TEXT_SIZE, **look: Any
+    ) -> None:
         """Lines one below the other, the first one's upper edge at `top`. `look`: as of matplotlib's text."""
         for number, line in enumerate(lines):
             down = top + line_height(size) * number + size / 72
-            self.canvas.text(left / self.width, 1 - down / self.height, line, fontsize=size, va="baseline", **{"color": INK, **look})
+            self.canvas.text(
+                left / self.width,
+                1 - down / self.height,
+                line,
+                fontsize=size,
+                va="baseline",
+                **{"color": INK, **look},
+            )
 
     def draw(self, across: Sequence[float], down: Sequence[float], **look: Any) -> None:
         """A line or markers. `look`: as of matplotlib's lines."""
-        places = [place / self.width for place in across], [1 - place / self.height for place in down]
+        places = (
+            [place / self.width for place in across],
+            [1 - place / self.height for place in down],
+        )
         self.canvas.add_artist(Line2D(*places, transform=self.canvas.transFigure, **look))
 
     def box(self, left: float, top: float, width: float, height: float, **look: Any) -> None:
         """A rectangle. `look`: as of matplotlib's patches."""
         corner = (left / self.width, 1 - (top + height) / self.height)
-        self.canvas.add_artist(Rectangle(corner, width / self.width, height / self.height, transform=self.canvas.transFigure, **look))
+        self.canvas.add_artist(
+            Rectangle(
+                corner,
+                width / self.width,
+                height / self.height,
+                transform=self.canvas.transFigure,
+                **look,
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -109,18 +141,31 @@ class Heading:
     @property
     def height(self) -> float:
         """From the sheet's upper edge to where the rest begins, in inches."""
-        return MARGIN + line_height(TITLE_SIZE) * len(self.title) + 0.04 + line_height(TEXT_SIZE) * len(self.subtitle) + 0.16
+        return (
+            MARGIN
+            + line_height(TITLE_SIZE) * len(self.title)
+            + 0.04
+            + line_height(TEXT_SIZE) * len(self.subtitle)
+            + 0.16
+        )
 
     def draw(self, sheet: Sheet) -> None:
         """Write it at the top of the sheet."""
         sheet.write(MARGIN, MARGIN, self.title, TITLE_SIZE, fontweight="bold")
-        sheet.write(MARGIN, MARGIN + line_height(TITLE_SIZE) * len(self.title) + 0.04, self.subtitle, color=GREY)
+        sheet.write(
+            MARGIN,
+            MARGIN + line_height(TITLE_SIZE) * len(self.title) + 0.04,
+            self.subtitle,
+            color=GREY,
+        )
 
 
 def heading(title: str, subtitle: str, width: float) -> Heading:
     """At most two lines of title and four of subtitle, wrapped for a sheet of that width in inches."""
     inches = width - 2 * MARGIN
-    return Heading(wrapped(title, inches, TITLE_SIZE, 2, bold=True), wrapped(subtitle, inches, TEXT_SIZE, 4))
+    return Heading(
+        wrapped(title, inches, TITLE_SIZE, 2, bold=True), wrapped(subtitle, inches, TEXT_SIZE, 4)
+    )
 
 
 def width_of(text: str, size: float, bold: bool = False) -> float:
@@ -136,7 +181,10 @@ def line_height(size: float) -> float:
 def printable(text: str) -> str:
     """The text in one line; a letter that the font lacks becomes the replacement sign, where drawing it would warn."""
     font = _font(bold=False)
-    return "".join(letter if font.get_char_index(ord(letter)) else "\N{REPLACEMENT CHARACTER}" for letter in " ".join(text[:LONGEST].split()))
+    return "".join(
+        letter if font.get_char_index(ord(letter)) else "\N{REPLACEMENT CHARACTER}"
+        for letter in " ".join(text[:LONGEST].split())
+    )
 
 
 def shortened(text: str, inches: float, size: float, bold: bool = False) -> str:
@@ -144,11 +192,16 @@ def shortened(text: str, inches: float, size: float, bold: bool = False) -> str:
     text = printable(text)
     if width_of(text, size, bold) <= inches:
         return text
-    return text[: _fitting(text, inches - width_of(ELLIPSIS, size, bold), size, bold)].rstrip() + ELLIPSIS
+    return (
+        text[: _fitting(text, inches - width_of(ELLIPSIS, size, bold), size, bold)].rstrip()
+        + ELLIPSIS
+    )
 
 
 def wrapped(text: str, inches: float, size: float, most: int, *, bold: bool = False) -> list[str]:
-    """The text in lines of that width, at most so many, the last one cut with an ellipsis. Words wider than a line are broken; no text, no line."""
+    """The text in lines of that width, at most so many, the last one cut with an ellipsis. Words wider than a line are
+    broken; no text, no line.
+    """
     lines: list[str] = []
     line = ""
     for word in printable(text).split():
@@ -162,12 +215,23 @@ def wrapped(text: str, inches: float, size: float, most: int, *, bold: bool = Fa
             letters = max(1, _fitting(line, inches, size, bold))
             lines, line = [*lines, line[:letters]], line[letters:]
     lines += [line] if line else []
-    return lines if len(lines) <= most else [*lines[: most - 1], shortened(" ".join(lines[most - 1 :]), inches, size, bold)]
+    return (
+        lines
+        if len(lines) <= most
+        else [*lines[: most - 1], shortened(" ".join(lines[most - 1 :]), inches, size, bold)]
+    )
 
 
 def _fitting(text: str, inches: float, size: float, bold: bool) -> int:
     """How many of the first letters are at most that wide."""
-    return max(0, bisect_left(range(1, len(text) + 1), True, key=lambda letters: width_of(text[:letters], size, bold) > inches))
+    return max(
+        0,
+        bisect_left(
+            range(1, len(text) + 1),
+            True,
+            key=lambda letters: width_of(text[:letters], size, bold) > inches,
+        ),
+    )
 
 
 @lru_cache(maxsize=4096)

@@ -1,4 +1,6 @@
-"""Short texts where they are said to stand. Matplotlib's own are laid out in lines and boxes, each several times, which takes as long as drawing them."""
+"""Short texts where they are said to stand. Matplotlib's own are laid out in lines and boxes, each several times, which
+takes as long as drawing them.
+"""
 
 from functools import cache
 from typing import Any, Final
@@ -14,19 +16,39 @@ CAPITALS: Final = 0.73
 ALIGNED: Final = {"left": 0.0, "center": 0.5, "right": 1.0}
 
 
-class Words(Artist):
-    """One line of text. `across` is where its left end, its center or its right end stands, by `align`, and `down` its baseline, both in inches on the sheet.
+class TextLine(Artist):
+    """One line of text. `across` is where its left end, its center or its right end stands, by `align`, and `down` its
+    baseline, both in inches on the sheet.
 
     A `turned` one reads upwards: `across` is then its baseline, and `down` where it ends, its center or its beginning.
     """
 
     def __init__(
-        self, sheet: Sheet, across: float, down: float, text: str, size: float, *, align: str = "left", color: str = "black", turned: bool = False
+        self,
+        sheet: Sheet,
+        across: float,
+        down: float,
+        text: str,
+        size: float,
+        *,
+        align: str = "left",
+        color: str = "black",
+        turned: bool = False,
     ) -> None:
         super().__init__()
-        self._sheet, self._text, self._size, self._color, self._angle = sheet, text, size, color, 90.0 if turned else 0.0
+        self._sheet, self._text, self._size, self._color, self._angle = (
+            sheet,
+            text,
+            size,
+            color,
+            90.0 if turned else 0.0,
+        )
         before = ALIGNED[align] * width_of(text, size) / SAFETY
-        self._place = (across, sheet.height - down - before) if turned else (across - before, sheet.height - down)
+        self._place = (
+            (across, sheet.height - down - before)
+            if turned
+            else (across - before, sheet.height - down)
+        )
         self.set_zorder(3)
 
     def draw(self, renderer: Any) -> None:

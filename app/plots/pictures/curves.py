@@ -2,7 +2,15 @@
 
 from typing import Any
 
-from app.plots.canvas.chart import NO_TICKS, Chart, Ticks, percent_ticks, scalar_ticks, view_of, whole_ticks
+from app.plots.canvas.chart import (
+    NO_TICKS,
+    Chart,
+    Ticks,
+    percent_ticks,
+    scalar_ticks,
+    view_of,
+    whole_ticks,
+)
 from app.plots.canvas.style import BLUE, GREY, MARGIN, VERMILION, Sheet, heading, rendered
 from app.plots.figures import AXIS_LABEL, CurvesFigure
 from app.plots.series import Series
@@ -15,7 +23,9 @@ MOST_MARKED = 30
 
 
 def draw_curves(figure: CurvesFigure, extension: str) -> bytes:
-    """One panel per metric; with several runs the mean as a line and the range as a band. `extension`: png, svg or pdf."""
+    """One panel per metric; with several runs the mean as a line and the range as a band. `extension`: png, svg or
+    pdf.
+    """
     width, height = PANEL_INCHES
     across = (LEFT_OF_PANEL + width + MARGIN) * len(figure.metrics)
     above = heading(figure.title, figure.subtitle, across)
@@ -27,12 +37,28 @@ def draw_curves(figure: CurvesFigure, extension: str) -> bytes:
     return rendered(sheet.canvas, extension)
 
 
-def _draw_panel(sheet: Sheet, place: tuple[float, float, float, float], metric: str, figure: CurvesFigure) -> None:
+def _draw_panel(
+    sheet: Sheet, place: tuple[float, float, float, float], metric: str, figure: CurvesFigure
+) -> None:
     found = {split: figure.curves.get((split, metric)) for split in SPLIT_STYLE}
-    shown = {split: series.without_gaps() for split, series in found.items() if series is not None and series.is_finite.any()}
-    epochs, values = _epoch_limits(figure), view_of([ends for series in shown.values() for ends in (series.mean, series.low, series.high)])
+    shown = {
+        split: series.without_gaps()
+        for split, series in found.items()
+        if series is not None and series.is_finite.any()
+    }
+    epochs, values = (
+        _epoch_limits(figure),
+        view_of(
+            [ends for series in shown.values() for ends in (series.mean, series.low, series.high)]
+        ),
+    )
     chart = Chart(sheet, *place, epochs, values)
-    chart.axes(whole_ticks(epochs), _value_ticks(metric, values) if shown else NO_TICKS, "Epoch", AXIS_LABEL.get(metric, metric))
+    chart.axes(
+        whole_ticks(epochs),
+        _value_ticks(metric, values) if shown else NO_TICKS,
+        "Epoch",
+        AXIS_LABEL.get(metric, metric),
+    )
     if not shown:
         chart.note("no epoch finished yet", color=GREY)
         return
@@ -53,9 +79,18 @@ def _draw_split(chart: Chart, split: str, shown: Series) -> tuple[str, dict[str,
     color, line = SPLIT_STYLE[split]
     if shown.num_runs > 1:
         chart.band(shown.epochs, shown.low, shown.high, color)
-    look = {"color": color, "linestyle": line, "linewidth": 1.8, "marker": "o" if len(shown) <= MOST_MARKED else None, "markersize": 3.5}
+    look = {
+        "color": color,
+        "linestyle": line,
+        "linewidth": 1.8,
+        "marker": "o" if len(shown) <= MOST_MARKED else None,
+        "markersize": 3.5,
+    }
     chart.line(shown.epochs, shown.mean, **look)
-    return split if shown.num_runs == 1 else f"{split}, mean and range of {shown.num_runs} runs", look
+    return (
+        split if shown.num_runs == 1 else f"{split}, mean and range of {shown.num_runs} runs",
+        look,
+    )
 
 
 def _epoch_limits(figure: CurvesFigure) -> tuple[float, float]:

@@ -1,4 +1,6 @@
-"""Contrasts of a study as a forest plot: each seed's difference, the mean with its interval, the margin of equivalence, the verdict."""
+"""Contrasts of a study as a forest plot: each seed's difference, the mean with its interval, the margin of equivalence,
+the verdict.
+"""
 
 import math
 from collections.abc import Sequence
@@ -7,8 +9,29 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from app.plots.canvas.palette import TICK_STEPS, Sign, draw_interval, draw_signs, signs_height, view_of
-from app.plots.canvas.style import BLUE, GREY, GRID, INK, MARGIN, PAPER, VERMILION, Sheet, heading, line_height, rendered, shortened, wrapped
+from app.plots.canvas.palette import (
+    TICK_STEPS,
+    Sign,
+    draw_interval,
+    draw_signs,
+    signs_height,
+    view_of,
+)
+from app.plots.canvas.style import (
+    BLUE,
+    GREY,
+    GRID,
+    INK,
+    MARGIN,
+    PAPER,
+    VERMILION,
+    Sheet,
+    heading,
+    line_height,
+    rendered,
+    shortened,
+    wrapped,
+)
 from app.plots.figures import DifferenceRow, DifferencesFigure
 
 TITLES_INCHES, ROWS_INCHES, NUMBERS_INCHES, VERDICTS_INCHES, GAP = 3.2, 4.4, 2.2, 2.1, 0.18
@@ -21,9 +44,17 @@ MINUS = "\N{MINUS SIGN}"
 def draw_differences(figure: DifferencesFigure, extension: str) -> bytes:
     """One row per contrast, in their order: title, picture, numbers, verdict. `extension`: png, svg or pdf."""
     titles = [wrapped(row.title, TITLES_INCHES, ROW_SIZE, TITLE_LINES) for row in figure.rows]
-    verdicts = [wrapped(row.verdict, VERDICTS_INCHES, ROW_SIZE, VERDICT_LINES) for row in figure.rows]
-    rooms = [line_height(ROW_SIZE) * max(2, len(title), len(verdict)) + ROW_GAP for title, verdict in zip(titles, verdicts, strict=True)]
-    paper, signs = 2 * MARGIN + TITLES_INCHES + ROWS_INCHES + NUMBERS_INCHES + VERDICTS_INCHES + 3 * GAP, _signs(figure)
+    verdicts = [
+        wrapped(row.verdict, VERDICTS_INCHES, ROW_SIZE, VERDICT_LINES) for row in figure.rows
+    ]
+    rooms = [
+        line_height(ROW_SIZE) * max(2, len(title), len(verdict)) + ROW_GAP
+        for title, verdict in zip(titles, verdicts, strict=True)
+    ]
+    paper, signs = (
+        2 * MARGIN + TITLES_INCHES + ROWS_INCHES + NUMBERS_INCHES + VERDICTS_INCHES + 3 * GAP,
+        _signs(figure),
+    )
     head = heading(figure.title, figure.subtitle, paper)
     top, height = head.height + HEAD_INCHES, max(0.4, sum(rooms))
     below = top + height + BELOW_INCHES
@@ -37,8 +68,16 @@ def draw_differences(figure: DifferencesFigure, extension: str) -> bytes:
         middle = down + room / 2
         _draw_row(panel, row, middle)
         _write(sheet, MARGIN, top + middle, title)
-        _write(sheet, _numbers_left(), top + middle, _numbers(row), INK if row.is_measured else GREY)
-        _write(sheet, _verdicts_left(), top + middle, verdict, INK if row.is_measured and _color(row) == GREY else _color(row))
+        _write(
+            sheet, _numbers_left(), top + middle, _numbers(row), INK if row.is_measured else GREY
+        )
+        _write(
+            sheet,
+            _verdicts_left(),
+            top + middle,
+            verdict,
+            INK if row.is_measured and _color(row) == GREY else _color(row),
+        )
         down += room
     draw_signs(sheet, MARGIN, below, paper - 2 * MARGIN, signs)
     return rendered(sheet.canvas, extension)
@@ -47,19 +86,48 @@ def draw_differences(figure: DifferencesFigure, extension: str) -> bytes:
 def _prepare(panel: Axes, figure: DifferencesFigure, height: float) -> None:
     """Axis, margin and the line at 0. The panel's height is in inches, downward, like its rows'."""
     margin = [figure.margin, -figure.margin] if figure.margin is not None else []
-    values = [value for row in figure.rows for value in [*_finite(row), *([row.mean] if row.mean is not None and row.is_measured else [])]]
-    panel.set_xlim(*view_of([0.0, *margin, *values], [row.ci95 for row in figure.rows if row.ci95], 1e-9 if any([*margin, *values]) else 1.0))
+    values = [
+        value
+        for row in figure.rows
+        for value in [
+            *_finite(row),
+            *([row.mean] if row.mean is not None and row.is_measured else []),
+        ]
+    ]
+    panel.set_xlim(
+        *view_of(
+            [0.0, *margin, *values],
+            [row.ci95 for row in figure.rows if row.ci95],
+            1e-9 if any([*margin, *values]) else 1.0,
+        )
+    )
     panel.set_ylim(height, 0)
     panel.set_yticks([])
     panel.spines["left"].set_visible(False)
     panel.xaxis.set_major_locator(MaxNLocator(6, steps=TICK_STEPS))
-    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}".replace("-", MINUS) if abs(value) > 1e-12 else "0"))
+    panel.xaxis.set_major_formatter(
+        FuncFormatter(
+            lambda value, _: f"{value:+g}".replace("-", MINUS) if abs(value) > 1e-12 else "0"
+        )
+    )
     panel.tick_params(labelsize=LABEL_SIZE, color=GREY)
     panel.set_axisbelow(True)
     panel.grid(axis="x", color=GRID, linewidth=0.8)
-    panel.set_xlabel(shortened(f"treatment minus control, {figure.unit}", ROWS_INCHES, LABEL_SIZE + 0.5), fontsize=LABEL_SIZE + 0.5)
+    panel.set_xlabel(
+        shortened(f"treatment minus control, {figure.unit}", ROWS_INCHES, LABEL_SIZE + 0.5),
+        fontsize=LABEL_SIZE + 0.5,
+    )
     if not figure.rows:
-        panel.text(0.5, 0.5, "no contrasts", transform=panel.transAxes, ha="center", va="center", color=GREY, fontsize=ROW_SIZE)
+        panel.text(
+            0.5,
+            0.5,
+            "no contrasts",
+            transform=panel.transAxes,
+            ha="center",
+            va="center",
+            color=GREY,
+            fontsize=ROW_SIZE,
+        )
         return
     if figure.margin is not None:
         panel.axvspan(-figure.margin, figure.margin, **SHADE, zorder=0.4)
@@ -70,17 +138,25 @@ def _draw_row(panel: Axes, row: DifferenceRow, at: float) -> None:
     panel.axhline(at, color=GRID, linewidth=0.6, zorder=0.5)
     panel.plot(_finite(row), [at - 0.1] * len(_finite(row)), **_seed_look(_color(row)))
     if row.ci95:
-        draw_interval(panel, row.ci95, at, upright=False, color=_color(row), linewidth=1.6, zorder=3)
+        draw_interval(
+            panel, row.ci95, at, upright=False, color=_color(row), linewidth=1.6, zorder=3
+        )
     if row.mean is not None and row.is_measured:
         panel.plot([row.mean], [at], **_mean_look(_color(row)), zorder=3.5)
 
 
-def _write(sheet: Sheet, left: float, middle: float, lines: Sequence[str], color: str = INK) -> None:
+def _write(
+    sheet: Sheet, left: float, middle: float, lines: Sequence[str], color: str = INK
+) -> None:
     sheet.write(left, middle - line_height(ROW_SIZE) * len(lines) / 2, lines, ROW_SIZE, color=color)
 
 
 def _write_heads(sheet: Sheet, top: float) -> None:
-    for left, text in ((MARGIN, "Contrast"), (_numbers_left(), "Mean [95 % interval], seeds"), (_verdicts_left(), "Verdict")):
+    for left, text in (
+        (MARGIN, "Contrast"),
+        (_numbers_left(), "Mean [95 % interval], seeds"),
+        (_verdicts_left(), "Verdict"),
+    ):
         sheet.write(left, top, [text], LABEL_SIZE, color=GREY)
 
 
@@ -108,7 +184,9 @@ def _signed(value: float) -> str:
     """Two decimals, as many significant digits below 0.1, so that no sign is lost to rounding."""
     if value == 0:
         return "0.00"
-    digits = 2 if not math.isfinite(value) else max(2, min(8, 1 - math.floor(math.log10(abs(value)))))
+    digits = (
+        2 if not math.isfinite(value) else max(2, min(8, 1 - math.floor(math.log10(abs(value)))))
+    )
     return f"{value:+.{digits}f}".replace("-", MINUS)
 
 
@@ -120,19 +198,53 @@ def _signs(figure: DifferencesFigure) -> list[Sign]:
     """What the picture needs to be read, and no more."""
     shown = {_color(row) for row in figure.rows if row.ci95}
     bar = {"linewidth": 1.6, "marker": "o", "markersize": 6}
-    signs = [(Sign("one seed's difference", _seed_look(GREY)), any(row.differences for row in figure.rows))]
+    signs = [
+        (
+            Sign("one seed's difference", _seed_look(GREY)),
+            any(row.differences for row in figure.rows),
+        )
+    ]
     texts = {BLUE: "above 0", VERMILION: "below 0", GREY: "0 within it"}
-    signs += [(Sign(f"mean and 95 % interval of the mean, {text}", {"color": color, **bar}), color in shown) for color, text in texts.items()]
-    signs += [(Sign(f"margin of equivalence, ±{figure.margin:g} {figure.unit}", shade=SHADE), bool(figure.rows))] if figure.margin is not None else []
+    signs += [
+        (
+            Sign(f"mean and 95 % interval of the mean, {text}", {"color": color, **bar}),
+            color in shown,
+        )
+        for color, text in texts.items()
+    ]
+    signs += (
+        [
+            (
+                Sign(f"margin of equivalence, ±{figure.margin:g} {figure.unit}", shade=SHADE),
+                bool(figure.rows),
+            )
+        ]
+        if figure.margin is not None
+        else []
+    )
     return [sign for sign, is_there in signs if is_there]
 
 
 def _mean_look(color: str) -> dict[str, Any]:
-    return {"color": color, "linestyle": "none", "marker": "o", "markersize": 7, "markeredgecolor": PAPER}
+    return {
+        "color": color,
+        "linestyle": "none",
+        "marker": "o",
+        "markersize": 7,
+        "markeredgecolor": PAPER,
+    }
 
 
 def _seed_look(color: str) -> dict[str, Any]:
-    return {"color": color, "alpha": 0.6, "linestyle": "none", "marker": "o", "markersize": 3.4, "markeredgewidth": 0, "zorder": 2.5}
+    return {
+        "color": color,
+        "alpha": 0.6,
+        "linestyle": "none",
+        "marker": "o",
+        "markersize": 3.4,
+        "markeredgewidth": 0,
+        "zorder": 2.5,
+    }
 
 
 def _color(row: DifferenceRow) -> str:

@@ -1,4 +1,6 @@
-"""Right and wrong examples side by side: each image, and beside it the same in grey under the map of its predicted class."""
+"""Right and wrong examples side by side: each image, and beside it the same in grey under the map of its predicted
+class.
+"""
 
 import math
 import re
@@ -9,8 +11,21 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib import colormaps
 
-from app.plots.canvas.style import BLUE, GREY, INK, MARGIN, VERMILION, Sheet, heading, line_height, rendered, shortened, width_of, wrapped
-from app.plots.figures import ExplanationFigure, Picture
+from app.plots.canvas.style import (
+    BLUE,
+    GREY,
+    INK,
+    MARGIN,
+    VERMILION,
+    Sheet,
+    heading,
+    line_height,
+    rendered,
+    shortened,
+    width_of,
+    wrapped,
+)
+from app.plots.figures import ExplainedImage, ExplanationFigure
 from lab_models.explanations.maps import enlarged, shares
 from lab_models.explanations.question import Show
 
@@ -21,7 +36,9 @@ NAME_SIZE, HEAD_SIZE, NOTE_SIZE = 8.5, 10.5, 8.5
 ROW = TILE + 0.04 + 2 * line_height(NAME_SIZE) + 0.16
 BLOCK_HEAD = line_height(HEAD_SIZE) + 0.14
 FINEST = 96
-"""Pixels along the longer side of a tile, about as many as it is drawn with: the map is smooth and the image's own pixels stay squares."""
+"""Pixels along the longer side of a tile, about as many as it is drawn with: the map is smooth and the image's own
+pixels stay squares.
+"""
 VEIL, GREYS = 0.65, (0.15, 0.85)
 """Opacity of the map over the image, and what the image's black and white become beneath it."""
 COLUMNS = {8: 2, 18: 3, 32: 4}
@@ -32,21 +49,39 @@ CHECK, CROSS = "\N{CHECK MARK}", "\N{BALLOT X}"
 
 def draw_explanations(figure: ExplanationFigure, extension: str) -> bytes:
     """Blocks of right and wrong examples, a scale of the maps' colors, and the notes. `extension`: png, svg or pdf."""
-    kinds = [is_right for is_right, without in ((True, Show.WRONG), (False, Show.RIGHT)) if figure.show is not without]
-    blocks = {is_right: [picture for picture in figure.pictures if picture.is_right is is_right] for is_right in kinds}
+    kinds = [
+        is_right
+        for is_right, without in ((True, Show.WRONG), (False, Show.RIGHT))
+        if figure.show is not without
+    ]
+    blocks = {
+        is_right: [picture for picture in figure.pictures if picture.is_right is is_right]
+        for is_right in kinds
+    }
     longest = max(map(len, blocks.values()))
-    columns = next(count for most, count in COLUMNS.items() if longest <= most * (3 - len(kinds))) * (3 - len(kinds))
+    columns = next(
+        count for most, count in COLUMNS.items() if longest <= most * (3 - len(kinds))
+    ) * (3 - len(kinds))
     block_width = columns * PAIR + (columns - 1) * COLUMN_GAP
     width = len(kinds) * block_width + (len(kinds) - 1) * BLOCK_GAP + 2 * MARGIN
     head = heading(figure.title, figure.subtitle, width)
-    notes = [wrapped(HYPHEN_BEFORE_NUMBER.sub("\N{MINUS SIGN}", note), width - 2 * MARGIN, NOTE_SIZE, 3) for note in figure.notes]
+    notes = [
+        wrapped(HYPHEN_BEFORE_NUMBER.sub("\N{MINUS SIGN}", note), width - 2 * MARGIN, NOTE_SIZE, 3)
+        for note in figure.notes
+    ]
     scale_top = head.height + BLOCK_HEAD + ROW * max(1, math.ceil(longest / columns)) + 0.05
     notes_top = scale_top + 2 * line_height(NOTE_SIZE) + 0.2
     lines = sum(map(len, notes))
     sheet = Sheet(width, notes_top + lines * line_height(NOTE_SIZE) + 0.05 * len(notes) + MARGIN)
     head.draw(sheet)
     for number, (is_right, pictures) in enumerate(blocks.items()):
-        _draw_block(sheet, (MARGIN + number * (block_width + BLOCK_GAP), head.height), (columns, block_width), is_right, pictures)
+        _draw_block(
+            sheet,
+            (MARGIN + number * (block_width + BLOCK_GAP), head.height),
+            (columns, block_width),
+            is_right,
+            pictures,
+        )
     _draw_scale(sheet, scale_top, figure.has_negative)
     for note in notes:
         sheet.write(MARGIN, notes_top, note, NOTE_SIZE)
@@ -54,27 +89,45 @@ def draw_explanations(figure: ExplanationFigure, extension: str) -> bytes:
     return rendered(sheet.canvas, extension)
 
 
-def _draw_block(sheet: Sheet, corner: tuple[float, float], measures: tuple[int, float], is_right: bool, pictures: Sequence[Picture]) -> None:
+def _draw_block(
+    sheet: Sheet,
+    corner: tuple[float, float],
+    measures: tuple[int, float],
+    is_right: bool,
+    pictures: Sequence[ExplainedImage],
+) -> None:
     """`corner` is left and top, `measures` are columns and width."""
     (left, top), (columns, width) = corner, measures
     color, name = (BLUE, f"{CHECK} Right") if is_right else (VERMILION, f"{CROSS} Wrong")
     sheet.write(left, top, [name], HEAD_SIZE, color=color, fontweight="bold")
     line = top + line_height(HEAD_SIZE) + 0.04
-    sheet.draw([left, left + width], [line, line], color=color, linewidth=1.6, linestyle="-" if is_right else (0, (4, 1.5)))
+    sheet.draw(
+        [left, left + width],
+        [line, line],
+        color=color,
+        linewidth=1.6,
+        linestyle="-" if is_right else (0, (4, 1.5)),
+    )
     if not pictures:
-        sheet.write(left, top + BLOCK_HEAD + 0.1, ["none among the images looked at"], NAME_SIZE, color=GREY)
+        sheet.write(
+            left, top + BLOCK_HEAD + 0.1, ["none among the images looked at"], NAME_SIZE, color=GREY
+        )
     for number, picture in enumerate(pictures):
         row, column = divmod(number, columns)
-        _draw_picture(sheet, left + column * (PAIR + COLUMN_GAP), top + BLOCK_HEAD + row * ROW, picture)
+        _draw_picture(
+            sheet, left + column * (PAIR + COLUMN_GAP), top + BLOCK_HEAD + row * ROW, picture
+        )
 
 
-def _draw_picture(sheet: Sheet, left: float, top: float, picture: Picture) -> None:
+def _draw_picture(sheet: Sheet, left: float, top: float, picture: ExplainedImage) -> None:
     for number, shown in enumerate(_tiles(picture)):
         panel = sheet.panel(left + number * (TILE + PAIR_GAP), top, TILE, TILE)
         panel.imshow(shown, interpolation="nearest", vmin=0, vmax=1, cmap="gray")
         panel.set_axis_off()
     below = top + TILE + 0.05
-    _write(sheet, left, below, "predicted", (picture.predicted, f"({_percent(picture.probability)} %)"))
+    _write(
+        sheet, left, below, "predicted", (picture.predicted, f"({_percent(picture.probability)} %)")
+    )
     _write(sheet, left, below + line_height(NAME_SIZE), "true", (picture.true, ""))
 
 
@@ -84,7 +137,13 @@ def _write(sheet: Sheet, left: float, top: float, what: str, said: tuple[str, st
     start = width_of("predicted  ", NAME_SIZE)
     room = PAIR + COLUMN_GAP / 2 - start - (width_of(f" {after}", NAME_SIZE) if after else 0)
     sheet.write(left, top, [what], NAME_SIZE, color=GREY)
-    sheet.write(left + start, top, [f"{shortened(name, room, NAME_SIZE)} {after}".rstrip()], NAME_SIZE, color=INK)
+    sheet.write(
+        left + start,
+        top,
+        [f"{shortened(name, room, NAME_SIZE)} {after}".rstrip()],
+        NAME_SIZE,
+        color=INK,
+    )
 
 
 def _draw_scale(sheet: Sheet, top: float, has_negative: bool) -> None:
@@ -101,18 +160,24 @@ def _draw_scale(sheet: Sheet, top: float, has_negative: bool) -> None:
     sheet.write(left + 1.36, top, ["most"], NOTE_SIZE, color=GREY)
 
 
-def _tiles(picture: Picture) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def _tiles(picture: ExplainedImage) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """The image, and the same in grey under the map."""
     times = max(1, FINEST // max(picture.pixels.shape[1:]))
     image = (picture.pixels / 255).repeat(times, axis=1).repeat(times, axis=2)
     values = shares(enlarged(picture.map[None], image.shape[1:]))[0]
-    return (image[0] if len(image) == 1 else np.moveaxis(image, 0, 2)), _veiled(image.mean(axis=0), values)
+    return (image[0] if len(image) == 1 else np.moveaxis(image, 0, 2)), _veiled(
+        image.mean(axis=0), values
+    )
 
 
 def _veiled(grey: npt.NDArray[Any], values: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
-    """(H, W, 3): the image in middle greys under the map's colors, so that dark and bright places of it do not pass for less and more evidence."""
+    """(H, W, 3): the image in middle greys under the map's colors, so that dark and bright places of it do not pass for
+    less and more evidence.
+    """
     low, high = GREYS
-    veiled: npt.NDArray[Any] = (1 - VEIL) * (low + (high - low) * grey)[:, :, None] + VEIL * colormaps[COLORS](values)[:, :, :3]
+    veiled: npt.NDArray[Any] = (1 - VEIL) * (low + (high - low) * grey)[
+        :, :, None
+    ] + VEIL * colormaps[COLORS](values)[:, :, :3]
     return veiled
 
 

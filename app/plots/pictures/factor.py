@@ -1,4 +1,6 @@
-"""A score against one factor of a study: every seed's dot, the mean with its interval, and what the source published."""
+"""A score against one factor of a study: every seed's dot, the mean with its interval, and what the source
+published.
+"""
 
 import math
 from collections.abc import Sequence
@@ -8,8 +10,31 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from app.plots.canvas.palette import TICK_STEPS, Entry, Legend, Sign, draw_interval, draw_signs, look, signs_height, view_of
-from app.plots.canvas.style import GREY, GRID, INK, MARGIN, PAPER, Sheet, heading, line_height, rendered, shortened, width_of, wrapped
+from app.plots.canvas.palette import (
+    TICK_STEPS,
+    Entry,
+    Legend,
+    Sign,
+    draw_interval,
+    draw_signs,
+    look,
+    signs_height,
+    view_of,
+)
+from app.plots.canvas.style import (
+    GREY,
+    GRID,
+    INK,
+    MARGIN,
+    PAPER,
+    Sheet,
+    heading,
+    line_height,
+    rendered,
+    shortened,
+    width_of,
+    wrapped,
+)
 from app.plots.figures import FactorFigure, Group, Point
 
 PANEL_INCHES, LEFT_INCHES, BELOW_INCHES = (7.0, 4.2), 0.75, 0.55
@@ -26,32 +51,53 @@ SLOT_POINTS = 13.0
 """Room for one group at one value of the factor: where several have that value, they stand beside each other."""
 
 LOG_RATIO, CLOSE = 50.0, 0.02
-"""Values of a factor that span that ratio are on a log scale; else, where two are that close as a share of the span, in equal steps."""
+"""Values of a factor that span that ratio are on a log scale; else, where two are that close as a share of the span, in
+equal steps.
+"""
 
 LEAST_SHARE, LEAST_RELATIVE = 0.01, 0.02
 """What an axis spans at least: one percentage point where scores are fractions, else that part of the largest score."""
 
 
 def draw_factor(figure: FactorFigure, extension: str) -> bytes:
-    """Lines over a numeric factor; where any of its values is a text, a chart with one row per cell. `extension`: png, svg or pdf."""
-    is_numeric = all(isinstance(point.x, (int, float)) and math.isfinite(point.x) for point in figure.points)
+    """Lines over a numeric factor; where any of its values is a text, a chart with one row per cell. `extension`: png,
+    svg or pdf.
+    """
+    is_numeric = all(
+        isinstance(point.x, (int, float)) and math.isfinite(point.x) for point in figure.points
+    )
     return rendered((_numeric if is_numeric else _in_rows)(figure).canvas, extension)
 
 
 def _numeric(figure: FactorFigure) -> Sheet:
     width, height = PANEL_INCHES
-    entries, signs, is_beside = [_entry(figure, place) for place in range(len(figure.groups))], _signs(figure), len(figure.groups) > FEW_GROUPS
+    entries, signs, is_beside = (
+        [_entry(figure, place) for place in range(len(figure.groups))],
+        _signs(figure),
+        len(figure.groups) > FEW_GROUPS,
+    )
     paper = 2 * MARGIN + LEFT_INCHES + width + (LEGEND_GAP + LEGEND_INCHES if is_beside else 0)
-    legend = Legend(entries, LEGEND_INCHES) if is_beside else Legend(entries, paper - 2 * MARGIN, max(1, len(entries)))
+    legend = (
+        Legend(entries, LEGEND_INCHES)
+        if is_beside
+        else Legend(entries, paper - 2 * MARGIN, max(1, len(entries)))
+    )
     head = heading(figure.title, figure.subtitle, paper)
     top = head.height + 0.25
     below = top + height + BELOW_INCHES
     end = max(below, top + legend.height) if is_beside else below + legend.height
     sheet = Sheet(paper, end + 0.1 + signs_height(signs, paper - 2 * MARGIN) + MARGIN / 2)
     head.draw(sheet)
-    sheet.write(MARGIN, head.height - 0.04, [shortened(figure.metric, width, LABEL_SIZE + 0.5)], LABEL_SIZE + 0.5)
+    sheet.write(
+        MARGIN,
+        head.height - 0.04,
+        [shortened(figure.metric, width, LABEL_SIZE + 0.5)],
+        LABEL_SIZE + 0.5,
+    )
     _draw_groups(sheet.panel(MARGIN + LEFT_INCHES, top, width, height), figure)
-    legend.draw(sheet, *((MARGIN + LEFT_INCHES + width + LEGEND_GAP, top) if is_beside else (MARGIN, below)))
+    legend.draw(
+        sheet, *((MARGIN + LEFT_INCHES + width + LEGEND_GAP, top) if is_beside else (MARGIN, below))
+    )
     draw_signs(sheet, MARGIN, end + 0.1, paper - 2 * MARGIN, signs)
     return sheet
 
@@ -61,7 +107,10 @@ def _draw_groups(panel: Axes, figure: FactorFigure) -> None:
     places, note = _places(values)
     panel.grid(axis="y", color=GRID, linewidth=0.8)
     _score_axis(panel, figure, upright=True)
-    panel.set_xlabel(shortened(figure.factor, PANEL_INCHES[0] - 1.5, LABEL_SIZE + 0.5) + note, fontsize=LABEL_SIZE + 0.5)
+    panel.set_xlabel(
+        shortened(figure.factor, PANEL_INCHES[0] - 1.5, LABEL_SIZE + 0.5) + note,
+        fontsize=LABEL_SIZE + 0.5,
+    )
     panel.set_xticks([])
     if not values:
         return
@@ -75,45 +124,75 @@ def _draw_groups(panel: Axes, figure: FactorFigure) -> None:
     place_of = dict(zip(values, places, strict=True))
     for number, group in enumerate(figure.groups):
         shift = slot * (number - (len(figure.groups) - 1) / 2)
-        _draw_group(panel, group, number, {value: place + shift for value, place in place_of.items()}, 0.4 * slot)
+        _draw_group(
+            panel,
+            group,
+            number,
+            {value: place + shift for value, place in place_of.items()},
+            0.4 * slot,
+        )
 
 
-def _draw_group(panel: Axes, group: Group, number: int, places: dict[float, float], aside: float) -> None:
+def _draw_group(
+    panel: Axes, group: Group, number: int, places: dict[float, float], aside: float
+) -> None:
     """Seeds a little left of their mean, so that neither hides the other."""
     drawn = look(number)
     points = sorted(group.points, key=lambda point: float(point.x))
-    measured = [(places[float(point.x)], mean) for point in points if (mean := point.mean) is not None]
-    panel.plot(*zip(*measured, strict=True) if measured else ([], []), **_line_look(number), zorder=3)
+    measured = [
+        (places[float(point.x)], mean) for point in points if (mean := point.mean) is not None
+    ]
+    panel.plot(
+        *zip(*measured, strict=True) if measured else ([], []), **_line_look(number), zorder=3
+    )
     for point in points:
         place = places[float(point.x)]
         panel.plot([place - aside] * len(point.scores), point.scores, **_seed_look(drawn.color))
         if point.ci95:
-            draw_interval(panel, point.ci95, place, upright=True, color=drawn.color, linewidth=1.3, zorder=3)
+            draw_interval(
+                panel, point.ci95, place, upright=True, color=drawn.color, linewidth=1.3, zorder=3
+            )
         if point.published is not None:
             panel.plot([place], [point.published], **_published_look(drawn.color))
 
 
 def _in_rows(figure: FactorFigure) -> Sheet:
     has_titles, signs = len(figure.groups) > 1, _signs(figure)
-    titles = [[wrapped(str(point.x), TITLES_INCHES, ROW_SIZE, 2) for point in group.points] for group in figure.groups]
-    heights = [[line_height(ROW_SIZE) * max(1, len(lines)) + ROW_GAP for lines in group] for group in titles]
+    titles = [
+        [wrapped(str(point.x), TITLES_INCHES, ROW_SIZE, 2) for point in group.points]
+        for group in figure.groups
+    ]
+    heights = [
+        [line_height(ROW_SIZE) * max(1, len(lines)) + ROW_GAP for lines in group]
+        for group in titles
+    ]
     paper = 2 * MARGIN + TITLES_INCHES + 0.15 + ROWS_INCHES + 0.15 + TEXTS_INCHES
     head = heading(figure.title, figure.subtitle, paper)
-    height = max(0.35, sum(map(sum, heights)) + (GROUP_INCHES * len(figure.groups) if has_titles else 0))
+    height = max(
+        0.35, sum(map(sum, heights)) + (GROUP_INCHES * len(figure.groups) if has_titles else 0)
+    )
     below = head.height + 0.1 + height + BELOW_INCHES
     sheet = Sheet(paper, below + MARGIN + signs_height(signs, paper - 2 * MARGIN))
     head.draw(sheet)
     panel = sheet.panel(MARGIN + TITLES_INCHES + 0.15, head.height + 0.1, ROWS_INCHES, height)
     panel.grid(axis="x", color=GRID, linewidth=0.8)
     _score_axis(panel, figure, upright=False)
-    panel.set_xlabel(shortened(figure.metric, ROWS_INCHES, LABEL_SIZE + 0.5), fontsize=LABEL_SIZE + 0.5)
+    panel.set_xlabel(
+        shortened(figure.metric, ROWS_INCHES, LABEL_SIZE + 0.5), fontsize=LABEL_SIZE + 0.5
+    )
     panel.set_yticks([])
     panel.set_ylim(height, 0)  # in inches, downward
     panel.spines["left"].set_visible(False)
     down = 0.0
     for number, group in enumerate(figure.groups):
         if has_titles:
-            sheet.write(MARGIN, head.height + 0.2 + down, [shortened(group.title, TITLES_INCHES, ROW_SIZE, bold=True)], ROW_SIZE, fontweight="bold")
+            sheet.write(
+                MARGIN,
+                head.height + 0.2 + down,
+                [shortened(group.title, TITLES_INCHES, ROW_SIZE, bold=True)],
+                ROW_SIZE,
+                fontweight="bold",
+            )
             down += GROUP_INCHES
         for point, lines, room in zip(group.points, titles[number], heights[number], strict=True):
             _draw_row(panel, point, number, down + room / 2)
@@ -139,21 +218,48 @@ def _draw_row(panel: Axes, point: Point, number: int, at: float) -> None:
 
 def _write_scores(sheet: Sheet, figure: FactorFigure, point: Point, middle: float) -> None:
     """Right of the row: the mean and how many runs it is of."""
-    text = "not measured" if point.mean is None else f"{figure.written(point.mean)}, {_runs([len(point.scores)])}"
+    text = (
+        "not measured"
+        if point.mean is None
+        else f"{figure.written(point.mean)}, {_runs([len(point.scores)])}"
+    )
     place = sheet.width - MARGIN - TEXTS_INCHES
-    sheet.write(place, middle - line_height(ROW_SIZE) / 2, [shortened(text, TEXTS_INCHES, ROW_SIZE)], ROW_SIZE, color=INK if point.scores else GREY)
+    sheet.write(
+        place,
+        middle - line_height(ROW_SIZE) / 2,
+        [shortened(text, TEXTS_INCHES, ROW_SIZE)],
+        ROW_SIZE,
+        color=INK if point.scores else GREY,
+    )
 
 
 def _score_axis(panel: Axes, figure: FactorFigure, *, upright: bool) -> None:
-    scores = [score for point in figure.points for score in [*point.scores, *([point.published] if point.published is not None else [])]]
-    least = LEAST_SHARE if figure.as_percent else LEAST_RELATIVE * max(map(abs, scores), default=0.0) or 1.0
+    scores = [
+        score
+        for point in figure.points
+        for score in [*point.scores, *([point.published] if point.published is not None else [])]
+    ]
+    least = (
+        LEAST_SHARE
+        if figure.as_percent
+        else LEAST_RELATIVE * max(map(abs, scores), default=0.0) or 1.0
+    )
     low, high = view_of(scores, [point.ci95 for point in figure.points if point.ci95], least)
     if figure.as_percent:
         room = 0.03 * (high - low)
         low, high = max(low, min([0.0, *scores]) - room), min(high, max([1.0, *scores]) + room)
     axis = panel.yaxis if upright else panel.xaxis
     if not scores:
-        panel.text(0.5, 0.5, "nothing measured yet", transform=panel.transAxes, ha="center", va="center", color=GREY, fontsize=9)
+        panel.text(
+            0.5,
+            0.5,
+            "nothing measured yet",
+            transform=panel.transAxes,
+            ha="center",
+            va="center",
+            color=GREY,
+            fontsize=9,
+        )
         axis.set_ticks([])
         return
     (panel.set_ylim if upright else panel.set_xlim)(low, high)
@@ -180,7 +286,10 @@ def _label_values(panel: Axes, values: Sequence[float], places: Sequence[float])
     labels, free_from = [], -math.inf
     for value, place in zip(values, places, strict=True):
         text = f"{value:g}"
-        half, center = width_of(text, LABEL_SIZE) / 2, (place - low) / (high - low) * PANEL_INCHES[0]
+        half, center = (
+            width_of(text, LABEL_SIZE) / 2,
+            (place - low) / (high - low) * PANEL_INCHES[0],
+        )
         fits = center - half >= free_from
         labels.append(text if fits else "")
         free_from = center + half + 0.06 if fits else free_from
@@ -190,7 +299,11 @@ def _label_values(panel: Axes, values: Sequence[float], places: Sequence[float])
 def _entry(figure: FactorFigure, number: int) -> Entry:
     group = figure.groups[number]
     counts = [len(point.scores) for point in group.points if point.scores]
-    return Entry(group.title, f"{_runs(counts)}{' each' if len(counts) > 1 else ''}" if counts else "not measured", _line_look(number))
+    return Entry(
+        group.title,
+        f"{_runs(counts)}{' each' if len(counts) > 1 else ''}" if counts else "not measured",
+        _line_look(number),
+    )
 
 
 def _runs(counts: Sequence[int]) -> str:
@@ -204,8 +317,14 @@ def _signs(figure: FactorFigure) -> list[Sign]:
     bar = {"color": GREY, "marker": "o", "markersize": 5.5, "linewidth": 1.3}
     signs = [
         (Sign("one run (seed)", _seed_look(GREY)), any(point.scores for point in figure.points)),
-        (Sign("mean of the runs and 95 % interval of the mean", bar), any(point.ci95 for point in figure.points)),
-        (Sign("published by the source", _published_look(GREY)), any(point.published is not None for point in figure.points)),
+        (
+            Sign("mean of the runs and 95 % interval of the mean", bar),
+            any(point.ci95 for point in figure.points),
+        ),
+        (
+            Sign("published by the source", _published_look(GREY)),
+            any(point.published is not None for point in figure.points),
+        ),
     ]
     return [sign for sign, is_there in signs if is_there]
 
@@ -224,8 +343,24 @@ def _line_look(number: int) -> dict[str, Any]:
 
 
 def _seed_look(color: str) -> dict[str, Any]:
-    return {"color": color, "alpha": 0.6, "linestyle": "none", "marker": "o", "markersize": 3.2, "markeredgewidth": 0, "zorder": 2.5}
+    return {
+        "color": color,
+        "alpha": 0.6,
+        "linestyle": "none",
+        "marker": "o",
+        "markersize": 3.2,
+        "markeredgewidth": 0,
+        "zorder": 2.5,
+    }
 
 
 def _published_look(color: str) -> dict[str, Any]:
-    return {"color": color, "linestyle": "none", "marker": "D", "markersize": 7.5, "markerfacecolor": "none", "markeredgewidth": 1.3, "zorder": 4}
+    return {
+        "color": color,
+        "linestyle": "none",
+        "marker": "D",
+        "markersize": 7.5,
+        "markerfacecolor": "none",
+        "markeredgewidth": 1.3,
+        "zorder": 4,
+    }

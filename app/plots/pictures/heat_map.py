@@ -13,30 +13,59 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from app.plots.canvas.palette import Sign, draw_signs, signs_height
-from app.plots.canvas.style import GREY, INK, MARGIN, PAPER, VERMILION, Sheet, heading, line_height, rendered, shortened, width_of, wrapped
+from app.plots.canvas.style import (
+    GREY,
+    INK,
+    MARGIN,
+    PAPER,
+    VERMILION,
+    Sheet,
+    heading,
+    line_height,
+    rendered,
+    shortened,
+    width_of,
+    wrapped,
+)
 from app.plots.figures import HeatMapFigure
 
-COLORS = "cividis"  # made so that color-deficient and other readers see nearly the same: https://doi.org/10.1371/journal.pone.0199239
+# made so that color-deficient and other readers see nearly the same: https://doi.org/10.1371/journal.pone.0199239
+COLORS = "cividis"
 CELL_INCHES = (0.98, 0.66)
 NAMES_INCHES, NAME_SIZE, AXIS_SIZE, NAME_LINES = 2.0, 9.0, 9.5, 3
 VALUE_SIZE, COUNT_SIZE = 9.5, 8.0
 BAR_INCHES, BAR_GAP, BAR_NAMES = 0.16, 0.3, 0.9
 LEAST_WIDTH = 6.0
 LEAST_SHARE, LEAST_RELATIVE = 0.01, 0.02
-"""What the colors span at least: one percentage point where scores are fractions, else that part of the largest score. Noise must not look large."""
+"""What the colors span at least: one percentage point where scores are fractions, else that part of the largest score.
+Noise must not look large.
+"""
 
-MISSING: dict[str, Any] = {"facecolor": "#f3f4f6", "edgecolor": "#9ca3af", "hatch": "////", "linewidth": 0}
+MISSING: dict[str, Any] = {
+    "facecolor": "#f3f4f6",
+    "edgecolor": "#9ca3af",
+    "hatch": "////",
+    "linewidth": 0,
+}
 BLACK = "#000000"
 DASH = "\N{EN DASH}"
 
 
 def draw_heat_map(figure: HeatMapFigure, extension: str) -> bytes:
-    """Value, number of runs and, with a baseline, the difference from it in each cell; a bar of colors beside. `extension`: png, svg or pdf."""
+    """Value, number of runs and, with a baseline, the difference from it in each cell; a bar of colors beside.
+    `extension`: png, svg or pdf.
+    """
     rows, columns = max(1, len(figure.y_values)), max(1, len(figure.x_values))
     y_names = [wrapped(_name(value), NAMES_INCHES, NAME_SIZE, 2) for value in figure.y_values]
-    x_names = [wrapped(_name(value), CELL_INCHES[0] - 0.08, NAME_SIZE, NAME_LINES) for value in figure.x_values]
+    x_names = [
+        wrapped(_name(value), CELL_INCHES[0] - 0.08, NAME_SIZE, NAME_LINES)
+        for value in figure.x_values
+    ]
     gutter = max([0.3, *(width_of(line, NAME_SIZE) for lines in y_names for line in lines)]) + 0.12
-    width, height = columns * CELL_INCHES[0], rows * (CELL_INCHES[1] + (0.12 if figure.reference is not None else 0))
+    width, height = (
+        columns * CELL_INCHES[0],
+        rows * (CELL_INCHES[1] + (0.12 if figure.reference is not None else 0)),
+    )
     paper = max(2 * MARGIN + gutter + width + BAR_GAP + BAR_INCHES + BAR_NAMES, LEAST_WIDTH)
     head, signs = heading(figure.title, figure.subtitle, paper), _signs(figure)
     left, top = MARGIN + gutter, head.height + line_height(AXIS_SIZE) + 0.1
@@ -44,16 +73,35 @@ def draw_heat_map(figure: HeatMapFigure, extension: str) -> bytes:
     end = below + line_height(AXIS_SIZE) + 0.14
     sheet = Sheet(paper, end + signs_height(signs, paper - 2 * MARGIN) + MARGIN / 2)
     head.draw(sheet)
-    sheet.write(MARGIN, head.height, [shortened(figure.y_name, gutter + width - 0.1, AXIS_SIZE)], AXIS_SIZE)
+    sheet.write(
+        MARGIN, head.height, [shortened(figure.y_name, gutter + width - 0.1, AXIS_SIZE)], AXIS_SIZE
+    )
     x_name = shortened(figure.x_name, paper - left - MARGIN, AXIS_SIZE)
-    sheet.write(max(left, left + width / 2 - width_of(x_name, AXIS_SIZE) / 2), below + 0.05, [x_name], AXIS_SIZE)
+    sheet.write(
+        max(left, left + width / 2 - width_of(x_name, AXIS_SIZE) / 2),
+        below + 0.05,
+        [x_name],
+        AXIS_SIZE,
+    )
     panel = sheet.panel(left, top, width, height)
     scale = _draw_cells(panel, figure)
     for row, lines in enumerate(y_names):
         middle = top + height * (row + 0.5) / rows
-        sheet.write(left - 0.1, middle - line_height(NAME_SIZE) * len(lines) / 2, lines, NAME_SIZE, ha="right")
+        sheet.write(
+            left - 0.1,
+            middle - line_height(NAME_SIZE) * len(lines) / 2,
+            lines,
+            NAME_SIZE,
+            ha="right",
+        )
     for column, lines in enumerate(x_names):
-        sheet.write(left + CELL_INCHES[0] * (column + 0.5), top + height + 0.08, lines, NAME_SIZE, ha="center")
+        sheet.write(
+            left + CELL_INCHES[0] * (column + 0.5),
+            top + height + 0.08,
+            lines,
+            NAME_SIZE,
+            ha="center",
+        )
     _draw_bar(sheet, figure, scale, (left + width + BAR_GAP, top, height))
     draw_signs(sheet, MARGIN, end, paper - 2 * MARGIN, signs)
     return rendered(sheet.canvas, extension)
@@ -68,16 +116,36 @@ def _draw_cells(panel: Axes, figure: HeatMapFigure) -> ScalarMappable:
     panel.set_yticks([])
     panel.spines[:].set_visible(False)
     if not figure.means.size:
-        panel.text(0.5, 0.5, "nothing to show", transform=panel.transAxes, ha="center", va="center", color=GREY, fontsize=NAME_SIZE)
+        panel.text(
+            0.5,
+            0.5,
+            "nothing to show",
+            transform=panel.transAxes,
+            ha="center",
+            va="center",
+            color=GREY,
+            fontsize=NAME_SIZE,
+        )
     for row, means in enumerate(figure.means.tolist()):
         for column, mean in enumerate(means):
             is_known = math.isfinite(mean)
-            look: dict[str, Any] = {"facecolor": _color(scale, mean), "linewidth": 0} if is_known else MISSING
+            look: dict[str, Any] = (
+                {"facecolor": _color(scale, mean), "linewidth": 0} if is_known else MISSING
+            )
             panel.add_patch(Rectangle((column - 0.488, row - 0.482), 0.976, 0.964, **look))
             if is_known:
                 _write_cell(panel, figure, (column, row), ink_on(scale, mean))
             else:
-                panel.text(column, row, DASH, ha="center", va="center", fontsize=12, color=INK, bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 2.5})
+                panel.text(
+                    column,
+                    row,
+                    DASH,
+                    ha="center",
+                    va="center",
+                    fontsize=12,
+                    color=INK,
+                    bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 2.5},
+                )
     return scale
 
 
@@ -91,25 +159,55 @@ def _write_cell(panel: Axes, figure: HeatMapFigure, place: tuple[int, int], ink:
     down = sum(1.3 * size for _, size in texts) / 2
     for text, size in texts:
         down -= 1.3 * size / 2
-        panel.annotate(text, (column, row), (0, down), textcoords="offset points", ha="center", va="center_baseline", color=ink, fontsize=size)
+        panel.annotate(
+            text,
+            (column, row),
+            (0, down),
+            textcoords="offset points",
+            ha="center",
+            va="center_baseline",
+            color=ink,
+            fontsize=size,
+        )
         down -= 1.3 * size / 2
 
 
-def _draw_bar(sheet: Sheet, figure: HeatMapFigure, scale: ScalarMappable, place: tuple[float, float, float]) -> None:
+def _draw_bar(
+    sheet: Sheet, figure: HeatMapFigure, scale: ScalarMappable, place: tuple[float, float, float]
+) -> None:
     """The colors' meaning: `place` is left, top and height; the baseline is a triangle where it is within the scale."""
     left, top, height = place
-    sheet.write(left, top - line_height(AXIS_SIZE) - 0.1, [shortened(figure.metric, sheet.width - MARGIN / 2 - left, AXIS_SIZE)], AXIS_SIZE)
+    sheet.write(
+        left,
+        top - line_height(AXIS_SIZE) - 0.1,
+        [shortened(figure.metric, sheet.width - MARGIN / 2 - left, AXIS_SIZE)],
+        AXIS_SIZE,
+    )
     bar = sheet.panel(left, top, BAR_INCHES, height)
-    as_text = FuncFormatter(lambda value, _: f"{100 * value:.4g} %" if figure.as_percent else f"{value:.4g}")
-    sheet.canvas.colorbar(scale, cax=bar, ticks=MaxNLocator(max(2, min(8, int(height / 0.4)))), format=as_text)
+    as_text = FuncFormatter(
+        lambda value, _: f"{100 * value:.4g} %" if figure.as_percent else f"{value:.4g}"
+    )
+    sheet.canvas.colorbar(
+        scale, cax=bar, ticks=MaxNLocator(max(2, min(8, int(height / 0.4)))), format=as_text
+    )
     bar.spines[:].set_visible(False)
     bar.tick_params(length=2, labelsize=8, color=GREY)
     low, high = bar.get_ylim()
     if figure.reference is not None and low <= figure.reference <= high:
         down = top + height * (high - figure.reference) / (high - low)
         sheet.draw([left, left + BAR_INCHES], [down, down], color=PAPER, linewidth=2.4, zorder=5)
-        sheet.draw([left, left + BAR_INCHES], [down, down], color=VERMILION, linewidth=1.4, zorder=6)
-        sheet.draw([left - 0.06], [down], color=VERMILION, marker=">", markersize=6, linestyle="none", zorder=6)
+        sheet.draw(
+            [left, left + BAR_INCHES], [down, down], color=VERMILION, linewidth=1.4, zorder=6
+        )
+        sheet.draw(
+            [left - 0.06],
+            [down],
+            color=VERMILION,
+            marker=">",
+            markersize=6,
+            linestyle="none",
+            zorder=6,
+        )
 
 
 def _norm(figure: HeatMapFigure) -> Normalize:
@@ -130,10 +228,21 @@ def _signs(figure: HeatMapFigure) -> list[Sign]:
     if figure.reference is not None:
         unit = ", in percentage points" if figure.as_percent else ""
         is_on = 0 <= scale(figure.reference) <= 1
-        marker = {"color": VERMILION, "marker": ">", "markersize": 6, "linestyle": "none"} if is_on else {}
+        marker = (
+            {"color": VERMILION, "marker": ">", "markersize": 6, "linestyle": "none"}
+            if is_on
+            else {}
+        )
         off = "" if is_on else ", off the scale of colors"
-        signs.append(Sign(f"baseline {figure.written(figure.reference)}{off}; in each cell the difference from it{unit}", marker))
-    return signs + ([Sign(f"{DASH} not measured", shade=MISSING)] if not np.isfinite(figure.means).all() else [])
+        signs.append(
+            Sign(
+                f"baseline {figure.written(figure.reference)}{off}; in each cell the difference from it{unit}",
+                marker,
+            )
+        )
+    return signs + (
+        [Sign(f"{DASH} not measured", shade=MISSING)] if not np.isfinite(figure.means).all() else []
+    )
 
 
 def _difference(figure: HeatMapFigure, difference: float) -> str:
@@ -143,7 +252,9 @@ def _difference(figure: HeatMapFigure, difference: float) -> str:
 
 
 def ink_on(scale: ScalarMappable, value: float) -> str:
-    """Black or white, whichever has the higher contrast by WCAG 2 (https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio)."""
+    """Black or white, whichever has the higher contrast by WCAG 2
+    (https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio).
+    """
     light = _luminance(_color(scale, value))
     return BLACK if (light + 0.05) / 0.05 > 1.05 / (light + 0.05) else PAPER
 
@@ -155,7 +266,9 @@ def _color(scale: ScalarMappable, value: float) -> list[float]:
 
 
 def _luminance(color: Sequence[float]) -> float:
-    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in color[:3])
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in color[:3]
+    )
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 

@@ -1,4 +1,6 @@
-"""Curves of all cells of a study: one panel per split and metric, one numbered line per cell with a band over its seeds."""
+"""Curves of all cells of a study: one panel per split and metric, one numbered line per cell with a band over its
+seeds.
+"""
 
 import math
 from collections.abc import Sequence
@@ -11,21 +13,41 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter
 
 from app.plots.canvas.palette import TICK_STEPS, Entry, Legend, look, spread
-from app.plots.canvas.style import DPI, GREY, GRID, INK, MARGIN, PAPER, Sheet, heading, power_of_ten, rendered, shortened
+from app.plots.canvas.style import (
+    DPI,
+    GREY,
+    GRID,
+    INK,
+    MARGIN,
+    PAPER,
+    Sheet,
+    heading,
+    power_of_ten,
+    rendered,
+    shortened,
+)
 from app.plots.figures import CellCurves, Panel, StudyCurvesFigure
 from app.plots.series import Series
 
 PANEL_INCHES = {1: (6.2, 3.9), 2: (4.5, 3.0), 3: (3.6, 2.9)}
 """Plotting area of a panel by the number of columns."""
 
-AXIS_INCHES, TITLE_INCHES, EPOCH_INCHES, END_INCHES, COLUMN_GAP, ROW_GAP = 0.6, 0.3, 0.46, 0.34, 0.12, 0.1
+AXIS_INCHES, TITLE_INCHES, EPOCH_INCHES, END_INCHES, COLUMN_GAP, ROW_GAP = (
+    0.6,
+    0.3,
+    0.46,
+    0.34,
+    0.12,
+    0.1,
+)
 LEGEND_INCHES, LEGEND_GAP = 3.0, 0.25
 FEW_CELLS = 3
 """Of so many the legend stands below, where it needs less room."""
 
 LABEL_SIZE, LABEL_GAP, AT_EDGE = 8.0, 9.5, 14.0
-"""Of the numbers at the lines' ends: their size, the least distance from one to the next, and how far from the panel's right edge a line may end for
-its number to stand beside the panel; all in points."""
+"""Of the numbers at the lines' ends: their size, the least distance from one to the next, and how far from the panel's
+right edge a line may end for its number to stand beside the panel; all in points.
+"""
 
 LOG_DECADES = 2.0
 """A loss that spans more has a logarithmic axis."""
@@ -47,24 +69,44 @@ class _Line:
 
 
 def draw_study_curves(figure: StudyCurvesFigure, extension: str) -> bytes:
-    """Panels in a grid of up to three columns, the legend beside them, or below where it is longer than they are. `extension`: png, svg or pdf."""
+    """Panels in a grid of up to three columns, the legend beside them, or below where it is longer than they are.
+    `extension`: png, svg or pdf.
+    """
     count = max(1, len(figure.panels))
     columns = count if count <= 3 else 2 if count == 4 else 3
     rows = math.ceil(count / columns)
     width, height = PANEL_INCHES[columns]
-    across, down = AXIS_INCHES + width + END_INCHES + COLUMN_GAP, TITLE_INCHES + height + EPOCH_INCHES + ROW_GAP
+    across, down = (
+        AXIS_INCHES + width + END_INCHES + COLUMN_GAP,
+        TITLE_INCHES + height + EPOCH_INCHES + ROW_GAP,
+    )
     entries = [_entry(figure, place) for place in range(len(figure.lines))]
-    legend, is_beside = Legend(entries, LEGEND_INCHES), columns == 1 or (columns == 2 and len(entries) > FEW_CELLS)
+    legend, is_beside = (
+        Legend(entries, LEGEND_INCHES),
+        columns == 1 or (columns == 2 and len(entries) > FEW_CELLS),
+    )
     if not is_beside or legend.height > down * rows:
         legend, is_beside = _legend_below(entries, across * columns), False
-    paper = 2 * MARGIN + across * columns - COLUMN_GAP + (LEGEND_GAP + LEGEND_INCHES if is_beside else 0)
+    paper = (
+        2 * MARGIN
+        + across * columns
+        - COLUMN_GAP
+        + (LEGEND_GAP + LEGEND_INCHES if is_beside else 0)
+    )
     head = heading(figure.title, figure.subtitle, paper)
-    sheet = Sheet(paper, head.height + down * rows + MARGIN / 2 + (0 if is_beside else legend.height))
+    sheet = Sheet(
+        paper, head.height + down * rows + MARGIN / 2 + (0 if is_beside else legend.height)
+    )
     head.draw(sheet)
     sheet.write(MARGIN, head.height, [] if figure.panels else ["nothing to show"], color=GREY)
     for place, panel in enumerate(figure.panels):
         row, column = divmod(place, columns)
-        axes = sheet.panel(MARGIN + AXIS_INCHES + across * column, head.height + TITLE_INCHES + down * row, width, height)
+        axes = sheet.panel(
+            MARGIN + AXIS_INCHES + across * column,
+            head.height + TITLE_INCHES + down * row,
+            width,
+            height,
+        )
         _draw_panel(axes, panel, figure)
         axes.set_xlabel("Epoch" if place + columns >= count else "", fontsize=9)
     legend.draw(
@@ -80,12 +122,24 @@ def _legend_below(entries: Sequence[Entry], width: float) -> Legend:
 
 
 def _draw_panel(axes: Axes, panel: Panel, figure: StudyCurvesFigure) -> None:
-    lines = [(place, series) for place, cell in enumerate(figure.lines) if (series := cell.panels.get(panel)) is not None and len(series)]
-    shown = [_Line(place, series, last) for place, series in lines if (last := series.last) is not None]
+    lines = [
+        (place, series)
+        for place, cell in enumerate(figure.lines)
+        if (series := cell.panels.get(panel)) is not None and len(series)
+    ]
+    shown = [
+        _Line(place, series, last) for place, series in lines if (last := series.last) is not None
+    ]
     is_log = panel.metric.endswith("loss") and _spans_decades(shown)
     unit = ["nats"] if panel.metric.endswith("loss") else []
     notes = ", ".join([*unit, *(["log scale"] if is_log else [])])
-    axes.set_title(shortened(f"{panel.title} ({notes})" if notes else panel.title, axes.bbox.width / DPI, 10), loc="left", fontsize=10, color=INK, pad=7)
+    axes.set_title(
+        shortened(f"{panel.title} ({notes})" if notes else panel.title, axes.bbox.width / DPI, 10),
+        loc="left",
+        fontsize=10,
+        color=INK,
+        pad=7,
+    )
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=8.5, color=GREY)
@@ -109,11 +163,30 @@ def _draw_line(axes: Axes, line: _Line, num_cells: int) -> None:
     if series.num_runs > 1:
         alpha = next(opacity for most, opacity in ALPHAS if num_cells <= most)
         is_there = series.is_finite.tolist()
-        axes.fill_between(series.epochs, series.low, series.high, where=is_there, color=drawn.color, alpha=alpha, linewidth=0, zorder=2)
-    axes.plot(series.epochs, mean, color=drawn.color, linestyle=drawn.dashes, linewidth=1.6, zorder=3)
+        axes.fill_between(
+            series.epochs,
+            series.low,
+            series.high,
+            where=is_there,
+            color=drawn.color,
+            alpha=alpha,
+            linewidth=0,
+            zorder=2,
+        )
+    axes.plot(
+        series.epochs, mean, color=drawn.color, linestyle=drawn.dashes, linewidth=1.6, zorder=3
+    )
     beside = np.pad(np.isnan(mean), 1, constant_values=True)
     alone = ~np.isnan(mean) & beside[:-2] & beside[2:]
-    axes.plot(series.epochs[alone], mean[alone], color=drawn.color, marker=drawn.marker, markersize=4.5, linestyle="none", zorder=3)
+    axes.plot(
+        series.epochs[alone],
+        mean[alone],
+        color=drawn.color,
+        marker=drawn.marker,
+        markersize=4.5,
+        linestyle="none",
+        zorder=3,
+    )
 
 
 def _scale(axes: Axes, panel: Panel, lines: Sequence[_Line], is_log: bool) -> None:
@@ -135,7 +208,9 @@ def _scale(axes: Axes, panel: Panel, lines: Sequence[_Line], is_log: bool) -> No
 
 
 def _number_ends(axes: Axes, lines: Sequence[_Line]) -> None:
-    """The cells' numbers of the legend where their lines end, beside the panel or, of a cell still in training, in it; moved apart where they are close."""
+    """The cells' numbers of the legend where their lines end, beside the panel or, of a cell still in training, in it;
+    moved apart where they are close.
+    """
     box, scale = axes.bbox, 72 / DPI
     by_end: dict[float, list[_Line]] = {}
     for line in lines:
@@ -144,25 +219,69 @@ def _number_ends(axes: Axes, lines: Sequence[_Line]) -> None:
         ends = [axes.transData.transform(line.last) for line in ending]
         wanted = [float(end[1] - box.y0) * scale for end in ends]
         edge = float(ends[0][0]) if (box.x1 - ends[0][0]) * scale > AT_EDGE else box.x1
-        for line, height in zip(ending, spread(wanted, LABEL_GAP, 0, box.height * scale), strict=True):
-            _write_number(axes, line, ((edge - box.x0) / box.width + 11 / (box.width * scale), height / (box.height * scale)))
+        for line, height in zip(
+            ending, spread(wanted, LABEL_GAP, 0, box.height * scale), strict=True
+        ):
+            _write_number(
+                axes,
+                line,
+                (
+                    (edge - box.x0) / box.width + 11 / (box.width * scale),
+                    height / (box.height * scale),
+                ),
+            )
 
 
 def _write_number(axes: Axes, line: _Line, place: tuple[float, float]) -> None:
     """`place`: in fractions of the panel; a thin line leads there from the line's end."""
     color = look(line.place).color
-    leader: dict[str, Any] = {"arrowstyle": "-", "color": color, "linewidth": 0.6, "alpha": 0.7, "shrinkA": 1, "shrinkB": 1, "relpos": (0, 0.5)}
-    label = axes.annotate(str(line.place + 1), line.last, place, textcoords="axes fraction", annotation_clip=False, arrowprops=leader)
-    label.set(ha="left", va="center_baseline", fontsize=LABEL_SIZE, fontweight="bold", color=color, zorder=4)
+    leader: dict[str, Any] = {
+        "arrowstyle": "-",
+        "color": color,
+        "linewidth": 0.6,
+        "alpha": 0.7,
+        "shrinkA": 1,
+        "shrinkB": 1,
+        "relpos": (0, 0.5),
+    }
+    label = axes.annotate(
+        str(line.place + 1),
+        line.last,
+        place,
+        textcoords="axes fraction",
+        annotation_clip=False,
+        arrowprops=leader,
+    )
+    label.set(
+        ha="left",
+        va="center_baseline",
+        fontsize=LABEL_SIZE,
+        fontweight="bold",
+        color=color,
+        zorder=4,
+    )
     label.set_path_effects([withStroke(linewidth=2, foreground=PAPER)])
 
 
 def _entry(figure: StudyCurvesFigure, place: int) -> Entry:
     cell, drawn = figure.lines[place], look(place)
     swatch = {"color": drawn.color, "linestyle": drawn.dashes, "linewidth": 1.8}
-    note = _note(cell, [series for panel in figure.panels if (series := cell.panels.get(panel)) is not None and len(series)])
+    note = _note(
+        cell,
+        [
+            series
+            for panel in figure.panels
+            if (series := cell.panels.get(panel)) is not None and len(series)
+        ],
+    )
     is_drawn = any(panel in cell.panels and cell.panels[panel].last for panel in figure.panels)
-    return Entry(cell.title, note, swatch, str(place + 1) if len(figure.lines) > 1 else "", faded=not is_drawn)
+    return Entry(
+        cell.title,
+        note,
+        swatch,
+        str(place + 1) if len(figure.lines) > 1 else "",
+        faded=not is_drawn,
+    )
 
 
 def _note(cell: CellCurves, shown: Sequence[Series]) -> str:
@@ -179,7 +298,9 @@ def _note(cell: CellCurves, shown: Sequence[Series]) -> str:
 
 def _range(lines: Sequence[_Line]) -> tuple[float, float]:
     """The least and the largest value."""
-    return min(float(np.nanmin(line.series.low)) for line in lines), max(float(np.nanmax(line.series.high)) for line in lines)
+    return min(float(np.nanmin(line.series.low)) for line in lines), max(
+        float(np.nanmax(line.series.high)) for line in lines
+    )
 
 
 def _spans_decades(lines: Sequence[_Line]) -> bool:
@@ -188,7 +309,15 @@ def _spans_decades(lines: Sequence[_Line]) -> bool:
 
 
 def _epoch_limits(figure: StudyCurvesFigure) -> tuple[float, float]:
-    shown = [series for cell in figure.lines for panel in figure.panels if (series := cell.panels.get(panel)) is not None and len(series)]
-    first, last = min([1, *(int(series.epochs[0]) for series in shown)]), max([2, *(int(series.epochs[-1]) for series in shown)])
+    shown = [
+        series
+        for cell in figure.lines
+        for panel in figure.panels
+        if (series := cell.panels.get(panel)) is not None and len(series)
+    ]
+    first, last = (
+        min([1, *(int(series.epochs[0]) for series in shown)]),
+        max([2, *(int(series.epochs[-1]) for series in shown)]),
+    )
     margin = max(0.015 * (last - first), 0.05)
     return first - margin, last + margin

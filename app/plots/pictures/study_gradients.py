@@ -1,4 +1,6 @@
-"""Gradient norms of all cells of a study: a small heat map per cell, layers by epochs, with one scale of colors for all."""
+"""Gradient norms of all cells of a study: a small heat map per cell, layers by epochs, with one scale of colors for
+all.
+"""
 
 import math
 from collections.abc import Sequence
@@ -12,10 +14,25 @@ from matplotlib.colors import Colormap, LogNorm
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from app.plots.canvas.palette import TICK_STEPS, Sign, draw_signs, signs_height
-from app.plots.canvas.style import DPI, GREY, INK, MARGIN, VERMILION, Sheet, heading, line_height, power_of_ten, rendered, shortened, width_of, wrapped
+from app.plots.canvas.style import (
+    DPI,
+    GREY,
+    INK,
+    MARGIN,
+    VERMILION,
+    Sheet,
+    heading,
+    line_height,
+    power_of_ten,
+    rendered,
+    shortened,
+    width_of,
+    wrapped,
+)
 from app.plots.figures import GradientPanel, StudyGradientsFigure
 
-COLORS = "viridis"  # perceptually uniform, and made to be so for color-blind readers too: https://bids.github.io/colormap/
+# perceptually uniform, and made to be so for color-blind readers too: https://bids.github.io/colormap/
+COLORS = "viridis"
 UNMEASURED = "#e5e7eb"
 PANEL_INCHES = {1: (5.6, 3.4), 2: (4.2, 2.8), 3: (3.1, 2.3), 4: (2.5, 2.0)}
 """A panel's heat map by the number of columns."""
@@ -35,18 +52,40 @@ Norms = npt.NDArray[np.float64]
 
 
 def draw_study_gradients(figure: StudyGradientsFigure, extension: str) -> bytes:
-    """The input at the bottom of each panel, epochs to the right, color the L2 norm, logarithmic. `extension`: png, svg or pdf."""
+    """The input at the bottom of each panel, epochs to the right, color the L2 norm, logarithmic. `extension`: png, svg
+    or pdf.
+    """
     count = max(1, len(figure.panels))
     columns = count if count <= 3 else 2 if count == 4 else 3 if count <= 6 else 4
     width, height = PANEL_INCHES[columns]
     across = NAMES_INCHES + width + COLUMN_GAP
-    titles = [wrapped(panel.title, across - COLUMN_GAP, TITLE_SIZE, TITLE_LINES, bold=True) for panel in figure.panels]
-    captions = [wrapped(panel.caption, across - COLUMN_GAP, CAPTION_SIZE, CAPTION_LINES) for panel in figure.panels]
-    rows = [range(first, min(first + columns, len(figure.panels))) for first in range(0, len(figure.panels), columns)]
-    overs = [line_height(TITLE_SIZE) * max(len(titles[place]) for place in row) + 0.08 for row in rows]
-    unders = [EPOCHS_INCHES + line_height(CAPTION_SIZE) * max(len(captions[place]) for place in row) + ROW_GAP for row in rows]
+    titles = [
+        wrapped(panel.title, across - COLUMN_GAP, TITLE_SIZE, TITLE_LINES, bold=True)
+        for panel in figure.panels
+    ]
+    captions = [
+        wrapped(panel.caption, across - COLUMN_GAP, CAPTION_SIZE, CAPTION_LINES)
+        for panel in figure.panels
+    ]
+    rows = [
+        range(first, min(first + columns, len(figure.panels)))
+        for first in range(0, len(figure.panels), columns)
+    ]
+    overs = [
+        line_height(TITLE_SIZE) * max(len(titles[place]) for place in row) + 0.08 for row in rows
+    ]
+    unders = [
+        EPOCHS_INCHES
+        + line_height(CAPTION_SIZE) * max(len(captions[place]) for place in row)
+        + ROW_GAP
+        for row in rows
+    ]
     paper = 2 * MARGIN + across * columns - COLUMN_GAP
-    head, signs, limits = heading(figure.title, figure.subtitle, paper), _signs(figure), _decades(figure)
+    head, signs, limits = (
+        heading(figure.title, figure.subtitle, paper),
+        _signs(figure),
+        _decades(figure),
+    )
     below = head.height + (0 if rows else 0.25) + sum(overs) + sum(unders) + height * len(rows)
     sheet = Sheet(paper, below + KEY_INCHES + signs_height(signs, paper - 2 * MARGIN) + MARGIN / 2)
     head.draw(sheet)
@@ -55,9 +94,21 @@ def draw_study_gradients(figure: StudyGradientsFigure, extension: str) -> bytes:
     for row, over, under in zip(rows, overs, unders, strict=True):
         for column, place in enumerate(row):
             left = MARGIN + across * column
-            sheet.write(left, top + over - 0.08 - line_height(TITLE_SIZE) * len(titles[place]), titles[place], TITLE_SIZE, fontweight="bold")
-            _draw_panel(sheet.panel(left + NAMES_INCHES, top + over, width, height), figure.panels[place], limits)
-            sheet.write(left, top + over + height + EPOCHS_INCHES, captions[place], CAPTION_SIZE, color=GREY)
+            sheet.write(
+                left,
+                top + over - 0.08 - line_height(TITLE_SIZE) * len(titles[place]),
+                titles[place],
+                TITLE_SIZE,
+                fontweight="bold",
+            )
+            _draw_panel(
+                sheet.panel(left + NAMES_INCHES, top + over, width, height),
+                figure.panels[place],
+                limits,
+            )
+            sheet.write(
+                left, top + over + height + EPOCHS_INCHES, captions[place], CAPTION_SIZE, color=GREY
+            )
         top += over + height + under
     _draw_bar(sheet, below, limits)
     draw_signs(sheet, MARGIN, below + KEY_INCHES, paper - 2 * MARGIN, signs)
@@ -71,14 +122,33 @@ def _draw_panel(axes: Axes, panel: GradientPanel, limits: tuple[float, float]) -
     if not panel.epochs or not panel.layers:
         axes.set_xticks([])
         axes.set_yticks([])
-        axes.text(0.5, 0.5, "nothing measured yet", transform=axes.transAxes, ha="center", va="center", color=GREY, fontsize=CAPTION_SIZE)
+        axes.text(
+            0.5,
+            0.5,
+            "nothing measured yet",
+            transform=axes.transAxes,
+            ha="center",
+            va="center",
+            color=GREY,
+            fontsize=CAPTION_SIZE,
+        )
         return
     axes.set_xlabel("Epoch", fontsize=LABEL_SIZE + 0.5, labelpad=2)
     columns = _columns(len(panel.epochs))
-    epochs, norms = [panel.epochs[column] for column in columns], panel.norms[columns].T  # (epochs, layers) -> (layers, epochs)
+    epochs, norms = (
+        [panel.epochs[column] for column in columns],
+        panel.norms[columns].T,
+    )  # (epochs, layers) -> (layers, epochs)
     edges = _edges(epochs)
     shown = np.ma.masked_invalid(np.where(norms == 0, limits[0] / 10, norms.clip(*limits)))
-    axes.pcolormesh(edges, np.arange(len(panel.layers) + 1) - 0.5, shown, cmap=_colors(), norm=LogNorm(*limits), rasterized=True)
+    axes.pcolormesh(
+        edges,
+        np.arange(len(panel.layers) + 1) - 0.5,
+        shown,
+        cmap=_colors(),
+        norm=LogNorm(*limits),
+        rasterized=True,
+    )
     if epochs[0] == 0 and len(epochs) > 1:
         axes.axvline(edges[1], color="white", linewidth=1.5)
     _label_epochs(axes, epochs, edges)
@@ -90,7 +160,13 @@ def _label_epochs(axes: Axes, epochs: Sequence[int], edges: Norms) -> None:
     centers = (edges[1:] + edges[:-1]) / 2
     start = [(float(centers[0]), "init")] if epochs[0] == 0 else []
     trained = [epoch for epoch in epochs if epoch > 0]
-    wanted = MaxNLocator(nbins=4, integer=True, min_n_ticks=1, steps=TICK_STEPS).tick_values(trained[0], trained[-1]) if len(trained) > 1 else trained
+    wanted = (
+        MaxNLocator(nbins=4, integer=True, min_n_ticks=1, steps=TICK_STEPS).tick_values(
+            trained[0], trained[-1]
+        )
+        if len(trained) > 1
+        else trained
+    )
     chosen = sorted({round(tick) for tick in wanted if trained[0] <= tick <= trained[-1]})
     least = 0.16 * float(edges[-1])  # two labels nearer than that would touch
     ticks = start
@@ -108,14 +184,23 @@ def _label_layers(axes: Axes, layers: Sequence[str]) -> None:
     ticks = [*(place for place in range(0, last, step) if last - place >= step or place == 0), last]
     axes.set_ylim(-0.5, last + 0.5)
     names = [layer.removesuffix(".weight") for layer in layers]
-    axes.set_yticks(ticks, [shortened(names[place], NAMES_INCHES - 0.08, LABEL_SIZE) for place in ticks])
+    axes.set_yticks(
+        ticks, [shortened(names[place], NAMES_INCHES - 0.08, LABEL_SIZE) for place in ticks]
+    )
 
 
 def _draw_bar(sheet: Sheet, top: float, limits: tuple[float, float]) -> None:
     """What the colors mean, for all panels."""
-    sheet.write(MARGIN, top, ["L2 norm of each weight's gradient (log scale)"], CAPTION_SIZE, color=INK)
+    sheet.write(
+        MARGIN, top, ["L2 norm of each weight's gradient (log scale)"], CAPTION_SIZE, color=INK
+    )
     bar = sheet.panel(MARGIN + 0.12, top + 0.24, *BAR_INCHES)
-    sheet.canvas.colorbar(ScalarMappable(LogNorm(*limits), _colors()), cax=bar, orientation="horizontal", format=FuncFormatter(power_of_ten))
+    sheet.canvas.colorbar(
+        ScalarMappable(LogNorm(*limits), _colors()),
+        cax=bar,
+        orientation="horizontal",
+        format=FuncFormatter(power_of_ten),
+    )
     bar.minorticks_off()
     bar.set_xticks(_powers(limits))
     bar.spines[:].set_visible(False)
@@ -137,7 +222,11 @@ def _signs(figure: StudyGradientsFigure) -> list[Sign]:
     norms = _all(figure)
     signs = [Sign("layers from the input at the bottom to the output at the top")]
     signs += [Sign("exactly 0", shade={"facecolor": VERMILION})] if (norms == 0).any() else []
-    return signs + ([Sign("not measured", shade={"facecolor": UNMEASURED})] if not np.isfinite(norms).all() else [])
+    return signs + (
+        [Sign("not measured", shade={"facecolor": UNMEASURED})]
+        if not np.isfinite(norms).all()
+        else []
+    )
 
 
 def _all(figure: StudyGradientsFigure) -> Norms:
@@ -150,18 +239,33 @@ def _decades(figure: StudyGradientsFigure) -> tuple[float, float]:
     positive = norms[np.isfinite(norms) & (norms > 0)]
     if not len(positive):
         return 0.1, 10.0
-    low, high = (min(max(exponent, -FARTHEST), FARTHEST) for exponent in (math.floor(math.log10(positive.min())), math.ceil(math.log10(positive.max()))))
+    low, high = (
+        min(max(exponent, -FARTHEST), FARTHEST)
+        for exponent in (
+            math.floor(math.log10(positive.min())),
+            math.ceil(math.log10(positive.max())),
+        )
+    )
     missing = max(0, LEAST_DECADES - (high - low))
     return 10.0 ** (low - missing // 2), 10.0 ** (high + missing - missing // 2)
 
 
 def _columns(num_epochs: int) -> list[int]:
     """Rows of the norms that become columns: all, or evenly chosen ones, always the first and the last."""
-    return sorted(set(np.linspace(0, num_epochs - 1, min(num_epochs, MOST_COLUMNS)).round().astype(int).tolist()))
+    return sorted(
+        set(
+            np.linspace(0, num_epochs - 1, min(num_epochs, MOST_COLUMNS))
+            .round()
+            .astype(int)
+            .tolist()
+        )
+    )
 
 
 def _edges(epochs: Sequence[int]) -> Norms:
-    """Left and right edges of the columns: one unit each, initialization never narrower than a twentieth of the whole."""
+    """Left and right edges of the columns: one unit each, initialization never narrower than a twentieth of the
+    whole.
+    """
     widths = np.ones(len(epochs))
     if epochs[0] == 0:
         widths[0] = max(1.0, INITIAL_COLUMN * len(epochs))

@@ -22,7 +22,9 @@ Counts = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Confusion:
-    """Confusion matrices (C, C) of an experiment's assessed runs, rows true classes, columns predicted ones; `num_images` is the size of test."""
+    """Confusion matrices (C, C) of an experiment's assessed runs, rows true classes, columns predicted ones;
+    `num_images` is the size of test.
+    """
 
     class_names: tuple[str, ...]
     num_images: int
@@ -39,9 +41,13 @@ class Confusion:
 def confusion_of(session: Session, runs_folder: Path, runs: Sequence[Run]) -> Confusion:
     """Confusion matrices of an experiment's succeeded runs.
 
-    Raises NotFound, with a sentence that says when there will be one, and Conflict when the runs were tested on different images.
+    Raises NotFound, with a sentence that says when there will be one, and Conflict when the runs were tested on
+    different images.
     """
-    named = (col(Artifact.run_id).in_([run.id for run in runs]), col(Artifact.name) == EVALUATION_NAME)
+    named = (
+        col(Artifact.run_id).in_([run.id for run in runs]),
+        col(Artifact.name) == EVALUATION_NAME,
+    )
     published = {artifact.run_id for artifact in session.exec(select(Artifact).where(*named))}
     assessed = [run for run in runs if run.id in published]
     if not assessed:
@@ -49,25 +55,35 @@ def confusion_of(session: Session, runs_folder: Path, runs: Sequence[Run]) -> Co
     reports = [_report(session, runs_folder, run.id) for run in assessed]
     if len({report["dataset_sha256"] for report in reports}) > 1:
         raise Conflict(
-            f"the runs were tested on different versions of data set {reports[0]['dataset']!r}, so their counts cannot be added up;"
-            f" GET /runs/{{run_id}}/artifacts/{EVALUATION_NAME} has each run's own"
+            f"the runs were tested on different versions of data set {reports[0]['dataset']!r}, so their counts cannot"
+            f" be added up; GET /runs/{{run_id}}/artifacts/{EVALUATION_NAME} has each run's own"
         )
     counts = [np.array(report["confusion_matrix"], dtype=np.int64) for report in reports]
-    return Confusion(tuple(part["name"] for part in reports[0]["classes"]), reports[0]["n"], assessed, counts)
+    return Confusion(
+        tuple(part["name"] for part in reports[0]["classes"]), reports[0]["n"], assessed, counts
+    )
 
 
 def most_confused(counts: Counts, limit: int) -> list[tuple[int, int]]:
-    """The pairs (true, predicted) of different classes with the most images, the most frequent first; none without images."""
+    """The pairs (true, predicted) of different classes with the most images, the most frequent first; none without
+    images.
+    """
     wrong = counts * ~np.eye(len(counts), dtype=bool)
     order = np.argsort(-wrong, axis=None, kind="stable")[:limit]
-    return [(int(place) // len(counts), int(place) % len(counts)) for place in order if wrong.flat[place]]
+    return [
+        (int(place) // len(counts), int(place) % len(counts))
+        for place in order
+        if wrong.flat[place]
+    ]
 
 
 def _report(session: Session, runs_folder: Path, run_id: str) -> dict[str, Any]:
     artifact, path = artifact_path(session, runs_folder, run_id, EVALUATION_NAME)
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != artifact.sha256:
-        raise NotFound(f"{EVALUATION_NAME} of run {run_id} is damaged: its SHA-256 is not the recorded one")
+        raise NotFound(
+            f"{EVALUATION_NAME} of run {run_id} is damaged: its SHA-256 is not the recorded one"
+        )
     report: dict[str, Any] = json.loads(content)
     return report
 
@@ -75,7 +91,13 @@ def _report(session: Session, runs_folder: Path, run_id: str) -> dict[str, Any]:
 def _why_not(runs: Sequence[Run]) -> str:
     status = experiment_status(RunStatus(run.status) for run in runs)
     if any(run.status == RunStatus.SUCCEEDED for run in runs):
-        return f"the runs of this experiment were made by a version that kept no {EVALUATION_NAME}; send it again for a confusion matrix"
+        return (
+            f"the runs of this experiment were made by a version that kept no {EVALUATION_NAME}; send it again for a"
+            " confusion matrix"
+        )
     if status.is_terminal:
         return f"there is no confusion matrix: the experiment {status} before any run had read the test split"
-    return f"there is no confusion matrix yet: test is read at the end of a run, and none has succeeded so far; the experiment's status is {status}"
+    return (
+        "there is no confusion matrix yet: test is read at the end of a run, and none has succeeded so far; the"
+        f" experiment's status is {status}"
+    )

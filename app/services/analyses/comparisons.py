@@ -1,4 +1,6 @@
-"""Two experiments compared seed by seed: what differs between their specs, what differs in a score, and what that shows."""
+"""Two experiments compared seed by seed: what differs between their specs, what differs in a score, and what that
+shows.
+"""
 
 import hashlib
 import re
@@ -13,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from sqlmodel import Session
 
 from app.errors import Conflict, NotFound
-from app.services.analyses.scores import Metric, Scores
+from app.services.analyses.scores import ScoreKind, Scores
 from app.services.experiments.artifacts import artifact_path
 from app.storage.states import RunStatus
 from app.storage.tables import Experiment, Run
@@ -23,9 +25,13 @@ from lab_models.training.assessment import PREDICTIONS_NAME
 
 MARGIN_POINTS = {"digits": 0.15, "mnist": 0.15, "cifar10": 0.5}
 OTHER_MARGIN_POINTS = 1.0
-"""Margins of equivalence in percentage points, by data set: about the standard error of one network's accuracy on the 10,000 test images of each."""
+"""Margins of equivalence in percentage points, by data set: about the standard error of one network's accuracy on the
+10,000 test images of each.
+"""
 
-SETS_THE_SIZE = re.compile(r"^(model|model\.(arch|depth|width|widths|hidden|stages|blocks_per_stage|convs_per_stage|block|head.*))$")
+SETS_THE_SIZE = re.compile(
+    r"^(model|model\.(arch|depth|width|widths|hidden|stages|blocks_per_stage|convs_per_stage|block|head.*))$"
+)
 """Fields that are varied in order to change the number of parameters: then a difference in size is no surprise."""
 
 MOST_NAMED = 6
@@ -70,7 +76,7 @@ class Comparison:
 
     treatment: Side
     control: Side
-    metric: Metric
+    metric: ScoreKind
     paired: Paired
     seeds: tuple[int, ...]
     differs: tuple[Difference, ...]
@@ -79,7 +85,9 @@ class Comparison:
     seconds_per_pair: float | None
 
     def judged(self, p_adjusted: float | None = None) -> Judgement:
-        """The verdict on "treatment is better than control"; `p_adjusted` is p after Holm's correction over a family."""
+        """The verdict on "treatment is better than control"; `p_adjusted` is p after Holm's correction over a
+        family.
+        """
         return judge(
             self.paired,
             p_adjusted=p_adjusted,
@@ -106,14 +114,25 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Marks:
-    """`is_right` (images,) of one run's predictions; `labels` is a hash of the true classes, which say what images these are."""
+    """`is_right` (images,) of one run's predictions; `labels` is a hash of the true classes, which say what images
+    these are.
+    """
 
     is_right: npt.NDArray[np.bool_]
     labels: str
 
 
-def compare_sides(evidence: Evidence, treatment: Side, control: Side, metric: Metric, *, margin: float | None, factor: str = "") -> Comparison:
-    """Pair the succeeded runs of the same seeds. `factor`: dotted paths, separated by commas, that are meant to differ; empty: any one.
+def compare_sides(
+    evidence: Evidence,
+    treatment: Side,
+    control: Side,
+    metric: ScoreKind,
+    *,
+    margin: float | None,
+    factor: str = "",
+) -> Comparison:
+    """Pair the succeeded runs of the same seeds. `factor`: dotted paths, separated by commas, that are meant to differ;
+    empty: any one.
 
     Raises Conflict where the two cannot be compared at all: other data sets, or other test images.
     """
@@ -122,7 +141,10 @@ def compare_sides(evidence: Evidence, treatment: Side, control: Side, metric: Me
     seeds = tuple(seed for seed in scores[0] if seed in scores[1])
     pairs = [(metric.scale * scores[0][seed], metric.scale * scores[1][seed]) for seed in seeds]
     differs = tuple(differences(treatment.experiment.spec, control.experiment.spec))
-    seconds = [evidence.scores.by_seed(side.runs, Metric("seconds")).values() for side in (treatment, control)]
+    seconds = [
+        evidence.scores.by_seed(side.runs, ScoreKind("seconds")).values()
+        for side in (treatment, control)
+    ]
     return Comparison(
         treatment=treatment,
         control=control,
@@ -131,26 +153,42 @@ def compare_sides(evidence: Evidence, treatment: Side, control: Side, metric: Me
         seeds=seeds,
         differs=differs,
         warnings=tuple(_warnings(treatment, control, differs, factor, seeds)),
-        mcnemar=tuple(_mcnemar(evidence, treatment, control, seeds)) if metric.name == "test.accuracy" else (),
-        seconds_per_pair=sum(float(np.mean(list(found))) for found in seconds) if all(seconds) else None,
+        mcnemar=tuple(_mcnemar(evidence, treatment, control, seeds))
+        if metric.name == "test.accuracy"
+        else (),
+        seconds_per_pair=sum(float(np.mean(list(found))) for found in seconds)
+        if all(seconds)
+        else None,
     )
 
 
-def margin_of(metric: Metric, dataset: str, wanted: float | None = None) -> float | None:
-    """The margin of equivalence in the metric's unit: the wanted one, or the data set's for an accuracy; None for other metrics."""
+def margin_of(metric: ScoreKind, dataset: str, wanted: float | None = None) -> float | None:
+    """The margin of equivalence in the metric's unit: the wanted one, or the data set's for an accuracy; None for other
+    metrics.
+    """
     if wanted is not None:
         return wanted
-    return MARGIN_POINTS.get(dataset, OTHER_MARGIN_POINTS) if metric.name.endswith("accuracy") else None
+    return (
+        MARGIN_POINTS.get(dataset, OTHER_MARGIN_POINTS)
+        if metric.name.endswith("accuracy")
+        else None
+    )
 
 
 def differences(treatment: dict[str, Any], control: dict[str, Any]) -> Iterator[Difference]:
-    """The fields that differ, outermost first; the network is called `model` on both sides, also where it is a student."""
+    """The fields that differ, outermost first; the network is called `model` on both sides, also where it is a
+    student.
+    """
     yield from _differences(_comparable(treatment), _comparable(control), "")
 
 
 def covers(factor: str, path: str) -> bool:
     """Whether a difference at `path` is one that was meant. `kind` stands for all that only one of two kinds has."""
-    return any(path == name or path.startswith(name + ".") for name in (part.strip() for part in factor.split(",")) if name)
+    return any(
+        path == name or path.startswith(name + ".")
+        for name in (part.strip() for part in factor.split(","))
+        if name
+    )
 
 
 def _comparable(spec: dict[str, Any]) -> dict[str, Any]:
@@ -160,7 +198,9 @@ def _comparable(spec: dict[str, Any]) -> dict[str, Any]:
 def _differences(treatment: Any, control: Any, path: str) -> Iterator[Difference]:
     if isinstance(treatment, dict) and isinstance(control, dict):
         for name in dict.fromkeys((*treatment, *control)):
-            yield from _differences(treatment.get(name), control.get(name), f"{path}.{name}" if path else name)
+            yield from _differences(
+                treatment.get(name), control.get(name), f"{path}.{name}" if path else name
+            )
     elif treatment != control:
         yield Difference(path, treatment, control)
 
@@ -168,38 +208,78 @@ def _differences(treatment: Any, control: Any, path: str) -> Iterator[Difference
 def _refuse_other_images(treatment: Side, control: Side) -> None:
     names = [side.experiment.spec["dataset"]["name"] for side in (treatment, control)]
     if names[0] != names[1]:
-        raise Conflict(f"{treatment.title} was tested on {names[0]} and {control.title} on {names[1]}: accuracies on different images cannot be compared")
-    versions = {(run.environment or {}).get("dataset_sha256") for side in (treatment, control) for run in side.succeeded} - {None}
+        raise Conflict(
+            f"{treatment.title} was tested on {names[0]} and {control.title} on {names[1]}: accuracies on different"
+            " images cannot be compared"
+        )
+    versions = {
+        (run.environment or {}).get("dataset_sha256")
+        for side in (treatment, control)
+        for run in side.succeeded
+    } - {None}
     if len(versions) > 1:
-        raise Conflict(f"the runs were tested on different versions of data set {names[0]!r}, so they cannot be compared; train one side again")
+        raise Conflict(
+            f"the runs were tested on different versions of data set {names[0]!r}, so they cannot be compared; train"
+            " one side again"
+        )
 
 
-def _warnings(treatment: Side, control: Side, differs: Sequence[Difference], factor: str, seeds: Sequence[int]) -> Iterator[str]:
-    of_one_kind = {"kind", *(set(_comparable(treatment.experiment.spec)) ^ set(_comparable(control.experiment.spec)))}
-    meant = [difference for difference in differs if covers(factor, difference.path) or (covers(factor, "kind") and difference.path in of_one_kind)]
+def _warnings(
+    treatment: Side, control: Side, differs: Sequence[Difference], factor: str, seeds: Sequence[int]
+) -> Iterator[str]:
+    of_one_kind = {
+        "kind",
+        *(set(_comparable(treatment.experiment.spec)) ^ set(_comparable(control.experiment.spec))),
+    }
+    meant = [
+        difference
+        for difference in differs
+        if covers(factor, difference.path)
+        or (covers(factor, "kind") and difference.path in of_one_kind)
+    ]
     others = [difference for difference in differs if difference not in meant]
     if not differs:
         yield "nothing differs between the two specs: this compares an experiment with itself"
     elif factor and not meant:
         yield f"the two do not differ in {factor}"
     if factor and others:
-        yield f"the two differ in more than {factor}: {_named(others)}; the difference cannot be put down to {factor} alone"
+        yield (
+            f"the two differ in more than {factor}: {_named(others)}; the difference cannot be put down to {factor}"
+            " alone"
+        )
     elif not factor and len(others) > 1:
-        yield f"the two differ in {len(others)} fields: {_named(others)}; the difference cannot be put down to one of them"
+        yield (
+            f"the two differ in {len(others)} fields: {_named(others)}; the difference cannot be put down to one of"
+            " them"
+        )
     sizes = treatment.experiment.parameters, control.experiment.parameters
-    if sizes[0] != sizes[1] and not any(SETS_THE_SIZE.search(difference.path) for difference in meant):
+    if sizes[0] != sizes[1] and not any(
+        SETS_THE_SIZE.search(difference.path) for difference in meant
+    ):
         yield f"the networks differ in size: {sizes[0]:,} parameters against {sizes[1]:,}"
     unpaired = {run.seed for side in (treatment, control) for run in side.succeeded} - set(seeds)
     if unpaired:
-        yield f"without a partner, and left out: seed{'s' if len(unpaired) > 1 else ''} {', '.join(map(str, sorted(unpaired)))}"
-    devices = {str((run.environment or {}).get("device") or "").partition(":")[0] for side in (treatment, control) for run in side.succeeded} - {""}
+        yield (
+            f"without a partner, and left out: seed{'s' if len(unpaired) > 1 else ''}"
+            f" {', '.join(map(str, sorted(unpaired)))}"
+        )
+    devices = {
+        str((run.environment or {}).get("device") or "").partition(":")[0]
+        for side in (treatment, control)
+        for run in side.succeeded
+    } - {""}
     if len(devices) > 1:
         yield f"the runs were trained on different kinds of device: {', '.join(sorted(devices))}"
 
 
 def _named(differs: Sequence[Difference]) -> str:
-    listed = [f"{difference.path} ({_short(difference.treatment)} against {_short(difference.control)})" for difference in differs[:MOST_NAMED]]
-    return ", ".join(listed) + (f" and {len(differs) - MOST_NAMED} more" if len(differs) > MOST_NAMED else "")
+    listed = [
+        f"{difference.path} ({_short(difference.treatment)} against {_short(difference.control)})"
+        for difference in differs[:MOST_NAMED]
+    ]
+    return ", ".join(listed) + (
+        f" and {len(differs) - MOST_NAMED} more" if len(differs) > MOST_NAMED else ""
+    )
 
 
 def _short(value: Any) -> str:
@@ -207,12 +287,16 @@ def _short(value: Any) -> str:
     return text if len(text) <= 40 else text[:39] + "…"
 
 
-def _mcnemar(evidence: Evidence, treatment: Side, control: Side, seeds: Sequence[int]) -> Iterator[McNemar]:
+def _mcnemar(
+    evidence: Evidence, treatment: Side, control: Side, seeds: Sequence[int]
+) -> Iterator[McNemar]:
     runs = [{run.seed: run.id for run in side.succeeded} for side in (treatment, control)]
     for seed in seeds:
         treated, plain = (evidence.marks(side[seed]) for side in runs)
         if treated is not None and plain is not None and treated.labels == plain.labels:
-            only_treatment, only_control = discordant(treated.is_right, plain.is_right, np.ones_like(plain.is_right))
+            only_treatment, only_control = discordant(
+                treated.is_right, plain.is_right, np.ones_like(plain.is_right)
+            )
             yield McNemar(seed, only_treatment, only_control, mcnemar(only_treatment, only_control))
 
 
@@ -221,8 +305,15 @@ def _marks(session: Session, runs_folder: Path, run_id: str) -> Marks | None:
         _, path = artifact_path(session, runs_folder, run_id, PREDICTIONS_NAME)
         with safe_open(path, framework="numpy") as file:
             predictions, labels = file.get_tensor("predictions"), file.get_tensor("labels")
-    except (NotFound, SafetensorError, OSError, TypeError):  # TypeError: a number format that NumPy has not
+    except (
+        NotFound,
+        SafetensorError,
+        OSError,
+        TypeError,
+    ):  # TypeError: a number format that NumPy has not
         return None
     if predictions.shape != labels.shape or labels.ndim != 1:
         return None
-    return Marks(predictions == labels, hashlib.sha256(labels.astype(np.int64).tobytes()).hexdigest())
+    return Marks(
+        predictions == labels, hashlib.sha256(labels.astype(np.int64).tobytes()).hexdigest()
+    )

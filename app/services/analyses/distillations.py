@@ -1,4 +1,6 @@
-"""What distillation has gained: teacher, baseline and distilled student side by side, paired seed by seed, and said in words."""
+"""What distillation has gained: teacher, baseline and distilled student side by side, paired seed by seed, and said in
+words.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -23,10 +25,12 @@ ROUNDING_POINTS = 1e-9
 """Percentage points that are float64's rounding: one image more or less in a test split of a million is 1e-4."""
 
 TEACHER_TOLERANCE = 0.002
-"""Share of test images whose top class may change when another device or batch size rounds a teacher's logits differently."""
+"""Share of test images whose top class may change when another device or batch size rounds a teacher's logits
+differently.
+"""
 
 
-class Role(StrEnum):
+class ArmRole(StrEnum):
     """Who is compared, in the order of the table."""
 
     TEACHER = "teacher"
@@ -61,7 +65,7 @@ class ArmRun:
 class Arm:
     """One of the networks compared. Its size is None when its experiment is gone."""
 
-    role: Role
+    role: ArmRole
     experiment_id: str | None
     network: str
     parameters: int | None
@@ -71,7 +75,9 @@ class Arm:
     @property
     def succeeded(self) -> tuple[ArmRun, ...]:
         """The runs that have been tested: those that the numbers come from."""
-        return tuple(run for run in self.runs if run.status is RunStatus.SUCCEEDED and run.test is not None)
+        return tuple(
+            run for run in self.runs if run.status is RunStatus.SUCCEEDED and run.test is not None
+        )
 
     @property
     def complete(self) -> bool:
@@ -80,7 +86,11 @@ class Arm:
 
     def by_seed(self, name: str) -> dict[int, float]:
         """One score of each succeeded run that has it."""
-        return {run.seed: run.test[name] for run in self.succeeded if run.test is not None and name in run.test}
+        return {
+            run.seed: run.test[name]
+            for run in self.succeeded
+            if run.test is not None and name in run.test
+        }
 
     def summary(self, name: str) -> Summary | None:
         """One score over the succeeded runs; None when there is none."""
@@ -106,8 +116,9 @@ class Pair:
 class Gain:
     """Distilled minus baseline on test, in percentage points, over the seeds that succeeded in both arms.
 
-    `points.ci95` is that of the paired t-test: Student's t over the n differences. It holds for this one teacher and this one test
-    split. It is None below two pairs, and when all differences are equal: their spread then says nothing about further seeds.
+    `points.ci95` is that of the paired t-test: Student's t over the n differences. It holds for this one teacher and
+    this one test split. It is None below two pairs, and when all differences are equal: their spread then says nothing
+    about further seeds.
     """
 
     verdict: Verdict
@@ -124,7 +135,7 @@ class Gap:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class DistillationOutcome:
     """A distillation's arms; `baseline` is None when none was asked for."""
 
     experiment_id: str
@@ -148,62 +159,93 @@ class Comparison:
         return all(arm.complete for arm in self.arms)
 
 
-def load_comparison(session: Session, experiment: Experiment) -> Comparison:
+def load_comparison(session: Session, experiment: Experiment) -> DistillationOutcome:
     """The rows of a distillation and of what it is compared with; NotFound for an experiment of another kind."""
     spec = read_spec(experiment.spec)
     if not isinstance(spec, DistillSpec):
         raise NotFound(
-            f"experiment {experiment.id} has kind {experiment.kind!r}, and only a distillation has a teacher to be compared with;"
-            ' POST /experiments with "kind": "distill" starts one, with "baseline": true also the student without a teacher'
+            f"experiment {experiment.id} has kind {experiment.kind!r}, and only a distillation has a teacher to be"
+            ' compared with; POST /experiments with "kind": "distill" starts one, with "baseline": true also the'
+            " student without a teacher"
         )
-    taught_by, baseline_id = experiment.related.get("teacher_run"), experiment.related.get("baseline")
+    taught_by, baseline_id = (
+        experiment.related.get("teacher_run"),
+        experiment.related.get("baseline"),
+    )
     run = None if taught_by is None else session.get(Run, taught_by)
     teacher = None if run is None else session.get(Experiment, run.experiment_id)
     baseline = None if baseline_id is None else session.get(Experiment, baseline_id)
     runs = runs_of(session, [row.id for row in (experiment, baseline) if row is not None])
     student = describe(spec.network)
-    return Comparison(
+    return DistillationOutcome(
         experiment_id=experiment.id,
         name=experiment.name,
         temperature=spec.temperature,
         alpha=spec.alpha,
-        teacher=_arm(Role.TEACHER, teacher, describe(spec.teacher.spec.network), [] if run is None else [run]),
-        baseline=None if baseline is None else _arm(Role.BASELINE, baseline, student, runs[baseline.id]),
-        distilled=_arm(Role.DISTILLED, experiment, student, runs[experiment.id]),
+        teacher=_arm(
+            ArmRole.TEACHER,
+            teacher,
+            describe(spec.teacher.spec.network),
+            [] if run is None else [run],
+        ),
+        baseline=None
+        if baseline is None
+        else _arm(ArmRole.BASELINE, baseline, student, runs[baseline.id]),
+        distilled=_arm(ArmRole.DISTILLED, experiment, student, runs[experiment.id]),
         features=spec.features,
     )
 
 
-def gain_of(comparison: Comparison) -> Gain:
+def gain_of(comparison: DistillationOutcome) -> Gain:
     """What the student has gained over its baseline, with the paired t-test's 95 % interval."""
     if comparison.baseline is None:
         return Gain(Verdict.NO_BASELINE, (), None)
-    alone, taught = comparison.baseline.by_seed("accuracy"), comparison.distilled.by_seed("accuracy")
-    pairs = tuple(Pair(seed, alone[seed], accuracy) for seed, accuracy in taught.items() if seed in alone)
+    alone, taught = (
+        comparison.baseline.by_seed("accuracy"),
+        comparison.distilled.by_seed("accuracy"),
+    )
+    pairs = tuple(
+        Pair(seed, alone[seed], accuracy) for seed, accuracy in taught.items() if seed in alone
+    )
     if not pairs:
         return Gain(Verdict.NO_PAIRS, (), None)
     points = summarise([pair.points for pair in pairs])
     if points.ci95 is None or points.std is None or points.std < ROUNDING_POINTS:
-        return Gain(Verdict.NO_INTERVAL, pairs, Summary(points.mean, points.std, points.n, None, points.values))
+        return Gain(
+            Verdict.NO_INTERVAL,
+            pairs,
+            Summary(points.mean, points.std, points.n, None, points.values),
+        )
     low, high = points.ci95
-    return Gain(Verdict.GAIN if low > 0 else Verdict.LOSS if high < 0 else Verdict.UNCLEAR, pairs, points)
+    return Gain(
+        Verdict.GAIN if low > 0 else Verdict.LOSS if high < 0 else Verdict.UNCLEAR, pairs, points
+    )
 
 
-def gap_of(comparison: Comparison, gain: Gain) -> Gap:
+def gap_of(comparison: DistillationOutcome, gain: Gain) -> Gap:
     """(distilled - baseline) / (teacher - baseline), the students' means over the paired seeds."""
     if gain.points is None:
-        return Gap(None, "there is no baseline" if gain.verdict is Verdict.NO_BASELINE else "no seed has succeeded in both arms")
+        return Gap(
+            None,
+            "there is no baseline"
+            if gain.verdict is Verdict.NO_BASELINE
+            else "no seed has succeeded in both arms",
+        )
     teacher = comparison.teacher.summary("accuracy")
     if teacher is None:
         return Gap(None, "the teacher's test accuracy is not known")
     baseline = summarise([pair.baseline for pair in gain.pairs]).mean
     distance = POINTS * (teacher.mean - baseline)
     if distance <= ROUNDING_POINTS:
-        return Gap(None, f"the teacher ({_percent(teacher.mean)}) is not better than the baseline ({_percent(baseline)}), so there is no gap to close")
+        return Gap(
+            None,
+            f"the teacher ({_percent(teacher.mean)}) is not better than the baseline ({_percent(baseline)}), so there"
+            " is no gap to close",
+        )
     return Gap(gain.points.mean / distance, None)
 
 
-def sentence(comparison: Comparison) -> str:
+def sentence(comparison: DistillationOutcome) -> str:
     """What the comparison shows, and what is still missing."""
     gain = gain_of(comparison)
     said = [_finding(comparison, gain, gap_of(comparison, gain))]
@@ -213,18 +255,36 @@ def sentence(comparison: Comparison) -> str:
     return " ".join(said)
 
 
-def warnings(comparison: Comparison) -> list[str]:
+def warnings(comparison: DistillationOutcome) -> list[str]:
     """What makes the arms unequal, so that the numbers mean less than they seem to."""
     found = []
-    if len({run.dataset_sha256 for arm in comparison.arms for run in arm.succeeded if run.dataset_sha256 is not None}) > 1:
-        found.append("the runs used different versions of the data set: their accuracies were measured on different images")
-    own, seen = comparison.teacher.summary("accuracy"), comparison.distilled.summary("teacher_accuracy")
+    if (
+        len(
+            {
+                run.dataset_sha256
+                for arm in comparison.arms
+                for run in arm.succeeded
+                if run.dataset_sha256 is not None
+            }
+        )
+        > 1
+    ):
+        found.append(
+            "the runs used different versions of the data set: their accuracies were measured on different images"
+        )
+    own, seen = (
+        comparison.teacher.summary("accuracy"),
+        comparison.distilled.summary("teacher_accuracy"),
+    )
     if own is not None and seen is not None and abs(own.mean - seen.mean) > TEACHER_TOLERANCE:
-        found.append(f"the teacher scored {_percent(own.mean)} on test in its own run, but {_percent(seen.mean)} when the students were tested beside it")
+        found.append(
+            f"the teacher scored {_percent(own.mean)} on test in its own run, but {_percent(seen.mean)} when the"
+            " students were tested beside it"
+        )
     return found
 
 
-def _arm(role: Role, experiment: Experiment | None, network: str, runs: Sequence[Run]) -> Arm:
+def _arm(role: ArmRole, experiment: Experiment | None, network: str, runs: Sequence[Run]) -> Arm:
     return Arm(
         role=role,
         experiment_id=None if experiment is None else experiment.id,
@@ -232,15 +292,26 @@ def _arm(role: Role, experiment: Experiment | None, network: str, runs: Sequence
         parameters=None if experiment is None else experiment.parameters,
         macs_per_sample=None if experiment is None else experiment.macs_per_sample,
         runs=tuple(
-            ArmRun(run.id, run.seed, RunStatus(run.status), run.epochs, run.test or None, (run.environment or {}).get("dataset_sha256")) for run in runs
+            ArmRun(
+                run.id,
+                run.seed,
+                RunStatus(run.status),
+                run.epochs,
+                run.test or None,
+                (run.environment or {}).get("dataset_sha256"),
+            )
+            for run in runs
         ),
     )
 
 
-def _finding(comparison: Comparison, gain: Gain, gap: Gap) -> str:
+def _finding(comparison: DistillationOutcome, gain: Gain, gap: Gap) -> str:
     match gain.verdict:
         case Verdict.NO_BASELINE:
-            return f'{_reached(comparison)}There is no baseline, so no gain can be computed: send the experiment again with "baseline": true.'
+            return (
+                f"{_reached(comparison)}There is no baseline, so no gain can be computed: send the experiment again"
+                ' with "baseline": true.'
+            )
         case Verdict.NO_PAIRS:
             return f"{_reached(comparison)}No gain can be computed: no seed has succeeded in both arms."
         case Verdict.NO_INTERVAL | Verdict.GAIN | Verdict.LOSS | Verdict.UNCLEAR:
@@ -254,16 +325,28 @@ def _measured(verdict: Verdict, points: Summary, pairs: Sequence[Pair], gap: Gap
     mean = f"{_signed(points.mean)} percentage points"
     if points.ci95 is None:
         if points.n == 1:
-            return f"Distillation changes test accuracy by {mean} with seed {pairs[0].seed}; one pair has no interval, so no gain is shown: add seeds."
+            return (
+                f"Distillation changes test accuracy by {mean} with seed {pairs[0].seed}; one pair has no interval, so"
+                " no gain is shown: add seeds."
+            )
         if abs(points.mean) < ROUNDING_POINTS:
-            return f"Distillation changes nothing: with each of the {points.n} paired seeds, test accuracy is that of the baseline."
-        return f"Distillation changes test accuracy by {mean} with each of the {points.n} paired seeds; equal differences have no interval: add seeds."
+            return (
+                f"Distillation changes nothing: with each of the {points.n} paired seeds, test accuracy is that of the"
+                " baseline."
+            )
+        return (
+            f"Distillation changes test accuracy by {mean} with each of the {points.n} paired seeds; equal differences"
+            " have no interval: add seeds."
+        )
     interval = f"95 % interval {_signed(points.ci95[0])} to {_signed(points.ci95[1])} over {points.n} paired seeds"
     if verdict is Verdict.GAIN:
         return f"Distillation gains {mean} over the baseline ({interval}){_gap_in_words(gap)}."
     if verdict is Verdict.LOSS:
         return f"Distillation loses: {mean} against the baseline ({interval})."
-    return f"Distillation changes test accuracy by {mean} ({interval}); the interval includes 0: no gain is shown with {points.n} seeds."
+    return (
+        f"Distillation changes test accuracy by {mean} ({interval}); the interval includes 0: no gain is shown with"
+        f" {points.n} seeds."
+    )
 
 
 def _gap_in_words(gap: Gap) -> str:
@@ -274,8 +357,11 @@ def _gap_in_words(gap: Gap) -> str:
     return f" and closes {_whole_percent(gap.closed)} of the gap to the teacher"
 
 
-def _reached(comparison: Comparison) -> str:
-    taught, teacher = comparison.distilled.summary("accuracy"), comparison.teacher.summary("accuracy")
+def _reached(comparison: DistillationOutcome) -> str:
+    taught, teacher = (
+        comparison.distilled.summary("accuracy"),
+        comparison.teacher.summary("accuracy"),
+    )
     if taught is None:
         return ""
     beside = "" if teacher is None else f", the teacher {_percent(teacher.mean)}"
@@ -287,8 +373,15 @@ def _standing(arm: Arm) -> str:
     """Such as `baseline 2 of 5 (1 failed, 2 queued)`."""
     if not arm.runs:
         return f"{arm.role} is gone"
-    others = Counter("untested" if run.status is RunStatus.SUCCEEDED else run.status.value for run in arm.runs if run not in arm.succeeded)
-    return f"{arm.role} {len(arm.succeeded)} of {len(arm.runs)} ({', '.join(f'{count} {status}' for status, count in sorted(others.items()))})"
+    others = Counter(
+        "untested" if run.status is RunStatus.SUCCEEDED else run.status.value
+        for run in arm.runs
+        if run not in arm.succeeded
+    )
+    return (
+        f"{arm.role} {len(arm.succeeded)} of {len(arm.runs)}"
+        f" ({', '.join(f'{count} {status}' for status, count in sorted(others.items()))})"
+    )
 
 
 def _signed(points: float) -> str:

@@ -30,7 +30,9 @@ Split = Literal["test", "val"]
 MOST_KEPT = 32
 """Of answers, of at most 64 examples each: some megabytes in all."""
 PATIENCE_SECONDS = 20.0
-"""How long a request waits for its turn: one explanation is computed at a time, so that training keeps its cores and others their answers."""
+"""How long a request waits for its turn: one explanation is computed at a time, so that training keeps its cores and
+others their answers.
+"""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,12 @@ class Explained:
     @property
     def key(self) -> tuple[str | None, ...]:
         """Everything of it that the answer depends on."""
-        return self.run.network.digest, self.run.dataset_sha256, self.cut.model_dump_json(), self.split
+        return (
+            self.run.network.digest,
+            self.run.dataset_sha256,
+            self.cut.model_dump_json(),
+            self.split,
+        )
 
 
 class Explanations:
@@ -58,14 +65,20 @@ class Explanations:
         self._kept: OrderedDict[tuple[object, ...], Explanation] = OrderedDict()
         self._computing = threading.Lock()
 
-    def get(self, settings: Settings, predictors: Predictors, explained: Explained, question: Question) -> "Explanation":
-        """The answer, computed if it is not kept; raises Conflict where there can be none, NotFound without the weights, and Busy."""
+    def get(
+        self, settings: Settings, predictors: Predictors, explained: Explained, question: Question
+    ) -> "Explanation":
+        """The answer, computed if it is not kept; raises Conflict where there can be none, NotFound without the
+        weights, and Busy.
+        """
         key = (*explained.key, question)
         found = self._kept.get(key)
         if found is not None:
             return found
         if not self._computing.acquire(timeout=self._patience):
-            raise Busy("other explanations are being computed, one at a time; ask again in some seconds")
+            raise Busy(
+                "other explanations are being computed, one at a time; ask again in some seconds"
+            )
         try:
             found = self._kept.get(key) or _explanation(settings, predictors, explained, question)
             self._kept[key] = found
@@ -76,12 +89,23 @@ class Explanations:
             self._computing.release()
 
 
-def explained(session: Session, settings: Settings, experiment: Experiment, run_id: str | None, split: Split) -> Explained:
-    """The run to explain: the one asked for, else the first seed that has succeeded; raises NotFound and Conflict with the reason."""
+def explained(
+    session: Session, settings: Settings, experiment: Experiment, run_id: str | None, split: Split
+) -> Explained:
+    """The run to explain: the one asked for, else the first seed that has succeeded; raises NotFound and Conflict with
+    the reason.
+    """
     runs = experiments.runs_of(session, [experiment.id])[experiment.id]
     run = _named(experiment, runs, run_id) if run_id is not None else _first_succeeded(runs)
     trained = trained_run(session, settings, run, "be explained")
-    return Explained(experiment.id, experiment.name or experiment.id, trained, run.seed, read_spec(experiment.spec).dataset, split)
+    return Explained(
+        experiment.id,
+        experiment.name or experiment.id,
+        trained,
+        run.seed,
+        read_spec(experiment.spec).dataset,
+        split,
+    )
 
 
 def _named(experiment: Experiment, runs: Sequence[Run], run_id: str) -> Run:
@@ -96,11 +120,17 @@ def _first_succeeded(runs: Sequence[Run]) -> Run:
         if run.status == RunStatus.SUCCEEDED:
             return run
     status = experiment_status(RunStatus(run.status) for run in runs)
-    sentence = "no run of it has succeeded" if status.is_terminal else "it can be explained once a run has succeeded"
+    sentence = (
+        "no run of it has succeeded"
+        if status.is_terminal
+        else "it can be explained once a run has succeeded"
+    )
     raise Conflict(f"the experiment has status {status}: {sentence}")
 
 
-def _explanation(settings: Settings, predictors: Predictors, explained: Explained, question: Question) -> "Explanation":
+def _explanation(
+    settings: Settings, predictors: Predictors, explained: Explained, question: Question
+) -> "Explanation":
     # late: onnx and onnxruntime take 0.1 s and 30 MB, and only a service that is asked pays for them
     from lab_models.explanations.explaining import explain
 
@@ -112,14 +142,26 @@ def _explanation(settings: Settings, predictors: Predictors, explained: Explaine
     try:
         images, labels, rows = _images(settings, explained)
         macs = model_size(network.model, info.shape, info.num_classes).macs_per_sample
-        return explain(predictors.onnx_file(network), images, labels, rows, question, macs=macs, blank=info.mean)
+        return explain(
+            predictors.onnx_file(network),
+            images,
+            labels,
+            rows,
+            question,
+            macs=macs,
+            blank=info.mean,
+        )
     except DatasetUnavailable as error:
-        raise Conflict(f"data set {info.name!r} cannot be read, and without its images there is nothing to explain: {error}") from error
+        raise Conflict(
+            f"data set {info.name!r} cannot be read, and without its images there is nothing to explain: {error}"
+        ) from error
     except LabError as error:
         raise Conflict(f"run {explained.run.run_id} cannot be explained: {error}") from error
 
 
-def _images(settings: Settings, explained: Explained) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _images(
+    settings: Settings, explained: Explained
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Images and labels of a file of the data set, and the rows of it that the split has."""
     folder, sha256 = data_folder(settings, explained.run), explained.run.dataset_sha256
     if explained.split == "test":
@@ -127,4 +169,10 @@ def _images(settings: Settings, explained: Explained) -> tuple[npt.NDArray[np.ui
         return images, labels, np.arange(len(labels))
     images, labels = stored_split(folder, "train", sha256=sha256)
     cut = explained.cut
-    return images, labels, split_train_val(labels, val_fraction=cut.val_fraction, stratified=cut.stratified, seed=cut.split_seed).val
+    return (
+        images,
+        labels,
+        split_train_val(
+            labels, val_fraction=cut.val_fraction, stratified=cut.stratified, seed=cut.split_seed
+        ).val,
+    )

@@ -12,7 +12,13 @@ from scipy.special import stdtrit
 
 from app.services.experiments.metrics import RunMetrics
 from app.services.experiments.results import CONFIDENCE
-from lab_models.training.layer_metrics import BIAS_GRADIENT_L2, GRADIENT_L2, GRADIENT_MEAN_ABS, LAYER_POSITION, WEIGHT_NORM
+from lab_models.training.layer_metrics import (
+    BIAS_GRADIENT_L2,
+    GRADIENT_L2,
+    GRADIENT_MEAN_ABS,
+    LAYER_POSITION,
+    WEIGHT_NORM,
+)
 
 THRESHOLD = 100.0
 """Factor between the gradients of first and last layer from which on one speaks of vanishing or exploding.
@@ -33,7 +39,7 @@ SHORTCUT = re.compile(r"downsample|shortcut|projection", re.IGNORECASE)
 Matrix = npt.NDArray[np.float64]
 
 
-class Verdict(StrEnum):
+class FlowVerdict(StrEnum):
     """What becomes of the gradient on its way from the head to the input."""
 
     VANISHING = "vanishing"
@@ -48,8 +54,8 @@ class LayerSeries:
     """One run's numbers, or means over runs: `layers` input first, `epochs` rising, 0 is initialization.
 
     The matrices are (epochs, layers), NaN where nothing was measured: a frozen layer, no bias, a number that was not
-    finite. `is_fitted` marks the layers that the slope is fitted to: all but the head, which is the last, and shortcuts.
-    `num_runs` (epochs, layers) is how many runs a number of `l2` is the mean of.
+    finite. `is_fitted` marks the layers that the slope is fitted to: all but the head, which is the last, and
+    shortcuts. `num_runs` (epochs, layers) is how many runs a number of `l2` is the mean of.
     """
 
     layers: tuple[str, ...]
@@ -64,21 +70,23 @@ class LayerSeries:
     @property
     def ratio(self) -> Matrix:
         """Gradient norm over weight norm; NaN where the weight is 0."""
-        return np.divide(self.l2, self.weight_norm, out=np.full_like(self.l2, np.nan), where=self.weight_norm > 0)
+        return np.divide(
+            self.l2, self.weight_norm, out=np.full_like(self.l2, np.nan), where=self.weight_norm > 0
+        )
 
 
 @dataclass(frozen=True)
 class Slope:
     """The fit of ln(gradient L2) to the layer's place at one epoch.
 
-    `slope` per layer toward the head, with its 95 % t-interval; `factor` is exp(slope * steps from the first fitted layer
-    to the last): how many times smaller the gradient is at the first than at the last, by the fit. `first_over_last` is
-    the ratio as measured, of the first of all `num_layers` measured to the last. `zero_layers` have a gradient of exactly
-    0; `num_blocked` of them lie before every other gradient.
+    `slope` per layer toward the head, with its 95 % t-interval; `factor` is exp(slope * steps from the first fitted
+    layer to the last): how many times smaller the gradient is at the first than at the last, by the fit.
+    `first_over_last` is the ratio as measured, of the first of all `num_layers` measured to the last. `zero_layers`
+    have a gradient of exactly 0; `num_blocked` of them lie before every other gradient.
     """
 
     epoch: int
-    verdict: Verdict
+    verdict: FlowVerdict
     num_layers: int
     slope: float | None
     ci95: tuple[float, float] | None
@@ -90,23 +98,33 @@ class Slope:
     @property
     def sentence(self) -> str:
         """The verdict with the numbers it rests on."""
-        return f"{self.verdict.replace('_', ' ')} {'at initialization' if self.epoch == 0 else f'in epoch {self.epoch}'}: {'; '.join(self._reasons())}"
+        return (
+            f"{self.verdict.replace('_', ' ')} {'at initialization' if self.epoch == 0 else f'in epoch {self.epoch}'}:"
+            f" {'; '.join(self._reasons())}"
+        )
 
     def _reasons(self) -> list[str]:
-        if self.verdict is Verdict.TOO_FEW_LAYERS:
-            return [f"a slope needs {FEWEST_LAYERS} layers before the head that have a gradient, here {_are(self.num_layers - len(self.zero_layers))}"]
+        if self.verdict is FlowVerdict.TOO_FEW_LAYERS:
+            return [
+                f"a slope needs {FEWEST_LAYERS} layers before the head that have a gradient, here"
+                f" {_are(self.num_layers - len(self.zero_layers))}"
+            ]
         reasons = []
         if self.num_blocked:
-            reasons.append(f"no gradient at all reaches the first {self.num_blocked} of {self.num_layers} layers")
+            reasons.append(
+                f"no gradient at all reaches the first {self.num_blocked} of {self.num_layers} layers"
+            )
         if self.slope is not None and self.ci95 is not None and self.factor is not None:
             where = f"along {'the other ' if self.num_blocked else ''}{self.num_layers - len(self.zero_layers)} layers"
             slope, low, high = _signed(self.slope, *self.ci95)
             fit = f"slope {slope} per layer, 95 % interval {low} to {high}; threshold: factor {THRESHOLD:g}"
             reasons.append(f"{where} the gradient {_change(self.factor)} toward the input ({fit})")
-        if self.verdict is Verdict.UNCLEAR:
+        if self.verdict is FlowVerdict.UNCLEAR:
             reasons.append("that is past the threshold, but the interval includes 0")
         if past := len(self.zero_layers) - self.num_blocked:
-            reasons.append(f"{past} more layer{'s have' if past > 1 else ' has'} a gradient of exactly 0, but it flows past")
+            reasons.append(
+                f"{past} more layer{'s have' if past > 1 else ' has'} a gradient of exactly 0, but it flows past"
+            )
         return reasons
 
 
@@ -115,13 +133,20 @@ def series_of(metrics: RunMetrics) -> LayerSeries | None:
     epochs = sorted(epoch for epoch, splits in metrics.items() if WEIGHT_NORM in splits)
     if not epochs:
         return None
-    position = {name: place for name, place in metrics.get(0, {}).get(LAYER_POSITION, {}).items() if place is not None}
+    position = {
+        name: place
+        for name, place in metrics.get(0, {}).get(LAYER_POSITION, {}).items()
+        if place is not None
+    }
     names = {name for epoch in epochs for name in metrics[epoch][WEIGHT_NORM]}
     layers = tuple(sorted(names, key=lambda name: (position.get(name, math.inf), name)))
 
     def matrix(split: str) -> Matrix:
         rows = [[metrics[epoch].get(split, {}).get(layer) for layer in layers] for epoch in epochs]
-        return np.array([[np.nan if value is None else value for value in row] for row in rows], dtype=np.float64)
+        return np.array(
+            [[np.nan if value is None else value for value in row] for row in rows],
+            dtype=np.float64,
+        )
 
     l2 = matrix(GRADIENT_L2)
     return LayerSeries(
@@ -139,16 +164,25 @@ def series_of(metrics: RunMetrics) -> LayerSeries | None:
 def pooled(runs: Sequence[LayerSeries]) -> LayerSeries:
     """Means of logarithms over runs of one spec, given back as norms.
 
-    A run counts where its norm is above 0, so that one dead run does not turn the mean into nothing; where all runs have
-    exactly 0 the mean is 0. `num_runs` says how many counted. Raises ValueError when no run is given.
+    A run counts where its norm is above 0, so that one dead run does not turn the mean into nothing; where all runs
+    have exactly 0 the mean is 0. `num_runs` says how many counted. Raises ValueError when no run is given.
     """
     widest = max(runs, key=lambda run: len(run.layers))
     epochs = np.unique(np.concatenate([run.epochs for run in runs]))
-    aligned = {name: np.stack([_aligned(run, getattr(run, name), widest.layers, epochs) for run in runs]) for name in _MATRICES}
+    aligned = {
+        name: np.stack([_aligned(run, getattr(run, name), widest.layers, epochs) for run in runs])
+        for name in _MATRICES
+    }
     means = {name: _geometric_mean(stack) for name, stack in aligned.items()}
     counted = np.sum(aligned["l2"] > 0, axis=0)
     all_zero = np.where(means["l2"] == 0, np.sum(aligned["l2"] == 0, axis=0), 0)
-    return LayerSeries(layers=widest.layers, is_fitted=widest.is_fitted, epochs=epochs, num_runs=counted + all_zero, **means)
+    return LayerSeries(
+        layers=widest.layers,
+        is_fitted=widest.is_fitted,
+        epochs=epochs,
+        num_runs=counted + all_zero,
+        **means,
+    )
 
 
 def slopes(series: LayerSeries) -> list[Slope]:
@@ -158,12 +192,15 @@ def slopes(series: LayerSeries) -> list[Slope]:
 
 def slope_at(series: LayerSeries, row: int) -> Slope:
     """The verdict of one row of the series; -1 is the last epoch."""
-    names = [layer for layer, is_fitted in zip(series.layers, series.is_fitted, strict=True) if is_fitted]
+    names = [
+        layer for layer, is_fitted in zip(series.layers, series.is_fitted, strict=True) if is_fitted
+    ]
     return slope_along(names, series.l2[row, series.is_fitted], int(series.epochs[row]))
 
 
 def slope_along(layers: Sequence[str], norms: npt.NDArray[np.float64], epoch: int) -> Slope:
-    """Least squares of ln(norm) on the place of the layer, input first, and what it means. `norms` (layers,), NaN where not measured.
+    """Least squares of ln(norm) on the place of the layer, input first, and what it means. `norms` (layers,), NaN where
+    not measured.
 
     A norm of exactly 0 has no logarithm and stays out of the fit. What it means depends on where it lies. With no
     gradient in any layer nearer the input, nothing reaches the input: the chain has underflowed, or units are dead for
@@ -181,13 +218,33 @@ def slope_along(layers: Sequence[str], norms: npt.NDArray[np.float64], epoch: in
     ends = norms[measured][[0, -1]].tolist() if num_layers else [0.0, 0.0]
     ratio = ends[0] / ends[1] if ends[1] > 0 else None
     if num_layers < FEWEST_LAYERS or (len(places) < FEWEST_LAYERS and not num_blocked):
-        return Slope(epoch, Verdict.TOO_FEW_LAYERS, num_layers, None, None, None, ratio, zero_layers, num_blocked)
+        return Slope(
+            epoch,
+            FlowVerdict.TOO_FEW_LAYERS,
+            num_layers,
+            None,
+            None,
+            None,
+            ratio,
+            zero_layers,
+            num_blocked,
+        )
     if len(places) < FEWEST_LAYERS:
-        return Slope(epoch, Verdict.VANISHING, num_layers, None, None, None, ratio, zero_layers, num_blocked)
+        return Slope(
+            epoch,
+            FlowVerdict.VANISHING,
+            num_layers,
+            None,
+            None,
+            None,
+            ratio,
+            zero_layers,
+            num_blocked,
+        )
     slope, ci95 = _line(places.astype(np.float64), np.log(norms[places]))
     exponent = slope * float(places[-1] - places[0])
     factor = math.exp(min(max(exponent, -MOST_EXPONENT), MOST_EXPONENT))
-    verdict = Verdict.VANISHING if num_blocked else _verdict(factor, ci95)
+    verdict = FlowVerdict.VANISHING if num_blocked else _verdict(factor, ci95)
     return Slope(epoch, verdict, num_layers, slope, ci95, factor, ratio, zero_layers, num_blocked)
 
 
@@ -202,10 +259,14 @@ _MATRICES = ("l2", "mean_abs", "bias_l2", "weight_norm")
 def _fitted(layers: Sequence[str]) -> npt.NDArray[np.bool_]:
     on_the_path = [SHORTCUT.search(layer) is None for layer in layers]
     head = max((place for place, is_on_it in enumerate(on_the_path) if is_on_it), default=-1)
-    return np.array([is_on_it and place != head for place, is_on_it in enumerate(on_the_path)], dtype=np.bool_)
+    return np.array(
+        [is_on_it and place != head for place, is_on_it in enumerate(on_the_path)], dtype=np.bool_
+    )
 
 
-def _line(places: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -> tuple[float, tuple[float, float]]:
+def _line(
+    places: npt.NDArray[np.float64], values: npt.NDArray[np.float64]
+) -> tuple[float, tuple[float, float]]:
     """Slope of the least-squares line and its interval, slope ± t(0.975, n - 2) · s / sqrt(Sxx)."""
     centered = places - places.mean()
     spread = float(np.sum(centered**2))
@@ -217,16 +278,18 @@ def _line(places: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -> t
     return slope, (slope - half_width, slope + half_width)
 
 
-def _verdict(factor: float, ci95: tuple[float, float]) -> Verdict:
+def _verdict(factor: float, ci95: tuple[float, float]) -> FlowVerdict:
     if 1 / THRESHOLD <= factor <= THRESHOLD:
-        return Verdict.HEALTHY
+        return FlowVerdict.HEALTHY
     if ci95[0] <= 0 <= ci95[1]:
-        return Verdict.UNCLEAR
-    return Verdict.VANISHING if factor > 1 else Verdict.EXPLODING
+        return FlowVerdict.UNCLEAR
+    return FlowVerdict.VANISHING if factor > 1 else FlowVerdict.EXPLODING
 
 
 def _geometric_mean(stack: npt.NDArray[np.float64]) -> Matrix:
-    """(runs, epochs, layers) -> (epochs, layers): exp of the mean log where above 0; 0 where all that is measured is 0; else NaN."""
+    """(runs, epochs, layers) -> (epochs, layers): exp of the mean log where above 0; 0 where all that is measured is 0;
+    else NaN.
+    """
     positive = stack > 0
     count = positive.sum(axis=0)
     total = np.log(stack, out=np.zeros_like(stack), where=positive).sum(axis=0)
@@ -234,7 +297,9 @@ def _geometric_mean(stack: npt.NDArray[np.float64]) -> Matrix:
     return np.where(count > 0, np.exp(total / np.maximum(count, 1)), zero)
 
 
-def _aligned(run: LayerSeries, matrix: Matrix, layers: Sequence[str], epochs: npt.NDArray[np.int64]) -> Matrix:
+def _aligned(
+    run: LayerSeries, matrix: Matrix, layers: Sequence[str], epochs: npt.NDArray[np.int64]
+) -> Matrix:
     """The run's matrix on the given epochs and layers."""
     wide = np.full((len(epochs), len(layers)), np.nan)
     columns = np.array([layers.index(layer) for layer in run.layers], dtype=np.int64)

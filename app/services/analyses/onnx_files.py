@@ -1,4 +1,6 @@
-"""ONNX files on the disk: each is made once, and read from there however slowly clients read and however many there are."""
+"""ONNX files on the disk: each is made once, and read from there however slowly clients read and however many there
+are.
+"""
 
 import os
 import threading
@@ -16,14 +18,17 @@ MOST_BYTES: Final = 2 << 30
 
 
 class OnnxFiles:
-    """Networks as ONNX files in a folder, the most recently asked ones: at most `most_bytes` together, unless it is one.
+    """Networks as ONNX files in a folder, the most recently asked ones: at most `most_bytes` together, unless it is
+    one.
 
     `min_free_bytes` stay free on its disk.
     """
 
     def __init__(self, folder: Path, min_free_bytes: int, most_bytes: int = MOST_BYTES) -> None:
         self._folder, self._min_free_bytes, self._most_bytes = folder, min_free_bytes, most_bytes
-        self._making = threading.Lock()  # one at a time: it takes several times the network's size in memory
+        self._making = (
+            threading.Lock()
+        )  # one at a time: it takes several times the network's size in memory
 
     def open(self, network: TrainedNetwork) -> BinaryIO:
         """The network's file, made if it is not there; open, it can be read to its end whatever becomes of its name.
@@ -50,7 +55,10 @@ class OnnxFiles:
     def _keep_few(self) -> None:
         """Remove what is too much; what a process left that was killed while it wrote goes with `lab gc`."""
         left = self._most_bytes
-        newest = sorted(((path.stat(), path) for path in self._folder.glob("*.onnx")), key=lambda one: -one[0].st_mtime)
+        newest = sorted(
+            ((path.stat(), path) for path in self._folder.glob("*.onnx")),
+            key=lambda one: -one[0].st_mtime,
+        )
         for number, (found, path) in enumerate(newest):
             left -= found.st_size
             if number and left < 0:

@@ -34,7 +34,9 @@ MOST_READY_BYTES = 1 << 29
 """Of ONNX files; made ready, a network takes about twice its file."""
 
 _decoding = threading.BoundedSemaphore(2)
-"""An image of 50 megapixels takes some hundred megabytes while it is decoded: forty requests at once must not take forty times that."""
+"""An image of 50 megapixels takes some hundred megabytes while it is decoded: forty requests at once must not take
+forty times that.
+"""
 
 
 @dataclass(frozen=True)
@@ -56,13 +58,17 @@ class Guess:
 
 
 class Predictors:
-    """Networks that are ready to answer, the most recently asked ones: at most `most`, of files that come to at most `most_bytes` unless it is one."""
+    """Networks that are ready to answer, the most recently asked ones: at most `most`, of files that come to at most
+    `most_bytes` unless it is one.
+    """
 
     def __init__(self, most: int = MOST_READY, most_bytes: int = MOST_READY_BYTES) -> None:
         self._most, self._most_bytes = most, most_bytes
         self._ready: OrderedDict[str, Predictor] = OrderedDict()
         self._lock = threading.Lock()
-        self._making = threading.Lock()  # one at a time: it takes several times the network's size in memory
+        self._making = (
+            threading.Lock()
+        )  # one at a time: it takes several times the network's size in memory
 
     def __len__(self) -> int:
         return len(self._ready)
@@ -94,7 +100,9 @@ class Predictors:
         predictor = Predictor(onnx_file(network))
         with self._lock:
             self._ready[key] = predictor
-            while len(self._ready) > 1 and (len(self._ready) > self._most or self._ready_bytes() > self._most_bytes):
+            while len(self._ready) > 1 and (
+                len(self._ready) > self._most or self._ready_bytes() > self._most_bytes
+            ):
                 self._ready.popitem(last=False)
         return predictor
 
@@ -102,14 +110,20 @@ class Predictors:
         return sum(predictor.size_bytes for predictor in self._ready.values())
 
 
-def trained_run(session: Session, settings: Settings, run: Run, purpose: str = "predict") -> TrainedRun:
+def trained_run(
+    session: Session, settings: Settings, run: Run, purpose: str = "predict"
+) -> TrainedRun:
     """The network of a run, which is to do what `purpose` says.
 
     Raises Conflict while it has not succeeded or when its data set is gone, NotFound when its weights are.
     """
     if run.status != RunStatus.SUCCEEDED:
         ended = RunStatus(run.status).is_terminal
-        sentence = f"only a run that has succeeded can {purpose}" if ended else f"it can {purpose} once it has succeeded"
+        sentence = (
+            f"only a run that has succeeded can {purpose}"
+            if ended
+            else f"it can {purpose} once it has succeeded"
+        )
         raise Conflict(f"run {run.id} has status {run.status}: {sentence}")
     spec = read_spec(experiments.get(session, run.experiment_id).spec)
     sha256 = (run.environment or {}).get("dataset_sha256")
@@ -119,7 +133,9 @@ def trained_run(session: Session, settings: Settings, run: Run, purpose: str = "
 
 
 def decoded(content: bytes, trained: TrainedRun) -> Pixels:
-    """An image file brought to the channels and the size of the run's data set, as an import does it; raises UnusableImage."""
+    """An image file brought to the channels and the size of the run's data set, as an import does it; raises
+    UnusableImage.
+    """
     channels, height, width = trained.network.dataset.shape
     try:
         with _decoding:
@@ -129,15 +145,21 @@ def decoded(content: bytes, trained: TrainedRun) -> Pixels:
 
 
 def stored(settings: Settings, trained: TrainedRun, split: Split, row: int) -> StoredImage:
-    """An image of the run's data set; raises InvalidRequest for a row that there is none of, Conflict when the images are not here."""
+    """An image of the run's data set; raises InvalidRequest for a row that there is none of, Conflict when the images
+    are not here.
+    """
     info = trained.network.dataset
     try:
-        return stored_image(data_folder(settings, trained), split, row, sha256=trained.dataset_sha256)
+        return stored_image(
+            data_folder(settings, trained), split, row, sha256=trained.dataset_sha256
+        )
     except NoSuchRow as error:
         message = f"{error}: the {split} split of {info.name!r} has {error.count:,} images, counted from 0"
         raise InvalidRequest(message, [FieldError("/row", message)]) from error
     except DatasetUnavailable as error:
-        raise Conflict(f"data set {info.name!r} cannot be read by its rows: {error}; send the image itself") from error
+        raise Conflict(
+            f"data set {info.name!r} cannot be read by its rows: {error}; send the image itself"
+        ) from error
 
 
 def data_folder(settings: Settings, trained: TrainedRun) -> Path:
@@ -147,21 +169,35 @@ def data_folder(settings: Settings, trained: TrainedRun) -> Path:
 
 
 def predict(predictors: Predictors, trained: TrainedRun, pixels: Pixels) -> list[Guess]:
-    """Every class with its probability for pixels (C, H, W), the most probable first; of equally probable ones the first class, as in training."""
+    """Every class with its probability for pixels (C, H, W), the most probable first; of equally probable ones the
+    first class, as in training.
+    """
     outputs = predictors.get(trained.network).predict(pixels[None])
     logits, probabilities = outputs.logits[0], outputs.probabilities[0]
     if not np.isfinite(logits).all():
-        raise Conflict(f"what the network of run {trained.run_id} gives for this image is not finite: its weights are too large")
+        raise Conflict(
+            f"what the network of run {trained.run_id} gives for this image is not finite: its weights are too large"
+        )
     names = trained.network.dataset.class_names
-    return [Guess(int(label), names[label], float(probabilities[label])) for label in np.argsort(-logits, kind="stable")]
+    return [
+        Guess(int(label), names[label], float(probabilities[label]))
+        for label in np.argsort(-logits, kind="stable")
+    ]
 
 
 def _dataset(settings: Settings, name: str, sha256: str | None) -> DatasetInfo:
-    """The facts that images are brought to the network's form by. Of somebody's own images they change with the images, so these must be the same."""
+    """The facts that images are brought to the network's form by. Of somebody's own images they change with the images,
+    so these must be the same.
+    """
     known = datasets.catalog(settings)
     info = known.get(name)
     if info is None:
-        raise Conflict(f"data set {name!r} was removed since the run was trained, and with it the size and the normalization of its images")
+        raise Conflict(
+            f"data set {name!r} was removed since the run was trained, and with it the size and the normalization of"
+            " its images"
+        )
     if info.imported and known.sha256(name) != sha256:
-        raise Conflict(f"data set {name!r} was removed and another one imported under its name since the run was trained")
+        raise Conflict(
+            f"data set {name!r} was removed and another one imported under its name since the run was trained"
+        )
     return info

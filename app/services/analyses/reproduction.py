@@ -22,7 +22,16 @@ from lab_models.specs import read_spec
 from lab_models.statistics.summary import prediction_interval, summarise
 
 WEIGHTS_NAME = "weights.safetensors"
-DECISIVE = ("version", "git", "results_version", "python", "torch", "device", "threads", "dataset_sha256")
+DECISIVE = (
+    "version",
+    "git",
+    "results_version",
+    "python",
+    "torch",
+    "device",
+    "threads",
+    "dataset_sha256",
+)
 """What of a run's environment may change its bits."""
 
 Z_95 = 1.959964
@@ -64,22 +73,37 @@ class Verification:
     def agreement(self) -> Agreement:
         """Waiting while any run is; else the worst."""
         found = [run.agreement for run in self.runs]
-        order = (Agreement.WAITING, Agreement.NOT_REPEATED, Agreement.DIFFERENT, Agreement.WITHIN_INTERVAL)
+        order = (
+            Agreement.WAITING,
+            Agreement.NOT_REPEATED,
+            Agreement.DIFFERENT,
+            Agreement.WITHIN_INTERVAL,
+        )
         return next((agreement for agreement in order if agreement in found), Agreement.BIT_EQUAL)
 
 
-def prepare_verification(session: Session, original: Experiment, settings: Settings, owner: str = LOCAL) -> Draft:
+def prepare_verification(
+    session: Session, original: Experiment, settings: Settings, owner: str = LOCAL
+) -> Draft:
     """The succeeded seeds of an experiment once more, to be trained anew, for `owner`; on a session that only reads.
 
     Raises Conflict where none has succeeded or the data set is gone.
     """
-    succeeded = [run for run in runs_of(session, [original.id])[original.id] if run.status == RunStatus.SUCCEEDED]
+    succeeded = [
+        run
+        for run in runs_of(session, [original.id])[original.id]
+        if run.status == RunStatus.SUCCEEDED
+    ]
     if not succeeded:
-        raise Conflict(f"no run of experiment {original.id} has succeeded, so there is nothing to verify")
+        raise Conflict(
+            f"no run of experiment {original.id} has succeeded, so there is nothing to verify"
+        )
     spec = read_spec(original.spec)
     info = datasets.catalog(settings).get(spec.dataset.name)
     if info is None:
-        raise Conflict(f"data set {spec.dataset.name!r} is not here any more, so the experiment cannot be done again")
+        raise Conflict(
+            f"data set {spec.dataset.name!r} is not here any more, so the experiment cannot be done again"
+        )
     return draft(
         spec,
         estimate(spec, info),
@@ -95,7 +119,9 @@ def prepare_verification(session: Session, original: Experiment, settings: Setti
 
 
 def store_verification(session: Session, prepared: Draft, settings: Settings) -> Stored:
-    """Write what was prepared, in one short transaction; raises Conflict where the data set or what is built on is gone since, and TooManyRuns."""
+    """Write what was prepared, in one short transaction; raises Conflict where the data set or what is built on is gone
+    since, and TooManyRuns.
+    """
     name = prepared.spec["dataset"]["name"]
     dataset_locks.share(session, [name])
     if datasets.catalog(settings).get(name) is None:
@@ -106,10 +132,14 @@ def store_verification(session: Session, prepared: Draft, settings: Settings) ->
 
 
 def _is_trained(session: Session, needed: str | None) -> bool:
-    """Whether the run that is built on has weights; raises Conflict where it never will. It need not have: who is built on it may have been taken over."""
+    """Whether the run that is built on has weights; raises Conflict where it never will. It need not have: who is built
+    on it may have been taken over.
+    """
     if needed is None:
         return True
-    status = session.exec(select(Run.status).where(col(Run.id) == needed).with_for_update()).one_or_none()
+    status = session.exec(
+        select(Run.status).where(col(Run.id) == needed).with_for_update()
+    ).one_or_none()
     if status is None or status in RETRYABLE:
         ended = "has just been deleted" if status is None else f"has {status}: retry it first"
         raise Conflict(f"run {needed}, which the experiment builds on, {ended}")
@@ -117,10 +147,15 @@ def _is_trained(session: Session, needed: str | None) -> bool:
 
 
 def verification_of(session: Session, again: Experiment, settings: Settings) -> Verification:
-    """How far an experiment that verifies another agrees with it; raises NotFound where it verifies none, or that one is gone."""
+    """How far an experiment that verifies another agrees with it; raises NotFound where it verifies none, or that one
+    is gone.
+    """
     original_id = again.related.get("verifies")
     if original_id is None:
-        raise NotFound(f"experiment {again.id} verifies no other; POST /experiments/{again.id}/verify runs it again and says where the answer lies")
+        raise NotFound(
+            f"experiment {again.id} verifies no other; POST /experiments/{again.id}/verify runs it again and says where"
+            " the answer lies"
+        )
     original = experiments.get(session, original_id)
     runs = runs_of(session, [original.id, again.id])
     firsts = {run.seed: run for run in runs[original.id] if run.status == RunStatus.SUCCEEDED}
@@ -128,7 +163,11 @@ def verification_of(session: Session, again: Experiment, settings: Settings) -> 
     info = datasets.catalog(settings).get(original.spec["dataset"]["name"])
     interval = _interval(accuracies, None if info is None else info.num_test)
     weights = weights_of(session, [*firsts.values(), *runs[again.id]])
-    repeated = (_repeated(firsts[run.seed], run, interval, weights) for run in runs[again.id] if run.seed in firsts)
+    repeated = (
+        _repeated(firsts[run.seed], run, interval, weights)
+        for run in runs[again.id]
+        if run.seed in firsts
+    )
     return Verification(original, again, tuple(repeated))
 
 
@@ -141,18 +180,27 @@ def accuracy_of(run: Run) -> float | None:
 def weights_of(session: Session, runs: Sequence[Run]) -> dict[str, str]:
     """SHA-256 of each run's best weights, where it has published them."""
     named = (col(Artifact.run_id).in_([run.id for run in runs]), col(Artifact.name) == WEIGHTS_NAME)
-    return {artifact.run_id: artifact.sha256 for artifact in session.exec(select(Artifact).where(*named))}
+    return {
+        artifact.run_id: artifact.sha256
+        for artifact in session.exec(select(Artifact).where(*named))
+    }
 
 
-def _repeated(first: Run, second: Run, interval: tuple[float, float] | None, weights: dict[str, str]) -> Repeated:
+def _repeated(
+    first: Run, second: Run, interval: tuple[float, float] | None, weights: dict[str, str]
+) -> Repeated:
     differs = {
         name: (was, is_now)
         for name in DECISIVE
-        if (was := (first.environment or {}).get(name)) != (is_now := (second.environment or {}).get(name)) and second.environment is not None
+        if (was := (first.environment or {}).get(name))
+        != (is_now := (second.environment or {}).get(name))
+        and second.environment is not None
     }
     before, after = accuracy_of(first), accuracy_of(second)
     if second.status != RunStatus.SUCCEEDED or before is None or after is None:
-        agreement = Agreement.NOT_REPEATED if RunStatus(second.status).is_terminal else Agreement.WAITING
+        agreement = (
+            Agreement.NOT_REPEATED if RunStatus(second.status).is_terminal else Agreement.WAITING
+        )
         return Repeated(first.seed, first, second, agreement, None, None, differs)
     if second.test == first.test and weights.get(first.id) == weights.get(second.id):
         agreement = Agreement.BIT_EQUAL
@@ -164,9 +212,11 @@ def _repeated(first: Run, second: Run, interval: tuple[float, float] | None, wei
 
 
 def _interval(accuracies: Sequence[float], num_test: int | None) -> tuple[float, float] | None:
-    """Where one more run would lie with 95 %: from the spread of several runs; of a single one, from the sampling of `num_test` images.
+    """Where one more run would lie with 95 %: from the spread of several runs; of a single one, from the sampling of
+    `num_test` images.
 
-    Two networks that are right with the same probability p differ by less than 1.96 · sqrt(2 p (1 - p) / n) in 95 % of cases.
+    Two networks that are right with the same probability p differ by less than 1.96 · sqrt(2 p (1 - p) / n) in 95 % of
+    cases.
     """
     if len(accuracies) > 1:
         return prediction_interval(summarise(accuracies))

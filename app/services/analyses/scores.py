@@ -21,7 +21,7 @@ LOWER_IS_BETTER = (*NATS, "ece", "brier", "epoch", "epochs", "seconds")
 
 
 @dataclass(frozen=True)
-class Metric:
+class ScoreKind:
     """What a number is called and how it is spoken of: fractions in percentage points (`scale` 100), losses in nats."""
 
     name: str
@@ -30,7 +30,11 @@ class Metric:
     def is_fraction(self) -> bool:
         """Whether it lies in [0, 1] and is spoken of in percent."""
         last = self.name.rpartition(".")[2]
-        return self.name not in COUNTS and not self.name.startswith("gradient_flow.") and last not in (*NATS, "brier")
+        return (
+            self.name not in COUNTS
+            and not self.name.startswith("gradient_flow.")
+            and last not in (*NATS, "brier")
+        )
 
     @property
     def scale(self) -> float:
@@ -62,28 +66,42 @@ class Metric:
         return self.name.rpartition(".")[2] in LOWER_IS_BETTER
 
 
-def read_metric(name: str) -> Metric:
-    """A metric by its name, which is `test.<score>`, `val.<score>` or one of the derived ones; raises InvalidRequest."""
+def read_metric(name: str) -> ScoreKind:
+    """A metric by its name, which is `test.<score>`, `val.<score>` or one of the derived ones; raises
+    InvalidRequest.
+    """
     split, _, score = name.partition(".")
     if name in DERIVED or (split in ("test", "val") and score.replace("_", "").isalnum()):
-        return Metric(name)
-    hint = "allowed: test.<score> and val.<score>, such as test.accuracy or val.loss, " + ", ".join(DERIVED)
-    raise InvalidRequest(f"there is no metric {name!r}", [FieldError("/metric", f"no metric {name!r}", hint)])
+        return ScoreKind(name)
+    hint = "allowed: test.<score> and val.<score>, such as test.accuracy or val.loss, " + ", ".join(
+        DERIVED
+    )
+    raise InvalidRequest(
+        f"there is no metric {name!r}", [FieldError("/metric", f"no metric {name!r}", hint)]
+    )
 
 
 class Scores:
-    """Numbers of the given runs. A metric is read once for all of them, however many cells and contrasts then ask for it."""
+    """Numbers of the given runs. A metric is read once for all of them, however many cells and contrasts then ask for
+    it.
+    """
 
     def __init__(self, session: Session, runs: Sequence[Run]) -> None:
         self._session = session
         self._succeeded = [run for run in runs if run.status == RunStatus.SUCCEEDED]
         self._read: dict[str, dict[str, float]] = {}
 
-    def by_seed(self, runs: Sequence[Run], metric: Metric) -> dict[int, float]:
-        """The metric of each succeeded run that has it, by seed; what was not finite is left out. The runs are among those given at first."""
+    def by_seed(self, runs: Sequence[Run], metric: ScoreKind) -> dict[int, float]:
+        """The metric of each succeeded run that has it, by seed; what was not finite is left out. The runs are among
+        those given at first.
+        """
         if metric.name not in self._read:
-            values = zip(self._succeeded, _values(self._session, self._succeeded, metric), strict=True)
-            self._read[metric.name] = {run.id: value for run, value in values if value is not None and np.isfinite(value)}
+            values = zip(
+                self._succeeded, _values(self._session, self._succeeded, metric), strict=True
+            )
+            self._read[metric.name] = {
+                run.id: value for run, value in values if value is not None and np.isfinite(value)
+            }
         found = self._read[metric.name]
         return {run.seed: found[run.id] for run in runs if run.id in found}
 
@@ -95,7 +113,7 @@ def last_slopes(session: Session, runs: Sequence[Run]) -> dict[str, Slope]:
     return {run_id: slope_at(found, -1) for run_id, found in series.items() if found is not None}
 
 
-def _values(session: Session, runs: list[Run], metric: Metric) -> Iterable[float | None]:
+def _values(session: Session, runs: list[Run], metric: ScoreKind) -> Iterable[float | None]:
     split, _, score = metric.name.partition(".")
     match metric.name:
         case "val.mean_accuracy":
@@ -121,6 +139,10 @@ def _values(session: Session, runs: list[Run], metric: Metric) -> Iterable[float
 
 def _mean_accuracy(numbers: RunMetrics) -> float | None:
     """Val accuracy averaged over the epochs: how high, and how early."""
-    values = [splits["val"]["accuracy"] for splits in numbers.values() if "accuracy" in splits.get("val", {})]
+    values = [
+        splits["val"]["accuracy"]
+        for splits in numbers.values()
+        if "accuracy" in splits.get("val", {})
+    ]
     finite = [value for value in values if value is not None]
     return float(np.mean(finite)) if finite else None

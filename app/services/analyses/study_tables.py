@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from sqlmodel import Session
 
-from app.services.analyses.scores import Metric, Scores, read_metric
+from app.services.analyses.scores import ScoreKind, Scores, read_metric
 from app.services.studies.studies import StudyCell, WholeStudy
 from app.storage.states import RunStatus
 from app.storage.tables import Run
@@ -33,7 +33,9 @@ class AgainstSource:
 
 @dataclass(frozen=True)
 class AgainstExpected:
-    """Where a run is expected to lie; `met` is whether our mean does, None before there is one or at a smaller scale."""
+    """Where a run is expected to lie; `met` is whether our mean does, None before there is one or at a smaller
+    scale.
+    """
 
     low: float
     high: float
@@ -42,7 +44,7 @@ class AgainstExpected:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One cell. `seconds` of training, the chosen and the last epoch are means over the succeeded runs."""
 
     cell: StudyCell
@@ -65,23 +67,31 @@ class Row:
 class Table:
     """All rows, top to bottom; `val` is the same score on val at the chosen epoch, where there is one."""
 
-    metric: Metric
+    metric: ScoreKind
     factors: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
 
 
-def table_of(session: Session, whole: WholeStudy, metric: Metric) -> Table:
+def table_of(session: Session, whole: WholeStudy, metric: ScoreKind) -> Table:
     """The table as far as there are results."""
     scores = Scores(session, whole.runs)
-    return Table(metric, whole.design.factors, tuple(_row(scores, cell, metric, whole.design.whole) for cell in whole.cells))
+    return Table(
+        metric,
+        whole.design.factors,
+        tuple(_row(scores, cell, metric, whole.design.whole) for cell in whole.cells),
+    )
 
 
-def _row(scores: Scores, cell: StudyCell, metric: Metric, is_whole: bool) -> Row:
+def _row(scores: Scores, cell: StudyCell, metric: ScoreKind, is_whole: bool) -> TableRow:
     succeeded = [run for run in cell.runs if run.status == RunStatus.SUCCEEDED]
     score = _summary(scores, succeeded, metric)
-    on_val = read_metric("val." + metric.name.removeprefix("test.")) if metric.name.startswith("test.") else None
+    on_val = (
+        read_metric("val." + metric.name.removeprefix("test."))
+        if metric.name.startswith("test.")
+        else None
+    )
     experiment = cell.experiment
-    return Row(
+    return TableRow(
         cell=cell,
         network=describe(read_spec(experiment.spec).network),
         parameters=experiment.parameters,
@@ -91,7 +101,7 @@ def _row(scores: Scores, cell: StudyCell, metric: Metric, is_whole: bool) -> Row
         num_failed=sum(run.status == RunStatus.FAILED for run in cell.runs),
         score=score,
         val=None if on_val is None else _summary(scores, succeeded, on_val),
-        seconds=_mean(list(scores.by_seed(succeeded, Metric("seconds")).values())),
+        seconds=_mean(list(scores.by_seed(succeeded, ScoreKind("seconds")).values())),
         chosen_epoch=_mean([run.best["epoch"] for run in succeeded if run.best is not None]),
         last_epoch=_mean([run.epochs_done for run in succeeded]),
         published=_against_source(cell, metric, score),
@@ -99,7 +109,7 @@ def _row(scores: Scores, cell: StudyCell, metric: Metric, is_whole: bool) -> Row
     )
 
 
-def _summary(scores: Scores, runs: Sequence[Run], metric: Metric) -> Summary | None:
+def _summary(scores: Scores, runs: Sequence[Run], metric: ScoreKind) -> Summary | None:
     values = list(scores.by_seed(runs, metric).values())
     return summarise(values) if values else None
 
@@ -108,7 +118,9 @@ def _mean(values: Sequence[float]) -> float | None:
     return float(np.mean(values)) if values else None
 
 
-def _against_source(cell: StudyCell, metric: Metric, score: Summary | None) -> AgainstSource | None:
+def _against_source(
+    cell: StudyCell, metric: ScoreKind, score: Summary | None
+) -> AgainstSource | None:
     published = cell.cell.published
     if published is None or published.metric != metric.name:
         return None
@@ -117,13 +129,19 @@ def _against_source(cell: StudyCell, metric: Metric, score: Summary | None) -> A
         value=published.value,
         printed=published.printed,
         delta=None if score is None else metric.scale * (score.mean - published.value),
-        inside_ci95=None if score is None or score.ci95 is None else score.ci95[0] <= published.value <= score.ci95[1],
+        inside_ci95=None
+        if score is None or score.ci95 is None
+        else score.ci95[0] <= published.value <= score.ci95[1],
         prediction=prediction,
-        inside_prediction=None if prediction is None else prediction[0] <= published.value <= prediction[1],
+        inside_prediction=None
+        if prediction is None
+        else prediction[0] <= published.value <= prediction[1],
     )
 
 
-def _against_expected(cell: StudyCell, metric: Metric, score: Summary | None, is_whole: bool) -> AgainstExpected | None:
+def _against_expected(
+    cell: StudyCell, metric: ScoreKind, score: Summary | None, is_whole: bool
+) -> AgainstExpected | None:
     expected = cell.cell.expected
     if expected is None or expected.metric != metric.name:
         return None

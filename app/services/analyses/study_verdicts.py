@@ -1,4 +1,6 @@
-"""What a study shows: its contrasts with Holm's correction, its source's claims, and what a linter finds in the source's table."""
+"""What a study shows: its contrasts with Holm's correction, its source's claims, and what a linter finds in the
+source's table.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +11,7 @@ from sqlmodel import Session
 
 from app.errors import Conflict
 from app.services.analyses.comparisons import Comparison, Evidence, Side, compare_sides, margin_of
-from app.services.analyses.scores import Metric, Scores, read_metric
+from app.services.analyses.scores import ScoreKind, Scores, read_metric
 from app.services.studies.studies import WholeStudy
 from lab_models.recipes.recipe import Better, Claim, Contrast, NotMonotone, Reaches, Trend
 from lab_models.statistics import claims
@@ -38,14 +40,27 @@ class AnsweredClaim:
     result: ClaimResult
 
 
-def contrasts_of(session: Session, runs_folder: Path, whole: WholeStudy, metric: Metric) -> list[ContrastResult]:
+def contrasts_of(
+    session: Session, runs_folder: Path, whole: WholeStudy, metric: ScoreKind
+) -> list[ContrastResult]:
     """Every contrast of the study; p is corrected by Holm over each family."""
     evidence = Evidence(session, runs_folder, whole.runs)
-    sides = {cell.cell.key: Side(cell.experiment, cell.runs, cell.cell.title) for cell in whole.cells}
-    found = [_compared(evidence, whole, sides, contrast, metric) for contrast in whole.design.contrasts]
+    sides = {
+        cell.cell.key: Side(cell.experiment, cell.runs, cell.cell.title) for cell in whole.cells
+    }
+    found = [
+        _compared(evidence, whole, sides, contrast, metric) for contrast in whole.design.contrasts
+    ]
     adjusted = _holm_by_family(found)
     return [
-        ContrastResult(result.contrast, result.title, result.comparison, p, None if result.comparison is None else result.comparison.judged(p), result.refused)
+        ContrastResult(
+            result.contrast,
+            result.title,
+            result.comparison,
+            p,
+            None if result.comparison is None else result.comparison.judged(p),
+            result.refused,
+        )
         for result, p in zip(found, adjusted, strict=True)
     ]
 
@@ -56,12 +71,24 @@ def claims_of(session: Session, whole: WholeStudy) -> list[AnsweredClaim]:
     return [AnsweredClaim(claim, _answer(read, whole, claim)) for claim in whole.design.claims]
 
 
-def _compared(evidence: Evidence, whole: WholeStudy, sides: Mapping[str, Side], contrast: Contrast, metric: Metric) -> ContrastResult:
+def _compared(
+    evidence: Evidence,
+    whole: WholeStudy,
+    sides: Mapping[str, Side],
+    contrast: Contrast,
+    metric: ScoreKind,
+) -> ContrastResult:
     treatment, control = sides[contrast.treatment], sides[contrast.control]
     title = contrast.title or f"{treatment.title} against {control.title}"
-    margin = margin_of(metric, treatment.experiment.spec["dataset"]["name"], whole.design.margin_points if metric.name.endswith("accuracy") else None)
+    margin = margin_of(
+        metric,
+        treatment.experiment.spec["dataset"]["name"],
+        whole.design.margin_points if metric.name.endswith("accuracy") else None,
+    )
     try:
-        comparison = compare_sides(evidence, treatment, control, metric, margin=margin, factor=contrast.factor)
+        comparison = compare_sides(
+            evidence, treatment, control, metric, margin=margin, factor=contrast.factor
+        )
     except Conflict as error:
         return ContrastResult(contrast, title, None, None, None, str(error))
     return ContrastResult(contrast, title, comparison, None, None, None)
@@ -71,7 +98,10 @@ def _holm_by_family(found: list[ContrastResult]) -> list[float | None]:
     adjusted: list[float | None] = [None] * len(found)
     for family in dict.fromkeys(result.contrast.family for result in found):
         places = [place for place, result in enumerate(found) if result.contrast.family == family]
-        raw = [None if (comparison := found[place].comparison) is None else comparison.paired.p_t for place in places]
+        raw = [
+            None if (comparison := found[place].comparison) is None else comparison.paired.p_t
+            for place in places
+        ]
         for place, p in zip(places, holm(raw), strict=True):
             adjusted[place] = p
     return adjusted
@@ -81,27 +111,36 @@ def _answer(read: Scores, whole: WholeStudy, claim: Claim) -> ClaimResult:
     test, cells = claim.test, {cell.cell.key: cell for cell in whole.cells}
     metric = read_metric(test.metric)
     dataset = whole.cells[0].experiment.spec["dataset"]["name"]
-    margin = margin_of(metric, dataset, whole.design.margin_points if metric.name.endswith("accuracy") else None)
+    margin = margin_of(
+        metric, dataset, whole.design.margin_points if metric.name.endswith("accuracy") else None
+    )
 
     def scores(key: str) -> dict[int, float]:
         return read.by_seed(cells[key].runs, metric)
 
     def seconds(keys: set[str]) -> float | None:
-        means = [list(read.by_seed(cells[key].runs, Metric("seconds")).values()) for key in keys]
+        means = [list(read.by_seed(cells[key].runs, ScoreKind("seconds")).values()) for key in keys]
         return sum(sum(found) / len(found) for found in means) if all(means) else None
 
     match test:
         case Better():
             return claims.better(
                 [
-                    {seed: (value, control[seed]) for seed, value in scores(treated).items() if seed in control}
+                    {
+                        seed: (value, control[seed])
+                        for seed, value in scores(treated).items()
+                        if seed in control
+                    }
                     for treated, key in test.contrasts
                     if (control := scores(key)) is not None
                 ],
                 margin,
                 unit=metric.unit,
                 scale=metric.scale,
-                titles=[f"{cells[treated].cell.title} against {cells[key].cell.title}" for treated, key in test.contrasts],
+                titles=[
+                    f"{cells[treated].cell.title} against {cells[key].cell.title}"
+                    for treated, key in test.contrasts
+                ],
                 lower_is_better=metric.lower_is_better,
                 seconds_per_seed=seconds({key for pair in test.contrasts for key in pair}),
             )
@@ -119,11 +158,21 @@ def _answer(read: Scores, whole: WholeStudy, claim: Claim) -> ClaimResult:
         case NotMonotone():
             titles = [cells[key].cell.title for key in test.cells]
             return claims.not_monotone(
-                [scores(key) for key in test.cells], margin, unit=metric.unit, scale=metric.scale, titles=titles, seconds_per_seed=seconds(set(test.cells))
+                [scores(key) for key in test.cells],
+                margin,
+                unit=metric.unit,
+                scale=metric.scale,
+                titles=titles,
+                seconds_per_seed=seconds(set(test.cells)),
             )
         case Reaches():
             return claims.reaches(
-                list(scores(test.cell).values()), test.value, margin, unit=metric.level_unit, scale=metric.scale, seconds_per_seed=seconds({test.cell})
+                list(scores(test.cell).values()),
+                test.value,
+                margin,
+                unit=metric.level_unit,
+                scale=metric.scale,
+                seconds_per_seed=seconds({test.cell}),
             )
         case _:
             assert_never(test)

@@ -1,4 +1,5 @@
-"""A data set stays where it is while something that needs it is being written: who writes shares its name, who removes it has it alone.
+"""A data set stays where it is while something that needs it is being written: who writes shares its name, who removes
+it has it alone.
 
 SQLite has one writer at a time anyway.
 """
@@ -19,7 +20,9 @@ def share(session: Session, names: Iterable[str]) -> None:
 
 
 def have_alone(session: Session, name: str) -> None:
-    """Until the transaction ends nobody writes what needs this data set; whoever did before has ended, so that what they wrote can be seen."""
+    """Until the transaction ends nobody writes what needs this data set; whoever did before has ended, so that what
+    they wrote can be seen.
+    """
     _lock(session, [name], "pg_advisory_xact_lock")
 
 

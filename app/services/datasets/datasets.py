@@ -10,7 +10,14 @@ from typing import BinaryIO, Literal
 
 from sqlmodel import Session, col, select
 
-from app.errors import Conflict, Forbidden, NotFound, TooManyDatasets, TooManyImports, UnusableImages
+from app.errors import (
+    Conflict,
+    Forbidden,
+    NotFound,
+    TooManyDatasets,
+    TooManyImports,
+    UnusableImages,
+)
 from app.roles import Role
 from app.services.datasets import dataset_locks
 from app.services.disk import storing
@@ -47,7 +54,9 @@ def get(settings: Settings, name: str) -> DatasetInfo:
 
 
 def owner_of(info: DatasetInfo) -> str | None:
-    """Whose data set this is; None for a built-in one. What was imported before owners were noted belongs to `local`."""
+    """Whose data set this is; None for a built-in one. What was imported before owners were noted belongs to
+    `local`.
+    """
     return (info.owner or LOCAL) if info.imported else None
 
 
@@ -59,19 +68,27 @@ def wanted(size: int | None, channels: Literal[1, 3] | None, enlarge: bool) -> W
 
 @contextmanager
 def turn_of(settings: Settings, caller: Caller, name: str) -> Iterator[None]:
-    """Hold the caller's one import at a time, across all processes; raises UnusableImages for a bad name, Conflict for a used one, TooManyImports.
+    """Hold the caller's one import at a time, across all processes; raises UnusableImages for a bad name, Conflict for
+    a used one, TooManyImports.
 
-    The name stays free for others until `import_zip`: whoever is first to have sent a whole zip gets it. Admins may import several data sets at a
-    time, and so may everybody where no keys are asked for: there `local` is any number of people.
+    The name stays free for others until `import_zip`: whoever is first to have sent a whole zip gets it. Admins may
+    import several data sets at a time, and so may everybody where no keys are asked for: there `local` is any number of
+    people.
     """
     with _rendered():
         importing.refuse_name(name, settings.imported_folder)
-        with nullcontext() if is_unbound(caller) else importing.owners_turn(caller.owner, settings.imported_folder):
+        with (
+            nullcontext()
+            if is_unbound(caller)
+            else importing.owners_turn(caller.owner, settings.imported_folder)
+        ):
             yield
 
 
 def is_unbound(caller: Caller) -> bool:
-    """Whether quotas of data sets do not hold for the caller: admins run the service; the disk's own guard holds for them as well."""
+    """Whether quotas of data sets do not hold for the caller: admins run the service; the disk's own guard holds for
+    them as well.
+    """
     return caller.role is Role.ADMIN
 
 
@@ -100,8 +117,12 @@ def receive(settings: Settings, file: BinaryIO, content: bytes) -> None:
         file.flush()
 
 
-def import_zip(settings: Settings, caller: Caller, name: str, file: BinaryIO, wanted: Wanted) -> DatasetInfo:
-    """Make a data set of a zip; takes as long as its images take to decode. Raises UnusableImages, Conflict, TooManyDatasets, StorageFull."""
+def import_zip(
+    settings: Settings, caller: Caller, name: str, file: BinaryIO, wanted: Wanted
+) -> DatasetInfo:
+    """Make a data set of a zip; takes as long as its images take to decode. Raises UnusableImages, Conflict,
+    TooManyDatasets, StorageFull.
+    """
     limits = ImportLimits(
         max_images=settings.max_images,
         max_unpacked_bytes=UNPACKED_PER_UPLOADED * settings.max_upload_bytes,
@@ -109,7 +130,9 @@ def import_zip(settings: Settings, caller: Caller, name: str, file: BinaryIO, wa
     )
     importer = Importer(caller.owner, partial(_refuse_over_quota, settings, caller))
     with _rendered(), importing.reserved(name, settings.imported_folder):
-        return importing.import_reserved(file, name, settings.imported_folder, wanted, limits, importer)
+        return importing.import_reserved(
+            file, name, settings.imported_folder, wanted, limits, importer
+        )
 
 
 def take_away(session: Session, settings: Settings, caller: Caller, name: str) -> Path:
@@ -122,9 +145,13 @@ def take_away(session: Session, settings: Settings, caller: Caller, name: str) -
     if not importing.is_imported(name, settings.imported_folder):
         raise _not_imported(name)
     info = catalog(settings).get(name)
-    owner = LOCAL if info is None else owner_of(info)  # one that is damaged no longer says whose it is
+    owner = (
+        LOCAL if info is None else owner_of(info)
+    )  # one that is damaged no longer says whose it is
     if owner is not None and not caller.may_change(owner):
-        raise Forbidden(f"the data set {name!r} belongs to {owner}: a key of theirs removes it, or one with the role 'admin'")
+        raise Forbidden(
+            f"the data set {name!r} belongs to {owner}: a key of theirs removes it, or one with the role 'admin'"
+        )
     dataset_locks.have_alone(session, name)
     _refuse_in_use(session, caller, name)
     try:
@@ -148,14 +175,26 @@ def _refuse_over_quota(settings: Settings, caller: Caller, num_bytes: int) -> No
     if is_unbound(caller):
         return
     known = catalog(settings)
-    taken = {info.name: known.disk_bytes(info.name) for info in known.imported() if owner_of(info) == caller.owner}
+    taken = {
+        info.name: known.disk_bytes(info.name)
+        for info in known.imported()
+        if owner_of(info) == caller.owner
+    }
     most_bytes, most_sets = settings.max_dataset_bytes_per_owner, settings.max_datasets_per_owner
     total = sum(taken.values())
     if most_sets and len(taken) >= most_sets:
-        raise TooManyDatasets(f"{caller.owner} has {len(taken):,} data sets, of {most_sets:,} (LAB_MAX_DATASETS_PER_OWNER).{_remedy(taken)}")
+        raise TooManyDatasets(
+            f"{caller.owner} has {len(taken):,} data sets, of {most_sets:,}"
+            f" (LAB_MAX_DATASETS_PER_OWNER).{_remedy(taken)}"
+        )
     if most_bytes and (total + num_bytes > most_bytes or total >= most_bytes):
-        would = f"this import would write up to {num_bytes:,} bytes, and the" if num_bytes else "the"
-        counted = f"{would} data sets of {caller.owner} take {total:,} of {most_bytes:,} bytes (LAB_MAX_DATASET_BYTES_PER_OWNER)"
+        would = (
+            f"this import would write up to {num_bytes:,} bytes, and the" if num_bytes else "the"
+        )
+        counted = (
+            f"{would} data sets of {caller.owner} take {total:,} of {most_bytes:,} bytes"
+            " (LAB_MAX_DATASET_BYTES_PER_OWNER)"
+        )
         smaller = "" if not num_bytes else " A smaller `size` or `channels=1` takes less."
         raise TooManyDatasets(f"{counted[0].upper()}{counted[1:]}.{_remedy(taken)}{smaller}")
 
@@ -181,15 +220,27 @@ def _refuse_in_use(session: Session, caller: Caller, name: str) -> None:
         parts.append(f"{len(shown) - MOST_NAMED} more")
     if len(users) > len(shown):
         parts.append(f"{len(users) - len(shown)} of others")
-    raise Conflict(f"{name!r} is used by {' and '.join(parts)}, not finished yet; cancel first, or wait")
+    raise Conflict(
+        f"{name!r} is used by {' and '.join(parts)}, not finished yet; cancel first, or wait"
+    )
 
 
 def _unfinished_users(session: Session, name: str) -> list[tuple[str, str]]:
-    """Ids and owners of the experiments that have work left and name the data set anywhere in their spec, the oldest first."""
-    unfinished = select(Run.experiment_id).where(col(Run.status).in_([status for status, moves in LEGAL_MOVES.items() if moves]))
+    """Ids and owners of the experiments that have work left and name the data set anywhere in their spec, the oldest
+    first.
+    """
+    unfinished = select(Run.experiment_id).where(
+        col(Run.status).in_([status for status, moves in LEGAL_MOVES.items() if moves])
+    )
     columns = select(Experiment.id, Experiment.owner, Experiment.spec)
-    statement = columns.where(col(Experiment.id).in_(unfinished)).order_by(col(Experiment.created_at), col(Experiment.id))
-    return [(experiment_id, owner) for experiment_id, owner, spec in session.exec(statement) if _names_dataset(spec, name)]
+    statement = columns.where(col(Experiment.id).in_(unfinished)).order_by(
+        col(Experiment.created_at), col(Experiment.id)
+    )
+    return [
+        (experiment_id, owner)
+        for experiment_id, owner, spec in session.exec(statement)
+        if _names_dataset(spec, name)
+    ]
 
 
 def _names_dataset(part: object, name: str) -> bool:
@@ -198,7 +249,9 @@ def _names_dataset(part: object, name: str) -> bool:
     if not isinstance(part, dict):
         return False
     dataset = part.get("dataset")
-    return (isinstance(dataset, dict) and dataset.get("name") == name) or any(_names_dataset(item, name) for item in part.values())
+    return (isinstance(dataset, dict) and dataset.get("name") == name) or any(
+        _names_dataset(item, name) for item in part.values()
+    )
 
 
 @contextmanager

@@ -24,30 +24,41 @@ log = logging.getLogger("lab.deletion")
 def delete(session: Session, experiment: Experiment) -> list[str]:
     """Delete an experiment; returns the ids of its runs, whose folders go after the commit (`remove_folders`).
 
-    Raises NotFinished while a run is queued, paused or running; HasDependents while a run of another experiment needs one of
-    its runs, another experiment has it as its control, or a study has it as a cell; NotFound when it has just been deleted.
-    A teacher, source or control that was made for it stays.
+    Raises NotFinished while a run is queued, paused or running; HasDependents while a run of another experiment needs
+    one of its runs, another experiment has it as its control, or a study has it as a cell; NotFound when it has just
+    been deleted. A teacher, source or control that was made for it stays.
     """
     if experiment.study_id is not None:
-        raise HasDependents(f"experiment {experiment.id} is a cell of study {experiment.study_id}, whose table needs it; delete the study")
+        raise HasDependents(
+            f"experiment {experiment.id} is a cell of study {experiment.study_id}, whose table needs it; delete the"
+            " study"
+        )
     return delete_together(session, [experiment])
 
 
 def delete_together(session: Session, experiments: Sequence[Experiment]) -> list[str]:
-    """As `delete`, for several at once, all or none. What depends on one of them and is deleted with it is no hindrance.
+    """As `delete`, for several at once, all or none. What depends on one of them and is deleted with it is no
+    hindrance.
 
-    The order loses nothing: rows first, in one transaction, and files after its commit. A crash in between leaves folders that
-    no row points to, which cost only space; the other order would leave rows that promise files that are gone.
+    The order loses nothing: rows first, in one transaction, and files after its commit. A crash in between leaves
+    folders that no row points to, which cost only space; the other order would leave rows that promise files that are
+    gone.
     """
     ids = [experiment.id for experiment in experiments]
     run_ids = [run.id for run in _locked_runs(session, ids)]
     refused = _refusals(session, ids)
     if refused:
         raise type(refused[0])("; ".join(map(str, refused)))
-    session.execute(delete_rows(Run).where(col(Run.id).in_(run_ids)))  # all in one statement: they may need each other; the rest cascades
-    deleted = session.execute(delete_rows(Experiment).where(col(Experiment.id).in_(ids)).returning(col(Experiment.id))).all()
+    session.execute(
+        delete_rows(Run).where(col(Run.id).in_(run_ids))
+    )  # all in one statement: they may need each other; the rest cascades
+    deleted = session.execute(
+        delete_rows(Experiment).where(col(Experiment.id).in_(ids)).returning(col(Experiment.id))
+    ).all()
     if len(deleted) < len(set(ids)):
-        raise NotFound(f"{_listed(sorted(set(ids) - {row.id for row in deleted}))} has just been deleted")
+        raise NotFound(
+            f"{_listed(sorted(set(ids) - {row.id for row in deleted}))} has just been deleted"
+        )
     return run_ids
 
 
@@ -68,7 +79,10 @@ def remove_folders(runs_folder: Path, run_ids: Iterable[str]) -> None:
         folder = runs_folder / run_id
         shutil.rmtree(folder, ignore_errors=True)
         if folder.exists():
-            log.warning("%s could not be removed altogether; its run is deleted, and nothing needs what is left", folder)
+            log.warning(
+                "%s could not be removed altogether; its run is deleted, and nothing needs what is left",
+                folder,
+            )
 
 
 def disk_bytes(session: Session, run_ids: Sequence[str]) -> int:
@@ -80,12 +94,18 @@ def disk_bytes(session: Session, run_ids: Sequence[str]) -> int:
 def _sum_of_sizes() -> Select[int]:
     """Made once, since every record asks it."""
     wanted: BindParameter[str] = bindparam("runs", expanding=True)
-    sizes = [select(func.coalesce(func.sum(table.size_bytes), 0)).where(col(table.run_id).in_(wanted)).scalar_subquery() for table in (Artifact, Checkpoint)]
+    sizes = [
+        select(func.coalesce(func.sum(table.size_bytes), 0))
+        .where(col(table.run_id).in_(wanted))
+        .scalar_subquery()
+        for table in (Artifact, Checkpoint)
+    ]
     return select(sizes[0] + sizes[1])
 
 
 def _locked_runs(session: Session, experiment_ids: Sequence[str]) -> list[Run]:
-    """Their runs, locked until the transaction ends: nobody takes one as a teacher, or retries one, unseen while it is deleted.
+    """Their runs, locked until the transaction ends: nobody takes one as a teacher, or retries one, unseen while it is
+    deleted.
 
     SQLite has the whole database locked for writing by then; PostgreSQL locks the rows, as `teachers.hold_still` does.
     """
@@ -96,18 +116,36 @@ def _locked_runs(session: Session, experiment_ids: Sequence[str]) -> list[Run]:
 def _refusals(session: Session, ids: Sequence[str]) -> list[Conflict]:
     own = select(Run.id).where(col(Run.experiment_id).in_(ids))
     final = [status for status in RunStatus if status.is_terminal]
-    under_way = select(Run.experiment_id).where(col(Run.experiment_id).in_(ids), col(Run.status).not_in(final))
-    builds_on = select(Run.experiment_id).where(col(Run.needs).in_(own), col(Run.experiment_id).not_in(ids))
+    under_way = select(Run.experiment_id).where(
+        col(Run.experiment_id).in_(ids), col(Run.status).not_in(final)
+    )
+    builds_on = select(Run.experiment_id).where(
+        col(Run.needs).in_(own), col(Run.experiment_id).not_in(ids)
+    )
     is_control = or_(*(col(Experiment.related)[role].as_string().in_(ids) for role in CONTROLS))
     compared = select(Experiment.id).where(is_control, col(Experiment.id).not_in(ids))
-    unfinished, building, comparing = (sorted(set(session.exec(found))) for found in (under_way, builds_on, compared))
+    unfinished, building, comparing = (
+        sorted(set(session.exec(found))) for found in (under_way, builds_on, compared)
+    )
     refused: list[Conflict] = []
     if unfinished:
-        refused.append(NotFinished(f"{_listed(unfinished)} has runs that are not finished; cancel it first, or wait"))
+        refused.append(
+            NotFinished(
+                f"{_listed(unfinished)} has runs that are not finished; cancel it first, or wait"
+            )
+        )
     if building:
-        refused.append(HasDependents(f"{_listed(building)} builds on a run that would be deleted; delete that first"))
+        refused.append(
+            HasDependents(
+                f"{_listed(building)} builds on a run that would be deleted; delete that first"
+            )
+        )
     if comparing:
-        refused.append(HasDependents(f"{_listed(comparing)} is compared with what would be deleted; delete that first"))
+        refused.append(
+            HasDependents(
+                f"{_listed(comparing)} is compared with what would be deleted; delete that first"
+            )
+        )
     return refused
 
 

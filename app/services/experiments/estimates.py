@@ -22,7 +22,9 @@ BYTES_PER_NUMBER = {"float32": 4, "bfloat16": 2}
 
 @dataclass(frozen=True)
 class Estimate:
-    """`steps` and `seconds` are of one run; `seconds` is nominal, for two CPU cores; `memory_bytes` is the least that training takes."""
+    """`steps` and `seconds` are of one run; `seconds` is nominal, for two CPU cores; `memory_bytes` is the least that
+    training takes.
+    """
 
     size: ModelSize
     trainable_parameters: int
@@ -46,14 +48,28 @@ def estimate(spec: AnySpec, info: DatasetInfo) -> Estimate:
     size = model_size(spec.network, info.shape, info.num_classes)
     num_train, num_val = _train_val(spec, info)
     steps = spec.planned_epochs * steps_per_epoch(num_train, spec.batch_size)
-    flops = FLOPS_PER_MAC_FORWARD * size.macs_per_sample * spec.planned_epochs * (num_train + num_val)
+    flops = (
+        FLOPS_PER_MAC_FORWARD * size.macs_per_sample * spec.planned_epochs * (num_train + num_val)
+    )
     flops += FLOPS_PER_MAC_BACKWARD * _trained_macs(spec, size) * spec.planned_epochs * num_train
     flops += _teacher_flops(spec, info, num_train)
     speed = NOMINAL_FLOPS_LINEAR if isinstance(spec.network, MLPSpec) else NOMINAL_FLOPS_CONV
-    return Estimate(size, trainable_parameters(spec, size), steps, round(steps * NOMINAL_SECONDS_PER_STEP + flops / speed, 1), _least_memory(spec, info, size))
+    return Estimate(
+        size,
+        trainable_parameters(spec, size),
+        steps,
+        round(steps * NOMINAL_SECONDS_PER_STEP + flops / speed, 1),
+        _least_memory(spec, info, size),
+    )
 
 
-def refusals(spec: AnySpec, num_seeds: int, info: DatasetInfo, settings: Settings, largest_memory: int | None = None) -> list[FieldError]:
+def refusals(
+    spec: AnySpec,
+    num_seeds: int,
+    info: DatasetInfo,
+    settings: Settings,
+    largest_memory: int | None = None,
+) -> list[FieldError]:
     """What is valid in itself but more than this service allows, or impossible with this data set.
 
     `largest_memory` is that of the best worker online, in bytes; None when no worker is online to be asked.
@@ -61,28 +77,59 @@ def refusals(spec: AnySpec, num_seeds: int, info: DatasetInfo, settings: Setting
     found = []
     where = {"train": "/model", "distill": "/student", "transfer": "/source"}[spec.kind]
     if spec.epochs > settings.max_epochs:
-        found.append(FieldError("/epochs", f"{spec.epochs} epochs are more than this service's {settings.max_epochs} (LAB_MAX_EPOCHS)"))
+        found.append(
+            FieldError(
+                "/epochs",
+                f"{spec.epochs} epochs are more than this service's {settings.max_epochs} (LAB_MAX_EPOCHS)",
+            )
+        )
     if spec.batch_size > settings.max_batch_size:
-        found.append(FieldError("/batch_size", f"a batch of {spec.batch_size} is more than this service's {settings.max_batch_size} (LAB_MAX_BATCH_SIZE)"))
+        found.append(
+            FieldError(
+                "/batch_size",
+                f"a batch of {spec.batch_size} is more than this service's {settings.max_batch_size}"
+                " (LAB_MAX_BATCH_SIZE)",
+            )
+        )
     if num_seeds > settings.max_seeds:
-        found.append(FieldError("/seeds", f"{num_seeds} seeds are more than this service's {settings.max_seeds} (LAB_MAX_SEEDS)"))
+        found.append(
+            FieldError(
+                "/seeds",
+                f"{num_seeds} seeds are more than this service's {settings.max_seeds} (LAB_MAX_SEEDS)",
+            )
+        )
     reason = impossible(spec.network, info.shape)
     if reason is not None:
         return [*found, FieldError(where, f"on {info.name}: {reason}")]
     num_train, num_val = _train_val(spec, info)
     if num_train < 1 or num_val < 1:
-        return [*found, FieldError("/dataset/val_fraction", f"leaves {num_train} images for train and {num_val} for val")]
+        return [
+            *found,
+            FieldError(
+                "/dataset/val_fraction",
+                f"leaves {num_train} images for train and {num_val} for val",
+            ),
+        ]
     cost = estimate(spec, info)
     if cost.steps > settings.max_steps:
         message = f"{cost.steps:,} steps of one run are more than this service's {settings.max_steps:,} (LAB_MAX_STEPS)"
         found.append(FieldError("/epochs", message, "ask for fewer epochs or a larger batch_size"))
     if cost.parameters > settings.max_parameters:
-        found.append(FieldError(where, f"{cost.parameters:,} parameters are more than this service's {settings.max_parameters:,} (LAB_MAX_PARAMETERS)"))
+        found.append(
+            FieldError(
+                where,
+                f"{cost.parameters:,} parameters are more than this service's {settings.max_parameters:,}"
+                " (LAB_MAX_PARAMETERS)",
+            )
+        )
     if largest_memory is not None and cost.memory_bytes > largest_memory:
         found.append(
             FieldError(
-                "/batch_size" if cost.size.activations * spec.batch_size > 4 * cost.parameters else where,
-                f"training takes at least {_gigabytes(cost.memory_bytes)} and the largest worker online has {_gigabytes(largest_memory)}",
+                "/batch_size"
+                if cost.size.activations * spec.batch_size > 4 * cost.parameters
+                else where,
+                f"training takes at least {_gigabytes(cost.memory_bytes)} and the largest worker online has"
+                f" {_gigabytes(largest_memory)}",
                 "lower batch_size, or choose a smaller model",
             )
         )
@@ -94,11 +141,18 @@ def warnings(spec: AnySpec, info: DatasetInfo) -> list[str]:
     found = []
     num_train, num_val = _train_val(spec, info)
     if spec.batch_size > num_train:
-        found.append(f"batch_size {spec.batch_size} is more than the {num_train:,} training images: every epoch is one step")
+        found.append(
+            f"batch_size {spec.batch_size} is more than the {num_train:,} training images: every epoch is one step"
+        )
     if num_val < 10 * info.num_classes:
-        found.append(f"val has only {num_val} images for {info.num_classes} classes: choosing the best epoch by it is mostly luck")
+        found.append(
+            f"val has only {num_val} images for {info.num_classes} classes: choosing the best epoch by it is mostly"
+            " luck"
+        )
     if spec.dataset.train_limit is not None and spec.dataset.train_limit < info.num_classes:
-        found.append(f"train_limit {spec.dataset.train_limit} leaves some of the {info.num_classes} classes without an image")
+        found.append(
+            f"train_limit {spec.dataset.train_limit} leaves some of the {info.num_classes} classes without an image"
+        )
     if spec.dataset.augmentation.horizontal_flip and info.name in ("digits", "mnist"):
         found.append("horizontal_flip mirrors digits, and a mirrored 2 is no 2")
     if isinstance(spec, DistillSpec):
@@ -113,8 +167,15 @@ def warnings(spec: AnySpec, info: DatasetInfo) -> list[str]:
 def _warnings_of_a_student(spec: DistillSpec) -> list[str]:
     found = []
     teachers, own = spec.teacher.spec.dataset, spec.dataset
-    if (teachers.val_fraction, teachers.stratified, teachers.split_seed) != (own.val_fraction, own.stratified, own.split_seed):
-        found.append("the teacher was trained on another cut of train and val: it has seen images that are val here, so val flatters the student")
+    if (teachers.val_fraction, teachers.stratified, teachers.split_seed) != (
+        own.val_fraction,
+        own.stratified,
+        own.split_seed,
+    ):
+        found.append(
+            "the teacher was trained on another cut of train and val: it has seen images that are val here, so val"
+            " flatters the student"
+        )
     if spec.alpha == 0.0 and (spec.features is None or spec.features.weight == 0.0):
         found.append("with alpha 0 the teacher is not listened to")
     return found
@@ -127,16 +188,19 @@ def _enlargement(spec: AnySpec, info: DatasetInfo) -> str | None:
     if side is None or side <= min(height, width):
         return None
     macs, plain = (
-        model_size(network, info.shape, info.num_classes).macs_per_sample for network in (spec.network, spec.network.model_copy(update={"image_size": None}))
+        model_size(network, info.shape, info.num_classes).macs_per_sample
+        for network in (spec.network, spec.network.model_copy(update={"image_size": None}))
     )
     return (
-        f"images of {height}x{width} are enlarged to {side}x{side}, which makes one cost {macs / 1e6:,.0f} million multiply-accumulates, "
-        f"{macs / plain:.0f} times as many as without; a smaller 'image_size' costs less"
+        f"images of {height}x{width} are enlarged to {side}x{side}, which makes one cost {macs / 1e6:,.0f} million"
+        f" multiply-accumulates, {macs / plain:.0f} times as many as without; a smaller 'image_size' costs less"
     )
 
 
 def _train_val(spec: AnySpec, info: DatasetInfo) -> tuple[int, int]:
-    return num_train_val(info.num_train, val_fraction=spec.dataset.val_fraction, train_limit=spec.dataset.train_limit)
+    return num_train_val(
+        info.num_train, val_fraction=spec.dataset.val_fraction, train_limit=spec.dataset.train_limit
+    )
 
 
 def _teacher_flops(spec: AnySpec, info: DatasetInfo, num_train: int) -> int:
@@ -149,14 +213,24 @@ def _teacher_flops(spec: AnySpec, info: DatasetInfo, num_train: int) -> int:
 
 
 def _least_memory(spec: AnySpec, info: DatasetInfo, size: ModelSize) -> int:
-    """Bytes of weights, gradients, the optimizer's moments and moving average, and of what one batch's forward pass keeps for the backward one.
+    """Bytes of weights, gradients, the optimizer's moments and moving average, and of what one batch's forward pass
+    keeps for the backward one.
 
-    What is frozen has neither gradients nor moments; how much of the forward pass it spares is not counted, so nothing is then.
+    What is frozen has neither gradients nor moments; how much of the forward pass it spares is not counted, so nothing
+    is then.
     """
     moments = (1 if spec.optimizer.momentum else 0) if isinstance(spec.optimizer, SGDSpec) else 2
     trained = trainable_parameters(spec, size)
-    numbers = size.parameters * (1 if spec.ema_decay is None else 2) + trained * (1 + moments) + _trained_beside(spec, info, size) * (2 + moments)
-    kept = size.activations * min(spec.batch_size, _train_val(spec, info)[0]) if trained == size.parameters else 0
+    numbers = (
+        size.parameters * (1 if spec.ema_decay is None else 2)
+        + trained * (1 + moments)
+        + _trained_beside(spec, info, size) * (2 + moments)
+    )
+    kept = (
+        size.activations * min(spec.batch_size, _train_val(spec, info)[0])
+        if trained == size.parameters
+        else 0
+    )
     return 4 * numbers + BYTES_PER_NUMBER[spec.precision] * kept
 
 
@@ -164,7 +238,9 @@ def _trained_beside(spec: AnySpec, info: DatasetInfo, size: ModelSize) -> int:
     """Numbers of a hint's regressors, which are no part of the network."""
     if not isinstance(spec, DistillSpec) or spec.features is None:
         return 0
-    return regressor_parameters(spec.features, model_size(spec.teacher.spec.network, info.shape, info.num_classes), size)
+    return regressor_parameters(
+        spec.features, model_size(spec.teacher.spec.network, info.shape, info.num_classes), size
+    )
 
 
 def trainable_parameters(spec: AnySpec, size: ModelSize) -> int:
@@ -175,7 +251,9 @@ def trainable_parameters(spec: AnySpec, size: ModelSize) -> int:
 
 
 def _trained_macs(spec: AnySpec, size: ModelSize) -> int:
-    """Multiply-accumulates of one image in the layers that a gradient goes through; at the most, of stages that thaw one by one."""
+    """Multiply-accumulates of one image in the layers that a gradient goes through; at the most, of stages that thaw
+    one by one.
+    """
     if not isinstance(spec, TransferSpec):
         return size.macs_per_sample
     return 0 if spec.strategy == "features" else macs_in(size, trained_stages(size, spec))

@@ -17,14 +17,30 @@ from app.services.experiments import deletion
 from app.services.experiments.metrics import seconds_per_epoch
 from app.services.experiments.paging import read_cursor, write_cursor
 from app.services.experiments.status_filters import has_status
-from app.services.experiments.waiting import QueuePlace, Standing, epochs_trained, place_of, standing
+from app.services.experiments.waiting import (
+    QueuePlace,
+    Standing,
+    epochs_trained,
+    place_of,
+    standing,
+)
 from app.storage.states import RunStatus, StatusReason, experiment_status
 from app.storage.tables import Experiment, Run, utc_now
 
 LISTED = ("id", "created_at", "owner", "name", "labels", "kind", "fingerprint")
 """What a list shows of an experiment; specs and bodies stay in the database."""
 
-PROGRESS = ("id", "experiment_id", "seed", "position", "status", "epochs", "epochs_done", "step", "num_steps")
+PROGRESS = (
+    "id",
+    "experiment_id",
+    "seed",
+    "position",
+    "status",
+    "epochs",
+    "epochs_done",
+    "step",
+    "num_steps",
+)
 """What a list shows of a run."""
 
 
@@ -83,14 +99,23 @@ def runs_of(session: Session, experiment_ids: Sequence[str]) -> dict[str, list[R
 @cache
 def _runs() -> SelectOfScalar[Run]:
     """Made once, since every record asks it."""
-    return select(Run).where(col(Run.experiment_id).in_(bindparam("experiments", expanding=True))).order_by(col(Run.position))
+    return (
+        select(Run)
+        .where(col(Run.experiment_id).in_(bindparam("experiments", expanding=True)))
+        .order_by(col(Run.position))
+    )
 
 
 def progress_of(session: Session, experiment_ids: Sequence[str]) -> dict[str, list[Run]]:
     """As `runs_of`, each run with its progress alone."""
     found: dict[str, list[Run]] = {experiment_id: [] for experiment_id in experiment_ids}
     listed = load_only(*(getattr(Run, name) for name in PROGRESS), raiseload=True)
-    for run in session.exec(select(Run).options(listed).where(col(Run.experiment_id).in_(experiment_ids)).order_by(col(Run.position))):
+    for run in session.exec(
+        select(Run)
+        .options(listed)
+        .where(col(Run.experiment_id).in_(experiment_ids))
+        .order_by(col(Run.position))
+    ):
         found[run.experiment_id].append(run)
     return found
 
@@ -98,7 +123,11 @@ def progress_of(session: Session, experiment_ids: Sequence[str]) -> dict[str, li
 def run_ids_of(session: Session, experiment_ids: Sequence[str]) -> dict[str, list[str]]:
     """The ids of the runs of each experiment, in the order of its seeds."""
     found: dict[str, list[str]] = {experiment_id: [] for experiment_id in experiment_ids}
-    rows = select_columns(col(Run.experiment_id), col(Run.id)).where(col(Run.experiment_id).in_(experiment_ids)).order_by(col(Run.position))
+    rows = (
+        select_columns(col(Run.experiment_id), col(Run.id))
+        .where(col(Run.experiment_id).in_(experiment_ids))
+        .order_by(col(Run.position))
+    )
     for experiment_id, run_id in session.execute(rows):
         found[experiment_id].append(run_id)
     return found
@@ -106,11 +135,17 @@ def run_ids_of(session: Session, experiment_ids: Sequence[str]) -> dict[str, lis
 
 def seeds_of(session: Session, experiment_id: str) -> list[tuple[str, int]]:
     """Id and seed of each run, in the order of the seeds."""
-    rows = select_columns(col(Run.id), col(Run.seed)).where(col(Run.experiment_id) == experiment_id).order_by(col(Run.position))
+    rows = (
+        select_columns(col(Run.id), col(Run.seed))
+        .where(col(Run.experiment_id) == experiment_id)
+        .order_by(col(Run.position))
+    )
     return [(run_id, seed) for run_id, seed in session.execute(rows)]
 
 
-def whole(session: Session, experiment: Experiment, look: Callable[[Session], Standing] = standing) -> Whole:
+def whole(
+    session: Session, experiment: Experiment, look: Callable[[Session], Standing] = standing
+) -> Whole:
     """Everything that the experiment's record shows; `look` as for `place_of`."""
     look = cache(look)  # one look for the reason and the place
     runs = runs_of(session, [experiment.id])[experiment.id]
@@ -120,7 +155,9 @@ def whole(session: Session, experiment: Experiment, look: Callable[[Session], St
         runs=runs,
         status=status,
         status_reason=_reason(status, runs, lambda: look(session).num_online),
-        place=place_of(session, experiment.id, look) if any(run.status == RunStatus.QUEUED for run in runs) else None,
+        place=place_of(session, experiment.id, look)
+        if any(run.status == RunStatus.QUEUED for run in runs)
+        else None,
         estimated_finish_at=_estimated_finish(session, status, runs),
         disk_bytes=deletion.disk_bytes(session, [run.id for run in runs]),
     )
@@ -128,33 +165,60 @@ def whole(session: Session, experiment: Experiment, look: Callable[[Session], St
 
 def status_of(session: Session, experiment: Experiment) -> RunStatus:
     """The experiment's status alone."""
-    return experiment_status(RunStatus(status) for status in session.exec(select(Run.status).where(col(Run.experiment_id) == experiment.id)))
+    return experiment_status(
+        RunStatus(status)
+        for status in session.exec(
+            select(Run.status).where(col(Run.experiment_id) == experiment.id)
+        )
+    )
 
 
 def statuses_of(session: Session, experiment_ids: Collection[str]) -> dict[str, RunStatus]:
     """The statuses of those of the experiments that are there."""
     found: dict[str, list[RunStatus]] = {}
-    for experiment_id, status in session.execute(select_columns(col(Run.experiment_id), col(Run.status)).where(col(Run.experiment_id).in_(experiment_ids))):
+    for experiment_id, status in session.execute(
+        select_columns(col(Run.experiment_id), col(Run.status)).where(
+            col(Run.experiment_id).in_(experiment_ids)
+        )
+    ):
         found.setdefault(experiment_id, []).append(RunStatus(status))
     return {experiment_id: experiment_status(statuses) for experiment_id, statuses in found.items()}
 
 
-def page(session: Session, filters: Filters, limit: int, cursor: str | None) -> tuple[list[Experiment], str | None]:
+def page(
+    session: Session, filters: Filters, limit: int, cursor: str | None
+) -> tuple[list[Experiment], str | None]:
     """Experiments with what a list shows of them, the newest first, and the cursor of the next page if there is one."""
     listed = load_only(*(getattr(Experiment, name) for name in LISTED), raiseload=True)
-    statement = matching(filters).options(listed).order_by(col(Experiment.created_at).desc(), col(Experiment.id).desc()).limit(limit + 1)
+    statement = (
+        matching(filters)
+        .options(listed)
+        .order_by(col(Experiment.created_at).desc(), col(Experiment.id).desc())
+        .limit(limit + 1)
+    )
     if cursor is not None:
-        statement = statement.where(tuple_(col(Experiment.created_at), col(Experiment.id)) < read_cursor(cursor))
+        statement = statement.where(
+            tuple_(col(Experiment.created_at), col(Experiment.id)) < read_cursor(cursor)
+        )
     rows = list(session.exec(statement))
     more = len(rows) > limit
-    return rows[:limit], write_cursor(rows[limit - 1].created_at, rows[limit - 1].id) if more else None
+    return rows[:limit], write_cursor(
+        rows[limit - 1].created_at, rows[limit - 1].id
+    ) if more else None
 
 
 def matching(filters: Filters) -> SelectOfScalar[Experiment]:
     """A selection of the experiments that the filters let through."""
     statement = select(Experiment)
-    named = ((Experiment.kind, filters.kind), (Experiment.study_id, filters.study_id), (Experiment.owner, filters.owner), (Experiment.owner, filters.seen_by))
-    statement = statement.where(*(col(column) == value for column, value in named if value is not None))
+    named = (
+        (Experiment.kind, filters.kind),
+        (Experiment.study_id, filters.study_id),
+        (Experiment.owner, filters.owner),
+        (Experiment.owner, filters.seen_by),
+    )
+    statement = statement.where(
+        *(col(column) == value for column, value in named if value is not None)
+    )
     for key, value in filters.labels:
         statement = statement.where(col(Experiment.labels)[key].as_string() == value)
     if filters.status is not None:
@@ -168,13 +232,17 @@ def cancel(session: Session, experiment: Experiment, actor: str = lifecycle.USER
     if not lifecycle.cancel(session, [run.id for run in runs], actor):
         status = experiment_status(RunStatus(run.status) for run in runs)
         if status is not RunStatus.CANCELLED:
-            raise AlreadyFinished(f"experiment {experiment.id} has {status} already; nothing is left to cancel")
+            raise AlreadyFinished(
+                f"experiment {experiment.id} has {status} already; nothing is left to cancel"
+            )
     session.expire_all()
 
 
 def _reason(status: RunStatus, runs: list[Run], num_online: Callable[[], int]) -> StatusReason:
     """Why the experiment has its status: the reason of the first run that decides it."""
-    deciding = [run for run in runs if run.status == status] or [run for run in runs if not RunStatus(run.status).is_terminal]
+    deciding = [run for run in runs if run.status == status] or [
+        run for run in runs if not RunStatus(run.status).is_terminal
+    ]
     reasons = [run_reason(run) for run in deciding]
     if StatusReason.WAITING_FOR_WORKER in reasons and len(set(reasons)) == 1 and not num_online():
         return StatusReason.NO_WORKER_ONLINE
@@ -194,19 +262,25 @@ def run_reason(run: Run) -> StatusReason:
 
 
 def _estimated_finish(session: Session, status: RunStatus, runs: list[Run]) -> datetime | None:
-    """Remaining epochs at the mean pace so far, shared among the runs that are running; None before the first step is known."""
+    """Remaining epochs at the mean pace so far, shared among the runs that are running; None before the first step is
+    known.
+    """
     running = [run for run in runs if run.status == RunStatus.RUNNING]
     if status is not RunStatus.RUNNING or not running:
         return None
     pace = seconds_per_epoch(session, [run.id for run in runs]) or _pace_within_first_epoch(running)
     if pace is None:
         return None
-    remaining = sum(run.epochs - epochs_trained(run) for run in runs if not RunStatus(run.status).is_terminal)
+    remaining = sum(
+        run.epochs - epochs_trained(run) for run in runs if not RunStatus(run.status).is_terminal
+    )
     return utc_now() + timedelta(seconds=max(0.0, remaining) * pace / len(running))
 
 
 def _pace_within_first_epoch(running: list[Run]) -> float | None:
-    """Seconds per epoch of the first run that has taken steps since it was first claimed, the time to load data and model included."""
+    """Seconds per epoch of the first run that has taken steps since it was first claimed, the time to load data and
+    model included.
+    """
     for run in running:
         if run.attempt == 1 and run.started_at is not None and epochs_trained(run) > 0:
             return (utc_now() - run.started_at).total_seconds() / epochs_trained(run)

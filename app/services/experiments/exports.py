@@ -1,7 +1,8 @@
-"""All numbers of some runs as CSV or JSON, however many: a document in pieces, each of which is one short read of a bounded number of rows.
+"""All numbers of some runs as CSV or JSON, however many: a document in pieces, each of which is one short read of a
+bounded number of rows.
 
-Nothing is held between two pieces, neither a session nor the rows. What is exported are the epochs that were there at the beginning; a run that goes
-back to an earlier epoch meanwhile, or is deleted, has fewer.
+Nothing is held between two pieces, neither a session nor the rows. What is exported are the epochs that were there at
+the beginning; a run that goes back to an earlier epoch meanwhile, or is deleted, has fewer.
 """
 
 import json
@@ -30,8 +31,10 @@ NumberRow = Row[int, str, str, float | None]
 
 
 @dataclass(frozen=True)
-class Part:
-    """Epochs of one run, both ends among them; `seed` is the run's, and `is_first`, `is_last` say whether it begins or ends with this part."""
+class EpochRange:
+    """Epochs of one run, both ends among them; `seed` is the run's, and `is_first`, `is_last` say whether it begins or
+    ends with this part.
+    """
 
     run_id: str
     seed: int
@@ -47,10 +50,14 @@ def csv_pieces(session: Session, runs: Sequence[tuple[str, int]]) -> Iterator[Pi
     return _csv_pieces([(run_id, seed, last.get(run_id, 0)) for run_id, seed in runs])
 
 
-def json_pieces(session: Session, experiment_id: str, runs: Sequence[tuple[str, int]]) -> Iterator[Piece]:
+def json_pieces(
+    session: Session, experiment_id: str, runs: Sequence[tuple[str, int]]
+) -> Iterator[Piece]:
     """The document of `schemas.MetricsAnswer`. `runs`: id and seed of each."""
     last = last_epochs(session, [run_id for run_id, _ in runs])
-    return _json_pieces(experiment_id, [(run_id, seed, last.get(run_id, 0)) for run_id, seed in runs])
+    return _json_pieces(
+        experiment_id, [(run_id, seed, last.get(run_id, 0)) for run_id, seed in runs]
+    )
 
 
 def _csv_pieces(runs: Sequence[tuple[str, int, int]]) -> Iterator[Piece]:
@@ -68,20 +75,22 @@ def _json_pieces(experiment_id: str, runs: Sequence[tuple[str, int, int]]) -> It
     yield lambda _: f'{{"experiment_id":{json.dumps(experiment_id)},"runs":['.encode()
     place = 0
     for parts in _blocks(runs, EPOCHS_AT_ONCE):
-        yield lambda session, parts=parts, place=place: "".join(_json_text(session, parts, place)).encode()  # type: ignore[misc]
+        yield lambda session, parts=parts, place=place: "".join(
+            _json_text(session, parts, place)
+        ).encode()  # type: ignore[misc]
         place += sum(part.is_last for part in parts)
     yield lambda _: b"]}"
 
 
-def _blocks(runs: Sequence[tuple[str, int, int]], most: int) -> Iterator[list[Part]]:
+def _blocks(runs: Sequence[tuple[str, int, int]], most: int) -> Iterator[list[EpochRange]]:
     """The runs' epochs cut into blocks of at most so many; a run without any has one part, of no epoch."""
-    block: list[Part] = []
+    block: list[EpochRange] = []
     room = most
     for run_id, seed, last in runs:
         begin = 1
         while begin == 1 or begin <= last:
             end = min(last, begin + room - 1)
-            block.append(Part(run_id, seed, begin, end, begin == 1, end == last))
+            block.append(EpochRange(run_id, seed, begin, end, begin == 1, end == last))
             room -= max(1, end - begin + 1)
             begin = max(end, 1) + 1
             if room <= 0:
@@ -91,37 +100,45 @@ def _blocks(runs: Sequence[tuple[str, int, int]], most: int) -> Iterator[list[Pa
         yield block
 
 
-def _add_names(session: Session, parts: Sequence[Part], names: set[tuple[str, str]]) -> bytes:
+def _add_names(session: Session, parts: Sequence[EpochRange], names: set[tuple[str, str]]) -> bytes:
     for part in parts:
         found = select_columns(col(Metric.split), col(Metric.name)).where(*_of(part)).distinct()
         names.update((split, name) for split, name in session.execute(found))
     return b""
 
 
-def _of(part: Part) -> tuple[Any, ...]:
-    return col(Metric.run_id) == part.run_id, col(Metric.epoch).between(part.first, part.last), col(Metric.split).in_(SCORE_SPLITS)
+def _of(part: EpochRange) -> tuple[Any, ...]:
+    return (
+        col(Metric.run_id) == part.run_id,
+        col(Metric.epoch).between(part.first, part.last),
+        col(Metric.split).in_(SCORE_SPLITS),
+    )
 
 
-def _epochs(session: Session, part: Part) -> Iterator[tuple[int, Iterator[NumberRow]]]:
+def _epochs(session: Session, part: EpochRange) -> Iterator[tuple[int, Iterator[NumberRow]]]:
     """Each epoch with its rows of epoch, split, name and value."""
     columns = (col(Metric.epoch), col(Metric.split), col(Metric.name), col(Metric.value))
     rows = session.execute(select_columns(*columns).where(*_of(part)).order_by(*columns[:3]))
     return groupby(rows, key=lambda row: row[0])
 
 
-def _csv_lines(session: Session, parts: Sequence[Part], columns: dict[tuple[str, str], int]) -> Iterator[str]:
+def _csv_lines(
+    session: Session, parts: Sequence[EpochRange], columns: dict[tuple[str, str], int]
+) -> Iterator[str]:
     for part in parts:
         beginning = f"{part.run_id},{part.seed},"
         for epoch, rows in _epochs(session, part):
             cells = [""] * len(columns)
             for _, split, name, value in rows:
-                place = columns.get((split, name))  # a name that has come since the columns were listed has none
+                place = columns.get(
+                    (split, name)
+                )  # a name that has come since the columns were listed has none
                 if value is not None and place is not None:
                     cells[place] = repr(value)
             yield f"{beginning}{epoch},{','.join(cells)}\n"
 
 
-def _json_text(session: Session, parts: Sequence[Part], place: int) -> Iterator[str]:
+def _json_text(session: Session, parts: Sequence[EpochRange], place: int) -> Iterator[str]:
     """`place`: how many runs stand before these parts, or before the one that they go on with."""
     for part in parts:
         if part.is_first:

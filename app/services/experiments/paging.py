@@ -16,10 +16,15 @@ def write_cursor(created_at: datetime, row_id: str) -> str:
 def read_cursor(cursor: str) -> tuple[datetime, str]:
     """The row that a page ended with; raises InvalidRequest for what is no cursor."""
     try:
-        created_at, row_id = json.loads(base64.b64decode(cursor.encode("ascii"), altchars=b"-_", validate=True))
+        created_at, row_id = json.loads(
+            base64.b64decode(cursor.encode("ascii"), altchars=b"-_", validate=True)
+        )
         moment = datetime.fromisoformat(created_at)
         if moment.tzinfo is None or not isinstance(row_id, str):
             raise ValueError("not a cursor of this service")
     except (ValueError, TypeError) as error:
-        raise InvalidRequest("the cursor is not one that this service gave out", [FieldError("/cursor", "not a cursor from `next_cursor`")]) from error
+        raise InvalidRequest(
+            "the cursor is not one that this service gave out",
+            [FieldError("/cursor", "not a cursor from `next_cursor`")],
+        ) from error
     return moment, row_id

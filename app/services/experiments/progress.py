@@ -8,16 +8,28 @@ from sqlmodel import Session, col, select
 
 from app.services import lifecycle
 from app.services.experiments import artifacts, metrics
-from app.services.lifecycle import Asked, Lease
+from app.services.lifecycle import Intent, Lease
 from app.storage.states import RunStatus, StatusReason
 from app.storage.tables import Artifact, Attempt, Experiment, Run, StatusChange, utc_now
 from lab_models.specs import AnySpec, TrainSpec, read_spec
-from lab_models.training.protocol import Checkpointed, Completed, EpochCompleted, Failed, Probed, Progress, SavedCheckpoint, Started, TeacherFiles
+from lab_models.training.protocol import (
+    Checkpointed,
+    Completed,
+    EpochCompleted,
+    Failed,
+    Probed,
+    Progress,
+    SavedCheckpoint,
+    Started,
+    TeacherFiles,
+)
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a lease's run is: spec, seed, the checkpoints it may start from, and the trained network that it builds on."""
+    """What a lease's run is: spec, seed, the checkpoints it may start from, and the trained network that it builds
+    on.
+    """
 
     spec: AnySpec
     seed: int
@@ -50,18 +62,29 @@ def _published_network(session: Session, run_id: str, runs_folder: Path) -> Teac
     )
 
 
-def record_started(session: Session, lease: Lease, event: Started) -> Asked:
+def record_started(session: Session, lease: Lease, event: Started) -> Intent:
     """Data and model are in place; returns what was asked for."""
     epoch, step = event.resumed_from or (0, 0)
-    wish = lifecycle.hold(session, lease, status_reason=StatusReason.TRAINING, environment=event.environment, epochs_done=epoch, step=step)
+    wish = lifecycle.hold(
+        session,
+        lease,
+        status_reason=StatusReason.TRAINING,
+        environment=event.environment,
+        epochs_done=epoch,
+        step=step,
+    )
     metrics.forget_after(session, lease.run_id, epoch)
     _update_attempt(
-        session, lease, resumed_epoch=epoch if event.resumed_from else None, resumed_step=step if event.resumed_from else None, notes=list(event.notes)
+        session,
+        lease,
+        resumed_epoch=epoch if event.resumed_from else None,
+        resumed_step=step if event.resumed_from else None,
+        notes=list(event.notes),
     )
     return wish
 
 
-def record_progress(session: Session, lease: Lease, event: Progress) -> Asked:
+def record_progress(session: Session, lease: Lease, event: Progress) -> Intent:
     """Where within an epoch training is; returns what was asked for."""
     return lifecycle.hold(session, lease, epochs_done=event.epoch - 1, step=event.step)
 
@@ -71,56 +94,102 @@ def record_first_step(session: Session, lease: Lease) -> None:
     _update_attempt(session, lease, first_step_at=utc_now())
 
 
-def record_probed(session: Session, lease: Lease, event: Probed) -> Asked:
+def record_probed(session: Session, lease: Lease, event: Probed) -> Intent:
     """What a probe measured at initialization becomes epoch 0; returns what was asked for."""
     wish = lifecycle.hold(session, lease)
     metrics.record_epoch(session, lease.run_id, 0, event.metrics)
     return wish
 
 
-def record_epoch(session: Session, lease: Lease, event: EpochCompleted) -> tuple[Asked, list[str]]:
+def record_epoch(session: Session, lease: Lease, event: EpochCompleted) -> tuple[Intent, list[str]]:
     """An epoch's metrics and checkpoint; returns what was asked for, and files to remove after the commit."""
     ending = {} if event.stop_reason is None else {"status_reason": StatusReason.EVALUATING}
-    wish = lifecycle.hold(session, lease, epochs_done=event.epoch, step=0, best={"epoch": event.best_epoch, "val": event.best_val}, **ending)
+    wish = lifecycle.hold(
+        session,
+        lease,
+        epochs_done=event.epoch,
+        step=0,
+        best={"epoch": event.best_epoch, "val": event.best_val},
+        **ending,
+    )
     metrics.record_epoch(session, lease.run_id, event.epoch, event.metrics)
     return wish, artifacts.record_checkpoint(session, lease.run_id, lease.attempt, event.checkpoint)
 
 
-def record_checkpoint(session: Session, lease: Lease, event: Checkpointed) -> tuple[Asked, list[str]]:
+def record_checkpoint(
+    session: Session, lease: Lease, event: Checkpointed
+) -> tuple[Intent, list[str]]:
     """A checkpoint within an epoch; returns as `record_epoch` does."""
-    wish = lifecycle.hold(session, lease, epochs_done=event.checkpoint.epoch, step=event.checkpoint.step)
+    wish = lifecycle.hold(
+        session, lease, epochs_done=event.checkpoint.epoch, step=event.checkpoint.step
+    )
     return wish, artifacts.record_checkpoint(session, lease.run_id, lease.attempt, event.checkpoint)
 
 
 def record_completed(session: Session, lease: Lease, event: Completed) -> list[str]:
-    """The run has succeeded: scores, artifacts, status, in one transaction; returns files to remove after the commit."""
-    lifecycle.succeed(session, lease, best={"epoch": event.best_epoch, "val": event.best_val}, test=dict(event.test), stop_reason=event.stop_reason)
+    """The run has succeeded: scores, artifacts, status, in one transaction; returns files to remove after the
+    commit.
+    """
+    lifecycle.succeed(
+        session,
+        lease,
+        best={"epoch": event.best_epoch, "val": event.best_val},
+        test=dict(event.test),
+        stop_reason=event.stop_reason,
+    )
     artifacts.publish(session, lease.run_id, event.artifacts)
     return artifacts.drop_checkpoints(session, lease.run_id)
 
 
 def record_failed(session: Session, lease: Lease, event: Failed) -> None:
     """The run has failed for a reason that another try would meet again."""
-    error = {"code": event.code, "message": event.message, "hint": event.hint, "traceback_tail": event.traceback}
+    error = {
+        "code": event.code,
+        "message": event.message,
+        "hint": event.hint,
+        "traceback_tail": event.traceback,
+    }
     lifecycle.fail(session, lease, error)
 
 
-def record_out_of_memory(session: Session, lease: Lease, message: str, micro_batches: int) -> RunStatus:
-    """Memory ran out and the batch may be halved: the next attempt computes it in `micro_batches` parts; returns what the run became."""
+def record_out_of_memory(
+    session: Session, lease: Lease, message: str, micro_batches: int
+) -> RunStatus:
+    """Memory ran out and the batch may be halved: the next attempt computes it in `micro_batches` parts; returns what
+    the run became.
+    """
     became = lifecycle.out_of_memory(session, lease, micro_batches)
-    _update_attempt(session, lease, notes=[*session.get_one(Attempt, (lease.run_id, lease.attempt)).notes, message])
+    _update_attempt(
+        session,
+        lease,
+        notes=[*session.get_one(Attempt, (lease.run_id, lease.attempt)).notes, message],
+    )
     return became
 
 
 def attempts_of(session: Session, run_id: str) -> list[Attempt]:
     """A run's attempts, the first first."""
-    return list(session.exec(select(Attempt).where(col(Attempt.run_id) == run_id).order_by(col(Attempt.number))))
+    return list(
+        session.exec(
+            select(Attempt).where(col(Attempt.run_id) == run_id).order_by(col(Attempt.number))
+        )
+    )
 
 
 def history_of(session: Session, run_id: str) -> list[StatusChange]:
     """Every change of a run's status, the first first."""
-    return list(session.exec(select(StatusChange).where(col(StatusChange.run_id) == run_id).order_by(col(StatusChange.id))))
+    return list(
+        session.exec(
+            select(StatusChange)
+            .where(col(StatusChange.run_id) == run_id)
+            .order_by(col(StatusChange.id))
+        )
+    )
 
 
 def _update_attempt(session: Session, lease: Lease, **values: object) -> None:
-    session.execute(update(Attempt).where(col(Attempt.run_id) == lease.run_id, col(Attempt.number) == lease.attempt).values(**values))
+    session.execute(
+        update(Attempt)
+        .where(col(Attempt.run_id) == lease.run_id, col(Attempt.number) == lease.attempt)
+        .values(**values)
+    )

@@ -1,7 +1,8 @@
 """Further seeds of experiments, and results taken over from equal runs that have finished.
 
-Taking over has three steps, so that nothing of it but the moves of rows is done under a lock: `find_equal` reads, `take_files` gives the files a
-second name with no session at all, `take_over` moves those runs whose source is still there.
+Taking over has three steps, so that nothing of it but the moves of rows is done under a lock: `find_equal` reads,
+`take_files` gives the files a second name with no session at all, `take_over` moves those runs whose source is still
+there.
 """
 
 import os
@@ -30,12 +31,12 @@ from lab_models.common.revision import RESULTS_VERSION
 SYNC_THREADS = 8
 """Folders are made durable in parallel: a disk takes much the same time for eight as for one."""
 
-Wanted = Mapping[tuple[str, int], Sequence[str]]
+WantedSeeds = Mapping[tuple[str, int], Sequence[str]]
 """Ids of runs that are to be written, by the fingerprint of their spec and their seed."""
 
 
 @dataclass(frozen=True)
-class Source:
+class FinishedRun:
     """A run that has succeeded, and its files: each one's path within the run's folder, and size."""
 
     run_id: str
@@ -47,31 +48,61 @@ class Equal:
     """A run that is to be written and those that are equal to it, the best first."""
 
     run_id: str
-    sources: tuple[Source, ...]
+    sources: tuple[FinishedRun, ...]
 
 
-def add_seeds(session: Session, seeds: Mapping[str, Sequence[int]], run_ids: Mapping[tuple[str, int], str]) -> list[str]:
-    """Queue further replicates of experiments, `seeds` by their ids, built on what the others are built on; seeds that they have are passed over.
+def add_seeds(
+    session: Session, seeds: Mapping[str, Sequence[int]], run_ids: Mapping[tuple[str, int], str]
+) -> list[str]:
+    """Queue further replicates of experiments, `seeds` by their ids, built on what the others are built on; seeds that
+    they have are passed over.
 
-    `run_ids` are those that the new runs get, by experiment and seed; one that has none gets another. Returns the ids of all that were queued.
+    `run_ids` are those that the new runs get, by experiment and seed; one that has none gets another. Returns the ids
+    of all that were queued.
     """
     there = runs_of(session, list(seeds))
     firsts = {experiment_id: runs[0] for experiment_id, runs in there.items()}
     needed = _needed(session, firsts.values())
     new: list[NewRun] = []
     now = utc_now()
-    rows = session.execute(select_columns(col(Experiment.id), col(Experiment.priority)).where(col(Experiment.id).in_(seeds)))
+    rows = session.execute(
+        select_columns(col(Experiment.id), col(Experiment.priority)).where(
+            col(Experiment.id).in_(seeds)
+        )
+    )
     priorities = {row.id: row.priority for row in rows}
     for number, (experiment_id, first) in enumerate(firsts.items()):
         created_at = now + timedelta(microseconds=number)  # as by `drafts.create`
-        missing = [seed for seed in seeds[experiment_id] if seed not in {run.seed for run in there[experiment_id]}]
+        missing = [
+            seed
+            for seed in seeds[experiment_id]
+            if seed not in {run.seed for run in there[experiment_id]}
+        ]
         for position, seed in enumerate(missing, start=len(there[experiment_id])):
-            new.append(_replicate(first, run_ids.get((experiment_id, seed)) or new_id("run"), seed, position, priorities[experiment_id], created_at, needed))
+            new.append(
+                _replicate(
+                    first,
+                    run_ids.get((experiment_id, seed)) or new_id("run"),
+                    seed,
+                    position,
+                    priorities[experiment_id],
+                    created_at,
+                    needed,
+                )
+            )
     lifecycle.enqueue(session, new)
     return [run.id for run in new]
 
 
-def _replicate(first: Run, run_id: str, seed: int, position: int, priority: int, created_at: datetime, needed: Mapping[str, str]) -> NewRun:
+def _replicate(
+    first: Run,
+    run_id: str,
+    seed: int,
+    position: int,
+    priority: int,
+    created_at: datetime,
+    needed: Mapping[str, str],
+) -> NewRun:
     return NewRun(
         id=run_id,
         experiment_id=first.experiment_id,
@@ -88,40 +119,67 @@ def _replicate(first: Run, run_id: str, seed: int, position: int, priority: int,
 
 
 def _needed(session: Session, runs: Iterable[Run]) -> dict[str, str]:
-    """The statuses of what the runs build on, which stay until the transaction ends; raises Conflict where one will never have weights."""
+    """The statuses of what the runs build on, which stay until the transaction ends; raises Conflict where one will
+    never have weights.
+    """
     needing = {run.needs: run.experiment_id for run in runs if run.needs is not None}
-    held = select_columns(col(Run.id), col(Run.status)).where(col(Run.id).in_(needing)).order_by(col(Run.id)).with_for_update()
+    held = (
+        select_columns(col(Run.id), col(Run.status))
+        .where(col(Run.id).in_(needing))
+        .order_by(col(Run.id))
+        .with_for_update()
+    )
     found = {row.id: row.status for row in session.execute(held)} if needing else {}
     for run_id, status in found.items():
         if status in RETRYABLE:
-            raise Conflict(f"run {run_id}, which experiment {needing[run_id]} builds on, has {status}: retry it first")
+            raise Conflict(
+                f"run {run_id}, which experiment {needing[run_id]} builds on, has {status}: retry it first"
+            )
     return found
 
 
-def find_equal(session: Session, wanted: Wanted, owner: str, images: Mapping[str, str | None]) -> tuple[Equal, ...]:
+def find_equal(
+    session: Session, wanted: WantedSeeds, owner: str, images: Mapping[str, str | None]
+) -> tuple[Equal, ...]:
     """For the runs that are to be written those that are equal and have succeeded, where there are any.
 
-    Equal are runs of the same owner and an equal spec (by fingerprint) with the same seed, on the same images (`images` is by fingerprint the SHA-256 of
-    the data set here, None where it is not prepared and any will do), made by a version that gives the same numbers. Those
-    that were trained themselves come before those that took over another's results, and the older first.
+    Equal are runs of the same owner and an equal spec (by fingerprint) with the same seed, on the same images (`images`
+    is by fingerprint the SHA-256 of the data set here, None where it is not prepared and any will do), made by a
+    version that gives the same numbers. Those that were trained themselves come before those that took over another's
+    results, and the older first.
     """
     if not wanted:
         return ()
-    columns = (col(Experiment.fingerprint), col(Run.id), col(Run.seed), col(Run.environment), col(Run.reused_from))
+    columns = (
+        col(Experiment.fingerprint),
+        col(Run.id),
+        col(Run.seed),
+        col(Run.environment),
+        col(Run.reused_from),
+    )
     equal = (
         col(Experiment.fingerprint).in_({fingerprint for fingerprint, _ in wanted}),
         col(Run.seed).in_({seed for _, seed in wanted}),
         col(Run.status) == RunStatus.SUCCEEDED,
         col(Run.owner) == owner,
     )
-    joined = select_columns(*columns).join(Run, col(Experiment.id) == col(Run.experiment_id)).where(*equal)
+    joined = (
+        select_columns(*columns)
+        .join(Run, col(Experiment.id) == col(Run.experiment_id))
+        .where(*equal)
+    )
     found: dict[tuple[str, int], list[str]] = defaultdict(list)
-    for fingerprint, run_id, seed, environment, _ in sorted(session.execute(joined.order_by(col(Run.created_at), col(Run.id))), key=_was_taken_over):
+    for fingerprint, run_id, seed, environment, _ in sorted(
+        session.execute(joined.order_by(col(Run.created_at), col(Run.id))), key=_was_taken_over
+    ):
         if (fingerprint, seed) in wanted and _is_equal(environment or {}, images[fingerprint]):
             found[fingerprint, seed].append(run_id)
     files = _files_of(session, [run_id for candidates in found.values() for run_id in candidates])
     return tuple(
-        Equal(run_id, tuple(Source(source, files[source]) for source in found[place] if source in files))
+        Equal(
+            run_id,
+            tuple(FinishedRun(source, files[source]) for source in found[place] if source in files),
+        )
         for place, run_ids in wanted.items()
         if place in found
         for run_id in run_ids
@@ -129,13 +187,18 @@ def find_equal(session: Session, wanted: Wanted, owner: str, images: Mapping[str
 
 
 def take_files(equal: Iterable[Equal], runs_folder: Path) -> dict[str, str]:
-    """Give the sources' files a second name in the folders of the runs that are to be written, so that either can be deleted without the other.
+    """Give the sources' files a second name in the folders of the runs that are to be written, so that either can be
+    deleted without the other.
 
-    Returns for each of the runs the source whose files it has, all whole and durable; nothing for one whose sources' files are gone.
+    Returns for each of the runs the source whose files it has, all whole and durable; nothing for one whose sources'
+    files are gone.
     """
     taken: dict[str, str] = {}
     for one in equal:
-        source = next((source for source in one.sources if _files_taken(source, runs_folder, one.run_id)), None)
+        source = next(
+            (source for source in one.sources if _files_taken(source, runs_folder, one.run_id)),
+            None,
+        )
         if source is not None:
             taken[one.run_id] = source.run_id
     _sync(runs_folder, taken)  # before the rows, which is when they begin to count
@@ -159,7 +222,9 @@ def take_over(session: Session, sources: Mapping[str, str], runs_folder: Path) -
 
 
 def remove_unless_committed(session: Session, run_ids: Iterable[str], runs_folder: Path) -> None:
-    """Remove the folders of runs that are about to be written, should the transaction end in another way than by its commit."""
+    """Remove the folders of runs that are about to be written, should the transaction end in another way than by its
+    commit.
+    """
     folders = list(run_ids)
 
     def committed(_session: Session) -> None:
@@ -178,7 +243,9 @@ def _copying(name: str) -> Any:
     """Rows of `giver` once more as rows of `taker`, for many pairs."""
     table = metadata().tables[name]
     columns = [column for column in table.columns if column.name != "run_id"]
-    source = select_columns(bindparam("taker", type_=table.c.run_id.type), *columns).where(table.c.run_id == bindparam("giver"))
+    source = select_columns(bindparam("taker", type_=table.c.run_id.type), *columns).where(
+        table.c.run_id == bindparam("giver")
+    )
     return insert(table).from_select(["run_id", *(column.name for column in columns)], source)
 
 
@@ -187,20 +254,29 @@ def _was_taken_over(row: Any) -> bool:
 
 
 def _is_equal(environment: Mapping[str, Any], images: str | None) -> bool:
-    return environment.get("results_version") == RESULTS_VERSION and images in (None, environment.get("dataset_sha256"))
+    return environment.get("results_version") == RESULTS_VERSION and images in (
+        None,
+        environment.get("dataset_sha256"),
+    )
 
 
 def _files_of(session: Session, run_ids: Sequence[str]) -> dict[str, tuple[tuple[str, int], ...]]:
     """What the runs have published, by run."""
     found: dict[str, list[tuple[str, int]]] = defaultdict(list)
     if run_ids:
-        for artifact in session.exec(select(Artifact.run_id, Artifact.path, Artifact.size_bytes).where(col(Artifact.run_id).in_(run_ids))):
+        for artifact in session.exec(
+            select(Artifact.run_id, Artifact.path, Artifact.size_bytes).where(
+                col(Artifact.run_id).in_(run_ids)
+            )
+        ):
             found[artifact[0]].append((artifact[1], artifact[2]))
     return {run_id: tuple(files) for run_id, files in found.items()}
 
 
-def _files_taken(source: Source, runs_folder: Path, run_id: str) -> bool:
-    """Second names for the files, without a second copy where the file system can. False, with what was made removed, if one is not there whole."""
+def _files_taken(source: FinishedRun, runs_folder: Path, run_id: str) -> bool:
+    """Second names for the files, without a second copy where the file system can. False, with what was made removed,
+    if one is not there whole.
+    """
     try:
         for relative, size_bytes in source.files:
             original, path = runs_folder / source.run_id / relative, runs_folder / run_id / relative
@@ -208,14 +284,19 @@ def _files_taken(source: Source, runs_folder: Path, run_id: str) -> bool:
                 raise OSError(f"{original} is not whole")
             path.parent.mkdir(parents=True, exist_ok=True)
             _link(original, path)
-    except OSError:  # gone or damaged, or no room for a copy: the run is trained anew, or its own worker says what is wrong
+    # gone or damaged, or no room for a copy: the run is trained anew, or its own worker says what is wrong
+    except OSError:
         remove_folders(runs_folder, [run_id])
         return False
     return True
 
 
 def _sync(runs_folder: Path, run_ids: Iterable[str]) -> None:
-    folders = [folder for run_id in run_ids for folder in {path.parent for path in (runs_folder / run_id).rglob("*")}]
+    folders = [
+        folder
+        for run_id in run_ids
+        for folder in {path.parent for path in (runs_folder / run_id).rglob("*")}
+    ]
     if folders:
         with ThreadPoolExecutor(SYNC_THREADS) as pool:
             list(pool.map(sync_folder, [runs_folder, *folders]))

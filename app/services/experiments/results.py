@@ -12,4 +12,8 @@ def summarise_scores(scores: Sequence[dict[str, Any]]) -> dict[str, Summary]:
     """One summary per number that all given score sheets have."""
     if not scores:
         return {}
-    return {name: summarise([sheet[name] for sheet in scores]) for name in scores[0] if all(isinstance(sheet.get(name), int | float) for sheet in scores)}
+    return {
+        name: summarise([sheet[name] for sheet in scores])
+        for name in scores[0]
+        if all(isinstance(sheet.get(name), int | float) for sheet in scores)
+    }

@@ -1,4 +1,6 @@
-"""What people ask of experiments that are there: pause, resume, another name, other labels, another priority; or to cancel many at once."""
+"""What people ask of experiments that are there: pause, resume, another name, other labels, another priority; or to
+cancel many at once.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,21 +20,29 @@ MOST_AT_ONCE = 5_000
 
 
 def pause(session: Session, experiment: Experiment, actor: str = lifecycle.USER) -> None:
-    """Pause every run that is queued or under way. Pausing twice is no error; with nothing to pause it is NothingToPause."""
+    """Pause every run that is queued or under way. Pausing twice is no error; with nothing to pause it is
+    NothingToPause.
+    """
     runs = runs_of(session, [experiment.id])[experiment.id]
     changed = lifecycle.pause(session, [run.id for run in runs], actor)
     if not changed and all(run.status != RunStatus.PAUSED for run in runs):
-        raise NothingToPause(f"experiment {experiment.id} has {_status(runs)}; nothing is left to pause")
+        raise NothingToPause(
+            f"experiment {experiment.id} has {_status(runs)}; nothing is left to pause"
+        )
     session.flush()
     session.expire_all()
 
 
 def resume(session: Session, experiment: Experiment, actor: str = lifecycle.USER) -> int:
-    """Queue every paused run again, and let those go on that have not left yet; returns how many. Raises NothingToResume where none is."""
+    """Queue every paused run again, and let those go on that have not left yet; returns how many. Raises
+    NothingToResume where none is.
+    """
     runs = runs_of(session, [experiment.id])[experiment.id]
     changed = len(lifecycle.resume(session, [run.id for run in runs], actor))
     if not changed:
-        raise NothingToResume(f"no run of experiment {experiment.id} is paused; it has the status {_status(runs)}")
+        raise NothingToResume(
+            f"no run of experiment {experiment.id} is paused; it has the status {_status(runs)}"
+        )
     session.flush()
     session.expire_all()
     return changed
@@ -41,12 +51,15 @@ def resume(session: Session, experiment: Experiment, actor: str = lifecycle.USER
 def edit(session: Session, experiment: Experiment, changes: Mapping[str, Any]) -> None:
     """Set `name`, `labels` and `priority` as far as they are among the changes.
 
-    Labels are merged, and those that become None are removed. The priority goes to runs that wait; raises NotQueued where none does.
+    Labels are merged, and those that become None are removed. The priority goes to runs that wait; raises NotQueued
+    where none does.
     """
     if "priority" in changes:
         runs = runs_of(session, [experiment.id])[experiment.id]
         if not lifecycle.prioritize(session, [run.id for run in runs], changes["priority"]):
-            raise NotQueued(f"experiment {experiment.id} has {_status(runs)}, and only runs that wait have a priority")
+            raise NotQueued(
+                f"experiment {experiment.id} has {_status(runs)}, and only runs that wait have a priority"
+            )
         experiment.priority = changes["priority"]
     if "name" in changes:
         experiment.name = changes["name"]
@@ -59,10 +72,14 @@ def edit(session: Session, experiment: Experiment, changes: Mapping[str, Any]) -
 
 
 def cancel_all(session: Session, filters: Filters, actor: str = lifecycle.USER) -> list[str]:
-    """Cancel what is unfinished of all experiments that the filters let through, students before what they need, whose end would count as a
-    failure of theirs; returns the experiments that changed, the newest first.
+    """Cancel what is unfinished of all experiments that the filters let through, students before what they need, whose
+    end would count as a failure of theirs; returns the experiments that changed, the newest first.
     """
-    let_through = experiments.matching(filters).with_only_columns(col(Experiment.id), col(Experiment.created_at)).subquery()
+    let_through = (
+        experiments.matching(filters)
+        .with_only_columns(col(Experiment.id), col(Experiment.created_at))
+        .subquery()
+    )
     unfinished = [status for status in RunStatus if not status.is_terminal]
     rows = session.execute(
         select_columns(col(Run.id), col(Run.needs), let_through.c.id)
@@ -70,12 +87,18 @@ def cancel_all(session: Session, filters: Filters, actor: str = lifecycle.USER) 
         .where(col(Run.status).in_(unfinished))
         .order_by(let_through.c.created_at.desc(), let_through.c.id.desc())
     ).all()
-    students_first = [run_id for run_id, needs, _ in sorted(rows, key=lambda row: row.needs is None)]
+    students_first = [
+        run_id for run_id, needs, _ in sorted(rows, key=lambda row: row.needs is None)
+    ]
     changed: set[str] = set()
     for begin in range(0, len(students_first), MOST_AT_ONCE):
-        changed |= set(lifecycle.cancel(session, students_first[begin : begin + MOST_AT_ONCE], actor))
+        changed |= set(
+            lifecycle.cancel(session, students_first[begin : begin + MOST_AT_ONCE], actor)
+        )
     session.expire_all()
-    return list(dict.fromkeys(experiment_id for run_id, _, experiment_id in rows if run_id in changed))
+    return list(
+        dict.fromkeys(experiment_id for run_id, _, experiment_id in rows if run_id in changed)
+    )
 
 
 def _status(runs: Sequence[Run]) -> RunStatus:

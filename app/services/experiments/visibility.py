@@ -1,4 +1,6 @@
-"""Rows that a caller may see: what belongs to others is answered as if it were not there, in the same words (a test compares them)."""
+"""Rows that a caller may see: what belongs to others is answered as if it were not there, in the same words (a test
+compares them).
+"""
 
 from sqlmodel import Session
 

@@ -36,7 +36,15 @@ def remember(session: Session, moves: Iterable[Move], actor: str) -> None:
     """Append to the runs' histories who moved them, when and why."""
     now = utc_now()
     rows = [
-        {"run_id": move.run_id, "attempt": move.attempt, "from_status": move.before, "to_status": move.after, "reason": move.reason, "actor": actor, "at": now}
+        {
+            "run_id": move.run_id,
+            "attempt": move.attempt,
+            "from_status": move.before,
+            "to_status": move.after,
+            "reason": move.reason,
+            "actor": actor,
+            "at": now,
+        }
         for move in moves
     ]
     if rows:
@@ -48,26 +56,49 @@ def tell_dependents(session: Session, run_ids: Sequence[str], became: RunStatus)
     if not run_ids:
         return
     if became is RunStatus.SUCCEEDED:
-        waiting = (col(Run.needs).in_(run_ids), col(Run.status_reason) == StatusReason.WAITING_FOR_TEACHER)
-        session.execute(update(Run).where(*waiting).values(status_reason=StatusReason.WAITING_FOR_WORKER))
+        waiting = (
+            col(Run.needs).in_(run_ids),
+            col(Run.status_reason) == StatusReason.WAITING_FOR_TEACHER,
+        )
+        session.execute(
+            update(Run).where(*waiting).values(status_reason=StatusReason.WAITING_FOR_WORKER)
+        )
     elif became.is_terminal:
         _end_dependents(session, run_ids, became)
 
 
 def _end_dependents(session: Session, run_ids: Sequence[str], became: RunStatus) -> None:
     """By what they need, since each is told which run that was; mostly it is one that many need, or none needs."""
-    waiting = select_columns(col(Run.id), col(Run.needs), col(Run.status)).where(col(Run.needs).in_(run_ids), col(Run.status).in_(WAITING))
+    waiting = select_columns(col(Run.id), col(Run.needs), col(Run.status)).where(
+        col(Run.needs).in_(run_ids), col(Run.status).in_(WAITING)
+    )
     told: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for dependent, needed, before in session.execute(waiting.order_by(col(Run.id)).with_for_update()):
+    for dependent, needed, before in session.execute(
+        waiting.order_by(col(Run.id)).with_for_update()
+    ):
         told[needed, before].append(dependent)
     for (needed, before), dependents in told.items():
         ended = session.execute(
             update(Run)
             .where(col(Run.id).in_(dependents), col(Run.status) == before)
-            .values(status=RunStatus.FAILED, status_reason=StatusReason.TEACHER_FAILED, error=_teacher_failed(needed, became), finished_at=utc_now())
+            .values(
+                status=RunStatus.FAILED,
+                status_reason=StatusReason.TEACHER_FAILED,
+                error=_teacher_failed(needed, became),
+                finished_at=utc_now(),
+            )
             .returning(col(Run.id), col(Run.attempt))
         ).all()
-        moves = [Move(row.id, row.attempt, RunStatus(before), RunStatus.FAILED, StatusReason.TEACHER_FAILED) for row in ended]
+        moves = [
+            Move(
+                row.id,
+                row.attempt,
+                RunStatus(before),
+                RunStatus.FAILED,
+                StatusReason.TEACHER_FAILED,
+            )
+            for row in ended
+        ]
         remember(session, moves, RECONCILER)
         tell_dependents(session, [move.run_id for move in moves], RunStatus.FAILED)
 

@@ -1,7 +1,8 @@
-"""Who comes next: the highest priority, then the owner with the fewest runs under way, then the one served longest ago, then the oldest run.
+"""Who comes next: the highest priority, then the owner with the fewest runs under way, then the one served longest ago,
+then the oldest run.
 
-An owner's `turn` is a count, not a time: a claim sets it to one more than the largest there is. So two owners who have both
-queued much take turns run by run, however much earlier one of them came, and a third who comes later is next.
+An owner's `turn` is a count, not a time: a claim sets it to one more than the largest there is. So two owners who have
+both queued much take turns run by run, however much earlier one of them came, and a third who comes later is next.
 """
 
 import heapq
@@ -43,7 +44,10 @@ def claimable() -> ColumnElement[bool]:
     """Queued, and what it needs has succeeded. Made once: an alias takes longer than most queries."""
     teacher = aliased(Run)
     trained = select(teacher.id).where(col(teacher.status) == RunStatus.SUCCEEDED)
-    return and_(col(Run.status) == RunStatus.QUEUED, or_(col(Run.needs).is_(None), col(Run.needs).in_(trained)))
+    return and_(
+        col(Run.status) == RunStatus.QUEUED,
+        or_(col(Run.needs).is_(None), col(Run.needs).in_(trained)),
+    )
 
 
 def next_run(memory_bytes: int | None, max_running_per_owner: int) -> ColumnElement[str]:
@@ -74,7 +78,9 @@ def next_run(memory_bytes: int | None, max_running_per_owner: int) -> ColumnElem
 
 
 def one_at_a_time(session: Session) -> None:
-    """Until the transaction ends no other claims: each sees the turns and the runs under way that the one before has left. SQLite's writers do so anyway."""
+    """Until the transaction ends no other claims: each sees the turns and the runs under way that the one before has
+    left. SQLite's writers do so anyway.
+    """
     if session.get_bind().dialect.name == "postgresql":
         session.execute(select_columns(func.pg_advisory_xact_lock(CLAIM_LOCK)))
 
@@ -87,15 +93,31 @@ def has_been_served(session: Session, owner: str) -> None:
 
 def in_order(session: Session) -> list[Waiting]:
     """Every claimable run in the order in which claims would take them if none under way finished before."""
-    columns = (col(Run.id), col(Run.experiment_id), col(Run.owner), col(Run.priority), col(Run.created_at))
+    columns = (
+        col(Run.id),
+        col(Run.experiment_id),
+        col(Run.owner),
+        col(Run.priority),
+        col(Run.created_at),
+    )
     oldest_first = (col(Run.created_at), col(Run.experiment_id), col(Run.position))
-    rows = session.execute(select_columns(*columns).where(claimable()).order_by(col(Run.priority).desc(), *oldest_first)).all()
+    rows = session.execute(
+        select_columns(*columns)
+        .where(claimable())
+        .order_by(col(Run.priority).desc(), *oldest_first)
+    ).all()
     waiting = [Waiting(*row) for row in rows]
     owners = {run.owner for run in waiting}
     if len(owners) < 2:
         return waiting
     under_way = _under_way()
-    running = defaultdict(int, {row.owner: row.running for row in session.execute(select_columns(under_way.c.owner, under_way.c.running))})
+    running = defaultdict(
+        int,
+        {
+            row.owner: row.running
+            for row in session.execute(select_columns(under_way.c.owner, under_way.c.running))
+        },
+    )
     turns = defaultdict(int, {owner.name: owner.turn for owner in session.exec(select(Owner))})
     return _take_turns(waiting, running, turns)
 
@@ -103,11 +125,15 @@ def in_order(session: Session) -> list[Waiting]:
 def _under_way() -> Subquery:
     """How many runs each owner has under way."""
     other = aliased(Run)
-    counts = select_columns(col(other.owner), func.count().label("running")).where(col(other.status) == RunStatus.RUNNING)
+    counts = select_columns(col(other.owner), func.count().label("running")).where(
+        col(other.status) == RunStatus.RUNNING
+    )
     return counts.group_by(col(other.owner)).subquery()
 
 
-def _take_turns(waiting: list[Waiting], running: dict[str, int], turns: dict[str, int]) -> list[Waiting]:
+def _take_turns(
+    waiting: list[Waiting], running: dict[str, int], turns: dict[str, int]
+) -> list[Waiting]:
     """What repeated claims do, without claiming; `waiting` comes by priority and age."""
     ordered: list[Waiting] = []
     latest = max(turns.values(), default=0)
@@ -117,7 +143,9 @@ def _take_turns(waiting: list[Waiting], running: dict[str, int], turns: dict[str
     for priority in sorted(by_priority, reverse=True):
         lines = by_priority[priority]
 
-        def place(owner: str, lines: dict[str, deque[Waiting]] = lines) -> tuple[int, int, datetime, str, str]:
+        def place(
+            owner: str, lines: dict[str, deque[Waiting]] = lines
+        ) -> tuple[int, int, datetime, str, str]:
             first = lines[owner][0]
             return running[owner], turns[owner], first.created_at, first.experiment_id, owner
 

@@ -37,14 +37,28 @@ def largest_memory(session: Session) -> int | None:
 
 def num_online(session: Session) -> int:
     """How many workers were seen within the last 20 seconds."""
-    return int(session.execute(_num_online(), {"since": utc_now() - timedelta(seconds=ONLINE_SECONDS)}).scalar_one())
+    return int(
+        session.execute(
+            _num_online(), {"since": utc_now() - timedelta(seconds=ONLINE_SECONDS)}
+        ).scalar_one()
+    )
 
 
 @cache
 def _num_online() -> Select[int]:
-    return select_columns(func.count()).select_from(Worker).where(col(Worker.seen_at) > bindparam("since"))
+    return (
+        select_columns(func.count())
+        .select_from(Worker)
+        .where(col(Worker.seen_at) > bindparam("since"))
+    )
 
 
 def online(session: Session) -> list[Worker]:
     """Workers that were seen within the last 20 seconds."""
-    return list(session.exec(select(Worker).where(col(Worker.seen_at) > utc_now() - timedelta(seconds=ONLINE_SECONDS)).order_by(col(Worker.id))))
+    return list(
+        session.exec(
+            select(Worker)
+            .where(col(Worker.seen_at) > utc_now() - timedelta(seconds=ONLINE_SECONDS))
+            .order_by(col(Worker.id))
+        )
+    )

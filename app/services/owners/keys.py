@@ -19,7 +19,9 @@ from lab_models.common.validation import FieldError
 
 PREFIX: Final = "lab_"
 KEY_BYTES: Final = 32
-"""256 random bits: nothing that can be guessed, so one fast hash (SHA-256) protects a stolen table as well as a slow one."""
+"""256 random bits: nothing that can be guessed, so one fast hash (SHA-256) protects a stolen table as well as a slow
+one.
+"""
 
 HINT_LENGTH: Final = len(PREFIX) + 6
 OWNER_NAME: Final = re.compile(r"[a-z0-9._-]{1,64}")
@@ -52,12 +54,20 @@ ANYONE: Final = Caller(LOCAL, Role.ADMIN)
 
 
 def create_key(session: Session, owner: str, role: Role) -> tuple[ApiKey, str]:
-    """Store a new key and return it with the secret, which nobody can read again; raises InvalidRequest for what is no owner's name."""
+    """Store a new key and return it with the secret, which nobody can read again; raises InvalidRequest for what is no
+    owner's name.
+    """
     if not OWNER_NAME.fullmatch(owner):
         message = f"{owner!r} is no owner's name: write 1 to 64 of a-z, 0-9, '.', '_' and '-'"
         raise InvalidRequest(message, [FieldError("/owner", message)])
     secret = PREFIX + secrets.token_urlsafe(KEY_BYTES)
-    key = ApiKey(owner=owner, role=role, sha256=_sha256(secret), hint=secret[:HINT_LENGTH], created_at=utc_now())
+    key = ApiKey(
+        owner=owner,
+        role=role,
+        sha256=_sha256(secret),
+        hint=secret[:HINT_LENGTH],
+        created_at=utc_now(),
+    )
     session.add(key)
     if session.get(Owner, owner) is None:
         session.add(Owner(name=owner))
@@ -67,7 +77,9 @@ def create_key(session: Session, owner: str, role: Role) -> tuple[ApiKey, str]:
 
 def all_keys(session: Session) -> Sequence[ApiKey]:
     """Every key, by owner, the oldest first; revoked ones too."""
-    return session.exec(select(ApiKey).order_by(col(ApiKey.owner), col(ApiKey.created_at), col(ApiKey.id))).all()
+    return session.exec(
+        select(ApiKey).order_by(col(ApiKey.owner), col(ApiKey.created_at), col(ApiKey.id))
+    ).all()
 
 
 def revoke_key(session: Session, key_id: str) -> ApiKey:
@@ -94,7 +106,11 @@ def are_asked_for(session: Session, settings: Settings) -> bool:
 
     So revoking the last key locks the service instead of opening it to everybody.
     """
-    return _decided(settings) if settings.api_keys != "auto" else session.exec(select(ApiKey.id).limit(1)).first() is not None
+    return (
+        _decided(settings)
+        if settings.api_keys != "auto"
+        else session.exec(select(ApiKey.id).limit(1)).first() is not None
+    )
 
 
 def look_up(session: Session, settings: Settings, secret: str | None) -> tuple[bool, Caller | None]:
@@ -103,12 +119,23 @@ def look_up(session: Session, settings: Settings, secret: str | None) -> tuple[b
     return asked_for, caller_of(session, secret) if asked_for and secret is not None else None
 
 
-def look_up_at_a_glance(database: Database, settings: Settings, secret: str | None) -> tuple[bool, Caller | None]:
-    """The same of a SQLite file without a session: two reads by an index. Raises sqlite3.Error where they cannot be had at once."""
-    asked_for = _decided(settings) if settings.api_keys != "auto" else database.glance("SELECT 1 FROM api_key LIMIT 1") is not None
+def look_up_at_a_glance(
+    database: Database, settings: Settings, secret: str | None
+) -> tuple[bool, Caller | None]:
+    """The same of a SQLite file without a session: two reads by an index. Raises sqlite3.Error where they cannot be had
+    at once.
+    """
+    asked_for = (
+        _decided(settings)
+        if settings.api_keys != "auto"
+        else database.glance("SELECT 1 FROM api_key LIMIT 1") is not None
+    )
     if not asked_for or secret is None:
         return asked_for, None
-    row = database.glance("SELECT owner, role, id FROM api_key WHERE sha256 = ? AND revoked_at IS NULL", _sha256(secret))
+    row = database.glance(
+        "SELECT owner, role, id FROM api_key WHERE sha256 = ? AND revoked_at IS NULL",
+        _sha256(secret),
+    )
     return True, None if row is None else Caller(row[0], Role(row[1]), row[2])
 
 
@@ -121,11 +148,20 @@ def refuse_open_door(session: Session, settings: Settings, host: str) -> None:
     if settings.allow_no_keys:
         return
     beyond = f"listening on {host} lets every machine that reaches this one start, read and delete experiments"
-    allow = "or set LAB_ALLOW_NO_KEYS=true if something else, such as a firewall, keeps strangers out"
+    allow = (
+        "or set LAB_ALLOW_NO_KEYS=true if something else, such as a firewall, keeps strangers out"
+    )
     if settings.api_keys == "off":
-        raise Misconfigured(f"{beyond}, and LAB_API_KEYS=off asks nobody for a key: leave LAB_API_KEYS out, {allow}")
-    if session.exec(select(ApiKey.id).where(col(ApiKey.revoked_at).is_(None)).limit(1)).first() is None:
-        raise Misconfigured(f"{beyond}, and there is no key to ask for: make one with `lab keys create YOUR-NAME --role admin`, {allow}")
+        raise Misconfigured(
+            f"{beyond}, and LAB_API_KEYS=off asks nobody for a key: leave LAB_API_KEYS out, {allow}"
+        )
+    if (
+        session.exec(select(ApiKey.id).where(col(ApiKey.revoked_at).is_(None)).limit(1)).first()
+        is None
+    ):
+        raise Misconfigured(
+            f"{beyond}, and there is no key to ask for: make one with `lab keys create YOUR-NAME --role admin`, {allow}"
+        )
 
 
 def _sha256(secret: str) -> str:

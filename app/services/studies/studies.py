@@ -1,4 +1,6 @@
-"""Studies: prepared, written with all their experiments in one short transaction, found, extended, cancelled, retried, deleted, and seen as a whole."""
+"""Studies: prepared, written with all their experiments in one short transaction, found, extended, cancelled, retried,
+deleted, and seen as a whole.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +22,7 @@ from app.services.owners.keys import ANYONE, Caller
 from app.services.studies import study_bounds, study_progress
 from app.services.studies.study_lists import StudyOutline
 from app.services.submitting import submissions
-from app.services.submitting.drafts import Place, Stored, create, hold_key, request_hash
+from app.services.submitting.drafts import CellPlace, Stored, create, hold_key, request_hash
 from app.services.submitting.submissions import Lookups, Prepared, prepare_with
 from app.services.submitting.teachers import HeldTeacher
 from app.settings import Settings
@@ -29,7 +31,14 @@ from app.storage.tables import LOCAL, Experiment, Run, Study, new_id, utc_now
 from lab_models.common.validation import FieldError, InvalidDocument
 from lab_models.recipes.recipe import Cell
 from lab_models.specs import ModelSpec
-from lab_models.studies.design import BUILT_ON, Design, cell_built_on, cell_request, read_design, whole_document
+from lab_models.studies.design import (
+    BUILT_ON,
+    Design,
+    cell_built_on,
+    cell_request,
+    read_design,
+    whole_document,
+)
 from lab_models.studies.request import StudyRequest, design_of
 
 MOST_ERRORS = 50
@@ -41,9 +50,11 @@ LEAST_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class PreparedStudy:
-    """A request that can be carried out: the design, by cell the request with what is to be written, and what can be taken over.
+    """A request that can be carried out: the design, by cell the request with what is to be written, and what can be
+    taken over.
 
-    No row, no session: it may be kept while nothing of the database is. `taken` has the runs whose files lie ready, and whose they are.
+    No row, no session: it may be kept while nothing of the database is. `taken` has the runs whose files lie ready, and
+    whose they are.
     """
 
     request: StudyRequest
@@ -68,12 +79,17 @@ class PreparedStudy:
     @property
     def total_seconds(self) -> float:
         """Nominal seconds of all runs, one after the other."""
-        return sum(len(self.design.seeds_of(cell)) * self.cells[cell.key].cost.seconds for cell in self.design.cells)
+        return sum(
+            len(self.design.seeds_of(cell)) * self.cells[cell.key].cost.seconds
+            for cell in self.design.cells
+        )
 
 
 @dataclass(frozen=True)
 class PreparedExtension:
-    """More seeds for a study: the ids that new runs get by experiment and seed, and what can be taken over, as for `PreparedStudy`."""
+    """More seeds for a study: the ids that new runs get by experiment and seed, and what can be taken over, as for
+    `PreparedStudy`.
+    """
 
     study_id: str
     num_seeds: int
@@ -124,20 +140,43 @@ class WholeStudy:
     def outline(self) -> StudyOutline:
         """The study as a list shows it."""
         reused = sum(run.reused_from is not None for run in self.runs)
-        return StudyOutline(self.study, len(self.cells), self.design.pictures, self.counts, reused, self.fraction)
+        return StudyOutline(
+            self.study, len(self.cells), self.design.pictures, self.counts, reused, self.fraction
+        )
 
 
-def earlier(session: Session, idempotency_key: str, submitted: dict[str, Any], owner: str = LOCAL, *, lock: bool = True) -> Study | None:
-    """The study that this key of the owner's has made; raises IdempotencyConflict when that one had another body. `lock` is for who writes."""
+def earlier(
+    session: Session,
+    idempotency_key: str,
+    submitted: dict[str, Any],
+    owner: str = LOCAL,
+    *,
+    lock: bool = True,
+) -> Study | None:
+    """The study that this key of the owner's has made; raises IdempotencyConflict when that one had another body.
+    `lock` is for who writes.
+    """
     if lock:
         hold_key(session, KEY_LOCK, idempotency_key)
-    found = session.exec(select(Study).where(col(Study.owner) == owner, col(Study.idempotency_key) == idempotency_key)).first()
+    found = session.exec(
+        select(Study).where(
+            col(Study.owner) == owner, col(Study.idempotency_key) == idempotency_key
+        )
+    ).first()
     if found is not None and found.request_hash != request_hash(submitted):
-        raise IdempotencyConflict(f"the key {idempotency_key!r} belongs to study {found.id}, which had another body")
+        raise IdempotencyConflict(
+            f"the key {idempotency_key!r} belongs to study {found.id}, which had another body"
+        )
     return found
 
 
-def prepare_study(session: Session, request: StudyRequest, submitted: dict[str, Any], settings: Settings, caller: Caller = ANYONE) -> PreparedStudy:
+def prepare_study(
+    session: Session,
+    request: StudyRequest,
+    submitted: dict[str, Any],
+    settings: Settings,
+    caller: Caller = ANYONE,
+) -> PreparedStudy:
     """Work the request out, check and price every cell, and look for equal runs, on a session that only reads.
 
     Raises InvalidRequest that names each bad cell, or says that it is too much to look at.
@@ -154,7 +193,9 @@ def prepare_study(session: Session, request: StudyRequest, submitted: dict[str, 
         try:
             cells[cell.key] = _prepare_cell(lookups, request, design, cell, settings)
         except (InvalidDocument, InvalidRequest) as error:
-            faults += [study_bounds.in_the_study(request, number, cell, fault) for fault in error.errors]
+            faults += [
+                study_bounds.in_the_study(request, number, cell, fault) for fault in error.errors
+            ]
         else:
             layers |= cells[cell.key].layers
             study_bounds.refuse_many_layers(sum(layers.values()), settings)
@@ -167,30 +208,49 @@ def prepare_study(session: Session, request: StudyRequest, submitted: dict[str, 
     study_id = new_id("stu")
     cells = _placed(cells, study_id)
     images = {cell.own.fingerprint: lookups.sha256(cell.info.name) for cell in cells.values()}
-    equal = replicates.find_equal(session, _wanted(cells.values()), caller.owner, images) if request.reuse else ()
+    equal = (
+        replicates.find_equal(session, _wanted(cells.values()), caller.owner, images)
+        if request.reuse
+        else ()
+    )
     row = {"id": study_id, "owner": caller.owner, **_row(request, submitted, design, cells)}
     return PreparedStudy(request, submitted, design, cells, row, caller.owner, equal)
 
 
 def take_files(prepared: ToTakeOver, settings: Settings) -> ToTakeOver:
-    """The same with the files of what it takes over in place; to be called once, with no session open, just before it is stored."""
+    """The same with the files of what it takes over in place; to be called once, with no session open, just before it
+    is stored.
+    """
     return replace(prepared, taken=replicates.take_files(prepared.equal, settings.runs_folder))
 
 
-def store(session: Session, prepared: PreparedStudy, settings: Settings, idempotency_key: str | None = None) -> Stored:
-    """Write the study, an experiment per cell and its runs in one short transaction; equal runs whose files were taken are taken over.
+def store(
+    session: Session,
+    prepared: PreparedStudy,
+    settings: Settings,
+    idempotency_key: str | None = None,
+) -> Stored:
+    """Write the study, an experiment per cell and its runs in one short transaction; equal runs whose files were taken
+    are taken over.
 
     What has changed since is looked at again, as by `submissions.store`.
     """
     replicates.remove_unless_committed(session, prepared.taken, settings.runs_folder)
-    found = earlier(session, idempotency_key, prepared.submitted, prepared.owner) if idempotency_key is not None else None
+    found = (
+        earlier(session, idempotency_key, prepared.submitted, prepared.owner)
+        if idempotency_key is not None
+        else None
+    )
     if found is not None:
         deletion.remove_folders(settings.runs_folder, prepared.taken)
         return Stored(found.id, 0, is_new=False)
     cells = list(prepared.cells.values())
     submissions.require_datasets(session, cells, settings)
     drafts = submissions.built(session, cells, _built_on_own_cells(prepared))
-    session.execute(insert(Study), [{**prepared.row, "created_at": utc_now(), "idempotency_key": idempotency_key}])
+    session.execute(
+        insert(Study),
+        [{**prepared.row, "created_at": utc_now(), "idempotency_key": idempotency_key}],
+    )
     create(session, drafts)
     moved = replicates.take_over(session, prepared.taken, settings.runs_folder)
     limits.refuse_full_queue(session, prepared.owner, settings)
@@ -216,16 +276,36 @@ def whole(session: Session, study: Study) -> WholeStudy:
     status = experiment_status(RunStatus(run.status) for cell in cells for run in cell.runs)
     weights = study.nominal_seconds
     weighed = [(weights[cell.cell.key], run) for cell in cells for run in cell.runs]
-    return WholeStudy(study, design, cells, status, study_progress.fraction(weighed), study_progress.estimated_finish(session, weighed, status))
+    return WholeStudy(
+        study,
+        design,
+        cells,
+        status,
+        study_progress.fraction(weighed),
+        study_progress.estimated_finish(session, weighed, status),
+    )
 
 
-def prepare_extension(session: Session, study: Study, num_seeds: int, settings: Settings) -> PreparedExtension:
-    """Find what can be taken over by the replicates that `extend` would add now, on a session that only reads; raises as it does."""
+def prepare_extension(
+    session: Session, study: Study, num_seeds: int, settings: Settings
+) -> PreparedExtension:
+    """Find what can be taken over by the replicates that `extend` would add now, on a session that only reads; raises
+    as it does.
+    """
     extended = study_bounds.with_next_seeds(read_design(study.design), num_seeds, settings)
     cells = {cell.key: cell for cell in extended.cells}
-    written = session.exec(select(Experiment.id, Experiment.cell, Experiment.fingerprint, Experiment.spec).where(col(Experiment.study_id) == study.id)).all()
+    written = session.exec(
+        select(Experiment.id, Experiment.cell, Experiment.fingerprint, Experiment.spec).where(
+            col(Experiment.study_id) == study.id
+        )
+    ).all()
     new = extended.seeds[-num_seeds:]
-    run_ids = {(experiment_id, seed): new_id("run") for experiment_id, cell, _, _ in written for seed in new if seed in extended.seeds_of(cells[str(cell)])}
+    run_ids = {
+        (experiment_id, seed): new_id("run")
+        for experiment_id, cell, _, _ in written
+        for seed in new
+        if seed in extended.seeds_of(cells[str(cell)])
+    }
     if not study.reuse:
         return PreparedExtension(study.id, num_seeds, run_ids)
     wanted: dict[tuple[str, int], list[str]] = defaultdict(list)
@@ -234,26 +314,41 @@ def prepare_extension(session: Session, study: Study, num_seeds: int, settings: 
             if (experiment_id, seed) in run_ids:
                 wanted[fingerprint, seed].append(run_ids[experiment_id, seed])
     catalog = datasets.catalog(settings)
-    hashes = {name: catalog.sha256(name) for name in {spec["dataset"]["name"] for _, _, _, spec in written}}
+    hashes = {
+        name: catalog.sha256(name)
+        for name in {spec["dataset"]["name"] for _, _, _, spec in written}
+    }
     images = {fingerprint: hashes[spec["dataset"]["name"]] for _, _, fingerprint, spec in written}
-    return PreparedExtension(study.id, num_seeds, run_ids, replicates.find_equal(session, wanted, study.owner, images))
+    return PreparedExtension(
+        study.id, num_seeds, run_ids, replicates.find_equal(session, wanted, study.owner, images)
+    )
 
 
 def extend(session: Session, study: Study, prepared: PreparedExtension, settings: Settings) -> int:
-    """Add replicates to every cell that takes the study's seeds, under the next seeds that the study has not; returns how many runs are new.
+    """Add replicates to every cell that takes the study's seeds, under the next seeds that the study has not; returns
+    how many runs are new.
 
-    Where another has extended it since that was prepared, the seeds are other ones, and what was found for those is trained anew.
+    Where another has extended it since that was prepared, the seeds are other ones, and what was found for those is
+    trained anew.
     """
     replicates.remove_unless_committed(session, prepared.taken, settings.runs_folder)
     lock(session, study)
     extended = study_bounds.with_next_seeds(read_design(study.design), prepared.num_seeds, settings)
     cells = {cell.key: cell for cell in extended.cells}
-    in_order = select(Experiment.id, Experiment.cell).where(col(Experiment.study_id) == study.id).order_by(col(Experiment.created_at), col(Experiment.id))
+    in_order = (
+        select(Experiment.id, Experiment.cell)
+        .where(col(Experiment.study_id) == study.id)
+        .order_by(col(Experiment.created_at), col(Experiment.id))
+    )
     written = session.exec(in_order).all()
     seeds = {experiment_id: extended.seeds_of(cells[str(cell)]) for experiment_id, cell in written}
     added = replicates.add_seeds(session, seeds, prepared.run_ids)
     deletion.remove_folders(settings.runs_folder, set(prepared.taken) - set(added))
-    replicates.take_over(session, {run_id: prepared.taken[run_id] for run_id in added if run_id in prepared.taken}, settings.runs_folder)
+    replicates.take_over(
+        session,
+        {run_id: prepared.taken[run_id] for run_id in added if run_id in prepared.taken},
+        settings.runs_folder,
+    )
     study.design = extended.model_dump(mode="json")
     session.add(study)
     limits.refuse_full_queue(session, study.owner, settings)
@@ -262,7 +357,9 @@ def extend(session: Session, study: Study, prepared: PreparedExtension, settings
 
 
 def delete(session: Session, study: Study) -> list[str]:
-    """Remove the study, its experiments and runs; returns the runs whose folders go after the commit. Raises as `deletion.delete_together` does."""
+    """Remove the study, its experiments and runs; returns the runs whose folders go after the commit. Raises as
+    `deletion.delete_together` does.
+    """
     lock(session, study)
     removed = deletion.delete_together(session, _experiments(session, study))
     session.delete(study)
@@ -270,18 +367,28 @@ def delete(session: Session, study: Study) -> list[str]:
     return removed
 
 
-def _prepare_cell(lookups: Lookups, request: StudyRequest, design: Design, cell: Cell, settings: Settings) -> Prepared:
+def _prepare_cell(
+    lookups: Lookups, request: StudyRequest, design: Design, cell: Cell, settings: Settings
+) -> Prepared:
     document = whole_document(design, cell)
-    checked = cell_request(design, cell).model_copy(update={"labels": request.labels, "priority": request.priority})
+    checked = cell_request(design, cell).model_copy(
+        update={"labels": request.labels, "priority": request.priority}
+    )
     prepared = prepare_with(lookups, checked, document, settings)
     key, found = cell_built_on(cell.request), prepared.plan.built_on
-    if key is not None and found is not None and found.trained.seed not in design.seeds_of(design.cell(key)):
+    if (
+        key is not None
+        and found is not None
+        and found.trained.seed not in design.seeds_of(design.cell(key))
+    ):
         message = f"builds on seed {found.trained.seed} of cell {key!r}, which is not among that one's seeds"
         raise InvalidRequest(message, [FieldError(f"/{BUILT_ON[checked.kind]}/seed", message)])
     return prepared
 
 
-def _row(request: StudyRequest, submitted: dict[str, Any], design: Design, cells: Mapping[str, Prepared]) -> dict[str, Any]:
+def _row(
+    request: StudyRequest, submitted: dict[str, Any], design: Design, cells: Mapping[str, Prepared]
+) -> dict[str, Any]:
     return {
         "name": design.title,
         "labels": request.labels,
@@ -289,7 +396,9 @@ def _row(request: StudyRequest, submitted: dict[str, Any], design: Design, cells
         "scale": None if request.recipe is None else request.scale,
         "submitted": submitted,
         "design": design.model_dump(mode="json"),
-        "nominal_seconds": {key: max(cell.cost.seconds, LEAST_SECONDS) for key, cell in cells.items()},
+        "nominal_seconds": {
+            key: max(cell.cost.seconds, LEAST_SECONDS) for key, cell in cells.items()
+        },
         "reuse": request.reuse,
         "request_hash": request_hash(submitted),
     }
@@ -297,7 +406,10 @@ def _row(request: StudyRequest, submitted: dict[str, Any], design: Design, cells
 
 def _placed(cells: Mapping[str, Prepared], study_id: str) -> dict[str, Prepared]:
     """The same, each as a cell of the study."""
-    return {key: replace(cell, own=replace(cell.own, place=Place(study_id, key))) for key, cell in cells.items()}
+    return {
+        key: replace(cell, own=replace(cell.own, place=CellPlace(study_id, key)))
+        for key, cell in cells.items()
+    }
 
 
 def _built_on_own_cells(prepared: PreparedStudy) -> dict[str, HeldTeacher]:
@@ -307,7 +419,9 @@ def _built_on_own_cells(prepared: PreparedStudy) -> dict[str, HeldTeacher]:
         key, ready = cell_built_on(cell.request), prepared.cells[cell.key]
         if key is not None and ready.plan.built_on is not None:
             teacher = prepared.cells[key].own
-            found[ready.own.id] = HeldTeacher(teacher.run_of(ready.plan.built_on.trained.seed), teacher.id, is_trained=False)
+            found[ready.own.id] = HeldTeacher(
+                teacher.run_of(ready.plan.built_on.trained.seed), teacher.id, is_trained=False
+            )
     return found
 
 
@@ -325,10 +439,16 @@ def _experiments(session: Session, study: Study) -> Sequence[Experiment]:
 
 
 def lock(session: Session, study: Study) -> None:
-    """Hold the study's row until the transaction ends, and read it again: one change at a time. Raises NotFound when it has just been deleted.
+    """Hold the study's row until the transaction ends, and read it again: one change at a time. Raises NotFound when it
+    has just been deleted.
 
     SQLite has the whole database locked for writing by then.
     """
-    held = select(Study).where(col(Study.id) == study.id).with_for_update().execution_options(populate_existing=True)
+    held = (
+        select(Study)
+        .where(col(Study.id) == study.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
     if session.exec(held).one_or_none() is None:
         raise NotFound(f"study {study.id} has just been deleted")

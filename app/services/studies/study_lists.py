@@ -15,7 +15,9 @@ from app.storage.tables import Experiment, Run, Study
 
 @dataclass(frozen=True)
 class StudyOutline:
-    """A study as a list shows it: runs by status, and the `fraction` of the work that is done, cells weighed by their cost."""
+    """A study as a list shows it: runs by status, and the `fraction` of the work that is done, cells weighed by their
+    cost.
+    """
 
     study: Study
     num_cells: int
@@ -46,20 +48,28 @@ class _CellCount:
     done: float
 
 
-def page(session: Session, recipe: str | None, owners: Sequence[str], place: tuple[int, str | None]) -> tuple[list[Study], str | None]:
+def page(
+    session: Session, recipe: str | None, owners: Sequence[str], place: tuple[int, str | None]
+) -> tuple[list[Study], str | None]:
     """Studies that belong to all of `owners`, the newest first, and the cursor of the next page if there is one.
 
     `place` is how many at most, and the cursor of the page before.
     """
     limit, cursor = place
-    statement = select(Study).order_by(col(Study.created_at).desc(), col(Study.id).desc()).limit(limit + 1)
+    statement = (
+        select(Study).order_by(col(Study.created_at).desc(), col(Study.id).desc()).limit(limit + 1)
+    )
     if cursor is not None:
-        statement = statement.where(tuple_(col(Study.created_at), col(Study.id)) < read_cursor(cursor))
+        statement = statement.where(
+            tuple_(col(Study.created_at), col(Study.id)) < read_cursor(cursor)
+        )
     if recipe is not None:
         statement = statement.where(col(Study.recipe) == recipe)
     statement = statement.where(*(col(Study.owner) == owner for owner in owners))
     rows = list(session.exec(statement))
-    return rows[:limit], write_cursor(rows[limit - 1].created_at, rows[limit - 1].id) if len(rows) > limit else None
+    return rows[:limit], write_cursor(rows[limit - 1].created_at, rows[limit - 1].id) if len(
+        rows
+    ) > limit else None
 
 
 def outlines(session: Session, studies: Sequence[Study]) -> list[StudyOutline]:
@@ -86,10 +96,27 @@ def _outline(study: Study, counted: Sequence[_CellCount]) -> StudyOutline:
 
 
 def _counted(session: Session, study_ids: Sequence[str]) -> dict[str, list[_CellCount]]:
-    trained = (col(Run.epochs_done) + 1.0 * col(Run.step) / func.nullif(col(Run.num_steps), 0)) / col(Run.epochs)
-    work = case((col(Run.status) == RunStatus.SUCCEEDED, 1.0), (trained > 1.0, 1.0), else_=func.coalesce(trained, 0.0))
-    columns = (col(Experiment.study_id), col(Experiment.cell), col(Run.status), func.count(), func.count(col(Run.reused_from)), func.sum(work))
-    grouped = select_columns(*columns).join(Run, col(Run.experiment_id) == col(Experiment.id)).where(col(Experiment.study_id).in_(study_ids))
+    trained = (
+        col(Run.epochs_done) + 1.0 * col(Run.step) / func.nullif(col(Run.num_steps), 0)
+    ) / col(Run.epochs)
+    work = case(
+        (col(Run.status) == RunStatus.SUCCEEDED, 1.0),
+        (trained > 1.0, 1.0),
+        else_=func.coalesce(trained, 0.0),
+    )
+    columns = (
+        col(Experiment.study_id),
+        col(Experiment.cell),
+        col(Run.status),
+        func.count(),
+        func.count(col(Run.reused_from)),
+        func.sum(work),
+    )
+    grouped = (
+        select_columns(*columns)
+        .join(Run, col(Run.experiment_id) == col(Experiment.id))
+        .where(col(Experiment.study_id).in_(study_ids))
+    )
     found: defaultdict[str, list[_CellCount]] = defaultdict(list)
     for study_id, *numbers in session.execute(grouped.group_by(*columns[:3])):
         found[study_id].append(_CellCount(*numbers))

@@ -25,14 +25,22 @@ def fraction(runs: Weighed) -> float:
 
 
 def estimated_finish(session: Session, runs: Weighed, status: RunStatus) -> datetime | None:
-    """What is left at the pace so far, shared among the workers online; None before an epoch is done or with nobody to do it."""
+    """What is left at the pace so far, shared among the workers online; None before an epoch is done or with nobody to
+    do it.
+    """
     workers = len(online(session))
     if status is not RunStatus.RUNNING or not workers:
         return None
     trained = [(weight, run) for weight, run in runs if run.reused_from is None and run.epochs_done]
     lately = paces(session, [run.id for _, run in trained])
-    seconds = {run.id: each * run.epochs_done for _, run in trained if (each := lately.get(run.id)) is not None}
-    nominal = sum(weight * run.epochs_done / run.epochs for weight, run in trained if run.id in seconds)
+    seconds = {
+        run.id: each * run.epochs_done
+        for _, run in trained
+        if (each := lately.get(run.id)) is not None
+    }
+    nominal = sum(
+        weight * run.epochs_done / run.epochs for weight, run in trained if run.id in seconds
+    )
     if nominal <= 0:
         return None
     unfinished = [(weight, run) for weight, run in runs if not RunStatus(run.status).is_terminal]

@@ -20,39 +20,61 @@ def cancel(session: Session, study: Study, actor: str = lifecycle.USER) -> None:
 
     Cancelling twice is no error; cancelling what ended otherwise is AlreadyFinished.
     """
-    changed, statuses = _steer(session, study, lambda run_ids: lifecycle.cancel(session, run_ids, actor))
+    changed, statuses = _steer(
+        session, study, lambda run_ids: lifecycle.cancel(session, run_ids, actor)
+    )
     if not changed and experiment_status(statuses) is not RunStatus.CANCELLED:
-        raise AlreadyFinished(f"study {study.id} has {experiment_status(statuses)} already; nothing is left to cancel")
+        raise AlreadyFinished(
+            f"study {study.id} has {experiment_status(statuses)} already; nothing is left to cancel"
+        )
 
 
 def pause(session: Session, study: Study, actor: str = lifecycle.USER) -> None:
-    """Pause every run that is queued or under way. Pausing twice is no error; with nothing to pause it is NothingToPause."""
-    changed, statuses = _steer(session, study, lambda run_ids: lifecycle.pause(session, run_ids, actor))
+    """Pause every run that is queued or under way. Pausing twice is no error; with nothing to pause it is
+    NothingToPause.
+    """
+    changed, statuses = _steer(
+        session, study, lambda run_ids: lifecycle.pause(session, run_ids, actor)
+    )
     if not changed and RunStatus.PAUSED not in statuses:
-        raise NothingToPause(f"study {study.id} has {experiment_status(statuses)}; nothing is left to pause")
+        raise NothingToPause(
+            f"study {study.id} has {experiment_status(statuses)}; nothing is left to pause"
+        )
 
 
 def resume(session: Session, study: Study, actor: str = lifecycle.USER) -> int:
     """Queue every paused run again; returns how many. Raises NothingToResume where none is."""
-    changed, statuses = _steer(session, study, lambda run_ids: lifecycle.resume(session, run_ids, actor))
+    changed, statuses = _steer(
+        session, study, lambda run_ids: lifecycle.resume(session, run_ids, actor)
+    )
     if not changed:
-        raise NothingToResume(f"no run of study {study.id} is paused; it has the status {experiment_status(statuses)}")
+        raise NothingToResume(
+            f"no run of study {study.id} is paused; it has the status {experiment_status(statuses)}"
+        )
     return changed
 
 
 def retry(session: Session, study: Study, actor: str = lifecycle.USER) -> int:
-    """Queue every failed or cancelled run again, teachers before their students; returns how many. Raises NothingToRetry where there is none."""
+    """Queue every failed or cancelled run again, teachers before their students; returns how many. Raises
+    NothingToRetry where there is none.
+    """
     lock(session, study)
     rows = session.execute(_of_study(select_columns(col(Run.id), col(Run.status)), study)).all()
     statuses = Counter(row.status for row in rows)
-    queued = retrying.retry_runs(session, [row.id for row in rows if row.status in RETRYABLE], actor)
+    queued = retrying.retry_runs(
+        session, [row.id for row in rows if row.status in RETRYABLE], actor
+    )
     if queued == 0:
         counts = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
-        raise NothingToRetry(f"no run of study {study.id} has failed or was cancelled ({counts}); nothing is left to retry")
+        raise NothingToRetry(
+            f"no run of study {study.id} has failed or was cancelled ({counts}); nothing is left to retry"
+        )
     return queued
 
 
-def _steer(session: Session, study: Study, change: Callable[[list[str]], list[str]]) -> tuple[int, list[RunStatus]]:
+def _steer(
+    session: Session, study: Study, change: Callable[[list[str]], list[str]]
+) -> tuple[int, list[RunStatus]]:
     """Change every unfinished run; how many that changed, and the statuses that all runs had before."""
     lock(session, study)
     rows = session.execute(_of_study(select_columns(col(Run.id), col(Run.status)), study)).all()
@@ -63,4 +85,6 @@ def _steer(session: Session, study: Study, change: Callable[[list[str]], list[st
 
 def _of_study(statement: Any, study: Study) -> Any:
     """A selection of runs, narrowed to the study's."""
-    return statement.join(Experiment, col(Experiment.id) == col(Run.experiment_id)).where(col(Experiment.study_id) == study.id)
+    return statement.join(Experiment, col(Experiment.id) == col(Run.experiment_id)).where(
+        col(Experiment.study_id) == study.id
+    )

@@ -18,11 +18,12 @@ from app.storage.tables import LOCAL, Experiment, new_id, utc_now
 from lab_models.specs import AnySpec, fingerprint
 
 KEY_LOCK = 7_236_013
-"""Any number, the same in every process: the class of PostgreSQL's advisory locks on idempotency keys of experiments."""
+"""Any number, the same in every process: the class of PostgreSQL's advisory locks on idempotency keys of experiments.
+"""
 
 
 @dataclass(frozen=True)
-class Place:
+class CellPlace:
     """A cell of a study."""
 
     study_id: str
@@ -31,7 +32,8 @@ class Place:
 
 @dataclass(frozen=True)
 class Draft:
-    """An experiment that is ready to be written, its ids made and everything worked out that takes time; one draft is written once.
+    """An experiment that is ready to be written, its ids made and everything worked out that takes time; one draft is
+    written once.
 
     `needs` is the run that all of its runs wait for, unless it has succeeded (`is_ready`).
     """
@@ -49,7 +51,7 @@ class Draft:
     needs: str | None = None
     is_ready: bool = True
     related: dict[str, Any] = field(default_factory=dict)
-    place: Place | None = None
+    place: CellPlace | None = None
     owner: str = LOCAL
     idempotency_key: str | None = None
     id: str = field(default_factory=lambda: new_id("exp"))
@@ -62,14 +64,18 @@ class Draft:
 
 @dataclass(frozen=True)
 class Stored:
-    """What a request has made, or what an earlier one with its key had made (`is_new` is False); `num_queued` runs have been queued."""
+    """What a request has made, or what an earlier one with its key had made (`is_new` is False); `num_queued` runs have
+    been queued.
+    """
 
     id: str
     num_queued: int
     is_new: bool = True
 
 
-def draft(spec: AnySpec, cost: Estimate, seeds: tuple[int, ...], submitted: dict[str, Any], **said: Any) -> Draft:
+def draft(
+    spec: AnySpec, cost: Estimate, seeds: tuple[int, ...], submitted: dict[str, Any], **said: Any
+) -> Draft:
     """A draft of a spec; `said` are those of its fields that have a default."""
     return Draft(
         spec=spec.model_dump(mode="json"),
@@ -84,16 +90,30 @@ def draft(spec: AnySpec, cost: Estimate, seeds: tuple[int, ...], submitted: dict
     )
 
 
-def earlier(session: Session, idempotency_key: str, submitted: dict[str, Any], owner: str = LOCAL, *, lock: bool = True) -> Experiment | None:
+def earlier(
+    session: Session,
+    idempotency_key: str,
+    submitted: dict[str, Any],
+    owner: str = LOCAL,
+    *,
+    lock: bool = True,
+) -> Experiment | None:
     """The experiment that this key of the owner's has made; raises IdempotencyConflict when that one had another body.
 
-    With `lock`, for who writes, nobody else finds out until the transaction ends, so that two requests with one key cannot both find nothing.
+    With `lock`, for who writes, nobody else finds out until the transaction ends, so that two requests with one key
+    cannot both find nothing.
     """
     if lock:
         hold_key(session, KEY_LOCK, idempotency_key)
-    found = session.exec(select(Experiment).where(col(Experiment.owner) == owner, col(Experiment.idempotency_key) == idempotency_key)).first()
+    found = session.exec(
+        select(Experiment).where(
+            col(Experiment.owner) == owner, col(Experiment.idempotency_key) == idempotency_key
+        )
+    ).first()
     if found is not None and found.request_hash != request_hash(submitted):
-        raise IdempotencyConflict(f"the key {idempotency_key!r} belongs to experiment {found.id}, which had another body")
+        raise IdempotencyConflict(
+            f"the key {idempotency_key!r} belongs to experiment {found.id}, which had another body"
+        )
     return found
 
 
@@ -104,11 +124,15 @@ def hold_key(session: Session, kind: int, idempotency_key: str) -> None:
 
 
 def create(session: Session, drafts: Sequence[Draft]) -> None:
-    """Write experiments and their queued runs, needed ones first, in a handful of statements; each a microsecond younger, so that they are trained in order."""
+    """Write experiments and their queued runs, needed ones first, in a handful of statements; each a microsecond
+    younger, so that they are trained in order.
+    """
     now = utc_now()
     timed = [(one, now + timedelta(microseconds=number)) for number, one in enumerate(drafts)]
     session.execute(insert(Experiment), [_row(one, created_at) for one, created_at in timed])
-    lifecycle.enqueue(session, [run for one, created_at in timed for run in _new_runs(one, created_at)])
+    lifecycle.enqueue(
+        session, [run for one, created_at in timed for run in _new_runs(one, created_at)]
+    )
 
 
 def _row(one: Draft, created_at: datetime) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""Which run is built on, as a student's teacher or a transfer's source: one that is named, an equal one that there is, or one that is made first."""
+"""Which run is built on, as a student's teacher or a transfer's source: one that is named, an equal one that there is,
+or one that is made first.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -24,8 +26,8 @@ USABLE = (RunStatus.SUCCEEDED, RunStatus.RUNNING, RunStatus.QUEUED, RunStatus.PA
 class Teacher:
     """What a reference in the field `role` stands for: the run that it names, or any equal one.
 
-    `run_id` is None where nothing equal has been trained or is under way. `images` is the SHA-256 of the images that an equal one has
-    learned; None where any will do.
+    `run_id` is None where nothing equal has been trained or is under way. `images` is the SHA-256 of the images that an
+    equal one has learned; None where any will do.
     """
 
     trained: Trained
@@ -50,47 +52,85 @@ class HeldTeacher:
     is_trained: bool
 
 
-def find(session: Session, reference: Reference, role: str, catalog: Catalog, caller: Caller = ANYONE) -> Teacher:
-    """The trained network that is meant by the field `role`; raises InvalidRequest where there is none, or where it can never be one.
+def find(
+    session: Session, reference: Reference, role: str, catalog: Catalog, caller: Caller = ANYONE
+) -> Teacher:
+    """The trained network that is meant by the field `role`; raises InvalidRequest where there is none, or where it can
+    never be one.
 
     A named one must be one that the caller may see; an equal one is looked for among the caller's own.
     """
     if reference.spec is not None:
         trained = Trained(spec=reference.spec, seed=reference.seed or 0)
-        wanted = Teacher(trained, role, None, False, fingerprint(reference.spec), catalog.sha256(reference.spec.dataset.name))
+        wanted = Teacher(
+            trained,
+            role,
+            None,
+            False,
+            fingerprint(reference.spec),
+            catalog.sha256(reference.spec.dataset.name),
+        )
         equal = _equal_runs(session, [wanted], caller.owner).get(wanted.key)
         return replace(wanted, run_id=None if equal is None else equal.id)
     run = _named_run(session, reference, role, caller)
     experiment = experiments.get(session, run.experiment_id)
     spec = read_spec(experiment.spec)
     if not isinstance(spec, TrainSpec):
-        raise _refused(role, "run" if reference.run else "experiment", f"run {run.id} is itself built on another: a {role} is of kind 'train'")
+        raise _refused(
+            role,
+            "run" if reference.run else "experiment",
+            f"run {run.id} is itself built on another: a {role} is of kind 'train'",
+        )
     if RunStatus(run.status) not in USABLE:
-        raise _refused(role, "run" if reference.run else "experiment", f"run {run.id} has {run.status} and has no weights", "name a run that has succeeded")
-    return Teacher(Trained(spec=spec, seed=run.seed), role, run.id, True, experiment.fingerprint, None)
+        raise _refused(
+            role,
+            "run" if reference.run else "experiment",
+            f"run {run.id} has {run.status} and has no weights",
+            "name a run that has succeeded",
+        )
+    return Teacher(
+        Trained(spec=spec, seed=run.seed), role, run.id, True, experiment.fingerprint, None
+    )
 
 
 def hold_still(session: Session, teachers: Iterable[Teacher], owner: str) -> dict[str, HeldTeacher]:
-    """The teachers' runs by their keys, locked until the transaction ends: none can fail unseen while what needs it is written.
+    """The teachers' runs by their keys, locked until the transaction ends: none can fail unseen while what needs it is
+    written.
 
-    Raises InvalidRequest where a named one has just failed, was cancelled or deleted. Of the others those that have an equal
-    run by now are there, whether it is the one that was found or another.
+    Raises InvalidRequest where a named one has just failed, was cancelled or deleted. Of the others those that have an
+    equal run by now are there, whether it is the one that was found or another.
     """
     wanted = {teacher.key: teacher for teacher in teachers}
-    found = {run.id: run for run in _locked(session, [teacher.run_id for teacher in wanted.values() if teacher.run_id is not None])}
+    found = {
+        run.id: run
+        for run in _locked(
+            session, [teacher.run_id for teacher in wanted.values() if teacher.run_id is not None]
+        )
+    }
     held: dict[str, Run] = {}
     for key, teacher in wanted.items():
         run = found.get(teacher.run_id or "")
         if run is not None and RunStatus(run.status) in USABLE:
             held[key] = run
         elif teacher.is_named:
-            ended = f"run {teacher.run_id} has just been deleted" if run is None else f"run {run.id} has just {run.status} and has no weights"
+            ended = (
+                f"run {teacher.run_id} has just been deleted"
+                if run is None
+                else f"run {run.id} has just {run.status} and has no weights"
+            )
             raise _refused(teacher.role, "run", ended, "name a run that has succeeded")
     others = [teacher for key, teacher in wanted.items() if key not in held]
     equal = _equal_runs(session, others, owner)
     kept = {run.id: run for run in _locked(session, [run.id for run in equal.values()])}
-    held |= {key: kept[run.id] for key, run in equal.items() if run.id in kept and RunStatus(kept[run.id].status) in USABLE}
-    return {key: HeldTeacher(run.id, run.experiment_id, run.status == RunStatus.SUCCEEDED) for key, run in held.items()}
+    held |= {
+        key: kept[run.id]
+        for key, run in equal.items()
+        if run.id in kept and RunStatus(kept[run.id].status) in USABLE
+    }
+    return {
+        key: HeldTeacher(run.id, run.experiment_id, run.status == RunStatus.SUCCEEDED)
+        for key, run in held.items()
+    }
 
 
 def _named_run(session: Session, reference: Reference, role: str, caller: Caller) -> Run:
@@ -98,13 +138,18 @@ def _named_run(session: Session, reference: Reference, role: str, caller: Caller
         if reference.run is not None:
             return visible_run(session, caller, reference.run)
         assert reference.experiment is not None
-        runs = experiments.runs_of(session, [visible_experiment(session, caller, reference.experiment).id])[reference.experiment]
+        runs = experiments.runs_of(
+            session, [visible_experiment(session, caller, reference.experiment).id]
+        )[reference.experiment]
     except NotFound as error:
         raise _refused(role, "run" if reference.run else "experiment", str(error)) from error
     chosen = [run for run in runs if reference.seed in (None, run.seed)]
     if not chosen:
         raise _refused(
-            role, "seed", f"experiment {reference.experiment} has no run with seed {reference.seed}", f"it has {', '.join(str(run.seed) for run in runs)}"
+            role,
+            "seed",
+            f"experiment {reference.experiment} has no run with seed {reference.seed}",
+            f"it has {', '.join(str(run.seed) for run in runs)}",
         )
     return chosen[0]
 
@@ -117,7 +162,9 @@ def _locked(session: Session, run_ids: Sequence[str]) -> Sequence[Run]:
 
 
 def _equal_runs(session: Session, teachers: Sequence[Teacher], owner: str) -> dict[str, Run]:
-    """By the teachers' keys a run of the owner's of an equal spec with the same seed, on the same images, that has succeeded or still can."""
+    """By the teachers' keys a run of the owner's of an equal spec with the same seed, on the same images, that has
+    succeeded or still can.
+    """
     if not teachers:
         return {}
     wanted = (
@@ -126,14 +173,24 @@ def _equal_runs(session: Session, teachers: Sequence[Teacher], owner: str) -> di
         col(Run.owner) == owner,
         col(Run.status).in_(USABLE),
     )
-    joined = select(Experiment.fingerprint, Run).join(Run, col(Experiment.id) == col(Run.experiment_id)).where(*wanted)
+    joined = (
+        select(Experiment.fingerprint, Run)
+        .join(Run, col(Experiment.id) == col(Run.experiment_id))
+        .where(*wanted)
+    )
     candidates: dict[tuple[str, int], list[Run]] = defaultdict(list)
     for named, run in session.exec(joined.order_by(col(Run.created_at))):
         candidates[named, run.seed].append(run)
     found = {}
     for teacher in teachers:
         there = candidates[teacher.fingerprint, teacher.trained.seed]
-        same = [run for run in there if teacher.images is None or run.environment is None or run.environment["dataset_sha256"] == teacher.images]
+        same = [
+            run
+            for run in there
+            if teacher.images is None
+            or run.environment is None
+            or run.environment["dataset_sha256"] == teacher.images
+        ]
         if same:
             found[teacher.key] = min(same, key=lambda run: USABLE.index(RunStatus(run.status)))
     return found

@@ -1,6 +1,7 @@
 """The SQLite database copied while the service runs, and put back while it does not.
 
-Both ways the copy is made by SQLite's own backup, checked, flushed, and renamed: under the wanted name it is whole or absent.
+Both ways the copy is made by SQLite's own backup, checked, flushed, and renamed: under the wanted name it is whole or
+absent.
 """
 
 import os
@@ -23,7 +24,9 @@ from lab_models.common.files import sync_folder
 
 MOST_NAMED = 3
 COMPANIONS = ("-wal", "-shm", "-journal")
-"""SQLite keeps these beside a database; a write-ahead log that is left beside another database would be applied to that."""
+"""SQLite keeps these beside a database; a write-ahead log that is left beside another database would be applied to
+that.
+"""
 
 
 class BackupRefused(Exception):
@@ -50,10 +53,14 @@ class Restored:
 
 
 def back_up(settings: Settings, path: Path, *, overwrite: bool) -> Contents:
-    """Copy the database as it is at this moment to `path`, checked; writers go on meanwhile. Raises Misconfigured on PostgreSQL, BackupRefused."""
+    """Copy the database as it is at this moment to `path`, checked; writers go on meanwhile. Raises Misconfigured on
+    PostgreSQL, BackupRefused.
+    """
     database = _database_file(settings, "back up", _dump_command(settings, path))
     if not database.is_file():
-        raise BackupRefused(f"there is no database {database}: LAB_HOME is {settings.home}; set it to the service's")
+        raise BackupRefused(
+            f"there is no database {database}: LAB_HOME is {settings.home}; set it to the service's"
+        )
     _refuse_to_overwrite(path, database, overwrite=overwrite)
     try:
         with home_in_use(settings.home), _beside(path) as temporary:
@@ -68,12 +75,16 @@ def back_up(settings: Settings, path: Path, *, overwrite: bool) -> Contents:
 def restore(settings: Settings, path: Path) -> Restored:
     """Put a backup in the database's place and bring its schema up to date; what was there is kept under another name.
 
-    Raises Misconfigured on PostgreSQL; BackupRefused while a service uses the home, or for a file that is no sound backup.
+    Raises Misconfigured on PostgreSQL; BackupRefused while a service uses the home, or for a file that is no sound
+    backup.
     """
     database = _database_file(settings, "restore", _restore_command(settings, path))
     found = inspect(path)
     if found.revision not in known_revisions():
-        raise BackupRefused(f"{path} has schema revision {found.revision}, which this version does not know: it was written by a newer one")
+        raise BackupRefused(
+            f"{path} has schema revision {found.revision}, which this version does not know: it was written by a"
+            " newer one"
+        )
     try:
         with home_to_oneself(settings.home):
             _refuse_while_workers_live(database)
@@ -83,14 +94,18 @@ def restore(settings: Settings, path: Path) -> Restored:
                 before = _set_aside(database)
                 _publish(temporary, database)
     except HomeInUse as error:
-        raise BackupRefused(f"a service uses {settings.home}: stop it and its workers first") from error
+        raise BackupRefused(
+            f"a service uses {settings.home}: stop it and its workers first"
+        ) from error
     except (OSError, sqlite3.Error, SQLAlchemyError) as error:
         raise BackupRefused(f"{path} could not be put in place: {error}") from error
     return Restored(inspect(database), before)
 
 
 def inspect(path: Path) -> Contents:
-    """What a database file holds, after `PRAGMA integrity_check` and `foreign_key_check`; raises BackupRefused unless it is a sound one of this service."""
+    """What a database file holds, after `PRAGMA integrity_check` and `foreign_key_check`; raises BackupRefused unless
+    it is a sound one of this service.
+    """
     if not path.is_file():
         raise BackupRefused(f"there is no file {path}")
     try:
@@ -98,7 +113,10 @@ def inspect(path: Path) -> Contents:
             said = [row[0] for row in connection.execute("PRAGMA integrity_check(5)")]
             dangling = connection.execute("PRAGMA foreign_key_check").fetchall()
             if said != ["ok"] or dangling:
-                raise BackupRefused(f"{path} is damaged: {'; '.join(said) if said != ['ok'] else f'{len(dangling)} rows point to rows that are gone'}")
+                raise BackupRefused(
+                    f"{path} is damaged:"
+                    f" {'; '.join(said) if said != ['ok'] else f'{len(dangling)} rows point to rows that are gone'}"
+                )
             return _contents(connection, path)
     except sqlite3.Error as error:
         raise BackupRefused(f"{path} is not a database of this service: {error}") from error
@@ -112,13 +130,22 @@ def _contents(connection: sqlite3.Connection, path: Path) -> Contents:
     if row is None:
         raise BackupRefused(f"{path} is not a database of this service: it has no schema revision")
     unfinished = number("SELECT count(*) FROM run WHERE status IN ('queued', 'running', 'paused')")
-    return Contents(row[0], number("SELECT count(*) FROM experiment"), number("SELECT count(*) FROM run"), unfinished, path.stat().st_size)
+    return Contents(
+        row[0],
+        number("SELECT count(*) FROM experiment"),
+        number("SELECT count(*) FROM run"),
+        unfinished,
+        path.stat().st_size,
+    )
 
 
 def _database_file(settings: Settings, verb: str, instead: str) -> Path:
     url = make_url(settings.effective_database_url)
     if url.get_backend_name() != "sqlite" or not url.database:
-        raise Misconfigured(f"LAB_DATABASE_URL is not SQLite, which is all that `lab` can {verb}. Use PostgreSQL's own programs:\n  {instead}")
+        raise Misconfigured(
+            f"LAB_DATABASE_URL is not SQLite, which is all that `lab` can {verb}. Use PostgreSQL's own programs:\n "
+            f" {instead}"
+        )
     return Path(url.database).absolute()
 
 
@@ -127,13 +154,17 @@ def _dump_command(settings: Settings, path: Path) -> str:
 
 
 def _restore_command(settings: Settings, path: Path) -> str:
-    return f"pg_restore --clean --if-exists --single-transaction --dbname={_server(settings)} {path}"
+    return (
+        f"pg_restore --clean --if-exists --single-transaction --dbname={_server(settings)} {path}"
+    )
 
 
 def _server(settings: Settings) -> str:
     """The URL as PostgreSQL's programs take it, without the password."""
     url = make_url(settings.effective_database_url)
-    return URL.create(url.get_backend_name(), url.username, host=url.host, port=url.port, database=url.database).render_as_string()
+    return URL.create(
+        url.get_backend_name(), url.username, host=url.host, port=url.port, database=url.database
+    ).render_as_string()
 
 
 def _refuse_to_overwrite(path: Path, database: Path, *, overwrite: bool) -> None:
@@ -144,7 +175,9 @@ def _refuse_to_overwrite(path: Path, database: Path, *, overwrite: bool) -> None
     if not path.parent.is_dir():
         raise BackupRefused(f"there is no folder {path.parent}: make it first")
     if path.exists() and not overwrite:
-        raise BackupRefused(f"{path} is there already: name another file, or say --force to replace it")
+        raise BackupRefused(
+            f"{path} is there already: name another file, or say --force to replace it"
+        )
 
 
 def _refuse_while_workers_live(database: Path) -> None:
@@ -176,16 +209,27 @@ def _beside(path: Path) -> Iterator[Path]:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """All pages in one step: a reader of a write-ahead log sees one state and holds nobody up, however much is written meanwhile."""
+    """All pages in one step: a reader of a write-ahead log sees one state and holds nobody up, however much is written
+    meanwhile.
+    """
     target.unlink(missing_ok=True)
     with closing(_opened(source)) as reader, closing(sqlite3.connect(target)) as writer:
         reader.backup(writer)
-        writer.execute("PRAGMA journal_mode=DELETE")  # one file; the service turns its write-ahead log on when it opens it
+        writer.execute(
+            "PRAGMA journal_mode=DELETE"
+        )  # one file; the service turns its write-ahead log on when it opens it
 
 
 def _opened(path: Path) -> sqlite3.Connection:
     """Never made anew by being opened."""
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw" if os.access(path.parent, os.W_OK) else f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    return sqlite3.connect(
+        (
+            f"{path.absolute().as_uri()}?mode=rw"
+            if os.access(path.parent, os.W_OK)
+            else f"{path.absolute().as_uri()}?mode=ro"
+        ),
+        uri=True,
+    )
 
 
 def _bring_up_to_date(file: Path, home: Path) -> None:
@@ -197,7 +241,9 @@ def _bring_up_to_date(file: Path, home: Path) -> None:
 
 
 def _set_aside(database: Path) -> Path | None:
-    """Rename the database that is there, companions first: what is left at a crash in between is never applied to another database."""
+    """Rename the database that is there, companions first: what is left at a crash in between is never applied to
+    another database.
+    """
     if not database.exists():
         return None
     kept = database.with_name(f"{database.name}.before-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}")

@@ -1,4 +1,5 @@
-"""What takes up disk and is needed by nothing: found, listed with sizes, and removed on request, while the service runs.
+"""What takes up disk and is needed by nothing: found, listed with sizes, and removed on request, while the service
+runs.
 
 Nothing that a row points to is touched, and nothing younger than an hour: somebody may just be writing it. What decides
 about a run's files is read again under the run's lock, so that no attempt can begin while they are removed.
@@ -57,7 +58,7 @@ MEANINGS: dict[Kind, str] = {
 
 
 @dataclass(frozen=True)
-class Item:
+class Leftover:
     """A file or folder that may go, or files within it; `path` is relative to the home."""
 
     kind: Kind
@@ -69,17 +70,21 @@ class Item:
 class Collected:
     """What was found, and of that what could not be removed; a dry run removes nothing and fails at nothing."""
 
-    found: tuple[Item, ...]
-    failed: tuple[Item, ...] = ()
+    found: tuple[Leftover, ...]
+    failed: tuple[Leftover, ...] = ()
 
     @property
     def size_bytes(self) -> int:
         """Bytes of what was found and not failed at."""
-        return sum(item.size_bytes for item in self.found) - sum(item.size_bytes for item in self.failed)
+        return sum(item.size_bytes for item in self.found) - sum(
+            item.size_bytes for item in self.failed
+        )
 
 
 def collect(database: Database, settings: Settings, *, dry_run: bool) -> Collected:
-    """Find what is needed by nothing, and remove it unless it is a dry run. Never raises for a file that cannot be removed."""
+    """Find what is needed by nothing, and remove it unless it is a dry run. Never raises for a file that cannot be
+    removed.
+    """
     keeper = _Keeper(database, settings)
     found = tuple(sorted(keeper.find(), key=lambda item: (item.kind, item.path)))
     if dry_run:
@@ -94,17 +99,27 @@ class _Keeper:
         self._home = settings.home.absolute()
         self._now = utc_now().timestamp()
 
-    def find(self) -> Iterator[Item]:
+    def find(self) -> Iterator[Leftover]:
         # Folders first, rows second: a run that is written in between has its row when it is looked for.
-        folders = [path for path in _children(self._settings.runs_folder) if path.name.startswith("run_")]
-        archives = [path for path in _children(self._settings.archives_folder) if path.suffix == ".safetensors"]
+        folders = [
+            path for path in _children(self._settings.runs_folder) if path.name.startswith("run_")
+        ]
+        archives = [
+            path
+            for path in _children(self._settings.archives_folder)
+            if path.suffix == ".safetensors"
+        ]
         with self._database.reading() as session:
             for folder in folders:
                 yield from self._found_in_run_folder(session, folder)
-            yield from (self._item(Kind.ARCHIVE, path) for path in archives if self._is_unused_archive(session, path))
+            yield from (
+                self._item(Kind.ARCHIVE, path)
+                for path in archives
+                if self._is_unused_archive(session, path)
+            )
         yield from (self._item(Kind.TEMPORARY, path) for path in self._temporary())
 
-    def remove(self, item: Item) -> bool:
+    def remove(self, item: Leftover) -> bool:
         """Whether it is gone, or turned out to be needed."""
         path = self._home / item.path
         try:
@@ -120,12 +135,14 @@ class _Keeper:
             return False
         return True
 
-    def _remove_of_run(self, item: Item, path: Path) -> None:
+    def _remove_of_run(self, item: Leftover, path: Path) -> None:
         """Under the run's lock, and what is needed found again. Checkpoints: rows first, files after the commit."""
         run_id = path.relative_to(self._settings.runs_folder).parts[0]
         dropped: list[str] = []
         with self._database.writing() as session:
-            run = session.exec(select(Run).where(col(Run.id) == run_id).with_for_update()).one_or_none()
+            run = session.exec(
+                select(Run).where(col(Run.id) == run_id).with_for_update()
+            ).one_or_none()
             if run is None:
                 return
             if item.kind is Kind.ATTEMPT_FILES:
@@ -138,24 +155,36 @@ class _Keeper:
         for name in dropped:
             (self._settings.runs_folder / run_id / name).unlink(missing_ok=True)
 
-    def _found_in_run_folder(self, session: Session, folder: Path) -> Iterator[Item]:
+    def _found_in_run_folder(self, session: Session, folder: Path) -> Iterator[Leftover]:
         run = session.get(Run, folder.name)
         if run is None:
             if self._is_older(folder, YOUNG):
                 yield self._item(Kind.RUN_FOLDER, folder)
             return
         if self._is_past_resuming(run):
-            size = sum(session.exec(select(Checkpoint.size_bytes).where(col(Checkpoint.run_id) == run.id)))
+            size = sum(
+                session.exec(select(Checkpoint.size_bytes).where(col(Checkpoint.run_id) == run.id))
+            )
             if size:
-                yield Item(Kind.CHECKPOINTS, str(folder.relative_to(self._home)), size)
-        yield from (self._item(Kind.TEMPORARY, path) for path in _files(folder) if _is_temporary(path) and self._is_older(path, FORGOTTEN))
+                yield Leftover(Kind.CHECKPOINTS, str(folder.relative_to(self._home)), size)
+        yield from (
+            self._item(Kind.TEMPORARY, path)
+            for path in _files(folder)
+            if _is_temporary(path) and self._is_older(path, FORGOTTEN)
+        )
         for attempt in _children(folder):
             leftovers = self._leftovers(session, run, attempt)
             if leftovers:
-                yield Item(Kind.ATTEMPT_FILES, str(attempt.relative_to(self._home)), sum(file.lstat().st_size for file in leftovers))
+                yield Leftover(
+                    Kind.ATTEMPT_FILES,
+                    str(attempt.relative_to(self._home)),
+                    sum(file.lstat().st_size for file in leftovers),
+                )
 
     def _leftovers(self, session: Session, run: Run, attempt: Path) -> list[Path]:
-        """Files of an attempt that is over, that no row points to and that are an hour old. A later attempt writes to another folder."""
+        """Files of an attempt that is over, that no row points to and that are an hour old. A later attempt writes to
+        another folder.
+        """
         number = attempt.name.removeprefix("attempt-")
         if not number.isdecimal() or not _is_over(run, int(number)):
             return []
@@ -164,18 +193,36 @@ class _Keeper:
             for table in (Artifact, Checkpoint)
             for path in session.exec(select(table.path).where(col(table.run_id) == run.id))
         }
-        return [file for file in _files(attempt) if file not in needed and file.name != LOG and not _is_temporary(file) and self._is_older(file, YOUNG)]
+        return [
+            file
+            for file in _files(attempt)
+            if file not in needed
+            and file.name != LOG
+            and not _is_temporary(file)
+            and self._is_older(file, YOUNG)
+        ]
 
     def _is_past_resuming(self, run: Run) -> bool:
         kept = self._settings.keep_checkpoints_days
-        return kept is not None and _is_final(run) and run.finished_at is not None and utc_now() - run.finished_at > max(YOUNG, timedelta(days=kept))
+        return (
+            kept is not None
+            and _is_final(run)
+            and run.finished_at is not None
+            and utc_now() - run.finished_at > max(YOUNG, timedelta(days=kept))
+        )
 
     def _is_unused_archive(self, session: Session, path: Path) -> bool:
-        """Whether no run needs the teacher whose outputs these are; with LAB_KEEP_ARCHIVES_DAYS, no run that is not finished."""
+        """Whether no run needs the teacher whose outputs these are; with LAB_KEEP_ARCHIVES_DAYS, no run that is not
+        finished.
+        """
         if not self._is_older(path, YOUNG):
             return False
         teacher = _teacher_of(path)
-        users = [] if teacher is None else session.exec(select(Run.status).where(col(Run.needs) == teacher)).all()
+        users = (
+            []
+            if teacher is None
+            else session.exec(select(Run.status).where(col(Run.needs) == teacher)).all()
+        )
         if not users:
             return True
         kept = self._settings.keep_archives_days
@@ -183,15 +230,23 @@ class _Keeper:
         return not is_needed and kept is not None and self._is_older(path, timedelta(days=kept))
 
     def _temporary(self) -> Iterator[Path]:
-        """What writers leave that were killed: `.<name>.tmp` beside what was to be written, and uploads that could not be had without a name."""
+        """What writers leave that were killed: `.<name>.tmp` beside what was to be written, and uploads that could not
+        be had without a name.
+        """
         settings = self._settings
-        folders = [self._home, settings.prepared_folder, settings.imported_folder, settings.archives_folder, settings.onnx_folder]
+        folders = [
+            self._home,
+            settings.prepared_folder,
+            settings.imported_folder,
+            settings.archives_folder,
+            settings.onnx_folder,
+        ]
         found = [path for folder in folders for path in _children(folder) if _is_temporary(path)]
         found += _children(self._home / "uploads")
         return (path for path in found if self._is_older(path, FORGOTTEN))
 
-    def _item(self, kind: Kind, path: Path) -> Item:
-        return Item(kind, str(path.relative_to(self._home)), _size(path))
+    def _item(self, kind: Kind, path: Path) -> Leftover:
+        return Leftover(kind, str(path.relative_to(self._home)), _size(path))
 
     def _is_older(self, path: Path, age: timedelta) -> bool:
         """Whether nothing in it has changed for so long. What has just gone counts as young."""
@@ -208,7 +263,11 @@ def _is_final(run: Run) -> bool:
 
 def _is_over(run: Run, attempt: int) -> bool:
     """Whether nobody who holds the run writes as this attempt, now or later."""
-    return attempt < run.attempt or (attempt == run.attempt and run.status != RunStatus.RUNNING) or (attempt > run.attempt and _is_final(run))
+    return (
+        attempt < run.attempt
+        or (attempt == run.attempt and run.status != RunStatus.RUNNING)
+        or (attempt > run.attempt and _is_final(run))
+    )
 
 
 def _is_temporary(path: Path) -> bool:
@@ -216,7 +275,9 @@ def _is_temporary(path: Path) -> bool:
 
 
 def _teacher_of(archive: Path) -> str | None:
-    """The run named in the header of a safetensors file: its length in 8 bytes, then JSON (https://github.com/huggingface/safetensors#format)."""
+    """The run named in the header of a safetensors file: its length in 8 bytes, then JSON
+    (https://github.com/huggingface/safetensors#format).
+    """
     try:
         with archive.open("rb") as file:
             length = int.from_bytes(file.read(HEADER_BYTES), "little")
@@ -228,7 +289,9 @@ def _teacher_of(archive: Path) -> str | None:
 
 def _children(folder: Path) -> list[Path]:
     """What lies in a folder, which may be absent; links are left alone."""
-    return [] if not folder.is_dir() else [path for path in folder.iterdir() if not path.is_symlink()]
+    return (
+        [] if not folder.is_dir() else [path for path in folder.iterdir() if not path.is_symlink()]
+    )
 
 
 def _below(path: Path) -> list[Path]:
@@ -241,7 +304,11 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _size(path: Path) -> int:
-    return sum(part.lstat().st_size for part in (path, *_below(path)) if part.is_file() and not part.is_symlink())
+    return sum(
+        part.lstat().st_size
+        for part in (path, *_below(path))
+        if part.is_file() and not part.is_symlink()
+    )
 
 
 def _remove_archive(path: Path) -> None:

@@ -36,13 +36,20 @@ class StorageState:
 
 
 def database_state(session: Session) -> DatabaseState:
-    """`ok`, `wrong schema revision`, `no answer` or that the file has moved, with who works and what waits; never raises for a database that is broken."""
+    """`ok`, `wrong schema revision`, `no answer` or that the file has moved, with who works and what waits; never
+    raises for a database that is broken.
+    """
     try:
         if file_has_moved(session):
             return DatabaseState(MOVED)
         if not schema_is_current(session):
             return DatabaseState("wrong schema revision")
-        return DatabaseState(OK, len(online(session)), queued_runs(session), int(telemetry.oldest_wait_seconds(session)))
+        return DatabaseState(
+            OK,
+            len(online(session)),
+            queued_runs(session),
+            int(telemetry.oldest_wait_seconds(session)),
+        )
     except DatabaseError as error:
         return DatabaseState(f"no answer: {error.orig}")
 

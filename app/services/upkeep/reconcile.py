@@ -1,9 +1,10 @@
 """Taking back the runs of silent workers, judged by this process's own monotonic clock and never by wall time.
 
-A lease has expired when the run's heartbeat counter has not changed for the lease's length since *this* process first saw
-that value: the rule of Kubernetes' leader election. A clock that jumps expires nothing.
+A lease has expired when the run's heartbeat counter has not changed for the lease's length since *this* process first
+saw that value: the rule of Kubernetes' leader election. A clock that jumps expires nothing.
 
-Silence is no sign of death while nobody could have spoken: a process that could not itself write to the database begins to count anew.
+Silence is no sign of death while nobody could have spoken: a process that could not itself write to the database begins
+to count anew.
 """
 
 import logging
@@ -21,7 +22,9 @@ log = logging.getLogger("lab.reconcile")
 
 
 class LeaseWatch:
-    """What one process has seen of all running runs' heartbeats. It says with `wrote` and `failed` whether the database could be written to meanwhile."""
+    """What one process has seen of all running runs' heartbeats. It says with `wrote` and `failed` whether the database
+    could be written to meanwhile.
+    """
 
     def __init__(self, lease_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._lease_seconds = lease_seconds
@@ -30,9 +33,11 @@ class LeaseWatch:
         self._wrote: float | None = None
 
     def wrote(self) -> None:
-        """This process has just written. To be said several times in half a lease: after a longer gap all silence so far is forgotten.
+        """This process has just written. To be said several times in half a lease: after a longer gap all silence so
+        far is forgotten.
 
-        A holder lets go of its run after most of a lease without a write, so that an outage which can have made it do so is always such a gap.
+        A holder lets go of its run after most of a lease without a write, so that an outage which can have made it do
+        so is always such a gap.
         """
         now = self._clock()
         if not self._has_written_lately(now):
@@ -47,7 +52,9 @@ class LeaseWatch:
     def silent(self, session: Session) -> list[tuple[str, int, int]]:
         """(run id, fence, heartbeat) of each run whose heartbeat stood still for the lease's length. Reads only."""
         now = self._clock()
-        rows = session.exec(select(Run.id, Run.fence, Run.heartbeat).where(col(Run.status) == RunStatus.RUNNING)).all()
+        rows = session.exec(
+            select(Run.id, Run.fence, Run.heartbeat).where(col(Run.status) == RunStatus.RUNNING)
+        ).all()
         before, self._seen = self._seen, {}
         expired = []
         for run_id, fence, heartbeat in rows:
@@ -62,11 +69,15 @@ class LeaseWatch:
         return self._wrote is not None and now - self._wrote <= self._lease_seconds / 2
 
     def _begin_anew(self, now: float) -> None:
-        self._seen = {run_id: (fence, heartbeat, now) for run_id, (fence, heartbeat, _) in self._seen.items()}
+        self._seen = {
+            run_id: (fence, heartbeat, now) for run_id, (fence, heartbeat, _) in self._seen.items()
+        }
 
 
 def try_to_write(session: Session) -> None:
-    """Take what every holder's heartbeat needs, and change nothing; raises OperationalError where that cannot be had."""
+    """Take what every holder's heartbeat needs, and change nothing; raises OperationalError where that cannot be
+    had.
+    """
     session.execute(update(Run).where(false()).values(heartbeat=Run.heartbeat))
 
 

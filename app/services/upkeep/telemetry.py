@@ -1,4 +1,5 @@
-"""The service in numbers, counted from the rows on every read: all API processes say the same, and a restart forgets nothing.
+"""The service in numbers, counted from the rows on every read: all API processes say the same, and a restart forgets
+nothing.
 
 What is deleted is not counted any more, so a count of the past can fall.
 """
@@ -56,35 +57,48 @@ def oldest_wait_seconds(session: Session) -> float:
     teacher = aliased(Run)
     queued = (
         select(func.max(StatusChange.at))
-        .where(col(StatusChange.run_id) == col(Run.id), col(StatusChange.to_status) == RunStatus.QUEUED)
+        .where(
+            col(StatusChange.run_id) == col(Run.id), col(StatusChange.to_status) == RunStatus.QUEUED
+        )
         .correlate(Run)
         .scalar_subquery()
     )
     rows = session.execute(
-        select(col(Run.created_at), queued, col(teacher.finished_at)).outerjoin(teacher, col(teacher.id) == col(Run.needs)).where(claimable())
+        select(col(Run.created_at), queued, col(teacher.finished_at))
+        .outerjoin(teacher, col(teacher.id) == col(Run.needs))
+        .where(claimable())
     )
     begun = [max(moment for moment in row if moment is not None) for row in rows]
     return max(0.0, (utc_now() - min(begun)).total_seconds()) if begun else 0.0
 
 
 def _runs(session: Session) -> dict[str, int]:
-    counts: dict[str, int] = dict(session.exec(select(Run.status, func.count()).group_by(col(Run.status))).all())
+    counts: dict[str, int] = dict(
+        session.exec(select(Run.status, func.count()).group_by(col(Run.status))).all()
+    )
     return {status.value: counts.get(status.value, 0) for status in RunStatus}
 
 
 def _failures(session: Session) -> dict[str, int]:
     errors = session.exec(select(Run.error).where(col(Run.status) == RunStatus.FAILED)).all()
-    return dict(sorted(Counter(str((error or {}).get("code", "unknown")) for error in errors).items()))
+    return dict(
+        sorted(Counter(str((error or {}).get("code", "unknown")) for error in errors).items())
+    )
 
 
 def _lease_losses(session: Session) -> int:
     """Moves out of `running` that the holder did not make."""
-    lost = (col(StatusChange.actor) == RECONCILER, col(StatusChange.from_status) == RunStatus.RUNNING)
+    lost = (
+        col(StatusChange.actor) == RECONCILER,
+        col(StatusChange.from_status) == RunStatus.RUNNING,
+    )
     return session.exec(select(func.count()).select_from(StatusChange).where(*lost)).one()
 
 
 def _workers_online(session: Session) -> dict[str, int]:
-    """By device; `cpu` and the devices of the workers of the last day are there with 0, so that an alert sees a 0 and not a gap."""
+    """By device; `cpu` and the devices of the workers of the last day are there with 0, so that an alert sees a 0 and
+    not a gap.
+    """
     since = utc_now() - timedelta(seconds=ONLINE_SECONDS)
     counts = {"cpu": 0}
     for device, seen_at in session.exec(select(Worker.device, Worker.seen_at)):
@@ -96,9 +110,18 @@ def _epoch_seconds(session: Session) -> dict[str, float]:
     """Mean seconds of an epoch's training and validation, by architecture."""
     recent = or_(col(Run.status) == RunStatus.RUNNING, col(Run.finished_at) > utc_now() - RECENT)
     timed = (
-        select(col(Run.experiment_id), func.sum(Metric.value), func.sum(case((col(Metric.split) == "train", 1), else_=0)))
+        select(
+            col(Run.experiment_id),
+            func.sum(Metric.value),
+            func.sum(case((col(Metric.split) == "train", 1), else_=0)),
+        )
         .join(Metric, col(Metric.run_id) == col(Run.id))
-        .where(recent, col(Run.reused_from).is_(None), col(Metric.name) == "seconds", col(Metric.split).in_(SCORE_SPLITS))
+        .where(
+            recent,
+            col(Run.reused_from).is_(None),
+            col(Metric.name) == "seconds",
+            col(Metric.split).in_(SCORE_SPLITS),
+        )
         .group_by(col(Run.experiment_id))
     )
     sums: dict[str, tuple[float, int]] = {}
