@@ -2,13 +2,15 @@
 from the labels.
 """
 
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from lab_models.specs.base import MAX_SEED, Frozen
 from lab_models.specs.dataset import AUGMENTATIONS, DatasetSpec
 from lab_models.specs.experiment import (
+    ControlRole,
+    FoundationRole,
     NetworkSpec,
     Procedure,
     Subject,
@@ -93,6 +95,9 @@ class Reference(Frozen):
 class Pupil(Frozen):
     """What learns, and how much from whom."""
 
+    role: ClassVar[FoundationRole | None] = "teacher"
+    control: ClassVar[ControlRole | None] = "baseline"
+
     student: NetworkSpec = MLPSpec()
     """Network that is trained, or just the name of its architecture or preset."""
     temperature: float = Field(default=4.0, gt=0.0, le=1000.0)
@@ -156,6 +161,11 @@ class DistillSpec(Procedure, Pupil, Subject):
     def network(self) -> ModelSpec:
         """The network that is trained."""
         return self.student
+
+    @property
+    def built_on(self) -> Trained:
+        """Its foundation: the teacher."""
+        return self.teacher
 
 
 def with_stored_views(document: Any) -> Any:

@@ -1,6 +1,6 @@
 """One network trained on one data set. The parts stand apart, because a student is trained by the same procedure."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -30,8 +30,19 @@ NetworkSpec = Annotated[
 ]
 
 
+FoundationRole = Literal["teacher", "source"]
+"""What the foundation of a spec is called in it: the network that is built on."""
+ControlRole = Literal["baseline", "from_scratch"]
+"""What the same network, trained without its foundation, is called."""
+
+
 class Subject(Frozen):
     """What is learned from."""
+
+    role: ClassVar[FoundationRole | None] = None
+    """What the spec's foundation is called; None where it builds on nothing."""
+    control: ClassVar[ControlRole | None] = None
+    """What the experiment beside it that has no foundation is called."""
 
     kind: Literal["train", "distill", "transfer"] = "train"
     """What is done."""
@@ -133,3 +144,8 @@ class TrainSpec(Procedure, Network, Subject):
     def network(self) -> ModelSpec:
         """The network that is trained."""
         return self.model
+
+    @property
+    def built_on(self) -> None:
+        """Its foundation: it has none."""
+        return None

@@ -1,12 +1,18 @@
 """Transfer: a trained network's backbone learns another data set under a new head."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from lab_models.specs.base import Frozen
 from lab_models.specs.distill import Trained
-from lab_models.specs.experiment import Procedure, Subject, refuse_single_images
+from lab_models.specs.experiment import (
+    ControlRole,
+    FoundationRole,
+    Procedure,
+    Subject,
+    refuse_single_images,
+)
 from lab_models.specs.model import ModelSpec
 from lab_models.specs.pretrained import Pretrained
 
@@ -25,6 +31,9 @@ EVERY_CLASSIFIER: tuple[Classifier, ...] = (
 
 class Tuning(Frozen):
     """How much of the source is trained on."""
+
+    role: ClassVar[FoundationRole | None] = "source"
+    control: ClassVar[ControlRole | None] = "from_scratch"
 
     strategy: Literal["features", "linear_probe", "fine_tune", "staged"] = "fine_tune"
     """`features`: classical classifiers on the frozen backbone. `linear_probe`: a new head on it. `fine_tune`: it is
@@ -83,6 +92,11 @@ class TransferSpec(Procedure, Tuning, Subject):
     def network(self) -> ModelSpec:
         """The network that is trained: the source's."""
         return self.source.network
+
+    @property
+    def built_on(self) -> Trained | Pretrained:
+        """Its foundation: the source."""
+        return self.source
 
     @property
     def planned_epochs(self) -> int:
