@@ -95,7 +95,7 @@ def presets_reference() -> str:
 def settings_reference() -> str:
     """One row per setting."""
     rows = [
-        f"| `LAB_{name.upper()}` | {_shown_default(field.default)} | {field.description} |"
+        f"| `LAB_{name.upper()}` | {_shown_default(field.default)} | {_in_one_line(field.description)} |"
         for name, field in Settings.model_fields.items()
     ]
     return "\n".join(["| setting | default | meaning |", "|---|---|---|", *rows])
@@ -146,8 +146,12 @@ def updated(text: str) -> str:
     return text
 
 
+def _in_one_line(text: str | None) -> str:
+    return " ".join((text or "").split())
+
+
 def _first_sentence(model: type[Frozen]) -> str:
-    text = " ".join((model.__doc__ or "").split("\n\n")[0].split())
+    text = _in_one_line((model.__doc__ or "").split("\n\n")[0])
     return text[:1].lower() + text[1:].rstrip(".") + "."
 
 
@@ -159,7 +163,7 @@ def _model_table(model: type[Frozen]) -> str:
         else set()
     )
     rows = [
-        f"| `{name}` | {_kind(field)} | {_default(model, name)} | {field['description']} |"
+        f"| `{name}` | {_kind(field)} | {_default(model, name)} | {_in_one_line(field['description'])} |"
         for name, field in schema["properties"].items()
         if name not in said_above
     ]

@@ -19,7 +19,7 @@ def source_revision() -> str | None:
     """
     if revision := os.environ.get("LAB_REVISION"):
         return revision
-    folder = Path(__file__).resolve().parent.parent
+    folder = Path(__file__).resolve().parents[2]
     if not (folder / ".git").exists():
         return None
     try:

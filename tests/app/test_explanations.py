@@ -16,7 +16,8 @@ from starlette.testclient import TestClient
 
 from app.api.analyses.explanations import ExplanationQuery
 from app.main import create_app
-from app.plots.pictures.explanations import ExplanationFigure, Picture, draw_explanations
+from app.plots.figures import ExplainedImage, ExplanationFigure
+from app.plots.pictures.explanations import draw_explanations
 from app.services.analyses import explanations
 from app.services.analyses.explanations import Explanations
 from app.services.experiments import experiments
@@ -405,7 +406,7 @@ def test_the_picture_has_three_formats_and_is_not_sent_twice(
 def figure(**differing: Any) -> ExplanationFigure:
     generator = np.random.default_rng(0)
     pictures = [
-        Picture(
+        ExplainedImage(
             generator.integers(0, 256, (3, 12, 12), dtype=np.uint8),
             generator.random((3, 3)),
             "a " * 60,
@@ -461,7 +462,9 @@ def test_grey_and_color_images_are_drawn_at_any_number(tmp_path: Path) -> None:
     one = figure().pictures[0]
     for count, channels in ((1, 1), (64, 3)):
         pictures = [
-            Picture(one.pixels[:channels], one.map, "true", "predicted", 0.5, number % 2 == 0)
+            ExplainedImage(
+                one.pixels[:channels], one.map, "true", "predicted", 0.5, number % 2 == 0
+            )
             for number in range(count)
         ]
         path = tmp_path / f"{count}.png"

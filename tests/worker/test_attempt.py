@@ -13,8 +13,7 @@ from app.devices import device_of_slot
 from app.services import lifecycle
 from app.services.experiments import progress
 from app.storage.states import RunStatus
-from app.storage.tables import Checkpoint, Experiment, Metric
-from app.storage.tables import Supervision as AttemptRow
+from app.storage.tables import Attempt, Checkpoint, Experiment, Metric
 from tests.databases import writers_blocked
 from tests.e2e.service import is_alive, wait_until
 from tests.worker.conftest import Stage
@@ -230,7 +229,7 @@ def test_attempts_are_closed_with_their_outcome(make_stage: MakeStage) -> None:
     stage.submit(model={"hidden": [32, 16]}, optimizer={"name": "sgd", "learning_rate": 1e6})
     work_until_empty(stage.slot)
     with stage.database.reading() as session:
-        rows = session.exec(select(AttemptRow)).all()
+        rows = session.exec(select(Attempt)).all()
     assert sorted(row.outcome or "" for row in rows) == ["completed", "training_failed"]
     assert all(row.finished_at is not None and row.first_step_at is not None for row in rows)
 

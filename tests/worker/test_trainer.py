@@ -64,7 +64,7 @@ calls = []
 for name in ("_cuda_getDeviceCount", "_cuda_init", "_cuda_isCurrentStreamCapturing"):
     if hasattr(torch._C, name):
         setattr(torch._C, name, lambda name=name: calls.append(name) or 0)
-from lab_models import forkserver
+from lab_models.running import forkserver
 import os
 os.environ["CUDA_VISIBLE_DEVICES"] = "1"
 before = forkserver.hide_gpus()

@@ -45,7 +45,7 @@ from lab_models.specs import read_spec
 router = passes.router(prefix="/studies", tags=["studies"])
 
 _pages = Environment(
-    loader=FileSystemLoader(Path(__file__).parent.parent / "templates"),
+    loader=FileSystemLoader(Path(__file__).parents[2] / "templates"),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,

@@ -17,7 +17,7 @@ from app.api.http.passes import passes_of
 from app.api.http.pictures import IfNoneMatch, is_current
 from app.errors import NotFound
 
-FOLDER: Final = Path(__file__).parent.parent / "static"
+FOLDER: Final = Path(__file__).parents[2] / "static"
 PAGE: Final = "/docs"
 DESCRIPTION: Final = "/openapi.json"
 MEDIA_TYPES: Final = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
