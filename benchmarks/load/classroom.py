@@ -14,7 +14,7 @@ import zipfile
 import zlib
 from typing import Any
 
-from benchmarks.load.generator import Load, Request
+from benchmarks.load.sending import Load, Request
 from benchmarks.load.wire import Answer, Client
 
 SPEC = {"dataset": "digits", "model": {"hidden": [32]}, "epochs": 5}

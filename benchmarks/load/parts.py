@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.load.classroom import SPEC, STUDY
-from benchmarks.load.generator import PROBED, Request
+from benchmarks.load.sending import PROBED, Request
 from benchmarks.load.stacks import (
     EXPERIMENTS,
     Target,

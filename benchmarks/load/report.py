@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.load.generator import PROBED
 from benchmarks.load.parts import MIXED, Measurement
+from benchmarks.load.sending import PROBED
 
 TIMES = ("p50", "p99", "worst")
 CPU = "cpu_seconds_per_request"

@@ -16,7 +16,7 @@ from app.roles import Role
 from app.services.owners.keys import create_key
 from app.settings import Settings
 from app.storage.db import open_database
-from benchmarks.load.generator import Request, Sample
+from benchmarks.load.sending import Request, Sample
 from tests.e2e.service import Service
 from tests.postgres import Cluster
 
