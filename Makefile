@@ -9,7 +9,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --custom-com
 SPREAD := --numprocesses 2 --dist loadfile  # what starts no service shares two cores; what does has them for itself
 CODE := app worker lab_models migrations tests benchmarks
 
-.PHONY: help install demo run test quick check format lint types contracts docs bench load lock audit digests chaos compose-test fuzz clean
+.PHONY: help install demo run test fast quick check format formatted lint types contracts docs bench load lock audit digests chaos compose-test fuzz clean
 
 help:
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -34,14 +34,21 @@ test: $(STAMP) ## every test on SQLite, then those that write again on PostgreSQ
 	$(BIN)/python -m pytest -rs tests/e2e
 	LAB_TEST_DATABASE=postgresql $(BIN)/python -m pytest -rs $(SPREAD) tests/app tests/worker
 
-quick: $(STAMP) ## all tests but those marked slow
+fast: $(STAMP) format contracts ## under a minute, after every change: format and mend, contracts, the tests that cost least
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/python -m pytest $(SPREAD) --ignore=tests/e2e -m 'not thorough'
+
+quick: formatted lint types contracts $(STAMP) ## under five minutes, before a commit: what is said of the code, and all tests but those of whole services
 	$(BIN)/python -m pytest -rs $(SPREAD) --ignore=tests/e2e
+
+check: quick ## exactly what CI runs: quick, whole services but their slowest faults, and again on PostgreSQL what writes
 	$(BIN)/python -m pytest -rs -m 'not slow' tests/e2e
 	LAB_TEST_DATABASE=postgresql $(BIN)/python -m pytest -rs $(SPREAD) tests/app tests/worker
 
-check: format lint types contracts quick ## exactly what CI runs
+format: $(STAMP) ## write the code as the formatter would
+	$(BIN)/ruff format $(CODE)
 
-format: $(STAMP)
+formatted: $(STAMP)
 	$(BIN)/ruff format --check $(CODE)
 
 lint: $(STAMP)
