@@ -60,8 +60,8 @@ types: $(STAMP)
 contracts: $(STAMP)
 	$(BIN)/lint-imports
 
-docs: $(STAMP) ## write the generated tables of the README
-	$(BIN)/python -m app.commands.reference README.md docs/spec.md docs/studies.md
+docs: $(STAMP) ## write the generated tables of the documents
+	$(BIN)/python -m app.commands.reference docs/*.md
 
 bench: $(STAMP) ## benchmarks: a table, and JSON in benchmarks/latest.json
 	$(PIP) --require-hashes --requirement requirements/bench.txt || echo "Lightning could not be installed: its row is left out"

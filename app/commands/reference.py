@@ -1,10 +1,13 @@
-"""The README's tables, generated from the code: `make docs` writes them, a test holds them."""
+"""The tables of the documents, generated from the code: `make docs` writes them, a test holds them."""
 
 import json
+import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from app.commands.api_reference import errors_reference, routes_reference
+from app.commands.schema_words import kind, shown_default
 from app.settings import Settings
 from app.storage.states import REASON_MEANINGS
 from lab_models.architectures.sizes import model_size
@@ -12,35 +15,28 @@ from lab_models.recipes.catalog import RECIPES
 from lab_models.specs import (
     ARCHITECTURES,
     PRESETS,
-    AdamSpec,
-    AdamWSpec,
     AttentionSpec,
     AugmentationSpec,
-    ConstantSchedule,
-    CosineSchedule,
     DatasetSpec,
     DistillRequest,
     EarlyStoppingSpec,
     ExperimentRequest,
     Frozen,
     HintSpec,
-    MultiStepSchedule,
-    OneCycleSchedule,
-    PlateauSchedule,
+    OptimizerSpec,
     Reference,
-    SGDSpec,
+    ScheduleSpec,
     TrainSpec,
     TransferRequest,
 )
 
-OPTIMIZERS: tuple[type[Frozen], ...] = (AdamSpec, AdamWSpec, SGDSpec)
-SCHEDULES: tuple[type[Frozen], ...] = (
-    ConstantSchedule,
-    MultiStepSchedule,
-    CosineSchedule,
-    OneCycleSchedule,
-    PlateauSchedule,
-)
+
+def members(union: Any) -> tuple[type[Frozen], ...]:
+    """The specs that a discriminated union can be: one that is added to it is in the tables at once."""
+    found: tuple[type[Frozen], ...] = get_args(get_args(union)[0])
+    return found
+
+
 MODELS: tuple[tuple[str, type[Frozen]], ...] = (
     ("The body", ExperimentRequest),
     ('The body, `"kind": "distill"`, without `model` and with', DistillRequest),
@@ -56,11 +52,15 @@ MODELS: tuple[tuple[str, type[Frozen]], ...] = (
     ),
     *(
         (f'`optimizer`, `"name": "{spec.model_fields["name"].default}"`', spec)
-        for spec in OPTIMIZERS
+        for spec in members(OptimizerSpec)
     ),
-    *((f'`schedule`, `"name": "{spec.model_fields["name"].default}"`', spec) for spec in SCHEDULES),
+    *(
+        (f'`schedule`, `"name": "{spec.model_fields["name"].default}"`', spec)
+        for spec in members(ScheduleSpec)
+    ),
     ("`early_stopping`", EarlyStoppingSpec),
 )
+MAKEFILE = Path(__file__).parents[2] / "Makefile"
 SHAPE_OF_PRESETS = {"MNIST": (1, 28, 28), "CIFAR-10": (3, 32, 32)}
 
 
@@ -95,7 +95,7 @@ def presets_reference() -> str:
 def settings_reference() -> str:
     """One row per setting."""
     rows = [
-        f"| `LAB_{name.upper()}` | {_shown_default(field.default)} | {_in_one_line(field.description)} |"
+        f"| `LAB_{name.upper()}` | {shown_default(field.default)} | {_in_one_line(field.description)} |"
         for name, field in Settings.model_fields.items()
     ]
     return "\n".join(["| setting | default | meaning |", "|---|---|---|", *rows])
@@ -127,10 +127,20 @@ def recipes_reference() -> str:
     return "\n".join([head, "|---|---|---:|---|---:|---|---|", *rows])
 
 
+def targets_reference() -> str:
+    """One row per target of the Makefile that says what it does."""
+    found = re.findall(r"^([a-z-]+):.*?## (.*)$", MAKEFILE.read_text(), re.MULTILINE)
+    rows = [f"| `make {target}` | {does} |" for target, does in found]
+    return "\n".join(["| target | does |", "|---|---|", *rows])
+
+
 SECTIONS = {
     "spec": spec_reference,
     "presets": presets_reference,
     "settings": settings_reference,
+    "routes": routes_reference,
+    "errors": errors_reference,
+    "targets": targets_reference,
     "reasons": reasons_reference,
     "recipes": recipes_reference,
 }
@@ -163,48 +173,11 @@ def _model_table(model: type[Frozen]) -> str:
         else set()
     )
     rows = [
-        f"| `{name}` | {_kind(field)} | {_default(model, name)} | {_in_one_line(field['description'])} |"
+        f"| `{name}` | {kind(field)} | {_default(model, name)} | {_in_one_line(field['description'])} |"
         for name, field in schema["properties"].items()
         if name not in said_above
     ]
     return "\n".join(["| field | type | default | meaning |", "|---|---|---|---|", *rows])
-
-
-def _kind(field: dict[str, Any]) -> str:
-    options = field.get("anyOf") or [field]
-    return " or ".join(dict.fromkeys(map(_kind_of_one, options)))
-
-
-def _kind_of_one(option: dict[str, Any]) -> str:
-    if "$ref" in option or "discriminator" in option or "oneOf" in option:
-        return "object"
-    if "const" in option:
-        return f'`"{option["const"]}"`'
-    if "enum" in option:
-        return ", ".join(f"`{json.dumps(choice)}`" for choice in option["enum"])
-    kind = {"string": "name", "boolean": "true, false", "array": "list"}.get(
-        option["type"], str(option["type"])
-    )
-    return kind + _bounds(option)
-
-
-def _bounds(option: dict[str, Any]) -> str:
-    low = (
-        f"≥ {option['minimum']:.12g}"
-        if "minimum" in option
-        else f"> {option['exclusiveMinimum']:.12g}"
-        if "exclusiveMinimum" in option
-        else ""
-    )
-    high = (
-        f"≤ {option['maximum']:.12g}"
-        if "maximum" in option
-        else f"< {option['exclusiveMaximum']:.12g}"
-        if "exclusiveMaximum" in option
-        else ""
-    )
-    listed = ", ".join(part for part in (low, high) if part)
-    return f" {listed}" if listed else ""
 
 
 def _default(model: type[Frozen], name: str) -> str:
@@ -216,17 +189,9 @@ def _default(model: type[Frozen], name: str) -> str:
             getattr(default, key) for key in ("name", "arch") if key in type(default).model_fields
         ]
         return f"`{named[0]}`" if named else "`none`"
-    return _shown_default(list(default) if isinstance(default, tuple) else default)
-
-
-def _shown_default(value: object) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"`{value}`" if value != "" else "empty"
+    return shown_default(list(default) if isinstance(default, tuple) else default)
 
 
 if __name__ == "__main__":
-    for readme in map(Path, sys.argv[1:]):
-        readme.write_text(updated(readme.read_text()))
+    for document in map(Path, sys.argv[1:]):
+        document.write_text(updated(document.read_text()))
