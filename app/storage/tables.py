@@ -63,7 +63,7 @@ class UTCDateTime(TypeDecorator[datetime]):
 
 
 class Study(SQLModel, table=True):
-    """Experiments that answer one question in one table. `design` is a `lab_models.recipes.design.Design`;
+    """Experiments that answer one question in one table. `design` is a `lab_models.studies.design.Design`;
     `nominal_seconds` is one run's cost by cell.
     """
 
