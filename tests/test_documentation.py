@@ -138,6 +138,34 @@ def test_every_relative_link_leads_somewhere() -> None:
                 assert anchor in anchors(found.read_text()), f"{document.name}: {target}#{anchor}"
 
 
+def test_every_decision_has_a_status_a_date_and_its_row_in_the_index() -> None:
+    index = (ROOT / "docs" / "decisions" / "README.md").read_text()
+    rows = dict(
+        re.findall(r"\((\d{4}-[^)]*\.md)\) \| ([^|]+ \| \d{4}-\d\d-\d\d) \|$", index, re.MULTILINE)
+    )
+    records = {path.name: path for path in (ROOT / "docs" / "decisions").glob("0*.md")}
+    assert list(rows) == sorted(records)
+    for number, name in enumerate(sorted(records), start=1):
+        title, status = re.match(
+            r"# \d+\. (.*)\n\n(Status: .*\.)\n", records[name].read_text()
+        ).groups()
+        assert f"| {number} | [{title}]({name}) |" in index
+        said, date = rows[name].split(" | ")
+        assert status == f"Status: {said}. Date: {date}."
+
+
+def test_a_word_of_the_glossary_stands_there_once_and_says_where_it_lives() -> None:
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in doc("glossary").splitlines()
+        if re.match(r"\| (?!word )\w", line)
+    ]
+    words = [word.strip() for row in rows for word in row[0].split(",")]
+    assert len(rows) >= 40
+    assert len(set(words)) == len(words)
+    assert all(len(row) == 3 and "`" in row[2] for row in rows)
+
+
 def test_the_first_screen_shows_what_it_is_the_demo_a_curl_and_a_picture() -> None:
     first = "\n".join(README.splitlines()[:40])
     for needed in ("make demo", "curl -s --json", "curves.png", "![", "REST"):
