@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -164,6 +165,33 @@ def test_a_word_of_the_glossary_stands_there_once_and_says_where_it_lives() -> N
     assert len(rows) >= 40
     assert len(set(words)) == len(words)
     assert all(len(row) == 3 and "`" in row[2] for row in rows)
+
+
+def layers_of(container: str) -> list[set[str]]:
+    """The floors of a package, from the top, as the contract has them."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"][
+        "contracts"
+    ]
+    layers = next(one["layers"] for one in contracts if one.get("containers") == [container])
+    return [set(layer.split(" | ")) for layer in layers]
+
+
+def test_the_drawing_of_the_house_is_the_contracts() -> None:
+    drawing = blocks(doc("architecture").split("## Floors and rooms")[1], "")[0]
+    service, lab = drawing.split("\nlab_models\n")
+    floors = {
+        "app": re.findall(r"^  (\w[^│\n]*?)(?:  |$)", service, re.MULTILINE),
+        "app.api": re.findall(
+            r"^    │  (.*?)(?:  |$)", service.split("  services")[0], re.MULTILINE
+        ),
+        "app.services": re.findall(
+            r"^    │  (.*?)(?:  |$)", service.split("  services")[1], re.MULTILINE
+        ),
+        "lab_models": re.findall(r"^  (\w.*?)(?:  |$)", lab, re.MULTILINE),
+    }
+    for package, drawn in floors.items():
+        said = [layer for layer in layers_of(package) if layer != {"__main__"}]
+        assert [set(floor.split(" · ")) for floor in drawn] == said, package
 
 
 def test_the_first_screen_shows_what_it_is_the_demo_a_curl_and_a_picture() -> None:
