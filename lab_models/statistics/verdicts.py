@@ -80,6 +80,11 @@ class Further:
         return f"settling it takes about {self.seeds} more seed{'' if self.seeds == 1 else 's'} at this spread{price}"
 
 
+def not_measured(reason: str) -> Judgement:
+    """The verdict where there are no two sides to compare."""
+    return Judgement(Verdict.NOT_MEASURED, f"Not measured: {reason}.")
+
+
 def judge(
     paired: Paired,
     *,
@@ -198,7 +203,7 @@ def _sentence(terms: Terms, paired: Paired, verdict: Verdict, p_adjusted: float 
     """For verdicts that further seeds are not counted for."""
     match verdict:
         case Verdict.NOT_MEASURED:
-            return f"Not measured: {terms.missing}."
+            return not_measured(terms.missing).sentence
         case Verdict.INCONCLUSIVE:
             return f"Inconclusive: {without_interval(paired, terms)}."
         case Verdict.EQUIVALENT:

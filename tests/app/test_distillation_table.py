@@ -22,22 +22,26 @@ from starlette.testclient import TestClient
 
 from app.plots.pictures.comparison import LINES, PANELS, ComparisonFigure, Line, draw_comparison
 from app.services.analyses.distillations import (
+    ACCURACY,
+    NO_BASELINE,
     Arm,
     ArmRole,
     ArmRun,
     DistillationOutcome,
-    Verdict,
-    gain_of,
+    Gain,
     gap_of,
     sentence,
     warnings,
 )
+from app.services.analyses.pairing import PairedScores, pair_scores
 from app.services.experiments import experiments
 from app.services.experiments.metrics import record_epoch
 from app.storage.db import Database
 from app.storage.states import RunStatus, StatusReason
 from app.storage.tables import Experiment, Run, utc_now
 from lab_models.specs import DistillSpec, MLPSpec, TrainSpec, fingerprint
+from lab_models.statistics.paired import Paired
+from lab_models.statistics.verdicts import Verdict
 from tests.app.series import over_runs
 from tests.lab_models.conftest import EXAMPLES
 
@@ -70,8 +74,10 @@ def comparison(
     baseline: Mapping[int, Any] | None = BASELINE,
     distilled: Mapping[int, Any] = DISTILLED,
     teacher: Any = TEACHER,
+    margin: float = 0.15,
 ) -> DistillationOutcome:
     alone = None if baseline is None else arm(ArmRole.BASELINE, baseline)
+    taught = arm(ArmRole.DISTILLED, distilled)
     return DistillationOutcome(
         "exp_1",
         "a name",
@@ -79,8 +85,23 @@ def comparison(
         0.9,
         arm(ArmRole.TEACHER, {7: teacher}),
         alone,
-        arm(ArmRole.DISTILLED, distilled),
+        taught,
+        Gain(None, NO_BASELINE) if alone is None else Gain(paired(taught, alone, margin)),
     )
+
+
+def paired(taught: Arm, alone: Arm, margin: float) -> PairedScores:
+    scores = (taught.by_seed("accuracy"), alone.by_seed("accuracy"))
+    return pair_scores(ACCURACY, *scores, margin=margin)
+
+
+def gain_of(measured: DistillationOutcome) -> Paired:
+    assert measured.gain.scores is not None
+    return measured.gain.scores.paired
+
+
+def verdict_of(measured: DistillationOutcome) -> Verdict:
+    return measured.gain.judgement.verdict
 
 
 def test_the_interval_is_that_of_the_paired_t_test() -> None:
@@ -89,22 +110,21 @@ def test_the_interval_is_that_of_the_paired_t_test() -> None:
         [100 * value for value in DISTILLED.values()], [100 * value for value in BASELINE.values()]
     )
     interval = expected.confidence_interval(0.95)
-    assert gain.points is not None
-    assert gain.points.ci95 == pytest.approx((interval.low, interval.high))
-    assert (gain.points.n, gain.verdict) == (5, Verdict.GAIN)
+    assert gain.ci95 == pytest.approx((interval.low, interval.high))
+    assert gain.p_t == pytest.approx(expected.pvalue)
+    assert (gain.n, verdict_of(comparison())) == (5, Verdict.SUPPORTED)
 
 
 def test_the_gain_and_the_gap_are_those_computed_by_hand() -> None:
     gain = gain_of(comparison())
     differences = [1.6, 0.7, 1.9, 0.9, 1.1]
-    assert gain.points is not None
-    assert gain.points.values == pytest.approx(differences)
-    assert gain.points.mean == pytest.approx(1.24)
-    assert gain.points.std == pytest.approx(
+    assert gain.differences == pytest.approx(differences)
+    assert gain.mean == pytest.approx(1.24)
+    assert gain.std == pytest.approx(
         math.sqrt(sum((difference - 1.24) ** 2 for difference in differences) / 4)
     )
     baseline_mean = 0.8724
-    assert gap_of(comparison(), gain).closed == pytest.approx(1.24 / (90.50 - 100 * baseline_mean))
+    assert gap_of(comparison()).closed == pytest.approx(1.24 / (90.50 - 100 * baseline_mean))
 
 
 def test_only_seeds_that_succeeded_in_both_arms_are_paired() -> None:
@@ -112,14 +132,11 @@ def test_only_seeds_that_succeeded_in_both_arms_are_paired() -> None:
     partly = comparison(
         {0: 0.80, 1: 0.82, 3: RunStatus.FAILED, 5: 0.10}, {1: 0.85, 0: 0.84, 3: 0.99, 4: 0.99}
     )
-    gain = gain_of(partly)
-    assert [(pair.seed, pair.baseline, pair.distilled) for pair in gain.pairs] == [
-        (1, 0.82, 0.85),
-        (0, 0.80, 0.84),
-    ]
-    assert gain.points is not None
-    assert gain.points.mean == pytest.approx(3.5)
-    assert gap_of(partly, gain).closed == pytest.approx(3.5 / (90.5 - 81.0))
+    assert partly.gain.scores is not None
+    assert partly.gain.scores.seeds == (1, 0)
+    assert gain_of(partly).differences == pytest.approx((3.0, 4.0))
+    assert gain_of(partly).mean == pytest.approx(3.5)
+    assert gap_of(partly).closed == pytest.approx(3.5 / (90.5 - 81.0))
 
 
 accuracies = st.integers(0, 1000).map(lambda right: right / 1000)
@@ -127,7 +144,7 @@ accuracies = st.integers(0, 1000).map(lambda right: right / 1000)
 
 @EXAMPLES
 @given(st.lists(st.tuples(accuracies, accuracies), min_size=2, max_size=8), accuracies)
-def test_any_numbers_give_scipys_interval_and_the_verdict_that_follows_from_it(
+def test_any_numbers_give_scipys_interval_and_a_gain_is_said_only_where_it_is_shown(
     pairs: list[tuple[float, float]], teacher: float
 ) -> None:
     measured = comparison(
@@ -135,78 +152,80 @@ def test_any_numbers_give_scipys_interval_and_the_verdict_that_follows_from_it(
         dict(enumerate(pair[1] for pair in pairs)),
         teacher,
     )
-    gain = gain_of(measured)
-    assert gain.points is not None
-    if gain.points.ci95 is None:
-        assert np.ptp([pair.points for pair in gain.pairs]) == pytest.approx(0, abs=1e-8)
-        assert gain.verdict is Verdict.NO_INTERVAL
+    gain, verdict = gain_of(measured), verdict_of(measured)
+    if gain.ci95 is None:
+        assert np.ptp(gain.differences) == pytest.approx(0, abs=1e-8)
+        assert verdict is Verdict.INCONCLUSIVE
     else:
-        interval = stats.ttest_1samp(
-            [100 * (taught - alone) for alone, taught in pairs], 0
-        ).confidence_interval(0.95)
-        assert gain.points.ci95 == pytest.approx((interval.low, interval.high))
-        includes_zero = interval.low <= 0 <= interval.high
-        assert gain.verdict is (
-            Verdict.UNCLEAR if includes_zero else Verdict.GAIN if interval.low > 0 else Verdict.LOSS
-        )
-    gap = gap_of(measured, gain)
+        tested = stats.ttest_1samp([100 * (taught - alone) for alone, taught in pairs], 0)
+        interval = tested.confidence_interval(0.95)
+        assert gain.ci95 == pytest.approx((interval.low, interval.high))
+        if verdict is Verdict.SUPPORTED:
+            assert interval.low > 0
+        if verdict is Verdict.INCONCLUSIVE:
+            assert interval.low <= 1e-9
+            assert interval.high >= -1e-9
+    gap = gap_of(measured)
     assert (
         (gap.closed is None)
         == (gap.reason is not None)
         == (teacher <= sum(pair[0] for pair in pairs) / len(pairs) + 1e-11)
     )
-    assert ("Distillation gains" in sentence(measured)) == (gain.verdict is Verdict.GAIN)
+    said = sentence(measured)
+    assert measured.gain.judgement.sentence in said
+    assert said.endswith(measured.gain.judgement.sentence) == (verdict is not Verdict.SUPPORTED)
 
 
 def interval(measured: DistillationOutcome) -> str:
-    points = gain_of(measured).points
-    assert points is not None
-    assert points.ci95 is not None
-    return "95 % interval {:+.2f} to {:+.2f}".format(*points.ci95)
+    ci95 = gain_of(measured).ci95
+    assert ci95 is not None
+    return "95 % interval {:+.2f} to {:+.2f}".format(*ci95)
 
 
 def test_a_gain_is_said_with_its_interval_and_the_share_of_the_gap() -> None:
     measured = comparison()
     assert (
         sentence(measured)
-        == f"Distillation gains +1.24 percentage points over the baseline ({interval(measured)} over 5 paired seeds)"
-        " and closes 38 % of the gap to the teacher."
+        == f"Better on test than the baseline? Supported: +1.24 percentage points, {interval(measured)} over 5 paired"
+        " seeds, p = 0.0051. That closes 38 % of the gap to the teacher."
     )
 
 
 def test_a_student_better_than_its_teacher_is_said_to_pass_it() -> None:
     assert sentence(comparison(teacher=0.88)).endswith(
-        "over 5 paired seeds) and passes the teacher, 163 % of the gap to it."
+        "p = 0.0051. That passes the teacher: 163 % of the gap to it."
     )
 
 
 def test_a_gain_under_a_teacher_worse_than_the_baseline_closes_no_gap() -> None:
     measured = comparison(teacher=0.87)
-    gap = gap_of(measured, gain_of(measured))
+    gap = gap_of(measured)
     assert gap.closed is None
     assert (
         gap.reason
         == "the teacher (87.00 %) is not better than the baseline (87.24 %), so there is no gap to close"
     )
-    assert sentence(measured).endswith(f"; {gap.reason}.")
+    assert sentence(measured).endswith(
+        " The teacher (87.00 %) is not better than the baseline (87.24 %), so there is no gap to close."
+    )
 
 
 def test_an_interval_that_includes_zero_shows_no_gain() -> None:
     measured = comparison({0: 0.87, 1: 0.88, 2: 0.86}, {0: 0.88, 1: 0.875, 2: 0.868})
-    assert (
-        sentence(measured)
-        == f"Distillation changes test accuracy by +0.43 percentage points ({interval(measured)} over 3 paired seeds);"
-        " the interval includes 0: no gain is shown with 3 seeds."
+    assert sentence(measured).startswith(
+        f"Better on test than the baseline? Inconclusive: +0.43 percentage points, {interval(measured)} over 3 paired"
+        " seeds, p = 0.45; settling it takes about "
     )
+    assert "gap" not in sentence(measured)
 
 
-def test_a_loss_is_called_one() -> None:
+def test_a_loss_contradicts() -> None:
     measured = comparison(DISTILLED, BASELINE)
-    assert gain_of(measured).verdict is Verdict.LOSS
+    assert verdict_of(measured) is Verdict.CONTRADICTED
     assert (
         sentence(measured)
-        == f"Distillation loses: -1.24 percentage points against the baseline ({interval(measured)} over 5 paired"
-        " seeds)."
+        == f"Better on test than the baseline? Contradicted: -1.24 percentage points, {interval(measured)} over 5"
+        " paired seeds, p = 0.0051."
     )
 
 
@@ -214,19 +233,17 @@ def test_one_pair_and_equal_differences_have_no_interval() -> None:
     one = comparison({3: 0.8}, {3: 0.81})
     assert (
         sentence(one)
-        == "Distillation changes test accuracy by +1.00 percentage points with seed 3; one pair has no interval, so no"
-        " gain is shown: add seeds."
+        == "Better on test than the baseline? Inconclusive: +1.00 percentage points with the one paired seed; one pair"
+        " has no interval: add seeds."
     )
     equal = comparison({0: 0.80, 1: 0.70}, {0: 0.81, 1: 0.71})
-    points = gain_of(equal).points
-    assert points is not None
-    assert points.ci95 is None
+    assert gain_of(equal).ci95 is None
     assert (
-        "+1.00 percentage points with each of the 2 paired seeds; equal differences have no interval"
+        "+1.00 percentage points with each of the 2 paired seeds; equal differences have neither interval nor p"
         in sentence(equal)
     )
-    assert sentence(comparison(BASELINE, BASELINE)).startswith(
-        "Distillation changes nothing: with each of the 5 paired seeds"
+    assert "0.00 percentage points with each of the 5 paired seeds" in sentence(
+        comparison(BASELINE, BASELINE)
     )
 
 
@@ -236,10 +253,8 @@ def test_without_a_baseline_it_is_said_what_to_send() -> None:
         == "The distilled student reaches 88.48 % on test (mean of 5 seeds), the teacher 90.50 %."
         ' There is no baseline, so no gain can be computed: send the experiment again with "baseline": true.'
     )
-    assert (
-        gap_of(comparison(baseline=None), gain_of(comparison(baseline=None))).reason
-        == "there is no baseline"
-    )
+    assert gap_of(comparison(baseline=None)).reason == "there is no baseline"
+    assert verdict_of(comparison(baseline=None)) is Verdict.NOT_MEASURED
 
 
 def test_what_is_missing_is_counted() -> None:
@@ -251,27 +266,25 @@ def test_what_is_missing_is_counted() -> None:
     assert not begun.complete
     assert (
         sentence(begun)
-        == "The distilled student reaches 50.00 % on test (one seed). No gain can be computed: no seed has succeeded in"
-        " both arms. Not all runs have succeeded: teacher 0 of 1 (1 untested); baseline 0 of 2 (1 failed, 1 queued);"
-        " distilled 1 of 2 (1 running)."
+        == "The distilled student reaches 50.00 % on test (one seed). Better on test than the baseline? Not measured:"
+        " no seed has a number in both arms. Not all runs have succeeded: teacher 0 of 1 (1 untested); baseline 0 of 2"
+        " (1 failed, 1 queued); distilled 1 of 2 (1 running)."
     )
-    assert gap_of(begun, gain_of(begun)).reason == "no seed has succeeded in both arms"
+    assert gap_of(begun).reason == "no seed has succeeded in both arms"
     some = comparison(BASELINE, DISTILLED | {4: RunStatus.RUNNING})
-    assert sentence(some).startswith("Distillation ")
+    assert "over 4 paired seeds" in sentence(some)
     assert sentence(some).endswith(
-        "over 4 paired seeds) and closes 39 % of the gap to the teacher. Not all runs have succeeded: distilled 4 of 5"
-        " (1 running)."
+        " That closes 39 % of the gap to the teacher. Not all runs have succeeded: distilled 4 of 5 (1 running)."
     )
     waiting = comparison(BASELINE, DISTILLED, RunStatus.RUNNING)
-    assert gap_of(waiting, gain_of(waiting)).reason == "the teacher's test accuracy is not known"
+    assert gap_of(waiting).reason == "the teacher's test accuracy is not known"
 
 
 def test_a_tiny_end_of_an_interval_keeps_its_sign() -> None:
-    measured = comparison({0: 0.5, 1: 0.5, 2: 0.5}, {0: 0.50001, 1: 0.50001, 2: 0.50002})
-    assert (
-        "changes test accuracy by +0.001 percentage points (95 % interval -0.0001 to +0.003 "
-        in sentence(measured)
+    measured = comparison(
+        {0: 0.5, 1: 0.5, 2: 0.5}, {0: 0.50001, 1: 0.50001, 2: 0.50002}, margin=1e-4
     )
+    assert "+0.001 percentage points, 95 % interval -0.0001 to +0.003 " in sentence(measured)
 
 
 def test_arms_that_are_not_comparable_are_warned_of() -> None:
@@ -532,7 +545,7 @@ def test_a_table_is_answered_while_it_runs_and_when_it_is_complete(
     early = api.get(address).json()
     assert early["complete"] is False
     assert (early["gain"]["verdict"], early["gain"]["n"], early["gain"]["ci95"]) == (
-        "no_interval",
+        "inconclusive",
         1,
         None,
     )
@@ -581,8 +594,8 @@ def test_a_table_is_answered_while_it_runs_and_when_it_is_complete(
     assert gain["mean"] == pytest.approx(1.9)
     assert gain["gap_closed"] == pytest.approx(1.9 / 4.5)
     assert answer["sentence"].startswith(
-        "Distillation gains +1.90 percentage points over the baseline (95 % interval +0.63 to +3.17 over 2 paired"
-        " seeds)"
+        "Better on test than the baseline? Supported: +1.90 percentage points, 95 % interval +0.63 to +3.17 over 2"
+        " paired seeds, p = 0.033. That closes 42 % of the gap to the teacher."
     )
 
 
@@ -605,7 +618,7 @@ def test_the_table_comes_as_csv_and_markdown_with_the_same_numbers(
     )
     assert (float(rows[2]["gain_points_mean"]), rows[2]["verdict"]) == (
         answer["gain"]["mean"],
-        "gain",
+        "supported",
     )
     assert [
         float(rows[2]["gain_points_ci95_low"]),
@@ -639,7 +652,7 @@ def test_missing_arms_leave_the_rest(
     answer = api.get(address).json()
     assert [row["role"] for row in answer["rows"]] == ["teacher", "distilled"]
     assert (answer["gain"]["verdict"], answer["gain"]["mean"], answer["gain"]["gap_reason"]) == (
-        "no_baseline",
+        "not_measured",
         None,
         "there is no baseline",
     )

@@ -13,7 +13,8 @@ from app.api.http.pictures import PICTURE_RESPONSES, IfNoneMatch, PictureFormat,
 from app.api.schemas import Answer
 from app.errors import InvalidRequest
 from app.plots.figures import StudyCurvesFigure
-from app.services.analyses.comparisons import Comparison, Evidence, Side, compare_sides, margin_of
+from app.services.analyses.comparisons import Comparison, Evidence, compare_sides
+from app.services.analyses.pairing import Side, margin_of
 from app.services.analyses.scores import read_metric
 from app.services.experiments import experiments, revisions
 from app.services.experiments.experiments import run_ids_of

@@ -17,10 +17,6 @@ from app.services.analyses.distillations import (
     Arm,
     ArmRole,
     DistillationOutcome,
-    Gain,
-    Gap,
-    Verdict,
-    gain_of,
     gap_of,
     load_comparison,
     sentence,
@@ -31,6 +27,8 @@ from app.services.experiments.metrics import curves_of
 from app.services.experiments.results import Summary
 from app.tabulation import markdown_text, to_csv
 from lab_models.specs import FeatureSpec
+from lab_models.statistics.paired import Paired
+from lab_models.statistics.verdicts import Verdict
 
 router = passes.router(prefix="/experiments", tags=["distillation"])
 
@@ -74,15 +72,29 @@ class PairAnswer(Answer):
 
 
 class GainAnswer(Answer):
-    """Distilled minus baseline on test, in percentage points, paired over the seeds that succeeded in both arms."""
+    """Distilled minus baseline on test, in percentage points, paired over the seeds that succeeded in both arms: judged
+    as `/comparisons` and a study's contrasts are.
+    """
 
     verdict: Verdict
-    """`gain` and `loss`: the interval excludes 0."""
+    """On "the distilled student is better than its baseline"."""
+    sentence: str
+    """The verdict with the numbers it rests on."""
     mean: float | None
     std: float | None
     n: int
     ci95: tuple[float, float] | None
     """The paired t-test's; null below two pairs, and when all differences are equal."""
+    p_t: float | None
+    """Of the paired t-test, two-sided."""
+    margin: float | None
+    """Differences within ± this count as none; by the data set."""
+    p_equivalence: float | None
+    """Of two one-sided tests (TOST) against the margin."""
+    more_seeds: int | None
+    """When inconclusive: about how many more seeds would settle it, at this spread."""
+    minutes: float | None
+    """What those seeds would take, one after the other."""
     pairs: list[PairAnswer]
     gap_closed: float | None
     """(distilled - baseline) / (teacher - baseline)."""
@@ -165,7 +177,6 @@ def draw_distillation(
 
 
 def _answer(comparison: DistillationOutcome) -> DistillationAnswer:
-    gain = gain_of(comparison)
     base = f"/experiments/{comparison.experiment_id}"
     return DistillationAnswer(
         experiment_id=comparison.experiment_id,
@@ -176,7 +187,7 @@ def _answer(comparison: DistillationOutcome) -> DistillationAnswer:
         alpha=comparison.alpha,
         features=comparison.features,
         rows=[_row(arm, comparison.teacher.parameters) for arm in comparison.arms],
-        gain=_gain_answer(gain, gap_of(comparison, gain)),
+        gain=_gain_answer(comparison),
         warnings=warnings(comparison),
         links={
             "self": f"{base}/distillation",
@@ -216,26 +227,36 @@ def _summary(summary: Summary | None) -> SummaryAnswer | None:
     )
 
 
-def _gain_answer(gain: Gain, gap: Gap) -> GainAnswer:
-    points = gain.points
+def _gain_answer(comparison: DistillationOutcome) -> GainAnswer:
+    scores, judgement, gap = comparison.gain.scores, comparison.gain.judgement, gap_of(comparison)
+    paired = Paired(0, (), None) if scores is None else scores.paired
     return GainAnswer(
-        verdict=gain.verdict,
-        mean=None if points is None else points.mean,
-        std=None if points is None else points.std,
-        n=len(gain.pairs),
-        ci95=None if points is None else points.ci95,
-        pairs=[
-            PairAnswer(
-                seed=pair.seed,
-                baseline=pair.baseline,
-                distilled=pair.distilled,
-                difference=pair.points,
-            )
-            for pair in gain.pairs
-        ],
+        verdict=judgement.verdict,
+        sentence=judgement.sentence,
+        mean=paired.mean,
+        std=paired.std,
+        n=paired.n,
+        ci95=paired.ci95,
+        p_t=paired.p_t,
+        margin=paired.margin,
+        p_equivalence=paired.p_tost,
+        more_seeds=judgement.more_seeds,
+        minutes=judgement.minutes,
+        pairs=_pairs(comparison),
         gap_closed=gap.closed,
         gap_reason=gap.reason,
     )
+
+
+def _pairs(comparison: DistillationOutcome) -> list[PairAnswer]:
+    scores, baseline = comparison.gain.scores, comparison.baseline
+    if scores is None or baseline is None:
+        return []
+    alone, taught = baseline.by_seed("accuracy"), comparison.distilled.by_seed("accuracy")
+    return [
+        PairAnswer(seed=seed, baseline=alone[seed], distilled=taught[seed], difference=points)
+        for seed, points in zip(scores.seeds, scores.paired.differences, strict=True)
+    ]
 
 
 def _csv(answer: DistillationAnswer) -> str:

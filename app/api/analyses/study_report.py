@@ -246,7 +246,7 @@ def _contrast(result: ContrastResult) -> dict[str, Any]:
     judgement = result.judgement
     more = (
         ""
-        if judgement is None or judgement.more_seeds is None
+        if judgement.more_seeds is None
         else f"about {judgement.more_seeds:,} more seeds would settle it"
     )
     return {
@@ -262,9 +262,9 @@ def _contrast(result: ContrastResult) -> dict[str, Any]:
             if result.comparison is None
             else " / ".join(f"{one.p:.2g}" for one in result.comparison.mcnemar) or "-"
         ),
-        "verdict": "not_measured" if judgement is None else judgement.verdict.value,
-        "verdict_text": "not measured" if judgement is None else judgement.verdict.text,
-        "remark": more or result.refused or "",
+        "verdict": judgement.verdict.value,
+        "verdict_text": judgement.verdict.text,
+        "remark": more or result.refused,
         "warnings": () if result.comparison is None else result.comparison.warnings,
     }
 

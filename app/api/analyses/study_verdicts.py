@@ -133,10 +133,10 @@ def _contrast(result: ContrastResult) -> ContrastAnswer:
         control=result.contrast.control,
         factor=result.contrast.factor,
         family=result.contrast.family,
-        verdict=Verdict.NOT_MEASURED if judgement is None else judgement.verdict,
-        sentence=f"Not measured: {result.refused}." if judgement is None else judgement.sentence,
+        verdict=judgement.verdict,
+        sentence=judgement.sentence,
         comparison=None
-        if comparison is None or judgement is None
+        if comparison is None
         else comparison_answer(comparison, judgement, result.p_holm),
     )
 

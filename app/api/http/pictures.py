@@ -15,7 +15,7 @@ from app.api.http.passes import Compute
 from app.plots.figures import FORMATS
 
 PLOT_VERSION = (
-    5  # grows with the drawing code, so that a browser's copy of the old picture is not kept
+    6  # grows with the drawing code, so that a browser's copy of the old picture is not kept
 )
 
 

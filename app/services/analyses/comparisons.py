@@ -1,6 +1,4 @@
-"""Two experiments compared seed by seed: what differs between their specs, what differs in a score, and what that
-shows.
-"""
+"""Two experiments side by side: their paired scores, what differs between their specs, and what to beware of."""
 
 import hashlib
 import re
@@ -14,20 +12,13 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from sqlmodel import Session
 
-from app.errors import Conflict, NotFound
+from app.errors import NotFound
+from app.services.analyses.pairing import PairedScores, Side, pair_sides
 from app.services.analyses.scores import ScoreKind, Scores
 from app.services.experiments.artifacts import artifact_path
-from app.storage.states import RunStatus
-from app.storage.tables import Experiment, Run
-from lab_models.statistics.paired import Paired, compare, discordant, mcnemar
-from lab_models.statistics.verdicts import Judgement, judge
+from app.storage.tables import Run
+from lab_models.statistics.paired import discordant, mcnemar
 from lab_models.training.assessment import PREDICTIONS_NAME
-
-MARGIN_POINTS = {"digits": 0.15, "mnist": 0.15, "cifar10": 0.5}
-OTHER_MARGIN_POINTS = 1.0
-"""Margins of equivalence in percentage points, by data set: about the standard error of one network's accuracy on the
-10,000 test images of each.
-"""
 
 SETS_THE_SIZE = re.compile(
     r"^(model|model\.(arch|depth|width|widths|hidden|stages|blocks_per_stage|convs_per_stage|block|head.*))$"
@@ -35,20 +26,6 @@ SETS_THE_SIZE = re.compile(
 """Fields that are varied in order to change the number of parameters: then a difference in size is no surprise."""
 
 MOST_NAMED = 6
-
-
-@dataclass(frozen=True)
-class Side:
-    """An experiment as one side of a comparison."""
-
-    experiment: Experiment
-    runs: list[Run]
-    title: str
-
-    @property
-    def succeeded(self) -> list[Run]:
-        """Runs whose scores count."""
-        return [run for run in self.runs if run.status == RunStatus.SUCCEEDED]
 
 
 @dataclass(frozen=True)
@@ -71,30 +48,16 @@ class McNemar:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Treatment minus control. `paired` is in the metric's spoken unit: percentage points for fractions."""
+class Comparison(PairedScores):
+    """Paired scores with all that is known of the two sides: what differs, what to beware of, and what single
+    checkpoints say.
+    """
 
     treatment: Side
     control: Side
-    metric: ScoreKind
-    paired: Paired
-    seeds: tuple[int, ...]
     differs: tuple[Difference, ...]
     warnings: tuple[str, ...]
     mcnemar: tuple[McNemar, ...]
-    seconds_per_pair: float | None
-
-    def judged(self, p_adjusted: float | None = None) -> Judgement:
-        """The verdict on "treatment is better than control"; `p_adjusted` is p after Holm's correction over a
-        family.
-        """
-        return judge(
-            self.paired,
-            p_adjusted=p_adjusted,
-            unit=self.metric.unit,
-            seconds_per_pair=self.seconds_per_pair,
-            lower_is_better=self.metric.lower_is_better,
-        )
 
 
 class Evidence:
@@ -136,42 +99,17 @@ def compare_sides(
 
     Raises Conflict where the two cannot be compared at all: other data sets, or other test images.
     """
-    _refuse_other_images(treatment, control)
-    scores = [evidence.scores.by_seed(side.runs, metric) for side in (treatment, control)]
-    seeds = tuple(seed for seed in scores[0] if seed in scores[1])
-    pairs = [(metric.scale * scores[0][seed], metric.scale * scores[1][seed]) for seed in seeds]
+    found = pair_sides(evidence.scores, treatment, control, metric, margin=margin)
     differs = tuple(differences(treatment.experiment.spec, control.experiment.spec))
-    seconds = [
-        evidence.scores.by_seed(side.runs, ScoreKind("seconds")).values()
-        for side in (treatment, control)
-    ]
     return Comparison(
+        **vars(found),
         treatment=treatment,
         control=control,
-        metric=metric,
-        paired=compare(pairs, margin),
-        seeds=seeds,
         differs=differs,
-        warnings=tuple(_warnings(treatment, control, differs, factor, seeds)),
-        mcnemar=tuple(_mcnemar(evidence, treatment, control, seeds))
+        warnings=tuple(_warnings(treatment, control, differs, factor, found.seeds)),
+        mcnemar=tuple(_mcnemar(evidence, treatment, control, found.seeds))
         if metric.name == "test.accuracy"
         else (),
-        seconds_per_pair=sum(float(np.mean(list(found))) for found in seconds)
-        if all(seconds)
-        else None,
-    )
-
-
-def margin_of(metric: ScoreKind, dataset: str, wanted: float | None = None) -> float | None:
-    """The margin of equivalence in the metric's unit: the wanted one, or the data set's for an accuracy; None for other
-    metrics.
-    """
-    if wanted is not None:
-        return wanted
-    return (
-        MARGIN_POINTS.get(dataset, OTHER_MARGIN_POINTS)
-        if metric.name.endswith("accuracy")
-        else None
     )
 
 
@@ -203,25 +141,6 @@ def _differences(treatment: Any, control: Any, path: str) -> Iterator[Difference
             )
     elif treatment != control:
         yield Difference(path, treatment, control)
-
-
-def _refuse_other_images(treatment: Side, control: Side) -> None:
-    names = [side.experiment.spec["dataset"]["name"] for side in (treatment, control)]
-    if names[0] != names[1]:
-        raise Conflict(
-            f"{treatment.title} was tested on {names[0]} and {control.title} on {names[1]}: accuracies on different"
-            " images cannot be compared"
-        )
-    versions = {
-        (run.environment or {}).get("dataset_sha256")
-        for side in (treatment, control)
-        for run in side.succeeded
-    } - {None}
-    if len(versions) > 1:
-        raise Conflict(
-            f"the runs were tested on different versions of data set {names[0]!r}, so they cannot be compared; train"
-            " one side again"
-        )
 
 
 def _warnings(

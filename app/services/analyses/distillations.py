@@ -1,28 +1,29 @@
-"""What distillation has gained: teacher, baseline and distilled student side by side, paired seed by seed, and said in
-words.
+"""Teacher, baseline and distilled student side by side: what the judge says of the student against its baseline, and
+how much of the gap to the teacher is closed.
 """
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import assert_never
+from functools import cached_property
 
 from sqlmodel import Session
 
-from app.errors import NotFound
+from app.errors import Conflict, NotFound
+from app.services.analyses.pairing import PairedScores, Side, margin_of, pair_sides
+from app.services.analyses.scores import ScoreKind, Scores
 from app.services.experiments.experiments import runs_of
 from app.services.experiments.results import Summary, summarise
 from app.storage.states import RunStatus
 from app.storage.tables import Experiment, Run
 from lab_models.architectures.naming import describe
 from lab_models.specs import DistillSpec, FeatureSpec, read_spec
+from lab_models.statistics.verdicts import Judgement, Verdict, not_measured
+from lab_models.statistics.wording import NOTHING
 
-POINTS = 100.0
-"""Percentage points in a difference of 1 between two accuracies, which are fractions."""
-
-ROUNDING_POINTS = 1e-9
-"""Percentage points that are float64's rounding: one image more or less in a test split of a million is 1e-4."""
+ACCURACY = ScoreKind("test.accuracy")
+NO_BASELINE = "there is no baseline"
 
 TEACHER_TOLERANCE = 0.002
 """Share of test images whose top class may change when another device or batch size rounds a teacher's logits
@@ -36,17 +37,6 @@ class ArmRole(StrEnum):
     TEACHER = "teacher"
     BASELINE = "baseline"
     DISTILLED = "distilled"
-
-
-class Verdict(StrEnum):
-    """What the paired differences show; `gain` and `loss` mean that the 95 % interval excludes 0."""
-
-    GAIN = "gain"
-    LOSS = "loss"
-    UNCLEAR = "unclear"
-    NO_INTERVAL = "no_interval"
-    NO_PAIRS = "no_pairs"
-    NO_BASELINE = "no_baseline"
 
 
 @dataclass(frozen=True)
@@ -99,31 +89,18 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Pair:
-    """One seed's test accuracies, fractions, with and without the teacher."""
-
-    seed: int
-    baseline: float
-    distilled: float
-
-    @property
-    def points(self) -> float:
-        """Distilled minus baseline, in percentage points."""
-        return POINTS * (self.distilled - self.baseline)
-
-
-@dataclass(frozen=True)
 class Gain:
-    """Distilled minus baseline on test, in percentage points, over the seeds that succeeded in both arms.
-
-    `points.ci95` is that of the paired t-test: Student's t over the n differences. It holds for this one teacher and
-    this one test split. It is None below two pairs, and when all differences are equal: their spread then says nothing
-    about further seeds.
+    """Distilled against baseline; `scores` is None, with the reason in `refused`, where the two cannot be compared. It
+    holds for this one teacher and this one test split.
     """
 
-    verdict: Verdict
-    pairs: tuple[Pair, ...]
-    points: Summary | None
+    scores: PairedScores | None
+    refused: str = ""
+
+    @cached_property
+    def judgement(self) -> Judgement:
+        """The verdict on "the distilled student is better than its baseline"."""
+        return not_measured(self.refused) if self.scores is None else self.scores.judged()
 
 
 @dataclass(frozen=True)
@@ -145,6 +122,7 @@ class DistillationOutcome:
     teacher: Arm
     baseline: Arm | None
     distilled: Arm
+    gain: Gain
     features: FeatureSpec | None = None
     """What of the teacher is matched beside its logits."""
 
@@ -192,63 +170,42 @@ def load_comparison(session: Session, experiment: Experiment) -> DistillationOut
         if baseline is None
         else _arm(ArmRole.BASELINE, baseline, student, runs[baseline.id]),
         distilled=_arm(ArmRole.DISTILLED, experiment, student, runs[experiment.id]),
+        gain=Gain(None, NO_BASELINE)
+        if baseline is None
+        else _gain(
+            session,
+            Side(experiment, runs[experiment.id], "the distilled student"),
+            Side(baseline, runs[baseline.id], "the baseline"),
+        ),
         features=spec.features,
     )
 
 
-def gain_of(comparison: DistillationOutcome) -> Gain:
-    """What the student has gained over its baseline, with the paired t-test's 95 % interval."""
-    if comparison.baseline is None:
-        return Gain(Verdict.NO_BASELINE, (), None)
-    alone, taught = (
-        comparison.baseline.by_seed("accuracy"),
-        comparison.distilled.by_seed("accuracy"),
-    )
-    pairs = tuple(
-        Pair(seed, alone[seed], accuracy) for seed, accuracy in taught.items() if seed in alone
-    )
-    if not pairs:
-        return Gain(Verdict.NO_PAIRS, (), None)
-    points = summarise([pair.points for pair in pairs])
-    if points.ci95 is None or points.std is None or points.std < ROUNDING_POINTS:
-        return Gain(
-            Verdict.NO_INTERVAL,
-            pairs,
-            Summary(points.mean, points.std, points.n, None, points.values),
-        )
-    low, high = points.ci95
-    return Gain(
-        Verdict.GAIN if low > 0 else Verdict.LOSS if high < 0 else Verdict.UNCLEAR, pairs, points
-    )
-
-
-def gap_of(comparison: DistillationOutcome, gain: Gain) -> Gap:
+def gap_of(comparison: DistillationOutcome) -> Gap:
     """(distilled - baseline) / (teacher - baseline), the students' means over the paired seeds."""
-    if gain.points is None:
-        return Gap(
-            None,
-            "there is no baseline"
-            if gain.verdict is Verdict.NO_BASELINE
-            else "no seed has succeeded in both arms",
-        )
+    scores, baseline = comparison.gain.scores, comparison.baseline
+    if scores is None or baseline is None:
+        return Gap(None, comparison.gain.refused)
+    if scores.paired.mean is None:
+        return Gap(None, "no seed has succeeded in both arms")
     teacher = comparison.teacher.summary("accuracy")
     if teacher is None:
         return Gap(None, "the teacher's test accuracy is not known")
-    baseline = summarise([pair.baseline for pair in gain.pairs]).mean
-    distance = POINTS * (teacher.mean - baseline)
-    if distance <= ROUNDING_POINTS:
+    alone = baseline.by_seed("accuracy")
+    start = summarise([alone[seed] for seed in scores.seeds]).mean
+    distance = ACCURACY.scale * (teacher.mean - start)
+    if distance <= NOTHING:
         return Gap(
             None,
-            f"the teacher ({_percent(teacher.mean)}) is not better than the baseline ({_percent(baseline)}), so there"
-            " is no gap to close",
+            f"the teacher ({_percent(teacher.mean)}) is not better than the baseline ({_percent(start)}), so there is"
+            " no gap to close",
         )
-    return Gap(gain.points.mean / distance, None)
+    return Gap(scores.paired.mean / distance, None)
 
 
 def sentence(comparison: DistillationOutcome) -> str:
     """What the comparison shows, and what is still missing."""
-    gain = gain_of(comparison)
-    said = [_finding(comparison, gain, gap_of(comparison, gain))]
+    said = [_finding(comparison)]
     waiting = [_standing(arm) for arm in comparison.arms if not arm.complete]
     if waiting:
         said.append(f"Not all runs have succeeded: {'; '.join(waiting)}.")
@@ -305,56 +262,35 @@ def _arm(role: ArmRole, experiment: Experiment | None, network: str, runs: Seque
     )
 
 
-def _finding(comparison: DistillationOutcome, gain: Gain, gap: Gap) -> str:
-    match gain.verdict:
-        case Verdict.NO_BASELINE:
-            return (
-                f"{_reached(comparison)}There is no baseline, so no gain can be computed: send the experiment again"
-                ' with "baseline": true.'
-            )
-        case Verdict.NO_PAIRS:
-            return f"{_reached(comparison)}No gain can be computed: no seed has succeeded in both arms."
-        case Verdict.NO_INTERVAL | Verdict.GAIN | Verdict.LOSS | Verdict.UNCLEAR:
-            assert gain.points is not None
-            return _measured(gain.verdict, gain.points, gain.pairs, gap)
-        case _:
-            assert_never(gain.verdict)
+def _gain(session: Session, distilled: Side, baseline: Side) -> Gain:
+    scores = Scores(session, [*distilled.runs, *baseline.runs])
+    margin = margin_of(ACCURACY, distilled.experiment.spec["dataset"]["name"])
+    try:
+        return Gain(pair_sides(scores, distilled, baseline, ACCURACY, margin=margin))
+    except Conflict as error:
+        return Gain(None, str(error))
 
 
-def _measured(verdict: Verdict, points: Summary, pairs: Sequence[Pair], gap: Gap) -> str:
-    mean = f"{_signed(points.mean)} percentage points"
-    if points.ci95 is None:
-        if points.n == 1:
-            return (
-                f"Distillation changes test accuracy by {mean} with seed {pairs[0].seed}; one pair has no interval, so"
-                " no gain is shown: add seeds."
-            )
-        if abs(points.mean) < ROUNDING_POINTS:
-            return (
-                f"Distillation changes nothing: with each of the {points.n} paired seeds, test accuracy is that of the"
-                " baseline."
-            )
+def _finding(comparison: DistillationOutcome) -> str:
+    """The judge's sentence as the answer to its question; of the gap nothing is said unless a gain is shown."""
+    judgement = comparison.gain.judgement
+    if comparison.baseline is None:
         return (
-            f"Distillation changes test accuracy by {mean} with each of the {points.n} paired seeds; equal differences"
-            " have no interval: add seeds."
+            f"{_reached(comparison)}There is no baseline, so no gain can be computed: send the experiment again with"
+            ' "baseline": true.'
         )
-    interval = f"95 % interval {_signed(points.ci95[0])} to {_signed(points.ci95[1])} over {points.n} paired seeds"
-    if verdict is Verdict.GAIN:
-        return f"Distillation gains {mean} over the baseline ({interval}){_gap_in_words(gap)}."
-    if verdict is Verdict.LOSS:
-        return f"Distillation loses: {mean} against the baseline ({interval})."
-    return (
-        f"Distillation changes test accuracy by {mean} ({interval}); the interval includes 0: no gain is shown with"
-        f" {points.n} seeds."
-    )
+    before = _reached(comparison) if judgement.verdict is Verdict.NOT_MEASURED else ""
+    after = _gap_in_words(gap_of(comparison)) if judgement.verdict is Verdict.SUPPORTED else ""
+    return f"{before}Better on test than the baseline? {judgement.sentence}{after}"
 
 
 def _gap_in_words(gap: Gap) -> str:
     if gap.closed is None:
-        return f"; {gap.reason}"
+        reason = gap.reason or ""
+        return f" {reason[:1].upper()}{reason[1:]}."
     if gap.closed > 1:
-        return f" and passes the teacher, {_whole_percent(gap.closed)} of the gap to it"
-    return f" and closes {_whole_percent(gap.closed)} of the gap to the teacher"
+        return f" That passes the teacher: {_whole_percent(gap.closed)} of the gap to it."
+    return f" That closes {_whole_percent(gap.closed)} of the gap to the teacher."
 
 
 def _reached(comparison: DistillationOutcome) -> str:
@@ -384,16 +320,9 @@ def _standing(arm: Arm) -> str:
     )
 
 
-def _signed(points: float) -> str:
-    """Two decimals, more where they would hide the sign."""
-    if abs(points) < ROUNDING_POINTS:
-        return "0.00"
-    return f"{points:+.2f}" if abs(points) >= 0.005 else f"{points:+.1g}"
-
-
 def _percent(fraction: float) -> str:
-    return f"{POINTS * fraction:.2f} %"
+    return f"{100 * fraction:.2f} %"
 
 
 def _whole_percent(fraction: float) -> str:
-    return f"{POINTS * fraction:.0f} %" if fraction >= 0.01 else "less than 1 %"
+    return f"{100 * fraction:.0f} %" if fraction >= 0.01 else "less than 1 %"

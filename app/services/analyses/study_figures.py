@@ -99,7 +99,7 @@ def differences_figure(
                 mean=None if paired is None else paired.mean,
                 ci95=None if paired is None else paired.ci95,
                 verdict="not comparable"
-                if result.judgement is None
+                if result.comparison is None
                 else result.judgement.verdict.text,
             )
         )

@@ -3,21 +3,23 @@ source's table.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import assert_never
 
 from sqlmodel import Session
 
 from app.errors import Conflict
-from app.services.analyses.comparisons import Comparison, Evidence, Side, compare_sides, margin_of
+from app.services.analyses.comparisons import Comparison, Evidence, compare_sides
+from app.services.analyses.pairing import Side, margin_of
 from app.services.analyses.scores import ScoreKind, Scores, read_metric
 from app.services.studies.studies import WholeStudy
 from lab_models.recipes.recipe import Better, Claim, Contrast, NotMonotone, Reaches, Trend
 from lab_models.statistics import claims
 from lab_models.statistics.claims import ClaimResult
 from lab_models.statistics.families import holm
-from lab_models.statistics.verdicts import Judgement
+from lab_models.statistics.verdicts import Judgement, not_measured
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,15 @@ class ContrastResult:
     contrast: Contrast
     title: str
     comparison: Comparison | None
-    p_holm: float | None
-    judgement: Judgement | None
-    refused: str | None
+    refused: str = ""
+    p_holm: float | None = None
+
+    @cached_property
+    def judgement(self) -> Judgement:
+        """The verdict on "treatment is better than control", as one of its family."""
+        if self.comparison is None:
+            return not_measured(self.refused)
+        return self.comparison.judged(self.p_holm)
 
 
 @dataclass(frozen=True)
@@ -51,17 +59,8 @@ def contrasts_of(
     found = [
         _compared(evidence, whole, sides, contrast, metric) for contrast in whole.design.contrasts
     ]
-    adjusted = _holm_by_family(found)
     return [
-        ContrastResult(
-            result.contrast,
-            result.title,
-            result.comparison,
-            p,
-            None if result.comparison is None else result.comparison.judged(p),
-            result.refused,
-        )
-        for result, p in zip(found, adjusted, strict=True)
+        replace(result, p_holm=p) for result, p in zip(found, _holm_by_family(found), strict=True)
     ]
 
 
@@ -90,8 +89,8 @@ def _compared(
             evidence, treatment, control, metric, margin=margin, factor=contrast.factor
         )
     except Conflict as error:
-        return ContrastResult(contrast, title, None, None, None, str(error))
-    return ContrastResult(contrast, title, comparison, None, None, None)
+        return ContrastResult(contrast, title, None, str(error))
+    return ContrastResult(contrast, title, comparison)
 
 
 def _holm_by_family(found: list[ContrastResult]) -> list[float | None]:
