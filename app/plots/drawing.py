@@ -1,33 +1,37 @@
-"""Which module draws which figure."""
+"""Which module draws which figure, and in which formats."""
 
 from importlib import import_module
 from typing import Any, Final
 
-from app.plots.figures import (
+from app.plots.figures.experiments import (
     ComparisonFigure,
     ConfusionFigure,
     CurvesFigure,
-    DifferencesFigure,
     ExplanationFigure,
-    FactorFigure,
     GradientFlowFigure,
+)
+from app.plots.figures.studies import (
+    DifferencesFigure,
+    FactorFigure,
     HeatMapFigure,
     StudyCurvesFigure,
     StudyGradientsFigure,
 )
 from app.plots.series import Series
 
+FORMATS: Final = {"png": "image/png", "svg": "image/svg+xml", "pdf": "application/pdf"}
+
 DRAWN_BY: Final[dict[type, str]] = {
-    ComparisonFigure: "comparison",
-    ConfusionFigure: "confusion",
-    CurvesFigure: "curves",
-    DifferencesFigure: "differences",
-    ExplanationFigure: "explanations",
-    FactorFigure: "factor",
-    GradientFlowFigure: "gradient_flow",
-    HeatMapFigure: "heat_map",
-    StudyCurvesFigure: "study_curves",
-    StudyGradientsFigure: "study_gradients",
+    ComparisonFigure: "experiments.comparison",
+    ConfusionFigure: "experiments.confusion",
+    CurvesFigure: "experiments.curves",
+    DifferencesFigure: "studies.differences",
+    ExplanationFigure: "experiments.explanations",
+    FactorFigure: "studies.factor",
+    GradientFlowFigure: "experiments.gradient_flow",
+    HeatMapFigure: "studies.heat_map",
+    StudyCurvesFigure: "studies.study_curves",
+    StudyGradientsFigure: "studies.study_gradients",
 }
 """Modules of `app.plots.pictures`, each loaded when its first figure comes; its function is called `draw_` and its
 name.
@@ -36,10 +40,9 @@ name.
 
 def draw(figure: Any, extension: str) -> bytes:
     """The picture of any figure of `app.plots.figures`. `extension`: png, svg or pdf."""
-    name = DRAWN_BY[type(figure)]
-    picture: bytes = getattr(import_module(f"app.plots.pictures.{name}"), f"draw_{name}")(
-        figure, extension
-    )
+    place = DRAWN_BY[type(figure)]
+    module, name = import_module(f"app.plots.pictures.{place}"), place.rpartition(".")[2]
+    picture: bytes = getattr(module, f"draw_{name}")(figure, extension)
     return picture
 
 

@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from app.plots.pictures.confusion import MOST_TICK_LABELS, ConfusionFigure, draw_confusion
+from app.plots.figures.experiments import ConfusionFigure
+from app.plots.pictures.experiments.confusion import MOST_TICK_LABELS, draw_confusion
 from app.services import lifecycle
 from app.services.analyses.assessments import most_confused
 from app.services.experiments import progress

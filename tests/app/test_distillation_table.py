@@ -20,7 +20,8 @@ from scipy import stats
 from sqlmodel import Session
 from starlette.testclient import TestClient
 
-from app.plots.pictures.comparison import LINES, PANELS, ComparisonFigure, Line, draw_comparison
+from app.plots.figures.experiments import ComparisonFigure, Line
+from app.plots.pictures.experiments.comparison import LINES, PANELS, draw_comparison
 from app.services.analyses.distillations import (
     ACCURACY,
     NO_BASELINE,

@@ -13,7 +13,7 @@ import pytest
 
 from app.errors import Busy
 from app.plots.artists import Artist, Artists, DrawingFailed, Drawn
-from app.plots.pictures.curves import draw_curves
+from app.plots.pictures.experiments.curves import draw_curves
 from tests.app.test_plots import figure
 from tests.e2e.service import is_alive, wait_until
 

@@ -16,8 +16,8 @@ from starlette.testclient import TestClient
 
 from app.api.analyses.explanations import ExplanationQuery
 from app.main import create_app
-from app.plots.figures import ExplainedImage, ExplanationFigure
-from app.plots.pictures.explanations import draw_explanations
+from app.plots.figures.experiments import ExplainedImage, ExplanationFigure
+from app.plots.pictures.experiments.explanations import draw_explanations
 from app.services.analyses import explanations
 from app.services.analyses.explanations import Explanations
 from app.services.experiments import experiments

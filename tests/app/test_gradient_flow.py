@@ -18,7 +18,8 @@ from sklearn.datasets import load_digits
 from starlette.testclient import TestClient
 from torch.nn import functional
 
-from app.plots.pictures.gradient_flow import GradientFlowFigure, draw_gradient_flow
+from app.plots.figures.experiments import GradientFlowFigure
+from app.plots.pictures.experiments.gradient_flow import draw_gradient_flow
 from app.services.analyses.gradient_flow import (
     FlowVerdict,
     LayerSeries,

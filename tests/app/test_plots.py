@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from app.plots.canvas.style import power_of_ten
-from app.plots.pictures.curves import CurvesFigure, draw_curves
+from app.plots.figures.experiments import CurvesFigure
+from app.plots.pictures.experiments.curves import draw_curves
 from tests.app.series import over_runs
 
 pytestmark = pytest.mark.sqlite  # pictures

@@ -21,7 +21,8 @@ from app.api.http.passes import Passes
 from app.api.schemas import MetricsAnswer
 from app.errors import Overloaded
 from app.main import create_app
-from app.plots.pictures.curves import CurvesFigure, draw_curves
+from app.plots.figures.experiments import CurvesFigure
+from app.plots.pictures.experiments.curves import draw_curves
 from app.services import lifecycle
 from app.services.experiments import deletion, exports, metrics, progress, replicates, revisions
 from app.services.experiments.metrics import curves_of, metrics_of, record_epoch

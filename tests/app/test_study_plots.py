@@ -21,15 +21,24 @@ from PIL import Image
 
 from app.plots.canvas.palette import look, spread, view_of
 from app.plots.canvas.style import printable, shortened, width_of, wrapped
-from app.plots.pictures.differences import DifferenceRow, DifferencesFigure, draw_differences
-from app.plots.pictures.factor import FactorFigure, Group, Point, draw_factor
-from app.plots.pictures.heat_map import DASH, HeatMapFigure, draw_heat_map, ink_on
-from app.plots.pictures.study_curves import CellCurves, Panel, StudyCurvesFigure, draw_study_curves
-from app.plots.pictures.study_gradients import (
+from app.plots.figures.studies import (
+    CellCurves,
+    DifferenceRow,
+    DifferencesFigure,
+    FactorFigure,
     GradientPanel,
+    Group,
+    HeatMapFigure,
+    Panel,
+    Point,
+    StudyCurvesFigure,
     StudyGradientsFigure,
-    draw_study_gradients,
 )
+from app.plots.pictures.studies.differences import draw_differences
+from app.plots.pictures.studies.factor import draw_factor
+from app.plots.pictures.studies.heat_map import DASH, draw_heat_map, ink_on
+from app.plots.pictures.studies.study_curves import draw_study_curves
+from app.plots.pictures.studies.study_gradients import draw_study_gradients
 from tests.app.series import over_runs
 
 pytestmark = pytest.mark.sqlite  # pictures

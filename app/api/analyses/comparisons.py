@@ -12,7 +12,7 @@ from app.api.http.deps import Reading, TheCaller, TheSettings
 from app.api.http.pictures import PICTURE_RESPONSES, IfNoneMatch, PictureFormat, picture
 from app.api.schemas import Answer
 from app.errors import InvalidRequest
-from app.plots.figures import StudyCurvesFigure
+from app.plots.figures.studies import StudyCurvesFigure
 from app.services.analyses.comparisons import Comparison, Evidence, compare_sides
 from app.services.analyses.pairing import Side, margin_of
 from app.services.analyses.scores import read_metric

@@ -9,7 +9,7 @@ from app.api import schemas
 from app.api.http import passes
 from app.api.http.deps import Reading, TheExperiment, TheSettings
 from app.api.http.pictures import PICTURE_RESPONSES, IfNoneMatch, PictureFormat, picture
-from app.plots.figures import ConfusionFigure
+from app.plots.figures.experiments import ConfusionFigure
 from app.services.analyses.assessments import Confusion, Counts, confusion_of, most_confused
 from app.services.experiments import experiments, revisions
 from app.services.experiments.results import summarise

@@ -10,7 +10,7 @@ from app.api.http import passes
 from app.api.http.deps import Reading, TheExperiment
 from app.api.http.pictures import PICTURE_RESPONSES, IfNoneMatch, PictureFormat, picture
 from app.errors import InvalidRequest
-from app.plots.figures import AXIS_LABEL, CurvesFigure
+from app.plots.figures.experiments import AXIS_LABEL, CurvesFigure
 from app.services.experiments import experiments, revisions
 from app.services.experiments.metrics import curves_of, last_epochs
 from app.storage.states import RunStatus, experiment_status

@@ -11,7 +11,7 @@ from app.api.http import passes
 from app.api.http.deps import Reading, TheExperiment
 from app.api.http.pictures import PICTURE_RESPONSES, IfNoneMatch, PictureFormat, picture
 from app.api.schemas import Answer, SummaryAnswer
-from app.plots.figures import ComparisonFigure, Line
+from app.plots.figures.experiments import ComparisonFigure, Line
 from app.plots.series import Series
 from app.services.analyses.distillations import (
     Arm,

@@ -13,7 +13,7 @@ from app.api.http.deps import Reading, TheExperiment
 from app.api.http.parameters import Given
 from app.api.http.pictures import PICTURE_RESPONSES, IfNoneMatch, PictureFormat, picture
 from app.api.schemas import Answer
-from app.plots.figures import ExplainedImage, ExplanationFigure
+from app.plots.figures.experiments import ExplainedImage, ExplanationFigure
 from app.services.analyses import explanations
 from app.services.analyses.explanations import Explained, Explanations, Split
 from app.services.analyses.predictions import Predictors

@@ -17,7 +17,7 @@ from app.api.http.deps import Reading, TheExperiment
 from app.api.http.pictures import PICTURE_RESPONSES, IfNoneMatch, PictureFormat, picture
 from app.api.schemas import Answer
 from app.errors import NotFound
-from app.plots.figures import GradientFlowFigure
+from app.plots.figures.experiments import GradientFlowFigure
 from app.services.analyses import gradient_flow
 from app.services.analyses.gradient_flow import THRESHOLD, FlowVerdict, LayerSeries, Slope
 from app.services.experiments import experiments, revisions

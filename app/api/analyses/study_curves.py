@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlmodel import Session
 
 from app.errors import InvalidRequest
-from app.plots.figures import CellCurves, Panel, StudyCurvesFigure
+from app.plots.figures.studies import CellCurves, Panel, StudyCurvesFigure
 from app.plots.series import Series
 from app.services.experiments.metrics import curves_of
 from lab_models.common.validation import FieldError, did_you_mean

@@ -12,7 +12,7 @@ from app.api.analyses.study_tables import MetricName
 from app.api.http import passes
 from app.api.http.deps import Reading, TheSettings, TheStudy
 from app.api.http.pictures import PICTURE_RESPONSES, IfNoneMatch, PictureFormat, picture
-from app.plots.figures import (
+from app.plots.figures.studies import (
     DifferencesFigure,
     FactorFigure,
     HeatMapFigure,

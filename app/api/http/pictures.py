@@ -12,7 +12,7 @@ from fastapi import Header, Response
 
 from app.api.http.drawings import Draw
 from app.api.http.passes import Compute
-from app.plots.figures import FORMATS
+from app.plots.drawing import FORMATS
 
 PLOT_VERSION = (
     6  # grows with the drawing code, so that a browser's copy of the old picture is not kept

@@ -6,7 +6,7 @@ import numpy as np
 from sqlmodel import Session
 
 from app.errors import InvalidRequest, NotFound
-from app.plots.figures import (
+from app.plots.figures.studies import (
     DifferenceRow,
     DifferencesFigure,
     FactorFigure,

@@ -29,7 +29,7 @@ from app.plots.canvas.style import (
     width_of,
     wrapped,
 )
-from app.plots.figures import GradientPanel, StudyGradientsFigure
+from app.plots.figures.studies import GradientPanel, StudyGradientsFigure
 
 # perceptually uniform, and made to be so for color-blind readers too: https://bids.github.io/colormap/
 COLORS = "viridis"

@@ -32,7 +32,7 @@ from app.plots.canvas.style import (
     shortened,
     wrapped,
 )
-from app.plots.figures import DifferenceRow, DifferencesFigure
+from app.plots.figures.studies import DifferenceRow, DifferencesFigure
 
 TITLES_INCHES, ROWS_INCHES, NUMBERS_INCHES, VERDICTS_INCHES, GAP = 3.2, 4.4, 2.2, 2.1, 0.18
 ROW_SIZE, LABEL_SIZE, ROW_GAP, HEAD_INCHES, BELOW_INCHES = 9.0, 8.5, 0.15, 0.26, 0.55

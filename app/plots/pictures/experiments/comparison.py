@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from app.plots.canvas.style import BLUE, DPI, GREY, VERMILION, rendered
-from app.plots.figures import ComparisonFigure, Line
+from app.plots.figures.experiments import ComparisonFigure, Line
 
 # Okabe and Ito's, like the others; each line differs from the others in dashes and marker too, so it is told apart in
 # grey.

@@ -27,7 +27,7 @@ from app.plots.canvas.style import (
     width_of,
     wrapped,
 )
-from app.plots.figures import HeatMapFigure
+from app.plots.figures.studies import HeatMapFigure
 
 # made so that color-deficient and other readers see nearly the same: https://doi.org/10.1371/journal.pone.0199239
 COLORS = "cividis"

@@ -4,29 +4,26 @@ seeds.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter
 
-from app.plots.canvas.palette import TICK_STEPS, Entry, Legend, look, spread
+from app.plots.canvas.palette import TICK_STEPS, Entry, Legend, look
 from app.plots.canvas.style import (
     DPI,
     GREY,
     GRID,
     INK,
     MARGIN,
-    PAPER,
     Sheet,
     heading,
     power_of_ten,
     rendered,
     shortened,
 )
-from app.plots.figures import CellCurves, Panel, StudyCurvesFigure
+from app.plots.figures.studies import CellCurves, Panel, StudyCurvesFigure
+from app.plots.pictures.studies.line_ends import CellLine, number_ends
 from app.plots.series import Series
 
 PANEL_INCHES = {1: (6.2, 3.9), 2: (4.5, 3.0), 3: (3.6, 2.9)}
@@ -44,11 +41,6 @@ LEGEND_INCHES, LEGEND_GAP = 3.0, 0.25
 FEW_CELLS = 3
 """Of so many the legend stands below, where it needs less room."""
 
-LABEL_SIZE, LABEL_GAP, AT_EDGE = 8.0, 9.5, 14.0
-"""Of the numbers at the lines' ends: their size, the least distance from one to the next, and how far from the panel's
-right edge a line may end for its number to stand beside the panel; all in points.
-"""
-
 LOG_DECADES = 2.0
 """A loss that spans more has a logarithmic axis."""
 
@@ -57,15 +49,6 @@ LEAST_ACCURACY = 0.004
 
 ALPHAS = ((3, 0.2), (6, 0.13), (math.inf, 0.08))
 """Opacity of the bands by the most cells it is for: many bands on each other must not hide the lines."""
-
-
-@dataclass(frozen=True)
-class _Line:
-    """A cell's line in one panel, with its place in the legend, and where it ends."""
-
-    place: int
-    series: Series
-    last: tuple[float, float]
 
 
 def draw_study_curves(figure: StudyCurvesFigure, extension: str) -> bytes:
@@ -128,7 +111,9 @@ def _draw_panel(axes: Axes, panel: Panel, figure: StudyCurvesFigure) -> None:
         if (series := cell.panels.get(panel)) is not None and len(series)
     ]
     shown = [
-        _Line(place, series, last) for place, series in lines if (last := series.last) is not None
+        CellLine(place, series, last)
+        for place, series in lines
+        if (last := series.last) is not None
     ]
     is_log = panel.metric.endswith("loss") and _spans_decades(shown)
     unit = ["nats"] if panel.metric.endswith("loss") else []
@@ -154,10 +139,10 @@ def _draw_panel(axes: Axes, panel: Panel, figure: StudyCurvesFigure) -> None:
         _draw_line(axes, line, len(figure.lines))
     _scale(axes, panel, shown, is_log)
     if len(figure.lines) > 1:
-        _number_ends(axes, shown)
+        number_ends(axes, shown)
 
 
-def _draw_line(axes: Axes, line: _Line, num_cells: int) -> None:
+def _draw_line(axes: Axes, line: CellLine, num_cells: int) -> None:
     """Numbers that are not finite leave gaps; what has gaps on both sides is a dot."""
     drawn, series, mean = look(line.place), line.series, line.series.mean
     if series.num_runs > 1:
@@ -189,7 +174,7 @@ def _draw_line(axes: Axes, line: _Line, num_cells: int) -> None:
     )
 
 
-def _scale(axes: Axes, panel: Panel, lines: Sequence[_Line], is_log: bool) -> None:
+def _scale(axes: Axes, panel: Panel, lines: Sequence[CellLine], is_log: bool) -> None:
     low, high = _range(lines)
     if is_log:
         axes.set_yscale("log")
@@ -205,62 +190,6 @@ def _scale(axes: Axes, panel: Panel, lines: Sequence[_Line], is_log: bool) -> No
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=None, symbol=" %"))
     elif panel.metric.endswith("loss") and 0 <= low < 0.3 * high:
         axes.set_ylim(0.0, high + room)
-
-
-def _number_ends(axes: Axes, lines: Sequence[_Line]) -> None:
-    """The cells' numbers of the legend where their lines end, beside the panel or, of a cell still in training, in it;
-    moved apart where they are close.
-    """
-    box, scale = axes.bbox, 72 / DPI
-    by_end: dict[float, list[_Line]] = {}
-    for line in lines:
-        by_end.setdefault(line.last[0], []).append(line)
-    for ending in by_end.values():
-        ends = [axes.transData.transform(line.last) for line in ending]
-        wanted = [float(end[1] - box.y0) * scale for end in ends]
-        edge = float(ends[0][0]) if (box.x1 - ends[0][0]) * scale > AT_EDGE else box.x1
-        for line, height in zip(
-            ending, spread(wanted, LABEL_GAP, 0, box.height * scale), strict=True
-        ):
-            _write_number(
-                axes,
-                line,
-                (
-                    (edge - box.x0) / box.width + 11 / (box.width * scale),
-                    height / (box.height * scale),
-                ),
-            )
-
-
-def _write_number(axes: Axes, line: _Line, place: tuple[float, float]) -> None:
-    """`place`: in fractions of the panel; a thin line leads there from the line's end."""
-    color = look(line.place).color
-    leader: dict[str, Any] = {
-        "arrowstyle": "-",
-        "color": color,
-        "linewidth": 0.6,
-        "alpha": 0.7,
-        "shrinkA": 1,
-        "shrinkB": 1,
-        "relpos": (0, 0.5),
-    }
-    label = axes.annotate(
-        str(line.place + 1),
-        line.last,
-        place,
-        textcoords="axes fraction",
-        annotation_clip=False,
-        arrowprops=leader,
-    )
-    label.set(
-        ha="left",
-        va="center_baseline",
-        fontsize=LABEL_SIZE,
-        fontweight="bold",
-        color=color,
-        zorder=4,
-    )
-    label.set_path_effects([withStroke(linewidth=2, foreground=PAPER)])
 
 
 def _entry(figure: StudyCurvesFigure, place: int) -> Entry:
@@ -296,14 +225,14 @@ def _note(cell: CellCurves, shown: Sequence[Series]) -> str:
     return runs + of_all + (", some values not finite" if is_broken else "")
 
 
-def _range(lines: Sequence[_Line]) -> tuple[float, float]:
+def _range(lines: Sequence[CellLine]) -> tuple[float, float]:
     """The least and the largest value."""
     return min(float(np.nanmin(line.series.low)) for line in lines), max(
         float(np.nanmax(line.series.high)) for line in lines
     )
 
 
-def _spans_decades(lines: Sequence[_Line]) -> bool:
+def _spans_decades(lines: Sequence[CellLine]) -> bool:
     low, high = _range(lines) if lines else (1.0, 1.0)
     return low > 0 and math.log10(high / low) > LOG_DECADES
 

@@ -25,7 +25,7 @@ from app.plots.canvas.style import (
     width_of,
     wrapped,
 )
-from app.plots.figures import ExplainedImage, ExplanationFigure
+from app.plots.figures.experiments import ExplainedImage, ExplanationFigure
 from lab_models.explanations.maps import enlarged, shares
 from lab_models.explanations.question import Show
 

@@ -12,7 +12,7 @@ from app.plots.canvas.chart import (
     whole_ticks,
 )
 from app.plots.canvas.style import BLUE, GREY, MARGIN, VERMILION, Sheet, heading, rendered
-from app.plots.figures import AXIS_LABEL, CurvesFigure
+from app.plots.figures.experiments import AXIS_LABEL, CurvesFigure
 from app.plots.series import Series
 
 SPLIT_STYLE = {"train": (VERMILION, "--"), "val": (BLUE, "-")}

@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from app.plots.canvas.style import BLUE, DPI, GREY, VERMILION, power_of_ten, rendered
-from app.plots.figures import GradientFlowFigure
+from app.plots.figures.experiments import GradientFlowFigure
 
 # perceptually uniform, and made to be so for color-blind readers too: https://bids.github.io/colormap/
 COLORS = "viridis"

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from app.plots.canvas.style import BLUE, DPI, GREY, VERMILION, rendered
-from app.plots.figures import ConfusionFigure
+from app.plots.figures.experiments import ConfusionFigure
 
 MOST_TICK_LABELS = 34
 LONGEST_NAME = 16

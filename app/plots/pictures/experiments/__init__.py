@@ -1,0 +1,1 @@
+"""Pictures of one experiment, and of two or three side by side."""

@@ -1,0 +1,170 @@
+"""A score against one factor of a study: every seed's dot, the mean with its interval, and what the source
+published.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+from matplotlib.axes import Axes
+
+from app.plots.canvas.palette import Entry, Legend, draw_interval, draw_signs, look, signs_height
+from app.plots.canvas.style import GRID, MARGIN, Sheet, heading, rendered, shortened, width_of
+from app.plots.figures.studies import FactorFigure, Group
+from app.plots.pictures.studies.factor_rows import in_rows
+from app.plots.pictures.studies.score_marks import (
+    BELOW_INCHES,
+    LABEL_SIZE,
+    line_look,
+    published_look,
+    runs_said,
+    score_axis,
+    seed_look,
+    signs_of,
+)
+
+PANEL_INCHES, LEFT_INCHES = (7.0, 4.2), 0.75
+LEGEND_INCHES, LEGEND_GAP = 2.7, 0.3
+FEW_GROUPS = 3
+"""Of so many the legend stands below, where it needs less room."""
+
+SLOT_POINTS = 13.0
+"""Room for one group at one value of the factor: where several have that value, they stand beside each other."""
+
+LOG_RATIO, CLOSE = 50.0, 0.02
+"""Values of a factor that span that ratio are on a log scale; else, where two are that close as a share of the span, in
+equal steps.
+"""
+
+
+def draw_factor(figure: FactorFigure, extension: str) -> bytes:
+    """Lines over a numeric factor; where any of its values is a text, a chart with one row per cell. `extension`: png,
+    svg or pdf.
+    """
+    is_numeric = all(
+        isinstance(point.x, (int, float)) and math.isfinite(point.x) for point in figure.points
+    )
+    return rendered((_numeric if is_numeric else in_rows)(figure).canvas, extension)
+
+
+def _numeric(figure: FactorFigure) -> Sheet:
+    width, height = PANEL_INCHES
+    entries, signs, is_beside = (
+        [_entry(figure, place) for place in range(len(figure.groups))],
+        signs_of(figure),
+        len(figure.groups) > FEW_GROUPS,
+    )
+    paper = 2 * MARGIN + LEFT_INCHES + width + (LEGEND_GAP + LEGEND_INCHES if is_beside else 0)
+    legend = (
+        Legend(entries, LEGEND_INCHES)
+        if is_beside
+        else Legend(entries, paper - 2 * MARGIN, max(1, len(entries)))
+    )
+    head = heading(figure.title, figure.subtitle, paper)
+    top = head.height + 0.25
+    below = top + height + BELOW_INCHES
+    end = max(below, top + legend.height) if is_beside else below + legend.height
+    sheet = Sheet(paper, end + 0.1 + signs_height(signs, paper - 2 * MARGIN) + MARGIN / 2)
+    head.draw(sheet)
+    sheet.write(
+        MARGIN,
+        head.height - 0.04,
+        [shortened(figure.metric, width, LABEL_SIZE + 0.5)],
+        LABEL_SIZE + 0.5,
+    )
+    _draw_groups(sheet.panel(MARGIN + LEFT_INCHES, top, width, height), figure)
+    legend.draw(
+        sheet, *((MARGIN + LEFT_INCHES + width + LEGEND_GAP, top) if is_beside else (MARGIN, below))
+    )
+    draw_signs(sheet, MARGIN, end + 0.1, paper - 2 * MARGIN, signs)
+    return sheet
+
+
+def _draw_groups(panel: Axes, figure: FactorFigure) -> None:
+    values = sorted({float(point.x) for point in figure.points})
+    places, note = _places(values)
+    panel.grid(axis="y", color=GRID, linewidth=0.8)
+    score_axis(panel, figure, upright=True)
+    panel.set_xlabel(
+        shortened(figure.factor, PANEL_INCHES[0] - 1.5, LABEL_SIZE + 0.5) + note,
+        fontsize=LABEL_SIZE + 0.5,
+    )
+    panel.set_xticks([])
+    if not values:
+        return
+    span = (places[-1] - places[0]) or 1.0
+    point = 1.14 * span / (72 * PANEL_INCHES[0])
+    closest = min((after - before for before, after in pairwise(places)), default=span)
+    slot = min(SLOT_POINTS * point, 0.7 * closest / max(1, len(figure.groups)))
+    margin = max((0.07 if len(places) > 1 else 0.57) * span, slot * (len(figure.groups) + 1) / 2)
+    panel.set_xlim(places[0] - margin, places[-1] + margin)
+    _label_values(panel, values, places)
+    place_of = dict(zip(values, places, strict=True))
+    for number, group in enumerate(figure.groups):
+        shift = slot * (number - (len(figure.groups) - 1) / 2)
+        _draw_group(
+            panel,
+            group,
+            number,
+            {value: place + shift for value, place in place_of.items()},
+            0.4 * slot,
+        )
+
+
+def _draw_group(
+    panel: Axes, group: Group, number: int, places: dict[float, float], aside: float
+) -> None:
+    """Seeds a little left of their mean, so that neither hides the other."""
+    drawn = look(number)
+    points = sorted(group.points, key=lambda point: float(point.x))
+    measured = [
+        (places[float(point.x)], mean) for point in points if (mean := point.mean) is not None
+    ]
+    panel.plot(
+        *zip(*measured, strict=True) if measured else ([], []), **line_look(number), zorder=3
+    )
+    for point in points:
+        place = places[float(point.x)]
+        panel.plot([place - aside] * len(point.scores), point.scores, **seed_look(drawn.color))
+        if point.ci95:
+            draw_interval(
+                panel, point.ci95, place, upright=True, color=drawn.color, linewidth=1.3, zorder=3
+            )
+        if point.published is not None:
+            panel.plot([place], [point.published], **published_look(drawn.color))
+
+
+def _places(values: Sequence[float]) -> tuple[list[float], str]:
+    """Where sorted values stand on the axis, and the note in its label."""
+    if len(values) > 2 and values[0] > 0 and values[-1] / values[0] >= LOG_RATIO:
+        return [math.log10(value) for value in values], " (log scale)"
+    gaps = [after - before for before, after in pairwise(values)]
+    if gaps and min(gaps) < CLOSE * (values[-1] - values[0]):
+        return [float(place) for place in range(len(values))], " (not to scale)"
+    return list(values), ""
+
+
+def _label_values(panel: Axes, values: Sequence[float], places: Sequence[float]) -> None:
+    """The values themselves as ticks; a label that would touch the one before it is left out."""
+    low, high = panel.get_xlim()
+    labels, free_from = [], -math.inf
+    for value, place in zip(values, places, strict=True):
+        text = f"{value:g}"
+        half, center = (
+            width_of(text, LABEL_SIZE) / 2,
+            (place - low) / (high - low) * PANEL_INCHES[0],
+        )
+        fits = center - half >= free_from
+        labels.append(text if fits else "")
+        free_from = center + half + 0.06 if fits else free_from
+    panel.set_xticks(places, labels)
+
+
+def _entry(figure: FactorFigure, number: int) -> Entry:
+    group = figure.groups[number]
+    counts = [len(point.scores) for point in group.points if point.scores]
+    return Entry(
+        group.title,
+        f"{runs_said(counts)}{' each' if len(counts) > 1 else ''}" if counts else "not measured",
+        line_look(number),
+    )
