@@ -16,9 +16,9 @@ from sqlalchemy import event, insert, update
 from sqlmodel import Session, col, select
 from starlette.testclient import TestClient
 
+from app.api.experiments.schemas import MetricsAnswer
 from app.api.http import streams
 from app.api.http.passes import Passes
-from app.api.schemas import MetricsAnswer
 from app.errors import Overloaded
 from app.main import create_app
 from app.plots.figures.experiments import CurvesFigure

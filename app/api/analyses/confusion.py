@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import Query, Response
 
-from app.api import schemas
+from app.api.analyses import schemas
 from app.api.http import passes
 from app.api.http.deps import Reading, TheExperiment, TheSettings
 from app.api.http.pictures import PICTURE_RESPONSES, IfNoneMatch, PictureFormat, picture

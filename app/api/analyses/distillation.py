@@ -7,10 +7,11 @@ from typing import Any, Literal
 from fastapi import Response
 from sqlmodel import Session
 
+from app.api.experiments.schemas import SummaryAnswer
 from app.api.http import passes
 from app.api.http.deps import Reading, TheExperiment
 from app.api.http.pictures import PICTURE_RESPONSES, IfNoneMatch, PictureFormat, picture
-from app.api.schemas import Answer, SummaryAnswer
+from app.api.schemas import Answer
 from app.plots.figures.experiments import ComparisonFigure, Line
 from app.plots.series import Series
 from app.services.analyses.distillations import (

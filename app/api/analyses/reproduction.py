@@ -9,8 +9,7 @@ from typing import Any
 from fastapi import Response
 from sqlmodel import Session
 
-from app.api import schemas
-from app.api.experiments import records
+from app.api.experiments import records, schemas
 from app.api.http import passes
 from app.api.http.deps import (
     ExperimentToPrepare,

@@ -5,10 +5,11 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Query, Response
 
+from app.api.experiments.schemas import SummaryAnswer
 from app.api.http import passes
 from app.api.http.deps import Reading, TheStudy
 from app.api.http.pictures import UNCHANGED, IfNoneMatch, is_current, revalidated
-from app.api.schemas import Answer, SummaryAnswer
+from app.api.schemas import Answer
 from app.services.analyses.scores import read_metric
 from app.services.analyses.study_tables import Table, TableRow, table_of
 from app.services.experiments import revisions

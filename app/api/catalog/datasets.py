@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
-from app.api import schemas
+from app.api.catalog import schemas
 from app.api.http import passes
 from app.api.http.deps import TheAfterwards, TheCaller, TheSettings, Writing
 from app.errors import InvalidRequest, UploadInterrupted, UploadTooLarge

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from app.api.schemas import Answer, EstimateAnswer
+from app.api.experiments.schemas import EstimateAnswer
+from app.api.schemas import Answer
 from app.services.experiments.estimates import estimate, warnings
 from lab_models.datasets.catalog import DatasetInfo
 from lab_models.specs import AnySpec, fingerprint

@@ -7,8 +7,7 @@ from fastapi import Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from sqlmodel import Session
 
-from app.api import schemas
-from app.api.experiments import records
+from app.api.experiments import records, schemas
 from app.api.experiments.dry_runs import DryRun
 from app.api.experiments.dry_runs import dry_run as dry_run_of
 from app.api.http import passes

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from app.api.schemas import (
+from app.api.experiments.schemas import (
     ArtifactAnswer,
     AttemptAnswer,
     ChangeAnswer,

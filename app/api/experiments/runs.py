@@ -5,8 +5,7 @@ from typing import Any, Literal
 from fastapi import Request
 from fastapi.responses import FileResponse
 
-from app.api import schemas
-from app.api.experiments import records
+from app.api.experiments import records, schemas
 from app.api.experiments.experiments import metrics_response
 from app.api.http import passes
 from app.api.http.deps import Reading, TheRun, TheSettings

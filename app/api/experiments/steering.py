@@ -7,8 +7,7 @@ from typing import Annotated
 from fastapi import Query
 from pydantic import Field
 
-from app.api import schemas
-from app.api.experiments import records
+from app.api.experiments import records, schemas
 from app.api.experiments.experiments import FilterQuery
 from app.api.http import passes
 from app.api.http.bodies import read_body

@@ -5,11 +5,10 @@ from typing import Any
 
 from fastapi import Request, Response
 
-from app.api import schemas
 from app.api.http import passes
 from app.api.http.deps import Reading, TheCaller, TheDatabase, TheSettings
 from app.api.http.sharing import Shared
-from app.api.schemas import Answer
+from app.api.operations import schemas
 from app.doorbell import broker_answers
 from app.services.lifecycle.workers import online
 from app.services.upkeep import readiness
@@ -21,34 +20,15 @@ from lab_models.common.revision import package_version, source_revision
 router = passes.router(tags=["operations"])
 
 
-class VersionAnswer(Answer):
-    """Which code answers."""
-
-    version: str
-    revision: str | None
-    python: str
-
-
-class HealthAnswer(Answer):
-    """The process answers."""
-
-    status: str = "ok"
-
-
-class ReadyAnswer(Answer):
-    """Whether requests can be served, and what else is there."""
-
-    status: str
-    checks: dict[str, str | int]
-
-
 @router.get("/healthz")
-async def read_health() -> HealthAnswer:
+async def read_health() -> schemas.HealthAnswer:
     """The process answers; says nothing about database or workers."""
-    return HealthAnswer()
+    return schemas.HealthAnswer()
 
 
-@router.get("/readyz", response_model=ReadyAnswer, responses={503: {"model": ReadyAnswer}})
+@router.get(
+    "/readyz", response_model=schemas.ReadyAnswer, responses={503: {"model": schemas.ReadyAnswer}}
+)
 async def read_readiness(request: Request, database: TheDatabase, settings: TheSettings) -> Any:
     """200 when the database answers with the right schema and LAB_HOME can be written and has space left; workers and
     broker are shown but do not decide.
@@ -78,15 +58,15 @@ def _readiness(database: Database, settings: Settings) -> tuple[bytes, int]:
         "runs_queued": rows.runs_queued,
         "oldest_wait_seconds": rows.oldest_wait_seconds,
     }
-    return ReadyAnswer(
+    return schemas.ReadyAnswer(
         status="ready" if ready else "not ready", checks=checks
     ).model_dump_json().encode(), 200 if ready else 503
 
 
 @router.get("/version")
-async def read_version() -> VersionAnswer:
+async def read_version() -> schemas.VersionAnswer:
     """Which code answers."""
-    return VersionAnswer(
+    return schemas.VersionAnswer(
         version=package_version() or "unknown",
         revision=source_revision(),
         python=platform.python_version(),

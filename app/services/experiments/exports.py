@@ -53,7 +53,7 @@ def csv_pieces(session: Session, runs: Sequence[tuple[str, int]]) -> Iterator[Pi
 def json_pieces(
     session: Session, experiment_id: str, runs: Sequence[tuple[str, int]]
 ) -> Iterator[Piece]:
-    """The document of `schemas.MetricsAnswer`. `runs`: id and seed of each."""
+    """The document of `MetricsAnswer`. `runs`: id and seed of each."""
     last = last_epochs(session, [run_id for run_id, _ in runs])
     return _json_pieces(
         experiment_id, [(run_id, seed, last.get(run_id, 0)) for run_id, seed in runs]

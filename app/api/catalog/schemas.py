@@ -1,0 +1,41 @@
+"""What the API answers of data sets, field by field."""
+
+from datetime import datetime
+
+from app.api.schemas import Answer
+
+
+class DatasetAnswer(Answer):
+    """A data set's facts; `shape` is channels, height, width."""
+
+    name: str
+    title: str
+    imported: bool
+    """Whether somebody's own images were imported; false for built-in data sets."""
+    imported_at: datetime | None
+    owner: str | None
+    """Who imported it and may remove it; null for built-in data sets."""
+    shape: tuple[int, int, int]
+    num_classes: int
+    class_names: list[str]
+    num_train: int
+    """Training images, val not yet cut off: as published, or of the copy that was prepared."""
+    num_test: int
+    mean: list[float]
+    """Per channel over train, pixels in [0, 1]; so is `std`."""
+    std: list[float]
+    statistics_source: str
+    source: str
+    sha256: str | None
+    """Names the exact content; null until a built-in data set is prepared, by the first run that needs it."""
+    disk_bytes: int
+    """What its files take, which counts for its owner; 0 until a built-in data set is prepared."""
+    notes: list[str]
+    """What a reader of its results must know."""
+    links: dict[str, str]
+
+
+class DatasetList(Answer):
+    """The data sets this service knows."""
+
+    data: list[DatasetAnswer]

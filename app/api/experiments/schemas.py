@@ -1,0 +1,215 @@
+"""What the API answers of experiments and their runs, field by field."""
+
+from datetime import datetime
+from typing import Any
+
+from app.api.schemas import Answer
+from app.storage.states import RunStatus, StatusReason
+
+
+class EstimateAnswer(Answer):
+    """Size, known before anything runs."""
+
+    parameters: int
+    """Numbers that can be trained."""
+    trainable_parameters: int | None
+    """How many of them are: fewer where a transfer leaves some frozen. null for experiments of an older version."""
+    macs_per_sample: int
+    """Multiply-accumulates of one image's forward pass."""
+
+
+class ProgressAnswer(Answer):
+    """How far it is: `fraction` of all steps, `epoch` of `epochs` begun."""
+
+    fraction: float
+    epoch: int
+    epochs: int
+
+
+class AttemptAnswer(Answer):
+    """One worker's try at a run."""
+
+    number: int
+    worker: str
+    started_at: datetime
+    first_step_at: datetime | None
+    finished_at: datetime | None
+    outcome: str | None
+    resumed_from: dict[str, int] | None
+    micro_batches: int
+    notes: list[str]
+
+
+class ChangeAnswer(Answer):
+    """One move in a run's history: who, when and why."""
+
+    at: datetime
+    from_status: RunStatus | None
+    to_status: RunStatus
+    reason: StatusReason
+    actor: str
+    """The owner who asked for it, the worker that did it, or `reconciler`."""
+    attempt: int
+
+
+class RunAnswer(Answer):
+    """One seed's execution."""
+
+    id: str
+    seed: int
+    status: RunStatus
+    status_reason: StatusReason
+    attempt: int
+    started_at: datetime | None
+    finished_at: datetime | None
+    progress: ProgressAnswer
+    best: dict[str, Any] | None
+    """Epoch of lowest val loss, and its val scores."""
+    test: dict[str, float] | None
+    """Test scores of the best epoch's weights."""
+    needs: str | None
+    """The run whose weights it needs first: a student's teacher."""
+    reused_from: str | None
+    """The equal run whose results it took over instead of training."""
+    stop_reason: str | None
+    """Why training ended: `all_epochs`, `stagnation` or `overfitting`; null before it has."""
+    error: dict[str, Any] | None
+    links: dict[str, str]
+
+
+class RunRecord(RunAnswer):
+    """One seed's execution with its attempts."""
+
+    experiment_id: str
+    environment: dict[str, Any] | None
+    attempts: list[AttemptAnswer]
+    history: list[ChangeAnswer]
+    """Every change of its status, the first first."""
+
+
+class SummaryAnswer(Answer):
+    """A number over seeds; `std` and `ci95` (Student's t) need at least two."""
+
+    mean: float
+    std: float | None
+    n: int
+    ci95: tuple[float, float] | None
+    values: list[float]
+
+
+class QueueAnswer(Answer):
+    """Place in the queue, from 1; null when no run is queued."""
+
+    position: int | None
+    ahead: int
+    starts_at: datetime | None
+    """About when the first of its runs starts; null when nothing waits or nothing is known."""
+
+
+class ExperimentRow(Answer):
+    """An experiment in a list."""
+
+    id: str
+    owner: str
+    name: str | None
+    labels: dict[str, str]
+    kind: str
+    fingerprint: str
+    status: RunStatus
+    is_terminal: bool
+    created_at: datetime
+    num_runs: int
+    progress: ProgressAnswer
+    links: dict[str, str]
+
+
+class ExperimentPage(Answer):
+    """A page of experiments, the newest first."""
+
+    data: list[ExperimentRow]
+    has_more: bool
+    next_cursor: str | None
+
+
+class ExperimentRecord(Answer):
+    """Everything a poller needs."""
+
+    id: str
+    owner: str
+    """Whose key made it; `local` while the service asks for none."""
+    name: str | None
+    labels: dict[str, str]
+    kind: str
+    study_id: str | None
+    """The study that it is a cell of."""
+    cell: str | None
+    """Its place in that study's table."""
+    fingerprint: str
+    status: RunStatus
+    is_terminal: bool
+    status_reason: StatusReason
+    """Why; one of a documented list, for scripts."""
+    status_message: str
+    """The same as a sentence, for people."""
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    estimated_finish_at: datetime | None
+    queue: QueueAnswer
+    progress: ProgressAnswer
+    submitted: dict[str, Any]
+    """The body as it was sent."""
+    spec: dict[str, Any]
+    """The effective spec: every default written out."""
+    estimate: EstimateAnswer
+    related: dict[str, str | None]
+    """What belongs to it: a student's `teacher_run`, `teacher_experiment` and `baseline`."""
+    runs: list[RunAnswer]
+    results: dict[str, dict[str, SummaryAnswer]]
+    """Over the succeeded runs: test scores, and val scores at the best epoch."""
+    disk_bytes: int
+    """Size of its runs' published artifacts and kept checkpoints."""
+    environment: dict[str, Any] | None
+    error: dict[str, Any] | None
+    """The first failed run's error."""
+    links: dict[str, str]
+
+
+class EpochMetrics(Answer):
+    """One epoch's numbers by split."""
+
+    epoch: int
+    train: dict[str, float | None] = {}
+    val: dict[str, float | None] = {}
+
+
+class RunMetricsAnswer(Answer):
+    """One run's numbers, epoch by epoch."""
+
+    run_id: str
+    seed: int
+    epochs: list[EpochMetrics]
+
+
+class MetricsAnswer(Answer):
+    """All numbers of an experiment."""
+
+    experiment_id: str
+    runs: list[RunMetricsAnswer]
+
+
+class ArtifactAnswer(Answer):
+    """A published file."""
+
+    name: str
+    media_type: str
+    size_bytes: int
+    sha256: str
+    created_at: datetime
+    links: dict[str, str]
+
+
+class ArtifactList(Answer):
+    """What a run has published."""
+
+    data: list[ArtifactAnswer]
