@@ -12,7 +12,8 @@ from app.home import home_in_use, noted_database
 
 if TYPE_CHECKING:
     from app.services.upkeep.backups import Contents
-    from app.services.upkeep.collection import Collected, Leftover
+    from app.services.upkeep.collection import Collected
+    from app.services.upkeep.leftovers import Leftover
     from app.settings import Settings
     from app.storage.db import Database
 
@@ -131,7 +132,7 @@ def _refuse_another_schema(database: "Database") -> None:
 
 
 def _document(collected: "Collected", dry_run: bool) -> dict[str, Any]:
-    from app.services.upkeep.collection import MEANINGS
+    from app.services.upkeep.leftovers import MEANINGS
 
     def listed(items: "tuple[Leftover, ...]") -> list[dict[str, Any]]:
         return [
@@ -153,7 +154,7 @@ def _document(collected: "Collected", dry_run: bool) -> dict[str, Any]:
 
 
 def _report(collected: "Collected", dry_run: bool) -> str:
-    from app.services.upkeep.collection import MEANINGS
+    from app.services.upkeep.leftovers import MEANINGS
 
     lines = [
         f"{in_words(item.size_bytes):>10}  {item.path}  ({MEANINGS[item.kind]})"

@@ -16,8 +16,8 @@ from starlette.testclient import TestClient
 from app.commands.__main__ import main
 from app.home import home_in_use
 from app.services import lifecycle
-from app.services.upkeep import collection
-from app.services.upkeep.collection import Collected, Kind, collect
+from app.services.upkeep.collection import Collected, collect, remove
+from app.services.upkeep.leftovers import Finder, Kind
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Checkpoint, Run, utc_now
@@ -148,11 +148,11 @@ def test_a_file_is_judged_again_before_it_is_removed(
     run = experiment["runs"][0]["id"]
     api.post(f"/experiments/{experiment['id']}/cancel")
     file = write(settings.runs_folder / run / "attempt-1" / "checkpoint-1.pt")
-    keeper = collection._Keeper(database, settings)
-    (item,) = list(keeper.find())
+    finder = Finder(settings)
+    (item,) = list(finder.find(database))
     retry(api, experiment)
     begin(database)
-    assert keeper.remove(item)
+    assert remove(item, finder, database, settings)
     assert file.exists()
 
 
