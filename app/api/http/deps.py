@@ -12,8 +12,8 @@ from app.api.http.sharing import Watch
 from app.doorbell import Doorbell
 from app.errors import BodyTooLarge, Forbidden, NotFound
 from app.roles import Role
+from app.services.experiments.standing import LatestStanding
 from app.services.experiments.visibility import visible_experiment, visible_run
-from app.services.experiments.waiting import LatestStanding
 from app.services.owners.keys import ANYONE, Caller
 from app.services.studies import studies
 from app.settings import Settings
