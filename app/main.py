@@ -24,7 +24,7 @@ from app.services.analyses.explanations import Explanations
 from app.services.analyses.onnx_files import OnnxFiles
 from app.services.analyses.predictions import Predictors
 from app.services.experiments.experiments import statuses_of
-from app.services.experiments.waiting import LatestStanding
+from app.services.experiments.standing import LatestStanding
 from app.settings import Settings
 from app.storage.db import Database, open_database
 from app.storage.states import RunStatus

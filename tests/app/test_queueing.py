@@ -11,7 +11,7 @@ from sqlmodel import Session, col, select
 from starlette.testclient import TestClient
 
 from app.services import lifecycle
-from app.services.experiments import experiments, waiting
+from app.services.experiments import experiments, standing, waiting
 from app.services.lifecycle.queueing import in_order
 from app.settings import Settings
 from app.storage.db import Database, open_database
@@ -200,15 +200,16 @@ def test_all_who_poll_share_a_look_at_the_queue_and_what_came_since_is_found(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = 0
-    look_now = waiting.standing
+    look_now = standing.standing
 
-    def counted(session: Session) -> waiting.Standing:
+    def counted(session: Session) -> standing.Standing:
         nonlocal looks
         looks += 1
         return look_now(session)
 
-    monkeypatch.setattr(waiting, "standing", counted)
-    latest = waiting.LatestStanding(seconds=60.0)
+    for module in (standing, waiting):
+        monkeypatch.setattr(module, "standing", counted)
+    latest = standing.LatestStanding(seconds=60.0)
 
     def places(ids: list[str]) -> list[int | None]:
         with database.reading() as session:
@@ -231,7 +232,7 @@ def test_all_who_poll_share_a_look_at_the_queue_and_what_came_since_is_found(
     with database.reading() as session:
         experiments.whole(session, experiments.get(session, late), counted)
     assert looks == 3, "a record looks once, for its reason and its place"
-    soon = waiting.LatestStanding(seconds=0.0)
+    soon = standing.LatestStanding(seconds=0.0)
     with database.reading() as session:
         assert [
             place and place.position

@@ -14,33 +14,19 @@ from sqlmodel.sql.expression import SelectOfScalar
 from app.errors import AlreadyFinished, NotFound
 from app.services import lifecycle
 from app.services.experiments import deletion
+from app.services.experiments.how_far import ADVANCING, epochs_trained
 from app.services.experiments.metrics import seconds_per_epoch
 from app.services.experiments.paging import read_cursor, write_cursor
+from app.services.experiments.standing import Standing, standing
 from app.services.experiments.status_filters import has_status
-from app.services.experiments.waiting import (
-    QueuePlace,
-    Standing,
-    epochs_trained,
-    place_of,
-    standing,
-)
+from app.services.experiments.waiting import QueuePlace, place_of
 from app.storage.states import RunStatus, StatusReason, experiment_status
 from app.storage.tables import Experiment, Run, utc_now
 
 LISTED = ("id", "created_at", "owner", "name", "labels", "kind", "fingerprint")
 """What a list shows of an experiment; specs and bodies stay in the database."""
 
-PROGRESS = (
-    "id",
-    "experiment_id",
-    "seed",
-    "position",
-    "status",
-    "epochs",
-    "epochs_done",
-    "step",
-    "num_steps",
-)
+PROGRESS = ("id", "experiment_id", "seed", "position", *ADVANCING)
 """What a list shows of a run."""
 
 

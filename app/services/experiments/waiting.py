@@ -1,25 +1,19 @@
 """The queue as people see it: which place a run has, and about when it starts."""
 
-import heapq
-import math
-import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache
 
-from sqlalchemy import ColumnElement, Executable, Integer, Select, String, bindparam, func, tuple_
+from sqlalchemy import Integer, Select, String, bindparam, func, tuple_
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col
 
-from app.services.lifecycle.queueing import Waiting, claimable, in_order
-from app.services.lifecycle.workers import num_online
-from app.storage.states import RunStatus
-from app.storage.tables import Experiment, Owner, Run, UTCDateTime, utc_now
-
-RUNS_FOR_PACE = 20
+from app.services.experiments.pace import start_behind, starts_of
+from app.services.experiments.standing import Line, Standing, standing
+from app.services.lifecycle.queueing import claimable, in_order
+from app.storage.tables import Run, UTCDateTime
 
 
 @dataclass(frozen=True)
@@ -34,69 +28,22 @@ class QueuePlace:
     queued_at: datetime
     starts_at: datetime | None
 
+    @property
+    def ahead(self) -> int:
+        """How many runs are taken before it."""
+        return self.position - 1
+
 
 def queue(session: Session) -> list[QueuePlace]:
     """Every claimable run in the order in which workers will take them."""
     waiting = in_order(session)
-    starts = _starts(session, waiting)
+    starts = starts_of(session, waiting)
     return [
         QueuePlace(
             position, run.run_id, run.experiment_id, run.owner, run.priority, run.created_at, start
         )
         for position, (run, start) in enumerate(zip(waiting, starts, strict=True), start=1)
     ]
-
-
-@dataclass(frozen=True)
-class Standing:
-    """How the queue stands, the same for all who wait in it."""
-
-    lines: Sequence["_Line"]
-    running: Counter[str]
-    turns: dict[str, int]
-    num_online: int
-    free: tuple[Sequence[float], float] | None
-    """As of `_free`."""
-
-    def has(self, owner: str, priority: int, before: int) -> bool:
-        """Whether a run with so many of its own line before it was there."""
-        return any(
-            (line.owner, line.priority) == (owner, priority) and line.count > before
-            for line in self.lines
-        )
-
-
-def standing(session: Session) -> Standing:
-    """How the queue stands now."""
-    running = Counter({row[0]: row[1] for row in session.execute(_under_way_by_owner())})
-    turns = {row[0]: row[1] for row in session.execute(_turns())}
-    workers = num_online(session)
-    return Standing(
-        [_Line(*row) for row in session.execute(_lines())],
-        running,
-        turns,
-        workers,
-        _free(session, workers),
-    )
-
-
-class LatestStanding:
-    """How the queue stood at most `seconds` ago, read once for all threads that ask: a class that polls pays for its
-    own runs alone.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._lock = threading.Lock()
-        self._read: tuple[float, Standing] | None = None
-
-    def __call__(self, session: Session) -> Standing:
-        """As `standing`."""
-        with self._lock:
-            now = time.monotonic()
-            if self._read is None or now - self._read[0] >= self._seconds:
-                self._read = now, standing(session)
-            return self._read[1]
 
 
 def place_of(
@@ -128,7 +75,7 @@ def place_of(
     )
     seconds = sum(line.nominal_seconds / line.count * count for line, count in ahead)
     position = 1 + sum(count for _, count in ahead)
-    start = _start(stands.free, position - 1, seconds)
+    start = start_behind(stands.free, position - 1, seconds)
     return QueuePlace(
         position, first.id, experiment_id, first.owner, first.priority, first.created_at, start
     )
@@ -173,49 +120,13 @@ def _older_of_its_line() -> Select[int]:
     return select_columns(func.count()).select_from(Run).where(claimable(), *own, age < than)
 
 
-def epochs_trained(run: Run) -> float:
-    """Whole epochs and the part of the one that is under way."""
-    return run.epochs_done + (run.step / run.num_steps if run.num_steps else 0.0)
-
-
-@dataclass(frozen=True)
-class _Line:
-    """An owner's claimable runs of one priority; `nominal_seconds` of all of them, `since` is when the oldest was
-    made.
-    """
-
-    priority: int
-    owner: str
-    count: int
-    nominal_seconds: float
-    since: datetime
-
-
-@cache
-def _lines() -> Executable:
-    """The columns of `_Line`, of the highest priority first."""
-    keys = (col(Run.priority), col(Run.owner))
-    numbers = (
-        func.count(),
-        func.coalesce(func.sum(Experiment.nominal_seconds), 0.0),
-        func.min(Run.created_at),
-    )
-    rows = (
-        select_columns(*keys, *numbers)
-        .join(Experiment, col(Experiment.id) == col(Run.experiment_id))
-        .where(claimable())
-        .group_by(*keys)
-    )
-    return rows.order_by(keys[0].desc())
-
-
 def _ahead(
-    lines: Sequence[_Line],
+    lines: Sequence[Line],
     running: Counter[str],
     turns: dict[str, int],
     mine: tuple[str, int],
     before: int,
-) -> list[tuple[_Line, int]]:
+) -> list[tuple[Line, int]]:
     """How many of each line are taken before a run of the line `mine` (owner, priority) that has `before` of its own
     line before it.
 
@@ -226,16 +137,16 @@ def _ahead(
     """
     running, turns = running.copy(), dict(turns)
     owner, priority = mine
-    found: list[tuple[_Line, int]] = []
+    found: list[tuple[Line, int]] = []
     for level in dict.fromkeys(line.priority for line in lines):
-        standing = [line for line in lines if line.priority == level]
+        of_level = [line for line in lines if line.priority == level]
         rank = {
             line.owner: (-running[line.owner], turns.get(line.owner, 0), line.since)
-            for line in standing
+            for line in of_level
         }
         if level == priority:
             at = running[owner] + before
-            for line in standing:
+            for line in of_level:
                 taken = min(line.count, max(0, at - running[line.owner]))
                 is_level = running[line.owner] + taken == at and taken < line.count
                 found.append(
@@ -248,131 +159,10 @@ def _ahead(
                 )
             return found
         last_served = sorted(
-            standing, key=lambda line: (running[line.owner] + line.count, *rank[line.owner])
+            of_level, key=lambda line: (running[line.owner] + line.count, *rank[line.owner])
         )
         latest = max(turns.values(), default=0)
-        turns |= {line.owner: latest + place for place, line in enumerate(last_served, start=1)}
-        running += Counter({line.owner: line.count for line in standing})
-        found += [(line, line.count) for line in standing]
+        turns |= {line.owner: latest + nth for nth, line in enumerate(last_served, start=1)}
+        running += Counter({line.owner: line.count for line in of_level})
+        found += [(line, line.count) for line in of_level]
     return found
-
-
-def _start(
-    free: tuple[Sequence[float], float] | None, ahead: int, nominal_seconds: float
-) -> datetime | None:
-    """When a run starts with so many ahead of it, which take so long together, each as long as the others; `free` as of
-    `_free`.
-    """
-    if free is None:
-        return None
-    times, pace = list(free[0]), free[1]
-    each = pace * nominal_seconds / ahead if ahead else 0.0
-    level = len(times) * math.ceil((max(times) - min(times)) / each) if each else ahead
-    rounds = max(0, ahead - level) // len(
-        times
-    )  # once all workers are level, a round of runs takes each as long
-    for _ in range(ahead - rounds * len(times) if each else 0):
-        heapq.heapreplace(times, times[0] + each)
-    return utc_now() + timedelta(seconds=times[0] + rounds * each)
-
-
-def _starts(session: Session, waiting: Sequence[Waiting]) -> list[datetime | None]:
-    """When each would start, if every run took its nominal time at the pace of late: whichever worker is free first
-    takes the next.
-    """
-    free = _free(session, num_online(session))
-    if free is None:
-        return [None] * len(waiting)
-    times, pace = free
-    columns = (col(Experiment.id), col(Experiment.nominal_seconds))
-    nominal = {
-        row.id: row.nominal_seconds
-        for row in session.execute(select_columns(*columns).where(_has_queued()))
-    }
-    now = utc_now()
-    starts: list[datetime | None] = []
-    for run in waiting:
-        begins = times[0]
-        starts.append(now + timedelta(seconds=begins))
-        heapq.heapreplace(times, begins + pace * (nominal[run.experiment_id] or 0.0))
-    return starts
-
-
-def _free(session: Session, workers: int) -> tuple[list[float], float] | None:
-    """In how many seconds each of so many workers will be free, as a heap, and the pace; None without a worker, or
-    before any run has ended.
-    """
-    pace = _pace(session) if workers else None
-    if pace is None:
-        return None
-    left = [
-        pace * (nominal or 0.0) * (1 - min(1.0, (done + (step / steps if steps else 0.0)) / epochs))
-        for done, step, steps, epochs, nominal in session.execute(_under_way())
-    ]
-    times = sorted(left)[-workers:] + [0.0] * (workers - len(left))
-    heapq.heapify(times)
-    return times, pace
-
-
-def _pace(session: Session) -> float | None:
-    """Seconds that a run takes for each of its nominal seconds, over the last runs that succeeded at their first
-    attempt; None before the first.
-    """
-    rows = session.execute(_lately()).all()
-    nominal = sum(row.nominal_seconds for row in rows)
-    return (
-        sum((row.finished_at - row.started_at).total_seconds() for row in rows) / nominal
-        if nominal
-        else None
-    )
-
-
-@cache
-def _lately() -> Executable:
-    return (
-        select_columns(col(Run.started_at), col(Run.finished_at), col(Experiment.nominal_seconds))
-        .join(Experiment, col(Experiment.id) == col(Run.experiment_id))
-        .where(
-            col(Run.status) == RunStatus.SUCCEEDED,
-            col(Run.attempt) == 1,
-            col(Experiment.nominal_seconds) > 0,
-        )
-        .order_by(col(Run.finished_at).desc())
-        .limit(RUNS_FOR_PACE)
-    )
-
-
-@cache
-def _under_way() -> Executable:
-    columns = (
-        col(Run.epochs_done),
-        col(Run.step),
-        col(Run.num_steps),
-        col(Run.epochs),
-        col(Experiment.nominal_seconds),
-    )
-    return (
-        select_columns(*columns)
-        .join(Experiment, col(Experiment.id) == col(Run.experiment_id))
-        .where(col(Run.status) == RunStatus.RUNNING)
-    )
-
-
-@cache
-def _turns() -> Select[str, int]:
-    return select_columns(col(Owner.name), col(Owner.turn))
-
-
-@cache
-def _under_way_by_owner() -> Select[str, int]:
-    return (
-        select_columns(col(Run.owner), func.count())
-        .where(col(Run.status) == RunStatus.RUNNING)
-        .group_by(col(Run.owner))
-    )
-
-
-def _has_queued() -> ColumnElement[bool]:
-    return col(Experiment.id).in_(
-        select_columns(col(Run.experiment_id)).where(col(Run.status) == RunStatus.QUEUED)
-    )

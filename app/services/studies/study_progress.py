@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session
 
+from app.services.experiments.how_far import fraction_done
 from app.services.experiments.metrics import paces
-from app.services.experiments.waiting import epochs_trained
 from app.services.lifecycle.workers import online
 from app.storage.states import RunStatus
 from app.storage.tables import Run, utc_now
@@ -21,7 +21,7 @@ Weighed = Sequence[tuple[float, Run]]
 def fraction(runs: Weighed) -> float:
     """How much of the work is done, from 0 to 1."""
     total = sum(weight for weight, _ in runs)
-    return sum(weight * _done(run) for weight, run in runs) / total if total else 1.0
+    return sum(weight * fraction_done(run) for weight, run in runs) / total if total else 1.0
 
 
 def estimated_finish(session: Session, runs: Weighed, status: RunStatus) -> datetime | None:
@@ -44,10 +44,6 @@ def estimated_finish(session: Session, runs: Weighed, status: RunStatus) -> date
     if nominal <= 0:
         return None
     unfinished = [(weight, run) for weight, run in runs if not RunStatus(run.status).is_terminal]
-    left = sum(weight * (1 - _done(run)) for weight, run in unfinished)
+    left = sum(weight * (1 - fraction_done(run)) for weight, run in unfinished)
     wait = left * sum(seconds.values()) / nominal / min(workers, len(unfinished))
     return utc_now() + timedelta(seconds=wait) if wait < MOST_SECONDS else None
-
-
-def _done(run: Run) -> float:
-    return 1.0 if run.status == RunStatus.SUCCEEDED else min(1.0, epochs_trained(run) / run.epochs)

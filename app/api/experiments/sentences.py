@@ -1,0 +1,72 @@
+"""An experiment's status as a sentence, for people."""
+
+from app.services.experiments.experiments import Whole
+from app.services.experiments.how_far import current_run, epoch_begun
+from app.storage.states import StatusReason
+
+
+def sentence(whole: Whole) -> str:
+    """What is happening to it, or what has."""
+    runs = whole.runs
+    current = current_run(runs)
+    which = f", run {current.position + 1} of {len(runs)}" if len(runs) > 1 else ""
+    match whole.status_reason:
+        case StatusReason.TRAINING:
+            return f"Epoch {epoch_begun(current)} of {current.epochs}{which}."
+        case StatusReason.EVALUATING:
+            ended = f"Training ended after {current.epochs_done} of {current.epochs} epochs"
+            return f"{ended}{which}; reading the test split."
+        case StatusReason.STARTING:
+            return f"Starting on {current.worker_id}{which}."
+        case StatusReason.NO_WORKER_ONLINE:
+            return "Queued, but no worker is online: start one with `lab worker`."
+        case StatusReason.WAITING_FOR_WORKER:
+            ahead = 0 if whole.place is None else whole.place.ahead
+            return (
+                "Next in the queue."
+                if ahead == 0
+                else f"Queued behind {ahead} run{'s' if ahead > 1 else ''}."
+            )
+        case StatusReason.WAITING_FOR_TEACHER:
+            return f"Queued until run {current.needs}, which it builds on, has succeeded."
+        case StatusReason.WORKER_LOST:
+            return f"Queued again after epoch {current.epochs_done} of {current.epochs}: its worker was lost."
+        case StatusReason.WORKER_SHUTDOWN:
+            return f"Queued again after epoch {current.epochs_done} of {current.epochs}: its worker was asked to stop."
+        case StatusReason.DATABASE_UNREACHABLE:
+            return (
+                f"Queued again after epoch {current.epochs_done} of {current.epochs}: its worker could not reach the"
+                " database."
+            )
+        case StatusReason.TRAINER_CRASHED:
+            return f"Queued again after epoch {current.epochs_done} of {current.epochs}: its process died."
+        case StatusReason.OUT_OF_MEMORY:
+            return (
+                f"Queued again after epoch {current.epochs_done} of {current.epochs}: memory ran out, so it goes on"
+                " with fewer images at a time."
+            )
+        case StatusReason.CANCELLING:
+            return "A cancel was asked for; the worker is about to confirm it."
+        case StatusReason.PAUSING:
+            return "A pause was asked for; the run is about to save itself and leave."
+        case StatusReason.PAUSED_BY_USER:
+            return f"Paused after epoch {current.epochs_done} of {current.epochs}{which}; resume it to go on."
+        case StatusReason.COMPLETED:
+            return "All epochs done." if len(runs) == 1 else f"All {len(runs)} runs done."
+        case StatusReason.REUSED:
+            return (
+                "Took over the results of an equal run."
+                if len(runs) == 1
+                else f"All {len(runs)} runs done, some taken over from equal runs."
+            )
+        case StatusReason.EARLY_STOPPED:
+            return (
+                f"Stopped early after epoch {current.epochs_done} of {current.epochs}."
+                if len(runs) == 1
+                else f"All {len(runs)} runs done, the first stopped early."
+            )
+        case StatusReason.TRAINING_FAILED | StatusReason.CRASH_LOOP | StatusReason.TEACHER_FAILED:
+            failed = next(run for run in runs if run.error is not None)
+            return f"Failed: {failed.error['message']}" if failed.error else "Failed."
+        case StatusReason.CANCELLED_BY_USER:
+            return "Cancelled."

@@ -1,0 +1,116 @@
+"""How the queue stands, the same for all who wait in it."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+
+from sqlalchemy import Executable, Select, func
+from sqlalchemy import select as select_columns
+from sqlmodel import Session, col
+
+from app.services.experiments.pace import free_workers
+from app.services.lifecycle.queueing import claimable
+from app.services.lifecycle.workers import num_online
+from app.storage.states import RunStatus
+from app.storage.tables import Experiment, Owner, Run
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the queue stands, the same for all who wait in it."""
+
+    lines: Sequence["Line"]
+    running: Counter[str]
+    turns: dict[str, int]
+    num_online: int
+    free: tuple[Sequence[float], float] | None
+    """As of `free_workers`."""
+
+    def has(self, owner: str, priority: int, before: int) -> bool:
+        """Whether a run with so many of its own line before it was there."""
+        return any(
+            (line.owner, line.priority) == (owner, priority) and line.count > before
+            for line in self.lines
+        )
+
+
+def standing(session: Session) -> Standing:
+    """How the queue stands now."""
+    running = Counter({row[0]: row[1] for row in session.execute(_under_way_by_owner())})
+    turns = {row[0]: row[1] for row in session.execute(_turns())}
+    workers = num_online(session)
+    return Standing(
+        [Line(*row) for row in session.execute(_lines())],
+        running,
+        turns,
+        workers,
+        free_workers(session, workers),
+    )
+
+
+class LatestStanding:
+    """How the queue stood at most `seconds` ago, read once for all threads that ask: a class that polls pays for its
+    own runs alone.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._read: tuple[float, Standing] | None = None
+
+    def __call__(self, session: Session) -> Standing:
+        """As `standing`."""
+        with self._lock:
+            now = time.monotonic()
+            if self._read is None or now - self._read[0] >= self._seconds:
+                self._read = now, standing(session)
+            return self._read[1]
+
+
+@dataclass(frozen=True)
+class Line:
+    """An owner's claimable runs of one priority; `nominal_seconds` of all of them, `since` is when the oldest was
+    made.
+    """
+
+    priority: int
+    owner: str
+    count: int
+    nominal_seconds: float
+    since: datetime
+
+
+@cache
+def _lines() -> Executable:
+    """The columns of `Line`, of the highest priority first."""
+    keys = (col(Run.priority), col(Run.owner))
+    numbers = (
+        func.count(),
+        func.coalesce(func.sum(Experiment.nominal_seconds), 0.0),
+        func.min(Run.created_at),
+    )
+    rows = (
+        select_columns(*keys, *numbers)
+        .join(Experiment, col(Experiment.id) == col(Run.experiment_id))
+        .where(claimable())
+        .group_by(*keys)
+    )
+    return rows.order_by(keys[0].desc())
+
+
+@cache
+def _turns() -> Select[str, int]:
+    return select_columns(col(Owner.name), col(Owner.turn))
+
+
+@cache
+def _under_way_by_owner() -> Select[str, int]:
+    return (
+        select_columns(col(Run.owner), func.count())
+        .where(col(Run.status) == RunStatus.RUNNING)
+        .group_by(col(Run.owner))
+    )
