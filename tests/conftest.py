@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
 import app.main
 import app.storage.db
@@ -54,14 +55,14 @@ def _migrated_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     template = home / "lab.sqlite3"
     migrate = app.storage.db.migrate
     database = Database(f"sqlite:///{template}")
-    migrate(database, home / "lock")
+    migrate(database.engine, home / "lock")
     database.close()
 
-    def copied(database: Database, lock: Path) -> None:
-        name = database.engine.url.database
-        if database.is_sqlite and name and not Path(name).exists():
+    def copied(engine: Engine, lock: Path) -> None:
+        name = engine.url.database
+        if engine.dialect.name == "sqlite" and name and not Path(name).exists():
             shutil.copyfile(template, name)
-        migrate(database, lock)
+        migrate(engine, lock)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(app.storage.db, "migrate", copied)

@@ -121,7 +121,7 @@ def _refuse_another_database(settings: "Settings") -> None:
 
 
 def _refuse_another_schema(database: "Database") -> None:
-    from app.storage.db import schema_is_current
+    from app.storage.schema import schema_is_current
 
     with database.reading() as session:
         if not schema_is_current(session):

@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 
 from sqlalchemy.exc import OperationalError
+from sqlmodel import Session
 
 MOVED = "the database file is no longer where it was opened"
 INFO = "database_file"
@@ -49,3 +50,9 @@ class DatabaseFile:
         except OSError:
             return None
         return found.st_dev, found.st_ino
+
+
+def file_has_moved(session: Session) -> bool:
+    """Whether SQLite's file is no longer the one that was opened; never on a server."""
+    file: DatabaseFile | None = session.connection().info.get(INFO)
+    return file is not None and file.has_moved()

@@ -17,8 +17,9 @@ from app.errors import Misconfigured
 from app.services.experiments import experiments
 from app.services.experiments.experiments import Filters
 from app.settings import Settings
-from app.storage import db
-from app.storage.db import Database, alembic_config, open_database, schema_is_current
+from app.storage import engines
+from app.storage.db import Database, open_database
+from app.storage.schema import alembic_config, schema_is_current
 from app.storage.states import RunStatus, experiment_status
 from app.storage.tables import Experiment, Run, metadata, utc_now
 from tests.app.rows import create
@@ -174,7 +175,7 @@ def test_a_database_url_that_is_none_is_refused_with_its_name(tmp_path: Path) ->
 def test_sqlite_on_a_network_file_system_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(db, "_file_system", lambda folder: "nfs4")
+    monkeypatch.setattr(engines, "_file_system", lambda folder: "nfs4")
     with pytest.raises(Misconfigured, match="network file system"):
         open_database(Settings(home=tmp_path, _env_file=None))
 

@@ -33,7 +33,8 @@ from sqlmodel import select as select_rows
 from app.services import lifecycle
 from app.services.lifecycle import Lease
 from app.settings import Settings
-from app.storage.db import Database, alembic_config, migrate, open_database, schema_is_current
+from app.storage.db import Database, open_database
+from app.storage.schema import alembic_config, migrate, schema_is_current
 from app.storage.states import RunStatus
 from app.storage.tables import Experiment, Run, UTCDateTime, metadata
 from tests.databases import empty_database
@@ -180,7 +181,7 @@ def test_an_upgrade_keeps_every_row_and_what_was_running_goes_on(
         "worker",
         "status_change",
     } <= before.keys()
-    migrate(empty, settings.home / ".migrate.lock")
+    migrate(empty.engine, settings.home / ".migrate.lock")
     assert_schema_is_that_of_the_models(empty)
     with empty.engine.connect() as connection:
         after = _rows(connection, _reflected(connection))
@@ -236,7 +237,7 @@ def test_migrations_from_nothing_give_exactly_the_tables_of_the_models(
     empty: Database, settings: Settings
 ) -> None:
     assert inspect(empty.engine).get_table_names() == []
-    migrate(empty, settings.home / ".migrate.lock")
+    migrate(empty.engine, settings.home / ".migrate.lock")
     assert_schema_is_that_of_the_models(empty)
     assert {"alembic_version", *metadata().tables} == set(inspect(empty.engine).get_table_names())
 

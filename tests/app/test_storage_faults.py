@@ -16,7 +16,8 @@ from starlette.testclient import TestClient
 from app.errors import Misconfigured
 from app.main import create_app
 from app.settings import Settings
-from app.storage.db import Database, file_has_moved, open_database
+from app.storage.database_file import file_has_moved
+from app.storage.db import Database, open_database
 
 BODY = {"epochs": 1}
 

@@ -14,7 +14,8 @@ from alembic import command
 
 from app.services.upkeep.backups import BackupRefused, back_up, restore
 from app.settings import Settings
-from app.storage.db import Database, alembic_config, schema_revision
+from app.storage.db import Database
+from app.storage.schema import alembic_config, schema_revision
 from tests.e2e.service import Service
 
 pytestmark = pytest.mark.sqlite

@@ -19,7 +19,8 @@ from app.errors import Misconfigured
 from app.home import HomeInUse, home_in_use, home_to_oneself
 from app.services.lifecycle.workers import ONLINE_SECONDS, online
 from app.settings import Settings
-from app.storage.db import MIGRATION_LOCK_FILE, Database, known_revisions, migrate
+from app.storage.db import Database
+from app.storage.schema import MIGRATION_LOCK_FILE, known_revisions, migrate
 from lab_models.common.files import sync_folder
 
 MOST_NAMED = 3
@@ -235,7 +236,7 @@ def _opened(path: Path) -> sqlite3.Connection:
 def _bring_up_to_date(file: Path, home: Path) -> None:
     database = Database(f"sqlite:///{file}")
     try:
-        migrate(database, home / MIGRATION_LOCK_FILE)
+        migrate(database.engine, home / MIGRATION_LOCK_FILE)
     finally:
         database.close()
 

@@ -11,8 +11,8 @@ from sqlmodel import Session
 from app.services.lifecycle import queued_runs
 from app.services.lifecycle.workers import online
 from app.services.upkeep import telemetry
-from app.storage.database_file import MOVED
-from app.storage.db import file_has_moved, schema_is_current
+from app.storage.database_file import MOVED, file_has_moved
+from app.storage.schema import schema_is_current
 
 OK = "ok"
 
