@@ -25,7 +25,7 @@ def sources() -> list[Path]:
 
 def test_neither_api_nor_worker_loads_torch() -> None:
     program = (
-        "import app.main, app.serving, worker.tasks, worker.__main__, sys; assert not {'torch', 'sklearn'} &"
+        "import app.main, app.serving.processes, worker.tasks, worker.__main__, sys; assert not {'torch', 'sklearn'} &"
         " set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)

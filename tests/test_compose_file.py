@@ -11,7 +11,7 @@ import yaml
 from kombu import Connection
 
 from app.doorbell import broker_answers
-from app.serving import Workers
+from app.serving.workers import Workers
 from app.settings import Settings
 from tests.e2e.service import free_port, wait_until
 

@@ -40,21 +40,23 @@ def _count(text: str) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from app.serving import leave, serve_everything
+    from app.serving.ending import leave
+    from app.serving.processes import serve_everything
     from app.settings import Settings
 
     return leave(serve_everything(Settings(), options.host, options.port, _workers(options)))
 
 
 def _serve_api(options: argparse.Namespace) -> int:
-    from app.serving import leave, serve_api
+    from app.serving.ending import leave
+    from app.serving.processes import serve_api
     from app.settings import Settings
 
     return leave(serve_api(Settings(), options.host, options.port))
 
 
 def _work(options: argparse.Namespace) -> int:
-    from app.serving import run_workers
+    from app.serving.processes import run_workers
     from app.settings import Settings
 
     return run_workers(Settings(), _workers(options))

@@ -1,0 +1,1 @@
+"""Starting processes: the API in this one, workers beside it."""

@@ -1,0 +1,151 @@
+"""What `lab serve`, `lab api` and `lab worker` start: the API in this process, workers beside it, or either alone."""
+
+import asyncio
+import ctypes
+import gc
+import logging
+import socket
+import time
+from contextlib import suppress
+
+from app.api.http.connection_bounds import DESCRIPTORS_OF_A_CONNECTION, RESERVED_DESCRIPTORS
+from app.api.http.gate import is_loopback
+from app.api.http.server import Server
+from app.home import keep_to_oneself, others_may_look
+from app.logging import set_up_logging
+from app.main import create_app
+from app.services.owners import keys
+from app.serving.ending import EXIT_FAILED, EXIT_NOT_LISTENING, Ending
+from app.serving.sockets import CannotListen, listening, named, raise_descriptor_limit
+from app.serving.workers import WATCH_SECONDS, Workers
+from app.settings import Settings
+from app.storage.db import open_database
+
+M_ARENA_MAX, MOST_ARENAS = -8, 2
+
+log = logging.getLogger("lab.serve")
+
+
+def serve_everything(settings: Settings, host: str, port: int, num_workers: int) -> int:
+    """API and workers until Ctrl-C or SIGTERM; then the running epochs' progress is saved and the runs are queued
+    again.
+    """
+    _set_up(settings)
+    ending = Ending()
+    try:
+        with listening(
+            host, port
+        ) as sockets:  # before anything is started or migrated: the address may be taken
+            needs_keys = check_door(settings, host)
+            workers = Workers(settings, num_workers)
+            workers.start()
+            try:
+                return _serve(settings, host, sockets, needs_keys, ending, workers)
+            finally:
+                workers.stop()
+    except CannotListen as error:
+        log.error("%s", error)
+        return EXIT_NOT_LISTENING
+
+
+def serve_api(settings: Settings, host: str, port: int) -> int:
+    """The API until Ctrl-C or SIGTERM."""
+    _set_up(settings)
+    ending = Ending()
+    try:
+        with listening(host, port) as sockets:
+            return _serve(settings, host, sockets, check_door(settings, host), ending)
+    except CannotListen as error:
+        log.error("%s", error)
+        return EXIT_NOT_LISTENING
+
+
+def _serve(
+    settings: Settings,
+    host: str,
+    sockets: list[socket.socket],
+    needs_keys: bool,
+    ending: Ending,
+    workers: Workers | None = None,
+) -> int:
+    if needs_keys:
+        log.info("requests need a key: `lab keys create` makes one")
+    elif not is_loopback(host):
+        log.warning(
+            "listening on %s without keys: everybody who reaches this machine can start and cancel experiments",
+            host,
+        )
+    keep_memory_together()
+    app = create_app(settings, host)
+    app.state.connections.fit(
+        raise_descriptor_limit(
+            RESERVED_DESCRIPTORS + DESCRIPTORS_OF_A_CONNECTION * settings.max_connections
+        )
+    )
+    server = Server(
+        app,
+        app.state.connections,
+        list(settings.proxies),
+        *([] if workers is None else [workers.ask_to_leave]),
+    )
+    ending.tell(server)
+    log.info("serving at %s; Ctrl-C stops it", ", ".join(f"http://{named(one)}" for one in sockets))
+    gc.collect()
+    # what is loaded by now stays: to look through it again would hold up every answer for a tenth of a second, now and
+    # then
+    gc.freeze()
+    asyncio.new_event_loop().run_until_complete(
+        server.serve(sockets)
+    )  # not `asyncio.run`, which waits for threads
+    if workers is not None:
+        log.info("stopping: the workers save their runs; Ctrl-C again ends them at once")
+    return 0 if server.started else EXIT_FAILED
+
+
+def keep_memory_together() -> None:
+    """Let all threads share two of glibc's arenas: with eight for each core, what one thread frees is of no use to the
+    others, and the API grows by a fifth.
+
+    https://man7.org/linux/man-pages/man3/mallopt.3.html; other C libraries have no such thing.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, MOST_ARENAS)
+
+
+def _set_up(settings: Settings) -> None:
+    """What every process of the service does first."""
+    set_up_logging(settings.log_level, settings.log_format)
+    keep_to_oneself(settings.home)
+    if others_may_look(settings.home):
+        log.warning(
+            "other users of this machine may read what is in %s (LAB_HOME): `chmod 700 %s` keeps them out",
+            settings.home,
+            settings.home,
+        )
+
+
+def check_door(settings: Settings, host: str) -> bool:
+    """Bring the database up to date; returns whether requests need a key. Raises Misconfigured where everybody could
+    come in, or nobody.
+    """
+    database = open_database(settings)
+    try:
+        with database.reading() as session:
+            if not is_loopback(host):
+                keys.refuse_open_door(session, settings, host)
+            return keys.are_asked_for(session, settings)
+    finally:
+        database.close()
+
+
+def run_workers(settings: Settings, num_workers: int) -> int:
+    """Workers until Ctrl-C or SIGTERM."""
+    _set_up(settings)
+    ending = Ending()
+    open_database(settings).close()
+    workers = Workers(settings, num_workers)
+    workers.start()
+    while not ending.is_asked_for:
+        time.sleep(WATCH_SECONDS)
+    workers.stop()
+    return 0
