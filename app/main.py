@@ -8,7 +8,7 @@ from functools import partial
 from fastapi import FastAPI
 
 from app.api import analyses, catalog, experiments, operations, studies
-from app.api.http import documentation, problems
+from app.api.http import documentation, error_handlers
 from app.api.http.connection_bounds import Connections
 from app.api.http.gate import Gate
 from app.api.http.passes import DRAWING, Passes
@@ -93,7 +93,7 @@ def create_app(settings: Settings | None = None, host: str | None = None) -> Fas
     app.state.standing = LatestStanding(STANDING_SECONDS)
     app.state.readiness = Shared(READY_SECONDS)
     app.state.description = Shared(math.inf)
-    problems.install(app)
+    error_handlers.install(app)
     app.add_middleware(Gate, settings=settings, host=host)
     app.add_middleware(SecurityHeaders)  # around the gate, whose refusals carry them too
     for room in (experiments, studies, analyses, catalog, operations):

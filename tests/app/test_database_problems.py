@@ -10,9 +10,10 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
-from app.api.http import problems
+from app.api.http.database_problems import database_error
 from app.settings import Settings
-from app.storage.db import POOL, Database
+from app.storage.db import Database
+from app.storage.engines import POOL
 from tests.databases import ON_POSTGRESQL, writers_blocked
 
 
@@ -77,7 +78,7 @@ def test_a_writer_that_waits_too_long_for_another_is_told_to_come_again(
         with pytest.raises(OperationalError) as raised, impatient.writing() as session:
             session.connection().exec_driver_sql("UPDATE run SET priority = 1")
     impatient.close()
-    answer, body = rendered(problems.database_error, raised.value)
+    answer, body = rendered(database_error, raised.value)
     assert (answer.status_code, answer.headers["retry-after"], body["code"]) == (503, "2", "busy")
 
 
@@ -95,7 +96,7 @@ def test_what_sqlite_cannot_carry_out_at_all_is_not_called_busy(
 ) -> None:
     with pytest.raises(OperationalError) as raised, database.reading() as session:
         session.connection().exec_driver_sql(statement)
-    answer, body = rendered(problems.database_error, raised.value)
+    answer, body = rendered(database_error, raised.value)
     assert (answer.status_code, body["code"], "retry-after" in answer.headers) == (
         status,
         code,
@@ -109,7 +110,7 @@ def test_a_file_that_cannot_be_opened_is_a_matter_of_the_moment(settings: Settin
     with pytest.raises(OperationalError) as raised, elsewhere.reading() as session:
         session.connection()
     elsewhere.close()
-    assert rendered(problems.database_error, raised.value)[0].status_code == 503
+    assert rendered(database_error, raised.value)[0].status_code == 503
 
 
 @pytest.mark.postgresql  # SQLite's writers take turns: they cannot wait for each other
@@ -139,7 +140,7 @@ def test_of_two_that_wait_for_each_other_one_is_told_to_come_again(database: Dat
     for thread in threads:
         thread.join()
     assert len(refused) == 1, "the other one has committed"
-    answer, body = rendered(problems.database_error, refused[0])
+    answer, body = rendered(database_error, refused[0])
     assert (answer.status_code, answer.headers["retry-after"], body["code"]) == (503, "2", "busy")
 
 

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from app.api.catalog import recipes
-from app.api.http import problems
+from app.api.http import error_handlers
 from app.api.http.passes import Passes
 from app.services.experiments.estimates import (
     FLOPS_PER_MAC_FORWARD,
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.sqlite  # no rows
 def client() -> Iterator[TestClient]:
     app = FastAPI()
     app.state.passes = Passes(10, on_sqlite=True)
-    problems.install(app)
+    error_handlers.install(app)
     app.include_router(recipes.router)
     with TestClient(app) as client:
         yield client

@@ -18,8 +18,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.http import documentation
+from app.api.http.database_problems import database_error
 from app.api.http.passes import Passes
-from app.api.http.problems import database_error, service_error
+from app.api.http.problems import service_error
 from app.api.http.rates import Rates
 from app.errors import (
     Forbidden,

@@ -23,7 +23,7 @@ from app.storage.tables import Experiment, Owner, Run
 class Standing:
     """How the queue stands, the same for all who wait in it."""
 
-    lines: Sequence["Line"]
+    lines: Sequence["WaitingLine"]
     running: Counter[str]
     turns: dict[str, int]
     num_online: int
@@ -44,7 +44,7 @@ def standing(session: Session) -> Standing:
     turns = {row[0]: row[1] for row in session.execute(_turns())}
     workers = num_online(session)
     return Standing(
-        [Line(*row) for row in session.execute(_lines())],
+        [WaitingLine(*row) for row in session.execute(_lines())],
         running,
         turns,
         workers,
@@ -72,7 +72,7 @@ class LatestStanding:
 
 
 @dataclass(frozen=True)
-class Line:
+class WaitingLine:
     """An owner's claimable runs of one priority; `nominal_seconds` of all of them, `since` is when the oldest was
     made.
     """
@@ -86,7 +86,7 @@ class Line:
 
 @cache
 def _lines() -> Executable:
-    """The columns of `Line`, of the highest priority first."""
+    """The columns of `WaitingLine`, of the highest priority first."""
     keys = (col(Run.priority), col(Run.owner))
     numbers = (
         func.count(),

@@ -11,7 +11,7 @@ from sqlalchemy import select as select_columns
 from sqlmodel import Session, col
 
 from app.services.experiments.pace import start_behind, starts_of
-from app.services.experiments.standing import Line, Standing, standing
+from app.services.experiments.standing import WaitingLine, Standing, standing
 from app.services.lifecycle.queueing import claimable, in_order
 from app.storage.tables import Run, UTCDateTime
 
@@ -121,12 +121,12 @@ def _older_of_its_line() -> Select[int]:
 
 
 def _ahead(
-    lines: Sequence[Line],
+    lines: Sequence[WaitingLine],
     running: Counter[str],
     turns: dict[str, int],
     mine: tuple[str, int],
     before: int,
-) -> list[tuple[Line, int]]:
+) -> list[tuple[WaitingLine, int]]:
     """How many of each line are taken before a run of the line `mine` (owner, priority) that has `before` of its own
     line before it.
 
@@ -137,7 +137,7 @@ def _ahead(
     """
     running, turns = running.copy(), dict(turns)
     owner, priority = mine
-    found: list[tuple[Line, int]] = []
+    found: list[tuple[WaitingLine, int]] = []
     for level in dict.fromkeys(line.priority for line in lines):
         of_level = [line for line in lines if line.priority == level]
         rank = {

@@ -1,0 +1,140 @@
+"""Which error becomes which answer: the handlers that the application is given."""
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from pydantic import BaseModel
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.routing import Match
+
+from app.api.http.database_problems import database_error, lost_race, no_connection, unstorable
+from app.api.http.problems import problem, service_error, unexpected
+from app.errors import ServiceError
+from lab_models.common.validation import FieldError, did_you_mean
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+
+Handler = Callable[[Request, Exception], Response]
+
+
+def install(app: FastAPI) -> None:
+    """Register the handlers."""
+    for kind, handler in HANDLERS.items():
+        app.add_exception_handler(kind, _in_the_event_loop(handler))
+
+
+def _in_the_event_loop(handler: Handler) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """A plain function would wait for a thread, behind all that wait for one."""
+
+    async def handle(request: Request, error: Exception) -> Response:
+        return handler(request, error)
+
+    return handle
+
+
+def _service_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, ServiceError)
+    return service_error(error)
+
+
+def _bad_parameters(request: Request, error: Exception) -> Response:
+    """Query and path parameters; bodies are validated by the routes themselves."""
+    assert isinstance(error, RequestValidationError)
+    found = [_parameter_error(request, item) for item in error.errors()]
+    return problem(
+        422,
+        "invalid_request",
+        "The request has bad fields",
+        "; ".join(f"{e.pointer}: {e.message}" for e in found),
+        found,
+    )
+
+
+def _parameter_error(request: Request, item: dict[str, Any]) -> FieldError:
+    name = str(item["loc"][-1])
+    if item["type"] == "extra_forbidden":
+        known = [
+            parameter.alias
+            for dependant in [request.scope["route"].dependant]
+            for parameter in _query_parameters(dependant)
+        ]
+        return FieldError(f"/{name}", "unknown query parameter", did_you_mean(name, known))
+    message = str(item["msg"]).removeprefix("Value error, ")
+    return FieldError(f"/{name}", message[:1].lower() + message[1:])
+
+
+def _query_parameters(dependant: Any) -> list[Any]:
+    """The parameters of a route's query model, field by field."""
+    found = []
+    for parameter in dependant.query_params:
+        annotation = parameter.field_info.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            found += [
+                _Named(field.alias or name) for name, field in annotation.model_fields.items()
+            ]
+        else:
+            found.append(_Named(parameter.alias))
+    return found
+
+
+class _Named:
+    def __init__(self, alias: str) -> None:
+        self.alias = alias
+
+
+def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    title = HTTPStatus(error.status_code).phrase
+    code = title.lower().replace(" ", "_").replace("'", "")
+    detail = {
+        404: f"nothing is served under {request.url.path}; GET /docs shows what is",
+        405: f"{request.method} is not served under {request.url.path}",
+    }.get(error.status_code, str(error.detail))
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_methods_of(request))
+    return problem(error.status_code, code, title, detail, headers=headers)
+
+
+def _methods_of(request: Request) -> list[str]:
+    """What is served under this address: Starlette names the methods of the first route that fits, of several only that
+    one's.
+    """
+    return [
+        method
+        for method in METHODS
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL
+            for route in request.app.routes
+        )
+    ]
+
+
+def _client_left(_request: Request, _error: Exception) -> Response:
+    """Nobody reads this; it is what the log and the counts say."""
+    return problem(
+        499,
+        "client_left",
+        "The client has left",
+        "the connection was closed before the request was whole",
+    )
+
+
+HANDLERS: dict[type[Exception], Handler] = {
+    ServiceError: _service_error,
+    RequestValidationError: _bad_parameters,
+    HTTPException: _http_error,
+    OperationalError: database_error,
+    NoConnectionFree: no_connection,
+    IntegrityError: lost_race,
+    DataError: unstorable,
+    ClientDisconnect: _client_left,
+    Exception: unexpected,
+}
