@@ -293,7 +293,7 @@ class Supervision:
         """Look for what people ask twice a second; write a sign of life every fifth of the lease."""
         now = time.monotonic()
         if now - self._renewed >= self._settings.lease_seconds / 5:
-            self._asked = self._renewing(lambda session: lifecycle.hold(session, self._lease))
+            self._asked = self._renewing(lambda session: lifecycle.renew(session, self._lease))
         elif now - self._looked >= WISH_POLL_SECONDS:
             self._looked = now
             self._asked = self._look()

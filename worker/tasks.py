@@ -20,8 +20,8 @@ from sqlalchemy.exc import OperationalError
 from app.devices import memory_of
 from app.doorbell import QUEUE, TASK
 from app.logging import bind_process
-from app.services.lifecycle import queued_runs, workers
-from app.services.upkeep.reconcile import LeaseWatch, take_back, try_to_write
+from app.services.lifecycle import queued_runs, try_to_write, workers
+from app.services.upkeep.reconcile import LeaseWatch, take_back
 from app.settings import Settings
 from app.storage.db import BUSY_SECONDS, Database
 from app.storage.tables import Worker as WorkerRow

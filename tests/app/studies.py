@@ -109,7 +109,7 @@ def runs_by_cell(database: Database, study_id: str) -> dict[tuple[str, int], Run
 def _succeed(
     session: Session, settings: Settings, lease: lifecycle.Lease, run: Run, accuracy: float
 ) -> None:
-    lifecycle.hold(session, lease, environment=ENVIRONMENT, epochs_done=run.epochs)
+    lifecycle.renew(session, lease, lifecycle.Begun(ENVIRONMENT, run.epochs))
     for epoch in range(1, run.epochs + 1):
         numbers = {"loss": 1.0 / epoch, "accuracy": accuracy - 0.1 / epoch}
         metrics.record_epoch(

@@ -6,6 +6,7 @@ import multiprocessing
 from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -23,7 +24,8 @@ from sqlmodel import Session, col, select
 from app.errors import HasDependents, InvalidRequest, NotFinished
 from app.services import lifecycle
 from app.services.experiments import deletion, experiments, progress
-from app.services.lifecycle import Intent, Lease, LeaseLost
+from app.services.lifecycle import Begun, EpochDone, Intent, Lease, LeaseLost, Progressed
+from app.services.lifecycle.reports import Halved, Report
 from app.services.upkeep.reconcile import LeaseWatch, take_back
 from app.settings import Settings
 from app.storage.db import Database, open_database
@@ -233,7 +235,7 @@ class Lives(RuleBasedStateMachine):
 
     @rule(lease=leases)
     def renew(self, lease: Lease | None) -> None:
-        self.under(lease, lambda session: lifecycle.hold(session, lease))
+        self.under(lease, lambda session: lifecycle.renew(session, lease))
 
     @rule(lease=leases)
     def finish_an_epoch(self, lease: Lease | None) -> None:
@@ -587,7 +589,7 @@ def stale_by_retry(session: Session, lease: Lease) -> None:
 
 
 STALE_WRITES = {
-    "renew": lambda session, lease: lifecycle.hold(session, lease),
+    "renew": lambda session, lease: lifecycle.renew(session, lease),
     "record_started": lambda session, lease: progress.record_started(
         session, lease, Started(environment={})
     ),
@@ -622,7 +624,7 @@ def test_a_stale_holder_is_refused_and_changes_nothing_while_the_run_is_queued_o
     assert (current.attempt, current.fence) == (2, 2)
     assert_refused(database, stale, write)
     with database.writing() as session:
-        lifecycle.hold(session, current)
+        lifecycle.renew(session, current)
 
 
 def assert_refused(database: Database, stale: Lease, write) -> None:
@@ -633,6 +635,43 @@ def assert_refused(database: Database, stale: Lease, write) -> None:
     with database.reading() as session:
         assert run_of(session, stale.run_id).model_dump() == before
         assert session.exec(select(Metric)).all() == []
+
+
+REPORTS = [
+    (None, set()),
+    (Begun({"device": "cpu"}, 1, 2), {"status_reason", "environment", "epochs_done", "step"}),
+    (Progressed(1, 2), {"epochs_done", "step"}),
+    (EpochDone(1, 1, {"loss": 0.5}), {"epochs_done", "best"}),
+    (EpochDone(1, 1, {"loss": 0.5}, is_last=True), {"status_reason", "epochs_done", "best"}),
+    (Halved(2), {"micro_batches"}),
+]
+
+
+@pytest.mark.parametrize(("report", "columns"), REPORTS)
+def test_a_report_of_the_holder_changes_its_own_columns_and_no_other(
+    database: Database, report: Report | None, columns: set[str]
+) -> None:
+    lease = claimed(database)
+    with database.reading() as session:
+        before = run_of(session, lease.run_id).model_dump()
+    with database.writing() as session:
+        lifecycle.renew(session, lease, report)
+    with database.reading() as session:
+        after = run_of(session, lease.run_id).model_dump()
+    assert {name for name in after if after[name] != before[name]} == columns | {"heartbeat"}
+
+
+@pytest.mark.parametrize("report", [{"status": RunStatus.SUCCEEDED}, "succeeded", Run])
+def test_nothing_else_can_be_reported(database: Database, report: Any) -> None:
+    lease = claimed(database)
+    with database.reading() as session:
+        before = run_of(session, lease.run_id).model_dump()
+    with pytest.raises(AssertionError), database.writing() as session:
+        lifecycle.renew(session, lease, report)
+    with pytest.raises(TypeError), database.writing() as session:
+        lifecycle.renew(session, lease, status=RunStatus.SUCCEEDED)  # type: ignore[call-arg]
+    with database.reading() as session:
+        assert run_of(session, lease.run_id).model_dump() == before
 
 
 def test_an_end_is_estimated_from_the_first_steps_on(database: Database) -> None:
@@ -689,7 +728,7 @@ def test_a_sign_of_life_in_the_last_moment_keeps_the_run(database: Database) -> 
     with database.reading() as session:
         seen = run_of(session, lease.run_id).heartbeat
     with database.writing() as session:
-        lifecycle.hold(session, lease)
+        lifecycle.renew(session, lease)
     with database.writing() as session:
         assert lifecycle.reap(session, lease.run_id, lease.fence, seen, MAX_CRASHES) is None
         assert run_of(session, lease.run_id).status == RunStatus.RUNNING
@@ -774,7 +813,7 @@ def test_a_lease_expires_by_an_unchanged_heartbeat_and_not_by_a_jumping_clock(
     assert silent(database, watch) == []
     now = 3600.0  # this process slept or its clock jumped, but it has not yet seen the heartbeat stand still
     with database.writing() as session:
-        lifecycle.hold(session, lease)
+        lifecycle.renew(session, lease)
     assert silent(database, watch) == []
     now += TTL / 2
     assert silent(database, watch) == []

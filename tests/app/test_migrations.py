@@ -31,7 +31,7 @@ from sqlmodel import col
 from sqlmodel import select as select_rows
 
 from app.services import lifecycle
-from app.services.lifecycle import Lease
+from app.services.lifecycle import Lease, Progressed
 from app.settings import Settings
 from app.storage.db import Database, open_database
 from app.storage.schema import alembic_config, migrate, schema_is_current
@@ -196,7 +196,7 @@ def test_an_upgrade_keeps_every_row_and_what_was_running_goes_on(
 def _the_running_run_ends_and_the_waiting_one_is_claimed(database: Database) -> None:
     holder = Lease("run_1", 3, 2, "w")
     with database.writing() as session:
-        lifecycle.hold(session, holder, epochs_done=2)
+        lifecycle.renew(session, holder, Progressed(2))
     with database.writing() as session:
         lifecycle.succeed(
             session,

@@ -255,13 +255,8 @@ def test_everything_that_changes_a_picture_changes_the_revision(database: Databa
 
     def epoch(lease: lifecycle.Lease, number: int) -> None:
         with database.writing() as session:
-            lifecycle.hold(
-                session,
-                lease,
-                epochs_done=number,
-                step=0,
-                best={"epoch": number, "val": {"loss": 1.0}},
-            )
+            done = lifecycle.EpochDone(number, number, {"loss": 1.0})
+            lifecycle.renew(session, lease, done)
             record_epoch(session, lease.run_id, number, {"train": {"loss": 1.0}})
 
     def claim() -> lifecycle.Lease:
@@ -275,14 +270,14 @@ def test_everything_that_changes_a_picture_changes_the_revision(database: Databa
     lease = claim()
     expect_another("claimed")
     with database.writing() as session:
-        lifecycle.hold(session, lease)
+        lifecycle.renew(session, lease)
         record_epoch(session, lease.run_id, 0, {"gradient_l2": {"head": 1.0}})
     expect_another("measured at initialization")
     for number in (1, 2):
         epoch(lease, number)
         expect_another(f"epoch {number}")
     with database.writing() as session:
-        lifecycle.hold(session, lease)
+        lifecycle.renew(session, lease)
     expect_another("a sign of life", wanted=False)
     with database.writing() as session:
         lifecycle.release(session, lease)

@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 from app.errors import RetryOtherFirst
 from app.services import lifecycle
 from app.services.experiments import experiments, metrics, progress, retrying
-from app.services.lifecycle import Lease
+from app.services.lifecycle import Lease, Progressed
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.states import LEGAL_MOVES, RETRYABLE, RunStatus
@@ -205,7 +205,7 @@ def test_without_a_checkpoint_it_starts_at_epoch_1_and_its_old_numbers_are_forgo
     experiment = submit(api, TRAIN)
     lease = begin(database)
     with database.writing() as session:
-        lifecycle.hold(session, lease, epochs_done=2)
+        lifecycle.renew(session, lease, Progressed(2))
         for epoch in (1, 2):
             metrics.record_epoch(session, lease.run_id, epoch, {"train": {"loss": 1.0}})
     fail(database, lease)

@@ -77,7 +77,7 @@ def test_a_running_run_is_asked_to_pause_and_goes_on_when_the_pause_is_taken_bac
         assert lifecycle.asked(session, lease) is Intent.PAUSE
     assert ask(api, experiment, "resume")["status_reason"] == "training"
     with database.writing() as session:
-        assert lifecycle.hold(session, lease) is Intent.NOTHING
+        assert lifecycle.renew(session, lease) is Intent.NOTHING
     ask(api, experiment, "pause")
     with database.writing() as session:
         assert lifecycle.release(session, lease) == "paused"

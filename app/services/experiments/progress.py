@@ -8,8 +8,8 @@ from sqlmodel import Session, col, select
 
 from app.services import lifecycle
 from app.services.experiments import artifacts, metrics
-from app.services.lifecycle import Intent, Lease
-from app.storage.states import RunStatus, StatusReason
+from app.services.lifecycle import Begun, EpochDone, Intent, Lease, Progressed
+from app.storage.states import RunStatus
 from app.storage.tables import Artifact, Attempt, Experiment, Run, StatusChange, utc_now
 from lab_models.specs import AnySpec, TrainSpec, read_spec
 from lab_models.training.protocol import (
@@ -65,14 +65,7 @@ def _published_network(session: Session, run_id: str, runs_folder: Path) -> Teac
 def record_started(session: Session, lease: Lease, event: Started) -> Intent:
     """Data and model are in place; returns what was asked for."""
     epoch, step = event.resumed_from or (0, 0)
-    wish = lifecycle.hold(
-        session,
-        lease,
-        status_reason=StatusReason.TRAINING,
-        environment=event.environment,
-        epochs_done=epoch,
-        step=step,
-    )
+    wish = lifecycle.renew(session, lease, Begun(event.environment, epoch, step))
     metrics.forget_after(session, lease.run_id, epoch)
     _update_attempt(
         session,
@@ -86,7 +79,7 @@ def record_started(session: Session, lease: Lease, event: Started) -> Intent:
 
 def record_progress(session: Session, lease: Lease, event: Progress) -> Intent:
     """Where within an epoch training is; returns what was asked for."""
-    return lifecycle.hold(session, lease, epochs_done=event.epoch - 1, step=event.step)
+    return lifecycle.renew(session, lease, Progressed(event.epoch - 1, event.step))
 
 
 def record_first_step(session: Session, lease: Lease) -> None:
@@ -96,22 +89,16 @@ def record_first_step(session: Session, lease: Lease) -> None:
 
 def record_probed(session: Session, lease: Lease, event: Probed) -> Intent:
     """What a probe measured at initialization becomes epoch 0; returns what was asked for."""
-    wish = lifecycle.hold(session, lease)
+    wish = lifecycle.renew(session, lease)
     metrics.record_epoch(session, lease.run_id, 0, event.metrics)
     return wish
 
 
 def record_epoch(session: Session, lease: Lease, event: EpochCompleted) -> tuple[Intent, list[str]]:
     """An epoch's metrics and checkpoint; returns what was asked for, and files to remove after the commit."""
-    ending = {} if event.stop_reason is None else {"status_reason": StatusReason.EVALUATING}
-    wish = lifecycle.hold(
-        session,
-        lease,
-        epochs_done=event.epoch,
-        step=0,
-        best={"epoch": event.best_epoch, "val": event.best_val},
-        **ending,
-    )
+    is_last = event.stop_reason is not None
+    done = EpochDone(event.epoch, event.best_epoch, event.best_val, is_last)
+    wish = lifecycle.renew(session, lease, done)
     metrics.record_epoch(session, lease.run_id, event.epoch, event.metrics)
     return wish, artifacts.record_checkpoint(session, lease.run_id, lease.attempt, event.checkpoint)
 
@@ -120,8 +107,8 @@ def record_checkpoint(
     session: Session, lease: Lease, event: Checkpointed
 ) -> tuple[Intent, list[str]]:
     """A checkpoint within an epoch; returns as `record_epoch` does."""
-    wish = lifecycle.hold(
-        session, lease, epochs_done=event.checkpoint.epoch, step=event.checkpoint.step
+    wish = lifecycle.renew(
+        session, lease, Progressed(event.checkpoint.epoch, event.checkpoint.step)
     )
     return wish, artifacts.record_checkpoint(session, lease.run_id, lease.attempt, event.checkpoint)
 

@@ -11,7 +11,7 @@ from sqlalchemy import select as select_columns
 from sqlmodel import Session, col
 
 from app.services.experiments.pace import start_behind, starts_of
-from app.services.experiments.standing import WaitingLine, Standing, standing
+from app.services.experiments.standing import Standing, WaitingLine, standing
 from app.services.lifecycle.queueing import claimable, in_order
 from app.storage.tables import Run, UTCDateTime
 

@@ -1,48 +1,48 @@
-"""The life of a run: claim, renew, finish, cancel, pause, resume, retry, reap. The only writer of `Run.status`.
+"""The life of a run: claim, renew, finish, cancel, pause, resume, retry, reap. Nobody else makes a run or changes a
+column of one.
 
 Every move is one guarded UPDATE whose WHERE names the status it leaves; a holder's move also names its fencing token,
 so a stale holder changes nothing and is told so by `LeaseLost`. Times are for people; no decision here reads a clock.
 
-`queueing` says who comes next, `holding` has what a run's holder does and what happens to one that is lost, `verbs`
-what people ask for.
+`entering` makes runs, `queueing` says who comes next, `holding` gives and proves leases, `reports` says what a holder
+may write meanwhile, `ending` how its attempt ends or is ended, `verbs` what people ask for.
 """
 
+from app.services.lifecycle.ending import (
+    confirm_cancel,
+    confirm_pause,
+    crashed,
+    fail,
+    out_of_memory,
+    reap,
+    release,
+    succeed,
+)
+from app.services.lifecycle.entering import NewRun, enqueue, take_over
 from app.services.lifecycle.holding import (
     Intent,
     Lease,
     LeaseLost,
     asked,
     claim,
-    confirm_cancel,
-    confirm_pause,
-    crashed,
-    fail,
-    hold,
-    out_of_memory,
-    reap,
-    release,
-    succeed,
+    renew,
+    try_to_write,
 )
 from app.services.lifecycle.moves import RECONCILER, USER
 from app.services.lifecycle.queueing import claimable, queued_runs
-from app.services.lifecycle.verbs import (
-    NewRun,
-    cancel,
-    enqueue,
-    pause,
-    prioritize,
-    resume,
-    retry,
-    take_over,
-)
+from app.services.lifecycle.reports import Begun, EpochDone, Progressed
+from app.services.lifecycle.verbs import cancel, pause, prioritize, resume, retry
 
 __all__ = [
     "RECONCILER",
     "USER",
+    "Begun",
+    "EpochDone",
     "Intent",
     "Lease",
     "LeaseLost",
     "NewRun",
+    "Progressed",
     "asked",
     "cancel",
     "claim",
@@ -52,15 +52,16 @@ __all__ = [
     "crashed",
     "enqueue",
     "fail",
-    "hold",
     "out_of_memory",
     "pause",
     "prioritize",
     "queued_runs",
     "reap",
     "release",
+    "renew",
     "resume",
     "retry",
     "succeed",
     "take_over",
+    "try_to_write",
 ]

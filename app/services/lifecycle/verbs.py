@@ -1,113 +1,20 @@
-"""What people ask for: to queue, take over, cancel, pause, resume, retry and reorder runs, however many, in a handful
-of statements.
+"""What people ask for: to cancel, pause, resume, retry and reorder runs, however many, in a handful of statements.
 
 Each looks at the runs first and locks them until the transaction ends: no claim, release or end comes between the moves
 that it tries.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Update, bindparam, func, insert, null, or_, update
-from sqlalchemy import select as select_columns
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.orm import aliased
+from sqlalchemy import null, update
 from sqlmodel import Session, col
 
+from app.services.lifecycle.looking import StillRun, having, hold_still
 from app.services.lifecycle.moves import USER, WAITING, Move, remember, tell_dependents
 from app.storage.states import RETRYABLE, RunStatus, StatusReason
-from app.storage.tables import Owner, Run, metadata, utc_now
-
-RUNS = metadata().tables["run"]
-TAKEN_OVER = ("best", "test", "environment", "stop_reason", "epochs_done")
-"""What of an equal run's row becomes that of the run which takes its results over."""
-
-
-@dataclass(frozen=True)
-class NewRun:
-    """A run that is about to be queued. `needs` is the run that it waits for, unless that has succeeded
-    (`is_ready`).
-    """
-
-    id: str
-    experiment_id: str
-    seed: int
-    position: int
-    owner: str
-    priority: int
-    created_at: datetime
-    epochs: int
-    num_steps: int
-    needs: str | None = None
-    is_ready: bool = True
-
-    @property
-    def reason(self) -> StatusReason:
-        """What it waits for."""
-        return (
-            StatusReason.WAITING_FOR_WORKER if self.is_ready else StatusReason.WAITING_FOR_TEACHER
-        )
-
-
-@dataclass(frozen=True)
-class _Held:
-    """A run as it stands until the transaction ends."""
-
-    id: str
-    status: RunStatus
-    attempt: int
-    needs: str | None
-
-
-def enqueue(session: Session, runs: Sequence[NewRun], actor: str = USER) -> None:
-    """Add new runs to the queue, a needed run before those that need it."""
-    if not runs:
-        return
-    for owner in sorted({run.owner for run in runs}):
-        _know(session, owner)
-    session.execute(insert(Run), [_row(run) for run in runs])
-    remember(session, [Move(run.id, 0, None, RunStatus.QUEUED, run.reason) for run in runs], actor)
-
-
-def take_over(session: Session, sources: Mapping[str, str], actor: str = USER) -> list[str]:
-    """queued -> succeeded with an equal run's results, before any attempt; `sources` says for each run from which.
-
-    Returns those that did. A run that was claimed or is finished already, or whose source is gone, stays as it is.
-    """
-    if not sources:
-        return []
-    there = select_columns(col(Run.id)).where(
-        col(Run.id).in_(set(sources.values())), col(Run.status) == RunStatus.SUCCEEDED
-    )
-    kept = set(
-        session.execute(
-            there.order_by(col(Run.id)).with_for_update(read=True, key_share=True)
-        ).scalars()
-    )  # not deleted until the transaction ends
-    taking = [
-        run
-        for run in _hold_still(session, list(sources)).values()
-        if sources[run.id] in kept and run.status is RunStatus.QUEUED and run.attempt == 0
-    ]
-    if taking:
-        session.connection().execute(
-            _taking_over(), [{"taker": run.id, "giver": sources[run.id]} for run in taking]
-        )
-    moved = [run.id for run in taking]
-    remember(
-        session,
-        [
-            Move(run_id, 0, RunStatus.QUEUED, RunStatus.SUCCEEDED, StatusReason.REUSED)
-            for run_id in moved
-        ],
-        actor,
-    )
-    tell_dependents(session, moved, RunStatus.SUCCEEDED)
-    return moved
+from app.storage.tables import Run, utc_now
 
 
 def cancel(session: Session, run_ids: Sequence[str], actor: str = USER) -> list[str]:
@@ -115,10 +22,10 @@ def cancel(session: Session, run_ids: Sequence[str], actor: str = USER) -> list[
 
     What needs one of them is no failure of its own where it is cancelled with it.
     """
-    held = _hold_still(session, run_ids)
+    held = hold_still(session, run_ids)
     ended = session.execute(
         update(Run)
-        .where(col(Run.id).in_(_having(held, WAITING)), col(Run.status).in_(WAITING))
+        .where(col(Run.id).in_(having(held, WAITING)), col(Run.status).in_(WAITING))
         .values(
             status=RunStatus.CANCELLED,
             status_reason=StatusReason.CANCELLED_BY_USER,
@@ -145,7 +52,7 @@ def cancel(session: Session, run_ids: Sequence[str], actor: str = USER) -> list[
     asked = session.execute(
         update(Run)
         .where(
-            col(Run.id).in_(_having(held, [RunStatus.RUNNING])),
+            col(Run.id).in_(having(held, [RunStatus.RUNNING])),
             col(Run.status) == RunStatus.RUNNING,
         )
         .values(cancel_requested=True, status_reason=StatusReason.CANCELLING)
@@ -158,11 +65,11 @@ def pause(session: Session, run_ids: Sequence[str], actor: str = USER) -> list[s
     """queued -> paused at once; running is asked to save itself and leave. Returns those that were neither paused nor
     finished already.
     """
-    held = _hold_still(session, run_ids)
+    held = hold_still(session, run_ids)
     paused = session.execute(
         update(Run)
         .where(
-            col(Run.id).in_(_having(held, [RunStatus.QUEUED])), col(Run.status) == RunStatus.QUEUED
+            col(Run.id).in_(having(held, [RunStatus.QUEUED])), col(Run.status) == RunStatus.QUEUED
         )
         .values(
             status=RunStatus.PAUSED,
@@ -182,7 +89,7 @@ def pause(session: Session, run_ids: Sequence[str], actor: str = USER) -> list[s
         actor,
     )
     wanted = (
-        col(Run.id).in_(_having(held, [RunStatus.RUNNING])),
+        col(Run.id).in_(having(held, [RunStatus.RUNNING])),
         col(Run.status) == RunStatus.RUNNING,
         col(Run.cancel_requested).is_(False),
     )
@@ -196,7 +103,7 @@ def resume(session: Session, run_ids: Sequence[str], actor: str = USER) -> list[
     """paused -> queued; a running run whose pause is not confirmed yet is to go on. Returns those for which there was
     something to resume.
     """
-    held = _hold_still(session, run_ids, with_needed=True)
+    held = hold_still(session, run_ids, with_needed=True)
     paused = [
         held[run_id]
         for run_id in dict.fromkeys(run_ids)
@@ -245,7 +152,7 @@ def retry(session: Session, run_ids: Sequence[str], actor: str = USER) -> list[s
         "crashes": 0,
         "micro_batches": 1,
     }
-    held = _hold_still(session, run_ids, with_needed=True)
+    held = hold_still(session, run_ids, with_needed=True)
     ended = [
         held[run_id]
         for run_id in dict.fromkeys(run_ids)
@@ -256,7 +163,7 @@ def retry(session: Session, run_ids: Sequence[str], actor: str = USER) -> list[s
 
 def _queue_again(
     session: Session,
-    runs: Iterable[_Held],
+    runs: Iterable[StillRun],
     reasons: Mapping[str, StatusReason],
     values: Mapping[str, Any],
     actor: str,
@@ -285,36 +192,15 @@ def _queue_again(
     return queued
 
 
-def _hold_still(
-    session: Session, run_ids: Sequence[str], *, with_needed: bool = False
-) -> dict[str, _Held]:
-    """The runs as they stand, which stays until the transaction ends; with what they need, so that it cannot fail
-    unseen while they begin to wait for it.
-    """
-    wanted: ColumnElement[bool] = col(Run.id).in_(run_ids)
-    if with_needed:
-        own = aliased(Run)
-        wanted = or_(
-            wanted, col(Run.id).in_(select_columns(col(own.needs)).where(col(own.id).in_(run_ids)))
-        )
-    columns = (col(Run.id), col(Run.status), col(Run.attempt), col(Run.needs))
-    rows = session.execute(
-        select_columns(*columns).where(wanted).order_by(col(Run.id)).with_for_update()
-    ).all()
-    return {row.id: _Held(row.id, RunStatus(row.status), row.attempt, row.needs) for row in rows}
-
-
-def _having(held: Mapping[str, _Held], statuses: Collection[RunStatus]) -> list[str]:
-    return [run.id for run in held.values() if run.status in statuses]
-
-
-def _reasons_to_wait(runs: Sequence[_Held], held: Mapping[str, _Held]) -> dict[str, StatusReason]:
+def _reasons_to_wait(
+    runs: Sequence[StillRun], held: Mapping[str, StillRun]
+) -> dict[str, StatusReason]:
     """What each of the runs would wait for in the queue. None for those that would wait for ever, because the run
     they need has failed or been cancelled and is not queued again with them.
     """
     returning = {run.id: run for run in runs}
 
-    def reason(run: _Held) -> StatusReason | None:
+    def reason(run: StillRun) -> StatusReason | None:
         if run.needs is None:
             return StatusReason.WAITING_FOR_WORKER
         if run.needs in returning:
@@ -331,52 +217,3 @@ def _reasons_to_wait(runs: Sequence[_Held], held: Mapping[str, _Held]) -> dict[s
         )
 
     return {run.id: found for run in runs if (found := reason(run)) is not None}
-
-
-def _taking_over() -> Update:
-    """The move of `taker` to what `giver` has come to, for many pairs."""
-    giver = RUNS.alias("source")
-
-    def of_the_giver(column: ColumnElement[Any]) -> ColumnElement[Any]:
-        return select_columns(column).where(giver.c.id == bindparam("giver")).scalar_subquery()
-
-    return (
-        update(RUNS)
-        .where(
-            RUNS.c.id == bindparam("taker"), RUNS.c.status == RunStatus.QUEUED, RUNS.c.attempt == 0
-        )
-        .values(
-            status=RunStatus.SUCCEEDED,
-            status_reason=StatusReason.REUSED,
-            reused_from=of_the_giver(func.coalesce(giver.c.reused_from, giver.c.id)),
-            step=0,
-            finished_at=utc_now(),
-            **{name: of_the_giver(giver.c[name]) for name in TAKEN_OVER},
-        )
-    )
-
-
-def _row(run: NewRun) -> dict[str, Any]:
-    return {
-        "id": run.id,
-        "experiment_id": run.experiment_id,
-        "seed": run.seed,
-        "position": run.position,
-        "owner": run.owner,
-        "priority": run.priority,
-        "created_at": run.created_at,
-        "status": RunStatus.QUEUED,
-        "status_reason": run.reason,
-        "epochs": run.epochs,
-        "num_steps": run.num_steps,
-        "needs": run.needs,
-    }
-
-
-def _know(session: Session, owner: str) -> None:
-    """Give an owner who submits for the first time a place in the line of owners."""
-    if session.get(Owner, owner) is None:
-        insert_or_leave = (
-            sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
-        )
-        session.execute(insert_or_leave(Owner).values(name=owner, turn=0).on_conflict_do_nothing())

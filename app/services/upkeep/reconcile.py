@@ -11,7 +11,6 @@ import logging
 import time
 from collections.abc import Callable
 
-from sqlalchemy import false, update
 from sqlmodel import Session, col, select
 
 from app.services.lifecycle import reap
@@ -72,13 +71,6 @@ class LeaseWatch:
         self._seen = {
             run_id: (fence, heartbeat, now) for run_id, (fence, heartbeat, _) in self._seen.items()
         }
-
-
-def try_to_write(session: Session) -> None:
-    """Take what every holder's heartbeat needs, and change nothing; raises OperationalError where that cannot be
-    had.
-    """
-    session.execute(update(Run).where(false()).values(heartbeat=Run.heartbeat))
 
 
 def take_back(session: Session, expired: list[tuple[str, int, int]], max_crashes: int) -> None:

@@ -1,0 +1,67 @@
+"""What a run's holder may say of it while it goes on: a closed set, and nothing else of the run's row."""
+
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+from app.storage.states import StatusReason
+
+
+@dataclass(frozen=True)
+class Begun:
+    """Data and model are in place; training goes on after so many epochs and steps."""
+
+    environment: dict[str, Any]
+    epochs_done: int = 0
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """So many whole epochs are done, and so many steps of the next."""
+
+    epochs_done: int
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """An epoch is done: the best so far, with its val scores, and whether training ends with it."""
+
+    epoch: int
+    best_epoch: int
+    best_val: dict[str, float]
+    is_last: bool = False
+
+
+@dataclass(frozen=True)
+class Halved:
+    """Memory ran out: the next attempt computes each batch in so many parts."""
+
+    micro_batches: int
+
+
+Report = Begun | Progressed | EpochDone | Halved
+
+
+def columns_of(report: Report | None) -> dict[str, Any]:
+    """What of the run's row a report changes; a sign of life alone changes nothing."""
+    match report:
+        case None:
+            return {}
+        case Begun(environment, epochs_done, step):
+            return {
+                "status_reason": StatusReason.TRAINING,
+                "environment": environment,
+                "epochs_done": epochs_done,
+                "step": step,
+            }
+        case Progressed(epochs_done, step):
+            return {"epochs_done": epochs_done, "step": step}
+        case EpochDone(epoch, best_epoch, best_val, is_last):
+            ending = {"status_reason": StatusReason.EVALUATING} if is_last else {}
+            best = {"epoch": best_epoch, "val": best_val}
+            return {"epochs_done": epoch, "step": 0, "best": best, **ending}
+        case Halved(micro_batches):
+            return {"micro_batches": micro_batches}
+        case _:
+            assert_never(report)
