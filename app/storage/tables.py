@@ -10,9 +10,12 @@ import secrets
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Dialect, Index, MetaData, UniqueConstraint
-from sqlalchemy.types import DateTime, TypeDecorator
+from sqlalchemy import JSON, BigInteger, Index, MetaData, UniqueConstraint
 from sqlmodel import Field, SQLModel
+
+from app.roles import Role
+from app.storage.column_types import ReasonText, RoleText, StatusText, UTCDateTime
+from app.storage.states import RunStatus, StatusReason
 
 SQLModel.metadata.naming_convention = {  # every constraint has a name, so that migrations can drop it
     "ix": "ix_%(column_0_label)s",
@@ -39,27 +42,6 @@ def new_id(prefix: str) -> str:
 def utc_now() -> datetime:
     """The time, aware and in UTC."""
     return datetime.now(UTC)
-
-
-class UTCDateTime(TypeDecorator[datetime]):
-    """Aware UTC times in Python on every database; SQLite keeps them without their zone."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Only aware times go in."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a time without a zone")
-        return value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Only aware times come out."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class Study(SQLModel, table=True):
@@ -146,8 +128,8 @@ class Run(SQLModel, table=True):
     created_at: datetime = Field(sa_type=UTCDateTime)
     started_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
     finished_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
-    status: str
-    status_reason: str
+    status: RunStatus = Field(sa_type=StatusText)
+    status_reason: StatusReason = Field(sa_type=ReasonText)
     cancel_requested: bool = False
     pause_requested: bool = False
     fence: int = 0
@@ -181,7 +163,7 @@ class Attempt(SQLModel, table=True):
     started_at: datetime = Field(sa_type=UTCDateTime)
     first_step_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
     finished_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
-    outcome: str | None = None
+    outcome: StatusReason | None = Field(default=None, sa_type=ReasonText)
     resumed_epoch: int | None = None
     resumed_step: int | None = None
     micro_batches: int = 1
@@ -196,9 +178,9 @@ class StatusChange(SQLModel, table=True):
     id: int | None = Field(default=None, primary_key=True)
     run_id: str = Field(foreign_key="run.id", ondelete="CASCADE", index=True)
     attempt: int
-    from_status: str | None
-    to_status: str
-    reason: str
+    from_status: RunStatus | None = Field(sa_type=StatusText)
+    to_status: RunStatus = Field(sa_type=StatusText)
+    reason: StatusReason = Field(sa_type=ReasonText)
     actor: str
     at: datetime = Field(sa_type=UTCDateTime)
 
@@ -278,7 +260,7 @@ class ApiKey(SQLModel, table=True):
 
     id: str = Field(primary_key=True, default_factory=lambda: new_id("key"))
     owner: str = Field(index=True)
-    role: str
+    role: Role = Field(sa_type=RoleText)
     sha256: str
     hint: str
     created_at: datetime = Field(sa_type=UTCDateTime)

@@ -312,6 +312,6 @@ def test_a_backup_restores_into_an_empty_home(
     assert restore(elsewhere, tmp_path / "copy.db").before is None
     opened = open_database(elsewhere)
     with opened.reading() as session:
-        (run,) = experiments.runs_of(session, [experiment.id])[experiment.id]
+        (run,) = experiments.its_runs(session, experiment.id)
         assert run.status == RunStatus.QUEUED
     opened.close()

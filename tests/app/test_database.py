@@ -11,17 +11,19 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 
 from app.errors import Misconfigured
+from app.services import lifecycle
 from app.services.experiments import experiments
 from app.services.experiments.experiments import Filters
+from app.services.experiments.how_far import fraction_done, fraction_in_sql
 from app.settings import Settings
 from app.storage import engines
 from app.storage.db import Database, open_database
 from app.storage.schema import alembic_config, schema_is_current
-from app.storage.states import RunStatus, experiment_status
-from app.storage.tables import Experiment, Run, metadata, utc_now
+from app.storage.states import RunStatus, StatusReason, experiment_status
+from app.storage.tables import Experiment, Run, StatusChange, metadata, utc_now
 from tests.app.rows import create
 
 
@@ -155,7 +157,7 @@ def test_the_status_filter_in_sql_agrees_with_the_rule(database: Database) -> No
         for statuses in combinations_with_replacement(RunStatus, 3):
             experiment = create(session, {"seeds": 3})
             for run, status in zip(
-                experiments.runs_of(session, [experiment.id])[experiment.id], statuses, strict=True
+                experiments.its_runs(session, experiment.id), statuses, strict=True
             ):
                 run.status = status
             expected[experiment_status(statuses)].add(experiment.id)
@@ -164,6 +166,48 @@ def test_the_status_filter_in_sql_agrees_with_the_rule(database: Database) -> No
             rows, cursor = experiments.page(session, Filters(status=RunStatus(status)), 500, None)
             assert {row.id for row in rows} == ids
             assert cursor is None
+
+
+def test_statuses_and_reasons_are_text_in_the_database_and_members_in_python(
+    database: Database,
+) -> None:
+    with database.writing() as session:
+        create(session, {"seeds": 1})
+        lifecycle.claim(session, "w")
+    with database.reading() as session:
+        run = session.exec(select(Run)).one()
+        assert run.status is RunStatus.RUNNING
+        assert run.status_reason is StatusReason.STARTING
+        moves = session.exec(select(StatusChange).order_by(col(StatusChange.id))).all()
+        assert [(move.from_status, move.to_status) for move in moves] == [
+            (None, RunStatus.QUEUED),
+            (RunStatus.QUEUED, RunStatus.RUNNING),
+        ]
+        assert session.exec(select(col(Run.id)).where(col(Run.status) == "running")).one() == run.id
+        raw = text("SELECT status, status_reason FROM run")
+        assert session.execute(raw).one() == ("running", "starting")
+    with database.engine.connect() as connection:
+        connection.execute(text("UPDATE run SET status = 'lost'"))
+        connection.commit()
+    with pytest.raises(ValueError, match="lost"), database.reading() as session:
+        session.exec(select(Run)).one()
+
+
+@pytest.mark.parametrize("status", [RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.SUCCEEDED])
+@pytest.mark.parametrize(
+    ("epochs_done", "step", "num_steps"),
+    [(0, 0, 10), (1, 5, 10), (3, 0, 10), (4, 1, 10), (2, 0, 0)],
+)
+def test_how_far_a_run_is_is_the_same_in_sql(
+    database: Database, status: RunStatus, epochs_done: int, step: int, num_steps: int
+) -> None:
+    with database.writing() as session:
+        (run,) = experiments.its_runs(session, create(session, {"seeds": 1, "epochs": 4}).id)
+        run.status = status
+        run.epochs_done, run.step, run.num_steps = epochs_done, step, num_steps
+    with database.reading() as session:
+        asked = session.execute(select(fraction_in_sql()).select_from(Run)).scalar_one()
+        assert asked == pytest.approx(fraction_done(session.exec(select(Run)).one()))
 
 
 def test_a_database_url_that_is_none_is_refused_with_its_name(tmp_path: Path) -> None:

@@ -183,7 +183,7 @@ def cancelled_distillation(session: Session) -> list[Experiment]:
         ),
     ]
     for experiment in reversed(together):
-        for run in experiments.runs_of(session, [experiment.id])[experiment.id]:
+        for run in experiments.its_runs(session, experiment.id):
             lifecycle.cancel(session, [run.id])
     session.expire_all()
     return together

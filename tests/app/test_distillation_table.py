@@ -459,7 +459,7 @@ def write(
 
 
 def runs_of(session: Session, experiment: Experiment) -> list[Run]:
-    return experiments.runs_of(session, [experiment.id])[experiment.id]
+    return experiments.its_runs(session, experiment.id)
 
 
 def finish(session: Session, run: Run, **test: float) -> None:

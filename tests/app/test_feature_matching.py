@@ -164,7 +164,7 @@ def test_the_comparison_says_what_was_matched_and_draws_it_as_it_counts(
     student = api.post("/experiments", json=BODY | {"features": features, "baseline": True}).json()
     with database.writing() as session:
         experiment = session.get_one(Experiment, student["id"])
-        (run,) = experiments.runs_of(session, [experiment.id])[experiment.id]
+        (run,) = experiments.its_runs(session, experiment.id)
         numbers = {
             "loss": 3.0,
             "accuracy": 0.5,

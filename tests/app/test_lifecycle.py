@@ -60,7 +60,7 @@ SPEC = {"dataset": "digits", "model": {"hidden": [8]}, "epochs": EPOCHS}
 def submit(session: Session, seeds: int = 1, priority: int = 0, owner: str = LOCAL) -> list[str]:
     body = {**SPEC, "seeds": seeds, "priority": priority}
     experiment = create(session, body, owner)
-    return [run.id for run in experiments.runs_of(session, [experiment.id])[experiment.id]]
+    return [run.id for run in experiments.its_runs(session, experiment.id)]
 
 
 def epoch_event(epoch: int, attempt: int) -> EpochCompleted:
@@ -172,9 +172,7 @@ class Lives(RuleBasedStateMachine):
         try:
             with self.database.writing() as session:
                 experiment = create(session, body)
-                self.runs += [
-                    run.id for run in experiments.runs_of(session, [experiment.id])[experiment.id]
-                ]
+                self.runs += [run.id for run in experiments.its_runs(session, experiment.id)]
         except InvalidRequest:
             assert hopeless
         else:
@@ -404,10 +402,10 @@ class Lives(RuleBasedStateMachine):
         run_id = data.draw(self.rather_ended_runs())
         with self.database.reading() as session:
             experiment = session.get_one(Experiment, session.get_one(Run, run_id).experiment_id)
-            own = experiments.runs_of(session, [experiment.id])[experiment.id]
+            own = experiments.its_runs(session, experiment.id)
             ids = {run.id for run in own}
             needed = [run.id for run in session.exec(select(Run).where(col(Run.needs).in_(ids)))]
-        deletable = not needed and all(RunStatus(run.status).is_terminal for run in own)
+        deletable = not needed and all(run.status.is_terminal for run in own)
         try:
             with self.database.writing() as session:
                 assert set(deletion.delete(session, experiment)) == ids
@@ -492,32 +490,30 @@ class Lives(RuleBasedStateMachine):
                     lifecycle.USER,
                 ), "only a person undoes an end"
             elif change.from_status is not None:
-                assert RunStatus(change.to_status) in LEGAL_MOVES[RunStatus(change.from_status)]
+                assert change.to_status in LEGAL_MOVES[change.from_status]
             last[change.run_id] = change.to_status
         for run in runs.values():
             assert last[run.id] == run.status, "the history ends where the run stands"
             assert attempts[run.id] == run.attempt == run.fence
             assert run.crashes <= MAX_CRASHES
-            assert (run.finished_at is not None) == RunStatus(run.status).is_terminal
+            assert (run.finished_at is not None) == run.status.is_terminal
             assert {epoch for run_id, epoch in epochs if run_id == run.id} == set(
                 range(1, len([1 for r, _ in epochs if r == run.id]) + 1)
             ), "no gap"
             assert checkpoints[run.id] <= 2
             if run.needs is not None:
-                teacher = RunStatus(runs[run.needs].status)
+                teacher = runs[run.needs].status
                 if run.attempt > 0:
                     assert teacher is RunStatus.SUCCEEDED, (
                         "nobody learns from a teacher that is not trained"
                     )
                 if teacher.is_terminal and teacher is not RunStatus.SUCCEEDED:
-                    assert RunStatus(run.status).is_terminal, (
-                        "nobody waits for a teacher that will never be"
-                    )
+                    assert run.status.is_terminal, "nobody waits for a teacher that will never be"
                 if run.status == RunStatus.QUEUED and run.attempt == 0:
                     assert (run.status_reason == "waiting_for_teacher") == (
                         teacher is not RunStatus.SUCCEEDED
                     )
-            if RunStatus(run.status).is_terminal:
+            if run.status.is_terminal:
                 self.terminal[run.id] = run.status
 
     def drain(self) -> None:
@@ -535,7 +531,7 @@ class Lives(RuleBasedStateMachine):
                     progress.record_epoch(session, lease, epoch_event(epoch, lease.attempt))
                 progress.record_completed(session, lease, completed_event(lease.attempt))
         with self.database.reading() as session:
-            assert all(RunStatus(run.status).is_terminal for run in session.exec(select(Run)))
+            assert all(run.status.is_terminal for run in session.exec(select(Run)))
 
 
 Lives.TestCase.settings = settings(

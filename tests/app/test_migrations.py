@@ -33,10 +33,11 @@ from sqlmodel import select as select_rows
 from app.services import lifecycle
 from app.services.lifecycle import Lease, Progressed
 from app.settings import Settings
+from app.storage.column_types import UTCDateTime
 from app.storage.db import Database, open_database
 from app.storage.schema import alembic_config, migrate, schema_is_current
 from app.storage.states import RunStatus
-from app.storage.tables import Experiment, Run, UTCDateTime, metadata
+from app.storage.tables import Experiment, Run, metadata
 from tests.databases import empty_database
 
 REVISIONS = [
@@ -62,7 +63,16 @@ WAITING = {
     "epochs_done": 0,
     "epochs": 9,
 }
-KNOWN = {"number": 2, "to_status": "running", "reason": "starting", "fence": 3, "run_id": "run_1"}
+KNOWN = {
+    "number": 2,
+    "from_status": "queued",
+    "to_status": "running",
+    "reason": "starting",
+    "outcome": "worker_lost",
+    "role": "submit",
+    "fence": 3,
+    "run_id": "run_1",
+}
 """What rows must say to be believed; every other column is filled by its type."""
 
 

@@ -46,7 +46,7 @@ class Claimed:
 def submit(database: Database, runs: int, priority: int = 0) -> list[str]:
     with database.writing() as session:
         experiment = create(session, {**SPEC, "seeds": runs, "priority": priority})
-        return [run.id for run in experiments.runs_of(session, [experiment.id])[experiment.id]]
+        return [run.id for run in experiments.its_runs(session, experiment.id)]
 
 
 def claim_one(database: Database, worker: str = "w") -> Lease:

@@ -75,7 +75,7 @@ def read(database: Database, table: Any, key: str) -> Any:
 
 def run_of(database: Database, experiment: Experiment) -> Run:
     with database.reading() as session:
-        return experiments.runs_of(session, [experiment.id])[experiment.id][0]
+        return experiments.its_runs(session, experiment.id)[0]
 
 
 def counted(database: Database) -> tuple[int, ...]:

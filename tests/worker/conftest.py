@@ -27,7 +27,7 @@ class Stage:
         document = {"dataset": "digits", "model": {"hidden": [16]}, "epochs": 3, **body}
         with self.database.writing() as session:
             experiment = create(session, document)
-            return experiments.runs_of(session, [experiment.id])[experiment.id][0].id
+            return experiments.its_runs(session, experiment.id)[0].id
 
     def run(self, run_id: str):  # type: ignore[no-untyped-def]
         """The run's row as it stands."""

@@ -210,7 +210,7 @@ def _side(side: Side) -> SideAnswer:
 
 
 def _runs_of(session: Session, experiment: Experiment) -> list[Run]:
-    return experiments.runs_of(session, [experiment.id])[experiment.id]
+    return experiments.its_runs(session, experiment.id)
 
 
 def _experiments(

@@ -31,7 +31,7 @@ def read_confusion_matrix(
     """Which classes the test images of each class were taken for, run by run and added up. 404 until a run has
     succeeded.
     """
-    runs = experiments.runs_of(session, [experiment.id])[experiment.id]
+    runs = experiments.its_runs(session, experiment.id)
     confusion = confusion_of(session, settings.runs_folder, runs)
     return schemas.ConfusionAnswer(
         experiment_id=experiment.id,
@@ -68,7 +68,7 @@ def draw_confusion_matrix(
     shown = ["confusion-matrix", normalize, revisions.of_experiments(session, [experiment.id])]
 
     def figure() -> ConfusionFigure:
-        runs = experiments.runs_of(session, [experiment.id])[experiment.id]
+        runs = experiments.its_runs(session, experiment.id)
         return _figure(
             experiment, runs, confusion_of(session, settings.runs_folder, runs), normalize
         )

@@ -13,7 +13,7 @@ from app.errors import InvalidRequest
 from app.plots.figures.experiments import AXIS_LABEL, CurvesFigure
 from app.services.experiments import experiments, revisions
 from app.services.experiments.metrics import curves_of, last_epochs
-from app.storage.states import RunStatus, experiment_status
+from app.storage.states import experiment_status
 from app.storage.tables import Experiment, Run
 from lab_models.architectures.naming import describe
 from lab_models.common.validation import FieldError, did_you_mean
@@ -71,7 +71,7 @@ def _metrics(listed: str) -> list[str]:
 
 
 def _figure(session: Session, experiment: Experiment, metrics: list[str]) -> CurvesFigure:
-    runs = experiments.runs_of(session, [experiment.id])[experiment.id]
+    runs = experiments.its_runs(session, experiment.id)
     last = last_epochs(session, [run.id for run in runs])
     begun = [run for run in runs if last.get(run.id)]
     best = begun[0].best["epoch"] if len(begun) == 1 and begun[0].best else None
@@ -92,5 +92,5 @@ def subtitle(experiment: Experiment, runs: Sequence[Run]) -> str:
     """What is trained and where it stands, in one line, for any picture of an experiment."""
     spec = read_spec(experiment.spec)
     seeds = f"{len(runs)} seeds" if len(runs) > 1 else f"seed {runs[0].seed}"
-    status = experiment_status(RunStatus(run.status) for run in runs)
+    status = experiment_status(run.status for run in runs)
     return f"{spec.dataset.name}, {describe(spec.network)}, {experiment.parameters:,} parameters, {seeds}, {status}"

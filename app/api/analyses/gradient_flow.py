@@ -163,7 +163,7 @@ def _refuse_unmeasured(experiment: Experiment) -> None:
 
 def _measured(session: Session, experiment: Experiment) -> tuple[list[Run], dict[str, LayerSeries]]:
     """The experiment's runs, and the series of those that have measured anything; one run's rows at a time."""
-    runs = experiments.runs_of(session, [experiment.id])[experiment.id]
+    runs = experiments.its_runs(session, experiment.id)
     found = {
         run.id: gradient_flow.series_of(metrics_of(session, [run.id], LAYER_SPLITS)[run.id])
         for run in runs

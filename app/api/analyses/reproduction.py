@@ -24,7 +24,7 @@ from app.api.schemas import Answer
 from app.services.analyses import reproduction
 from app.services.analyses.reproduction import Agreement, Repeated, Verification
 from app.services.experiments import experiments
-from app.services.experiments.experiments import runs_of
+from app.services.experiments.experiments import its_runs
 from app.services.experiments.visibility import visible_experiment
 from app.services.submitting.drafts import Stored
 from app.storage.states import RunStatus
@@ -95,13 +95,9 @@ class VerificationAnswer(Answer):
 @router.get("/{experiment_id}/reproduce")
 def read_reproduction(session: Reading, experiment: TheExperiment) -> ReproduceAnswer:
     """The exact spec, seeds, versions, data hash and command."""
-    runs = [
-        run
-        for run in runs_of(session, [experiment.id])[experiment.id]
-        if run.status == RunStatus.SUCCEEDED
-    ]
+    runs = [run for run in its_runs(session, experiment.id) if run.status == RunStatus.SUCCEEDED]
     spec = read_spec(experiment.spec)
-    seeds = [run.seed for run in runs_of(session, [experiment.id])[experiment.id]]
+    seeds = [run.seed for run in its_runs(session, experiment.id)]
     request = {**_request(spec), "seeds": seeds, "name": experiment.name}
     weights = reproduction.weights_of(session, runs)
     base = f"/experiments/{experiment.id}"

@@ -200,9 +200,8 @@ async def read_experiment(
 
     def status() -> RunStatus:
         with database.reading() as session:
-            return experiments.status_of(
-                session, visible_experiment(session, caller, experiment_id)
-            )
+            visible = visible_experiment(session, caller, experiment_id)
+            return experiments.status_of(session, visible.id)
 
     lanes, client = passes.passes_of(request), passes.client_of(request)
     if wait:

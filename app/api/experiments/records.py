@@ -77,7 +77,7 @@ def _queue(whole: Whole) -> QueueAnswer:
 
 def experiment_row(experiment: Experiment, runs: list[Run]) -> ExperimentRow:
     """The slim form of a list."""
-    status = experiment_status(RunStatus(run.status) for run in runs)
+    status = experiment_status(run.status for run in runs)
     return ExperimentRow(
         id=experiment.id,
         owner=experiment.owner,

@@ -89,7 +89,7 @@ def _report(session: Session, runs_folder: Path, run_id: str) -> dict[str, Any]:
 
 
 def _why_not(runs: Sequence[Run]) -> str:
-    status = experiment_status(RunStatus(run.status) for run in runs)
+    status = experiment_status(run.status for run in runs)
     if any(run.status == RunStatus.SUCCEEDED for run in runs):
         return (
             f"the runs of this experiment were made by a version that kept no {EVALUATION_NAME}; send it again for a"

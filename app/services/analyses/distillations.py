@@ -252,7 +252,7 @@ def _arm(role: ArmRole, experiment: Experiment | None, network: str, runs: Seque
             ArmRun(
                 run.id,
                 run.seed,
-                RunStatus(run.status),
+                run.status,
                 run.epochs,
                 run.test or None,
                 (run.environment or {}).get("dataset_sha256"),

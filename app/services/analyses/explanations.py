@@ -95,7 +95,7 @@ def explained(
     """The run to explain: the one asked for, else the first seed that has succeeded; raises NotFound and Conflict with
     the reason.
     """
-    runs = experiments.runs_of(session, [experiment.id])[experiment.id]
+    runs = experiments.its_runs(session, experiment.id)
     run = _named(experiment, runs, run_id) if run_id is not None else _first_succeeded(runs)
     trained = trained_run(session, settings, run, "be explained")
     return Explained(
@@ -119,7 +119,7 @@ def _first_succeeded(runs: Sequence[Run]) -> Run:
     for run in runs:
         if run.status == RunStatus.SUCCEEDED:
             return run
-    status = experiment_status(RunStatus(run.status) for run in runs)
+    status = experiment_status(run.status for run in runs)
     sentence = (
         "no run of it has succeeded"
         if status.is_terminal

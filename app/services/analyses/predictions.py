@@ -118,7 +118,7 @@ def trained_run(
     Raises Conflict while it has not succeeded or when its data set is gone, NotFound when its weights are.
     """
     if run.status != RunStatus.SUCCEEDED:
-        ended = RunStatus(run.status).is_terminal
+        ended = run.status.is_terminal
         sentence = (
             f"only a run that has succeeded can {purpose}"
             if ended

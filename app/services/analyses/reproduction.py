@@ -12,7 +12,7 @@ from app.errors import Conflict, NotFound
 from app.services.datasets import dataset_locks, datasets
 from app.services.experiments import experiments
 from app.services.experiments.estimates import estimate
-from app.services.experiments.experiments import runs_of
+from app.services.experiments.experiments import its_runs, runs_of
 from app.services.owners import limits
 from app.services.submitting.drafts import Draft, Stored, create, draft
 from app.settings import Settings
@@ -89,11 +89,7 @@ def prepare_verification(
 
     Raises Conflict where none has succeeded or the data set is gone.
     """
-    succeeded = [
-        run
-        for run in runs_of(session, [original.id])[original.id]
-        if run.status == RunStatus.SUCCEEDED
-    ]
+    succeeded = [run for run in its_runs(session, original.id) if run.status == RunStatus.SUCCEEDED]
     if not succeeded:
         raise Conflict(
             f"no run of experiment {original.id} has succeeded, so there is nothing to verify"
@@ -198,9 +194,7 @@ def _repeated(
     }
     before, after = accuracy_of(first), accuracy_of(second)
     if second.status != RunStatus.SUCCEEDED or before is None or after is None:
-        agreement = (
-            Agreement.NOT_REPEATED if RunStatus(second.status).is_terminal else Agreement.WAITING
-        )
+        agreement = Agreement.NOT_REPEATED if second.status.is_terminal else Agreement.WAITING
         return Repeated(first.seed, first, second, agreement, None, None, differs)
     if second.test == first.test and weights.get(first.id) == weights.get(second.id):
         agreement = Agreement.BIT_EQUAL

@@ -82,6 +82,11 @@ def runs_of(session: Session, experiment_ids: Sequence[str]) -> dict[str, list[R
     return found
 
 
+def its_runs(session: Session, experiment_id: str) -> list[Run]:
+    """The runs of one experiment, in the order of its seeds."""
+    return runs_of(session, [experiment_id])[experiment_id]
+
+
 @cache
 def _runs() -> SelectOfScalar[Run]:
     """Made once, since every record asks it."""
@@ -134,8 +139,8 @@ def whole(
 ) -> Whole:
     """Everything that the experiment's record shows; `look` as for `place_of`."""
     look = cache(look)  # one look for the reason and the place
-    runs = runs_of(session, [experiment.id])[experiment.id]
-    status = experiment_status(RunStatus(run.status) for run in runs)
+    runs = its_runs(session, experiment.id)
+    status = experiment_status(run.status for run in runs)
     return Whole(
         experiment=experiment,
         runs=runs,
@@ -149,14 +154,9 @@ def whole(
     )
 
 
-def status_of(session: Session, experiment: Experiment) -> RunStatus:
+def status_of(session: Session, experiment_id: str) -> RunStatus:
     """The experiment's status alone."""
-    return experiment_status(
-        RunStatus(status)
-        for status in session.exec(
-            select(Run.status).where(col(Run.experiment_id) == experiment.id)
-        )
-    )
+    return statuses_of(session, [experiment_id])[experiment_id]
 
 
 def statuses_of(session: Session, experiment_ids: Collection[str]) -> dict[str, RunStatus]:
@@ -167,7 +167,7 @@ def statuses_of(session: Session, experiment_ids: Collection[str]) -> dict[str, 
             col(Run.experiment_id).in_(experiment_ids)
         )
     ):
-        found.setdefault(experiment_id, []).append(RunStatus(status))
+        found.setdefault(experiment_id, []).append(status)
     return {experiment_id: experiment_status(statuses) for experiment_id, statuses in found.items()}
 
 
@@ -214,9 +214,9 @@ def matching(filters: Filters) -> SelectOfScalar[Experiment]:
 
 def cancel(session: Session, experiment: Experiment, actor: str = lifecycle.USER) -> None:
     """Cancel every unfinished run. Cancelling twice is no error; cancelling what ended otherwise is AlreadyFinished."""
-    runs = runs_of(session, [experiment.id])[experiment.id]
+    runs = its_runs(session, experiment.id)
     if not lifecycle.cancel(session, [run.id for run in runs], actor):
-        status = experiment_status(RunStatus(run.status) for run in runs)
+        status = experiment_status(run.status for run in runs)
         if status is not RunStatus.CANCELLED:
             raise AlreadyFinished(
                 f"experiment {experiment.id} has {status} already; nothing is left to cancel"
@@ -227,7 +227,7 @@ def cancel(session: Session, experiment: Experiment, actor: str = lifecycle.USER
 def _reason(status: RunStatus, runs: list[Run], num_online: Callable[[], int]) -> StatusReason:
     """Why the experiment has its status: the reason of the first run that decides it."""
     deciding = [run for run in runs if run.status == status] or [
-        run for run in runs if not RunStatus(run.status).is_terminal
+        run for run in runs if not run.status.is_terminal
     ]
     reasons = [run_reason(run) for run in deciding]
     if StatusReason.WAITING_FOR_WORKER in reasons and len(set(reasons)) == 1 and not num_online():
@@ -244,7 +244,7 @@ def run_reason(run: Run) -> StatusReason:
             return StatusReason.PAUSING
         if run.epochs_done >= run.epochs:
             return StatusReason.EVALUATING
-    return StatusReason(run.status_reason)
+    return run.status_reason
 
 
 def _estimated_finish(session: Session, status: RunStatus, runs: list[Run]) -> datetime | None:
@@ -257,9 +257,7 @@ def _estimated_finish(session: Session, status: RunStatus, runs: list[Run]) -> d
     pace = seconds_per_epoch(session, [run.id for run in runs]) or _pace_within_first_epoch(running)
     if pace is None:
         return None
-    remaining = sum(
-        run.epochs - epochs_trained(run) for run in runs if not RunStatus(run.status).is_terminal
-    )
+    remaining = sum(run.epochs - epochs_trained(run) for run in runs if not run.status.is_terminal)
     return utc_now() + timedelta(seconds=max(0.0, remaining) * pace / len(running))
 
 

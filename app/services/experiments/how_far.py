@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from sqlalchemy import ColumnElement, case, func
+from sqlmodel import col
+
 from app.storage.states import RunStatus
 from app.storage.tables import Run
 
@@ -14,7 +17,7 @@ class Advancing(Protocol):
     """A run, or those columns of it (`ADVANCING`)."""
 
     @property
-    def status(self) -> str:
+    def status(self) -> RunStatus:
         """Where it stands."""
 
     @property
@@ -44,6 +47,13 @@ def fraction_done(run: Advancing) -> float:
     return 1.0 if run.status == RunStatus.SUCCEEDED else min(1.0, epochs_trained(run) / run.epochs)
 
 
+def fraction_in_sql() -> ColumnElement[float]:
+    """`fraction_done`, asked of the database; a test holds the two together."""
+    of_epoch = func.coalesce(1.0 * col(Run.step) / func.nullif(col(Run.num_steps), 0), 0.0)
+    trained = (col(Run.epochs_done) + of_epoch) / col(Run.epochs)
+    return case((col(Run.status) == RunStatus.SUCCEEDED, 1.0), (trained > 1.0, 1.0), else_=trained)
+
+
 def epoch_begun(run: Run) -> int:
     """The epoch being trained while running, else how many are done."""
     return min(run.epochs, run.epochs_done + (1 if run.status == RunStatus.RUNNING else 0))
@@ -54,5 +64,5 @@ def current_run(runs: Sequence[Run]) -> Run:
     last.
     """
     running = [run for run in runs if run.status == RunStatus.RUNNING]
-    unfinished = [run for run in runs if not RunStatus(run.status).is_terminal]
+    unfinished = [run for run in runs if not run.status.is_terminal]
     return (running or unfinished or runs[-1:])[0]

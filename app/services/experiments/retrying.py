@@ -25,15 +25,12 @@ def retry(session: Session, experiment: Experiment, actor: str = lifecycle.USER)
     """
     experiment_id = experiment.id
     ended = [
-        run.id
-        for run in experiments.runs_of(session, [experiment_id])[experiment_id]
-        if run.status in RETRYABLE
+        run.id for run in experiments.its_runs(session, experiment_id) if run.status in RETRYABLE
     ]
     queued = retry_runs(session, ended, actor)
     if queued == 0:
-        runs = experiments.runs_of(session, [experiments.get(session, experiment_id).id])[
-            experiment_id
-        ]  # anew, or NotFound if just deleted
+        # anew, or NotFound if just deleted
+        runs = experiments.its_runs(session, experiments.get(session, experiment_id).id)
         counts = ", ".join(
             f"{count} {status}"
             for status, count in sorted(Counter(run.status for run in runs).items())

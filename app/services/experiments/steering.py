@@ -11,7 +11,7 @@ from sqlmodel import Session, col
 from app.errors import NothingToPause, NothingToResume, NotQueued
 from app.services import lifecycle
 from app.services.experiments import experiments
-from app.services.experiments.experiments import Filters, runs_of
+from app.services.experiments.experiments import Filters, its_runs
 from app.storage.states import RunStatus, experiment_status
 from app.storage.tables import Experiment, Run
 
@@ -23,7 +23,7 @@ def pause(session: Session, experiment: Experiment, actor: str = lifecycle.USER)
     """Pause every run that is queued or under way. Pausing twice is no error; with nothing to pause it is
     NothingToPause.
     """
-    runs = runs_of(session, [experiment.id])[experiment.id]
+    runs = its_runs(session, experiment.id)
     changed = lifecycle.pause(session, [run.id for run in runs], actor)
     if not changed and all(run.status != RunStatus.PAUSED for run in runs):
         raise NothingToPause(
@@ -37,7 +37,7 @@ def resume(session: Session, experiment: Experiment, actor: str = lifecycle.USER
     """Queue every paused run again, and let those go on that have not left yet; returns how many. Raises
     NothingToResume where none is.
     """
-    runs = runs_of(session, [experiment.id])[experiment.id]
+    runs = its_runs(session, experiment.id)
     changed = len(lifecycle.resume(session, [run.id for run in runs], actor))
     if not changed:
         raise NothingToResume(
@@ -55,7 +55,7 @@ def edit(session: Session, experiment: Experiment, changes: Mapping[str, Any]) -
     where none does.
     """
     if "priority" in changes:
-        runs = runs_of(session, [experiment.id])[experiment.id]
+        runs = its_runs(session, experiment.id)
         if not lifecycle.prioritize(session, [run.id for run in runs], changes["priority"]):
             raise NotQueued(
                 f"experiment {experiment.id} has {_status(runs)}, and only runs that wait have a priority"
@@ -102,4 +102,4 @@ def cancel_all(session: Session, filters: Filters, actor: str = lifecycle.USER) 
 
 
 def _status(runs: Sequence[Run]) -> RunStatus:
-    return experiment_status(RunStatus(run.status) for run in runs)
+    return experiment_status(run.status for run in runs)

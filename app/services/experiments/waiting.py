@@ -13,7 +13,8 @@ from sqlmodel import Session, col
 from app.services.experiments.pace import start_behind, starts_of
 from app.services.experiments.standing import Standing, WaitingLine, standing
 from app.services.lifecycle.queueing import claimable, in_order
-from app.storage.tables import Run, UTCDateTime
+from app.storage.column_types import UTCDateTime
+from app.storage.tables import Run
 
 
 @dataclass(frozen=True)

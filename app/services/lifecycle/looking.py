@@ -38,7 +38,7 @@ def hold_still(
     rows = session.execute(
         select_columns(*columns).where(wanted).order_by(col(Run.id)).with_for_update()
     ).all()
-    return {row.id: StillRun(row.id, RunStatus(row.status), row.attempt, row.needs) for row in rows}
+    return {row.id: StillRun(row.id, row.status, row.attempt, row.needs) for row in rows}
 
 
 def having(held: Mapping[str, StillRun], statuses: Collection[RunStatus]) -> list[str]:

@@ -72,7 +72,7 @@ def _end_dependents(session: Session, run_ids: Sequence[str], became: RunStatus)
     waiting = select_columns(col(Run.id), col(Run.needs), col(Run.status)).where(
         col(Run.needs).in_(run_ids), col(Run.status).in_(WAITING)
     )
-    told: dict[tuple[str, str], list[str]] = defaultdict(list)
+    told: dict[tuple[str, RunStatus], list[str]] = defaultdict(list)
     for dependent, needed, before in session.execute(
         waiting.order_by(col(Run.id)).with_for_update()
     ):
@@ -93,7 +93,7 @@ def _end_dependents(session: Session, run_ids: Sequence[str], became: RunStatus)
             Move(
                 row.id,
                 row.attempt,
-                RunStatus(before),
+                before,
                 RunStatus.FAILED,
                 StatusReason.TEACHER_FAILED,
             )

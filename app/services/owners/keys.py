@@ -98,7 +98,7 @@ def caller_of(session: Session, secret: str) -> Caller | None:
     key = session.exec(select(ApiKey).where(col(ApiKey.sha256) == digest)).first()
     if key is None or not hmac.compare_digest(key.sha256, digest) or key.revoked_at is not None:
         return None
-    return Caller(key.owner, Role(key.role), key.id)
+    return Caller(key.owner, key.role, key.id)
 
 
 def are_asked_for(session: Session, settings: Settings) -> bool:

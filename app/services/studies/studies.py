@@ -112,7 +112,7 @@ class StudyCell:
     @property
     def status(self) -> RunStatus:
         """The experiment's status."""
-        return experiment_status(RunStatus(run.status) for run in self.runs)
+        return experiment_status(run.status for run in self.runs)
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class WholeStudy:
         return [run for cell in self.cells for run in cell.runs]
 
     @property
-    def counts(self) -> Counter[str]:
+    def counts(self) -> Counter[RunStatus]:
         """Runs by status."""
         return Counter(run.status for run in self.runs)
 
@@ -273,7 +273,7 @@ def whole(session: Session, study: Study) -> WholeStudy:
         raise NotFound(f"study {study.id} has just been deleted")
     runs = runs_of(session, [experiment.id for experiment in by_key.values()])
     cells = [StudyCell(cell, by_key[cell.key], runs[by_key[cell.key].id]) for cell in design.cells]
-    status = experiment_status(RunStatus(run.status) for cell in cells for run in cell.runs)
+    status = experiment_status(run.status for cell in cells for run in cell.runs)
     weights = study.nominal_seconds
     weighed = [(weights[cell.cell.key], run) for cell in cells for run in cell.runs]
     return WholeStudy(

@@ -4,10 +4,11 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import case, func, tuple_
+from sqlalchemy import func, tuple_
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
+from app.services.experiments.how_far import fraction_in_sql
 from app.services.experiments.paging import read_cursor, write_cursor
 from app.storage.states import RunStatus, experiment_status
 from app.storage.tables import Experiment, Run, Study
@@ -22,7 +23,7 @@ class StudyOutline:
     study: Study
     num_cells: int
     pictures: tuple[str, ...]
-    counts: Counter[str]
+    counts: Counter[RunStatus]
     num_reused: int
     fraction: float
 
@@ -34,7 +35,7 @@ class StudyOutline:
     @property
     def status(self) -> RunStatus:
         """As an experiment's, over all runs."""
-        return experiment_status(RunStatus(status) for status in self.counts)
+        return experiment_status(self.counts)
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class _CellCount:
     """Runs of one cell that have one status, and how many runs' work they have done."""
 
     cell: str
-    status: str
+    status: RunStatus
     num_runs: int
     num_reused: int
     done: float
@@ -79,7 +80,7 @@ def outlines(session: Session, studies: Sequence[Study]) -> list[StudyOutline]:
 
 
 def _outline(study: Study, counted: Sequence[_CellCount]) -> StudyOutline:
-    by_status: Counter[str] = Counter()
+    by_status: Counter[RunStatus] = Counter()
     for count in counted:
         by_status[count.status] += count.num_runs
     weights = study.nominal_seconds
@@ -96,21 +97,13 @@ def _outline(study: Study, counted: Sequence[_CellCount]) -> StudyOutline:
 
 
 def _counted(session: Session, study_ids: Sequence[str]) -> dict[str, list[_CellCount]]:
-    trained = (
-        col(Run.epochs_done) + 1.0 * col(Run.step) / func.nullif(col(Run.num_steps), 0)
-    ) / col(Run.epochs)
-    work = case(
-        (col(Run.status) == RunStatus.SUCCEEDED, 1.0),
-        (trained > 1.0, 1.0),
-        else_=func.coalesce(trained, 0.0),
-    )
     columns = (
         col(Experiment.study_id),
         col(Experiment.cell),
         col(Run.status),
         func.count(),
         func.count(col(Run.reused_from)),
-        func.sum(work),
+        func.sum(fraction_in_sql()),
     )
     grouped = (
         select_columns(*columns)

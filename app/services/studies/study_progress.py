@@ -43,7 +43,7 @@ def estimated_finish(session: Session, runs: Weighed, status: RunStatus) -> date
     )
     if nominal <= 0:
         return None
-    unfinished = [(weight, run) for weight, run in runs if not RunStatus(run.status).is_terminal]
+    unfinished = [(weight, run) for weight, run in runs if not run.status.is_terminal]
     left = sum(weight * (1 - fraction_done(run)) for weight, run in unfinished)
     wait = left * sum(seconds.values()) / nominal / min(workers, len(unfinished))
     return utc_now() + timedelta(seconds=wait) if wait < MOST_SECONDS else None

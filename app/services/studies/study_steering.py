@@ -78,9 +78,9 @@ def _steer(
     """Change every unfinished run; how many that changed, and the statuses that all runs had before."""
     lock(session, study)
     rows = session.execute(_of_study(select_columns(col(Run.id), col(Run.status)), study)).all()
-    changed = change([row.id for row in rows if not RunStatus(row.status).is_terminal])
+    changed = change([row.id for row in rows if not row.status.is_terminal])
     session.expire_all()
-    return len(changed), [RunStatus(row.status) for row in rows]
+    return len(changed), [row.status for row in rows]
 
 
 def _of_study(statement: Any, study: Study) -> Any:

@@ -81,7 +81,7 @@ def find(
             "run" if reference.run else "experiment",
             f"run {run.id} is itself built on another: a {role} is of kind 'train'",
         )
-    if RunStatus(run.status) not in USABLE:
+    if run.status not in USABLE:
         raise _refused(
             role,
             "run" if reference.run else "experiment",
@@ -110,7 +110,7 @@ def hold_still(session: Session, teachers: Iterable[Teacher], owner: str) -> dic
     held: dict[str, Run] = {}
     for key, teacher in wanted.items():
         run = found.get(teacher.run_id or "")
-        if run is not None and RunStatus(run.status) in USABLE:
+        if run is not None and run.status in USABLE:
             held[key] = run
         elif teacher.is_named:
             ended = (
@@ -125,7 +125,7 @@ def hold_still(session: Session, teachers: Iterable[Teacher], owner: str) -> dic
     held |= {
         key: kept[run.id]
         for key, run in equal.items()
-        if run.id in kept and RunStatus(kept[run.id].status) in USABLE
+        if run.id in kept and kept[run.id].status in USABLE
     }
     return {
         key: HeldTeacher(run.id, run.experiment_id, run.status == RunStatus.SUCCEEDED)
@@ -192,7 +192,7 @@ def _equal_runs(session: Session, teachers: Sequence[Teacher], owner: str) -> di
             or run.environment["dataset_sha256"] == teacher.images
         ]
         if same:
-            found[teacher.key] = min(same, key=lambda run: USABLE.index(RunStatus(run.status)))
+            found[teacher.key] = min(same, key=lambda run: USABLE.index(run.status))
     return found
 
 

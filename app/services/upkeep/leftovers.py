@@ -148,12 +148,12 @@ class Finder:
         users = (
             []
             if teacher is None
-            else session.exec(select(Run.status).where(col(Run.needs) == teacher)).all()
+            else session.exec(select(col(Run.status)).where(col(Run.needs) == teacher)).all()
         )
         if not users:
             return True
         kept = self._settings.keep_archives_days
-        is_needed = any(not RunStatus(status).is_terminal for status in users)
+        is_needed = any(not status.is_terminal for status in users)
         return not is_needed and kept is not None and self._is_older(path, timedelta(days=kept))
 
     def _temporary(self) -> Iterator[Path]:
@@ -185,7 +185,7 @@ class Finder:
 
 
 def _is_final(run: Run) -> bool:
-    return RunStatus(run.status).is_terminal
+    return run.status.is_terminal
 
 
 def _is_over(run: Run, attempt: int) -> bool:
