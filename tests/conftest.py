@@ -11,6 +11,7 @@ import app.main
 import app.storage.db
 from app.plots.artists import Artists
 from app.storage.db import Database
+from tests import rings
 from tests.databases import ON_POSTGRESQL
 from tests.postgres import Cluster, start_or_skip
 
@@ -73,6 +74,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """On PostgreSQL, tests of SQLite itself and tests that meet no database are not repeated; on SQLite, those of
     PostgreSQL are none.
     """
+    listed = rings.thorough()
+    for item in items:
+        if item.nodeid.partition("[")[0] in listed:
+            item.add_marker("thorough")
     other = "sqlite" if ON_POSTGRESQL else "postgresql"
     config.hook.pytest_deselected(
         items=[item for item in items if item.get_closest_marker(other) is not None]

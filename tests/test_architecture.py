@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.storage.tables import Run
+from tests import rings
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("app", "worker", "lab_models", "migrations")
@@ -206,3 +207,14 @@ def test_contracts_see_what_must_not_be(tmp_path: Path) -> None:
     said = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert said.returncode == 1, said.stdout
     assert set(re.findall(r"^(.*) BROKEN$", said.stdout, re.MULTILINE)) >= BROKEN_BY_THEM
+
+
+def test_what_the_fast_ring_leaves_out_exists() -> None:
+    """Where this fails, a test was renamed: rename it in tests/thorough.txt too."""
+    for listed in rings.thorough():
+        path, *names = listed.split("::")
+        text = (ROOT / path).read_text()
+        for name in names:
+            assert re.search(
+                rf"^( *(async )?(def|class) {name}\b|{name} = )", text, re.MULTILINE
+            ), listed
