@@ -17,6 +17,7 @@ from lab_models.recipes import (
     three_models,
 )
 from lab_models.recipes.recipe import Better, Claim, NotMonotone, Reaches, Recipe, Trend
+from lab_models.specs import ROLES
 from lab_models.specs.base import UnknownName
 
 RECIPES: dict[str, Recipe] = {
@@ -109,7 +110,7 @@ def _bad_scales(page: Recipe) -> Iterator[str]:
 def _bad_references(page: Recipe) -> Iterator[str]:
     """A cell builds on an earlier one that builds on none itself: students of students are not trained in one study."""
     for place, cell in enumerate(page.cells):
-        for field in ("teacher", "source"):
+        for field in ROLES.values():
             reference = cell.request.get(field)
             if reference is None:
                 continue

@@ -12,9 +12,9 @@ from lab_models.datasets.catalog import BUILT_IN
 from lab_models.recipes.findings import Code, Finding
 from lab_models.recipes.recipe import Cell, Contrast, Recipe
 from lab_models.specs import (
+    ROLES,
     AnySpec,
     DistillSpec,
-    ExperimentRequest,
     Trained,
     TrainSpec,
     read_request,
@@ -31,12 +31,12 @@ def effective_specs(recipe: Recipe) -> dict[str, AnySpec]:
     found: dict[str, AnySpec] = {}
     for cell in recipe.cells:
         request = read_request(_with_reference(cell.request, recipe))
-        if isinstance(request, ExperimentRequest):
-            found[cell.key] = request.spec
-            continue
-        before = found[_built_on(cell.request)]
-        assert isinstance(before, TrainSpec)  # catalog.check holds it
-        found[cell.key] = request.spec_with(Trained(spec=before))
+        foundation = None
+        if request.reference is not None:
+            below = found[_foundation_cell(cell.request)]
+            assert isinstance(below, TrainSpec)  # catalog.check holds it
+            foundation = Trained(spec=below)
+        found[cell.key] = request.spec_with(foundation)
     return found
 
 
@@ -61,7 +61,7 @@ def check_cells(recipe: Recipe, specs: Specs, sizes: Sizes) -> Iterator[Finding]
 def unnamed_differences(contrast: Contrast, specs: Specs) -> list[str]:
     """Dotted paths in which the two arms differ, and which the contrast's factor does not name."""
     treatment, control = _flat(specs[contrast.treatment]), _flat(specs[contrast.control])
-    building = "teacher" if "teacher" in {*treatment, *control} else "source"
+    building = next((role for role in ROLES.values() if role in {*treatment, *control}), "")
     paths = treatment.keys() | control.keys()
     if (building in treatment) != (
         building in control
@@ -138,7 +138,7 @@ def _weak_teachers(recipe: Recipe, specs: Specs, sizes: Sizes) -> Iterator[Findi
         spec = specs[cell.key]
         if not isinstance(spec, DistillSpec):
             continue
-        key = _built_on(cell.request)
+        key = _foundation_cell(cell.request)
         for reason in _weaknesses(
             spec, cells[key], cell, sizes[key].parameters - sizes[cell.key].parameters
         ):
@@ -182,9 +182,8 @@ def _flat(spec: AnySpec) -> dict[str, Any]:
     document.pop("kind")
     document.pop("student", None)
     document["model"] = spec.network.model_dump(mode="json")
-    for name in ("teacher", "source"):
-        if name in document:
-            document[name] = json.dumps(document[name], sort_keys=True)
+    if spec.role is not None:
+        document[spec.role] = json.dumps(document[spec.role], sort_keys=True)
     return dict(_leaves(document, ""))
 
 
@@ -202,13 +201,12 @@ def _with_reference(request: Mapping[str, Any], recipe: Recipe) -> dict[str, Any
     return {
         name: (
             {"spec": cells[value["cell"]].request}
-            if name in ("teacher", "source") and isinstance(value, dict) and "cell" in value
+            if name in ROLES.values() and isinstance(value, dict) and "cell" in value
             else value
         )
         for name, value in request.items()
     }
 
 
-def _built_on(request: Mapping[str, Any]) -> str:
-    reference = request["source"] if "source" in request else request["teacher"]
-    return str(reference["cell"])
+def _foundation_cell(request: Mapping[str, Any]) -> str:
+    return str(request[ROLES[request["kind"]]]["cell"])

@@ -13,7 +13,7 @@ from pydantic import Field, TypeAdapter
 from lab_models.specs.base import MAX_SEED, Frozen
 from lab_models.specs.dataset import AUGMENTATIONS, AugmentationSpec, DatasetSpec
 from lab_models.specs.distill import DistillSpec, Pupil, Reference, Trained
-from lab_models.specs.experiment import Probe, TrainSpec
+from lab_models.specs.experiment import CONTROLS, FoundationRole, Kind, Probe, TrainSpec
 from lab_models.specs.features import AttentionSpec, FeatureSpec, HintSpec
 from lab_models.specs.model import (
     ARCHITECTURES,
@@ -29,6 +29,7 @@ from lab_models.specs.model import (
 )
 from lab_models.specs.pretrained import IMAGENET_SIDE, Pretrained, PretrainedName
 from lab_models.specs.request import (
+    ROLES,
     DistillRequest,
     ExperimentRequest,
     Request,
@@ -53,12 +54,14 @@ from lab_models.specs.transfer import EVERY_CLASSIFIER, TransferSpec, Tuning
 __all__ = [
     "ARCHITECTURES",
     "AUGMENTATIONS",
+    "CONTROLS",
     "EVERY_CLASSIFIER",
     "IMAGENET_SIDE",
     "MAX_DEPTH",
     "MAX_SEED",
     "MAX_WIDTH",
     "PRESETS",
+    "ROLES",
     "AdamSpec",
     "AdamWSpec",
     "AnySpec",
@@ -73,9 +76,11 @@ __all__ = [
     "EarlyStoppingSpec",
     "ExperimentRequest",
     "FeatureSpec",
+    "FoundationRole",
     "Frozen",
     "HeNetSpec",
     "HintSpec",
+    "Kind",
     "MLPSpec",
     "ModelSpec",
     "MultiStepSchedule",

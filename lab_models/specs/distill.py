@@ -17,9 +17,9 @@ from lab_models.specs.experiment import (
     TrainSpec,
     refuse_single_images,
 )
-from lab_models.specs.features import NamedFeatures
+from lab_models.specs.features import FeatureSpec, NamedFeatures
 from lab_models.specs.model import LARGEST_SIDE, SMALLEST_SIDE, MLPSpec, ModelSpec, ResNet18Spec
-from lab_models.specs.pretrained import IMAGENET_SIDE, PretrainedName
+from lab_models.specs.pretrained import IMAGENET_SIDE, Pretrained, PretrainedName
 
 DEFAULT_VIEWS = 8
 
@@ -91,12 +91,28 @@ class Reference(Frozen):
             )
         return self
 
+    @property
+    def trained(self) -> Trained | None:
+        """The network that its spec stands for."""
+        return None if self.spec is None else Trained(spec=self.spec, seed=self.seed or 0)
+
+    @property
+    def published(self) -> Pretrained | None:
+        """The published weights that it stands for."""
+        return (
+            None
+            if self.pretrained is None
+            else Pretrained(pretrained=self.pretrained, image_size=self.image_size)
+        )
+
 
 class Pupil(Frozen):
     """What learns, and how much from whom."""
 
     role: ClassVar[FoundationRole | None] = "teacher"
     control: ClassVar[ControlRole | None] = "baseline"
+    work: ClassVar[str] = "student"
+    network_at: ClassVar[str] = "student"
 
     student: NetworkSpec = MLPSpec()
     """Network that is trained, or just the name of its architecture or preset."""
@@ -133,6 +149,15 @@ class Pupil(Frozen):
             raise ValueError("'permute_within_class' needs 'teacher_outputs' \"stored\"")
         return self
 
+    @property
+    def matched(self) -> FeatureSpec | None:
+        """What is matched of the teacher beside its logits."""
+        return self.features
+
+    def foundation_passes(self, epochs: int, num_views: int) -> int:
+        """How often the teacher sees each training image."""
+        return epochs if self.teacher_outputs == "live" else num_views
+
 
 class DistillSpec(Procedure, Pupil, Subject):
     """A student trained from a teacher. Val and test know no teacher: they measure the student alone."""
@@ -166,6 +191,24 @@ class DistillSpec(Procedure, Pupil, Subject):
     def built_on(self) -> Trained:
         """Its foundation: the teacher."""
         return self.teacher
+
+    @property
+    def doubts(self) -> list[str]:
+        """What is allowed but probably not meant of how it learns from its teacher."""
+        found = []
+        teachers, own = self.teacher.spec.dataset, self.dataset
+        if (teachers.val_fraction, teachers.stratified, teachers.split_seed) != (
+            own.val_fraction,
+            own.stratified,
+            own.split_seed,
+        ):
+            found.append(
+                "the teacher was trained on another cut of train and val: it has seen images that are val here, so val"
+                " flatters the student"
+            )
+        if self.alpha == 0.0 and (self.features is None or self.features.weight == 0.0):
+            found.append("with alpha 0 the teacher is not listened to")
+        return found
 
 
 def with_stored_views(document: Any) -> Any:

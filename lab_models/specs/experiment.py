@@ -1,11 +1,12 @@
 """One network trained on one data set. The parts stand apart, because a student is trained by the same procedure."""
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from lab_models.specs.base import Frozen, named
 from lab_models.specs.dataset import DatasetSpec
+from lab_models.specs.features import FeatureSpec
 from lab_models.specs.model import MLPSpec, ModelSpec, expand_preset
 from lab_models.specs.training import (
     AdamSpec,
@@ -30,10 +31,13 @@ NetworkSpec = Annotated[
 ]
 
 
+Kind = Literal["train", "distill", "transfer"]
+"""What is done."""
 FoundationRole = Literal["teacher", "source"]
 """What the foundation of a spec is called in it: the network that is built on."""
 ControlRole = Literal["baseline", "from_scratch"]
 """What the same network, trained without its foundation, is called."""
+CONTROLS: tuple[ControlRole, ...] = get_args(ControlRole)
 
 
 class Subject(Frozen):
@@ -43,14 +47,37 @@ class Subject(Frozen):
     """What the spec's foundation is called; None where it builds on nothing."""
     control: ClassVar[ControlRole | None] = None
     """What the experiment beside it that has no foundation is called."""
+    work: ClassVar[str] = "network"
+    """What is made of it is called."""
+    network_at: ClassVar[str] = "model"
+    """The field that says which network is trained."""
 
-    kind: Literal["train", "distill", "transfer"] = "train"
+    kind: Kind = "train"
     """What is done."""
     dataset: Annotated[
         DatasetSpec,
         BeforeValidator(named("name", "digits"), json_schema_input_type=DatasetSpec | str),
     ] = DatasetSpec()
     """Data set and splits, or just its name."""
+
+    @property
+    def matched(self) -> FeatureSpec | None:
+        """What is matched of the foundation beside its logits."""
+        return None
+
+    @property
+    def depends_on_seed(self) -> bool:
+        """Whether another seed gives other numbers."""
+        return True
+
+    @property
+    def doubts(self) -> list[str]:
+        """What is allowed but probably not meant of how it builds on its foundation."""
+        return []
+
+    def foundation_passes(self, epochs: int, num_views: int) -> int:  # noqa: ARG002
+        """How often the foundation sees each training image while the network on it is trained."""
+        return 0
 
 
 class Procedure(Frozen):

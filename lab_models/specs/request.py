@@ -1,7 +1,7 @@
-"""What a person sends: a spec, or one that names a teacher or source, with seeds and names."""
+"""What a person sends: a spec, or one that names its foundation, a teacher or source, with seeds and names."""
 
 import re
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
@@ -9,7 +9,7 @@ from lab_models.common.naming import Name
 from lab_models.common.validation import FieldError, InvalidDocument, did_you_mean, validate
 from lab_models.specs.base import MAX_SEED, Frozen
 from lab_models.specs.distill import DistillSpec, Pupil, Reference, Trained, with_stored_views
-from lab_models.specs.experiment import Procedure, Subject, TrainSpec
+from lab_models.specs.experiment import FoundationRole, Procedure, Subject, TrainSpec
 from lab_models.specs.model import ModelSpec
 from lab_models.specs.pretrained import Pretrained
 from lab_models.specs.transfer import TransferSpec, Tuning
@@ -55,9 +55,25 @@ class RequestFields(Frozen):
     priority: int = Field(default=0, ge=-100, le=100)
     """Higher starts first."""
 
+    @property
+    def reference(self) -> Reference | None:
+        """Which foundation it names; None where it builds on nothing."""
+        return None
+
+    @property
+    def published(self) -> Pretrained | None:
+        """The published weights that are its foundation; None where that is a network of this lab's, or nothing."""
+        return None if self.reference is None else self.reference.published
+
+    def control_spec(self, network: ModelSpec) -> TrainSpec | None:  # noqa: ARG002
+        """The same network without its foundation, if it is wanted."""
+        return None
+
 
 class ExperimentRequest(RequestFields, TrainSpec):
     """What a person sends or keeps in a file: a spec, the seeds to run it with, and what to call it."""
+
+    spec_type: ClassVar[type[TrainSpec]] = TrainSpec
 
     @property
     def spec(self) -> TrainSpec:
@@ -66,9 +82,16 @@ class ExperimentRequest(RequestFields, TrainSpec):
             **{field: getattr(self, field) for field in TrainSpec.model_fields}
         )
 
+    def spec_with(self, foundation: Trained | Pretrained | None) -> TrainSpec:
+        """The experiment's spec; there is no foundation to be known."""
+        assert foundation is None
+        return self.spec
+
 
 class DistillRequest(RequestFields, Procedure, Pupil, Subject):
     """A student to be trained from a teacher, which is named or trained first."""
+
+    spec_type: ClassVar[type[DistillSpec]] = DistillSpec
 
     kind: Literal["distill"] = "distill"
     """What is done: train a student from a teacher."""
@@ -92,19 +115,16 @@ class DistillRequest(RequestFields, Procedure, Pupil, Subject):
             )
         return teacher
 
-    def spec_with(self, teacher: Trained) -> DistillSpec:
+    @property
+    def reference(self) -> Reference:
+        """Which teacher it names."""
+        return self.teacher
+
+    def spec_with(self, foundation: Trained | Pretrained | None) -> DistillSpec:
         """The experiment's spec once it is known who the teacher is; raises pydantic.ValidationError where they do not
         fit together.
         """
-        document = {
-            field: getattr(self, field) for field in DistillSpec.model_fields if field != "teacher"
-        }
-        return DistillSpec.model_validate({**document, "teacher": teacher})
-
-    @property
-    def reference(self) -> Reference:
-        """What it builds on."""
-        return self.teacher
+        return DistillSpec.model_validate({**_said(self), "teacher": foundation})
 
     def control_spec(self, network: ModelSpec) -> TrainSpec | None:
         """The same student, trained from the labels alone, if it is wanted."""
@@ -113,6 +133,8 @@ class DistillRequest(RequestFields, Procedure, Pupil, Subject):
 
 class TransferRequest(RequestFields, Procedure, Tuning, Subject):
     """A trained network, named or trained first, to be trained on under a new head."""
+
+    spec_type: ClassVar[type[TransferSpec]] = TransferSpec
 
     kind: Literal["transfer"] = "transfer"
     """What is done: train a trained network on."""
@@ -125,31 +147,24 @@ class TransferRequest(RequestFields, Procedure, Tuning, Subject):
 
     @property
     def reference(self) -> Reference:
-        """What it builds on."""
+        """Which source it names."""
         return self.source
 
-    @property
-    def published(self) -> Pretrained | None:
-        """The published weights that are the source; None where it is a network of this lab's."""
-        source = self.source
-        return (
-            None
-            if source.pretrained is None
-            else Pretrained(pretrained=source.pretrained, image_size=source.image_size)
-        )
-
-    def spec_with(self, source: Trained | Pretrained) -> TransferSpec:
+    def spec_with(self, foundation: Trained | Pretrained | None) -> TransferSpec:
         """The experiment's spec once it is known what the source is; raises pydantic.ValidationError where they do not
         fit together.
         """
-        document = {
-            field: getattr(self, field) for field in TransferSpec.model_fields if field != "source"
-        }
-        return TransferSpec.model_validate({**document, "source": source})
+        return TransferSpec.model_validate({**_said(self), "source": foundation})
 
     def control_spec(self, network: ModelSpec) -> TrainSpec | None:
         """The same network from scratch, if it is wanted."""
         return _trained_plainly(self, network) if self.from_scratch else None
+
+
+def _said(request: DistillRequest | TransferRequest) -> dict[str, Any]:
+    """The spec's fields but its foundation."""
+    fields = request.spec_type.model_fields
+    return {field: getattr(request, field) for field in fields if field != request.role}
 
 
 def _trained_plainly(request: Procedure, model: ModelSpec) -> TrainSpec:
@@ -167,6 +182,10 @@ REQUESTS: dict[str, type[ExperimentRequest] | type[DistillRequest] | type[Transf
     "distill": DistillRequest,
     "transfer": TransferRequest,
 }
+ROLES: dict[str, FoundationRole] = {
+    kind: request.role for kind, request in REQUESTS.items() if request.role is not None
+}
+"""What the foundation is called, and the field that names it, by the kinds that have one."""
 
 
 def read_request(document: Any) -> Request:

@@ -34,6 +34,8 @@ class Tuning(Frozen):
 
     role: ClassVar[FoundationRole | None] = "source"
     control: ClassVar[ControlRole | None] = "from_scratch"
+    work: ClassVar[str] = "transfer"
+    network_at: ClassVar[str] = "source"
 
     strategy: Literal["features", "linear_probe", "fine_tune", "staged"] = "fine_tune"
     """`features`: classical classifiers on the frozen backbone. `linear_probe`: a new head on it. `fine_tune`: it is
@@ -73,6 +75,11 @@ class Tuning(Frozen):
         if self.strategy != "staged" and self.unfreeze_every != 1:
             raise ValueError("'unfreeze_every' is for strategy 'staged'")
         return self
+
+    @property
+    def depends_on_seed(self) -> bool:
+        """Whether another seed gives other numbers: what is fitted to frozen features is the same with every one."""
+        return self.strategy != "features"
 
 
 class TransferSpec(Procedure, Tuning, Subject):

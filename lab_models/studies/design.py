@@ -9,10 +9,7 @@ from pydantic import model_validator
 
 from lab_models.common.validation import FieldError, InvalidDocument, did_you_mean
 from lab_models.recipes.recipe import Cell, Claim, Contrast, Factor, Picture, PublishedTable
-from lab_models.specs import Frozen, Request, read_request
-
-BUILT_ON = {"distill": "teacher", "transfer": "source"}
-"""Kinds that build on a trained network, and the field that names it."""
+from lab_models.specs import CONTROLS, ROLES, Frozen, Request, read_request
 
 
 class Design(Frozen):
@@ -75,11 +72,9 @@ def read_design(document: Any) -> Design:
     return Design.model_validate(document, strict=False)
 
 
-def cell_built_on(document: Mapping[str, Any]) -> str | None:
-    """The key of the cell whose network a request builds on; None where it builds on none, or names it in another
-    way.
-    """
-    reference = document.get(BUILT_ON.get(str(document.get("kind")), ""))
+def foundation_cell(document: Mapping[str, Any]) -> str | None:
+    """The key of the cell that is a request's foundation; None where it has none, or names it in another way."""
+    reference = document.get(ROLES.get(str(document.get("kind")), ""))
     return (
         reference["cell"]
         if isinstance(reference, Mapping) and isinstance(reference.get("cell"), str)
@@ -88,16 +83,16 @@ def cell_built_on(document: Mapping[str, Any]) -> str | None:
 
 
 def whole_document(design: Design, cell: Cell) -> dict[str, Any]:
-    """A cell's request with seeds and title, as POST /experiments would take it; what it builds on stands in it as a
+    """A cell's request with seeds and title, as POST /experiments would take it; its foundation stands in it as a
     spec.
 
     Raises InvalidDocument where it names a cell that is none, that comes later, or that is built on another itself.
     """
     document = {**cell.request, "seeds": list(design.seeds_of(cell)), "name": cell.title[:200]}
-    key = cell_built_on(document)
+    key = foundation_cell(document)
     if key is None:
         return document
-    field = BUILT_ON[document["kind"]]
+    role = ROLES[document["kind"]]
     earlier = {
         other.key: other
         for other in design.cells[: [other.key for other in design.cells].index(cell.key)]
@@ -106,7 +101,7 @@ def whole_document(design: Design, cell: Cell) -> dict[str, Any]:
         raise InvalidDocument(
             [
                 FieldError(
-                    f"/{field}/cell",
+                    f"/{role}/cell",
                     f"there is no cell {key!r} before this one",
                     did_you_mean(key, list(earlier)),
                 )
@@ -117,19 +112,19 @@ def whole_document(design: Design, cell: Cell) -> dict[str, Any]:
         for name, value in earlier[key].request.items()
         if name not in ("name", "labels", "priority")
     }
-    rest = {name: value for name, value in document[field].items() if name != "cell"}
+    rest = {name: value for name, value in document[role].items() if name != "cell"}
     if "spec" in rest:
         hint = f"change cell {key!r} itself, or give a 'spec' without 'cell'"
         raise InvalidDocument(
-            [FieldError(f"/{field}/spec", f"cell {key!r} says what the {field} is", hint)]
+            [FieldError(f"/{role}/spec", f"cell {key!r} says what the {role} is", hint)]
         )
-    return {**document, field: {"seed": design.seeds[0], **rest, "spec": spec}}
+    return {**document, role: {"seed": design.seeds[0], **rest, "spec": spec}}
 
 
 def cell_request(design: Design, cell: Cell) -> Request:
     """A cell's request, checked; raises InvalidDocument."""
     document = whole_document(design, cell)
-    for control in ("baseline", "from_scratch"):
+    for control in CONTROLS:
         if document.get(control):
             hint = "add a cell of kind train with the same network and procedure, and a contrast between the two"
             raise InvalidDocument(

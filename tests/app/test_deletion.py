@@ -13,10 +13,11 @@ from app.errors import HasDependents, NotFinished, NotFound
 from app.services import lifecycle
 from app.services.experiments import deletion, experiments, progress
 from app.services.lifecycle import LeaseLost
-from app.services.submitting.submissions import WORDS
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Experiment, Metric, metadata
+from lab_models.specs import CONTROLS, ROLES
+from lab_models.specs.request import REQUESTS
 from tests.app.rows import create
 from tests.app.test_retry import STUDENT, TRAIN, begin, fail, finish_epoch, record, submit, succeed
 
@@ -148,7 +149,7 @@ def test_a_control_stays_as_long_as_what_is_compared_with_it(
     experiment = submit(api, body)
     beside = [
         {"id": experiment["related"][name]}
-        for name in (f"{WORDS[body['kind']].role}_experiment", control)
+        for name in (f"{ROLES[body['kind']]}_experiment", control)
     ]
     for one in (*beside, experiment):
         api.post(f"/experiments/{one['id']}/cancel")
@@ -163,7 +164,7 @@ def test_a_control_stays_as_long_as_what_is_compared_with_it(
 
 
 def test_every_control_there_can_be_is_known() -> None:
-    assert set(deletion.CONTROLS) == {words.control for words in WORDS.values()}
+    assert set(CONTROLS) == {REQUESTS[kind].control for kind in ROLES}
 
 
 def test_a_cell_of_a_study_is_deleted_with_its_study_alone(database: Database) -> None:

@@ -10,8 +10,8 @@ from lab_models.common.validation import InvalidDocument
 from lab_models.recipes.catalog import RECIPES
 from lab_models.studies.design import (
     Design,
-    cell_built_on,
     cell_request,
+    foundation_cell,
     read_design,
     whole_document,
 )
@@ -160,7 +160,7 @@ def test_what_is_built_on_a_cell_follows_its_overrides() -> None:
         overrides={"dataset.name": "digits", "epochs": 1},
         cell_overrides={"teacher": {"epochs": 3}},
     )
-    student = next(cell for cell in design.cells if cell_built_on(cell.request) == "teacher")
+    student = next(cell for cell in design.cells if foundation_cell(cell.request) == "teacher")
     document = whole_document(design, student)
     assert (
         document["epochs"],

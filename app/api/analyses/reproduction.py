@@ -28,7 +28,7 @@ from app.services.experiments.experiments import its_runs
 from app.services.experiments.visibility import visible_experiment
 from app.services.submitting.drafts import Stored
 from app.storage.states import RunStatus
-from lab_models.specs import AnySpec, DistillSpec, TransferSpec, canonical_json, read_spec
+from lab_models.specs import canonical_json, read_spec
 
 router = passes.router(prefix="/experiments", tags=["experiments"])
 
@@ -98,7 +98,7 @@ def read_reproduction(session: Reading, experiment: TheExperiment) -> ReproduceA
     runs = [run for run in its_runs(session, experiment.id) if run.status == RunStatus.SUCCEEDED]
     spec = read_spec(experiment.spec)
     seeds = [run.seed for run in its_runs(session, experiment.id)]
-    request = {**_request(spec), "seeds": seeds, "name": experiment.name}
+    request = {**spec.model_dump(mode="json"), "seeds": seeds, "name": experiment.name}
     weights = reproduction.weights_of(session, runs)
     base = f"/experiments/{experiment.id}"
     return ReproduceAnswer(
@@ -179,17 +179,6 @@ def read_verification(
             "experiment": f"/experiments/{verification.original.id}",
         },
     )
-
-
-def _request(spec: AnySpec) -> dict[str, Any]:
-    """The spec as a request: the run that it builds on is a spec to be trained first, or found again."""
-    document = spec.model_dump(mode="json")
-    if not isinstance(spec, DistillSpec | TransferSpec):
-        return document
-    field = "teacher" if isinstance(spec, DistillSpec) else "source"
-    if "spec" not in document[field]:  # published weights name themselves
-        return document
-    return {**document, field: {"spec": document[field]["spec"], "seed": document[field]["seed"]}}
 
 
 def _repeated(repeated: Repeated) -> RepeatedAnswer:

@@ -37,7 +37,7 @@ from app.services.owners.keys import Caller
 from app.services.submitting.drafts import Stored, earlier
 from app.services.submitting.submissions import prepare, store
 from app.storage.states import RunStatus
-from lab_models.specs import read_request
+from lab_models.specs import Kind, read_request
 from lab_models.specs.request import LABEL_KEY
 
 router = passes.router(prefix="/experiments", tags=["experiments"])
@@ -53,7 +53,7 @@ class FilterQuery(BaseModel):
 
     status: RunStatus | None = None
     """Only experiments with this status."""
-    kind: Literal["train", "distill", "transfer"] | None = None
+    kind: Kind | None = None
     """Only experiments of this kind."""
     label: list[str] = Field(default=[], max_length=20)
     """`key:value`; may be given several times, all must match."""

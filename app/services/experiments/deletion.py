@@ -13,9 +13,8 @@ from sqlmodel import Session, col, select
 from app.errors import Conflict, HasDependents, NotFinished, NotFound
 from app.storage.states import RunStatus
 from app.storage.tables import Artifact, Checkpoint, Experiment, Run
+from lab_models.specs import CONTROLS
 
-CONTROLS = ("baseline", "from_scratch")
-"""Under these names an experiment's `related` holds the control that it is compared with."""
 MOST_NAMED = 5
 
 log = logging.getLogger("lab.deletion")
@@ -104,10 +103,10 @@ def _sum_of_sizes() -> Select[int]:
 
 
 def _locked_runs(session: Session, experiment_ids: Sequence[str]) -> list[Run]:
-    """Their runs, locked until the transaction ends: nobody takes one as a teacher, or retries one, unseen while it is
-    deleted.
+    """Their runs, locked until the transaction ends: nobody builds on one, or retries one, unseen while it is deleted.
 
-    SQLite has the whole database locked for writing by then; PostgreSQL locks the rows, as `teachers.hold_still` does.
+    SQLite has the whole database locked for writing by then; PostgreSQL locks the rows, as `foundations.hold_still`
+    does.
     """
     runs = select(Run).where(col(Run.experiment_id).in_(experiment_ids)).order_by(col(Run.id))
     return list(session.exec(runs.with_for_update().execution_options(populate_existing=True)))

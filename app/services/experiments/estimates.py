@@ -9,7 +9,7 @@ from lab_models.architectures.stages import macs_in, parameters_in, trained_stag
 from lab_models.common.validation import FieldError
 from lab_models.datasets.catalog import DatasetInfo
 from lab_models.datasets.splits import num_train_val, steps_per_epoch
-from lab_models.specs import AnySpec, DistillSpec, MLPSpec, ResNet18Spec, SGDSpec, TransferSpec
+from lab_models.specs import AnySpec, MLPSpec, ResNet18Spec, SGDSpec, Tuning
 
 # Measured on 2 cores of an AMD EPYC server, 2026-11-21, float32; see docs/results.md.
 NOMINAL_SECONDS_PER_STEP = 0.0009
@@ -52,7 +52,7 @@ def estimate(spec: AnySpec, info: DatasetInfo) -> Estimate:
         FLOPS_PER_MAC_FORWARD * size.macs_per_sample * spec.planned_epochs * (num_train + num_val)
     )
     flops += FLOPS_PER_MAC_BACKWARD * _trained_macs(spec, size) * spec.planned_epochs * num_train
-    flops += _teacher_flops(spec, info, num_train)
+    flops += _foundation_flops(spec, info, num_train)
     speed = NOMINAL_FLOPS_LINEAR if isinstance(spec.network, MLPSpec) else NOMINAL_FLOPS_CONV
     return Estimate(
         size,
@@ -75,7 +75,7 @@ def refusals(
     `largest_memory` is that of the best worker online, in bytes; None when no worker is online to be asked.
     """
     found = []
-    where = {"train": "/model", "distill": "/student", "transfer": "/source"}[spec.kind]
+    where = f"/{spec.network_at}"
     if spec.epochs > settings.max_epochs:
         found.append(
             FieldError(
@@ -155,30 +155,12 @@ def warnings(spec: AnySpec, info: DatasetInfo) -> list[str]:
         )
     if spec.dataset.augmentation.horizontal_flip and info.name in ("digits", "mnist"):
         found.append("horizontal_flip mirrors digits, and a mirrored 2 is no 2")
-    if isinstance(spec, DistillSpec):
-        found += _warnings_of_a_student(spec)
+    found += spec.doubts
     enlarged = _enlargement(spec, info)
     if enlarged is not None:
         found.append(enlarged)
     dead = dead_weight_warning(model_size(spec.network, info.shape, info.num_classes))
     return [*found, dead] if dead is not None else found
-
-
-def _warnings_of_a_student(spec: DistillSpec) -> list[str]:
-    found = []
-    teachers, own = spec.teacher.spec.dataset, spec.dataset
-    if (teachers.val_fraction, teachers.stratified, teachers.split_seed) != (
-        own.val_fraction,
-        own.stratified,
-        own.split_seed,
-    ):
-        found.append(
-            "the teacher was trained on another cut of train and val: it has seen images that are val here, so val"
-            " flatters the student"
-        )
-    if spec.alpha == 0.0 and (spec.features is None or spec.features.weight == 0.0):
-        found.append("with alpha 0 the teacher is not listened to")
-    return found
 
 
 def _enlargement(spec: AnySpec, info: DatasetInfo) -> str | None:
@@ -203,12 +185,12 @@ def _train_val(spec: AnySpec, info: DatasetInfo) -> tuple[int, int]:
     )
 
 
-def _teacher_flops(spec: AnySpec, info: DatasetInfo, num_train: int) -> int:
-    """What a student's teacher computes: every image once per stored view, or once per epoch."""
-    if not isinstance(spec, DistillSpec):
+def _foundation_flops(spec: AnySpec, info: DatasetInfo, num_train: int) -> int:
+    """What the foundation computes while the network on it is trained."""
+    passes = spec.foundation_passes(spec.epochs, spec.dataset.augmentation.num_views)
+    if spec.built_on is None or not passes:
         return 0
-    passes = spec.epochs if spec.teacher_outputs == "live" else spec.dataset.augmentation.num_views
-    macs = model_size(spec.teacher.spec.network, info.shape, info.num_classes).macs_per_sample
+    macs = model_size(spec.built_on.network, info.shape, info.num_classes).macs_per_sample
     return FLOPS_PER_MAC_FORWARD * macs * passes * num_train
 
 
@@ -236,27 +218,31 @@ def _least_memory(spec: AnySpec, info: DatasetInfo, size: ModelSize) -> int:
 
 def _trained_beside(spec: AnySpec, info: DatasetInfo, size: ModelSize) -> int:
     """Numbers of a hint's regressors, which are no part of the network."""
-    if not isinstance(spec, DistillSpec) or spec.features is None:
+    if spec.built_on is None or spec.matched is None:
         return 0
-    return regressor_parameters(
-        spec.features, model_size(spec.teacher.spec.network, info.shape, info.num_classes), size
-    )
+    below = model_size(spec.built_on.network, info.shape, info.num_classes)
+    return regressor_parameters(spec.matched, below, size)
 
 
 def trainable_parameters(spec: AnySpec, size: ModelSize) -> int:
     """How many of the network's parameters are trained."""
-    if not isinstance(spec, TransferSpec):
-        return size.parameters
-    return 0 if spec.strategy == "features" else parameters_in(size, trained_stages(size, spec))
+    stages = _tuned_stages(spec, size)
+    return size.parameters if stages is None else parameters_in(size, stages)
 
 
 def _trained_macs(spec: AnySpec, size: ModelSize) -> int:
     """Multiply-accumulates of one image in the layers that a gradient goes through; at the most, of stages that thaw
     one by one.
     """
-    if not isinstance(spec, TransferSpec):
-        return size.macs_per_sample
-    return 0 if spec.strategy == "features" else macs_in(size, trained_stages(size, spec))
+    stages = _tuned_stages(spec, size)
+    return size.macs_per_sample if stages is None else macs_in(size, stages)
+
+
+def _tuned_stages(spec: AnySpec, size: ModelSize) -> tuple[str, ...] | None:
+    """The stages of a network that is tuned; None where all of a network is trained."""
+    if not isinstance(spec, Tuning):
+        return None
+    return () if spec.strategy == "features" else trained_stages(size, spec)
 
 
 def _gigabytes(count: int) -> str:

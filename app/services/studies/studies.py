@@ -23,8 +23,8 @@ from app.services.studies import study_bounds, study_progress
 from app.services.studies.study_lists import StudyOutline
 from app.services.submitting import submissions
 from app.services.submitting.drafts import CellPlace, Stored, create, hold_key, request_hash
+from app.services.submitting.foundations import HeldFoundation
 from app.services.submitting.submissions import Lookups, Prepared, prepare_with
-from app.services.submitting.teachers import HeldTeacher
 from app.settings import Settings
 from app.storage.states import RunStatus, experiment_status
 from app.storage.tables import LOCAL, Experiment, Run, Study, new_id, utc_now
@@ -32,10 +32,9 @@ from lab_models.common.validation import FieldError, InvalidDocument
 from lab_models.recipes.recipe import Cell
 from lab_models.specs import ModelSpec
 from lab_models.studies.design import (
-    BUILT_ON,
     Design,
-    cell_built_on,
     cell_request,
+    foundation_cell,
     read_design,
     whole_document,
 )
@@ -246,7 +245,7 @@ def store(
         return Stored(found.id, 0, is_new=False)
     cells = list(prepared.cells.values())
     submissions.require_datasets(session, cells, settings)
-    drafts = submissions.built(session, cells, _built_on_own_cells(prepared))
+    drafts = submissions.built(session, cells, _own_foundations(prepared))
     session.execute(
         insert(Study),
         [{**prepared.row, "created_at": utc_now(), "idempotency_key": idempotency_key}],
@@ -375,14 +374,14 @@ def _prepare_cell(
         update={"labels": request.labels, "priority": request.priority}
     )
     prepared = prepare_with(lookups, checked, document, settings)
-    key, found = cell_built_on(cell.request), prepared.plan.built_on
+    key, foundation = foundation_cell(cell.request), prepared.plan.foundation
     if (
         key is not None
-        and found is not None
-        and found.trained.seed not in design.seeds_of(design.cell(key))
+        and foundation is not None
+        and foundation.trained.seed not in design.seeds_of(design.cell(key))
     ):
-        message = f"builds on seed {found.trained.seed} of cell {key!r}, which is not among that one's seeds"
-        raise InvalidRequest(message, [FieldError(f"/{BUILT_ON[checked.kind]}/seed", message)])
+        message = f"builds on seed {foundation.trained.seed} of cell {key!r}, which is not among that one's seeds"
+        raise InvalidRequest(message, [FieldError(f"/{checked.role}/seed", message)])
     return prepared
 
 
@@ -412,17 +411,17 @@ def _placed(cells: Mapping[str, Prepared], study_id: str) -> dict[str, Prepared]
     }
 
 
-def _built_on_own_cells(prepared: PreparedStudy) -> dict[str, HeldTeacher]:
+def _own_foundations(prepared: PreparedStudy) -> dict[str, HeldFoundation]:
     """For the drafts of cells that name another cell: that one's run, which is written with them."""
-    found = {}
+    own = {}
     for cell in prepared.design.cells:
-        key, ready = cell_built_on(cell.request), prepared.cells[cell.key]
-        if key is not None and ready.plan.built_on is not None:
-            teacher = prepared.cells[key].own
-            found[ready.own.id] = HeldTeacher(
-                teacher.run_of(ready.plan.built_on.trained.seed), teacher.id, is_trained=False
+        key, ready = foundation_cell(cell.request), prepared.cells[cell.key]
+        if key is not None and ready.plan.foundation is not None:
+            below = prepared.cells[key].own
+            own[ready.own.id] = HeldFoundation(
+                below.run_of(ready.plan.foundation.trained.seed), below.id, is_trained=False
             )
-    return found
+    return own
 
 
 def _wanted(cells: Iterable[Prepared]) -> dict[tuple[str, int], list[str]]:

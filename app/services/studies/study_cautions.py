@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from app.services.studies.studies import StudyCell, WholeStudy
 from app.storage.states import RunStatus
+from lab_models.specs import read_spec
 
 FEW_SEEDS = 3
 
@@ -47,5 +48,4 @@ def cautions(whole: WholeStudy) -> Iterator[str]:
 
 
 def _comes_out_the_same(cell: StudyCell) -> bool:
-    spec = cell.experiment.spec
-    return bool(spec["kind"] == "transfer" and spec["strategy"] == "features")
+    return not read_spec(cell.experiment.spec).depends_on_seed

@@ -1,12 +1,12 @@
-"""From a valid request to experiments and queued runs: one for a network, up to three where another is built on.
+"""From a valid request to experiments and queued runs: one for a network, up to three where it has a foundation.
 
 Two steps: `prepare` reads and does all that takes time; `store` writes, in one short transaction, and looks again at
 what may have changed.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -19,9 +19,9 @@ from app.services.experiments.estimates import Estimate, estimate, refusals
 from app.services.lifecycle.workers import largest_memory
 from app.services.owners import limits
 from app.services.owners.keys import ANYONE, Caller
-from app.services.submitting import teachers
+from app.services.submitting import foundations
 from app.services.submitting.drafts import Draft, Stored, create, draft, earlier
-from app.services.submitting.teachers import HeldTeacher, Teacher
+from app.services.submitting.foundations import Foundation, HeldFoundation
 from app.settings import Settings
 from app.storage.tables import LOCAL
 from lab_models.architectures.misfits import misfits
@@ -29,49 +29,32 @@ from lab_models.common.validation import FieldError, did_you_mean, explain
 from lab_models.datasets.catalog import Catalog, DatasetInfo
 from lab_models.specs import (
     AnySpec,
-    DistillRequest,
-    DistillSpec,
+    FoundationRole,
     ModelSpec,
+    Pretrained,
     Reference,
     Request,
+    Trained,
     TrainSpec,
-    TransferRequest,
-    TransferSpec,
 )
 
 
 @dataclass(frozen=True)
-class Words:
-    """What the network that is built on, and the control beside it, are called."""
-
-    role: str
-    control: str
-    work: str
-
-
-WORDS = {
-    "distill": Words("teacher", "baseline", "student"),
-    "transfer": Words("source", "from_scratch", "transfer"),
-}
-
-
-@dataclass(frozen=True)
 class Plan:
-    """What a request comes to: the effective spec, and the run's network that it builds on, with its data set;
-    published weights need no run.
+    """What a request comes to: the effective spec, and its foundation where that is a run's network; published weights
+    need no run.
     """
 
     spec: AnySpec
-    built_on: Teacher | None = None
-    its_data: DatasetInfo | None = None
+    foundation: Foundation | None = None
 
 
 @dataclass(frozen=True)
 class Prepared:
     """A request that can be carried out, with all that is to be written: `submitted` is the document it was read from.
 
-    `first` is the experiment that trains what is built on, should nothing equal be there when it is written; `control`
-    the one that is compared with it, where it is wanted. No row, no session: it may be kept while nothing of the
+    `foundation` is the experiment that trains it first, should nothing equal be there when it is written; `control` the
+    one that is compared with it, where it is wanted. No row, no session: it may be kept while nothing of the
     database is.
     """
 
@@ -81,20 +64,21 @@ class Prepared:
     info: DatasetInfo
     cost: Estimate
     own: Draft
-    first: Draft | None = None
+    foundation: Draft | None = None
     control: Draft | None = None
     owner: str = LOCAL
 
     @property
     def datasets(self) -> dict[str, DatasetInfo]:
         """The data sets that it needs, as it was priced with."""
-        its_data = self.plan.its_data
-        return {self.info.name: self.info} | ({} if its_data is None else {its_data.name: its_data})
+        foundation = self.plan.foundation
+        needed = (self.info,) if foundation is None else (self.info, foundation.info)
+        return {info.name: info for info in needed}
 
     @property
     def layers(self) -> dict[tuple[ModelSpec, str], int]:
         """How many layers were priced for it: by network and data set."""
-        drafts = (one for one in (self.first, self.control, self.own) if one is not None)
+        drafts = (one for one in (self.foundation, self.control, self.own) if one is not None)
         return {
             (one.cost.size.model, one.spec["dataset"]["name"]): len(one.cost.size.layers)
             for one in drafts
@@ -110,7 +94,7 @@ class Lookups:
         self._session = session
         self._datasets: dict[str, DatasetInfo | None] = {}
         self._contents: dict[str, str | None] = {}
-        self._teachers: dict[tuple[Reference, str], Teacher] = {}
+        self._foundations: dict[tuple[Reference, str], Foundation] = {}
 
     def dataset(self, name: str) -> DatasetInfo | None:
         """The data set, if there is one."""
@@ -124,13 +108,13 @@ class Lookups:
             self._contents[name] = self.catalog.sha256(name)
         return self._contents[name]
 
-    def teacher(self, reference: Reference, role: str) -> Teacher:
-        """As `teachers.find`."""
-        if (reference, role) not in self._teachers:
-            self._teachers[reference, role] = teachers.find(
+    def foundation(self, reference: Reference, role: FoundationRole) -> Foundation:
+        """As `foundations.find`."""
+        if (reference, role) not in self._foundations:
+            self._foundations[reference, role] = foundations.find(
                 self._session, reference, role, self.catalog, self.caller
             )
-        return self._teachers[reference, role]
+        return self._foundations[reference, role]
 
     @cached_property
     def largest_memory(self) -> int | None:
@@ -167,24 +151,14 @@ def prepare_with(
 
 
 def plan(lookups: Lookups, request: Request, submitted: dict[str, Any]) -> Plan:
-    """Find what is built on, if it is a run; raises InvalidRequest where there is nothing, or where the two do not fit
+    """Find the foundation, if it is a run; raises InvalidRequest where there is none, or where the two do not fit
     together.
     """
-    if not isinstance(request, DistillRequest | TransferRequest):
-        return Plan(request.spec)
-    if isinstance(request, TransferRequest) and request.published is not None:
-        return Plan(_checked(request, submitted, partial(request.spec_with, request.published)))
-    role = WORDS[request.kind].role
-    found = lookups.teacher(request.reference, role)
-    its_data = lookups.dataset(found.trained.spec.dataset.name)
-    if its_data is None:
-        message = (
-            f"the {role} has learned {found.trained.spec.dataset.name!r}, which is no data set here"
-        )
-        raise InvalidRequest(message, [FieldError(f"/{role}", message)])
-    return Plan(
-        _checked(request, submitted, partial(request.spec_with, found.trained)), found, its_data
-    )
+    role, reference = request.role, request.reference
+    if role is None or reference is None or reference.published is not None:
+        return Plan(_spec_with(request, request.published, submitted))
+    foundation = lookups.foundation(reference, role)
+    return Plan(_spec_with(request, foundation.trained, submitted), foundation)
 
 
 def drafted(
@@ -198,27 +172,17 @@ def drafted(
     cost = estimate(planned.spec, info)
     asked = {"labels": request.labels, "priority": request.priority, "owner": owner}
     own = draft(planned.spec, cost, request.seeds, submitted, name=request.name, **asked)
+    called = f" of {request.name or 'a ' + request.work}"
     first = control = None
-    if isinstance(request, DistillRequest | TransferRequest):
-        words = WORDS[request.kind]
-        called = f" of {request.name or 'a ' + words.work}"
-        if (
-            planned.built_on is not None
-            and planned.its_data is not None
-            and not planned.built_on.is_named
-        ):
-            trained = planned.built_on.trained
-            first = _beside(
-                trained.spec, (trained.seed,), planned.its_data, words.role + called, asked
-            )
-        wanted = request.control_spec(planned.spec.network)
-        control = (
-            None
-            if wanted is None
-            else _beside(
-                wanted, request.seeds, info, words.control.replace("_", " ") + called, asked
-            )
+    foundation, wanted = planned.foundation, request.control_spec(planned.spec.network)
+    if foundation is not None and not foundation.is_named:
+        trained = foundation.trained
+        first = _beside(
+            trained.spec, (trained.seed,), foundation.info, f"{request.role}{called}", asked
         )
+    if wanted is not None:
+        plain = str(request.control).replace("_", " ")
+        control = _beside(wanted, request.seeds, info, plain + called, asked)
     return Prepared(request, submitted, planned, info, cost, own, first, control, owner)
 
 
@@ -229,8 +193,8 @@ def store(
     wanted, and the experiment itself.
 
     What has changed since is looked at again: an earlier request with the key is answered by what that has made; an
-    equal network that is there by now is built on. Raises InvalidRequest where the teacher that was named or the data
-    set is gone, TooManyRuns, IdempotencyConflict.
+    equal network that is there by now is built on. Raises InvalidRequest where the foundation that was named or the
+    data set is gone, TooManyRuns, IdempotencyConflict.
     """
     found = (
         earlier(session, idempotency_key, prepared.submitted, prepared.owner)
@@ -267,65 +231,63 @@ def require_datasets(session: Session, prepared: Iterable[Prepared], settings: S
 def built(
     session: Session,
     prepared: Sequence[Prepared],
-    own_runs: Mapping[str, HeldTeacher] = MappingProxyType({}),
+    own_runs: Mapping[str, HeldFoundation] = MappingProxyType({}),
 ) -> list[Draft]:
-    """All drafts in the order in which they can be written, each with the run that it needs, which is held until the
+    """All drafts in the order in which they can be written, each with its foundation's run, which is held until the
     transaction ends.
 
-    `own_runs` has those that build on a run which is written with them, by the ids of their drafts.
+    `own_runs` has the foundations that are written with what builds on them, by the ids of those drafts.
     """
-    built_on = [
-        one.plan.built_on
+    to_hold = [
+        one.plan.foundation
         for one in prepared
-        if one.plan.built_on is not None and one.own.id not in own_runs
+        if one.plan.foundation is not None and one.own.id not in own_runs
     ]
-    held = teachers.hold_still(session, built_on, prepared[0].owner) if built_on else {}
+    held = foundations.hold_still(session, to_hold, prepared[0].owner) if to_hold else {}
     drafts: list[Draft] = []
     for one in prepared:
-        teacher, needed = one.plan.built_on, own_runs.get(one.own.id)
-        if teacher is not None and needed is None:
-            if teacher.key not in held and one.first is not None:
-                drafts.append(one.first)
-                held[teacher.key] = HeldTeacher(
-                    one.first.run_of(teacher.trained.seed), one.first.id, is_trained=False
+        foundation, run = one.plan.foundation, own_runs.get(one.own.id)
+        if foundation is not None and run is None:
+            if foundation.key not in held and one.foundation is not None:
+                drafts.append(one.foundation)
+                held[foundation.key] = HeldFoundation(
+                    one.foundation.run_of(foundation.trained.seed),
+                    one.foundation.id,
+                    is_trained=False,
                 )
-            needed = held[teacher.key]
+            run = held[foundation.key]
         if one.control is not None:
             drafts.append(one.control)
-        drafts.append(_on(one, needed))
+        drafts.append(_built_on(run, one))
     return drafts
 
 
-def _on(prepared: Prepared, needed: HeldTeacher | None) -> Draft:
-    """What was asked for, with the run that it builds on, and beside its control."""
-    if not isinstance(prepared.request, DistillRequest | TransferRequest):
+def _built_on(foundation: HeldFoundation | None, prepared: Prepared) -> Draft:
+    """What was asked for, on its foundation, and beside its control."""
+    role, control = prepared.request.role, prepared.request.control
+    if role is None or control is None:
         return prepared.own
-    words = WORDS[prepared.request.kind]
-    related: dict[str, Any] = {}
-    if needed is not None:
-        related = {
-            f"{words.role}_run": needed.run_id,
-            f"{words.role}_experiment": needed.experiment_id,
-        }
-    related[words.control] = None if prepared.control is None else prepared.control.id
-    waits_for = None if needed is None else needed.run_id
+    beside: dict[str, Any] = {control: None if prepared.control is None else prepared.control.id}
+    if foundation is None:
+        return replace(prepared.own, related=beside)
+    below = {f"{role}_run": foundation.run_id, f"{role}_experiment": foundation.experiment_id}
     return replace(
-        prepared.own, needs=waits_for, is_ready=needed is None or needed.is_trained, related=related
+        prepared.own,
+        needs=foundation.run_id,
+        is_ready=foundation.is_trained,
+        related={**below, **beside},
     )
 
 
-def _checked(
-    request: DistillRequest | TransferRequest,
-    submitted: dict[str, Any],
-    spec: Callable[[], AnySpec],
+def _spec_with(
+    request: Request, foundation: Trained | Pretrained | None, submitted: dict[str, Any]
 ) -> AnySpec:
     try:
-        return spec()
+        return request.spec_with(foundation)
     except ValidationError as error:
-        model = DistillSpec if isinstance(request, DistillRequest) else TransferSpec
         faults = [
-            FieldError(f"/{WORDS[request.kind].role}", fault.message, fault.hint)
-            for fault in explain(error, model, submitted)
+            FieldError(f"/{request.role}", fault.message, fault.hint)
+            for fault in explain(error, request.spec_type, submitted)
         ]
         raise InvalidRequest("; ".join(fault.message for fault in faults), faults) from error
 
@@ -365,18 +327,14 @@ def _dataset(request: Request, submitted: dict[str, Any], lookups: Lookups) -> D
 def _refusals(
     request: Request, planned: Plan, info: DatasetInfo, settings: Settings, memory: int | None
 ) -> list[FieldError]:
+    foundation = planned.foundation
     refused: list[FieldError] = []
-    if (
-        planned.built_on is not None
-        and planned.its_data is not None
-        and planned.built_on.run_id is None
-    ):  # it would be trained first, so it is looked at first
-        found = refusals(planned.built_on.trained.spec, 1, planned.its_data, settings, memory)
+    if foundation is not None and foundation.run_id is None:
+        # it would be trained first, so it is looked at first
         refused = [
-            FieldError(
-                f"/{WORDS[request.kind].role}/spec{error.pointer}", error.message, error.hint
-            )
-            for error in found
+            FieldError(f"/{request.role}/spec{error.pointer}", error.message, error.hint)
+            for error in refusals(foundation.trained.spec, 1, foundation.info, settings, memory)
         ]
-    refused = refused or misfits(planned.spec, planned.its_data or info, info)
+    learned = info if foundation is None else foundation.info
+    refused = refused or misfits(planned.spec, learned, info)
     return refused or refusals(planned.spec, len(request.seeds), info, settings, memory)

@@ -1,4 +1,4 @@
-"""Which run is built on, as a student's teacher or a transfer's source: one that is named, an equal one that there is,
+"""Which run is a foundation, a student's teacher or a transfer's source: one that is named, an equal one that there is,
 or one that is made first.
 """
 
@@ -15,26 +15,27 @@ from app.services.owners.keys import ANYONE, Caller
 from app.storage.states import RunStatus
 from app.storage.tables import Experiment, Run
 from lab_models.common.validation import FieldError
-from lab_models.datasets.catalog import Catalog
-from lab_models.specs import Reference, Trained, TrainSpec, fingerprint, read_spec
+from lab_models.datasets.catalog import Catalog, DatasetInfo
+from lab_models.specs import FoundationRole, Reference, Trained, TrainSpec, fingerprint, read_spec
 
 USABLE = (RunStatus.SUCCEEDED, RunStatus.RUNNING, RunStatus.QUEUED, RunStatus.PAUSED)
-"""Statuses of a run that is or can still become a teacher; the first is preferred to the others, then the oldest."""
+"""Statuses of a run that is or can still become a foundation; the first is preferred to the others, then the oldest."""
 
 
 @dataclass(frozen=True)
-class Teacher:
+class Foundation:
     """What a reference in the field `role` stands for: the run that it names, or any equal one.
 
-    `run_id` is None where nothing equal has been trained or is under way. `images` is the SHA-256 of the images that an
-    equal one has learned; None where any will do.
+    `run_id` is None where nothing equal has been trained or is under way. `info` is the data set that it has learned,
+    and `images` the SHA-256 of the images that an equal one has learned; None where any will do.
     """
 
     trained: Trained
-    role: str
+    role: FoundationRole
     run_id: str | None
     is_named: bool
     fingerprint: str
+    info: DatasetInfo
     images: str | None
 
     @property
@@ -44,7 +45,7 @@ class Teacher:
 
 
 @dataclass(frozen=True)
-class HeldTeacher:
+class HeldFoundation:
     """A run that stays as it is until the transaction ends."""
 
     run_id: str
@@ -53,25 +54,36 @@ class HeldTeacher:
 
 
 def find(
-    session: Session, reference: Reference, role: str, catalog: Catalog, caller: Caller = ANYONE
-) -> Teacher:
+    session: Session,
+    reference: Reference,
+    role: FoundationRole,
+    catalog: Catalog,
+    caller: Caller = ANYONE,
+) -> Foundation:
     """The trained network that is meant by the field `role`; raises InvalidRequest where there is none, or where it can
     never be one.
 
     A named one must be one that the caller may see; an equal one is looked for among the caller's own.
     """
-    if reference.spec is not None:
-        trained = Trained(spec=reference.spec, seed=reference.seed or 0)
-        wanted = Teacher(
-            trained,
-            role,
-            None,
-            False,
-            fingerprint(reference.spec),
-            catalog.sha256(reference.spec.dataset.name),
-        )
-        equal = _equal_runs(session, [wanted], caller.owner).get(wanted.key)
-        return replace(wanted, run_id=None if equal is None else equal.id)
+    trained = reference.trained
+    if trained is None:
+        return _named(session, reference, role, catalog, caller)
+    wanted = Foundation(
+        trained,
+        role,
+        None,
+        False,
+        fingerprint(trained.spec),
+        _learned(trained, role, catalog),
+        catalog.sha256(trained.spec.dataset.name),
+    )
+    equal = _equal_runs(session, [wanted], caller.owner).get(wanted.key)
+    return replace(wanted, run_id=None if equal is None else equal.id)
+
+
+def _named(
+    session: Session, reference: Reference, role: FoundationRole, catalog: Catalog, caller: Caller
+) -> Foundation:
     run = _named_run(session, reference, role, caller)
     experiment = experiments.get(session, run.experiment_id)
     spec = read_spec(experiment.spec)
@@ -88,38 +100,41 @@ def find(
             f"run {run.id} has {run.status} and has no weights",
             "name a run that has succeeded",
         )
-    return Teacher(
-        Trained(spec=spec, seed=run.seed), role, run.id, True, experiment.fingerprint, None
-    )
+    trained = Trained(spec=spec, seed=run.seed)
+    info = _learned(trained, role, catalog)
+    return Foundation(trained, role, run.id, True, experiment.fingerprint, info, None)
 
 
-def hold_still(session: Session, teachers: Iterable[Teacher], owner: str) -> dict[str, HeldTeacher]:
-    """The teachers' runs by their keys, locked until the transaction ends: none can fail unseen while what needs it is
-    written.
+def hold_still(
+    session: Session, foundations: Iterable[Foundation], owner: str
+) -> dict[str, HeldFoundation]:
+    """The foundations' runs by their keys, locked until the transaction ends: none can fail unseen while what builds on
+    it is written.
 
     Raises InvalidRequest where a named one has just failed, was cancelled or deleted. Of the others those that have an
     equal run by now are there, whether it is the one that was found or another.
     """
-    wanted = {teacher.key: teacher for teacher in teachers}
+    wanted = {foundation.key: foundation for foundation in foundations}
     found = {
         run.id: run
         for run in _locked(
-            session, [teacher.run_id for teacher in wanted.values() if teacher.run_id is not None]
+            session,
+            [one.run_id for one in wanted.values() if one.run_id is not None],
         )
     }
     held: dict[str, Run] = {}
-    for key, teacher in wanted.items():
-        run = found.get(teacher.run_id or "")
+    for key, foundation in wanted.items():
+        run = found.get(foundation.run_id or "")
         if run is not None and run.status in USABLE:
             held[key] = run
-        elif teacher.is_named:
+        elif foundation.is_named:
             ended = (
-                f"run {teacher.run_id} has just been deleted"
+                f"run {foundation.run_id} has just been deleted"
                 if run is None
                 else f"run {run.id} has just {run.status} and has no weights"
             )
-            raise _refused(teacher.role, "run", ended, "name a run that has succeeded")
-    others = [teacher for key, teacher in wanted.items() if key not in held]
+            raise _refused(foundation.role, "run", ended, "name a run that has succeeded")
+    others = [one for key, one in wanted.items() if key not in held]
     equal = _equal_runs(session, others, owner)
     kept = {run.id: run for run in _locked(session, [run.id for run in equal.values()])}
     held |= {
@@ -128,12 +143,21 @@ def hold_still(session: Session, teachers: Iterable[Teacher], owner: str) -> dic
         if run.id in kept and kept[run.id].status in USABLE
     }
     return {
-        key: HeldTeacher(run.id, run.experiment_id, run.status == RunStatus.SUCCEEDED)
+        key: HeldFoundation(run.id, run.experiment_id, run.status == RunStatus.SUCCEEDED)
         for key, run in held.items()
     }
 
 
-def _named_run(session: Session, reference: Reference, role: str, caller: Caller) -> Run:
+def _learned(trained: Trained, role: FoundationRole, catalog: Catalog) -> DatasetInfo:
+    name = trained.spec.dataset.name
+    info = catalog.get(name)
+    if info is None:
+        message = f"the {role} has learned {name!r}, which is no data set here"
+        raise InvalidRequest(message, [FieldError(f"/{role}", message)])
+    return info
+
+
+def _named_run(session: Session, reference: Reference, role: FoundationRole, caller: Caller) -> Run:
     try:
         if reference.run is not None:
             return visible_run(session, caller, reference.run)
@@ -161,15 +185,15 @@ def _locked(session: Session, run_ids: Sequence[str]) -> Sequence[Run]:
     return session.exec(runs.with_for_update().execution_options(populate_existing=True)).all()
 
 
-def _equal_runs(session: Session, teachers: Sequence[Teacher], owner: str) -> dict[str, Run]:
-    """By the teachers' keys a run of the owner's of an equal spec with the same seed, on the same images, that has
+def _equal_runs(session: Session, foundations: Sequence[Foundation], owner: str) -> dict[str, Run]:
+    """By the foundations' keys a run of the owner's of an equal spec with the same seed, on the same images, that has
     succeeded or still can.
     """
-    if not teachers:
+    if not foundations:
         return {}
     wanted = (
-        col(Experiment.fingerprint).in_({teacher.fingerprint for teacher in teachers}),
-        col(Run.seed).in_({teacher.trained.seed for teacher in teachers}),
+        col(Experiment.fingerprint).in_({one.fingerprint for one in foundations}),
+        col(Run.seed).in_({one.trained.seed for one in foundations}),
         col(Run.owner) == owner,
         col(Run.status).in_(USABLE),
     )
@@ -182,19 +206,21 @@ def _equal_runs(session: Session, teachers: Sequence[Teacher], owner: str) -> di
     for named, run in session.exec(joined.order_by(col(Run.created_at))):
         candidates[named, run.seed].append(run)
     found = {}
-    for teacher in teachers:
-        there = candidates[teacher.fingerprint, teacher.trained.seed]
+    for foundation in foundations:
+        there = candidates[foundation.fingerprint, foundation.trained.seed]
         same = [
             run
             for run in there
-            if teacher.images is None
+            if foundation.images is None
             or run.environment is None
-            or run.environment["dataset_sha256"] == teacher.images
+            or run.environment["dataset_sha256"] == foundation.images
         ]
         if same:
-            found[teacher.key] = min(same, key=lambda run: USABLE.index(run.status))
+            found[foundation.key] = min(same, key=lambda run: USABLE.index(run.status))
     return found
 
 
-def _refused(role: str, field: str, message: str, hint: str | None = None) -> InvalidRequest:
+def _refused(
+    role: FoundationRole, field: str, message: str, hint: str | None = None
+) -> InvalidRequest:
     return InvalidRequest(message, [FieldError(f"/{role}/{field}", message, hint)])
