@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import update
 from sqlmodel import Session, col, select
@@ -65,7 +66,8 @@ def _published_network(session: Session, run_id: str, runs_folder: Path) -> Teac
 def record_started(session: Session, lease: Lease, event: Started) -> Intent:
     """Data and model are in place; returns what was asked for."""
     epoch, step = event.resumed_from or (0, 0)
-    wish = lifecycle.renew(session, lease, Begun(event.environment, epoch, step))
+    environment = _environment(session, lease.run_id, event)
+    wish = lifecycle.renew(session, lease, Begun(environment, epoch, step))
     metrics.forget_after(session, lease.run_id, epoch)
     _update_attempt(
         session,
@@ -75,6 +77,14 @@ def record_started(session: Session, lease: Lease, event: Started) -> Intent:
         notes=list(event.notes),
     )
     return wish
+
+
+def _environment(session: Session, run_id: str, event: Started) -> dict[str, Any]:
+    """What decides the bits. What goes on keeps what an earlier version has trained, and so stays that version's."""
+    earlier = session.exec(select(Run.environment).where(col(Run.id) == run_id)).one_or_none()
+    if event.resumed_from is None or earlier is None:
+        return event.environment
+    return {**event.environment, "results_version": earlier.get("results_version")}
 
 
 def record_progress(session: Session, lease: Lease, event: Progress) -> Intent:

@@ -21,18 +21,15 @@ from sqlmodel import Session, col, select
 from app.errors import Conflict
 from app.services import lifecycle
 from app.services.experiments.deletion import remove_folders
+from app.services.experiments.equal_runs import Likeness, equal_runs
 from app.services.experiments.experiments import runs_of
 from app.services.lifecycle import NewRun
 from app.storage.states import RETRYABLE, RunStatus
 from app.storage.tables import Artifact, Experiment, Run, metadata, new_id, utc_now
 from lab_models.common.files import sync_folder, write_atomically
-from lab_models.common.revision import RESULTS_VERSION
 
 SYNC_THREADS = 8
 """Folders are made durable in parallel: a disk takes much the same time for eight as for one."""
-
-WantedSeeds = Mapping[tuple[str, int], Sequence[str]]
-"""Ids of runs that are to be written, by the fingerprint of their spec and their seed."""
 
 
 @dataclass(frozen=True)
@@ -139,49 +136,20 @@ def _needed(session: Session, runs: Iterable[Run]) -> dict[str, str]:
 
 
 def find_equal(
-    session: Session, wanted: WantedSeeds, owner: str, images: Mapping[str, str | None]
+    session: Session, wanted: Mapping[Likeness, Sequence[str]], owner: str
 ) -> tuple[Equal, ...]:
-    """For the runs that are to be written those that are equal and have succeeded, where there are any.
-
-    Equal are runs of the same owner and an equal spec (by fingerprint) with the same seed, on the same images (`images`
-    is by fingerprint the SHA-256 of the data set here, None where it is not prepared and any will do), made by a
-    version that gives the same numbers. Those that were trained themselves come before those that took over another's
-    results, and the older first.
+    """For the runs that are to be written, by their likeness, the owner's equal ones that have succeeded, where there
+    are any.
     """
-    if not wanted:
-        return ()
-    columns = (
-        col(Experiment.fingerprint),
-        col(Run.id),
-        col(Run.seed),
-        col(Run.environment),
-        col(Run.reused_from),
-    )
-    equal = (
-        col(Experiment.fingerprint).in_({fingerprint for fingerprint, _ in wanted}),
-        col(Run.seed).in_({seed for _, seed in wanted}),
-        col(Run.status) == RunStatus.SUCCEEDED,
-        col(Run.owner) == owner,
-    )
-    joined = (
-        select_columns(*columns)
-        .join(Run, col(Experiment.id) == col(Run.experiment_id))
-        .where(*equal)
-    )
-    found: dict[tuple[str, int], list[str]] = defaultdict(list)
-    for fingerprint, run_id, seed, environment, _ in sorted(
-        session.execute(joined.order_by(col(Run.created_at), col(Run.id))), key=_was_taken_over
-    ):
-        if (fingerprint, seed) in wanted and _is_equal(environment or {}, images[fingerprint]):
-            found[fingerprint, seed].append(run_id)
-    files = _files_of(session, [run_id for candidates in found.values() for run_id in candidates])
+    found = equal_runs(session, wanted, owner)
+    files = _files_of(session, [run.id for runs in found.values() for run in runs])
     return tuple(
         Equal(
             run_id,
-            tuple(FinishedRun(source, files[source]) for source in found[place] if source in files),
+            tuple(FinishedRun(run.id, files[run.id]) for run in found[likeness] if run.id in files),
         )
-        for place, run_ids in wanted.items()
-        if place in found
+        for likeness, run_ids in wanted.items()
+        if likeness in found
         for run_id in run_ids
     )
 
@@ -247,17 +215,6 @@ def _copying(name: str) -> Any:
         table.c.run_id == bindparam("giver")
     )
     return insert(table).from_select(["run_id", *(column.name for column in columns)], source)
-
-
-def _was_taken_over(row: Any) -> bool:
-    return row.reused_from is not None
-
-
-def _is_equal(environment: Mapping[str, Any], images: str | None) -> bool:
-    return environment.get("results_version") == RESULTS_VERSION and images in (
-        None,
-        environment.get("dataset_sha256"),
-    )
 
 
 def _files_of(session: Session, run_ids: Sequence[str]) -> dict[str, tuple[tuple[str, int], ...]]:

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cache
 from typing import Any, TypeVar
 
 from sqlalchemy import insert
@@ -14,6 +15,7 @@ from sqlmodel import Session, col, select
 from app.errors import IdempotencyConflict, InvalidRequest, NotFound
 from app.services.datasets import datasets
 from app.services.experiments import deletion, replicates
+from app.services.experiments.equal_runs import Likeness
 from app.services.experiments.estimates import Estimate
 from app.services.experiments.experiments import runs_of
 from app.services.experiments.replicates import Equal
@@ -206,9 +208,8 @@ def prepare_study(
     study_bounds.refuse_many_runs(study_bounds.count_runs(design), settings)
     study_id = new_id("stu")
     cells = _placed(cells, study_id)
-    images = {cell.own.fingerprint: lookups.sha256(cell.info.name) for cell in cells.values()}
     equal = (
-        replicates.find_equal(session, _wanted(cells.values()), caller.owner, images)
+        replicates.find_equal(session, _wanted(cells.values(), lookups), caller.owner)
         if request.reuse
         else ()
     )
@@ -307,19 +308,15 @@ def prepare_extension(
     }
     if not study.reuse:
         return PreparedExtension(study.id, num_seeds, run_ids)
-    wanted: dict[tuple[str, int], list[str]] = defaultdict(list)
-    for experiment_id, _, fingerprint, _ in written:
+    sha256 = cache(datasets.catalog(settings).sha256)
+    wanted: dict[Likeness, list[str]] = defaultdict(list)
+    for experiment_id, _, fingerprint, spec in written:
         for seed in new:
             if (experiment_id, seed) in run_ids:
-                wanted[fingerprint, seed].append(run_ids[experiment_id, seed])
-    catalog = datasets.catalog(settings)
-    hashes = {
-        name: catalog.sha256(name)
-        for name in {spec["dataset"]["name"] for _, _, _, spec in written}
-    }
-    images = {fingerprint: hashes[spec["dataset"]["name"]] for _, _, fingerprint, spec in written}
+                likeness = Likeness(fingerprint, seed, sha256(spec["dataset"]["name"]))
+                wanted[likeness].append(run_ids[experiment_id, seed])
     return PreparedExtension(
-        study.id, num_seeds, run_ids, replicates.find_equal(session, wanted, study.owner, images)
+        study.id, num_seeds, run_ids, replicates.find_equal(session, wanted, study.owner)
     )
 
 
@@ -424,12 +421,13 @@ def _own_foundations(prepared: PreparedStudy) -> dict[str, HeldFoundation]:
     return own
 
 
-def _wanted(cells: Iterable[Prepared]) -> dict[tuple[str, int], list[str]]:
-    """The runs that are to be written, by fingerprint and seed."""
-    wanted: dict[tuple[str, int], list[str]] = defaultdict(list)
+def _wanted(cells: Iterable[Prepared], lookups: Lookups) -> dict[Likeness, list[str]]:
+    """The runs that are to be written, by their likeness."""
+    wanted: dict[Likeness, list[str]] = defaultdict(list)
     for cell in cells:
+        images = lookups.sha256(cell.info.name)
         for seed, run_id in zip(cell.own.seeds, cell.own.run_ids, strict=True):
-            wanted[cell.own.fingerprint, seed].append(run_id)
+            wanted[Likeness(cell.own.fingerprint, seed, images)].append(run_id)
     return wanted
 
 

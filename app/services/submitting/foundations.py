@@ -2,18 +2,18 @@
 or one that is made first.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 
 from sqlmodel import Session, col, select
 
 from app.errors import InvalidRequest, NotFound
 from app.services.experiments import experiments
+from app.services.experiments.equal_runs import Likeness, equal_runs
 from app.services.experiments.visibility import visible_experiment, visible_run
 from app.services.owners.keys import ANYONE, Caller
 from app.storage.states import RunStatus
-from app.storage.tables import Experiment, Run
+from app.storage.tables import Run
 from lab_models.common.validation import FieldError
 from lab_models.datasets.catalog import Catalog, DatasetInfo
 from lab_models.specs import FoundationRole, Reference, Trained, TrainSpec, fingerprint, read_spec
@@ -24,24 +24,27 @@ USABLE = (RunStatus.SUCCEEDED, RunStatus.RUNNING, RunStatus.QUEUED, RunStatus.PA
 
 @dataclass(frozen=True)
 class Foundation:
-    """What a reference in the field `role` stands for: the run that it names, or any equal one.
+    """What a reference in the field `role` stands for: the run that it names, or any that has the `likeness`.
 
-    `run_id` is None where nothing equal has been trained or is under way. `info` is the data set that it has learned,
-    and `images` the SHA-256 of the images that an equal one has learned; None where any will do.
+    `run_id` is None where nothing equal has been trained or is under way. `info` is the data set that it has learned.
     """
 
     trained: Trained
     role: FoundationRole
-    run_id: str | None
-    is_named: bool
-    fingerprint: str
     info: DatasetInfo
-    images: str | None
+    run_id: str | None
+    likeness: Likeness | None = None
+
+    @property
+    def is_named(self) -> bool:
+        """Whether only this run will do."""
+        return self.likeness is None
 
     @property
     def key(self) -> str:
         """The same for two references that stand for the same."""
-        return str(self.run_id) if self.is_named else f"{self.fingerprint} {self.trained.seed}"
+        wanted = self.likeness
+        return str(self.run_id) if wanted is None else f"{wanted.fingerprint} {wanted.seed}"
 
 
 @dataclass(frozen=True)
@@ -68,17 +71,10 @@ def find(
     trained = reference.trained
     if trained is None:
         return _named(session, reference, role, catalog, caller)
-    wanted = Foundation(
-        trained,
-        role,
-        None,
-        False,
-        fingerprint(trained.spec),
-        _learned(trained, role, catalog),
-        catalog.sha256(trained.spec.dataset.name),
-    )
-    equal = _equal_runs(session, [wanted], caller.owner).get(wanted.key)
-    return replace(wanted, run_id=None if equal is None else equal.id)
+    info = _learned(trained, role, catalog)
+    likeness = Likeness(fingerprint(trained.spec), trained.seed, catalog.sha256(info.name))
+    equal = equal_runs(session, [likeness], caller.owner, USABLE).get(likeness)
+    return Foundation(trained, role, info, None if equal is None else equal[0].id, likeness)
 
 
 def _named(
@@ -101,8 +97,7 @@ def _named(
             "name a run that has succeeded",
         )
     trained = Trained(spec=spec, seed=run.seed)
-    info = _learned(trained, role, catalog)
-    return Foundation(trained, role, run.id, True, experiment.fingerprint, info, None)
+    return Foundation(trained, role, _learned(trained, role, catalog), run.id)
 
 
 def hold_still(
@@ -115,37 +110,27 @@ def hold_still(
     equal run by now are there, whether it is the one that was found or another.
     """
     wanted = {foundation.key: foundation for foundation in foundations}
-    found = {
-        run.id: run
-        for run in _locked(
-            session,
-            [one.run_id for one in wanted.values() if one.run_id is not None],
-        )
+    keys = {one.likeness: key for key, one in wanted.items() if one.likeness is not None}
+    chosen = {key: str(one.run_id) for key, one in wanted.items() if one.is_named}
+    chosen |= {
+        keys[likeness]: equal[0].id
+        for likeness, equal in equal_runs(session, keys, owner, USABLE).items()
     }
-    held: dict[str, Run] = {}
-    for key, foundation in wanted.items():
-        run = found.get(foundation.run_id or "")
+    locked = {run.id: run for run in _locked(session, chosen.values())}
+    held: dict[str, HeldFoundation] = {}
+    for key, run_id in chosen.items():
+        run = locked.get(run_id)
         if run is not None and run.status in USABLE:
-            held[key] = run
-        elif foundation.is_named:
+            is_trained = run.status == RunStatus.SUCCEEDED
+            held[key] = HeldFoundation(run.id, run.experiment_id, is_trained)
+        elif wanted[key].is_named:
             ended = (
-                f"run {foundation.run_id} has just been deleted"
+                f"run {run_id} has just been deleted"
                 if run is None
                 else f"run {run.id} has just {run.status} and has no weights"
             )
-            raise _refused(foundation.role, "run", ended, "name a run that has succeeded")
-    others = [one for key, one in wanted.items() if key not in held]
-    equal = _equal_runs(session, others, owner)
-    kept = {run.id: run for run in _locked(session, [run.id for run in equal.values()])}
-    held |= {
-        key: kept[run.id]
-        for key, run in equal.items()
-        if run.id in kept and kept[run.id].status in USABLE
-    }
-    return {
-        key: HeldFoundation(run.id, run.experiment_id, run.status == RunStatus.SUCCEEDED)
-        for key, run in held.items()
-    }
+            raise _refused(wanted[key].role, "run", ended, "name a run that has succeeded")
+    return held
 
 
 def _learned(trained: Trained, role: FoundationRole, catalog: Catalog) -> DatasetInfo:
@@ -178,46 +163,11 @@ def _named_run(session: Session, reference: Reference, role: FoundationRole, cal
     return chosen[0]
 
 
-def _locked(session: Session, run_ids: Sequence[str]) -> Sequence[Run]:
+def _locked(session: Session, run_ids: Collection[str]) -> Sequence[Run]:
     if not run_ids:
         return []
     runs = select(Run).where(col(Run.id).in_(run_ids)).order_by(col(Run.id))
     return session.exec(runs.with_for_update().execution_options(populate_existing=True)).all()
-
-
-def _equal_runs(session: Session, foundations: Sequence[Foundation], owner: str) -> dict[str, Run]:
-    """By the foundations' keys a run of the owner's of an equal spec with the same seed, on the same images, that has
-    succeeded or still can.
-    """
-    if not foundations:
-        return {}
-    wanted = (
-        col(Experiment.fingerprint).in_({one.fingerprint for one in foundations}),
-        col(Run.seed).in_({one.trained.seed for one in foundations}),
-        col(Run.owner) == owner,
-        col(Run.status).in_(USABLE),
-    )
-    joined = (
-        select(Experiment.fingerprint, Run)
-        .join(Run, col(Experiment.id) == col(Run.experiment_id))
-        .where(*wanted)
-    )
-    candidates: dict[tuple[str, int], list[Run]] = defaultdict(list)
-    for named, run in session.exec(joined.order_by(col(Run.created_at))):
-        candidates[named, run.seed].append(run)
-    found = {}
-    for foundation in foundations:
-        there = candidates[foundation.fingerprint, foundation.trained.seed]
-        same = [
-            run
-            for run in there
-            if foundation.images is None
-            or run.environment is None
-            or run.environment["dataset_sha256"] == foundation.images
-        ]
-        if same:
-            found[foundation.key] = min(same, key=lambda run: USABLE.index(run.status))
-    return found
 
 
 def _refused(
