@@ -19,7 +19,8 @@ from app.settings import Settings
 from app.storage.states import REASON_MEANINGS, StatusReason
 from lab_models.specs import read_request
 from lab_models.studies.design import cell_request
-from lab_models.studies.request import design_of, read_study_request
+from lab_models.studies.designing import design_of
+from lab_models.studies.request import read_study_request
 from tests.e2e.service import Service
 
 ROOT = Path(__file__).parent.parent

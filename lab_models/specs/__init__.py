@@ -19,7 +19,6 @@ from lab_models.specs.model import (
     ARCHITECTURES,
     MAX_DEPTH,
     MAX_WIDTH,
-    PRESETS,
     CNNSpec,
     HeNetSpec,
     MLPSpec,
@@ -27,6 +26,7 @@ from lab_models.specs.model import (
     ResNet18Spec,
     VGGSpec,
 )
+from lab_models.specs.presets import PRESETS
 from lab_models.specs.pretrained import IMAGENET_SIDE, Pretrained, PretrainedName
 from lab_models.specs.request import (
     ROLES,

@@ -7,7 +7,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from lab_models.specs.base import Frozen, named
 from lab_models.specs.dataset import DatasetSpec
 from lab_models.specs.features import FeatureSpec
-from lab_models.specs.model import MLPSpec, ModelSpec, expand_preset
+from lab_models.specs.model import MLPSpec, ModelSpec
+from lab_models.specs.presets import expand_preset
 from lab_models.specs.training import (
     AdamSpec,
     ConstantSchedule,

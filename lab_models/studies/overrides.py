@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from lab_models.common.validation import FieldError, InvalidDocument, pointer
-from lab_models.specs import ARCHITECTURES
+from lab_models.specs.presets import ARCHITECTURE_NAMES
 
 NAMED_PARTS = {"dataset": "name", "optimizer": "name", "schedule": "name", "features": "name"}
 """Parts of a request that a bare string may stand for, and the field that the string is."""
 
 NETWORKS = ("model", "student")
-_ARCHITECTURE_NAMES = {spec.model_fields["arch"].default for spec in ARCHITECTURES}
 
 
 def with_overrides(document: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,5 +60,5 @@ def _opened(name: str, part: Any) -> Any:
     if name in NAMED_PARTS:
         return {NAMED_PARTS[name]: part}
     if name in NETWORKS:
-        return {"arch" if part in _ARCHITECTURE_NAMES else "preset": part}
+        return {"arch" if part in ARCHITECTURE_NAMES else "preset": part}
     return part

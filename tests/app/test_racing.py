@@ -19,7 +19,7 @@ from app.errors import IdempotencyConflict
 from app.services import lifecycle
 from app.services.experiments import experiments
 from app.services.lifecycle import Lease
-from app.services.studies import studies
+from app.services.studies import study_submissions
 from app.services.submitting import drafts
 from app.settings import Settings
 from app.storage.db import Database
@@ -166,7 +166,7 @@ def test_requests_with_one_key_at_once_make_one_and_all_get_it(
         assert len(session.exec(select(Experiment)).all()) == (1 if kind == "experiments" else 2)
 
 
-@pytest.mark.parametrize("service", [drafts, studies])
+@pytest.mark.parametrize("service", [drafts, study_submissions])
 def test_the_second_of_two_requests_with_one_key_waits_until_the_first_has_ended(
     database: Database, service
 ) -> None:

@@ -20,7 +20,8 @@ from lab_models.recipes.catalog import RECIPES
 from lab_models.recipes.recipe import Cell
 from lab_models.specs import AnySpec, ExperimentRequest, MLPSpec, Trained
 from lab_models.studies.design import Design, cell_request
-from lab_models.studies.request import design_of, read_study_request
+from lab_models.studies.designing import design_of
+from lab_models.studies.request import read_study_request
 
 pytestmark = pytest.mark.sqlite  # no rows
 

@@ -19,8 +19,9 @@ from app.services.analyses import reproduction
 from app.services.datasets import datasets
 from app.services.experiments import deletion, experiments, steering
 from app.services.owners.keys import ANYONE
-from app.services.studies import studies, study_steering
-from app.services.studies.studies import PreparedStudy
+from app.services.studies import studies, study_extensions, study_steering, study_submissions
+from app.services.studies.study_extensions import PreparedExtension
+from app.services.studies.study_submissions import PreparedStudy
 from app.services.submitting import submissions
 from app.services.submitting.drafts import Stored
 from app.services.submitting.submissions import Prepared
@@ -58,14 +59,14 @@ def submit(database: Database, settings: Settings, body: dict[str, Any]) -> Expe
 
 def prepare_study(database: Database, settings: Settings, body: dict[str, Any]) -> PreparedStudy:
     with database.reading() as session:
-        return studies.prepare_study(session, read_study_request(body), body, settings)
+        return study_submissions.prepare_study(session, read_study_request(body), body, settings)
 
 
 def store_study(
     database: Database, settings: Settings, prepared: PreparedStudy, key: str | None = None
 ) -> Stored:
     with database.writing() as session:
-        return studies.store(session, prepared, settings, key)
+        return study_submissions.store(session, prepared, settings, key)
 
 
 def read(database: Database, table: Any, key: str) -> Any:
@@ -157,8 +158,8 @@ def test_a_study_of_many_cells_takes_as_few_statements_as_one_of_few(
 ) -> None:
     taken = []
     for cells in (2, 40):
-        prepared = studies.take_files(
-            prepare_study(database, settings, wide(cells, reuse=False)), settings
+        prepared = prepare_study(database, settings, wide(cells, reuse=False)).with_files(
+            settings.runs_folder
         )
         with statements(database) as executed:
             store_study(database, settings, prepared)
@@ -177,8 +178,8 @@ VERBS: dict[str, Callable[[Session, Study, Settings], object]] = {
     "resume": of_the_study(study_steering.resume),
     "cancel": of_the_study(study_steering.cancel),
     "retry": of_the_study(study_steering.retry),
-    "extend": lambda session, study, settings: studies.extend(
-        session, study, studies.PreparedExtension(study.id, 1, {}), settings
+    "extend": lambda session, study, settings: study_extensions.extend(
+        session, study, PreparedExtension(study.id, 1, {}), settings
     ),
 }
 
@@ -205,7 +206,7 @@ def test_what_an_equal_study_takes_over_takes_as_few_statements_for_many_runs_as
     for cells in (2, 12):
         first = store_study(database, settings, prepare_study(database, settings, wide(cells)))
         finish(database, settings, first.id, {})
-        prepared = studies.take_files(prepare_study(database, settings, wide(cells)), settings)
+        prepared = prepare_study(database, settings, wide(cells)).with_files(settings.runs_folder)
         with statements(database) as executed:
             assert store_study(database, settings, prepared).num_queued == 0
         taken.append(len(executed))
@@ -392,12 +393,12 @@ def test_files_that_were_taken_go_when_the_transaction_fails(
 ) -> None:
     finished(database, settings)
     before, rows = folders(settings), counted(database)
-    prepared = studies.take_files(prepare_study(database, settings, wide(2)), settings)
+    prepared = prepare_study(database, settings, wide(2)).with_files(settings.runs_folder)
     assert len(folders(settings)) == 4
 
     def fail_after_all() -> None:
         with database.writing() as session:
-            studies.store(session, prepared, settings)
+            study_submissions.store(session, prepared, settings)
             raise Interrupted
 
     with pytest.raises(Interrupted):
@@ -413,15 +414,15 @@ def test_files_that_were_taken_go_when_the_study_is_refused_or_was_made_already(
     made = store_study(
         database,
         settings,
-        studies.take_files(prepare_study(database, settings, body), settings),
+        prepare_study(database, settings, body).with_files(settings.runs_folder),
         "key",
     )
     before = folders(settings)
-    again = studies.take_files(prepare_study(database, settings, body), settings)
+    again = prepare_study(database, settings, body).with_files(settings.runs_folder)
     assert len(folders(settings)) > len(before)
     assert store_study(database, settings, again, "key") == Stored(made.id, 0, is_new=False)
     assert folders(settings) == before
-    full = studies.take_files(prepare_study(database, settings, wide(5)), settings)
+    full = prepare_study(database, settings, wide(5)).with_files(settings.runs_folder)
     with pytest.raises(TooManyRuns):
         store_study(database, settings.model_copy(update={"max_queued_per_owner": 1}), full)
     assert folders(settings) == before
@@ -431,7 +432,7 @@ def test_a_run_whose_source_is_deleted_meanwhile_is_queued_without_files(
     database: Database, settings: Settings
 ) -> None:
     first = finished(database, settings)
-    prepared = studies.take_files(prepare_study(database, settings, wide(2)), settings)
+    prepared = prepare_study(database, settings, wide(2)).with_files(settings.runs_folder)
     with database.writing() as session:
         removed = studies.delete(session, studies.get(session, first.id))
     deletion.remove_folders(settings.runs_folder, removed)
@@ -446,13 +447,17 @@ def test_the_next_best_source_gives_its_files_where_the_first_ones_are_gone(
 ) -> None:
     first = finished(database, settings, 1)
     second = store_study(
-        database, settings, studies.take_files(prepare_study(database, settings, wide(1)), settings)
+        database,
+        settings,
+        prepare_study(database, settings, wide(1)).with_files(settings.runs_folder),
     )
     lost, left = (next(iter(runs_by_cell(database, one.id).values())) for one in (first, second))
     assert left.reused_from == lost.id
     deletion.remove_folders(settings.runs_folder, [lost.id])
     made = store_study(
-        database, settings, studies.take_files(prepare_study(database, settings, wide(1)), settings)
+        database,
+        settings,
+        prepare_study(database, settings, wide(1)).with_files(settings.runs_folder),
     )
     (run,) = runs_by_cell(database, made.id).values()
     assert (run.status, run.reused_from) == ("succeeded", lost.id)
@@ -494,11 +499,16 @@ def test_two_extensions_that_were_prepared_at_once_add_different_seeds(
     finish(database, settings, twin.id, {})  # so that seed 1 of the first can be taken over
     study = read(database, Study, made.id)
     with database.reading() as session:
-        prepared = [studies.prepare_extension(session, study, 1, settings) for _ in range(2)]
+        prepared = [
+            study_extensions.prepare_extension(session, study, 1, settings) for _ in range(2)
+        ]
     for one in prepared:
-        taken = studies.take_files(one, settings)
+        taken = one.with_files(settings.runs_folder)
         with database.writing() as session:
-            assert studies.extend(session, studies.get(session, made.id), taken, settings) == 2
+            assert (
+                study_extensions.extend(session, studies.get(session, made.id), taken, settings)
+                == 2
+            )
     runs = runs_by_cell(database, made.id)
     assert {
         seed: {run.status_reason for (_, other), run in runs.items() if other == seed}
@@ -556,4 +566,4 @@ def test_links_are_made_before_the_lock_is_taken(database: Database, settings: S
     finished(database, settings)
     prepared = prepare_study(database, settings, wide(2))
     with writers_blocked(settings):
-        assert len(studies.take_files(prepared, settings).taken) == 2
+        assert len(prepared.with_files(settings.runs_folder).taken) == 2

@@ -16,7 +16,7 @@ from lab_models.architectures.mlp import MLP, Hidden, InvertedBottleneck
 from lab_models.architectures.naming import describe
 from lab_models.architectures.sizes import model_size
 from lab_models.specs import PRESETS, MLPSpec, ModelSpec
-from lab_models.specs.model import expand_preset
+from lab_models.specs.presets import expand_preset
 from tests.lab_models.conftest import PROJECT
 
 MNIST_SHAPE, DIGITS_SHAPE = (1, 28, 28), (1, 8, 8)

@@ -7,7 +7,8 @@ import pytest
 from lab_models.common.naming import UnshowableName, shown
 from lab_models.common.validation import InvalidDocument
 from lab_models.specs import read_request
-from lab_models.studies.request import design_of, read_study_request
+from lab_models.studies.designing import design_of
+from lab_models.studies.request import read_study_request
 
 GOOD = [
     "small MLP",

@@ -15,7 +15,8 @@ from lab_models.recipes.recipe import Better, Claim, NotMonotone, Reaches, Recip
 from lab_models.specs import AnySpec, DistillSpec, ExperimentRequest, MLPSpec, Trained
 from lab_models.specs.base import UnknownName
 from lab_models.studies.design import Design, cell_request
-from lab_models.studies.request import design_of, read_study_request
+from lab_models.studies.designing import design_of
+from lab_models.studies.request import read_study_request
 
 ASKED_FOR = (
     "mlp-depth", "mlp-depth-as-coded", "mlp-residual", "mlp-residual-as-coded", "mlp-small", "cnn-blocks",

@@ -15,8 +15,9 @@ from lab_models.studies.design import (
     read_design,
     whole_document,
 )
+from lab_models.studies.designing import design_of
 from lab_models.studies.overrides import with_overrides
-from lab_models.studies.request import design_of, read_study_request
+from lab_models.studies.request import read_study_request
 
 
 def designed(**body: Any) -> Design:

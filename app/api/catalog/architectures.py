@@ -11,7 +11,7 @@ from lab_models.architectures.naming import describe
 from lab_models.architectures.sizes import model_size
 from lab_models.datasets.catalog import BUILT_IN
 from lab_models.specs import ARCHITECTURES, PRESETS, ModelSpec
-from lab_models.specs.model import expand_preset
+from lab_models.specs.presets import expand_preset
 
 router = passes.router(tags=["catalog"])
 

@@ -31,7 +31,15 @@ from app.api.studies.study_records import (
 )
 from app.services.experiments import deletion
 from app.services.owners import limits
-from app.services.studies import studies, study_lists, study_steering
+from app.services.studies import (
+    studies,
+    study_extensions,
+    study_lists,
+    study_steering,
+    study_submissions,
+)
+from app.services.studies.study_extensions import PreparedExtension
+from app.services.studies.study_submissions import PreparedStudy
 from app.services.submitting.drafts import Stored
 from lab_models.common.validation import validate
 from lab_models.specs import Frozen
@@ -91,23 +99,23 @@ def create_study(
     key = None if dry_run else idempotency_key
     if (
         key is not None
-        and (there := studies.earlier(session, key, submitted, caller.owner, lock=False))
+        and (there := study_submissions.earlier(session, key, submitted, caller.owner, lock=False))
         is not None
     ):
         return passes.Read(lambda session: _created(session, Stored(there.id, 0, is_new=False)))
-    prepared = studies.prepare_study(session, request, submitted, settings, caller)
+    prepared = study_submissions.prepare_study(session, request, submitted, settings, caller)
     if dry_run:
         return passes.answer(study_dry_run(prepared))
 
     def take_files() -> passes.Write:
-        taken = studies.take_files(prepared, settings)
+        taken = prepared.with_files(settings.runs_folder)
         return passes.Write(
             lambda session: write(session, taken),
             undo=lambda: deletion.remove_folders(settings.runs_folder, taken.taken),
         )
 
-    def write(session: Session, taken: studies.PreparedStudy) -> passes.Read:
-        stored = studies.store(session, taken, settings, key)
+    def write(session: Session, taken: PreparedStudy) -> passes.Read:
+        stored = study_submissions.store(session, taken, settings, key)
         afterwards.soon(doorbell.ring, stored.num_queued)
         return passes.Read(lambda session: _created(session, stored))
 
@@ -158,19 +166,20 @@ def extend_study(
     _, extension = read_body(body, lambda document: validate(Extension, document), settings)
     study_id, prepared = (
         study.id,
-        studies.prepare_extension(session, study, extension.seeds, settings),
+        study_extensions.prepare_extension(session, study, extension.seeds, settings),
     )
 
     def take_files() -> passes.Write:
-        taken = studies.take_files(prepared, settings)
+        taken = prepared.with_files(settings.runs_folder)
         return passes.Write(
             lambda session: write(session, taken),
             undo=lambda: deletion.remove_folders(settings.runs_folder, taken.taken),
         )
 
-    def write(session: Session, taken: studies.PreparedExtension) -> passes.Read:
+    def write(session: Session, taken: PreparedExtension) -> passes.Read:
         afterwards.soon(
-            doorbell.ring, studies.extend(session, studies.get(session, study_id), taken, settings)
+            doorbell.ring,
+            study_extensions.extend(session, studies.get(session, study_id), taken, settings),
         )
         return passes.Read(
             lambda session: study_record(studies.whole(session, studies.get(session, study_id)))

@@ -4,8 +4,9 @@ from datetime import datetime
 from typing import Any
 
 from app.api.schemas import Answer
-from app.services.studies.studies import PreparedStudy, StudyCell, WholeStudy
+from app.services.studies.studies import StudyCell, WholeStudy
 from app.services.studies.study_lists import StudyOutline
+from app.services.studies.study_submissions import PreparedStudy
 from app.storage.states import RunStatus
 from app.storage.tables import Study
 from lab_models.recipes.recipe import Factor

@@ -1,0 +1,131 @@
+"""What a request comes to, found and checked on a session that only reads: data set, foundation, effective spec."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from pydantic import ValidationError
+from sqlmodel import Session
+
+from app.errors import InvalidRequest
+from app.services.experiments.estimates import refusals
+from app.services.lifecycle.workers import largest_memory
+from app.services.owners.keys import ANYONE, Caller
+from app.services.submitting import foundations
+from app.services.submitting.foundations import Foundation
+from app.settings import Settings
+from lab_models.architectures.misfits import misfits
+from lab_models.common.validation import FieldError, did_you_mean, explain
+from lab_models.datasets.catalog import Catalog, DatasetInfo
+from lab_models.specs import AnySpec, FoundationRole, Pretrained, Reference, Request, Trained
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a request comes to: the effective spec, and its foundation where that is a run's network; published weights
+    need no run.
+    """
+
+    spec: AnySpec
+    foundation: Foundation | None = None
+
+
+class Lookups:
+    """What preparing reads, each thing once however many requests are prepared together."""
+
+    def __init__(self, session: Session, catalog: Catalog, caller: Caller = ANYONE) -> None:
+        self.catalog = catalog
+        self.caller = caller
+        self._session = session
+        self._datasets: dict[str, DatasetInfo | None] = {}
+        self._contents: dict[str, str | None] = {}
+        self._foundations: dict[tuple[Reference, str], Foundation] = {}
+
+    def dataset(self, name: str) -> DatasetInfo | None:
+        """The data set, if there is one."""
+        if name not in self._datasets:
+            self._datasets[name] = self.catalog.get(name)
+        return self._datasets[name]
+
+    def sha256(self, name: str) -> str | None:
+        """Names the data set's content, as `Catalog.sha256`."""
+        if name not in self._contents:
+            self._contents[name] = self.catalog.sha256(name)
+        return self._contents[name]
+
+    def foundation(self, reference: Reference, role: FoundationRole) -> Foundation:
+        """As `foundations.find`."""
+        if (reference, role) not in self._foundations:
+            self._foundations[reference, role] = foundations.find(
+                self._session, reference, role, self.catalog, self.caller
+            )
+        return self._foundations[reference, role]
+
+    @cached_property
+    def largest_memory(self) -> int | None:
+        """As `workers.largest_memory`."""
+        return largest_memory(self._session)
+
+
+def plan(lookups: Lookups, request: Request, submitted: dict[str, Any]) -> Plan:
+    """Find the foundation, if it is a run; raises InvalidRequest where there is none, or where the two do not fit
+    together.
+    """
+    role, reference = request.role, request.reference
+    if role is None or reference is None or reference.published is not None:
+        return Plan(_spec_with(request, request.published, submitted))
+    foundation = lookups.foundation(reference, role)
+    return Plan(_spec_with(request, foundation.trained, submitted), foundation)
+
+
+def _spec_with(
+    request: Request, foundation: Trained | Pretrained | None, submitted: dict[str, Any]
+) -> AnySpec:
+    try:
+        return request.spec_with(foundation)
+    except ValidationError as error:
+        faults = [
+            FieldError(f"/{request.role}", fault.message, fault.hint)
+            for fault in explain(error, request.spec_type, submitted)
+        ]
+        raise InvalidRequest("; ".join(fault.message for fault in faults), faults) from error
+
+
+def dataset_of(lookups: Lookups, request: Request, submitted: dict[str, Any]) -> DatasetInfo:
+    """The data set that is learned; raises InvalidRequest where there is none of that name."""
+    name = request.dataset.name
+    info = lookups.dataset(name)
+    if info is None:
+        place = "/dataset" if isinstance(submitted.get("dataset"), str) else "/dataset/name"
+        error = FieldError(
+            place,
+            f"there is no data set {name!r}",
+            did_you_mean(name, [known.name for known in lookups.catalog.all()]),
+        )
+        raise InvalidRequest(error.message, [error])
+    return info
+
+
+def refuse(
+    lookups: Lookups, request: Request, planned: Plan, info: DatasetInfo, settings: Settings
+) -> None:
+    """Raises InvalidRequest for what is more than this service allows, or impossible."""
+    refused = _refusals(request, planned, info, settings, lookups.largest_memory)
+    if refused:
+        raise InvalidRequest("; ".join(error.message for error in refused), refused)
+
+
+def _refusals(
+    request: Request, planned: Plan, info: DatasetInfo, settings: Settings, memory: int | None
+) -> list[FieldError]:
+    foundation = planned.foundation
+    refused: list[FieldError] = []
+    if foundation is not None and foundation.run_id is None:
+        # it would be trained first, so it is looked at first
+        refused = [
+            FieldError(f"/{request.role}/spec{error.pointer}", error.message, error.hint)
+            for error in refusals(foundation.trained.spec, 1, foundation.info, settings, memory)
+        ]
+    learned = info if foundation is None else foundation.info
+    refused = refused or misfits(planned.spec, learned, info)
+    return refused or refusals(planned.spec, len(request.seeds), info, settings, memory)

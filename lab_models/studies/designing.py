@@ -1,0 +1,128 @@
+"""From what a person asks for to a study's design: a recipe's, or one of its own."""
+
+import itertools
+from typing import Any
+
+from pydantic import ValidationError
+
+from lab_models.common.validation import FieldError, InvalidDocument
+from lab_models.recipes.catalog import recipe
+from lab_models.recipes.recipe import Cell, Contrast, Recipe
+from lab_models.specs.base import UnknownName
+from lab_models.studies.cells import grid_cells, listed_cells, overridden, short_names
+from lab_models.studies.design import Design
+from lab_models.studies.refusals import refuse_long, refuse_paths, refuse_unshown
+from lab_models.studies.request import MOST_CELLS, StudyRequest
+
+MOST_CONTRASTS = 60
+DEFAULT_SEEDS = (0, 1, 2)
+
+
+def design_of(request: StudyRequest) -> Design:
+    """The design that a request comes to; raises InvalidDocument where a recipe, a cell or a path is none."""
+    refuse_paths(request)
+    refuse_long(request)
+    if request.recipe is not None:
+        return _of_recipe(request, _known_recipe(request.recipe))
+    cells = (
+        list(listed_cells(request.specs))
+        if request.specs is not None
+        else list(grid_cells(request.spec or {}, request.vary or {}))
+    )
+    if len(cells) > MOST_CELLS:
+        raise InvalidDocument(
+            [
+                FieldError(
+                    "/vary", f"{len(cells):,} combinations are more than a study's {MOST_CELLS:,}"
+                )
+            ]
+        )
+    factors = tuple(request.vary or ())
+    return _design(
+        title=request.name
+        or ("own study" if not factors else "study of " + ", ".join(short_names(factors))),
+        factors=tuple(short_names(factors)),
+        cells=overridden(cells, request, {}, {}),
+        cells_at="/specs" if request.vary is None else "/vary",
+        seeds=request.seeds or DEFAULT_SEEDS,
+        contrasts=_contrasts(request, _against_the_first(cells, request.vary)),
+        margin_points=request.margin_points,
+        pictures=("factor", "curves", "differences") if factors else ("curves", "differences"),
+        whole=False,
+    )
+
+
+def _known_recipe(name: str) -> Recipe:
+    try:
+        return recipe(name)
+    except UnknownName as error:
+        raise InvalidDocument([FieldError("/recipe", str(error), error.hint)]) from error
+
+
+def _of_recipe(request: StudyRequest, known: Recipe) -> Design:
+    scale = known.scales[request.scale]
+    whole = request.scale == "full" and not request.overrides and not request.cell_overrides
+    smaller = (
+        ""
+        if whole
+        else f" ({request.scale} scale{', changed' if request.overrides or request.cell_overrides else ''})"
+    )
+    return _design(
+        title=request.name or known.title + smaller,
+        question=known.question,
+        reproduces=known.reproduces,
+        factors=known.factors,
+        cells=overridden(known.cells, request, scale.overrides, scale.cell_overrides),
+        cells_at="/recipe",
+        seeds=request.seeds or tuple(range(scale.seeds)),
+        contrasts=_contrasts(request, known.contrasts),
+        claims=known.claims,
+        margin_points=request.margin_points or known.margin_points,
+        pictures=known.pictures,
+        published_tables=known.published_tables,
+        notes=(*known.notes, *(() if whole else (f"Not at full scale: {scale.description}",))),
+        whole=whole,
+    )
+
+
+def _design(*, cells_at: str, **fields: Any) -> Design:
+    try:
+        return Design(**fields)
+    except ValidationError as error:
+        message = "; ".join(fault["msg"].removeprefix("Value error, ") for fault in error.errors())
+        raise InvalidDocument(
+            [FieldError("/contrasts" if message.startswith("a contrast") else cells_at, message)]
+        ) from error
+
+
+def _contrasts(request: StudyRequest, by_default: "tuple[Contrast, ...]") -> tuple[Contrast, ...]:
+    for number, contrast in enumerate(request.contrasts or ()):
+        for field in ("factor", "title", "family"):
+            refuse_unshown(getattr(contrast, field), f"/contrasts/{number}/{field}")
+    return by_default if request.contrasts is None else tuple(request.contrasts)
+
+
+def _against_the_first(
+    cells: list[Cell], vary: dict[str, list[Any]] | None
+) -> tuple[Contrast, ...]:
+    """Each later spec against the first; in a grid each level of a factor against its first, the others being equal.
+    Too many are none.
+    """
+    if vary is None:
+        return tuple(
+            Contrast(treatment=cell.key, control=cells[0].key, factor="")
+            for cell in cells[1 : MOST_CONTRASTS + 1]
+        )
+    combinations = list(itertools.product(*(range(len(levels)) for levels in vary.values())))
+    keys = dict(zip(combinations, (cell.key for cell in cells), strict=False))
+    found = []
+    for place, path in enumerate(vary):
+        for combination in combinations:
+            if combination[place] > 0:
+                control = (*combination[:place], 0, *combination[place + 1 :])
+                found.append(
+                    Contrast(
+                        treatment=keys[combination], control=keys[control], factor=path, family=path
+                    )
+                )
+    return tuple(found) if len(found) <= MOST_CONTRASTS else ()
