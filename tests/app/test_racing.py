@@ -19,12 +19,11 @@ from app.errors import IdempotencyConflict
 from app.services import lifecycle
 from app.services.experiments import experiments
 from app.services.lifecycle import Lease
-from app.services.studies import study_submissions
-from app.services.submitting import drafts
+from app.services.submitting.idempotency import earlier, request_hash
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.states import RunStatus
-from app.storage.tables import Attempt, Experiment, Run, StatusChange
+from app.storage.tables import Attempt, Experiment, Run, StatusChange, Study
 from tests.app.rows import create
 from tests.databases import ON_POSTGRESQL
 
@@ -166,19 +165,19 @@ def test_requests_with_one_key_at_once_make_one_and_all_get_it(
         assert len(session.exec(select(Experiment)).all()) == (1 if kind == "experiments" else 2)
 
 
-@pytest.mark.parametrize("service", [drafts, study_submissions])
+@pytest.mark.parametrize("table", [Experiment, Study])
 def test_the_second_of_two_requests_with_one_key_waits_until_the_first_has_ended(
-    database: Database, service
+    database: Database, table: type[Experiment] | type[Study]
 ) -> None:
     said: Queue[str] = Queue()
 
     def second() -> None:
         with database.writing() as session:
-            found = service.earlier(session, "key", {"epochs": 2} if service is drafts else {})
+            found = earlier(session, table, "key", {"epochs": 2})
             said.put("nothing" if found is None else found.id)
 
     with database.writing() as session:
-        assert service.earlier(session, "key", {}) is None
+        assert earlier(session, table, "key", {}) is None
         other = threading.Thread(target=second)
         other.start()
         other.join(0.5)
@@ -189,16 +188,16 @@ def test_the_second_of_two_requests_with_one_key_waits_until_the_first_has_ended
 
 def test_a_key_that_another_has_just_used_for_another_body_is_refused(database: Database) -> None:
     with database.writing() as session:
-        assert drafts.earlier(session, "key", {"epochs": 1}) is None
+        assert earlier(session, Experiment, "key", {"epochs": 1}) is None
         create_with_key(session, {"epochs": 1}, "key")
     with pytest.raises(IdempotencyConflict), database.writing() as session:
-        drafts.earlier(session, "key", {"epochs": 2})
+        earlier(session, Experiment, "key", {"epochs": 2})
 
 
 def create_with_key(session: Session, body: dict[str, object], key: str) -> None:
     experiment = create(session, body)
     experiment.idempotency_key = key
-    experiment.request_hash = drafts.request_hash(body)
+    experiment.request_hash = request_hash(body)
 
 
 RETURNS = {

@@ -34,9 +34,11 @@ from app.services.experiments.exports import csv_pieces, json_pieces
 from app.services.experiments.visibility import visible_experiment
 from app.services.owners import limits
 from app.services.owners.keys import Caller
-from app.services.submitting.drafts import Stored, earlier
+from app.services.submitting.drafts import Stored
+from app.services.submitting.idempotency import earlier
 from app.services.submitting.submissions import prepare, store
 from app.storage.states import RunStatus
+from app.storage.tables import Experiment
 from lab_models.specs import Kind, read_request
 from lab_models.specs.request import LABEL_KEY
 
@@ -125,10 +127,8 @@ def create_experiment(
     submitted, request = read_body(body, read_request, settings)
     limits.refuse_wishes(caller, request.labels, request.priority, settings)
     key = None if dry_run else idempotency_key
-    if (
-        key is not None
-        and (there := earlier(session, key, submitted, caller.owner, lock=False)) is not None
-    ):
+    there = earlier(session, Experiment, key, submitted, caller.owner, lock=False)
+    if there is not None:
         return passes.Read(
             lambda session: _created(session, Stored(there.id, 0, is_new=False))
         )  # whatever has become of what it needs

@@ -41,6 +41,8 @@ from app.services.studies import (
 from app.services.studies.study_extensions import PreparedExtension
 from app.services.studies.study_submissions import PreparedStudy
 from app.services.submitting.drafts import Stored
+from app.services.submitting.idempotency import earlier
+from app.storage.tables import Study
 from lab_models.common.validation import validate
 from lab_models.specs import Frozen
 from lab_models.studies.request import read_study_request
@@ -97,11 +99,8 @@ def create_study(
     submitted, request = read_body(body, read_study_request, settings)
     limits.refuse_wishes(caller, request.labels, request.priority, settings)
     key = None if dry_run else idempotency_key
-    if (
-        key is not None
-        and (there := study_submissions.earlier(session, key, submitted, caller.owner, lock=False))
-        is not None
-    ):
+    there = earlier(session, Study, key, submitted, caller.owner, lock=False)
+    if there is not None:
         return passes.Read(lambda session: _created(session, Stored(there.id, 0, is_new=False)))
     prepared = study_submissions.prepare_study(session, request, submitted, settings, caller)
     if dry_run:

@@ -9,7 +9,8 @@ from sqlmodel import Session, col
 
 from app.errors import AlreadyFinished, NothingToPause, NothingToResume, NothingToRetry
 from app.services import lifecycle
-from app.services.experiments import retrying
+from app.services.experiments import retrying, steering
+from app.services.experiments.experiments import Filters
 from app.services.studies.studies import lock
 from app.storage.states import RETRYABLE, RunStatus, experiment_status
 from app.storage.tables import Experiment, Run, Study
@@ -20,13 +21,14 @@ def cancel(session: Session, study: Study, actor: str = lifecycle.USER) -> None:
 
     Cancelling twice is no error; cancelling what ended otherwise is AlreadyFinished.
     """
-    changed, statuses = _steer(
-        session, study, lambda run_ids: lifecycle.cancel(session, run_ids, actor)
-    )
-    if not changed and experiment_status(statuses) is not RunStatus.CANCELLED:
-        raise AlreadyFinished(
-            f"study {study.id} has {experiment_status(statuses)} already; nothing is left to cancel"
-        )
+    lock(session, study)
+    if not steering.cancel_all(session, Filters(study_id=study.id), actor):
+        statuses = session.scalars(_of_study(select_columns(col(Run.status)), study))
+        status = experiment_status(map(RunStatus, statuses))
+        if status is not RunStatus.CANCELLED:
+            raise AlreadyFinished(
+                f"study {study.id} has {status} already; nothing is left to cancel"
+            )
 
 
 def pause(session: Session, study: Study, actor: str = lifecycle.USER) -> None:

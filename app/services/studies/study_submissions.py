@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import insert
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
-from app.errors import IdempotencyConflict, InvalidRequest
+from app.errors import InvalidRequest
 from app.services.datasets import datasets
 from app.services.experiments import deletion, taking_over
 from app.services.experiments.equal_runs import Likeness
@@ -20,8 +20,9 @@ from app.services.owners import limits
 from app.services.owners.keys import ANYONE, Caller
 from app.services.studies import study_bounds
 from app.services.submitting import submissions
-from app.services.submitting.drafts import CellPlace, Stored, create, hold_key, request_hash
+from app.services.submitting.drafts import CellPlace, Stored, create
 from app.services.submitting.foundations import HeldFoundation
+from app.services.submitting.idempotency import earlier, request_hash
 from app.services.submitting.planning import Lookups
 from app.services.submitting.submissions import Prepared, prepare_with
 from app.settings import Settings
@@ -34,8 +35,6 @@ from lab_models.studies.designing import design_of
 from lab_models.studies.request import StudyRequest
 
 MOST_ERRORS = 50
-KEY_LOCK = 7_236_012
-"""Any number, the same in every process: the class of PostgreSQL's advisory locks on idempotency keys of studies."""
 LEAST_SECONDS = 0.1
 """What even the smallest run counts for in a study's progress."""
 
@@ -71,31 +70,6 @@ class PreparedStudy(TakingOver):
             len(self.design.seeds_of(cell)) * self.cells[cell.key].cost.seconds
             for cell in self.design.cells
         )
-
-
-def earlier(
-    session: Session,
-    idempotency_key: str,
-    submitted: dict[str, Any],
-    owner: str = LOCAL,
-    *,
-    lock: bool = True,
-) -> Study | None:
-    """The study that this key of the owner's has made; raises IdempotencyConflict when that one had another body.
-    `lock` is for who writes.
-    """
-    if lock:
-        hold_key(session, KEY_LOCK, idempotency_key)
-    found = session.exec(
-        select(Study).where(
-            col(Study.owner) == owner, col(Study.idempotency_key) == idempotency_key
-        )
-    ).first()
-    if found is not None and found.request_hash != request_hash(submitted):
-        raise IdempotencyConflict(
-            f"the key {idempotency_key!r} belongs to study {found.id}, which had another body"
-        )
-    return found
 
 
 def prepare_study(
@@ -156,11 +130,7 @@ def store(
     What has changed since is looked at again, as by `submissions.store`.
     """
     taking_over.remove_unless_committed(session, prepared.taken, settings.runs_folder)
-    found = (
-        earlier(session, idempotency_key, prepared.submitted, prepared.owner)
-        if idempotency_key is not None
-        else None
-    )
+    found = earlier(session, Study, idempotency_key, prepared.submitted, prepared.owner)
     if found is not None:
         deletion.remove_folders(settings.runs_folder, prepared.taken)
         return Stored(found.id, 0, is_new=False)

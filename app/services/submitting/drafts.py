@@ -1,25 +1,19 @@
 """Experiments before they are written: made whole while reading, written with their runs in a few statements."""
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, insert
-from sqlmodel import Session, col, select
+from sqlalchemy import insert
+from sqlmodel import Session
 
-from app.errors import IdempotencyConflict
 from app.services import lifecycle
 from app.services.experiments.estimates import Estimate
 from app.services.lifecycle import NewRun
+from app.services.submitting.idempotency import request_hash
 from app.storage.tables import LOCAL, Experiment, new_id, utc_now
 from lab_models.specs import AnySpec, fingerprint
-
-KEY_LOCK = 7_236_013
-"""Any number, the same in every process: the class of PostgreSQL's advisory locks on idempotency keys of experiments.
-"""
 
 
 @dataclass(frozen=True)
@@ -90,39 +84,6 @@ def draft(
     )
 
 
-def earlier(
-    session: Session,
-    idempotency_key: str,
-    submitted: dict[str, Any],
-    owner: str = LOCAL,
-    *,
-    lock: bool = True,
-) -> Experiment | None:
-    """The experiment that this key of the owner's has made; raises IdempotencyConflict when that one had another body.
-
-    With `lock`, for who writes, nobody else finds out until the transaction ends, so that two requests with one key
-    cannot both find nothing.
-    """
-    if lock:
-        hold_key(session, KEY_LOCK, idempotency_key)
-    found = session.exec(
-        select(Experiment).where(
-            col(Experiment.owner) == owner, col(Experiment.idempotency_key) == idempotency_key
-        )
-    ).first()
-    if found is not None and found.request_hash != request_hash(submitted):
-        raise IdempotencyConflict(
-            f"the key {idempotency_key!r} belongs to experiment {found.id}, which had another body"
-        )
-    return found
-
-
-def hold_key(session: Session, kind: int, idempotency_key: str) -> None:
-    """Begin the write transaction, and keep an idempotency key of that kind until it ends."""
-    if session.connection().dialect.name == "postgresql":
-        session.execute(select(func.pg_advisory_xact_lock(kind, func.hashtext(idempotency_key))))
-
-
 def create(session: Session, drafts: Sequence[Draft]) -> None:
     """Write experiments and their queued runs, needed ones first, in a handful of statements; each a microsecond
     younger, so that they are trained in order.
@@ -175,8 +136,3 @@ def _new_runs(one: Draft, created_at: datetime) -> Iterator[NewRun]:
             needs=one.needs,
             is_ready=one.is_ready,
         )
-
-
-def request_hash(submitted: dict[str, Any]) -> str:
-    """SHA-256 of a body, whatever the order of its keys."""
-    return hashlib.sha256(json.dumps(submitted, sort_keys=True).encode()).hexdigest()

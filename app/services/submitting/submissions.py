@@ -17,11 +17,12 @@ from app.services.experiments.estimates import Estimate, estimate
 from app.services.owners import limits
 from app.services.owners.keys import ANYONE, Caller
 from app.services.submitting import foundations
-from app.services.submitting.drafts import Draft, Stored, create, draft, earlier
+from app.services.submitting.drafts import Draft, Stored, create, draft
 from app.services.submitting.foundations import HeldFoundation
+from app.services.submitting.idempotency import earlier
 from app.services.submitting.planning import Lookups, Plan, dataset_of, plan, refuse
 from app.settings import Settings
-from app.storage.tables import LOCAL
+from app.storage.tables import LOCAL, Experiment
 from lab_models.datasets.catalog import DatasetInfo
 from lab_models.specs import ModelSpec, Request, TrainSpec
 
@@ -123,11 +124,7 @@ def store(
     equal network that is there by now is built on. Raises InvalidRequest where the foundation that was named or the
     data set is gone, TooManyRuns, IdempotencyConflict.
     """
-    found = (
-        earlier(session, idempotency_key, prepared.submitted, prepared.owner)
-        if idempotency_key is not None
-        else None
-    )
+    found = earlier(session, Experiment, idempotency_key, prepared.submitted, prepared.owner)
     if found is not None:
         return Stored(found.id, 0, is_new=False)
     require_datasets(session, [prepared], settings)

@@ -1,0 +1,49 @@
+"""One key, one answer: what an earlier request with the same Idempotency-Key has made."""
+
+import hashlib
+import json
+from typing import Any, TypeVar
+
+from sqlalchemy import func
+from sqlmodel import Session, col, select
+
+from app.errors import IdempotencyConflict
+from app.storage.tables import LOCAL, Experiment, Study
+
+Made = TypeVar("Made", Experiment, Study)
+
+LOCKS: dict[type[Any], int] = {Study: 7_236_012, Experiment: 7_236_013}
+"""Any numbers, the same in every process: the classes of PostgreSQL's advisory locks on the keys."""
+
+
+def earlier(
+    session: Session,
+    table: type[Made],
+    key: str | None,
+    submitted: dict[str, Any],
+    owner: str = LOCAL,
+    *,
+    lock: bool = True,
+) -> Made | None:
+    """The experiment or study that this key of the owner's has made, None without a key; raises IdempotencyConflict
+    when that one had another body.
+
+    With `lock`, for who writes, nobody else finds out until the transaction ends, so that two requests with one key
+    cannot both find nothing.
+    """
+    if key is None:
+        return None
+    if lock and session.connection().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(LOCKS[table], func.hashtext(key))))
+    there = select(table).where(col(table.owner) == owner, col(table.idempotency_key) == key)
+    found = session.exec(there).first()
+    if found is not None and found.request_hash != request_hash(submitted):
+        raise IdempotencyConflict(
+            f"the key {key!r} belongs to {table.__tablename__} {found.id}, which had another body"
+        )
+    return found
+
+
+def request_hash(submitted: dict[str, Any]) -> str:
+    """SHA-256 of a body, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(submitted, sort_keys=True).encode()).hexdigest()
