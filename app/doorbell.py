@@ -15,25 +15,13 @@ TASK = "lab.work"
 QUEUE = "train"
 MOST_RINGS_AT_ONCE = 16
 
-# Early acknowledgement, no result backend, no remote control; the lease in the database does the job that
-# late acknowledgement only pretends to do. Short time-outs, because a broker that hangs must not hold a request.
+# What whoever rings and whoever answers have in common. No result backend; short time-outs, because a broker that hangs
+# must not hold a request. What concerns workers alone: worker/celery.py.
 CELERY_SETTINGS: dict[str, Any] = {
     "result_backend": None,
     "task_ignore_result": True,
     "task_serializer": "json",
-    "accept_content": ["json"],
     "task_default_queue": QUEUE,
-    "task_acks_late": False,
-    "task_reject_on_worker_lost": False,
-    "worker_prefetch_multiplier": 1,
-    "worker_cancel_long_running_tasks_on_connection_loss": False,
-    "worker_enable_remote_control": False,
-    "worker_send_task_events": False,
-    "worker_soft_shutdown_timeout": 0,
-    "worker_proc_alive_timeout": 60,
-    "worker_hijack_root_logger": False,
-    "broker_connection_retry_on_startup": True,
-    "broker_connection_max_retries": None,
     "broker_connection_timeout": 2,
     "broker_pool_limit": 2,
     "task_publish_retry": True,

@@ -17,7 +17,8 @@ from app.settings import Settings
 from app.storage.db import open_database
 from lab_models.running.process import die_with_parent
 from worker.celery import make_celery
-from worker.tasks import identify, install
+from worker.identity import identify
+from worker.tasks import install
 
 
 def main() -> int:
