@@ -26,7 +26,7 @@ from lab_models.datasets.batches import device_splits
 from lab_models.datasets.catalog import BUILT_IN
 from lab_models.datasets.preparation import PreparedDataset
 from lab_models.datasets.readers import DataFolders, open_dataset
-from lab_models.running.execution import best_memory_format, make_deterministic
+from lab_models.running.environment import best_memory_format, make_deterministic
 from lab_models.specs import TrainSpec
 from lab_models.training.checkpoints import TrainState
 from lab_models.training.fitting import Stepped, fit

@@ -11,7 +11,8 @@ from app.logging import bound
 from app.services import lifecycle
 from app.services.lifecycle import Lease, LeaseLost
 from app.storage.states import StatusReason
-from worker.attempt import RETRY_SECONDS, Supervision
+from worker.attempt import Supervision
+from worker.ledger import RETRY_SECONDS, Ledger
 from worker.slot import Slot
 
 UNFIT_SECONDS = 5.0
@@ -43,7 +44,7 @@ def work_until_empty(slot: Slot) -> int:
             break
         with bound(run=lease.run_id, attempt=lease.attempt):
             log.info("%s: attempt %d begins", lease.run_id, lease.attempt)
-            Supervision(slot, lease).carry_out(trainer)
+            Supervision(slot, Ledger(slot.database, lease, slot.settings)).carry_out(trainer)
         tried += 1
     return tried
 

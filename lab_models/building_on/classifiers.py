@@ -4,7 +4,6 @@ does the work.
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -17,8 +16,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from sklearn.svm import LinearSVC
+from torch import nn
 
-from lab_models.building_on.features import Features
+from lab_models.building_on.features import ClassifiedFeatures, Features, Fitted, features_of
+from lab_models.datasets.batches import Splits
+from lab_models.specs import EVERY_CLASSIFIER, TransferSpec
 
 Array = npt.NDArray[Any]
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)
@@ -28,18 +30,18 @@ NEIGHBORS = (1, 5, 10, 20)
 MOST_ITERATIONS = 300
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """A classifier with the setting that val chose: accuracies as fractions; `converged` says whether its solver
-    finished within its iterations.
+def classified_features(
+    model: nn.Module, splits: Splits, spec: TransferSpec, head: str
+) -> ClassifiedFeatures:
+    """What the classifiers that the spec asks for make of the frozen network's features: those that go into `head`, or
+    of the spec's stage.
     """
-
-    name: str
-    setting: dict[str, float]
-    val_accuracy: float
-    test_accuracy: float
-    converged: bool
-    seconds: float
+    train, val, test = (
+        features_of(model, split, spec.stage, head, spec.precision)
+        for split in (splits.train, splits.val, splits.test)
+    )
+    found = fit_classifiers(spec.classifiers or EVERY_CLASSIFIER, train, val, test)
+    return ClassifiedFeatures(train.values.shape[1], tuple(found))
 
 
 def fit_classifiers(

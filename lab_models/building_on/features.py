@@ -1,6 +1,6 @@
 """What a network makes of images on its way to the head: features for classical classifiers."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,41 @@ class Features:
 
     values: npt.NDArray[Any]
     labels: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A classifier with the setting that val chose: accuracies as fractions; `converged` says whether its solver
+    finished within its iterations.
+    """
+
+    name: str
+    setting: dict[str, float]
+    val_accuracy: float
+    test_accuracy: float
+    converged: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ClassifiedFeatures:
+    """What classical classifiers made of features with so many dimensions."""
+
+    dimensions: int
+    classifiers: tuple[Fitted, ...]
+
+    @property
+    def best(self) -> Fitted:
+        """The one that val prefers; the first wins a tie."""
+        return max(self.classifiers, key=lambda fitted: fitted.val_accuracy)
+
+    def table(self) -> dict[str, Any]:
+        """All of them, as a JSON document."""
+        return {
+            "dimensions": self.dimensions,
+            "best": self.best.name,
+            "classifiers": [asdict(fitted) for fitted in self.classifiers],
+        }
 
 
 def features_of(

@@ -28,7 +28,7 @@ from lab_models.specs import DistillSpec
 from lab_models.training.evaluation import predict
 from lab_models.training.objectives import LiveLogits, TeacherLogits
 from lab_models.training.precision import forward_context
-from lab_models.training.protocol import TeacherFiles
+from lab_models.training.protocol import FoundationFiles
 
 TOLERATED_SHARE = 0.002
 """Accuracies may differ by this much: another device rounds differently, and so does float16."""
@@ -74,7 +74,7 @@ class StoredLogits:
 
 
 def live_outputs(
-    files: TeacherFiles, dataset: PreparedDataset, splits: Splits, device: torch.device
+    files: FoundationFiles, dataset: PreparedDataset, splits: Splits, device: torch.device
 ) -> TeacherOutputs:
     """The teacher from its published weights; raises TeacherUnusable when they are damaged or score otherwise than
     recorded.
@@ -93,7 +93,7 @@ def live_outputs(
 
 def stored_outputs(
     archives: Path,
-    files: TeacherFiles,
+    files: FoundationFiles,
     spec: DistillSpec,
     dataset: PreparedDataset,
     splits: Splits,
@@ -121,7 +121,7 @@ def stored_outputs(
             return _from_archive(path, files, splits)
 
 
-def _from_archive(path: Path, files: TeacherFiles, splits: Splits) -> TeacherOutputs:
+def _from_archive(path: Path, files: FoundationFiles, splits: Splits) -> TeacherOutputs:
     logits, predictions = read_archive(path, splits.train)
     accuracy = _recorded_accuracy(predictions, splits.test.labels.cpu().numpy(), files)
     return TeacherOutputs(
@@ -130,7 +130,7 @@ def _from_archive(path: Path, files: TeacherFiles, splits: Splits) -> TeacherOut
 
 
 def _recorded_accuracy(
-    predictions: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], files: TeacherFiles
+    predictions: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], files: FoundationFiles
 ) -> float:
     """The accuracy on test, which must be that of the teacher's record."""
     accuracy = float((predictions == labels).mean()) if len(predictions) == len(labels) else 0.0
@@ -168,7 +168,7 @@ def read_archive(path: Path, train: ImageSplit) -> tuple[Tensor, npt.NDArray[np.
 
 
 def _computed(
-    teacher: TeacherOutputs, files: TeacherFiles, spec: DistillSpec, train: ImageSplit
+    teacher: TeacherOutputs, files: FoundationFiles, spec: DistillSpec, train: ImageSplit
 ) -> bytes:
     """The archive of a live teacher's outputs over all views of train."""
     ids, labels = _identity(train)
@@ -222,7 +222,7 @@ def _top1(logits: Tensor, labels: Tensor) -> float:
     return float((logits.float().argmax(1) == labels).float().mean())
 
 
-def _key(files: TeacherFiles, spec: DistillSpec, dataset: PreparedDataset) -> str:
+def _key(files: FoundationFiles, spec: DistillSpec, dataset: PreparedDataset) -> str:
     """Names everything that the logits depend on."""
     parts = [
         ARCHIVE_FORMAT,

@@ -13,7 +13,7 @@ from lab_models.common.errors import PretrainedUnavailable, TeacherUnusable
 from lab_models.datasets.readers import DataFolders
 from lab_models.specs import Pretrained, PretrainedName, TransferSpec
 from lab_models.training.freezing import Freezer, parameter_groups
-from lab_models.training.protocol import TeacherFiles
+from lab_models.training.protocol import FoundationFiles
 
 COUNTER = ".num_batches_tracked"
 """What batch norm counts; with a fixed momentum nothing reads it."""
@@ -32,7 +32,7 @@ class Beginning:
 def begin_from_source(
     model: nn.Module,
     spec: TransferSpec,
-    files: TeacherFiles | None,
+    files: FoundationFiles | None,
     size: ModelSize,
     folders: DataFolders,
 ) -> Beginning:
@@ -49,7 +49,7 @@ def begin_from_source(
     return Beginning(Freezer(model, spec, size), parameter_groups(model, spec, size))
 
 
-def take_backbone(model: nn.Module, files: TeacherFiles, size: ModelSize) -> None:
+def take_backbone(model: nn.Module, files: FoundationFiles, size: ModelSize) -> None:
     """Give the model the source's weights in every stage but the head, which keeps its initial ones.
 
     Raises TeacherUnusable when the file is damaged or holds another network's weights.

@@ -71,17 +71,17 @@ def write_atomically(path: Path, content: bytes, min_free_bytes: int = 0) -> Wri
     return WrittenFile(path, hashlib.sha256(content).hexdigest(), len(content))
 
 
-def link_or_copy(source: Path, path: Path, min_free_bytes: int = 0) -> WrittenFile:
+def link_or_copy(source: Path, path: Path, min_free_bytes: int = 0) -> None:
     """The same content under a second name, without a second copy where the file system can: `source` must never be
-    changed in place.
+    changed in place. The name lasts once its folder is synced.
+
+    Raises OSError where neither can be had, and StorageFull where a copy would leave less than `min_free_bytes` free.
     """
     try:
         path.unlink(missing_ok=True)
         path.hardlink_to(source)
     except OSError:
-        return write_atomically(path, source.read_bytes(), min_free_bytes)
-    sync_folder(path.parent)
-    return WrittenFile(path, sha256_of(path), path.stat().st_size)
+        write_atomically(path, source.read_bytes(), min_free_bytes)
 
 
 @contextmanager

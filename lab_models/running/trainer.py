@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from torch import nn
 
 from lab_models.common.errors import LabError
-from lab_models.running.execution import Execution, make_deterministic
+from lab_models.running.environment import make_deterministic
+from lab_models.running.execution import Execution
 from lab_models.training.protocol import Failed, Message, Order, Ready, Stop, read_order, to_line
 
 STDIN, STDOUT, STDERR = 0, 1, 2

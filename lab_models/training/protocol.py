@@ -1,5 +1,6 @@
 """What a trainer process is told and what it answers, one JSON object a line. Nothing here loads torch."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -9,6 +10,8 @@ from lab_models.training.stopping import StopReason
 
 Metrics = dict[str, dict[str, float]]
 """Split to name to value, of one epoch."""
+KEPT_CHECKPOINTS = 2
+"""How many of a run stay: should the newest be damaged, the one before it is there."""
 
 
 class Message(BaseModel):
@@ -39,41 +42,48 @@ class SavedArtifact(SavedFile):
     media_type: str
 
 
-class TeacherFiles(Message):
+class FoundationFiles(Message):
     """A trained network that is built on: `weights` is an absolute path, `test_accuracy` what its record says."""
 
     run_id: str
     spec: TrainSpec
     seed: int
-    weights: str
+    weights: Path
     sha256: str
     test_accuracy: float
 
 
+class Folders(Message):
+    """Where data lies, all absolute: `search` is looked through for data sets in order, `download` takes what must be
+    fetched, `prepared` the compact form; `imported` holds people's own data sets, `archives` teachers' stored outputs.
+    """
+
+    search: tuple[Path, ...]
+    download: Path
+    prepared: Path
+    imported: Path
+    archives: Path
+
+
 class Order(Message):
-    """One attempt at one run. The folders are absolute; `resume` lists checkpoints, the newest first; a student has a
-    `teacher`, a transfer a `source`. A batch is computed in `micro_batches` parts. Nothing is written that would leave
-    less than `min_free_bytes` on the disk.
+    """One attempt at one run, which writes into its absolute `run_folder`; `resume` lists checkpoints, the newest
+    first; a student's or transfer's `foundation` is the run that it builds on. A batch is computed in `micro_batches`
+    parts. Nothing is written that would leave less than `min_free_bytes` on the disk.
     """
 
     order: Literal["train"] = "train"
     spec: Spec
     seed: int
-    run_folder: str
+    run_folder: Path
     attempt: int
-    search_folders: tuple[str, ...]
-    download_folder: str
-    prepared_folder: str
-    imported_folder: str
-    archives_folder: str
+    folders: Folders
     device: str
     threads: int
     micro_batches: int = 1
     checkpoint_seconds: float = 60.0
     min_free_bytes: int = 0
     resume: tuple[SavedCheckpoint, ...] = ()
-    teacher: TeacherFiles | None = None
-    source: TeacherFiles | None = None
+    foundation: FoundationFiles | None = None
 
 
 class Stop(Message):

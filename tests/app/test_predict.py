@@ -98,7 +98,7 @@ class Service:
         differing = {
             "seed": task.seed,
             "attempt": lease.attempt,
-            "teacher": task.built_on,
+            "foundation": task.foundation,
             "run_folder": str(self.settings.runs_folder / lease.run_id),
         }
         for event in Execution(

@@ -190,10 +190,10 @@ def carry_out(database: Database, settings: Settings, weights: Path) -> None:
         lease = lifecycle.claim(session, "worker-1")
         assert lease is not None
         task = progress.load_task(session, lease, settings.runs_folder)
-    assert task.built_on is None
+    assert task.foundation is None
     differing = {
         "run_folder": str(settings.runs_folder / lease.run_id),
-        "search_folders": (str(weights),),
+        "folders": {"search": (weights,)},
     }
     for event in Execution(
         order_in(settings.home, task.spec.model_dump(mode="json"), **differing)

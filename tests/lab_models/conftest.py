@@ -21,6 +21,7 @@ from lab_models.training.protocol import (
     Checkpointed,
     Completed,
     EpochCompleted,
+    Folders,
     Order,
     SavedCheckpoint,
 )
@@ -79,21 +80,26 @@ def mnist_root() -> Path:
     pytest.skip("MNIST files not found: set LAB_DATA_DIR")
 
 
-def order_in(home: Path, spec: dict[str, Any], **differing: Any) -> Order:
-    """A first attempt with seed 0 on one thread, but for what differs; `run_folder` must be among that."""
-    folders = data_folders(home)
-    usual = {
-        "seed": 0,
-        "attempt": 1,
-        "search_folders": (),
-        "download_folder": str(folders.download),
-        "prepared_folder": str(folders.prepared),
-        "imported_folder": str(folders.imported),
-        "archives_folder": str(home / "archives"),
-        "device": "cpu",
-        "threads": 1,
+def order_in(
+    home: Path, spec: dict[str, Any], *, folders: dict[str, Any] | None = None, **differing: Any
+) -> Order:
+    """A first attempt with seed 0 on one thread, but for what differs, also among its `folders`; `run_folder` must be
+    given.
+    """
+    data = data_folders(home)
+    usual_folders = {
+        "search": (),
+        "download": data.download,
+        "prepared": data.prepared,
+        "imported": data.imported,
+        "archives": home / "archives",
     }
-    return Order(spec=read_spec({"kind": "train", **spec}), **(usual | differing))
+    usual = {"seed": 0, "attempt": 1, "device": "cpu", "threads": 1}
+    return Order(
+        spec=read_spec({"kind": "train", **spec}),
+        folders=Folders(**(usual_folders | (folders or {}))),
+        **(usual | differing),
+    )
 
 
 def data_folders(home: Path) -> DataFolders:

@@ -12,7 +12,8 @@ from lab_models.architectures.build import build_model
 from lab_models.common.errors import OutOfMemory
 from lab_models.datasets.batches import Batch, Splits, device_splits
 from lab_models.datasets.preparation import PreparedDataset
-from lab_models.running import execution
+from lab_models.running import preparing
+from lab_models.running.shortages import OUT_OF_MEMORY_WORDS
 from lab_models.specs import TrainSpec
 from lab_models.training.accumulation import Gradients
 from lab_models.training.checkpoints import TrainState
@@ -165,14 +166,14 @@ def test_evaluation_takes_fewer_images_at_a_time_too(
     assert max(sizes[1:]) <= 125
 
 
-@pytest.mark.parametrize("message", execution.OUT_OF_MEMORY_WORDS)
+@pytest.mark.parametrize("message", OUT_OF_MEMORY_WORDS)
 def test_what_libraries_say_of_it_is_understood(
     make_order: OrderMaker, monkeypatch: pytest.MonkeyPatch, message: str
 ) -> None:
     def no_memory(*_: object, **__: object) -> None:
         raise RuntimeError(message)
 
-    monkeypatch.setattr(execution, "build_model", no_memory)
+    monkeypatch.setattr(preparing, "build_model", no_memory)
     with pytest.raises(OutOfMemory, match=message):
         train(make_order(TINY))
 
@@ -183,7 +184,7 @@ def test_without_leave_it_fails_and_the_hint_names_the_option(
     def no_memory(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
 
-    monkeypatch.setattr(execution, "build_model", no_memory)
+    monkeypatch.setattr(preparing, "build_model", no_memory)
     with pytest.raises(OutOfMemory) as caught:
         train(make_order(TINY))
     assert "on_out_of_memory" in (caught.value.hint or "")

@@ -14,7 +14,7 @@ from lab_models.common.files import sha256_of
 from lab_models.datasets.batches import device_splits
 from lab_models.datasets.preparation import PreparedDataset
 from lab_models.specs import EVERY_CLASSIFIER, DatasetSpec, TrainSpec
-from lab_models.training.protocol import Completed, TeacherFiles
+from lab_models.training.protocol import Completed, FoundationFiles
 from tests.lab_models.conftest import TINY, order_in, train
 
 CNN = {"arch": "cnn", "stages": 2, "width": 6, "stem": "3x3"}
@@ -83,11 +83,11 @@ def test_a_run_of_classifiers_reports_each_and_takes_the_one_that_val_prefers(
     order = order_in(lab_home, source, run_folder=str(tmp_path / "source"))
     accuracy = train(order)[-1].test["accuracy"]
     weights = tmp_path / "source" / "attempt-1" / "weights.safetensors"
-    files = TeacherFiles(
+    files = FoundationFiles(
         run_id="run_1",
         spec=TrainSpec.model_validate(source),
         seed=0,
-        weights=str(weights),
+        weights=weights,
         sha256=sha256_of(weights),
         test_accuracy=accuracy,
     )
@@ -97,7 +97,9 @@ def test_a_run_of_classifiers_reports_each_and_takes_the_one_that_val_prefers(
         "strategy": "features",
         "dataset": {"train_limit": 400},
     }
-    *_, completed = train(order_in(lab_home, spec, run_folder=str(tmp_path / "run"), source=files))
+    *_, completed = train(
+        order_in(lab_home, spec, run_folder=str(tmp_path / "run"), foundation=files)
+    )
     assert isinstance(completed, Completed)
     table = json.loads((tmp_path / "run" / "attempt-1" / "classifiers.json").read_text())
     assert [row["name"] for row in table["classifiers"]] == list(EVERY_CLASSIFIER)

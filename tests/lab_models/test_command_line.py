@@ -17,7 +17,7 @@ import torch
 from lab_models.__main__ import main
 from lab_models.common.files import sha256_of
 from lab_models.datasets.batches import ImageSplit
-from lab_models.running import standalone
+from lab_models.running.run_folder import RunFolder
 from lab_models.specs import ExperimentRequest, fingerprint
 from tests.lab_models.conftest import PROJECT, TINY, files_below
 
@@ -172,11 +172,11 @@ class PowerCut(BaseException):
     """What no code of the program expects."""
 
 
-@pytest.mark.parametrize("place", ["_write_rows", "_keep"])
+@pytest.mark.parametrize("place", ["write_epoch", "keep"])
 def test_dying_between_two_files_loses_no_epoch_of_the_metrics(
     place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, calls = getattr(standalone, place), 0
+    original, calls = getattr(RunFolder, place), 0
 
     def die_at_the_second(*arguments: Any) -> Any:
         nonlocal calls
@@ -186,7 +186,7 @@ def test_dying_between_two_files_loses_no_epoch_of_the_metrics(
         return original(*arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(standalone, place, die_at_the_second)
+        patched.setattr(RunFolder, place, die_at_the_second)
         with pytest.raises(PowerCut):
             run(tmp_path, TINY)
     assert run(tmp_path, TINY) == 0

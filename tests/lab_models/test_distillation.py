@@ -19,7 +19,7 @@ from lab_models.datasets.preparation import PreparedDataset
 from lab_models.running.execution import Execution
 from lab_models.specs import DatasetSpec, DistillSpec, TrainSpec
 from lab_models.training.objectives import CrossEntropy, Distillation
-from lab_models.training.protocol import Completed, EpochCompleted, Order, Started, TeacherFiles
+from lab_models.training.protocol import Completed, EpochCompleted, FoundationFiles, Order, Started
 from tests.lab_models.conftest import (
     TINY,
     OrderMaker,
@@ -54,31 +54,31 @@ def batch_of(logits: torch.Tensor, seed: int = 0) -> Batch:
 
 
 @pytest.fixture(scope="module")
-def teacher(lab_home: Path, tmp_path_factory: pytest.TempPathFactory) -> TeacherFiles:
+def teacher(lab_home: Path, tmp_path_factory: pytest.TempPathFactory) -> FoundationFiles:
     """A teacher of some 95 % on digits, trained here."""
     order = order_in(lab_home, TEACHER, run_folder=str(tmp_path_factory.mktemp("teacher")))
     completed = train(order)[-1]
     weights = Path(order.run_folder) / "attempt-1" / "weights.safetensors"
     spec = TrainSpec.model_validate(TEACHER)
-    return TeacherFiles(
+    return FoundationFiles(
         run_id="run_teacher",
         spec=spec,
         seed=0,
-        weights=str(weights),
+        weights=weights,
         sha256=sha256_of(weights),
         test_accuracy=completed.test["accuracy"],
     )
 
 
 @pytest.fixture
-def make_student(make_order: OrderMaker, teacher: TeacherFiles, tmp_path: Path) -> Any:
+def make_student(make_order: OrderMaker, teacher: FoundationFiles, tmp_path: Path) -> Any:
     def make(folder: str = "student", **differing: Any) -> Order:
         spec = {
             key: differing.pop(key) for key in list(differing) if key in DistillSpec.model_fields
         }
         usual = {
-            "teacher": teacher,
-            "archives_folder": str(tmp_path / "archives"),
+            "foundation": teacher,
+            "folders": {"archives": tmp_path / "archives"},
             "run_folder": str(tmp_path / folder),
         }
         return make_order(STUDENT | spec, **(usual | differing))
@@ -137,7 +137,7 @@ def test_with_alpha_0_the_student_is_the_plainly_trained_network_to_the_bit(
 
 
 def test_a_distilled_run_names_its_losses_and_its_agreement_with_the_teacher(
-    make_student: Any, teacher: TeacherFiles
+    make_student: Any, teacher: FoundationFiles
 ) -> None:
     events = train(make_student(alpha=0.9))
     for epoch in of_kind(EpochCompleted, events):
@@ -195,7 +195,7 @@ def test_every_seed_sees_the_stored_views_in_turn(digits: PreparedDataset) -> No
 
 
 def archive_of(
-    teacher: TeacherFiles, digits: PreparedDataset, folder: Path
+    teacher: FoundationFiles, digits: PreparedDataset, folder: Path
 ) -> tuple[Path, Any, StoredLogits]:
     spec = DistillSpec.model_validate(STUDENT)
     splits = device_splits(digits, spec.dataset, CPU)
@@ -206,7 +206,10 @@ def archive_of(
 
 
 def test_outputs_that_would_leave_too_little_room_are_not_even_computed(
-    teacher: TeacherFiles, digits: PreparedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    teacher: FoundationFiles,
+    digits: PreparedDataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     spec = DistillSpec.model_validate(STUDENT)
     splits = device_splits(digits, spec.dataset, CPU)
@@ -225,16 +228,16 @@ def test_outputs_that_would_leave_too_little_room_are_not_even_computed(
 
 
 def test_once_its_outputs_are_stored_the_teachers_weights_are_not_needed(
-    teacher: TeacherFiles, digits: PreparedDataset, tmp_path: Path
+    teacher: FoundationFiles, digits: PreparedDataset, tmp_path: Path
 ) -> None:
     archive_of(teacher, digits, tmp_path)
-    archive_of(teacher.model_copy(update={"weights": str(tmp_path / "nothing")}), digits, tmp_path)
+    archive_of(teacher.model_copy(update={"weights": tmp_path / "nothing"}), digits, tmp_path)
     with pytest.raises(TeacherUnusable, match=r"0\.5000 in its record"):
         archive_of(teacher.model_copy(update={"test_accuracy": 0.5}), digits, tmp_path)
 
 
 def test_shuffled_rows_are_noticed_and_never_trained_on(
-    teacher: TeacherFiles, digits: PreparedDataset, tmp_path: Path
+    teacher: FoundationFiles, digits: PreparedDataset, tmp_path: Path
 ) -> None:
     path, split, good = archive_of(teacher, digits, tmp_path)
     tensors = load_file(path)
@@ -263,7 +266,7 @@ def metadata_of(path: Path) -> tuple[str, str, str]:
 
 
 def test_a_damaged_archive_is_made_again(
-    teacher: TeacherFiles, digits: PreparedDataset, tmp_path: Path
+    teacher: FoundationFiles, digits: PreparedDataset, tmp_path: Path
 ) -> None:
     path, split, _ = archive_of(teacher, digits, tmp_path)
     whole = path.read_bytes()
@@ -280,7 +283,7 @@ def test_a_damaged_archive_is_made_again(
 
 
 def test_rows_of_another_split_are_refused(
-    teacher: TeacherFiles, digits: PreparedDataset, tmp_path: Path
+    teacher: FoundationFiles, digits: PreparedDataset, tmp_path: Path
 ) -> None:
     path, _, _ = archive_of(teacher, digits, tmp_path)
     other = device_splits(
@@ -291,7 +294,7 @@ def test_rows_of_another_split_are_refused(
 
 
 def test_the_control_gives_each_image_the_logits_of_another_of_its_class(
-    teacher: TeacherFiles, digits: PreparedDataset, tmp_path: Path
+    teacher: FoundationFiles, digits: PreparedDataset, tmp_path: Path
 ) -> None:
     _, split, own = archive_of(teacher, digits, tmp_path)
     everything = split.batch(torch.arange(len(split)))
@@ -314,15 +317,15 @@ def test_a_student_of_permuted_logits_trains(make_student: Any) -> None:
 
 @pytest.mark.parametrize("fault", ["weights damaged", "weights absent", "another record"])
 def test_a_teacher_that_is_not_what_its_record_says_is_refused(
-    fault: str, make_student: Any, teacher: TeacherFiles, tmp_path: Path
+    fault: str, make_student: Any, teacher: FoundationFiles, tmp_path: Path
 ) -> None:
     files = {
         "weights damaged": teacher.model_copy(update={"sha256": "0" * 64}),
-        "weights absent": teacher.model_copy(update={"weights": str(tmp_path / "nothing")}),
+        "weights absent": teacher.model_copy(update={"weights": tmp_path / "nothing"}),
         "another record": teacher.model_copy(update={"test_accuracy": 0.5}),
     }[fault]
     with pytest.raises(TeacherUnusable) as caught:
-        train(make_student().model_copy(update={"teacher": files}))
+        train(make_student().model_copy(update={"foundation": files}))
     assert caught.value.code == "teacher_failed"
 
 
@@ -352,12 +355,12 @@ def test_a_resumed_student_gives_the_same_bits(
     assert scores_of(before + after) == expected
 
 
-def test_the_teacher_stays_as_it_is(make_student: Any, teacher: TeacherFiles) -> None:
+def test_the_teacher_stays_as_it_is(make_student: Any, teacher: FoundationFiles) -> None:
     execution = Execution(make_student(teacher_outputs="live"))
     list(execution.events())
-    model = execution._teacher.logits.model  # type: ignore[union-attr]
+    model = execution._prepared.teacher.logits.model  # type: ignore[union-attr]
     assert not model.training
     assert all(
         parameter.grad is None and not parameter.requires_grad for parameter in model.parameters()
     )
-    assert sha256_of(Path(teacher.weights)) == teacher.sha256
+    assert sha256_of(teacher.weights) == teacher.sha256

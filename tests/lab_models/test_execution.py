@@ -21,8 +21,9 @@ from lab_models.architectures.sizes import model_size
 from lab_models.common.errors import DatasetUnavailable, Diverged, OutOfMemory, StorageFull
 from lab_models.datasets.batches import device_splits
 from lab_models.datasets.preparation import PreparedDataset
-from lab_models.running import execution as execution_module
-from lab_models.running.execution import Execution, resolve_device
+from lab_models.running import preparing
+from lab_models.running.environment import resolve_device
+from lab_models.running.execution import Execution
 from lab_models.specs import MLPSpec, fingerprint
 from lab_models.training.evaluation import evaluate
 from lab_models.training.protocol import (
@@ -209,8 +210,7 @@ def test_a_missing_data_set_is_said_before_anything_is_written(
     monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
     order = make_order(
         TINY | {"dataset": "mnist"},
-        prepared_folder=str(tmp_path / "p"),
-        download_folder=str(tmp_path / "d"),
+        folders={"prepared": tmp_path / "p", "download": tmp_path / "d"},
     )
     with pytest.raises(DatasetUnavailable):
         next(Execution(order).events())
@@ -220,7 +220,7 @@ def test_a_missing_data_set_is_said_before_anything_is_written(
 def test_too_little_memory_is_called_so(
     make_order: OrderMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(execution_module, "build_model", lambda *_: torch.empty(1 << 56))
+    monkeypatch.setattr(preparing, "build_model", lambda *_: torch.empty(1 << 56))
     with pytest.raises(OutOfMemory) as caught:
         train(make_order(TINY))
     assert caught.value.code == "out_of_memory"
@@ -233,7 +233,7 @@ def test_an_error_that_is_no_shortage_stays_what_it_is(
     def broken(*_: Any) -> None:
         raise RuntimeError("a mistake in the code")
 
-    monkeypatch.setattr(execution_module, "build_model", broken)
+    monkeypatch.setattr(preparing, "build_model", broken)
     with pytest.raises(RuntimeError, match="a mistake in the code"):
         train(make_order(TINY))
 

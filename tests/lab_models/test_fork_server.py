@@ -102,7 +102,7 @@ def test_a_forked_trainer_carries_out_one_order_with_the_bits_of_this_process(
     assert told[-1] == Exited(0)
     assert not trainer.is_alive
 
-    here: Order = order.model_copy(update={"run_folder": str(tmp_path / "here")})
+    here: Order = order.model_copy(update={"run_folder": tmp_path / "here"})
     assert scores_of(told) == scores_of(train(here))
     assert weight_hashes(order) == weight_hashes(here)
 

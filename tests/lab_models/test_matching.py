@@ -45,7 +45,7 @@ from lab_models.training.objectives import (
     make_objective,
 )
 from lab_models.training.optimization import make_optimizer
-from lab_models.training.protocol import EpochCompleted, Order, Started, TeacherFiles
+from lab_models.training.protocol import EpochCompleted, FoundationFiles, Order, Started
 from tests.lab_models.conftest import (
     OrderMaker,
     of_kind,
@@ -126,10 +126,12 @@ def pairs_of(
 
 
 @pytest.fixture(scope="module")
-def teachers(lab_home: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, TeacherFiles]:
+def teachers(
+    lab_home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, FoundationFiles]:
     """One teacher of vectors and one of maps, trained here."""
 
-    def trained(networks: dict[str, Any]) -> TeacherFiles:
+    def trained(networks: dict[str, Any]) -> FoundationFiles:
         spec = student_spec(networks, None).teacher.spec
         order = order_in(
             lab_home,
@@ -138,11 +140,11 @@ def teachers(lab_home: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
         )
         completed = train(order)[-1]
         weights = Path(order.run_folder) / "attempt-1" / "weights.safetensors"
-        return TeacherFiles(
+        return FoundationFiles(
             run_id="run_t",
             spec=spec,
             seed=0,
-            weights=str(weights),
+            weights=weights,
             sha256=sha256_of(weights),
             test_accuracy=completed.test["accuracy"],
         )
@@ -151,7 +153,9 @@ def teachers(lab_home: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
 
 @pytest.fixture
-def make_student(make_order: OrderMaker, teachers: dict[str, TeacherFiles], tmp_path: Path) -> Any:
+def make_student(
+    make_order: OrderMaker, teachers: dict[str, FoundationFiles], tmp_path: Path
+) -> Any:
     def make(
         folder: str,
         networks: dict[str, Any],
@@ -162,8 +166,8 @@ def make_student(make_order: OrderMaker, teachers: dict[str, TeacherFiles], tmp_
     ) -> Order:
         teacher = teachers["mlp" if networks is MLPS else "cnn"]
         usual = {
-            "teacher": teacher,
-            "archives_folder": str(tmp_path / "archives"),
+            "foundation": teacher,
+            "folders": {"archives": tmp_path / "archives"},
             "run_folder": str(tmp_path / folder),
         }
         return make_order(document(networks, features, **(fields or {})), **(usual | differing))
@@ -497,7 +501,7 @@ def test_a_resumed_student_gives_the_same_bits(
 def test_the_teacher_gets_no_gradient_and_keeps_no_hook(make_student: Any) -> None:
     execution = Execution(make_student("student", CNNS, "attention"))
     list(execution.events())
-    model = execution._teacher.logits.model  # type: ignore[union-attr]
+    model = execution._prepared.teacher.logits.model  # type: ignore[union-attr]
     assert not model.training
     assert all(
         parameter.grad is None and not parameter.requires_grad for parameter in model.parameters()

@@ -89,7 +89,7 @@ def make_transfer(make_order: OrderMaker, files: Path, tmp_path: Path) -> Iterat
         return make_order(
             CHEAP | (spec or {}),
             **(
-                {"search_folders": (str(files.parent),), "run_folder": str(tmp_path / folder)}
+                {"folders": {"search": (files.parent,)}, "run_folder": str(tmp_path / folder)}
                 | differing
             ),
         )
@@ -436,7 +436,7 @@ def test_without_the_file_a_run_fails_with_its_name(
     make_order: OrderMaker, files: Path, tmp_path: Path
 ) -> None:
     order = make_order(
-        CHEAP, run_folder=str(tmp_path / "run"), download_folder=str(tmp_path / "download")
+        CHEAP, run_folder=str(tmp_path / "run"), folders={"download": tmp_path / "download"}
     )
     with pytest.raises(PretrainedUnavailable, match=files.name):
         train(order)

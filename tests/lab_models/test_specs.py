@@ -41,7 +41,7 @@ from lab_models.specs import (
     fingerprint,
     read_spec,
 )
-from lab_models.training.protocol import Order, read_order, to_line
+from lab_models.training.protocol import Folders, Order, read_order, to_line
 from tests.lab_models.conftest import EXAMPLES, spec_documents
 
 EVERY_SPEC: tuple[type[BaseModel], ...] = (
@@ -386,11 +386,13 @@ def test_an_order_survives_its_line(document: dict[str, Any]) -> None:
         seed=3,
         run_folder="/runs/1",
         attempt=2,
-        search_folders=("/data", "/größe"),
-        download_folder="/data",
-        prepared_folder="/prepared",
-        imported_folder="/imported",
-        archives_folder="/archives",
+        folders=Folders(
+            search=("/data", "/größe"),
+            download="/data",
+            prepared="/prepared",
+            imported="/imported",
+            archives="/archives",
+        ),
         device="cpu",
         threads=2,
     )

@@ -16,7 +16,7 @@ from lab_models.common.files import sha256_of
 from lab_models.specs import SGDSpec, TrainSpec, TransferSpec, Tuning, read_spec
 from lab_models.training.freezing import Freezer, parameter_groups
 from lab_models.training.optimization import make_optimizer, set_learning_rate
-from lab_models.training.protocol import Order, Started, TeacherFiles
+from lab_models.training.protocol import FoundationFiles, Order, Started
 from tests.lab_models.conftest import (
     TINY,
     OrderMaker,
@@ -47,22 +47,22 @@ NETWORKS = [
 
 
 @pytest.fixture(scope="module")
-def source(lab_home: Path, tmp_path_factory: pytest.TempPathFactory) -> TeacherFiles:
+def source(lab_home: Path, tmp_path_factory: pytest.TempPathFactory) -> FoundationFiles:
     order = order_in(lab_home, SOURCE, run_folder=str(tmp_path_factory.mktemp("source")))
     accuracy = train(order)[-1].test["accuracy"]
     weights = Path(order.run_folder) / "attempt-1" / "weights.safetensors"
-    return TeacherFiles(
+    return FoundationFiles(
         run_id="run_source",
         spec=TrainSpec.model_validate(SOURCE),
         seed=0,
-        weights=str(weights),
+        weights=weights,
         sha256=sha256_of(weights),
         test_accuracy=accuracy,
     )
 
 
 @pytest.fixture
-def make_transfer(make_order: OrderMaker, source: TeacherFiles, tmp_path: Path) -> Any:
+def make_transfer(make_order: OrderMaker, source: FoundationFiles, tmp_path: Path) -> Any:
     def make(
         folder: str = "transfer", spec: dict[str, Any] | None = None, **differing: Any
     ) -> Order:
@@ -72,7 +72,7 @@ def make_transfer(make_order: OrderMaker, source: TeacherFiles, tmp_path: Path) 
             | (spec or {})
         )
         return make_order(
-            document, **({"source": source, "run_folder": str(tmp_path / folder)} | differing)
+            document, **({"foundation": source, "run_folder": str(tmp_path / folder)} | differing)
         )
 
     return make
@@ -107,7 +107,7 @@ def test_every_parameter_belongs_to_a_stage_and_counts_agree(model: dict[str, An
 
 @pytest.mark.parametrize("tuning", [{"strategy": "linear_probe"}, {"last_stages": 1}, {}], ids=str)
 def test_what_is_frozen_stands_still_and_all_else_moves(
-    make_transfer: Any, source: TeacherFiles, tuning: dict[str, Any]
+    make_transfer: Any, source: FoundationFiles, tuning: dict[str, Any]
 ) -> None:
     order = make_transfer(spec=tuning)
     train(order)
@@ -124,7 +124,7 @@ def test_what_is_frozen_stands_still_and_all_else_moves(
             assert torch.equal(tensor, before[name]), f"{name}: running statistics stand still, too"
 
 
-def test_the_backbone_is_the_sources_and_the_head_is_new(source: TeacherFiles) -> None:
+def test_the_backbone_is_the_sources_and_the_head_is_new(source: FoundationFiles) -> None:
     network = TrainSpec.model_validate(SOURCE).model
     model, fresh = build_model(network, (1, 8, 8), 7, 5), build_model(network, (1, 8, 8), 7, 5)
     take_backbone(model, source, model_size(network, (1, 8, 8), 7))
@@ -135,7 +135,7 @@ def test_the_backbone_is_the_sources_and_the_head_is_new(source: TeacherFiles) -
         )
 
 
-def test_another_network_or_damaged_weights_are_refused(source: TeacherFiles) -> None:
+def test_another_network_or_damaged_weights_are_refused(source: FoundationFiles) -> None:
     network = TrainSpec.model_validate(SOURCE | {"model": CNN | {"width": 8}}).model
     with pytest.raises(TeacherUnusable, match="another network"):
         take_backbone(
@@ -188,7 +188,7 @@ def test_staged_unfreezing_thaws_one_stage_after_another() -> None:
 
 
 def test_a_stage_that_is_thawed_later_stands_still_until_then(
-    make_transfer: Any, source: TeacherFiles
+    make_transfer: Any, source: FoundationFiles
 ) -> None:
     order = make_transfer(spec={"strategy": "staged", "unfreeze_every": 2, "epochs": 3})
     _, checkpoint = train_until(order, 2, 0)

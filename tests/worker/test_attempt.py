@@ -19,6 +19,7 @@ from tests.e2e.service import is_alive, wait_until
 from tests.worker.conftest import Stage
 from worker.attempt import Supervision
 from worker.claiming import work_until_empty
+from worker.ledger import Ledger
 
 MakeStage = Callable[..., Stage]
 
@@ -96,7 +97,8 @@ def test_a_holder_that_cannot_reach_the_database_stops_its_trainer_before_the_le
     with stage.database.writing() as session:
         lease = lifecycle.claim(session, "tester")
     assert lease is not None
-    attempt = threading.Thread(target=Supervision(stage.slot, lease).carry_out, args=(trainer,))
+    ledger = Ledger(stage.database, lease, stage.settings)
+    attempt = threading.Thread(target=Supervision(stage.slot, ledger).carry_out, args=(trainer,))
     attempt.start()
     wait_until(lambda: stage.run(run_id).epochs_done > 0, 20, "it trains")
     with writers_blocked(stage.settings):

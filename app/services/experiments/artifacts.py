@@ -10,9 +10,7 @@ from sqlmodel import Session, col, select
 
 from app.errors import NotFound
 from app.storage.tables import Artifact, Checkpoint, utc_now
-from lab_models.training.protocol import SavedArtifact, SavedCheckpoint
-
-KEPT_CHECKPOINTS = 2
+from lab_models.training.protocol import KEPT_CHECKPOINTS, SavedArtifact, SavedCheckpoint
 
 
 def record_checkpoint(

@@ -18,11 +18,11 @@ from lab_models.training.protocol import (
     Completed,
     EpochCompleted,
     Failed,
+    FoundationFiles,
     Probed,
     Progress,
     SavedCheckpoint,
     Started,
-    TeacherFiles,
 )
 
 
@@ -36,28 +36,28 @@ class Task:
     seed: int
     resume: tuple[SavedCheckpoint, ...]
     micro_batches: int
-    built_on: TeacherFiles | None
+    foundation: FoundationFiles | None
 
 
 def load_task(session: Session, lease: Lease, runs_folder: Path) -> Task:
     """What there is to do. The spec is validated again."""
     run = session.get_one(Run, lease.run_id)
     spec = read_spec(session.get_one(Experiment, run.experiment_id).spec)
-    built_on = None if run.needs is None else _published_network(session, run.needs, runs_folder)
-    return Task(spec, run.seed, artifacts.resumable(session, run.id), run.micro_batches, built_on)
+    foundation = None if run.needs is None else _published_network(session, run.needs, runs_folder)
+    return Task(spec, run.seed, artifacts.resumable(session, run.id), run.micro_batches, foundation)
 
 
-def _published_network(session: Session, run_id: str, runs_folder: Path) -> TeacherFiles:
+def _published_network(session: Session, run_id: str, runs_folder: Path) -> FoundationFiles:
     run = session.get_one(Run, run_id)
     spec = read_spec(session.get_one(Experiment, run.experiment_id).spec)
     weights = session.get_one(Artifact, (run_id, "weights.safetensors"))
     assert isinstance(spec, TrainSpec)
     assert run.test is not None
-    return TeacherFiles(
+    return FoundationFiles(
         run_id=run_id,
         spec=spec,
         seed=run.seed,
-        weights=str(runs_folder / run_id / weights.path),
+        weights=runs_folder / run_id / weights.path,
         sha256=weights.sha256,
         test_accuracy=run.test["accuracy"],
     )

@@ -5,7 +5,6 @@ Taking over has three steps, so that nothing of it but the moves of rows is done
 there.
 """
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,7 @@ from app.services import lifecycle
 from app.services.experiments.deletion import remove_folders
 from app.services.experiments.equal_runs import Likeness, equal_runs
 from app.storage.tables import Artifact, metadata
-from lab_models.common.files import sync_folder, write_atomically
+from lab_models.common.files import link_or_copy, sync_folder
 
 SYNC_THREADS = 8
 """Folders are made durable in parallel: a disk takes much the same time for eight as for one."""
@@ -162,7 +161,7 @@ def _files_taken(source: FinishedRun, runs_folder: Path, run_id: str) -> bool:
             if original.stat().st_size != size_bytes:
                 raise OSError(f"{original} is not whole")
             path.parent.mkdir(parents=True, exist_ok=True)
-            _link(original, path)
+            link_or_copy(original, path)
     # gone or damaged, or no room for a copy: the run is trained anew, or its own worker says what is wrong
     except OSError:
         remove_folders(runs_folder, [run_id])
@@ -179,11 +178,3 @@ def _sync(runs_folder: Path, run_ids: Iterable[str]) -> None:
     if folders:
         with ThreadPoolExecutor(SYNC_THREADS) as pool:
             list(pool.map(sync_folder, [runs_folder, *folders]))
-
-
-def _link(original: Path, path: Path) -> None:
-    path.unlink(missing_ok=True)
-    try:
-        os.link(original, path)
-    except OSError:
-        write_atomically(path, original.read_bytes())

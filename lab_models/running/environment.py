@@ -1,0 +1,66 @@
+"""What else decides the bits of a result: versions, the device and its kernels, and how deterministic they are made."""
+
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lab_models.common.revision import RESULTS_VERSION, package_version, source_revision
+from lab_models.datasets.preparation import PreparedDataset
+from lab_models.specs import MLPSpec, ModelSpec
+
+
+def make_deterministic(threads: int) -> None:
+    """Same machine, same thread count, same bits: https://pytorch.org/docs/stable/notes/randomness.html."""
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.backends.cudnn.benchmark = False
+    torch.set_float32_matmul_precision("highest")
+
+
+def best_memory_format(model: ModelSpec) -> torch.memory_format:
+    """Channels last for convolutions: kernels of GPU and CPU want it so (docs/results.md); flattened pixels do not
+    care.
+    """
+    return torch.contiguous_format if isinstance(model, MLPSpec) else torch.channels_last
+
+
+def resolve_device(wanted: str) -> str:
+    """`auto` becomes the first CUDA device when there is one, else the CPU; anything else stays."""
+    if wanted == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    return wanted
+
+
+def environment(dataset: PreparedDataset, device: torch.device, threads: int) -> dict[str, Any]:
+    """What else decides the bits of a result, for the run's record."""
+    return {
+        "version": package_version(),
+        "git": source_revision(),
+        "results_version": RESULTS_VERSION,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "device": device_name(device),
+        "threads": threads,
+        "dataset_sha256": dataset.sha256,
+    }
+
+
+def device_name(device: torch.device) -> str:
+    """`cuda: NVIDIA H200` or `cpu: <model>`."""
+    if device.type == "cuda":
+        return f"cuda: {torch.cuda.get_device_name(device)}"
+    return f"cpu: {_cpu_model()}"
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.machine(),
+    )
