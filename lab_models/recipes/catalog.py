@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from lab_models.recipes import (
     cnn_blocks,
     distill,
+    distill_grid,
     finetune,
     gradients,
     he_depth,
@@ -39,7 +40,7 @@ RECIPES: dict[str, Recipe] = {
         gradients.RECIPE,
         distill.CONVERGED,
         distill.AS_CODED,
-        distill.GRID,
+        distill_grid.RECIPE,
         probe.RECIPE,
         finetune.RECIPE,
         hinton_mnist.RECIPE,

@@ -34,6 +34,7 @@ from lab_models.recipes.recipe import (
     Scale,
     Trend,
 )
+from lab_models.recipes.variants import variant
 
 BLOCKS = (1, 5, 10)
 ARMS = (("plain", False), ("residual", True))
@@ -165,32 +166,19 @@ README = Recipe(
     ),
 )
 
-AS_CODED = Recipe(
+AS_CODED = variant(
+    README,
     name="cnn-blocks-as-coded",
     title="CNNs of 1, 5 and 10 blocks on CIFAR-10, as the code does it",
-    question=QUESTION,
     reproduces="README, exercise 1.3, with the settings that the code behind it uses",
-    factors=("blocks", "network"),
-    cells=tuple(
-        Cell(
-            key=f"{arm}-{blocks}",
-            title=f"{arm}, {blocks} block{'s' if blocks > 1 else ''}",
-            request={
-                **CIFAR_AS_CODED,
-                "model": {"preset": f"cnn-blocks-{blocks}", "residual": residual},
-            },
-            factors={"blocks": blocks, "network": arm},
-            published=PUBLISHED[arm, blocks],
-        )
+    procedure=CIFAR_AS_CODED,
+    cells={
+        f"{arm}-{blocks}": {
+            "request": {"model": {"preset": f"cnn-blocks-{blocks}", "residual": residual}}
+        }
         for blocks in BLOCKS
         for arm, residual in ARMS
-    ),
-    contrasts=CONTRASTS,
-    claims=CLAIMS,
-    margin_points=0.5,
-    scales={"smoke": SMOKE, "full": FULL},
-    pictures=("differences", "factor", "curves"),
-    published_tables=(TABLE,),
+    },
     notes=(
         DISGUISED,
         (
@@ -205,42 +193,35 @@ AS_CODED = Recipe(
     ),
 )
 
-CAPPED = Recipe(
+CAPPED = variant(
+    README,
     name="cnn-blocks-capped",
     title="CNNs of 1, 5 and 10 blocks on CIFAR-10, with at most three halvings",
     question="What is left of exercise 1.3 when every weight of the deepest network is alive?",
     reproduces="README, exercise 1.3, as coded, but no map is smaller than 4x4",
-    factors=("blocks", "network"),
-    cells=tuple(
-        Cell(
-            key=f"{arm}-{blocks}",
-            title=f"{arm}, {blocks} block{'s' if blocks > 1 else ''}, maps of 4x4 and more",
-            request={
-                **CIFAR_AS_CODED,
+    procedure=CIFAR_AS_CODED,
+    cells={
+        f"{arm}-{blocks}": {
+            "title": f"{arm}, {blocks} block{'s' if blocks > 1 else ''}, maps of 4x4 and more",
+            "request": {
                 "model": {
                     "preset": f"cnn-blocks-{blocks}",
                     "residual": residual,
                     "max_halvings": 3,
-                },
+                }
             },
-            factors={"blocks": blocks, "network": arm},
-        )
+            "published": None,
+        }
         for blocks in BLOCKS
         for arm, residual in ARMS
-    ),
-    contrasts=CONTRASTS,
-    claims=CLAIMS,
-    margin_points=0.5,
-    scales={
-        "smoke": SMOKE,
-        "full": FULL.model_copy(
-            update={
-                "cost_cpu": "about a week (estimate)",
-                "cost_gpu": "20 to 50 minutes: 45 seconds to 3 minutes a run (estimate)",
-            }
-        ),
     },
-    pictures=("differences", "factor", "curves"),
+    cost={
+        "full": (
+            "about a week (estimate)",
+            "20 to 50 minutes: 45 seconds to 3 minutes a run (estimate)",
+        )
+    },
+    published_tables=(),
     notes=(
         (
             "The source has no such networks: compare with cnn-blocks-as-coded, from which this differs in the halvings"

@@ -16,14 +16,14 @@ error from labels alone and 6.08 % with knowledge distillation: +0.23 points. Ga
 of short schedules.
 
 `distill` trains all three to convergence, at T = 4 and alpha = 0.9. `distill-as-coded` has the code's T = 3, alpha =
-0.5 and learning rate 0.001, with 20 epochs for the teacher and 100 for the student. `distill-grid` is a heat-map over T
-and alpha at 30 epochs.
+0.5 and learning rate 0.001, with 20 epochs for the teacher and 100 for the student. `distill-grid` is a page of its own
+(distill_grid.py).
 
 Cost on 2 CPU cores: teacher 16.9 minutes an epoch, student 3.7 (measured), so the full scale is for a GPU: 200 epochs
 of the teacher take 7 to 8 minutes, of a student 4 to 5 (estimate).
 """
 
-from lab_models.recipes.procedures import CIFAR_AS_CODED, CIFAR_FAST, CIFAR_STRONG
+from lab_models.recipes.procedures import CIFAR_AS_CODED, CIFAR_STRONG
 from lab_models.recipes.recipe import (
     Better,
     Cell,
@@ -34,9 +34,7 @@ from lab_models.recipes.recipe import (
     Recipe,
     Scale,
 )
-
-TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 20.0)
-ALPHAS = (0.1, 0.5, 0.7, 0.9, 1.0)
+from lab_models.recipes.variants import variant
 
 TABLE = PublishedTable(
     title="Exercise 2.2, teacher and student",
@@ -59,10 +57,6 @@ CONTRASTS = (Contrast(treatment="distilled", control="baseline", factor="teacher
 CODE_VIEWS = {
     **CIFAR_AS_CODED["dataset"],
     "augmentation": {"crop_padding": 4, "horizontal_flip": True, "views": 8},
-}
-GRID_VIEWS = {
-    **CIFAR_FAST["dataset"],
-    "augmentation": {"crop_padding": 4, "horizontal_flip": True, "cutout": 8, "views": 8},
 }
 """Eight fixed views of each image, so that the teacher's logits of each can be stored. The baseline sees the same."""
 
@@ -159,7 +153,8 @@ CONVERGED = Recipe(
     ),
 )
 
-AS_CODED = Recipe(
+AS_CODED = variant(
+    CONVERGED,
     name="distill-as-coded",
     title="Distillation on CIFAR-10, as the code does it",
     question="What does the student gain with the code's T = 3, alpha = 0.5 and learning rate 0.001?",
@@ -167,79 +162,65 @@ AS_CODED = Recipe(
         "README, exercise 2.2, with the settings that the code behind it uses; its 20 epochs for the teacher and 100"
         " for the student"
     ),
-    factors=("network", "teacher"),
-    cells=(
-        Cell(
-            key="teacher",
-            title="teacher, 20 epochs",
-            request={**CIFAR_AS_CODED, "model": "teacher"},
-            factors={"network": "teacher", "teacher": "none"},
-            num_seeds=1,
-            expected=Expected(
-                low=0.78,
-                high=0.85,
-                source="estimate, to be confirmed: the source's own CNN table lies at 55 to 60 % for four stages",
-            ),
-        ),
-        Cell(
-            key="baseline",
-            title="student without a teacher, 100 epochs",
-            request={**CIFAR_AS_CODED, "dataset": CODE_VIEWS, "epochs": 100, "model": "student"},
-            factors={"network": "student", "teacher": "none"},
-            expected=Expected(low=0.82, high=0.87, source="estimate, to be confirmed"),
-        ),
-        Cell(
-            key="distilled",
-            title="student, distilled, 100 epochs",
-            request={
-                "kind": "distill",
-                **CIFAR_AS_CODED,
+    procedure=CIFAR_AS_CODED,
+    cells={
+        "teacher": {"title": "teacher, 20 epochs"},
+        "baseline": {
+            "title": "student without a teacher, 100 epochs",
+            "request": {"dataset": CODE_VIEWS, "epochs": 100},
+        },
+        "distilled": {
+            "title": "student, distilled, 100 epochs",
+            "request": {
                 "dataset": CODE_VIEWS,
                 "epochs": 100,
-                "student": "student",
-                "teacher": {"cell": "teacher"},
                 "temperature": 3.0,
                 "alpha": 0.5,
                 "teacher_outputs": "stored",
             },
-            factors={"network": "student", "teacher": "T = 3, alpha = 0.5"},
+            "factors": {"network": "student", "teacher": "T = 3, alpha = 0.5"},
+        },
+    },
+    expected={
+        "teacher": Expected(
+            low=0.78,
+            high=0.85,
+            source="estimate, to be confirmed: the source's own CNN table lies at 55 to 60 % for four stages",
         ),
-    ),
-    contrasts=CONTRASTS,
-    claims=(STUDENT_GAINS,),
-    margin_points=0.5,
+        "baseline": Expected(low=0.82, high=0.87, source="estimate, to be confirmed"),
+    },
     scales={
-        "smoke": Scale(
-            description=(
+        "smoke": {
+            "description": (
                 "500 training images in batches of 32, 2 epochs at learning rate 0.05 for all, two views of each image,"
                 " 2 seeds; a fiftieth as val."
             ),
-            seeds=2,
-            overrides={
+            "overrides": {
                 "dataset.train_limit": 500,
                 "dataset.val_fraction": 0.02,
                 "batch_size": 32,
                 "epochs": 2,
                 "optimizer.learning_rate": 0.05,
             },
-            cell_overrides={
+            "cell_overrides": {
                 "baseline": {"dataset.augmentation.views": 2},
                 "distilled": {"dataset.augmentation.views": 2},
             },
-            cost_cpu="6 minutes (measured)",
-            cost_gpu="less than a minute (estimate)",
-        ),
-        "full": Scale(
-            description=(
+        },
+        "full": {
+            "description": (
                 "All images, 20 epochs for the teacher and 100 for each student, 3 seeds where the source has one."
             ),
-            seeds=3,
-            cost_cpu="about 2 days: teacher 5.6 hours, a student 6.2 (measured per epoch)",
-            cost_gpu="about 15 minutes (estimate)",
+            "seeds": 3,
+        },
+    },
+    cost={
+        "smoke": ("6 minutes (measured)", "less than a minute (estimate)"),
+        "full": (
+            "about 2 days: teacher 5.6 hours, a student 6.2 (measured per epoch)",
+            "about 15 minutes (estimate)",
         ),
     },
-    pictures=("distillation", "curves", "differences"),
-    published_tables=(TABLE,),
     notes=(
         (
             "The teacher has a fifth of the student's epochs and may be the worse of the two: the gap that distillation"
@@ -252,124 +233,6 @@ AS_CODED = Recipe(
         (
             "The code takes the logits of plain images for augmented ones; here each of eight stored views has its own,"
             " and the baseline sees the same views."
-        ),
-    ),
-)
-
-GRID = Recipe(
-    name="distill-grid",
-    title="Distillation on CIFAR-10 by temperature and weight of the soft loss",
-    question="Which temperature and which weight of the soft loss help the student most?",
-    reproduces="no table: exercise 2.2's two networks over T and alpha, at 30 epochs",
-    factors=("temperature", "alpha"),
-    cells=(
-        Cell(
-            key="teacher",
-            title="teacher",
-            request={**CIFAR_FAST, "model": "teacher"},
-            factors={"temperature": None, "alpha": None},
-            num_seeds=1,
-            expected=Expected(low=0.938, high=0.948, source="estimate, to be confirmed"),
-        ),
-        Cell(
-            key="baseline",
-            title="student without a teacher",
-            request={**CIFAR_FAST, "dataset": GRID_VIEWS, "model": "student"},
-            factors={"temperature": None, "alpha": 0.0},
-            expected=Expected(
-                low=0.910,
-                high=0.928,
-                source="estimate, to be confirmed: 91.5 to 92.8 % with new views in each epoch",
-            ),
-        ),
-        *(
-            Cell(
-                key=f"t-{temperature:g}-alpha-{alpha:g}",
-                title=f"T = {temperature:g}, alpha = {alpha:g}",
-                request={
-                    "kind": "distill",
-                    **CIFAR_FAST,
-                    "dataset": GRID_VIEWS,
-                    "student": "student",
-                    "teacher": {"cell": "teacher"},
-                    "temperature": temperature,
-                    "alpha": alpha,
-                    "teacher_outputs": "stored",
-                },
-                factors={"temperature": temperature, "alpha": alpha},
-            )
-            for temperature in TEMPERATURES
-            for alpha in ALPHAS
-        ),
-    ),
-    contrasts=tuple(
-        Contrast(
-            treatment=f"t-{temperature:g}-alpha-{alpha:g}", control="baseline", factor="teacher"
-        )
-        for temperature in TEMPERATURES
-        for alpha in ALPHAS
-    ),
-    claims=(
-        STUDENT_GAINS.model_copy(
-            update={
-                "test": Better(
-                    contrasts=tuple(
-                        (f"t-{temperature:g}-alpha-{alpha:g}", "baseline")
-                        for temperature in TEMPERATURES
-                        for alpha in ALPHAS
-                    )
-                ),
-                "note": (
-                    "Over the whole grid. At 30 epochs gains of 0.5 to 3 points are to be expected (estimate); they"
-                    " shrink with training."
-                ),
-            }
-        ),
-    ),
-    margin_points=0.5,
-    scales={
-        "smoke": Scale(
-            description=(
-                "500 training images in batches of 32, 1 epoch, learning rate 0.05, one view each, a quarter of the"
-                " width, 2 seeds; a fiftieth as val."
-            ),
-            seeds=2,
-            overrides={
-                "dataset.train_limit": 500,
-                "dataset.val_fraction": 0.02,
-                "batch_size": 32,
-                "epochs": 1,
-                "precision": "float32",
-                "optimizer.learning_rate": 0.05,
-            },
-            cell_overrides={
-                "teacher": {"model.width": 16},
-                "baseline": {"model.width": 8, "dataset.augmentation.views": 1},
-                **{
-                    f"t-{temperature:g}-alpha-{alpha:g}": {
-                        "student.width": 8,
-                        "dataset.augmentation.views": 1,
-                    }
-                    for temperature in TEMPERATURES
-                    for alpha in ALPHAS
-                },
-            },
-            cost_cpu="4 minutes (measured)",
-            cost_gpu="about 2 minutes (estimate)",
-        ),
-        "full": Scale(
-            description="All images, 30 epochs, one teacher, 5 seeds of each of 25 students and of the baseline.",
-            seeds=5,
-            cost_cpu="about 10 days: student 3.7 minutes an epoch (measured)",
-            cost_gpu="about 1.5 hours: 40 seconds a run (estimate)",
-        ),
-    },
-    pictures=("heat_map", "distillation", "curves"),
-    published_tables=(TABLE,),
-    notes=(
-        (
-            "The teacher's logits are stored once for eight views of each image; every student, the baseline too, sees"
-            " these views in turn."
         ),
     ),
 )

@@ -25,6 +25,7 @@ from lab_models.recipes.recipe import (
     Scale,
     Trend,
 )
+from lab_models.recipes.variants import variant
 
 DEPTHS = (20, 32, 44, 56)
 ARMS = (("plain", False), ("residual", True))
@@ -143,41 +144,21 @@ RECIPE = Recipe(
     ),
 )
 
-SHORT = Recipe(
+SHORT = variant(
+    RECIPE,
     name="he-depth-short",
     title="He et al.'s CIFAR networks in 60 epochs",
     question="Does depth hurt plain networks and help residual ones in a third of the paper's epochs?",
     reproduces="He et al. 2015, table 6 and figure 6, with 60 epochs of cosine in place of 182 with steps",
-    factors=("depth", "network"),
-    cells=tuple(
-        Cell(
-            key=f"{arm}-{depth}",
-            title=f"{arm}-{depth}",
-            request={
-                **CIFAR_HE,
-                "schedule": {"name": "cosine"},
-                "epochs": 60,
-                "model": {"preset": f"resnet{depth}", "residual": residual},
-            },
-            factors={"depth": depth, "network": arm},
-            published=PUBLISHED.get((arm, depth)),
+    procedure={**CIFAR_HE, "schedule": {"name": "cosine"}, "epochs": 60},
+    scales={"full": {"description": "All images, 60 epochs, 5 seeds."}},
+    cost={
+        "full": (
+            "about 6 days: 2.1 minutes an epoch at 20 layers to 5.3 at 56 (measured)",
+            "about 2.5 hours: 2 to 5 minutes a run (estimate)",
         )
-        for depth in DEPTHS
-        for arm, residual in ARMS
-    ),
-    contrasts=CONTRASTS,
-    claims=CLAIMS,
-    margin_points=0.5,
-    scales={
-        "smoke": SMOKE,
-        "full": Scale(
-            description="All images, 60 epochs, 5 seeds.",
-            seeds=5,
-            cost_cpu="about 6 days: 2.1 minutes an epoch at 20 layers to 5.3 at 56 (measured)",
-            cost_gpu="about 2.5 hours: 2 to 5 minutes a run (estimate)",
-        ),
     },
-    pictures=("factor", "curves", "differences"),
+    published_tables=(),
     notes=(
         "The paper's numbers are of three times as many epochs; an answer here is about the order of the networks.",
     ),

@@ -29,6 +29,7 @@ from lab_models.recipes.recipe import (
     Recipe,
     Scale,
 )
+from lab_models.recipes.variants import variant
 
 DEPTHS = (2, 4, 6, 8, 10)
 KEYS = tuple(f"depth-{depth}" for depth in DEPTHS)
@@ -129,43 +130,34 @@ LITERAL = Recipe(
     ),
 )
 
-AS_CODED = Recipe(
+AS_CODED = variant(
+    LITERAL,
     name="mlp-depth-as-coded",
     title="MLP depth on MNIST, as the code does it",
-    question=QUESTION,
     reproduces="README, exercise 1.1, with the settings that the code behind it uses",
-    factors=("depth",),
-    cells=tuple(
-        Cell(
-            key=f"depth-{depth}",
-            title=f"depth {depth}: one layer and {depth - 1} block{'s' if depth > 2 else ''}",
-            request={**MNIST_AS_CODED, "model": {"preset": "mlp-ascoded", "depth": depth}},
-            factors={"depth": depth},
-            published=PUBLISHED[depth],
-            expected=AS_CODED_RANGE,
-        )
+    procedure=MNIST_AS_CODED,
+    cells={
+        f"depth-{depth}": {
+            "title": f"depth {depth}: one layer and {depth - 1} block{'s' if depth > 2 else ''}",
+            "request": {"model": {"preset": "mlp-ascoded", "depth": depth}},
+        }
         for depth in DEPTHS
-    ),
-    contrasts=CONTRASTS,
-    claims=(DEEPER_IS_NOT_ALWAYS_BETTER,),
-    margin_points=0.15,
+    },
+    expected=dict.fromkeys(KEYS, AS_CODED_RANGE),
     scales={
-        "smoke": Scale(
-            description="2,000 training images, 2 epochs, 2 seeds.",
-            seeds=2,
-            overrides={"dataset.train_limit": 2000, "epochs": 2},
-            cost_cpu="less than a minute (measured)",
-            cost_gpu="less than a minute (estimate)",
-        ),
-        "full": Scale(
-            description="All images, 10 epochs, as the source; 5 seeds where it has one.",
-            seeds=5,
-            cost_cpu="about 2 hours: 1.5 minutes a run at depth 2 to 8 at depth 10 (estimate)",
-            cost_gpu="2 to 4 minutes: 5 to 10 seconds a run (estimate)",
+        "smoke": {
+            "description": "2,000 training images, 2 epochs, 2 seeds.",
+            "seeds": 2,
+            "overrides": {"dataset.train_limit": 2000, "epochs": 2},
+        }
+    },
+    cost={
+        "smoke": ("less than a minute (measured)", "less than a minute (estimate)"),
+        "full": (
+            "about 2 hours: 1.5 minutes a run at depth 2 to 8 at depth 10 (estimate)",
+            "2 to 4 minutes: 5 to 10 seconds a run (estimate)",
         ),
     },
-    pictures=("factor", "curves"),
-    published_tables=(TABLE,),
     notes=(
         (
             "The code's depth d is one layer of 512 and d - 1 blocks 512-1024-512 with batch norm: 2d linear layers, so"
@@ -175,53 +167,51 @@ AS_CODED = Recipe(
     ),
 )
 
-STRONG = Recipe(
+STRONG = variant(
+    LITERAL,
     name="mlp-depth-strong",
     title="MLP depth on MNIST, trained well",
     question="Do plain MLPs on MNIST get better with depth when they are regularized and trained to the end?",
     reproduces="no table: how far the networks of exercise 1.1 get; the best of the labs is 98.82 %",
-    factors=("depth",),
-    cells=tuple(
-        Cell(
-            key=f"depth-{depth}",
-            title=f"{depth} hidden layers",
-            request={
-                **MNIST_STRONG,
+    procedure=MNIST_STRONG,
+    cells={
+        f"depth-{depth}": {
+            "request": {
                 "model": {
                     "arch": "mlp",
                     "depth": depth,
                     "width": 512,
                     "norm": "batch",
                     "dropout": 0.2,
-                },
+                }
             },
-            factors={"depth": depth},
-            expected=STRONG_RANGE,
-        )
+            "published": None,
+        }
         for depth in DEPTHS
-    ),
-    contrasts=CONTRASTS,
-    claims=(DEEPER_IS_NOT_ALWAYS_BETTER,),
-    margin_points=0.15,
+    },
+    expected=dict.fromkeys(KEYS, STRONG_RANGE),
     scales={
-        "smoke": Scale(
-            description="2,000 training images, 2 epochs, 2 seeds; no warm-up and a shorter average of the weights.",
-            seeds=2,
-            overrides={
+        "smoke": {
+            "description": (
+                "2,000 training images, 2 epochs, 2 seeds; no warm-up and a shorter average of the weights."
+            ),
+            "seeds": 2,
+            "overrides": {
                 "dataset.train_limit": 2000,
                 "epochs": 2,
                 "schedule.warmup_epochs": 0.0,
                 "ema_decay": 0.9,
             },
-            cost_cpu="a quarter of a minute (measured)",
-            cost_gpu="less than a minute (estimate)",
-        ),
-        "full": Scale(
-            description="All images, 40 epochs, 5 seeds.",
-            seeds=5,
-            cost_cpu="about 3 hours: 2 to 12 minutes a run (estimate)",
-            cost_gpu="8 to 15 minutes: 20 to 40 seconds a run (estimate)",
+        },
+        "full": {"description": "All images, 40 epochs, 5 seeds."},
+    },
+    cost={
+        "smoke": ("a quarter of a minute (measured)", "less than a minute (estimate)"),
+        "full": (
+            "about 3 hours: 2 to 12 minutes a run (estimate)",
+            "8 to 15 minutes: 20 to 40 seconds a run (estimate)",
         ),
     },
-    pictures=("factor", "curves"),
+    published_tables=(),
+    notes=(),
 )
