@@ -98,7 +98,8 @@ class Supervision:
         """Listen to a trainer that has its order until the attempt is over, and say how. All but the end itself is
         written down on the way.
 
-        A trainer that is to end is dead when this returns; one that ended by itself may still be leaving.
+        A trainer that is to end is dead when this returns; one that ended by itself may still be leaving. Raises
+        LeaseLost and OutOfTouch, as the ledger does.
         """
         watchdog = Watchdog(self._settings.stall_seconds)
         while True:

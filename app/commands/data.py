@@ -23,7 +23,8 @@ from rich.progress import (
 
 from app.commands import client
 from app.commands.terminal import in_words
-from lab_models.datasets.archives import ImportLimits, ImportRefused, open_files
+from lab_models.datasets.archives import open_files
+from lab_models.datasets.refusals import ImportLimits, ImportRefused
 
 CHUNK_BYTES = 1 << 18
 EXIT_USAGE = 2

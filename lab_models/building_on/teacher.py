@@ -62,8 +62,8 @@ class StoredLogits:
         return self._logits[batch.view].index_select(0, rows).float()
 
     def permuted_within_class(self, labels: Tensor, seed: int) -> "StoredLogits":
-        """The same with each row's logits taken from a row of its class: a permutation of the rows, drawn from the
-        seed.
+        """The same with each row's logits (K, C) taken from a row of its class: a permutation of the rows within the
+        classes of `labels` (N,) int64, drawn from the seed.
         """
         generator = torch.Generator().manual_seed(derived_seed(seed, "permutation"))
         instead = torch.arange(len(labels))

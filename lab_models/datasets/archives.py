@@ -2,66 +2,23 @@
 loads torch.
 
 A zip is untrusted: its members are read as streams, never extracted by name, and what could hurt is refused before
-anything is unpacked: names that leave the archive, links, encryption, unknown compression, members that share bytes,
-sizes and ratios of bombs.
+anything is unpacked (zip_dangers.py).
 """
 
 import io
-import os
-import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, Protocol
 
-from lab_models.common.errors import LabError
-from lab_models.common.validation import FieldError
+from lab_models.datasets.refusals import ImportLimits, ImportRefused
+from lab_models.datasets.zip_dangers import is_ignored, safe_names
 
-MOST_ERRORS = 20
 DEEPEST = 6
-IGNORED_NAMES = ("__MACOSX", "Thumbs.db", "desktop.ini")
-SMALL_FILE = 1_000_000
 DIRECTORY_BYTES_PER_FILE = 200
-ENCRYPTED = 0x1
-LOCAL_HEADER = struct.Struct("<26xHH")
-"""Of what stands before a member: its name's length and that of the extra field, which both follow (PKWARE's APPNOTE,
-4.3.7).
-"""
-METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-
-
-@dataclass(frozen=True)
-class ImportLimits:
-    """What an import may cost. Sizes are in bytes; `max_ratio` holds for files above a megabyte, which images never
-    reach by chance, and for the whole zip.
-
-    `max_pixels` is of all images together, as they are before they are scaled: decoding them takes about a second per
-    50 million. `min_free_bytes` must stay free on the disk.
-    """
-
-    max_images: int = 500_000
-    max_file_bytes: int = 100_000_000
-    max_unpacked_bytes: int = 10_000_000_000
-    max_ratio: int = 200
-    max_array_bytes: int = 20_000_000_000
-    max_pixels: int = 100_000_000_000
-    min_free_bytes: int = 0
-
-
-class ImportRefused(LabError):
-    """The images cannot become a data set; `errors` name the first twenty bad files by their path in the archive."""
-
-    code = "import_refused"
-
-    def __init__(
-        self, message: str, errors: list[FieldError] | None = None, hint: str | None = None
-    ) -> None:
-        super().__init__(message, hint)
-        self.errors = errors or []
 
 
 class ImageFiles(Protocol):
@@ -101,24 +58,6 @@ def open_files(source: Path | BinaryIO, limits: ImportLimits) -> Iterator[ImageF
             yield _Zip(archive, limits)
 
 
-def refuse_bad_files(errors: list[FieldError]) -> None:
-    """Raise ImportRefused with the first twenty, if there is any."""
-    if errors:
-        count = (
-            f"more than {MOST_ERRORS} files"
-            if len(errors) > MOST_ERRORS
-            else f"{len(errors)} files"
-            if len(errors) > 1
-            else "one file"
-        )
-        raise ImportRefused(f"{count} cannot be taken", errors[:MOST_ERRORS])
-
-
-def is_ignored(path: PurePosixPath) -> bool:
-    """Hidden files, and what operating systems leave behind."""
-    return any(part.startswith(".") or part in IGNORED_NAMES for part in path.parts)
-
-
 class _Folder:
     def __init__(self, root: Path, limits: ImportLimits) -> None:
         self._root = root
@@ -155,27 +94,7 @@ class _Folder:
 class _Zip:
     def __init__(self, archive: zipfile.ZipFile, limits: ImportLimits) -> None:
         self._archive = archive
-        members = [member for member in archive.infolist() if not member.is_dir()]
-        _refuse_dangers(members, limits)
-        assert archive.fp is not None
-        file = archive.fp.fileno()
-        _refuse_shared_bytes(file, members, archive.start_dir)
-        kept = {
-            member.filename: member
-            for member in members
-            if not is_ignored(PurePosixPath(member.filename))
-        }
-        unpacked = sum(member.file_size for member in kept.values())
-        if unpacked > limits.max_unpacked_bytes:
-            raise ImportRefused(
-                f"the zip unpacks to {unpacked:,} bytes, more than {limits.max_unpacked_bytes:,}"
-            )
-        packed = os.fstat(file).st_size
-        if unpacked > max(SMALL_FILE, limits.max_ratio * packed):
-            raise ImportRefused(
-                f"the zip of {packed:,} bytes unpacks to {unpacked:,}, more than {limits.max_ratio} times its size"
-            )
-        self.names = sorted(kept)
+        self.names = safe_names(archive, limits)
 
     def open(self, name: str) -> IO[bytes]:
         try:
@@ -230,85 +149,3 @@ def _open_zip(file: BinaryIO, limits: ImportLimits) -> Iterator[zipfile.ZipFile]
             ) from error
         with archive:
             yield archive
-
-
-def _refuse_dangers(members: list[zipfile.ZipInfo], limits: ImportLimits) -> None:
-    if len(members) > 2 * limits.max_images:
-        raise ImportRefused(
-            f"the zip holds {len(members):,} files, more than {2 * limits.max_images:,}"
-        )
-    seen: set[str] = set()
-    errors = []
-    for member in members:
-        danger = _danger(member, limits) or (
-            "stands twice in the zip" if member.filename in seen else None
-        )
-        seen.add(member.filename)
-        if danger is not None:
-            errors.append(FieldError(printable(member.orig_filename), danger))
-    refuse_bad_files(errors)
-
-
-def _danger(member: zipfile.ZipInfo, limits: ImportLimits) -> str | None:
-    """Why a member is not touched, or None."""
-    for name in (member.orig_filename, member.filename):
-        if "\\" in name or "\0" in name:
-            return "has a backslash or a null byte in its name"
-        if (
-            name.startswith("/")
-            or name[1:2] == ":"
-            or any(part in ("..", ".", "") for part in name.split("/"))
-        ):
-            return "has a path that leads out of the archive"
-    if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
-        return "is a link or a device, not a file"
-    if member.flag_bits & ENCRYPTED:
-        return "is encrypted"
-    if member.compress_type not in METHODS:
-        return "is compressed by a method other than deflate"
-    if member.file_size > limits.max_file_bytes:
-        return f"unpacks to {member.file_size:,} bytes, more than {limits.max_file_bytes:,}"
-    if member.file_size > SMALL_FILE and member.file_size > limits.max_ratio * max(
-        1, member.compress_size
-    ):
-        return f"unpacks to more than {limits.max_ratio} times its size"
-    return None
-
-
-def _refuse_shared_bytes(file: int, members: Sequence[zipfile.ZipInfo], directory: int) -> None:
-    """Each byte of a zip belongs to one member: those that share some are how a small file unpacks to one without end
-    (Fifield 2019, 'A better zip bomb').
-    """
-    errors = []
-    end = 0
-    for start, stop, name in sorted(
-        (member.header_offset, _end(file, member), member.orig_filename) for member in members
-    ):
-        if start < end or stop > directory:
-            errors.append(FieldError(printable(name), "shares bytes with another file of the zip"))
-            if len(errors) > MOST_ERRORS:
-                break
-        end = max(end, stop)
-    refuse_bad_files(errors)
-
-
-def _end(file: int, member: zipfile.ZipInfo) -> int:
-    """Where a member's content ends: behind its own header, whose lengths need not be those that the directory
-    states.
-    """
-    header = (
-        os.pread(file, LOCAL_HEADER.size, member.header_offset)
-        if 0 <= member.header_offset < 1 << 62
-        else b""
-    )
-    lengths = (
-        LOCAL_HEADER.unpack(header) if len(header) == LOCAL_HEADER.size else (0, 0)
-    )  # opening it will say what is wrong
-    end: int = member.header_offset + LOCAL_HEADER.size + sum(lengths) + member.compress_size
-    return end
-
-
-def printable(name: str) -> str:
-    """A name from an archive as it may be shown: no control characters, no half surrogates, not endless."""
-    shown = "".join(character if character.isprintable() else "?" for character in name)
-    return shown if len(shown) <= 200 else f"{shown[:200]}…"

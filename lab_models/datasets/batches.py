@@ -70,7 +70,7 @@ class ImageSplit:
         return None if views is None else replace(views, index=index)
 
     def batch(self, rows: Tensor, views: Views | None = None) -> Batch:
-        """The given rows, seen as `views` says, normalized."""
+        """The given rows (B,) int64, seen as `views` says, normalized: images (B, C, H, W) float32, labels (B,)."""
         where = rows if self.rows is None else self.rows[rows]
         labels = self.labels.index_select(0, rows)
         if views is None:
@@ -86,7 +86,7 @@ class ImageSplit:
         return Batch(cut_out(self._normalized(pixels), rows, views), labels, rows, views.index)
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
-        """Every row once, as stored, never augmented, for evaluation."""
+        """Every row once, as stored, never augmented, for evaluation: batches of images (B, C, H, W) float32."""
         for start in range(0, len(self), batch_size):
             end = start + batch_size
             pixels = (
@@ -180,7 +180,8 @@ def device_splits(
 def epoch_batches(
     num_rows: int, batch_size: int, seed: int, epoch: int, device: torch.device
 ) -> list[Tensor]:
-    """The epoch's row numbers, shuffled by its seed alone and cut into batches.
+    """The epoch's row numbers, shuffled by its seed alone and cut into batches (B,) int64 on the device, the last of
+    which may be shorter.
 
     A last batch of one row joins the batch before it: batch norm cannot train on a single image.
     """

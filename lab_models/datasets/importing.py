@@ -18,11 +18,12 @@ import numpy as np
 from lab_models.common.errors import LabError, StorageFull
 from lab_models.common.files import FULL_DISK, HeldByAnother, exclusive, require_room, sync_folder
 from lab_models.common.validation import FieldError
-from lab_models.datasets.archives import ImportLimits, ImportRefused, open_files
+from lab_models.datasets.archives import open_files
 from lab_models.datasets.catalog import BUILT_IN, DATASET_NAME, DatasetInfo
 from lab_models.datasets.decoding import Size
 from lab_models.datasets.layout import Layout, arrange
 from lab_models.datasets.preparation import ARRAYS, seal
+from lab_models.datasets.refusals import ImportLimits, ImportRefused
 from lab_models.datasets.sizing import ImageSizes, Wanted, chosen, own_sizes, wanted
 from lab_models.datasets.unpacking import mean_and_std, write_splits
 
@@ -141,7 +142,7 @@ def import_reserved(
     limits: ImportLimits,
     importer: Importer = ANYBODY,
 ) -> DatasetInfo:
-    """What `import_images` does once the name is reserved."""
+    """What `import_images` does once the name is reserved. Raises ImportRefused or StorageFull."""
     _sweep(imported)
     temporary = imported / f".{name}.tmp"
     try:

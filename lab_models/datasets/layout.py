@@ -7,7 +7,7 @@ import numpy as np
 
 from lab_models.common.naming import unshown
 from lab_models.common.validation import FieldError
-from lab_models.datasets.archives import MOST_ERRORS, ImportRefused, printable, refuse_bad_files
+from lab_models.datasets.refusals import MOST_ERRORS, ImportRefused, printable, refuse_bad_files
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")

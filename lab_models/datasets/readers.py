@@ -100,7 +100,10 @@ def read_digits() -> RawDataset:
 
 
 def read_mnist(folders: DataFolders) -> RawDataset:
-    """MNIST through torchvision: the first searched folder that holds `MNIST/raw`, else a download."""
+    """MNIST through torchvision: the first searched folder that holds `MNIST/raw`, else a download.
+
+    Raises DatasetUnavailable, and StorageFull where the download has no room.
+    """
     from torchvision.datasets import (
         MNIST,
     )  # torchvision's import takes a second, and only preparation needs it
@@ -144,7 +147,7 @@ def _mnist_arrays(train: object, test: object) -> RawDataset:
 
 def read_cifar(info: DatasetInfo, folders: DataFolders) -> RawDataset:
     """CIFAR-10 or CIFAR-100: Parquet shards in a searched folder, else torchvision's folder in one, else torchvision's
-    download.
+    download. Raises as `read_mnist` does.
     """
     from lab_models.datasets.parquet import (
         find_shards,

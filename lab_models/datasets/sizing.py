@@ -6,16 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lab_models.common.validation import FieldError
-from lab_models.datasets.archives import (
-    MOST_ERRORS,
-    ImageFiles,
-    ImportRefused,
-    UnreadableFile,
-    printable,
-    refuse_bad_files,
-)
+from lab_models.datasets.archives import ImageFiles, UnreadableFile
 from lab_models.datasets.decoding import Size, UndecodableImage, upright_size
 from lab_models.datasets.layout import Layout
+from lab_models.datasets.refusals import MOST_ERRORS, ImportRefused, printable, refuse_bad_files
 
 LARGEST_COMMON_SIDE = 224
 DEFAULT_SIDE = 32

@@ -12,16 +12,11 @@ from typing import BinaryIO, Literal
 import numpy as np
 
 from lab_models.common.validation import FieldError
-from lab_models.datasets.archives import (
-    MOST_ERRORS,
-    ImageFiles,
-    UnreadableFile,
-    printable,
-    refuse_bad_files,
-)
+from lab_models.datasets.archives import ImageFiles, UnreadableFile
 from lab_models.datasets.decoding import Pixels, Size, UndecodableImage, decode
 from lab_models.datasets.layout import Layout
 from lab_models.datasets.preparation import write_array
+from lab_models.datasets.refusals import MOST_ERRORS, printable, refuse_bad_files
 
 MOST_THREADS = 4
 """Each may hold an image of 50 megapixels; more threads gain little, for files are read in order by one."""

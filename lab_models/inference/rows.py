@@ -47,7 +47,9 @@ def stored_image(folder: Path, split: Split, row: int, *, sha256: str | None) ->
 def stored_split(
     folder: Path, split: Split, *, sha256: str | None
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """All images (N, C, H, W) and labels (N,) of the split, memory-mapped; as `stored_image` otherwise."""
+    """All images (N, C, H, W) and labels (N,) of the split, memory-mapped; otherwise as `stored_image`, of which it
+    raises DatasetUnavailable.
+    """
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
         if manifest["sha256"] != sha256:

@@ -65,7 +65,8 @@ def from_differences(
     """Like `compare`, for one number per seed that is 0 under "no difference"; `size` is the largest score it was
     computed from.
 
-    A spread below `size` · 1e-12 is float rounding. TOST is that of Schuirmann (1987), doi:10.1007/BF01068419.
+    A spread below `size` · 1e-12 is float rounding. TOST is that of Schuirmann (1987), doi:10.1007/BF01068419. Raises
+    ValueError as `compare` does.
     """
     if margin is not None and not margin > 0:
         raise ValueError(f"the margin of equivalence must be above 0, not {margin}")
@@ -108,7 +109,7 @@ def mcnemar(only_treatment_right: int, only_control_right: int) -> float:
 
     The smaller count against Binomial(their sum, 1/2), doubled; Edwards' correction of McNemar (1947),
     doi:10.1007/BF02295996, is for large counts only. It says nothing about further seeds. 1 when the two never differ;
-    ValueError for a count below 0.
+    raises ValueError for a count below 0.
     """
     if min(only_treatment_right, only_control_right) < 0:
         raise ValueError(

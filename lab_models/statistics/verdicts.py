@@ -98,7 +98,7 @@ def judge(
 
     `expects` -1 turns the hypothesis into "treatment is worse". `p_adjusted` is `paired.p_t` after Holm's correction
     over its family; it then decides instead. Equivalence comes first: a difference that is shown to lie within the
-    margin is equivalent, however real.
+    margin is equivalent, however real. Raises ValueError unless `expects` is 1 or -1.
     """
     if expects not in (1, -1):
         raise ValueError(

@@ -119,7 +119,7 @@ def make_objective(
     spec: Spec, teacher: TeacherLogits | None = None, matcher: Matcher | None = None
 ) -> Objective:
     """The objective that a spec names; a student's needs the teacher's logits, and a matcher where stages are compared
-    as well.
+    as well. Raises ValueError where it has no logits.
     """
     match spec:
         case TrainSpec() | TransferSpec():

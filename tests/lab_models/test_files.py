@@ -16,6 +16,7 @@ from lab_models.common.files import (
     CHUNK_BYTES,
     HeldByAnother,
     exclusive,
+    link_or_copy,
     sha256_of,
     write_atomically,
 )
@@ -138,3 +139,18 @@ def test_sums_of_files_are_those_of_their_bytes(size: int, tmp_path: Path) -> No
     content = os.urandom(size)
     (tmp_path / "file").write_bytes(content)
     assert sha256_of(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize("can_link", [True, False])
+def test_a_second_name_stays_when_the_first_goes(
+    can_link: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_bytes(b"content")
+    second.write_bytes(b"what stood there before")
+    if not can_link:
+        monkeypatch.setattr(os, "link", lambda *_, **__: (_ for _ in ()).throw(OSError()))
+    link_or_copy(first, second)
+    assert first.samefile(second) == can_link
+    first.unlink()
+    assert second.read_bytes() == b"content"

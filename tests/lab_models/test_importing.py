@@ -32,7 +32,6 @@ from PIL import Image
 from lab_models.common.errors import DatasetUnavailable, StorageFull
 from lab_models.common.files import sha256_of
 from lab_models.datasets import importing
-from lab_models.datasets.archives import ImportLimits, ImportRefused
 from lab_models.datasets.catalog import Catalog, DatasetInfo
 from lab_models.datasets.decoding import Size, UndecodableImage, decode, upright_size
 from lab_models.datasets.importing import (
@@ -47,6 +46,7 @@ from lab_models.datasets.importing import (
 from lab_models.datasets.layout import arrange
 from lab_models.datasets.preparation import PreparedDataset, open_imported
 from lab_models.datasets.readers import open_dataset
+from lab_models.datasets.refusals import ImportLimits, ImportRefused
 from lab_models.training.protocol import Completed, Started
 from tests.lab_models.conftest import (
     EXAMPLES,

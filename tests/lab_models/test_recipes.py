@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from lab_models.architectures.sizes import model_size
 from lab_models.datasets.catalog import BUILT_IN
@@ -12,6 +13,7 @@ from lab_models.recipes import procedures
 from lab_models.recipes.catalog import RECIPES, check, recipe
 from lab_models.recipes.cell_checks import effective_specs, sizes_of, unnamed_differences
 from lab_models.recipes.recipe import Better, Claim, NotMonotone, Reaches, Recipe, Trend
+from lab_models.recipes.variants import variant
 from lab_models.specs import AnySpec, DistillSpec, ExperimentRequest, MLPSpec, Trained
 from lab_models.specs.base import UnknownName
 from lab_models.studies.design import Design, cell_request
@@ -313,3 +315,36 @@ def cells_of(claim: Claim) -> set[str]:
             return set(cells)
         case Reaches(cell=cell):
             return {cell}
+
+
+def test_a_twin_has_the_pages_table_by_another_procedure_and_no_expectation_of_the_first() -> None:
+    page = RECIPES["mlp-depth"]
+    twin = variant(
+        page,
+        name="twin",
+        procedure={"epochs": 3},
+        cells={"depth-2": {"title": "two", "request": {"label_smoothing": 0.1}}},
+        cost={"full": ("a day (estimate)", "an hour (estimate)")},
+    )
+    first, second = twin.cells[:2]
+    assert first.request == {
+        "epochs": 3,
+        "model": page.cells[0].request["model"],
+        "label_smoothing": 0.1,
+    }
+    assert (first.title, second.title) == ("two", page.cells[1].title)
+    assert [cell.expected for cell in twin.cells] == [None] * 5
+    assert twin.scales["full"].cost_gpu == "an hour (estimate)"
+    assert (twin.claims, twin.contrasts, twin.scales["smoke"]) == (
+        page.claims,
+        page.contrasts,
+        page.scales["smoke"],
+    )
+
+
+def test_a_twin_changes_nothing_that_its_page_does_not_have() -> None:
+    page = RECIPES["mlp-depth"]
+    with pytest.raises(ValueError, match="mlp-depth has no depth-3"):
+        variant(page, procedure={}, cells={"depth-3": {"title": "three"}})
+    with pytest.raises(ValidationError, match="titel"):
+        variant(page, procedure={}, titel="a slip")

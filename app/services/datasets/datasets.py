@@ -28,9 +28,9 @@ from app.storage.tables import LOCAL, Experiment, Run
 from lab_models.common.files import require_room
 from lab_models.common.validation import did_you_mean
 from lab_models.datasets import importing, sizing
-from lab_models.datasets.archives import ImportLimits, ImportRefused
 from lab_models.datasets.catalog import BUILT_IN, Catalog, DatasetInfo
 from lab_models.datasets.importing import Importer
+from lab_models.datasets.refusals import ImportLimits, ImportRefused
 from lab_models.datasets.sizing import Wanted
 
 UNPACKED_PER_UPLOADED = 5

@@ -1,0 +1,136 @@
+"""What could hurt in a zip, found in its directory before anything is unpacked: names that leave the archive, links,
+encryption, unknown compression, members that share bytes, sizes and ratios of bombs. Nothing here loads torch.
+"""
+
+import os
+import stat
+import struct
+import zipfile
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+from lab_models.common.validation import FieldError
+from lab_models.datasets.refusals import (
+    MOST_ERRORS,
+    ImportLimits,
+    ImportRefused,
+    printable,
+    refuse_bad_files,
+)
+
+IGNORED_NAMES = ("__MACOSX", "Thumbs.db", "desktop.ini")
+SMALL_FILE = 1_000_000
+ENCRYPTED = 0x1
+LOCAL_HEADER = struct.Struct("<26xHH")
+"""Of what stands before a member: its name's length and that of the extra field, which both follow (PKWARE's APPNOTE,
+4.3.7).
+"""
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+
+def safe_names(archive: zipfile.ZipFile, limits: ImportLimits) -> list[str]:
+    """The names of the files to be read, sorted; raises ImportRefused where the zip has any danger in it."""
+    members = [member for member in archive.infolist() if not member.is_dir()]
+    _refuse_dangers(members, limits)
+    assert archive.fp is not None
+    file = archive.fp.fileno()
+    _refuse_shared_bytes(file, members, archive.start_dir)
+    kept = {
+        member.filename: member.file_size
+        for member in members
+        if not is_ignored(PurePosixPath(member.filename))
+    }
+    _refuse_bombs(sum(kept.values()), os.fstat(file).st_size, limits)
+    return sorted(kept)
+
+
+def is_ignored(path: PurePosixPath) -> bool:
+    """Hidden files, and what operating systems leave behind."""
+    return any(part.startswith(".") or part in IGNORED_NAMES for part in path.parts)
+
+
+def _refuse_bombs(unpacked: int, packed: int, limits: ImportLimits) -> None:
+    if unpacked > limits.max_unpacked_bytes:
+        raise ImportRefused(
+            f"the zip unpacks to {unpacked:,} bytes, more than {limits.max_unpacked_bytes:,}"
+        )
+    if unpacked > max(SMALL_FILE, limits.max_ratio * packed):
+        raise ImportRefused(
+            f"the zip of {packed:,} bytes unpacks to {unpacked:,}, more than {limits.max_ratio} times its size"
+        )
+
+
+def _refuse_dangers(members: list[zipfile.ZipInfo], limits: ImportLimits) -> None:
+    if len(members) > 2 * limits.max_images:
+        raise ImportRefused(
+            f"the zip holds {len(members):,} files, more than {2 * limits.max_images:,}"
+        )
+    seen: set[str] = set()
+    errors = []
+    for member in members:
+        danger = _danger(member, limits) or (
+            "stands twice in the zip" if member.filename in seen else None
+        )
+        seen.add(member.filename)
+        if danger is not None:
+            errors.append(FieldError(printable(member.orig_filename), danger))
+    refuse_bad_files(errors)
+
+
+def _danger(member: zipfile.ZipInfo, limits: ImportLimits) -> str | None:
+    """Why a member is not touched, or None."""
+    for name in (member.orig_filename, member.filename):
+        if "\\" in name or "\0" in name:
+            return "has a backslash or a null byte in its name"
+        if (
+            name.startswith("/")
+            or name[1:2] == ":"
+            or any(part in ("..", ".", "") for part in name.split("/"))
+        ):
+            return "has a path that leads out of the archive"
+    if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
+        return "is a link or a device, not a file"
+    if member.flag_bits & ENCRYPTED:
+        return "is encrypted"
+    if member.compress_type not in METHODS:
+        return "is compressed by a method other than deflate"
+    if member.file_size > limits.max_file_bytes:
+        return f"unpacks to {member.file_size:,} bytes, more than {limits.max_file_bytes:,}"
+    if member.file_size > SMALL_FILE and member.file_size > limits.max_ratio * max(
+        1, member.compress_size
+    ):
+        return f"unpacks to more than {limits.max_ratio} times its size"
+    return None
+
+
+def _refuse_shared_bytes(file: int, members: Sequence[zipfile.ZipInfo], directory: int) -> None:
+    """Each byte of a zip belongs to one member: those that share some are how a small file unpacks to one without end
+    (Fifield 2019, 'A better zip bomb').
+    """
+    errors = []
+    end = 0
+    for start, stop, name in sorted(
+        (member.header_offset, _end(file, member), member.orig_filename) for member in members
+    ):
+        if start < end or stop > directory:
+            errors.append(FieldError(printable(name), "shares bytes with another file of the zip"))
+            if len(errors) > MOST_ERRORS:
+                break
+        end = max(end, stop)
+    refuse_bad_files(errors)
+
+
+def _end(file: int, member: zipfile.ZipInfo) -> int:
+    """Where a member's content ends: behind its own header, whose lengths need not be those that the directory
+    states.
+    """
+    header = (
+        os.pread(file, LOCAL_HEADER.size, member.header_offset)
+        if 0 <= member.header_offset < 1 << 62
+        else b""
+    )
+    lengths = (
+        LOCAL_HEADER.unpack(header) if len(header) == LOCAL_HEADER.size else (0, 0)
+    )  # opening it will say what is wrong
+    end: int = member.header_offset + LOCAL_HEADER.size + sum(lengths) + member.compress_size
+    return end
