@@ -114,7 +114,7 @@ class Ledger:
         """Look for what people ask twice a second; write a sign of life every fifth of the lease."""
         now = self._clock()
         if now - self._renewed >= self._settings.lease_seconds / RENEWALS_PER_LEASE:
-            self._renew(lambda session: lifecycle.hold(session, self.lease))
+            self._renew(lambda session: lifecycle.renew(session, self.lease))
         elif now - self._looked >= WISH_POLL_SECONDS:
             self._looked = now
             self._look()

@@ -14,8 +14,8 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import OperationalError
 
 from app.doorbell import QUEUE
-from app.services.lifecycle import queued_runs, workers
-from app.services.upkeep.reconcile import LeaseWatch, take_back, try_to_write
+from app.services.lifecycle import queued_runs, try_to_write, workers
+from app.services.upkeep.reconcile import LeaseWatch, take_back
 from app.settings import Settings
 from app.storage.db import BUSY_SECONDS, Database
 from worker.identity import Identity
