@@ -214,7 +214,7 @@ def test_what_the_fast_ring_leaves_out_exists() -> None:
     for listed in rings.thorough():
         path, *names = listed.split("::")
         text = (ROOT / path).read_text()
-        for name in names:
+        for name in set(names) - {"runTest"}:  # of a state machine
             assert re.search(
                 rf"^( *(async )?(def|class) {name}\b|{name} = )", text, re.MULTILINE
             ), listed

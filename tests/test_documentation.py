@@ -70,10 +70,11 @@ def test_every_route_is_described_in_words(tmp_path: Path) -> None:
 
 
 def test_every_code_that_a_problem_can_have_is_described() -> None:
-    tree = ast.parse((ROOT / "app" / "api" / "http" / "problems.py").read_text())
+    folder = ROOT / "app" / "api" / "http"
     codes = {
         call.args[1].value
-        for call in ast.walk(tree)
+        for path in folder.glob("*.py")
+        for call in ast.walk(ast.parse(path.read_text()))
         if isinstance(call, ast.Call)
         and getattr(call.func, "id", "") == "problem"
         and isinstance(call.args[1], ast.Constant)
