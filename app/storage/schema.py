@@ -13,9 +13,9 @@ from sqlalchemy import Connection, Engine, text
 from sqlmodel import Session
 
 from app.errors import Misconfigured
+from app.storage.advisory_locks import AdvisoryLock, hold
 
 MIGRATION_LOCK_FILE = ".migrate.lock"
-MIGRATION_LOCK = 7_236_011  # any number, the same in every process, for PostgreSQL's advisory lock
 
 log = logging.getLogger("lab.db")
 
@@ -32,7 +32,7 @@ def migrate(engine: Engine, lock: Path) -> None:
             if connection.dialect.name == "postgresql":
                 # another process's migration may take long
                 connection.execute(text("SET LOCAL lock_timeout = 0"))
-                connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
+            hold(connection, AdvisoryLock.MIGRATION)
             if schema_revision(connection) != _head(config):
                 _refuse_unknown_schema(config, schema_revision(connection))
                 if connection.dialect.name == "sqlite":

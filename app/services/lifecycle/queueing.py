@@ -16,11 +16,9 @@ from sqlalchemy import select as select_columns
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
+from app.storage.advisory_locks import AdvisoryLock, hold
 from app.storage.states import RunStatus
 from app.storage.tables import Experiment, Owner, Run
-
-CLAIM_LOCK = 7_236_014
-"""Any number, the same in every process: PostgreSQL's advisory lock on claiming."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +79,7 @@ def one_at_a_time(session: Session) -> None:
     """Until the transaction ends no other claims: each sees the turns and the runs under way that the one before has
     left. SQLite's writers do so anyway.
     """
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(select_columns(func.pg_advisory_xact_lock(CLAIM_LOCK)))
+    hold(session.connection(), AdvisoryLock.CLAIM)
 
 
 def has_been_served(session: Session, owner: str) -> None:

@@ -4,16 +4,18 @@ import hashlib
 import json
 from typing import Any, TypeVar
 
-from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from app.errors import IdempotencyConflict
+from app.storage.advisory_locks import AdvisoryLock, hold
 from app.storage.tables import LOCAL, Experiment, Study
 
 Made = TypeVar("Made", Experiment, Study)
 
-LOCKS: dict[type[Any], int] = {Study: 7_236_012, Experiment: 7_236_013}
-"""Any numbers, the same in every process: the classes of PostgreSQL's advisory locks on the keys."""
+LOCKS: dict[type[Any], AdvisoryLock] = {
+    Study: AdvisoryLock.KEYS_OF_STUDIES,
+    Experiment: AdvisoryLock.KEYS_OF_EXPERIMENTS,
+}
 
 
 def earlier(
@@ -33,8 +35,8 @@ def earlier(
     """
     if key is None:
         return None
-    if lock and session.connection().dialect.name == "postgresql":
-        session.execute(select(func.pg_advisory_xact_lock(LOCKS[table], func.hashtext(key))))
+    if lock:
+        hold(session.connection(), LOCKS[table], key)
     there = select(table).where(col(table.owner) == owner, col(table.idempotency_key) == key)
     found = session.exec(there).first()
     if found is not None and found.request_hash != request_hash(submitted):
