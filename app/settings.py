@@ -9,6 +9,8 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import make_url
 
+from lab_models.common.validation import MAX_NESTING
+
 
 class Settings(BaseSettings):
     """Read from the environment (prefix `LAB_`) or a `.env` file. The environment says where; the spec says what."""
@@ -81,7 +83,7 @@ class Settings(BaseSettings):
     """Largest batch."""
     max_steps: int = Field(default=100_000_000, ge=1)
     """Most optimizer steps of one run."""
-    max_body_depth: int = Field(default=32, ge=8, le=32)
+    max_body_depth: int = Field(default=MAX_NESTING, ge=8, le=MAX_NESTING)
     """Deepest nesting of a JSON body."""
     max_labels: int = Field(default=50, ge=0, le=50)
     """Most labels of one experiment or study."""

@@ -18,6 +18,7 @@ from app.services import lifecycle
 from app.services.analyses import reproduction
 from app.services.datasets import datasets
 from app.services.experiments import deletion, experiments, steering
+from app.services.lifecycle import verbs
 from app.services.owners.keys import ANYONE
 from app.services.studies import studies, study_extensions, study_steering, study_submissions
 from app.services.studies.study_extensions import PreparedExtension
@@ -262,7 +263,7 @@ def test_a_dependent_outside_of_what_is_cancelled_fails_by_name_and_one_within_i
 def test_a_cancel_of_more_than_one_statement_takes_cancels_students_with_their_teacher(
     database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steering, "MOST_AT_ONCE", 2)
+    monkeypatch.setattr(verbs, "MOST_AT_ONCE", 2)
     students = [submit(database, settings, {**OF_A_SPEC, "seeds": 2}) for _ in range(2)]
     teacher = students[0].related["teacher_experiment"]
     with database.writing() as session:

@@ -15,9 +15,6 @@ from app.services.experiments.experiments import Filters, its_runs
 from app.storage.states import RunStatus, experiment_status
 from app.storage.tables import Experiment, Run
 
-MOST_AT_ONCE = 5_000
-"""Runs in one statement: a database takes only so many parameters."""
-
 
 def pause(session: Session, experiment: Experiment, actor: str = lifecycle.USER) -> None:
     """Pause every run that is queued or under way. Pausing twice is no error; with nothing to pause it is
@@ -72,8 +69,8 @@ def edit(session: Session, experiment: Experiment, changes: Mapping[str, Any]) -
 
 
 def cancel_all(session: Session, filters: Filters, actor: str = lifecycle.USER) -> list[str]:
-    """Cancel what is unfinished of all experiments that the filters let through, students before what they need, whose
-    end would count as a failure of theirs; returns the experiments that changed, the newest first.
+    """Cancel what is unfinished of all experiments that the filters let through; returns those that changed, the newest
+    first.
     """
     let_through = (
         experiments.matching(filters)
@@ -82,23 +79,14 @@ def cancel_all(session: Session, filters: Filters, actor: str = lifecycle.USER) 
     )
     unfinished = [status for status in RunStatus if not status.is_terminal]
     rows = session.execute(
-        select_columns(col(Run.id), col(Run.needs), let_through.c.id)
+        select_columns(col(Run.id), let_through.c.id)
         .join(let_through, let_through.c.id == col(Run.experiment_id))
         .where(col(Run.status).in_(unfinished))
         .order_by(let_through.c.created_at.desc(), let_through.c.id.desc())
     ).all()
-    students_first = [
-        run_id for run_id, needs, _ in sorted(rows, key=lambda row: row.needs is None)
-    ]
-    changed: set[str] = set()
-    for begin in range(0, len(students_first), MOST_AT_ONCE):
-        changed |= set(
-            lifecycle.cancel(session, students_first[begin : begin + MOST_AT_ONCE], actor)
-        )
+    changed = set(lifecycle.cancel(session, [run_id for run_id, _ in rows], actor))
     session.expire_all()
-    return list(
-        dict.fromkeys(experiment_id for run_id, _, experiment_id in rows if run_id in changed)
-    )
+    return list(dict.fromkeys(experiment_id for run_id, experiment_id in rows if run_id in changed))
 
 
 def _status(runs: Sequence[Run]) -> RunStatus:

@@ -5,7 +5,7 @@ that it tries.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import null, update
@@ -16,49 +16,24 @@ from app.services.lifecycle.moves import USER, WAITING, Move, remember, tell_dep
 from app.storage.states import RETRYABLE, RunStatus, StatusReason
 from app.storage.tables import Run, utc_now
 
+MOST_AT_ONCE = 5_000
+"""Runs in one statement: a database takes only so many parameters."""
 
-def cancel(session: Session, run_ids: Sequence[str], actor: str = USER) -> list[str]:
+
+def cancel(session: Session, run_ids: Collection[str], actor: str = USER) -> list[str]:
     """queued or paused -> cancelled at once; running is asked to end. Returns those that were not finished.
 
-    What needs one of them is no failure of its own where it is cancelled with it.
+    What needs one of them is no failure of its own where it is cancelled with it, so nobody is told before all are.
     """
-    held = hold_still(session, run_ids)
-    ended = session.execute(
-        update(Run)
-        .where(col(Run.id).in_(having(held, WAITING)), col(Run.status).in_(WAITING))
-        .values(
-            status=RunStatus.CANCELLED,
-            status_reason=StatusReason.CANCELLED_BY_USER,
-            cancel_requested=True,
-            finished_at=utc_now(),
-        )
-        .returning(col(Run.id), col(Run.attempt))
-    ).all()
-    remember(
-        session,
-        [
-            Move(
-                row.id,
-                row.attempt,
-                held[row.id].status,
-                RunStatus.CANCELLED,
-                StatusReason.CANCELLED_BY_USER,
-            )
-            for row in ended
-        ],
-        actor,
-    )
-    tell_dependents(session, [row.id for row in ended], RunStatus.CANCELLED)
-    asked = session.execute(
-        update(Run)
-        .where(
-            col(Run.id).in_(having(held, [RunStatus.RUNNING])),
-            col(Run.status) == RunStatus.RUNNING,
-        )
-        .values(cancel_requested=True, status_reason=StatusReason.CANCELLING)
-        .returning(col(Run.id))
-    ).all()
-    return [row.id for row in (*ended, *asked)]
+    ended: list[str] = []
+    asked: list[str] = []
+    for some in _in_parts(sorted(set(run_ids))):  # which locks them in order
+        held = hold_still(session, some)
+        ended += _cancel_waiting(session, held, actor)
+        asked += _ask_to_end(session, held)
+    for some in _in_parts(ended):
+        tell_dependents(session, some, RunStatus.CANCELLED)
+    return [*ended, *asked]
 
 
 def pause(session: Session, run_ids: Sequence[str], actor: str = USER) -> list[str]:
@@ -159,6 +134,41 @@ def retry(session: Session, run_ids: Sequence[str], actor: str = USER) -> list[s
         if run_id in held and held[run_id].status in RETRYABLE
     ]
     return _queue_again(session, ended, _reasons_to_wait(ended, held), forgotten, actor)
+
+
+def _in_parts(run_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (run_ids[begin : begin + MOST_AT_ONCE] for begin in range(0, len(run_ids), MOST_AT_ONCE))
+
+
+def _cancel_waiting(session: Session, held: Mapping[str, StillRun], actor: str) -> list[str]:
+    """End those that are queued or paused."""
+    ended = session.execute(
+        update(Run)
+        .where(col(Run.id).in_(having(held, WAITING)), col(Run.status).in_(WAITING))
+        .values(
+            status=RunStatus.CANCELLED,
+            status_reason=StatusReason.CANCELLED_BY_USER,
+            cancel_requested=True,
+            finished_at=utc_now(),
+        )
+        .returning(col(Run.id), col(Run.attempt))
+    ).all()
+    to, reason = RunStatus.CANCELLED, StatusReason.CANCELLED_BY_USER
+    moves = [Move(row.id, row.attempt, held[row.id].status, to, reason) for row in ended]
+    remember(session, moves, actor)
+    return [row.id for row in ended]
+
+
+def _ask_to_end(session: Session, held: Mapping[str, StillRun]) -> list[str]:
+    """Ask those that are running."""
+    running = having(held, [RunStatus.RUNNING])
+    asked = session.execute(
+        update(Run)
+        .where(col(Run.id).in_(running), col(Run.status) == RunStatus.RUNNING)
+        .values(cancel_requested=True, status_reason=StatusReason.CANCELLING)
+        .returning(col(Run.id))
+    )
+    return list(asked.scalars())
 
 
 def _queue_again(
