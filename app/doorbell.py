@@ -1,4 +1,7 @@
-"""The doorbell: tells workers that something is queued. It may be lost or doubled without harm, so it never fails."""
+"""The doorbell: tells workers that something is queued. A ring may be lost or doubled without harm, so it never fails.
+
+The queue itself is the table of runs (`app.services.lifecycle.queueing`); the broker carries rings alone.
+"""
 
 import logging
 import threading
@@ -13,6 +16,7 @@ from redis.retry import Retry
 
 TASK = "lab.work"
 QUEUE = "train"
+"""What the broker calls the list that rings lie in."""
 MOST_RINGS_AT_ONCE = 16
 
 # What whoever rings and whoever answers have in common. No result backend; short time-outs, because a broker that hangs
@@ -42,7 +46,7 @@ REDIS_TRANSPORT: dict[str, Any] = {
     "global_keyprefix": "lab:",
 }
 
-log = logging.getLogger("lab.queue")
+log = logging.getLogger("lab.doorbell")
 
 
 class Doorbell(Protocol):
@@ -60,22 +64,22 @@ class SilentDoorbell:
 
 
 class BrokerDoorbell:
-    """Publishes to Celery's broker from a thread of its own, so that a broker that is down or hangs delays nobody."""
+    """Rings through Celery's broker, from a thread of its own, so that a broker that is down or hangs delays nobody."""
 
     def __init__(self, broker_url: str) -> None:
         self._celery = Celery("lab", broker=broker_url, set_as_current=False)
         self._celery.conf.update(**CELERY_SETTINGS, broker_transport_options=REDIS_TRANSPORT)
         self._wanted = 0
         self._changed = threading.Condition()
-        threading.Thread(target=self._publish_for_ever, name="doorbell", daemon=True).start()
+        threading.Thread(target=self._ring_for_ever, name="doorbell", daemon=True).start()
 
     def ring(self, times: int = 1) -> None:
-        """Ask the thread to publish."""
+        """Ask the thread to."""
         with self._changed:
             self._wanted = min(self._wanted + times, MOST_RINGS_AT_ONCE)
             self._changed.notify()
 
-    def _publish_for_ever(self) -> None:
+    def _ring_for_ever(self) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._wanted > 0)

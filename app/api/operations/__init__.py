@@ -1,5 +1,5 @@
 """The service itself over HTTP, for those who run it: health, workers, the queue, and numbers for Prometheus."""
 
-from app.api.operations import metrics, operations, waiting
+from app.api.operations import operations, prometheus, waiting
 
-ROUTERS = (metrics.router, operations.router, waiting.router)
+ROUTERS = (prometheus.router, operations.router, waiting.router)

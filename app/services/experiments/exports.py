@@ -64,7 +64,7 @@ def _csv_pieces(runs: Sequence[tuple[str, int, int]]) -> Iterator[Piece]:
     names: set[tuple[str, str]] = set()
     for parts in _blocks(runs, EPOCHS_OF_NAMES):
         yield lambda session, parts=parts: _add_names(session, parts, names)  # type: ignore[misc]
-    columns = {key: place for place, key in enumerate(sorted(names, key=".".join))}
+    columns = {key: index for index, key in enumerate(sorted(names, key=".".join))}
     head = ["run_id", "seed", "epoch", *map(".".join, columns)]
     yield lambda _: (",".join(head) + "\n").encode()
     for parts in _blocks(runs, EPOCHS_AT_ONCE):
@@ -73,12 +73,12 @@ def _csv_pieces(runs: Sequence[tuple[str, int, int]]) -> Iterator[Piece]:
 
 def _json_pieces(experiment_id: str, runs: Sequence[tuple[str, int, int]]) -> Iterator[Piece]:
     yield lambda _: f'{{"experiment_id":{json.dumps(experiment_id)},"runs":['.encode()
-    place = 0
+    num_before = 0
     for parts in _blocks(runs, EPOCHS_AT_ONCE):
-        yield lambda session, parts=parts, place=place: "".join(
-            _json_text(session, parts, place)
+        yield lambda session, parts=parts, num_before=num_before: "".join(
+            _json_text(session, parts, num_before)
         ).encode()  # type: ignore[misc]
-        place += sum(part.is_last for part in parts)
+        num_before += sum(part.is_last for part in parts)
     yield lambda _: b"]}"
 
 
@@ -130,19 +130,19 @@ def _csv_lines(
         for epoch, rows in _epochs(session, part):
             cells = [""] * len(columns)
             for _, split, name, value in rows:
-                place = columns.get(
+                column = columns.get(
                     (split, name)
                 )  # a name that has come since the columns were listed has none
-                if value is not None and place is not None:
-                    cells[place] = repr(value)
+                if value is not None and column is not None:
+                    cells[column] = repr(value)
             yield f"{beginning}{epoch},{','.join(cells)}\n"
 
 
-def _json_text(session: Session, parts: Sequence[EpochRange], place: int) -> Iterator[str]:
-    """`place`: how many runs stand before these parts, or before the one that they go on with."""
+def _json_text(session: Session, parts: Sequence[EpochRange], num_before: int) -> Iterator[str]:
+    """`num_before`: how many runs stand before these parts, or before the one that they go on with."""
     for part in parts:
         if part.is_first:
-            yield f'{"," if place else ""}{{"run_id":{json.dumps(part.run_id)},"seed":{part.seed},"epochs":['
+            yield f'{"," if num_before else ""}{{"run_id":{json.dumps(part.run_id)},"seed":{part.seed},"epochs":['
         comma = "" if part.is_first else ","
         for epoch, rows in _epochs(session, part):
             scores: dict[str, list[str]] = {split: [] for split in SCORE_SPLITS}
@@ -153,7 +153,7 @@ def _json_text(session: Session, parts: Sequence[EpochRange], place: int) -> Ite
             comma = ","
         if part.is_last:
             yield "]}"
-            place += 1
+            num_before += 1
 
 
 def _quoted(name: str) -> str:

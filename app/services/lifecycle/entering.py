@@ -57,15 +57,15 @@ def enqueue(session: Session, runs: Sequence[NewRun], actor: str = USER) -> None
     remember(session, [Move(run.id, 0, None, RunStatus.QUEUED, run.reason) for run in runs], actor)
 
 
-def take_over(session: Session, sources: Mapping[str, str], actor: str = USER) -> list[str]:
-    """queued -> succeeded with an equal run's results, before any attempt; `sources` says for each run from which.
+def take_over(session: Session, givers: Mapping[str, str], actor: str = USER) -> list[str]:
+    """queued -> succeeded with an equal run's results, before any attempt; `givers` says for each run which.
 
-    Returns those that did. A run that was claimed or is finished already, or whose source is gone, stays as it is.
+    Returns those that did. A run that was claimed or is finished already, or whose giver is gone, stays as it is.
     """
-    if not sources:
+    if not givers:
         return []
     there = select_columns(col(Run.id)).where(
-        col(Run.id).in_(set(sources.values())), col(Run.status) == RunStatus.SUCCEEDED
+        col(Run.id).in_(set(givers.values())), col(Run.status) == RunStatus.SUCCEEDED
     )
     kept = set(
         session.execute(
@@ -74,12 +74,12 @@ def take_over(session: Session, sources: Mapping[str, str], actor: str = USER) -
     )  # not deleted until the transaction ends
     taking = [
         run
-        for run in hold_still(session, list(sources)).values()
-        if sources[run.id] in kept and run.status is RunStatus.QUEUED and run.attempt == 0
+        for run in hold_still(session, list(givers)).values()
+        if givers[run.id] in kept and run.status is RunStatus.QUEUED and run.attempt == 0
     ]
     if taking:
         session.connection().execute(
-            _taking_over(), [{"taker": run.id, "giver": sources[run.id]} for run in taking]
+            _taking_over(), [{"taker": run.id, "giver": givers[run.id]} for run in taking]
         )
     moved = [run.id for run in taking]
     remember(
@@ -96,7 +96,7 @@ def take_over(session: Session, sources: Mapping[str, str], actor: str = USER) -
 
 def _taking_over() -> Update:
     """The move of `taker` to what `giver` has come to, for many pairs."""
-    giver = RUNS.alias("source")
+    giver = RUNS.alias("giver")
 
     def of_the_giver(column: ColumnElement[Any]) -> ColumnElement[Any]:
         return select_columns(column).where(giver.c.id == bindparam("giver")).scalar_subquery()

@@ -140,13 +140,13 @@ def _take_turns(
     for priority in sorted(by_priority, reverse=True):
         lines = by_priority[priority]
 
-        def place(
+        def rank(
             owner: str, lines: dict[str, deque[Waiting]] = lines
         ) -> tuple[int, int, datetime, str, str]:
             first = lines[owner][0]
             return running[owner], turns[owner], first.created_at, first.experiment_id, owner
 
-        heap = [place(owner) for owner in lines]
+        heap = [rank(owner) for owner in lines]
         heapq.heapify(heap)
         while heap:
             owner = heapq.heappop(heap)[-1]
@@ -155,5 +155,5 @@ def _take_turns(
             running[owner] += 1
             turns[owner] = latest
             if lines[owner]:
-                heapq.heappush(heap, place(owner))
+                heapq.heappush(heap, rank(owner))
     return ordered
