@@ -20,9 +20,9 @@ from app.doorbell import make_doorbell
 from app.home import home_in_use
 from app.logging import set_up_logging
 from app.plots.artists import Artists
-from app.services.analyses.explanations import Explanations
-from app.services.analyses.onnx_files import OnnxFiles
-from app.services.analyses.predictions import Predictors
+from app.services.analyses.predicting.explanations import Explanations
+from app.services.analyses.predicting.onnx_files import OnnxFiles
+from app.services.analyses.predicting.predictions import Predictors
 from app.services.experiments.experiments import statuses_of
 from app.services.experiments.standing import LatestStanding
 from app.settings import Settings

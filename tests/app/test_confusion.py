@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 from app.plots.figures.experiments import ConfusionFigure
 from app.plots.pictures.experiments.confusion import MOST_TICK_LABELS, draw_confusion
 from app.services import lifecycle
-from app.services.analyses.assessments import most_confused
+from app.services.analyses.confusion import most_confused
 from app.services.experiments import progress
 from app.settings import Settings
 from app.storage.db import Database

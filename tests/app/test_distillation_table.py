@@ -22,7 +22,7 @@ from starlette.testclient import TestClient
 
 from app.plots.figures.experiments import ComparisonFigure, Line
 from app.plots.pictures.experiments.comparison import LINES, PANELS, draw_comparison
-from app.services.analyses.distillations import (
+from app.services.analyses.distillation.outcomes import (
     ACCURACY,
     NO_BASELINE,
     Arm,
@@ -30,10 +30,8 @@ from app.services.analyses.distillations import (
     ArmRun,
     DistillationOutcome,
     Gain,
-    gap_of,
-    sentence,
-    warnings,
 )
+from app.services.analyses.distillation.wording import gap_of, sentence, warnings
 from app.services.analyses.pairing import PairedScores, pair_scores
 from app.services.experiments import experiments
 from app.services.experiments.metrics import record_epoch

@@ -18,8 +18,8 @@ from app.api.analyses.explanations import ExplanationQuery
 from app.main import create_app
 from app.plots.figures.experiments import ExplainedImage, ExplanationFigure
 from app.plots.pictures.experiments.explanations import draw_explanations
-from app.services.analyses import explanations
-from app.services.analyses.explanations import Explanations
+from app.services.analyses.predicting import explanations
+from app.services.analyses.predicting.explanations import Explanations
 from app.services.experiments import experiments
 from app.settings import Settings
 from lab_models.datasets.catalog import DIGITS

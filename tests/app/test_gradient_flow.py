@@ -20,14 +20,12 @@ from torch.nn import functional
 
 from app.plots.figures.experiments import GradientFlowFigure
 from app.plots.pictures.experiments.gradient_flow import draw_gradient_flow
-from app.services.analyses.gradient_flow import (
+from app.services.analyses.gradients.series import LayerSeries, pooled, series_of
+from app.services.analyses.gradients.slopes import (
     FlowVerdict,
-    LayerSeries,
     Slope,
-    pooled,
-    series_of,
     slope_along,
-    slopes,
+    slopes_of,
     summary,
 )
 from app.services.experiments.metrics import RunMetrics, record_epoch, seconds_per_epoch
@@ -231,7 +229,7 @@ def test_frozen_layers_before_the_others_do_not_count_as_blocked() -> None:
 def test_layers_stand_in_the_order_of_the_network_not_of_their_names() -> None:
     series = run_of([[2.0**i for i in range(12)]], LAYERS)
     assert series.layers == tuple(LAYERS)
-    (found,) = slopes(series)
+    (found,) = slopes_of(series)
     assert found.slope == pytest.approx(math.log(2))
     assert found.num_layers == 11
 
@@ -254,7 +252,7 @@ def test_the_head_and_projections_on_shortcuts_stay_out_of_the_slope() -> None:
         "layer2.0.conv1",
         "layer3.conv",
     ]
-    assert slopes(series)[0].factor == 1.0
+    assert slopes_of(series)[0].factor == 1.0
     assert run_of([[1.0, 1.0, 1.0]], ["a", "head", "x.shortcut"]).is_fitted.tolist() == [
         True,
         False,
@@ -283,10 +281,10 @@ def test_runs_are_pooled_by_the_mean_of_logarithms_with_their_count() -> None:
 
 def test_the_summary_is_of_the_first_epoch_and_of_the_last() -> None:
     series = run_of([[1e-6, 1e-3, 1.0, 1.0], [0.5, 0.5, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0]])
-    first, last = summary(slopes(series))
+    first, last = summary(slopes_of(series))
     assert first.startswith("vanishing at initialization")
     assert last.startswith("healthy in epoch 2")
-    assert len(summary(slopes(series)[:1])) == 1
+    assert len(summary(slopes_of(series)[:1])) == 1
     assert summary([]) == []
 
 
@@ -313,7 +311,7 @@ def at_initialization(model_document: dict[str, Any], seed: int = 0) -> Slope:
     found = GradientFlow(model).at_initialization(gradients)
     series = series_of({0: {split: dict(values) for split, values in found.items()}})
     assert series is not None
-    return slopes(series)[0]
+    return slopes_of(series)[0]
 
 
 @pytest.mark.parametrize(

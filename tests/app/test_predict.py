@@ -26,9 +26,9 @@ from starlette.testclient import TestClient
 
 from app.main import create_app
 from app.services import lifecycle
-from app.services.analyses import predictions
-from app.services.analyses.onnx_files import OnnxFiles, onnx_file
-from app.services.analyses.predictions import Predictors
+from app.services.analyses.predicting import predictions
+from app.services.analyses.predicting.onnx_files import OnnxFiles, onnx_file
+from app.services.analyses.predicting.predictions import Predictors
 from app.services.experiments import experiments, progress
 from app.settings import Settings
 from app.storage.db import Database

@@ -11,10 +11,7 @@ from app.api.analyses import (
     gradient_flow,
     predict,
     reproduction,
-    study_pictures,
-    study_report,
-    study_tables,
-    study_verdicts,
+    studies,
 )
 
 ROUTERS = (
@@ -26,8 +23,5 @@ ROUTERS = (
     gradient_flow.router,
     predict.router,
     reproduction.router,
-    study_pictures.router,
-    study_report.router,
-    study_tables.router,
-    study_verdicts.router,
+    *studies.ROUTERS,
 )

@@ -5,19 +5,17 @@ from typing import Annotated, Any
 from fastapi import Query, Response
 from sqlmodel import Session
 
-from app.api.analyses.study_curves import curves_figure, panels_of
-from app.api.analyses.study_tables import MetricName
+from app.api.analyses.parameters import MetricName
 from app.api.http import passes
 from app.api.http.deps import Reading, TheCaller, TheSettings
 from app.api.http.pictures import PICTURE_RESPONSES, IfNoneMatch, PictureFormat, picture
 from app.api.schemas import Answer
 from app.errors import InvalidRequest
-from app.plots.figures.studies import StudyCurvesFigure
 from app.services.analyses.comparisons import Comparison, Evidence, compare_sides
+from app.services.analyses.curves import compared_curves, named_metrics
 from app.services.analyses.pairing import Side, margin_of
 from app.services.analyses.scores import read_metric
-from app.services.experiments import experiments, revisions
-from app.services.experiments.experiments import run_ids_of
+from app.services.experiments import experiments
 from app.services.experiments.visibility import visible_experiment
 from app.services.owners.keys import Caller
 from app.storage.tables import Experiment, Run
@@ -146,21 +144,7 @@ def draw_comparison_curves(
 ) -> Any:
     """Train and val over epochs of up to twelve experiments in one picture; means and ranges over seeds."""
     found = _experiments(session, caller, experiments, fewest=1, most=MOST_CURVES)
-    panels = panels_of(metric)
-    ids = [row.id for row in found]
-
-    def figure() -> StudyCurvesFigure:
-        runs = run_ids_of(session, ids)
-        return curves_figure(
-            session,
-            "Comparison",
-            f"{len(found)} experiments",
-            [(row.name or row.id, runs[row.id]) for row in found],
-            panels,
-        )
-
-    shown = ["comparison", metric, ids, revisions.of_experiments(session, ids)]
-    return picture(shown, figure, extension, if_none_match)
+    return picture(compared_curves(session, found, named_metrics(metric)), extension, if_none_match)
 
 
 def comparison_answer(

@@ -1,42 +1,30 @@
 """What a distillation has gained over HTTP: teacher, baseline and distilled student as a table and as a picture."""
 
-import textwrap
-from collections.abc import Sequence
 from typing import Any, Literal
 
 from fastapi import Response
-from sqlmodel import Session
 
 from app.api.experiments.schemas import SummaryAnswer
 from app.api.http import passes
 from app.api.http.deps import Reading, TheExperiment
 from app.api.http.pictures import PICTURE_RESPONSES, IfNoneMatch, PictureFormat, picture
 from app.api.schemas import Answer
-from app.plots.figures.experiments import ComparisonFigure, Line
-from app.plots.series import Series
-from app.services.analyses.distillations import (
+from app.services.analyses.distillation.figures import distillation_curves
+from app.services.analyses.distillation.outcomes import (
     Arm,
     ArmRole,
     DistillationOutcome,
-    gap_of,
-    load_comparison,
-    sentence,
-    warnings,
+    load_outcome,
 )
-from app.services.experiments import revisions
-from app.services.experiments.metrics import curves_of
+from app.services.analyses.distillation.tables import SCORES, csv_of, markdown_of
+from app.services.analyses.distillation.wording import gap_of, sentence, warnings
 from app.services.experiments.results import Summary
-from app.tabulation import markdown_text, to_csv
 from lab_models.specs import FeatureSpec
-from lab_models.statistics.paired import Paired
 from lab_models.statistics.verdicts import Verdict
 
 router = passes.router(prefix="/experiments", tags=["distillation"])
 
 CSV, MARKDOWN = "text/csv; charset=utf-8", "text/markdown; charset=utf-8"
-LONGEST_NETWORK = 45
-SeriesByName = dict[tuple[str, str], Series]
-SCORES = ("accuracy", "nll", "ece", "teacher_agreement")
 
 
 class ArmAnswer(Answer):
@@ -137,16 +125,16 @@ def read_distillation(
     """What the student has learned from its teacher, beside the same student without one; at any time, with what there
     is.
     """
-    answer = _answer(load_comparison(session, experiment))
+    outcome = load_outcome(session, experiment)
     match format:
         case "json":
-            return answer
+            return _answer(outcome)
         case "md":
-            return Response(_markdown(answer), media_type=MARKDOWN)
+            return Response(markdown_of(outcome), media_type=MARKDOWN)
         case "csv":
             disposition = f'attachment; filename="{experiment.id}-distillation.csv"'
             return Response(
-                _csv(answer), media_type=CSV, headers={"Content-Disposition": disposition}
+                csv_of(outcome), media_type=CSV, headers={"Content-Disposition": disposition}
             )
 
 
@@ -164,17 +152,7 @@ def draw_distillation(
     """Training loss, val loss and val accuracy of teacher, baseline and distilled student; means and ranges over
     seeds.
     """
-    comparison = load_comparison(session, experiment)
-    arms = [
-        arm.experiment_id
-        for arm in comparison.arms
-        if arm.experiment_id is not None and arm.role is not ArmRole.TEACHER
-    ]
-    shown = [
-        "distillation",
-        revisions.of_experiments(session, arms, [run.id for run in comparison.teacher.runs]),
-    ]
-    return picture(shown, lambda: _figure(session, comparison), extension, if_none_match)
+    return picture(distillation_curves(session, experiment), extension, if_none_match)
 
 
 def _answer(comparison: DistillationOutcome) -> DistillationAnswer:
@@ -187,7 +165,7 @@ def _answer(comparison: DistillationOutcome) -> DistillationAnswer:
         temperature=comparison.temperature,
         alpha=comparison.alpha,
         features=comparison.features,
-        rows=[_row(arm, comparison.teacher.parameters) for arm in comparison.arms],
+        rows=[_row(arm, comparison.share_of_teacher(arm)) for arm in comparison.arms],
         gain=_gain_answer(comparison),
         warnings=warnings(comparison),
         links={
@@ -198,7 +176,7 @@ def _answer(comparison: DistillationOutcome) -> DistillationAnswer:
     )
 
 
-def _row(arm: Arm, teacher_parameters: int | None) -> ArmAnswer:
+def _row(arm: Arm, share: float | None) -> ArmAnswer:
     return ArmAnswer(
         role=arm.role,
         experiment_id=arm.experiment_id,
@@ -206,11 +184,7 @@ def _row(arm: Arm, teacher_parameters: int | None) -> ArmAnswer:
         seeds=[run.seed for run in arm.succeeded],
         network=arm.network,
         parameters=arm.parameters,
-        share_of_teacher=(
-            arm.parameters / teacher_parameters
-            if arm.parameters is not None and teacher_parameters
-            else None
-        ),
+        share_of_teacher=share,
         macs_per_sample=arm.macs_per_sample,
         **{name: _summary(arm.summary(name)) for name in SCORES},
     )
@@ -229,8 +203,7 @@ def _summary(summary: Summary | None) -> SummaryAnswer | None:
 
 
 def _gain_answer(comparison: DistillationOutcome) -> GainAnswer:
-    scores, judgement, gap = comparison.gain.scores, comparison.gain.judgement, gap_of(comparison)
-    paired = Paired(0, (), None) if scores is None else scores.paired
+    paired, judgement, gap = comparison.gain.paired, comparison.gain.judgement, gap_of(comparison)
     return GainAnswer(
         verdict=judgement.verdict,
         sentence=judgement.sentence,
@@ -258,159 +231,3 @@ def _pairs(comparison: DistillationOutcome) -> list[PairAnswer]:
         PairAnswer(seed=seed, baseline=alone[seed], distilled=taught[seed], difference=points)
         for seed, points in zip(scores.seeds, scores.paired.differences, strict=True)
     ]
-
-
-def _csv(answer: DistillationAnswer) -> str:
-    """One row per network, numbers in full; the gain stands in the distilled student's row."""
-    rows = [
-        _flat(row) | (_flat_gain(answer.gain) if row.role is ArmRole.DISTILLED else {})
-        for row in answer.rows
-    ]
-    return to_csv(rows, columns=list(rows[-1]))
-
-
-def _flat(row: ArmAnswer) -> dict[str, Any]:
-    plain = {
-        "role": row.role.value,
-        "experiment_id": row.experiment_id,
-        "num_runs": row.num_runs,
-        "seeds": " ".join(map(str, row.seeds)),
-        "network": row.network,
-        "parameters": row.parameters,
-        "share_of_teacher": row.share_of_teacher,
-        "macs_per_sample": row.macs_per_sample,
-    }
-    for name in SCORES:
-        summary: SummaryAnswer | None = getattr(row, name)
-        low, high = (None, None) if summary is None or summary.ci95 is None else summary.ci95
-        mean, std, n = (
-            (None, None, 0) if summary is None else (summary.mean, summary.std, summary.n)
-        )
-        plain |= {
-            f"{name}_mean": mean,
-            f"{name}_std": std,
-            f"{name}_n": n,
-            f"{name}_ci95_low": low,
-            f"{name}_ci95_high": high,
-        }
-    return plain
-
-
-def _flat_gain(gain: GainAnswer) -> dict[str, Any]:
-    low, high = gain.ci95 or (None, None)
-    numbers = {"mean": gain.mean, "std": gain.std, "n": gain.n, "ci95_low": low, "ci95_high": high}
-    return {f"gain_points_{name}": value for name, value in numbers.items()} | {
-        "verdict": gain.verdict.value,
-        "gap_closed": gain.gap_closed,
-    }
-
-
-def _markdown(answer: DistillationAnswer) -> str:
-    head = (
-        "",
-        "network",
-        "parameters",
-        "of teacher",
-        "MACs",
-        "runs",
-        "test accuracy, %",
-        "95 % interval, %",
-        "NLL",
-        "ECE",
-        "agreement with teacher, %",
-    )
-    lines = [head, ("---", "---", *["---:"] * (len(head) - 2)), *map(_cells, answer.rows)]
-    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    title = markdown_text(answer.name or answer.experiment_id)
-    notes = "".join(f"\n- Warning: {warning}." for warning in answer.warnings)
-    return f"## {title}\n\n{table}\n\n{answer.sentence}\n{notes and notes + chr(10)}"
-
-
-def _cells(row: ArmAnswer) -> Sequence[str]:
-    none = "-"
-    accuracy = row.accuracy
-    return (
-        row.role.value,
-        markdown_text(row.network),
-        none if row.parameters is None else f"{row.parameters:,}",
-        none if row.share_of_teacher is None else f"{100 * row.share_of_teacher:.3g} %",
-        none if row.macs_per_sample is None else f"{row.macs_per_sample:,}",
-        f"{len(row.seeds)} of {row.num_runs}",
-        _with_spread(accuracy, 100, 2),
-        (
-            none
-            if accuracy is None or accuracy.ci95 is None
-            else "{:.2f} to {:.2f}".format(*(100 * end for end in accuracy.ci95))
-        ),
-        _with_spread(row.nll, 1, 4),
-        _with_spread(row.ece, 1, 4),
-        _with_spread(row.teacher_agreement, 100, 2),
-    )
-
-
-def _with_spread(summary: SummaryAnswer | None, factor: int, decimals: int) -> str:
-    """Mean ± standard deviation over seeds."""
-    if summary is None:
-        return "-"
-    spread = "" if summary.std is None else f" ± {factor * summary.std:.{decimals}f}"
-    return f"{factor * summary.mean:.{decimals}f}{spread}"
-
-
-def _figure(session: Session, comparison: DistillationOutcome) -> ComparisonFigure:
-    features = comparison.features
-    parts = ["hard_loss", "soft_loss", *([] if features is None else [f"{features.name}_loss"])]
-    curves = curves_of(
-        session,
-        [[run.id for run in arm.runs] for arm in comparison.arms],
-        ["loss", "accuracy", *parts],
-    )
-    found = dict(zip((arm.role for arm in comparison.arms), curves.groups, strict=True))
-    return ComparisonFigure(
-        title=comparison.name or comparison.experiment_id,
-        subtitle=sentence(comparison) + (f" Shown: {curves.note}." if curves.note else ""),
-        lines=[line for arm in comparison.arms for line in _lines(arm, found[arm.role], features)],
-        labels={arm.role.value: _label(arm, found[arm.role]) for arm in comparison.arms}
-        | {
-            "soft": f"distilled, soft loss: T² · KL at T = {comparison.temperature:g}",
-            "features": ""
-            if features is None
-            else f"distilled, {features.weight:g} · {features.name} loss",
-            "total": (
-                f"distilled, total loss: {comparison.alpha:g} · soft + {1 - comparison.alpha:g} · hard"
-                + ("" if features is None else f" + {features.weight:g} · {features.name}")
-            ),
-        },
-        epochs=max((run.epochs for arm in comparison.arms for run in arm.runs), default=1),
-    )
-
-
-def _lines(arm: Arm, found: SeriesByName, features: FeatureSpec | None) -> list[Line]:
-    """One arm in the three panels. A student's `loss` in training is a mixture: its cross-entropy, which the others' is
-    comparable with, is `hard_loss`.
-    """
-    wanted = {
-        ("val_loss", arm.role.value): found.get(("val", "loss")),
-        ("val_accuracy", arm.role.value): found.get(("val", "accuracy")),
-    }
-    total, hard = found.get(("train", "loss")), found.get(("train", "hard_loss"))
-    if arm.role is not ArmRole.DISTILLED or hard is None:
-        wanted = {("train_loss", arm.role.value): total, **wanted}
-    else:
-        beside = None if features is None else found.get(("train", f"{features.name}_loss"))
-        parts = {"distilled": hard, "soft": found.get(("train", "soft_loss")), "total": total}
-        parts["features"] = (
-            None if beside is None or features is None else beside.times(features.weight)
-        )  # as it counts in the total
-        wanted = {("train_loss", part): series for part, series in parts.items()} | wanted
-    return [
-        Line(panel, part, series) for (panel, part), series in wanted.items() if series is not None
-    ]
-
-
-def _label(arm: Arm, found: SeriesByName) -> str:
-    """Such as `baseline, mean and range of 5 runs` and below it the network."""
-    begun = max((series.num_runs for series in found.values()), default=0)
-    several = f", mean and range of {begun} runs" if begun > 1 else ""
-    network = textwrap.shorten(arm.network, LONGEST_NETWORK, placeholder="…")
-    hard = "; in training its hard loss" if ("train", "hard_loss") in found else ""
-    return f"{arm.role.value}{several}\n{network}{hard}"

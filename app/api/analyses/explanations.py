@@ -2,7 +2,6 @@
 numbers and as a picture.
 """
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Query, Response
@@ -13,12 +12,8 @@ from app.api.http.deps import Reading, TheExperiment
 from app.api.http.parameters import Given
 from app.api.http.pictures import PICTURE_RESPONSES, IfNoneMatch, PictureFormat, picture
 from app.api.schemas import Answer
-from app.plots.figures.experiments import ExplainedImage, ExplanationFigure
-from app.services.analyses import explanations
-from app.services.analyses.explanations import Explained, Explanations, Split
-from app.services.analyses.predictions import Predictors
-from app.settings import Settings
-from lab_models.architectures.naming import describe
+from app.services.analyses.predicting import explanations
+from app.services.analyses.predicting.explanations import Explained, Explaining, Split
 from lab_models.explanations.question import Method, Question, Show
 from lab_models.explanations.wording import sentences
 from lab_models.specs import MAX_SEED
@@ -31,7 +26,6 @@ if TYPE_CHECKING:
 router = passes.router(prefix="/experiments", tags=["plots"])
 
 DIGITS = 6
-TITLES = {Method.CAM: "CAM", Method.GRAD_CAM: "Grad-CAM", Method.GRAD_CAM_PLUS_PLUS: "Grad-CAM++"}
 
 
 def _with_its_plus_signs(value: Any) -> Any:
@@ -147,19 +141,6 @@ class ExplanationAnswer(Answer):
     """The checks in words."""
 
 
-@dataclass(frozen=True)
-class Explaining:
-    """What computes explanations, in a pass without a session: it takes seconds."""
-
-    settings: Settings
-    predictors: Predictors
-    kept: Explanations
-
-    def explain(self, explained: Explained, query: ExplanationQuery) -> "Explanation":
-        """What is found, computed unless it is kept."""
-        return self.kept.get(self.settings, self.predictors, explained, query.question)
-
-
 TheExplaining = Annotated[
     Explaining,
     Given(
@@ -184,7 +165,9 @@ def read_explanations(
     explained = explanations.explained(
         session, explaining.settings, experiment, query.run, query.split
     )
-    return passes.Compute(lambda: _answer(explained, query, explaining.explain(explained, query)))
+    return passes.Compute(
+        lambda: _answer(explained, query, explaining.explain(explained, query.question))
+    )
 
 
 def _answer(
@@ -237,12 +220,8 @@ def draw_experiment_explanations(
     explained = explanations.explained(
         session, explaining.settings, experiment, query.run, query.split
     )
-    shown = [explained.title, *explained.key, explained.run.run_id, query.model_dump(mode="json")]
-
-    def figure() -> ExplanationFigure:
-        return _figure(explained, query, explaining.explain(explained, query))
-
-    return picture(["explanations", *shown], figure, extension, if_none_match, is_computed=True)
+    exhibit = explanations.explained_images(explaining, explained, query.question)
+    return picture(exhibit, extension, if_none_match, is_computed=True)
 
 
 def _examples(found: "Explanation", names: tuple[str, ...]) -> list[ExampleAnswer]:
@@ -272,32 +251,3 @@ def _areas(areas: "Areas") -> AreasAnswer:
 
 def _mean(summary: Summary) -> MeanAnswer:
     return MeanAnswer(mean=summary.mean, ci95=summary.ci95, n=summary.n)
-
-
-def _figure(
-    explained: Explained, query: ExplanationQuery, found: "Explanation"
-) -> ExplanationFigure:
-    network = explained.run.network
-    names = network.dataset.class_names
-    return ExplanationFigure(
-        title=explained.title,
-        subtitle=(
-            f"{TITLES[query.method]} of the predicted class: {describe(network.model)} on {network.dataset.name},"
-            f" {query.split}, seed {explained.seed}, maps of {found.stage}; examples drawn at random,"
-            f" {found.num_wrong:,} of the {found.num_seen:,} images looked at are wrong"
-        ),
-        show=query.show,
-        has_negative=query.method is Method.CAM,
-        pictures=[
-            ExplainedImage(
-                example.pixels,
-                example.map,
-                names[example.label],
-                names[example.predicted],
-                example.probability,
-                example.is_right,
-            )
-            for example in found.examples
-        ],
-        notes=sentences(found),
-    )

@@ -9,21 +9,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from fastapi import Response
-from sqlmodel import Session
 
-from app.api.analyses.curves import subtitle
 from app.api.http import passes
 from app.api.http.deps import Reading, TheExperiment
 from app.api.http.pictures import PICTURE_RESPONSES, IfNoneMatch, PictureFormat, picture
 from app.api.schemas import Answer
-from app.errors import NotFound
-from app.plots.figures.experiments import GradientFlowFigure
-from app.services.analyses import gradient_flow
-from app.services.analyses.gradient_flow import THRESHOLD, FlowVerdict, LayerSeries, Slope
-from app.services.experiments import experiments, revisions
-from app.services.experiments.metrics import metrics_of
-from app.storage.tables import Experiment, Run
-from lab_models.training.layer_metrics import LAYER_SPLITS
+from app.services.analyses.gradients.flows import gradient_flow, measured
+from app.services.analyses.gradients.series import LayerSeries, pooled
+from app.services.analyses.gradients.slopes import (
+    THRESHOLD,
+    FlowVerdict,
+    Slope,
+    slopes_of,
+    summary,
+)
 
 router = passes.router(prefix="/experiments", tags=["plots"])
 
@@ -111,9 +110,8 @@ def read_gradient_flow(session: Reading, experiment: TheExperiment) -> GradientF
     """Every layer's gradient at initialization and in each epoch, its slope along depth with 95 % interval, and a
     verdict.
     """
-    _refuse_unmeasured(experiment)
-    measured, series = _measured(session, experiment)
-    slopes = {run_id: gradient_flow.slopes(found) for run_id, found in series.items()}
+    runs, series = measured(session, experiment)
+    slopes = {run_id: slopes_of(found) for run_id, found in series.items()}
     return GradientFlowAnswer(
         experiment_id=experiment.id,
         runs=[
@@ -122,7 +120,7 @@ def read_gradient_flow(session: Reading, experiment: TheExperiment) -> GradientF
                 seed=run.seed,
                 **(_flow(series[run.id], slopes[run.id]) if run.id in series else {}),
             )
-            for run in measured
+            for run in runs
         ],
         pooled=_pooled(list(series.values()), list(slopes.values())) if series else None,
     )
@@ -142,33 +140,7 @@ def draw_experiment_gradient_flow(
     """Gradient norms by layer and epoch as a heat map, and along the layers for initialization, first and last
     epoch.
     """
-    _refuse_unmeasured(experiment)
-    shown = ["gradient-flow", revisions.of_experiments(session, [experiment.id])]
-    return picture(
-        shown,
-        lambda: _figure(experiment, *_measured(session, experiment)),
-        extension,
-        if_none_match,
-    )
-
-
-def _refuse_unmeasured(experiment: Experiment) -> None:
-    """Raises NotFound when it does not ask for its gradients."""
-    if "gradient_flow" not in experiment.spec.get("probes", []):
-        raise NotFound(
-            f'experiment {experiment.id} does not measure its gradient flow; send its spec with "probes":'
-            ' ["gradient_flow"]'
-        )
-
-
-def _measured(session: Session, experiment: Experiment) -> tuple[list[Run], dict[str, LayerSeries]]:
-    """The experiment's runs, and the series of those that have measured anything; one run's rows at a time."""
-    runs = experiments.its_runs(session, experiment.id)
-    found = {
-        run.id: gradient_flow.series_of(metrics_of(session, [run.id], LAYER_SPLITS)[run.id])
-        for run in runs
-    }
-    return runs, {run_id: series for run_id, series in found.items() if series is not None}
+    return picture(gradient_flow(session, experiment), extension, if_none_match)
 
 
 def _flow(series: LayerSeries, slopes: Sequence[Slope]) -> dict[str, Any]:
@@ -181,7 +153,7 @@ def _flow(series: LayerSeries, slopes: Sequence[Slope]) -> dict[str, Any]:
         "in_slope": series.is_fitted.tolist(),
         "epochs": series.epochs.tolist(),
         "slopes": [_slope(slope) for slope in slopes],
-        "verdict": gradient_flow.summary(slopes),
+        "verdict": summary(slopes),
         **matrices,
     }
 
@@ -201,7 +173,7 @@ def _slope(slope: Slope) -> SlopeAnswer:
 
 
 def _pooled(runs: Sequence[LayerSeries], slopes: Sequence[Sequence[Slope]]) -> PooledFlowAnswer:
-    series = gradient_flow.pooled(runs)
+    series = pooled(runs)
     counts: dict[int, Counter[str]] = {int(epoch): Counter() for epoch in series.epochs}
     for slope in chain.from_iterable(slopes):
         counts[slope.epoch][slope.verdict.value] += 1
@@ -209,31 +181,9 @@ def _pooled(runs: Sequence[LayerSeries], slopes: Sequence[Sequence[Slope]]) -> P
     return PooledFlowAnswer(
         num_runs=series.num_runs.tolist(),
         verdicts=verdicts,
-        **_flow(series, gradient_flow.slopes(series)),
+        **_flow(series, slopes_of(series)),
     )
 
 
 def _numbers(matrix: npt.NDArray[np.float64]) -> Numbers:
     return [[None if math.isnan(value) else value for value in row] for row in matrix.tolist()]
-
-
-def _figure(
-    experiment: Experiment, measured: Sequence[Run], series: dict[str, LayerSeries]
-) -> GradientFlowFigure:
-    runs = list(series.values())
-    shown = gradient_flow.pooled(runs) if runs else None
-    return GradientFlowFigure(
-        title=experiment.name or experiment.id,
-        subtitle=subtitle(experiment, measured),
-        verdicts=gradient_flow.summary([gradient_flow.slope_at(shown, row) for row in (0, -1)])
-        if shown
-        else [],
-        layers=shown.layers if shown else [],
-        is_fitted=shown.is_fitted.tolist() if shown else [],
-        epochs=shown.epochs.tolist() if shown else [],
-        norms=shown.l2 if shown else np.zeros((0, 0)),
-        num_runs=[sum(epoch in run.epochs for run in runs) for epoch in shown.epochs]
-        if shown
-        else [],
-        runs=len(runs),
-    )

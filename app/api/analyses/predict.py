@@ -16,9 +16,9 @@ from app.api.http.parameters import Given, Loaded
 from app.api.http.pictures import IfNoneMatch, is_current
 from app.api.schemas import Answer
 from app.errors import BadBody, BodyTooLarge, InvalidRequest, UnusableImage, UploadInterrupted
-from app.services.analyses import predictions
-from app.services.analyses.onnx_files import OnnxFiles
-from app.services.analyses.predictions import Predictors, TrainedRun
+from app.services.analyses.predicting import predictions
+from app.services.analyses.predicting.onnx_files import OnnxFiles
+from app.services.analyses.predicting.predictions import Predictors, TrainedRun
 from app.settings import Settings
 from lab_models.common.validation import InvalidDocument, NotJSON, parse_json, validate
 from lab_models.datasets.decoding import Pixels

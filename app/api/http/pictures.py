@@ -1,5 +1,5 @@
-"""How a picture is answered: in three formats, with an ETag of what it shows, so that an unchanged one is neither read,
-drawn nor sent again.
+"""How a figure or a table is answered: in its formats, with an ETag of what it shows, so that an unchanged one is
+neither read, drawn nor sent again.
 """
 
 import hashlib
@@ -13,6 +13,7 @@ from fastapi import Header, Response
 from app.api.http.drawings import Draw
 from app.api.http.passes import Compute
 from app.plots.drawing import FORMATS
+from app.services.analyses.exhibits import Exhibit, Shown
 
 PLOT_VERSION = (
     6  # grows with the drawing code, so that a browser's copy of the old picture is not kept
@@ -39,39 +40,50 @@ PICTURE_RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 def picture(
-    shown: Any,
-    figure: Callable[[], Any],
+    exhibit: Exhibit[Any],
     extension: PictureFormat,
     if_none_match: str | None,
     *,
     is_computed: bool = False,
 ) -> Any:
-    """304 when the caller has the picture; else `figure` is read and then drawn, for all who want it at once.
-
-    `shown` is everything that the picture depends on, as JSON: which one it is, what was asked for, and a revision of
-    what it is drawn from. A figure that takes seconds to compute is made in a pass of its own.
+    """304 when the caller has the picture; else its figure is read and then drawn, for all who want it at once. A
+    figure that takes seconds to compute is made in a pass of its own.
     """
-    headers = revalidated(extension, shown)
-    if is_current(headers, if_none_match):
-        return Response(status_code=304, headers=headers)
 
-    def drawn() -> Draw:
+    def drawn(figure: Any, headers: dict[str, str]) -> Draw:
         return Draw(
-            figure(),
+            figure,
             extension.value,
             headers["ETag"],
             lambda picture: Response(picture, media_type=FORMATS[extension.value], headers=headers),
         )
 
-    return Compute(drawn) if is_computed else drawn()
+    return exhibited(exhibit, extension, if_none_match, drawn, is_computed=is_computed)
 
 
-def revalidated(*shown: Any) -> dict[str, str]:
-    """The headers of an answer that may be kept and is asked for again with its ETag; `shown` as for `picture`."""
-    return {
-        "ETag": f'"{hashlib.sha256(json.dumps([PLOT_VERSION, shown]).encode()).hexdigest()[:32]}"',
+def exhibited(
+    exhibit: Exhibit[Shown],
+    form: str,
+    if_none_match: str | None,
+    answer: Callable[[Shown, dict[str, str]], Any],
+    *,
+    is_computed: bool = False,
+) -> Any:
+    """304 when the caller has the exhibit in that form; else what `answer` makes of it once it is read, given the
+    headers that let it be kept and asked for again with its ETag.
+    """
+    shown = json.dumps([PLOT_VERSION, form, exhibit.fingerprint()])
+    headers = {
+        "ETag": f'"{hashlib.sha256(shown.encode()).hexdigest()[:32]}"',
         "Cache-Control": "no-cache",
     }
+    if is_current(headers, if_none_match):
+        return Response(status_code=304, headers=headers)
+
+    def answered() -> Any:
+        return answer(exhibit.read(), headers)
+
+    return Compute(answered) if is_computed else answered()
 
 
 def is_current(headers: dict[str, str], if_none_match: str | None) -> bool:

@@ -7,7 +7,8 @@ import numpy as np
 from sqlmodel import Session
 
 from app.errors import InvalidRequest
-from app.services.analyses.gradient_flow import Slope, series_of, slope_at
+from app.services.analyses.gradients.series import series_of
+from app.services.analyses.gradients.slopes import Slope, slope_at
 from app.services.experiments.metrics import RunMetrics, metrics_of, seconds_of_training
 from app.storage.states import RunStatus
 from app.storage.tables import Run

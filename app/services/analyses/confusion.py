@@ -1,4 +1,4 @@
-"""What succeeded runs found on test: their confusion matrices, read from the artifacts that they have published."""
+"""Confusion matrices on test, read from what succeeded runs have published, and the figure that is drawn of them."""
 
 import hashlib
 import json
@@ -12,10 +12,19 @@ import numpy.typing as npt
 from sqlmodel import Session, col, select
 
 from app.errors import Conflict, NotFound
+from app.plots.figures.experiments import ConfusionFigure
+from app.services.analyses.exhibits import Exhibit
+from app.services.experiments import experiments, revisions
 from app.services.experiments.artifacts import artifact_path
+from app.services.experiments.results import summarise
 from app.storage.states import RunStatus, experiment_status
-from app.storage.tables import Artifact, Run
-from lab_models.training.assessment import EVALUATION_NAME
+from app.storage.tables import Artifact, Experiment, Run
+from lab_models.architectures.naming import describe
+from lab_models.specs import read_spec
+from lab_models.training.assessment import EVALUATION_NAME, row_fractions
+
+MOST_CONFUSED = 12
+"""Confusions that are listed by name."""
 
 Counts = npt.NDArray[np.int64]
 
@@ -64,6 +73,21 @@ def confusion_of(session: Session, runs_folder: Path, runs: Sequence[Run]) -> Co
     )
 
 
+def confusion_matrix(
+    session: Session, runs_folder: Path, experiment: Experiment, *, by_share: bool
+) -> Exhibit[ConfusionFigure]:
+    """An experiment's matrix, added up over its succeeded runs; `by_share` colors shares of the true class, else
+    numbers of images. Reading it raises as `confusion_of` does.
+    """
+
+    def read() -> ConfusionFigure:
+        runs = experiments.its_runs(session, experiment.id)
+        return _figure(experiment, runs, confusion_of(session, runs_folder, runs), by_share)
+
+    revision = revisions.of_experiments(session, [experiment.id])
+    return Exhibit("confusion-matrix", (by_share,), revision, read)
+
+
 def most_confused(counts: Counts, limit: int) -> list[tuple[int, int]]:
     """The pairs (true, predicted) of different classes with the most images, the most frequent first; none without
     images.
@@ -75,6 +99,50 @@ def most_confused(counts: Counts, limit: int) -> list[tuple[int, int]]:
         for place in order
         if wrong.flat[place]
     ]
+
+
+def _figure(
+    experiment: Experiment, runs: Sequence[Run], confusion: Confusion, by_share: bool
+) -> ConfusionFigure:
+    counts = confusion.pooled
+    return ConfusionFigure(
+        title=experiment.name or experiment.id,
+        subtitle=_subtitle(experiment, runs, confusion),
+        class_names=confusion.class_names,
+        counts=counts,
+        fractions=row_fractions(counts),
+        by_share=by_share,
+        most_confused=most_confused(counts, MOST_CONFUSED),
+    )
+
+
+def _subtitle(
+    experiment: Experiment, all_runs: Sequence[Run], confusion: Confusion
+) -> tuple[str, str]:
+    spec = read_spec(experiment.spec)
+    runs = len(confusion.runs)
+    seeds = (
+        f"{runs} of {len(all_runs)} seeds"
+        if runs < len(all_runs)
+        else f"{runs} seeds"
+        if runs > 1
+        else f"seed {confusion.runs[0].seed}"
+    )
+    accuracy = summarise([float(counts.trace() / counts.sum()) for counts in confusion.counts])
+    interval = (
+        ""
+        if accuracy.ci95 is None
+        else " (95 % interval {:.2f} to {:.2f} %)".format(*(100 * end for end in accuracy.ci95))
+    )
+    images = (
+        f"{runs} x {confusion.num_images:,} test images"
+        if runs > 1
+        else f"{confusion.num_images:,} test images"
+    )
+    return (
+        f"{spec.dataset.name}, {describe(spec.network)}, {experiment.parameters:,} parameters, {seeds}",
+        f"test accuracy {100 * accuracy.mean:.2f} %{interval}, {images}",
+    )
 
 
 def _report(session: Session, runs_folder: Path, run_id: str) -> dict[str, Any]:

@@ -12,9 +12,17 @@ from sqlmodel import Session
 
 from app.errors import Conflict
 from app.services.analyses.comparisons import Comparison, Evidence, compare_sides
+from app.services.analyses.exhibits import Exhibit
 from app.services.analyses.pairing import Side, margin_of
 from app.services.analyses.scores import ScoreKind, Scores, read_metric
+from app.services.experiments import revisions
+from app.services.studies import studies
 from app.services.studies.studies import WholeStudy
+from app.services.studies.study_cautions import cautions
+from app.storage.tables import Study
+from lab_models.recipes.catalog import RECIPES
+from lab_models.recipes.findings import Finding
+from lab_models.recipes.linting import lint_recipe
 from lab_models.recipes.recipe import Better, Claim, Contrast, NotMonotone, Reaches, Trend
 from lab_models.statistics import claims
 from lab_models.statistics.claims import ClaimResult
@@ -46,6 +54,45 @@ class AnsweredClaim:
 
     claim: Claim
     result: ClaimResult
+
+
+@dataclass(frozen=True)
+class StudyVerdicts:
+    """Everything that a study decides; `findings` are about the source's own table, where it has one."""
+
+    whole: WholeStudy
+    metric: ScoreKind
+    contrasts: list[ContrastResult]
+    claims: list[AnsweredClaim]
+    cautions: list[str]
+    findings: list[Finding]
+
+
+def verdicts(
+    session: Session, runs_folder: Path, study: Study, metric: ScoreKind
+) -> Exhibit[StudyVerdicts]:
+    """What a study decides, with what there is."""
+    return Exhibit(
+        "study verdicts",
+        (metric.name,),
+        revisions.of_study(session, study),
+        lambda: verdicts_of(session, runs_folder, studies.whole(session, study), metric),
+    )
+
+
+def verdicts_of(
+    session: Session, runs_folder: Path, whole: WholeStudy, metric: ScoreKind
+) -> StudyVerdicts:
+    """What a study that has been read decides."""
+    recipe = RECIPES.get(whole.study.recipe or "")
+    return StudyVerdicts(
+        whole,
+        metric,
+        contrasts_of(session, runs_folder, whole, metric),
+        claims_of(session, whole),
+        list(cautions(whole)),
+        [] if recipe is None else lint_recipe(recipe),
+    )
 
 
 def contrasts_of(

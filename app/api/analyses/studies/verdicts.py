@@ -2,28 +2,20 @@
 
 from typing import Any
 
-from fastapi import Response
-
 from app.api.analyses.comparisons import ComparisonAnswer, comparison_answer
-from app.api.analyses.study_tables import MetricName
+from app.api.analyses.parameters import MetricName
 from app.api.http import passes
 from app.api.http.deps import Reading, TheSettings, TheStudy
-from app.api.http.pictures import UNCHANGED, IfNoneMatch, is_current, revalidated
+from app.api.http.pictures import UNCHANGED, IfNoneMatch, exhibited
 from app.api.schemas import Answer
-from app.services.analyses.scores import ScoreKind, read_metric
-from app.services.analyses.study_verdicts import (
+from app.services.analyses.scores import read_metric
+from app.services.analyses.studies.verdicts import (
     AnsweredClaim,
     ContrastResult,
-    claims_of,
-    contrasts_of,
+    StudyVerdicts,
+    verdicts,
 )
-from app.services.experiments import revisions
-from app.services.studies import studies
-from app.services.studies.studies import WholeStudy
-from app.services.studies.study_cautions import cautions
 from app.storage.states import RunStatus
-from lab_models.recipes.catalog import RECIPES
-from lab_models.recipes.linting import lint_recipe
 from lab_models.statistics.verdicts import Verdict
 
 router = passes.router(prefix="/studies", tags=["studies"])
@@ -87,40 +79,28 @@ def read_verdicts(
     """Contrasts with Holm's correction, claims with their evidence, findings in the source's table; at any time, with
     what there is.
     """
-    wanted = read_metric(metric)
-    headers = revalidated("verdicts", metric, revisions.of_study(session, study))
-    if is_current(headers, if_none_match):
-        return Response(status_code=304, headers=headers)
-    whole = studies.whole(session, study)
-    return passes.answer(
-        verdicts_answer(
-            whole,
-            contrasts_of(session, settings.runs_folder, whole, wanted),
-            claims_of(session, whole),
-            wanted,
-        ),
-        headers=headers,
+    exhibit = verdicts(session, settings.runs_folder, study, read_metric(metric))
+    return exhibited(
+        exhibit,
+        "json",
+        if_none_match,
+        lambda found, headers: passes.answer(verdicts_answer(found), headers=headers),
     )
 
 
-def verdicts_answer(
-    whole: WholeStudy,
-    contrasts: list[ContrastResult],
-    claims: list[AnsweredClaim],
-    metric: ScoreKind,
-) -> VerdictsAnswer:
+def verdicts_answer(found: StudyVerdicts) -> VerdictsAnswer:
     """What a study decides, as JSON."""
+    whole = found.whole
     base = f"/studies/{whole.study.id}"
-    recipe = RECIPES.get(whole.study.recipe or "")
     return VerdictsAnswer(
         study_id=whole.study.id,
         title=whole.study.name,
-        metric=metric.name,
+        metric=found.metric.name,
         complete=whole.status is RunStatus.SUCCEEDED,
-        contrasts=[_contrast(result) for result in contrasts],
-        claims=[_claim(answered) for answered in claims],
-        cautions=list(cautions(whole)),
-        findings=[] if recipe is None else [vars(finding) for finding in lint_recipe(recipe)],
+        contrasts=[_contrast(result) for result in found.contrasts],
+        claims=[_claim(answered) for answered in found.claims],
+        cautions=found.cautions,
+        findings=[vars(finding) for finding in found.findings],
         links={"self": f"{base}/verdicts", "study": base, "differences": f"{base}/differences.png"},
     )
 

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from sqlmodel import Session
 
+from app.services.analyses.exhibits import Exhibit
 from app.services.analyses.scores import ScoreKind, Scores, read_metric
+from app.services.experiments import revisions
+from app.services.studies import studies
 from app.services.studies.studies import StudyCell, WholeStudy
 from app.storage.states import RunStatus
-from app.storage.tables import Run
+from app.storage.tables import Run, Study
 from lab_models.architectures.naming import describe
 from lab_models.specs import read_spec
 from lab_models.statistics.summary import Summary, prediction_interval, summarise
@@ -67,15 +70,27 @@ class TableRow:
 class Table:
     """All rows, top to bottom; `val` is the same score on val at the chosen epoch, where there is one."""
 
+    whole: WholeStudy
     metric: ScoreKind
     factors: tuple[str, ...]
     rows: tuple[TableRow, ...]
 
 
+def table(session: Session, study: Study, metric: ScoreKind) -> Exhibit[Table]:
+    """The table of a study as far as there are results."""
+    return Exhibit(
+        "study table",
+        (metric.name,),
+        revisions.of_study(session, study),
+        lambda: table_of(session, studies.whole(session, study), metric),
+    )
+
+
 def table_of(session: Session, whole: WholeStudy, metric: ScoreKind) -> Table:
-    """The table as far as there are results."""
+    """The table of a study that has been read."""
     scores = Scores(session, whole.runs)
     return Table(
+        whole,
         metric,
         whole.design.factors,
         tuple(_row(scores, cell, metric, whole.design.whole) for cell in whole.cells),

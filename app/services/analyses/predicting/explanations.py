@@ -1,4 +1,6 @@
-"""Explanations of succeeded runs, computed when they are asked for, without torch; the latest ones are kept."""
+"""Explanations of succeeded runs, computed when they are asked for, without torch; the latest ones are kept. And the
+figure that is drawn of one.
+"""
 
 import threading
 from collections import OrderedDict
@@ -11,15 +13,24 @@ import numpy.typing as npt
 from sqlmodel import Session
 
 from app.errors import Busy, Conflict, NotFound
-from app.services.analyses.predictions import Predictors, TrainedRun, data_folder, trained_run
+from app.plots.figures.experiments import ExplainedImage, ExplanationFigure
+from app.services.analyses.exhibits import Exhibit
+from app.services.analyses.predicting.predictions import (
+    Predictors,
+    TrainedRun,
+    data_folder,
+    trained_run,
+)
 from app.services.experiments import experiments
 from app.settings import Settings
 from app.storage.states import RunStatus, experiment_status
 from app.storage.tables import Experiment, Run
+from lab_models.architectures.naming import describe
 from lab_models.architectures.sizes import model_size
 from lab_models.common.errors import DatasetUnavailable, LabError
 from lab_models.datasets.splits import split_train_val
-from lab_models.explanations.question import Question, unexplainable
+from lab_models.explanations.question import Method, Question, unexplainable
+from lab_models.explanations.wording import sentences
 from lab_models.inference.rows import stored_split
 from lab_models.specs import DatasetSpec, read_spec
 
@@ -27,6 +38,7 @@ if TYPE_CHECKING:
     from lab_models.explanations.explaining import Explanation
 
 Split = Literal["test", "val"]
+TITLES = {Method.CAM: "CAM", Method.GRAD_CAM: "Grad-CAM", Method.GRAD_CAM_PLUS_PLUS: "Grad-CAM++"}
 MOST_KEPT = 32
 """Of answers, of at most 64 examples each: some megabytes in all."""
 PATIENCE_SECONDS = 20.0
@@ -89,6 +101,19 @@ class Explanations:
             self._computing.release()
 
 
+@dataclass(frozen=True)
+class Explaining:
+    """What computes explanations: without a session, for it takes seconds."""
+
+    settings: Settings
+    predictors: Predictors
+    kept: Explanations
+
+    def explain(self, explained: Explained, question: Question) -> "Explanation":
+        """What is found, computed unless it is kept; raises as `Explanations.get` does."""
+        return self.kept.get(self.settings, self.predictors, explained, question)
+
+
 def explained(
     session: Session, settings: Settings, experiment: Experiment, run_id: str | None, split: Split
 ) -> Explained:
@@ -105,6 +130,52 @@ def explained(
         run.seed,
         read_spec(experiment.spec).dataset,
         split,
+    )
+
+
+def explained_images(
+    explaining: Explaining, explained: Explained, question: Question
+) -> Exhibit[ExplanationFigure]:
+    """Right and wrong examples, each with its map laid over it; to read it takes seconds, and no session."""
+    return Exhibit(
+        "explanations",
+        (
+            explained.title,
+            explained.run.run_id,
+            question.method,
+            question.num_examples,
+            question.show,
+            question.seed,
+        ),
+        " ".join(map(str, explained.key)),
+        lambda: _figure(explained, question, explaining.explain(explained, question)),
+    )
+
+
+def _figure(explained: Explained, question: Question, found: "Explanation") -> ExplanationFigure:
+    network = explained.run.network
+    names = network.dataset.class_names
+    return ExplanationFigure(
+        title=explained.title,
+        subtitle=(
+            f"{TITLES[question.method]} of the predicted class: {describe(network.model)} on {network.dataset.name},"
+            f" {explained.split}, seed {explained.seed}, maps of {found.stage}; examples drawn at random,"
+            f" {found.num_wrong:,} of the {found.num_seen:,} images looked at are wrong"
+        ),
+        show=question.show,
+        has_negative=question.method is Method.CAM,
+        pictures=[
+            ExplainedImage(
+                example.pixels,
+                example.map,
+                names[example.label],
+                names[example.predicted],
+                example.probability,
+                example.is_right,
+            )
+            for example in found.examples
+        ],
+        notes=sentences(found),
     )
 
 

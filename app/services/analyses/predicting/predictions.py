@@ -10,7 +10,7 @@ import numpy as np
 from sqlmodel import Session
 
 from app.errors import Conflict, InvalidRequest, UnusableImage
-from app.services.analyses.onnx_files import onnx_file
+from app.services.analyses.predicting.onnx_files import onnx_file
 from app.services.datasets import datasets
 from app.services.experiments import experiments
 from app.services.experiments.artifacts import artifact_path

@@ -1,0 +1,149 @@
+"""A study's report over HTTP: one page with table, pictures, verdicts and data, which needs nothing but itself."""
+
+import base64
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from fastapi import Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+import app
+from app.api.analyses.studies.tables import table_answer
+from app.api.analyses.studies.verdicts import verdicts_answer
+from app.api.http import passes
+from app.api.http.deps import Reading, TheSettings, TheStudy
+from app.api.http.drawings import Draw
+from app.api.http.passes import Compute
+from app.api.http.pictures import UNCHANGED, IfNoneMatch, exhibited
+from app.services.analyses.studies.columns import caption_of, columns_of
+from app.services.analyses.studies.report import CAPTIONS, Report, report
+from app.services.analyses.studies.verdicts import ContrastResult
+from lab_models.recipes.recipe import Picture
+
+router = passes.router(prefix="/studies", tags=["studies"])
+
+_pages = Environment(
+    loader=FileSystemLoader(Path(app.__file__).with_name("templates")),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+@router.get(
+    "/{study_id}/report.html",
+    response_class=Response,
+    responses={200: {"content": {"text/html": {}}}, **UNCHANGED},
+)
+def read_report(
+    session: Reading, study: TheStudy, settings: TheSettings, if_none_match: IfNoneMatch = None
+) -> Any:
+    """Question, answers, table, pictures, comparisons, design, environment and how to reproduce, in one file without
+    network; at any time.
+    """
+
+    def answer(found: Report, headers: dict[str, str]) -> Draw | Compute:
+        return _drawn([], list(found.pictures), _shown(found), headers)
+
+    return exhibited(report(session, settings.runs_folder, study), "html", if_none_match, answer)
+
+
+def _shown(found: Report) -> dict[str, Any]:
+    """What the page's template asks for, but for the pictures."""
+    whole, table = found.whole, found.table
+    study, design, verdicts = whole.study, whole.design, verdicts_answer(found.verdicts)
+    data = {
+        "table": table_answer(table).model_dump(mode="json"),
+        "verdicts": verdicts.model_dump(mode="json"),
+        "submitted": study.submitted,
+    }
+    return {
+        "title": study.name,
+        "question": design.question,
+        "reproduces": design.reproduces,
+        "notes": design.notes,
+        "study": study,
+        "status": found.status,
+        "failures": found.failures,
+        "claims": [
+            {
+                **claim.model_dump(),
+                "verdict": claim.verdict.value,
+                "verdict_text": claim.verdict.text,
+            }
+            for claim in verdicts.claims
+        ],
+        "columns": columns_of(table),
+        "rows": table.rows,
+        "caption": caption_of(table),
+        "unit": table.metric.unit,
+        "contrasts": [_contrast(result) for result in found.verdicts.contrasts],
+        "findings": verdicts.findings,
+        "cautions": verdicts.cautions,
+        "seeds": design.seeds,
+        "cells": found.cells,
+        "first_spec": json.dumps(whole.cells[0].experiment.spec, indent=2),
+        "environment": found.environment,
+        "command": f"curl --json {shlex.quote(json.dumps(study.submitted))} localhost:8000/studies",
+        "data": Markup(json.dumps(data).replace("<", "\\u003c")),  # noqa: S704 - JSON in which nothing can end the element
+    }
+
+
+def _drawn(
+    done: list[dict[str, str]],
+    left: list[tuple[Picture, Any]],
+    shown: dict[str, Any],
+    headers: dict[str, str],
+) -> Draw | Compute:
+    """The next picture, or when all are drawn the page: each in a turn of its own, so that others' pictures come in
+    between.
+    """
+    if not left:
+        return Compute(
+            lambda: Response(
+                _page(shown, done), media_type="text/html; charset=utf-8", headers=headers
+            )
+        )
+    name, figure = left[0]
+
+    def then(picture: bytes) -> Draw | Compute:
+        svg = base64.b64encode(picture).decode()
+        return _drawn([*done, {"svg": svg, "caption": CAPTIONS[name]}], left[1:], shown, headers)
+
+    return Draw(figure, "svg", f"{headers['ETag']} {name}", then)
+
+
+def _page(shown: dict[str, Any], figures: list[dict[str, str]]) -> str:
+    return _pages.get_template("report.html").render(**shown, figures=figures)
+
+
+def _contrast(result: ContrastResult) -> dict[str, Any]:
+    paired = None if result.comparison is None else result.comparison.paired
+    judgement = result.judgement
+    more = (
+        ""
+        if judgement.more_seeds is None
+        else f"about {judgement.more_seeds:,} more seeds would settle it"
+    )
+    return {
+        "title": result.title,
+        "n": 0 if paired is None else paired.n,
+        "mean": "-" if paired is None or paired.mean is None else f"{paired.mean:+.2f}",
+        "interval": "-"
+        if paired is None or paired.ci95 is None
+        else f"{paired.ci95[0]:+.2f} to {paired.ci95[1]:+.2f}",
+        "p": "-" if result.p_holm is None else f"{result.p_holm:.2g}",
+        "mcnemar": (
+            "-"
+            if result.comparison is None
+            else " / ".join(f"{one.p:.2g}" for one in result.comparison.mcnemar) or "-"
+        ),
+        "verdict": judgement.verdict.value,
+        "verdict_text": judgement.verdict.text,
+        "remark": more or result.refused,
+        "warnings": () if result.comparison is None else result.comparison.warnings,
+    }

@@ -1,0 +1,1 @@
+"""What distillation has gained: teacher, baseline and student side by side."""

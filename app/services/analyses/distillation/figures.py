@@ -1,0 +1,99 @@
+"""A distillation as a figure: loss and accuracy over epochs of teacher, baseline and distilled student."""
+
+import textwrap
+
+from sqlmodel import Session
+
+from app.plots.figures.experiments import ComparisonFigure, Line
+from app.plots.series import Series
+from app.services.analyses.distillation.outcomes import (
+    Arm,
+    ArmRole,
+    DistillationOutcome,
+    distill_spec,
+    load_outcome,
+)
+from app.services.analyses.distillation.wording import sentence
+from app.services.analyses.exhibits import Exhibit
+from app.services.experiments import revisions
+from app.services.experiments.metrics import curves_of
+from app.storage.tables import Experiment
+from lab_models.specs import FeatureSpec
+
+LONGEST_NETWORK = 45
+SeriesByName = dict[tuple[str, str], Series]
+
+
+def distillation_curves(session: Session, experiment: Experiment) -> Exhibit[ComparisonFigure]:
+    """Training loss, val loss and val accuracy of the three; raises NotFound for an experiment of another kind."""
+    distill_spec(experiment)
+    taught_by = experiment.related.get("teacher_run")
+    baseline_id = experiment.related.get("baseline")
+    ids = [experiment.id, *([] if baseline_id is None else [baseline_id])]
+    revision = revisions.of_experiments(session, ids, [] if taught_by is None else [taught_by])
+    return Exhibit(
+        "distillation",
+        (taught_by, baseline_id),
+        revision,
+        lambda: _figure(session, load_outcome(session, experiment)),
+    )
+
+
+def _figure(session: Session, comparison: DistillationOutcome) -> ComparisonFigure:
+    features = comparison.features
+    parts = ["hard_loss", "soft_loss", *([] if features is None else [f"{features.name}_loss"])]
+    curves = curves_of(
+        session,
+        [[run.id for run in arm.runs] for arm in comparison.arms],
+        ["loss", "accuracy", *parts],
+    )
+    found = dict(zip((arm.role for arm in comparison.arms), curves.groups, strict=True))
+    return ComparisonFigure(
+        title=comparison.name or comparison.experiment_id,
+        subtitle=sentence(comparison) + (f" Shown: {curves.note}." if curves.note else ""),
+        lines=[line for arm in comparison.arms for line in _lines(arm, found[arm.role], features)],
+        labels={arm.role.value: _label(arm, found[arm.role]) for arm in comparison.arms}
+        | {
+            "soft": f"distilled, soft loss: T² · KL at T = {comparison.temperature:g}",
+            "features": ""
+            if features is None
+            else f"distilled, {features.weight:g} · {features.name} loss",
+            "total": (
+                f"distilled, total loss: {comparison.alpha:g} · soft + {1 - comparison.alpha:g} · hard"
+                + ("" if features is None else f" + {features.weight:g} · {features.name}")
+            ),
+        },
+        epochs=max((run.epochs for arm in comparison.arms for run in arm.runs), default=1),
+    )
+
+
+def _lines(arm: Arm, found: SeriesByName, features: FeatureSpec | None) -> list[Line]:
+    """One arm in the three panels. A student's `loss` in training is a mixture: its cross-entropy, which the others' is
+    comparable with, is `hard_loss`.
+    """
+    wanted = {
+        ("val_loss", arm.role.value): found.get(("val", "loss")),
+        ("val_accuracy", arm.role.value): found.get(("val", "accuracy")),
+    }
+    total, hard = found.get(("train", "loss")), found.get(("train", "hard_loss"))
+    if arm.role is not ArmRole.DISTILLED or hard is None:
+        wanted = {("train_loss", arm.role.value): total, **wanted}
+    else:
+        beside = None if features is None else found.get(("train", f"{features.name}_loss"))
+        parts = {"distilled": hard, "soft": found.get(("train", "soft_loss")), "total": total}
+        parts["features"] = (
+            None if beside is None or features is None else beside.times(features.weight)
+        )  # as it counts in the total
+        wanted = {("train_loss", part): series for part, series in parts.items()} | wanted
+    return [
+        Line(panel, part, series) for (panel, part), series in wanted.items() if series is not None
+    ]
+
+
+def _label(arm: Arm, found: SeriesByName) -> str:
+    """Such as `baseline, mean and range of 5 runs` and below it the network."""
+    begun = max((series.num_runs for series in found.values()), default=0)
+    several = f", mean and range of {begun} runs" if begun > 1 else ""
+    network = textwrap.shorten(arm.network, LONGEST_NETWORK, placeholder="…")
+    hard = "; in training its hard loss" if ("train", "hard_loss") in found else ""
+    return f"{arm.role.value}{several}\n{network}{hard}"

@@ -1,0 +1,1 @@
+"""What trained networks answer, and why: predictions, ONNX files and explanations, without torch."""
