@@ -214,8 +214,11 @@ def test_what_the_caller_has_is_answered_before_any_number_is_read(
 ) -> None:
     experiment = long_experiment(database)
     study = send(api, **grid())
+    body = {"kind": "distill", "teacher": {"spec": {"epochs": 2}}, "baseline": True}
+    distilled = api.post("/experiments", json=body).json()["id"]
     addresses = [
         f"/experiments/{experiment}/curves.png",
+        f"/experiments/{distilled}/distillation.png",
         f"/comparisons/curves.png?experiments={experiment}",
         f"/studies/{study['id']}/curves.png",
     ]

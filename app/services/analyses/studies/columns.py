@@ -28,10 +28,6 @@ def latex_of(table: Table) -> str:
     return to_latex(columns_of(table), table.rows, caption=f"{name}. {caption_of(table)}")
 
 
-def _factor(name: str, row: TableRow) -> str:
-    return factor_text(row.cell.cell.factors.get(name))
-
-
 def columns_of(table: Table) -> list[Column[TableRow]]:
     """The table as people read it: factors, then what was measured; the source's columns only where a row has them."""
     shown = _Shown(table)
@@ -87,6 +83,10 @@ def caption_of(table: Table) -> str:
             " would lie with 95 %."
         )
     return text
+
+
+def _factor(name: str, row: TableRow) -> str:
+    return factor_text(row.cell.cell.factors.get(name))
 
 
 def _trainable(table: Table) -> list[Column[TableRow]]:
