@@ -5,6 +5,7 @@ that is asked for is lost.
 import itertools
 import multiprocessing
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from queue import Queue
 
 import pytest
+from sqlalchemy import text, update
 from sqlmodel import Session, col, select
 from starlette.testclient import TestClient
 
@@ -19,10 +21,11 @@ from app.errors import IdempotencyConflict
 from app.services import lifecycle
 from app.services.experiments import experiments
 from app.services.lifecycle import Lease
+from app.services.lifecycle.moves import tell_dependents
 from app.services.submitting.idempotency import earlier, request_hash
 from app.settings import Settings
 from app.storage.db import Database
-from app.storage.states import RunStatus
+from app.storage.states import RunStatus, StatusReason
 from app.storage.tables import Attempt, Experiment, Run, StatusChange, Study
 from tests.app.rows import create
 from tests.databases import ON_POSTGRESQL
@@ -239,3 +242,51 @@ def test_a_cancel_that_comes_while_the_run_goes_back_to_the_queue_is_not_lost(
             assert cancelled.result(), "a run that is queued or running can be cancelled"
         with database.reading() as session:
             assert session.get_one(Run, run.id).status == RunStatus.CANCELLED
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("verb", ["cancel", "retry", "resume"])
+def test_an_end_and_a_verb_lock_teacher_and_students_in_one_order(
+    database: Database, verb: str
+) -> None:
+    """The end of a teacher has its row and then wants its students'; the verb wants them all, the students by ids that
+    come before the teacher's.
+    """
+    teacher, students = _teacher_and_students(database)
+    began, blocked = threading.Event(), threading.Event()
+
+    def ask() -> None:
+        began.wait()
+        with database.writing() as session:
+            blocked.set()
+            getattr(lifecycle, verb)(session, [*students, teacher])
+
+    with ThreadPoolExecutor() as pool:
+        asking = pool.submit(ask)
+        with database.writing() as session:
+            session.exec(select(Run).where(col(Run.id) == teacher).with_for_update()).one()
+            began.set()
+            blocked.wait()
+            _wait_for_a_lock(database)
+            tell_dependents(session, [teacher], RunStatus.FAILED)
+        asking.result(timeout=30)
+
+
+def _teacher_and_students(database: Database) -> tuple[str, list[str]]:
+    """A teacher whose id is the last of all, and two that wait for it."""
+    *students, teacher = sorted(submit(database, 3))
+    columns = {"needs": teacher, "status_reason": StatusReason.WAITING_FOR_TEACHER}
+    with database.writing() as session:
+        session.execute(update(Run).where(col(Run.id).in_(students)).values(**columns))
+    return teacher, students
+
+
+def _wait_for_a_lock(database: Database) -> None:
+    """Until another connection waits for a row."""
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    for _ in range(200):
+        with database.engine.connect() as connection:
+            if connection.execute(waiting).scalar_one():
+                return
+        time.sleep(0.05)
+    raise AssertionError("nobody waits")

@@ -11,6 +11,7 @@ from sqlalchemy import delete as delete_rows
 from sqlmodel import Session, col, select
 
 from app.errors import Conflict, HasDependents, NotFinished, NotFound
+from app.services import lifecycle
 from app.storage.states import RunStatus
 from app.storage.tables import Artifact, Checkpoint, Experiment, Run
 from lab_models.specs import CONTROLS
@@ -108,7 +109,8 @@ def _locked_runs(session: Session, experiment_ids: Sequence[str]) -> list[Run]:
     SQLite has the whole database locked for writing by then; PostgreSQL locks the rows, as `foundations.hold_still`
     does.
     """
-    runs = select(Run).where(col(Run.experiment_id).in_(experiment_ids)).order_by(col(Run.id))
+    runs = select(Run).where(col(Run.experiment_id).in_(experiment_ids))
+    runs = runs.order_by(*lifecycle.LOCK_ORDER)
     return list(session.exec(runs.with_for_update().execution_options(populate_existing=True)))
 
 

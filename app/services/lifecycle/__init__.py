@@ -28,12 +28,14 @@ from app.services.lifecycle.holding import (
     renew,
     try_to_write,
 )
+from app.services.lifecycle.looking import LOCK_ORDER
 from app.services.lifecycle.moves import RECONCILER, USER
 from app.services.lifecycle.queueing import claimable, queued_runs
 from app.services.lifecycle.reports import Begun, EpochDone, Progressed
 from app.services.lifecycle.verbs import cancel, pause, prioritize, resume, retry
 
 __all__ = [
+    "LOCK_ORDER",
     "RECONCILER",
     "USER",
     "Begun",

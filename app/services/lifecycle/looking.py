@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import ColumnElement, or_
 from sqlalchemy import select as select_columns
@@ -10,6 +11,11 @@ from sqlmodel import Session, col
 
 from app.storage.states import RunStatus
 from app.storage.tables import Run
+
+LOCK_ORDER: tuple[ColumnElement[Any], ...] = (col(Run.needs).is_not(None), col(Run.id))
+"""In which order runs are locked, always: an end locks its run and then those that need it, so what needs nothing comes
+first. What is needed needs nothing itself: a foundation is a network that is trained plainly.
+"""
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ def hold_still(
         )
     columns = (col(Run.id), col(Run.status), col(Run.attempt), col(Run.needs))
     rows = session.execute(
-        select_columns(*columns).where(wanted).order_by(col(Run.id)).with_for_update()
+        select_columns(*columns).where(wanted).order_by(*LOCK_ORDER).with_for_update()
     ).all()
     return {row.id: StillRun(row.id, row.status, row.attempt, row.needs) for row in rows}
 

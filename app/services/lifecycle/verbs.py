@@ -27,7 +27,7 @@ def cancel(session: Session, run_ids: Collection[str], actor: str = USER) -> lis
     """
     ended: list[str] = []
     asked: list[str] = []
-    for some in _in_parts(sorted(set(run_ids))):  # which locks them in order
+    for some in _in_parts(sorted(set(run_ids))):
         held = hold_still(session, some)
         ended += _cancel_waiting(session, held, actor)
         asked += _ask_to_end(session, held)
