@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
 from sqlalchemy import ColumnElement, or_
 from sqlalchemy import select as select_columns
@@ -12,7 +12,7 @@ from sqlmodel import Session, col
 from app.storage.states import RunStatus
 from app.storage.tables import Run
 
-LOCK_ORDER: tuple[ColumnElement[Any], ...] = (col(Run.needs).is_not(None), col(Run.id))
+LOCK_ORDER: Final = (col(Run.needs).is_not(None), col(Run.id))
 """In which order runs are locked, always: an end locks its run and then those that need it, so what needs nothing comes
 first. What is needed needs nothing itself: a foundation is a network that is trained plainly.
 """
