@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from app.commands.__main__ import _parser
-from app.commands.reference import SECTIONS, updated
+from app.commands.reference.tables import SECTIONS, updated
 from app.main import create_app
 from app.settings import Settings
 from app.storage.states import REASON_MEANINGS, StatusReason

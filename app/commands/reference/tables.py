@@ -2,12 +2,11 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any, get_args
 
-from app.commands.api_reference import errors_reference, routes_reference
-from app.commands.schema_words import kind, shown_default
+from app.commands.reference.routes import errors_reference, routes_reference
+from app.commands.reference.schema_words import kind, shown_default
 from app.settings import Settings
 from app.storage.states import REASON_MEANINGS
 from lab_models.architectures.sizes import model_size
@@ -60,7 +59,7 @@ MODELS: tuple[tuple[str, type[Frozen]], ...] = (
     ),
     ("`early_stopping`", EarlyStoppingSpec),
 )
-MAKEFILE = Path(__file__).parents[2] / "Makefile"
+MAKEFILE = Path(__file__).parents[3] / "Makefile"
 SHAPE_OF_PRESETS = {"MNIST": (1, 28, 28), "CIFAR-10": (3, 32, 32)}
 
 
@@ -190,8 +189,3 @@ def _default(model: type[Frozen], name: str) -> str:
         ]
         return f"`{named[0]}`" if named else "`none`"
     return shown_default(list(default) if isinstance(default, tuple) else default)
-
-
-if __name__ == "__main__":
-    for document in map(Path, sys.argv[1:]):
-        document.write_text(updated(document.read_text()))

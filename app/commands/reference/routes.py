@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from app.api.openapi.openapi import ANYWHERE
-from app.commands.schema_words import kind, shown_default
+from app.commands.reference.schema_words import kind, shown_default
 from app.errors import ServiceError
 from app.main import create_app
 from app.settings import Settings
