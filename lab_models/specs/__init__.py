@@ -46,6 +46,7 @@ from lab_models.specs.training import (
     OneCycleSchedule,
     OptimizerSpec,
     PlateauSchedule,
+    RMSpropSpec,
     ScheduleSpec,
     SGDSpec,
 )
@@ -91,6 +92,7 @@ __all__ = [
     "PretrainedName",
     "Probe",
     "Pupil",
+    "RMSpropSpec",
     "Reference",
     "Request",
     "ResNet18Spec",

@@ -27,6 +27,11 @@ class SGDSpec(Frozen):
             raise ValueError("'nesterov' needs 'momentum' above 0")
         return self
 
+    @property
+    def moments(self) -> int:
+        """Numbers that it keeps per weight."""
+        return 1 if self.momentum > 0 else 0
+
 
 class AdamSpec(Frozen):
     """Adam (Kingma and Ba 2015) with its published constants beta 0.9 and 0.999, epsilon 1e-8."""
@@ -37,6 +42,11 @@ class AdamSpec(Frozen):
     """Step size."""
     weight_decay: float = Field(default=0.0, ge=0.0, le=1e3)
     """L2 penalty added to the gradient."""
+
+    @property
+    def moments(self) -> int:
+        """Numbers that it keeps per weight."""
+        return 2
 
 
 class AdamWSpec(Frozen):
@@ -49,8 +59,45 @@ class AdamWSpec(Frozen):
     weight_decay: float = Field(default=0.01, ge=0.0, le=1e3)
     """Weights shrink by learning rate times this at each step."""
 
+    @property
+    def moments(self) -> int:
+        """Numbers that it keeps per weight."""
+        return 2
 
-OptimizerSpec = Annotated[SGDSpec | AdamSpec | AdamWSpec, Field(discriminator="name")]
+
+class RMSpropSpec(Frozen):
+    """RMSprop (Tieleman and Hinton 2012), as in `torch.optim.RMSprop`: steps over the root of the mean square of the
+    gradients.
+    """
+
+    name: Literal["rmsprop"] = "rmsprop"
+    """Optimizer."""
+    learning_rate: float = Field(default=0.01, gt=0, le=1e6)
+    """Step size."""
+    alpha: float = Field(default=0.99, ge=0.0, lt=1.0)
+    """Smoothing: share of the last mean square that is kept."""
+    eps: float = Field(default=1e-8, gt=0.0, le=1e3)
+    """Added to the root that is divided by."""
+    momentum: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of the last update that is kept."""
+    centered: bool = False
+    """Divide by the root of the variance: the mean square less the square of the mean; needs `alpha` above 0."""
+    weight_decay: float = Field(default=0.0, ge=0.0, le=1e3)
+    """L2 penalty added to the gradient."""
+
+    @model_validator(mode="after")
+    def _centered_needs_alpha(self) -> Self:
+        if self.centered and self.alpha == 0.0:
+            raise ValueError("'centered' needs 'alpha' above 0")  # or the variance is rounding
+        return self
+
+    @property
+    def moments(self) -> int:
+        """Numbers that it keeps per weight."""
+        return 1 + self.centered + (self.momentum > 0)
+
+
+OptimizerSpec = Annotated[SGDSpec | AdamSpec | AdamWSpec | RMSpropSpec, Field(discriminator="name")]
 
 
 WarmupEpochs = Annotated[float, Field(ge=0.0, le=100_000.0)]

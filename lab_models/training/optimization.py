@@ -15,6 +15,7 @@ from lab_models.specs import (
     OneCycleSchedule,
     OptimizerSpec,
     PlateauSchedule,
+    RMSpropSpec,
     SGDSpec,
     Spec,
 )
@@ -27,7 +28,7 @@ def make_optimizer(
     beside: nn.Module | None = None,
 ) -> optim.Optimizer:
     """The optimizer over all of the model's parameters, and of what is trained beside it, or over groups of them with a
-    `scale` of their learning rate; one kernel for all.
+    `scale` of their learning rate; one kernel for all where torch has it.
     """
     parameters: list[Any] = (
         [*model.parameters(), *([] if beside is None else beside.parameters())]
@@ -51,6 +52,16 @@ def make_optimizer(
         case AdamWSpec():
             return optim.AdamW(
                 parameters, lr=spec.learning_rate, weight_decay=spec.weight_decay, fused=True
+            )
+        case RMSpropSpec():
+            return optim.RMSprop(  # torch has no fused one
+                parameters,
+                lr=spec.learning_rate,
+                alpha=spec.alpha,
+                eps=spec.eps,
+                momentum=spec.momentum,
+                centered=spec.centered,
+                weight_decay=spec.weight_decay,
             )
         case _:
             assert_never(spec)

@@ -112,6 +112,29 @@ def test_a_dry_run_prices_the_spec_and_stores_nothing(api: TestClient) -> None:
     assert api.get("/experiments").json()["data"] == []
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "kept"),
+    [
+        ("sgd", 0),
+        ({"name": "sgd", "momentum": 0.9}, 1),
+        ("adam", 2),
+        ("adamw", 2),
+        ("rmsprop", 1),
+        ({"name": "rmsprop", "momentum": 0.9}, 2),
+        ({"name": "rmsprop", "momentum": 0.9, "centered": True}, 3),
+    ],
+    ids=str,
+)
+def test_a_dry_run_counts_what_the_optimizer_keeps_per_weight(
+    api: TestClient, optimizer: Any, kept: int
+) -> None:
+    least, asked = (
+        api.post("/experiments?dry_run=true", json={"optimizer": one}).json()["estimate"]
+        for one in ("sgd", optimizer)
+    )
+    assert asked["memory_bytes"] - least["memory_bytes"] == 4 * kept * least["parameters"]
+
+
 def test_a_dry_run_warns_of_what_is_probably_not_meant(api: TestClient) -> None:
     warnings = post(
         api,

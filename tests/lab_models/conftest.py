@@ -241,6 +241,12 @@ def spec_documents() -> st.SearchStrategy[dict[str, Any]]:
         {"name": st.just("sgd"), "momentum": st.floats(0.1, 0.99), "nesterov": st.just(True)},
         optional=adam,
     )
+    rmsprop = sgd | {
+        "alpha": st.floats(0.1, 0.99),
+        "eps": st.floats(1e-12, 1e3),
+        "centered": st.booleans(),
+    }
+    del rmsprop["nesterov"]
     schedules = st.sampled_from(
         [
             "multi_step",
@@ -260,7 +266,8 @@ def spec_documents() -> st.SearchStrategy[dict[str, Any]]:
             "optimizer": _named("name", "adam", adam)
             | st.just("sgd")
             | st.fixed_dictionaries({"name": st.just("sgd")}, optional=sgd)
-            | nesterov,
+            | nesterov
+            | st.fixed_dictionaries({"name": st.just("rmsprop")}, optional=rmsprop),
             "schedule": _named("name", "constant", {"warmup_epochs": st.floats(0, 1)}) | schedules,
             "gradient_clip": st.none() | st.floats(1e-9, 1e9),
             "ema_decay": st.none() | st.floats(0.01, 0.99),

@@ -1,5 +1,6 @@
 """Learning rates: closed forms that equal torch's schedulers step by step."""
 
+import inspect
 import math
 
 import pytest
@@ -8,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn, optim
 
-from lab_models.specs import AdamSpec, AdamWSpec, SGDSpec, Spec, TrainSpec
+from lab_models.specs import (
+    AdamSpec,
+    AdamWSpec,
+    OptimizerSpec,
+    RMSpropSpec,
+    SGDSpec,
+    Spec,
+    TrainSpec,
+)
 from lab_models.training.optimization import learning_rates, make_optimizer, set_learning_rate
 from tests.lab_models.conftest import EXAMPLES
 
@@ -200,31 +209,100 @@ def test_rates_are_a_function_of_the_epoch_alone() -> None:
     assert learning_rates(spec, 4, STEPS, []) == all_rates(spec)[3 * STEPS : 4 * STEPS]
 
 
-@pytest.mark.parametrize(
-    "spec",
-    [
-        SGDSpec(momentum=0.9, nesterov=True, weight_decay=5e-4, learning_rate=0.05),
-        AdamSpec(weight_decay=1e-4),
-        AdamWSpec(),
-    ],
-)
-def test_the_fused_optimizers_do_what_torchs_plain_ones_do(
-    spec: SGDSpec | AdamSpec | AdamWSpec,
-) -> None:
-    kind = {"sgd": optim.SGD, "adam": optim.Adam, "adamw": optim.AdamW}[spec.name]
-    settings = {"lr": spec.learning_rate, "weight_decay": spec.weight_decay}
-    if isinstance(spec, SGDSpec):
-        settings |= {"momentum": spec.momentum, "nesterov": spec.nesterov}
+OPTIMIZERS = [
+    SGDSpec(momentum=0.9, nesterov=True, weight_decay=5e-4, learning_rate=0.05),
+    AdamSpec(weight_decay=1e-4),
+    AdamWSpec(),
+    RMSpropSpec(),
+    RMSpropSpec(alpha=0.9, eps=1e-3, momentum=0.9, centered=True, weight_decay=1e-4),
+]
+
+
+@pytest.mark.parametrize("spec", OPTIMIZERS)
+def test_the_optimizers_do_what_torchs_plain_ones_do(spec: OptimizerSpec) -> None:
+    kinds = {
+        "sgd": optim.SGD,
+        "adam": optim.Adam,
+        "adamw": optim.AdamW,
+        "rmsprop": optim.RMSprop,
+    }
+    settings = {
+        "lr" if name == "learning_rate" else name: value for name, value in spec if name != "name"
+    }
     torch.manual_seed(0)
     ours, theirs = nn.Linear(20, 5), nn.Linear(20, 5)
     theirs.load_state_dict(ours.state_dict())
-    optimizers = (make_optimizer(spec, ours), kind(theirs.parameters(), **settings))
+    optimizers = (make_optimizer(spec, ours), kinds[spec.name](theirs.parameters(), **settings))
     for model, optimizer in zip((ours, theirs), optimizers, strict=True):
         for step in range(5):
             optimizer.zero_grad()
             model(torch.full((3, 20), 0.1 * (step + 1))).square().sum().backward()
             optimizer.step()
-    torch.testing.assert_close(ours.weight, theirs.weight, rtol=1e-5, atol=1e-7)
+    tolerance = (
+        {"rtol": 0.0, "atol": 0.0} if spec.name == "rmsprop" else {"rtol": 1e-5, "atol": 1e-7}
+    )
+    torch.testing.assert_close(ours.weight, theirs.weight, **tolerance)
+
+
+@EXAMPLES
+@given(
+    alpha=st.floats(0.5, 0.999),
+    eps=st.floats(1e-8, 1.0),
+    momentum=st.sampled_from([0.0, 0.5, 0.9]),
+    centered=st.booleans(),
+    weight_decay=st.sampled_from([0.0, 1e-3]),
+)
+def test_rmsprop_is_the_loop_of_its_formula(
+    alpha: float, eps: float, momentum: float, centered: bool, weight_decay: float
+) -> None:
+    weights = nn.Linear(4, 3, bias=False).double()
+    plain = weights.weight.detach().clone()
+    spec = RMSpropSpec(
+        alpha=alpha, eps=eps, momentum=momentum, centered=centered, weight_decay=weight_decay
+    )
+    optimizer = make_optimizer(spec, weights)
+    square, mean, moved = (torch.zeros_like(plain) for _ in range(3))
+    for gradient in torch.randn(5, 3, 4, dtype=torch.double, generator=torch.manual_seed(1)):
+        weights.weight.grad = gradient.clone()
+        optimizer.step()
+        whole = gradient + weight_decay * plain
+        square = alpha * square + (1 - alpha) * whole**2
+        mean = alpha * mean + (1 - alpha) * whole
+        variance = square - mean**2 if centered else square
+        moved = momentum * moved + whole / (variance.sqrt() + eps)
+        plain = plain - spec.learning_rate * moved
+    torch.testing.assert_close(weights.weight.detach(), plain, rtol=1e-6, atol=1e-9)
+
+
+def test_rmsprop_has_torchs_defaults() -> None:
+    torchs = inspect.signature(torch.optim.RMSprop).parameters
+    assert {
+        "lr" if name == "learning_rate" else name: value
+        for name, value in RMSpropSpec()
+        if name != "name"
+    } == {
+        name: torchs[name].default
+        for name in ("lr", "alpha", "eps", "momentum", "centered", "weight_decay")
+    }
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        *OPTIMIZERS,
+        SGDSpec(),
+        RMSpropSpec(momentum=0.9),
+        RMSpropSpec(centered=True),
+    ],
+)
+def test_a_spec_says_how_many_numbers_its_optimizer_keeps_per_weight(spec: OptimizerSpec) -> None:
+    layer = nn.Linear(20, 5)
+    optimizer = make_optimizer(spec, layer)
+    layer(torch.ones(3, 20)).sum().backward()
+    optimizer.step()
+    kept = optimizer.state[layer.weight].values()
+    sizes = [one.numel() for one in kept if one is not None and one.shape == layer.weight.shape]
+    assert sum(sizes) == spec.moments * layer.weight.numel()
 
 
 def test_the_optimizer_gets_the_rate_it_is_given() -> None:

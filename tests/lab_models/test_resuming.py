@@ -43,6 +43,7 @@ OPTIMIZERS = {
         "nesterov": True,
         "weight_decay": 1e-4,
     },
+    "rmsprop": {"name": "rmsprop", "learning_rate": 0.001, "momentum": 0.9, "centered": True},
 }
 MODELS = {
     "plain": {"depth": 2, "width": 16},

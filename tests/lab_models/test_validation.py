@@ -21,6 +21,7 @@ from lab_models.specs import ExperimentRequest
 from tests.lab_models.conftest import EXAMPLES, spec_documents
 
 ARCHES = "'mlp', 'cnn', 'henet', 'resnet18' or 'vgg'"
+OPTIMIZERS = "'sgd', 'adam', 'adamw' or 'rmsprop'"
 SCHEDULES = "'constant', 'multi_step', 'cosine', 'one_cycle' or 'plateau'"
 
 
@@ -169,8 +170,14 @@ def test_any_bytes_are_json_or_not_json(body: bytes) -> None:
         (
             {"optimizer": "adm"},
             "/optimizer",
-            "must be 'sgd', 'adam' or 'adamw'",
+            f"must be {OPTIMIZERS}",
             "did you mean 'adam'?",
+        ),
+        (
+            {"optimizer": "rmsporp"},
+            "/optimizer",
+            f"must be {OPTIMIZERS}",
+            "did you mean 'rmsprop'?",
         ),
         ({"schedule": "constnt"}, "/schedule", f"must be {SCHEDULES}", "did you mean 'constant'?"),
         (
@@ -240,6 +247,30 @@ def test_any_bytes_are_json_or_not_json(body: bytes) -> None:
             "'nesterov' needs 'momentum' above 0",
             None,
         ),
+        (
+            {"optimizer": {"name": "rmsprop", "alpha": 1}},
+            "/optimizer/alpha",
+            "input should be less than 1",
+            None,
+        ),
+        (
+            {"optimizer": {"name": "rmsprop", "eps": 0}},
+            "/optimizer/eps",
+            "input should be greater than 0",
+            None,
+        ),
+        (
+            {"optimizer": {"name": "rmsprop", "centred": True}},
+            "/optimizer/centred",
+            "unknown field",
+            "did you mean 'centered'?",
+        ),
+        (
+            {"optimizer": {"name": "rmsprop", "centered": True, "alpha": 0}},
+            "/optimizer",
+            "'centered' needs 'alpha' above 0",
+            None,
+        ),
         ({"seeds": [0, "1"]}, "/seeds/1", "input should be a valid integer", None),
         ({"seeds": [0, -1]}, "/seeds/1", "input should be greater than or equal to 0", None),
         ({"seeds": 0}, "/seeds", "a number of seeds lies between 1 and 1000", None),
@@ -291,7 +322,7 @@ def test_a_wrong_name_of_an_optimizer_object_is_pointed_at_like_that_of_a_data_s
     wrong: Any,
 ) -> None:
     (error,) = errors_of({"optimizer": {"name": wrong}})
-    assert (error.pointer, error.message) == ("/optimizer/name", "must be 'sgd', 'adam' or 'adamw'")
+    assert (error.pointer, error.message) == ("/optimizer/name", f"must be {OPTIMIZERS}")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from lab_models.architectures.stages import macs_in, parameters_in, trained_stag
 from lab_models.common.validation import FieldError
 from lab_models.datasets.catalog import DatasetInfo
 from lab_models.datasets.splits import num_train_val, steps_per_epoch
-from lab_models.specs import AnySpec, MLPSpec, ResNet18Spec, SGDSpec, Tuning
+from lab_models.specs import AnySpec, MLPSpec, ResNet18Spec, Tuning
 
 # Measured on 2 cores of an AMD EPYC server, 2026-11-21, float32; see docs/results.md.
 NOMINAL_SECONDS_PER_STEP = 0.0009
@@ -201,7 +201,7 @@ def _least_memory(spec: AnySpec, info: DatasetInfo, size: ModelSize) -> int:
     What is frozen has neither gradients nor moments; how much of the forward pass it spares is not counted, so nothing
     is then.
     """
-    moments = (1 if spec.optimizer.momentum else 0) if isinstance(spec.optimizer, SGDSpec) else 2
+    moments = spec.optimizer.moments
     trained = trainable_parameters(spec, size)
     numbers = (
         size.parameters * (1 if spec.ema_decay is None else 2)
