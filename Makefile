@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade) $(LOCK_ARGS)
-SPREAD := --numprocesses 2 --dist loadfile  # what starts no service shares two cores; what does has them for itself
+SPREAD := --numprocesses 2 --dist loadfile --no-loadscope-reorder  # what starts no service shares two cores; what does has them for itself
 CODE := app worker lab_models migrations tests benchmarks
 
 .PHONY: help install demo run test fast quick check format formatted lint types contracts docs bench load lock audit digests chaos compose-test fuzz clean
@@ -51,13 +51,13 @@ format: $(STAMP) ## write the code as the formatter would
 formatted: $(STAMP)
 	$(BIN)/ruff format --check $(CODE)
 
-lint: $(STAMP)
+lint: $(STAMP) ## ruff
 	$(BIN)/ruff check $(CODE)
 
-types: $(STAMP)
+types: $(STAMP) ## mypy, strict
 	$(BIN)/mypy
 
-contracts: $(STAMP)
+contracts: $(STAMP) ## which room may import which
 	$(BIN)/lint-imports
 
 docs: $(STAMP) ## write the generated tables of the documents

@@ -78,6 +78,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.nodeid.partition("[")[0] in listed:
             item.add_marker("thorough")
+    items.sort(key=lambda item: "/worker/" not in item.nodeid)  # what takes longest goes first
     other = "sqlite" if ON_POSTGRESQL else "postgresql"
     config.hook.pytest_deselected(
         items=[item for item in items if item.get_closest_marker(other) is not None]
