@@ -11,6 +11,9 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
+
+from app.errors import Misconfigured
 
 LOCK = ".in-use.lock"
 
@@ -21,10 +24,11 @@ class HomeInUse(Exception):
 
 def keep_to_oneself(home: Path) -> None:
     """Make the home if it is not there. What this process writes from now on, there and elsewhere, only its own user
-    can read.
+    can read. Raises Misconfigured.
     """
     os.umask(0o077)
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _usable(home):
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def others_may_look(home: Path) -> bool:
@@ -41,8 +45,7 @@ def home_in_use(home: Path, database: str | None = None) -> Iterator[None]:
 
     `database` is the name of the database that the service runs with; None leaves what was noted.
     """
-    keep_to_oneself(home)
-    with (home / LOCK).open("a+") as file:
+    with _lock_of(home) as file:
         fcntl.flock(file, fcntl.LOCK_SH)
         if database is not None and noted_database(home) != database:
             file.truncate(0)
@@ -62,10 +65,26 @@ def noted_database(home: Path) -> str | None:
 @contextmanager
 def home_to_oneself(home: Path) -> Iterator[None]:
     """Have the home alone within the block; raises HomeInUse at once while anybody uses it."""
-    keep_to_oneself(home)
-    with (home / LOCK).open("a") as file:
+    with _lock_of(home) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise HomeInUse(str(home)) from error
         yield
+
+
+@contextmanager
+def _usable(home: Path) -> Iterator[None]:
+    """Raises Misconfigured where the file system does not let it be one."""
+    try:
+        yield
+    except OSError as error:
+        raise Misconfigured(
+            f"LAB_HOME is {home}, which cannot be used ({error.strerror}): name a folder that this user may write"
+        ) from error
+
+
+def _lock_of(home: Path) -> TextIO:
+    keep_to_oneself(home)
+    with _usable(home):
+        return (home / LOCK).open("a+")

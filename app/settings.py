@@ -3,13 +3,20 @@
 import os
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import (
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import make_url
 
-from lab_models.common.validation import MAX_NESTING
+from app.errors import Misconfigured
+from lab_models.common.validation import MAX_NESTING, explain
 
 
 class Settings(BaseSettings):
@@ -18,6 +25,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="LAB_",
         env_file=".env",
+        env_ignore_empty=True,
         frozen=True,
         extra="ignore",
         use_attribute_docstrings=True,
@@ -156,6 +164,18 @@ class Settings(BaseSettings):
     access_log: Literal["changes", "all", "none"] = "changes"
     """Which requests are logged: `changes` leaves out GET and HEAD, `none` all but errors of the service itself."""
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_words(cls, data: Any, handler: ModelWrapValidatorHandler["Settings"]) -> "Settings":
+        """Raises Misconfigured for what a setting cannot be."""
+        try:
+            return handler(data)
+        except ValidationError as error:
+            faults = explain(error, cls, data)
+            raise Misconfigured(
+                "; ".join(f"LAB_{one.pointer[1:].upper()}: {one.message}" for one in faults)
+            ) from error
+
     @field_validator("log_level")
     @classmethod
     def _known_level(cls, value: str) -> str:
@@ -252,7 +272,7 @@ def setting_sources() -> dict[str, str]:
         }
     return {
         name: "environment"
-        if f"LAB_{name.upper()}" in {key.upper() for key in os.environ}
+        if f"LAB_{name.upper()}" in {key.upper() for key, value in os.environ.items() if value}
         else ".env"
         if f"LAB_{name.upper()}" in in_file
         else "default"

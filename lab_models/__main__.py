@@ -27,6 +27,12 @@ def main(arguments: list[str] | None = None) -> int:
     return run_file(options.spec, options.out, options.device, options.threads)
 
 
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a number of at least 1, not {text!r}")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m lab_models",
@@ -44,7 +50,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--device", default="auto", help="auto, cpu, cuda:0, ... (default: auto)")
     run.add_argument(
-        "--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all cores)"
+        "--threads",
+        type=_positive,
+        default=os.cpu_count() or 1,
+        help="CPU threads (default: all cores)",
     )
     trainers = commands.add_parser("trainers", help="fork trainers on request (used by the worker)")
     trainers.add_argument("--parent-pid", type=int, required=True)

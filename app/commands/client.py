@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -194,7 +194,7 @@ def _checked(response: httpx.Response) -> httpx.Response:
         errors = problem["errors"]
         lines = [
             f"{problem['title']} ({response.status_code})"
-            + ("" if errors else f": {problem['detail']}")
+            + ("" if _is_told(problem["detail"], errors) else f": {problem['detail']}")
         ]
         lines += [
             f"  {e['pointer'] or '(body)'}: {e['message']}"
@@ -205,3 +205,8 @@ def _checked(response: httpx.Response) -> httpx.Response:
     except (ValueError, KeyError, TypeError):
         lines = [f"{response.status_code} {response.reason_phrase}"]
     raise Refused("\n".join(lines))
+
+
+def _is_told(detail: str, errors: Sequence[Mapping[str, str]]) -> bool:
+    """Whether the errors say all that the detail does."""
+    return bool(errors) and any(error["message"] in detail for error in errors)

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 
 from app.commands import client
+from app.errors import Misconfigured
 
 HOME = Path(".lab-demo")
 START_SECONDS = 60
@@ -32,7 +33,12 @@ def run_demo() -> int:
     port = _free_port()
     url = f"http://127.0.0.1:{port}"
     _say(f"Starting the service on {url} with its files in {HOME}/ ...")
-    HOME.mkdir(mode=0o700, exist_ok=True)
+    try:
+        HOME.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise Misconfigured(
+            f"{HOME.absolute()}: {error.strerror}; go to a folder of yours"
+        ) from error
     environment = {
         key: value for key, value in os.environ.items() if not key.startswith("LAB_")
     } | {

@@ -6,6 +6,7 @@ from typing import Any
 
 from app.devices import MOST_WORKERS
 
+MOST_PORT = 65_535
 WORKERS_HELP = (
     "runs at a time on this machine (default: one per GPU, "
     "or without one as many as cores and memory allow, at most 4)"
@@ -23,7 +24,7 @@ def add_commands(commands: Any) -> None:
             "--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)"
         )
         server.add_argument(
-            "--port", type=int, default=8000, help="port to listen on (default: 8000)"
+            "--port", type=_port, default=8000, help="port to listen on (default: 8000)"
         )
     worker = commands.add_parser("worker", help="workers alone")
     worker.set_defaults(run=_work)
@@ -36,6 +37,12 @@ def add_commands(commands: Any) -> None:
 def _count(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= MOST_WORKERS:
         raise argparse.ArgumentTypeError(f"must be a number from 1 to {MOST_WORKERS}, not {text!r}")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > MOST_PORT:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to {MOST_PORT}, not {text!r}")
     return int(text)
 
 

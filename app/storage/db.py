@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
+from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
+from app.errors import Misconfigured
 from app.home import home_in_use
 from app.settings import Settings
 from app.storage.engines import make_engine, refuse_network_file_system
@@ -103,5 +105,11 @@ def open_database(settings: Settings) -> Database:
     with home_in_use(settings.home):  # waits while a backup is being put in the database's place
         database = Database(url)
         refuse_network_file_system(url)
-        migrate(database.engine, settings.home / MIGRATION_LOCK_FILE)
+        try:
+            migrate(database.engine, settings.home / MIGRATION_LOCK_FILE)
+        except OperationalError as error:
+            reason = str(error.orig).strip().splitlines()[0]
+            raise Misconfigured(
+                f"the database does not answer: {reason} (LAB_DATABASE_URL)"
+            ) from error
     return database

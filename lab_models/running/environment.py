@@ -28,9 +28,19 @@ def best_memory_format(model: ModelSpec) -> torch.memory_format:
 
 
 def resolve_device(wanted: str) -> str:
-    """`auto` becomes the first CUDA device when there is one, else the CPU; anything else stays."""
+    """`auto` becomes the first CUDA device when there is one, else the CPU; anything else that is there stays. Raises
+    ValueError for what is not.
+    """
     if wanted == "auto":
         return "cuda:0" if torch.cuda.is_available() else "cpu"
+    kind, _, index = wanted.partition(":")
+    if wanted == "cpu":
+        return wanted
+    if kind != "cuda" or (index and not index.isdecimal()):
+        raise ValueError(f"there is no device {wanted!r}: name auto, cpu, cuda or cuda:0")
+    count = torch.cuda.device_count()
+    if int(index or 0) >= count:
+        raise ValueError(f"there is no device {wanted!r}: PyTorch sees {count} CUDA devices here")
     return wanted
 
 

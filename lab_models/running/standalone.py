@@ -85,12 +85,16 @@ def run_file(path: Path, out: Path | None, device: str, threads: int) -> int:
     folders = _folders()
     try:
         plan = read_plan(path, Catalog(folders.imported))
+        folder = out or Path("runs") / fingerprint(plan.spec)[:12]
+        _refuse_results_of_another(plan, folder)
+        device = resolve_device(device)
     except FileRefused as refused:
         return _refuse(*refused.lines)
-    folder = out or Path("runs") / fingerprint(plan.spec)[:12]
+    except ValueError as error:
+        return _refuse(str(error))
     stop = StopFlag()
     with stop.on_interrupt(), make_bar() as bar:
-        surroundings = Surroundings(folders, resolve_device(device), threads, bar, stop)
+        surroundings = Surroundings(folders, device, threads, bar, stop)
         try:
             results = _train_all(plan, folder, surroundings)
         except LabError as error:
@@ -100,6 +104,9 @@ def run_file(path: Path, out: Path | None, device: str, threads: int) -> int:
                 *([f"hint: {error.hint}"] if error.hint else []),
                 status=EXIT_FAILED,
             )
+        except OSError as error:
+            bar.stop()
+            return _refuse(f"{error.filename or folder}: {error.strerror}", status=EXIT_FAILED)
         if results is None:
             bar.stop()
             return _refuse(
@@ -108,6 +115,20 @@ def run_file(path: Path, out: Path | None, device: str, threads: int) -> int:
             )
     print(json.dumps(results if len(results) > 1 else results[0], indent=2))
     return 0
+
+
+def _refuse_results_of_another(plan: PlannedRuns, folder: Path) -> None:
+    """Raises FileRefused where the folder holds what another spec has come to."""
+    kept = [(folder / f"seed-{seed}", plan.spec) for seed in plan.seeds]
+    if plan.before is not None:
+        kept.append((folder / "before", plan.before.spec))
+    for path, spec in kept:
+        result = RunFolder(path).result()
+        if result is not None and result["fingerprint"] != fingerprint(spec):
+            raise FileRefused(
+                f"{path} holds the results of another spec ({result['fingerprint'][:12]}):"
+                " name another folder by --out, or remove it"
+            )
 
 
 def _train_all(

@@ -833,7 +833,7 @@ def test_the_command_line_prints_every_bad_file_on_a_line_of_its_own(
     status, _, complaint = lab_data("import", "bad", tmp_path / "in.zip")
     assert status == 1
     lines = complaint.splitlines()[-4:]
-    assert lines[0] == "These images cannot become a data set (422)"
+    assert lines[0] == "These images cannot become a data set (422): 3 files cannot be taken"
     assert (
         lines[1]
         == "  flowers/train/rose/bad0.png: not an image of the formats PNG, JPEG, BMP, GIF, WEBP"

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 from starlette.testclient import TestClient
 
 from app.api.http.connection_bounds import RESERVED_DESCRIPTORS, Connections, HeldBytes, address_of
+from app.errors import Misconfigured
 from app.home import home_in_use, others_may_look
 from app.main import create_app
 from app.settings import Settings
@@ -185,7 +185,7 @@ def test_what_is_trusted_is_an_address_or_a_network(value: str) -> None:
     if value.endswith(","):
         assert Settings(trusted_proxies=value, _env_file=None).proxies == ("127.0.0.1",)
         return
-    with pytest.raises(ValidationError, match="must be addresses or networks"):
+    with pytest.raises(Misconfigured, match="must be addresses or networks"):
         Settings(trusted_proxies=value, _env_file=None)
 
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from pydantic import ValidationError
 from starlette.testclient import TestClient
 
 from app import logging as lab_logging
 from app.api.http.traffic import SANE_ID, observe
+from app.errors import Misconfigured
 from app.logging import JSONFormatter, Rarely, about, bind_process, bound
 from app.settings import Settings
 
@@ -180,7 +180,7 @@ def test_the_service_speaks_json_when_it_is_told_to(tmp_path: Path) -> None:
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
     )
     assert json.loads(result.stderr.splitlines()[-1])["message"] == "hello"
-    with pytest.raises(ValidationError, match="'text' or 'json'"):
+    with pytest.raises(Misconfigured, match="'text' or 'json'"):
         Settings(log_format="xml", _env_file=None)  # type: ignore[arg-type]
 
 

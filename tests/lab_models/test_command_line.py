@@ -289,3 +289,39 @@ def test_what_only_a_service_can_do_is_said(
 ) -> None:
     assert run(tmp_path, {"kind": "distill", "teacher": {"spec": {}}, **change}) == 2
     assert complaint in capsys.readouterr().err
+
+
+def test_a_folder_with_the_results_of_another_spec_is_left_alone(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, TINY) == 0
+    weights = sha256_of(tmp_path / "out" / "seed-0" / "attempt-1" / "weights.safetensors")
+    capfd.readouterr()
+    assert run(tmp_path, {**TINY, "batch_size": 7}) == 2
+    assert "seed-0 holds the results of another spec" in capfd.readouterr().err
+    assert sha256_of(tmp_path / "out" / "seed-0" / "attempt-1" / "weights.safetensors") == weights
+
+
+@pytest.mark.parametrize(
+    ("device", "said"),
+    [
+        ("foo", "there is no device 'foo': name auto, cpu, cuda or cuda:0\n"),
+        ("cuda:99", "there is no device 'cuda:99': PyTorch sees "),
+    ],
+)
+def test_a_device_that_there_is_not_is_one_line(
+    device: str, said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", str(spec_file(tmp_path, TINY)), "--device", device]) == 2
+    assert capfd.readouterr().err.startswith(said)
+
+
+def test_threads_and_a_folder_that_cannot_be_are_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    spec = str(spec_file(tmp_path, TINY))
+    with pytest.raises(SystemExit, match="2"):
+        main(["run", spec, "--threads", "0"])
+    assert "must be a number of at least 1, not '0'" in capfd.readouterr().err
+    assert main(["run", spec, "--out", "/proc/x", *ON_ONE_THREAD]) == 1
+    assert "\n/proc/x: " in capfd.readouterr().err

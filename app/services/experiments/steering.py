@@ -55,7 +55,7 @@ def edit(session: Session, experiment: Experiment, changes: Mapping[str, Any]) -
         runs = its_runs(session, experiment.id)
         if not lifecycle.prioritize(session, [run.id for run in runs], changes["priority"]):
             raise NotQueued(
-                f"experiment {experiment.id} has {_status(runs)}, and only runs that wait have a priority"
+                f"experiment {experiment.id} has the status {_status(runs)}, and only runs that wait have a priority"
             )
         experiment.priority = changes["priority"]
     if "name" in changes:

@@ -1,0 +1,90 @@
+"""What is set up wrongly is one sentence that names it, whichever command meets it first."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.commands import client
+from app.commands.__main__ import main
+from app.errors import Misconfigured
+from app.settings import Settings
+
+
+@pytest.mark.parametrize("command", [["serve"], ["api"], ["worker"], ["keys", "list"]])
+@pytest.mark.sqlite
+def test_a_home_that_cannot_be_used_is_named(
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    home = tmp_path / "a-file"
+    home.touch()
+    monkeypatch.setenv("LAB_HOME", str(home))
+    assert main(command) == 2
+    assert capsys.readouterr().err == (
+        f"LAB_HOME is {home}, which cannot be used (File exists): name a folder that this user may write\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("LAB_MAX_EPOCHS", "abc", "LAB_MAX_EPOCHS: "),
+        ("LAB_LOG_FORMAT", "xml", "LAB_LOG_FORMAT: must be 'text' or 'json'\n"),
+        ("LAB_LEASE_SECONDS", "-1", "LAB_LEASE_SECONDS: "),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named(
+    name: str,
+    value: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert main(["settings"]) == 2
+    complaint = capsys.readouterr().err
+    assert complaint.startswith(said)
+    assert complaint.count("\n") == 1
+
+
+def test_a_setting_left_empty_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`LAB_HOME=` made the current folder the home."""
+    for name in ("LAB_HOME", "LAB_MAX_EPOCHS"):
+        monkeypatch.setenv(name, "")
+    settings = Settings(_env_file=None)
+    assert (settings.home, settings.max_epochs) == (Path(".lab"), 10_000)
+
+
+def test_a_database_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    from app.storage.db import open_database
+
+    url = "postgresql+psycopg://lab@127.0.0.1:9/lab"
+    with pytest.raises(Misconfigured, match=r"the database does not answer: .*LAB_DATABASE_URL"):
+        open_database(Settings(home=tmp_path, database_url=url, _env_file=None))
+
+
+@pytest.mark.parametrize("port", ["99999", "-1", "x"])
+def test_a_port_that_there_is_not_is_refused(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["serve", "--port", port])
+    assert f"must be a number from 0 to 65535, not '{port}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("detail", "first"),
+    [
+        ("every class needs 3 images", "No such thing (422): every class needs 3 images"),
+        ("a: has 2; b: has 2", "No such thing (422)"),
+    ],
+)
+def test_the_sentence_that_explains_is_printed_unless_the_lines_say_it(
+    detail: str, first: str
+) -> None:
+    errors = [{"pointer": "a", "message": "has 2"}, {"pointer": "b", "message": "has 2"}]
+    problem = {"title": "No such thing", "detail": detail, "errors": errors}
+    with pytest.raises(client.Refused) as refused:
+        client._checked(httpx.Response(422, json=problem))
+    assert str(refused.value).splitlines() == [first, "  a: has 2", "  b: has 2"]
