@@ -36,12 +36,13 @@ test: $(STAMP) ## every test on SQLite, then those that write again on PostgreSQ
 
 fast: $(STAMP) format contracts ## under a minute, after every change: format and mend, contracts, the tests that cost least
 	$(BIN)/ruff check --fix $(CODE)
-	$(BIN)/python -m pytest $(SPREAD) --ignore=tests/e2e -m 'not thorough'
+	$(BIN)/python -m pytest $(SPREAD) --ignore=tests/e2e -m 'not thorough and not costly'
 
-quick: formatted lint types contracts $(STAMP) ## under five minutes, before a commit: what is said of the code, and all tests but those of whole services
+quick: formatted lint types contracts $(STAMP) ## under five minutes, before a commit: what is said of the code, and all tests on one database but those of whole services and processes
+	$(BIN)/python -m pytest -rs $(SPREAD) --ignore=tests/e2e -m 'not costly'
+
+check: formatted lint types contracts $(STAMP) ## exactly what CI runs: all of quick, whole services but their slowest faults, and again on PostgreSQL what writes
 	$(BIN)/python -m pytest -rs $(SPREAD) --ignore=tests/e2e
-
-check: quick ## exactly what CI runs: quick, whole services but their slowest faults, and again on PostgreSQL what writes
 	$(BIN)/python -m pytest -rs -m 'not slow' tests/e2e
 	LAB_TEST_DATABASE=postgresql $(BIN)/python -m pytest -rs $(SPREAD) tests/app tests/worker
 

@@ -9,6 +9,7 @@ import pytest
 from tests.fuzz import fuzz
 
 
+@pytest.mark.costly
 @pytest.mark.sqlite  # the service that is fuzzed makes its own
 @pytest.mark.timeout(600)
 def test_every_answer_is_as_documented(tmp_path: Path) -> None:

@@ -868,6 +868,7 @@ def _claim_all(home: str, barrier, results) -> None:
     database.close()
 
 
+@pytest.mark.costly
 def test_processes_that_race_for_runs_claim_each_exactly_once(
     settings: Settings, database: Database
 ) -> None:

@@ -90,6 +90,7 @@ def _race(home: str, number: int, barrier, results) -> None:
             results.put(racer.result())
 
 
+@pytest.mark.costly
 def test_workers_that_race_execute_each_run_once_and_the_urgent_first(
     settings: Settings, database: Database
 ) -> None:

@@ -337,4 +337,6 @@ def test_a_disk_that_is_low_takes_no_checkpoint_and_no_weights(
 def test_automatic_devices_are_resolved_and_named_ones_kept() -> None:
     assert resolve_device("auto") == ("cuda:0" if torch.cuda.is_available() else "cpu")
     assert resolve_device("cpu") == "cpu"
-    assert resolve_device("cuda:3") == "cuda:3"
+    for wanted in ("cuda:99", "cuda:x", "gpu"):
+        with pytest.raises(ValueError, match=f"there is no device '{wanted}'"):
+            resolve_device(wanted)

@@ -32,6 +32,8 @@ from tests.lab_models.conftest import (
 )
 from worker.trainer import Exited, Trainer, TrainerEvent, TrainerServer
 
+pytestmark = pytest.mark.costly
+
 NICENESS = 7
 ENDLESS = TINY | {"epochs": 100_000}
 

@@ -269,6 +269,7 @@ def real(name: str, folder: Path) -> PreparedDataset:
     return open_dataset(info, folders)
 
 
+@pytest.mark.costly
 def test_constants_of_cifar10_are_those_of_its_training_images(tmp_path: Path) -> None:
     dataset = real("cifar10", tmp_path)
     mean, std = mean_and_std(dataset.train_images)
@@ -280,6 +281,7 @@ def test_constants_of_cifar10_are_those_of_its_training_images(tmp_path: Path) -
     assert dataset.notes == ()
 
 
+@pytest.mark.costly
 def test_constants_of_cifar100_are_those_of_its_training_images(tmp_path: Path) -> None:
     """To four digits over a whole copy; over a part of it, as near as chance allows."""
     dataset = real("cifar100", tmp_path)

@@ -18,6 +18,8 @@ from tests.worker.conftest import Stage
 from worker.claiming import work_until_empty
 from worker.spare import Spare
 
+pytestmark = pytest.mark.costly
+
 MakeStage = Callable[..., Stage]
 
 LARGE = {"model": {"hidden": [16384, 16384]}, "epochs": 2}

@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.service import is_alive, wait_until
 from worker.trainer import Exited, ServerGone, TrainerServer
 
-pytestmark = pytest.mark.sqlite  # trainers know no database
+pytestmark = [pytest.mark.costly, pytest.mark.sqlite]  # trainers know no database
 
 
 @pytest.fixture

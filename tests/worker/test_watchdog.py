@@ -5,6 +5,8 @@ import signal
 import threading
 from collections.abc import Callable
 
+import pytest
+
 from app.services.experiments import progress
 from app.storage.states import RunStatus
 from lab_models.training.protocol import Progress, Started
@@ -12,6 +14,8 @@ from tests.e2e.service import wait_until
 from tests.worker.conftest import Stage
 from worker.claiming import work_until_empty
 from worker.watchdog import Watchdog
+
+pytestmark = pytest.mark.costly
 
 
 class Clock:
