@@ -27,9 +27,8 @@ def measure() -> list[dict[str, Any]]:
     """One row per quantity: median, minimum, maximum in seconds, and how often it was measured."""
     samples: dict[str, list[float]] = {}
     with TemporaryDirectory() as folder, _services(Path(folder)) as services:
-        for service in (
-            services.values()
-        ):  # the first run prepares the data set, which is no waiting for later ones
+        # the first run prepares the data set, which is no waiting for later ones
+        for service in services.values():
             service.wait_for(service.submit(SPEC), "succeeded")
             service.wait_for(service.submit(SPEC), "succeeded")
         for number in range(ROUNDS):

@@ -16,9 +16,8 @@ def main(arguments: list[str] | None = None) -> int:
         die_with_parent(options.parent_pid)
         leave_no_core_files()
         give_way(options.niceness)
-        from lab_models.running.forkserver import (
-            serve_forks,
-        )  # after the tie to the parent: loading torch takes seconds
+        # after the tie to the parent: loading torch takes seconds
+        from lab_models.running.forkserver import serve_forks
 
         return serve_forks()
 

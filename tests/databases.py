@@ -71,9 +71,10 @@ def writers_blocked(settings: Settings) -> Iterator[None]:
     """Within the block somebody else holds what every writer needs; readers read on."""
     database = Database(settings.effective_database_url, busy_seconds=20)
     with database.engine.connect() as connection:
+        # SQLite's transaction begins as a writer's
         connection.execute(
             text("LOCK TABLE run IN EXCLUSIVE MODE" if ON_POSTGRESQL else "SELECT 1")
-        )  # SQLite's transaction begins as a writer's
+        )
         yield
         connection.rollback()
     database.close()

@@ -165,9 +165,8 @@ class Cluster:
             )
             if _columns(connection) != self._schema:
                 return False
-            connection.execute(
-                "SET LOCAL session_replication_role = replica"
-            )  # deletes in any order: no foreign key is looked at
+            # deletes in any order: no foreign key is looked at
+            connection.execute("SET LOCAL session_replication_role = replica")
             for table, rows in self._rows.items():
                 connection.execute(SQL("DELETE FROM {}").format(Identifier(table)))
                 for row in rows:

@@ -106,10 +106,8 @@ def test_everything_is_caught_at_the_edges_only(package: str, edges: set[str]) -
         for path in (ROOT / package).rglob("*.py")
         if re.search(r"except (Exception|BaseException)\b", path.read_text())
     }
-    allowed = edges | {
-        "lab_models/common/files.py",
-        "lab_models/running/forkserver.py",
-    }  # these raise again, or end a fork
+    # these raise again, or end a fork
+    allowed = edges | {"lab_models/common/files.py", "lab_models/running/forkserver.py"}
     assert found <= allowed
 
 

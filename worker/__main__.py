@@ -45,15 +45,12 @@ def main() -> int:
     celery = make_celery(settings)
     install(celery, settings, identify(device, threads, options.slot))
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-    warnings.filterwarnings(
-        "ignore", category=SecurityWarning
-    )  # tasks are JSON without content; root runs nothing that a client sent
-    warnings.filterwarnings(
-        "ignore", category=CPendingDeprecationWarning
-    )  # of a setting of Celery 6 that is set already
-    logging.getLogger("kombu.connection").setLevel(
-        logging.ERROR
-    )  # memory:// has no host name, and kombu says so each time
+    # tasks are JSON without content; root runs nothing that a client sent
+    warnings.filterwarnings("ignore", category=SecurityWarning)
+    # of a setting of Celery 6 that is set already
+    warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
+    # memory:// has no host name, and kombu says so each time
+    logging.getLogger("kombu.connection").setLevel(logging.ERROR)
     with home_in_use(settings.home, settings.database_name):
         celery.worker_main(
             [

@@ -257,9 +257,8 @@ class Trainer:
 
     def _read_log(self, stream: BinaryIO) -> None:
         with stream:
-            for line in (
-                stream
-            ):  # to the end whatever happens: a trainer whose pipe is full would stand still
+            # to the end whatever happens: a trainer whose pipe is full would stand still
+            for line in stream:
                 with self._log_lock:
                     try:
                         self._log(line)

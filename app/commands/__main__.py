@@ -38,9 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _complain(str(error), EXIT_INTERRUPTED)
     except KeyboardInterrupt:
         return _complain("Interrupted.", EXIT_INTERRUPTED)
-    except (
-        BrokenPipeError
-    ):  # `lab show … | head`: nobody reads on, and Python's last flush must not complain of it
+    except BrokenPipeError:
+        # `lab show … | head`: nobody reads on, and Python's last flush must not complain of it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_REFUSED
     return status

@@ -118,11 +118,8 @@ def _import(options: argparse.Namespace) -> int:
             file.seek(0)
             task = bar.add_task("sending", total=num_bytes)
             record = service.put(path, _chunks(file, bar, task), num_bytes)
-    except (
-        OSError,
-        ImportRefused,
-        UnicodeEncodeError,
-    ) as error:  # the last: a file name that is no UTF-8
+    except (OSError, ImportRefused, UnicodeEncodeError) as error:
+        # the last: a file name that is no UTF-8
         print(
             f"{options.path}: {error.strerror if isinstance(error, OSError) else error}",
             file=sys.stderr,

@@ -40,10 +40,8 @@ def add_commands(commands: Any) -> None:
 
 
 def _backup(options: argparse.Namespace) -> int:
-    from app.services.upkeep.backups import (
-        BackupRefused,
-        back_up,
-    )  # late, as in all of them: other commands need no database
+    # late, as in all of them: other commands need no database
+    from app.services.upkeep.backups import BackupRefused, back_up
     from app.settings import Settings
 
     try:

@@ -35,10 +35,8 @@ def main() -> None:
     give_way(options.niceness)
     set_up_logging(options.log_level, options.log_format)
     logging.captureWarnings(True)
-    from app.plots.drawing import (
-        draw,
-        warm_up,
-    )  # after the tie to the parent: loading matplotlib takes half a second
+    # after the tie to the parent: loading matplotlib takes half a second
+    from app.plots.drawing import draw, warm_up
 
     warm_up()
     gc.collect()

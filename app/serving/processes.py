@@ -33,9 +33,8 @@ def serve_everything(settings: Settings, host: str, port: int, num_workers: int)
     _set_up(settings)
     ending = Ending()
     try:
-        with listening(
-            host, port
-        ) as sockets:  # before anything is started or migrated: the address may be taken
+        # before anything is started or migrated: the address may be taken
+        with listening(host, port) as sockets:
             needs_keys = check_door(settings, host)
             workers = Workers(settings, num_workers)
             workers.start()
@@ -94,9 +93,8 @@ def _serve(
     # what is loaded by now stays: to look through it again would hold up every answer for a tenth of a second, now and
     # then
     gc.freeze()
-    asyncio.new_event_loop().run_until_complete(
-        server.serve(sockets)
-    )  # not `asyncio.run`, which waits for threads
+    # not `asyncio.run`, which waits for threads
+    asyncio.new_event_loop().run_until_complete(server.serve(sockets))
     if workers is not None:
         log.info("stopping: the workers save their runs; Ctrl-C again ends them at once")
     return 0 if server.started else EXIT_FAILED

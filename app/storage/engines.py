@@ -49,9 +49,8 @@ def make_engine(url: str, busy_seconds: float) -> Engine:
             "SQLite %s has the rare WAL-reset bug that 3.51.3 fixes; keep a backup",
             sqlite3.sqlite_version,
         )
-    pool = (
-        POOL if make_url(url).database not in (None, "", ":memory:") else {}
-    )  # in memory each thread has its own
+    # in memory each thread has its own
+    pool = POOL if make_url(url).database not in (None, "", ":memory:") else {}
     engine = create_engine(
         url,
         connect_args={"timeout": busy_seconds, "check_same_thread": False},

@@ -72,9 +72,8 @@ def main() -> int:
     }
     measurements: list[parts.Measurement] = []
     document["measurements"] = measurements
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit(143)
-    )  # whatever was started is ended on the way out
+    # whatever was started is ended on the way out
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         measured = (
             measure_elsewhere(options, measurements)

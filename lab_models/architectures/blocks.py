@@ -104,9 +104,8 @@ class StagedNetwork(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, num_classes) logits."""
         maps = self.stages(torch.relu(self.stem(images)))
-        logits: Tensor = self.head(
-            self.pool(maps).flatten(1)
-        )  # (B, width, h, w) -> (B, width) -> (B, num_classes)
+        # (B, width, h, w) -> (B, width) -> (B, num_classes)
+        logits: Tensor = self.head(self.pool(maps).flatten(1))
         return logits
 
 

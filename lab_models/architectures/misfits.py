@@ -39,9 +39,8 @@ def _of_a_student(spec: DistillSpec, info: DatasetInfo) -> list[FieldError]:
 
 
 def _of_a_transfer(spec: TransferSpec, before: DatasetInfo, info: DatasetInfo) -> list[FieldError]:
-    is_bound = isinstance(
-        spec.network, MLPSpec | VGGSpec
-    )  # their first linear layer counts the pixels
+    # their first linear layer counts the pixels
+    is_bound = isinstance(spec.network, MLPSpec | VGGSpec)
     if before.shape[0] != info.shape[0] or (is_bound and before.shape != info.shape):
         seen, given = ("x".join(map(str, each.shape)) for each in (before, info))
         return [

@@ -127,9 +127,10 @@ def _remedy(size: ModelSize) -> str:
     match size.model:
         case CNNSpec() as model:
             for halvings in reversed(range(len(model.stage_widths) - 1)):
+                # more blocks see maps of the same size
                 if all_live(
                     model.model_copy(update={"max_halvings": halvings, "blocks_per_stage": 1})
-                ):  # more blocks see maps of the same size
+                ):
                     return f"set max_halvings to {halvings} or less"
         case ResNet18Spec(stem="imagenet", image_size=None, statistics="dataset"):
             if all_live(ResNet18Spec(stem="cifar")):

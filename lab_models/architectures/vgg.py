@@ -39,9 +39,8 @@ class VGG(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, num_classes) logits."""
-        features = torch.relu(
-            self.hidden(self.stages(images).flatten(1))
-        )  # (B, C', H', W') -> (B, hidden)
+        # (B, C', H', W') -> (B, hidden)
+        features = torch.relu(self.hidden(self.stages(images).flatten(1)))
         if self.dropout is not None:
             features = self.dropout(features)
         logits: Tensor = self.head(features)

@@ -64,9 +64,8 @@ def features_of(
     caught: list[Tensor] = []
 
     def keep(values: Tensor) -> None:
-        pooled = (
-            values.mean((2, 3)) if values.ndim == 4 else values.flatten(1)
-        )  # (B, C, H, W) -> (B, C)
+        # (B, C, H, W) -> (B, C)
+        pooled = values.mean((2, 3)) if values.ndim == 4 else values.flatten(1)
         caught.append(pooled.float())
 
     if stage is None:

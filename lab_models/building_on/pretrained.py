@@ -76,9 +76,8 @@ def _file(published: PublishedFile, folders: DataFolders) -> Path:
     """Where the file lies, whole."""
     downloaded = folders.download / FOLDER / published.file
     for path in _places(published, folders):
-        if (
-            path.is_file() and path != downloaded
-        ):  # a broken download is mended by downloading again
+        # a broken download is mended by downloading again
+        if path.is_file() and path != downloaded:
             if not _is_whole(path, published):
                 message = (
                     f"{published.title}: {path} is damaged or another file: its SHA-256 does not begin with"
@@ -87,9 +86,8 @@ def _file(published: PublishedFile, folders: DataFolders) -> Path:
                 raise PretrainedUnavailable(message, hint=_remedy(path))
             return path
     downloaded.parent.mkdir(parents=True, exist_ok=True)
-    with exclusive(
-        downloaded.with_suffix(".lock")
-    ):  # several runs may need it at once: one fetches it
+    # several runs may need it at once: one fetches it
+    with exclusive(downloaded.with_suffix(".lock")):
         if not downloaded.is_file() or not _is_whole(downloaded, published):
             _download(published, downloaded, folders)
     return downloaded

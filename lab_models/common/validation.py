@@ -85,9 +85,8 @@ def explain(error: ValidationError, model: type[BaseModel], document: Any) -> li
     is near.
     """
     faults = [dict(item) for item in error.errors(include_url=False)]
-    real = [
-        item for item in faults if item["type"] != "too_short" or not item["input"]
-    ]  # a list whose every item is wrong is not also too short
+    # a list whose every item is wrong is not also too short
+    real = [item for item in faults if item["type"] != "too_short" or not item["input"]]
     return [_explain_one(item, model, document) for item in real[:MOST_ERRORS]]
 
 

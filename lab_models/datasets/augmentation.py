@@ -74,9 +74,8 @@ def moved(images: Tensor, where: Tensor, rows: Tensor, views: Views) -> Tensor:
     _, _, height, width = images.shape
     y = torch.arange(height, device=images.device).expand(len(rows), -1)
     x = torch.arange(width, device=images.device).expand(len(rows), -1)
-    if (
-        views.mirrored is not None
-    ):  # mirrored after the move: the window is cut out first, then turned over
+    # mirrored after the move: the window is cut out first, then turned over
+    if views.mirrored is not None:
         x = torch.where(views.mirrored[rows, None], width - 1 - x, x)
     if views.down is None or views.right is None:
         return _picked(images, where, y, x)
@@ -92,9 +91,8 @@ def rotated(pixels: Tensor, rows: Tensor, views: Views) -> Tensor:
     if views.angle is None:
         return pixels
     cos, sin = views.angle[rows].cos(), views.angle[rows].sin()
-    ratio = (
-        pixels.shape[2] / pixels.shape[3]
-    )  # the grid's unit differs along the sides of an oblong image
+    # the grid's unit differs along the sides of an oblong image
+    ratio = pixels.shape[2] / pixels.shape[3]
     zero = torch.zeros_like(cos)
     theta = torch.stack(
         [torch.stack([cos, -sin * ratio, zero], 1), torch.stack([sin / ratio, cos, zero], 1)], 1

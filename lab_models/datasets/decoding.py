@@ -109,9 +109,8 @@ def _planes(image: Image.Image, channels: int) -> Pixels:
     if image.mode == "RGBa":
         image = Image.merge("RGB", image.split()[:3])
     pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
-    return (
-        pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
-    )  # (H, W, 3) -> (3, H, W)
+    # (H, W, 3) -> (3, H, W)
+    return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 def _undecodable(error: BaseException) -> UndecodableImage:

@@ -124,9 +124,8 @@ def owners_turn(owner: str, imported: Path) -> Iterator[None]:
     """One import of an owner at a time, across all processes; raises ImportUnderWay while another goes on."""
     imported.mkdir(parents=True, exist_ok=True)
     try:
-        with exclusive(
-            imported / f".{owner}.owner.lock", wait=False
-        ):  # a data set's lock has no second dot
+        # a data set's lock has no second dot
+        with exclusive(imported / f".{owner}.owner.lock", wait=False):
             yield
     except HeldByAnother as error:
         raise ImportUnderWay(
@@ -198,9 +197,8 @@ def take_away(name: str, imported: Path) -> Path:
     with _locked(name, imported):
         if not (imported / name).is_dir():
             raise LookupError(name)
-        gone = (
-            imported / f".{name}.{secrets.token_hex(4)}.tmp"
-        )  # of its own name, so that another may be imported while this one goes
+        # of its own name, so that another may be imported while this one goes
+        gone = imported / f".{name}.{secrets.token_hex(4)}.tmp"
         (imported / name).replace(gone)
         sync_folder(imported)
         return gone

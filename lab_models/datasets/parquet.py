@@ -24,10 +24,8 @@ SHARD = re.compile(
     r"(?P<split>train|test)-(?P<number>\d{5})-of-(?P<count>\d{5})(-[0-9a-f]+)?\.parquet"
 )
 IMAGE_COLUMNS = ("img", "image")
-LABEL_COLUMNS = (
-    "fine_label",
-    "label",
-)  # of CIFAR-100's two labels, the class and not its superclass
+# of CIFAR-100's two labels, the class and not its superclass
+LABEL_COLUMNS = ("fine_label", "label")
 ROWS_AT_ONCE = 1000
 HUB_SPELLINGS = {"cra": "crab"}
 """A slip in the hub's metadata of CIFAR-100."""

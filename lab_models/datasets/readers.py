@@ -30,15 +30,8 @@ MNIST_FILES = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
-UNREADABLE = (
-    AssertionError,
-    EOFError,
-    KeyError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)  # torchvision's answers to damaged files
+# torchvision's answers to damaged files
+UNREADABLE = (AssertionError, EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -86,9 +79,8 @@ def open_dataset(info: DatasetInfo, folders: DataFolders) -> PreparedDataset:
 
 def read_digits() -> RawDataset:
     """scikit-learn's 1,797 digits; grey levels 0..16 become round(255 v / 16), which loses nothing."""
-    from sklearn.datasets import (
-        load_digits,
-    )  # a second of imports that only this data set's first use pays
+    # a second of imports that only this data set's first use pays
+    from sklearn.datasets import load_digits
 
     pixels, target = load_digits(return_X_y=True)
     images = np.rint(pixels * (255 / 16)).astype(np.uint8).reshape(-1, *DIGITS.shape)
@@ -104,9 +96,8 @@ def read_mnist(folders: DataFolders) -> RawDataset:
 
     Raises DatasetUnavailable, and StorageFull where the download has no room.
     """
-    from torchvision.datasets import (
-        MNIST,
-    )  # torchvision's import takes a second, and only preparation needs it
+    # torchvision's import takes a second, and only preparation needs it
+    from torchvision.datasets import MNIST
 
     for root in (
         *(place for searched in folders.search for place in (searched, searched / "mnist")),
@@ -149,10 +140,8 @@ def read_cifar(info: DatasetInfo, folders: DataFolders) -> RawDataset:
     """CIFAR-10 or CIFAR-100: Parquet shards in a searched folder, else torchvision's folder in one, else torchvision's
     download. Raises as `read_mnist` does.
     """
-    from lab_models.datasets.parquet import (
-        find_shards,
-        read_parquet,
-    )  # like torchvision's, an import that only preparation needs
+    # like torchvision's, an import that only preparation needs
+    from lab_models.datasets.parquet import find_shards, read_parquet
 
     roots = (*folders.search, folders.download)
     shards = find_shards(info.name, roots)
@@ -166,9 +155,8 @@ def _torchvision_cifar(info: DatasetInfo, folders: DataFolders) -> RawDataset:
     for root in (
         place for searched in folders.search for place in (searched, searched / info.name)
     ):
-        if (
-            root / kind.base_folder
-        ).is_dir() and root != folders.download:  # a broken download is mended by downloading again
+        # a broken download is mended by downloading again
+        if (root / kind.base_folder).is_dir() and root != folders.download:
             try:
                 return _cifar_arrays(info, kind, root, download=False)
             except UNREADABLE as error:
@@ -201,10 +189,11 @@ def _cifar_arrays(info: DatasetInfo, kind: Any, root: Path, *, download: bool) -
     ):
         if tuple(part.classes) != info.class_names:
             raise ValueError(f"its class names are others than those of {info.name}")
+        # (N, 32, 32, 3) -> (N, 3, 32, 32)
         arrays += [
             np.ascontiguousarray(part.data.transpose(0, 3, 1, 2)),
             np.array(part.targets, np.int64),
-        ]  # (N, 32, 32, 3) -> (N, 3, 32, 32)
+        ]
     return RawDataset(*arrays)
 
 

@@ -129,8 +129,7 @@ def _end(file: int, member: zipfile.ZipInfo) -> int:
         if 0 <= member.header_offset < 1 << 62
         else b""
     )
-    lengths = (
-        LOCAL_HEADER.unpack(header) if len(header) == LOCAL_HEADER.size else (0, 0)
-    )  # opening it will say what is wrong
+    # opening it will say what is wrong
+    lengths = LOCAL_HEADER.unpack(header) if len(header) == LOCAL_HEADER.size else (0, 0)
     end: int = member.header_offset + LOCAL_HEADER.size + sum(lengths) + member.compress_size
     return end

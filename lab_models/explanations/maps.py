@@ -60,9 +60,8 @@ def class_maps(method: Method, seen: Seen, tail: Tail, classes: Integers) -> Flo
     is left out.
     """
     num_images, channels, height, width = seen.maps.shape
-    gradients = tail.gradients(seen.features, classes).reshape(
-        num_images, channels, -1
-    )  # one entry per place that the pool hands on
+    # one entry per place that the pool hands on
+    gradients = tail.gradients(seen.features, classes).reshape(num_images, channels, -1)
     places = height * width
     match method:
         case Method.CAM:
@@ -70,13 +69,11 @@ def class_maps(method: Method, seen: Seen, tail: Tail, classes: Integers) -> Flo
         case Method.GRAD_CAM:
             weights = gradients.sum(axis=2) / places
         case Method.GRAD_CAM_PLUS_PLUS:
-            copies = (
-                places if tail.averages else 1
-            )  # an average hands the same gradient to every place, a maximum its own to one
+            # an average hands the same gradient to every place, a maximum its own to one
+            copies = places if tail.averages else 1
             positive = np.maximum(gradients / copies, 0)
-            alphas = 1 / (
-                2 + seen.maps.sum(axis=(2, 3))[:, :, None] * positive
-            )  # equation 19, shortened by the squared gradient
+            # equation 19, shortened by the squared gradient
+            alphas = 1 / (2 + seen.maps.sum(axis=(2, 3))[:, :, None] * positive)
             weights = copies * (alphas * positive).sum(axis=2)
         case _:
             assert_never(method)

@@ -63,9 +63,8 @@ def unnamed_differences(contrast: Contrast, specs: Specs) -> list[str]:
     treatment, control = _flat(specs[contrast.treatment]), _flat(specs[contrast.control])
     building = next((role for role in ROLES.values() if role in {*treatment, *control}), "")
     paths = treatment.keys() | control.keys()
-    if (building in treatment) != (
-        building in control
-    ):  # one arm builds on a network: how it does so is part of that
+    # one arm builds on a network: how it does so is part of that
+    if (building in treatment) != (building in control):
         paths = {
             path for path in paths if path.partition(".")[0] in (*TrainSpec.model_fields, building)
         }

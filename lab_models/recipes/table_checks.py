@@ -34,9 +34,8 @@ def is_possible(percent: str, num_images: int) -> bool:
     if value is None:
         return True
     low, high = (Fraction(value + sign * ulp / 2) * num_images / 100 for sign in (-1, 1))
-    return (
-        -(-low.numerator // low.denominator) <= high.numerator // high.denominator
-    )  # ceil(low) <= floor(high)
+    # ceil(low) <= floor(high)
+    return -(-low.numerator // low.denominator) <= high.numerator // high.denominator
 
 
 def _blank_cells(table: PublishedTable) -> Iterator[Finding]:

@@ -37,10 +37,8 @@ def serve_forks() -> int:
         os.set_blocking(descriptor, False)
     signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    for shutdown in (
-        signal.SIGINT,
-        signal.SIGTERM,
-    ):  # meant for the supervisor, which ends all of these itself once they have saved
+    # meant for the supervisor, which ends all of these itself once they have saved
+    for shutdown in (signal.SIGINT, signal.SIGTERM):
         signal.signal(shutdown, signal.SIG_IGN)
     waiting = selectors.DefaultSelector()
     waiting.register(control, selectors.EVENT_READ)

@@ -52,9 +52,8 @@ def better(
             "lower is better" if lower_is_better else "",
         )
     )
-    means = [
-        np.mean([row[seed] for row in rows], axis=0) for seed in seeds
-    ]  # each (2,): treatment, control
+    # each (2,): treatment, control
+    means = [np.mean([row[seed] for row in rows], axis=0) for seed in seeds]
     paired = compare(
         [(scale * float(treatment), scale * float(control)) for treatment, control in means], margin
     )

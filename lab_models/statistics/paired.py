@@ -153,9 +153,8 @@ def _signed_rank_p(differences: NDArray[np.float64], tolerance: float) -> float:
     kept = kept[np.argsort(np.abs(kept))]
     tie = np.concatenate([[0], np.cumsum(np.diff(np.abs(kept)) > tolerance)])
     places = np.arange(1, len(kept) + 1)
-    doubled = np.rint(2 * (np.bincount(tie, places) / np.bincount(tie))[tie]).astype(
-        int
-    )  # twice the mean rank is whole
+    # twice the mean rank is whole
+    doubled = np.rint(2 * (np.bincount(tie, places) / np.bincount(tie))[tie]).astype(int)
     chances = np.ones(1)  # chances[s]: that the doubled ranks of the positive differences sum to s
     for rank in doubled:
         chances = 0.5 * (np.pad(chances, (0, rank)) + np.pad(chances, (rank, 0)))

@@ -101,9 +101,8 @@ def _train(gradients: Gradients, seed: int, epoch: int) -> Iterator[tuple[int, i
         module.eval()
 
     def check(loss: Tensor) -> None:
-        if state.device.type == "cpu" and not math.isfinite(
-            loss.item()
-        ):  # a GPU would have to be waited for: there the count finds it
+        # a GPU would have to be waited for: there the count finds it
+        if state.device.type == "cpu" and not math.isfinite(loss.item()):
             state.bad_step = state.step + 1
             _require_finite(state, epoch, rates, parameters)
 

@@ -124,9 +124,8 @@ def _averaged(outputs: Tensor, size: Shape) -> Tensor:
     sides = outputs.shape[2:]
     if tuple(sides) == size:
         return outputs
-    if all(
-        side % wanted == 0 for side, wanted in zip(sides, size, strict=True)
-    ):  # on a GPU the adaptive one adds up in any order
+    # on a GPU the adaptive one adds up in any order
+    if all(side % wanted == 0 for side, wanted in zip(sides, size, strict=True)):
         return functional.avg_pool2d(
             outputs, [side // wanted for side, wanted in zip(sides, size, strict=True)]
         )

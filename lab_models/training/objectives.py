@@ -107,9 +107,8 @@ class FeatureMatching:
             caught(self.teacher, {pair.teacher for pair in pairs}) as theirs,
             caught(model, {pair.student for pair in pairs}) as ours,
         ):
-            loss = self.distillation(
-                model, batch
-            )  # which runs both networks, the teacher without gradients
+            # which runs both networks, the teacher without gradients
+            loss = self.distillation(model, batch)
         distance = self.matcher(theirs, ours)
         total = loss.total if self.weight == 0.0 else loss.total + self.weight * distance
         return Loss(total, loss.logits, loss.parts | {f"{self.name}_loss": distance.detach()})

@@ -125,9 +125,8 @@ def _cosine(start: float, end: float, passed: float) -> float:
 def _one_cycle(schedule: OneCycleSchedule, peak: float, step: int, total: int) -> float:
     """`torch.optim.lr_scheduler.OneCycleLR` with its default, cosine annealing, in closed form."""
     start = peak / schedule.start_divisor
-    summit = max(
-        schedule.peak_at * total - 1, 0.0
-    )  # where so few steps put it before the first, the first is the peak
+    # where so few steps put it before the first, the first is the peak
+    summit = max(schedule.peak_at * total - 1, 0.0)
     if step < summit:
         return _cosine(start, peak, step / summit)
     return _cosine(

@@ -685,9 +685,10 @@ def test_a_client_that_leaves_while_its_upload_waits_for_its_turn_leaves_no_data
 def class_room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, str, str]]:
     """A service that knows two owners' keys and gives an upload two seconds."""
     home = tmp_path_factory.mktemp("class")
+    # what the service makes
     database = open_database(
         Settings(home=home, database_url=f"sqlite:///{home / 'lab.sqlite3'}", _env_file=None)
-    )  # what the service makes
+    )
     secrets = [make_key(database, owner) for owner in ("anna", "ben")]
     database.close()
     running = Service(home, max_upload_seconds=2)

@@ -131,13 +131,8 @@ def test_the_oldest_go_and_a_large_one_is_not_kept() -> None:
                 artists.end()
             await asking
 
-        for name in [
-            *"abcdefgh",
-            "a",
-            "i",
-            "a",
-            "b",
-        ]:  # the ninth takes the place of b, which was asked for before all but a
+        # the ninth takes the place of b, which was asked for before all but a
+        for name in [*"abcdefgh", "a", "i", "a", "b"]:
             await get(name)
         assert "".join(artists.asked) == "abcdefghib"
         artists.picture = b"more than an eighth"

@@ -109,12 +109,10 @@ def test_features_are_no_part_of_the_students_size(api: TestClient) -> None:
         == plain["estimate"]["trainable_parameters"]
         == plain["estimate"]["parameters"]
     )
-    weights = (
-        32 * 17 + 16 * 9
-    )  # two 1x1 convs with biases: the teacher's channels from the student's
-    assert (
-        hinted["estimate"]["memory_bytes"] - plain["estimate"]["memory_bytes"] == 4 * 4 * weights
-    )  # and their gradients and Adam's two moments
+    # two 1x1 convs with biases: the teacher's channels from the student's
+    weights = 32 * 17 + 16 * 9
+    # and their gradients and Adam's two moments
+    assert hinted["estimate"]["memory_bytes"] - plain["estimate"]["memory_bytes"] == 4 * 4 * weights
     assert hinted["spec"]["features"] == {"name": "hint", "weight": 1.0, "stages": None}
 
 

@@ -169,9 +169,8 @@ def test_lists_show_a_student_their_own_and_others_everything(
         return [row["id"] for row in client.get(address).json()["data"]]
 
     assert ids(ben, "/experiments") == [his]
-    assert (
-        ids(ben, "/experiments?owner=anna") == ids(ben, "/studies?owner=anna") == []
-    )  # never his own in the place of hers
+    # never his own in the place of hers
+    assert ids(ben, "/experiments?owner=anna") == ids(ben, "/studies?owner=anna") == []
     assert ids(ben, "/experiments?owner=ben") == [his]
     assert hers in ids(anna, "/experiments")
     assert his not in ids(anna, "/experiments")
@@ -278,9 +277,8 @@ def test_a_queue_shows_others_runs_without_their_names(anna: TestClient, ben: Te
 
 def test_a_bulk_cancel_reaches_only_the_callers_own(anna: TestClient, ben: TestClient) -> None:
     hers, his = (client.post("/experiments", json={}).json()["id"] for client in (anna, ben))
-    assert (
-        ben.post("/experiments/cancel?owner=anna&status=queued").json()["data"] == []
-    )  # a filter that finds nothing is not widened to his own
+    # a filter that finds nothing is not widened to his own
+    assert ben.post("/experiments/cancel?owner=anna&status=queued").json()["data"] == []
     assert ben.post("/experiments/cancel?owner=anna").json()["num_cancelled"] == 0
     assert ben.get(f"/experiments/{his}").json()["status"] == "queued"
     assert ben.post("/experiments/cancel?status=queued").json()["data"] == [his]

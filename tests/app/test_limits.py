@@ -86,12 +86,8 @@ def test_what_is_just_allowed_passes(make_api: Make) -> None:
         max_label_length=3,
         max_queued_per_owner=2,
     )
-    body = {
-        "epochs": 5,
-        "seeds": 2,
-        "batch_size": 32,
-        "labels": {"a": "123"},
-    }  # digits: 1,150 training images are 36 batches
+    # digits: 1,150 training images are 36 batches
+    body = {"epochs": 5, "seeds": 2, "batch_size": 32, "labels": {"a": "123"}}
     assert api.post("/experiments?dry_run=true", json=body).json()["estimate"]["steps"] == 5 * 36
     assert api.post("/experiments", json=body).status_code == 201
 

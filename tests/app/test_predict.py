@@ -422,9 +422,8 @@ def _with_changes(content: bytearray, changes: list[tuple[int, int]]) -> bytearr
     return content
 
 
-@pytest.mark.filterwarnings(
-    "ignore::UserWarning"
-)  # Pillow's word on odd files, which does not matter
+# Pillow's word on odd files, which does not matter
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @EXAMPLES
 @given(
     st.binary(max_size=300)

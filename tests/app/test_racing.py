@@ -30,9 +30,8 @@ from app.storage.tables import Attempt, Experiment, Run, StatusChange, Study
 from tests.app.rows import create
 from tests.databases import ON_POSTGRESQL
 
-PROCESSES, THREADS, RUNS = (
-    (4, 4, 500) if ON_POSTGRESQL else (4, 2, 100)
-)  # a server of many, and a file whose writers take turns
+# a server of many, and a file whose writers take turns
+PROCESSES, THREADS, RUNS = (4, 4, 500) if ON_POSTGRESQL else (4, 2, 100)
 PRIORITIES = (0, 2, -1, 1, 0)
 SPEC = {"dataset": "digits", "model": {"hidden": [8]}, "epochs": 1}
 SCORES = {"best": {"epoch": 1, "val": {"loss": 0.5}}, "test": {"loss": 0.5, "accuracy": 0.9}}

@@ -372,9 +372,8 @@ def test_a_document_in_pieces_is_the_whole_one(
     experiment = long_experiment(database, seeds=4, epochs=10, gaps=0.2)
     with database.writing() as session:
         ids = runs_of(session, experiment)
-        session.execute(
-            Metric.__table__.delete().where(Metric.__table__.c.run_id == ids[1])
-        )  # a run without numbers
+        # a run without numbers
+        session.execute(Metric.__table__.delete().where(Metric.__table__.c.run_id == ids[1]))
         record_epoch(
             session,
             ids[2],

@@ -96,10 +96,8 @@ def test_a_report_that_was_saved_keeps_its_policy(api: TestClient) -> None:
     ],
 )
 def test_a_page_of_somebody_else_starts_nothing(local: TestClient, origin: str) -> None:
-    for content_type in (
-        "text/plain",
-        "application/x-www-form-urlencoded",
-    ):  # what a browser sends without asking first
+    # what a browser sends without asking first
+    for content_type in ("text/plain", "application/x-www-form-urlencoded"):
         answer = local.post(
             "/experiments", content=b"{}", headers={"Origin": origin, "Content-Type": content_type}
         )

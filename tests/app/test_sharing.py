@@ -102,9 +102,8 @@ def test_whoever_leaves_or_has_waited_long_enough_is_not_waited_for() -> None:
         await asyncio.wait_for(leaving, 10)
         assert watch.num_waiting == 0
         watch.close()
-        await asyncio.wait_for(
-            watch.change(Client().request, "exp_0", RunStatus.QUEUED, 60), 10
-        )  # stopping: nobody waits any more
+        # stopping: nobody waits any more
+        await asyncio.wait_for(watch.change(Client().request, "exp_0", RunStatus.QUEUED, 60), 10)
 
     asyncio.run(work())
 

@@ -147,9 +147,8 @@ def test_silent_connections_of_one_address_take_no_place_from_others_and_are_clo
             assert read_to_end(other).startswith(b"HTTP/1.1 200 ")
         answers = [read_to_end(one) for one in silent]
     told = [problem_of(answer, 503, "busy") for answer in answers if answer]
-    assert (
-        len(told) >= 50 - MOST_PER_ADDRESS
-    )  # a few of the first may have been closed before the last came
+    # a few of the first may have been closed before the last came
+    assert len(told) >= 50 - MOST_PER_ADDRESS
     assert "(LAB_MAX_CONNECTIONS_PER_ADDRESS)" in told[0]["detail"]
     assert b"Retry-After: " in next(filter(None, answers))
     assert api.http.get("/healthz").status_code == 200
@@ -272,9 +271,8 @@ def test_answers_that_one_address_does_not_read_take_no_more_memory_than_there_i
     wait_until_nobody_is_connected(api)
     refused = counts(api, "lab_http_held_refused")[""]
     with ExitStack() as stack:
-        for number in range(
-            MOST_PER_ADDRESS
-        ):  # of different sizes, so that different parts of an answer are left over
+        # of different sizes, so that different parts of an answer are left over
+        for number in range(MOST_PER_ADDRESS):
             stack.enter_context(
                 connection(
                     api,
@@ -390,9 +388,8 @@ def test_a_stop_waits_neither_for_polls_nor_for_downloads_nor_for_uploads(
         seconds = time.monotonic() - began
         answers = [read_to_end(poll)[:13] for poll in polls]
         assert set(answers) <= {b"HTTP/1.1 200 ", b"HTTP/1.1 503 "}, answers
-        assert (
-            answers[0] == b"HTTP/1.1 200 "
-        )  # of a machine that is very busy there may be no time for all
+        # of a machine that is very busy there may be no time for all
+        assert answers[0] == b"HTTP/1.1 200 "
         assert read_to_end(upload) == b""
     log = service.log.read_text()
     assert seconds < STOP_SECONDS, log

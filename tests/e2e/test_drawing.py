@@ -25,9 +25,8 @@ class Drawing:
     @property
     def pid(self) -> int:
         found = [pid for pid in self.service.lab_pids() if "app.plots" in command_of(pid)]
-        assert len(found) == 1, (
-            f"{len(found)} processes draw: {found}"
-        )  # to no other number may a signal be sent
+        # to no other number may a signal be sent
+        assert len(found) == 1, f"{len(found)} processes draw: {found}"
         return found[0]
 
     def picture(self, metric: str) -> bytes:

@@ -129,9 +129,8 @@ def test_a_run_in_parts_learns_what_the_whole_one_does(
     for before, after in zip(
         of_kind(EpochCompleted, whole), of_kind(EpochCompleted, parts), strict=True
     ):
-        tolerance = (
-            0.15 if "model" in fields else 1e-3
-        )  # batch norm sees a quarter of the images at a time
+        # batch norm sees a quarter of the images at a time
+        tolerance = 0.15 if "model" in fields else 1e-3
         assert after.metrics["train"]["loss"] == pytest.approx(
             before.metrics["train"]["loss"], rel=tolerance
         )

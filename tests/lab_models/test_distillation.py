@@ -334,11 +334,8 @@ def test_a_teacher_that_is_not_what_its_record_says_is_refused(
 def test_a_resumed_student_gives_the_same_bits(
     make_student: Any, place: tuple[int, int], how: str
 ) -> None:
-    student = {
-        "depth": 2,
-        "width": 16,
-        "dropout": 0.3,
-    }  # drawn from the generator that a teacher's loading must not disturb
+    # drawn from the generator that a teacher's loading must not disturb
+    student = {"depth": 2, "width": 16, "dropout": 0.3}
     options = {
         "teacher_outputs": how,
         "student": student,

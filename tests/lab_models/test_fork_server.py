@@ -166,9 +166,8 @@ def test_killing_the_server_ends_its_trainers(
 ) -> None:
     stopped = server.fork("cpu", 1)
     assert stopped.wait_ready()
-    os.kill(
-        stopped.pid, signal.SIGSTOP
-    )  # it cannot notice anything by itself: only the kernel's tie ends it
+    # it cannot notice anything by itself: only the kernel's tie ends it
+    os.kill(stopped.pid, signal.SIGSTOP)
     trainer.train(make_order(ENDLESS), tmp_path / "log.txt")
     told_until(trainer, EpochCompleted)
     try:

@@ -560,9 +560,8 @@ SOUND = [
 ]
 
 
-@pytest.mark.filterwarnings(
-    "ignore::UserWarning"
-)  # Pillow's word on odd EXIF, which does not matter
+# Pillow's word on odd EXIF, which does not matter
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @settings(EXAMPLES, max_examples=600, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from(SOUND),
@@ -711,10 +710,8 @@ def test_a_file_that_reaches_over_the_next_one_is_refused(tmp_path: Path) -> Non
     path = zipped(tmp_path / "in.zip", flowers())
     sound = path.read_bytes()
     first, entry = sound.find(b"PK\x03\x04"), sound.find(b"PK\x01\x02")
-    places = {
-        entry + 20: "<I",
-        first + 28: "<H",
-    }  # the compressed size in the directory, the extra field's length before the content
+    # the compressed size in the directory, the extra field's length before the content
+    places = {entry + 20: "<I", first + 28: "<H"}
     for place, form in places.items():
         content = bytearray(sound)
         struct.pack_into(form, content, place, struct.unpack_from(form, content, place)[0] + 100)

@@ -362,9 +362,8 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_trained() -> None
         )
     ]
     impossible = {"arch": "vgg", "widths": [4, 4, 4, 4]}
-    assert (
-        faults_of(CNNS | {"student": impossible}, "attention") == []
-    )  # that it cannot see digits at all is said elsewhere
+    # that it cannot see digits at all is said elsewhere
+    assert faults_of(CNNS | {"student": impossible}, "attention") == []
 
 
 def test_features_need_a_live_teacher_and_no_pair_twice() -> None:

@@ -316,9 +316,8 @@ def test_activations_are_what_autograd_keeps(spec: ModelSpec, shape: Shape3) -> 
         logits = model(torch.rand(batch, *shape))
     assert logits.requires_grad
     elements = sum(tensor.numel() * (2 if tensor.dtype == torch.int64 else 1) for tensor in kept)
-    statistics = 2 * sum(
-        isinstance(module, nn.LayerNorm) for module in model.modules()
-    )  # a mean and a deviation per image
+    # a mean and a deviation per image
+    statistics = 2 * sum(isinstance(module, nn.LayerNorm) for module in model.modules())
     assert elements == batch * (model_size(spec, shape, 10).activations + statistics)
 
 
@@ -394,9 +393,8 @@ def test_dead_weights_are_those_without_a_gradient(spec: ModelSpec, shape: Shape
     size = model_size(spec, shape, 3)
     model = build_model(spec, shape, 3, 0).train()
     images = torch.randn(32, *shape, generator=torch.Generator().manual_seed(2))
-    with patch.object(
-        torch, "relu", nn.functional.elu
-    ):  # ReLU would silence some weights by chance
+    # ReLU would silence some weights by chance
+    with patch.object(torch, "relu", nn.functional.elu):
         nn.functional.cross_entropy(model(images), torch.arange(32) % 3).backward()
     without = {
         name: int((module.weight.grad == 0).sum())

@@ -641,9 +641,10 @@ def test_the_changes_above_cover_every_field_of_every_spec() -> None:
         for model in EVERY_SPEC
         for tag in ("name", "arch", "kind", "pretrained")
     } | {("TrainSpec", part) for part in ("dataset", "model", "optimizer", "schedule")}
+    # the same fields by inheritance
     procedure = {
         (kind, name) for kind in ("DistillSpec", "TransferSpec") for name in TrainSpec.model_fields
-    }  # the same fields by inheritance
+    }
     every = {(model.__name__, name) for model in EVERY_SPEC for name in model.model_fields}
     assert every - changed - tags - procedure == set()
 

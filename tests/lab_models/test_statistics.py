@@ -147,15 +147,8 @@ def test_a_diverged_run_is_refused_rather_than_averaged() -> None:
 
 
 def test_the_signed_rank_test_counts_every_pattern_of_signs_with_ties_and_without_zeros() -> None:
-    differences = [
-        0.0,
-        1.0,
-        1.0,
-        -1.0,
-        2.0,
-        3.0,
-        3.0,
-    ]  # ranks 2, 2, 2, 4, 5.5, 5.5 without the zero; 19 of 21 are positive
+    # ranks 2, 2, 2, 4, 5.5, 5.5 without the zero; 19 of 21 are positive
+    differences = [0.0, 1.0, 1.0, -1.0, 2.0, 3.0, 3.0]
     signs = 2 * ((np.arange(64)[:, None] >> np.arange(6)) & 1) - 1
     ranks = np.array([2, 2, 2, 4, 5.5, 5.5])
     sums = ((signs > 0) * ranks).sum(axis=1)
@@ -249,19 +242,15 @@ def test_a_difference_as_large_as_the_margin_is_called_equivalent_1_time_out_of_
 def test_the_power_of_the_t_test_is_the_noncentral_ts(n: int, alpha: float) -> None:
     critical = stats.t.isf(alpha / 2, n - 1)
     for shift in (0.5, 2.0, 4.0, 7.0):
-        wrong_side = np.nan_to_num(
-            stats.nct.cdf(-critical, n - 1, shift)
-        )  # SciPy has no number for what is below 1e-15
+        # SciPy has no number for what is below 1e-15
+        wrong_side = np.nan_to_num(stats.nct.cdf(-critical, n - 1, shift))
         expected = stats.nct.sf(critical, n - 1, shift) + wrong_side
         assert power_to_detect(n, shift / math.sqrt(n), alpha) == pytest.approx(expected, abs=1e-9)
 
 
 def test_seeds_to_detect_are_those_of_cohens_tables() -> None:
-    assert [seeds_to_detect(effect, 1.0) for effect in (0.2, 0.5, 0.8)] == [
-        199,
-        34,
-        15,
-    ]  # as G*Power prints them for matched pairs
+    # as G*Power prints them for matched pairs
+    assert [seeds_to_detect(effect, 1.0) for effect in (0.2, 0.5, 0.8)] == [199, 34, 15]
     assert seeds_to_detect(-0.5, 1.0) == 34
     assert seeds_to_detect(50.0, 1.0) == 2
     assert seeds_to_detect(0.5, 1.0, power=0.95) == 54

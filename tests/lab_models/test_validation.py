@@ -431,9 +431,8 @@ KNOWN_VALUES = [
     "adm",
     "minst",
 ]
-texts = st.text(
-    st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=5
-)  # what parse_json itself refuses is tested above
+# what parse_json itself refuses is tested above
+texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=5)
 values = (
     st.none()
     | st.booleans()

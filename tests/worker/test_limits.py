@@ -60,6 +60,5 @@ def test_attempts_before_count_by_their_rows() -> None:
     rows = [attempt(1, 10.0), attempt(2, 20.5), attempt(3, None), attempt(4, 1000.0)]
     assert seconds_of_earlier(rows, 4) == 30.5
     assert seconds_of_earlier(rows, 1) == 0.0
-    assert (
-        seconds_of_earlier([attempt(1, -3600.0), attempt(2, 5.0)], 3) == 5.0
-    )  # the clock was set back by an hour
+    # the clock was set back by an hour
+    assert seconds_of_earlier([attempt(1, -3600.0), attempt(2, 5.0)], 3) == 5.0

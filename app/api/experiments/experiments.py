@@ -129,9 +129,8 @@ def create_experiment(
     key = None if dry_run else idempotency_key
     there = earlier(session, Experiment, key, submitted, caller.owner, lock=False)
     if there is not None:
-        return passes.Read(
-            lambda session: _created(session, Stored(there.id, 0, is_new=False))
-        )  # whatever has become of what it needs
+        # whatever has become of what it needs
+        return passes.Read(lambda session: _created(session, Stored(there.id, 0, is_new=False)))
     prepared = prepare(session, request, submitted, settings, caller)
     if dry_run:
         return passes.answer(dry_run_of(prepared.plan.spec, request.seeds, prepared.info))

@@ -79,9 +79,10 @@ def change_experiment(
     steering.edit(
         session, experiment, {name: getattr(changes, name) for name in changes.model_fields_set}
     )
+    # of the labels as they are now together
     limits.refuse_wishes(
         caller, experiment.labels if changes.labels else {}, changes.priority, settings
-    )  # of the labels as they are now together
+    )
     return records.experiment_record(experiments.whole(session, experiment))
 
 

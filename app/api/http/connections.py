@@ -58,9 +58,8 @@ class Connection(H11Protocol):
         """Admit it and wait for a request's headers, or refuse it."""
         assert isinstance(transport, asyncio.Transport)
         super().connection_made(transport)
-        transport.set_write_buffer_limits(
-            high=0
-        )  # so that what is paused is what the client does not read
+        # so that what is paused is what the client does not read
+        transport.set_write_buffer_limits(high=0)
         self._address = None if self.client is None else address_of(self.client[0])
         bound = self.all_of_them.admit(self._address)
         if bound is not None:

@@ -77,6 +77,5 @@ def unexpected(_request: Request, error: Exception) -> Response:
     """A fault of the service itself: the log has it, the client is told that."""
     log.error("unexpected", exc_info=error)
     detail = "something unexpected happened; the service's log has the details"
-    return problem(
-        500, "internal", "Internal error", detail, headers=security_headers("/")
-    )  # it leaves past the middleware that adds them
+    # it leaves past the middleware that adds them
+    return problem(500, "internal", "Internal error", detail, headers=security_headers("/"))

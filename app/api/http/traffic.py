@@ -139,9 +139,10 @@ class Observed:
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         method = scope["method"] if scope["method"] in METHODS else "other"
         self._traffic.count(method, _route(scope), status, seconds)
+        # still quoted: no line end gets into the log
         path = (
             scope.get("raw_path", b"").partition(b"?")[0].decode("ascii", "backslashreplace") or "/"
-        )  # still quoted: no line end gets into the log
+        )
         level = self._level(method, status)
         if log.isEnabledFor(level):
             fields = about(

@@ -133,11 +133,12 @@ def list_studies(
     session: Reading, caller: TheCaller, query: Annotated[StudyListQuery, Query()]
 ) -> StudyPage:
     """Studies, the newest first."""
+    # both must hold
     owners = [
         name
         for name in (query.owner, None if caller.sees_all else caller.owner)
         if name is not None
-    ]  # both must hold
+    ]
     rows, cursor = study_lists.page(session, query.recipe, owners, (query.limit, query.cursor))
     return StudyPage(
         data=[study_row(outline) for outline in study_lists.outlines(session, rows)],

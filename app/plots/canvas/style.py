@@ -63,9 +63,8 @@ def power_of_ten(value: float, _position: object = None) -> str:
 
 def rendered(canvas: Figure, extension: str) -> bytes:
     """The figure's bytes, the same for the same figure. `extension`: png, svg or pdf."""
-    if (
-        extension == "png"
-    ):  # as savefig does, which draws everything twice in order to find the layout
+    # as savefig does, which draws everything twice in order to find the layout
+    if extension == "png":
         agg = FigureCanvasAgg(canvas)
         agg.draw()  # type: ignore[no-untyped-call]
         opaque = Image.fromarray(np.asarray(agg.buffer_rgba())).convert("RGB")  # type: ignore[no-untyped-call]

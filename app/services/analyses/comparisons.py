@@ -224,12 +224,8 @@ def _marks(session: Session, runs_folder: Path, run_id: str) -> Marks | None:
         _, path = artifact_path(session, runs_folder, run_id, PREDICTIONS_NAME)
         with safe_open(path, framework="numpy") as file:
             predictions, labels = file.get_tensor("predictions"), file.get_tensor("labels")
-    except (
-        NotFound,
-        SafetensorError,
-        OSError,
-        TypeError,
-    ):  # TypeError: a number format that NumPy has not
+    except (NotFound, SafetensorError, OSError, TypeError):
+        # TypeError: a number format that NumPy has not
         return None
     if predictions.shape != labels.shape or labels.ndim != 1:
         return None

@@ -145,9 +145,8 @@ def take_away(session: Session, settings: Settings, caller: Caller, name: str) -
     if not importing.is_imported(name, settings.imported_folder):
         raise _not_imported(name)
     info = catalog(settings).get(name)
-    owner = (
-        LOCAL if info is None else owner_of(info)
-    )  # one that is damaged no longer says whose it is
+    # one that is damaged no longer says whose it is
+    owner = LOCAL if info is None else owner_of(info)
     if owner is not None and not caller.may_change(owner):
         raise Forbidden(
             f"the data set {name!r} belongs to {owner}: a key of theirs removes it, or one with the role 'admin'"

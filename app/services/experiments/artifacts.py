@@ -102,10 +102,8 @@ def _file_within(folder: Path, relative: str) -> Path | None:
     steps = list(accumulate(wanted.parts, Path.joinpath, initial=folder))
     try:
         modes = [step.lstat().st_mode for step in steps]
-    except (
-        OSError,
-        ValueError,
-    ):  # not there, a loop, a name too long for any file, or one with NUL
+    except (OSError, ValueError):
+        # not there, a loop, a name too long for any file, or one with NUL
         return None
     return steps[-1] if all(map(stat.S_ISDIR, modes[:-1])) and stat.S_ISREG(modes[-1]) else None
 

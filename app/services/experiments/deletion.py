@@ -49,9 +49,8 @@ def delete_together(session: Session, experiments: Sequence[Experiment]) -> list
     refused = _refusals(session, ids)
     if refused:
         raise type(refused[0])("; ".join(map(str, refused)))
-    session.execute(
-        delete_rows(Run).where(col(Run.id).in_(run_ids))
-    )  # all in one statement: they may need each other; the rest cascades
+    # all in one statement: they may need each other; the rest cascades
+    session.execute(delete_rows(Run).where(col(Run.id).in_(run_ids)))
     deleted = session.execute(
         delete_rows(Experiment).where(col(Experiment.id).in_(ids)).returning(col(Experiment.id))
     ).all()

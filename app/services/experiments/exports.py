@@ -130,9 +130,8 @@ def _csv_lines(
         for epoch, rows in _epochs(session, part):
             cells = [""] * len(columns)
             for _, split, name, value in rows:
-                column = columns.get(
-                    (split, name)
-                )  # a name that has come since the columns were listed has none
+                # a name that has come since the columns were listed has none
+                column = columns.get((split, name))
                 if value is not None and column is not None:
                     cells[column] = repr(value)
             yield f"{beginning}{epoch},{','.join(cells)}\n"

@@ -30,9 +30,8 @@ def start_behind(
     times, pace = list(free[0]), free[1]
     each = pace * nominal_seconds / ahead if ahead else 0.0
     level = len(times) * math.ceil((max(times) - min(times)) / each) if each else ahead
-    rounds = max(0, ahead - level) // len(
-        times
-    )  # once all workers are level, a round of runs takes each as long
+    # once all workers are level, a round of runs takes each as long
+    rounds = max(0, ahead - level) // len(times)
     for _ in range(ahead - rounds * len(times) if each else 0):
         heapq.heapreplace(times, times[0] + each)
     return utc_now() + timedelta(seconds=times[0] + rounds * each)

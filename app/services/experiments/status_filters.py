@@ -57,9 +57,8 @@ def _is_one_of(*statuses: RunStatus) -> ColumnElement[bool]:
 
 def _has(*statuses: RunStatus) -> ColumnElement[bool]:
     """The same, by looking at the experiment's own runs."""
-    status = func.coalesce(
-        col(Run.status), ""
-    )  # which no index has: SQLite would take the one on status, and look through all runs that have it
+    # which no index has: SQLite would take the one on status, and look through all runs that have it
+    status = func.coalesce(col(Run.status), "")
     return (
         select_columns(col(Run.id))
         .where(col(Run.experiment_id) == col(Experiment.id), status.in_(statuses))

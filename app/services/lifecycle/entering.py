@@ -67,11 +67,12 @@ def take_over(session: Session, givers: Mapping[str, str], actor: str = USER) ->
     there = select_columns(col(Run.id)).where(
         col(Run.id).in_(set(givers.values())), col(Run.status) == RunStatus.SUCCEEDED
     )
+    # not deleted until the transaction ends
     kept = set(
         session.execute(
             there.order_by(col(Run.id)).with_for_update(read=True, key_share=True)
         ).scalars()
-    )  # not deleted until the transaction ends
+    )
     taking = [
         run
         for run in hold_still(session, list(givers)).values()

@@ -216,9 +216,8 @@ def _copy(source: Path, target: Path) -> None:
     target.unlink(missing_ok=True)
     with closing(_opened(source)) as reader, closing(sqlite3.connect(target)) as writer:
         reader.backup(writer)
-        writer.execute(
-            "PRAGMA journal_mode=DELETE"
-        )  # one file; the service turns its write-ahead log on when it opens it
+        # one file; the service turns its write-ahead log on when it opens it
+        writer.execute("PRAGMA journal_mode=DELETE")
 
 
 def _opened(path: Path) -> sqlite3.Connection:

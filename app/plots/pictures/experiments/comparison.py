@@ -147,9 +147,8 @@ def _draw_legend(canvas: Figure, figure: ComparisonFigure) -> None:
     if not parts:
         return
     num_columns = min(len(parts), max(2, sum(bool(LINES[part].marker) for part in parts)))
-    by_column = [
-        part for column in range(num_columns) for part in parts[column::num_columns]
-    ]  # a legend fills its columns first
+    # a legend fills its columns first
+    by_column = [part for column in range(num_columns) for part in parts[column::num_columns]]
     handles = [Line2D([], [], **_drawn_as(part), label=figure.labels[part]) for part in by_column]
     canvas.legend(
         handles=handles,

@@ -135,10 +135,8 @@ def _draw_panel(axes: Axes, panel: GradientPanel, limits: tuple[float, float]) -
         return
     axes.set_xlabel("Epoch", fontsize=LABEL_SIZE + 0.5, labelpad=2)
     columns = _columns(len(panel.epochs))
-    epochs, norms = (
-        [panel.epochs[column] for column in columns],
-        panel.norms[columns].T,
-    )  # (epochs, layers) -> (layers, epochs)
+    # (epochs, layers) -> (layers, epochs)
+    epochs, norms = ([panel.epochs[column] for column in columns], panel.norms[columns].T)
     edges = _edges(epochs)
     shown = np.ma.masked_invalid(np.where(norms == 0, limits[0] / 10, norms.clip(*limits)))
     axes.pcolormesh(

@@ -81,9 +81,10 @@ def _lines(arm: Arm, found: SeriesByName, features: FeatureSpec | None) -> list[
     else:
         beside = None if features is None else found.get(("train", f"{features.name}_loss"))
         parts = {"distilled": hard, "soft": found.get(("train", "soft_loss")), "total": total}
+        # as it counts in the total
         parts["features"] = (
             None if beside is None or features is None else beside.times(features.weight)
-        )  # as it counts in the total
+        )
         wanted = {("train_loss", part): series for part, series in parts.items()} | wanted
     return [
         Line(panel, part, series) for (panel, part), series in wanted.items() if series is not None

@@ -26,9 +26,8 @@ class OnnxFiles:
 
     def __init__(self, folder: Path, min_free_bytes: int, most_bytes: int = MOST_BYTES) -> None:
         self._folder, self._min_free_bytes, self._most_bytes = folder, min_free_bytes, most_bytes
-        self._making = (
-            threading.Lock()
-        )  # one at a time: it takes several times the network's size in memory
+        # one at a time: it takes several times the network's size in memory
+        self._making = threading.Lock()
 
     def open(self, network: TrainedNetwork) -> BinaryIO:
         """The network's file, made if it is not there; open, it can be read to its end whatever becomes of its name.

@@ -66,9 +66,8 @@ class Predictors:
         self._most, self._most_bytes = most, most_bytes
         self._ready: OrderedDict[str, Predictor] = OrderedDict()
         self._lock = threading.Lock()
-        self._making = (
-            threading.Lock()
-        )  # one at a time: it takes several times the network's size in memory
+        # one at a time: it takes several times the network's size in memory
+        self._making = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._ready)
