@@ -28,9 +28,8 @@ SQLModel.metadata.naming_convention = {  # every constraint has a name, so that 
 LOCAL = "local"
 """The owner of everything while the service asks for no keys."""
 
-_ID_ALPHABET = (
-    "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: nothing to mistake when read aloud
-)
+# Crockford's base 32: nothing to mistake when read aloud
+_ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _ID_LENGTH = 13
 
 

@@ -226,9 +226,8 @@ def test_the_areas_of_a_network_that_looks_at_one_quadrant_are_known() -> None:
 
 def test_insertion_rises_where_the_map_is_right_and_stays_where_it_is_wrong() -> None:
     images = np.zeros((6, 1, 20, 20), np.uint8)
-    images[:, :, :10:2, :10:2] = (
-        255  # a pattern that the blur smears: a quarter of the quadrant is white
-    )
+    # a pattern that the blur smears: a quarter of the quadrant is white
+    images[:, :, :10:2, :10:2] = 255
     right, wrong = np.zeros((6, 20, 20)), np.zeros((6, 20, 20))
     right[:, :10:2, :10:2] = 1
     wrong[:, :10, :10] = 1 - right[:, :10, :10]  # the black between

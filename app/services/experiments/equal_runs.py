@@ -76,7 +76,7 @@ def equal_runs(
     found = {
         likeness: sorted(
             (
-                EqualRun(row.id, RunStatus(row.status), row.reused_from is not None, row.created_at)
+                EqualRun(row.id, row.status, row.reused_from is not None, row.created_at)
                 for row in there.get((likeness.fingerprint, likeness.seed), ())
                 if _is_equal(row, likeness.images)
             ),
@@ -98,7 +98,7 @@ def _is_equal(row: Any, images: str | None) -> bool:
     A run of which nothing is trained yet begins with the version and the images that are here when it is claimed. One
     that goes on keeps what it has, and its environment says from which version and images that is.
     """
-    status = RunStatus(row.status)
+    status = row.status
     if row.cancel_requested and status is not RunStatus.SUCCEEDED:
         return False
     if status in WAITING and not row.epochs_done and not row.step:

@@ -147,9 +147,8 @@ def _named_run(session: Session, reference: Reference, role: FoundationRole, cal
         if reference.run is not None:
             return visible_run(session, caller, reference.run)
         assert reference.experiment is not None
-        runs = experiments.runs_of(
-            session, [visible_experiment(session, caller, reference.experiment).id]
-        )[reference.experiment]
+        named = visible_experiment(session, caller, reference.experiment)
+        runs = experiments.its_runs(session, named.id)
     except NotFound as error:
         raise _refused(role, "run" if reference.run else "experiment", str(error)) from error
     chosen = [run for run in runs if reference.seed in (None, run.seed)]
