@@ -11,6 +11,7 @@ from app.api import analyses, catalog, experiments, operations, studies
 from app.api.http import documentation, error_handlers
 from app.api.http.connection_bounds import Connections
 from app.api.http.gate import Gate
+from app.api.http.heads import Heads
 from app.api.http.passes import DRAWING, Passes
 from app.api.http.security_headers import SecurityHeaders
 from app.api.http.sharing import Shared, Stopping, Watch
@@ -94,6 +95,7 @@ def create_app(settings: Settings | None = None, host: str | None = None) -> Fas
     app.state.readiness = Shared(READY_SECONDS)
     app.state.description = Shared(math.inf)
     error_handlers.install(app)
+    app.add_middleware(Heads)  # inside the gate, which tells apart who may read and write
     app.add_middleware(Gate, settings=settings, host=host)
     app.add_middleware(SecurityHeaders)  # around the gate, whose refusals carry them too
     for room in (experiments, studies, analyses, catalog, operations):

@@ -65,10 +65,10 @@ def test_a_known_key_or_a_dry_run_answers_200_with_either_form(document: dict[st
 @pytest.mark.parametrize(
     ("path", "allowed"),
     [
-        ("/experiments", "GET, POST"),
-        ("/experiments/exp_none", "GET, PATCH, DELETE"),
+        ("/experiments", "GET, HEAD, POST"),
+        ("/experiments/exp_none", "GET, HEAD, PATCH, DELETE"),
         ("/experiments/exp_none/retry", "POST"),
-        ("/datasets/x", "GET, PUT, DELETE"),
+        ("/datasets/x", "GET, HEAD, PUT, DELETE"),
     ],
 )
 def test_405_names_every_method_that_is_served(api: TestClient, path: str, allowed: str) -> None:

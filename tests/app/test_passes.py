@@ -153,7 +153,7 @@ def test_no_route_holds_a_connection_between_two_calls_or_while_its_answer_is_se
             answer = api.request(
                 method,
                 address,
-                params=PARAMETERS.get(path, {}) | compared,
+                params=PARAMETERS.get((method, path), {}) | compared,
                 content=BODIES.get((method, path), b""),
             )
             statuses[f"{method} {path}"] = answer.status_code
@@ -177,9 +177,9 @@ WITHOUT_DATABASE = {
     "/datasets",
     "/datasets/{name}",
 }
-PARAMETERS: dict[str, dict[str, str]] = {
-    "/experiments/{experiment_id}": {"wait": "0.3"},
-    "/experiments/cancel": {"status": "queued"},
+PARAMETERS: dict[tuple[str, str], dict[str, str]] = {
+    ("get", "/experiments/{experiment_id}"): {"wait": "0.3"},
+    ("post", "/experiments/cancel"): {"status": "queued"},
 }
 BODIES = {
     ("post", "/experiments"): b"{}",

@@ -7,7 +7,6 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from pydantic import BaseModel
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from starlette.exceptions import HTTPException
@@ -16,6 +15,7 @@ from starlette.routing import Match
 
 from app.api.http.database_problems import database_error, lost_race, no_connection, unstorable
 from app.api.http.problems import problem, service_error, unexpected
+from app.api.http.queries import query_parameters
 from app.errors import ServiceError
 from lab_models.common.validation import FieldError, did_you_mean
 
@@ -60,33 +60,14 @@ def _bad_parameters(request: Request, error: Exception) -> Response:
 def _parameter_error(request: Request, item: dict[str, Any]) -> FieldError:
     name = str(item["loc"][-1])
     if item["type"] == "extra_forbidden":
-        known = [
-            parameter.alias
-            for dependant in [request.scope["route"].dependant]
-            for parameter in _query_parameters(dependant)
-        ]
-        return FieldError(f"/{name}", "unknown query parameter", did_you_mean(name, known))
+        known = query_parameters(request.scope["route"].dependant)
+        return FieldError(f"/{name}", "unknown query parameter", _meant(name, known))
     message = str(item["msg"]).removeprefix("Value error, ")
     return FieldError(f"/{name}", message[:1].lower() + message[1:])
 
 
-def _query_parameters(dependant: Any) -> list[Any]:
-    """The parameters of a route's query model, field by field."""
-    found = []
-    for parameter in dependant.query_params:
-        annotation = parameter.field_info.annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            found += [
-                _Named(field.alias or name) for name, field in annotation.model_fields.items()
-            ]
-        else:
-            found.append(_Named(parameter.alias))
-    return found
-
-
-class _Named:
-    def __init__(self, alias: str) -> None:
-        self.alias = alias
+def _meant(name: str, known: list[str]) -> str | None:
+    return did_you_mean(name, known) if known else "there are none here"
 
 
 def _http_error(request: Request, error: Exception) -> Response:
@@ -107,14 +88,15 @@ def _methods_of(request: Request) -> list[str]:
     """What is served under this address: Starlette names the methods of the first route that fits, of several only that
     one's.
     """
-    return [
+    served = {
         method
         for method in METHODS
         if any(
             route.matches({**request.scope, "method": method})[0] is Match.FULL
             for route in request.app.routes
         )
-    ]
+    }
+    return [method for method in METHODS if (method if method != "HEAD" else "GET") in served]
 
 
 def _client_left(_request: Request, _error: Exception) -> Response:

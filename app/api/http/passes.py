@@ -20,7 +20,6 @@ from typing import Any, Final, Literal, TypeVar
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Request, Response
-from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from sqlmodel import Session
 from starlette.requests import ClientDisconnect
@@ -28,6 +27,7 @@ from starlette.requests import ClientDisconnect
 from app.api.http.drawings import Draw, Drawings
 from app.api.http.lanes import Lane
 from app.api.http.parameters import Afterwards, ArgumentPlan, Given
+from app.api.http.queries import StrictRoute
 from app.api.http.traffic import has_left
 from app.plots.artists import Artists
 from app.storage.db import Database
@@ -132,7 +132,7 @@ Step = Read | Write | Compute
 STEPS: Final = (Read, Write, Compute, Draw)
 
 
-class Route(APIRoute):
+class Route(StrictRoute):
     """A route whose function runs as passes; one that is `async` itself stays in the event loop and makes its passes by
     hand.
     """
