@@ -9,7 +9,7 @@ from lab_models.architectures.sizes import impossible, model_size
 from lab_models.architectures.stages import stages_of
 from lab_models.common.validation import FieldError, did_you_mean
 from lab_models.datasets.catalog import DatasetInfo
-from lab_models.specs import AnySpec, DistillSpec, MLPSpec, TrainSpec, TransferSpec, VGGSpec
+from lab_models.specs import AnySpec, DistillSpec, TrainSpec, TransferSpec
 
 
 def misfits(spec: AnySpec, before: DatasetInfo, info: DatasetInfo) -> list[FieldError]:
@@ -39,9 +39,9 @@ def _of_a_student(spec: DistillSpec, info: DatasetInfo) -> list[FieldError]:
 
 
 def _of_a_transfer(spec: TransferSpec, before: DatasetInfo, info: DatasetInfo) -> list[FieldError]:
-    # their first linear layer counts the pixels
-    is_bound = isinstance(spec.network, MLPSpec | VGGSpec)
-    if before.shape[0] != info.shape[0] or (is_bound and before.shape != info.shape):
+    if before.shape[0] != info.shape[0] or (
+        spec.network.counts_pixels and before.shape != info.shape
+    ):
         seen, given = ("x".join(map(str, each.shape)) for each in (before, info))
         return [
             FieldError(

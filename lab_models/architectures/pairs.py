@@ -9,7 +9,7 @@ from lab_models.architectures.layers import Shape
 from lab_models.architectures.sizes import ModelSize
 from lab_models.architectures.stages import stage_sizes, stages_of
 from lab_models.common.validation import FieldError, did_you_mean
-from lab_models.specs import AttentionSpec, FeatureSpec, MLPSpec
+from lab_models.specs import AttentionSpec, FeatureSpec
 
 STEM = "stem"
 ROLES = ("teacher", "student")
@@ -72,7 +72,7 @@ def pair_faults(features: FeatureSpec, teacher: ModelSize, student: ModelSize) -
     """What of the spec cannot be compared between these networks; nothing where all can."""
     if isinstance(features, AttentionSpec):
         for role, size in zip(ROLES, (teacher, student), strict=True):
-            if isinstance(size.model, MLPSpec):
+            if not size.model.has_maps:
                 message = f"attention is of maps, and the {role} is an MLP, which has none"
                 return [FieldError("/features", message, 'for layers without maps there is "hint"')]
     theirs, ours = compared_stages(teacher), compared_stages(student)

@@ -5,7 +5,7 @@ torch.
 from dataclasses import replace
 
 from lab_models.datasets.catalog import DatasetInfo
-from lab_models.specs import ModelSpec, ResNet18Spec
+from lab_models.specs import ModelSpec
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """What torchvision's published weights expect: `ImageClassification` of
@@ -23,10 +23,8 @@ def as_seen(model: ModelSpec, info: DatasetInfo) -> DatasetInfo:
 
 def shape_within(model: ModelSpec, input_shape: tuple[int, int, int]) -> tuple[int, int, int]:
     """What the first layer gets of an image of shape (channels, height, width)."""
-    if not isinstance(model, ResNet18Spec):
-        return input_shape
     channels, height, width = input_shape
-    side = model.image_size
+    side = model.brought_to
     return (
         len(IMAGENET_MEAN) if _wants_imagenets(model) else channels,
         side or height,
@@ -35,4 +33,4 @@ def shape_within(model: ModelSpec, input_shape: tuple[int, int, int]) -> tuple[i
 
 
 def _wants_imagenets(model: ModelSpec) -> bool:
-    return isinstance(model, ResNet18Spec) and model.statistics == "imagenet"
+    return model.normalized_by == "imagenet"

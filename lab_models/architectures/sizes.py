@@ -89,15 +89,13 @@ def impossible(model: ModelSpec, input_shape: InputShape) -> str | None:
             f"the network is made for {made_for} and these are {given}; set 'input_channels' to null, or choose another"
             " data set"
         )
-    if not isinstance(model, VGGSpec):
-        return None
     height, width = input_shape[1:]
     most = min(height, width).bit_length() - 1
-    if len(model.widths) <= most:
+    if model.unpadded_pools <= most:
         return None
     remedy = f"give at most {most} 'widths'" if most else "choose another architecture"
     return (
-        f"a {height}x{width} image has no pixel left after max pool {most + 1} of {len(model.widths)}: {remedy}, or"
+        f"a {height}x{width} image has no pixel left after max pool {most + 1} of {model.unpadded_pools}: {remedy}, or"
         " larger images"
     )
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lab_models.specs import MLPSpec, ModelSpec, VGGSpec
+from lab_models.specs import ModelSpec
 
 
 class Method(StrEnum):
@@ -44,9 +44,9 @@ class Question:
 
 def unexplainable(model: ModelSpec, method: Method) -> str | None:
     """Why a network has no such maps, or None where it has; without looking at its images."""
-    if isinstance(model, MLPSpec):
+    if not model.has_maps:
         return "an MLP has no feature maps: CAM, Grad-CAM and Grad-CAM++ explain networks with convolutions"
-    if isinstance(model, VGGSpec) and method is Method.CAM:
+    if model.hidden_in_head and method is Method.CAM:
         return (
             "CAM needs one linear layer behind averaged maps, and a VGG has a hidden layer between: ask for"
             " method=gradcam or gradcam++"

@@ -8,7 +8,7 @@ import torch
 
 from lab_models.common.revision import RESULTS_VERSION, package_version, source_revision
 from lab_models.datasets.preparation import PreparedDataset
-from lab_models.specs import MLPSpec, ModelSpec
+from lab_models.specs import ModelSpec
 
 
 def make_deterministic(threads: int) -> None:
@@ -24,7 +24,7 @@ def best_memory_format(model: ModelSpec) -> torch.memory_format:
     """Channels last for convolutions: kernels of GPU and CPU want it so (docs/results.md); flattened pixels do not
     care.
     """
-    return torch.contiguous_format if isinstance(model, MLPSpec) else torch.channels_last
+    return torch.channels_last if model.has_maps else torch.contiguous_format
 
 
 def resolve_device(wanted: str) -> str:

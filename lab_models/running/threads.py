@@ -1,6 +1,6 @@
 """How many CPU threads a run is worth. Nothing here loads torch."""
 
-from lab_models.specs import AnySpec, MLPSpec
+from lab_models.specs import AnySpec
 
 
 def useful_threads(spec: AnySpec, available: int) -> int:
@@ -10,4 +10,4 @@ def useful_threads(spec: AnySpec, available: int) -> int:
     cores are better spent on other seeds. The answer depends on nothing but the spec and the machine: thread counts
     decide rounding, and an attempt that begins anew must give the bits of the one before.
     """
-    return 1 if isinstance(spec.network, MLPSpec) else available
+    return available if spec.network.has_maps else 1

@@ -15,13 +15,11 @@ from lab_models.specs.dataset import AUGMENTATIONS, AugmentationSpec, DatasetSpe
 from lab_models.specs.distill import DistillSpec, Pupil, Reference, Trained
 from lab_models.specs.experiment import CONTROLS, FoundationRole, Kind, Probe, TrainSpec
 from lab_models.specs.features import AttentionSpec, FeatureSpec, HintSpec
+from lab_models.specs.mlp import MAX_DEPTH, MAX_WIDTH, MLPSpec
 from lab_models.specs.model import (
     ARCHITECTURES,
-    MAX_DEPTH,
-    MAX_WIDTH,
     CNNSpec,
     HeNetSpec,
-    MLPSpec,
     ModelSpec,
     ResNet18Spec,
     VGGSpec,

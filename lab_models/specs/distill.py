@@ -18,7 +18,8 @@ from lab_models.specs.experiment import (
     refuse_single_images,
 )
 from lab_models.specs.features import FeatureSpec, NamedFeatures
-from lab_models.specs.model import LARGEST_SIDE, SMALLEST_SIDE, MLPSpec, ModelSpec, ResNet18Spec
+from lab_models.specs.mlp import MLPSpec
+from lab_models.specs.model import LARGEST_SIDE, SMALLEST_SIDE, ModelSpec
 from lab_models.specs.pretrained import IMAGENET_SIDE, Pretrained, PretrainedName
 
 DEFAULT_VIEWS = 8
@@ -175,7 +176,7 @@ class DistillSpec(Procedure, Pupil, Subject):
                 f"the teacher has learned {self.teacher.spec.dataset.name!r} and the student is to learn"
                 f" {self.dataset.name!r}: give both one data set"
             )
-        if _statistics(self.teacher.network) != _statistics(self.student):
+        if self.teacher.network.normalized_by != self.student.normalized_by:
             raise ValueError(
                 "teacher and student see the same pixels: give both networks the same 'statistics'"
             )
@@ -230,10 +231,6 @@ def with_stored_views(document: Any) -> Any:
         **document,
         "dataset": {**dataset, "augmentation": {**augmentation, "views": DEFAULT_VIEWS}},
     }
-
-
-def _statistics(network: ModelSpec) -> str:
-    return network.statistics if isinstance(network, ResNet18Spec) else "dataset"
 
 
 def _refuse_endless_views(teacher_outputs: str, dataset: DatasetSpec) -> None:

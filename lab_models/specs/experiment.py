@@ -7,7 +7,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from lab_models.specs.base import Frozen, named
 from lab_models.specs.dataset import DatasetSpec
 from lab_models.specs.features import FeatureSpec
-from lab_models.specs.model import MLPSpec, ModelSpec
+from lab_models.specs.mlp import MLPSpec
+from lab_models.specs.model import ModelSpec
 from lab_models.specs.presets import expand_preset
 from lab_models.specs.training import (
     AdamSpec,
@@ -140,9 +141,7 @@ class Procedure(Frozen):
 
 def refuse_single_images(network: ModelSpec, batch_size: int, train_limit: int | None) -> None:
     """Raises ValueError where batch norm would have to train on one image."""
-    if 1 in (batch_size, train_limit) and (
-        network.norm == "batch" if isinstance(network, MLPSpec) else True
-    ):
+    if 1 in (batch_size, train_limit) and network.has_batch_norm:
         raise ValueError(
             "batch norm cannot train on a single image: 'batch_size' and 'train_limit' must be above 1"
         )

@@ -1,15 +1,11 @@
 """Which network: one frozen spec per architecture."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from lab_models.specs.base import Frozen
-
-MAX_DEPTH = 200
-MAX_WIDTH = 16384
-DEFAULT_DEPTH = 2
-DEFAULT_WIDTH = 512
+from lab_models.specs.architecture import ArchitectureSpec, whole_numbers
+from lab_models.specs.mlp import MAX_WIDTH, MLPSpec
 
 MAX_STAGES = 20
 MAX_CHANNELS = 4096
@@ -20,104 +16,23 @@ WIDEST_DOUBLED = 512
 SMALLEST_SIDE, LARGEST_SIDE = 8, 512
 """Of images that a network brings to a size of its own, in pixels."""
 
-Widths = Annotated[
-    tuple[Annotated[int, Field(ge=1, le=MAX_WIDTH)], ...],
-    Field(min_length=1, max_length=MAX_DEPTH, strict=False),
-]
 StageWidths = Annotated[
     tuple[Annotated[int, Field(ge=1, le=MAX_CHANNELS)], ...],
     Field(min_length=1, max_length=MAX_STAGES, strict=False),
 ]
 
 
-class MLPSpec(Frozen):
-    """A multilayer perceptron on flattened pixels: linear, norm, ReLU, dropout per hidden layer, then a linear head."""
-
-    arch: Literal["mlp"] = "mlp"
-    """Architecture."""
-    input_channels: Literal[1, 3] | None = None
-    """1 for a network of grey images, 3 for color: a data set of the other kind is refused; null: whatever the data set
-    has.
-    """
-    depth: int | None = Field(default=None, ge=1, le=MAX_DEPTH)
-    """Number of hidden layers, the head not counted; 2 when neither `depth` nor `hidden` is given."""
-    width: int | None = Field(default=None, ge=1, le=MAX_WIDTH)
-    """Units of every hidden layer; 512 when neither `width` nor `hidden` is given."""
-    hidden: Widths | None = None
-    """Widths layer by layer, in place of `depth` and `width`."""
-    residual: bool = False
-    """Shortcuts without parameters around the hidden layers but the first: relu(F(h) + h). Needs equal widths."""
-    shortcut_layers: Literal[1, 2] = 1
-    """Hidden layers that one shortcut spans; with 2, `depth` must be odd: one layer, then pairs."""
-    block: Literal["layer", "inverted_bottleneck"] = "layer"
-    """What is stacked after the first hidden layer: single layers, or blocks width → 2·width → width with norm after
-    both and no activation after the block.
-    """
-    norm: Literal["none", "batch", "layer"] = "none"
-    """Normalisation between a hidden layer and its ReLU."""
-    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Probability of dropping a hidden unit while training."""
-    dropout_at: Literal["every_hidden", "last_hidden"] = "every_hidden"
-    """After which hidden layers dropout stands; a block has it after its inner layer."""
-    init: Literal["torch", "kaiming_fan_out"] = "torch"
-    """Initial weights: `torch.nn.Linear`'s own, or normal with variance 2 / fan_out and zero biases (He et al. 2015).
-    """
-
-    @model_validator(mode="before")
-    @classmethod
-    def _canonical_widths(cls, data: Any) -> Any:
-        """Equal networks get equal specs: equal widths become depth and width, and missing ones their defaults."""
-        if not isinstance(data, dict):
-            return data
-        data = dict(data)
-        hidden = data.get("hidden")
-        if hidden is not None:
-            if data.get("depth") is not None or data.get("width") is not None:
-                raise ValueError("give either 'hidden', or 'depth' and 'width', not both")
-            if _whole_numbers(hidden, MAX_DEPTH, MAX_WIDTH) and len(set(hidden)) == 1:
-                data.update(depth=len(hidden), width=hidden[0], hidden=None)
-        else:
-            data["depth"] = DEFAULT_DEPTH if data.get("depth") is None else data["depth"]
-            data["width"] = DEFAULT_WIDTH if data.get("width") is None else data["width"]
-        return data
-
-    @model_validator(mode="after")
-    def _shapes_agree(self) -> Self:
-        if self.residual and len(set(self.widths)) > 1:
-            raise ValueError(
-                "a residual MLP adds a layer's input to its output, so all widths must be equal, not"
-                f" {list(self.widths)}"
-            )
-        if self.block == "inverted_bottleneck" and self.hidden is not None:
-            raise ValueError("blocks have one width: give 'depth' and 'width', not 'hidden'")
-        if self.shortcut_layers == 2:
-            if not self.residual:
-                raise ValueError("'shortcut_layers' 2 needs 'residual' true")
-            if self.block != "layer":
-                raise ValueError(
-                    "a shortcut spans one whole block: 'shortcut_layers' 2 is for 'block' \"layer\""
-                )
-            if len(self.widths) % 2 == 0:
-                raise ValueError(
-                    f"shortcuts around two layers need an odd 'depth' (one layer, then pairs), not {len(self.widths)}"
-                )
-        return self
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """Units of each hidden layer, or after each block, input side first."""
-        if self.hidden is not None:
-            return self.hidden
-        return (self.width or DEFAULT_WIDTH,) * (self.depth or DEFAULT_DEPTH)
-
-
-class CNNSpec(Frozen):
+class CNNSpec(ArchitectureSpec):
     """Stages of two-conv blocks: stem, conv-norm-ReLU-dropout-conv-norm per block, global average pool, linear head.
     Batch norm, no conv biases.
 
     The first block of every stage but the first has stride 2; with `residual`, a shortcut goes around each block, 1x1
     conv and norm where the shape changes.
     """
+
+    has_maps: ClassVar[bool] = True
+    counts_pixels: ClassVar[bool] = False
+    hidden_in_head: ClassVar[bool] = False
 
     arch: Literal["cnn"] = "cnn"
     """Architecture."""
@@ -154,7 +69,7 @@ class CNNSpec(Frozen):
         if widths is not None:
             if data.get("stages") is not None or data.get("width") is not None:
                 raise ValueError("give either 'widths', or 'stages' and 'width', not both")
-            if _whole_numbers(widths, MAX_STAGES, MAX_CHANNELS) and tuple(widths) == _doubling(
+            if whole_numbers(widths, MAX_STAGES, MAX_CHANNELS) and tuple(widths) == _doubling(
                 len(widths), widths[0]
             ):
                 data.update(stages=len(widths), width=widths[0], widths=None)
@@ -181,13 +96,17 @@ class CNNSpec(Frozen):
         )
 
 
-class HeNetSpec(Frozen):
+class HeNetSpec(ArchitectureSpec):
     """He et al.'s CIFAR networks (2015, section 4.2) of 6n + 2 layers: 3x3 stem, three stages of n two-conv blocks,
     global average pool, linear head.
 
     Shortcuts have no parameters (option A: stride 2 and zero channels), so the plain and the residual network have the
     same.
     """
+
+    has_maps: ClassVar[bool] = True
+    counts_pixels: ClassVar[bool] = False
+    hidden_in_head: ClassVar[bool] = False
 
     arch: Literal["henet"] = "henet"
     """Architecture."""
@@ -217,8 +136,12 @@ class HeNetSpec(Frozen):
         return (self.depth - 2) // 6
 
 
-class ResNet18Spec(Frozen):
+class ResNet18Spec(ArchitectureSpec):
     """ResNet-18 (He et al. 2015), torchvision's own, with the stem that suits the images."""
+
+    has_maps: ClassVar[bool] = True
+    counts_pixels: ClassVar[bool] = False
+    hidden_in_head: ClassVar[bool] = False
 
     arch: Literal["resnet18"] = "resnet18"
     """Architecture."""
@@ -237,11 +160,29 @@ class ResNet18Spec(Frozen):
     three equal channels.
     """
 
+    @property
+    def brought_to(self) -> int | None:
+        """`image_size`."""
+        return self.image_size
 
-class VGGSpec(Frozen):
+    def as_they_are(self) -> Self:
+        """Without `image_size`."""
+        return self.model_copy(update={"image_size": None})
+
+    @property
+    def normalized_by(self) -> Literal["dataset", "imagenet"]:
+        """`statistics`."""
+        return self.statistics
+
+
+class VGGSpec(ArchitectureSpec):
     """Stages of 3x3 convs, each ended by 2x2 max pool, then fully connected layers (Simonyan and Zisserman 2015, with
     batch norm). No conv biases.
     """
+
+    has_maps: ClassVar[bool] = True
+    counts_pixels: ClassVar[bool] = True
+    hidden_in_head: ClassVar[bool] = True
 
     arch: Literal["vgg"] = "vgg"
     """Architecture."""
@@ -258,22 +199,25 @@ class VGGSpec(Frozen):
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Probability of dropping a unit of the fully connected layer while training."""
 
+    @property
+    def unpadded_pools(self) -> int:
+        """One a stage."""
+        return len(self.widths)
+
 
 ModelSpec = Annotated[
     MLPSpec | CNNSpec | HeNetSpec | ResNet18Spec | VGGSpec, Field(discriminator="arch")
 ]
 
-ARCHITECTURES: tuple[type[Frozen], ...] = (MLPSpec, CNNSpec, HeNetSpec, ResNet18Spec, VGGSpec)
+ARCHITECTURES: tuple[type[ArchitectureSpec], ...] = (
+    MLPSpec,
+    CNNSpec,
+    HeNetSpec,
+    ResNet18Spec,
+    VGGSpec,
+)
 
 
 def _doubling(stages: int, width: int) -> tuple[int, ...]:
     """min(width · 2^i, 512), or a constant width where the first is wider than that."""
     return tuple(min(width * 2**i, max(width, WIDEST_DOUBLED)) for i in range(stages))
-
-
-def _whole_numbers(values: Any, most: int, largest: int) -> bool:
-    return (
-        isinstance(values, list | tuple)
-        and 0 < len(values) <= most
-        and all(type(value) is int and 1 <= value <= largest for value in values)
-    )

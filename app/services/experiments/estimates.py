@@ -9,7 +9,7 @@ from lab_models.architectures.stages import macs_in, parameters_in, trained_stag
 from lab_models.common.validation import FieldError
 from lab_models.datasets.catalog import DatasetInfo
 from lab_models.datasets.splits import num_train_val, steps_per_epoch
-from lab_models.specs import AnySpec, MLPSpec, ResNet18Spec, Tuning
+from lab_models.specs import AnySpec, Tuning
 
 # Measured on 2 cores of an AMD EPYC server, 2026-11-21, float32; see docs/results.md.
 NOMINAL_SECONDS_PER_STEP = 0.0009
@@ -53,7 +53,7 @@ def estimate(spec: AnySpec, info: DatasetInfo) -> Estimate:
     )
     flops += FLOPS_PER_MAC_BACKWARD * _trained_macs(spec, size) * spec.planned_epochs * num_train
     flops += _foundation_flops(spec, info, num_train)
-    speed = NOMINAL_FLOPS_LINEAR if isinstance(spec.network, MLPSpec) else NOMINAL_FLOPS_CONV
+    speed = NOMINAL_FLOPS_CONV if spec.network.has_maps else NOMINAL_FLOPS_LINEAR
     return Estimate(
         size,
         trainable_parameters(spec, size),
@@ -166,12 +166,12 @@ def warnings(spec: AnySpec, info: DatasetInfo) -> list[str]:
 def _enlargement(spec: AnySpec, info: DatasetInfo) -> str | None:
     """What it costs that the network makes images larger, in a sentence; None where it does not."""
     _, height, width = info.shape
-    side = spec.network.image_size if isinstance(spec.network, ResNet18Spec) else None
+    side = spec.network.brought_to
     if side is None or side <= min(height, width):
         return None
     macs, plain = (
         model_size(network, info.shape, info.num_classes).macs_per_sample
-        for network in (spec.network, spec.network.model_copy(update={"image_size": None}))
+        for network in (spec.network, spec.network.as_they_are())
     )
     return (
         f"images of {height}x{width} are enlarged to {side}x{side}, which makes one cost {macs / 1e6:,.0f} million"
