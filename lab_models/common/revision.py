@@ -6,7 +6,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-RESULTS_VERSION = 1
+RESULTS_VERSION = 2
 """Grows when the same spec, seed and images would give other numbers: a finished run is taken again only under the
 version that made it.
 """

@@ -10,7 +10,7 @@ from lab_models.datasets.augmentation import Views
 from lab_models.datasets.batches import ImageSplit
 from lab_models.specs import Spec
 from lab_models.training.checkpoints import TrainState
-from lab_models.training.micro_batches import part_size
+from lab_models.training.micro_batches import num_parts
 from lab_models.training.objectives import Loss, Objective
 from lab_models.training.precision import forward_context
 
@@ -37,7 +37,7 @@ class Gradients:
         """`check` sees each part's loss () before its backward pass, and may raise."""
         forward = forward_context(self.spec.precision, self.state.device)
         parts = rows.tensor_split(
-            -(-len(rows) // part_size(self.spec.batch_size, self.micro_batches))
+            num_parts(len(rows), self.spec.batch_size, self.micro_batches)
         )
         losses, labels = [], []
         for number, part in enumerate(parts):

@@ -7,8 +7,15 @@ SMALLEST_PART = 4
 
 
 def part_size(batch_size: int, micro_batches: int) -> int:
-    """Images per part at most."""
+    """Images per part at most, but for the image that joins a last batch."""
     return -(-batch_size // micro_batches)
+
+
+def num_parts(num_rows: int, batch_size: int, micro_batches: int) -> int:
+    """In how many parts a batch of `num_rows` is computed: a last one that is short in fewer, and one that the last
+    image of an epoch has joined in no more, so that without need no batch is cut.
+    """
+    return min(micro_batches, -(-num_rows // part_size(batch_size, micro_batches)))
 
 
 def after_out_of_memory(spec: AnySpec, micro_batches: int) -> int | None:

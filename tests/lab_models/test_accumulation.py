@@ -18,7 +18,12 @@ from lab_models.specs import TrainSpec
 from lab_models.training.accumulation import Gradients
 from lab_models.training.checkpoints import TrainState
 from lab_models.training.evaluation import evaluate
-from lab_models.training.micro_batches import SMALLEST_PART, after_out_of_memory, part_size
+from lab_models.training.micro_batches import (
+    SMALLEST_PART,
+    after_out_of_memory,
+    num_parts,
+    part_size,
+)
 from lab_models.training.objectives import CrossEntropy, Distillation, Loss, Objective
 from lab_models.training.optimization import make_optimizer
 from lab_models.training.protocol import Completed, EpochCompleted
@@ -77,7 +82,7 @@ def test_the_gradient_of_parts_is_that_of_the_whole_batch(
 ) -> None:
     whole, loss, _ = gradients_of(digits, 1, num_rows)
     parts, sum_of_losses, seen = gradients_of(digits, micro_batches, num_rows)
-    assert max(seen.sizes) <= 48 // micro_batches
+    assert max(seen.sizes) <= 48 // micro_batches + (num_rows > 48)
     assert sum(seen.sizes) == num_rows
     torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(sum_of_losses.total, loss.total.detach())
@@ -110,10 +115,26 @@ def test_halving_ends_and_no_part_is_a_single_image(
     assert len(tried) <= 15
     num_rows = min(num_rows, batch_size + 1)  # a single last image joins the batch before it
     parts = torch.arange(num_rows).tensor_split(
-        -(-num_rows // part_size(batch_size, data.draw(st.sampled_from(tried))))
+        num_parts(num_rows, batch_size, wanted := data.draw(st.sampled_from(tried)))
     )
     assert batch_size < SMALLEST_PART or num_rows < 2 or min(map(len, parts)) >= 2
+    assert len(parts) <= wanted, "a batch that an image has joined is not cut for it"
+    assert max(map(len, parts)) <= part_size(batch_size, wanted) + 1
     assert after_out_of_memory(TrainSpec(batch_size=batch_size), 1) is None, "unless it is allowed"
+
+
+@pytest.mark.parametrize(("num_train", "batch_size"), [(3, 2), (11, 10), (53, 52)])
+def test_a_batch_that_the_last_image_has_joined_is_trained_as_one(
+    make_order: OrderMaker, num_train: int, batch_size: int
+) -> None:
+    """Half of three images would be a single one, on which batch norm cannot train."""
+    spec = {
+        "dataset": {"name": "digits", "train_limit": num_train},
+        "batch_size": batch_size,
+        "epochs": 1,
+        "model": {"hidden": [8], "norm": "batch"},
+    }
+    assert len(of_kind(Completed, train(make_order(spec)))) == 1
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from lab_models.specs import read_request
 from lab_models.training.protocol import Completed, EpochCompleted
 from tests.lab_models.conftest import OrderMaker
 
-GOLDEN_VERSION = 1
+GOLDEN_VERSION = 2
 LIMIT = {"name": "digits", "train_limit": 300}
 GOLDEN: dict[str, tuple[dict[str, Any], list[float], float]] = {
     "an mlp with adam": (
@@ -48,6 +48,17 @@ GOLDEN: dict[str, tuple[dict[str, Any], list[float], float]] = {
         },
         [2.296223, 2.231089],
         0.1778,
+    ),
+    "a last image that joins the batch before it, where batch norm sees all of it": (
+        {
+            "dataset": {"name": "digits", "train_limit": 11, "val_fraction": 0.1},
+            "model": {"width": 32, "depth": 2, "norm": "batch"},
+            "batch_size": 10,
+            "optimizer": {"name": "sgd", "learning_rate": 0.1},
+            "epochs": 4,
+        },
+        [2.297312, 2.280322, 2.261570, 2.246975],
+        0.3389,
     ),
 }
 TOLERANCE = 2e-3
