@@ -16,7 +16,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import make_url
 
 from app.errors import Misconfigured
-from lab_models.common.validation import MAX_NESTING, explain
+from lab_models.common.documents import MAX_NESTING
+from lab_models.common.validation import explain
 
 
 class Settings(BaseSettings):

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from app.storage.states import RunStatus
-from lab_models.common.validation import NotJSON, parse_json
+from lab_models.common.documents import NotJSON, parse_json
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 POLL_SECONDS = 0.2

@@ -10,7 +10,7 @@ from typing import Any
 from app.commands import client
 from app.commands.terminal import NUMBER, TEXT, duration, show, table
 from app.storage.states import RunStatus
-from lab_models.common.validation import NotJSON, parse_json
+from lab_models.common.documents import NotJSON, parse_json
 
 EXIT_REFUSED = 1
 FILE_SUFFIXES = {".json", ".yaml", ".yml"}

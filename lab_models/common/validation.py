@@ -1,8 +1,6 @@
-"""From bytes to a checked spec, or to a list of errors that say where, what and what was probably meant."""
+"""From a document to a checked spec, or to a list of errors that say where, what and what was probably meant."""
 
 import difflib
-import json
-import math
 import types
 import typing
 from dataclasses import dataclass
@@ -10,8 +8,6 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-MAX_NESTING = 32
-MAX_DIGITS = 4300
 MOST_ERRORS = 50
 LONGEST_NAME = 200
 
@@ -27,10 +23,6 @@ class FieldError:
     hint: str | None = None
 
 
-class NotJSON(ValueError):
-    """The bytes are no JSON document that this service can keep."""
-
-
 class InvalidDocument(ValueError):
     """The document is JSON but breaks its schema; `errors` names every place."""
 
@@ -39,37 +31,6 @@ class InvalidDocument(ValueError):
             "; ".join(f"{error.pointer or 'the body'}: {error.message}" for error in errors)
         )
         self.errors = errors
-
-
-def parse_json(body: bytes) -> Any:
-    """Strict JSON: UTF-8, no NaN or Infinity, no key twice, no lone surrogates, no U+0000, at most 32 levels deep.
-
-    Raises NotJSON with a sentence that names the fault.
-    """
-    try:
-        document = json.loads(
-            body.decode("utf-8"),
-            parse_int=_bounded_int,
-            parse_float=_finite_float,
-            parse_constant=_refuse_constant,
-            object_pairs_hook=_refuse_doubles,
-        )
-        json.dumps(document, ensure_ascii=False).encode("utf-8")
-    except UnicodeDecodeError as error:
-        raise NotJSON(f"the body is not UTF-8 (byte {error.start})") from error
-    except UnicodeEncodeError as error:
-        raise NotJSON("a string holds half of a surrogate pair, which is no character") from error
-    except json.JSONDecodeError as error:
-        raise NotJSON(f"{error.msg} at line {error.lineno}, column {error.colno}") from error
-    except RecursionError as error:
-        raise NotJSON(f"the document nests deeper than {MAX_NESTING} levels") from error
-    except ValueError as error:
-        raise NotJSON(str(error)) from error
-    if _nesting(document) > MAX_NESTING:
-        raise NotJSON(f"the document nests deeper than {MAX_NESTING} levels")
-    if b"\\u0000" in body and _holds_nul(document):
-        raise NotJSON("a string holds the character U+0000, which not every database can keep")
-    return document
 
 
 def validate(model: type[Model], document: Any) -> Model:
@@ -225,60 +186,3 @@ def _nearest_choice(given: Any, expected: str) -> str | None:
 def _or(listed: str) -> str:
     head, _, tail = str(listed).rpartition(", ")
     return f"{head} or {tail}" if head else tail
-
-
-def _nesting(document: Any) -> int:
-    depth, level = 0, [document]
-    while level and depth <= MAX_NESTING:
-        depth += 1
-        level = [
-            child
-            for node in level
-            for child in (
-                node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-            )
-        ]
-    return depth
-
-
-def _holds_nul(document: Any) -> bool:
-    """Whether a string, or the name of a field, holds U+0000."""
-    rest = [document]
-    while rest:
-        node = rest.pop()
-        if isinstance(node, str) and "\0" in node:
-            return True
-        rest += (
-            [*node.keys(), *node.values()]
-            if isinstance(node, dict)
-            else node
-            if isinstance(node, list)
-            else []
-        )
-    return False
-
-
-def _bounded_int(digits: str) -> int:
-    if len(digits.lstrip("-")) > MAX_DIGITS:
-        raise ValueError(f"a number has more than {MAX_DIGITS} digits")
-    return int(digits)
-
-
-def _finite_float(text: str) -> float:
-    value = float(text)
-    if math.isinf(value):
-        raise ValueError(f"{text[:40]} is too large a number")
-    return value
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number")
-
-
-def _refuse_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        seen: set[str] = set()
-        double = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"the key {double!r} stands twice in one object")
-    return document

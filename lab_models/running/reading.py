@@ -7,13 +7,12 @@ from pydantic import ValidationError
 
 from lab_models.architectures.misfits import misfits
 from lab_models.architectures.sizes import impossible
+from lab_models.common.documents import NotJSON, parse_json
 from lab_models.common.validation import (
     FieldError,
     InvalidDocument,
-    NotJSON,
     did_you_mean,
     explain,
-    parse_json,
 )
 from lab_models.datasets.catalog import Catalog, DatasetInfo
 from lab_models.specs import (

@@ -36,9 +36,7 @@ class Gradients:
     ) -> tuple[Loss, Tensor]:
         """`check` sees each part's loss () before its backward pass, and may raise."""
         forward = forward_context(self.spec.precision, self.state.device)
-        parts = rows.tensor_split(
-            num_parts(len(rows), self.spec.batch_size, self.micro_batches)
-        )
+        parts = rows.tensor_split(num_parts(len(rows), self.spec.batch_size, self.micro_batches))
         losses, labels = [], []
         for number, part in enumerate(parts):
             batch = self.train.batch(part, views)

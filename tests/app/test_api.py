@@ -475,3 +475,10 @@ def test_the_interval_is_students_t_over_seeds(values: list[float], half_width: 
 def test_one_value_has_no_interval() -> None:
     summary = summarise([0.5])
     assert (summary.mean, summary.std, summary.n, summary.ci95) == (0.5, None, 1, None)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_spec_as_windows_editors_save_it_is_read(api: TestClient, encoding: str) -> None:
+    answer = api.post("/experiments?dry_run=true", content='{"epochs": 3}\r\n'.encode(encoding))
+    assert answer.status_code == 200
+    assert answer.json()["spec"]["epochs"] == 3

@@ -1,19 +1,19 @@
 """From bytes to a spec or to errors: what is no JSON, and where exactly each fault of a document is said to lie."""
 
+import gzip
 import json
+import time
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab_models.common.documents import MAX_NESTING, NotJSON, parse_json
 from lab_models.common.validation import (
-    MAX_NESTING,
     FieldError,
     InvalidDocument,
-    NotJSON,
     did_you_mean,
-    parse_json,
     pointer,
     validate,
 )
@@ -49,8 +49,20 @@ def errors_of(document: Any) -> list[FieldError]:
         (b'{"\\udc00": 1}', "surrogate"),
         (b'{"a": "\xff"}', "not UTF-8 (byte 7)"),
         ('"é"'.encode("latin-1"), "not UTF-8"),
-        ("{}".encode("utf-16"), "not UTF-8"),
-        (b"\xef\xbb\xbf{}", "BOM"),
+        ("{}".encode("utf-16-le"), "line 1, column 2"),
+        ("{".encode("utf-16"), "line 1, column 2"),
+        (b"\xff\xfe{", "its mark says utf-16-le, and it is not that"),
+        (b"", "it is empty; {} is"),
+        (b" \r\n", "it is empty"),
+        (b"'{\"epochs\": 3}'", "begins with a single quote, which cmd.exe"),
+        (b"epochs=3", 'it is a form; send an object, such as {"epochs": 3}'),
+        (b"--x1\r\nContent-Disposition: form-data; name=f", "it is a form; send the file itself"),
+        (gzip.compress(b"{}"), "compressed by gzip"),
+        (b"model: mlp\n", "looks like YAML"),
+        (b"---\n# two\n\nepochs: 3", "looks like YAML"),
+        (b"{model: mlp}", "double quotes"),
+        (b"{'model': 'mlp'}", "double quotes"),
+        (b"['mlp']", "double quotes"),
         (b"1" * 5000, "digits"),
         (b"[" * (MAX_NESTING + 1) + b"]" * (MAX_NESTING + 1), "deeper than 32 levels"),
         (b'{"a":' * (MAX_NESTING + 1) + b"1" + b"}" * (MAX_NESTING + 1), "deeper than 32 levels"),
@@ -501,3 +513,21 @@ def test_one_unknown_field_in_a_valid_document_is_found_where_it_was_put(
         pointer([part, name] if part else [name]),
         "unknown field",
     )
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_what_an_editor_has_marked_is_read(encoding: str) -> None:
+    assert parse_json('{"name": "Größe 😀"}\r\n'.encode(encoding)) == {"name": "Größe 😀"}
+
+
+def test_marks_of_the_other_byte_order_are_read_too() -> None:
+    for mark, encoding in ((b"\xfe\xff", "utf-16-be"), (b"\0\0\xfe\xff", "utf-32-be")):
+        assert parse_json(mark + '{"a": 1}'.encode(encoding)) == {"a": 1}
+
+
+@pytest.mark.parametrize("part", [b"---\n\n", b"# x\n", b"\n ", b"--\n", b"a.", b"{'", b"%"])
+def test_what_a_body_is_instead_is_told_in_linear_time(part: bytes) -> None:
+    begun = time.process_time()
+    with pytest.raises(NotJSON):
+        parse_json(part * 100_000 + b"!")
+    assert time.process_time() - begun < 5, "of a body of half a megabyte; else it would not end"

@@ -20,7 +20,8 @@ from app.services.analyses.predicting import predictions
 from app.services.analyses.predicting.onnx_files import OnnxFiles
 from app.services.analyses.predicting.predictions import Predictors, TrainedRun
 from app.settings import Settings
-from lab_models.common.validation import InvalidDocument, NotJSON, parse_json, validate
+from lab_models.common.documents import NotJSON, parse_json
+from lab_models.common.validation import InvalidDocument, validate
 from lab_models.datasets.decoding import Pixels
 from lab_models.inference.rows import Split
 

@@ -7,7 +7,8 @@ from typing import Any, Final, TypeVar
 
 from app.errors import BadBody, InvalidRequest
 from app.settings import Settings
-from lab_models.common.validation import InvalidDocument, NotJSON, parse_json
+from lab_models.common.documents import NotJSON, as_utf8, parse_json
+from lab_models.common.validation import InvalidDocument
 
 STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 """A string of a JSON document. One that does not end goes to the end: no byte is looked at twice."""
@@ -24,8 +25,9 @@ def read_body(
     body: bytes, read: Callable[[Any], Request], settings: Settings
 ) -> tuple[dict[str, Any], Request]:
     """The body as sent and as validated by `read`, which raises InvalidDocument; raises BadBody or InvalidRequest."""
-    refuse_deep_nesting(body, settings.max_body_depth)
     try:
+        body = as_utf8(body)
+        refuse_deep_nesting(body, settings.max_body_depth)
         submitted = parse_json(body)
         return submitted, read(submitted)
     except NotJSON as error:
