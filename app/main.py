@@ -15,6 +15,7 @@ from app.api.http.heads import Heads
 from app.api.http.passes import DRAWING, Passes
 from app.api.http.security_headers import SecurityHeaders
 from app.api.http.sharing import Shared, Stopping, Watch
+from app.api.http.slashes import TrailingSlashes
 from app.api.http.traffic import observe
 from app.api.openapi.openapi import DESCRIPTION, describe
 from app.doorbell import make_doorbell
@@ -97,6 +98,7 @@ def create_app(settings: Settings | None = None, host: str | None = None) -> Fas
     error_handlers.install(app)
     app.add_middleware(Heads)  # inside the gate, which tells apart who may read and write
     app.add_middleware(Gate, settings=settings, host=host)
+    app.add_middleware(TrailingSlashes)  # around the gate, which knows open paths by name
     app.add_middleware(SecurityHeaders)  # around the gate, whose refusals carry them too
     for room in (experiments, studies, analyses, catalog, operations):
         for router in room.ROUTERS:

@@ -1,4 +1,6 @@
-"""Every route refuses a query parameter that it does not know, and answers HEAD wherever it answers GET."""
+"""Every route refuses a query parameter that it does not know, answers HEAD wherever it answers GET, and is the same
+with a slash at its end.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,6 +106,22 @@ def test_head_is_get_without_the_content(app: FastAPI, api: TestClient) -> None:
         assert {k: v for k, v in asked.headers.items() if k not in own} == {
             k: v for k, v in got.headers.items() if k not in own
         }, path
+
+
+@pytest.mark.parametrize("slashes", ["/", "//"])
+def test_a_slash_at_the_end_changes_nothing(app: FastAPI, api: TestClient, slashes: str) -> None:
+    for method, path in operations(app):
+        if method == "get" and path != "/metrics":
+            plain, slashed = api.get(path), api.get(path + slashes, follow_redirects=False)
+            assert (slashed.status_code, slashed.headers["content-type"]) == (
+                plain.status_code,
+                plain.headers["content-type"],
+            ), path
+    priced = api.post(f"/experiments{slashes}?dry_run=true", json={}, follow_redirects=False)
+    assert priced.status_code == 200
+    assert priced.json()["valid"]
+    assert api.get("/docs/", follow_redirects=False).headers["location"].endswith("/docs")
+    assert api.get("/").status_code == 404
 
 
 def test_head_of_what_cannot_be_read_names_what_can_be_done(api: TestClient) -> None:

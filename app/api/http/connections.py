@@ -20,7 +20,7 @@ from app.api.http.connection_bounds import Connections, address_of
 from app.api.http.problems import MEDIA_TYPE, problem
 from app.api.http.traffic import HAS_LEFT
 
-UPLOAD: Final = re.compile(r"/datasets/[^/]+")
+UPLOAD: Final = re.compile(r"/datasets/[^/]+/*")
 """What is put here may take long, and its route has rules of its own."""
 
 RETRY_AFTER_SECONDS: Final = 5
