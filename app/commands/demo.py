@@ -64,7 +64,7 @@ def run_demo() -> int:
 
 def _run_experiment(service: client.Service, url: str) -> int:
     body = json.dumps(EXPERIMENT)
-    _say(f"curl --json '{body}' {url}/experiments")
+    _say(f"curl -d '{body}' {url}/experiments")
     record = client.wait_with_progress(service, service.post("/experiments", body)["id"])
     print(json.dumps(record, indent=2))
     if record["status"] != "succeeded":

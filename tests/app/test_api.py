@@ -100,6 +100,18 @@ def test_the_body_is_json_whatever_its_content_type_says(
     )
 
 
+def test_a_record_begins_with_how_it_stands_and_what_came_out(api: TestClient) -> None:
+    experiment = post(api, {"name": "first"}).json()
+    assert list(experiment)[:6] == ["id", "name", "status", "status_message", "results", "error"]
+    assert list(api.get("/experiments").json()["data"][0])[:3] == ["id", "name", "status"]
+    body = b'{"specs": [{"name": "a", "epochs": 1}, {"name": "b", "epochs": 2}], "seeds": 1}'
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    study = api.post("/studies", content=body, headers=form)
+    assert study.status_code == 201
+    assert list(study.json())[:4] == ["id", "name", "status", "status_message"]
+    assert list(study.json())[-2:] == ["cells", "submitted"]
+
+
 def test_a_dry_run_prices_the_spec_and_stores_nothing(api: TestClient) -> None:
     answer = post(api, {"dataset": "mnist", "model": {"depth": 10}, "seeds": 2}, dry_run="true")
     assert answer.status_code == 200

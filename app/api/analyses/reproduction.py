@@ -124,7 +124,7 @@ def read_reproduction(session: Reading, experiment: TheExperiment) -> ReproduceA
             )
             for run in runs
         ],
-        command=f"curl --json {shlex.quote(json.dumps(request))} localhost:8000/experiments",
+        command=f"curl -d {shlex.quote(json.dumps(request))} localhost:8000/experiments",
         command_without_service=(
             f"echo {shlex.quote(json.dumps(request))} > spec.json && python -m lab_models run spec.json"
         ),

@@ -110,16 +110,16 @@ class ExperimentRow(Answer):
     """An experiment in a list."""
 
     id: str
-    owner: str
     name: str | None
+    status: RunStatus
+    is_terminal: bool
+    progress: ProgressAnswer
+    owner: str
     labels: dict[str, str]
     kind: str
     fingerprint: str
-    status: RunStatus
-    is_terminal: bool
     created_at: datetime
     num_runs: int
-    progress: ProgressAnswer
     links: dict[str, str]
 
 
@@ -132,12 +132,28 @@ class ExperimentPage(Answer):
 
 
 class ExperimentRecord(Answer):
-    """Everything a poller needs."""
+    """Everything a poller needs: first how it stands and what came out, then what it is."""
 
     id: str
+    name: str | None
+    status: RunStatus
+    status_message: str
+    """Why and how far, as a sentence for people."""
+    results: dict[str, dict[str, SummaryAnswer]]
+    """Over the succeeded runs: test scores, and val scores at the best epoch."""
+    error: dict[str, Any] | None
+    """The first failed run's error."""
+    is_terminal: bool
+    status_reason: StatusReason
+    """Why it stands so; one of a documented list, for scripts."""
+    progress: ProgressAnswer
+    queue: QueueAnswer
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    estimated_finish_at: datetime | None
     owner: str
     """Whose key made it; `local` while the service asks for none."""
-    name: str | None
     labels: dict[str, str]
     kind: str
     study_id: str | None
@@ -145,33 +161,17 @@ class ExperimentRecord(Answer):
     cell: str | None
     """Its place in that study's table."""
     fingerprint: str
-    status: RunStatus
-    is_terminal: bool
-    status_reason: StatusReason
-    """Why; one of a documented list, for scripts."""
-    status_message: str
-    """The same as a sentence, for people."""
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    estimated_finish_at: datetime | None
-    queue: QueueAnswer
-    progress: ProgressAnswer
+    estimate: EstimateAnswer
+    related: dict[str, str | None]
+    """What belongs to it: a student's `teacher_run`, `teacher_experiment` and `baseline`."""
+    disk_bytes: int
+    """Size of its runs' published artifacts and kept checkpoints."""
     submitted: dict[str, Any]
     """The body as it was sent."""
     spec: dict[str, Any]
     """The effective spec: every default written out."""
-    estimate: EstimateAnswer
-    related: dict[str, str | None]
-    """What belongs to it: a student's `teacher_run`, `teacher_experiment` and `baseline`."""
     runs: list[RunAnswer]
-    results: dict[str, dict[str, SummaryAnswer]]
-    """Over the succeeded runs: test scores, and val scores at the best epoch."""
-    disk_bytes: int
-    """Size of its runs' published artifacts and kept checkpoints."""
     environment: dict[str, Any] | None
-    error: dict[str, Any] | None
-    """The first failed run's error."""
     links: dict[str, str]
 
 

@@ -40,34 +40,46 @@ class StudyRow(Answer):
     """A study in a list."""
 
     id: str
-    owner: str
     name: str
+    status: RunStatus
+    is_terminal: bool
+    progress: StudyProgress
+    owner: str
     labels: dict[str, str]
     recipe: str | None
     scale: str | None
-    status: RunStatus
-    is_terminal: bool
     created_at: datetime
     num_cells: int
-    progress: StudyProgress
     links: dict[str, str]
 
 
-class StudyRecord(StudyRow):
-    """Everything a poller needs."""
+class StudyRecord(Answer):
+    """Everything a poller needs: first how it stands, then what it is."""
 
+    id: str
+    name: str
+    status: RunStatus
+    status_message: str
+    is_terminal: bool
+    progress: StudyProgress
+    created_at: datetime
+    estimated_finish_at: datetime | None
+    owner: str
+    labels: dict[str, str]
+    recipe: str | None
+    scale: str | None
     question: str
     reproduces: str
-    status_message: str
-    estimated_finish_at: datetime | None
     seeds: list[int]
     factors: list[str]
-    cells: list[CellAnswer]
     notes: list[str]
-    submitted: dict[str, Any]
-    """The body as it was sent."""
+    num_cells: int
+    links: dict[str, str]
     errors: list[dict[str, Any]]
     """The failed runs' errors, with cell, run and seed."""
+    cells: list[CellAnswer]
+    submitted: dict[str, Any]
+    """The body as it was sent."""
 
 
 class StudyPage(Answer):

@@ -88,7 +88,7 @@ def _shown(found: Report) -> dict[str, Any]:
         "cells": found.cells,
         "first_spec": json.dumps(whole.cells[0].experiment.spec, indent=2),
         "environment": found.environment,
-        "command": f"curl --json {shlex.quote(json.dumps(study.submitted))} localhost:8000/studies",
+        "command": f"curl -d {shlex.quote(json.dumps(study.submitted))} localhost:8000/studies",
         "data": Markup(json.dumps(data).replace("<", "\\u003c")),  # noqa: S704 - JSON in which nothing can end the element
     }
 
