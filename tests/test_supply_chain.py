@@ -2,6 +2,7 @@
 where there are any.
 """
 
+import importlib.metadata
 import json
 import re
 import sys
@@ -13,6 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from requirements import install
 from tests import audit
 from tests.compose import digests
 
@@ -104,18 +106,48 @@ def test_the_containers_of_the_service_hold_no_torch_and_none_of_the_tests_tools
     assert not {"pytest", "ruff", "schemathesis", "uv"} & versions("worker").keys()
 
 
-@pytest.mark.parametrize("file", ["Dockerfile", "Makefile"])
-def test_whatever_is_installed_is_checked_against_hashes_or_is_the_project_itself(
-    file: str,
-) -> None:
-    installs = [
-        line
-        for line in (ROOT / file).read_text().splitlines()
-        if re.search(r"pip install|\$\(PIP\) -|pip wheel", line) and ":=" not in line
-    ]
+def test_what_an_image_installs_is_checked_against_hashes_or_is_the_project_itself() -> None:
+    installs = re.findall(
+        r"^.*pip (?:install|wheel).*$", (ROOT / "Dockerfile").read_text(), re.MULTILINE
+    )
     assert len(installs) >= 4
     for line in installs:
         assert ("--require-hashes" in line and "--requirement" in line) or "--no-deps" in line, line
+
+
+@pytest.mark.parametrize("backend", ["cuda", "cpu"])
+@pytest.mark.parametrize("name", ["worker", "dev", "bench", "supply"])
+def test_what_make_installs_is_checked_against_hashes_or_is_the_project_or_the_cpu_build(
+    name: str, backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    commands = install.commands(name, backend, tmp_path)
+    for command in commands:
+        match command:
+            case [_, "-m", "pip", "install", *rest] if "--require-hashes" in rest:
+                files = [word.split("=", 1)[1] for word in rest if word.startswith("--requirement")]
+                rows = [row for file in files for row in install.requirements(Path(file))]
+                assert all(" --hash=sha256:" in row for row in rows)
+                assert ("--no-deps" in rest) == (backend == "cpu" and name != "supply")
+            case [_, "-m", "pip", "install", *rest]:
+                assert rest[-4:] == ["--no-deps", "--no-build-isolation", "--editable", "."]
+            case [uv, *rest]:
+                assert uv.endswith("/uv")
+                assert backend == "cpu"
+                assert {"--no-deps", "--torch-backend"} <= set(rest)
+                there = versions("worker")
+                assert rest[-2:] == [f"{part}=={there[part]}" for part in ("torch", "torchvision")]
+    assert ("--editable" in commands[-1]) == (name in {"worker", "dev"})
+    assert "pip install" not in (ROOT / "Makefile").read_text()
+
+
+def test_the_cpu_build_leaves_out_what_pytorch_needs_for_cuda_and_nothing_else() -> None:
+    out = {name for name in versions("worker") if install.CUDA.fullmatch(name)}
+    assert {"torch", "nvidia-cublas", "triton", "cuda-toolkit"} <= out
+    for package in sorted(versions("worker").keys() - out):
+        asked = map(Requirement, importlib.metadata.requires(package) or ())
+        needs = {canonicalize_name(row.name) for row in asked if row.marker is None}
+        assert not needs & (out - {"torch", "torchvision"}), package
 
 
 def test_what_the_api_leans_on_and_what_rounds_has_an_upper_end() -> None:
