@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, Protocol
 
 from lab_models.datasets.refusals import ImportLimits, ImportRefused
-from lab_models.datasets.zip_dangers import is_ignored, safe_names
+from lab_models.datasets.zip_dangers import is_ignored, safe_members
 
 DEEPEST = 6
 DIRECTORY_BYTES_PER_FILE = 200
@@ -94,11 +94,12 @@ class _Folder:
 class _Zip:
     def __init__(self, archive: zipfile.ZipFile, limits: ImportLimits) -> None:
         self._archive = archive
-        self.names = safe_names(archive, limits)
+        self._members = safe_members(archive, limits)
+        self.names = list(self._members)
 
     def open(self, name: str) -> IO[bytes]:
         try:
-            return self._archive.open(name)
+            return self._archive.open(self._members[name])
         except (
             zipfile.BadZipFile,
             NotImplementedError,

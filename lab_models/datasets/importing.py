@@ -274,11 +274,6 @@ def _describe(
     images = np.load(folder / f"{ARRAYS[0]}.npy", mmap_mode="r", allow_pickle=False)
     mean, std = mean_and_std(images)
     channels = images.shape[1]
-    cut = (
-        "; it has no test folder, so a fixed stratified fifth of it serves as test"
-        if layout.test_is_cut
-        else ""
-    )
     count = len(layout.train) + len(layout.test)
     enlarged = f"; {num_enlarged:,} of them were smaller and were enlarged" if num_enlarged else ""
     return DatasetInfo(
@@ -291,7 +286,7 @@ def _describe(
         mean=mean,
         std=std,
         statistics_source=f"computed over the {len(layout.train):,} training images at the import",
-        source=f"imported from {count:,} image files{enlarged}{cut}",
+        source=f"imported from {count:,} image files{enlarged}{layout.remarks}",
         imported_at=datetime.now(UTC).isoformat(timespec="seconds"),
         owner=owner,
     )

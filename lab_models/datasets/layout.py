@@ -7,18 +7,30 @@ import numpy as np
 
 from lab_models.common.naming import unshown
 from lab_models.common.validation import FieldError
+from lab_models.datasets.folders import (
+    LAYOUT_HINT,
+    MOST_SHOWN,
+    SUFFIXES,
+    PlacedFile,
+    is_image,
+    split_folders,
+    where_images_lie,
+    without_wrapping,
+)
 from lab_models.datasets.refusals import MOST_ERRORS, ImportRefused, printable, refuse_bad_files
+from lab_models.datasets.split_words import is_no_class, naturally
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+WORDS_SUFFIXES = (
+    *(".txt", ".md", ".csv", ".tsv", ".json", ".xml", ".yaml", ".yml", ".html", ".pdf", ".log"),
+)
+"""Of files that stand beside images and describe them: passed over, and counted."""
+PHONE_SUFFIXES = (".heic", ".heif")
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
-OTHER_SPLITS = ("val", "valid", "validation", "dev")
+ELSEWHERE = "elsewhere"
 TEST_SEED = 0
 TEST_FRACTION = 0.2
 LONGEST_CLASS_NAME = 100
 MOST_CLASSES = 10_000
-LAYOUT_HINT = (
-    "expected train/<class>/<image> and test/<class>/<image>, or <class>/<image> without splits"
-)
 
 
 @dataclass(frozen=True)
@@ -31,40 +43,40 @@ class Layout:
     train: tuple[tuple[str, int], ...]
     test: tuple[tuple[str, int], ...]
     test_is_cut: bool
+    num_passed_over: int = 0
+    """Files in class folders that describe images and are none."""
+
+    @property
+    def remarks(self) -> str:
+        """What was done that the folders do not say, to be put behind a sentence about them."""
+        cut = "; it has no test folder, so a fixed stratified fifth of it serves as test"
+        beside = f"; {self.num_passed_over:,} files beside them that are no images were passed over"
+        return (cut if self.test_is_cut else "") + (beside if self.num_passed_over else "")
 
 
 def arrange(names: list[str]) -> Layout:
     """Classes and splits of the files with these paths; raises ImportRefused with what is wrong.
 
     Accepted are `train/<class>/<image>` with or without `test/<class>/<image>`, and `<class>/<image>`, each also within
-    one more folder. Files beside the folders, such as a licence, are passed over.
+    folders that hold nothing else; split folders by any of the usual words. Classes come in natural order. Files beside
+    the folders, such as a licence, are passed over.
     """
-    paths = _unwrapped([PurePosixPath(name) for name in names])
-    splits = _by_split(paths)
-    train, test = _by_class(splits["train"]), _by_class(splits["test"])
+    images, num_passed_over = _in_splits(_unwrapped([PurePosixPath(name) for name in names]))
+    train, test = _by_class(images["train"]), _by_class(images["test"])
     class_names = _class_names(train, test)
-    if test:
-        return Layout(
-            class_names,
-            _numbered(train, class_names),
-            _numbered(test, class_names),
-            test_is_cut=False,
-        )
-    train, test = _cut_test(train)
+    test_is_cut = not test
+    if test_is_cut:
+        train, test = _cut_test(train)
     return Layout(
-        class_names, _numbered(train, class_names), _numbered(test, class_names), test_is_cut=True
+        class_names,
+        _numbered(train, class_names),
+        _numbered(test, class_names),
+        test_is_cut,
+        num_passed_over,
     )
 
 
-@dataclass(frozen=True)
-class _Placed:
-    """A file: its path in the archive, and the parts that count, without a wrapping folder."""
-
-    name: str
-    parts: tuple[str, ...]
-
-
-def _unwrapped(paths: list[PurePosixPath]) -> list[_Placed]:
+def _unwrapped(paths: list[PurePosixPath]) -> list[PlacedFile]:
     """The image files, without the one folder that wraps them all, if one does."""
     archives = [
         FieldError(printable(str(path)), "an archive within the archive is not opened")
@@ -72,73 +84,82 @@ def _unwrapped(paths: list[PurePosixPath]) -> list[_Placed]:
         if path.suffix.lower() in ARCHIVE_SUFFIXES
     ]
     refuse_bad_files(archives)
-    images = [path for path in paths if _is_image(path.name)]
+    images = [path for path in paths if is_image(path.name)]
     if not images:
         raise ImportRefused(
             f"there is no image among the {len(paths):,} files",
             hint=f"{LAYOUT_HINT}; images end in {', '.join(SUFFIXES)}",
         )
-    first = {path.parts[0] for path in images}
-    wrapped = (
-        len(first) == 1
-        and first.isdisjoint({"train", "test"})
-        and any(len(path.parts) >= 3 for path in images)
-    )
-    placed = [
-        _Placed(str(path), path.parts[1:] if wrapped and path.parts[0] in first else path.parts)
-        for path in paths
-    ]
-    return [file for file in placed if len(file.parts) > 1 or _is_image(file.parts[-1])]
+    placed = without_wrapping([PlacedFile(str(path), path.parts) for path in paths])
+    return [file for file in placed if len(file.parts) > 1 or is_image(file.parts[-1])]
 
 
-def _by_split(files: list[_Placed]) -> dict[str, list[_Placed]]:
-    """`train` and `test`, each file's parts reduced to (class, image)."""
-    folders = {file.parts[0] for file in files if len(file.parts) > 1}
-    has_splits = "train" in folders
-    if "test" in folders and not has_splits:
-        raise ImportRefused("there is a folder 'test' but none named 'train'", hint=LAYOUT_HINT)
-    splits: dict[str, list[_Placed]] = {"train": [], "test": []}
+def _in_splits(files: list[PlacedFile]) -> tuple[dict[str, list[PlacedFile]], int]:
+    """`train` and `test`, each file's parts reduced to (class, image); and how many files were passed over."""
     errors = []
-    for file in files:
-        if has_splits and file.parts[0] not in splits and not _is_image(file.parts[-1]):
-            continue
-        split, parts = (file.parts[0], file.parts[1:]) if has_splits else ("train", file.parts)
-        problem = _misplaced(split, parts)
-        if problem is None:
-            splits[split].append(_Placed(file.name, parts))
-        else:
-            errors.append(FieldError(printable(file.name), *problem))
+    num_passed_over = 0
+    splits: dict[str, list[PlacedFile]] = {"train": [], "test": []}
+    for split, inside in _by_folder(files).items():
+        for file in without_wrapping(inside, is_split=True) if split in splits else inside:
+            if PurePosixPath(file.parts[-1]).suffix.lower() in WORDS_SUFFIXES:
+                num_passed_over += 1
+                continue
+            problem = _misplaced(split, file.parts)
+            if problem is None:
+                splits[split].append(file)
+            else:
+                errors.append(FieldError(printable(file.name), *problem))
+    if len(errors) > MOST_SHOWN:
+        raise ImportRefused(
+            f"{len(errors):,} files are not where a class's images would be: {errors[0].pointer} {errors[0].message}; "
+            + where_images_lie(files),
+            errors[:MOST_SHOWN],
+            hint=LAYOUT_HINT,
+        )
     refuse_bad_files(errors)
-    return splits
+    return splits, num_passed_over
+
+
+def _by_folder(files: list[PlacedFile]) -> dict[str, list[PlacedFile]]:
+    """The files of each split, without its folder; all are of `train` where there is no folder of that name."""
+    known = split_folders(files)
+    if not known:
+        return {"train": files}
+    found: dict[str, list[PlacedFile]] = {}
+    for file in files:
+        split = known.get(file.parts[0])
+        if split is not None and len(file.parts) > 1:
+            found.setdefault(split, []).append(PlacedFile(file.name, file.parts[1:]))
+        elif is_image(file.parts[-1]):
+            found.setdefault(ELSEWHERE, []).append(file)
+    return found
 
 
 def _misplaced(split: str, parts: tuple[str, ...]) -> tuple[str, str | None] | None:
     """What is wrong with a file's place, and a hint; None when nothing is."""
-    if split in OTHER_SPLITS:
+    if split == "val":
         return (
-            f"is in {split}/",
-            f"val is cut from train by each experiment: move {split}/ into train/ or rename it to test/",
+            "is in a folder of validation images",
+            "val is cut from train by each experiment: move that folder's images into train/, or rename it to test/",
         )
-    if split not in ("train", "test"):
+    if split == ELSEWHERE:
         return "is neither in train/ nor in test/", LAYOUT_HINT
     if len(parts) != 2:
         return "is in no class folder" if len(
             parts
         ) < 2 else "is in a folder within a class folder", LAYOUT_HINT
-    if not _is_image(parts[1]):
+    if parts[1].lower().endswith(PHONE_SUFFIXES):
+        return "is a phone's format that cannot be read", "export it as JPEG"
+    if not is_image(parts[1]):
         return "is no image by its name", f"images end in {', '.join(SUFFIXES)}"
     return None
 
 
-def _is_image(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in SUFFIXES
-
-
-def _by_class(files: list[_Placed]) -> dict[str, list[str]]:
+def _by_class(files: list[PlacedFile]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for file in files:
         found.setdefault(file.parts[0], []).append(file.name)
-    return {name: sorted(found[name]) for name in sorted(found)}
+    return {name: sorted(found[name]) for name in sorted(found, key=naturally)}
 
 
 def _class_names(train: dict[str, list[str]], test: dict[str, list[str]]) -> tuple[str, ...]:
@@ -146,6 +167,12 @@ def _class_names(train: dict[str, list[str]], test: dict[str, list[str]]) -> tup
         listed = f" ({', '.join(map(printable, train))})" if len(train) == 1 else ""
         raise ImportRefused(
             f"there are {len(train):,} classes{listed}; a classifier needs 2 to {MOST_CLASSES:,}",
+            hint=LAYOUT_HINT,
+        )
+    if all(map(is_no_class, train)):
+        raise ImportRefused(
+            f"the class folders are {' and '.join(map(printable, train))}: these are words for splits, or for what"
+            " files are, and no classes",
             hint=LAYOUT_HINT,
         )
     bad = [
@@ -192,7 +219,8 @@ def _cut_test(train: dict[str, list[str]]) -> tuple[dict[str, list[str]], dict[s
     """A fifth of every class, of three images one, drawn with a fixed seed from NumPy's frozen generator (NEP 19)."""
     random = np.random.RandomState(TEST_SEED)
     kept, cut = {}, {}
-    for name, files in train.items():
+    for name in sorted(train):
+        files = train[name]
         order = random.permutation(len(files))
         count = round(TEST_FRACTION * len(files))
         cut[name] = sorted(files[row] for row in order[:count])

@@ -18,7 +18,9 @@ from lab_models.datasets.refusals import (
     refuse_bad_files,
 )
 
-IGNORED_NAMES = ("__MACOSX", "Thumbs.db", "desktop.ini")
+IGNORED_NAMES = frozenset(
+    ("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "picasa.ini", "@eadir", "icon\r")
+)
 SMALL_FILE = 1_000_000
 ENCRYPTED = 0x1
 LOCAL_HEADER = struct.Struct("<26xHH")
@@ -28,25 +30,43 @@ LOCAL_HEADER = struct.Struct("<26xHH")
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
-def safe_names(archive: zipfile.ZipFile, limits: ImportLimits) -> list[str]:
-    """The names of the files to be read, sorted; raises ImportRefused where the zip has any danger in it."""
-    members = [member for member in archive.infolist() if not member.is_dir()]
-    _refuse_dangers(members, limits)
+def safe_members(archive: zipfile.ZipFile, limits: ImportLimits) -> dict[str, zipfile.ZipInfo]:
+    """The files to be read, by their paths, sorted; raises ImportRefused where the zip has any danger in it.
+
+    A path has `/` between folders, also where a program of Windows has written the other slash, and no parts that mean
+    nothing.
+    """
+    slash = _slash([member.filename for member in archive.infolist()])
+    members = [
+        member for member in archive.infolist() if not member.filename.endswith(("/", slash))
+    ]
+    _refuse_dangers(members, slash, limits)
     assert archive.fp is not None
     file = archive.fp.fileno()
     _refuse_shared_bytes(file, members, archive.start_dir)
     kept = {
-        member.filename: member.file_size
+        path: member
         for member in members
-        if not is_ignored(PurePosixPath(member.filename))
+        if not is_ignored(PurePosixPath(path := _path_of(member.filename, slash)))
     }
-    _refuse_bombs(sum(kept.values()), os.fstat(file).st_size, limits)
-    return sorted(kept)
+    unpacked = sum(member.file_size for member in kept.values())
+    _refuse_bombs(unpacked, os.fstat(file).st_size, limits)
+    return {path: kept[path] for path in sorted(kept)}
 
 
 def is_ignored(path: PurePosixPath) -> bool:
     """Hidden files, and what operating systems leave behind."""
-    return any(part.startswith(".") or part in IGNORED_NAMES for part in path.parts)
+    return any(part.startswith(".") or part.lower() in IGNORED_NAMES for part in path.parts)
+
+
+def _slash(names: Sequence[str]) -> str:
+    """What stands between folders: old programs of Windows write a backslash, in all names or in none."""
+    is_other = any("\\" in name for name in names) and not any("/" in name for name in names)
+    return "\\" if is_other else "/"
+
+
+def _path_of(name: str, slash: str) -> str:
+    return "/".join(part for part in name.split(slash) if part not in ("", "."))
 
 
 def _refuse_bombs(unpacked: int, packed: int, limits: ImportLimits) -> None:
@@ -60,7 +80,7 @@ def _refuse_bombs(unpacked: int, packed: int, limits: ImportLimits) -> None:
         )
 
 
-def _refuse_dangers(members: list[zipfile.ZipInfo], limits: ImportLimits) -> None:
+def _refuse_dangers(members: list[zipfile.ZipInfo], slash: str, limits: ImportLimits) -> None:
     if len(members) > 2 * limits.max_images:
         raise ImportRefused(
             f"the zip holds {len(members):,} files, more than {2 * limits.max_images:,}"
@@ -68,25 +88,24 @@ def _refuse_dangers(members: list[zipfile.ZipInfo], limits: ImportLimits) -> Non
     seen: set[str] = set()
     errors = []
     for member in members:
-        danger = _danger(member, limits) or (
-            "stands twice in the zip" if member.filename in seen else None
+        path = _path_of(member.filename, slash)
+        danger = _danger(member, slash, limits) or (
+            "stands twice in the zip" if path in seen else None
         )
-        seen.add(member.filename)
+        seen.add(path)
         if danger is not None:
             errors.append(FieldError(printable(member.orig_filename), danger))
     refuse_bad_files(errors)
 
 
-def _danger(member: zipfile.ZipInfo, limits: ImportLimits) -> str | None:
+def _danger(member: zipfile.ZipInfo, slash: str, limits: ImportLimits) -> str | None:
     """Why a member is not touched, or None."""
     for name in (member.orig_filename, member.filename):
-        if "\\" in name or "\0" in name:
-            return "has a backslash or a null byte in its name"
-        if (
-            name.startswith("/")
-            or name[1:2] == ":"
-            or any(part in ("..", ".", "") for part in name.split("/"))
-        ):
+        if "\0" in name:
+            return "has a null byte in its name"
+        if slash == "/" and "\\" in name:
+            return "has a backslash in its name, and others have slashes"
+        if name.startswith(slash) or name[1:2] == ":" or ".." in name.split(slash):
             return "has a path that leads out of the archive"
     if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
         return "is a link or a device, not a file"

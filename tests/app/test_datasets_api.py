@@ -164,7 +164,8 @@ def test_bad_files_are_named_by_their_path_in_the_zip_and_nothing_is_kept(
         "flowers/test/tulip/cut.png",
     ]
     assert (
-        problem["errors"][0]["message"] == "not an image of the formats PNG, JPEG, BMP, GIF, WEBP"
+        problem["errors"][0]["message"]
+        == "not an image of the formats PNG, JPEG, BMP, GIF, WEBP, PPM"
     )
     assert problem["detail"] == "2 files cannot be taken"
     assert names(api) == BUILT_IN
@@ -837,7 +838,7 @@ def test_the_command_line_prints_every_bad_file_on_a_line_of_its_own(
     assert lines[0] == "These images cannot become a data set (422): 3 files cannot be taken"
     assert (
         lines[1]
-        == "  flowers/train/rose/bad0.png: not an image of the formats PNG, JPEG, BMP, GIF, WEBP"
+        == "  flowers/train/rose/bad0.png: not an image of the formats PNG, JPEG, BMP, GIF, WEBP, PPM"
     )
     assert len(lines) == 4
 

@@ -47,6 +47,7 @@ from lab_models.datasets.layout import arrange
 from lab_models.datasets.preparation import PreparedDataset, open_imported
 from lab_models.datasets.readers import open_dataset
 from lab_models.datasets.refusals import ImportLimits, ImportRefused
+from lab_models.datasets.split_words import naturally
 from lab_models.training.protocol import Completed, Started
 from tests.lab_models.conftest import (
     EXAMPLES,
@@ -214,7 +215,7 @@ def test_every_file_lands_in_one_split_with_the_class_of_its_folder(
     rows = (*layout.train, *layout.test)
     assert sorted(name for name, _ in rows) == names
     assert all(layout.class_names[label] == name.split("/")[-2] for name, label in rows)
-    assert layout.class_names == tuple(sorted(classes))
+    assert layout.class_names == tuple(sorted(classes, key=naturally))
     for label in range(len(classes)):
         assert sum(1 for _, other in layout.train if other == label) >= 2
         assert any(other == label for _, other in layout.test)
@@ -259,7 +260,8 @@ def test_no_list_of_paths_breaks_the_layout(names: list[str]) -> None:
             "one file cannot be taken",
             ["train/a/deep/1.png"],
         ),
-        (flowers() | {"train/a/notes.txt": b""}, "one file cannot be taken", ["train/a/notes.txt"]),
+        (flowers() | {"train/a/x.docx": b""}, "one file cannot be taken", ["train/a/x.docx"]),
+        (flowers() | {"train/a/x.HEIC": b""}, "one file cannot be taken", ["train/a/x.HEIC"]),
         (flowers() | {"val/a/1.png": b""}, "one file cannot be taken", ["val/a/1.png"]),
         (
             flowers() | {"train/a/more.zip": b"", "b.tar.gz": b""},
@@ -290,6 +292,109 @@ def test_a_layout_that_is_none_is_refused_with_the_place(
     with pytest.raises(ImportRefused, match=complaint):
         raise error
     assert [one.pointer for one in error.errors] == pointers
+
+
+def tree(*folders: str, images: int = 5) -> list[str]:
+    return [f"{folder}/{number}.png" for folder in folders for number in range(images)]
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("Train", "Test"),
+        ("training", "testing"),
+        ("TRAINING", "TESTING"),
+        ("training_set", "test_set"),
+        ("train data", "test-data"),
+        ("trainset", "testset"),
+        ("archive/seg_train/seg_train", "archive/seg_test/seg_test"),
+        ("a/b/c/train", "a/b/c/test"),
+    ],
+)
+def test_splits_go_by_any_of_the_usual_words_and_any_folders_may_wrap_them(
+    train: str, test: str
+) -> None:
+    names = tree(f"{train}/cat", f"{train}/dog", f"{test}/cat", f"{test}/dog")
+    layout = arrange([*names, "README.md", "a/LICENSE"])
+    assert layout.class_names == ("cat", "dog")
+    assert not layout.test_is_cut
+    assert [name for name, _ in layout.train] == [n for n in names if n.startswith(f"{train}/")]
+    assert [name for name, _ in layout.test] == [n for n in names if n.startswith(f"{test}/")]
+
+
+@pytest.mark.parametrize(
+    ("names", "complaint"),
+    [
+        (tree("Images", "labels"), "class folders are Images and labels: these are words"),
+        (tree("valid", "dev"), "class folders are dev and valid: these are words"),
+        (tree("x/Train", "x/Test"), "10 files are not where .* x/Test/0.png is in no class"),
+        (tree("Train", "Test"), r"no class folder; images lie in Test \(5\), Train \(5\)"),
+        (tree("Testing/a", "Testing/b", "c"), "there is a folder 'Testing' but none named 'train'"),
+        (tree("train/a", "Training/b", "c"), "Training/ and train/ are both named as train"),
+        (
+            tree("Data/train/a", "Data/train/b", "Examples"),
+            "Data/ holds a train folder, and there are images beside it: Examples",
+        ),
+        (tree("train/a", "train/b", "valid/a"), "in a folder of validation images"),
+        (
+            tree("a/x/y", "b/x/y"),
+            r"10 files .* in a folder within a class folder; images lie in a/x/y",
+        ),
+    ],
+)
+def test_folders_that_are_no_classes_are_told_by_what_they_look_like(
+    names: list[str], complaint: str
+) -> None:
+    with pytest.raises(ImportRefused, match=complaint) as caught:
+        arrange(sorted(names))
+    assert len(caught.value.errors) <= 3
+
+
+def test_a_class_may_have_a_word_for_its_name_where_others_have_none() -> None:
+    assert arrange(tree("valid", "invalid")).class_names == ("invalid", "valid")
+    assert arrange(tree("label", "bottle")).class_names == ("bottle", "label")
+
+
+@pytest.mark.parametrize(
+    ("names", "order"),
+    [
+        (map(str, range(12)), list(map(str, range(12)))),
+        (["010", "9", "08"], ["08", "9", "010"]),
+        (["class 10", "class 2", "other"], ["class 2", "class 10", "other"]),
+        (["b", "B", "a", "Ä"], ["B", "a", "b", "Ä"]),
+        (["1", "01", "a1"], ["01", "1", "a1"]),
+    ],
+)
+def test_classes_with_numbers_come_in_natural_order(names: Any, order: list[str]) -> None:
+    assert list(arrange(tree(*names)).class_names) == order
+
+
+def test_the_fifth_that_is_cut_does_not_depend_on_the_order_of_classes() -> None:
+    def cut(*names: str) -> set[str]:
+        return {path.split("/")[1] for path, label in arrange(tree(*names)).test if label == 0}
+
+    assert cut("1", "10") == cut("a", "b")
+
+
+def test_words_about_images_are_passed_over_and_counted_whatever_their_case(
+    tmp_path: Path,
+) -> None:
+    beside = ("train/a/README.md", "train/b/labels.CSV", "train/a/thumbs.db", "@eaDir/x.png")
+    dataset = imported(tmp_path, flowers() | dict.fromkeys(beside, b"junk"))
+    assert by_class(dataset) == [[4, 4], [2, 2]]
+    assert "2 files beside them that are no images were passed over" in dataset.info.source
+
+
+def test_netpbm_and_jpeg_by_its_other_names_are_read(tmp_path: Path) -> None:
+    grey = pixels(8, 8)
+    kinds = {"pgm": encoded(grey, "PPM"), "ppm": encoded(grey, "PPM")}
+    photo = encoded(grey, "JPEG")
+    files = {
+        f"{name}/{number}.{suffix}": content
+        for name in "ab"
+        for number, (suffix, content) in enumerate((kinds | {"jfif": photo, "jpe": photo}).items())
+    }
+    assert imported(tmp_path, files).info.shape == (1, 8, 8)
 
 
 # Pictures
@@ -555,6 +660,8 @@ SOUND = [
     encoded(pixels(9, 7, 3), "JPEG", progressive=True),
     encoded(pixels(9, 7, 3), "BMP"),
     encoded(pixels(9, 7), "GIF"),
+    encoded(pixels(9, 7), "PPM"),
+    encoded(pixels(9, 7, 3), "PPM"),
     encoded(pixels(9, 7, 3), "WEBP"),
     encoded(Image.fromarray(pixels(9, 7, 4), "RGBA"), "WEBP", lossless=True),
 ]
@@ -598,8 +705,6 @@ def test_no_bytes_make_the_decoder_do_more_than_refuse(
         "C:/out.png",
         "train\\a\\out.png",
         "..\\out.png",
-        "train//a.png",
-        "./train/a/9.png",
     ],
 )
 def test_a_path_that_leads_out_of_the_zip_is_refused(name: str, tmp_path: Path) -> None:
@@ -614,6 +719,38 @@ def test_a_path_that_leads_out_of_the_zip_is_refused(name: str, tmp_path: Path) 
     assert [one.pointer for one in error.errors] == [name]
     assert not (tmp_path / "out.png").exists()
     assert not (tmp_path.parent / "out.png").exists()
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"{folder}\\{number}.png" for folder in "ab" for number in range(3)],
+        [f"w\\train\\{folder}\\{number}.png" for folder in "ab" for number in range(3)],
+        [f"./train/{folder}//{number}.png" for folder in "ab" for number in range(3)],
+    ],
+)
+def test_other_slashes_and_parts_that_mean_nothing_are_read(
+    names: list[str], tmp_path: Path
+) -> None:
+    files = {name: encoded(pixels(8, 8, seed=row)) for row, name in enumerate(names)}
+    folders = {name.rpartition(name[-6])[0] + name[-6]: b"" for name in names}
+    dataset = imported(tmp_path, files | folders)
+    assert dataset.info.class_names == ("a", "b")
+    assert (dataset.info.num_train, dataset.info.num_test) == (4, 2)
+
+
+@pytest.mark.parametrize("name", ["..\\out.png", "a\\..\\..\\out.png", "\\out.png", "C:\\out.png"])
+def test_backslashes_lead_out_of_no_zip_either(name: str, tmp_path: Path) -> None:
+    files = {f"{folder}\\{number}.png": b"" for folder in "ab" for number in range(3)}
+    error = refusal(tmp_path, files | {name: b"x"})
+    assert [(one.pointer, one.message) for one in error.errors] == [
+        (name, "has a path that leads out of the archive")
+    ]
+
+
+def test_a_name_that_stands_twice_in_other_words_is_refused(tmp_path: Path) -> None:
+    error = refusal(tmp_path, flowers() | {"train//a/./0.png": b""})
+    assert [one.message for one in error.errors] == ["stands twice in the zip"]
 
 
 def test_a_name_with_a_null_byte_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,99 @@
+"""Folders around images: which only wrap, which are splits, and where images lie. Nothing here opens a file."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from lab_models.datasets.refusals import ImportRefused, printable
+from lab_models.datasets.split_words import split_of
+
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif"),
+    *(".bmp", ".gif", ".webp", ".ppm", ".pgm", ".pnm"),
+)
+MOST_SHOWN = 3
+LAYOUT_HINT = (
+    "expected train/<class>/<image> and test/<class>/<image>, or <class>/<image> without splits"
+)
+
+
+@dataclass(frozen=True)
+class PlacedFile:
+    """A file: its path in the archive, and the parts that count, without a wrapping folder."""
+
+    name: str
+    parts: tuple[str, ...]
+
+
+def without_wrapping(files: list[PlacedFile], *, is_split: bool = False) -> list[PlacedFile]:
+    """The files without the folders that hold all images, and without what lies beside these; a split's own folder
+    stays, unless these are the files of that split.
+    """
+    while True:
+        images = [file.parts for file in files if is_image(file.parts[-1])]
+        first = {parts[0] for parts in images}
+        if len(first) != 1 or all(len(parts) < 3 for parts in images):
+            return files
+        (wrapping,) = first
+        if split_of(wrapping) is not None and not is_split:
+            return files
+        files = [
+            PlacedFile(file.name, file.parts[1:])
+            for file in files
+            if file.parts[0] == wrapping and len(file.parts) > 1
+        ]
+
+
+def split_folders(files: list[PlacedFile]) -> dict[str, str]:
+    """Which outermost folder is which split; empty where none is train. Raises ImportRefused where nobody can tell."""
+    named: dict[str, list[str]] = {}
+    for folder in dict.fromkeys(file.parts[0] for file in files if len(file.parts) > 1):
+        split = split_of(folder)
+        if split is not None:
+            named.setdefault(split, []).append(folder)
+    if "train" in named:
+        for split, folders in named.items():
+            if len(folders) > 1:
+                shown = " and ".join(f"{printable(folder)}/" for folder in folders)
+                raise ImportRefused(
+                    f"{shown} are both named as {split}", hint="put all of them into one folder"
+                )
+        return {folders[0]: split for split, folders in named.items()}
+    if "test" in named:
+        raise ImportRefused(
+            f"there is a folder {printable(named['test'][0])!r} but none named 'train'",
+            hint=LAYOUT_HINT,
+        )
+    _refuse_inner_splits(files)
+    return {}
+
+
+def _refuse_inner_splits(files: list[PlacedFile]) -> None:
+    """Raises ImportRefused where one of several folders holds the whole data set."""
+    outer = dict.fromkeys(file.parts[0] for file in files if is_image(file.parts[-1]))
+    whole = [
+        file.parts[0]
+        for file in files
+        if len(file.parts) > 2 and split_of(file.parts[1]) == "train"
+    ]
+    if whole:
+        others = ", ".join(f"{printable(name)}" for name in outer if name != whole[0])
+        raise ImportRefused(
+            f"{printable(whole[0])}/ holds a train folder, and there are images beside it: {others[:200]}",
+            hint=f"import the folder {printable(whole[0])} alone",
+        )
+
+
+def where_images_lie(files: list[PlacedFile]) -> str:
+    """Where the images lie, in a sentence."""
+    count = Counter(
+        "/".join(file.parts[:-1][:3]) or "no folder" for file in files if is_image(file.parts[-1])
+    )
+    shown = [f"{printable(name)} ({number:,})" for name, number in count.most_common(MOST_SHOWN)]
+    more = f" and {len(count) - MOST_SHOWN:,} more folders" if len(count) > MOST_SHOWN else ""
+    return f"images lie in {', '.join(shown)}{more}"
+
+
+def is_image(name: str) -> bool:
+    """Whether its name ends as that of an image does."""
+    return PurePosixPath(name).suffix.lower() in SUFFIXES
