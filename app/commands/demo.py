@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -17,6 +18,7 @@ from app.commands import client
 from app.errors import Misconfigured
 
 HOME = Path(".lab-demo")
+LOG = HOME / "service.log"
 START_SECONDS = 60
 EXPERIMENT = {
     "name": "demo: MLP on digits",
@@ -27,58 +29,84 @@ EXPERIMENT = {
     "seeds": 3,
 }
 
+ANOTHER = {"dataset": "digits", "model": {"depth": 4}, "epochs": 10, "seeds": 3}
+
 
 def run_demo() -> int:
     """Exit status 0 when the experiment has succeeded."""
     port = _free_port()
     url = f"http://127.0.0.1:{port}"
-    _say(f"Starting the service on {url} with its files in {HOME}/ ...")
     try:
         HOME.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise Misconfigured(
             f"{HOME.absolute()}: {error.strerror}; go to a folder of yours"
         ) from error
+    _say(f"A service starts on {url}, with its files in {HOME}/; then it trains over its API.")
     environment = {
         key: value for key, value in os.environ.items() if not key.startswith("LAB_")
     } | {
         "LAB_HOME": str(HOME),
         "LAB_LOG_LEVEL": "WARNING",
     }
-    server = subprocess.Popen(  # noqa: S603
-        [sys.executable, "-P", "-m", "app.commands", "serve", "--port", str(port)],
-        env=environment,
-        start_new_session=True,
-    )
+    with LOG.open("wb") as log:
+        server = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-P", "-m", "app.commands", "serve", "--port", str(port)],
+            env=environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
     try:
         service = client.Service(url)
         if not _wait_until_up(service, server):
-            _say("The service did not start; what it said is above.")
+            _say(f"The service did not start. It said, in {LOG}:\n{LOG.read_text()}")
             return 1
-        return _run_experiment(service, url)
+        record = _run_experiment(service, url)
     finally:
+        _say("The service stops ...")
         server.send_signal(signal.SIGINT)
         server.wait()
-        _say("The service has stopped.")
+    if record["status"] != "succeeded":
+        _say(f"{record['status_message']} What the service said is in {LOG}.")
+        return 1
+    _show_next(record["id"])
+    return 0
 
 
-def _run_experiment(service: client.Service, url: str) -> int:
+def _run_experiment(service: client.Service, url: str) -> dict[str, Any]:
+    """Its last record."""
     body = json.dumps(EXPERIMENT)
     _say(f"curl -d '{body}' {url}/experiments")
-    record = client.wait_with_progress(service, service.post("/experiments", body)["id"])
-    print(json.dumps(record, indent=2))
+    record: dict[str, Any] = client.wait_with_progress(
+        service, service.post("/experiments", body)["id"]
+    )
     if record["status"] != "succeeded":
-        return 1
+        return record
     picture = HOME / "curves.png"
     picture.write_bytes(service.download(record["links"]["curves"]))
     accuracy = record["results"]["test"]["accuracy"]
     low, high = accuracy["ci95"]
     _say(
         f"Test accuracy {100 * accuracy['mean']:.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f} %,"
-        f" {accuracy['n']} seeds)."
+        f" {accuracy['n']} seeds): {record['estimate']['parameters']:,} parameters, 8x8 images of digits."
     )
-    _say(f"Curves: {picture}")
-    return 0
+    _say(f"Loss and accuracy, epoch by epoch: {picture}")
+    return record
+
+
+def _show_next(experiment_id: str) -> None:
+    """Commands to copy, for two terminals."""
+    lab = Path(sys.executable).with_name("lab")
+    here = str(lab.relative_to(Path.cwd())) if lab.is_relative_to(Path.cwd()) else "lab"
+    _say(
+        "Next, in this terminal a service that stays, with the demo's experiment in it; Ctrl-C stops it:\n"
+        f"  LAB_HOME={HOME} {here} serve\n"
+        "in another one the whole record, and an experiment of your own:\n"
+        f"  {here} show {experiment_id}\n"
+        f"  curl -d '{json.dumps(ANOTHER)}' localhost:8000/experiments\n"
+        "A curl for each verb: docs/tour.md. Whole tables of a lab's exercise: docs/studies.md."
+    )
 
 
 def _wait_until_up(service: client.Service, server: "subprocess.Popen[bytes]") -> bool:
