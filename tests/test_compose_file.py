@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
 OWN = ("api", "worker", "worker-gpu")
-IN_THE_IMAGE = {"LAB_HOME", "LAB_DATA_DIR"}
+IN_THE_IMAGE = {"LAB_HOME"}
 NOT_FOR_THE_API = {"LAB_DEVICES", "LAB_STOP_GRACE_SECONDS"}
 FOR_THE_API_ALONE = {"LAB_ALLOW_NO_KEYS", "LAB_ALLOWED_HOSTS"}
 
@@ -32,6 +32,18 @@ def test_every_setting_can_be_given_to_the_containers(service: str) -> None:
     assert not missing, (
         f"name {sorted(missing)} at `x-environment` in docker-compose.yml, or in this test why not"
     )
+
+
+@pytest.mark.parametrize("service", OWN)
+def test_a_folder_with_data_sets_is_one_line_and_nothing_writes_to_it(service: str) -> None:
+    """Without that line the volume stands in its place, whose own data sets are found as before."""
+    assert SERVICES[service]["volumes"] == ["lab:/data", "${LAB_DATA:-lab}:/data-in:ro"]
+    settings = Settings(
+        home=Path("/data"),
+        data_dir=SERVICES[service]["environment"]["LAB_DATA_DIR"],
+        _env_file=None,
+    )
+    assert settings.search_folders == (Path("/data-in"), settings.download_folder)
 
 
 @pytest.mark.parametrize("service", ["worker", "worker-gpu"])

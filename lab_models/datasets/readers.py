@@ -23,6 +23,7 @@ from lab_models.datasets.splits import split_train_val
 DOWNLOAD_TIMEOUT_SECONDS = 20.0
 DOWNLOADED_BYTES = {"mnist": 70_000_000, "cifar10": 360_000_000, "cifar100": 360_000_000}
 """What torchvision's downloads take at most, packed and unpacked."""
+DATA_SETTING = "LAB_DATA_DIR (where the service runs in containers: LAB_DATA, in .env)"
 DIGITS_TEST_SEED = 0
 MNIST_FILES = (
     "train-images-idx3-ubyte",
@@ -123,7 +124,7 @@ def read_mnist(folders: DataFolders) -> RawDataset:
         raise DatasetUnavailable(
             f"MNIST is in none of the data folders ({searched}) and could not be downloaded: {error}",
             hint=(
-                "connect to the network once, or set LAB_DATA_DIR to a folder that holds MNIST/raw with the four idx"
+                f"connect to the network once, or set {DATA_SETTING} to a folder that holds MNIST/raw with the four idx"
                 " files; 'digits' needs neither"
             ),
         ) from error
@@ -173,7 +174,7 @@ def _torchvision_cifar(info: DatasetInfo, folders: DataFolders) -> RawDataset:
         raise DatasetUnavailable(
             f"{info.name} is in none of the data folders ({searched}) and could not be downloaded: {error}",
             hint=(
-                "connect to the network once, or set LAB_DATA_DIR to a folder that holds"
+                f"connect to the network once, or set {DATA_SETTING} to a folder that holds"
                 f" {info.name}/train-00000-of-….parquet and the like, or torchvision's {kind.base_folder}; 'digits'"
                 " needs neither"
             ),

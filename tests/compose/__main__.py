@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.compose.engine import Missing, Stack, find_compose
-from tests.compose.steps import Steps
+from tests.compose.steps import Steps, write_digits_as_mnist
 
 EXIT_FAILED, EXIT_MISSING = 1, 2
 PROFILES: tuple[tuple[str, ...], ...] = ((), ("gpu",), ("postgres",), ("gpu", "postgres"))
@@ -69,13 +69,20 @@ def _build(command: list[str], log: Path) -> str:
 
 
 def _pass_on_sqlite(command: list[str], log: Path) -> None:
-    with _stack(command, log) as stack:
+    with (
+        tempfile.TemporaryDirectory(prefix="lab-compose-data-") as data,
+        tempfile.TemporaryDirectory(prefix="lab-compose-backup-") as backup,
+        _stack(command, log, LAB_DATA=data) as stack,
+    ):
         steps = Steps(stack)
+        write_digits_as_mnist(Path(data))
         _all(
             ("up", lambda: stack.up()),
             ("images", steps.images),
             ("hardening", steps.hardening),
             ("POST to PNG", steps.post_to_png),
+            ("data sets from a folder", steps.data_folder),
+            ("backup into a folder", lambda: steps.backup(Path(backup))),
             ("undisturbed run", steps.undisturbed),
             ("docker kill of the worker", steps.kill_container),
             ("kill -9 within the worker", steps.kill_processes),

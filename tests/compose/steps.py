@@ -3,10 +3,13 @@ line.
 """
 
 import io
+import struct
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from tests.compose.engine import Stack
@@ -22,6 +25,26 @@ with psycopg.connect("host=postgres user=lab dbname=lab") as connection:
         print(name)
 """
 LAB_USER = "10001:10001"
+
+
+def write_digits_as_mnist(folder: Path) -> None:
+    """As many images as MNIST has, in its files: a bright bar for each class, at a place of its own. Everybody may read
+    them.
+    """
+    raw = folder / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name, count in (("train", 60_000), ("t10k", 10_000)):
+        labels = np.arange(count, dtype=np.uint8) % 10
+        images = np.zeros((count, 28, 28), np.uint8)
+        images[np.arange(count), 2 * labels + 4] = 255
+        (raw / f"{name}-images-idx3-ubyte").write_bytes(
+            struct.pack(">4I", 2051, count, 28, 28) + images.tobytes()
+        )
+        (raw / f"{name}-labels-idx1-ubyte").write_bytes(
+            struct.pack(">2I", 2049, count) + labels.tobytes()
+        )
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755)
 
 
 class Steps:
@@ -106,6 +129,30 @@ class Steps:
             f"succeeded in {seconds:.1f} s, test accuracy {accuracy:.3f}; curves.png"
             f" {len(answer.content) / KIBIBYTE:.0f} KiB, {size[0]} x {size[1]}"
         )
+
+    def data_folder(self) -> str:
+        """A run on files that lie in the folder of LAB_DATA alone, which no container can write to."""
+        experiment = self.stack.submit({"model": "mlp", "dataset": "mnist", "epochs": 1})
+        accuracy = self.stack.wait_for(experiment, "succeeded")["runs"][0]["test"]["accuracy"]
+        assert accuracy > 0.9, accuracy
+        for service in ("api", "worker"):
+            refused = self.stack.compose("exec", "-T", service, "touch", "/data-in/x", check=False)
+            assert "Read-only file system" in refused.stdout + refused.stderr
+        return f"test accuracy {accuracy:.3f} on bars"
+
+    def backup(self, folder: Path) -> str:
+        """Database and files, while everything runs, into a folder of the machine; the second time nothing is copied
+        again.
+        """
+        folder.chmod(0o777)
+        command = ("run", "--rm", "--no-deps", "-T", "-v", f"{folder}:/backup", "api")
+        saved = ("lab", "backup", "/backup/lab.db", "--force", "--files", "/backup/files")
+        first = self.stack.compose(*command, *saved).stdout.splitlines()
+        second = self.stack.compose(*command, *saved).stdout.splitlines()
+        assert " 0 were there already" in first[-1], first
+        assert "0 files copied" in second[-1], second
+        self.stack.compose(*command, "rm", "-r", "/backup/lab.db", "/backup/files")
+        return first[-1]
 
     def undisturbed(self) -> str:
         """The run that the disturbed ones must equal."""
