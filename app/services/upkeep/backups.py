@@ -6,7 +6,7 @@ absent.
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -53,9 +53,17 @@ class Restored:
     before: Path | None
 
 
-def back_up(settings: Settings, path: Path, *, overwrite: bool) -> Contents:
+def back_up(
+    settings: Settings,
+    path: Path,
+    *,
+    overwrite: bool,
+    as_soon_as_copied: Callable[[Path], None] = lambda _: None,
+) -> Contents:
     """Copy the database as it is at this moment to `path`, checked; writers go on meanwhile. Raises Misconfigured on
     PostgreSQL, BackupRefused.
+
+    `as_soon_as_copied` is given the copy before it is checked, for what may be gone a moment later.
     """
     database = _database_file(settings, "back up", _dump_command(settings, path))
     if not database.is_file():
@@ -66,6 +74,7 @@ def back_up(settings: Settings, path: Path, *, overwrite: bool) -> Contents:
     try:
         with home_in_use(settings.home), _beside(path) as temporary:
             _copy(database, temporary)
+            as_soon_as_copied(temporary)
             contents = inspect(temporary)
             _publish(temporary, path)
     except (OSError, sqlite3.Error) as error:
