@@ -87,9 +87,15 @@ class Forbidden(ServiceError):
 
 
 class TooManyRuns(ServiceError):
-    """The owner has as many waiting runs as the settings allow."""
+    """The owner has as many waiting runs as their quota, or the settings, allow."""
 
     status, code, title = 429, "too_many_runs", "Too many runs are waiting"
+
+
+class DiskQuotaUsedUp(ServiceError):
+    """The owner's files take as much as their quota allows."""
+
+    status, code, title = 507, "disk_quota", "The owner's files take too much"
 
 
 class TooManyImports(ServiceError):

@@ -207,6 +207,13 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{self.home.absolute() / 'lab.sqlite3'}"
 
     @property
+    def is_there(self) -> bool:
+        """Whether a service was ever run in this home: what only reads does not make one."""
+        file = make_url(self.effective_database_url)
+        is_file = file.get_backend_name() == "sqlite" and bool(file.database)
+        return Path(file.database or "").is_file() if is_file else self.home.is_dir()
+
+    @property
     def database_name(self) -> str:
         """What tells this database from others that a home could be used with: a file's place in the home, or a URL
         without its password.

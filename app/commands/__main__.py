@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from app.commands import client, data, keys, maintenance, recipes, serving, studies
+from app.commands import client, data, keys, maintenance, owners, recipes, serving, studies
 from app.commands.demo import run_demo
 from app.errors import Misconfigured
 from lab_models.common.revision import package_version
@@ -79,7 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     for about_one in (show, cancel, pause, resume, retry, delete):
         about_one.add_argument("id", help="exp_… or stu_…")
     others = [
-        parser for module in (recipes, studies, data) for parser in module.add_commands(commands)
+        parser
+        for module in (recipes, studies, data, owners)
+        for parser in module.add_commands(commands)
     ]
     for speaking in (submit, show, cancel, pause, resume, retry, delete, *others):
         speaking.add_argument(

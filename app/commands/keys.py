@@ -1,11 +1,13 @@
-"""`lab keys`: keys to the API made, listed and revoked, directly in the database of LAB_HOME."""
+"""`lab keys`: keys to the API made, listed and revoked, and quotas, directly in the database of LAB_HOME."""
 
 import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.commands import key_lists, quotas
 from app.commands.client import Unusable
 from app.commands.terminal import TEXT, show, table
 from app.errors import InvalidRequest, NotFound
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
 
     from app.storage.tables import ApiKey
 
-COLUMNS = tuple((name, TEXT) for name in ("id", "owner", "role", "begins with", "made", "revoked"))
+COLUMNS = tuple((name, TEXT) for name in ("owner", "role", "id", "begins with", "made", "revoked"))
+ROLES = [role.value for role in Role]
 
 
 def add_commands(commands: Any) -> None:
@@ -24,33 +27,87 @@ def add_commands(commands: Any) -> None:
     one.
     """
     parser = commands.add_parser(
-        "keys", help="make, list and revoke keys to the API, in the database of LAB_HOME"
+        "keys",
+        help="make, list and revoke keys to the API, and set quotas, in the database of LAB_HOME",
     )
     verbs = parser.add_subparsers(required=True, metavar="verb")
-    create = verbs.add_parser("create", help="make a key and print it, once")
-    create.add_argument("owner", help="whose it is: 1 to 64 of a-z, 0-9, '.', '_' and '-'")
+    _add_create(verbs.add_parser("create", help="make keys and print them, once"))
+    listing = verbs.add_parser("list", help="a table of the keys that open something")
+    listing.add_argument("--owner", help="of this owner alone")
+    listing.add_argument("--all", action="store_true", help="revoked ones too")
+    listing.set_defaults(run=_list)
+    revoke = verbs.add_parser("revoke", help="end a key, from the next request on")
+    revoke.add_argument("id", nargs="?", help="key_…")
+    revoke.add_argument("--owner", help="instead of one key: all keys of this owner")
+    revoke.set_defaults(run=_revoke)
+    quota = verbs.add_parser("quota", help="show or set how much an owner, or a role, may have")
+    quotas.add_options(quota)
+    quota.set_defaults(run=_quota)
+
+
+def _add_create(create: argparse.ArgumentParser) -> None:
+    create.add_argument(
+        "owner", nargs="?", help="whose it is: 1 to 64 of a-z, 0-9, '.', '_' and '-'"
+    )
     create.add_argument(
         "--role",
-        choices=[role.value for role in Role],
+        choices=ROLES,
         default=Role.SUBMIT.value,
         help=(
             "submit: see and change one's own; read: see everything, change nothing; admin: everything (default:"
             " submit)"
         ),
     )
+    create.add_argument(
+        "--from",
+        dest="names",
+        type=Path,
+        metavar="FILE",
+        help="a key for each name in a file, one a line or a column of a CSV; '-' is standard input. All or none",
+    )
+    create.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="write owner, role and key there as CSV, for your eyes only",
+    )
+    create.add_argument(
+        "--again",
+        action="store_true",
+        help="with --from: another key for those who have one already",
+    )
+    create.add_argument(
+        "--force", action="store_true", help="replace the file of --out if it is there"
+    )
     create.set_defaults(run=_create)
-    listing = verbs.add_parser("list", help="a table of all keys, revoked ones too")
-    listing.set_defaults(run=_list)
-    revoke = verbs.add_parser("revoke", help="end a key, from the next request on")
-    revoke.add_argument("id", help="key_…")
-    revoke.set_defaults(run=_revoke)
 
 
 def _create(options: argparse.Namespace) -> int:
+    if (options.owner is None) == (options.names is None):
+        raise Unusable("name one owner, or a list of them: `lab keys create NAME` or `--from FILE`")
+    role = Role(options.role)
+    if options.names is None and options.out is None:
+        return _create_one(options.owner, role)
+    listed = None if options.names is None else key_lists.read(options.names)
+    owners = [options.owner] if listed is None else listed.owners
+    again = options.again or listed is None
+    with (
+        key_lists.written(options.out, replace=options.force) as write,
+        _writing(may_make=True) as session,
+    ):
+        made = key_lists.make(session, owners, role, again=again)
+        write(made)  # before the commit: a key that cannot be kept is not made
+    if listed is not None:
+        _say_all(listed.notes)
+    _say_all(made.notes(role))
+    return 0
+
+
+def _create_one(owner: str, role: Role) -> int:
     from app.services.owners import keys  # late, as in all verbs: other commands need no database
 
-    with _writing() as session:
-        key, secret = keys.create_key(session, options.owner, Role(options.role))
+    with _writing(may_make=True) as session:
+        key, secret = keys.create_key(session, owner, role)
     _say(
         f"{key.id}: a key of {key.owner} with the role '{key.role}'. It is shown this once; only its SHA-256 is kept."
     )
@@ -59,34 +116,70 @@ def _create(options: argparse.Namespace) -> int:
     return 0
 
 
-def _list(_options: argparse.Namespace) -> int:
+def _list(options: argparse.Namespace) -> int:
     from app.services.owners import keys
 
     with _writing() as session:
-        rows = [_row(key) for key in keys.all_keys(session)]
-    if rows:
-        show(table(COLUMNS, rows))
-    else:
-        _say("There are no keys: `lab keys create NAME` makes one.")
+        every = [key for key in keys.all_keys(session) if options.owner in (None, key.owner)]
+    shown = [key for key in every if options.all or key.revoked_at is None]
+    if shown:
+        show(table(COLUMNS, map(_row, shown)))
+    if not every:
+        _say(
+            "There are no keys: `lab keys create NAME` makes one."
+            if options.owner is None
+            else f"No key was ever made for {options.owner!r}."
+        )
+    elif len(every) > len(shown):
+        _say(f"{len(every) - len(shown)} more are revoked: --all shows them.")
     return 0
 
 
 def _revoke(options: argparse.Namespace) -> int:
     from app.services.owners import keys
 
+    if (options.id is None) == (options.owner is None):
+        raise Unusable(
+            "name one key by its id, or an owner: `lab keys revoke key_…` or `--owner NAME`"
+        )
     with _writing() as session:
-        key = keys.revoke_key(session, options.id)
-    _say(f"{key.id}, a key of {key.owner}, is revoked.")
+        ended = (
+            [keys.revoke_key(session, options.id)]
+            if options.owner is None
+            else keys.revoke_keys_of(session, options.owner)
+        )
+    for key in ended:
+        _say(f"{key.id}, a key of {key.owner}, is revoked.")
+    if not ended:
+        _say(f"All keys of {options.owner} were revoked before.")
+    return 0
+
+
+def _quota(options: argparse.Namespace) -> int:
+    with _writing() as session:
+        shown = quotas.carry_out(session, options)
+    show(shown)
     return 0
 
 
 @contextmanager
-def _writing() -> "Iterator[Session]":
-    """One transaction on the database of LAB_HOME; raises Unusable for what cannot be done."""
+def _writing(*, may_make: bool = False) -> "Iterator[Session]":
+    """One transaction on the database of LAB_HOME, which is made only where it may be; raises Unusable for what cannot
+    be done.
+    """
     from app.settings import Settings
     from app.storage.db import open_database
 
-    database = open_database(Settings())
+    settings = Settings()
+    was_there = settings.is_there
+    if not may_make and not was_there:
+        raise Unusable(
+            f"there is no service in {settings.home.absolute()}: set LAB_HOME to the folder that it has, or make a"
+            " first key with `lab keys create NAME`"
+        )
+    database = open_database(settings)
+    if not was_there:
+        _say(f"A new home is made: {settings.home.absolute()}")
     try:
         with database.writing() as session:
             yield session
@@ -98,7 +191,12 @@ def _writing() -> "Iterator[Session]":
 
 def _row(key: "ApiKey") -> tuple[str, ...]:
     revoked = "" if key.revoked_at is None else f"{key.revoked_at:%Y-%m-%d %H:%M}"
-    return key.id, key.owner, key.role, f"{key.hint}…", f"{key.created_at:%Y-%m-%d %H:%M}", revoked
+    return key.owner, key.role, key.id, f"{key.hint}…", f"{key.created_at:%Y-%m-%d %H:%M}", revoked
+
+
+def _say_all(lines: list[str]) -> None:
+    for line in lines:
+        _say(line)
 
 
 def _say(line: str) -> None:

@@ -56,6 +56,7 @@ class StatusReason(StrEnum):
 
     WAITING_FOR_WORKER = "waiting_for_worker"
     WAITING_FOR_TEACHER = "waiting_for_teacher"
+    WAITING_FOR_HOURS = "waiting_for_hours"
     NO_WORKER_ONLINE = "no_worker_online"
     WORKER_LOST = "worker_lost"
     WORKER_SHUTDOWN = "worker_shutdown"
@@ -81,6 +82,10 @@ REASON_MEANINGS: dict[StatusReason, str] = {
     StatusReason.WAITING_FOR_WORKER: "queued; a worker takes it when it is free",
     StatusReason.WAITING_FOR_TEACHER: (
         "queued until the run that it builds on, its teacher's or source's, has succeeded; it then starts by itself"
+    ),
+    StatusReason.WAITING_FOR_HOURS: (
+        "queued, and its owner has trained as many hours as they may within a week: it starts by itself when older days"
+        " count no more, or an admin allows more"
     ),
     StatusReason.NO_WORKER_ONLINE: "queued, and no worker has shown itself lately: start one with `lab worker`",
     StatusReason.WORKER_LOST: "queued again, because its worker gave no sign of life for `LAB_LEASE_SECONDS`",

@@ -107,14 +107,14 @@ class Run(SQLModel, table=True):
     """One execution with one seed. `fence` grows by one with each claim; `heartbeat` with each sign of life.
 
     `needs` is the run whose weights must exist first: a student's teacher. `reused_from` is the equal run, which may be
-    gone by now, whose results this one took over instead of training.
+    gone by now, whose results this one took over instead of training. `artifact_bytes` is what it has published.
     """
 
     __tablename__ = "run"
     __table_args__ = (
         UniqueConstraint("experiment_id", "seed"),
         Index("ix_run_queue", "status", "priority", "created_at", "position"),
-        Index("ix_run_owner_status", "owner", "status"),
+        Index("ix_run_owner_status_artifact_bytes", "owner", "status", "artifact_bytes"),
         Index("ix_run_status_finished_at", "status", "finished_at"),
     )
 
@@ -148,6 +148,7 @@ class Run(SQLModel, table=True):
     stop_reason: str | None = None
     needs: str | None = Field(default=None, foreign_key="run.id", index=True)
     reused_from: str | None = None
+    artifact_bytes: int = Field(default=0, sa_type=BigInteger)
 
 
 class Attempt(SQLModel, table=True):
@@ -240,15 +241,43 @@ class Worker(SQLModel, table=True):
     seen_at: datetime = Field(sa_type=UTCDateTime)
 
 
-class Owner(SQLModel, table=True):
-    """Somebody who submits. `turn` grows with every claim of a run of theirs: whoever was served longest ago comes
-    next.
+class QuotaColumns(SQLModel):
+    """How much an owner may have; None leaves it to what is less particular, 0 is no bound."""
+
+    max_queued: int | None = None
+    max_running: int | None = None
+    max_week_seconds: float | None = None
+    max_bytes: int | None = Field(default=None, sa_type=BigInteger)
+
+
+class Owner(QuotaColumns, table=True):
+    """Somebody who submits, with the role of their mightiest key. `turn` grows with every claim of a run of theirs:
+    whoever was served longest ago comes next.
     """
 
     __tablename__ = "owner"
 
     name: str = Field(primary_key=True)
     turn: int = Field(default=0, sa_type=BigInteger)
+    role: Role | None = Field(default=None, sa_type=RoleText)
+
+
+class RoleQuota(QuotaColumns, table=True):
+    """How much an owner with this role may have of whom nothing is said."""
+
+    __tablename__ = "role_quota"
+
+    role: Role = Field(primary_key=True, sa_type=RoleText)
+
+
+class TrainingDay(SQLModel, table=True):
+    """How long an owner's attempts took that ended on a day in UTC, `2026-11-29`; runs that are deleted count too."""
+
+    __tablename__ = "training_day"
+
+    owner: str = Field(primary_key=True)
+    day: str = Field(primary_key=True)
+    seconds: float
 
 
 class ApiKey(SQLModel, table=True):

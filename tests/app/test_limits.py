@@ -129,8 +129,8 @@ def test_an_owner_has_so_many_waiting_runs_and_no_more(make_api: Make) -> None:
     assert anna.post("/experiments", json={"seeds": 2}).status_code == 201
     problem = require_problem(anna.post("/experiments", json={"seeds": 2}), 429, "too_many_runs")
     assert problem["detail"].startswith(
-        "this would make 4 waiting runs of anna, more than this service's 3 (LAB_MAX_QUEUED_PER_OWNER); nothing was"
-        " stored"
+        "this would make 4 waiting runs of anna, more than the 3 of this service (LAB_MAX_QUEUED_PER_OWNER); nothing"
+        " was stored"
     )
     require_problem(anna.post("/studies", json=grid(seeds=1)), 429, "too_many_runs")
     assert num_runs(api) == 2

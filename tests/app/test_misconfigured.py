@@ -11,7 +11,7 @@ from app.errors import Misconfigured
 from app.settings import Settings
 
 
-@pytest.mark.parametrize("command", [["serve"], ["api"], ["worker"], ["keys", "list"]])
+@pytest.mark.parametrize("command", [["serve"], ["api"], ["worker"], ["keys", "create", "anna"]])
 @pytest.mark.sqlite
 def test_a_home_that_cannot_be_used_is_named(
     command: list[str],

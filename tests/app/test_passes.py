@@ -185,6 +185,7 @@ BODIES = {
     ("post", "/experiments"): b"{}",
     ("post", "/studies"): b'{"specs": [{}, {"epochs": 2}]}',
     ("patch", "/experiments/{experiment_id}"): b'{"name": "another"}',
+    ("patch", "/owners/{name}"): b'{"quotas": {"running": 2}}',
     ("post", "/studies/{study_id}/extend"): b"{}",
     ("post", "/runs/{run_id}/predict"): b'{"split": "test", "row": 1}',
     ("put", "/datasets/{name}"): b"no zip",

@@ -48,8 +48,15 @@ def test_a_service_for_a_network_needs_a_key_which_the_commands_send(
     assert shown.returncode == 1
     assert f"there is no experiment '{record['id']}'" in shown.stderr
 
+    me = lab(service, "me", key=anna).stdout.splitlines()
+    assert me[0].startswith("anna, role 'submit' (key_")
+    assert me[2].split()[:4] == ["anna", "submit", "1", "1"], me
+    instructor = lab(service, "keys", "create", "instructor", "--role", "admin").stdout.strip()
+    owners = lab(service, "owners", key=instructor).stdout.splitlines()
+    assert [line.split()[0] for line in owners[1:]] == ["anna", "ben", "instructor", "local"]
+
     listed = lab(service, "keys", "list").stdout
-    key_id = next(line.split()[0] for line in listed.splitlines() if " anna " in line)
+    key_id = next(line.split()[2] for line in listed.splitlines() if line.startswith("anna "))
     assert lab(service, "keys", "revoke", key_id).returncode == 0
     revoked = lab(service, "show", record["id"], key=anna)
     assert revoked.returncode == 1

@@ -10,9 +10,10 @@ from starlette.requests import ClientDisconnect
 
 from app.api.catalog import schemas
 from app.api.http import passes
-from app.api.http.deps import TheAfterwards, TheCaller, TheSettings, Writing
+from app.api.http.deps import TheAfterwards, TheCaller, TheDatabase, TheSettings, Writing
 from app.errors import InvalidRequest, UploadInterrupted, UploadTooLarge
 from app.services.datasets import datasets
+from app.services.datasets.datasets import Share
 from app.services.owners.keys import Caller
 from app.settings import Settings
 from lab_models.datasets.catalog import Catalog, DatasetInfo, partial_copy
@@ -71,6 +72,7 @@ async def import_dataset(
     request: Request,
     response: Response,
     settings: TheSettings,
+    database: TheDatabase,
     caller: TheCaller,
     name: DatasetName,
     query: Annotated[ImportQuery, Query()],
@@ -88,14 +90,23 @@ async def import_dataset(
         None if query.channels is None else 1 if query.channels == "1" else 3,
         query.enlarge,
     )
+    lanes, client = passes.passes_of(request), passes.client_of(request)
+
+    def look() -> Share:
+        with database.reading() as session:
+            return datasets.share_of(session, settings, caller)
+
     with datasets.turn_of(settings, caller, name):
-        await run_in_threadpool(datasets.refuse_early, settings, caller, announced)
+        share = await lanes.go(lanes.reading, client, look)
+        await run_in_threadpool(datasets.refuse_early, settings, caller, share, announced)
         with datasets.upload_file(settings) as file:
             await _receive(request, file, settings)
-            async with passes.passes_of(request).importing.turn(passes.client_of(request)):
+            async with lanes.importing.turn(client):
                 if await request.is_disconnected():
                     raise UploadInterrupted("the client left before its images were read")
-                record = await run_in_threadpool(_import, settings, caller, name, file, wanted)
+                record = await run_in_threadpool(
+                    _import, settings, caller, share, name, file, wanted
+                )
     response.headers["Location"] = f"/datasets/{name}"
     return record
 
@@ -115,11 +126,10 @@ def remove_dataset(
 
 
 def _import(
-    settings: Settings, caller: Caller, name: str, file: BinaryIO, wanted: Wanted
+    settings: Settings, caller: Caller, share: Share, name: str, file: BinaryIO, wanted: Wanted
 ) -> schemas.DatasetAnswer:
-    return _record(
-        datasets.import_zip(settings, caller, name, file, wanted), datasets.catalog(settings)
-    )
+    info = datasets.import_zip(settings, caller, share, name, file, wanted)
+    return _record(info, datasets.catalog(settings))
 
 
 def _refuse_what_is_no_zip(request: Request, settings: Settings) -> int:

@@ -2,6 +2,7 @@
 
 from app.services.experiments.experiments import Whole
 from app.services.experiments.how_far import current_run, epoch_begun
+from app.services.quotas import HOUR, WEEK
 from app.storage.states import StatusReason
 
 
@@ -18,6 +19,8 @@ def sentence(whole: Whole) -> str:
             return f"{ended}{which}; reading the test split."
         case StatusReason.STARTING:
             return f"Starting on {current.worker_id}{which}."
+        case StatusReason.WAITING_FOR_HOURS:
+            return _out_of_hours(whole)
         case StatusReason.NO_WORKER_ONLINE:
             return "Queued, but no worker is online: start one with `lab worker`."
         case StatusReason.WAITING_FOR_WORKER:
@@ -70,3 +73,13 @@ def sentence(whole: Whole) -> str:
             return f"Failed: {failed.error['message']}" if failed.error else "Failed."
         case StatusReason.CANCELLED_BY_USER:
             return "Cancelled."
+
+
+def _out_of_hours(whole: Whole) -> str:
+    spent, owner = whole.out_of_hours, whole.experiment.owner
+    if spent is None:
+        return f"Queued: {owner} has trained as many hours as they may."
+    return (
+        f"Queued: {owner} has trained {spent.seconds / HOUR:.1f} of {spent.limit / HOUR:g} hours in {WEEK} days, so it"
+        f" starts on {spent.until} at the earliest, unless an admin allows more: `lab keys quota {owner} --hours …`."
+    )

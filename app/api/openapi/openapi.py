@@ -11,6 +11,7 @@ from app.api.http.gate import OPEN_PATHS
 from app.api.http.problems import MEDIA_TYPE, Problem
 from app.api.openapi.links import add_links
 from app.api.openapi.schema_forms import simplify
+from app.api.operations.owners import OwnerChanges
 from app.api.studies.studies import Extension
 from lab_models.specs import DistillRequest, ExperimentRequest, TransferRequest
 from lab_models.studies.request import StudyRequest
@@ -92,7 +93,14 @@ EXAMPLES: dict[str, dict[str, Any]] = {
 }
 
 REQUESTS = (ExperimentRequest, DistillRequest, TransferRequest)
-MODELS: tuple[type[BaseModel], ...] = (*REQUESTS, StudyRequest, Extension, Changes, Problem)
+MODELS: tuple[type[BaseModel], ...] = (
+    *REQUESTS,
+    StudyRequest,
+    Extension,
+    Changes,
+    OwnerChanges,
+    Problem,
+)
 REQUEST_SCHEMAS = [{"$ref": f"#/components/schemas/{request.__name__}"} for request in REQUESTS]
 
 STUDY_EXAMPLES: dict[str, dict[str, Any]] = {
@@ -121,6 +129,10 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("/experiments", "post"): _json_body({"anyOf": REQUEST_SCHEMAS}, examples=EXAMPLES),
     ("/experiments/{experiment_id}", "patch"): _json_body(
         {"$ref": "#/components/schemas/Changes"}, example={"priority": 5, "labels": {"note": None}}
+    ),
+    ("/owners/{name}", "patch"): _json_body(
+        {"$ref": "#/components/schemas/OwnerChanges"},
+        example={"quotas": {"running": 2, "hours": 10}},
     ),
     ("/studies", "post"): _json_body(
         {"$ref": "#/components/schemas/StudyRequest"}, examples=STUDY_EXAMPLES

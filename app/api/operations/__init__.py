@@ -1,5 +1,7 @@
-"""The service itself over HTTP, for those who run it: health, workers, the queue, and numbers for Prometheus."""
+"""The service itself over HTTP, for those who run it: health, workers, the queue, owners, and numbers for
+Prometheus.
+"""
 
-from app.api.operations import operations, prometheus, waiting
+from app.api.operations import operations, owners, prometheus, waiting
 
-ROUTERS = (prometheus.router, operations.router, waiting.router)
+ROUTERS = (prometheus.router, operations.router, owners.router, waiting.router)

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -22,6 +23,9 @@ from app.roles import Role
 from app.services.datasets import dataset_locks
 from app.services.disk import storing
 from app.services.owners.keys import Caller
+from app.services.owners.limits import refuse_full_disk_quota
+from app.services.owners.usage import DiskUsage, dataset_bytes, usage_of
+from app.services.quotas import QuotaKind, Quotas
 from app.settings import Settings
 from app.storage.states import LEGAL_MOVES
 from app.storage.tables import LOCAL, Experiment, Run
@@ -36,6 +40,16 @@ from lab_models.datasets.sizing import Wanted
 UNPACKED_PER_UPLOADED = 5
 MOST_NAMED = 3
 MOST_LISTED = 5
+
+
+@dataclass(frozen=True)
+class Share:
+    """What an importer may have of the disk, as it was when the import began: their quotas, and bytes of their runs'
+    files.
+    """
+
+    quotas: Quotas
+    artifacts: int
 
 
 def catalog(settings: Settings) -> Catalog:
@@ -92,9 +106,17 @@ def is_unbound(caller: Caller) -> bool:
     return caller.role is Role.ADMIN
 
 
-def refuse_early(settings: Settings, caller: Caller, num_bytes: int) -> None:
-    """What can be said before an upload of so many bytes is received: raises TooManyDatasets, StorageFull."""
-    _refuse_over_quota(settings, caller, 0)
+def share_of(session: Session, settings: Settings, caller: Caller) -> Share:
+    """How much of the disk the caller may have, and what of it their runs take."""
+    usage = usage_of(session, settings, caller.owner)[0]
+    return Share(usage.quotas, usage.disk.artifacts)
+
+
+def refuse_early(settings: Settings, caller: Caller, share: Share, num_bytes: int) -> None:
+    """What can be said before an upload of so many bytes is received: raises TooManyDatasets, DiskQuotaUsedUp,
+    StorageFull.
+    """
+    _refuse_over_quota(settings, caller, share, 0)
     settings.home.mkdir(parents=True, exist_ok=True)
     with _rendered():
         require_room(settings.home, num_bytes, settings.min_free_bytes)
@@ -118,17 +140,17 @@ def receive(settings: Settings, file: BinaryIO, content: bytes) -> None:
 
 
 def import_zip(
-    settings: Settings, caller: Caller, name: str, file: BinaryIO, wanted: Wanted
+    settings: Settings, caller: Caller, share: Share, name: str, file: BinaryIO, wanted: Wanted
 ) -> DatasetInfo:
     """Make a data set of a zip; takes as long as its images take to decode. Raises UnusableImages, Conflict,
-    TooManyDatasets, StorageFull.
+    TooManyDatasets, DiskQuotaUsedUp, StorageFull.
     """
     limits = ImportLimits(
         max_images=settings.max_images,
         max_unpacked_bytes=UNPACKED_PER_UPLOADED * settings.max_upload_bytes,
         min_free_bytes=settings.min_free_bytes,
     )
-    importer = Importer(caller.owner, partial(_refuse_over_quota, settings, caller))
+    importer = Importer(caller.owner, partial(_refuse_over_quota, settings, caller, share))
     with _rendered(), importing.reserved(name, settings.imported_folder):
         return importing.import_reserved(
             file, name, settings.imported_folder, wanted, limits, importer
@@ -169,8 +191,13 @@ def _not_imported(name: str) -> NotFound:
     return NotFound(f"there is no imported data set {name!r}; GET /datasets lists all")
 
 
-def _refuse_over_quota(settings: Settings, caller: Caller, num_bytes: int) -> None:
-    """Raises TooManyDatasets where another data set, of so many bytes, is more than the caller may have."""
+def _refuse_over_quota(settings: Settings, caller: Caller, share: Share, num_bytes: int) -> None:
+    """Raises TooManyDatasets or DiskQuotaUsedUp where another data set, of so many bytes, is more than the caller may
+    have.
+    """
+    if share.quotas.of[QuotaKind.DISK].limit is not None:
+        usage = DiskUsage(dataset_bytes(settings, caller.owner)[caller.owner], share.artifacts)
+        refuse_full_disk_quota(share.quotas, usage, num_bytes)
     if is_unbound(caller):
         return
     known = catalog(settings)

@@ -20,6 +20,7 @@ from app.services.experiments.paging import read_cursor, write_cursor
 from app.services.experiments.standing import Standing, standing
 from app.services.experiments.status_filters import has_status
 from app.services.experiments.waiting import QueuePlace, place_of
+from app.services.quotas import HoursUsedUp
 from app.storage.states import RunStatus, StatusReason, experiment_status
 from app.storage.tables import Experiment, Run, utc_now
 
@@ -54,6 +55,7 @@ class Whole:
     status: RunStatus
     status_reason: StatusReason
     place: QueuePlace | None
+    out_of_hours: HoursUsedUp | None
     estimated_finish_at: datetime | None
     disk_bytes: int
 
@@ -141,14 +143,15 @@ def whole(
     look = cache(look)  # one look for the reason and the place
     runs = its_runs(session, experiment.id)
     status = experiment_status(run.status for run in runs)
+    is_queued = any(run.status == RunStatus.QUEUED for run in runs)
+    spent = look(session).spent.get(experiment.owner) if is_queued else None
     return Whole(
         experiment=experiment,
         runs=runs,
         status=status,
-        status_reason=_reason(status, runs, lambda: look(session).num_online),
-        place=place_of(session, experiment.id, look)
-        if any(run.status == RunStatus.QUEUED for run in runs)
-        else None,
+        status_reason=_reason(status, runs, spent, lambda: look(session).num_online),
+        place=place_of(session, experiment.id, look) if is_queued else None,
+        out_of_hours=spent,
         estimated_finish_at=_estimated_finish(session, status, runs),
         disk_bytes=deletion.disk_bytes(session, [run.id for run in runs]),
     )
@@ -224,14 +227,19 @@ def cancel(session: Session, experiment: Experiment, actor: str = lifecycle.USER
     session.expire_all()
 
 
-def _reason(status: RunStatus, runs: list[Run], num_online: Callable[[], int]) -> StatusReason:
+def _reason(
+    status: RunStatus, runs: list[Run], spent: HoursUsedUp | None, num_online: Callable[[], int]
+) -> StatusReason:
     """Why the experiment has its status: the reason of the first run that decides it."""
     deciding = [run for run in runs if run.status == status] or [
         run for run in runs if not run.status.is_terminal
     ]
     reasons = [run_reason(run) for run in deciding]
-    if StatusReason.WAITING_FOR_WORKER in reasons and len(set(reasons)) == 1 and not num_online():
-        return StatusReason.NO_WORKER_ONLINE
+    if set(reasons) == {StatusReason.WAITING_FOR_WORKER}:
+        if spent is not None:
+            return StatusReason.WAITING_FOR_HOURS
+        if not num_online():
+            return StatusReason.NO_WORKER_ONLINE
     return reasons[0]
 
 

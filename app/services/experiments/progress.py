@@ -133,6 +133,7 @@ def record_completed(session: Session, lease: Lease, event: Completed) -> list[s
         best={"epoch": event.best_epoch, "val": event.best_val},
         test=dict(event.test),
         stop_reason=event.stop_reason,
+        artifact_bytes=sum(saved.size_bytes for saved in event.artifacts),
     )
     artifacts.publish(session, lease.run_id, event.artifacts)
     return artifacts.drop_checkpoints(session, lease.run_id)

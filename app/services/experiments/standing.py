@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -15,13 +15,16 @@ from sqlmodel import Session, col
 from app.services.experiments.pace import free_workers
 from app.services.lifecycle.queueing import claimable
 from app.services.lifecycle.workers import num_online
+from app.services.quotas import HoursUsedUp, out_of_hours
 from app.storage.states import RunStatus
 from app.storage.tables import Experiment, Owner, Run
 
 
 @dataclass(frozen=True)
 class Standing:
-    """How the queue stands, the same for all who wait in it."""
+    """How the queue stands, the same for all who wait in it; `spent` has the owners whose runs wait because they have
+    trained as long as they may, and who have no line.
+    """
 
     lines: Sequence["WaitingLine"]
     running: Counter[str]
@@ -29,6 +32,7 @@ class Standing:
     num_online: int
     free: tuple[Sequence[float], float] | None
     """As of `free_workers`."""
+    spent: Mapping[str, HoursUsedUp]
 
     def has(self, owner: str, priority: int, before: int) -> bool:
         """Whether a run with so many of its own line before it was there."""
@@ -43,12 +47,15 @@ def standing(session: Session) -> Standing:
     running = Counter({row[0]: row[1] for row in session.execute(_under_way_by_owner())})
     turns = {row[0]: row[1] for row in session.execute(_turns())}
     workers = num_online(session)
+    spent = out_of_hours(session)
+    lines = (WaitingLine(*row) for row in session.execute(_lines()))
     return Standing(
-        [WaitingLine(*row) for row in session.execute(_lines())],
+        [line for line in lines if line.owner not in spent],
         running,
         turns,
         workers,
         free_workers(session, workers),
+        spent,
     )
 
 

@@ -50,7 +50,8 @@ def queue(session: Session) -> list[QueuePlace]:
 def place_of(
     session: Session, experiment_id: str, look: Callable[[Session], Standing] = standing
 ) -> QueuePlace | None:
-    """The place of the experiment's first claimable run; None when it has none.
+    """The place of the experiment's first claimable run; None when it has none, and where its owner has trained as long
+    as they may.
 
     Counted from how many runs each owner has waiting, without listing them: whoever polls pays for the owners, not for
     the queue. Its start is estimated from the means of those ahead. `look` may answer with how the queue stood a moment
@@ -65,8 +66,12 @@ def place_of(
     }
     before: int = session.execute(_older_of_its_line(), place).scalar_one()
     stands = look(session)
+    if first.owner in stands.spent:
+        return None
     if not stands.has(first.owner, first.priority, before):
         stands = standing(session)  # the run has come since
+        if first.owner in stands.spent:
+            return None
     ahead = _ahead(
         [line for line in stands.lines if line.priority >= first.priority],
         stands.running,

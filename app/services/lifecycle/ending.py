@@ -8,6 +8,7 @@ from sqlmodel import Session, col, select
 from app.services.lifecycle.holding import Intent, Lease, LeaseLost, asked, held, intent_of, renew
 from app.services.lifecycle.moves import RECONCILER, Move, remember, tell_dependents
 from app.services.lifecycle.reports import Halved
+from app.services.quotas import count_training
 from app.storage.states import LEGAL_MOVES, RunStatus, StatusReason
 from app.storage.tables import Attempt, Run, utc_now
 
@@ -19,11 +20,19 @@ def succeed(
     best: dict[str, Any],
     test: dict[str, Any],
     stop_reason: str = "all_epochs",
+    artifact_bytes: int = 0,
 ) -> None:
-    """running -> succeeded. Success that commits first wins over a cancel."""
+    """running -> succeeded, with files of so many bytes. Success that commits first wins over a cancel."""
     reason = StatusReason.COMPLETED if stop_reason == "all_epochs" else StatusReason.EARLY_STOPPED
     _finish(
-        session, lease, RunStatus.SUCCEEDED, reason, best=best, test=test, stop_reason=stop_reason
+        session,
+        lease,
+        RunStatus.SUCCEEDED,
+        reason,
+        best=best,
+        test=test,
+        stop_reason=stop_reason,
+        artifact_bytes=artifact_bytes,
     )
 
 
@@ -172,17 +181,22 @@ def _leave(
         update(Run)
         .where(*held(lease), *guards)
         .values(status=to, status_reason=reason, heartbeat=col(Run.heartbeat) + 1, **values)
-        .returning(col(Run.id))
+        .returning(col(Run.owner))
     ).one_or_none()
     if moved is None:
         raise LeaseLost(lease.run_id)
-    session.execute(
+    now = utc_now()
+    began = session.execute(
         update(Attempt)
         .where(col(Attempt.run_id) == lease.run_id, col(Attempt.number) == lease.attempt)
-        .values(finished_at=utc_now(), outcome=reason)
-    )
+        .values(finished_at=now, outcome=reason)
+        .returning(col(Attempt.started_at))
+    ).scalar_one_or_none()
     remember(session, [Move(lease.run_id, lease.attempt, RunStatus.RUNNING, to, reason)], actor)
     tell_dependents(session, [lease.run_id], to)
+    if began is not None:
+        # last, for all of an owner's attempts meet in this row: who holds it waits for nothing more
+        count_training(session, moved.owner, (now - began).total_seconds(), now)
 
 
 def _crash_loop(crashes: int, message: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from app.storage.states import RunStatus, StatusReason
 from app.storage.tables import Owner, Run, metadata, utc_now
 
 RUNS = metadata().tables["run"]
-TAKEN_OVER = ("best", "test", "environment", "stop_reason", "epochs_done")
+TAKEN_OVER = ("best", "test", "environment", "stop_reason", "epochs_done", "artifact_bytes")
 """What of an equal run's row becomes that of the run which takes its results over."""
 
 
@@ -132,6 +132,7 @@ def _row(run: NewRun) -> dict[str, Any]:
         "epochs": run.epochs,
         "num_steps": run.num_steps,
         "needs": run.needs,
+        "artifact_bytes": 0,
     }
 
 

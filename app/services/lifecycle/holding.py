@@ -9,6 +9,7 @@ from sqlmodel import Session, col, select
 from app.services.lifecycle.moves import Move, remember
 from app.services.lifecycle.queueing import has_been_served, next_run, one_at_a_time
 from app.services.lifecycle.reports import Report, columns_of
+from app.services.quotas import first_day
 from app.storage.states import RunStatus, StatusReason
 from app.storage.tables import Attempt, Run, utc_now
 
@@ -44,7 +45,8 @@ def claim(
     """Take the best queued run, as `queueing` orders them.
 
     With `memory_bytes`, which a worker has that shares its machine, runs that need more for certain are left to others.
-    With `max_running_per_owner`, so are those of an owner who has that many under way.
+    With `max_running_per_owner`, or a quota instead of it, so are those of an owner who has that many under way; and
+    those of one who has trained as long as they may.
     """
     one_at_a_time(session)
     now = utc_now()
@@ -69,7 +71,8 @@ def claim(
             col(Run.started_at),
             col(Run.owner),
             col(Run.micro_batches),
-        )
+        ),
+        {"first_day": first_day(now)},
     ).one_or_none()
     if claimed is None:
         return None

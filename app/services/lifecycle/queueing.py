@@ -16,9 +16,16 @@ from sqlalchemy import select as select_columns
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
+from app.services.quotas import (
+    QuotaKind,
+    limit_of,
+    of_their_role,
+    out_of_hours,
+    owners_out_of_hours,
+)
 from app.storage.advisory_locks import AdvisoryLock, hold
 from app.storage.states import RunStatus
-from app.storage.tables import Experiment, Owner, Run
+from app.storage.tables import Experiment, Owner, RoleQuota, Run
 
 
 @dataclass(frozen=True)
@@ -49,17 +56,27 @@ def claimable() -> ColumnElement[bool]:
 
 
 def next_run(memory_bytes: int | None, max_running_per_owner: int) -> ColumnElement[str]:
-    """The id of the run that a claim takes; null when there is none. `max_running_per_owner` 0 means any number."""
+    """The id of the run that a claim takes; null when there is none. Parameter `first_day`, as for
+    `owners_out_of_hours`.
+
+    `max_running_per_owner` holds where an owner has no quota of their own or of their role; 0 means any number.
+    """
     under_way = _under_way()
     running = func.coalesce(under_way.c.running, 0)
+    limit = limit_of(QuotaKind.RUNNING, max_running_per_owner)
+    spent = owners_out_of_hours().with_only_columns(col(Owner.name))
     too_large = select(Experiment.id).where(col(Experiment.memory_bytes) > (memory_bytes or 0))
-    conditions = [claimable()]
+    conditions = [
+        claimable(),
+        or_(limit == 0, running < limit),
+        col(Run.owner).not_in(spent.correlate(None)),
+    ]
     conditions += [] if memory_bytes is None else [col(Run.experiment_id).not_in(too_large)]
-    conditions += [running < max_running_per_owner] if max_running_per_owner else []
     return (
         select_columns(col(Run.id))
         .outerjoin(under_way, under_way.c.owner == col(Run.owner))
         .outerjoin(Owner, col(Owner.name) == col(Run.owner))
+        .outerjoin(RoleQuota, of_their_role())
         .where(*conditions)
         .order_by(
             col(Run.priority).desc(),
@@ -89,7 +106,9 @@ def has_been_served(session: Session, owner: str) -> None:
 
 
 def in_order(session: Session) -> list[Waiting]:
-    """Every claimable run in the order in which claims would take them if none under way finished before."""
+    """Every claimable run in the order in which claims would take them if none under way finished before. Not those of
+    owners who have trained as long as they may.
+    """
     columns = (
         col(Run.id),
         col(Run.experiment_id),
@@ -103,7 +122,8 @@ def in_order(session: Session) -> list[Waiting]:
         .where(claimable())
         .order_by(col(Run.priority).desc(), *oldest_first)
     ).all()
-    waiting = [Waiting(*row) for row in rows]
+    spent = out_of_hours(session)
+    waiting = [run for run in (Waiting(*row) for row in rows) if run.owner not in spent]
     owners = {run.owner for run in waiting}
     if len(owners) < 2:
         return waiting

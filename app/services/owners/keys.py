@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +25,7 @@ one.
 
 HINT_LENGTH: Final = len(PREFIX) + 6
 OWNER_NAME: Final = re.compile(r"[a-z0-9._-]{1,64}")
+ALLOWED: Final = "1 to 64 of a-z, 0-9, '.', '_' and '-'"
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def create_key(session: Session, owner: str, role: Role) -> tuple[ApiKey, str]:
     owner's name.
     """
     if not OWNER_NAME.fullmatch(owner):
-        message = f"{owner!r} is no owner's name: write 1 to 64 of a-z, 0-9, '.', '_' and '-'"
+        message = f"{owner!r} is no owner's name: write {ALLOWED}"
         raise InvalidRequest(message, [FieldError("/owner", message)])
     secret = PREFIX + secrets.token_urlsafe(KEY_BYTES)
     key = ApiKey(
@@ -72,7 +73,19 @@ def create_key(session: Session, owner: str, role: Role) -> tuple[ApiKey, str]:
     if session.get(Owner, owner) is None:
         session.add(Owner(name=owner))
     session.flush()
+    _note_role(session, owner)
     return key, secret
+
+
+def live_keys(session: Session, owners: Collection[str]) -> dict[str, list[ApiKey]]:
+    """The keys that are not revoked of those of the owners who have any, the oldest first."""
+    found: dict[str, list[ApiKey]] = {}
+    live = (col(ApiKey.owner).in_(owners), col(ApiKey.revoked_at).is_(None))
+    for key in session.exec(
+        select(ApiKey).where(*live).order_by(col(ApiKey.created_at), col(ApiKey.id))
+    ):
+        found.setdefault(key.owner, []).append(key)
+    return found
 
 
 def all_keys(session: Session) -> Sequence[ApiKey]:
@@ -89,7 +102,27 @@ def revoke_key(session: Session, key_id: str) -> ApiKey:
         raise NotFound(f"there is no key {key_id!r}; `lab keys list` shows their ids")
     key.revoked_at = key.revoked_at or utc_now()
     session.flush()
+    _note_role(session, key.owner)
     return key
+
+
+def revoke_keys_of(session: Session, owner: str) -> list[ApiKey]:
+    """End every key of an owner; returns those that were not revoked before. Raises NotFound for who never had one."""
+    if session.exec(select(ApiKey.id).where(col(ApiKey.owner) == owner).limit(1)).first() is None:
+        raise NotFound(
+            f"no key was ever made for {owner!r}; `lab keys list --all` shows whose there are"
+        )
+    return [revoke_key(session, key.id) for key in live_keys(session, {owner}).get(owner, [])]
+
+
+def _note_role(session: Session, owner: str) -> None:
+    """The owner's role is that of the mightiest key that they have, or had before the last was revoked: quotas of that
+    role are theirs.
+    """
+    there = [key.role for key in live_keys(session, {owner}).get(owner, [])]
+    if there:
+        session.get_one(Owner, owner).role = max(there, key=list(Role).index)
+        session.flush()
 
 
 def caller_of(session: Session, secret: str) -> Caller | None:
