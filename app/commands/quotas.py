@@ -76,7 +76,7 @@ def limit_in_words(kind: "QuotaKind", limit: float | None) -> str:
         case "disk":
             return in_words(int(limit))
         case _:
-            return f"{limit:,.0f} runs"
+            return f"{limit:,.0f} run{'' if limit == 1 else 's'}"
 
 
 def _of_owner(quotas: "Quotas") -> Table:

@@ -18,6 +18,7 @@ from app.services.experiments import experiments
 from app.services.lifecycle.queueing import in_order
 from app.services.owners import granting, keys, limits
 from app.services.quotas import HOUR, QuotaKind
+from app.services.upkeep import telemetry
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Attempt, Owner, Run, TrainingDay, utc_now
@@ -116,7 +117,11 @@ def test_who_has_trained_as_long_as_they_may_waits_and_is_told_until_when(
     other = ben.post("/experiments", json=SPEC).json()
     assert other["queue"]["position"] == 1, "nobody stands behind runs that do not start"
     assert [row["experiment_id"] for row in ben.get("/queue").json()["data"]] == [other["id"]]
+    with database.reading() as session:
+        assert lifecycle.queued_runs(session) == 1, "what no worker may take is not in the queue"
     assert owners_claimed(database) == ["ben"]
+    with database.reading() as session:
+        assert telemetry.oldest_wait_seconds(session) == 0
     give(database, "anna", hours=3 * HOUR)
     assert owners_claimed(database) == ["anna"]
 

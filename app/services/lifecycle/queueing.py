@@ -18,6 +18,7 @@ from sqlmodel import Session, col, select
 
 from app.services.quotas import (
     QuotaKind,
+    first_day,
     limit_of,
     of_their_role,
     out_of_hours,
@@ -41,7 +42,8 @@ class Waiting:
 
 def queued_runs(session: Session) -> int:
     """How many runs could be claimed now."""
-    return session.exec(select(func.count()).select_from(Run).where(claimable())).one()
+    counted = select_columns(func.count()).select_from(Run).where(claimable(), has_hours())
+    return int(session.execute(counted, {"first_day": first_day()}).scalar_one())
 
 
 @cache
@@ -55,6 +57,13 @@ def claimable() -> ColumnElement[bool]:
     )
 
 
+@cache
+def has_hours() -> ColumnElement[bool]:
+    """Its owner has not trained as long as they may; parameter `first_day`, as for `owners_out_of_hours`."""
+    spent = owners_out_of_hours().with_only_columns(col(Owner.name))
+    return col(Run.owner).not_in(spent.correlate(None))
+
+
 def next_run(memory_bytes: int | None, max_running_per_owner: int) -> ColumnElement[str]:
     """The id of the run that a claim takes; null when there is none. Parameter `first_day`, as for
     `owners_out_of_hours`.
@@ -64,12 +73,11 @@ def next_run(memory_bytes: int | None, max_running_per_owner: int) -> ColumnElem
     under_way = _under_way()
     running = func.coalesce(under_way.c.running, 0)
     limit = limit_of(QuotaKind.RUNNING, max_running_per_owner)
-    spent = owners_out_of_hours().with_only_columns(col(Owner.name))
     too_large = select(Experiment.id).where(col(Experiment.memory_bytes) > (memory_bytes or 0))
     conditions = [
         claimable(),
+        has_hours(),
         or_(limit == 0, running < limit),
-        col(Run.owner).not_in(spent.correlate(None)),
     ]
     conditions += [] if memory_bytes is None else [col(Run.experiment_id).not_in(too_large)]
     return (

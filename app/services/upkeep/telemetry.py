@@ -14,7 +14,9 @@ from sqlmodel import Session, col, select
 
 from app.services.experiments.metrics import SCORE_SPLITS
 from app.services.lifecycle import RECONCILER, claimable, queued_runs
+from app.services.lifecycle.queueing import has_hours
 from app.services.lifecycle.workers import ONLINE_SECONDS
+from app.services.quotas import first_day
 from app.storage.states import RunStatus
 from app.storage.tables import Experiment, Metric, Run, StatusChange, Worker, utc_now
 from lab_models.specs import read_spec
@@ -66,7 +68,8 @@ def oldest_wait_seconds(session: Session) -> float:
     rows = session.execute(
         select(col(Run.created_at), queued, col(teacher.finished_at))
         .outerjoin(teacher, col(teacher.id) == col(Run.needs))
-        .where(claimable())
+        .where(claimable(), has_hours()),
+        {"first_day": first_day()},
     )
     begun = [max(moment for moment in row if moment is not None) for row in rows]
     return max(0.0, (utc_now() - min(begun)).total_seconds()) if begun else 0.0
