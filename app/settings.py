@@ -12,10 +12,17 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 from sqlalchemy import make_url
 
 from app.errors import Misconfigured
+from app.home_settings import FoundAbove
+from app.whereabouts import ENV_FILE, HOME
 from lab_models.common.documents import MAX_NESTING
 from lab_models.common.validation import explain
 
@@ -25,15 +32,15 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="LAB_",
-        env_file=".env",
+        env_file=ENV_FILE,
         env_ignore_empty=True,
         frozen=True,
         extra="ignore",
         use_attribute_docstrings=True,
     )
 
-    home: Path = Path(".lab")
-    """Folder for the database, artifacts and data sets."""
+    home: Path = Path(HOME)
+    """Folder for the database, artifacts and data sets; unset, the nearest `.lab` upwards, else one is made here."""
     data_dir: str = ""
     """Folders searched for data sets and published weights, separated by `:`; empty means `$LAB_HOME/datasets`."""
     database_url: str = ""
@@ -165,6 +172,23 @@ class Settings(BaseSettings):
     access_log: Literal["changes", "all", "none"] = "changes"
     """Which requests are logged: `changes` leaves out GET and HEAD, `none` all but errors of the service itself."""
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is said first wins: in the code, the environment, `.env`, beside a home found above this folder."""
+        reads_files = (
+            isinstance(dotenv_settings, DotEnvSettingsSource)
+            and dotenv_settings.env_file is not None
+        )
+        above = FoundAbove(settings_cls, reads_files=reads_files)
+        return (init_settings, env_settings, dotenv_settings, file_secret_settings, above)
+
     @model_validator(mode="wrap")
     @classmethod
     def _in_words(cls, data: Any, handler: ModelWrapValidatorHandler["Settings"]) -> "Settings":
@@ -267,22 +291,3 @@ class Settings(BaseSettings):
 
 def _listed(value: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in value.split(",") if name.strip())
-
-
-def setting_sources() -> dict[str, str]:
-    """For each setting: `environment`, `.env` or `default`, as the next `Settings()` would read it."""
-    in_file = set()
-    env_file = Path(".env")
-    if env_file.is_file():
-        in_file = {
-            line.partition("=")[0].strip().removeprefix("export ").strip().upper()
-            for line in env_file.read_text().splitlines()
-        }
-    return {
-        name: "environment"
-        if f"LAB_{name.upper()}" in {key.upper() for key, value in os.environ.items() if value}
-        else ".env"
-        if f"LAB_{name.upper()}" in in_file
-        else "default"
-        for name in Settings.model_fields
-    }

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.commands.client import Unusable
+from app.commands.homes import settings_of_a_home, settings_of_the_home
 from app.commands.terminal import in_words
 
 if TYPE_CHECKING:
@@ -65,12 +66,11 @@ def _days(text: str) -> float:
 def _backup(options: argparse.Namespace) -> int:
     # late, as in all of them: other commands need no database
     from app.services.upkeep import backups, file_backups
-    from app.settings import Settings
 
     _require_something(options)
     if options.keep_days is not None and options.files is None:
         raise Unusable("--keep-days says what to remove from the folder of --files: name that too")
-    settings, file = Settings(), options.file
+    settings, file = settings_of_the_home(), options.file
     try:
         files = None if options.files is None else file_backups.FileBackup(settings, options.files)
         if file is not None:
@@ -107,10 +107,9 @@ def _backup(options: argparse.Namespace) -> int:
 
 def _restore(options: argparse.Namespace) -> int:
     from app.services.upkeep import backups, file_backups
-    from app.settings import Settings
 
     _require_something(options)
-    settings, file = Settings(), options.file
+    settings, file = settings_of_a_home(), options.file
     tally = None
     try:
         if options.files is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.commands import key_lists, quotas
 from app.commands.client import Unusable
+from app.commands.homes import settings_of_a_home, settings_of_the_home
 from app.commands.terminal import TEXT, show, table
 from app.errors import InvalidRequest, NotFound
 from app.roles import Role
@@ -16,6 +17,7 @@ from app.roles import Role
 if TYPE_CHECKING:
     from sqlmodel import Session
 
+    from app.settings import Settings
     from app.storage.tables import ApiKey
 
 COLUMNS = tuple((name, TEXT) for name in ("owner", "role", "id", "begins with", "made", "revoked"))
@@ -93,7 +95,7 @@ def _create(options: argparse.Namespace) -> int:
     again = options.again or listed is None
     with (
         key_lists.written(options.out, replace=options.force) as write,
-        _writing(may_make=True) as session,
+        _writing(settings_of_a_home()) as session,
     ):
         made = key_lists.make(session, owners, role, again=again)
         write(made)  # before the commit: a key that cannot be kept is not made
@@ -106,7 +108,7 @@ def _create(options: argparse.Namespace) -> int:
 def _create_one(owner: str, role: Role) -> int:
     from app.services.owners import keys  # late, as in all verbs: other commands need no database
 
-    with _writing(may_make=True) as session:
+    with _writing(settings_of_a_home()) as session:
         key, secret = keys.create_key(session, owner, role)
     _say(
         f"{key.id}: a key of {key.owner} with the role '{key.role}'. It is shown this once; only its SHA-256 is kept."
@@ -119,7 +121,7 @@ def _create_one(owner: str, role: Role) -> int:
 def _list(options: argparse.Namespace) -> int:
     from app.services.owners import keys
 
-    with _writing() as session:
+    with _writing(settings_of_the_home()) as session:
         every = [key for key in keys.all_keys(session) if options.owner in (None, key.owner)]
     shown = [key for key in every if options.all or key.revoked_at is None]
     if shown:
@@ -142,7 +144,7 @@ def _revoke(options: argparse.Namespace) -> int:
         raise Unusable(
             "name one key by its id, or an owner: `lab keys revoke key_…` or `--owner NAME`"
         )
-    with _writing() as session:
+    with _writing(settings_of_the_home()) as session:
         ended = (
             [keys.revoke_key(session, options.id)]
             if options.owner is None
@@ -156,27 +158,18 @@ def _revoke(options: argparse.Namespace) -> int:
 
 
 def _quota(options: argparse.Namespace) -> int:
-    with _writing() as session:
+    with _writing(settings_of_the_home()) as session:
         shown = quotas.carry_out(session, options)
     show(shown)
     return 0
 
 
 @contextmanager
-def _writing(*, may_make: bool = False) -> "Iterator[Session]":
-    """One transaction on the database of LAB_HOME, which is made only where it may be; raises Unusable for what cannot
-    be done.
-    """
-    from app.settings import Settings
+def _writing(settings: "Settings") -> "Iterator[Session]":
+    """One transaction on the database of the home; raises Unusable for what cannot be done."""
     from app.storage.db import open_database
 
-    settings = Settings()
     was_there = settings.is_there
-    if not may_make and not was_there:
-        raise Unusable(
-            f"there is no service in {settings.home.absolute()}: set LAB_HOME to the folder that it has, or make a"
-            " first key with `lab keys create NAME`"
-        )
     database = open_database(settings)
     if not was_there:
         _say(f"A new home is made: {settings.home.absolute()}")

@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from app.commands import backups
+from app.commands.homes import settings_of_the_home
 from app.commands.terminal import in_words
 from app.errors import Misconfigured
 from app.home import home_in_use, noted_database
@@ -31,12 +32,9 @@ def add_commands(commands: Any) -> None:
 
 def _collect(options: argparse.Namespace) -> int:
     from app.services.upkeep.collection import collect
-    from app.settings import Settings
     from app.storage.db import Database
 
-    settings = Settings()
-    if not settings.home.is_dir():
-        raise Misconfigured(f"there is no folder {settings.home}: set LAB_HOME to the service's")
+    settings = settings_of_the_home()
     with home_in_use(settings.home):
         _refuse_another_database(settings)
         database = Database(settings.effective_database_url)

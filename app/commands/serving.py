@@ -2,9 +2,14 @@
 
 import argparse
 import os
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
 
+from app.commands.homes import settings_of_a_home, what_is_missing
 from app.devices import MOST_WORKERS
+
+if TYPE_CHECKING:
+    from app.settings import Settings
 
 MOST_PORT = 65_535
 WORKERS_HELP = (
@@ -49,36 +54,36 @@ def _port(text: str) -> int:
 def _serve(options: argparse.Namespace) -> int:
     from app.serving.ending import leave
     from app.serving.processes import serve_everything
-    from app.settings import Settings
 
-    return leave(serve_everything(Settings(), options.host, options.port, _workers(options)))
+    settings = settings_of_a_home()
+    workers = _workers(options, settings)
+    return leave(serve_everything(settings, options.host, options.port, workers))
 
 
 def _serve_api(options: argparse.Namespace) -> int:
     from app.serving.ending import leave
     from app.serving.processes import serve_api
-    from app.settings import Settings
 
-    return leave(serve_api(Settings(), options.host, options.port))
+    return leave(serve_api(settings_of_a_home(), options.host, options.port))
 
 
 def _work(options: argparse.Namespace) -> int:
     from app.serving.processes import run_workers
-    from app.settings import Settings
 
-    return run_workers(Settings(), _workers(options))
+    settings = settings_of_a_home()
+    return run_workers(settings, _workers(options, settings))
 
 
-def _workers(options: argparse.Namespace) -> int:
+def _workers(options: argparse.Namespace, settings: "Settings") -> int:
     from app.devices import slots_of
-    from app.settings import Settings
 
     wanted: int | None = options.workers
-    return wanted or slots_of(Settings().devices)
+    return wanted or slots_of(settings.devices)
 
 
 def _settings(_options: argparse.Namespace) -> int:
-    from app.settings import Settings, setting_sources
+    from app.commands.setting_sources import setting_sources
+    from app.settings import Settings
 
     settings, sources = Settings(), setting_sources()
     effective = {
@@ -89,4 +94,7 @@ def _settings(_options: argparse.Namespace) -> int:
         print(
             f"LAB_{name.upper()}={effective.get(name, getattr(settings, name))}  # {sources[name]}"
         )
+    missing = what_is_missing(settings)
+    if missing is not None:
+        print(missing, file=sys.stderr)
     return 0

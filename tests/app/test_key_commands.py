@@ -42,6 +42,9 @@ def test_a_key_is_printed_alone_so_that_a_shell_can_take_it(
 def test_keys_are_listed_without_their_secrets_and_revoked_by_id(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    open_database(Settings()).close()
+    main(["keys", "list"])
+    assert capsys.readouterr() == ("", "There are no keys: `lab keys create NAME` makes one.\n")
     main(["keys", "create", "ben", "--role", "read"])
     main(["keys", "create", "anna", "--role", "admin"])
     secrets = capsys.readouterr().out.split()
