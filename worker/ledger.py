@@ -28,6 +28,7 @@ from lab_models.training.protocol import (
     Progress,
     Started,
 )
+from worker.account import Account
 from worker.limits import seconds_of_earlier
 
 WISH_POLL_SECONDS = 0.5
@@ -66,6 +67,7 @@ class Ledger:
         self._settings = settings
         self._folder = settings.runs_folder / lease.run_id
         self._clock = clock
+        self._account = Account(clock)
         self._renewed = self._looked = self._progress_written = clock()
 
     def task(self) -> Task:
@@ -84,7 +86,9 @@ class Ledger:
 
     def started(self, event: Started) -> None:
         """Data and model are in place."""
-        self._renew(lambda session: progress.record_started(session, self.lease, event))
+        self._account.heard(event.phases)
+        phases = self._account.so_far()
+        self._renew(lambda session: progress.record_started(session, self.lease, event, phases))
 
     def first_step(self) -> None:
         """The first optimizer step is done."""
@@ -92,9 +96,13 @@ class Ledger:
 
     def progress(self, event: Progress) -> None:
         """Where within an epoch training is; once a second is enough."""
+        self._account.heard(event.phases)
         if self._clock() - self._progress_written >= PROGRESS_WRITE_SECONDS:
             self._progress_written = self._clock()
-            self._renew(lambda session: progress.record_progress(session, self.lease, event))
+            phases = self._account.due()
+            self._renew(
+                lambda session: progress.record_progress(session, self.lease, event, phases)
+            )
 
     def probed(self, event: Probed) -> None:
         """What a probe measured at initialization."""
@@ -102,10 +110,15 @@ class Ledger:
 
     def epoch(self, event: EpochCompleted) -> None:
         """An epoch's metrics and its checkpoint; files of older checkpoints go after the commit."""
-        self._renew_and_remove(lambda session: progress.record_epoch(session, self.lease, event))
+        self._account.heard(event.phases)
+        phases = self._account.due()
+        self._renew_and_remove(
+            lambda session: progress.record_epoch(session, self.lease, event, phases)
+        )
 
     def checkpoint(self, event: Checkpointed) -> None:
         """A checkpoint within an epoch; files of older ones go after the commit."""
+        self._account.heard(event.phases)
         self._renew_and_remove(
             lambda session: progress.record_checkpoint(session, self.lease, event)
         )
@@ -121,23 +134,25 @@ class Ledger:
 
     def completed(self, event: Completed) -> None:
         """The run has succeeded; the files of its checkpoints go after the commit."""
+        self._account.heard(event.phases)
         self._remove(
-            self._written(lambda session: progress.record_completed(session, self.lease, event))
+            self._ended(lambda session: progress.record_completed(session, self.lease, event))
         )
 
     def failed(self, event: Failed) -> None:
         """The run has failed for a reason that another try would meet again."""
-        self._written(lambda session: progress.record_failed(session, self.lease, event))
+        self._account.heard(event.phases)
+        self._ended(lambda session: progress.record_failed(session, self.lease, event))
 
     def out_of_memory(self, note: str, micro_batches: int) -> RunStatus:
         """Memory ran out, and the next attempt computes each batch in so many parts; returns what the run became."""
-        return self._written(
+        return self._ended(
             lambda session: progress.record_out_of_memory(session, self.lease, note, micro_batches)
         )
 
     def crashed(self, message: str) -> None:
         """The trainer is dead and has left no last word; at the last allowed time the run has failed."""
-        self._written(
+        self._ended(
             lambda session: lifecycle.crashed(
                 session, self.lease, message, self._settings.max_crashes
             )
@@ -145,11 +160,21 @@ class Ledger:
 
     def cancelled(self) -> None:
         """The trainer is dead, as was asked for."""
-        self._written(lambda session: lifecycle.confirm_cancel(session, self.lease))
+        self._ended(lambda session: lifecycle.confirm_cancel(session, self.lease))
 
     def released(self, reason: StatusReason) -> RunStatus:
         """Back to the queue, or paused: the run's row says which, for a pause may have been taken back since."""
-        return self._written(lambda session: lifecycle.release(session, self.lease, reason))
+        return self._ended(lambda session: lifecycle.release(session, self.lease, reason))
+
+    def _ended(self, work: Callable[[Session], Result]) -> Result:
+        """The attempt's end, with where all of its time went."""
+
+        def ending(session: Session) -> Result:
+            result = work(session)
+            progress.record_phases(session, self.lease, self._account.whole())
+            return result
+
+        return self._written(ending)
 
     def _look(self) -> None:
         try:

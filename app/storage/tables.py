@@ -90,6 +90,7 @@ class Experiment(SQLModel, table=True):
     fingerprint: str = Field(index=True)
     submitted: dict[str, Any] = Field(sa_type=JSON)
     spec: dict[str, Any] = Field(sa_type=JSON)
+    arch: str | None = None
     priority: int = 0
     parameters: int = Field(sa_type=BigInteger)
     trainable_parameters: int | None = Field(default=None, sa_type=BigInteger)
@@ -152,7 +153,7 @@ class Run(SQLModel, table=True):
 
 
 class Attempt(SQLModel, table=True):
-    """One worker's try at a run."""
+    """One worker's try at a run. `phases` are seconds by what they went to, None in attempts of older versions."""
 
     __tablename__ = "attempt"
 
@@ -168,6 +169,7 @@ class Attempt(SQLModel, table=True):
     resumed_step: int | None = None
     micro_batches: int = 1
     notes: list[str] = Field(sa_type=JSON, default_factory=list)
+    phases: dict[str, float] | None = Field(default=None, sa_type=JSON)
 
 
 class StatusChange(SQLModel, table=True):

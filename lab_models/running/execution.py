@@ -9,15 +9,17 @@ from lab_models.running.environment import environment, make_deterministic
 from lab_models.running.preparing import PreparedRun, newest_checkpoint, prepare
 from lab_models.running.publishing import AttemptFolder, publish_classified, publish_trained
 from lab_models.running.shortages import named_shortages
+from lab_models.running.stopwatch import Stopwatch
 from lab_models.specs import TransferSpec
 from lab_models.training import fitting
-from lab_models.training.checkpoints import restore
+from lab_models.training.checkpoints import Best, restore
 from lab_models.training.fitting import fit
 from lab_models.training.protocol import (
     Checkpointed,
     Completed,
     EpochCompleted,
     Order,
+    Phases,
     Probed,
     Progress,
     SavedCheckpoint,
@@ -40,6 +42,11 @@ class Execution:
         self._threads = order.threads
         self._prepared: PreparedRun | None = None
         self._last_saved = monotonic()
+        self._stopwatch = Stopwatch("building")
+
+    def phases(self) -> Phases:
+        """Where its time went until now."""
+        return self._stopwatch.phases()
 
     def events(self) -> Iterator[ExecutionEvent]:
         """Train to the end, then score the best weights on test. Raises a LabError that says why it could not."""
@@ -50,7 +57,10 @@ class Execution:
         """Save the state as it stands at the event just yielded. Raises StorageFull, and OSError where the disk is
         full.
         """
-        return Checkpointed(checkpoint=self._save(), stopped=stopped)
+        self._stopwatch.enter("checkpoint")
+        saved = self._save()
+        self._stopwatch.enter("training")
+        return Checkpointed(checkpoint=saved, stopped=stopped, phases=self.phases())
 
     def _events(self) -> Iterator[ExecutionEvent]:
         order, spec = self._order, self._order.spec
@@ -62,7 +72,7 @@ class Execution:
             )
             self._threads = int(saved["threads"])
         make_deterministic(self._threads)
-        prepared = self._prepared = prepare(order)
+        prepared = self._prepared = prepare(order, self._stopwatch)
         state = prepared.state
         if saved is not None:
             restore(state, saved)
@@ -70,17 +80,21 @@ class Execution:
             environment=environment(prepared.dataset, state.device, self._threads),
             resumed_from=None if saved is None else (state.epochs_done, state.step),
             notes=(*notes, *prepared.dataset.notes),
+            phases=self.phases(),
         )
         if isinstance(spec, TransferSpec) and spec.strategy == "features":
-            yield self._classify(spec, prepared)
+            self._stopwatch.enter("training")
+            yield self._with_phases(self._classify(spec, prepared))
             return
         yield from self._training_events(prepared)
-        yield publish_trained(self._folder, order, prepared)
+        self._stopwatch.enter("test")
+        yield self._with_phases(publish_trained(self._folder, order, prepared))
 
     def _training_events(self, prepared: PreparedRun) -> Iterator[ExecutionEvent]:
         state, splits, teacher = prepared.state, prepared.splits, prepared.teacher
-        last_progress = -PROGRESS_SECONDS
+        last_progress: float | None = None
         self._last_saved = monotonic()
+        self._stopwatch.enter("warm_up")
         for event in fit(
             state,
             self._order.spec,
@@ -92,26 +106,37 @@ class Execution:
         ):
             match event:
                 case fitting.ProbeMeasured():
-                    yield Probed(metrics=event.metrics)
+                    yield Probed(metrics=event.metrics, phases=self.phases())
                 case fitting.Stepped():
                     now = monotonic()
-                    if now - last_progress >= PROGRESS_SECONDS:
+                    if last_progress is None:
+                        self._stopwatch.enter("training")
+                    if last_progress is None or now - last_progress >= PROGRESS_SECONDS:
                         last_progress = now
                         yield Progress(
-                            epoch=event.epoch, step=event.step, num_steps=event.num_steps
+                            epoch=event.epoch,
+                            step=event.step,
+                            num_steps=event.num_steps,
+                            phases=self.phases(),
                         )
                     if now - self._last_saved >= self._order.checkpoint_seconds:
                         yield self.checkpoint(stopped=False)
                 case fitting.EpochEnded():
                     assert state.best is not None
-                    yield EpochCompleted(
-                        epoch=event.epoch,
-                        metrics=event.metrics,
-                        best_epoch=state.best.epoch,
-                        best_val=state.best.val,
-                        stop_reason=event.stop,
-                        checkpoint=self._save(),
-                    )
+                    yield self._epoch_completed(event, state.best)
+
+    def _epoch_completed(self, ended: fitting.EpochEnded, best: Best) -> EpochCompleted:
+        self._stopwatch.attribute(ended.metrics["val"]["seconds"], "validation")
+        saved = self.checkpoint(stopped=False)
+        return EpochCompleted(
+            epoch=ended.epoch,
+            metrics=ended.metrics,
+            best_epoch=best.epoch,
+            best_val=best.val,
+            stop_reason=ended.stop,
+            checkpoint=saved.checkpoint,
+            phases=saved.phases,
+        )
 
     def _classify(self, spec: TransferSpec, prepared: PreparedRun) -> Completed:
         """Classical classifiers on the frozen backbone's features, in place of training."""
@@ -122,6 +147,9 @@ class Execution:
         head = stages_of(model_size(spec.network, info.shape, info.num_classes))[-1]
         found = classified_features(prepared.state.model, prepared.splits, spec, head)
         return publish_classified(self._folder, found)
+
+    def _with_phases(self, completed: Completed) -> Completed:
+        return completed.model_copy(update={"phases": self.phases()})
 
     def _save(self) -> SavedCheckpoint:
         assert self._prepared is not None

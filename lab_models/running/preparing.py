@@ -21,6 +21,7 @@ from lab_models.datasets.catalog import Catalog, DatasetInfo
 from lab_models.datasets.preparation import PreparedDataset
 from lab_models.datasets.readers import DataFolders, open_dataset
 from lab_models.running.environment import best_memory_format
+from lab_models.running.stopwatch import Stopwatch
 from lab_models.specs import DistillSpec, TransferSpec, fingerprint
 from lab_models.training.averaging import averaged_copy
 from lab_models.training.checkpoints import TrainState, read_checkpoint
@@ -40,12 +41,14 @@ class PreparedRun:
     teacher: TeacherOutputs | None
 
 
-def prepare(order: Order) -> PreparedRun:
-    """Open the data, build the network and have its foundation ready.
+def prepare(order: Order, stopwatch: Stopwatch | None = None) -> PreparedRun:
+    """Open the data, build the network and have its foundation ready; the stopwatch is told which of it is `data`.
 
     Raises DatasetUnavailable, TeacherUnusable, PretrainedUnavailable, and StorageFull where something must be written
     for that.
     """
+    stopwatch = stopwatch or Stopwatch("data")
+    stopwatch.enter("data")
     dataset = _opened(order)
     splits = device_splits(
         replace(dataset, info=as_seen(order.spec.network, dataset.info)),
@@ -53,6 +56,7 @@ def prepare(order: Order) -> PreparedRun:
         torch.device(order.device),
         memory_format=best_memory_format(order.spec.network),
     )
+    stopwatch.enter("building")
     state = _initial_state(order, dataset.info)
     return PreparedRun(dataset, splits, state, _teacher_outputs(order, dataset, splits))
 

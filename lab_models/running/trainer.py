@@ -59,13 +59,25 @@ def _carry_out(order: Order, stop: threading.Event, events: BinaryIO) -> None:
     except LabError as error:
         log.exception("training failed: %s", error.code)
         _send(
-            events, Failed(code=error.code, message=str(error), hint=error.hint, traceback=_tail())
+            events,
+            Failed(
+                code=error.code,
+                message=str(error),
+                hint=error.hint,
+                traceback=_tail(),
+                phases=execution.phases(),
+            ),
         )
     except Exception as error:  # the process's edge: what happened must reach the run's record
         log.exception("training failed")
         _send(
             events,
-            Failed(code="internal", message=f"{type(error).__name__}: {error}", traceback=_tail()),
+            Failed(
+                code="internal",
+                message=f"{type(error).__name__}: {error}",
+                traceback=_tail(),
+                phases=execution.phases(),
+            ),
         )
 
 

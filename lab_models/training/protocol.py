@@ -10,6 +10,12 @@ from lab_models.training.stopping import StopReason
 
 Metrics = dict[str, dict[str, float]]
 """Split to name to value, of one epoch."""
+Phase = Literal["data", "building", "warm_up", "training", "validation", "checkpoint", "test"]
+"""What an attempt's time goes to. `data`: opened, prepared, downloaded; `building`: the network, the checkpoint that it
+goes on from and what it builds on; `warm_up`: all until the first step is done; `test`: weights and scores too.
+"""
+Phases = dict[Phase, float]
+"""Seconds by phase since the order was taken up; together they are all of them."""
 KEPT_CHECKPOINTS = 2
 """How many of a run stay: should the newest be damaged, the one before it is there."""
 
@@ -108,6 +114,7 @@ class Started(Message):
     environment: dict[str, Any]
     resumed_from: tuple[int, int] | None = None
     notes: tuple[str, ...] = ()
+    phases: Phases = {}
 
 
 class Progress(Message):
@@ -117,6 +124,7 @@ class Progress(Message):
     epoch: int
     step: int
     num_steps: int
+    phases: Phases = {}
 
 
 class EpochCompleted(Message):
@@ -129,6 +137,7 @@ class EpochCompleted(Message):
     best_val: dict[str, float]
     stop_reason: StopReason | None
     checkpoint: SavedCheckpoint
+    phases: Phases = {}
 
 
 class Probed(Message):
@@ -136,6 +145,7 @@ class Probed(Message):
 
     event: Literal["probed"] = "probed"
     metrics: Metrics
+    phases: Phases = {}
 
 
 class Checkpointed(Message):
@@ -146,6 +156,7 @@ class Checkpointed(Message):
     event: Literal["checkpoint"] = "checkpoint"
     checkpoint: SavedCheckpoint
     stopped: bool
+    phases: Phases = {}
 
 
 class Completed(Message):
@@ -160,6 +171,7 @@ class Completed(Message):
     best_val: dict[str, float]
     test: dict[str, float]
     artifacts: tuple[SavedArtifact, ...]
+    phases: Phases = {}
 
 
 class Failed(Message):
@@ -170,6 +182,7 @@ class Failed(Message):
     message: str
     hint: str | None = None
     traceback: str = ""
+    phases: Phases = {}
 
 
 OrderLine = Annotated[Order | Stop, Field(discriminator="order")]

@@ -3,6 +3,7 @@
 from typing import Any
 
 from app.api.experiments.links import experiment_links, run_links
+from app.api.experiments.phases import phases_of, time_message
 from app.api.experiments.schemas import (
     ArtifactAnswer,
     AttemptAnswer,
@@ -100,28 +101,32 @@ def run_record(run: Run, attempts: list[Attempt], history: list[StatusChange]) -
         **_run_fields(run),
         experiment_id=run.experiment_id,
         environment=run.environment,
-        attempts=[
-            AttemptAnswer(
-                number=attempt.number,
-                worker=attempt.worker_id,
-                started_at=attempt.started_at,
-                first_step_at=attempt.first_step_at,
-                finished_at=attempt.finished_at,
-                outcome=attempt.outcome,
-                resumed_from=(
-                    None
-                    if attempt.resumed_epoch is None
-                    else {"epoch": attempt.resumed_epoch, "step": attempt.resumed_step or 0}
-                ),
-                micro_batches=attempt.micro_batches,
-                notes=attempt.notes,
-            )
-            for attempt in attempts
-        ],
+        attempts=[_attempt(attempt, history) for attempt in attempts],
         history=[
             ChangeAnswer(**change.model_dump(include=set(ChangeAnswer.model_fields)))
             for change in history
         ],
+    )
+
+
+def _attempt(attempt: Attempt, history: list[StatusChange]) -> AttemptAnswer:
+    phases = phases_of(attempt, history)
+    return AttemptAnswer(
+        number=attempt.number,
+        worker=attempt.worker_id,
+        started_at=attempt.started_at,
+        first_step_at=attempt.first_step_at,
+        finished_at=attempt.finished_at,
+        outcome=attempt.outcome,
+        resumed_from=(
+            None
+            if attempt.resumed_epoch is None
+            else {"epoch": attempt.resumed_epoch, "step": attempt.resumed_step or 0}
+        ),
+        micro_batches=attempt.micro_batches,
+        notes=attempt.notes,
+        phases=phases,
+        time_message=None if phases is None else time_message(phases),
     )
 
 

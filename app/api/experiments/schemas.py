@@ -38,6 +38,13 @@ class AttemptAnswer(Answer):
     resumed_from: dict[str, int] | None
     micro_batches: int
     notes: list[str]
+    phases: dict[str, float] | None
+    """Where its time went, in seconds, up to its end or its trainer's last word: `waiting` in the queue before it, then
+    `starting`, `data`, `building`, `warm_up`, `training`, `validation`, `checkpoint`, `test` and `other`, which add up
+    to the attempt. null for attempts of older versions.
+    """
+    time_message: str | None
+    """The same as a sentence, the longest first."""
 
 
 class ChangeAnswer(Answer):

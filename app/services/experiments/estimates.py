@@ -22,10 +22,12 @@ BYTES_PER_NUMBER = {"float32": 4, "bfloat16": 2}
 
 @dataclass(frozen=True)
 class Estimate:
-    """`steps` and `seconds` are of one run; `seconds` is nominal, for two CPU cores; `memory_bytes` is the least that
-    training takes.
+    """`steps` and `seconds` are of one run; `seconds` is nominal, for two CPU cores, of which `Speeds` makes what is to
+    be expected here; `memory_bytes` is the least that training takes.
     """
 
+    kind: str
+    arch: str
     size: ModelSize
     trainable_parameters: int
     steps: int
@@ -55,6 +57,8 @@ def estimate(spec: AnySpec, info: DatasetInfo) -> Estimate:
     flops += _foundation_flops(spec, info, num_train)
     speed = NOMINAL_FLOPS_CONV if spec.network.has_maps else NOMINAL_FLOPS_LINEAR
     return Estimate(
+        spec.kind,
+        spec.network.arch,
         size,
         trainable_parameters(spec, size),
         steps,

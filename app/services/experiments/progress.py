@@ -1,5 +1,6 @@
 """What a trainer's events become in the database: each one short, fenced transaction's worth of writes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ from lab_models.training.protocol import (
     SavedCheckpoint,
     Started,
 )
+
+Seconds = Mapping[str, float]
+"""By phase, as of an attempt's `phases`."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,9 @@ def _published_network(session: Session, run_id: str, runs_folder: Path) -> Foun
     )
 
 
-def record_started(session: Session, lease: Lease, event: Started) -> Intent:
+def record_started(
+    session: Session, lease: Lease, event: Started, phases: Seconds | None = None
+) -> Intent:
     """Data and model are in place; returns what was asked for."""
     epoch, step = event.resumed_from or (0, 0)
     environment = _environment(session, lease.run_id, event)
@@ -75,6 +81,7 @@ def record_started(session: Session, lease: Lease, event: Started) -> Intent:
         resumed_epoch=epoch if event.resumed_from else None,
         resumed_step=step if event.resumed_from else None,
         notes=list(event.notes),
+        phases=phases,
     )
     return wish
 
@@ -87,9 +94,21 @@ def _environment(session: Session, run_id: str, event: Started) -> dict[str, Any
     return {**event.environment, "results_version": earlier.get("results_version")}
 
 
-def record_progress(session: Session, lease: Lease, event: Progress) -> Intent:
+def record_progress(
+    session: Session, lease: Lease, event: Progress, phases: Seconds | None = None
+) -> Intent:
     """Where within an epoch training is; returns what was asked for."""
-    return lifecycle.renew(session, lease, Progressed(event.epoch - 1, event.step))
+    wish = lifecycle.renew(session, lease, Progressed(event.epoch - 1, event.step))
+    record_phases(session, lease, phases)
+    return wish
+
+
+def record_phases(session: Session, lease: Lease, phases: Seconds | None) -> None:
+    """Where the attempt's time went; None where nothing new is to be said. The lease is proven by what stands before it
+    in the transaction, which also takes the rows' locks in the order that all others take them in.
+    """
+    if phases is not None:
+        _update_attempt(session, lease, phases=phases)
 
 
 def record_first_step(session: Session, lease: Lease) -> None:
@@ -104,11 +123,14 @@ def record_probed(session: Session, lease: Lease, event: Probed) -> Intent:
     return wish
 
 
-def record_epoch(session: Session, lease: Lease, event: EpochCompleted) -> tuple[Intent, list[str]]:
+def record_epoch(
+    session: Session, lease: Lease, event: EpochCompleted, phases: Seconds | None = None
+) -> tuple[Intent, list[str]]:
     """An epoch's metrics and checkpoint; returns what was asked for, and files to remove after the commit."""
     is_last = event.stop_reason is not None
     done = EpochDone(event.epoch, event.best_epoch, event.best_val, is_last)
     wish = lifecycle.renew(session, lease, done)
+    record_phases(session, lease, phases)
     metrics.record_epoch(session, lease.run_id, event.epoch, event.metrics)
     return wish, artifacts.record_checkpoint(session, lease.run_id, lease.attempt, event.checkpoint)
 

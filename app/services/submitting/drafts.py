@@ -107,6 +107,7 @@ def _row(one: Draft, created_at: datetime) -> dict[str, Any]:
         "fingerprint": one.fingerprint,
         "submitted": one.submitted,
         "spec": one.spec,
+        "arch": one.cost.arch,
         "priority": one.priority,
         "parameters": one.cost.parameters,
         "trainable_parameters": one.cost.trainable_parameters,
