@@ -26,7 +26,9 @@ from app.services.analyses.predicting.explanations import Explanations
 from app.services.analyses.predicting.onnx_files import OnnxFiles
 from app.services.analyses.predicting.predictions import Predictors
 from app.services.experiments.experiments import statuses_of
+from app.services.experiments.speeds import LatestSpeeds
 from app.services.experiments.standing import LatestStanding
+from app.services.studies.study_costs import RecipeCosts
 from app.settings import Settings
 from app.storage.db import Database, open_database
 from app.storage.states import RunStatus
@@ -35,6 +37,7 @@ from lab_models.common.revision import package_version
 READY_SECONDS = 1.0
 """How long all who ask share what `/readyz` has found."""
 STANDING_SECONDS = 1.0
+SPEEDS_SECONDS = 10.0
 """How old what a record says of the queue may be."""
 
 
@@ -93,6 +96,8 @@ def create_app(settings: Settings | None = None, host: str | None = None) -> Fas
     app.state.explanations = Explanations()
     app.state.connections = Connections(settings)
     app.state.standing = LatestStanding(STANDING_SECONDS)
+    app.state.speeds = LatestSpeeds(SPEEDS_SECONDS)
+    app.state.recipe_costs = RecipeCosts(settings)
     app.state.readiness = Shared(READY_SECONDS)
     app.state.description = Shared(math.inf)
     error_handlers.install(app)

@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from app.commands import client
-from app.commands.terminal import NUMBER, TEXT, bullet, heading, indented, show, table
+from app.commands.terminal import NUMBER, TEXT, bullet, duration, heading, indented, show, table
 
 if TYPE_CHECKING:
     from lab_models.recipes.recipe import Factor
@@ -18,8 +18,12 @@ LIST_COLUMNS = (
     ("name", TEXT),
     ("question", TEXT),
     ("cells", NUMBER),
-    ("smoke, on two cores", TEXT),
-    ("full, on two cores", TEXT),
+    ("smoke, here", TEXT),
+    ("full, here", TEXT),
+)
+TIMES = (
+    "Times are of all runs, one after the other: by runs like them that finished here lately, nominally before there"
+    " are three. `lab recipes NAME` says which, and what they took on other machines."
 )
 CONTRAST_COLUMNS = (("cells", TEXT), ("what differs", TEXT), ("family", TEXT))
 
@@ -41,18 +45,15 @@ def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
 def _recipes(options: argparse.Namespace) -> int:
     with client.Service(options.url) as service:
         if options.name is None:
-            show(table(LIST_COLUMNS, map(_row, service.get("/recipes")["data"])))
+            recipes = service.get("/recipes")["data"]
+            show(table(LIST_COLUMNS, map(_row, recipes)), "", TIMES)
         else:
             show(*_page(service.get(f"/recipes/{quote(options.name, safe='')}")))
     return 0
 
 
 def _row(recipe: dict[str, Any]) -> tuple[str, ...]:
-    """Costs without their parts and origins, which follow a colon or a parenthesis."""
-    smoke, full = (
-        recipe["scales"][scale]["cost_cpu"].partition(":")[0].partition(" (")[0]
-        for scale in ("smoke", "full")
-    )
+    smoke, full = (_time(recipe["scales"][scale]) for scale in ("smoke", "full"))
     return recipe["name"], recipe["question"], str(recipe["num_cells"]), smoke, full
 
 
@@ -181,9 +182,15 @@ def _metric(test: dict[str, Any]) -> str:
 def _scale(name: str, scale: dict[str, Any]) -> str:
     seeds = f"{scale['seeds']} seed" + ("s" if scale["seeds"] > 1 else "")
     size = f"{name}: {scale['description']} {scale['num_runs']} runs with {seeds}."
+    basis = f" ({scale['based_on']})" if scale["based_on"] else ""
     return (
-        f"{size} On two CPU cores {scale['cost_cpu']}; on one data-center GPU {scale['cost_gpu']}."
+        f"{size} Here {_time(scale)}{basis}. On the machines of docs/results.md: two CPU cores {scale['cost_cpu']}; one"
+        f" data-center GPU {scale['cost_gpu']}."
     )
+
+
+def _time(scale: dict[str, Any]) -> str:
+    return "not allowed" if scale["seconds"] is None else duration(scale["seconds"])
 
 
 def _finding(finding: dict[str, Any]) -> str:

@@ -210,9 +210,11 @@ def _show_plan(plan: dict[str, Any]) -> int:
         for c in cells
     ]
     total = (
-        f"{_count(len(cells), 'cell')}, {_count(plan['num_runs'], 'run')}, nominally {duration(plan['seconds'])} on two"
-        " CPU cores, one run after the other."
+        f"{_count(len(cells), 'cell')}, {_count(plan['num_runs'], 'run')}, {duration(plan['seconds'])}, one run after"
+        f" the other: {plan['based_on']}."
     )
+    if plan["nominal_seconds"] != plan["seconds"]:
+        total += f" Without them {duration(plan['nominal_seconds'])}."
     show(
         plan["title"],
         "",

@@ -1,20 +1,19 @@
 """Recipes over HTTP."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from app.api.catalog import recipes
-from app.api.http import error_handlers
-from app.api.http.passes import Passes
+from app.main import create_app
 from app.services.experiments.estimates import (
     FLOPS_PER_MAC_FORWARD,
     NOMINAL_FLOPS_CONV,
     NOMINAL_FLOPS_LINEAR,
     estimate,
 )
+from app.settings import Settings
 from lab_models.datasets.catalog import BUILT_IN
 from lab_models.recipes.catalog import RECIPES
 from lab_models.recipes.recipe import Cell
@@ -26,14 +25,28 @@ from lab_models.studies.request import read_study_request
 pytestmark = pytest.mark.sqlite  # no rows
 
 
-@pytest.fixture
-def client() -> Iterator[TestClient]:
-    app = FastAPI()
-    app.state.passes = Passes(10, on_sqlite=True)
-    error_handlers.install(app)
-    app.include_router(recipes.router)
-    with TestClient(app) as client:
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    home = tmp_path_factory.mktemp("recipes")
+    with TestClient(create_app(Settings(home=home, log_level="ERROR", _env_file=None))) as client:
         yield client
+
+
+def test_a_recipe_costs_what_its_dry_run_says_and_nothing_where_it_is_not_allowed(
+    client: TestClient, tmp_path: Path
+) -> None:
+    for row in client.get("/recipes").json()["data"]:
+        for scale, said in row["scales"].items():
+            body = {"recipe": row["name"], "scale": scale}
+            priced = client.post("/studies?dry_run=true", json=body).json()
+            assert (said["seconds"], said["based_on"]) == (priced["seconds"], priced["based_on"])
+            assert said["based_on"].startswith("nominal, on two CPU cores")
+            assert priced["seconds"] == priced["nominal_seconds"]
+    small = Settings(home=tmp_path, max_epochs=5, log_level="ERROR", _env_file=None)
+    with TestClient(create_app(small)) as other:
+        scales = other.get("/recipes/mlp-depth").json()["scales"]
+    assert (scales["full"]["seconds"], scales["full"]["based_on"]) == (None, None)
+    assert scales["smoke"]["seconds"] > 1
 
 
 def test_every_recipe_is_listed_slim(client: TestClient) -> None:
@@ -49,6 +62,8 @@ def test_every_recipe_is_listed_slim(client: TestClient) -> None:
         "description",
         "seeds",
         "num_runs",
+        "seconds",
+        "based_on",
         "cost_cpu",
         "cost_gpu",
     }

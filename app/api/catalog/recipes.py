@@ -6,8 +6,10 @@ from typing import Annotated, Any
 from fastapi import Path
 
 from app.api.http import passes
+from app.api.http.deps import Reading, TheRecipeCosts, TheSpeeds
 from app.api.schemas import Answer
 from app.errors import NotFound
+from app.services.studies.study_costs import Cost
 from lab_models.recipes.catalog import RECIPES, recipe
 from lab_models.recipes.findings import Code
 from lab_models.recipes.linting import lint_recipe
@@ -15,6 +17,9 @@ from lab_models.recipes.recipe import Cell, Claim, Contrast, Picture, PublishedT
 from lab_models.specs.base import UnknownName
 
 router = passes.router(prefix="/recipes", tags=["studies"])
+
+Costs = dict[str, Cost | None]
+"""By scale."""
 
 RecipeName = Annotated[str, Path(description="A recipe's name", max_length=100)]
 
@@ -28,10 +33,16 @@ class ScaleSummary(Answer):
     """Seeds where the request names none."""
     num_runs: int
     """Runs of all cells with that many seeds."""
+    seconds: float | None
+    """What all runs take here, one after the other, as `POST /studies?dry_run=true` prices them; null where this
+    service allows less than the recipe asks for.
+    """
+    based_on: str | None
+    """On what that rests: runs like them that finished here lately; nominal, before there are three."""
     cost_cpu: str
-    """On two CPU cores, with its origin."""
+    """What it took on the two CPU cores of docs/results.md, with its origin."""
     cost_gpu: str
-    """On one data-center GPU, with its origin."""
+    """What it took on the data-center GPU of docs/results.md, with its origin."""
 
 
 class ScaleAnswer(ScaleSummary):
@@ -119,13 +130,18 @@ class RecipeAnswer(Answer):
 
 
 @router.get("")
-def list_recipes() -> RecipeList:
+def list_recipes(session: Reading, speeds: TheSpeeds, costs: TheRecipeCosts) -> RecipeList:
     """The recipes: each is one of the labs' tables, to be run as a study by one POST."""
-    return RecipeList(data=[_summary(page) for page in RECIPES.values()])
+    lately = speeds(session)
+    return RecipeList(
+        data=[_summary(page, costs(session, lately, page.name)) for page in RECIPES.values()]
+    )
 
 
 @router.get("/{name}", responses={404: {"description": "No such recipe"}})
-def read_recipe(name: RecipeName) -> RecipeAnswer:
+def read_recipe(
+    session: Reading, speeds: TheSpeeds, costs: TheRecipeCosts, name: RecipeName
+) -> RecipeAnswer:
     """One recipe with every cell's request, the source's own numbers, its claims, and what a linter finds in its
     tables.
     """
@@ -133,12 +149,10 @@ def read_recipe(name: RecipeName) -> RecipeAnswer:
         recipe(name)
     except UnknownName as error:
         raise NotFound(f"{error}; {error.hint}") from error
-    return _whole(name)
+    return _whole(recipe(name), costs(session, speeds(session), name))
 
 
-@cache
-def _whole(name: str) -> RecipeAnswer:
-    page = recipe(name)
+def _whole(page: Recipe, costs: Costs) -> RecipeAnswer:
     return RecipeAnswer(
         name=page.name,
         title=page.title,
@@ -152,32 +166,39 @@ def _whole(name: str) -> RecipeAnswer:
         margin_points=page.margin_points,
         scales={
             scale: ScaleAnswer(
-                **_scale(page, scale), overrides=of.overrides, cell_overrides=of.cell_overrides
+                **_scale(page, scale, costs[scale]),
+                overrides=of.overrides,
+                cell_overrides=of.cell_overrides,
             )
             for scale, of in page.scales.items()
         },
         pictures=page.pictures,
         published_tables=page.published_tables,
         notes=page.notes,
-        findings=[FindingAnswer(**vars(finding)) for finding in lint_recipe(page)],
+        findings=_findings(page.name),
         post=Post(path="/studies", body={"recipe": page.name, "scale": "smoke"}),
         links=_links(page),
     )
 
 
-def _summary(page: Recipe) -> RecipeSummary:
+@cache
+def _findings(name: str) -> list[FindingAnswer]:
+    return [FindingAnswer(**vars(finding)) for finding in lint_recipe(recipe(name))]
+
+
+def _summary(page: Recipe, costs: Costs) -> RecipeSummary:
     return RecipeSummary(
         name=page.name,
         title=page.title,
         question=page.question,
         reproduces=page.reproduces,
         num_cells=len(page.cells),
-        scales={scale: ScaleSummary(**_scale(page, scale)) for scale in page.scales},
+        scales={scale: ScaleSummary(**_scale(page, scale, costs[scale])) for scale in page.scales},
         links=_links(page),
     )
 
 
-def _scale(page: Recipe, name: str) -> dict[str, Any]:
+def _scale(page: Recipe, name: str, cost: Cost | None) -> dict[str, Any]:
     scale = page.scales[name]
     return {
         "description": scale.description,
@@ -186,6 +207,8 @@ def _scale(page: Recipe, name: str) -> dict[str, Any]:
             scale.seeds if cell.num_seeds is None else min(cell.num_seeds, scale.seeds)
             for cell in page.cells
         ),
+        "seconds": None if cost is None else round(cost.seconds, 1),
+        "based_on": None if cost is None else cost.based_on,
         "cost_cpu": scale.cost_cpu,
         "cost_gpu": scale.cost_gpu,
     }

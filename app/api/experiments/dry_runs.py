@@ -5,6 +5,7 @@ from typing import Any
 from app.api.experiments.schemas import EstimateAnswer
 from app.api.schemas import Answer
 from app.services.experiments.estimates import estimate, warnings
+from app.services.experiments.speeds import Speeds, basis
 from lab_models.datasets.catalog import DatasetInfo
 from lab_models.specs import AnySpec, fingerprint
 
@@ -31,7 +32,11 @@ class CostAnswer(EstimateAnswer):
     steps: int
     """Optimizer steps of one run."""
     seconds: float
-    """Nominal seconds of one run on two CPU cores."""
+    """What one run takes here, as `based_on` says."""
+    nominal_seconds: float
+    """What it would take on two CPU cores of the machine of docs/results.md."""
+    based_on: str
+    """On what `seconds` rests: runs like it that finished here lately; nominal, before there are three."""
     memory_bytes: int
     """The least memory that training takes: weights, gradients, the optimizer's numbers, and one batch's activations.
     """
@@ -52,9 +57,10 @@ class DryRun(Answer):
     warnings: list[str]
 
 
-def dry_run(spec: AnySpec, seeds: tuple[int, ...], info: DatasetInfo) -> DryRun:
+def dry_run(spec: AnySpec, seeds: tuple[int, ...], info: DatasetInfo, lately: Speeds) -> DryRun:
     """The answer to a request that is valid and possible."""
     cost = estimate(spec, info)
+    expected = lately.expected(cost.kind, cost.arch, cost.seconds)
     return DryRun(
         spec=spec.model_dump(mode="json"),
         fingerprint=fingerprint(spec),
@@ -64,7 +70,9 @@ def dry_run(spec: AnySpec, seeds: tuple[int, ...], info: DatasetInfo) -> DryRun:
             macs_per_sample=cost.macs_per_sample,
             trainable_parameters=cost.trainable_parameters,
             steps=cost.steps,
-            seconds=cost.seconds,
+            seconds=round(expected.seconds, 1),
+            nominal_seconds=cost.seconds,
+            based_on=basis([expected]),
             memory_bytes=cost.memory_bytes,
             dead_weights=cost.size.dead_weights,
             layers=[

@@ -24,6 +24,7 @@ from app.api.http.deps import (
     TheDoorbell,
     TheExperiment,
     TheSettings,
+    TheSpeeds,
     TheStanding,
     TheWatch,
     Writing,
@@ -119,6 +120,7 @@ def create_experiment(
     settings: TheSettings,
     caller: TheCaller,
     doorbell: TheDoorbell,
+    speeds: TheSpeeds,
     afterwards: TheAfterwards,
     dry_run: Annotated[bool, Query(description="Check and price the spec, store nothing")] = False,
     idempotency_key: IdempotencyKey = None,
@@ -133,7 +135,9 @@ def create_experiment(
         return passes.Read(lambda session: _created(session, Stored(there.id, 0, is_new=False)))
     prepared = prepare(session, request, submitted, settings, caller)
     if dry_run:
-        return passes.answer(dry_run_of(prepared.plan.spec, request.seeds, prepared.info))
+        return passes.answer(
+            dry_run_of(prepared.plan.spec, request.seeds, prepared.info, speeds(session))
+        )
 
     def write(session: Session) -> passes.Read:
         stored = store(session, prepared, settings, key)

@@ -12,10 +12,12 @@ from app.api.http.sharing import Watch
 from app.doorbell import Doorbell
 from app.errors import BodyTooLarge, Forbidden, NotFound
 from app.roles import Role
+from app.services.experiments.speeds import LatestSpeeds
 from app.services.experiments.standing import LatestStanding
 from app.services.experiments.visibility import visible_experiment, visible_run
 from app.services.owners.keys import ANYONE, Caller
 from app.services.studies import studies
+from app.services.studies.study_costs import RecipeCosts
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Experiment, Run, Study
@@ -28,6 +30,8 @@ TheDoorbell = Annotated[Doorbell, Given(lambda request: request.app.state.doorbe
 TheCaller = Annotated[Caller, Given(lambda request: getattr(request.state, "caller", ANYONE))]
 TheWatch = Annotated[Watch, Given(lambda request: request.app.state.watch)]
 TheStanding = Annotated[LatestStanding, Given(lambda request: request.app.state.standing)]
+TheSpeeds = Annotated[LatestSpeeds, Given(lambda request: request.app.state.speeds)]
+TheRecipeCosts = Annotated[RecipeCosts, Given(lambda request: request.app.state.recipe_costs)]
 TheAfterwards = Annotated[Afterwards, Kept()]
 
 Reading = Annotated[Session, Opened(writes=False)]

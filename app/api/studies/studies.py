@@ -18,6 +18,7 @@ from app.api.http.deps import (
     TheCaller,
     TheDoorbell,
     TheSettings,
+    TheSpeeds,
     TheStudy,
     Writing,
 )
@@ -89,6 +90,7 @@ def create_study(
     settings: TheSettings,
     caller: TheCaller,
     doorbell: TheDoorbell,
+    speeds: TheSpeeds,
     afterwards: TheAfterwards,
     dry_run: Annotated[bool, Query(description="Check and price the study, store nothing")] = False,
     idempotency_key: IdempotencyKey = None,
@@ -104,7 +106,7 @@ def create_study(
         return passes.Read(lambda session: _created(session, Stored(there.id, 0, is_new=False)))
     prepared = study_submissions.prepare_study(session, request, submitted, settings, caller)
     if dry_run:
-        return passes.answer(study_dry_run(prepared))
+        return passes.answer(study_dry_run(prepared, speeds(session)))
 
     def take_files() -> passes.Write:
         taken = prepared.with_files(settings.runs_folder)

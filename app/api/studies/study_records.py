@@ -4,7 +4,9 @@ from datetime import datetime
 from typing import Any
 
 from app.api.schemas import Answer
+from app.services.experiments.speeds import Speeds
 from app.services.studies.studies import StudyCell, WholeStudy
+from app.services.studies.study_costs import study_cost
 from app.services.studies.study_lists import StudyOutline
 from app.services.studies.study_submissions import PreparedStudy
 from app.storage.states import RunStatus
@@ -99,7 +101,9 @@ class PlannedCell(Answer):
     parameters: int
     macs_per_sample: int
     seconds: float
-    """Nominal seconds of one run on two CPU cores."""
+    """What one run takes here."""
+    nominal_seconds: float
+    """What it would take on two CPU cores of the machine of docs/results.md."""
     spec: dict[str, Any]
 
 
@@ -110,7 +114,11 @@ class StudyDryRun(Answer):
     title: str
     num_runs: int
     seconds: float
-    """Nominal seconds of all runs on two CPU cores, one after the other; equal finished runs would cost nothing."""
+    """What all runs take here, one after the other, as `based_on` says; equal finished runs would cost nothing."""
+    nominal_seconds: float
+    """The same on two CPU cores of the machine of docs/results.md."""
+    based_on: str
+    """On what `seconds` rests: runs like them that finished here lately; nominal, before there are three."""
     cells: list[PlannedCell]
     contrasts: list[dict[str, Any]]
 
@@ -226,13 +234,16 @@ def _sentence(whole: WholeStudy) -> str:
     return "; ".join(parts) + "." + failed
 
 
-def study_dry_run(prepared: PreparedStudy) -> StudyDryRun:
+def study_dry_run(prepared: PreparedStudy, lately: Speeds) -> StudyDryRun:
     """What `dry_run` answers."""
     design = prepared.design
+    whole = study_cost(prepared, lately)
     return StudyDryRun(
         title=design.title,
         num_runs=prepared.num_runs,
-        seconds=round(prepared.total_seconds, 1),
+        seconds=round(whole.seconds, 1),
+        nominal_seconds=round(whole.nominal_seconds, 1),
+        based_on=whole.based_on,
         cells=[
             PlannedCell(
                 key=cell.key,
@@ -240,7 +251,8 @@ def study_dry_run(prepared: PreparedStudy) -> StudyDryRun:
                 seeds=list(design.seeds_of(cell)),
                 parameters=(cost := prepared.costs[cell.key]).parameters,
                 macs_per_sample=cost.macs_per_sample,
-                seconds=cost.seconds,
+                seconds=round(lately.expected(cost.kind, cost.arch, cost.seconds).seconds, 1),
+                nominal_seconds=cost.seconds,
                 spec=prepared.cells[cell.key].plan.spec.model_dump(mode="json"),
             )
             for cell in design.cells

@@ -13,6 +13,7 @@ from sqlalchemy import select as select_columns
 from sqlmodel import Session, col
 
 from app.services.experiments.pace import free_workers
+from app.services.experiments.speeds import Speeds, speeds
 from app.services.lifecycle.queueing import claimable
 from app.services.lifecycle.workers import num_online
 from app.services.quotas import HoursUsedUp, out_of_hours
@@ -30,7 +31,7 @@ class Standing:
     running: Counter[str]
     turns: dict[str, int]
     num_online: int
-    free: tuple[Sequence[float], float] | None
+    free: Sequence[float] | None
     """As of `free_workers`."""
     spent: Mapping[str, HoursUsedUp]
 
@@ -48,13 +49,13 @@ def standing(session: Session) -> Standing:
     turns = {row[0]: row[1] for row in session.execute(_turns())}
     workers = num_online(session)
     spent = out_of_hours(session)
-    lines = (WaitingLine(*row) for row in session.execute(_lines()))
+    lately = speeds(session)
     return Standing(
-        [line for line in lines if line.owner not in spent],
+        [line for line in _waiting_lines(session, lately) if line.owner not in spent],
         running,
         turns,
         workers,
-        free_workers(session, workers),
+        free_workers(session, lately, workers),
         spent,
     )
 
@@ -80,21 +81,35 @@ class LatestStanding:
 
 @dataclass(frozen=True)
 class WaitingLine:
-    """An owner's claimable runs of one priority; `nominal_seconds` of all of them, `since` is when the oldest was
-    made.
-    """
+    """An owner's claimable runs of one priority; `seconds` is what all take, `since` when the oldest was made."""
 
     priority: int
     owner: str
     count: int
-    nominal_seconds: float
+    seconds: float
     since: datetime
+
+
+def _waiting_lines(session: Session, lately: Speeds) -> list[WaitingLine]:
+    """Of the highest priority first."""
+    lines: dict[tuple[int, str], WaitingLine] = {}
+    for priority, owner, kind, arch, count, nominal, since in session.execute(_lines()):
+        seconds = count * lately.seconds(kind, arch, nominal / count)
+        line = lines.get((priority, owner), WaitingLine(priority, owner, 0, 0.0, since))
+        lines[priority, owner] = WaitingLine(
+            priority,
+            owner,
+            line.count + count,
+            line.seconds + seconds,
+            min(line.since, since),
+        )
+    return list(lines.values())
 
 
 @cache
 def _lines() -> Executable:
-    """The columns of `WaitingLine`, of the highest priority first."""
-    keys = (col(Run.priority), col(Run.owner))
+    """An owner's claimable runs of one priority, kind and architecture, of the highest priority first."""
+    keys = (col(Run.priority), col(Run.owner), col(Experiment.kind), col(Experiment.arch))
     numbers = (
         func.count(),
         func.coalesce(func.sum(Experiment.nominal_seconds), 0.0),

@@ -79,7 +79,7 @@ def place_of(
         (first.owner, first.priority),
         before,
     )
-    seconds = sum(line.nominal_seconds / line.count * count for line, count in ahead)
+    seconds = sum(line.seconds / line.count * count for line, count in ahead)
     position = 1 + sum(count for _, count in ahead)
     start = start_behind(stands.free, position - 1, seconds)
     return QueuePlace(

@@ -44,6 +44,14 @@ def num_online(session: Session) -> int:
     )
 
 
+def kinds_of_devices(session: Session) -> set[str]:
+    """`cpu` or `cuda`, of the workers online."""
+    devices = select_columns(col(Worker.device)).where(
+        col(Worker.seen_at) > utc_now() - timedelta(seconds=ONLINE_SECONDS)
+    )
+    return {device.partition(":")[0] for device in session.scalars(devices)}
+
+
 @cache
 def _num_online() -> Select[int]:
     return (

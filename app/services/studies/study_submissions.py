@@ -63,14 +63,6 @@ class PreparedStudy(TakingOver):
         """Runs of all cells."""
         return study_bounds.count_runs(self.design)
 
-    @property
-    def total_seconds(self) -> float:
-        """Nominal seconds of all runs, one after the other."""
-        return sum(
-            len(self.design.seeds_of(cell)) * self.cells[cell.key].cost.seconds
-            for cell in self.design.cells
-        )
-
 
 def prepare_study(
     session: Session,
