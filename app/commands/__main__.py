@@ -110,6 +110,7 @@ def _submit(options: argparse.Namespace) -> int:
         if options.dry_run:
             return _print(service.post("/experiments?dry_run=true", body))
         record = service.post("/experiments", body)
+        client.say_warnings(record)
         if options.wait:
             record = client.wait_or_stop(service, record["id"])
     _print(record)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -84,6 +85,12 @@ class Service:
         return _checked(
             self._http.get(path, timeout=httpx.Timeout(TIMEOUT_SECONDS, read=DRAWING_SECONDS))
         ).content
+
+
+def say_warnings(answer: dict[str, Any]) -> None:
+    """What the service warns of, on standard error; an earlier version says nothing."""
+    for warning in answer.get("warnings", ()):
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
 
 
 def default_url() -> str:

@@ -28,8 +28,8 @@ from lab_models.datasets.refusals import ImportLimits, ImportRefused
 
 CHUNK_BYTES = 1 << 18
 EXIT_USAGE = 2
-COLUMNS = ("name", "train", "test", "image", "classes", "takes", "from", "owner")
-LEFT_ALIGNED = ("name", "from", "owner")
+COLUMNS = ("name", "here", "train", "test", "image", "classes", "takes", "from", "owner")
+LEFT_ALIGNED = ("name", "here", "from", "owner")
 
 
 def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
@@ -85,8 +85,12 @@ def _row(record: dict[str, Any]) -> tuple[str, ...]:
     channels, height, width = record["shape"]
     origin = f"imported {record['imported_at'][:10]}" if record["imported"] else "built in"
     size = f"{height}x{width} {'grey' if channels == 1 else 'RGB'}"
+    here = record.get("here", "")
+    if here == "download":
+        here = f"downloads {in_words(record['download_bytes'])}"
     return (
         record["name"],
+        here,
         f"{record['num_train']:,}",
         f"{record['num_test']:,}",
         size,

@@ -125,6 +125,7 @@ def _study(options: argparse.Namespace) -> int:
         _say(
             f"{record['id']}: {record['num_cells']} cells, {_runs(record)}. {_where(service, record)}"
         )
+        client.say_warnings(record)
         if not options.wait and options.report is None:
             print(json.dumps(record, indent=2, ensure_ascii=False))
             return 0
@@ -197,6 +198,7 @@ def _file(path: Path) -> dict[str, Any]:
 
 
 def _show_plan(plan: dict[str, Any]) -> int:
+    client.say_warnings(plan)
     cells = plan["cells"]
     rows = [
         (

@@ -6,8 +6,7 @@ that a copy may hold fewer images than were published.
 """
 
 import json
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +18,14 @@ from lab_models.common.errors import DatasetUnavailable
 from lab_models.datasets.catalog import DatasetInfo
 from lab_models.datasets.decoding import UndecodableImage, decode
 from lab_models.datasets.preparation import Images, Labels, RawDataset
+from lab_models.datasets.presence import SHARD
 
-SHARD = re.compile(
-    r"(?P<split>train|test)-(?P<number>\d{5})-of-(?P<count>\d{5})(-[0-9a-f]+)?\.parquet"
-)
 IMAGE_COLUMNS = ("img", "image")
 # of CIFAR-100's two labels, the class and not its superclass
 LABEL_COLUMNS = ("fine_label", "label")
 ROWS_AT_ONCE = 1000
 HUB_SPELLINGS = {"cra": "crab"}
 """A slip in the hub's metadata of CIFAR-100."""
-
-
-def find_shards(name: str, roots: Iterable[Path]) -> Path | None:
-    """The first folder that holds Parquet shards of the data set, in one of the hub's layouts."""
-    for root in roots:
-        for folder in (
-            root / name,
-            *(root / name / below for below in ("data", "plain_text", name)),
-        ):
-            if folder.is_dir() and any(SHARD.fullmatch(path.name) for path in folder.iterdir()):
-                return folder
-    return None
 
 
 def read_parquet(info: DatasetInfo, folder: Path) -> RawDataset:

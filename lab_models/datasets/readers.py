@@ -2,8 +2,9 @@
 
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +19,19 @@ from lab_models.datasets.preparation import (
     open_imported,
     open_prepared,
 )
+from lab_models.datasets.presence import (
+    DOWNLOADED_BYTES,
+    cifar_root,
+    find_shards,
+    mnist_root,
+    refusal_note,
+    with_own,
+)
 from lab_models.datasets.splits import split_train_val
 
 DOWNLOAD_TIMEOUT_SECONDS = 20.0
-DOWNLOADED_BYTES = {"mnist": 70_000_000, "cifar10": 360_000_000, "cifar100": 360_000_000}
-"""What torchvision's downloads take at most, packed and unpacked."""
 DATA_SETTING = "LAB_DATA_DIR (where the service runs in containers: LAB_DATA, in .env)"
 DIGITS_TEST_SEED = 0
-MNIST_FILES = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
 # torchvision's answers to damaged files
 UNREADABLE = (AssertionError, EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError)
 
@@ -100,21 +101,18 @@ def read_mnist(folders: DataFolders) -> RawDataset:
     # torchvision's import takes a second, and only preparation needs it
     from torchvision.datasets import MNIST
 
-    for root in (
-        *(place for searched in folders.search for place in (searched, searched / "mnist")),
-        folders.download,
-    ):
-        if all((root / "MNIST" / "raw" / name).is_file() for name in MNIST_FILES):
-            try:
-                return _mnist_arrays(MNIST(root, train=True), MNIST(root, train=False))
-            except UNREADABLE as error:
-                raise DatasetUnavailable(
-                    f"MNIST: {root / 'MNIST' / 'raw'} cannot be read: {error or type(error).__name__}",
-                    hint="remove that folder, or put the four idx files there",
-                ) from error
+    root = mnist_root((*with_own(folders.search, "mnist"), folders.download))
+    if root is not None:
+        try:
+            return _mnist_arrays(MNIST(root, train=True), MNIST(root, train=False))
+        except UNREADABLE as error:
+            raise DatasetUnavailable(
+                f"MNIST: {root / 'MNIST' / 'raw'} cannot be read: {error or type(error).__name__}",
+                hint="remove that folder, or put the four idx files there",
+            ) from error
     _require_room_for_download("mnist", folders)
     try:
-        with socket_timeout(DOWNLOAD_TIMEOUT_SECONDS):
+        with _downloading("mnist", folders):
             return _mnist_arrays(
                 MNIST(folders.download, train=True, download=True),
                 MNIST(folders.download, train=False, download=True),
@@ -142,10 +140,9 @@ def read_cifar(info: DatasetInfo, folders: DataFolders) -> RawDataset:
     download. Raises as `read_mnist` does.
     """
     # like torchvision's, an import that only preparation needs
-    from lab_models.datasets.parquet import find_shards, read_parquet
+    from lab_models.datasets.parquet import read_parquet
 
-    roots = (*folders.search, folders.download)
-    shards = find_shards(info.name, roots)
+    shards = find_shards(info.name, (*folders.search, folders.download))
     return read_parquet(info, shards) if shards is not None else _torchvision_cifar(info, folders)
 
 
@@ -153,21 +150,20 @@ def _torchvision_cifar(info: DatasetInfo, folders: DataFolders) -> RawDataset:
     from torchvision.datasets import CIFAR10, CIFAR100
 
     kind = {"cifar10": CIFAR10, "cifar100": CIFAR100}[info.name]
-    for root in (
-        place for searched in folders.search for place in (searched, searched / info.name)
-    ):
-        # a broken download is mended by downloading again
-        if (root / kind.base_folder).is_dir() and root != folders.download:
-            try:
-                return _cifar_arrays(info, kind, root, download=False)
-            except UNREADABLE as error:
-                raise DatasetUnavailable(
-                    f"{info.name}: {root / kind.base_folder} cannot be read: {error or type(error).__name__}",
-                    hint="remove that folder, or put torchvision's files there",
-                ) from error
+    # a broken download is mended by downloading again
+    own = (root for root in with_own(folders.search, info.name) if root != folders.download)
+    root = cifar_root(info.name, own)
+    if root is not None:
+        try:
+            return _cifar_arrays(info, kind, root, download=False)
+        except UNREADABLE as error:
+            raise DatasetUnavailable(
+                f"{info.name}: {root / kind.base_folder} cannot be read: {error or type(error).__name__}",
+                hint="remove that folder, or put torchvision's files there",
+            ) from error
     _require_room_for_download(info.name, folders)
     try:
-        with socket_timeout(DOWNLOAD_TIMEOUT_SECONDS):
+        with _downloading(info.name, folders):
             return _cifar_arrays(info, kind, folders.download, download=True)
     except UNREADABLE as error:
         searched = ", ".join(str(root) for root in folders.search)
@@ -201,6 +197,22 @@ def _cifar_arrays(info: DatasetInfo, kind: Any, root: Path, *, download: bool) -
 def _require_room_for_download(name: str, folders: DataFolders) -> None:
     folders.download.mkdir(parents=True, exist_ok=True)
     require_room(folders.download, DOWNLOADED_BYTES[name], folders.min_free_bytes)
+
+
+@contextmanager
+def _downloading(name: str, folders: DataFolders) -> Iterator[None]:
+    """A download, with a note where it fails, so that whoever submits the next run hears of it before."""
+    note = refusal_note(name, folders.download)
+    try:
+        with socket_timeout(DOWNLOAD_TIMEOUT_SECONDS):
+            yield
+    except UNREADABLE as error:
+        with suppress(OSError):
+            note.write_text(
+                f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {error or type(error).__name__}\n"
+            )
+        raise
+    note.unlink(missing_ok=True)
 
 
 @contextmanager

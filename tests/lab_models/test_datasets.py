@@ -19,6 +19,7 @@ import torchvision
 from sklearn.datasets import load_digits
 
 from lab_models.common.errors import DatasetUnavailable
+from lab_models.datasets import readers
 from lab_models.datasets.catalog import (
     BUILT_IN,
     CIFAR10,
@@ -29,6 +30,7 @@ from lab_models.datasets.catalog import (
     DatasetInfo,
 )
 from lab_models.datasets.preparation import PreparedDataset, RawDataset
+from lab_models.datasets.presence import presence
 from lab_models.datasets.readers import DataFolders, open_dataset, read_digits
 from tests.lab_models.conftest import data_folders, files_below
 
@@ -440,3 +442,18 @@ def test_cifar_without_files_and_network_says_what_to_do(
     assert torchvision_cifar.kind.base_folder in (caught.value.hint or "")
     assert not (tmp_path / "prepared" / info.name).exists()
     assert socket.getdefaulttimeout() is None
+
+
+def test_a_download_that_fails_leaves_a_note_until_one_succeeds(
+    tmp_path: Path, no_network: str
+) -> None:
+    folders = dataclasses.replace(data_folders(tmp_path), search=(tmp_path / "nothing",))
+    places = (folders.search, folders.download, folders.prepared)
+    assert presence(MNIST, *places).here == "download"
+    with pytest.raises(DatasetUnavailable):
+        open_dataset(MNIST, folders)
+    found = presence(MNIST, *places)
+    assert (found.here, " UTC: " in found.reason) == ("missing", True)
+    with readers._downloading("mnist", folders):
+        pass
+    assert presence(MNIST, *places).here == "download"

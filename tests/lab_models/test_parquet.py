@@ -17,8 +17,9 @@ from PIL import Image
 
 from lab_models.common.errors import DatasetUnavailable
 from lab_models.datasets.catalog import CIFAR10, CIFAR100, Catalog, DatasetInfo
-from lab_models.datasets.parquet import find_shards, read_parquet
+from lab_models.datasets.parquet import read_parquet
 from lab_models.datasets.preparation import PreparedDataset
+from lab_models.datasets.presence import find_shards
 from lab_models.datasets.readers import DataFolders, open_dataset
 from lab_models.datasets.unpacking import mean_and_std
 from tests.lab_models.conftest import PROJECT, data_folders

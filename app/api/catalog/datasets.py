@@ -14,6 +14,7 @@ from app.api.http.deps import TheAfterwards, TheCaller, TheDatabase, TheSettings
 from app.errors import InvalidRequest, UploadInterrupted, UploadTooLarge
 from app.services.datasets import datasets
 from app.services.datasets.datasets import Share
+from app.services.datasets.obstacles import presence_of
 from app.services.owners.keys import Caller
 from app.settings import Settings
 from lab_models.datasets.catalog import Catalog, DatasetInfo, partial_copy
@@ -58,13 +59,13 @@ def list_datasets(settings: TheSettings) -> schemas.DatasetList:
     name.
     """
     known = datasets.catalog(settings)
-    return schemas.DatasetList(data=[_record(info, known) for info in known.all()])
+    return schemas.DatasetList(data=[_record(settings, info, known) for info in known.all()])
 
 
 @router.get("/datasets/{name}")
 def read_dataset(settings: TheSettings, name: DatasetName) -> schemas.DatasetAnswer:
     """One data set."""
-    return _record(datasets.get(settings, name), datasets.catalog(settings))
+    return _record(settings, datasets.get(settings, name), datasets.catalog(settings))
 
 
 @router.put("/datasets/{name}", status_code=201, openapi_extra=ZIP_BODY)
@@ -129,7 +130,7 @@ def _import(
     settings: Settings, caller: Caller, share: Share, name: str, file: BinaryIO, wanted: Wanted
 ) -> schemas.DatasetAnswer:
     info = datasets.import_zip(settings, caller, share, name, file, wanted)
-    return _record(info, datasets.catalog(settings))
+    return _record(settings, info, datasets.catalog(settings))
 
 
 def _refuse_what_is_no_zip(request: Request, settings: Settings) -> int:
@@ -186,8 +187,8 @@ def _too_large(settings: Settings) -> UploadTooLarge:
     )
 
 
-def _record(info: DatasetInfo, known: Catalog) -> schemas.DatasetAnswer:
-    note = partial_copy(info)
+def _record(settings: Settings, info: DatasetInfo, known: Catalog) -> schemas.DatasetAnswer:
+    note, found = partial_copy(info), presence_of(settings, info)
     return schemas.DatasetAnswer(
         name=info.name,
         title=info.title,
@@ -205,6 +206,8 @@ def _record(info: DatasetInfo, known: Catalog) -> schemas.DatasetAnswer:
         source=info.source,
         sha256=known.sha256(info.name),
         disk_bytes=known.disk_bytes(info.name),
+        here=found.here,
+        download_bytes=found.download_bytes,
         notes=[] if note is None else [note],
         links={"self": f"/datasets/{info.name}"},
     )

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from app.api.schemas import Answer
+from lab_models.datasets.presence import Here
 
 
 class DatasetAnswer(Answer):
@@ -30,6 +31,12 @@ class DatasetAnswer(Answer):
     """Names the exact content; null until a built-in data set is prepared, by the first run that needs it."""
     disk_bytes: int
     """What its files take, which counts for its owner; 0 until a built-in data set is prepared."""
+    here: Here
+    """`yes`: its files are on this machine. `download`: the first run that needs it downloads it. `missing`: it is not
+    here, and could not be downloaded the last time.
+    """
+    download_bytes: int
+    """What that download takes at most, unpacked too; 0 for what is here."""
     notes: list[str]
     """What a reader of its results must know."""
     links: dict[str, str]

@@ -4,10 +4,12 @@ from typing import Any
 
 from app.api.experiments.schemas import EstimateAnswer
 from app.api.schemas import Answer
+from app.services.datasets.obstacles import obstacles
 from app.services.experiments.estimates import estimate, warnings
 from app.services.experiments.speeds import Speeds, basis
-from lab_models.datasets.catalog import DatasetInfo
-from lab_models.specs import AnySpec, fingerprint
+from app.services.submitting.submissions import Prepared
+from app.settings import Settings
+from lab_models.specs import fingerprint
 
 
 class LayerAnswer(Answer):
@@ -57,14 +59,15 @@ class DryRun(Answer):
     warnings: list[str]
 
 
-def dry_run(spec: AnySpec, seeds: tuple[int, ...], info: DatasetInfo, lately: Speeds) -> DryRun:
+def dry_run(prepared: Prepared, lately: Speeds, warned: list[str]) -> DryRun:
     """The answer to a request that is valid and possible."""
+    spec, info = prepared.plan.spec, prepared.info
     cost = estimate(spec, info)
     expected = lately.expected(cost.kind, cost.arch, cost.seconds)
     return DryRun(
         spec=spec.model_dump(mode="json"),
         fingerprint=fingerprint(spec),
-        seeds=list(seeds),
+        seeds=list(prepared.request.seeds),
         estimate=CostAnswer(
             parameters=cost.parameters,
             macs_per_sample=cost.macs_per_sample,
@@ -87,5 +90,11 @@ def dry_run(spec: AnySpec, seeds: tuple[int, ...], info: DatasetInfo, lately: Sp
                 for layer in cost.size.layers
             ],
         ),
-        warnings=warnings(spec, info),
+        warnings=warned,
     )
+
+
+def warnings_of(prepared: Prepared, settings: Settings) -> list[str]:
+    """What is probably not meant, and what will be in its way."""
+    own = warnings(prepared.plan.spec, prepared.info)
+    return [*own, *obstacles(settings, prepared.datasets.values())]

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from sqlmodel import Session
 
 from app.api.experiments import records, schemas
-from app.api.experiments.dry_runs import DryRun
+from app.api.experiments.dry_runs import DryRun, warnings_of
 from app.api.experiments.dry_runs import dry_run as dry_run_of
 from app.api.http import passes
 from app.api.http.bodies import read_body
@@ -134,23 +134,21 @@ def create_experiment(
         # whatever has become of what it needs
         return passes.Read(lambda session: _created(session, Stored(there.id, 0, is_new=False)))
     prepared = prepare(session, request, submitted, settings, caller)
+    warned = warnings_of(prepared, settings)
     if dry_run:
-        return passes.answer(
-            dry_run_of(prepared.plan.spec, request.seeds, prepared.info, speeds(session))
-        )
+        return passes.answer(dry_run_of(prepared, speeds(session), warned))
 
     def write(session: Session) -> passes.Read:
         stored = store(session, prepared, settings, key)
         afterwards.soon(doorbell.ring, stored.num_queued)
-        return passes.Read(lambda session: _created(session, stored))
+        return passes.Read(lambda session: _created(session, stored, warned))
 
     return passes.Write(write)
 
 
-def _created(session: Session, stored: Stored) -> Response:
-    record = records.experiment_record(
-        experiments.whole(session, experiments.get(session, stored.id))
-    )
+def _created(session: Session, stored: Stored, warned: Sequence[str] = ()) -> Response:
+    whole = experiments.whole(session, experiments.get(session, stored.id))
+    record = records.experiment_record(whole, warned)
     return passes.answer(
         record, 201 if stored.is_new else 200, {"Location": f"/experiments/{stored.id}"}
     )

@@ -1,5 +1,6 @@
 """From rows to answers."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from app.api.experiments.links import experiment_links, run_links
@@ -25,8 +26,8 @@ from app.storage.states import RunStatus, experiment_status
 from app.storage.tables import Artifact, Attempt, Experiment, Run, StatusChange
 
 
-def experiment_record(whole: Whole) -> ExperimentRecord:
-    """The record of `GET /experiments/{id}`."""
+def experiment_record(whole: Whole, warned: Sequence[str] = ()) -> ExperimentRecord:
+    """The record of `GET /experiments/{id}`; what was warned of is said once, to whoever sends it."""
     experiment, runs = whole.experiment, whole.runs
     finished = [run.finished_at for run in runs if run.finished_at is not None]
     return ExperimentRecord(
@@ -52,6 +53,7 @@ def experiment_record(whole: Whole) -> ExperimentRecord:
         progress=_experiment_progress(runs),
         submitted=experiment.submitted,
         spec=experiment.spec,
+        warnings=list(warned),
         estimate=EstimateAnswer(
             parameters=experiment.parameters,
             trainable_parameters=experiment.trainable_parameters,

@@ -150,6 +150,10 @@ class ExperimentRecord(Answer):
     """Over the succeeded runs: test scores, and val scores at the best epoch."""
     error: dict[str, Any] | None
     """The first failed run's error."""
+    warnings: list[str] = []
+    """In the answer to what is sent, as in its dry run: what is probably not meant, and what will be in its way, such
+    as data that is not here yet or a disk that is nearly full. Empty when the record is read later.
+    """
     is_terminal: bool
     status_reason: StatusReason
     """Why it stands so; one of a documented list, for scripts."""

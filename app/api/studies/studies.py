@@ -1,5 +1,6 @@
 """Studies over HTTP: started, read, extended, cancelled, retried and deleted as one."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import Query, Response
@@ -30,6 +31,7 @@ from app.api.studies.study_records import (
     study_record,
     study_row,
 )
+from app.services.datasets.obstacles import obstacles
 from app.services.experiments import deletion
 from app.services.owners import limits
 from app.services.studies import (
@@ -105,8 +107,9 @@ def create_study(
     if there is not None:
         return passes.Read(lambda session: _created(session, Stored(there.id, 0, is_new=False)))
     prepared = study_submissions.prepare_study(session, request, submitted, settings, caller)
+    warned = obstacles(settings, prepared.datasets.values())
     if dry_run:
-        return passes.answer(study_dry_run(prepared, speeds(session)))
+        return passes.answer(study_dry_run(prepared, speeds(session), warned))
 
     def take_files() -> passes.Write:
         taken = prepared.with_files(settings.runs_folder)
@@ -118,13 +121,13 @@ def create_study(
     def write(session: Session, taken: PreparedStudy) -> passes.Read:
         stored = study_submissions.store(session, taken, settings, key)
         afterwards.soon(doorbell.ring, stored.num_queued)
-        return passes.Read(lambda session: _created(session, stored))
+        return passes.Read(lambda session: _created(session, stored, warned))
 
     return passes.Compute(take_files, lane="files")
 
 
-def _created(session: Session, stored: Stored) -> Response:
-    record = study_record(studies.whole(session, studies.get(session, stored.id)))
+def _created(session: Session, stored: Stored, warned: Sequence[str] = ()) -> Response:
+    record = study_record(studies.whole(session, studies.get(session, stored.id)), warned)
     return passes.answer(
         record, 201 if stored.is_new else 200, {"Location": f"/studies/{stored.id}"}
     )

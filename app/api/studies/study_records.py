@@ -1,5 +1,6 @@
 """What the API answers about studies, and how rows become it."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -62,6 +63,8 @@ class StudyRecord(Answer):
     name: str
     status: RunStatus
     status_message: str
+    warnings: list[str] = []
+    """In the answer to what is sent, as in its dry run: what will be in its way. Empty when it is read later."""
     is_terminal: bool
     progress: StudyProgress
     created_at: datetime
@@ -121,6 +124,8 @@ class StudyDryRun(Answer):
     """On what `seconds` rests: runs like them that finished here lately; nominal, before there are three."""
     cells: list[PlannedCell]
     contrasts: list[dict[str, Any]]
+    warnings: list[str]
+    """What will be in its way, such as data that is not here yet or a disk that is nearly full."""
 
 
 def study_links(study: Study, pictures: "tuple[str, ...]" = ()) -> dict[str, str]:
@@ -140,8 +145,8 @@ def study_links(study: Study, pictures: "tuple[str, ...]" = ()) -> dict[str, str
     }
 
 
-def study_record(whole: WholeStudy) -> StudyRecord:
-    """The record of `GET /studies/{id}`."""
+def study_record(whole: WholeStudy, warned: Sequence[str] = ()) -> StudyRecord:
+    """The record of `GET /studies/{id}`; what was warned of is said once, to whoever sends it."""
     design = whole.design
     return StudyRecord(
         **dict(study_row(whole.outline)),
@@ -153,6 +158,7 @@ def study_record(whole: WholeStudy) -> StudyRecord:
         factors=list(design.factors),
         cells=[_cell(cell) for cell in whole.cells],
         notes=list(design.notes),
+        warnings=list(warned),
         submitted=whole.study.submitted,
         errors=[
             {
@@ -234,7 +240,7 @@ def _sentence(whole: WholeStudy) -> str:
     return "; ".join(parts) + "." + failed
 
 
-def study_dry_run(prepared: PreparedStudy, lately: Speeds) -> StudyDryRun:
+def study_dry_run(prepared: PreparedStudy, lately: Speeds, warned: list[str]) -> StudyDryRun:
     """What `dry_run` answers."""
     design = prepared.design
     whole = study_cost(prepared, lately)
@@ -258,4 +264,5 @@ def study_dry_run(prepared: PreparedStudy, lately: Speeds) -> StudyDryRun:
             for cell in design.cells
         ],
         contrasts=[contrast.model_dump() for contrast in design.contrasts],
+        warnings=warned,
     )

@@ -28,6 +28,7 @@ from app.services.submitting.submissions import Prepared, prepare_with
 from app.settings import Settings
 from app.storage.tables import LOCAL, Study, new_id, utc_now
 from lab_models.common.validation import FieldError, InvalidDocument
+from lab_models.datasets.catalog import DatasetInfo
 from lab_models.recipes.recipe import Cell
 from lab_models.specs import ModelSpec
 from lab_models.studies.design import Design, cell_request, foundation_cell, whole_document
@@ -57,6 +58,11 @@ class PreparedStudy(TakingOver):
     def costs(self) -> dict[str, Estimate]:
         """What one run costs, by cell."""
         return {key: cell.cost for key, cell in self.cells.items()}
+
+    @property
+    def datasets(self) -> dict[str, DatasetInfo]:
+        """The data sets that its cells need."""
+        return {name: info for cell in self.cells.values() for name, info in cell.datasets.items()}
 
     @property
     def num_runs(self) -> int:
