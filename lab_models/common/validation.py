@@ -1,12 +1,13 @@
 """From a document to a checked spec, or to a list of errors that say where, what and what was probably meant."""
 
 import difflib
-import types
 import typing
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+
+from lab_models.common.suggestions import TAGS, models_in, suggestion
 
 MOST_ERRORS = 50
 LONGEST_NAME = 200
@@ -75,7 +76,7 @@ def _explain_one(item: dict[str, Any], model: type[BaseModel], document: Any) ->
     message, hint = str(item["msg"]), None
     match item["type"]:
         case "extra_forbidden":
-            message, hint = "unknown field", did_you_mean(str(parts[-1]), _fields(owners))
+            message, hint = "unknown field", _meant(parts, model, owners)
         case "literal_error" | "enum":
             message, hint = (
                 f"must be {context['expected']}",
@@ -116,7 +117,7 @@ def _walk(
     annotation: Any = model
     node = document
     for step in loc:
-        models = _models_in(annotation)
+        models = models_in(annotation)
         if isinstance(step, str) and len(models) > 1 and _is_tag(step, models):
             annotation = next(candidate for candidate in models if _is_tag(step, [candidate]))
             continue
@@ -149,28 +150,25 @@ def _child(node: Any, step: str | int) -> Any:
     return node[step] if isinstance(step, int) and step < len(node) else None
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    origin = typing.get_origin(annotation)
-    if origin is typing.Annotated:
-        return _models_in(typing.get_args(annotation)[0])
-    if origin in (typing.Union, types.UnionType):
-        return [model for member in typing.get_args(annotation) for model in _models_in(member)]
-    return []
-
-
 def _is_tag(step: str, models: list[type[BaseModel]]) -> bool:
     return len(models) > 0 and any(
         step in typing.get_args(model.model_fields[key].annotation)
         for model in models
-        for key in ("name", "arch", "kind")
+        for key in TAGS
         if key in model.model_fields
     )
 
 
 def _fields(owners: list[type[BaseModel]]) -> list[str]:
     return sorted({name for owner in owners for name in owner.model_fields})
+
+
+def _meant(
+    parts: list[str | int], model: type[BaseModel], owners: list[type[BaseModel]]
+) -> str | None:
+    """What an unknown field may have been: another name for one, one of another place, one with a slip."""
+    *here, word = map(str, parts)
+    return suggestion(word, here, model, owners) or did_you_mean(word, _fields(owners))
 
 
 def _nearest_choice(given: Any, expected: str) -> str | None:

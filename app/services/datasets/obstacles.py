@@ -33,7 +33,7 @@ def _absent(info: DatasetInfo, of: Presence) -> str:
         )
     return (
         f"{info.name} is not here, and could not be downloaded the last time ({of.reason}): connect to the network, or"
-        " set LAB_DATA_DIR to a folder that holds it; 'digits' needs neither"
+        " set LAB_DATA_DIR (in containers LAB_DATA) to a folder that holds it; 'digits' needs neither"
     )
 
 
