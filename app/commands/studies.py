@@ -204,7 +204,7 @@ def _show_plan(plan: dict[str, Any]) -> int:
         (
             c["key"],
             c["title"],
-            str(len(c["seeds"])),
+            str(len(c["seeds"])) if c["same_as"] is None else "-",
             f"{c['parameters']:,}",
             f"{c['macs_per_sample']:,}",
             f"{c['seconds']:,.{1 if c['seconds'] >= 1 else 2}f}",
@@ -217,20 +217,32 @@ def _show_plan(plan: dict[str, Any]) -> int:
     )
     if plan["nominal_seconds"] != plan["seconds"]:
         total += f" Without them {duration(plan['nominal_seconds'])}."
+    notes = [line for note in plan["notes"] for line in (note, "")]
     show(
         plan["title"],
         "",
         table(DRY_RUN_COLUMNS, rows),
         "",
+        *_drawn(plan["sample"]),
+        *notes,
         f"{total} Runs that equal finished ones cost nothing. Nothing was stored.",
     )
     return 0
 
 
+def _drawn(sample: dict[str, Any] | None) -> Iterator[str]:
+    if sample is not None:
+        factors = "; ".join(f"{name} {words}" for name, words in sample["factors"].items())
+        yield f"Drawn with seed {sample['seed']}: {factors}."
+        yield ""
+
+
 def _show_results(service: client.Service, record: dict[str, Any], report: Path | None) -> int:
     """Table and verdicts as Markdown on standard output, what failed on standard error; the exit status."""
     links = record["links"]
-    print(service.download(f"{links['table']}?format=md").decode())
+    # of a search people want to see first what was found
+    order = "&sort=best" if record["sample"] is not None else ""
+    print(service.download(f"{links['table']}?format=md{order}").decode())
     for line in _verdicts(service.get(links["verdicts"])):
         print(line)
     for error in record["errors"]:
@@ -244,7 +256,7 @@ def _show_results(service: client.Service, record: dict[str, Any], report: Path 
 
 
 def _verdicts(verdicts: dict[str, Any]) -> Iterator[str]:
-    """Markdown: a list of contrasts and one of claims."""
+    """Markdown: lists of contrasts, claims and what to keep in mind of them."""
     for title, lines in (
         (
             "Contrasts",
@@ -257,6 +269,7 @@ def _verdicts(verdicts: dict[str, Any]) -> Iterator[str]:
                 for claim in verdicts["claims"]
             ],
         ),
+        ("Keep in mind", verdicts["cautions"]),
     ):
         if lines:
             yield from (f"### {title}", "", *(f"- {line}" for line in lines), "")

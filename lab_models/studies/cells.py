@@ -2,11 +2,12 @@
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lab_models.common.validation import FieldError, InvalidDocument, did_you_mean, pointer
 from lab_models.recipes.recipe import Cell, Factor
+from lab_models.studies.axes import Axis
 from lab_models.studies.design import factor_text
 from lab_models.studies.overrides import with_overrides
 from lab_models.studies.refusals import refuse_unshown
@@ -47,7 +48,7 @@ def listed_cells(specs: list[dict[str, Any]]) -> Iterator[Cell]:
         )
 
 
-def grid_cells(spec: dict[str, Any], vary: dict[str, list[Any]]) -> Iterator[Cell]:
+def grid_cells(spec: dict[str, Any], paths: Sequence[str], axes: Sequence[Axis]) -> Iterator[Cell]:
     """A cell for each combination, one more than are allowed at the most; raises InvalidDocument where the body says
     what the study says, or a name gets too long.
     """
@@ -62,30 +63,40 @@ def grid_cells(spec: dict[str, Any], vary: dict[str, list[Any]]) -> Iterator[Cel
                     )
                 ]
             )
-    names = short_names(tuple(vary))
-    for levels in itertools.islice(itertools.product(*vary.values()), MOST_CELLS + 1):
-        texts = [_level(value) for value in levels]
+    names = short_names(tuple(paths))
+    numbered = [list(enumerate(axis.levels)) for axis in axes]
+    for levels in itertools.islice(itertools.product(*numbered), MOST_CELLS + 1):
+        values = {
+            path: value
+            for axis, (_, level) in zip(axes, levels, strict=True)
+            for path, value in zip(axis.paths, level, strict=True)
+        }
         key = ",".join(
-            f"{path}={text if isinstance(text, str) else json.dumps(text)}"
-            for path, text in zip(vary, texts, strict=True)
+            f"point-{number}" if axis.are_points else f"{axis.paths[0]}={_text(level[0])}"
+            for axis, (number, level) in zip(axes, levels, strict=True)
         )
-        if len(key) > LONGEST_KEY:
-            raise InvalidDocument(
-                [
-                    FieldError(
-                        "/vary",
-                        f"the cell {key[:60]!r}… would have a name of more than {LONGEST_KEY} characters",
-                        "use 'specs' with names",
-                    )
-                ]
-            )
+        _refuse_long_key(key)
+        texts = [_level(values[path]) for path in paths]
         yield Cell(
             key=key,
             title=", ".join(
                 f"{name} {factor_text(text)}" for name, text in zip(names, texts, strict=True)
             ),
-            request=with_overrides(spec, dict(zip(vary, levels, strict=True))),
+            request=with_overrides(spec, {path: values[path] for path in paths}),
             factors=dict(zip(names, texts, strict=True)),
+        )
+
+
+def _refuse_long_key(key: str) -> None:
+    if len(key) > LONGEST_KEY:
+        raise InvalidDocument(
+            [
+                FieldError(
+                    "/vary",
+                    f"the cell {key[:60]!r}… would have a name of more than {LONGEST_KEY} characters",
+                    "use 'specs' with names",
+                )
+            ]
         )
 
 
@@ -124,6 +135,12 @@ def short_names(paths: tuple[str, ...]) -> list[str]:
     """The last part of each path, or the whole path where two end alike."""
     last = [path.rpartition(".")[2] for path in paths]
     return [path if last.count(name) > 1 else name for path, name in zip(paths, last, strict=True)]
+
+
+def _text(value: Any) -> str:
+    """A level as a cell's key has it."""
+    level = _level(value)
+    return level if isinstance(level, str) else json.dumps(level)
 
 
 def _level(value: Any) -> Factor:

@@ -10,6 +10,7 @@ from pydantic import model_validator
 from lab_models.common.validation import FieldError, InvalidDocument, did_you_mean
 from lab_models.recipes.recipe import Cell, Claim, Contrast, Factor, Picture, PublishedTable
 from lab_models.specs import CONTROLS, ROLES, Frozen, Request, read_request
+from lab_models.studies.sampling import Distribution, Sample
 
 
 class Design(Frozen):
@@ -23,6 +24,12 @@ class Design(Frozen):
     """Which table of which source; empty for an own study."""
     factors: tuple[str, ...] = ()
     """What varies, in the order of the table's columns."""
+    paths: tuple[str, ...] = ()
+    """Of a grid the factors' dotted paths, in the same order; empty where they are none, or were not kept."""
+    drawn: dict[str, Distribution] = {}
+    """What the levels of those factors were drawn from that were not listed; the cells hold the values."""
+    sample: Sample | None = None
+    """How they were drawn; null: nothing was."""
     cells: tuple[Cell, ...]
     """The table's rows, with whole requests."""
     seeds: tuple[int, ...]
@@ -41,6 +48,8 @@ class Design(Frozen):
     """What a reader must know."""
     looks: tuple[int, ...] = ()
     """How many seeds there were when seeds were added, and in the end; empty where none were."""
+    same_as: dict[str, str] = {}
+    """Cells that train what an earlier one trains, and the keys of those, whose experiment and runs they share."""
     whole: bool = True
     """Whether it is run as the source did: expected values are only held against such a study."""
 
@@ -61,6 +70,20 @@ class Design(Frozen):
     def cell(self, key: str) -> Cell:
         """The cell of that key; raises KeyError."""
         return next(cell for cell in self.cells if cell.key == key)
+
+    def trained(self, key: str) -> str:
+        """The key of the cell that has the experiment: its own, or that of the earlier one that it is the same as."""
+        return self.same_as.get(key, key)
+
+    @property
+    def own_cells(self) -> tuple[Cell, ...]:
+        """The cells that have an experiment of their own."""
+        return tuple(cell for cell in self.cells if cell.key not in self.same_as)
+
+    def foundation_of(self, cell: Cell) -> str | None:
+        """The key of the cell whose experiment is the cell's foundation; None where it names none."""
+        key = foundation_cell(cell.request)
+        return None if key is None else self.trained(key)
 
     def seeds_of(self, cell: Cell) -> tuple[int, ...]:
         """The seeds that a cell is run with."""
@@ -89,8 +112,8 @@ def whole_document(design: Design, cell: Cell) -> dict[str, Any]:
     Raises InvalidDocument where it names a cell that is none, that comes later, or that is built on another itself.
     """
     document = {**cell.request, "seeds": list(design.seeds_of(cell)), "name": cell.title[:200]}
-    key = foundation_cell(document)
-    if key is None:
+    said, key = foundation_cell(document), design.foundation_of(cell)
+    if said is None or key is None:
         return document
     role = ROLES[document["kind"]]
     earlier = {
@@ -102,8 +125,8 @@ def whole_document(design: Design, cell: Cell) -> dict[str, Any]:
             [
                 FieldError(
                     f"/{role}/cell",
-                    f"there is no cell {key!r} before this one",
-                    did_you_mean(key, list(earlier)),
+                    f"there is no cell {said!r} before this one",
+                    did_you_mean(said, list(earlier)),
                 )
             ]
         )

@@ -9,10 +9,12 @@ from lab_models.common.validation import FieldError, InvalidDocument
 from lab_models.recipes.catalog import recipe
 from lab_models.recipes.recipe import Cell, Contrast, Recipe
 from lab_models.specs.base import UnknownName
+from lab_models.studies.axes import Axis, axes_of, distributions_of
 from lab_models.studies.cells import grid_cells, listed_cells, overridden, short_names
 from lab_models.studies.design import Design
 from lab_models.studies.refusals import refuse_long, refuse_paths, refuse_unshown
 from lab_models.studies.request import MOST_CELLS, StudyRequest
+from lab_models.studies.sampling import Sample
 
 MOST_CONTRASTS = 60
 DEFAULT_SEEDS = (0, 1, 2)
@@ -24,11 +26,27 @@ def design_of(request: StudyRequest) -> Design:
     refuse_long(request)
     if request.recipe is not None:
         return _of_recipe(request, _known_recipe(request.recipe))
-    cells = (
-        list(listed_cells(request.specs))
-        if request.specs is not None
-        else list(grid_cells(request.spec or {}, request.vary or {}))
+    if request.specs is not None:
+        return _of_list(request, list(listed_cells(request.specs)))
+    return _of_grid(request)
+
+
+def _of_list(request: StudyRequest, cells: list[Cell]) -> Design:
+    return _design(
+        title=request.name or "own study",
+        cells=overridden(cells, request, {}, {}),
+        cells_at="/specs",
+        contrasts=_contrasts(request, _against_the_first(cells)),
+        pictures=("curves", "differences"),
+        **_own(request),
     )
+
+
+def _of_grid(request: StudyRequest) -> Design:
+    """Every combination of what is listed, and of what is drawn."""
+    paths, drawn = tuple(request.vary or ()), distributions_of(request)
+    axes = axes_of(request, drawn)
+    cells = list(grid_cells(request.spec or {}, paths, axes))
     if len(cells) > MOST_CELLS:
         raise InvalidDocument(
             [
@@ -37,19 +55,31 @@ def design_of(request: StudyRequest) -> Design:
                 )
             ]
         )
-    factors = tuple(request.vary or ())
+    names = dict(zip(paths, short_names(paths), strict=True))
+    contrasts = _contrasts(request, _against_the_first_level(cells, axes))
+    pictures = ("factor", "curves", "differences")
     return _design(
-        title=request.name
-        or ("own study" if not factors else "study of " + ", ".join(short_names(factors))),
-        factors=tuple(short_names(factors)),
+        title=request.name or "study of " + ", ".join(names.values()),
+        factors=tuple(names.values()),
+        paths=paths,
+        drawn={names[path]: distribution for path, distribution in drawn.items()},
+        sample=(request.sample or Sample()) if drawn else None,
         cells=overridden(cells, request, {}, {}),
-        cells_at="/specs" if request.vary is None else "/vary",
-        seeds=request.seeds or DEFAULT_SEEDS,
-        contrasts=_contrasts(request, _against_the_first(cells, request.vary)),
-        margin_points=request.margin_points,
-        pictures=("factor", "curves", "differences") if factors else ("curves", "differences"),
-        whole=False,
+        cells_at="/vary",
+        contrasts=contrasts,
+        # what is drawn is compared with nothing
+        pictures=pictures if contrasts or not drawn else pictures[:2],
+        **_own(request),
     )
+
+
+def _own(request: StudyRequest) -> dict[str, Any]:
+    """What a study without a recipe says of itself."""
+    return {
+        "seeds": request.seeds or DEFAULT_SEEDS,
+        "margin_points": request.margin_points,
+        "whole": False,
+    }
 
 
 def _known_recipe(name: str) -> Recipe:
@@ -102,23 +132,25 @@ def _contrasts(request: StudyRequest, by_default: "tuple[Contrast, ...]") -> tup
     return by_default if request.contrasts is None else tuple(request.contrasts)
 
 
-def _against_the_first(
-    cells: list[Cell], vary: dict[str, list[Any]] | None
-) -> tuple[Contrast, ...]:
-    """Each later spec against the first; in a grid each level of a factor against its first, the others being equal.
-    Too many are none.
+def _against_the_first(cells: list[Cell]) -> tuple[Contrast, ...]:
+    """Each later spec against the first."""
+    return tuple(
+        Contrast(treatment=cell.key, control=cells[0].key, factor="")
+        for cell in cells[1 : MOST_CONTRASTS + 1]
+    )
+
+
+def _against_the_first_level(cells: list[Cell], axes: list[Axis]) -> tuple[Contrast, ...]:
+    """Each listed level of a factor against its first, all else being equal, also where that was drawn. What was drawn
+    itself has no first: it is ranked, not compared. Too many are none.
     """
-    if vary is None:
-        return tuple(
-            Contrast(treatment=cell.key, control=cells[0].key, factor="")
-            for cell in cells[1 : MOST_CONTRASTS + 1]
-        )
-    combinations = list(itertools.product(*(range(len(levels)) for levels in vary.values())))
+    combinations = list(itertools.product(*(range(len(axis.levels)) for axis in axes)))
     keys = dict(zip(combinations, (cell.key for cell in cells), strict=False))
     found = []
-    for place, path in enumerate(vary):
+    for place, axis in enumerate(axes):
         for combination in combinations:
-            if combination[place] > 0:
+            if combination[place] > 0 and not axis.is_drawn:
+                path = axis.paths[0]
                 control = (*combination[:place], 0, *combination[place + 1 :])
                 found.append(
                     Contrast(

@@ -1,16 +1,20 @@
-"""What a person sends to start a study: a recipe's name, a list of specs, or a spec and what to vary in it."""
+"""What a person sends to start a study: a recipe's name, a list of specs, or a spec and what to vary in it, by listed
+values or by drawn ones.
+"""
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from lab_models.common.naming import Name
 from lab_models.common.validation import validate
 from lab_models.recipes.recipe import Contrast
 from lab_models.specs import Frozen
 from lab_models.specs.request import Labels, Seeds
+from lab_models.studies.sampling import Distribution, Sample
 
 MOST_CELLS = 1000
+MOST_LEVELS = 100
 LONGEST_KEY = 100
 
 OF_THE_STUDY = ("seeds", "labels", "priority", "name")
@@ -19,7 +23,25 @@ OF_THE_STUDY = ("seeds", "labels", "priority", "name")
 Overrides = Annotated[
     dict[Annotated[str, Field(min_length=1, max_length=200)], Any], Field(max_length=100)
 ]
-Levels = Annotated[list[Any], Field(min_length=1, max_length=100)]
+
+
+def _listed_or_drawn(value: Any) -> Any:
+    """What is drawn is read when its path is known: `axes.distributions_of`."""
+    if isinstance(value, dict):
+        return value
+    if not isinstance(value, list):
+        raise ValueError(
+            'must be a list of values, or what they are drawn from, such as {"log": [0.0001, 0.1]}'
+        )
+    if not 1 <= len(value) <= MOST_LEVELS:
+        raise ValueError(f"must have 1 to {MOST_LEVELS} values, not {len(value)}")
+    return value
+
+
+Listed = Annotated[list[Any], Field(min_length=1, max_length=MOST_LEVELS)]
+Levels = Annotated[
+    Any, BeforeValidator(_listed_or_drawn, json_schema_input_type=Listed | Distribution)
+]
 
 
 class StudyRequest(Frozen):
@@ -40,7 +62,11 @@ class StudyRequest(Frozen):
         ]
         | None
     ) = None
-    """Dotted paths of `spec` and the values that each takes; every combination is a cell."""
+    """Dotted paths of `spec` and the values that each takes, listed or drawn; every combination is a cell. What is
+    drawn without `n` is drawn together, as the points of `sample`.
+    """
+    sample: Sample | None = None
+    """How many points are drawn of what `vary` draws together, and from which seed."""
     seeds: Seeds | None = None
     """Replicates of each cell: a list, or how many to count from 0; null: the recipe's own number, or 3."""
     overrides: Overrides = {}
@@ -70,6 +96,8 @@ class StudyRequest(Frozen):
             raise ValueError(f"give one of 'recipe', 'specs' or 'spec' with 'vary', not {found}")
         if (self.spec is None) != (self.vary is None):
             raise ValueError("'spec' and 'vary' go together")
+        if self.sample is not None and self.vary is None:
+            raise ValueError("'sample' goes with 'vary', which says what is drawn")
         return self
 
 

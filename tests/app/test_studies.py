@@ -23,13 +23,13 @@ def test_a_grid_becomes_a_cell_per_combination_with_every_seed(
 ) -> None:
     record = send(api, **grid(name="my study", labels={"exercise": "1.2"}, priority=3))
     assert [cell["title"] for cell in record["cells"]] == [
-        "depth 1, residual no",
-        "depth 1, residual yes",
         "depth 2, residual no",
         "depth 2, residual yes",
+        "depth 3, residual no",
+        "depth 3, residual yes",
     ]
-    assert record["cells"][3]["key"] == "model.depth=2,model.residual=true"
-    assert record["cells"][3]["factors"] == {"depth": 2, "residual": True}
+    assert record["cells"][3]["key"] == "model.depth=3,model.residual=true"
+    assert record["cells"][3]["factors"] == {"depth": 3, "residual": True}
     assert (record["status"], record["progress"]["num_runs"], record["seeds"]) == (
         "queued",
         8,
@@ -38,10 +38,10 @@ def test_a_grid_becomes_a_cell_per_combination_with_every_seed(
     experiment = api.get(f"/experiments/{record['cells'][3]['experiment_id']}").json()
     assert (experiment["study_id"], experiment["cell"]) == (
         record["id"],
-        "model.depth=2,model.residual=true",
+        "model.depth=3,model.residual=true",
     )
     assert (experiment["spec"]["model"]["depth"], experiment["spec"]["model"]["residual"]) == (
-        2,
+        3,
         True,
     )
     assert experiment["labels"] == {"exercise": "1.2"}
@@ -126,20 +126,20 @@ def test_a_dry_run_stores_nothing_and_names_cells_cost_and_contrasts(
     assert (document["num_runs"], len(document["cells"]), document["cells"][0]["parameters"]) == (
         8,
         4,
-        64 * 16 + 16 + 16 * 10 + 10,
+        64 * 16 + 16 + 16 * 16 + 16 + 16 * 10 + 10,
     )
     pairs = [
         (contrast["treatment"], contrast["control"], contrast["factor"])
         for contrast in document["contrasts"]
     ]
     assert (
+        "model.depth=3,model.residual=false",
         "model.depth=2,model.residual=false",
-        "model.depth=1,model.residual=false",
         "model.depth",
     ) in pairs
     assert (
-        "model.depth=2,model.residual=true",
-        "model.depth=2,model.residual=false",
+        "model.depth=3,model.residual=true",
+        "model.depth=3,model.residual=false",
         "model.residual",
     ) in pairs
     assert len(pairs) == 4
@@ -185,7 +185,7 @@ def test_finished_equal_runs_are_taken_over_with_their_numbers_and_files(
     api: TestClient, database: Database, settings: Settings
 ) -> None:
     first = send(api, **grid())
-    finish(database, settings, first["id"], {("model.depth=1,model.residual=false", 1): 0.75})
+    finish(database, settings, first["id"], {("model.depth=2,model.residual=false", 1): 0.75})
     second = send(api, **grid(seeds=3))
     assert second["status"] == "running"
     assert second["progress"] == {
@@ -196,7 +196,7 @@ def test_finished_equal_runs_are_taken_over_with_their_numbers_and_files(
     }
     assert "8 of them taken over from equal runs" in second["status_message"]
     source, copy = (
-        runs_by_cell(database, study["id"])["model.depth=1,model.residual=false", 1]
+        runs_by_cell(database, study["id"])["model.depth=2,model.residual=false", 1]
         for study in (first, second)
     )
     assert (copy.reused_from, copy.status_reason, copy.attempt, copy.test) == (
@@ -251,12 +251,12 @@ def test_a_run_whose_files_are_gone_is_trained_anew(
 ) -> None:
     first = send(api, **grid())
     finish(database, settings, first["id"], {})
-    lost = runs_by_cell(database, first["id"])["model.depth=2,model.residual=true", 0]
+    lost = runs_by_cell(database, first["id"])["model.depth=3,model.residual=true", 0]
     (settings.runs_folder / lost.id / "attempt-1" / "weights.safetensors").unlink()
     second = send(api, **grid())
     assert second["progress"]["num_reused"] == 7
     assert (
-        runs_by_cell(database, second["id"])["model.depth=2,model.residual=true", 0].status
+        runs_by_cell(database, second["id"])["model.depth=3,model.residual=true", 0].status
         == "queued"
     )
 
@@ -317,7 +317,7 @@ def test_cancel_retry_and_delete_act_on_the_whole_study(
     assert cancelled.json()["status"] == "failed"
     assert cancelled.json()["errors"] == [
         {
-            "cell": "model.depth=1,model.residual=false",
+            "cell": "model.depth=2,model.residual=false",
             "run_id": failed,
             "seed": 0,
             "code": "diverged",

@@ -18,8 +18,8 @@ from app.storage.db import Database
 from lab_models.training.protocol import SavedArtifact
 from tests.app.studies import finish, grid, runs_by_cell, send
 
-PLAIN, RESIDUAL = "model.depth=1,model.residual=false", "model.depth=1,model.residual=true"
-DEEP = "model.depth=2,model.residual=false"
+PLAIN, RESIDUAL = "model.depth=2,model.residual=false", "model.depth=2,model.residual=true"
+DEEP = "model.depth=3,model.residual=false"
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_the_table_has_a_row_per_cell_with_mean_interval_size_and_epochs(
     row = table["rows"][0]
     assert (row["cell"], row["factors"], row["num_runs"], row["num_failed"]) == (
         PLAIN,
-        {"depth": 1, "residual": False},
+        {"depth": 2, "residual": False},
         3,
         0,
     )
@@ -60,7 +60,7 @@ def test_the_table_has_a_row_per_cell_with_mean_interval_size_and_epochs(
         [0.91 - 4.302653 * 0.01 / 3**0.5, 0.91 + 4.302653 * 0.01 / 3**0.5]
     )
     assert (row["seconds"], row["chosen_epoch"], row["last_epoch"]) == (5.0, 2.0, 2.0)
-    assert row["parameters"] == 64 * 16 + 16 + 16 * 10 + 10
+    assert row["parameters"] == 64 * 16 + 16 + 16 * 16 + 16 + 16 * 10 + 10
     assert (row["val"]["mean"], row["published"], row["expected"]) == (
         pytest.approx(0.91),
         None,
@@ -76,7 +76,7 @@ def test_the_table_is_markdown_csv_and_latex_as_well(
     assert markdown.headers["content-type"].startswith("text/markdown")
     assert "## depth & shortcuts" in markdown.text
     assert (
-        "| 1 | no | 1,210 | 1,184 | 3 | 91.00 ± 1.00 | 88.52 to 93.48 | 5 | 2 | 2 |"
+        "| 2 | no | 1,482 | 1,440 | 3 | 91.00 ± 1.00 | 88.52 to 93.48 | 5 | 2 | 2 |"
         in markdown.text
     )
     rows = api.get(address + "csv").text.splitlines()
@@ -85,7 +85,7 @@ def test_the_table_is_markdown_csv_and_latex_as_well(
     assert len(rows) == 5
     latex = api.get(address + "latex").text
     assert r"\caption{depth \& shortcuts. Test accuracy in \%" in latex
-    assert r"1 & no & 1,210 & 1,184 & 3 & 91.00 $\pm$ 1.00 & 88.52 to 93.48 & 5 & 2 & 2 \\" in latex
+    assert r"2 & no & 1,482 & 1,440 & 3 & 91.00 $\pm$ 1.00 & 88.52 to 93.48 & 5 & 2 & 2 \\" in latex
     assert latex.count("\\\\\n") == 5
 
 
@@ -305,13 +305,13 @@ def test_two_experiments_are_compared_and_what_differs_is_listed(
         "model.residual",
     ]
     assert (
-        "the two differ in 2 fields: model.depth (2 against 1), model.residual (True against False)"
+        "the two differ in 2 fields: model.depth (3 against 2), model.residual (True against False)"
         in two["warnings"][0]
     )
     named = api.get(
         f"/comparisons?experiments={plain},{deep_residual}&factor=model.residual"
     ).json()
-    assert "differ in more than model.residual: model.depth (2 against 1)" in named["warnings"][0]
+    assert "differ in more than model.residual: model.depth (3 against 2)" in named["warnings"][0]
     wrong = api.get(f"/comparisons?experiments={plain},{deep}&factor=model.residual").json()
     assert "the two do not differ in model.residual" in wrong["warnings"]
     same = api.get(f"/comparisons?experiments={plain},{plain}").json()

@@ -110,7 +110,7 @@ def compare_experiments(
     factor: Annotated[
         str,
         Query(
-            description="The one field that is meant to differ, such as model.residual; more are warned of",
+            description="The one field that is meant to differ, such as model.residual or residual; more are warned of",
             max_length=200,
         ),
     ] = "",

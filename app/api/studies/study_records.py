@@ -13,6 +13,7 @@ from app.services.studies.study_submissions import PreparedStudy
 from app.storage.states import RunStatus
 from app.storage.tables import Study
 from lab_models.recipes.recipe import Factor
+from lab_models.studies.design import Design
 
 
 class StudyProgress(Answer):
@@ -31,12 +32,24 @@ class CellAnswer(Answer):
     key: str
     title: str
     factors: dict[str, Factor]
+    same_as: str | None
+    """Key of the earlier cell that trains the same, whose experiment and runs these are; null: they are its own."""
     experiment_id: str
     status: RunStatus
     num_runs: int
     num_succeeded: int
     num_reused: int
     links: dict[str, str]
+
+
+class SampleAnswer(Answer):
+    """How the values of factors were drawn. The cells hold the values."""
+
+    points: int | None
+    """Points that were drawn of several factors together; null: each was drawn alone."""
+    seed: int
+    factors: dict[str, str]
+    """What each factor was drawn from, in words."""
 
 
 class StudyRow(Answer):
@@ -77,6 +90,8 @@ class StudyRecord(Answer):
     reproduces: str
     seeds: list[int]
     factors: list[str]
+    sample: SampleAnswer | None
+    """null: nothing was drawn."""
     notes: list[str]
     num_cells: int
     links: dict[str, str]
@@ -100,6 +115,9 @@ class PlannedCell(Answer):
 
     key: str
     title: str
+    factors: dict[str, Factor]
+    same_as: str | None
+    """Key of the earlier cell that trains the same: nothing is trained for this one, and it costs nothing."""
     seeds: list[int]
     parameters: int
     macs_per_sample: int
@@ -122,8 +140,11 @@ class StudyDryRun(Answer):
     """The same on two CPU cores of the machine of docs/results.md."""
     based_on: str
     """On what `seconds` rests: runs like them that finished here lately; nominal, before there are three."""
+    sample: SampleAnswer | None
+    """null: nothing is drawn."""
     cells: list[PlannedCell]
     contrasts: list[dict[str, Any]]
+    notes: list[str]
     warnings: list[str]
     """What will be in its way, such as data that is not here yet or a disk that is nearly full."""
 
@@ -156,6 +177,7 @@ def study_record(whole: WholeStudy, warned: Sequence[str] = ()) -> StudyRecord:
         estimated_finish_at=whole.estimated_finish_at,
         seeds=list(design.seeds),
         factors=list(design.factors),
+        sample=_sample(design),
         cells=[_cell(cell) for cell in whole.cells],
         notes=list(design.notes),
         warnings=list(warned),
@@ -167,7 +189,7 @@ def study_record(whole: WholeStudy, warned: Sequence[str] = ()) -> StudyRecord:
                 "seed": run.seed,
                 **{name: run.error.get(name) for name in ("code", "message", "hint")},
             }
-            for cell in whole.cells
+            for cell in whole.own_cells
             for run in cell.runs
             if run.error is not None
         ],
@@ -198,11 +220,20 @@ def study_row(outline: StudyOutline) -> StudyRow:
     )
 
 
+def _sample(design: Design) -> SampleAnswer | None:
+    sample = design.sample
+    if sample is None:
+        return None
+    words = {name: distribution.words for name, distribution in design.drawn.items()}
+    return SampleAnswer(points=sample.points, seed=sample.seed, factors=words)
+
+
 def _cell(cell: StudyCell) -> CellAnswer:
     return CellAnswer(
         key=cell.cell.key,
         title=cell.cell.title,
         factors=cell.cell.factors,
+        same_as=cell.same_as,
         experiment_id=cell.experiment.id,
         status=cell.status,
         num_runs=len(cell.runs),
@@ -250,19 +281,23 @@ def study_dry_run(prepared: PreparedStudy, lately: Speeds, warned: list[str]) ->
         seconds=round(whole.seconds, 1),
         nominal_seconds=round(whole.nominal_seconds, 1),
         based_on=whole.based_on,
+        sample=_sample(design),
         cells=[
             PlannedCell(
                 key=cell.key,
                 title=cell.title,
+                factors=cell.factors,
+                same_as=design.same_as.get(cell.key),
                 seeds=list(design.seeds_of(cell)),
                 parameters=(cost := prepared.costs[cell.key]).parameters,
                 macs_per_sample=cost.macs_per_sample,
                 seconds=round(lately.expected(cost.kind, cost.arch, cost.seconds).seconds, 1),
                 nominal_seconds=cost.seconds,
-                spec=prepared.cells[cell.key].plan.spec.model_dump(mode="json"),
+                spec=prepared.cells[design.trained(cell.key)].plan.spec.model_dump(mode="json"),
             )
             for cell in design.cells
         ],
         contrasts=[contrast.model_dump() for contrast in design.contrasts],
+        notes=list(design.notes),
         warnings=warned,
     )

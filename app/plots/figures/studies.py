@@ -89,6 +89,9 @@ class Group:
 class FactorFigure:
     """What the picture shows. `as_percent`: scores are fractions and written as percentages; `metric` and `factor` name
     the axes.
+
+    `is_scatter`: neighbors along the factor differ in other things too, so no line joins them. `is_log`: its values
+    were drawn so that each tenfold is as likely, and are shown so.
     """
 
     title: str
@@ -97,6 +100,8 @@ class FactorFigure:
     factor: str
     groups: Sequence[Group]
     as_percent: bool = True
+    is_scatter: bool = False
+    is_log: bool = False
 
     @property
     def points(self) -> list[Point]:

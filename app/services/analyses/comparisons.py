@@ -13,11 +13,13 @@ from safetensors import SafetensorError, safe_open
 from sqlmodel import Session
 
 from app.errors import NotFound
-from app.services.analyses.pairing import PairedScores, Side, pair_sides
+from app.services.analyses.pairing import ONE_AND_THE_SAME, PairedScores, Side, pair_sides
 from app.services.analyses.scores import ScoreKind, Scores
 from app.services.experiments.artifacts import artifact_path
 from app.storage.tables import Run
+from lab_models.common.validation import did_you_mean
 from lab_models.statistics.paired import discordant, mcnemar
+from lab_models.statistics.verdicts import Judgement, not_measured
 from lab_models.training.assessment import PREDICTIONS_NAME
 
 SETS_THE_SIZE = re.compile(
@@ -59,6 +61,12 @@ class Comparison(PairedScores):
     warnings: tuple[str, ...]
     mcnemar: tuple[McNemar, ...]
 
+    def judged(self, p_adjusted: float | None = None) -> Judgement:
+        """As of any pairs, unless both sides train the same: then further seeds would show nothing."""
+        if self.treatment.effect == self.control.effect:
+            return not_measured(ONE_AND_THE_SAME)
+        return super().judged(p_adjusted)
+
 
 class Evidence:
     """What comparisons of the given runs read: each metric, and each run's predictions, once for all of them."""
@@ -94,12 +102,13 @@ def compare_sides(
     margin: float | None,
     factor: str = "",
 ) -> Comparison:
-    """Pair the succeeded runs of the same seeds. `factor`: dotted paths, separated by commas, that are meant to differ;
-    empty: any one.
+    """Pair the succeeded runs of the same seeds. `factor`: dotted paths or their last parts, separated by commas, that
+    are meant to differ; empty: any one.
 
     Raises Conflict where the two cannot be compared at all: other data sets, or other test images.
     """
     found = pair_sides(evidence.scores, treatment, control, metric, margin=margin)
+    factor = spelled_out(factor, treatment.experiment.spec, control.experiment.spec)
     differs = tuple(differences(treatment.experiment.spec, control.experiment.spec))
     return Comparison(
         **vars(found),
@@ -127,6 +136,48 @@ def covers(factor: str, path: str) -> bool:
         for name in (part.strip() for part in factor.split(","))
         if name
     )
+
+
+def spelled_out(factor: str, treatment: dict[str, Any], control: dict[str, Any]) -> str:
+    """The factor with each of its names as a path of the specs, where there is one that ends so: `residual` is
+    `model.residual`. A name that several paths end in is the one in which they differ.
+    """
+    paths = _all_paths(treatment, control)
+    differing = [one.path for one in differences(treatment, control)]
+    return ", ".join(
+        _spelled_out(name.strip(), paths, differing) for name in factor.split(",") if name.strip()
+    )
+
+
+def _spelled_out(name: str, paths: Sequence[str], differing: Sequence[str]) -> str:
+    name = name.replace("student.", "model.", 1) if name.startswith("student.") else name
+    if name in paths:
+        return name
+    ending = [path for path in paths if path.endswith("." + name)]
+    among = [path for path in ending if path in differing] or ending
+    return among[0] if len(among) == 1 else name
+
+
+def _all_paths(treatment: dict[str, Any], control: dict[str, Any]) -> list[str]:
+    return list(dict.fromkeys((*_paths(_comparable(treatment)), *_paths(_comparable(control)))))
+
+
+def _paths(spec: Any, way: str = "") -> Iterator[str]:
+    """Every field of a spec, and every part that has fields."""
+    for name, value in spec.items() if isinstance(spec, dict) else ():
+        path = f"{way}.{name}" if way else name
+        yield path
+        yield from _paths(value, path)
+
+
+def _meant(factor: str, paths: Sequence[str]) -> str:
+    """What a factor that names nothing was probably meant to be, as the end of a sentence."""
+    hints = [
+        did_you_mean(name.strip(), [*paths, *(path.rpartition(".")[2] for path in paths)]) or ""
+        for name in factor.split(",")
+        if not any(covers(name, path) or path.startswith(name.strip() + ".") for path in paths)
+    ]
+    return next((f"; {hint}" for hint in hints if hint.startswith("did")), "")
 
 
 def _comparable(spec: dict[str, Any]) -> dict[str, Any]:
@@ -160,7 +211,8 @@ def _warnings(
     if not differs:
         yield "nothing differs between the two specs: this compares an experiment with itself"
     elif factor and not meant:
-        yield f"the two do not differ in {factor}"
+        paths = _all_paths(treatment.experiment.spec, control.experiment.spec)
+        yield f"the two do not differ in {factor}{_meant(factor, paths)}"
     if factor and others:
         yield (
             f"the two differ in more than {factor}: {_named(others)}; the difference cannot be put down to {factor}"

@@ -4,6 +4,7 @@ than another asks here.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from app.errors import Conflict
 from app.services.analyses.scores import ScoreKind, Scores
 from app.storage.states import RunStatus
 from app.storage.tables import Experiment, Run
+from lab_models.architectures.sameness import effect_of
+from lab_models.specs import read_spec
 from lab_models.statistics.paired import Paired, compare
 from lab_models.statistics.verdicts import Judgement, judge
 
@@ -21,6 +24,12 @@ OTHER_MARGIN_POINTS = 1.0
 """
 
 
+ONE_AND_THE_SAME = (
+    "nothing that is trained differs between the two, so their numbers are equal with every seed and there is no"
+    " difference to measure"
+)
+
+
 @dataclass(frozen=True)
 class Side:
     """An experiment as one side of a comparison."""
@@ -28,6 +37,11 @@ class Side:
     experiment: Experiment
     runs: Sequence[Run]
     title: str
+
+    @cached_property
+    def effect(self) -> str:
+        """Names what is trained, as `effect_of`."""
+        return effect_of(read_spec(self.experiment.spec))
 
     @property
     def succeeded(self) -> list[Run]:

@@ -20,11 +20,14 @@ from lab_models.studies.design import Design, read_design
 
 @dataclass(frozen=True)
 class StudyCell:
-    """A cell with its experiment and that one's runs, in the order of the seeds."""
+    """A cell with its experiment and that one's runs, in the order of the seeds. Both are those of the cell called
+    `same_as` where the two train the same.
+    """
 
     cell: Cell
     experiment: Experiment
     runs: list[Run]
+    same_as: str | None = None
 
     @property
     def status(self) -> RunStatus:
@@ -44,9 +47,19 @@ class WholeStudy:
     estimated_finish_at: datetime | None
 
     @property
+    def own_cells(self) -> list[StudyCell]:
+        """The cells with an experiment of their own: each experiment once."""
+        return [cell for cell in self.cells if cell.same_as is None]
+
+    @property
     def runs(self) -> list[Run]:
-        """All runs."""
-        return [run for cell in self.cells for run in cell.runs]
+        """All runs, each once."""
+        return [run for cell in self.own_cells for run in cell.runs]
+
+    def titles_of(self, cell: StudyCell) -> str:
+        """The cell's title, and those of the cells that are the same."""
+        same = [other.cell.title for other in self.cells if other.same_as == cell.cell.key]
+        return " = ".join([cell.cell.title, *same])
 
     @property
     def counts(self) -> Counter[RunStatus]:
@@ -77,10 +90,15 @@ def whole(session: Session, study: Study) -> WholeStudy:
     if not by_key:
         raise NotFound(f"study {study.id} has just been deleted")
     runs = runs_of(session, [experiment.id for experiment in by_key.values()])
-    cells = [StudyCell(cell, by_key[cell.key], runs[by_key[cell.key].id]) for cell in design.cells]
-    status = experiment_status(run.status for cell in cells for run in cell.runs)
+    cells = []
+    for cell in design.cells:
+        experiment = by_key[design.trained(cell.key)]
+        same_as = design.same_as.get(cell.key)
+        cells.append(StudyCell(cell, experiment, runs[experiment.id], same_as))
+    own = [cell for cell in cells if cell.same_as is None]
+    status = experiment_status(run.status for cell in own for run in cell.runs)
     weights = study.nominal_seconds
-    weighed = [(weights[cell.cell.key], run) for cell in cells for run in cell.runs]
+    weighed = [(weights[cell.cell.key], run) for cell in own for run in cell.runs]
     return WholeStudy(
         study,
         design,

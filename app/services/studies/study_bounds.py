@@ -2,7 +2,7 @@
 
 from app.errors import InvalidRequest
 from app.settings import Settings
-from lab_models.common.validation import FieldError
+from lab_models.common.validation import FieldError, pointer
 from lab_models.recipes.recipe import Cell
 from lab_models.specs.base import MAX_SEED
 from lab_models.studies.design import Design
@@ -11,7 +11,7 @@ from lab_models.studies.request import StudyRequest
 
 def count_runs(design: Design) -> int:
     """Runs of all cells."""
-    return sum(len(design.seeds_of(cell)) for cell in design.cells)
+    return sum(len(design.seeds_of(cell)) for cell in design.own_cells)
 
 
 def refuse_many_runs(num_runs: int, settings: Settings) -> None:
@@ -79,13 +79,16 @@ def in_the_study(request: StudyRequest, number: int, cell: Cell, fault: FieldErr
         return FieldError(
             f"/specs/{number}{fault.pointer}", f"cell {cell.key!r}: {fault.message}", fault.hint
         )
+    vary = request.vary or {}
     if request.spec is not None:
         path = fault.pointer.lstrip("/").replace("/", ".")
         varied = next(
-            (name for name in request.vary or {} if path == name or path.startswith(name + ".")),
+            (name for name in vary if path == name or path.startswith(name + ".")),
             None,
         )
-        place = f"/spec{fault.pointer}" if varied is None else f"/vary/{varied}"
+        place = f"/spec{fault.pointer}" if varied is None else pointer(["vary", varied])
+        if varied is not None and isinstance(said := vary[varied], dict):
+            place += "/" + next(name for name in ("log", "uniform", "choices") if name in said)
         return FieldError(
             place,
             f"cell {cell.key!r}: {fault.message}" if varied is not None else fault.message,

@@ -32,12 +32,19 @@ def cautions(whole: WholeStudy) -> Iterator[str]:
         )
         yield f"{few}: POST /studies/{whole.study.id}/extend adds more."
     alike = [
-        cell.cell.title for cell in whole.cells if len(cell.runs) > 1 and _comes_out_the_same(cell)
+        cell.cell.title
+        for cell in whole.own_cells
+        if len(cell.runs) > 1 and _comes_out_the_same(cell)
     ]
     if alike:
         yield (
             f"What is fitted to frozen features is the same with every seed: the spread of {', '.join(alike)} says"
             " nothing about chance."
+        )
+    if design.drawn:
+        yield (
+            f"The best of {len(whole.own_cells)} cells is in part the luckiest, so its number is optimistic. Choose by"
+            " val, not by test, and run what was chosen again with new seeds before you claim it."
         )
     if design.looks:
         steps = ", then ".join(map(str, design.looks))

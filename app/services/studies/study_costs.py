@@ -78,5 +78,5 @@ class RecipeCosts:
 def _priced(prepared: PreparedStudy) -> list[Priced]:
     return [
         (prepared.costs[cell.key], len(prepared.design.seeds_of(cell)))
-        for cell in prepared.design.cells
+        for cell in prepared.design.own_cells
     ]

@@ -18,7 +18,7 @@ from app.services.experiments.estimates import Estimate
 from app.services.experiments.taking_over import TakingOver
 from app.services.owners import limits
 from app.services.owners.keys import ANYONE, Caller
-from app.services.studies import study_bounds
+from app.services.studies import equal_cells, study_bounds
 from app.services.submitting import submissions
 from app.services.submitting.drafts import CellPlace, Stored, create
 from app.services.submitting.foundations import HeldFoundation
@@ -27,11 +27,12 @@ from app.services.submitting.planning import Lookups
 from app.services.submitting.submissions import Prepared, prepare_with
 from app.settings import Settings
 from app.storage.tables import LOCAL, Study, new_id, utc_now
+from lab_models.architectures.sameness import effect_of
 from lab_models.common.validation import FieldError, InvalidDocument
 from lab_models.datasets.catalog import DatasetInfo
 from lab_models.recipes.recipe import Cell
 from lab_models.specs import ModelSpec
-from lab_models.studies.design import Design, cell_request, foundation_cell, whole_document
+from lab_models.studies.design import Design, cell_request, whole_document
 from lab_models.studies.designing import design_of
 from lab_models.studies.request import StudyRequest
 
@@ -42,7 +43,8 @@ LEAST_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class PreparedStudy(TakingOver):
-    """A request that can be carried out: the design, and by cell the request with what is to be written.
+    """A request that can be carried out: the design, and the request with what is to be written by each cell that has
+    an experiment of its own.
 
     No row, no session: it may be kept while nothing of the database is.
     """
@@ -57,7 +59,8 @@ class PreparedStudy(TakingOver):
     @property
     def costs(self) -> dict[str, Estimate]:
         """What one run costs, by cell."""
-        return {key: cell.cost for key, cell in self.cells.items()}
+        design = self.design
+        return {cell.key: self.cells[design.trained(cell.key)].cost for cell in design.cells}
 
     @property
     def datasets(self) -> dict[str, DatasetInfo]:
@@ -89,15 +92,22 @@ def prepare_study(
     faults: list[FieldError] = []
     cells: dict[str, Prepared] = {}
     layers: dict[tuple[ModelSpec, str], int] = {}
+    first: dict[tuple[str, int | None], str] = {}
     for number, cell in enumerate(design.cells):
         try:
-            cells[cell.key] = _prepare_cell(lookups, request, design, cell, settings)
+            prepared = _prepare_cell(lookups, request, design, cell, settings)
         except (InvalidDocument, InvalidRequest) as error:
             faults += [
                 study_bounds.in_the_study(request, number, cell, fault) for fault in error.errors
             ]
         else:
-            layers |= cells[cell.key].layers
+            effect = effect_of(prepared.plan.spec), cell.num_seeds
+            if (same := first.setdefault(effect, cell.key)) != cell.key:
+                # at once, since a later cell may build on it
+                design = equal_cells.with_same(design, cell, same)
+                continue
+            cells[cell.key] = prepared
+            layers |= prepared.layers
             study_bounds.refuse_many_layers(sum(layers.values()), settings)
         if len(faults) >= MOST_ERRORS:
             break
@@ -105,6 +115,7 @@ def prepare_study(
         faults = list(dict.fromkeys(faults))
         raise InvalidRequest("; ".join(fault.message for fault in faults[:3]), faults[:MOST_ERRORS])
     study_bounds.refuse_many_runs(study_bounds.count_runs(design), settings)
+    design = equal_cells.with_notes(design)
     study_id = new_id("stu")
     cells = _placed(cells, study_id)
     equal = (
@@ -153,7 +164,7 @@ def _prepare_cell(
         update={"labels": request.labels, "priority": request.priority}
     )
     prepared = prepare_with(lookups, checked, document, settings)
-    key, foundation = foundation_cell(cell.request), prepared.plan.foundation
+    key, foundation = design.foundation_of(cell), prepared.plan.foundation
     if (
         key is not None
         and foundation is not None
@@ -193,8 +204,8 @@ def _placed(cells: Mapping[str, Prepared], study_id: str) -> dict[str, Prepared]
 def _own_foundations(prepared: PreparedStudy) -> dict[str, HeldFoundation]:
     """For the drafts of cells that name another cell: that one's run, which is written with them."""
     own = {}
-    for cell in prepared.design.cells:
-        key, ready = foundation_cell(cell.request), prepared.cells[cell.key]
+    for cell in prepared.design.own_cells:
+        key, ready = prepared.design.foundation_of(cell), prepared.cells[cell.key]
         if key is not None and ready.plan.foundation is not None:
             below = prepared.cells[key].own
             own[ready.own.id] = HeldFoundation(

@@ -18,7 +18,10 @@ router = passes.router(prefix="/studies", tags=["plots"])
 
 FactorName = Annotated[
     str | None,
-    Query(description="A factor of the study; null: the first that suits", max_length=200),
+    Query(
+        description="A factor of the study, such as depth or model.depth; null: the first that suits",
+        max_length=200,
+    ),
 ]
 
 

@@ -21,7 +21,10 @@ from app.api.http.pictures import UNCHANGED, IfNoneMatch, exhibited
 from app.services.analyses.studies.columns import caption_of, columns_of
 from app.services.analyses.studies.report import CAPTIONS, Report, report
 from app.services.analyses.studies.verdicts import ContrastResult
+from app.services.analyses.studies.words import scale_said
+from app.services.studies.studies import WholeStudy
 from lab_models.recipes.recipe import Picture
+from lab_models.statistics.verdicts import Verdict
 
 router = passes.router(prefix="/studies", tags=["studies"])
 
@@ -72,8 +75,8 @@ def _shown(found: Report) -> dict[str, Any]:
         "claims": [
             {
                 **claim.model_dump(),
-                "verdict": claim.verdict.value,
-                "verdict_text": claim.verdict.text,
+                "verdict": _badge(claim.verdict, whole),
+                "verdict_text": claim.verdict.text + scale_said(whole),
             }
             for claim in verdicts.claims
         ],
@@ -81,10 +84,16 @@ def _shown(found: Report) -> dict[str, Any]:
         "rows": table.rows,
         "caption": caption_of(table),
         "unit": table.metric.unit,
-        "contrasts": [_contrast(result) for result in found.verdicts.contrasts],
+        "contrasts": [_contrast(result, whole) for result in found.verdicts.contrasts],
         "findings": verdicts.findings,
         "cautions": verdicts.cautions,
         "seeds": design.seeds,
+        "drawn": design.sample
+        and {
+            "seed": design.sample.seed,
+            "points": design.sample.points,
+            "factors": [f"{name} {said.words}" for name, said in design.drawn.items()],
+        },
         "cells": found.cells,
         "first_spec": json.dumps(whole.cells[0].experiment.spec, indent=2),
         "environment": found.environment,
@@ -121,7 +130,12 @@ def _page(shown: dict[str, Any], figures: list[dict[str, str]]) -> str:
     return _pages.get_template("report.html").render(**shown, figures=figures)
 
 
-def _contrast(result: ContrastResult) -> dict[str, Any]:
+def _badge(verdict: Verdict, whole: WholeStudy) -> str:
+    """Its look: what is shown at another scale than the source's is no answer to the source, and has no color."""
+    return "at_another_scale" if scale_said(whole) else verdict.value
+
+
+def _contrast(result: ContrastResult, whole: WholeStudy) -> dict[str, Any]:
     paired = None if result.comparison is None else result.comparison.paired
     judgement = result.judgement
     more = (
@@ -142,8 +156,8 @@ def _contrast(result: ContrastResult) -> dict[str, Any]:
             if result.comparison is None
             else " / ".join(f"{one.p:.2g}" for one in result.comparison.mcnemar) or "-"
         ),
-        "verdict": judgement.verdict.value,
-        "verdict_text": judgement.verdict.text,
+        "verdict": _badge(judgement.verdict, whole),
+        "verdict_text": judgement.verdict.text + scale_said(whole),
         "remark": more or result.refused,
         "warnings": () if result.comparison is None else result.comparison.warnings,
     }

@@ -1,8 +1,8 @@
 """A study's table over HTTP, as JSON, Markdown, CSV or LaTeX."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import Response
+from fastapi import Query, Response
 
 from app.api.analyses.parameters import MetricName
 from app.api.experiments.schemas import SummaryAnswer
@@ -11,7 +11,7 @@ from app.api.http.deps import Reading, TheStudy
 from app.api.http.pictures import UNCHANGED, IfNoneMatch, exhibited
 from app.api.schemas import Answer
 from app.services.analyses.scores import read_metric
-from app.services.analyses.studies.columns import csv_of, latex_of, markdown_of
+from app.services.analyses.studies.columns import csv_of, latex_of, markdown_of, notes_of
 from app.services.analyses.studies.tables import Table, TableRow, table
 from lab_models.recipes.recipe import Factor
 from lab_models.statistics.summary import Summary
@@ -55,6 +55,8 @@ class RowAnswer(Answer):
     cell: str
     title: str
     factors: dict[str, Factor]
+    same_as: str | None
+    """Key of the earlier cell that trains the same, whose experiment and runs these are; null: they are its own."""
     experiment_id: str
     network: str
     parameters: int
@@ -86,6 +88,8 @@ class TableAnswer(Answer):
     unit: str
     """Of differences."""
     factors: list[str]
+    sort: str | None
+    """`best`, or the factor that the rows are ordered by; null: they stand as the study was written."""
     rows: list[RowAnswer]
     notes: list[str]
     links: dict[str, str]
@@ -103,6 +107,13 @@ def read_table(
     session: Reading,
     study: TheStudy,
     metric: MetricName = "test.accuracy",
+    sort: Annotated[
+        str | None,
+        Query(
+            description="`best`: the best first, by val where the metric is of test; or a factor, such as model.depth",
+            max_length=200,
+        ),
+    ] = None,
     format: Literal["json", "md", "csv", "latex"] = "json",  # noqa: A002
     if_none_match: IfNoneMatch = None,
 ) -> Any:
@@ -124,7 +135,7 @@ def read_table(
             case "latex":
                 return Response(latex_of(found), media_type=LATEX, headers=headers)
 
-    return exhibited(table(session, study, wanted), format, if_none_match, answer)
+    return exhibited(table(session, study, wanted, sort), format, if_none_match, answer)
 
 
 def table_answer(table: Table) -> TableAnswer:
@@ -138,8 +149,9 @@ def table_answer(table: Table) -> TableAnswer:
         metric=table.metric.name,
         unit=table.metric.unit,
         factors=list(table.factors),
+        sort=table.sort,
         rows=[_row_answer(row) for row in table.rows],
-        notes=list(design.notes),
+        notes=list(dict.fromkeys([*design.notes, *notes_of(table)])),
         links={"self": f"{base}/table", "study": base, "verdicts": f"{base}/verdicts"},
     )
 
@@ -149,6 +161,7 @@ def _row_answer(row: TableRow) -> RowAnswer:
         cell=row.cell.cell.key,
         title=row.cell.cell.title,
         factors=row.cell.cell.factors,
+        same_as=row.cell.same_as,
         experiment_id=row.cell.experiment.id,
         network=row.network,
         parameters=row.parameters,

@@ -9,12 +9,8 @@ from app.api.http.deps import Reading, TheSettings, TheStudy
 from app.api.http.pictures import UNCHANGED, IfNoneMatch, exhibited
 from app.api.schemas import Answer
 from app.services.analyses.scores import read_metric
-from app.services.analyses.studies.verdicts import (
-    AnsweredClaim,
-    ContrastResult,
-    StudyVerdicts,
-    verdicts,
-)
+from app.services.analyses.studies.claims import AnsweredClaim
+from app.services.analyses.studies.verdicts import ContrastResult, StudyVerdicts, verdicts
 from app.storage.states import RunStatus
 from lab_models.statistics.verdicts import Verdict
 

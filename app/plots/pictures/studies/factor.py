@@ -1,5 +1,5 @@
-"""A score against one factor of a study: every seed's dot, the mean with its interval, and what the source
-published.
+"""A score against one factor of a study: every seed's dot, the mean with its interval, and what the source published.
+Where the factor was drawn together with others it is a cloud of points.
 """
 
 import math
@@ -7,8 +7,17 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
-from app.plots.canvas.palette import Entry, Legend, draw_interval, draw_signs, look, signs_height
+from app.plots.canvas.palette import (
+    TICK_STEPS,
+    Entry,
+    Legend,
+    draw_interval,
+    draw_signs,
+    look,
+    signs_height,
+)
 from app.plots.canvas.style import GRID, MARGIN, Sheet, heading, rendered, shortened, width_of
 from app.plots.figures.studies import FactorFigure, Group
 from app.plots.pictures.studies.factor_rows import in_rows
@@ -35,6 +44,10 @@ LOG_RATIO, CLOSE = 50.0, 0.02
 """Values of a factor that span that ratio are on a log scale; else, where two are that close as a share of the span, in
 equal steps.
 """
+
+
+FEW_DECADES = 3
+"""Over so many a log scale has 1, 2 and 5 of each; over more their first numbers."""
 
 
 def draw_factor(figure: FactorFigure, extension: str) -> bytes:
@@ -82,7 +95,7 @@ def _numeric(figure: FactorFigure) -> Sheet:
 
 def _draw_groups(panel: Axes, figure: FactorFigure) -> None:
     values = sorted({float(point.x) for point in figure.points})
-    places, note = _places(values)
+    places, note = _places(values, figure)
     panel.grid(axis="y", color=GRID, linewidth=0.8)
     score_axis(panel, figure, upright=True)
     panel.set_xlabel(
@@ -95,10 +108,18 @@ def _draw_groups(panel: Axes, figure: FactorFigure) -> None:
     span = (places[-1] - places[0]) or 1.0
     point = 1.14 * span / (72 * PANEL_INCHES[0])
     closest = min((after - before for before, after in pairwise(places)), default=span)
-    slot = min(SLOT_POINTS * point, 0.7 * closest / max(1, len(figure.groups)))
+    # points of a cloud stand where they are
+    slot = (
+        0.0
+        if figure.is_scatter
+        else min(SLOT_POINTS * point, 0.7 * closest / max(1, len(figure.groups)))
+    )
     margin = max((0.07 if len(places) > 1 else 0.57) * span, slot * (len(figure.groups) + 1) / 2)
     panel.set_xlim(places[0] - margin, places[-1] + margin)
-    _label_values(panel, values, places)
+    if figure.is_scatter:
+        _label_round(panel, values, is_log=figure.is_log)
+    else:
+        _label_values(panel, values, places)
     place_of = dict(zip(values, places, strict=True))
     for number, group in enumerate(figure.groups):
         shift = slot * (number - (len(figure.groups) - 1) / 2)
@@ -108,11 +129,18 @@ def _draw_groups(panel: Axes, figure: FactorFigure) -> None:
             number,
             {value: place + shift for value, place in place_of.items()},
             0.4 * slot,
+            is_joined=not figure.is_scatter,
         )
 
 
 def _draw_group(
-    panel: Axes, group: Group, number: int, places: dict[float, float], aside: float
+    panel: Axes,
+    group: Group,
+    number: int,
+    places: dict[float, float],
+    aside: float,
+    *,
+    is_joined: bool,
 ) -> None:
     """Seeds a little left of their mean, so that neither hides the other."""
     drawn = look(number)
@@ -121,7 +149,9 @@ def _draw_group(
         (places[float(point.x)], mean) for point in points if (mean := point.mean) is not None
     ]
     panel.plot(
-        *zip(*measured, strict=True) if measured else ([], []), **line_look(number), zorder=3
+        *zip(*measured, strict=True) if measured else ([], []),
+        **line_look(number, is_joined=is_joined),
+        zorder=3,
     )
     for point in points:
         place = places[float(point.x)]
@@ -134,8 +164,12 @@ def _draw_group(
             panel.plot([place], [point.published], **published_look(drawn.color))
 
 
-def _places(values: Sequence[float]) -> tuple[list[float], str]:
+def _places(values: Sequence[float], figure: FactorFigure) -> tuple[list[float], str]:
     """Where sorted values stand on the axis, and the note in its label."""
+    if figure.is_log and values and values[0] > 0:
+        return [math.log10(value) for value in values], " (log scale)"
+    if figure.is_scatter:
+        return list(values), ""
     if len(values) > 2 and values[0] > 0 and values[-1] / values[0] >= LOG_RATIO:
         return [math.log10(value) for value in values], " (log scale)"
     gaps = [after - before for before, after in pairwise(values)]
@@ -160,11 +194,31 @@ def _label_values(panel: Axes, values: Sequence[float], places: Sequence[float])
     panel.set_xticks(places, labels)
 
 
+def _label_round(panel: Axes, values: Sequence[float], *, is_log: bool) -> None:
+    """Round numbers as ticks, since the values of a cloud are many and odd."""
+    if not is_log:
+        ticks = MaxNLocator(7, steps=TICK_STEPS).tick_values(values[0], values[-1])
+        low, high = panel.get_xlim()
+        inside = [float(tick) for tick in ticks if low <= tick <= high]
+        _label_values(panel, inside, inside)
+        return
+    first, last = math.floor(math.log10(values[0])), math.ceil(math.log10(values[-1]))
+    steps = (1, 2, 5) if last - first <= FEW_DECADES else (1,)
+    low, high = (10**end for end in panel.get_xlim())
+    inside = [
+        tick
+        for decade in range(first, last + 1)
+        for step in steps
+        if low <= (tick := float(f"{step}e{decade}")) <= high
+    ]
+    _label_values(panel, inside, [math.log10(tick) for tick in inside])
+
+
 def _entry(figure: FactorFigure, number: int) -> Entry:
     group = figure.groups[number]
     counts = [len(point.scores) for point in group.points if point.scores]
     return Entry(
         group.title,
         f"{runs_said(counts)}{' each' if len(counts) > 1 else ''}" if counts else "not measured",
-        line_look(number),
+        line_look(number, is_joined=not figure.is_scatter),
     )

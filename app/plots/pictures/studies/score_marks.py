@@ -82,12 +82,12 @@ def signs_of(figure: FactorFigure) -> list[Sign]:
     return [sign for sign, is_there in signs if is_there]
 
 
-def line_look(number: int) -> dict[str, Any]:
-    """Of the means of a group, and of the line that joins them."""
+def line_look(number: int, *, is_joined: bool = True) -> dict[str, Any]:
+    """Of the means of a group, and of the line that joins them if one does."""
     drawn = look(number)
     return {
         "color": drawn.color,
-        "linestyle": drawn.dashes,
+        "linestyle": drawn.dashes if is_joined else "none",
         "linewidth": 1.6,
         "marker": drawn.marker,
         "markersize": 6.2,

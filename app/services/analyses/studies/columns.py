@@ -3,12 +3,13 @@
 from functools import partial
 from typing import Any
 
-from app.services.analyses.studies.tables import Table, TableRow
+from app.services.analyses.studies.tables import BEST, Table, TableRow
 from app.tabulation import Column, markdown_text, to_csv, to_latex, to_markdown
 from lab_models.statistics.summary import Summary
 from lab_models.studies.design import factor_text
 
 NONE = "-"
+MOST_SAME = 4
 
 
 def markdown_of(table: Table) -> str:
@@ -40,6 +41,7 @@ def columns_of(table: Table) -> list[Column[TableRow]]:
         Column("MACs", lambda row: f"{row.macs_per_sample:,}", is_number=True),
         Column("n", lambda row: str(0 if row.score is None else row.score.n), is_number=True),
         Column(shown.heading, lambda row: shown.with_spread(row.score), is_number=True),
+        *_val(table, shown),
         Column(
             "95 % interval",
             lambda row: shown.interval(None if row.score is None else row.score.ci95),
@@ -82,7 +84,47 @@ def caption_of(table: Table) -> str:
             " within: whether the source's number lies in the interval of our mean, or else where one more run of ours"
             " would lie with 95 %."
         )
-    return text
+    return " ".join([text, *notes_of(table)])
+
+
+def notes_of(table: Table) -> list[str]:
+    """What a reader of the rows must know, a sentence or two each: which are the same, and that the first was
+    chosen.
+    """
+    whole = table.whole
+    same = [
+        f"{row.cell.cell.title} is the same as {whole.design.cell(row.cell.same_as).title}: one experiment, trained"
+        " once."
+        for row in table.rows
+        if row.cell.same_as is not None
+    ]
+    many = [] if len(same) <= MOST_SAME else [f"And {len(same) - MOST_SAME} more rows like this."]
+    return [*same[:MOST_SAME], *many, *_on_choosing(table)]
+
+
+def _on_choosing(table: Table) -> list[str]:
+    """The best of many is in part the luckiest (the winner's curse)."""
+    scored = [row for row in table.rows if row.score is not None and row.cell.same_as is None]
+    if table.sort != BEST or len(scored) < 2:
+        return []
+    best = f"The first of {len(scored)} cells is there for its number"
+    if not table.shows_val:
+        return [
+            f"The best first. {best}, which is therefore optimistic: run it again with new seeds before you believe it."
+        ]
+    return [
+        f"The best first by val: val chooses, test reports. {best} on val, which is therefore optimistic; its number on"
+        " test is not chosen, as long as nobody chooses by it. Run it again with new seeds before you claim it."
+    ]
+
+
+def _val(table: Table, shown: "_Shown") -> list[Column[TableRow]]:
+    """A column of its own only where rows are ordered by it."""
+    if not table.shows_val:
+        return []
+    return [
+        Column("the same on val", lambda row: shown.with_spread(row.val), is_number=True),
+    ]
 
 
 def _factor(name: str, row: TableRow) -> str:
@@ -173,4 +215,7 @@ def _flat(table: Table, row: TableRow) -> dict[str, Any]:
         "source_value": source and source.value,
         "source_inside_ci95": source and source.inside_ci95,
     }
-    return flat | {"source_inside_prediction": source and source.inside_prediction}
+    return flat | {
+        "source_inside_prediction": source and source.inside_prediction,
+        "same_as": row.cell.same_as,
+    }

@@ -6,7 +6,7 @@ from app.errors import NotFound
 from app.plots.figures.studies import DifferenceRow, DifferencesFigure
 from app.services.analyses.scores import ScoreKind
 from app.services.analyses.studies.verdicts import ContrastResult
-from app.services.analyses.studies.words import subtitle_of
+from app.services.analyses.studies.words import scale_said, subtitle_of
 from app.services.studies.studies import WholeStudy
 
 MOST_DIFFERENCES = 60
@@ -33,7 +33,7 @@ def differences_figure(
                 ci95=None if paired is None else paired.ci95,
                 verdict="not comparable"
                 if result.comparison is None
-                else result.judgement.verdict.text,
+                else result.judgement.verdict.text + scale_said(whole),
             )
         )
     margins = {

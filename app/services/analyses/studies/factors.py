@@ -4,8 +4,14 @@ from collections.abc import Sequence
 
 from app.plots.figures.studies import FactorFigure, Group, Point
 from app.services.analyses.studies.tables import Table, TableRow
-from app.services.analyses.studies.words import is_number, known_factor, spoken, subtitle_of
-from app.services.studies.studies import StudyCell, WholeStudy
+from app.services.analyses.studies.words import (
+    is_number,
+    known_factor,
+    spoken,
+    subtitle_of,
+    together,
+)
+from app.services.studies.studies import StudyCell
 from lab_models.studies.design import factor_text
 
 MOST_POINTS = 250
@@ -16,30 +22,30 @@ def factor_figure(table: Table, factor: str | None) -> FactorFigure:
     """The score against a factor, one line for each combination of the others; raises NotFound where the study has no
     such factor.
 
-    Without a name the first factor that is a number is taken, or else one row per cell.
+    Without a name the first factor that is a number is taken, drawn ones before listed ones, or else one row per cell.
+    Against one of several that were drawn together it is a cloud of points, in which the others differ too.
     """
     whole = table.whole
-    name = _chosen(
-        whole,
-        factor,
-        [
-            is_number(row.cell.cell.factors.get(name))
-            for name in table.factors
-            for row in table.rows[:1]
-        ],
-    )
+    name = known_factor(whole, factor) if factor is not None else _first_number(table)
+    drawn_together = together(whole)
+    is_scatter = name in drawn_together
+    others = [
+        other
+        for other in table.factors
+        if other != name and not (is_scatter and other in drawn_together)
+    ]
     groups: dict[str, list[Point]] = {}
     for row in table.rows[:MOST_POINTS]:
         value = row.cell.cell.title if name is None else row.cell.cell.factors.get(name)
         if value is not None:
-            groups.setdefault(
-                "all cells" if name is None else _others(row.cell, name, table.factors), []
-            ).append(_point(row, spoken(value)))
+            group = "all cells" if name is None else _said(row.cell, others)
+            groups.setdefault(group, []).append(_point(row, spoken(value)))
     more = (
         f"; the first {MOST_POINTS} of {len(table.rows)} cells"
         if len(table.rows) > MOST_POINTS
         else ""
     )
+    drawn = whole.design.drawn.get(name or "")
     return FactorFigure(
         title=whole.study.name,
         subtitle=subtitle_of(whole) + more,
@@ -47,28 +53,28 @@ def factor_figure(table: Table, factor: str | None) -> FactorFigure:
         factor=name or "",
         groups=[Group(title, points) for title, points in groups.items()],
         as_percent=table.metric.is_fraction,
+        is_scatter=is_scatter,
+        is_log=drawn is not None and drawn.log is not None,
     )
 
 
-def _chosen(whole: WholeStudy, factor: str | None, are_numbers: Sequence[bool]) -> str | None:
-    if factor is not None:
-        return known_factor(whole, factor)
-    factors = whole.design.factors
-    return next(
-        (name for name, is_number in zip(factors, are_numbers, strict=False) if is_number), None
-    )
+def _first_number(table: Table) -> str | None:
+    """By the first row, since the values of one factor are alike."""
+    drawn = table.whole.design.drawn
+    names = [name for name in table.factors if is_number(table.rows[0].cell.cell.factors.get(name))]
+    return next((name for name in names if name in drawn), names[0] if names else None)
 
 
-def _others(cell: StudyCell, name: str, factors: Sequence[str]) -> str:
-    """The other factors' values, as a line's name."""
+def _said(cell: StudyCell, names: Sequence[str]) -> str:
+    """The values of those factors, as a line's name."""
     said = [
         (
-            (other if value else f"no {other}" if other != "residual" else "plain")
+            (name if value else f"no {name}" if name != "residual" else "plain")
             if isinstance(value, bool)
-            else f"{other} {factor_text(value)}"
+            else f"{name} {factor_text(value)}"
         )
-        for other in factors
-        if other != name and (value := cell.cell.factors.get(other)) is not None
+        for name in names
+        if (value := cell.cell.factors.get(name)) is not None
     ]
     return ", ".join(said) or "all cells"
 

@@ -8,7 +8,7 @@ from app.services.analyses.gradients.series import LayerSeries, pooled, series_o
 from app.services.analyses.gradients.slopes import slope_at
 from app.services.analyses.studies.words import subtitle_of
 from app.services.experiments.metrics import metrics_of
-from app.services.studies.studies import StudyCell, WholeStudy
+from app.services.studies.studies import WholeStudy
 from lab_models.training.layer_metrics import LAYER_SPLITS
 
 MOST_GRADIENT_PANELS = 12
@@ -17,13 +17,13 @@ MOST_GRADIENT_PANELS = 12
 def gradients_figure(session: Session, whole: WholeStudy) -> StudyGradientsFigure:
     """One panel per cell that measured gradients; raises NotFound where none has yet."""
     panels = []
-    for cell in whole.cells:
+    for cell in whole.own_cells:
         metrics = metrics_of(session, [run.id for run in cell.runs], LAYER_SPLITS)
         found = [
             series for numbers in metrics.values() if (series := series_of(numbers)) is not None
         ]
         if found:
-            panels.append(_gradient_panel(cell, pooled(found)))
+            panels.append(_gradient_panel(whole.titles_of(cell), pooled(found)))
     if not panels:
         raise NotFound(
             f'no cell of study {whole.study.id} has measured gradients (yet); a cell does with "probes":'
@@ -39,10 +39,10 @@ def gradients_figure(session: Session, whole: WholeStudy) -> StudyGradientsFigur
     )
 
 
-def _gradient_panel(cell: StudyCell, series: LayerSeries) -> GradientPanel:
+def _gradient_panel(title: str, series: LayerSeries) -> GradientPanel:
     caption = slope_at(series, -1).sentence
     return GradientPanel(
-        cell.cell.title,
+        title,
         caption,
         series.layers,
         tuple(int(epoch) for epoch in series.epochs),

@@ -7,7 +7,13 @@ import numpy as np
 from app.errors import InvalidRequest, NotFound
 from app.plots.figures.studies import HeatMapFigure
 from app.services.analyses.studies.tables import Table, TableRow
-from app.services.analyses.studies.words import is_number, known_factor, spoken, subtitle_of
+from app.services.analyses.studies.words import (
+    is_number,
+    known_factor,
+    spoken,
+    subtitle_of,
+    together,
+)
 from app.services.studies.studies import StudyCell
 from lab_models.common.validation import FieldError
 from lab_models.recipes.recipe import Factor
@@ -18,6 +24,12 @@ def heat_map_figure(table: Table, x: str | None, y: str | None) -> HeatMapFigure
     just one such. Raises NotFound below two factors.
     """
     whole = table.whole
+    if together(whole):
+        raise NotFound(
+            f"study {whole.study.id} has points that were drawn, not a grid: factor.png shows a score against one of"
+            f" {', '.join(together(whole))}"
+        )
+    x, y = (None if name is None else known_factor(whole, name) for name in (x, y))
     if x is not None and x == y:
         raise InvalidRequest(
             f"x and y are both {x!r}", [FieldError("/y", "must be another factor than x")]
@@ -31,10 +43,8 @@ def heat_map_figure(table: Table, x: str | None, y: str | None) -> HeatMapFigure
         raise NotFound(
             f"study {whole.study.id} varies {' and '.join(names) or 'nothing'}: a heat map needs two factors that vary"
         )
-    x_name = known_factor(whole, x) if x is not None else next(name for name in names if name != y)
-    y_name = (
-        known_factor(whole, y) if y is not None else next(name for name in names if name != x_name)
-    )
+    x_name = x or next(name for name in names if name != y)
+    y_name = y or next(name for name in names if name != x_name)
     on_map = [row for row in table.rows if _has(row.cell, x_name) and _has(row.cell, y_name)]
     placed = {(row.cell.cell.factors[y_name], row.cell.cell.factors[x_name]): row for row in on_map}
     x_values = _in_order(row.cell.cell.factors[x_name] for row in placed.values())

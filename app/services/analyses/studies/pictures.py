@@ -97,8 +97,8 @@ def gradient_flow(session: Session, study: Study) -> Exhibit[StudyGradientsFigur
 def curves_figure(
     session: Session, whole: WholeStudy, panels: Sequence[Panel]
 ) -> StudyCurvesFigure:
-    """A line for each cell of a study that has been read."""
-    cells = [(cell.cell.title, [run.id for run in cell.runs]) for cell in whole.cells]
+    """A line for each cell of a study that has been read; cells that are the same have one."""
+    cells = [(whole.titles_of(cell), [run.id for run in cell.runs]) for cell in whole.own_cells]
     return cells_figure(session, whole.study.name, subtitle_of(whole), cells, panels)
 
 

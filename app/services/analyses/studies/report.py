@@ -19,7 +19,7 @@ from app.services.analyses.studies.factors import factor_figure
 from app.services.analyses.studies.gradients import gradients_figure
 from app.services.analyses.studies.heat_maps import heat_map_figure
 from app.services.analyses.studies.pictures import TRIO, curves_figure
-from app.services.analyses.studies.tables import Table, table_of
+from app.services.analyses.studies.tables import BEST, Table, in_order, table_of
 from app.services.analyses.studies.verdicts import StudyVerdicts, verdicts_of
 from app.services.experiments import revisions
 from app.services.studies import studies
@@ -32,6 +32,7 @@ from lab_models.specs import read_spec
 
 MOST_DIFFERENCES = 6
 MOST_NAMED = 4
+MOST_DRAWN = 4
 
 CAPTIONS: dict[Picture, str] = {
     "curves": "Every cell over epochs: mean and range over seeds.",
@@ -71,7 +72,9 @@ def report(session: Session, runs_folder: Path, study: Study) -> Exhibit[Report]
 
     def read() -> Report:
         whole, metric = studies.whole(session, study), read_metric("test.accuracy")
-        table = table_of(session, whole, metric)
+        # who searches wants to see first what was found
+        order = BEST if whole.design.drawn else None
+        table = in_order(table_of(session, whole, metric), order)
         verdicts = verdicts_of(session, runs_folder, whole, metric)
         return Report(
             whole,
@@ -92,9 +95,19 @@ def _pictures(
 ) -> Iterator[tuple[Picture, Any]]:
     for name in table.whole.design.pictures:
         try:
-            yield name, _figure(session, table, verdicts, name)
+            if name == "factor":
+                for factor in _factors(table):
+                    yield name, factor_figure(table, factor)
+            else:
+                yield name, _figure(session, table, verdicts, name)
         except NotFound:
             continue
+
+
+def _factors(table: Table) -> list[str | None]:
+    """The factors that have a picture each: those that were drawn, or the first that suits."""
+    drawn = [name for name in table.factors if name in table.whole.design.drawn]
+    return [*drawn[:MOST_DRAWN]] or [None]
 
 
 def _figure(session: Session, table: Table, verdicts: StudyVerdicts, name: Picture) -> Any:
@@ -104,8 +117,6 @@ def _figure(session: Session, table: Table, verdicts: StudyVerdicts, name: Pictu
             return curves_figure(session, whole, panels_of(("loss", "accuracy")))
         case "distillation":
             return curves_figure(session, whole, TRIO)
-        case "factor":
-            return factor_figure(table, None)
         case "differences":
             return differences_figure(whole, verdicts.contrasts, table.metric)
         case "heat_map":
@@ -137,7 +148,7 @@ def _failures(whole: WholeStudy) -> Iterator[str]:
     """
     failed = [
         (cell.cell.title, run)
-        for cell in whole.cells
+        for cell in whole.own_cells
         for run in cell.runs
         if run.status == RunStatus.FAILED
     ]
@@ -159,7 +170,9 @@ def _cells(whole: WholeStudy) -> list[dict[str, str]]:
             "title": cell.cell.title,
             "experiment_id": cell.experiment.id,
             "network": describe(read_spec(cell.experiment.spec).network),
-            "differs": _differs(cell.experiment.spec, first),
+            "differs": f"the same as {whole.design.cell(cell.same_as).title}"
+            if cell.same_as is not None
+            else _differs(cell.experiment.spec, first),
         }
         for cell in whole.cells
     ]

@@ -1,21 +1,29 @@
 """A study's table: what each cell scored over its seeds, beside what the source printed and what is expected."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sqlmodel import Session
 
+from app.errors import InvalidRequest
 from app.services.analyses.exhibits import Exhibit
 from app.services.analyses.scores import ScoreKind, Scores, read_metric
+from app.services.analyses.studies.words import is_number, names_of_factors
 from app.services.experiments import revisions
 from app.services.studies import studies
 from app.services.studies.studies import StudyCell, WholeStudy
 from app.storage.states import RunStatus
 from app.storage.tables import Run, Study
 from lab_models.architectures.naming import describe
+from lab_models.common.validation import FieldError, did_you_mean
+from lab_models.recipes.recipe import Factor
 from lab_models.specs import read_spec
 from lab_models.statistics.summary import Summary, prediction_interval, summarise
+from lab_models.studies.design import factor_text
+
+BEST = "best"
+"""The order in which the best comes first."""
 
 
 @dataclass(frozen=True)
@@ -68,22 +76,61 @@ class TableRow:
 
 @dataclass(frozen=True)
 class Table:
-    """All rows, top to bottom; `val` is the same score on val at the chosen epoch, where there is one."""
+    """All rows, top to bottom; `val` is the same score on val at the chosen epoch, where there is one. `sort` is what
+    they are ordered by, `best` or a factor; None: as the design has them.
+    """
 
     whole: WholeStudy
     metric: ScoreKind
     factors: tuple[str, ...]
     rows: tuple[TableRow, ...]
+    sort: str | None = None
+
+    @property
+    def shows_val(self) -> bool:
+        """Whether the order is that of the scores on val, so that these must be seen."""
+        return self.sort == BEST and any(row.val is not None for row in self.rows)
 
 
-def table(session: Session, study: Study, metric: ScoreKind) -> Exhibit[Table]:
-    """The table of a study as far as there are results."""
+def table(session: Session, study: Study, metric: ScoreKind, sort: str | None) -> Exhibit[Table]:
+    """The table of a study as far as there are results, in the order that is asked for."""
     return Exhibit(
         "study table",
-        (metric.name,),
+        (metric.name, sort),
         revisions.of_study(session, study),
-        lambda: table_of(session, studies.whole(session, study), metric),
+        lambda: in_order(table_of(session, studies.whole(session, study), metric), sort),
     )
+
+
+def in_order(table: Table, sort: str | None) -> Table:
+    """The table in another order: `best`, or by a factor, numbers rising before everything else. Raises
+    InvalidRequest for what is neither.
+
+    The best first is by val where the metric is of test: val chooses, test reports. What has no score comes last.
+    """
+    if sort is None:
+        return table
+    if sort == BEST:
+        sign = 1 if table.metric.lower_is_better else -1
+        scored = {id(row): row.val or row.score for row in table.rows}
+
+        def key(row: TableRow) -> tuple[bool, float]:
+            summary = scored[id(row)]
+            return (True, 0.0) if summary is None else (False, sign * summary.mean)
+
+        return replace(table, rows=tuple(sorted(table.rows, key=key)), sort=sort)
+    names = names_of_factors(table.whole)
+    if sort not in names:
+        message = f"the table cannot be sorted by {sort!r}"
+        hint = did_you_mean(sort, [BEST, *names])
+        raise InvalidRequest(message, [FieldError("/sort", message, hint)])
+    values = [row.cell.cell.factors.get(names[sort]) for row in table.rows]
+    places = sorted(range(len(values)), key=lambda place: _rank(values[place]))
+    return replace(table, rows=tuple(table.rows[place] for place in places), sort=names[sort])
+
+
+def _rank(value: Factor) -> tuple[bool, float, str]:
+    return (False, float(value), "") if is_number(value) else (True, 0.0, factor_text(value))
 
 
 def table_of(session: Session, whole: WholeStudy, metric: ScoreKind) -> Table:

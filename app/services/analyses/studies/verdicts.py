@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import assert_never
 
 from sqlmodel import Session
 
 from app.errors import Conflict
 from app.services.analyses.comparisons import Comparison, Evidence, compare_sides
 from app.services.analyses.exhibits import Exhibit
-from app.services.analyses.pairing import Side, margin_of
-from app.services.analyses.scores import ScoreKind, Scores, read_metric
+from app.services.analyses.pairing import ONE_AND_THE_SAME, Side, margin_of
+from app.services.analyses.scores import ScoreKind
+from app.services.analyses.studies.claims import AnsweredClaim, claims_of
 from app.services.experiments import revisions
 from app.services.studies import studies
 from app.services.studies.studies import WholeStudy
@@ -23,9 +23,7 @@ from app.storage.tables import Study
 from lab_models.recipes.catalog import RECIPES
 from lab_models.recipes.findings import Finding
 from lab_models.recipes.linting import lint_recipe
-from lab_models.recipes.recipe import Better, Claim, Contrast, NotMonotone, Reaches, Trend
-from lab_models.statistics import claims
-from lab_models.statistics.claims import ClaimResult
+from lab_models.recipes.recipe import Contrast
 from lab_models.statistics.families import holm
 from lab_models.statistics.verdicts import Judgement, not_measured
 
@@ -46,14 +44,6 @@ class ContrastResult:
         if self.comparison is None:
             return not_measured(self.refused)
         return self.comparison.judged(self.p_holm)
-
-
-@dataclass(frozen=True)
-class AnsweredClaim:
-    """A claim of the source and what the study says to it."""
-
-    claim: Claim
-    result: ClaimResult
 
 
 @dataclass(frozen=True)
@@ -111,12 +101,6 @@ def contrasts_of(
     ]
 
 
-def claims_of(session: Session, whole: WholeStudy) -> list[AnsweredClaim]:
-    """Every claim of the study's recipe, answered with what there is."""
-    read = Scores(session, whole.runs)
-    return [AnsweredClaim(claim, _answer(read, whole, claim)) for claim in whole.design.claims]
-
-
 def _compared(
     evidence: Evidence,
     whole: WholeStudy,
@@ -126,6 +110,8 @@ def _compared(
 ) -> ContrastResult:
     treatment, control = sides[contrast.treatment], sides[contrast.control]
     title = contrast.title or f"{treatment.title} against {control.title}"
+    if treatment.effect == control.effect:
+        return ContrastResult(contrast, title, None, ONE_AND_THE_SAME)
     margin = margin_of(
         metric,
         treatment.experiment.spec["dataset"]["name"],
@@ -151,74 +137,3 @@ def _holm_by_family(found: list[ContrastResult]) -> list[float | None]:
         for place, p in zip(places, holm(raw), strict=True):
             adjusted[place] = p
     return adjusted
-
-
-def _answer(read: Scores, whole: WholeStudy, claim: Claim) -> ClaimResult:
-    test, cells = claim.test, {cell.cell.key: cell for cell in whole.cells}
-    metric = read_metric(test.metric)
-    dataset = whole.cells[0].experiment.spec["dataset"]["name"]
-    margin = margin_of(
-        metric, dataset, whole.design.margin_points if metric.name.endswith("accuracy") else None
-    )
-
-    def scores(key: str) -> dict[int, float]:
-        return read.by_seed(cells[key].runs, metric)
-
-    def seconds(keys: set[str]) -> float | None:
-        means = [list(read.by_seed(cells[key].runs, ScoreKind("seconds")).values()) for key in keys]
-        return sum(sum(found) / len(found) for found in means) if all(means) else None
-
-    match test:
-        case Better():
-            return claims.better(
-                [
-                    {
-                        seed: (value, control[seed])
-                        for seed, value in scores(treated).items()
-                        if seed in control
-                    }
-                    for treated, key in test.contrasts
-                    if (control := scores(key)) is not None
-                ],
-                margin,
-                unit=metric.unit,
-                scale=metric.scale,
-                titles=[
-                    f"{cells[treated].cell.title} against {cells[key].cell.title}"
-                    for treated, key in test.contrasts
-                ],
-                lower_is_better=metric.lower_is_better,
-                seconds_per_seed=seconds({key for pair in test.contrasts for key in pair}),
-            )
-        case Trend():
-            titles = [cells[key].cell.title for key in test.cells]
-            return claims.trend(
-                [scores(key) for key in test.cells],
-                test.rises,
-                margin,
-                unit=metric.unit,
-                scale=metric.scale,
-                titles=titles,
-                seconds_per_seed=seconds(set(test.cells)),
-            )
-        case NotMonotone():
-            titles = [cells[key].cell.title for key in test.cells]
-            return claims.not_monotone(
-                [scores(key) for key in test.cells],
-                margin,
-                unit=metric.unit,
-                scale=metric.scale,
-                titles=titles,
-                seconds_per_seed=seconds(set(test.cells)),
-            )
-        case Reaches():
-            return claims.reaches(
-                list(scores(test.cell).values()),
-                test.value,
-                margin,
-                unit=metric.level_unit,
-                scale=metric.scale,
-                seconds_per_seed=seconds({test.cell}),
-            )
-        case _:
-            assert_never(test)
