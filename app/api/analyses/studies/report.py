@@ -19,7 +19,7 @@ from app.api.http.drawings import Draw
 from app.api.http.passes import Compute
 from app.api.http.pictures import UNCHANGED, IfNoneMatch, exhibited
 from app.services.analyses.studies.columns import caption_of, columns_of
-from app.services.analyses.studies.report import CAPTIONS, Report, report
+from app.services.analyses.studies.report import Report, caption_of_picture, report
 from app.services.analyses.studies.verdicts import ContrastResult
 from app.services.analyses.studies.words import scale_said
 from app.services.studies.studies import WholeStudy
@@ -121,9 +121,11 @@ def _drawn(
 
     def then(picture: bytes) -> Draw | Compute:
         svg = base64.b64encode(picture).decode()
-        return _drawn([*done, {"svg": svg, "caption": CAPTIONS[name]}], left[1:], shown, headers)
+        shown_as = {"svg": svg, "caption": caption_of_picture(name, figure)}
+        return _drawn([*done, shown_as], left[1:], shown, headers)
 
-    return Draw(figure, "svg", f"{headers['ETag']} {name}", then)
+    # by its place: a study has a picture of each factor that was drawn
+    return Draw(figure, "svg", f"{headers['ETag']} {len(done)}", then)
 
 
 def _page(shown: dict[str, Any], figures: list[dict[str, str]]) -> str:

@@ -75,6 +75,10 @@ def signs_of(figure: FactorFigure) -> list[Sign]:
             any(point.ci95 for point in figure.points),
         ),
         (
+            Sign("mean of the runs", {**bar, "linestyle": "none"}),
+            figure.is_scatter and any(len(point.scores) > 1 for point in figure.points),
+        ),
+        (
             Sign("published by the source", published_look(GREY)),
             any(point.published is not None for point in figure.points),
         ),

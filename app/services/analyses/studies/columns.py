@@ -40,8 +40,8 @@ def columns_of(table: Table) -> list[Column[TableRow]]:
         *_trainable(table),
         Column("MACs", lambda row: f"{row.macs_per_sample:,}", is_number=True),
         Column("n", lambda row: str(0 if row.score is None else row.score.n), is_number=True),
-        Column(shown.heading, lambda row: shown.with_spread(row.score), is_number=True),
         *_val(table, shown),
+        Column(shown.heading, lambda row: shown.with_spread(row.score), is_number=True),
         Column(
             "95 % interval",
             lambda row: shown.interval(None if row.score is None else row.score.ci95),
@@ -122,9 +122,8 @@ def _val(table: Table, shown: "_Shown") -> list[Column[TableRow]]:
     """A column of its own only where rows are ordered by it."""
     if not table.shows_val:
         return []
-    return [
-        Column("the same on val", lambda row: shown.with_spread(row.val), is_number=True),
-    ]
+    heading = shown.heading.replace("test", "val", 1)
+    return [Column(heading, lambda row: shown.with_spread(row.val), is_number=True)]
 
 
 def _factor(name: str, row: TableRow) -> str:

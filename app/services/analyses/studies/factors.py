@@ -1,6 +1,7 @@
 """A study's scores against a factor, as a figure."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from app.plots.figures.studies import FactorFigure, Group, Point
 from app.services.analyses.studies.tables import Table, TableRow
@@ -39,19 +40,25 @@ def factor_figure(table: Table, factor: str | None) -> FactorFigure:
         value = row.cell.cell.title if name is None else row.cell.cell.factors.get(name)
         if value is not None:
             group = "all cells" if name is None else _said(row.cell, others)
-            groups.setdefault(group, []).append(_point(row, spoken(value)))
+            point = _point(row, spoken(value))
+            # of a cloud the seeds say how far chance reaches; intervals of two or three hide it
+            groups.setdefault(group, []).append(replace(point, ci95=None) if is_scatter else point)
     more = (
         f"; the first {MOST_POINTS} of {len(table.rows)} cells"
         if len(table.rows) > MOST_POINTS
         else ""
     )
     drawn = whole.design.drawn.get(name or "")
+    too = f"differing in {', '.join(other for other in drawn_together if other != name)} too"
     return FactorFigure(
         title=whole.study.name,
         subtitle=subtitle_of(whole) + more,
         metric=table.metric.label,
         factor=name or "",
-        groups=[Group(title, points) for title, points in groups.items()],
+        groups=[
+            Group(f"{title}, {too}" if is_scatter else title, points)
+            for title, points in groups.items()
+        ],
         as_percent=table.metric.is_fraction,
         is_scatter=is_scatter,
         is_log=drawn is not None and drawn.log is not None,

@@ -10,6 +10,7 @@ from typing import Any
 from sqlmodel import Session
 
 from app.errors import NotFound
+from app.plots.figures.studies import FactorFigure
 from app.services.analyses.comparisons import differences
 from app.services.analyses.curves import panels_of
 from app.services.analyses.exhibits import Exhibit
@@ -51,6 +52,18 @@ CAPTIONS: dict[Picture, str] = {
         " labels' part."
     ),
 }
+
+
+OF_A_CLOUD = (
+    "The score against one factor of those that were drawn together: each point's runs and their mean. Points differ in"
+    " the other factors too, so what is seen is the whole search from this side."
+)
+
+
+def caption_of_picture(name: Picture, figure: Any) -> str:
+    """What a picture of the report shows."""
+    is_cloud = isinstance(figure, FactorFigure) and figure.is_scatter
+    return OF_A_CLOUD if is_cloud else CAPTIONS[name]
 
 
 @dataclass(frozen=True)

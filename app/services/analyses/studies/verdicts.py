@@ -38,6 +38,11 @@ class ContrastResult:
     refused: str = ""
     p_holm: float | None = None
 
+    @property
+    def is_one(self) -> bool:
+        """Whether there is nothing to compare, because both cells train the same."""
+        return self.refused == ONE_AND_THE_SAME
+
     @cached_property
     def judgement(self) -> Judgement:
         """The verdict on "treatment is better than control", as one of its family."""
