@@ -207,9 +207,7 @@ def test_a_claim_about_cells_of_which_some_are_the_same_counts_them_once(
     assert any("trains the same as an earlier setting, left out" in line for line in lines)
 
 
-def test_cells_that_differ_in_how_many_seeds_they_have_stay_apart_and_nothing_else_changes(
-    api: TestClient,
-) -> None:
+def test_cells_that_differ_stay_apart_and_equal_specs_are_one(api: TestClient) -> None:
     record = send(api, **grid())
     assert {cell["same_as"] for cell in record["cells"]} == {None}
     assert (record["notes"], record["sample"]) == ([], None)

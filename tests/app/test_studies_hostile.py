@@ -56,6 +56,16 @@ BODIES: list[dict[str, Any]] = [
     },
     {**DISTILLATION, "cell_overrides": {"student": {"temperature": 2.0}}},
     {"recipe": "mlp-depth", "scale": "smoke", "overrides": {"dataset": "digits"}},
+    grid(
+        vary={
+            "optimizer.learning_rate": {"log": [1e-4, 1e-1]},
+            "model.depth": {"uniform": [1, 3]},
+            "model.norm": {"choices": ["none", "batch"]},
+            "batch_size": {"log": [16, 64], "n": 2},
+            "model.residual": [False, True],
+        },
+        sample={"points": 3, "seed": 1},
+    ),
 ]
 TEXTS = strategies.sampled_from(
     [
@@ -248,7 +258,7 @@ NAMES = [
         ]
     ),
     query=strategies.dictionaries(
-        strategies.sampled_from(["metric", "factor", "x", "y", "format", "margin"]),
+        strategies.sampled_from(["metric", "factor", "x", "y", "format", "margin", "sort"]),
         strategies.sampled_from(METRICS + NAMES) | strategies.text(max_size=6),
         max_size=3,
     ),

@@ -36,6 +36,14 @@ BODIES: list[dict[str, Any]] = [
     {"spec": {"epochs": 1, "model": {"width": 8}}, "vary": {"model.depth": [1, 2]}, "seeds": 2},
     {"specs": [TEACHER, STUDENT], "seeds": 2},
     {"specs": [TEACHER], "seeds": 1, "reuse": False},
+    {
+        "spec": {"epochs": 1, "model": {"width": 8, "depth": 1}},
+        "vary": {
+            "optimizer.learning_rate": {"log": [0.001, 0.1], "n": 2},
+            "model.residual": [False, True],
+        },
+        "seeds": 1,
+    },
 ]
 
 
@@ -149,7 +157,7 @@ class Life(RuleBasedStateMachine):
             assert (
                 sum(progress["runs"].values())
                 == progress["num_runs"]
-                == sum(cell["num_runs"] for cell in record["cells"])
+                == sum(cell["num_runs"] for cell in record["cells"] if cell["same_as"] is None)
             )
             assert record["status"] == experiment_status(
                 RunStatus(status) for status in progress["runs"]

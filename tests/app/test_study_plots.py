@@ -322,6 +322,23 @@ def test_values_over_decades_are_on_a_log_scale_and_with_a_zero_among_them_in_eq
     )
 
 
+def test_points_that_were_drawn_together_are_a_cloud_with_round_ticks_and_no_line() -> None:
+    rates = (0.000106, 0.000388, 0.00142, 0.00518, 0.0691)
+    cloud = [Group("all", [Point(rate, (0.8, 0.9)) for rate in rates])]
+    drawn = factor(factor="Learning rate", groups=cloud, is_scatter=True, is_log=True)
+    shown = words(draw_factor(drawn, "svg"))
+    assert {"Learning rate (log scale)", "0.001", "0.01", "mean of the runs"} <= set(shown)
+    assert "0.00142" not in shown
+    shares = [Group("all", [Point(share, (0.9,)) for share in (0.005, 0.116, 0.338, 0.468)])]
+    shown = words(draw_factor(factor(groups=shares, is_scatter=True), "svg"))
+    assert {"0", "0.1", "0.2", "0.3", "0.4"} <= set(shown)
+    assert "mean of the runs" not in shown
+    for few in ([], [Point(1.0, (0.5,))], [Point(1.0, ()), Point(1.0, (NAN,))]):
+        for is_log in (False, True):
+            lonely = factor(groups=[Group("g", few)], is_scatter=True, is_log=is_log)
+            assert draw_factor(lonely, "png").startswith(b"\x89PNG")
+
+
 def test_a_factor_in_words_is_a_chart_with_a_row_per_cell() -> None:
     groups = [
         Group(

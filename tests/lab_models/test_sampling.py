@@ -13,6 +13,7 @@ from lab_models.studies.designing import design_of
 from lab_models.studies.field_types import is_whole_number
 from lab_models.studies.request import read_study_request
 from lab_models.studies.sampling import PRIMES, Distribution, drawn_alone, drawn_together
+from tests.lab_models.conftest import EXAMPLES
 
 RATE = "optimizer.learning_rate"
 
@@ -61,6 +62,7 @@ positive = st.tuples(st.floats(1e-9, 1e6), st.floats(1.001, 1e9)).map(
 )
 
 
+@EXAMPLES
 @given(bounds, st.integers(1, 20), st.integers(0, 2**31 - 1))
 def test_uniform_values_lie_within_their_bounds_rise_and_differ(
     ends: tuple[float, float], count: int, seed: int
@@ -71,6 +73,7 @@ def test_uniform_values_lie_within_their_bounds_rise_and_differ(
     assert ends[0] <= values[0] <= values[-1] <= ends[1]
 
 
+@EXAMPLES
 @given(positive, st.integers(1, 20), st.integers(0, 2**31 - 1))
 def test_log_uniform_values_lie_within_their_bounds_with_few_digits(
     ends: tuple[float, float], count: int, seed: int
@@ -84,6 +87,7 @@ def test_log_uniform_values_lie_within_their_bounds_with_few_digits(
         assert all(value == float(f"{value:.2e}") for value in inside)
 
 
+@EXAMPLES
 @given(st.integers(1, 50), st.integers(0, 400), st.integers(0, 2**31 - 1), st.booleans())
 def test_whole_numbers_are_whole_and_reach_both_ends(
     low: int, more: int, seed: int, is_log: bool
@@ -95,6 +99,7 @@ def test_whole_numbers_are_whole_and_reach_both_ends(
     assert alone(4, whole=True, seed=seed, uniform=(low, low + 3)) == list(range(low, low + 4))
 
 
+@EXAMPLES
 @given(st.integers(1, 4), st.integers(0, 2**31 - 1), st.integers(0, 9))
 def test_each_factor_of_a_whole_number_of_rounds_is_covered_evenly(
     rounds: int, seed: int, place: int
@@ -110,6 +115,7 @@ def test_each_factor_of_a_whole_number_of_rounds_is_covered_evenly(
     assert len(points) == rounds * base
 
 
+@EXAMPLES
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(0, 1000))
 def test_the_first_points_are_the_same_however_many_are_drawn(
     few: int, more: int, seed: int

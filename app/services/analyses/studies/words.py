@@ -40,18 +40,29 @@ def known_factor(whole: WholeStudy, factor: str) -> str:
 
 
 def names_of_factors(whole: WholeStudy) -> dict[str, str]:
-    """Everything that the study's factors may be called, with the factor. A recipe and an older study name no paths:
-    there they are those of the fields in which cells differ.
-    """
+    """Everything that the study's factors may be called, with the factor."""
     design = whole.design
-    paths = dict(zip(design.paths, design.factors, strict=True)) if design.paths else {}
-    first = whole.cells[0].experiment.spec
-    for cell in whole.own_cells if not paths else ():
-        for one in differences(cell.experiment.spec, first):
-            last = one.path.rpartition(".")[2]
-            if last in design.factors:
-                paths[one.path] = last
+    paths = dict(zip(design.paths, design.factors, strict=True)) if design.paths else _found(whole)
     return {**paths, **{name: name for name in design.factors}}
+
+
+def _found(whole: WholeStudy) -> dict[str, str]:
+    """The paths of factors where none are named, in a recipe or an older study: those of fields that have another value
+    for each value of the factor, as `model.residual` has for the factor `network` with values plain and residual.
+    """
+    first, texts = whole.cells[0].experiment.spec, []
+    for cell in whole.own_cells:
+        differing = differences(cell.experiment.spec, first)
+        texts.append({one.path: repr((one.treatment,)) for one in differing})
+    paths = dict.fromkeys(path for text in texts for path in text)
+    found = {}
+    for name in whole.design.factors:
+        values = [repr(cell.cell.factors.get(name)) for cell in whole.own_cells]
+        for path in paths:
+            pairs = set(zip(values, (text.get(path) for text in texts), strict=True))
+            if len(pairs) == len(dict(pairs)) == len({text for _, text in pairs}):
+                found.setdefault(path, name)
+    return found
 
 
 def together(whole: WholeStudy) -> list[str]:
