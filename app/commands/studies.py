@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from app.commands import client
+from app.commands import client, report_files
 from app.commands.terminal import NUMBER, TEXT, duration, show, table
 from app.storage.states import RunStatus
 from lab_models.common.documents import NotJSON, parse_json
@@ -116,7 +116,7 @@ def _change(text: str) -> tuple[str, Any]:
 
 def _study(options: argparse.Namespace) -> int:
     if options.report is not None:
-        _check_place(options)
+        report_files.check_place(options.report, options.dry_run)
     body = json.dumps(_body(options))
     with client.Service(options.url) as service:
         if options.dry_run:
@@ -144,22 +144,6 @@ def _extend(options: argparse.Namespace) -> int:
         )
     print(json.dumps(record, indent=2, ensure_ascii=False))
     return 0
-
-
-def _check_place(options: argparse.Namespace) -> None:
-    """Whether the report can be saved is known before hours of training; raises Unusable."""
-    report: Path = options.report
-    if options.dry_run:
-        raise client.Unusable(
-            "--dry-run runs nothing, so there is no report: leave one of --dry-run and --report out"
-        )
-    if report.is_dir() or not report.parent.is_dir():
-        what = (
-            "is a folder"
-            if report.is_dir()
-            else f"cannot be written: there is no folder {report.parent}"
-        )
-        raise client.Unusable(f"{report} {what}; name a file for the report, such as report.html")
 
 
 def _body(options: argparse.Namespace) -> dict[str, Any]:
@@ -211,9 +195,11 @@ def _show_plan(plan: dict[str, Any]) -> int:
         )
         for c in cells
     ]
+    same = sum(c["same_as"] is not None for c in cells)
     total = (
-        f"{_count(len(cells), 'cell')}, {_count(plan['num_runs'], 'run')}, {duration(plan['seconds'])}, one run after"
-        f" the other: {plan['based_on']}."
+        f"{_count(len(cells), 'cell')}{f' ({same} the same as others)' if same else ''},"
+        f" {_count(plan['num_runs'], 'run')}, {duration(plan['seconds'])}, one run after the other:"
+        f" {plan['based_on']}."
     )
     if plan["nominal_seconds"] != plan["seconds"]:
         total += f" Without them {duration(plan['nominal_seconds'])}."
@@ -251,7 +237,8 @@ def _show_results(service: client.Service, record: dict[str, Any], report: Path 
     if record["status"] != "succeeded":
         _say(f"{_runs(record)}. `lab retry {record['id']}` queues the others again.")
     if report is not None:
-        _save(service.download(links["report"]), report)
+        report_files.save(service.download(links["report"]), report)
+        _say(f"Report: {report}")
     return 0 if record["status"] == "succeeded" else EXIT_REFUSED
 
 
@@ -273,14 +260,6 @@ def _verdicts(verdicts: dict[str, Any]) -> Iterator[str]:
     ):
         if lines:
             yield from (f"### {title}", "", *(f"- {line}" for line in lines), "")
-
-
-def _save(content: bytes, report: Path) -> None:
-    try:
-        report.write_bytes(content)
-    except OSError as error:
-        raise client.Unusable(f"{report}: {error.strerror}") from error
-    _say(f"Report: {report}")
 
 
 def _runs(record: dict[str, Any]) -> str:

@@ -182,6 +182,25 @@ def test_a_dry_run_shows_cells_runs_and_cost_and_stores_nothing(lab: Lab, servic
     assert service.get("/studies")["data"] == before
 
 
+def test_a_dry_run_says_what_is_drawn_and_which_cells_are_the_same(
+    lab: Lab, tmp_path: Path
+) -> None:
+    body = {
+        "spec": {"model": {"depth": 1}},
+        "vary": {
+            "optimizer.learning_rate": {"log": [0.0001, 0.1], "n": 2},
+            "model.residual": [False, True],
+        },
+        "seeds": 3,
+    }
+    status, out, _ = lab("study", written(tmp_path / "search.json", body), "--dry-run")
+    assert status == 0
+    said = " ".join(out.split())
+    assert "Drawn with seed 0: learning_rate log-uniform from 0.0001 to 0.1." in said
+    assert "residual no = learning_rate" in said
+    assert "4 cells (2 the same as others), 6 runs" in said
+
+
 def test_options_become_the_body(lab: Lab) -> None:
     options = [
         "--scale",

@@ -113,6 +113,18 @@ STUDY_EXAMPLES: dict[str, dict[str, Any]] = {
             "seeds": 3,
         },
     },
+    "search": {
+        "summary": "Sixteen points of a learning rate and a dropout, drawn together",
+        "value": {
+            "spec": {"dataset": "digits", "epochs": 5},
+            "vary": {
+                "optimizer.learning_rate": {"log": [0.0001, 0.1]},
+                "model.dropout": {"uniform": [0, 0.5]},
+            },
+            "sample": {"points": 16, "seed": 0},
+            "seeds": 2,
+        },
+    },
 }
 
 
