@@ -15,7 +15,7 @@ from app.api.http.passes import Compute
 from app.plots.drawing import FORMATS
 from app.services.analyses.exhibits import Exhibit, Shown
 
-PLOT_VERSION = 6
+PLOT_VERSION = 7
 """Grows with the drawing code, so that a browser's copy of the old picture is not kept."""
 
 

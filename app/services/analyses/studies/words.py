@@ -55,7 +55,7 @@ def _found(whole: WholeStudy) -> dict[str, str]:
         differing = differences(cell.experiment.spec, first)
         texts.append({one.path: repr((one.treatment,)) for one in differing})
     paths = dict.fromkeys(path for text in texts for path in text)
-    found = {}
+    found: dict[str, str] = {}
     for name in whole.design.factors:
         values = [repr(cell.cell.factors.get(name)) for cell in whole.own_cells]
         for path in paths:
