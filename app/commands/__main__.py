@@ -5,11 +5,10 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import httpx
 
-from app.commands import client, data, keys, maintenance, owners, recipes, serving, studies
+from app.commands import again, client, data, keys, maintenance, owners, recipes, serving, studies
 from app.commands.demo import run_demo
 from app.errors import Misconfigured
 from lab_models.common.revision import package_version
@@ -51,13 +50,6 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
 
     serving.add_commands(commands)
-    submit = commands.add_parser("submit", help="send an experiment from a JSON or YAML file")
-    submit.add_argument("file", type=Path)
-    submit.add_argument(
-        "--wait", action="store_true", help="show progress until it ends, then print its record"
-    )
-    submit.add_argument("--dry-run", action="store_true", help="check and price it, store nothing")
-    submit.set_defaults(run=_submit)
     show = commands.add_parser("show", help="print the record of an experiment or a study")
     show.set_defaults(run=_show)
     cancel = commands.add_parser("cancel", help="cancel an experiment or a study")
@@ -80,10 +72,10 @@ def _parser() -> argparse.ArgumentParser:
         about_one.add_argument("id", help="exp_… or stu_…")
     others = [
         parser
-        for module in (recipes, studies, data, owners)
+        for module in (again, recipes, studies, data, owners)
         for parser in module.add_commands(commands)
     ]
-    for speaking in (submit, show, cancel, pause, resume, retry, delete, *others):
+    for speaking in (show, cancel, pause, resume, retry, delete, *others):
         speaking.add_argument(
             "--url",
             default=client.default_url(),
@@ -97,24 +89,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.set_defaults(run=lambda _: run_demo())
     return parser
-
-
-def _submit(options: argparse.Namespace) -> int:
-    document = client.read_body(options.file)
-    if studies.is_study_body(document):
-        return _complain(
-            f"{options.file} holds a study: send it with `lab study {options.file}`", EXIT_USAGE
-        )
-    body = json.dumps(document)
-    with client.Service(options.url) as service:
-        if options.dry_run:
-            return _print(service.post("/experiments?dry_run=true", body))
-        record = service.post("/experiments", body)
-        client.say_warnings(record)
-        if options.wait:
-            record = client.wait_or_stop(service, record["id"])
-    _print(record)
-    return EXIT_REFUSED if options.wait and record["status"] != "succeeded" else 0
 
 
 def _show(options: argparse.Namespace) -> int:

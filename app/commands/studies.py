@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from app.commands import client, report_files
+from app.commands.changes import add_set, with_changes
 from app.commands.terminal import NUMBER, TEXT, duration, show, table
 from app.storage.states import RunStatus
-from lab_models.common.documents import NotJSON, parse_json
 
 EXIT_REFUSED = 1
 FILE_SUFFIXES = {".json", ".yaml", ".yml"}
@@ -60,14 +60,7 @@ def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
         metavar="N",
         help="replicates of each cell (default: the recipe's own number, or 3)",
     )
-    study.add_argument(
-        "--set",
-        type=_change,
-        action="append",
-        default=[],
-        metavar="PATH=VALUE",
-        help="change a field of every cell: --set dataset.name=digits",
-    )
+    add_set(study, "change a field of every cell: --set dataset.name=digits")
     study.add_argument("--name", help="what to call it (default: the recipe's title)")
     study.add_argument(
         "--no-reuse",
@@ -99,19 +92,6 @@ def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
 def is_study_body(document: Any) -> bool:
     """Whether a document is the body of a study, not of an experiment."""
     return isinstance(document, dict) and not STUDY_FIELDS.isdisjoint(document)
-
-
-def _change(text: str) -> tuple[str, Any]:
-    """`PATH=VALUE`; the value is JSON, or else a string."""
-    path, equals, value = text.partition("=")
-    if not equals or not path:
-        raise argparse.ArgumentTypeError(
-            f"write PATH=VALUE, such as epochs=2 or dataset.name=digits, not {text!r}"
-        )
-    try:
-        return path, parse_json(value.encode())
-    except NotJSON:
-        return path, value
 
 
 def _study(options: argparse.Namespace) -> int:
@@ -156,14 +136,7 @@ def _body(options: argparse.Namespace) -> dict[str, Any]:
         "reuse": False if options.no_reuse else None,
     }
     body |= {field: value for field, value in wishes.items() if value is not None}
-    if options.set:
-        overrides = body.get("overrides", {})
-        if not isinstance(overrides, dict):
-            raise client.Unusable(
-                f"{options.what}: 'overrides' must be an object of paths and values"
-            )
-        body["overrides"] = {**overrides, **dict(options.set)}
-    return body
+    return with_changes(body, "overrides", options)
 
 
 def _is_file(what: str) -> bool:

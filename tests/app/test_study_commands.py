@@ -493,3 +493,37 @@ def test_a_progress_message_tells_when_it_ends_and_what_failed() -> None:
         client.study_message({**record, "estimated_finish_at": None})
         == "3 of 6 runs done, 1 failed"
     )
+
+
+# Experiments
+
+
+def test_a_file_and_what_is_set_make_an_experiment_and_again_another_with_one_change(
+    lab: Lab, tmp_path: Path, database: Database, settings: Settings
+) -> None:
+    path = tmp_path / "small.yaml"
+    path.write_text("model: {width: 8}\nepochs: 2\nset: {batch_size: 32}\n")
+    status, out, _ = lab("submit", path, "--set", "optimizer=sgd", "--set", "epochs=1")
+    first = json.loads(out)
+    assert status == 0
+    assert (first["spec"]["optimizer"]["name"], first["spec"]["epochs"]) == ("sgd", 1)
+    assert first["spec"]["batch_size"] == 32
+
+    changes = ("--set", "optimizer.learning_rate=0.01", "--seeds", 2, "--name", "slower")
+    status, out, err = lab("again", first["id"], *changes, "--dry-run")
+    assert (status, json.loads(out)["changed"]) == (0, {"optimizer.learning_rate": [0.1, 0.01]})
+    finish_all(database, settings, {0: 0.9})
+    status, out, err = lab("again", first["id"], *changes)
+    again = json.loads(out)
+    assert (status, again["like"], again["name"]) == (0, first["id"], "slower")
+    assert len(again["runs"]) == 2
+    assert err == f"{again['id']}: optimizer.learning_rate 0.1 -> 0.01\n"
+    lab("cancel", again["id"])
+
+
+def test_what_again_cannot_mean_is_said_before_or_by_the_service(lab: Lab) -> None:
+    status, _, err = lab("again", "stu_1")
+    assert (status, "lab extend" in err) == (2, True)
+    assert lab("again", "exp_none")[0] == 1
+    status, _, err = lab("again", "exp_none", "--set", "epochs=2")
+    assert "there is no experiment 'exp_none'" in err

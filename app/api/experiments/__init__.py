@@ -1,5 +1,5 @@
 """Experiments and their runs over HTTP."""
 
-from app.api.experiments import experiments, runs, steering
+from app.api.experiments import experiments, lists, runs, steering
 
-ROUTERS = (experiments.router, runs.router, steering.router)
+ROUTERS = (experiments.router, lists.router, runs.router, steering.router)

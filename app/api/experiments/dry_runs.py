@@ -5,7 +5,7 @@ from typing import Any
 from app.api.experiments.schemas import EstimateAnswer
 from app.api.schemas import Answer
 from app.services.datasets.obstacles import obstacles
-from app.services.experiments.estimates import estimate, warnings
+from app.services.experiments.estimates import warnings
 from app.services.experiments.speeds import Speeds, basis
 from app.services.submitting.submissions import Prepared
 from app.settings import Settings
@@ -55,19 +55,21 @@ class DryRun(Answer):
     """The effective spec: every default written out."""
     fingerprint: str
     seeds: list[int]
+    changed: dict[str, tuple[Any, Any]] | None
+    """With `like`: in what the spec differs from that experiment's, by dotted path: what it was, what it is."""
     estimate: CostAnswer
     warnings: list[str]
 
 
 def dry_run(prepared: Prepared, lately: Speeds, warned: list[str]) -> DryRun:
     """The answer to a request that is valid and possible."""
-    spec, info = prepared.plan.spec, prepared.info
-    cost = estimate(spec, info)
+    spec, cost = prepared.plan.spec, prepared.cost
     expected = lately.expected(cost.kind, cost.arch, cost.seconds)
     return DryRun(
         spec=spec.model_dump(mode="json"),
         fingerprint=fingerprint(spec),
-        seeds=list(prepared.request.seeds),
+        seeds=list(prepared.own.seeds),
+        changed=prepared.changed,
         estimate=CostAnswer(
             parameters=cost.parameters,
             macs_per_sample=cost.macs_per_sample,

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, field_validator
 from sqlmodel import Session
 
 from app.api.experiments import records, schemas
@@ -34,73 +33,18 @@ from app.services.experiments import deletion, experiments, retrying
 from app.services.experiments.exports import csv_pieces, json_pieces
 from app.services.experiments.visibility import visible_experiment
 from app.services.owners import limits
-from app.services.owners.keys import Caller
+from app.services.submitting.again import prepare
 from app.services.submitting.drafts import Stored
 from app.services.submitting.idempotency import earlier
-from app.services.submitting.submissions import prepare, store
+from app.services.submitting.submissions import store
 from app.storage.states import RunStatus
 from app.storage.tables import Experiment
-from lab_models.specs import Kind, read_request
-from lab_models.specs.request import LABEL_KEY
+from lab_models.studies.again import read_changed
 
 router = passes.router(prefix="/experiments", tags=["experiments"])
 
 CSV = "text/csv; charset=utf-8"
 LONGEST_WAIT_SECONDS = 60
-
-
-class FilterQuery(BaseModel):
-    """Which experiments."""
-
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-
-    status: RunStatus | None = None
-    """Only experiments with this status."""
-    kind: Kind | None = None
-    """Only experiments of this kind."""
-    label: list[str] = Field(default=[], max_length=20)
-    """`key:value`; may be given several times, all must match."""
-    study: str | None = Field(default=None, max_length=100)
-    """Only the cells of this study."""
-    owner: str | None = Field(default=None, max_length=100)
-    """Only what belongs to this owner."""
-
-    @field_validator("label")
-    @classmethod
-    def _has_key_and_value(cls, value: list[str]) -> list[str]:
-        if not all(":" in label for label in value):
-            raise ValueError("a label filter is written key:value")
-        for key, _, wanted in (label.partition(":") for label in value):
-            if not LABEL_KEY.fullmatch(key):
-                raise ValueError(
-                    f"no label has the key {key[:60]!r}: keys are 1 to 60 of A-Z, a-z, 0-9, '_', '.' and '-'"
-                )
-            if "\0" in wanted:
-                raise ValueError("no label holds the character U+0000")
-        return value
-
-    def filters(self, caller: Caller) -> experiments.Filters:
-        """The same for the service; of a caller who sees only their own things another's name finds nothing."""
-        labels = tuple(
-            (key, value) for key, _, value in (label.partition(":") for label in self.label)
-        )
-        return experiments.Filters(
-            self.status,
-            self.kind,
-            labels,
-            self.study,
-            self.owner,
-            None if caller.sees_all else caller.owner,
-        )
-
-
-class ListQuery(FilterQuery):
-    """Which experiments, page by page."""
-
-    limit: int = Field(default=50, ge=1, le=500)
-    """Most rows of one page."""
-    cursor: str | None = Field(default=None, max_length=500)
-    """`next_cursor` of the page before."""
 
 
 @router.post(
@@ -125,15 +69,18 @@ def create_experiment(
     dry_run: Annotated[bool, Query(description="Check and price the spec, store nothing")] = False,
     idempotency_key: IdempotencyKey = None,
 ) -> Any:
-    """Store an experiment and queue one run per seed. Everything has a default: `{}` is a complete experiment."""
-    submitted, request = read_body(body, read_request, settings)
-    limits.refuse_wishes(caller, request.labels, request.priority, settings)
+    """Store an experiment and queue one run per seed. Everything has a default: `{}` is a complete experiment.
+
+    `{"like": "exp_…", "set": {"optimizer.learning_rate": 0.01}}` is that experiment once more with these fields
+    changed.
+    """
+    sent, asked = read_body(body, read_changed, settings)
     key = None if dry_run else idempotency_key
-    there = earlier(session, Experiment, key, submitted, caller.owner, lock=False)
+    there = earlier(session, Experiment, key, sent, caller.owner, lock=False)
     if there is not None:
         # whatever has become of what it needs
         return passes.Read(lambda session: _created(session, Stored(there.id, 0, is_new=False)))
-    prepared = prepare(session, request, submitted, settings, caller)
+    prepared = prepare(session, asked, sent, settings, caller)
     warned = warnings_of(prepared, settings)
     if dry_run:
         return passes.answer(dry_run_of(prepared, speeds(session), warned))
@@ -151,20 +98,6 @@ def _created(session: Session, stored: Stored, warned: Sequence[str] = ()) -> Re
     record = records.experiment_record(whole, warned)
     return passes.answer(
         record, 201 if stored.is_new else 200, {"Location": f"/experiments/{stored.id}"}
-    )
-
-
-@router.get("")
-def list_experiments(
-    session: Reading, caller: TheCaller, query: Annotated[ListQuery, Query()]
-) -> schemas.ExperimentPage:
-    """Experiments, the newest first."""
-    rows, cursor = experiments.page(session, query.filters(caller), query.limit, query.cursor)
-    runs = experiments.progress_of(session, [row.id for row in rows])
-    return schemas.ExperimentPage(
-        data=[records.experiment_row(row, runs[row.id]) for row in rows],
-        has_more=cursor is not None,
-        next_cursor=cursor,
     )
 
 

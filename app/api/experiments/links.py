@@ -22,8 +22,8 @@ def run_links(run: Run) -> dict[str, str]:
     return {"self": base, "metrics": f"{base}/metrics", "artifacts": f"{base}/artifacts", **trained}
 
 
-def experiment_links(experiment: Experiment) -> dict[str, str]:
-    """From an experiment's record."""
+def experiment_links(experiment: Experiment, origin: Experiment | None) -> dict[str, str]:
+    """From an experiment's record; `origin` is the one that it is like, if that is there."""
     base = f"/experiments/{experiment.id}"
     probed = (
         {"gradient_flow": f"{base}/gradient-flow.png"}
@@ -35,6 +35,7 @@ def experiment_links(experiment: Experiment) -> dict[str, str]:
     compared = {"distillation": f"{base}/distillation"} if experiment.kind == "distill" else {}
     compared |= {"verification": f"{base}/verification"} if "verifies" in experiment.related else {}
     compared |= {} if experiment.study_id is None else {"study": f"/studies/{experiment.study_id}"}
+    compared |= {} if origin is None else {"like": f"/experiments/{origin.id}"}
     return {
         "self": base,
         "metrics": f"{base}/metrics",

@@ -21,6 +21,8 @@ from app.api.experiments.schemas import (
 from app.api.experiments.sentences import sentence
 from app.services.experiments.experiments import Whole, run_reason
 from app.services.experiments.how_far import current_run, epoch_begun, fraction_done
+from app.services.experiments.origins import changed, like_of
+from app.services.experiments.ranking import Reached
 from app.services.experiments.results import summarise_scores
 from app.storage.states import RunStatus, experiment_status
 from app.storage.tables import Artifact, Attempt, Experiment, Run, StatusChange
@@ -60,12 +62,14 @@ def experiment_record(whole: Whole, warned: Sequence[str] = ()) -> ExperimentRec
             macs_per_sample=experiment.macs_per_sample,
         ),
         related=experiment.related,
+        like=like_of(experiment),
+        changed=None if whole.origin is None else changed(whole.origin.spec, experiment.spec),
         runs=[RunAnswer(**_run_fields(run)) for run in runs],
         results=_results(runs),
         disk_bytes=whole.disk_bytes,
         environment=next((run.environment for run in runs if run.environment is not None), None),
         error=next((run.error for run in runs if run.error is not None), None),
-        links=experiment_links(experiment),
+        links=experiment_links(experiment, whole.origin),
     )
 
 
@@ -78,7 +82,7 @@ def _queue(whole: Whole) -> QueueAnswer:
     )
 
 
-def experiment_row(experiment: Experiment, runs: list[Run]) -> ExperimentRow:
+def experiment_row(experiment: Experiment, runs: list[Run], reached: Reached) -> ExperimentRow:
     """The slim form of a list."""
     status = experiment_status(run.status for run in runs)
     return ExperimentRow(
@@ -91,8 +95,10 @@ def experiment_row(experiment: Experiment, runs: list[Run]) -> ExperimentRow:
         status=status,
         is_terminal=status.is_terminal,
         created_at=experiment.created_at,
+        finished_at=reached.finished_at,
         num_runs=len(runs),
         progress=_experiment_progress(runs),
+        reached=reached.scores,
         links={"self": f"/experiments/{experiment.id}"},
     )
 

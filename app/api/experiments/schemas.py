@@ -126,12 +126,18 @@ class ExperimentRow(Answer):
     kind: str
     fingerprint: str
     created_at: datetime
+    finished_at: datetime | None
+    """When the last of its runs ended; null while one is unfinished."""
     num_runs: int
+    reached: dict[str, float | None]
+    """Over the succeeded runs the mean `test.accuracy` and `test.loss`, and `val.accuracy` and `val.loss` of the best
+    epoch; null before there is one, and for what was not measured.
+    """
     links: dict[str, str]
 
 
 class ExperimentPage(Answer):
-    """A page of experiments, the newest first."""
+    """A page of experiments."""
 
     data: list[ExperimentRow]
     has_more: bool
@@ -178,9 +184,15 @@ class ExperimentRecord(Answer):
     disk_bytes: int
     """Size of its runs' published artifacts and kept checkpoints."""
     submitted: dict[str, Any]
-    """The body as it was sent."""
+    """The body as it was sent; where it was like another's request or changed by `set`, with all that it comes to."""
     spec: dict[str, Any]
     """The effective spec: every default written out."""
+    like: str | None
+    """The experiment whose request it was made from."""
+    changed: dict[str, tuple[Any, Any]] | None
+    """In what the effective spec differs from that one's, by dotted path: what it was, what it is; null where it is
+    like none, or that is gone.
+    """
     runs: list[RunAnswer]
     environment: dict[str, Any] | None
     links: dict[str, str]

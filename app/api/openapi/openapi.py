@@ -14,6 +14,7 @@ from app.api.openapi.schema_forms import simplify
 from app.api.operations.owners import OwnerChanges
 from app.api.studies.studies import Extension
 from lab_models.specs import DistillRequest, ExperimentRequest, TransferRequest
+from lab_models.studies.again import Again
 from lab_models.studies.request import StudyRequest
 
 KEY_SCHEME = "key"
@@ -90,18 +91,23 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "strategy": "linear_probe",
         },
     },
+    "like": {
+        "summary": "An experiment once more with another learning rate",
+        "value": {"like": "exp_0123456789abc", "set": {"optimizer.learning_rate": 0.01}},
+    },
 }
 
 REQUESTS = (ExperimentRequest, DistillRequest, TransferRequest)
 MODELS: tuple[type[BaseModel], ...] = (
     *REQUESTS,
+    Again,
     StudyRequest,
     Extension,
     Changes,
     OwnerChanges,
     Problem,
 )
-REQUEST_SCHEMAS = [{"$ref": f"#/components/schemas/{request.__name__}"} for request in REQUESTS]
+REQUEST_SCHEMAS = [{"$ref": f"#/components/schemas/{form.__name__}"} for form in (*REQUESTS, Again)]
 
 STUDY_EXAMPLES: dict[str, dict[str, Any]] = {
     "recipe": {"summary": "A recipe, small", "value": {"recipe": "mlp-depth", "scale": "smoke"}},

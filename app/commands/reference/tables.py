@@ -28,6 +28,7 @@ from lab_models.specs import (
     TrainSpec,
     TransferRequest,
 )
+from lab_models.studies.again import Again
 
 
 def members(union: Any) -> tuple[type[Frozen], ...]:
@@ -40,6 +41,7 @@ MODELS: tuple[tuple[str, type[Frozen]], ...] = (
     ("The body", ExperimentRequest),
     ('The body, `"kind": "distill"`, without `model` and with', DistillRequest),
     ('The body, `"kind": "transfer"`, without `model` and with', TransferRequest),
+    ("The body with `like` or `set`", Again),
     ("`teacher` and `source`", Reference),
     ('`features`, `"name": "attention"`', AttentionSpec),
     ('`features`, `"name": "hint"`', HintSpec),

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 
-from sqlalchemy import bindparam, tuple_
+from sqlalchemy import ColumnElement, bindparam, tuple_
 from sqlalchemy import select as select_columns
 from sqlalchemy.orm import load_only
+from sqlalchemy.sql.base import ExecutableOption
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -16,6 +17,7 @@ from app.services import lifecycle
 from app.services.experiments import deletion
 from app.services.experiments.how_far import ADVANCING, epochs_trained
 from app.services.experiments.metrics import seconds_per_epoch
+from app.services.experiments.origins import origin_of
 from app.services.experiments.paging import read_cursor, write_cursor
 from app.services.experiments.standing import Standing, standing
 from app.services.experiments.status_filters import has_status
@@ -58,6 +60,8 @@ class Whole:
     out_of_hours: HoursUsedUp | None
     estimated_finish_at: datetime | None
     disk_bytes: int
+    origin: Experiment | None = None
+    """The experiment that it is like."""
 
 
 def get(session: Session, experiment_id: str) -> Experiment:
@@ -154,6 +158,7 @@ def whole(
         out_of_hours=spent,
         estimated_finish_at=_estimated_finish(session, status, runs),
         disk_bytes=deletion.disk_bytes(session, [run.id for run in runs]),
+        origin=origin_of(session, experiment),
     )
 
 
@@ -178,10 +183,9 @@ def page(
     session: Session, filters: Filters, limit: int, cursor: str | None
 ) -> tuple[list[Experiment], str | None]:
     """Experiments with what a list shows of them, the newest first, and the cursor of the next page if there is one."""
-    listed = load_only(*(getattr(Experiment, name) for name in LISTED), raiseload=True)
     statement = (
         matching(filters)
-        .options(listed)
+        .options(listed())
         .order_by(col(Experiment.created_at).desc(), col(Experiment.id).desc())
         .limit(limit + 1)
     )
@@ -196,23 +200,29 @@ def page(
     ) if more else None
 
 
+def listed() -> ExecutableOption:
+    """Load of an experiment what a list shows."""
+    return load_only(*(getattr(Experiment, name) for name in LISTED), raiseload=True)
+
+
 def matching(filters: Filters) -> SelectOfScalar[Experiment]:
     """A selection of the experiments that the filters let through."""
-    statement = select(Experiment)
+    return select(Experiment).where(*conditions(filters))
+
+
+def conditions(filters: Filters) -> list[ColumnElement[bool]]:
+    """What holds of the experiments that the filters let through."""
     named = (
         (Experiment.kind, filters.kind),
         (Experiment.study_id, filters.study_id),
         (Experiment.owner, filters.owner),
         (Experiment.owner, filters.seen_by),
     )
-    statement = statement.where(
-        *(col(column) == value for column, value in named if value is not None)
-    )
-    for key, value in filters.labels:
-        statement = statement.where(col(Experiment.labels)[key].as_string() == value)
-    if filters.status is not None:
-        statement = statement.where(*has_status(filters.status))
-    return statement
+    return [
+        *(col(column) == value for column, value in named if value is not None),
+        *(col(Experiment.labels)[key].as_string() == value for key, value in filters.labels),
+        *([] if filters.status is None else has_status(filters.status)),
+    ]
 
 
 def cancel(session: Session, experiment: Experiment, actor: str = lifecycle.USER) -> None:

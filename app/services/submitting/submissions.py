@@ -14,6 +14,7 @@ from sqlmodel import Session
 from app.errors import Conflict
 from app.services.datasets import dataset_locks, datasets
 from app.services.experiments.estimates import Estimate, estimate
+from app.services.experiments.origins import Changed
 from app.services.owners import limits
 from app.services.owners.keys import ANYONE, Caller
 from app.services.submitting import foundations
@@ -32,8 +33,8 @@ class Prepared:
     """A request that can be carried out, with all that is to be written: `submitted` is the document it was read from.
 
     `foundation` is the experiment that trains it first, should nothing equal be there when it is written; `control` the
-    one that is compared with it, where it is wanted. No row, no session: it may be kept while nothing of the
-    database is.
+    one that is compared with it, where it is wanted. `sent` is the body, where that is not the document but changes
+    another, and `changed` what it changes. No row, no session: it may be kept while nothing of the database is.
     """
 
     request: Request
@@ -45,6 +46,8 @@ class Prepared:
     foundation: Draft | None = None
     control: Draft | None = None
     owner: str = LOCAL
+    sent: dict[str, Any] | None = None
+    changed: Changed | None = None
 
     @property
     def datasets(self) -> dict[str, DatasetInfo]:
@@ -124,7 +127,8 @@ def store(
     equal network that is there by now is built on. Raises InvalidRequest where the foundation that was named or the
     data set is gone, TooManyRuns, IdempotencyConflict.
     """
-    found = earlier(session, Experiment, idempotency_key, prepared.submitted, prepared.owner)
+    sent = prepared.submitted if prepared.sent is None else prepared.sent
+    found = earlier(session, Experiment, idempotency_key, sent, prepared.owner)
     if found is not None:
         return Stored(found.id, 0, is_new=False)
     require_datasets(session, [prepared], settings)

@@ -1,0 +1,90 @@
+"""A body that changes another request: that of an experiment (`like`) or the one beside it, by dotted paths (`set`)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import ConfigDict, Field
+
+from lab_models.common.validation import FieldError, InvalidDocument, pointer, validate
+from lab_models.specs import Frozen, Request, read_request
+from lab_models.studies.overrides import with_overrides
+from lab_models.studies.request import Overrides
+
+
+class Again(Frozen):
+    """A request made from another: what a body says of that. Fields of a request may stand beside, and replace what the
+    other has.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "additionalProperties": True,
+            "anyOf": [{"required": ["like"]}, {"required": ["set"]}],
+        }
+    )
+
+    like: str | None = Field(default=None, max_length=100)
+    """`exp_…`: what is not said here is as that experiment's request has it, with its seeds and labels."""
+    set: Overrides = {}
+    """Dotted paths and values, put into the request last, such as `{"optimizer.learning_rate": 0.01}`."""
+
+
+FIELDS: Final = frozenset(Again.model_fields)
+
+
+@dataclass(frozen=True)
+class ChangedRequest:
+    """A request that is known once that of the experiment which it is like has been found; `beside` are the fields of a
+    request that stand in the body as well.
+    """
+
+    again: Again
+    beside: dict[str, Any]
+
+    def document(self, base: Mapping[str, Any]) -> dict[str, Any]:
+        """The whole request: that of the other experiment, over it what stands beside, over all what is set. Raises
+        InvalidDocument where a path leads nowhere.
+        """
+        return with_overrides({**base, **self.beside}, self.again.set)
+
+    def placed(self, fault: FieldError) -> FieldError:
+        """A fault of the whole request where the person who sent the body can find it."""
+        path = fault.pointer.removeprefix("/").replace("/", ".")
+        paths = list(self.again.set)
+        at = next((name for name in paths if _is_within(path, name)), None)
+        if at is not None:
+            within = path.removeprefix(at).replace(".", "/")
+            return FieldError(pointer(["set", at]) + within, fault.message, fault.hint)
+        # a part that would not be there, or not like this, without what was set in it
+        over = next((name for name in paths if path and _is_within(name, path)), None)
+        if over is not None:
+            return FieldError(pointer(["set", over]), fault.message, fault.hint)
+        field, _, deeper = path.partition(".")
+        if not field or field in self.beside or self.again.like is None:
+            return fault
+        message = (
+            f"with these changes its request is none any more: {fault.pointer}: {fault.message}"
+        )
+        is_touched = deeper and any(_is_within(name, field) for name in paths)
+        return FieldError(
+            "/like", message, f"set {field!r} as a whole" if is_touched else fault.hint
+        )
+
+
+def read_changed(document: Any) -> Request | ChangedRequest:
+    """A parsed body as the request that it is, or as one that changes another; raises InvalidDocument."""
+    if not isinstance(document, dict) or FIELDS.isdisjoint(document):
+        return read_request(document)
+    said = {name: value for name, value in document.items() if name in FIELDS}
+    beside = {name: value for name, value in document.items() if name not in FIELDS}
+    return ChangedRequest(validate(Again, said), beside)
+
+
+def set_faults(error: InvalidDocument) -> list[FieldError]:
+    """The faults of paths, where `set` has them."""
+    return [FieldError("/set" + fault.pointer, fault.message, fault.hint) for fault in error.errors]
+
+
+def _is_within(path: str, outer: str) -> bool:
+    return path == outer or path.startswith(outer + ".")
