@@ -26,6 +26,12 @@ def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
         "--seeds", type=int, metavar="N", help="how many seeds to count from 0 (default: its own)"
     )
     again.add_argument("--name", help="what to call it (default: nothing)")
+    again.add_argument(
+        "--go-on",
+        type=int,
+        metavar="EPOCHS",
+        help="train its finished networks for so many epochs more, instead of new ones",
+    )
     again.set_defaults(run=_again)
     for parser in (submit, again):
         add_set(parser, "change a field: --set optimizer.learning_rate=0.01")
@@ -56,7 +62,8 @@ def _again(options: argparse.Namespace) -> int:
         raise client.Unusable(
             f"{options.id} is a study: `lab extend` adds seeds to it; a cell of it is sent again by its own exp_…"
         )
-    wishes = {"seeds": options.seeds, "name": options.name}
+    go_on = None if options.go_on is None else {"epochs": options.go_on}
+    wishes = {"seeds": options.seeds, "name": options.name, "go_on": go_on}
     said = {field: value for field, value in wishes.items() if value is not None}
     return _send(with_changes({"like": options.id, **said}, "set", options), options)
 

@@ -9,7 +9,7 @@ from lab_models.architectures.sizes import impossible, model_size
 from lab_models.architectures.stages import stages_of
 from lab_models.common.validation import FieldError, did_you_mean
 from lab_models.datasets.catalog import DatasetInfo
-from lab_models.specs import AnySpec, DistillSpec, TrainSpec, TransferSpec
+from lab_models.specs import AnySpec, ContinueSpec, DistillSpec, TrainSpec, TransferSpec
 
 
 def misfits(spec: AnySpec, before: DatasetInfo, info: DatasetInfo) -> list[FieldError]:
@@ -19,7 +19,7 @@ def misfits(spec: AnySpec, before: DatasetInfo, info: DatasetInfo) -> list[Field
     Networks that cannot take these images at all are not looked at: `sizes.impossible` says so.
     """
     match spec:
-        case TrainSpec():
+        case TrainSpec() | ContinueSpec():
             return []
         case DistillSpec():
             return _of_a_student(spec, info)

@@ -5,6 +5,7 @@ from typing import assert_never
 from lab_models.specs import (
     AnySpec,
     CNNSpec,
+    ContinueSpec,
     DistillSpec,
     HeNetSpec,
     MLPSpec,
@@ -25,7 +26,7 @@ def effect_of(spec: AnySpec) -> str:
     It is the fingerprint of the spec without those fields, and no fingerprint of the spec itself.
     """
     match spec:
-        case TrainSpec():
+        case TrainSpec() | ContinueSpec():
             return fingerprint(_plain(spec))
         case DistillSpec():
             said = {"student": plain_network(spec.student), "teacher": _plain_trained(spec.teacher)}
@@ -69,8 +70,11 @@ def _idle_in_mlp(model: MLPSpec) -> dict[str, object]:
     return {"dropout_at": "every_hidden"} if model.dropout == 0.0 else {}
 
 
-def _plain(spec: TrainSpec) -> TrainSpec:
-    return spec.model_copy(update={"model": plain_network(spec.model)})
+def _plain(spec: TrainSpec | ContinueSpec) -> TrainSpec | ContinueSpec:
+    if isinstance(spec, TrainSpec):
+        return spec.model_copy(update={"model": plain_network(spec.model)})
+    origin = spec.origin.model_copy(update={"spec": _plain(spec.origin.spec)})
+    return spec.model_copy(update={"origin": origin})
 
 
 def _plain_trained(trained: Trained) -> Trained:

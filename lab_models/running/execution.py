@@ -5,12 +5,13 @@ from time import monotonic
 
 from lab_models.architectures.sizes import model_size
 from lab_models.architectures.stages import stages_of
+from lab_models.building_on.going_on import beginning
 from lab_models.running.environment import environment, make_deterministic
 from lab_models.running.preparing import PreparedRun, newest_checkpoint, prepare
 from lab_models.running.publishing import AttemptFolder, publish_classified, publish_trained
 from lab_models.running.shortages import named_shortages
 from lab_models.running.stopwatch import Stopwatch
-from lab_models.specs import TransferSpec
+from lab_models.specs import ContinueSpec, TransferSpec
 from lab_models.training import fitting
 from lab_models.training.checkpoints import Best, restore
 from lab_models.training.fitting import fit
@@ -79,7 +80,7 @@ class Execution:
         yield Started(
             environment=environment(prepared.dataset, state.device, self._threads),
             resumed_from=None if saved is None else (state.epochs_done, state.step),
-            notes=(*notes, *prepared.dataset.notes),
+            notes=(*notes, *prepared.dataset.notes, *self._beginning(is_resumed=saved is not None)),
             phases=self.phases(),
         )
         if isinstance(spec, TransferSpec) and spec.strategy == "features":
@@ -89,6 +90,13 @@ class Execution:
         yield from self._training_events(prepared)
         self._stopwatch.enter("test")
         yield self._with_phases(publish_trained(self._folder, order, prepared))
+
+    def _beginning(self, *, is_resumed: bool) -> tuple[str, ...]:
+        """What a network that goes on begins with, for people."""
+        origin = self._order.foundation
+        if is_resumed or origin is None or not isinstance(self._order.spec, ContinueSpec):
+            return ()
+        return (beginning(origin),)
 
     def _training_events(self, prepared: PreparedRun) -> Iterator[ExecutionEvent]:
         state, splits, teacher = prepared.state, prepared.splits, prepared.teacher

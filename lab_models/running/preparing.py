@@ -8,6 +8,7 @@ import torch
 from lab_models.architectures.build import build_model
 from lab_models.architectures.pixels import as_seen
 from lab_models.architectures.sizes import model_size
+from lab_models.building_on.going_on import take_weights
 from lab_models.building_on.teacher import (
     StoredLogits,
     TeacherOutputs,
@@ -22,7 +23,7 @@ from lab_models.datasets.preparation import PreparedDataset
 from lab_models.datasets.readers import DataFolders, open_dataset
 from lab_models.running.environment import best_memory_format
 from lab_models.running.stopwatch import Stopwatch
-from lab_models.specs import DistillSpec, TransferSpec, fingerprint
+from lab_models.specs import ContinueSpec, DistillSpec, TransferSpec, fingerprint
 from lab_models.training.averaging import averaged_copy
 from lab_models.training.checkpoints import TrainState, read_checkpoint
 from lab_models.training.gradient_flow import GradientFlow
@@ -100,7 +101,7 @@ def _data_folders(order: Order) -> DataFolders:
 
 
 def _initial_state(order: Order, info: DatasetInfo) -> TrainState:
-    """The network as it begins, initialized or with its source's backbone, and what moves it."""
+    """The network as it begins, initialized, with its source's backbone or its origin's weights, and what moves it."""
     spec, device = order.spec, torch.device(order.device)
     model = (
         build_model(spec.network, info.shape, info.num_classes, order.seed)
@@ -118,6 +119,8 @@ def _initial_state(order: Order, info: DatasetInfo) -> TrainState:
         if isinstance(spec, TransferSpec)
         else None
     )
+    if isinstance(spec, ContinueSpec):
+        take_weights(model, order.foundation)
     matcher = make_matcher(spec, info, order.seed, device)
     return TrainState(
         model,

@@ -17,6 +17,7 @@ from lab_models.common.validation import (
 from lab_models.datasets.catalog import Catalog, DatasetInfo
 from lab_models.specs import (
     AnySpec,
+    ContinueRequest,
     DistillRequest,
     DistillSpec,
     ExperimentRequest,
@@ -92,6 +93,11 @@ def _spec_of(request: Request) -> AnySpec:
     """The effective spec, with what it builds on in it; raises InvalidDocument."""
     if isinstance(request, ExperimentRequest):
         return request.spec
+    if isinstance(request, ContinueRequest):
+        message = (
+            "without a service there are no experiments to go on with: send it by `lab submit`"
+        )
+        raise InvalidDocument([FieldError("/origin", message)])
     if request.control is not None and getattr(request, request.control):
         raise InvalidDocument(
             [

@@ -15,6 +15,13 @@ from lab_models.specs.dataset import AUGMENTATIONS, AugmentationSpec, DatasetSpe
 from lab_models.specs.distill import DistillSpec, Pupil, Reference, Trained
 from lab_models.specs.experiment import CONTROLS, FoundationRole, Kind, Probe, TrainSpec
 from lab_models.specs.features import AttentionSpec, FeatureSpec, HintSpec
+from lab_models.specs.going_on import (
+    MOST_TIMES,
+    ContinueSpec,
+    KeptWeights,
+    Origin,
+    TrainedSpec,
+)
 from lab_models.specs.mlp import MAX_DEPTH, MAX_WIDTH, MLPSpec
 from lab_models.specs.model import (
     ARCHITECTURES,
@@ -28,8 +35,10 @@ from lab_models.specs.presets import PRESETS
 from lab_models.specs.pretrained import IMAGENET_SIDE, Pretrained, PretrainedName
 from lab_models.specs.request import (
     ROLES,
+    ContinueRequest,
     DistillRequest,
     ExperimentRequest,
+    OriginReference,
     Request,
     TransferRequest,
     read_request,
@@ -59,6 +68,7 @@ __all__ = [
     "MAX_DEPTH",
     "MAX_SEED",
     "MAX_WIDTH",
+    "MOST_TIMES",
     "PRESETS",
     "ROLES",
     "AdamSpec",
@@ -68,6 +78,8 @@ __all__ = [
     "AugmentationSpec",
     "CNNSpec",
     "ConstantSchedule",
+    "ContinueRequest",
+    "ContinueSpec",
     "CosineSchedule",
     "DatasetSpec",
     "DistillRequest",
@@ -79,12 +91,15 @@ __all__ = [
     "Frozen",
     "HeNetSpec",
     "HintSpec",
+    "KeptWeights",
     "Kind",
     "MLPSpec",
     "ModelSpec",
     "MultiStepSchedule",
     "OneCycleSchedule",
     "OptimizerSpec",
+    "Origin",
+    "OriginReference",
     "PlateauSchedule",
     "Pretrained",
     "PretrainedName",
@@ -99,6 +114,7 @@ __all__ = [
     "Spec",
     "TrainSpec",
     "Trained",
+    "TrainedSpec",
     "TransferRequest",
     "TransferSpec",
     "Tuning",
@@ -109,8 +125,8 @@ __all__ = [
     "read_spec",
 ]
 
-AnySpec = TrainSpec | DistillSpec | TransferSpec
-Spec = Annotated[TrainSpec | DistillSpec | TransferSpec, Field(discriminator="kind")]
+AnySpec = TrainSpec | DistillSpec | TransferSpec | ContinueSpec
+Spec = Annotated[TrainSpec | DistillSpec | TransferSpec | ContinueSpec, Field(discriminator="kind")]
 
 _specs: TypeAdapter[AnySpec] = TypeAdapter(Spec)
 

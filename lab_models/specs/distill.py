@@ -18,6 +18,7 @@ from lab_models.specs.experiment import (
     refuse_single_images,
 )
 from lab_models.specs.features import FeatureSpec, NamedFeatures
+from lab_models.specs.going_on import TrainedSpec
 from lab_models.specs.mlp import MLPSpec
 from lab_models.specs.model import LARGEST_SIDE, SMALLEST_SIDE, ModelSpec
 from lab_models.specs.pretrained import IMAGENET_SIDE, Pretrained, PretrainedName
@@ -28,7 +29,7 @@ DEFAULT_VIEWS = 8
 class Trained(Frozen):
     """A network that is trained before: its spec and its seed."""
 
-    spec: TrainSpec
+    spec: TrainedSpec
     """What it was trained by."""
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
     """Its run's seed."""
@@ -36,7 +37,7 @@ class Trained(Frozen):
     @property
     def network(self) -> ModelSpec:
         """The network that it is."""
-        return self.spec.model
+        return self.spec.network
 
 
 class Reference(Frozen):

@@ -33,9 +33,9 @@ NetworkSpec = Annotated[
 ]
 
 
-Kind = Literal["train", "distill", "transfer"]
+Kind = Literal["train", "distill", "transfer", "continue"]
 """What is done."""
-FoundationRole = Literal["teacher", "source"]
+FoundationRole = Literal["teacher", "source", "origin"]
 """What the foundation of a spec is called in it: the network that is built on."""
 ControlRole = Literal["baseline", "from_scratch"]
 """What the same network, trained without its foundation, is called."""

@@ -10,6 +10,7 @@ from lab_models.common.validation import FieldError, InvalidDocument, did_you_me
 from lab_models.specs.base import MAX_SEED, Frozen
 from lab_models.specs.distill import DistillSpec, Pupil, Reference, Trained, with_stored_views
 from lab_models.specs.experiment import FoundationRole, Procedure, Subject, TrainSpec
+from lab_models.specs.going_on import ContinueSpec, GoingOn, KeptWeights, Origin
 from lab_models.specs.model import ModelSpec
 from lab_models.specs.pretrained import Pretrained
 from lab_models.specs.transfer import TransferSpec, Tuning
@@ -161,7 +162,40 @@ class TransferRequest(RequestFields, Procedure, Tuning, Subject):
         return _trained_plainly(self, network) if self.from_scratch else None
 
 
-def _said(request: DistillRequest | TransferRequest) -> dict[str, Any]:
+class OriginReference(Frozen):
+    """Which trained network goes on: an experiment, whose run of the same seed each run begins with."""
+
+    experiment: str = Field(max_length=100)
+    """`exp_…`: of kind `train` or `continue`."""
+    weights: KeptWeights = "best"
+    """The weights that are begun with: of the best epoch, which were tested, or of the last."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_id(cls, value: Any) -> Any:
+        return {"experiment": value} if isinstance(value, str) else value
+
+
+class ContinueRequest(RequestFields, Procedure, GoingOn, Subject):
+    """A network of an experiment, to be trained further, head included."""
+
+    spec_type: ClassVar[type[ContinueSpec]] = ContinueSpec
+
+    kind: Literal["continue"] = "continue"
+    """What is done: train a network further."""
+    origin: OriginReference
+    """The experiment that goes on, with the runs of these seeds."""
+
+    def spec_with(self, foundation: Trained | Pretrained | None) -> ContinueSpec:
+        """The experiment's spec once it is known what the origin was trained by; raises pydantic.ValidationError where
+        they do not fit together.
+        """
+        assert isinstance(foundation, Trained)
+        goes_on = Origin(spec=foundation.spec, weights=self.origin.weights)
+        return ContinueSpec.model_validate({**_said(self), "origin": goes_on})
+
+
+def _said(request: DistillRequest | TransferRequest | ContinueRequest) -> dict[str, Any]:
     """The spec's fields but its foundation."""
     fields = request.spec_type.model_fields
     return {field: getattr(request, field) for field in fields if field != request.role}
@@ -176,11 +210,15 @@ def _trained_plainly(request: Procedure, model: ModelSpec) -> TrainSpec:
     return TrainSpec.model_validate({**shared, "model": model})
 
 
-Request = ExperimentRequest | DistillRequest | TransferRequest
-REQUESTS: dict[str, type[ExperimentRequest] | type[DistillRequest] | type[TransferRequest]] = {
+Request = ExperimentRequest | DistillRequest | TransferRequest | ContinueRequest
+REQUESTS: dict[
+    str,
+    type[ExperimentRequest] | type[DistillRequest] | type[TransferRequest] | type[ContinueRequest],
+] = {
     "train": ExperimentRequest,
     "distill": DistillRequest,
     "transfer": TransferRequest,
+    "continue": ContinueRequest,
 }
 ROLES: dict[str, FoundationRole] = {
     kind: request.role for kind, request in REQUESTS.items() if request.role is not None

@@ -2,14 +2,23 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from lab_models.common.validation import FieldError, InvalidDocument, pointer, validate
-from lab_models.specs import Frozen, Request, read_request
+from lab_models.specs import ContinueRequest, Frozen, KeptWeights, Request, read_request
 from lab_models.studies.overrides import with_overrides
 from lab_models.studies.request import Overrides
+
+
+class GoOn(Frozen):
+    """To train the networks of the other experiment further, head included, on the same images."""
+
+    epochs: int = Field(ge=1, le=100_000)
+    """How many epochs more; they count from 1 again, and so does the learning-rate schedule."""
+    weights: KeptWeights = "best"
+    """The weights that are begun with: of the best epoch, which were tested, or of the last."""
 
 
 class Again(Frozen):
@@ -28,9 +37,21 @@ class Again(Frozen):
     """`exp_…`: what is not said here is as that experiment's request has it, with its seeds and labels."""
     set: Overrides = {}
     """Dotted paths and values, put into the request last, such as `{"optimizer.learning_rate": 0.01}`."""
+    go_on: GoOn | None = None
+    """With `like`: each run begins with the weights of that experiment's run of its seed, whose request it has with
+    other `epochs`. The answer is of kind `continue`.
+    """
+
+    @model_validator(mode="after")
+    def _something_goes_on(self) -> Self:
+        if self.go_on is not None and self.like is None:
+            raise ValueError("'go_on' goes with 'like', which says what goes on")
+        return self
 
 
 FIELDS: Final = frozenset(Again.model_fields)
+PLACES_OF_GO_ON: Final = {"origin": "/like", "epochs": "/go_on/epochs"}
+"""Where `go_on` says what stands in these fields of the whole request."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +67,16 @@ class ChangedRequest:
         """The whole request: that of the other experiment, over it what stands beside, over all what is set. Raises
         InvalidDocument where a path leads nowhere.
         """
-        return with_overrides({**base, **self.beside}, self.again.set)
+        return with_overrides({**self._gone_on(base), **self.beside}, self.again.set)
+
+    def _gone_on(self, base: Mapping[str, Any]) -> dict[str, Any]:
+        """The request of the other experiment, or that which goes on with it."""
+        wish = self.again.go_on
+        if wish is None:
+            return dict(base)
+        kept = {name: value for name, value in base.items() if name in ContinueRequest.model_fields}
+        origin = {"experiment": self.again.like, "weights": wish.weights}
+        return {**kept, "kind": "continue", "origin": origin, "epochs": wish.epochs}
 
     def placed(self, fault: FieldError) -> FieldError:
         """A fault of the whole request where the person who sent the body can find it."""
@@ -61,8 +91,10 @@ class ChangedRequest:
         if over is not None:
             return FieldError(pointer(["set", over]), fault.message, fault.hint)
         field, _, deeper = path.partition(".")
-        if not field or field in self.beside or self.again.like is None:
+        if not field or field in {*self.beside, "seeds"} or self.again.like is None:
             return fault
+        if self.again.go_on is not None and field in PLACES_OF_GO_ON:
+            return FieldError(PLACES_OF_GO_ON[field], fault.message, fault.hint)
         message = (
             f"with these changes its request is none any more: {fault.pointer}: {fault.message}"
         )

@@ -112,6 +112,9 @@ def whole_document(design: Design, cell: Cell) -> dict[str, Any]:
     Raises InvalidDocument where it names a cell that is none, that comes later, or that is built on another itself.
     """
     document = {**cell.request, "seeds": list(design.seeds_of(cell)), "name": cell.title[:200]}
+    if document.get("kind") == "continue":
+        hint = "send what goes on as an experiment: POST /experiments"
+        raise InvalidDocument([FieldError("/kind", "a study's cells begin anew", hint)])
     said, key = foundation_cell(document), design.foundation_of(cell)
     if said is None or key is None:
         return document

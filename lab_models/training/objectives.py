@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lab_models.datasets.batches import Batch
-from lab_models.specs import DistillSpec, FeatureSpec, Spec, TrainSpec, TransferSpec
+from lab_models.specs import ContinueSpec, DistillSpec, FeatureSpec, Spec, TrainSpec, TransferSpec
 from lab_models.training.matching import Matcher, caught
 
 TeacherLogits = Callable[[Batch], Tensor]
@@ -121,7 +121,7 @@ def make_objective(
     as well. Raises ValueError where it has no logits.
     """
     match spec:
-        case TrainSpec() | TransferSpec():
+        case TrainSpec() | TransferSpec() | ContinueSpec():
             return CrossEntropy(spec.label_smoothing)
         case DistillSpec():
             if teacher is None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from lab_models.specs import Spec, TrainSpec
+from lab_models.specs import Spec, TrainedSpec
 from lab_models.training.stopping import StopReason
 
 Metrics = dict[str, dict[str, float]]
@@ -49,14 +49,17 @@ class SavedArtifact(SavedFile):
 
 
 class FoundationFiles(Message):
-    """A trained network that is built on: `weights` is an absolute path, `test_accuracy` what its record says."""
+    """A trained network that is built on: `weights` is an absolute path, of the `epoch` where that is known;
+    `test_accuracy` is what its record says.
+    """
 
     run_id: str
-    spec: TrainSpec
+    spec: TrainedSpec
     seed: int
     weights: Path
     sha256: str
     test_accuracy: float
+    epoch: int | None = None
 
 
 class Folders(Message):

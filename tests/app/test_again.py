@@ -5,6 +5,10 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from app.settings import Settings
+from app.storage.db import Database
+from tests.app.studies import fail_next, finish_all
+
 BASE: dict[str, Any] = {
     "name": "baseline",
     "labels": {"exercise": "2"},
@@ -183,3 +187,102 @@ def test_a_student_keeps_its_teacher_and_a_cell_its_whole_request(api: TestClien
     assert alike["fingerprint"] == cell["fingerprint"]
     assert [run["seed"] for run in alike["runs"]] == [0, 1]
     assert (alike["study_id"], alike["cell"]) == (None, None)
+
+
+# Going on
+
+
+def test_finished_networks_go_on_each_seed_from_its_own(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
+    first = post(api, BASE)
+    finish_all(database, settings, {3: 0.8, 5: 0.9})
+    further = post(api, {"like": first["id"], "go_on": {"epochs": 20}, "set": {"batch_size": 32}})
+
+    assert (further["kind"], further["status_reason"]) == ("continue", "no_worker_online")
+    assert further["changed"] == {"epochs": [2, 20], "batch_size": [64, 32]}
+    assert further["spec"]["origin"] == {"spec": first["spec"], "weights": "best"}
+    assert further["spec"]["optimizer"] == first["spec"]["optimizer"]
+    assert further["labels"] == first["labels"]
+    runs = {run["seed"]: run["id"] for run in first["runs"]}
+    assert {run["seed"]: run["needs"] for run in further["runs"]} == runs
+    assert further["related"] == {"origin_experiment": first["id"]}
+    assert further["links"]["origin"] == further["links"]["like"] == first["links"]["self"]
+    assert further["estimate"] == first["estimate"]
+
+
+def test_what_goes_on_waits_for_its_origin_and_ends_with_it(
+    api: TestClient, database: Database
+) -> None:
+    first = post(api, {**BASE, "seeds": 1})
+    further = post(api, {"kind": "continue", "origin": first["id"], "epochs": 3})
+    assert further["status_reason"] == "waiting_for_teacher"
+    assert api.delete(f"/experiments/{first['id']}").status_code == 409
+    fail_next(database)
+    ended = api.get(f"/experiments/{further['id']}").json()
+    assert (ended["status"], ended["status_reason"]) == ("failed", "teacher_failed")
+    assert api.post(f"/experiments/{further['id']}/retry").status_code == 409
+    for record in (first, further):
+        assert api.post(f"/experiments/{record['id']}/retry").status_code == 200
+
+
+def test_what_went_on_goes_on_and_is_asked_for_again(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
+    first = post(api, {**BASE, "seeds": 1})
+    finish_all(database, settings, {0: 0.8})
+    second = post(api, {"like": first["id"], "go_on": {"epochs": 5, "weights": "last"}})
+    finish_all(database, settings, {0: 0.9})
+    third = post(api, {"like": second["id"], "go_on": {"epochs": 7}})
+    assert third["spec"]["origin"] == {"spec": second["spec"], "weights": "best"}
+    assert third["changed"] == {"epochs": [5, 7]}
+
+    again = post(api, {"like": second["id"], "set": {"optimizer.learning_rate": 0.5}})
+    assert again["spec"]["origin"] == second["spec"]["origin"]
+    assert again["related"]["origin_experiment"] == first["id"]
+    assert again["changed"] == {"optimizer.learning_rate": [0.1, 0.5]}
+    # what went on can teach, and be verified
+    student = {"kind": "distill", "teacher": second["id"], "student": {"hidden": [4]}}
+    assert post(api, student)["related"]["teacher_run"] == second["runs"][0]["id"]
+    verification = api.post(f"/experiments/{second['id']}/verify").json()
+    assert verification["runs"][0]["needs"] == first["runs"][0]["id"]
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer", "said"),
+    [
+        ({"go_on": {"epochs": 0}}, "/go_on/epochs", "greater than or equal to 1"),
+        ({"go_on": {"epochs": 99_999}}, "/go_on/epochs", "LAB_MAX_EPOCHS"),
+        ({"go_on": {}}, "/go_on/epochs", "required"),
+        ({"seeds": [3, 4]}, "/seeds", "has no run with seed 4"),
+        ({"seeds": [5]}, "/seeds", "has failed"),
+        ({"set": {"dataset.split_seed": 1}}, "/like", "another cut"),
+        ({"model": "mlp"}, "/model", "unknown field"),
+    ],
+)
+def test_what_cannot_go_on_is_refused_where_it_was_said(
+    api: TestClient, database: Database, change: dict[str, Any], pointer: str, said: str
+) -> None:
+    first = post(api, {**BASE, "seeds": [5, 3]})
+    fail_next(database)
+    found = faults(api, {"like": first["id"], "seeds": [3], "go_on": {"epochs": 2}, **change})
+    assert found[0][0] == pointer
+    assert said in found[0][1]
+
+
+def test_students_and_nothing_do_not_go_on(api: TestClient) -> None:
+    student = post(api, {"kind": "distill", "teacher": {"spec": {}}, "student": {"hidden": [4]}})
+    ((pointer, said, _),) = faults(api, {"like": student["id"], "go_on": {"epochs": 2}})
+    assert (pointer, "is of kind 'distill'" in said) == ("/like", True)
+    ((pointer, said, _),) = faults(api, {"kind": "continue", "origin": "exp_none"})
+    assert (pointer, "there is no experiment" in said) == ("/origin/experiment", True)
+    ((pointer, said, _),) = faults(api, {"go_on": {"epochs": 2}})
+    assert "goes with 'like'" in said
+
+
+def test_a_study_does_not_go_on(api: TestClient) -> None:
+    first = post(api, BASE)
+    body = {"spec": {"kind": "continue", "origin": first["id"]}, "vary": {"epochs": [1, 2]}}
+    answer = api.post("/studies", json=body)
+    assert answer.status_code == 422
+    assert "begin anew" in answer.json()["errors"][0]["message"]

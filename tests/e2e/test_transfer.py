@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import load
 
 from tests.e2e.service import Service
 
@@ -166,3 +167,31 @@ def test_published_weights_that_are_nowhere_are_named_with_what_to_do(
         "connect to the network once, or fetch https://download.pytorch.org/models/resnet18-f37072fd.pth elsewhere "
         f"and put it into {service.home / 'datasets' / 'weights'}, or into a folder of LAB_DATA_DIR"
     )
+
+
+def test_finished_networks_go_on_from_their_own_weights_and_are_like_any_other(
+    service: Service,
+) -> None:
+    first = service.wait_for(service.submit({**SOURCE, "seeds": [4, 2]}), "succeeded")
+    body = {"like": first["id"], "go_on": {"epochs": 2}, "set": {"optimizer.learning_rate": 1e-12}}
+    further = service.wait_for(service.submit(body), "succeeded")
+    # which moves nothing that can be seen but batch norm's averages: each seed goes on from its own weights
+    for own, origin in zip(further["runs"], first["runs"], strict=True):
+        assert (own["seed"], own["needs"]) == (origin["seed"], origin["id"])
+        before, after = (
+            load(service.http.get(f"/runs/{run['id']}/artifacts/weights.safetensors").content)
+            for run in (origin, own)
+        )
+        moved = [name for name in before if not np.allclose(before[name], after[name], atol=1e-9)]
+        assert all("running" in name or "num_batches" in name for name in moved), moved
+
+    run = further["runs"][1]["id"]
+    (attempt,) = service.get(f"/runs/{run}")["attempts"]
+    assert f"run {further['runs'][1]['needs']} had after its epoch" in attempt["notes"][0]
+    predicted = service.http.post(f"/runs/{run}/predict", json={"split": "test", "row": 0})
+    assert predicted.status_code == 200
+    for path in (f"/runs/{run}/model.onnx", f"/experiments/{further['id']}/explanations.png?n=2"):
+        assert service.http.get(path).status_code == 200
+    assert [row["kind"] for row in service.get("/experiments?kind=continue")["data"]] == [
+        "continue"
+    ]

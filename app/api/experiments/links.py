@@ -35,6 +35,8 @@ def experiment_links(experiment: Experiment, origin: Experiment | None) -> dict[
     compared = {"distillation": f"{base}/distillation"} if experiment.kind == "distill" else {}
     compared |= {"verification": f"{base}/verification"} if "verifies" in experiment.related else {}
     compared |= {} if experiment.study_id is None else {"study": f"/studies/{experiment.study_id}"}
+    gone_on_with = experiment.related.get("origin_experiment")
+    compared |= {} if gone_on_with is None else {"origin": f"/experiments/{gone_on_with}"}
     compared |= {} if origin is None else {"like": f"/experiments/{origin.id}"}
     return {
         "self": base,

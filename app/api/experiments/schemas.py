@@ -180,7 +180,9 @@ class ExperimentRecord(Answer):
     fingerprint: str
     estimate: EstimateAnswer
     related: dict[str, str | None]
-    """What belongs to it: a student's `teacher_run`, `teacher_experiment` and `baseline`."""
+    """What belongs to it: a student's `teacher_run`, `teacher_experiment` and `baseline`; the
+    `origin_experiment` that it goes on with.
+    """
     disk_bytes: int
     """Size of its runs' published artifacts and kept checkpoints."""
     submitted: dict[str, Any]

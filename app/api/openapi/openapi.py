@@ -13,7 +13,7 @@ from app.api.openapi.links import add_links
 from app.api.openapi.schema_forms import simplify
 from app.api.operations.owners import OwnerChanges
 from app.api.studies.studies import Extension
-from lab_models.specs import DistillRequest, ExperimentRequest, TransferRequest
+from lab_models.specs import ContinueRequest, DistillRequest, ExperimentRequest, TransferRequest
 from lab_models.studies.again import Again
 from lab_models.studies.request import StudyRequest
 
@@ -95,9 +95,13 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "summary": "An experiment once more with another learning rate",
         "value": {"like": "exp_0123456789abc", "set": {"optimizer.learning_rate": 0.01}},
     },
+    "go_on": {
+        "summary": "Its trained networks, trained for 20 epochs more",
+        "value": {"like": "exp_0123456789abc", "go_on": {"epochs": 20}},
+    },
 }
 
-REQUESTS = (ExperimentRequest, DistillRequest, TransferRequest)
+REQUESTS = (ExperimentRequest, DistillRequest, TransferRequest, ContinueRequest)
 MODELS: tuple[type[BaseModel], ...] = (
     *REQUESTS,
     Again,

@@ -16,6 +16,7 @@ from lab_models.specs import (
     PRESETS,
     AttentionSpec,
     AugmentationSpec,
+    ContinueRequest,
     DatasetSpec,
     DistillRequest,
     EarlyStoppingSpec,
@@ -23,12 +24,13 @@ from lab_models.specs import (
     Frozen,
     HintSpec,
     OptimizerSpec,
+    OriginReference,
     Reference,
     ScheduleSpec,
     TrainSpec,
     TransferRequest,
 )
-from lab_models.studies.again import Again
+from lab_models.studies.again import Again, GoOn
 
 
 def members(union: Any) -> tuple[type[Frozen], ...]:
@@ -41,8 +43,11 @@ MODELS: tuple[tuple[str, type[Frozen]], ...] = (
     ("The body", ExperimentRequest),
     ('The body, `"kind": "distill"`, without `model` and with', DistillRequest),
     ('The body, `"kind": "transfer"`, without `model` and with', TransferRequest),
+    ('The body, `"kind": "continue"`, without `model` and with', ContinueRequest),
     ("The body with `like` or `set`", Again),
+    ("`go_on`", GoOn),
     ("`teacher` and `source`", Reference),
+    ("`origin`", OriginReference),
     ('`features`, `"name": "attention"`', AttentionSpec),
     ('`features`, `"name": "hint"`', HintSpec),
     ("`dataset`", DatasetSpec),
@@ -170,7 +175,7 @@ def _model_table(model: type[Frozen]) -> str:
     schema = model.model_json_schema()
     said_above = (
         set(ExperimentRequest.model_fields) - {"kind"}
-        if model in (DistillRequest, TransferRequest)
+        if model in (DistillRequest, TransferRequest, ContinueRequest)
         else set()
     )
     rows = [

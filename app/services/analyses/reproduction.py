@@ -14,7 +14,7 @@ from app.services.experiments import experiments
 from app.services.experiments.estimates import estimate
 from app.services.experiments.experiments import its_runs, runs_of
 from app.services.owners import limits
-from app.services.submitting.drafts import Draft, Stored, create, draft
+from app.services.submitting.drafts import Draft, Needed, Stored, create, draft
 from app.settings import Settings
 from app.storage.states import RETRYABLE, RunStatus
 from app.storage.tables import LOCAL, Artifact, Experiment, Run
@@ -109,7 +109,8 @@ def prepare_verification(
         labels=original.labels,
         priority=original.priority,
         owner=owner,
-        needs=succeeded[0].needs,
+        # whether they are trained is looked at again when it is stored
+        needs={run.seed: Needed(run.needs, False) for run in succeeded if run.needs is not None},
         related={"verifies": original.id},
     )
 
@@ -122,17 +123,20 @@ def store_verification(session: Session, prepared: Draft, settings: Settings) ->
     dataset_locks.share(session, [name])
     if datasets.catalog(settings).get(name) is None:
         raise Conflict(f"data set {name!r} has just been removed; nothing was stored")
-    create(session, [replace(prepared, is_ready=_is_trained(session, prepared.needs))])
+    needed = sorted({one.run_id for one in prepared.needs.values()})
+    trained = {run_id: _is_trained(session, run_id) for run_id in needed}
+    needs = {
+        seed: replace(one, is_trained=trained[one.run_id]) for seed, one in prepared.needs.items()
+    }
+    create(session, [replace(prepared, needs=needs)])
     limits.refuse_full_queue(session, prepared.owner, settings)
     return Stored(prepared.id, len(prepared.seeds))
 
 
-def _is_trained(session: Session, needed: str | None) -> bool:
+def _is_trained(session: Session, needed: str) -> bool:
     """Whether the run that is built on has weights; raises Conflict where it never will. It need not have: who is built
     on it may have been taken over.
     """
-    if needed is None:
-        return True
     status = session.exec(
         select(Run.status).where(col(Run.id) == needed).with_for_update()
     ).one_or_none()

@@ -24,10 +24,15 @@ def origin_of(session: Session, experiment: Experiment) -> Experiment | None:
 
 
 def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> Changed:
-    """In what two effective specs differ; of those of two kinds only what both have is compared."""
-    shared = before.keys() & now.keys() - {"kind"}
+    """In what two effective specs differ; of those of two kinds only what both have is compared, and never what they
+    go on with, which is a spec of its own.
+    """
     if before["kind"] != now["kind"]:
-        before, now = ({name: spec[name] for name in shared} for spec in (before, now))
+        shared = before.keys() & now.keys() - {"kind"}
+        before, now = (
+            {name: spec[name] for name in now if name in shared} for spec in (before, now)
+        )
+    before, now = ({**spec, "origin": None} for spec in (before, now))
     was, is_now = dict(_leaves(before)), dict(_leaves(now))
     paths = [*is_now, *(path for path in was if path not in is_now)]
     return {

@@ -13,7 +13,7 @@ from app.services.experiments import artifacts, metrics
 from app.services.lifecycle import Begun, EpochDone, Intent, Lease, Progressed
 from app.storage.states import RunStatus
 from app.storage.tables import Artifact, Attempt, Experiment, Run, StatusChange, utc_now
-from lab_models.specs import AnySpec, TrainSpec, read_spec
+from lab_models.specs import AnySpec, ContinueSpec, KeptWeights, TrainSpec, read_spec
 from lab_models.training.protocol import (
     Checkpointed,
     Completed,
@@ -47,16 +47,28 @@ def load_task(session: Session, lease: Lease, runs_folder: Path) -> Task:
     """What there is to do. The spec is validated again."""
     run = session.get_one(Run, lease.run_id)
     spec = read_spec(session.get_one(Experiment, run.experiment_id).spec)
-    foundation = None if run.needs is None else _published_network(session, run.needs, runs_folder)
+    kept = spec.origin.weights if isinstance(spec, ContinueSpec) else "best"
+    foundation = (
+        None if run.needs is None else _published_network(session, run.needs, kept, runs_folder)
+    )
     return Task(spec, run.seed, artifacts.resumable(session, run.id), run.micro_batches, foundation)
 
 
-def _published_network(session: Session, run_id: str, runs_folder: Path) -> FoundationFiles:
+WEIGHTS: dict[KeptWeights, str] = {
+    "best": "weights.safetensors",
+    "last": "weights-last.safetensors",
+}
+
+
+def _published_network(
+    session: Session, run_id: str, kept: KeptWeights, runs_folder: Path
+) -> FoundationFiles:
     run = session.get_one(Run, run_id)
     spec = read_spec(session.get_one(Experiment, run.experiment_id).spec)
-    weights = session.get_one(Artifact, (run_id, "weights.safetensors"))
-    assert isinstance(spec, TrainSpec)
+    weights = session.get_one(Artifact, (run_id, WEIGHTS[kept]))
+    assert isinstance(spec, TrainSpec | ContinueSpec)
     assert run.test is not None
+    assert run.best is not None
     return FoundationFiles(
         run_id=run_id,
         spec=spec,
@@ -64,6 +76,7 @@ def _published_network(session: Session, run_id: str, runs_folder: Path) -> Foun
         weights=runs_folder / run_id / weights.path,
         sha256=weights.sha256,
         test_accuracy=run.test["accuracy"],
+        epoch=run.best["epoch"] if kept == "best" else run.epochs_done,
     )
 
 

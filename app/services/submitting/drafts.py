@@ -1,6 +1,6 @@
 """Experiments before they are written: made whole while reading, written with their runs in a few statements."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,11 +25,19 @@ class CellPlace:
 
 
 @dataclass(frozen=True)
+class Needed:
+    """A run that another waits for, unless it has succeeded (`is_trained`)."""
+
+    run_id: str
+    is_trained: bool
+
+
+@dataclass(frozen=True)
 class Draft:
     """An experiment that is ready to be written, its ids made and everything worked out that takes time; one draft is
     written once.
 
-    `needs` is the run that all of its runs wait for, unless it has succeeded (`is_ready`).
+    `needs` is by seed the run that its run with that seed waits for.
     """
 
     spec: dict[str, Any]
@@ -42,8 +50,7 @@ class Draft:
     name: str | None = None
     labels: dict[str, str] = field(default_factory=dict)
     priority: int = 0
-    needs: str | None = None
-    is_ready: bool = True
+    needs: Mapping[int, Needed] = field(default_factory=dict)
     related: dict[str, Any] = field(default_factory=dict)
     place: CellPlace | None = None
     owner: str = LOCAL
@@ -124,6 +131,7 @@ def _row(one: Draft, created_at: datetime) -> dict[str, Any]:
 
 def _new_runs(one: Draft, created_at: datetime) -> Iterator[NewRun]:
     for position, (run_id, seed) in enumerate(zip(one.run_ids, one.seeds, strict=True)):
+        needed = one.needs.get(seed)
         yield NewRun(
             id=run_id,
             experiment_id=one.id,
@@ -134,6 +142,6 @@ def _new_runs(one: Draft, created_at: datetime) -> Iterator[NewRun]:
             created_at=created_at,
             epochs=one.epochs,
             num_steps=one.cost.steps // one.epochs,
-            needs=one.needs,
-            is_ready=one.is_ready,
+            needs=None if needed is None else needed.run_id,
+            is_ready=needed is None or needed.is_trained,
         )

@@ -16,7 +16,16 @@ from app.storage.states import RunStatus
 from app.storage.tables import Run
 from lab_models.common.validation import FieldError
 from lab_models.datasets.catalog import Catalog, DatasetInfo
-from lab_models.specs import FoundationRole, Reference, Trained, TrainSpec, fingerprint, read_spec
+from lab_models.specs import (
+    MOST_TIMES,
+    ContinueSpec,
+    FoundationRole,
+    Reference,
+    Trained,
+    TrainSpec,
+    fingerprint,
+    read_spec,
+)
 
 USABLE = (RunStatus.SUCCEEDED, RunStatus.RUNNING, RunStatus.QUEUED, RunStatus.PAUSED)
 """Statuses of a run that is or can still become a foundation; the first is preferred to the others, then the oldest."""
@@ -83,11 +92,11 @@ def _named(
     run = _named_run(session, reference, role, caller)
     experiment = experiments.get(session, run.experiment_id)
     spec = read_spec(experiment.spec)
-    if not isinstance(spec, TrainSpec):
+    if not isinstance(spec, TrainSpec | ContinueSpec):
         raise _refused(
             role,
             "run" if reference.run else "experiment",
-            f"run {run.id} is itself built on another: a {role} is of kind 'train'",
+            f"run {run.id} is itself built on another: a {role} is of kind 'train' or 'continue'",
         )
     if run.status not in USABLE:
         raise _refused(
@@ -98,6 +107,51 @@ def _named(
         )
     trained = Trained(spec=spec, seed=run.seed)
     return Foundation(trained, role, _learned(trained, role, catalog), run.id)
+
+
+def find_origins(
+    session: Session,
+    experiment_id: str,
+    seeds: Sequence[int],
+    catalog: Catalog,
+    caller: Caller = ANYONE,
+) -> dict[int, Foundation]:
+    """By seed the run of an experiment that a run with that seed begins with; raises InvalidRequest where there is no
+    such experiment that the caller may see, or where not each of the seeds has a run that has or can get weights.
+    """
+    try:
+        experiment = visible_experiment(session, caller, experiment_id)
+    except NotFound as error:
+        raise _refused("origin", "experiment", str(error)) from error
+    spec = read_spec(experiment.spec)
+    if not isinstance(spec, TrainSpec | ContinueSpec):
+        message = f"experiment {experiment.id} is of kind {spec.kind!r}: what goes on is of kind 'train' or 'continue'"
+        raise _refused("origin", "experiment", message)
+    if isinstance(spec, ContinueSpec) and spec.times >= MOST_TIMES:
+        message = f"experiment {experiment.id} has gone on {MOST_TIMES} times; more are not kept"
+        raise _refused("origin", "experiment", message)
+    runs = {run.seed: run for run in experiments.its_runs(session, experiment.id)}
+    usable = [seed for seed, run in runs.items() if run.status in USABLE]
+    missing = [seed for seed in seeds if seed not in usable]
+    if missing:
+        raise _without_weights(experiment.id, runs.get(missing[0]), missing[0], usable)
+    info = _learned(Trained(spec=spec), "origin", catalog)
+    return {
+        seed: Foundation(Trained(spec=spec, seed=seed), "origin", info, runs[seed].id)
+        for seed in seeds
+    }
+
+
+def _without_weights(
+    experiment_id: str, run: Run | None, seed: int, usable: list[int]
+) -> InvalidRequest:
+    message = (
+        f"experiment {experiment_id} has no run with seed {seed} to go on with"
+        if run is None
+        else f"run {run.id}, of seed {seed}, has {run.status} and has no weights to go on with"
+    )
+    hint = f'go on with those that have: "seeds": {usable}' if usable else "retry it first"
+    return InvalidRequest(message, [FieldError("/seeds", message, hint)])
 
 
 def hold_still(
@@ -129,7 +183,8 @@ def hold_still(
                 if run is None
                 else f"run {run.id} has just {run.status} and has no weights"
             )
-            raise _refused(wanted[key].role, "run", ended, "name a run that has succeeded")
+            field = "experiment" if wanted[key].role == "origin" else "run"
+            raise _refused(wanted[key].role, field, ended, "name a run that has succeeded")
     return held
 
 

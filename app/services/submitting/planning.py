@@ -1,6 +1,7 @@
 """What a request comes to, found and checked on a session that only reads: data set, foundation, effective spec."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -17,17 +18,32 @@ from app.settings import Settings
 from lab_models.architectures.misfits import misfits
 from lab_models.common.validation import FieldError, did_you_mean, explain
 from lab_models.datasets.catalog import Catalog, DatasetInfo
-from lab_models.specs import AnySpec, FoundationRole, Pretrained, Reference, Request, Trained
+from lab_models.specs import (
+    AnySpec,
+    ContinueRequest,
+    FoundationRole,
+    Pretrained,
+    Reference,
+    Request,
+    Trained,
+)
 
 
 @dataclass(frozen=True)
 class Plan:
     """What a request comes to: the effective spec, and its foundation where that is a run's network; published weights
-    need no run.
+    need no run. Of what goes on, `origins` are the runs that it begins with, by seed.
     """
 
     spec: AnySpec
     foundation: Foundation | None = None
+    origins: Mapping[int, Foundation] = field(default_factory=dict)
+
+    @property
+    def foundations(self) -> list[Foundation]:
+        """All runs that it builds on."""
+        own = [] if self.foundation is None else [self.foundation]
+        return [*own, *self.origins.values()]
 
 
 class Lookups:
@@ -61,6 +77,12 @@ class Lookups:
             )
         return self._foundations[reference, role]
 
+    def origins(self, request: ContinueRequest) -> dict[int, Foundation]:
+        """As `foundations.find_origins`."""
+        return foundations.find_origins(
+            self._session, request.origin.experiment, request.seeds, self.catalog, self.caller
+        )
+
     @cached_property
     def largest_memory(self) -> int | None:
         """As `workers.largest_memory`."""
@@ -71,6 +93,10 @@ def plan(lookups: Lookups, request: Request, submitted: dict[str, Any]) -> Plan:
     """Find the foundation, if it is a run; raises InvalidRequest where there is none, or where the two do not fit
     together.
     """
+    if isinstance(request, ContinueRequest):
+        origins = lookups.origins(request)
+        trained = next(iter(origins.values())).trained
+        return Plan(_spec_with(request, trained, submitted), origins=origins)
     role, reference = request.role, request.reference
     if role is None or reference is None or reference.published is not None:
         return Plan(_spec_with(request, request.published, submitted))

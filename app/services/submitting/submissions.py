@@ -18,14 +18,14 @@ from app.services.experiments.origins import Changed
 from app.services.owners import limits
 from app.services.owners.keys import ANYONE, Caller
 from app.services.submitting import foundations
-from app.services.submitting.drafts import Draft, Stored, create, draft
+from app.services.submitting.drafts import Draft, Needed, Stored, create, draft
 from app.services.submitting.foundations import HeldFoundation
 from app.services.submitting.idempotency import earlier
 from app.services.submitting.planning import Lookups, Plan, dataset_of, plan, refuse
 from app.settings import Settings
 from app.storage.tables import LOCAL, Experiment
 from lab_models.datasets.catalog import DatasetInfo
-from lab_models.specs import ModelSpec, Request, TrainSpec
+from lab_models.specs import AnySpec, ModelSpec, Request
 
 
 @dataclass(frozen=True)
@@ -167,13 +167,17 @@ def built(
     `own_runs` has the foundations that are written with what builds on them, by the ids of those drafts.
     """
     to_hold = [
-        one.plan.foundation
+        foundation
         for one in prepared
-        if one.plan.foundation is not None and one.own.id not in own_runs
+        if one.own.id not in own_runs
+        for foundation in one.plan.foundations
     ]
     held = foundations.hold_still(session, to_hold, prepared[0].owner) if to_hold else {}
     drafts: list[Draft] = []
     for one in prepared:
+        if one.plan.origins:
+            drafts.append(_gone_on_with(held, one))
+            continue
         foundation, run = one.plan.foundation, own_runs.get(one.own.id)
         if foundation is not None and run is None:
             if foundation.key not in held and one.foundation is not None:
@@ -199,16 +203,27 @@ def _built_on(foundation: HeldFoundation | None, prepared: Prepared) -> Draft:
     if foundation is None:
         return replace(prepared.own, related=beside)
     below = {f"{role}_run": foundation.run_id, f"{role}_experiment": foundation.experiment_id}
+    needed = Needed(foundation.run_id, foundation.is_trained)
     return replace(
         prepared.own,
-        needs=foundation.run_id,
-        is_ready=foundation.is_trained,
+        needs=dict.fromkeys(prepared.own.seeds, needed),
         related={**below, **beside},
     )
 
 
+def _gone_on_with(held: Mapping[str, HeldFoundation], prepared: Prepared) -> Draft:
+    """What was asked for, each of its runs on that of its origin."""
+    runs = {seed: held[origin.key] for seed, origin in prepared.plan.origins.items()}
+    (experiment_id,) = {run.experiment_id for run in runs.values()}
+    return replace(
+        prepared.own,
+        needs={seed: Needed(run.run_id, run.is_trained) for seed, run in runs.items()},
+        related={f"{prepared.request.role}_experiment": experiment_id},
+    )
+
+
 def _beside(
-    spec: TrainSpec,
+    spec: AnySpec,
     seeds: tuple[int, ...],
     info: DatasetInfo,
     called: str,
