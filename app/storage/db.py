@@ -44,11 +44,27 @@ class Database:
             else {}
         )
         self._reader = self.engine.execution_options(read_only=True, **snapshot)
+        self._looker = (
+            self._reader
+            if self.is_sqlite
+            else self.engine.execution_options(read_only=True, isolation_level="AUTOCOMMIT")
+        )
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A session that sees one consistent state and never blocks a writer."""
+        """A session that sees one consistent state and never blocks a writer. Ended by a commit, since psycopg forgets
+        at a rollback which statements the server has prepared.
+        """
         with self._counted(), Session(self._reader, expire_on_commit=False) as session:
+            yield session
+            session.commit()
+
+    @contextmanager
+    def looking(self) -> Iterator[Session]:
+        """A session that reads, for what one statement answers: on a server each sees the state of its own moment, so
+        that no transaction has to be begun and ended, each a message to and fro.
+        """
+        with self._counted(), Session(self._looker, expire_on_commit=False) as session:
             yield session
 
     @contextmanager

@@ -10,11 +10,12 @@ import json
 import logging
 import math
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, InvalidatePoolError, NoSuchModuleError
 
 from app.errors import Misconfigured
 from app.storage.database_file import INFO, DatabaseFile
@@ -22,6 +23,10 @@ from app.storage.database_file import INFO, DatabaseFile
 POOL: dict[str, Any] = {"pool_size": 10, "max_overflow": 10, "pool_timeout": 5.0}
 """Connections kept, and more for a while: more than all passes of the API at a time (`app.api.http.passes`), so that
 none ever waits for one.
+"""
+IDLE_SECONDS = 0.5
+"""A connection to a server that was used within so long is taken to be there still: a server takes longer to come back
+from a restart.
 """
 SQLITE_PRAGMAS = (
     "journal_mode=WAL",
@@ -31,6 +36,7 @@ SQLITE_PRAGMAS = (
     "temp_store=MEMORY",
 )
 SQLITE_WITHOUT_WAL_RESET_BUG = (3, 51, 3)
+USED_AT = "lab.used_at"
 NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "glusterfs", "ceph"}
 
 log = logging.getLogger("lab.db")
@@ -98,14 +104,15 @@ def _watch_file(engine: Engine, file: DatabaseFile) -> None:
 
 
 def _server_engine(url: str, busy_seconds: float) -> Engine:
-    """Ping before use finds connections that a restart of the server has ended."""
+    """A ping before use finds connections that a restart of the server has ended, unless it was just used."""
     parsed = make_url(url)
     if parsed.drivername in ("postgresql", "postgres"):  # as people write it
         parsed = parsed.set(drivername="postgresql+psycopg")
     try:
         utf8 = {"client_encoding": "utf8"}  # also of a server in SQL_ASCII
+        # the last one given back is taken first: it has been used lately, and others can rest
         engine = create_engine(
-            parsed, pool_pre_ping=True, connect_args=utf8, json_serializer=_to_json, **POOL
+            parsed, pool_use_lifo=True, connect_args=utf8, json_serializer=_to_json, **POOL
         )
     except ModuleNotFoundError as error:
         raise Misconfigured(
@@ -126,7 +133,28 @@ def _server_engine(url: str, busy_seconds: float) -> Engine:
         connection.commit()
 
     event.listen(engine, "connect", wait_no_longer)
+    _ping_what_was_idle(engine)
     return engine
+
+
+def _ping_what_was_idle(engine: Engine) -> None:
+    """As `pool_pre_ping`, which asks each time and so doubles what a small look-up costs."""
+
+    def note(_connection: Any, record: Any) -> None:
+        record.info[USED_AT] = time.monotonic()
+
+    def look(connection: Any, record: Any, _proxy: Any) -> None:
+        used_at = record.info.get(USED_AT)  # None: it is new
+        if used_at is None or time.monotonic() - used_at < IDLE_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            # all that are as old are closed, and this one is made anew
+            raise InvalidatePoolError("the server has ended the connection") from error
+
+    event.listen(engine, "checkin", note)
+    event.listen(engine, "checkout", look)
 
 
 def _to_json(value: Any) -> str:

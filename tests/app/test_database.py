@@ -11,6 +11,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
+from sqlalchemy.exc import OperationalError
 from sqlmodel import Session, col, select
 
 from app.errors import Misconfigured
@@ -257,3 +258,49 @@ def _all_pages(database: Database, limit: int) -> list[str]:
 def _page(session: Session, limit: int, cursor: str | None) -> tuple[list[str], str | None]:
     rows, following = experiments.page(session, Filters(), limit, cursor)
     return [row.id for row in rows], following
+
+
+@pytest.mark.postgresql
+def test_a_connection_that_the_server_has_ended_is_found_unless_it_was_just_used(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def own() -> int:
+        with database.looking() as session:
+            return session.execute(text("SELECT pg_backend_pid()")).scalar_one()
+
+    def end(pid: int) -> None:
+        with elsewhere.looking() as session:
+            session.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+
+    elsewhere = Database(database.engine.url.render_as_string(hide_password=False))
+    first = own()
+    assert own() == first, "the last one given back is the next one taken"
+    monkeypatch.setattr(engines, "IDLE_SECONDS", 60.0)
+    end(first)
+    with pytest.raises(OperationalError):
+        own()
+    second = own()
+    monkeypatch.setattr(engines, "IDLE_SECONDS", 0.0)
+    end(second)
+    assert own() not in {first, second}
+    elsewhere.close()
+
+
+@pytest.mark.postgresql
+def test_what_is_read_often_is_prepared_by_the_server_and_a_look_begins_no_transaction(
+    database: Database,
+) -> None:
+    asked = "SELECT count(*) FROM run WHERE status = :status"
+    prepared = "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%FROM run%'"
+    for _ in range(10):
+        with database.reading() as session:
+            session.execute(text(asked), {"status": "queued"})
+    with database.looking() as session:
+        assert session.execute(text(prepared)).scalar_one() == 1
+        driver = session.connection().connection.dbapi_connection
+        assert driver.info.transaction_status.name == "IDLE"
+    with database.reading() as session:
+        assert session.execute(text(prepared)).scalar_one() == 1
+        driver = session.connection().connection.dbapi_connection
+        assert driver.info.transaction_status.name == "INTRANS"
+        assert session.execute(text("SHOW transaction_read_only")).scalar_one() == "on"

@@ -181,7 +181,7 @@ class Gate:
         database: Database = state.database
 
         def work() -> tuple[bool, Caller | None]:
-            with database.reading() as session:
+            with database.looking() as session:
                 return look_up(session, self._settings, secret)
 
         return await passes.go(passes.door, _address(scope), work)
