@@ -167,7 +167,7 @@ def test_every_refusal_has_its_status(
     def refuse(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr("app.services.experiments.experiments.get", refuse)
+    monkeypatch.setattr("app.services.experiments.visibility.whole", refuse)
     answer = api.get("/experiments/exp_x")
     assert (answer.status_code, answer.json()["code"], answer.headers["content-type"]) == (
         status,

@@ -24,6 +24,7 @@ from sqlmodel import Session, col, select
 from app.errors import HasDependents, InvalidRequest, NotFinished
 from app.services import lifecycle
 from app.services.experiments import deletion, experiments, progress
+from app.services.experiments.wholes import run_reason, whole
 from app.services.lifecycle import Begun, EpochDone, Intent, Lease, LeaseLost, Progressed
 from app.services.lifecycle.reports import Halved, Report
 from app.services.upkeep.reconcile import LeaseWatch, take_back
@@ -674,20 +675,13 @@ def test_an_end_is_estimated_from_the_first_steps_on(database: Database) -> None
     lease = claimed(database)
     with database.reading() as session:
         run = run_of(session, lease.run_id)
-        assert (
-            experiments.whole(
-                session, experiments.get(session, run.experiment_id)
-            ).estimated_finish_at
-            is None
-        )
+        assert whole(session, run.experiment_id).estimated_finish_at is None
     with database.writing() as session:
         progress.record_progress(
             session, lease, Progress(epoch=1, step=run.num_steps // 2, num_steps=run.num_steps)
         )
     with database.reading() as session:
-        estimated = experiments.whole(
-            session, experiments.get(session, run.experiment_id)
-        ).estimated_finish_at
+        estimated = whole(session, run.experiment_id).estimated_finish_at
         begun = run_of(session, lease.run_id).started_at
     assert estimated is not None
     assert begun is not None
@@ -704,7 +698,7 @@ def test_an_early_stop_is_evaluated_and_then_told(database: Database) -> None:
             session, lease, epoch_event(2, 1).model_copy(update={"stop_reason": "overfitting"})
         )
     with database.reading() as session:
-        assert experiments.run_reason(run_of(session, lease.run_id)) is StatusReason.EVALUATING
+        assert run_reason(run_of(session, lease.run_id)) is StatusReason.EVALUATING
     with database.writing() as session:
         progress.record_completed(
             session, lease, completed_event(1).model_copy(update={"stop_reason": "overfitting"})

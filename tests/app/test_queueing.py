@@ -11,7 +11,8 @@ from sqlmodel import Session, col, select
 from starlette.testclient import TestClient
 
 from app.services import lifecycle
-from app.services.experiments import experiments, standing, waiting
+from app.services.experiments import standing, waiting
+from app.services.experiments.wholes import whole
 from app.services.lifecycle.queueing import in_order
 from app.settings import Settings
 from app.storage.db import Database, open_database
@@ -230,7 +231,7 @@ def test_all_who_poll_share_a_look_at_the_queue_and_what_came_since_is_found(
         lifecycle.claim(session, "w")
     assert places(early) == [None, 2, 3], "as it was a moment ago"
     with database.reading() as session:
-        experiments.whole(session, experiments.get(session, late), counted)
+        whole(session, late, look=counted)
     assert looks == 3, "a record looks once, for its reason and its place"
     soon = standing.LatestStanding(seconds=0.0)
     with database.reading() as session:

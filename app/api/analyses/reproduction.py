@@ -23,9 +23,9 @@ from app.api.http.deps import (
 from app.api.schemas import Answer
 from app.services.analyses import reproduction
 from app.services.analyses.reproduction import Agreement, Repeated, Verification
-from app.services.experiments import experiments
 from app.services.experiments.experiments import its_runs
 from app.services.experiments.visibility import visible_experiment
+from app.services.experiments.wholes import whole
 from app.services.submitting.drafts import Stored
 from app.storage.states import RunStatus
 from lab_models.specs import canonical_json, read_spec
@@ -155,9 +155,7 @@ def verify_experiment(
 
 
 def _created(session: Session, stored: Stored) -> Response:
-    record = records.experiment_record(
-        experiments.whole(session, experiments.get(session, stored.id))
-    )
+    record = records.experiment_record(whole(session, stored.id))
     return passes.answer(record, 201, {"Location": f"/experiments/{stored.id}"})
 
 

@@ -31,7 +31,8 @@ from app.api.http.deps import (
 from app.api.http.streams import in_pieces
 from app.services.experiments import deletion, experiments, retrying
 from app.services.experiments.exports import csv_pieces, json_pieces
-from app.services.experiments.visibility import visible_experiment
+from app.services.experiments.visibility import visible_experiment, visible_whole
+from app.services.experiments.wholes import whole
 from app.services.owners import limits
 from app.services.submitting.again import prepare
 from app.services.submitting.drafts import Stored
@@ -94,8 +95,7 @@ def create_experiment(
 
 
 def _created(session: Session, stored: Stored, warned: Sequence[str] = ()) -> Response:
-    whole = experiments.whole(session, experiments.get(session, stored.id))
-    record = records.experiment_record(whole, warned)
+    record = records.experiment_record(whole(session, stored.id), warned)
     return passes.answer(
         record, 201 if stored.is_new else 200, {"Location": f"/experiments/{stored.id}"}
     )
@@ -123,14 +123,9 @@ async def read_experiment(
     """
 
     def look() -> Response:
-        with database.reading() as session:
-            return passes.answer(
-                records.experiment_record(
-                    experiments.whole(
-                        session, visible_experiment(session, caller, experiment_id), standing
-                    )
-                )
-            )
+        with database.looking() as session:
+            found = visible_whole(session, caller, experiment_id, standing)
+            return passes.answer(records.experiment_record(found))
 
     def status() -> RunStatus:
         with database.reading() as session:
@@ -151,7 +146,7 @@ def cancel_experiment(
 ) -> schemas.ExperimentRecord:
     """Cancel every unfinished run: queued ones at once, running ones within two seconds."""
     experiments.cancel(session, experiment, caller.owner)
-    return records.experiment_record(experiments.whole(session, experiment))
+    return records.experiment_record(whole(session, experiment.id))
 
 
 @router.post("/{experiment_id}/retry")
@@ -170,7 +165,7 @@ def retry_experiment(
     owner = experiment.owner
     afterwards.soon(doorbell.ring, retrying.retry(session, experiment, caller.owner))
     limits.refuse_full_queue(session, owner, settings)
-    return records.experiment_record(experiments.whole(session, experiment))
+    return records.experiment_record(whole(session, experiment.id))
 
 
 @router.delete("/{experiment_id}", status_code=204)

@@ -19,11 +19,11 @@ from app.api.experiments.schemas import (
     SummaryAnswer,
 )
 from app.api.experiments.sentences import sentence
-from app.services.experiments.experiments import Whole, run_reason
 from app.services.experiments.how_far import current_run, epoch_begun, fraction_done
 from app.services.experiments.origins import changed, like_of
 from app.services.experiments.ranking import Reached
 from app.services.experiments.results import summarise_scores
+from app.services.experiments.wholes import Whole, run_reason
 from app.storage.states import RunStatus, experiment_status
 from app.storage.tables import Artifact, Attempt, Experiment, Run, StatusChange
 

@@ -1,7 +1,7 @@
 """An experiment's status as a sentence, for people."""
 
-from app.services.experiments.experiments import Whole
 from app.services.experiments.how_far import current_run, epoch_begun
+from app.services.experiments.wholes import Whole
 from app.services.quotas import HOUR, WEEK
 from app.storage.states import StatusReason
 

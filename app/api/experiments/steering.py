@@ -22,7 +22,8 @@ from app.api.http.deps import (
 )
 from app.api.schemas import Answer
 from app.errors import InvalidRequest
-from app.services.experiments import experiments, steering
+from app.services.experiments import steering
+from app.services.experiments.wholes import whole
 from app.services.owners import limits
 from lab_models.common.naming import Name
 from lab_models.common.validation import FieldError, validate
@@ -83,7 +84,7 @@ def change_experiment(
     limits.refuse_wishes(
         caller, experiment.labels if changes.labels else {}, changes.priority, settings
     )
-    return records.experiment_record(experiments.whole(session, experiment))
+    return records.experiment_record(whole(session, experiment.id))
 
 
 @router.post("/{experiment_id}/pause")
@@ -94,7 +95,7 @@ def pause_experiment(
     seconds at most.
     """
     steering.pause(session, experiment, caller.owner)
-    return records.experiment_record(experiments.whole(session, experiment))
+    return records.experiment_record(whole(session, experiment.id))
 
 
 @router.post("/{experiment_id}/resume")
@@ -107,4 +108,4 @@ def resume_experiment(
 ) -> schemas.ExperimentRecord:
     """Queue every paused run again; it goes on from where it was, with the same numbers as if it had never paused."""
     afterwards.soon(doorbell.ring, steering.resume(session, experiment, caller.owner))
-    return records.experiment_record(experiments.whole(session, experiment))
+    return records.experiment_record(whole(session, experiment.id))

@@ -3,10 +3,9 @@
 import logging
 import shutil
 from collections.abc import Iterable, Sequence
-from functools import cache
 from pathlib import Path
 
-from sqlalchemy import BindParameter, Select, bindparam, func, or_
+from sqlalchemy import ColumnElement, func, or_
 from sqlalchemy import delete as delete_rows
 from sqlmodel import Session, col, select
 
@@ -84,22 +83,18 @@ def remove_folders(runs_folder: Path, run_ids: Iterable[str]) -> None:
             )
 
 
-def disk_bytes(session: Session, run_ids: Sequence[str]) -> int:
-    """Size of the runs' published artifacts and kept checkpoints, by their rows: about what deleting them sets free."""
-    return int(session.execute(_sum_of_sizes(), {"runs": list(run_ids)}).scalar_one())
-
-
-@cache
-def _sum_of_sizes() -> Select[int]:
-    """Made once, since every record asks it."""
-    wanted: BindParameter[str] = bindparam("runs", expanding=True)
+def size_of_run() -> ColumnElement[int]:
+    """Bytes of a run's published artifacts and kept checkpoints, asked of the database beside the run: about what
+    deleting it sets free.
+    """
     sizes = [
         select(func.coalesce(func.sum(table.size_bytes), 0))
-        .where(col(table.run_id).in_(wanted))
+        .where(col(table.run_id) == col(Run.id))
+        .correlate(Run)
         .scalar_subquery()
         for table in (Artifact, Checkpoint)
     ]
-    return select(sizes[0] + sizes[1])
+    return sizes[0] + sizes[1]
 
 
 def _locked_runs(session: Session, experiment_ids: Sequence[str]) -> list[Run]:

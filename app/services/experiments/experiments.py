@@ -1,8 +1,7 @@
-"""Experiments: written with their runs, found, cancelled, and seen as a whole."""
+"""Experiments: found with their runs, listed and cancelled."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from functools import cache
 
 from sqlalchemy import ColumnElement, bindparam, tuple_
@@ -14,17 +13,11 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from app.errors import AlreadyFinished, NotFound
 from app.services import lifecycle
-from app.services.experiments import deletion
-from app.services.experiments.how_far import ADVANCING, epochs_trained
-from app.services.experiments.metrics import seconds_per_epoch
-from app.services.experiments.origins import origin_of
+from app.services.experiments.how_far import ADVANCING
 from app.services.experiments.paging import read_cursor, write_cursor
-from app.services.experiments.standing import Standing, standing
 from app.services.experiments.status_filters import has_status
-from app.services.experiments.waiting import QueuePlace, place_of
-from app.services.quotas import HoursUsedUp
-from app.storage.states import RunStatus, StatusReason, experiment_status
-from app.storage.tables import Experiment, Run, utc_now
+from app.storage.states import RunStatus, experiment_status
+from app.storage.tables import Experiment, Run
 
 LISTED = ("id", "created_at", "owner", "name", "labels", "kind", "fingerprint")
 """What a list shows of an experiment; specs and bodies stay in the database."""
@@ -48,28 +41,17 @@ class Filters:
     seen_by: str | None = None
 
 
-@dataclass(frozen=True)
-class Whole:
-    """An experiment with everything its record shows."""
-
-    experiment: Experiment
-    runs: list[Run]
-    status: RunStatus
-    status_reason: StatusReason
-    place: QueuePlace | None
-    out_of_hours: HoursUsedUp | None
-    estimated_finish_at: datetime | None
-    disk_bytes: int
-    origin: Experiment | None = None
-    """The experiment that it is like."""
-
-
 def get(session: Session, experiment_id: str) -> Experiment:
     """The experiment, or NotFound."""
     experiment = session.get(Experiment, experiment_id)
     if experiment is None:
-        raise NotFound(f"there is no experiment {experiment_id!r}; GET /experiments lists them")
+        raise unknown(experiment_id)
     return experiment
+
+
+def unknown(experiment_id: str) -> NotFound:
+    """What is raised where there is none."""
+    return NotFound(f"there is no experiment {experiment_id!r}; GET /experiments lists them")
 
 
 def get_run(session: Session, run_id: str) -> Run:
@@ -138,28 +120,6 @@ def seeds_of(session: Session, experiment_id: str) -> list[tuple[str, int]]:
         .order_by(col(Run.position))
     )
     return [(run_id, seed) for run_id, seed in session.execute(rows)]
-
-
-def whole(
-    session: Session, experiment: Experiment, look: Callable[[Session], Standing] = standing
-) -> Whole:
-    """Everything that the experiment's record shows; `look` as for `place_of`."""
-    look = cache(look)  # one look for the reason and the place
-    runs = its_runs(session, experiment.id)
-    status = experiment_status(run.status for run in runs)
-    is_queued = any(run.status == RunStatus.QUEUED for run in runs)
-    spent = look(session).spent.get(experiment.owner) if is_queued else None
-    return Whole(
-        experiment=experiment,
-        runs=runs,
-        status=status,
-        status_reason=_reason(status, runs, spent, lambda: look(session).num_online),
-        place=place_of(session, experiment.id, look) if is_queued else None,
-        out_of_hours=spent,
-        estimated_finish_at=_estimated_finish(session, status, runs),
-        disk_bytes=deletion.disk_bytes(session, [run.id for run in runs]),
-        origin=origin_of(session, experiment),
-    )
 
 
 def status_of(session: Session, experiment_id: str) -> RunStatus:
@@ -235,55 +195,3 @@ def cancel(session: Session, experiment: Experiment, actor: str = lifecycle.USER
                 f"experiment {experiment.id} has {status} already; nothing is left to cancel"
             )
     session.expire_all()
-
-
-def _reason(
-    status: RunStatus, runs: list[Run], spent: HoursUsedUp | None, num_online: Callable[[], int]
-) -> StatusReason:
-    """Why the experiment has its status: the reason of the first run that decides it."""
-    deciding = [run for run in runs if run.status == status] or [
-        run for run in runs if not run.status.is_terminal
-    ]
-    reasons = [run_reason(run) for run in deciding]
-    if set(reasons) == {StatusReason.WAITING_FOR_WORKER}:
-        if spent is not None:
-            return StatusReason.WAITING_FOR_HOURS
-        if not num_online():
-            return StatusReason.NO_WORKER_ONLINE
-    return reasons[0]
-
-
-def run_reason(run: Run) -> StatusReason:
-    """Why a run has its status; what the row cannot say by itself is derived here."""
-    if run.status == RunStatus.RUNNING:
-        if run.cancel_requested:
-            return StatusReason.CANCELLING
-        if run.pause_requested:
-            return StatusReason.PAUSING
-        if run.epochs_done >= run.epochs:
-            return StatusReason.EVALUATING
-    return run.status_reason
-
-
-def _estimated_finish(session: Session, status: RunStatus, runs: list[Run]) -> datetime | None:
-    """Remaining epochs at the mean pace so far, shared among the runs that are running; None before the first step is
-    known.
-    """
-    running = [run for run in runs if run.status == RunStatus.RUNNING]
-    if status is not RunStatus.RUNNING or not running:
-        return None
-    pace = seconds_per_epoch(session, [run.id for run in runs]) or _pace_within_first_epoch(running)
-    if pace is None:
-        return None
-    remaining = sum(run.epochs - epochs_trained(run) for run in runs if not run.status.is_terminal)
-    return utc_now() + timedelta(seconds=max(0.0, remaining) * pace / len(running))
-
-
-def _pace_within_first_epoch(running: list[Run]) -> float | None:
-    """Seconds per epoch of the first run that has taken steps since it was first claimed, the time to load data and
-    model included.
-    """
-    for run in running:
-        if run.attempt == 1 and run.started_at is not None and epochs_trained(run) > 0:
-            return (utc_now() - run.started_at).total_seconds() / epochs_trained(run)
-    return None

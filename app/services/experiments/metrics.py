@@ -3,10 +3,11 @@
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
 
 import numpy as np
-from sqlalchemy import case, delete, func
+from sqlalchemy import Select, bindparam, case, delete, func
 from sqlalchemy import select as select_columns
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col
@@ -73,23 +74,29 @@ def paces(session: Session, run_ids: Sequence[str]) -> dict[str, float]:
     """Mean seconds of training and validation over the last EPOCHS_FOR_PACE epochs of each of the runs that has
     finished one.
     """
+    rows = session.execute(_paces(), {"runs": list(run_ids)})
+    return {run_id: float(total) / count for run_id, total, count in rows if total is not None}
+
+
+@cache
+def _paces() -> Select[str, float | None, int]:
+    """Made once, since every record of what trains asks it."""
     lately = (
         col(Metric.run_id) == col(Run.id),
         col(Metric.epoch) > col(Run.epochs_done) - EPOCHS_FOR_PACE,
     )
     timed = (
-        col(Run.id).in_(run_ids),
+        col(Run.id).in_(bindparam("runs", expanding=True)),
         *lately,
         col(Metric.name) == "seconds",
         col(Metric.split).in_(SCORE_SPLITS),
     )
     epochs = func.count(func.distinct(Metric.epoch))
-    rows = session.execute(
+    return (
         select_columns(col(Run.id), func.sum(Metric.value), epochs)
         .where(*timed)
         .group_by(col(Run.id))
     )
-    return {run_id: float(total) / count for run_id, total, count in rows if total is not None}
 
 
 def seconds_of_training(session: Session, run_ids: Sequence[str]) -> dict[str, float]:

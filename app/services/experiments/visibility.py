@@ -2,10 +2,14 @@
 compares them).
 """
 
+from collections.abc import Callable
+
 from sqlmodel import Session
 
 from app.errors import NotFound
 from app.services.experiments import experiments
+from app.services.experiments.standing import Standing
+from app.services.experiments.wholes import Whole, whole
 from app.services.owners.keys import Caller
 from app.storage.tables import Experiment, Run
 
@@ -16,6 +20,13 @@ def visible_experiment(session: Session, caller: Caller, experiment_id: str) -> 
     if not caller.may_see(experiment.owner):
         raise NotFound(f"there is no experiment {experiment_id!r}; GET /experiments lists them")
     return experiment
+
+
+def visible_whole(
+    session: Session, caller: Caller, experiment_id: str, look: Callable[[Session], Standing]
+) -> Whole:
+    """The experiment with everything its record shows, by few statements; NotFound as `visible_experiment`."""
+    return whole(session, experiment_id, caller.may_see, look)
 
 
 def visible_run(session: Session, caller: Caller, run_id: str) -> Run:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from typing import Protocol
 
 from sqlalchemy import Integer, Select, String, bindparam, func, tuple_
 from sqlalchemy import select as select_columns
@@ -14,6 +15,7 @@ from app.services.experiments.pace import start_behind, starts_of
 from app.services.experiments.standing import Standing, WaitingLine, standing
 from app.services.lifecycle.queueing import claimable, in_order
 from app.storage.column_types import UTCDateTime
+from app.storage.states import RunStatus
 from app.storage.tables import Run
 
 
@@ -33,6 +35,17 @@ class QueuePlace:
     def ahead(self) -> int:
         """How many runs are taken before it."""
         return self.position - 1
+
+
+class Claimable(Protocol):
+    """A run that could be claimed, or those columns of it."""
+
+    id: str
+    experiment_id: str
+    owner: str
+    priority: int
+    created_at: datetime
+    position: int
 
 
 def queue(session: Session) -> list[QueuePlace]:
@@ -58,8 +71,23 @@ def place_of(
     ago.
     """
     first = session.execute(_first_claimable(), {"experiment_id": experiment_id}).first()
-    if first is None:
-        return None
+    return None if first is None else _place(session, first, look)
+
+
+def place_among(
+    session: Session, runs: Sequence[Run], look: Callable[[Session], Standing]
+) -> QueuePlace | None:
+    """As `place_of`, of all runs of an experiment, which have been read already."""
+    queued = [run for run in runs if run.status == RunStatus.QUEUED]
+    if any(run.needs is not None for run in queued):  # what they need is not among them
+        return place_of(session, queued[0].experiment_id, look)
+    first = min(queued, key=lambda run: (-run.priority, run.created_at, run.position), default=None)
+    return None if first is None else _place(session, first, look)
+
+
+def _place(
+    session: Session, first: Claimable, look: Callable[[Session], Standing]
+) -> QueuePlace | None:
     place = {
         name: getattr(first, name)
         for name in ("owner", "priority", "created_at", "experiment_id", "position")
@@ -70,8 +98,8 @@ def place_of(
         return None
     if not stands.has(first.owner, first.priority, before):
         stands = standing(session)  # the run has come since
-        if first.owner in stands.spent:
-            return None
+        if first.owner in stands.spent or not stands.has(first.owner, first.priority, before):
+            return None  # or has been taken
     ahead = _ahead(
         [line for line in stands.lines if line.priority >= first.priority],
         stands.running,
@@ -83,7 +111,13 @@ def place_of(
     position = 1 + sum(count for _, count in ahead)
     start = start_behind(stands.free, position - 1, seconds)
     return QueuePlace(
-        position, first.id, experiment_id, first.owner, first.priority, first.created_at, start
+        position,
+        first.id,
+        first.experiment_id,
+        first.owner,
+        first.priority,
+        first.created_at,
+        start,
     )
 
 
