@@ -19,13 +19,14 @@ from app.api.experiments.schemas import (
     SummaryAnswer,
 )
 from app.api.experiments.sentences import sentence
-from app.services.experiments.how_far import current_run, epoch_begun, fraction_done
+from app.services.experiments.experiments import HowFar, Listed
+from app.services.experiments.how_far import Advancing, current_run, epoch_begun, fraction_done
 from app.services.experiments.origins import changed, like_of
 from app.services.experiments.ranking import Reached
 from app.services.experiments.results import summarise_scores
 from app.services.experiments.wholes import Whole, run_reason
 from app.storage.states import RunStatus, experiment_status
-from app.storage.tables import Artifact, Attempt, Experiment, Run, StatusChange
+from app.storage.tables import Artifact, Attempt, Run, StatusChange
 
 
 def experiment_record(whole: Whole, warned: Sequence[str] = ()) -> ExperimentRecord:
@@ -82,7 +83,7 @@ def _queue(whole: Whole) -> QueueAnswer:
     )
 
 
-def experiment_row(experiment: Experiment, runs: list[Run], reached: Reached) -> ExperimentRow:
+def experiment_row(experiment: Listed, runs: Sequence[HowFar], reached: Reached) -> ExperimentRow:
     """The slim form of a list."""
     status = experiment_status(run.status for run in runs)
     return ExperimentRow(
@@ -172,7 +173,7 @@ def _run_fields(run: Run) -> dict[str, Any]:
     }
 
 
-def _experiment_progress(runs: list[Run]) -> ProgressAnswer:
+def _experiment_progress(runs: Sequence[Advancing]) -> ProgressAnswer:
     """Over all runs: the fraction of all epochs, and the epoch of the run that is furthest from its end but begun."""
     current = current_run(runs)
     return ProgressAnswer(

@@ -2,28 +2,43 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, bindparam, tuple_
+from sqlalchemy import ColumnElement, Select, bindparam, tuple_
 from sqlalchemy import select as select_columns
-from sqlalchemy.orm import load_only
-from sqlalchemy.sql.base import ExecutableOption
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from app.errors import AlreadyFinished, NotFound
 from app.services import lifecycle
-from app.services.experiments.how_far import ADVANCING
 from app.services.experiments.paging import read_cursor, write_cursor
 from app.services.experiments.status_filters import has_status
 from app.storage.states import RunStatus, experiment_status
 from app.storage.tables import Experiment, Run
 
-LISTED = ("id", "created_at", "owner", "name", "labels", "kind", "fingerprint")
-"""What a list shows of an experiment; specs and bodies stay in the database."""
 
-PROGRESS = ("id", "experiment_id", "seed", "position", *ADVANCING)
-"""What a list shows of a run."""
+class Listed(NamedTuple):
+    """What a list shows of an experiment; specs and bodies stay in the database."""
+
+    id: str
+    created_at: datetime
+    owner: str
+    name: str | None
+    labels: dict[str, str]
+    kind: str
+    fingerprint: str
+
+
+class HowFar(NamedTuple):
+    """What a list shows of a run, the columns of `Advancing`."""
+
+    status: RunStatus
+    epochs: int
+    epochs_done: int
+    step: int
+    num_steps: int
 
 
 @dataclass(frozen=True)
@@ -85,18 +100,26 @@ def _runs() -> SelectOfScalar[Run]:
     )
 
 
-def progress_of(session: Session, experiment_ids: Sequence[str]) -> dict[str, list[Run]]:
+def progress_of(session: Session, experiment_ids: Sequence[str]) -> dict[str, list[HowFar]]:
     """As `runs_of`, each run with its progress alone."""
-    found: dict[str, list[Run]] = {experiment_id: [] for experiment_id in experiment_ids}
-    listed = load_only(*(getattr(Run, name) for name in PROGRESS), raiseload=True)
-    for run in session.exec(
-        select(Run)
-        .options(listed)
-        .where(col(Run.experiment_id).in_(experiment_ids))
-        .order_by(col(Run.position))
+    found: dict[str, list[HowFar]] = {experiment_id: [] for experiment_id in experiment_ids}
+    for experiment_id, *how_far in session.execute(
+        _progress(), {"experiments": list(experiment_ids)}
     ):
-        found[run.experiment_id].append(run)
+        found[experiment_id].append(HowFar(*how_far))
     return found
+
+
+@cache
+def _progress() -> Select[Any]:
+    """Made once, and columns instead of objects: a list of 50 took a third of its time to make them."""
+    return (
+        select_columns(
+            col(Run.experiment_id), *(col(getattr(Run, name)) for name in HowFar._fields)
+        )
+        .where(col(Run.experiment_id).in_(bindparam("experiments", expanding=True)))
+        .order_by(col(Run.position))
+    )
 
 
 def run_ids_of(session: Session, experiment_ids: Sequence[str]) -> dict[str, list[str]]:
@@ -141,11 +164,11 @@ def statuses_of(session: Session, experiment_ids: Collection[str]) -> dict[str, 
 
 def page(
     session: Session, filters: Filters, limit: int, cursor: str | None
-) -> tuple[list[Experiment], str | None]:
+) -> tuple[list[Listed], str | None]:
     """Experiments with what a list shows of them, the newest first, and the cursor of the next page if there is one."""
     statement = (
-        matching(filters)
-        .options(listed())
+        select_columns(*listed())
+        .where(*conditions(filters))
         .order_by(col(Experiment.created_at).desc(), col(Experiment.id).desc())
         .limit(limit + 1)
     )
@@ -153,16 +176,16 @@ def page(
         statement = statement.where(
             tuple_(col(Experiment.created_at), col(Experiment.id)) < read_cursor(cursor)
         )
-    rows = list(session.exec(statement))
+    rows = [Listed(*row) for row in session.execute(statement)]
     more = len(rows) > limit
     return rows[:limit], write_cursor(
         rows[limit - 1].created_at, rows[limit - 1].id
     ) if more else None
 
 
-def listed() -> ExecutableOption:
-    """Load of an experiment what a list shows."""
-    return load_only(*(getattr(Experiment, name) for name in LISTED), raiseload=True)
+def listed() -> list[ColumnElement[Any]]:
+    """The columns of `Listed`, in its order."""
+    return [col(getattr(Experiment, name)) for name in Listed._fields]
 
 
 def matching(filters: Filters) -> SelectOfScalar[Experiment]:
@@ -178,10 +201,11 @@ def conditions(filters: Filters) -> list[ColumnElement[bool]]:
         (Experiment.owner, filters.owner),
         (Experiment.owner, filters.seen_by),
     )
+    labels = (col(Experiment.labels)[key].as_string() == value for key, value in filters.labels)
     return [
         *(col(column) == value for column, value in named if value is not None),
-        *(col(Experiment.labels)[key].as_string() == value for key, value in filters.labels),
-        *([] if filters.status is None else has_status(filters.status)),
+        *labels,
+        *(() if filters.status is None else has_status(filters.status)),
     ]
 
 

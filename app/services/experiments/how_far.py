@@ -1,7 +1,7 @@
 """How far a run is, said once for records, studies and the queue."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from sqlalchemy import ColumnElement, case, func
 from sqlmodel import col
@@ -37,6 +37,9 @@ class Advancing(Protocol):
         """Of one epoch."""
 
 
+Underway = TypeVar("Underway", bound=Advancing)
+
+
 def epochs_trained(run: Advancing) -> float:
     """Whole epochs and the part of the one that is under way."""
     return run.epochs_done + (run.step / run.num_steps if run.num_steps else 0.0)
@@ -54,12 +57,12 @@ def fraction_in_sql() -> ColumnElement[float]:
     return case((col(Run.status) == RunStatus.SUCCEEDED, 1.0), (trained > 1.0, 1.0), else_=trained)
 
 
-def epoch_begun(run: Run) -> int:
+def epoch_begun(run: Advancing) -> int:
     """The epoch being trained while running, else how many are done."""
     return min(run.epochs, run.epochs_done + (1 if run.status == RunStatus.RUNNING else 0))
 
 
-def current_run(runs: Sequence[Run]) -> Run:
+def current_run(runs: Sequence[Underway]) -> Underway:
     """The run that a reader asks about: the first that is under way, else the first that is not finished, else the
     last.
     """

@@ -21,11 +21,11 @@ from sqlalchemy import (
     tuple_,
 )
 from sqlalchemy import select as select_columns
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col
 
 from app.errors import InvalidRequest
 from app.services.experiments import experiments
-from app.services.experiments.experiments import Filters
+from app.services.experiments.experiments import Filters, Listed
 from app.storage.states import RunStatus
 from app.storage.tables import Experiment, Run
 from lab_models.common.validation import FieldError
@@ -87,16 +87,15 @@ class Reached:
 
 def page(
     session: Session, filters: Filters, order: SortOrder, limit: int, cursor: str | None
-) -> tuple[list[Experiment], str | None]:
+) -> tuple[list[Listed], str | None]:
     """As `experiments.page`, in any order. What moves up or down between two pages may be missed or come twice."""
     if order == NEWEST_FIRST:
         return experiments.page(session, filters, limit, cursor)
     ranked = _ranked(filters, order.key)
     value = ranked.c.value
     statement = (
-        select(Experiment, value)
+        select_columns(*experiments.listed(), value)
         .join(ranked, ranked.c.id == col(Experiment.id))
-        .options(experiments.listed())
         .order_by(
             value.is_(None),
             value.desc() if order.descending else value.asc(),
@@ -107,9 +106,9 @@ def page(
     )
     if cursor is not None:
         statement = statement.where(_after(ranked, order, _read_place(cursor, order)))
-    rows = session.exec(statement).all()
+    rows = [(Listed(*shown), value) for *shown, value in session.execute(statement)]
     found = [experiment for experiment, _ in rows[:limit]]
-    return found, _write_place(rows[limit - 1], order) if len(rows) > limit else None
+    return found, _write_place(*rows[limit - 1], order) if len(rows) > limit else None
 
 
 def reached_of(session: Session, experiment_ids: Sequence[str]) -> dict[str, Reached]:
@@ -179,8 +178,7 @@ def _after(ranked: CTE, order: SortOrder, place: _Place) -> ColumnElement[bool]:
     return or_(further, and_(value == place.value, among_equals), value.is_(None))
 
 
-def _write_place(row: Any, order: SortOrder) -> str:
-    experiment, value = row
+def _write_place(experiment: Listed, value: Any, order: SortOrder) -> str:
     value = value.isoformat() if isinstance(value, datetime) else value
     place = [str(order), value, experiment.created_at.isoformat(), experiment.id]
     return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()

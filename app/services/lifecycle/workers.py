@@ -1,6 +1,6 @@
 """Who is there to train: workers show themselves in a table, for people and for `no_worker_online`."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 
 from sqlalchemy import Select, bindparam, delete, func, update
@@ -31,17 +31,13 @@ def sign_off(session: Session, worker_id: str) -> None:
 
 def largest_memory(session: Session) -> int | None:
     """Bytes of memory of the best worker online; None when none is, or one does not say."""
-    known = [worker.memory_bytes for worker in online(session)]
-    return max(known, default=None) if None not in known else None  # type: ignore[type-var]
+    known = session.execute(_memory_online(), {"since": _since()}).scalars().all()
+    return max(known, default=None) if None not in known else None
 
 
 def num_online(session: Session) -> int:
     """How many workers were seen within the last 20 seconds."""
-    return int(
-        session.execute(
-            _num_online(), {"since": utc_now() - timedelta(seconds=ONLINE_SECONDS)}
-        ).scalar_one()
-    )
+    return int(session.execute(_num_online(), {"since": _since()}).scalar_one())
 
 
 def kinds_of_devices(session: Session) -> set[str]:
@@ -61,12 +57,17 @@ def _num_online() -> Select[int]:
     )
 
 
+@cache
+def _memory_online() -> Select[int | None]:
+    return select_columns(col(Worker.memory_bytes)).where(col(Worker.seen_at) > bindparam("since"))
+
+
+def _since() -> datetime:
+    return utc_now() - timedelta(seconds=ONLINE_SECONDS)
+
+
 def online(session: Session) -> list[Worker]:
     """Workers that were seen within the last 20 seconds."""
     return list(
-        session.exec(
-            select(Worker)
-            .where(col(Worker.seen_at) > utc_now() - timedelta(seconds=ONLINE_SECONDS))
-            .order_by(col(Worker.id))
-        )
+        session.exec(select(Worker).where(col(Worker.seen_at) > _since()).order_by(col(Worker.id)))
     )
