@@ -183,7 +183,7 @@ def page(
     ) if more else None
 
 
-def listed() -> list[ColumnElement[Any]]:
+def listed() -> list[Any]:
     """The columns of `Listed`, in its order."""
     return [col(getattr(Experiment, name)) for name in Listed._fields]
 
