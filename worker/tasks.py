@@ -32,6 +32,13 @@ class SharedFlag:
         return self._byte[0] == 1
 
 
+def leave_to_the_starter() -> None:
+    """Ignore SIGUSR1, which a batch system may send to every process of a job: `lab worker` hears it and asks its
+    workers to leave. Celery would write stacks, and its pool's child end the run for a time limit.
+    """
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+
 def install(celery: Celery, settings: Settings, identity: Identity) -> None:
     """Give the application its task, its poller and its way to stop."""
     bind_process(worker=identity.id)  # also in the child that the pool forks
@@ -40,9 +47,10 @@ def install(celery: Celery, settings: Settings, identity: Identity) -> None:
 
     @celery.task(name=TASK, ignore_result=True)  # type: ignore[untyped-decorator]
     def work() -> int:
-        """SIGTERM is a wish while runs are carried out; set here, because billiard sets its own handler after
-        `worker_process_init`.
+        """SIGTERM is a wish while runs are carried out, and SIGUSR1 nothing; set here, because billiard sets its own
+        handlers after `worker_process_init`.
         """
+        leave_to_the_starter()
         before = signal.signal(signal.SIGTERM, lambda *_: stopping.set())
         try:
             return work_until_empty(slots[0])
@@ -50,7 +58,8 @@ def install(celery: Celery, settings: Settings, identity: Identity) -> None:
             signal.signal(signal.SIGTERM, before)
 
     def begin_process(**_: Any) -> None:
-        """In the pool's child: connections of its own and a warm trainer."""
+        """In the pool's child: connections of its own and a warm trainer, which inherits what is ignored here."""
+        leave_to_the_starter()
         database = Database(
             settings.effective_database_url,
             busy_seconds=min(BUSY_SECONDS, settings.lease_seconds / 3),
@@ -86,6 +95,7 @@ def install(celery: Celery, settings: Settings, identity: Identity) -> None:
             self._poller = Poller(settings, identity, work, stopping.is_set)
 
         def start(self, parent: Any) -> None:  # noqa: ARG002
+            leave_to_the_starter()
             self._poller.start()
 
         def stop(self, parent: Any) -> None:  # noqa: ARG002

@@ -1,6 +1,7 @@
 """`lab serve`, `lab api`, `lab worker` and `lab settings`: the service itself, loaded when one of them is called."""
 
 import argparse
+import math
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ WORKERS_HELP = (
     "runs at a time on this machine (default: one per GPU, "
     "or without one as many as cores and memory allow, at most 4)"
 )
+UNTIL_EMPTY_HELP = "leave when nothing is trained here and nothing is queued that could be"
+MAX_SECONDS_HELP = "leave after so many seconds: save what is trained, and queue it again at once"
 
 
 def add_commands(commands: Any) -> None:
@@ -35,6 +38,10 @@ def add_commands(commands: Any) -> None:
     worker.set_defaults(run=_work)
     for working in (serve, worker):
         working.add_argument("--workers", type=_count, default=None, help=WORKERS_HELP)
+    worker.add_argument("--until-empty", action="store_true", help=UNTIL_EMPTY_HELP)
+    worker.add_argument(
+        "--max-seconds", type=_seconds, default=math.inf, metavar="N", help=MAX_SECONDS_HELP
+    )
     settings = commands.add_parser("settings", help="print all settings and where each comes from")
     settings.set_defaults(run=_settings)
 
@@ -43,6 +50,16 @@ def _count(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= MOST_WORKERS:
         raise argparse.ArgumentTypeError(f"must be a number from 1 to {MOST_WORKERS}, not {text!r}")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, not {text!r}")
+    return seconds
 
 
 def _port(text: str) -> int:
@@ -71,7 +88,12 @@ def _work(options: argparse.Namespace) -> int:
     from app.serving.processes import run_workers
 
     settings = settings_of_a_home()
-    return run_workers(settings, _workers(options, settings))
+    return run_workers(
+        settings,
+        _workers(options, settings),
+        until_empty=options.until_empty,
+        max_seconds=options.max_seconds,
+    )
 
 
 def _workers(options: argparse.Namespace, settings: "Settings") -> int:

@@ -12,14 +12,14 @@ EXIT_FAILED, EXIT_NOT_LISTENING, EXIT_INTERRUPTED = 1, 3, 130
 
 
 class Ending:
-    """SIGINT and SIGTERM: the first asks for an end in good order, a Ctrl-C after it ends the process at once, and with
-    it what it has started.
+    """SIGINT, SIGTERM and the `further` signals: the first asks for an end in good order, a Ctrl-C after it ends the
+    process at once, and with it what it has started.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *further: signal.Signals) -> None:
         self.is_asked_for = False
         self._server: Server | None = None
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, *further):
             signal.signal(number, self._heard)
 
     def tell(self, server: Server) -> None:

@@ -4,6 +4,8 @@ import asyncio
 import ctypes
 import gc
 import logging
+import math
+import signal
 import socket
 import time
 from contextlib import suppress
@@ -16,6 +18,7 @@ from app.logging import set_up_logging
 from app.main import create_app
 from app.services.owners import keys
 from app.serving.ending import EXIT_FAILED, EXIT_NOT_LISTENING, Ending
+from app.serving.shift import Shift
 from app.serving.sockets import CannotListen, listening, named, raise_descriptor_limit
 from app.serving.workers import WATCH_SECONDS, Workers
 from app.settings import Settings
@@ -136,14 +139,24 @@ def check_door(settings: Settings, host: str) -> bool:
         database.close()
 
 
-def run_workers(settings: Settings, num_workers: int) -> int:
-    """Workers until Ctrl-C or SIGTERM."""
+def run_workers(
+    settings: Settings,
+    num_workers: int,
+    *,
+    until_empty: bool = False,
+    max_seconds: float = math.inf,
+) -> int:
+    """Workers until Ctrl-C, SIGTERM or SIGUSR1, which batch systems send some time before a job's end; or until there
+    is nothing that they could do; or for so long.
+    """
+    began = time.monotonic()
     _set_up(settings)
-    ending = Ending()
+    ending = Ending(signal.SIGUSR1)
     open_database(settings).close()
     workers = Workers(settings, num_workers)
-    workers.start()
-    while not ending.is_asked_for:
-        time.sleep(WATCH_SECONDS)
-    workers.stop()
+    with Shift(settings, workers, began, until_empty, max_seconds) as shift:
+        workers.start()
+        while not (ending.is_asked_for or shift.is_over):
+            time.sleep(WATCH_SECONDS)
+        workers.stop()
     return 0

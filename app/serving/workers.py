@@ -27,7 +27,13 @@ class Workers:
         self._grace_seconds = settings.stop_grace_seconds + 10
         self._count = count
         self._ending = threading.Event()
+        self._pids: list[int] = []
         self._thread = threading.Thread(target=self._watch, name="workers")
+
+    @property
+    def pids(self) -> frozenset[int]:
+        """Every process that was started so far, also those that have ended."""
+        return frozenset(self._pids)
 
     def start(self) -> None:
         """Start them; returns at once."""
@@ -74,9 +80,11 @@ class Workers:
             "--parent-pid",
             str(os.getpid()),
         ]
-        return subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-P", "-m", "worker", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             start_new_session=True,
         )
+        self._pids.append(process.pid)
+        return process

@@ -73,6 +73,13 @@ def test_a_port_that_there_is_not_is_refused(port: str, capsys: pytest.CaptureFi
     assert f"must be a number from 0 to 65535, not '{port}'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("seconds", ["0", "-1", "x", "nan", "inf"])
+def test_a_time_that_is_none_is_refused(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["worker", "--max-seconds", seconds])
+    assert f"must be a number of seconds above 0, not '{seconds}'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("detail", "first"),
     [

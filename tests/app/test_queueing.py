@@ -13,10 +13,11 @@ from starlette.testclient import TestClient
 from app.services import lifecycle
 from app.services.experiments import standing, waiting
 from app.services.experiments.wholes import whole
+from app.services.lifecycle import workers
 from app.services.lifecycle.queueing import in_order
 from app.settings import Settings
 from app.storage.db import Database, open_database
-from app.storage.states import RunStatus
+from app.storage.states import RunStatus, StatusReason
 from app.storage.tables import Owner, Run, Worker, utc_now
 from tests.app.rows import create
 from tests.databases import renew_database
@@ -157,6 +158,54 @@ def test_the_order_that_people_see_is_the_order_of_the_claims(
         )
         assert claim_all(database) == foretold
         database.close()
+
+
+def is_any_to_take(database: Database, most_per_owner: int = 0) -> bool:
+    with database.reading() as session:
+        return lifecycle.is_any_to_take(session, most_per_owner)
+
+
+def test_a_worker_until_empty_stays_for_what_it_may_take_and_for_what_its_own_machine_trains(
+    database: Database,
+) -> None:
+    assert not is_any_to_take(database)
+    with database.writing() as session:
+        submit(session, "ada", seeds=2)
+        workers.register(session, worker("ours", "here", pid=7))
+        workers.register(session, worker("theirs", "there", pid=7))
+    assert is_any_to_take(database)
+    with database.writing() as session:
+        theirs = lifecycle.claim(session, "theirs")
+    assert is_any_to_take(database)
+    assert not is_any_to_take(database, most_per_owner=1), "whose owner has enough under way"
+    with database.reading() as session:
+        assert not workers.are_training(session, "here", [7])
+    with database.writing() as session:
+        ours = lifecycle.claim(session, "ours")
+    assert not is_any_to_take(database)
+    with database.reading() as session:
+        assert workers.are_training(session, "here", [5, 7])
+        assert not workers.are_training(session, "here", [])
+    assert theirs is not None
+    assert ours is not None
+    with database.writing() as session:
+        lifecycle.release(session, ours, StatusReason.WORKER_SHUTDOWN)
+    assert is_any_to_take(database), "what was given back may be taken again"
+
+
+def test_what_waits_for_a_teacher_that_another_machine_trains_keeps_no_worker(
+    database: Database,
+) -> None:
+    with database.writing() as session:
+        create(session, {"kind": "distill", "teacher": {"spec": SPEC}, "epochs": 2})
+        workers.register(session, worker("ours", "here", pid=7))
+        assert lifecycle.claim(session, "theirs") is not None
+    assert not is_any_to_take(database)
+
+
+def worker(name: str, host: str, pid: int) -> Worker:
+    now = utc_now()
+    return Worker(id=name, host=host, pid=pid, device="cpu", threads=1, started_at=now, seen_at=now)
 
 
 def test_starts_are_estimated_from_what_runs_took_lately(database: Database) -> None:

@@ -30,7 +30,7 @@ from app.services.lifecycle.holding import (
 )
 from app.services.lifecycle.looking import LOCK_ORDER
 from app.services.lifecycle.moves import RECONCILER, USER
-from app.services.lifecycle.queueing import claimable, queued_runs
+from app.services.lifecycle.queueing import claimable, is_any_to_take, queued_runs
 from app.services.lifecycle.reports import Begun, EpochDone, Progressed
 from app.services.lifecycle.verbs import cancel, pause, prioritize, resume, retry
 
@@ -54,6 +54,7 @@ __all__ = [
     "crashed",
     "enqueue",
     "fail",
+    "is_any_to_take",
     "out_of_memory",
     "pause",
     "prioritize",

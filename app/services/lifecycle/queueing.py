@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 
-from sqlalchemy import ColumnElement, Subquery, and_, func, or_, update
+from sqlalchemy import ColumnElement, Select, Subquery, and_, func, or_, update
 from sqlalchemy import select as select_columns
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
@@ -64,29 +64,21 @@ def has_hours() -> ColumnElement[bool]:
     return col(Run.owner).not_in(spent.correlate(None))
 
 
+def is_any_to_take(session: Session, max_running_per_owner: int) -> bool:
+    """Whether a claim by a worker with any amount of memory would find a run now."""
+    found, _ = _to_take(None, max_running_per_owner)
+    return session.execute(found.limit(1), {"first_day": first_day()}).first() is not None
+
+
 def next_run(memory_bytes: int | None, max_running_per_owner: int) -> ColumnElement[str]:
     """The id of the run that a claim takes; null when there is none. Parameter `first_day`, as for
     `owners_out_of_hours`.
 
     `max_running_per_owner` holds where an owner has no quota of their own or of their role; 0 means any number.
     """
-    under_way = _under_way()
-    running = func.coalesce(under_way.c.running, 0)
-    limit = limit_of(QuotaKind.RUNNING, max_running_per_owner)
-    too_large = select(Experiment.id).where(col(Experiment.memory_bytes) > (memory_bytes or 0))
-    conditions = [
-        claimable(),
-        has_hours(),
-        or_(limit == 0, running < limit),
-    ]
-    conditions += [] if memory_bytes is None else [col(Run.experiment_id).not_in(too_large)]
+    found, running = _to_take(memory_bytes, max_running_per_owner)
     return (
-        select_columns(col(Run.id))
-        .outerjoin(under_way, under_way.c.owner == col(Run.owner))
-        .outerjoin(Owner, col(Owner.name) == col(Run.owner))
-        .outerjoin(RoleQuota, of_their_role())
-        .where(*conditions)
-        .order_by(
+        found.order_by(
             col(Run.priority).desc(),
             running,
             func.coalesce(col(Owner.turn), 0),
@@ -145,6 +137,28 @@ def in_order(session: Session) -> list[Waiting]:
     )
     turns = defaultdict(int, {owner.name: owner.turn for owner in session.exec(select(Owner))})
     return _take_turns(waiting, running, turns)
+
+
+def _to_take(
+    memory_bytes: int | None, max_running_per_owner: int
+) -> tuple[Select[str], ColumnElement[int]]:
+    """The ids of the runs that may be taken now, in no order, joined to their owners, and how many runs these have
+    under way. Parameter `first_day`.
+    """
+    under_way = _under_way()
+    running = func.coalesce(under_way.c.running, 0)
+    limit = limit_of(QuotaKind.RUNNING, max_running_per_owner)
+    too_large = select(Experiment.id).where(col(Experiment.memory_bytes) > (memory_bytes or 0))
+    conditions = [claimable(), has_hours(), or_(limit == 0, running < limit)]
+    conditions += [] if memory_bytes is None else [col(Run.experiment_id).not_in(too_large)]
+    found = (
+        select_columns(col(Run.id))
+        .outerjoin(under_way, under_way.c.owner == col(Run.owner))
+        .outerjoin(Owner, col(Owner.name) == col(Run.owner))
+        .outerjoin(RoleQuota, of_their_role())
+        .where(*conditions)
+    )
+    return found, running
 
 
 def _under_way() -> Subquery:

@@ -1,5 +1,6 @@
 """Who is there to train: workers show themselves in a table, for people and for `no_worker_online`."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from functools import cache
 
@@ -7,7 +8,8 @@ from sqlalchemy import Select, bindparam, delete, func, update
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
-from app.storage.tables import Worker, utc_now
+from app.storage.states import RunStatus
+from app.storage.tables import Run, Worker, utc_now
 
 ONLINE_SECONDS = 20
 FORGOTTEN_AFTER = timedelta(days=1)
@@ -27,6 +29,15 @@ def show(session: Session, worker_id: str) -> None:
 def sign_off(session: Session, worker_id: str) -> None:
     """Remove a worker that stops."""
     session.execute(delete(Worker).where(col(Worker.id) == worker_id))
+
+
+def are_training(session: Session, host: str, pids: Collection[int]) -> bool:
+    """Whether one of these processes of a machine holds a run."""
+    theirs = select(Worker.id).where(col(Worker.host) == host, col(Worker.pid).in_(pids))
+    held = select(Run.id).where(
+        col(Run.status) == RunStatus.RUNNING, col(Run.worker_id).in_(theirs)
+    )
+    return session.exec(held.limit(1)).first() is not None
 
 
 def largest_memory(session: Session) -> int | None:
