@@ -10,6 +10,8 @@ import socket
 import time
 from contextlib import suppress
 
+from sqlalchemy import make_url
+
 from app.api.http.connection_bounds import DESCRIPTORS_OF_A_CONNECTION, RESERVED_DESCRIPTORS
 from app.api.http.gate import is_loopback
 from app.api.http.server import Server
@@ -17,6 +19,7 @@ from app.home import keep_to_oneself, others_may_look
 from app.logging import set_up_logging
 from app.main import create_app
 from app.services.owners import keys
+from app.services.upkeep import installation
 from app.serving.ending import EXIT_FAILED, EXIT_NOT_LISTENING, Ending
 from app.serving.shift import Shift
 from app.serving.sockets import CannotListen, listening, named, raise_descriptor_limit
@@ -127,16 +130,36 @@ def _set_up(settings: Settings) -> None:
 
 def check_door(settings: Settings, host: str) -> bool:
     """Bring the database up to date; returns whether requests need a key. Raises Misconfigured where everybody could
-    come in, or nobody.
+    come in, or nobody, and where the files of its runs lie in another home.
     """
     database = open_database(settings)
     try:
+        with database.writing() as session:
+            installation.note(session, settings)
         with database.reading() as session:
             if not is_loopback(host):
                 keys.refuse_open_door(session, settings, host)
             return keys.are_asked_for(session, settings)
     finally:
         database.close()
+
+
+def check_sharing(settings: Settings) -> None:
+    """Bring the database up to date, and say what workers share with the API. Raises Misconfigured where they do
+    not.
+    """
+    database = open_database(settings)
+    try:
+        with database.reading() as session:
+            installation.compare(session, settings)
+    finally:
+        database.close()
+    log.info(
+        "workers for the database %s, broker %s, files in %s",
+        settings.database_name,
+        "embedded" if settings.embedded else make_url(settings.broker_url).render_as_string(),
+        settings.home.absolute(),
+    )
 
 
 def run_workers(
@@ -152,7 +175,7 @@ def run_workers(
     began = time.monotonic()
     _set_up(settings)
     ending = Ending(signal.SIGUSR1)
-    open_database(settings).close()
+    check_sharing(settings)
     workers = Workers(settings, num_workers)
     with Shift(settings, workers, began, until_empty, max_seconds) as shift:
         workers.start()

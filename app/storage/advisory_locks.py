@@ -18,6 +18,7 @@ class AdvisoryLock(IntEnum):
     KEYS_OF_EXPERIMENTS = 7_236_013
     CLAIM = 7_236_014
     DATASETS = 7_236_015
+    INSTALLATION = 7_236_016
 
 
 def hold(

@@ -6,41 +6,22 @@ What people make belongs to an owner, whose name a key gives; without keys every
 Files lie under `<LAB_HOME>/runs/<run id>/`; a row's `path` is relative to that folder and is written after the file.
 """
 
-import secrets
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import JSON, BigInteger, Index, MetaData, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-from app.roles import Role
-from app.storage.column_types import ReasonText, RoleText, StatusText, UTCDateTime
+from app.storage.column_types import ReasonText, StatusText, UTCDateTime
+from app.storage.owner_tables import ApiKey as ApiKey
+from app.storage.owner_tables import Owner as Owner
+from app.storage.owner_tables import QuotaColumns as QuotaColumns
+from app.storage.owner_tables import RoleQuota as RoleQuota
+from app.storage.owner_tables import TrainingDay as TrainingDay
+from app.storage.rows import LOCAL as LOCAL
+from app.storage.rows import new_id as new_id
+from app.storage.rows import utc_now as utc_now
 from app.storage.states import RunStatus, StatusReason
-
-SQLModel.metadata.naming_convention = {  # every constraint has a name, so that migrations can drop it
-    "ix": "ix_%(column_0_label)s",
-    "uq": "uq_%(table_name)s_%(column_0_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-    "pk": "pk_%(table_name)s",
-}
-
-LOCAL = "local"
-"""The owner of everything while the service asks for no keys."""
-
-# Crockford's base 32: nothing to mistake when read aloud
-_ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-_ID_LENGTH = 13
-
-
-def new_id(prefix: str) -> str:
-    """A random id of 65 bits, such as `exp_4k7z…`."""
-    return prefix + "_" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_LENGTH))
-
-
-def utc_now() -> datetime:
-    """The time, aware and in UTC."""
-    return datetime.now(UTC)
 
 
 class Study(SQLModel, table=True):
@@ -243,58 +224,20 @@ class Worker(SQLModel, table=True):
     seen_at: datetime = Field(sa_type=UTCDateTime)
 
 
-class QuotaColumns(SQLModel):
-    """How much an owner may have; None leaves it to what is less particular, 0 is no bound."""
-
-    max_queued: int | None = None
-    max_running: int | None = None
-    max_week_seconds: float | None = None
-    max_bytes: int | None = Field(default=None, sa_type=BigInteger)
-
-
-class Owner(QuotaColumns, table=True):
-    """Somebody who submits, with the role of their mightiest key. `turn` grows with every claim of a run of theirs:
-    whoever was served longest ago comes next.
+class Installation(SQLModel, table=True):
+    """One row: what the API that uses this database was last started with, and which home the runs' files lie in. There
+    is none where the database lies in that home itself.
     """
 
-    __tablename__ = "owner"
+    __tablename__ = "installation"
 
-    name: str = Field(primary_key=True)
-    turn: int = Field(default=0, sa_type=BigInteger)
-    role: Role | None = Field(default=None, sa_type=RoleText)
-
-
-class RoleQuota(QuotaColumns, table=True):
-    """How much an owner with this role may have of whom nothing is said."""
-
-    __tablename__ = "role_quota"
-
-    role: Role = Field(primary_key=True, sa_type=RoleText)
-
-
-class TrainingDay(SQLModel, table=True):
-    """How long an owner's attempts took that ended on a day in UTC, `2026-11-29`; runs that are deleted count too."""
-
-    __tablename__ = "training_day"
-
-    owner: str = Field(primary_key=True)
-    day: str = Field(primary_key=True)
-    seconds: float
-
-
-class ApiKey(SQLModel, table=True):
-    """A key to the API, of which only the SHA-256 is kept; `hint` is its beginning, by which people tell keys apart."""
-
-    __tablename__ = "api_key"
-    __table_args__ = (UniqueConstraint("sha256"),)
-
-    id: str = Field(primary_key=True, default_factory=lambda: new_id("key"))
-    owner: str = Field(index=True)
-    role: Role = Field(sa_type=RoleText)
-    sha256: str
-    hint: str
-    created_at: datetime = Field(sa_type=UTCDateTime)
-    revoked_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
+    id: int = Field(primary_key=True)
+    home_id: str
+    home: str
+    host: str
+    version: str | None = None
+    results_version: int
+    started_at: datetime = Field(sa_type=UTCDateTime)
 
 
 def metadata() -> MetaData:
