@@ -6,7 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV := $(VENV)/.dev
-CHOICE := $(filter 0 1,$(CPU))
+# whoever says CPU=yes means it; a CPU of the environment may mean something else
+CHOICE := $(if $(filter command,$(origin CPU)),$(if $(filter 0 no false,$(CPU)),0,1),$(filter 0 1,$(CPU)))
 OLD := $(PYTHON) is Python %d.%d, and 3.11 or newer is needed: install one, or name one that is there, as in make PYTHON=python3.12 $(or $(MAKECMDGOALS),install)
 INSTALL = @command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not there: install Python 3.11 or newer, or name one that is there, as in make PYTHON=python3.12 $(or $(MAKECMDGOALS),install)" >&2; exit 1; }; \
 	$(PYTHON) -c 'import sys; v = tuple(sys.version_info[:2]); sys.exit(v < (3, 11) and "$(OLD)" % v)' && \

@@ -171,6 +171,16 @@ def test_a_venv_goes_on_after_a_failure_gets_the_tools_with_the_first_test_and_k
     assert "torch-2.0+cpu" not in installed(project)
 
 
+def test_what_is_said_of_the_build_is_heard_and_a_variable_of_another_meaning_is_not(
+    project: Path,
+) -> None:
+    for said, heard in {"1": "--cpu 1", "yes": "--cpu 1", "0": "--cpu 0", "no": "--cpu 0"}.items():
+        assert heard in make(project, "--dry-run", "install", f"CPU={said}").stdout
+    assert "--cpu 1" in make(project, "--dry-run", "install", CPU="1").stdout
+    assert "--cpu" not in make(project, "--dry-run", "install", CPU="x86_64").stdout
+    assert "--anyway" in make(project, "--dry-run", "install", "ANYWAY=1").stdout
+
+
 def script(path: Path, text: str) -> str:
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(0o755)
