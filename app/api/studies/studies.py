@@ -23,14 +23,8 @@ from app.api.http.deps import (
     TheStudy,
     Writing,
 )
-from app.api.studies.study_records import (
-    StudyDryRun,
-    StudyPage,
-    StudyRecord,
-    study_dry_run,
-    study_record,
-    study_row,
-)
+from app.api.studies.schemas import StudyDryRun, StudyPage, StudyRecord
+from app.api.studies.study_records import study_dry_run, study_record, study_row
 from app.services.datasets.obstacles import obstacles
 from app.services.experiments import deletion
 from app.services.owners import limits
