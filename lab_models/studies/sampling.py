@@ -28,8 +28,8 @@ LEAST_RESOLUTION = 2**32
 DIGITS = 3
 """Significant digits of a value, or of the width that it is drawn from: enough to try, few enough to read."""
 
-SPARE_DRAWS, DRAWS_EACH = 1000, 100
-"""Values that come again are passed over, so many draws long."""
+SPARE_DRAWS, DRAWS_EACH = 1000, 10
+"""Values that come again are passed over, so many draws long: all that there are come within."""
 
 Bounds = Annotated[tuple[float, float], Field(strict=False)]
 Draw = Callable[[Decimal], Any]
@@ -91,10 +91,11 @@ def drawn_alone(
 
     Raises InvalidDocument, with a pointer to the place, where there are not so many or nothing can be drawn.
     """
-    count = distribution.n or 1
+    count, place = distribution.n or 1, pointer(["vary", path, "n"])
     draw = _draw_of(path, distribution, is_whole)
+    _refuse_more(count, [(path, distribution, is_whole)], place)
     many = ((draw(_fraction(f"{seed}/{path}", 2, index)),) for index in itertools.count())
-    return sorted(_different(many, count, pointer(["vary", path, "n"])))
+    return sorted(_different(many, count, place))
 
 
 def drawn_together(
@@ -105,6 +106,7 @@ def drawn_together(
     Raises InvalidDocument as `drawn_alone` does.
     """
     draws = [_draw_of(*factor) for factor in factors]
+    _refuse_more(count, factors, "/sample/points")
     many = (
         tuple(
             draw(_fraction(f"{seed}/{place}", PRIMES[place], index))
@@ -122,15 +124,28 @@ def _different(many: Iterator[tuple[Any, ...]], count: int, place: str) -> list[
         found.setdefault(repr(one), one)
         if len(found) == count:
             return list(found.values())
-    raise InvalidDocument(
-        [
-            FieldError(
-                place,
-                f"{count:,} different ones cannot be drawn: there are about {len(found):,}",
-                f"ask for at most {len(found):,}, or list the values",
-            )
-        ]
-    )
+    raise _too_many(count, len(found), place)
+
+
+def _refuse_more(count: int, factors: Sequence[tuple[str, Distribution, bool]], place: str) -> None:
+    """At once, and not after many draws, where it can be told how many different ones there are."""
+    possible = 1
+    for _, distribution, is_whole in factors:
+        bounds = distribution.log or distribution.uniform
+        if distribution.choices is not None:
+            possible *= len({repr(choice) for choice in distribution.choices})
+        elif is_whole and bounds is not None:
+            possible *= int(bounds[1]) - int(bounds[0]) + 1
+        else:
+            return
+    if possible < count:
+        raise _too_many(count, possible, place)
+
+
+def _too_many(count: int, there: int, place: str) -> InvalidDocument:
+    message = f"{count:,} different ones cannot be drawn: there are {there:,}"
+    hint = f"ask for at most {there:,}, or list the values"
+    return InvalidDocument([FieldError(place, message, hint)])
 
 
 def _fraction(key: str, base: int, index: int) -> Decimal:

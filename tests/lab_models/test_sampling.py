@@ -216,12 +216,18 @@ def test_fields_of_students_and_teachers_are_found_too() -> None:
             "/vary/model.depth/uniform",
             "whole number",
         ),
-        ({"model.depth": {"uniform": [1, 3], "n": 4}}, None, "/vary/model.depth/n", "about 3"),
+        ({"model.depth": {"uniform": [1, 3], "n": 4}}, None, "/vary/model.depth/n", "there are 3"),
         (
             {"model.depth": {"uniform": [1, 2]}, "model.norm": {"choices": ["none", "batch"]}},
             {"points": 9},
             "/sample/points",
-            "about 4",
+            "there are 4",
+        ),
+        (
+            {f"model.f{i}": {"choices": ["a"]} for i in range(10)},
+            {"points": 1000},
+            "/sample/points",
+            "there are 1",
         ),
         ({RATE: {"log": [0.1], "n": 2}}, None, f"/vary/{RATE}/log/1", "required"),
         ({RATE: {"log": ["a", "b"], "n": 2}}, None, f"/vary/{RATE}/log/0", "valid number"),
@@ -259,3 +265,24 @@ def test_a_value_has_three_digits_of_what_it_is_drawn_from_and_zero_has_no_sign(
     assert all(math.isclose(value, round(value, 7)) for value in narrow)
     around = alone(20, uniform=(-1e-6, 1.0), seed=1)
     assert all(math.copysign(1, value) == 1 for value in around if value == 0)
+
+
+@EXAMPLES
+@given(st.integers(1, 40), st.integers(0, 60), st.integers(0, 2**31 - 1), st.booleans())
+def test_all_whole_numbers_that_there_are_can_be_drawn(
+    low: int, more: int, seed: int, is_log: bool
+) -> None:
+    ends = (float(low), float(low + more + 1))
+    said = {"log" if is_log else "uniform": ends}
+    assert alone(more + 2, whole=True, seed=seed, **said) == list(range(low, low + more + 2))
+
+
+@EXAMPLES
+@given(st.integers(1, 6), st.integers(2, 5), st.integers(0, 2**31 - 1))
+def test_all_points_that_there_are_can_be_drawn(numbers: int, choices: int, seed: int) -> None:
+    factors = [
+        ("model.depth", Distribution(uniform=(1.0, 1.0 + numbers)), True),
+        ("model.norm", Distribution(choices=list("abcde"[:choices])), False),
+    ]
+    points = drawn_together(factors, (numbers + 1) * choices, seed)
+    assert len({tuple(point) for point in points}) == (numbers + 1) * choices

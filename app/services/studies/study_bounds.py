@@ -88,7 +88,7 @@ def in_the_study(request: StudyRequest, number: int, cell: Cell, fault: FieldErr
         )
         place = f"/spec{fault.pointer}" if varied is None else pointer(["vary", varied])
         if varied is not None and isinstance(said := vary[varied], dict):
-            place += "/" + next(name for name in ("log", "uniform", "choices") if name in said)
+            place += "/" + next(name for name in ("log", "uniform", "choices") if said.get(name))
         return FieldError(
             place,
             f"cell {cell.key!r}: {fault.message}" if varied is not None else fault.message,
