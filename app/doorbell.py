@@ -5,8 +5,10 @@ The queue itself is the table of runs (`app.services.lifecycle.queueing`); the b
 
 import logging
 import threading
+from contextlib import nullcontext
 from typing import Any, Protocol
 
+import celery.utils.imports
 from celery import Celery
 from kombu.exceptions import OperationalError
 from redis import Redis
@@ -48,6 +50,10 @@ REDIS_TRANSPORT: dict[str, Any] = {
 
 log = logging.getLogger("lab.doorbell")
 
+# Celery puts the current folder before all others while it imports by name, so that it finds a project's tasks. We name
+# nothing of that kind, and a file there called like one of Python's own modules would be run in its place.
+celery.utils.imports.cwd_in_path = nullcontext
+
 
 class Doorbell(Protocol):
     """Something that can be rung."""
@@ -67,7 +73,7 @@ class BrokerDoorbell:
     """Rings through Celery's broker, from a thread of its own, so that a broker that is down or hangs delays nobody."""
 
     def __init__(self, broker_url: str) -> None:
-        self._celery = Celery("lab", broker=broker_url, set_as_current=False)
+        self._celery = Celery("lab", broker=broker_url, set_as_current=False, fixups=())
         self._celery.conf.update(**CELERY_SETTINGS, broker_transport_options=REDIS_TRANSPORT)
         self._wanted = 0
         self._changed = threading.Condition()

@@ -1,8 +1,13 @@
 """The lab as a program: `python -m lab_models run spec.json` for people, `trainers` for the worker."""
 
+import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    # `-m` puts the current folder before Python's own: what follows would import a `random.py` that lies there
+    del sys.path[0]
+
 import argparse
 import os
-import sys
 from pathlib import Path
 
 from lab_models.running.process import die_with_parent, give_way, leave_no_core_files, spin_briefly

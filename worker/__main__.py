@@ -18,7 +18,7 @@ from app.storage.db import open_database
 from lab_models.running.process import die_with_parent
 from worker.celery import make_celery
 from worker.identity import identify
-from worker.tasks import install
+from worker.tasks import install, leave
 
 
 def main() -> int:
@@ -69,4 +69,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

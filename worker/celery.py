@@ -6,9 +6,8 @@ from celery import Celery
 
 from app.doorbell import CELERY_SETTINGS, REDIS_TRANSPORT
 from app.settings import Settings
+from worker.inner_bell import use_inner_bell
 from worker.steady import SteadyConsumer, use_steady_transport
-
-MEMORY_POLLING_SECONDS = 0.02
 
 # Early acknowledgement and no remote control; the lease in the database does the job that late acknowledgement only
 # pretends to do. A broker that is down is waited for, however long.
@@ -30,10 +29,10 @@ WORKER_SETTINGS: dict[str, Any] = {
 
 def make_celery(settings: Settings) -> Celery:
     """With `LAB_BROKER_URL` the workers share Redis; without, this worker rings itself through `memory://`."""
-    celery = Celery("lab", broker=settings.broker_url or "memory://")
+    celery = Celery("lab", broker=settings.broker_url or "memory://", fixups=())
     celery.conf.update(**CELERY_SETTINGS, **WORKER_SETTINGS)
     if settings.embedded:
-        celery.conf.update(broker_transport_options={"polling_interval": MEMORY_POLLING_SECONDS})
+        use_inner_bell()
     else:
         use_steady_transport()
         celery.conf.update(

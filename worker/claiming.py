@@ -29,8 +29,10 @@ def work_until_empty(slot: Slot) -> int:
     """
     tried = 0
     while _settle(slot) and not slot.stopping():
-        trainer = slot.spare.take()
+        trainer = slot.spare.take(slot.stopping)
         if trainer is None:
+            if slot.stopping():
+                break
             log.error(
                 "no trainer could be started on %s; this worker claims nothing for %.0f s",
                 slot.device,

@@ -3,9 +3,12 @@ lost, and shows that it is there itself.
 """
 
 import logging
+import queue
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from celery import Task
 from celery.worker import state as celery_state
@@ -22,35 +25,58 @@ from worker.identity import Identity
 
 EMBEDDED_POLL_SECONDS = 0.1
 BROKER_POLL_SECONDS = 0.5
+QUIET_AFTER_SECONDS = 60.0
+QUIET_TIMES = 2.5
+"""How much longer the pauses are on a server where nothing has waited for so long."""
+LOOK_SECONDS = 1.0
+"""Longest time without a look at the tables themselves."""
+LOOKS_PER_LEASE = 10
 SHOW_SECONDS = 5.0
+SIGN_OFF_SECONDS = 5.0
 WRITES_PER_LEASE = 5
 """As many as a holder makes: a database that stops a holder from writing is seen by whoever watches it."""
-NO_TIME = 1e-6
-"""Seconds until a message to a worker that stops expires. On memory:// Celery looks at its stop flag when a message
-comes, else every two seconds; an expired one it throws away, where a task would race with the end of its pool, whose
-child then waits half a minute for an answer to it.
-"""
 
 log = logging.getLogger("lab.worker")
 
 
 class Poller:
-    """A thread of the worker's main process: looks at the table a few times a second."""
+    """A thread of the worker's main process: looks a few times a second whether there is something to do.
+
+    A look at the tables takes milliseconds, so that two idle workers would use a twentieth of a core. SQLite says in
+    microseconds whether anything has changed since, and only then they are looked at, and now and then. A server does
+    not say so, and is asked less often when all has been quiet for a minute.
+    """
 
     def __init__(
-        self, settings: Settings, identity: Identity, work: Task, stopping: Callable[[], bool]
+        self,
+        settings: Settings,
+        identity: Identity,
+        work: Task,
+        stopping: Callable[[], bool],
+        working: Callable[[], bool],
+        end: Callable[[], None],
     ) -> None:
+        """`working` says whether the worker's child carries out runs. `end` ends the process at once; it is called when
+        that was asked for and nothing is left to be saved.
+        """
         self._settings = settings
         self._identity = identity
         self._work = work
         self._stopping = stopping
-        self._ended = threading.Event()
+        self._working, self._end = working, end
+        self._hurry: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._is_over = False
+        self._has_signed_off = threading.Event()
         self._thread = threading.Thread(target=self._run, name="poller", daemon=True)
         self._period = EMBEDDED_POLL_SECONDS if settings.embedded else BROKER_POLL_SECONDS
         self._ring_every = 0.0 if settings.embedded else settings.ring_seconds
         self._watch = LeaseWatch(settings.lease_seconds)
+        self._look_every = min(LOOK_SECONDS, settings.lease_seconds / LOOKS_PER_LEASE)
         self._show_every = min(SHOW_SECONDS, settings.lease_seconds / WRITES_PER_LEASE)
-        self._rung = self._shown = -float("inf")
+        self._looked = self._rung = self._shown = -float("inf")
+        self._last_waiting = time.monotonic()
+        self._waiting = 0
+        self._version: object = None
 
     def start(self) -> None:
         """Sign on and begin."""
@@ -60,17 +86,36 @@ class Poller:
         )
         self._thread.start()
 
+    def hurry(self) -> None:
+        """Look around at once; may be called from a signal handler."""
+        self._hurry.put(None)
+
     def stop(self) -> None:
-        """Sign off and end."""
-        self._ended.set()
-        self._thread.join(timeout=5)
+        """Sign off and end; returns when the first is done."""
+        self._is_over = True
+        self.hurry()
+        self._has_signed_off.wait(SIGN_OFF_SECONDS)
 
     def _run(self) -> None:
         self._guarded(self._sign_on)
-        while not self._ended.wait(self._period):
+        while not (self._is_over or self._stopping()):
             self._guarded(self._look)
+            with suppress(queue.Empty):
+                self._hurry.get(timeout=self._pause())
         self._guarded(self._sign_off)
+        self._has_signed_off.set()
         self._database.close()
+        if self._stopping():
+            while self._working():
+                time.sleep(EMBEDDED_POLL_SECONDS)
+            self._end()
+
+    def _pause(self) -> float:
+        """Seconds until the next look."""
+        is_quiet = time.monotonic() - self._last_waiting > QUIET_AFTER_SECONDS
+        if self._database.is_sqlite or not is_quiet:
+            return self._period
+        return max(self._period, min(self._period * QUIET_TIMES, self._look_every))
 
     def _guarded(self, work: Callable[[], None]) -> None:
         """A busy database or an absent broker is no reason to end: the next look comes soon."""
@@ -83,19 +128,38 @@ class Poller:
             log.warning("the broker did not answer (%s); ringing again later", error)
 
     def _look(self) -> None:
-        if self._stopping() and self._settings.embedded:
-            self._work.apply_async(queue=QUEUE, expires=NO_TIME)
         self._show()
+        is_idle = not celery_state.reserved_requests
+        if not (self._has_changed() or (self._waiting and is_idle)):
+            return
+        self._looked = time.monotonic()
         with self._database.reading() as session:
             expired = self._watch.silent(session)
-            waiting = queued_runs(session)
+            self._waiting = queued_runs(session)
         if expired:
             with self._database.writing() as session:
                 take_back(session, expired, self._settings.max_crashes)
         now = time.monotonic()
-        if waiting and self._is_idle() and now - self._rung >= self._ring_every:
+        if self._waiting:
+            self._last_waiting = now
+        if self._waiting and is_idle and now - self._rung >= self._ring_every:
             self._rung = now
             self._work.apply_async(queue=QUEUE)
+
+    def _has_changed(self) -> bool:
+        """Whether the tables may say something new: True where that cannot be known."""
+        before, self._version = self._version, self._database_version()
+        is_due = time.monotonic() - self._looked >= self._look_every
+        return is_due or self._version is None or self._version != before
+
+    def _database_version(self) -> object:
+        """Another one whenever somebody else has written; None where there is no such thing."""
+        if not self._database.is_sqlite:
+            return None
+        try:
+            return self._database.glance("PRAGMA data_version")
+        except sqlite3.Error:
+            return None
 
     def _show(self) -> None:
         """Say now and then that this worker is there, which also shows whether the database can be written to."""
@@ -107,9 +171,6 @@ class Poller:
             try_to_write(session)
             workers.show(session, self._identity.id)
         self._watch.wrote()
-
-    def _is_idle(self) -> bool:
-        return not celery_state.reserved_requests and not self._stopping()
 
     def _sign_on(self) -> None:
         identity = self._identity

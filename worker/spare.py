@@ -1,6 +1,7 @@
 """The warm spare: a trainer started ahead, and the server that forks it."""
 
 import logging
+from collections.abc import Callable
 
 from worker.trainer import ServerGone, Trainer, TrainerServer
 
@@ -22,11 +23,11 @@ class Spare:
         if self._trainer is None or not self._trainer.is_alive:
             self._trainer = self._fork()
 
-    def take(self) -> Trainer | None:
-        """The warm one, ready for its order; None if none can be started here."""
+    def take(self, no_longer: Callable[[], bool] = lambda: False) -> Trainer | None:
+        """The warm one, ready for its order; None if none can be started here, or it is `no_longer` waited for."""
         self.prepare()
         trainer, self._trainer = self._trainer, None
-        return trainer if trainer is not None and trainer.wait_ready() else None
+        return trainer if trainer is not None and trainer.wait_ready(no_longer) else None
 
     def put_back(self, trainer: Trainer) -> None:
         """It was not needed after all."""
@@ -47,7 +48,7 @@ class Spare:
                 log.warning("the trainers' server is gone; starting another")
                 self._server.kill()
         log.error(
-            "the trainers' server ended %d times; is the lab installed? try: python -m lab_models run spec.json",
+            "the trainers' server ended %d times; is the lab installed? try: python -P -m lab_models run spec.json",
             SERVER_STARTS,
         )
         return None

@@ -1,8 +1,13 @@
 """The doorbell's task and what surrounds it: what a worker's processes begin with, and how they are asked to stop."""
 
+import logging
 import mmap
+import os
 import signal
-from typing import Any
+import sys
+import time
+from contextlib import suppress
+from typing import Any, NoReturn
 
 from celery import Celery, bootsteps
 from celery.signals import worker_process_init, worker_process_shutdown, worker_shutting_down
@@ -11,10 +16,13 @@ from app.doorbell import TASK
 from app.logging import bind_process
 from app.settings import Settings
 from app.storage.db import BUSY_SECONDS, Database
+from lab_models.running.process import adopt_orphans
 from worker.claiming import work_until_empty
 from worker.identity import Identity
 from worker.poller import Poller
 from worker.slot import Slot
+
+BURIAL_SECONDS = 2.0
 
 
 class SharedFlag:
@@ -24,8 +32,12 @@ class SharedFlag:
         self._byte = mmap.mmap(-1, 1)
 
     def set(self) -> None:
-        """Raise the flag, for good."""
+        """Raise the flag."""
         self._byte[0] = 1
+
+    def clear(self) -> None:
+        """Take it down."""
+        self._byte[0] = 0
 
     def is_set(self) -> bool:
         """Whether it is raised."""
@@ -42,7 +54,8 @@ def leave_to_the_starter() -> None:
 def install(celery: Celery, settings: Settings, identity: Identity) -> None:
     """Give the application its task, its poller and its way to stop."""
     bind_process(worker=identity.id)  # also in the child that the pool forks
-    stopping = SharedFlag()
+    # each side raises its own before it looks at the other's: a child that is not waited for claims nothing
+    stopping, working = SharedFlag(), SharedFlag()
     slots: list[Slot] = []
 
     @celery.task(name=TASK, ignore_result=True)  # type: ignore[untyped-decorator]
@@ -52,14 +65,17 @@ def install(celery: Celery, settings: Settings, identity: Identity) -> None:
         """
         leave_to_the_starter()
         before = signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+        working.set()
         try:
             return work_until_empty(slots[0])
         finally:
+            working.clear()
             signal.signal(signal.SIGTERM, before)
 
     def begin_process(**_: Any) -> None:
         """In the pool's child: connections of its own and a warm trainer, which inherits what is ignored here."""
         leave_to_the_starter()
+        working.clear()
         database = Database(
             settings.effective_database_url,
             busy_seconds=min(BUSY_SECONDS, settings.lease_seconds / 3),
@@ -92,7 +108,15 @@ def install(celery: Celery, settings: Settings, identity: Identity) -> None:
 
         def __init__(self, parent: Any, **options: Any) -> None:
             super().__init__(parent, **options)
-            self._poller = Poller(settings, identity, work, stopping.is_set)
+            self._poller = Poller(
+                settings,
+                identity,
+                work,
+                stopping.is_set,
+                working.is_set,
+                lambda: _end_at_once(parent.pool.info["processes"]),
+            )
+            worker_shutting_down.connect(lambda **_: self._poller.hurry(), weak=False)
 
         def start(self, parent: Any) -> None:  # noqa: ARG002
             leave_to_the_starter()
@@ -102,3 +126,26 @@ def install(celery: Celery, settings: Settings, identity: Identity) -> None:
             self._poller.stop()
 
     celery.steps["worker"].add(PollerStep)
+
+
+def leave(status: int) -> NoReturn:
+    """End the process without what interpreter and pool do at an end, which takes a second and saves nothing."""
+    logging.shutdown()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _end_at_once(children: list[int]) -> NoReturn:
+    """The end of a worker that is idle: nothing of it needs saving, and Celery would take seconds. The kernel ends the
+    trainers with the child that they belong to; when this returns to whoever waits for it, none is left.
+    """
+    adopt_orphans()
+    for pid in children:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + BURIAL_SECONDS
+    with suppress(ChildProcessError):
+        while time.monotonic() < deadline:
+            if os.waitpid(-1, os.WNOHANG) == (0, 0):
+                time.sleep(0.005)
+    leave(0)

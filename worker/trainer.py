@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,7 @@ PASSED_ON_PREFIXES = (
     "NO_PROXY",
 )
 START_SECONDS = 120.0
+LOOK_SECONDS = 0.1
 
 TrainerEvent = Started | Probed | Progress | EpochCompleted | Checkpointed | Completed | Failed
 
@@ -183,9 +185,13 @@ class Trainer:
         """Whether the process still runs."""
         return not self._has_ended.is_set()
 
-    def wait_ready(self) -> bool:
-        """Wait until it has loaded its libraries; False if it died instead."""
-        return self._ready.wait(START_SECONDS) and self.is_alive
+    def wait_ready(self, no_longer: Callable[[], bool] = lambda: False) -> bool:
+        """Wait until it has loaded its libraries; False if it died instead, or is `no_longer` waited for."""
+        deadline = time.monotonic() + START_SECONDS
+        while not self._ready.wait(LOOK_SECONDS):
+            if no_longer() or time.monotonic() >= deadline:
+                return False
+        return self.is_alive
 
     def train(self, order: Order, log_file: Path) -> None:
         """Give it its one order; from now on its standard error goes to `log_file`."""

@@ -75,8 +75,8 @@ class Database:
             session.commit()
 
     def glance(self, query: str, *parameters: str) -> tuple[Any, ...] | None:
-        """The first row of a look-up by an index of a SQLite file, in microseconds: without a thread, a pool or waiting
-        for anybody. Of one thread.
+        """The first row of a look-up by an index of a SQLite file, or of a PRAGMA, in microseconds: without a thread, a
+        pool or waiting for anybody. Of one thread.
 
         Raises sqlite3.Error where it cannot be had so, for instance while another process recovers the file.
         """
