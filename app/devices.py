@@ -28,6 +28,12 @@ def device_of_slot(devices: str, slot: int) -> str:
     return listed[slot % len(listed)]
 
 
+def devices_of(devices: str, slots: int) -> list[str]:
+    """The device of each slot, the driver asked once."""
+    listed = _listed(devices)
+    return [listed[slot % len(listed)] for slot in range(slots)]
+
+
 def slots_of(devices: str) -> int:
     """How many runs at a time this machine is good for: one per GPU listed or found; on the CPU one per core, as far as
     memory goes, at most 4.

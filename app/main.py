@@ -28,6 +28,7 @@ from app.services.analyses.predicting.predictions import Predictors
 from app.services.experiments.experiments import statuses_of
 from app.services.experiments.speeds import LatestSpeeds
 from app.services.experiments.standing import LatestStanding
+from app.services.lifecycle.local_workers import LocalWorkers
 from app.services.studies.study_costs import RecipeCosts
 from app.settings import Settings
 from app.storage.db import Database, open_database
@@ -53,10 +54,15 @@ async def _statuses(app: FastAPI, experiment_ids: Collection[str]) -> dict[str, 
     return await passes.go(passes.reading, "watch", look)
 
 
-def create_app(settings: Settings | None = None, host: str | None = None) -> FastAPI:
+def create_app(
+    settings: Settings | None = None,
+    host: str | None = None,
+    local_workers: LocalWorkers | None = None,
+) -> FastAPI:
     """The API on the given settings (default: read from the environment). Opens and migrates the database at start.
 
     `host` is where it will listen, if that is known: on loopback it answers to few names, see `app.api.http.gate`.
+    `local_workers` says how those fare that the same process starts, if it starts any.
     """
     settings = settings or Settings()
     set_up_logging(settings.log_level, settings.log_format)
@@ -98,6 +104,7 @@ def create_app(settings: Settings | None = None, host: str | None = None) -> Fas
     app.state.standing = LatestStanding(STANDING_SECONDS)
     app.state.speeds = LatestSpeeds(SPEEDS_SECONDS)
     app.state.recipe_costs = RecipeCosts(settings)
+    app.state.local_workers = local_workers or LocalWorkers()
     app.state.readiness = Shared(READY_SECONDS)
     app.state.description = Shared(math.inf)
     error_handlers.install(app)

@@ -8,7 +8,7 @@ from types import FrameType
 
 from app.api.http.server import Server
 
-EXIT_FAILED, EXIT_NOT_LISTENING, EXIT_INTERRUPTED = 1, 3, 130
+EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 
 
 class Ending:

@@ -8,6 +8,7 @@ import math
 import signal
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from sqlalchemy import make_url
@@ -15,14 +16,17 @@ from sqlalchemy import make_url
 from app.api.http.connection_bounds import DESCRIPTORS_OF_A_CONNECTION, RESERVED_DESCRIPTORS
 from app.api.http.gate import is_loopback
 from app.api.http.server import Server
+from app.devices import devices_of
 from app.home import keep_to_oneself, others_may_look
 from app.logging import set_up_logging
 from app.main import create_app
 from app.services.owners import keys
 from app.services.upkeep import installation
-from app.serving.ending import EXIT_FAILED, EXIT_NOT_LISTENING, Ending
+from app.services.upkeep.holdings import holdings_of
+from app.serving.banner import Banner
+from app.serving.ending import EXIT_FAILED, Ending
 from app.serving.shift import Shift
-from app.serving.sockets import CannotListen, listening, named, raise_descriptor_limit
+from app.serving.sockets import listening, raise_descriptor_limit
 from app.serving.workers import WATCH_SECONDS, Workers
 from app.settings import Settings
 from app.storage.db import open_database
@@ -32,77 +36,72 @@ M_ARENA_MAX, MOST_ARENAS = -8, 2
 log = logging.getLogger("lab.serve")
 
 
+class AnnouncedServer(Server):
+    """Says that it listens, once it does."""
+
+    announce: Callable[[], None]
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve, and say so."""
+        await super().startup(sockets)
+        if self.started:
+            self.announce()
+
+
 def serve_everything(settings: Settings, host: str, port: int, num_workers: int) -> int:
     """API and workers until Ctrl-C or SIGTERM; then the running epochs' progress is saved and the runs are queued
-    again.
+    again. Raises CannotListen.
     """
-    _set_up(settings)
-    ending = Ending()
-    try:
-        # before anything is started or migrated: the address may be taken
-        with listening(host, port) as sockets:
-            needs_keys = check_door(settings, host)
-            workers = Workers(settings, num_workers)
-            workers.start()
-            try:
-                return _serve(settings, host, sockets, needs_keys, ending, workers)
-            finally:
-                workers.stop()
-    except CannotListen as error:
-        log.error("%s", error)
-        return EXIT_NOT_LISTENING
+    # before anything is made, started or migrated: the address may be taken
+    with listening(host, port) as sockets:
+        _set_up(settings)
+        ending = Ending()
+        banner = look_in(settings, host, sockets, devices_of(settings.devices, num_workers))
+        workers = Workers(settings, num_workers)
+        workers.start()
+        try:
+            return _serve(settings, host, banner, ending, workers)
+        finally:
+            workers.stop()
 
 
 def serve_api(settings: Settings, host: str, port: int) -> int:
-    """The API until Ctrl-C or SIGTERM."""
-    _set_up(settings)
-    ending = Ending()
-    try:
-        with listening(host, port) as sockets:
-            return _serve(settings, host, sockets, check_door(settings, host), ending)
-    except CannotListen as error:
-        log.error("%s", error)
-        return EXIT_NOT_LISTENING
+    """The API until Ctrl-C or SIGTERM. Raises CannotListen."""
+    with listening(host, port) as sockets:
+        _set_up(settings)
+        ending = Ending()
+        return _serve(settings, host, look_in(settings, host, sockets, []), ending)
 
 
 def _serve(
-    settings: Settings,
-    host: str,
-    sockets: list[socket.socket],
-    needs_keys: bool,
-    ending: Ending,
-    workers: Workers | None = None,
+    settings: Settings, host: str, banner: Banner, ending: Ending, workers: Workers | None = None
 ) -> int:
-    if needs_keys:
-        log.info("requests need a key: `lab keys create` makes one")
-    elif not is_loopback(host):
+    if not banner.needs_keys and not is_loopback(host):
         log.warning(
             "listening on %s without keys: everybody who reaches this machine can start and cancel experiments",
             host,
         )
     keep_memory_together()
-    app = create_app(settings, host)
+    app = create_app(settings, host, None if workers is None else workers.fate)
     app.state.connections.fit(
         raise_descriptor_limit(
             RESERVED_DESCRIPTORS + DESCRIPTORS_OF_A_CONNECTION * settings.max_connections
         )
     )
-    server = Server(
+    server = AnnouncedServer(
         app,
         app.state.connections,
         list(settings.proxies),
         *([] if workers is None else [workers.ask_to_leave]),
     )
+    server.announce = lambda: banner.announce(settings.log_format)
     ending.tell(server)
-    log.info("serving at %s; Ctrl-C stops it", ", ".join(f"http://{named(one)}" for one in sockets))
     gc.collect()
     # what is loaded by now stays: to look through it again would hold up every answer for a tenth of a second, now and
     # then
     gc.freeze()
     # not `asyncio.run`, which waits for threads
-    asyncio.new_event_loop().run_until_complete(server.serve(sockets))
-    if workers is not None:
-        log.info("stopping: the workers save their runs; Ctrl-C again ends them at once")
+    asyncio.new_event_loop().run_until_complete(server.serve(list(banner.sockets)))
     return 0 if server.started else EXIT_FAILED
 
 
@@ -128,9 +127,11 @@ def _set_up(settings: Settings) -> None:
         )
 
 
-def check_door(settings: Settings, host: str) -> bool:
-    """Bring the database up to date; returns whether requests need a key. Raises Misconfigured where everybody could
-    come in, or nobody, and where the files of its runs lie in another home.
+def look_in(
+    settings: Settings, host: str, sockets: list[socket.socket], devices: list[str]
+) -> Banner:
+    """Bring the database up to date, and see what is in it. Raises Misconfigured where everybody could come in, or
+    nobody, and where the files of its runs lie in another home.
     """
     database = open_database(settings)
     try:
@@ -139,7 +140,13 @@ def check_door(settings: Settings, host: str) -> bool:
         with database.reading() as session:
             if not is_loopback(host):
                 keys.refuse_open_door(session, settings, host)
-            return keys.are_asked_for(session, settings)
+            return Banner(
+                sockets,
+                settings.home.absolute(),
+                holdings_of(session),
+                devices,
+                keys.are_asked_for(session, settings),
+            )
     finally:
         database.close()
 
@@ -175,7 +182,14 @@ def run_workers(
     began = time.monotonic()
     _set_up(settings)
     ending = Ending(signal.SIGUSR1)
+    devices = devices_of(settings.devices, num_workers)
     check_sharing(settings)
+    log.info(
+        "%d worker%s on %s; Ctrl-C stops them",
+        num_workers,
+        "s" if num_workers > 1 else "",
+        ", ".join(dict.fromkeys(devices)),
+    )
     workers = Workers(settings, num_workers)
     with Shift(settings, workers, began, until_empty, max_seconds) as shift:
         workers.start()

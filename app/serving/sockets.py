@@ -7,32 +7,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from app.api.http.server import BACKLOG
+from app.errors import Misconfigured
+
+PORTS_TRIED, MOST_PORT = 100, 65_535
 
 
-class CannotListen(Exception):
+class CannotListen(Misconfigured):
     """Nothing can be served at this address."""
 
 
 @contextmanager
 def listening(host: str, port: int) -> Iterator[list[socket.socket]]:
     """Sockets that listen at every address of this name. Raises CannotListen."""
-    sockets: list[socket.socket] = []
     try:
-        try:
-            found = socket.getaddrinfo(
-                host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )
-            for family, kind, protocol, _, address in dict.fromkeys(found):
-                sockets.append(_listening_at(family, kind, protocol, address))
-        except OSError as error:
-            hint = (
-                "; another service runs there: stop it, or take another port with --port"
-                if error.errno == errno.EADDRINUSE
-                else ""
-            )
-            raise CannotListen(
-                f"cannot listen on {host}:{port}: {error.strerror or error}{hint}"
-            ) from error
+        sockets = _listen(host, port)
+    except OSError as error:
+        raise CannotListen(_why_not(error, host, port)) from error
+    try:
         yield sockets
     finally:
         for one in sockets:
@@ -55,6 +46,39 @@ def raise_descriptor_limit(wanted: int) -> int:
     limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
     return limit
+
+
+def _listen(host: str, port: int) -> list[socket.socket]:
+    """At every address or at none: raises OSError."""
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    sockets: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            sockets.append(_listening_at(family, kind, protocol, address))
+    except OSError:
+        for one in sockets:
+            one.close()
+        raise
+    return sockets
+
+
+def _why_not(error: OSError, host: str, port: int) -> str:
+    if error.errno != errno.EADDRINUSE:
+        return f"cannot listen on {host}:{port}: {error.strerror or error}"
+    others = range(port + 1, min(port + PORTS_TRIED, MOST_PORT) + 1)
+    free = next((other for other in others if _is_free(host, other)), None)
+    another = "take another port with `--port`" if free is None else f"`--port {free}` is free"
+    return f"port {port} is taken (by another lab serve?): {another}"
+
+
+def _is_free(host: str, port: int) -> bool:
+    try:
+        sockets = _listen(host, port)
+    except OSError:
+        return False
+    for one in sockets:
+        one.close()
+    return True
 
 
 def _listening_at(

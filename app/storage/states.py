@@ -87,7 +87,10 @@ REASON_MEANINGS: dict[StatusReason, str] = {
         "queued, and its owner has trained as many hours as they may within a week: it starts by itself when older days"
         " count no more, or an admin allows more"
     ),
-    StatusReason.NO_WORKER_ONLINE: "queued, and no worker has shown itself lately: start one with `lab worker`",
+    StatusReason.NO_WORKER_ONLINE: (
+        "queued, and no worker has shown itself lately; `status_message` says whether they are starting, cannot start,"
+        " or are to be started with `lab worker`"
+    ),
     StatusReason.WORKER_LOST: "queued again, because its worker gave no sign of life for `LAB_LEASE_SECONDS`",
     StatusReason.WORKER_SHUTDOWN: "queued again, because its worker was asked to stop; progress is kept",
     StatusReason.DATABASE_UNREACHABLE: (

@@ -422,6 +422,7 @@ def test_health_readiness_and_catalogs_answer(api: TestClient) -> None:
         "database": "ok",
         "storage": "ok",
         "broker": "embedded",
+        "workers": "none is online",
         "workers_online": 0,
         "runs_queued": 0,
         "oldest_wait_seconds": 0,

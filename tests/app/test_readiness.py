@@ -28,6 +28,16 @@ def checks(api: TestClient, status: int = 200) -> dict[str, Any]:
     return found
 
 
+def register(database: Database) -> None:
+    """A worker that has just shown itself."""
+    now = utc_now()
+    with database.writing() as session:
+        workers.register(
+            session,
+            Worker(id="w", host="h", pid=1, device="cpu", threads=1, started_at=now, seen_at=now),
+        )
+
+
 def test_all_is_well(api: TestClient, database: Database) -> None:
     found = checks(api)
     assert found.pop("free_bytes") > 0
@@ -35,6 +45,7 @@ def test_all_is_well(api: TestClient, database: Database) -> None:
         "database": "ok",
         "storage": "ok",
         "broker": "embedded",
+        "workers": "none is online",
         "workers_online": 0,
         "runs_queued": 0,
         "oldest_wait_seconds": 0,
@@ -45,11 +56,7 @@ def test_workers_and_what_waits_are_shown_and_do_not_decide(
     api: TestClient, database: Database
 ) -> None:
     now = utc_now()
-    with database.writing() as session:
-        workers.register(
-            session,
-            Worker(id="w", host="h", pid=1, device="cpu", threads=1, started_at=now, seen_at=now),
-        )
+    register(database)
     submit(api, {**TRAIN, "seeds": 3})
     with database.writing() as session:
         session.execute(
@@ -58,7 +65,7 @@ def test_workers_and_what_waits_are_shown_and_do_not_decide(
             .values(at=now - timedelta(seconds=500))
         )
     found = checks(api)
-    assert (found["workers_online"], found["runs_queued"]) == (1, 3)
+    assert (found["workers"], found["workers_online"], found["runs_queued"]) == ("ok", 1, 3)
     assert 0 <= found["oldest_wait_seconds"] <= 60, (
         "a run that was queued again waits since then, but not longer than it is there"
     )

@@ -8,18 +8,16 @@ import resource
 import signal
 import socket
 import stat
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.e2e.service import LAB, Service, wait_until
+from tests.e2e.service import Service, wait_until
 
 MOST, MOST_PER_ADDRESS = 20, 8
 MOST_HELD_PER_ADDRESS = 500_000
@@ -397,39 +395,3 @@ def test_a_stop_waits_neither_for_polls_nor_for_downloads_nor_for_uploads(
     assert "Traceback" not in log
     assert "PUT /datasets/big 503" in log
     assert list((service.home / "uploads").iterdir()) == []
-
-
-def test_a_second_service_on_a_taken_port_starts_nothing_and_a_second_ctrl_c_ends_the_first_at_once(
-    make_service: Callable[..., Service], tmp_path: Path
-) -> None:
-    service = make_service()
-    process = service.serve()
-    environment = {**service._environment, "LAB_HOME": str(tmp_path / "second")}
-    second = subprocess.run(
-        [*LAB, "serve", "--port", str(service.port), "--workers", "2"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert second.returncode == 3
-    assert (
-        f"cannot listen on 127.0.0.1:{service.port}: Address already in use; another service runs there"
-        in second.stderr
-    )
-    assert not (
-        tmp_path / "second" / "lab.sqlite3"
-    ).exists()  # neither a worker nor the API was there to make it
-    assert service.get("/healthz") == {"status": "ok"}
-    process.send_signal(signal.SIGINT)
-    wait_until(
-        lambda: (
-            "Ctrl-C again ends them at once" in service.log.read_text()
-            or process.poll() is not None
-        ),
-        PATIENCE,
-        "the workers are waited for",
-    )
-    process.send_signal(signal.SIGINT)
-    assert process.wait(PATIENCE) in (130, 0)  # 0: the idle worker was gone already
-    wait_until(lambda: not service.lab_pids(), PATIENCE, "nothing is left")

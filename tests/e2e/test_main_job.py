@@ -5,13 +5,11 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 
-from tests.e2e.service import INSTALLED_LAB, Service, wait_until
+from tests.e2e.service import Service, wait_until
 
 SMALL = {
     "dataset": "digits",
@@ -36,38 +34,6 @@ def test_a_posted_experiment_is_trained_with_every_seed(service: Service, finish
     assert accuracy["values"] == [run["test"]["accuracy"] for run in finished["runs"]]
     assert accuracy["ci95"][0] < accuracy["mean"] < accuracy["ci95"][1]
     assert len(finished["environment"]["dataset_sha256"]) == 64
-
-
-def test_no_file_where_the_service_is_started_is_taken_for_a_module_of_it(
-    make_service: Callable[..., Service], tmp_path: Path
-) -> None:
-    """Homework lies in a folder; whoever can write there must not run code as the service either."""
-    folder, was_run = tmp_path / "homework", tmp_path / "was run"
-    folder.mkdir()
-    for name in (
-        "app",
-        "worker",
-        "lab_models",
-        "migrations",
-        "random",
-        "queue",
-        "token",
-        "grp",
-        "celery",
-        "torch",
-        "numpy",
-        "matplotlib",
-    ):
-        (folder / f"{name}.py").write_text(f"open({str(was_run)!r}, 'a').write({name!r} + ' ')\n")
-    service = make_service()
-    service.start(
-        "serve", "--port", str(service.port), "--workers", "1", lab=INSTALLED_LAB, folder=folder
-    )
-    service.wait_until_up()
-    service.wait_for_workers(1)
-    record = service.wait_for(service.submit(SMALL), "succeeded")
-    assert service.http.get(record["links"]["curves"]).content.startswith(b"\x89PNG")
-    assert not was_run.exists(), f"run as a part of the service: {was_run.read_text()}"
 
 
 def test_metrics_have_one_row_per_run_and_epoch_in_json_and_csv(

@@ -18,6 +18,7 @@ from app.api.http.deps import (
     TheCaller,
     TheDoorbell,
     TheExperiment,
+    TheLocalWorkers,
     TheSettings,
 )
 from app.api.schemas import Answer
@@ -26,6 +27,7 @@ from app.services.analyses.reproduction import Agreement, Repeated, Verification
 from app.services.experiments.experiments import its_runs
 from app.services.experiments.visibility import visible_experiment
 from app.services.experiments.wholes import whole
+from app.services.lifecycle.local_workers import LocalWorkers
 from app.services.submitting.drafts import Stored
 from app.storage.states import RunStatus
 from lab_models.specs import canonical_json, read_spec
@@ -126,7 +128,7 @@ def read_reproduction(session: Reading, experiment: TheExperiment) -> ReproduceA
         ],
         command=f"curl -d {shlex.quote(json.dumps(request))} localhost:8000/experiments",
         command_without_service=(
-            f"echo {shlex.quote(json.dumps(request))} > spec.json && python -m lab_models run spec.json"
+            f"echo {shlex.quote(json.dumps(request))} > spec.json && python -P -m lab_models run spec.json"
         ),
         links={"self": f"{base}/reproduce", "experiment": base, "verify": f"{base}/verify"},
     )
@@ -140,6 +142,7 @@ def verify_experiment(
     caller: TheCaller,
     doorbell: TheDoorbell,
     afterwards: TheAfterwards,
+    local_workers: TheLocalWorkers,
 ) -> Any:
     """Run the succeeded seeds again, trained anew, as an experiment of its own; its `verification` says whether the
     bits are the same.
@@ -149,13 +152,13 @@ def verify_experiment(
     def write(session: Session) -> passes.Read:
         stored = reproduction.store_verification(session, prepared, settings)
         afterwards.soon(doorbell.ring, stored.num_queued)
-        return passes.Read(lambda session: _created(session, stored))
+        return passes.Read(lambda session: _created(session, stored, local_workers))
 
     return passes.Write(write)
 
 
-def _created(session: Session, stored: Stored) -> Response:
-    record = records.experiment_record(whole(session, stored.id))
+def _created(session: Session, stored: Stored, local_workers: LocalWorkers) -> Response:
+    record = records.experiment_record(whole(session, stored.id), local_workers)
     return passes.answer(record, 201, {"Location": f"/experiments/{stored.id}"})
 
 

@@ -22,6 +22,7 @@ from app.api.http.deps import (
     TheDatabase,
     TheDoorbell,
     TheExperiment,
+    TheLocalWorkers,
     TheSettings,
     TheSpeeds,
     TheStanding,
@@ -33,6 +34,7 @@ from app.services.experiments import deletion, experiments, retrying
 from app.services.experiments.exports import csv_pieces, json_pieces
 from app.services.experiments.visibility import visible_experiment, visible_whole
 from app.services.experiments.wholes import whole
+from app.services.lifecycle.local_workers import LocalWorkers
 from app.services.owners import limits
 from app.services.submitting.again import prepare
 from app.services.submitting.drafts import Stored
@@ -67,6 +69,7 @@ def create_experiment(
     doorbell: TheDoorbell,
     speeds: TheSpeeds,
     afterwards: TheAfterwards,
+    local_workers: TheLocalWorkers,
     dry_run: Annotated[bool, Query(description="Check and price the spec, store nothing")] = False,
     idempotency_key: IdempotencyKey = None,
 ) -> Any:
@@ -80,7 +83,9 @@ def create_experiment(
     there = earlier(session, Experiment, key, sent, caller.owner, lock=False)
     if there is not None:
         # whatever has become of what it needs
-        return passes.Read(lambda session: _created(session, Stored(there.id, 0, is_new=False)))
+        return passes.Read(
+            lambda session: _created(session, Stored(there.id, 0, is_new=False), local_workers)
+        )
     prepared = prepare(session, asked, sent, settings, caller)
     warned = warnings_of(prepared, settings)
     if dry_run:
@@ -89,13 +94,15 @@ def create_experiment(
     def write(session: Session) -> passes.Read:
         stored = store(session, prepared, settings, key)
         afterwards.soon(doorbell.ring, stored.num_queued)
-        return passes.Read(lambda session: _created(session, stored, warned))
+        return passes.Read(lambda session: _created(session, stored, local_workers, warned))
 
     return passes.Write(write)
 
 
-def _created(session: Session, stored: Stored, warned: Sequence[str] = ()) -> Response:
-    record = records.experiment_record(whole(session, stored.id), warned)
+def _created(
+    session: Session, stored: Stored, local_workers: LocalWorkers, warned: Sequence[str] = ()
+) -> Response:
+    record = records.experiment_record(whole(session, stored.id), local_workers, warned)
     return passes.answer(
         record, 201 if stored.is_new else 200, {"Location": f"/experiments/{stored.id}"}
     )
@@ -107,6 +114,7 @@ async def read_experiment(
     caller: TheCaller,
     watch: TheWatch,
     standing: TheStanding,
+    local_workers: TheLocalWorkers,
     request: Request,
     experiment_id: ExperimentId,
     wait: Annotated[
@@ -125,7 +133,7 @@ async def read_experiment(
     def look() -> Response:
         with database.looking() as session:
             found = visible_whole(session, caller, experiment_id, standing)
-            return passes.answer(records.experiment_record(found))
+            return passes.answer(records.experiment_record(found, local_workers))
 
     def status() -> RunStatus:
         with database.reading() as session:
@@ -142,11 +150,14 @@ async def read_experiment(
 
 @router.post("/{experiment_id}/cancel")
 def cancel_experiment(
-    session: Writing, caller: TheCaller, experiment: ExperimentToChange
+    session: Writing,
+    caller: TheCaller,
+    experiment: ExperimentToChange,
+    local_workers: TheLocalWorkers,
 ) -> schemas.ExperimentRecord:
     """Cancel every unfinished run: queued ones at once, running ones within two seconds."""
     experiments.cancel(session, experiment, caller.owner)
-    return records.experiment_record(whole(session, experiment.id))
+    return records.experiment_record(whole(session, experiment.id), local_workers)
 
 
 @router.post("/{experiment_id}/retry")
@@ -157,6 +168,7 @@ def retry_experiment(
     settings: TheSettings,
     doorbell: TheDoorbell,
     afterwards: TheAfterwards,
+    local_workers: TheLocalWorkers,
 ) -> schemas.ExperimentRecord:
     """Queue every failed or cancelled run again: a new attempt, which goes on from the last checkpoint if there is one.
 
@@ -165,7 +177,7 @@ def retry_experiment(
     owner = experiment.owner
     afterwards.soon(doorbell.ring, retrying.retry(session, experiment, caller.owner))
     limits.refuse_full_queue(session, owner, settings)
-    return records.experiment_record(whole(session, experiment.id))
+    return records.experiment_record(whole(session, experiment.id), local_workers)
 
 
 @router.delete("/{experiment_id}", status_code=204)

@@ -25,11 +25,14 @@ from app.services.experiments.origins import changed, like_of
 from app.services.experiments.ranking import Reached
 from app.services.experiments.results import summarise_scores
 from app.services.experiments.wholes import Whole, run_reason
+from app.services.lifecycle.local_workers import LocalWorkers
 from app.storage.states import RunStatus, experiment_status
 from app.storage.tables import Artifact, Attempt, Run, StatusChange
 
 
-def experiment_record(whole: Whole, warned: Sequence[str] = ()) -> ExperimentRecord:
+def experiment_record(
+    whole: Whole, local_workers: LocalWorkers, warned: Sequence[str] = ()
+) -> ExperimentRecord:
     """The record of `GET /experiments/{id}`; what was warned of is said once, to whoever sends it."""
     experiment, runs = whole.experiment, whole.runs
     finished = [run.finished_at for run in runs if run.finished_at is not None]
@@ -45,7 +48,7 @@ def experiment_record(whole: Whole, warned: Sequence[str] = ()) -> ExperimentRec
         status=whole.status,
         is_terminal=whole.status.is_terminal,
         status_reason=whole.status_reason,
-        status_message=sentence(whole),
+        status_message=sentence(whole, local_workers),
         created_at=experiment.created_at,
         started_at=min(
             (run.started_at for run in runs if run.started_at is not None), default=None

@@ -2,11 +2,12 @@
 
 from app.services.experiments.how_far import current_run, epoch_begun
 from app.services.experiments.wholes import Whole
+from app.services.lifecycle.local_workers import LocalWorkers
 from app.services.quotas import HOUR, WEEK
 from app.storage.states import StatusReason
 
 
-def sentence(whole: Whole) -> str:
+def sentence(whole: Whole, local_workers: LocalWorkers) -> str:
     """What is happening to it, or what has."""
     runs = whole.runs
     current = current_run(runs)
@@ -22,7 +23,7 @@ def sentence(whole: Whole) -> str:
         case StatusReason.WAITING_FOR_HOURS:
             return _out_of_hours(whole)
         case StatusReason.NO_WORKER_ONLINE:
-            return "Queued, but no worker is online: start one with `lab worker`."
+            return local_workers.absence()
         case StatusReason.WAITING_FOR_WORKER:
             ahead = 0 if whole.place is None else whole.place.ahead
             return (

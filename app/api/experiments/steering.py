@@ -17,6 +17,7 @@ from app.api.http.deps import (
     TheAfterwards,
     TheCaller,
     TheDoorbell,
+    TheLocalWorkers,
     TheSettings,
     Writing,
 )
@@ -74,6 +75,7 @@ def change_experiment(
     caller: TheCaller,
     experiment: ExperimentToChange,
     settings: TheSettings,
+    local_workers: TheLocalWorkers,
 ) -> schemas.ExperimentRecord:
     """Change name, labels, or the priority of the runs that wait; 409 for a priority where none does."""
     _, changes = read_body(body, lambda document: validate(Changes, document), settings)
@@ -84,18 +86,21 @@ def change_experiment(
     limits.refuse_wishes(
         caller, experiment.labels if changes.labels else {}, changes.priority, settings
     )
-    return records.experiment_record(whole(session, experiment.id))
+    return records.experiment_record(whole(session, experiment.id), local_workers)
 
 
 @router.post("/{experiment_id}/pause")
 def pause_experiment(
-    session: Writing, caller: TheCaller, experiment: ExperimentToChange
+    session: Writing,
+    caller: TheCaller,
+    experiment: ExperimentToChange,
+    local_workers: TheLocalWorkers,
 ) -> schemas.ExperimentRecord:
     """Pause every unfinished run: queued ones at once, running ones as soon as they have saved themselves, after five
     seconds at most.
     """
     steering.pause(session, experiment, caller.owner)
-    return records.experiment_record(whole(session, experiment.id))
+    return records.experiment_record(whole(session, experiment.id), local_workers)
 
 
 @router.post("/{experiment_id}/resume")
@@ -105,7 +110,8 @@ def resume_experiment(
     experiment: ExperimentToChange,
     doorbell: TheDoorbell,
     afterwards: TheAfterwards,
+    local_workers: TheLocalWorkers,
 ) -> schemas.ExperimentRecord:
     """Queue every paused run again; it goes on from where it was, with the same numbers as if it had never paused."""
     afterwards.soon(doorbell.ring, steering.resume(session, experiment, caller.owner))
-    return records.experiment_record(whole(session, experiment.id))
+    return records.experiment_record(whole(session, experiment.id), local_workers)

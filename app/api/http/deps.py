@@ -15,6 +15,7 @@ from app.roles import Role
 from app.services.experiments.speeds import LatestSpeeds
 from app.services.experiments.standing import LatestStanding
 from app.services.experiments.visibility import visible_experiment, visible_run
+from app.services.lifecycle.local_workers import LocalWorkers
 from app.services.owners.keys import ANYONE, Caller
 from app.services.studies import studies
 from app.services.studies.study_costs import RecipeCosts
@@ -32,6 +33,7 @@ TheWatch = Annotated[Watch, Given(lambda request: request.app.state.watch)]
 TheStanding = Annotated[LatestStanding, Given(lambda request: request.app.state.standing)]
 TheSpeeds = Annotated[LatestSpeeds, Given(lambda request: request.app.state.speeds)]
 TheRecipeCosts = Annotated[RecipeCosts, Given(lambda request: request.app.state.recipe_costs)]
+TheLocalWorkers = Annotated[LocalWorkers, Given(lambda request: request.app.state.local_workers)]
 TheAfterwards = Annotated[Afterwards, Kept()]
 
 Reading = Annotated[Session, Opened(writes=False)]

@@ -6,10 +6,11 @@ from typing import Any
 from fastapi import Request, Response
 
 from app.api.http import passes
-from app.api.http.deps import Reading, TheCaller, TheDatabase, TheSettings
+from app.api.http.deps import Reading, TheCaller, TheDatabase, TheLocalWorkers, TheSettings
 from app.api.http.sharing import Shared
 from app.api.operations import schemas
 from app.doorbell import broker_answers
+from app.services.lifecycle.local_workers import LocalWorkers
 from app.services.lifecycle.workers import online
 from app.services.upkeep import readiness
 from app.settings import Settings
@@ -29,7 +30,12 @@ async def read_health() -> schemas.HealthAnswer:
 @router.get(
     "/readyz", response_model=schemas.ReadyAnswer, responses={503: {"model": schemas.ReadyAnswer}}
 )
-async def read_readiness(request: Request, database: TheDatabase, settings: TheSettings) -> Any:
+async def read_readiness(
+    request: Request,
+    database: TheDatabase,
+    settings: TheSettings,
+    local_workers: TheLocalWorkers,
+) -> Any:
     """200 when the database answers with the right schema and LAB_HOME can be written and has space left; workers and
     broker are shown but do not decide.
 
@@ -38,12 +44,16 @@ async def read_readiness(request: Request, database: TheDatabase, settings: TheS
     lanes = passes.passes_of(request)
     shared: Shared[tuple[bytes, int]] = request.app.state.readiness
     body, status = await shared.get(
-        lambda: lanes.go(lanes.readiness, "all", lambda: _readiness(database, settings))
+        lambda: lanes.go(
+            lanes.readiness, "all", lambda: _readiness(database, settings, local_workers)
+        )
     )
     return Response(body, status, media_type="application/json")
 
 
-def _readiness(database: Database, settings: Settings) -> tuple[bytes, int]:
+def _readiness(
+    database: Database, settings: Settings, local_workers: LocalWorkers
+) -> tuple[bytes, int]:
     """The answer's body and status."""
     with database.reading() as session:
         rows = readiness.database_state(session)
@@ -54,6 +64,7 @@ def _readiness(database: Database, settings: Settings) -> tuple[bytes, int]:
         "storage": storage.state,
         "free_bytes": storage.free_bytes,
         "broker": _broker(settings),
+        "workers": local_workers.state(rows.workers_online),
         "workers_online": rows.workers_online,
         "runs_queued": rows.runs_queued,
         "oldest_wait_seconds": rows.oldest_wait_seconds,
