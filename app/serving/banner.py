@@ -69,7 +69,7 @@ class Banner:
         if log_format == "json":
             log.info("serving at %s", self.url, extra=about(**self._fields()))
             return
-        with suppress(OSError):  # nobody reads it
+        with suppress(OSError, UnicodeError):  # nobody reads it, or cannot read the home's name
             print("\n".join(["", *self.lines(), ""]), flush=True)
 
     def _holdings(self) -> str:

@@ -1,5 +1,6 @@
 """The processes that train: what they may know, what they may touch, and that none outlives its worker."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.service import is_alive, wait_until
-from worker.trainer import Exited, ServerGone, TrainerServer
+from worker.trainer import Exited, ServerGone, Trainer, TrainerServer
 
 pytestmark = [pytest.mark.costly, pytest.mark.sqlite]  # trainers know no database
 
@@ -38,6 +39,17 @@ def test_trainers_die_with_their_server_and_the_next_fork_says_so(server: Traine
     assert trainer.next_event(5) == Exited(-signal.SIGKILL)
     with pytest.raises(ServerGone):
         server.fork("cpu", 1)
+
+
+def test_a_trainer_that_is_not_ready_is_waited_for_no_longer_than_it_is_wanted() -> None:
+    (stdin, ours), (our_events, events), (our_log, log) = (os.pipe() for _ in range(3))
+    trainer = Trainer(os.getpid(), ours, our_events, our_log)  # one that never says that it is
+    looks = iter([False, False, True])
+    assert not trainer.wait_ready(lambda: next(looks))
+    assert list(looks) == []
+    for descriptor in (stdin, events, log):
+        os.close(descriptor)
+    trainer.ended(0)
 
 
 def test_a_trainer_knows_neither_database_nor_broker_nor_keys(
