@@ -38,7 +38,7 @@ class Size(NamedTuple):
     installed: int
 
 
-WITHOUT_TORCH = Size(210_000_000, 950_000_000)
+WITHOUT_TORCH = Size(210_000_000, 951_000_000)
 TOOLS = Size(60_000_000, 150_000_000)
 TORCH = {
     "cuda": Size(3_010_000_000, 5_600_000_000),
@@ -234,7 +234,7 @@ def _pip(command: list[str], folder: Path, most: Size) -> None:
 def _how_far(folder: Path, most: int, there: int) -> str:
     installed = _count_packages() - there
     if installed > 0:
-        return f"installed {installed} packages"
+        return f"installed {installed} package{'s' * (installed > 1)}"
     wheels = []
     for path in folder.glob("pip-*/*.whl"):
         with contextlib.suppress(FileNotFoundError):  # pip moves them
@@ -276,7 +276,8 @@ def _gb(num_bytes: int) -> str:
 
 
 def _minutes(seconds: float) -> str:
-    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s" if seconds >= 60 else f"{seconds:.0f} s"
+    minutes, left = divmod(round(seconds), 60)
+    return f"{minutes} min {left} s" if minutes else f"{left} s"
 
 
 def _say(line: str) -> None:
