@@ -80,12 +80,14 @@ class ChangedRequest:
 
     def placed(self, fault: FieldError) -> FieldError:
         """A fault of the whole request where the person who sent the body can find it."""
-        path = fault.pointer.removeprefix("/").replace("/", ".")
+        path = (
+            fault.pointer.removeprefix("/").replace("/", ".").replace("~1", "/").replace("~0", "~")
+        )
         paths = list(self.again.set)
         at = next((name for name in paths if _is_within(path, name)), None)
         if at is not None:
-            within = path.removeprefix(at).replace(".", "/")
-            return FieldError(pointer(["set", at]) + within, fault.message, fault.hint)
+            within = fault.pointer.split("/")[at.count(".") + 2 :]
+            return FieldError("/".join([pointer(["set", at]), *within]), fault.message, fault.hint)
         # a part that would not be there, or not like this, without what was set in it
         over = next((name for name in paths if path and _is_within(name, path)), None)
         if over is not None:

@@ -122,6 +122,8 @@ def test_a_request_of_its_own_can_be_set_too(api: TestClient) -> None:
         ({"set": {"model..depth": 1}}, "/set/model..depth", None),
         ({"set": {"dataset.name": "mnits"}}, "/set/dataset.name", "did you mean 'mnist'?"),
         ({"set": {"like": "exp_1"}}, "/set/like", None),
+        ({"set": {"labels": {"a/b": "c"}}}, "/set/labels/a~1b", None),
+        ({"set": {"a/b": 1}}, "/set/a~1b", None),
         ({"epochs": 0}, "/epochs", None),
         ({"set": {"optimizer.name": "adam"}}, "/like", "set 'optimizer' as a whole"),
         ({"like": 5}, "/like", None),
@@ -246,6 +248,11 @@ def test_what_went_on_goes_on_and_is_asked_for_again(
     assert post(api, student)["related"]["teacher_run"] == second["runs"][0]["id"]
     verification = api.post(f"/experiments/{second['id']}/verify").json()
     assert verification["runs"][0]["needs"] == first["runs"][0]["id"]
+    for record in (third, verification, post(api, student)):
+        reproduction = api.get(f"/experiments/{record['id']}/reproduce").json()
+        plan = api.post("/experiments?dry_run=true", json=reproduction["request"]).json()
+        assert plan["fingerprint"] == record["fingerprint"]
+        assert reproduction["command_without_service"] is None
 
 
 @pytest.mark.parametrize(

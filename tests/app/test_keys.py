@@ -193,6 +193,18 @@ def test_a_comparison_of_what_one_may_not_see_is_404(anna: TestClient, ben: Test
         assert problem["detail"] == f"there is no experiment '{hers}'; GET /experiments lists them"
 
 
+def test_a_request_like_one_that_one_may_not_see_is_404(
+    anna: TestClient, ben: TestClient, admin: TestClient
+) -> None:
+    hers = anna.post("/experiments", json={"labels": {"week": "2"}}).json()["id"]
+    body = {"like": hers, "go_on": {"epochs": 2}}
+    problem = require_problem(ben.post("/experiments", json=body), 404, "not_found")
+    assert problem["detail"] == f"there is no experiment '{hers}'; GET /experiments lists them"
+    record = admin.post("/experiments", json={"like": hers, "set": {"epochs": 2}}).json()
+    assert (record["labels"], record["changed"]) == ({"week": "2"}, {"epochs": [10, 2]})
+    assert record["owner"] != "anna"
+
+
 @pytest.mark.parametrize("kind", ["distill", "transfer"])
 def test_another_students_network_cannot_be_built_on(
     anna: TestClient, ben: TestClient, admin: TestClient, kind: str

@@ -513,6 +513,8 @@ def test_a_file_and_what_is_set_make_an_experiment_and_again_another_with_one_ch
     status, out, err = lab("again", first["id"], *changes, "--dry-run")
     assert (status, json.loads(out)["changed"]) == (0, {"optimizer.learning_rate": [0.1, 0.01]})
     finish_all(database, settings, {0: 0.9})
+    status, out, _ = lab("again", first["id"], "--go-on", 20, "--dry-run")
+    assert (status, json.loads(out)["changed"]) == (0, {"epochs": [1, 20]})
     status, out, err = lab("again", first["id"], *changes)
     again = json.loads(out)
     assert (status, again["like"], again["name"]) == (0, first["id"], "slower")

@@ -12,7 +12,9 @@ from safetensors.torch import load_file
 from lab_models.building_on.going_on import take_weights
 from lab_models.common.errors import TeacherUnusable
 from lab_models.common.files import sha256_of
+from lab_models.datasets.catalog import Catalog
 from lab_models.running.preparing import prepare
+from lab_models.running.reading import FileRefused, read_plan
 from lab_models.specs import (
     MOST_TIMES,
     ContinueSpec,
@@ -171,3 +173,10 @@ def test_what_has_gone_on_goes_on_and_its_spec_is_read_as_it_was_written() -> No
         assert spec.times == times
     assert read_spec(spec.model_dump(mode="json")) == spec
     assert spec.network == TrainSpec.model_validate(ORIGIN).model
+
+
+def test_without_a_service_there_is_nothing_to_go_on_with(tmp_path: Path) -> None:
+    path = tmp_path / "further.json"
+    path.write_text('{"kind": "continue", "origin": "exp_1", "epochs": 3}')
+    with pytest.raises(FileRefused, match="without a service there are no experiments"):
+        read_plan(path, Catalog(tmp_path))

@@ -61,8 +61,10 @@ class ReproduceAnswer(Answer):
     """The succeeded ones."""
     command: str
     """Sends it to this service again."""
-    command_without_service: str
-    """Trains it here and now, with the lab alone."""
+    command_without_service: str | None
+    """Trains it here and now, with the lab alone; null for what builds on a network that has gone on: that was trained
+    in two steps.
+    """
     links: dict[str, str]
 
 
@@ -97,10 +99,12 @@ class VerificationAnswer(Answer):
 @router.get("/{experiment_id}/reproduce")
 def read_reproduction(session: Reading, experiment: TheExperiment) -> ReproduceAnswer:
     """The exact spec, seeds, versions, data hash and command."""
-    runs = [run for run in its_runs(session, experiment.id) if run.status == RunStatus.SUCCEEDED]
+    every = its_runs(session, experiment.id)
+    runs = [run for run in every if run.status == RunStatus.SUCCEEDED]
     spec = read_spec(experiment.spec)
-    seeds = [run.seed for run in its_runs(session, experiment.id)]
-    request = {**spec.model_dump(mode="json"), "seeds": seeds, "name": experiment.name}
+    seeds = [run.seed for run in every]
+    named = reproduction.named_foundation(session, spec, every[0])
+    request = {**spec.model_dump(mode="json"), **named, "seeds": seeds, "name": experiment.name}
     weights = reproduction.weights_of(session, runs)
     base = f"/experiments/{experiment.id}"
     return ReproduceAnswer(
@@ -128,7 +132,9 @@ def read_reproduction(session: Reading, experiment: TheExperiment) -> ReproduceA
         ],
         command=f"curl -d {shlex.quote(json.dumps(request))} localhost:8000/experiments",
         command_without_service=(
-            f"echo {shlex.quote(json.dumps(request))} > spec.json && python -P -m lab_models run spec.json"
+            None
+            if named
+            else f"echo {shlex.quote(json.dumps(request))} > spec.json && python -P -m lab_models run spec.json"
         ),
         links={"self": f"{base}/reproduce", "experiment": base, "verify": f"{base}/verify"},
     )

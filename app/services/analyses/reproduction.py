@@ -18,7 +18,7 @@ from app.services.submitting.drafts import Draft, Needed, Stored, create, draft
 from app.settings import Settings
 from app.storage.states import RETRYABLE, RunStatus
 from app.storage.tables import LOCAL, Artifact, Experiment, Run
-from lab_models.specs import read_spec
+from lab_models.specs import AnySpec, ContinueSpec, Trained, read_spec
 from lab_models.statistics.summary import prediction_interval, summarise
 
 WEIGHTS_NAME = "weights.safetensors"
@@ -80,6 +80,20 @@ class Verification:
             Agreement.WITHIN_INTERVAL,
         )
         return next((agreement for agreement in order if agreement in found), Agreement.BIT_EQUAL)
+
+
+def named_foundation(session: Session, spec: AnySpec, run: Run) -> dict[str, Any]:
+    """The field of a request that names the run's foundation, where a spec cannot stand for that: it has gone on, so it
+    cannot be trained in one step. Else nothing.
+    """
+    foundation = spec.built_on
+    has_gone_on = isinstance(foundation, Trained) and isinstance(foundation.spec, ContinueSpec)
+    if run.needs is None or not (has_gone_on or isinstance(spec, ContinueSpec)):
+        return {}
+    if not isinstance(spec, ContinueSpec):
+        return {str(spec.role): {"run": run.needs}}
+    origin = experiments.get_run(session, run.needs).experiment_id
+    return {"origin": {"experiment": origin, "weights": spec.origin.weights}}
 
 
 def prepare_verification(
