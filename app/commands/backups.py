@@ -13,6 +13,8 @@ from app.commands.terminal import in_words
 if TYPE_CHECKING:
     from app.services.upkeep.backups import Contents, Restored
     from app.services.upkeep.copying import Tally
+    from app.services.upkeep.file_backups import Named
+    from app.settings import Settings
 
 EXIT_REFUSED = 1
 MOST_NAMED = 5
@@ -72,24 +74,17 @@ def _backup(options: argparse.Namespace) -> int:
         raise Unusable("--keep-days says what to remove from the folder of --files: name that too")
     settings, file = settings_of_the_home(), options.file
     try:
-        files = None if options.files is None else file_backups.FileBackup(settings, options.files)
-        if file is not None:
-            contents = backups.back_up(
-                settings,
-                file,
-                overwrite=options.force,
-                as_soon_as_copied=(lambda _: None) if files is None else files.copy_checkpoints,
-            )
-            print(f"{file}: {_counted(contents)}, {in_words(contents.size_bytes)}, checked")
-        if files is None:
+        if options.files is None:
+            _say_saved(file, backups.back_up(settings, file, overwrite=options.force))
             return 0
-        named = (
-            file_backups.named_in_database(settings)
-            if file is None
-            else file_backups.named_in_file(file)
-        )
-        tally = files.copy(named)
-        freed = 0 if options.keep_days is None else files.sweep(options.keep_days)
+        with file_backups.FileBackup(settings, options.files) as files:
+            if file is not None:
+                contents = backups.back_up(
+                    settings, file, overwrite=options.force, while_nobody_writes=files.pin
+                )
+                _say_saved(file, contents)
+            tally = files.copy(_named(settings, file))
+            freed = 0 if options.keep_days is None else files.sweep(options.keep_days)
     except backups.BackupRefused as error:
         return _complain(str(error))
     print(f"{options.files}: {_copied(tally)}")
@@ -105,6 +100,20 @@ def _backup(options: argparse.Namespace) -> int:
     return _damaged(tally, "are not what was published; their copies were left out")
 
 
+def _named(settings: "Settings", file: Path | None) -> "Named":
+    from app.services.upkeep import file_backups
+
+    return (
+        file_backups.named_in_database(settings)
+        if file is None
+        else file_backups.named_in_file(file)
+    )
+
+
+def _say_saved(file: Path, contents: "Contents") -> None:
+    print(f"{file}: {_counted(contents)}, {in_words(contents.size_bytes)}, checked")
+
+
 def _restore(options: argparse.Namespace) -> int:
     from app.services.upkeep import backups, file_backups
 
@@ -116,12 +125,7 @@ def _restore(options: argparse.Namespace) -> int:
             if file is not None:
                 backups.inspect(file)  # before anything is done by its rows
             # before their rows, as always
-            named = (
-                file_backups.named_in_database(settings)
-                if file is None
-                else file_backups.named_in_file(file)
-            )
-            tally = file_backups.put_back(settings, options.files, named)
+            tally = file_backups.put_back(settings, options.files, _named(settings, file))
         if file is not None:
             _say_restored(file, backups.restore(settings, file))
     except backups.BackupRefused as error:

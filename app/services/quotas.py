@@ -67,7 +67,7 @@ class Quota:
     """A bound, in runs, seconds or bytes, None for none; and who has set it."""
 
     kind: QuotaKind
-    limit: float | None
+    limit: int | float | None
     set_for: Literal["owner", "role", "all"]
 
     def source(self, owner: str, role: Role | None) -> str:

@@ -7,13 +7,19 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 from sqlmodel import col, select
 
 from app.commands.__main__ import main
 from app.home import home_in_use
-from app.services.upkeep.backups import BackupRefused
+from app.services.upkeep.backups import BackupRefused, back_up
 from app.services.upkeep.copying import Copier, FileToCopy
-from app.services.upkeep.file_backups import FileBackup, named_in_database, put_back
+from app.services.upkeep.file_backups import (
+    FileBackup,
+    named_in_database,
+    named_in_file,
+    put_back,
+)
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Artifact, Checkpoint, Run, utc_now
@@ -118,6 +124,42 @@ def test_what_has_gone_since_the_rows_were_read_is_named(
     tally = FileBackup(settings, copies).copy(named)
     assert tally.gone == [f"runs/{run}/attempt-1/c1"]
     assert tally.num_copied == 3
+
+
+@pytest.mark.sqlite
+def test_a_checkpoint_that_a_newer_one_replaces_a_moment_later_is_in_the_backup(
+    settings: Settings, database: Database, copies: Path, tmp_path: Path
+) -> None:
+    run = a_run(settings, database, c1=b"c")
+    with FileBackup(settings, copies) as files:
+        back_up(settings, tmp_path / "lab.db", overwrite=False, while_nobody_writes=files.pin)
+        (settings.runs_folder / run / "attempt-1" / "c1").unlink()
+        with database.writing() as session:
+            session.delete(session.exec(select(Checkpoint)).one())
+        tally = files.copy(named_in_file(tmp_path / "lab.db"))
+    assert (tally.num_copied, tally.num_unchanged, tally.gone) == (2, 0, [])
+    assert (copies / "runs" / run / "attempt-1" / "c1").read_bytes() == b"c"
+    assert [path.name for path in settings.home.iterdir() if path.name.startswith(".backup")] == []
+
+
+@pytest.mark.sqlite
+def test_nothing_is_written_between_the_state_that_is_copied_and_what_is_pinned(
+    settings: Settings, database: Database, tmp_path: Path
+) -> None:
+    impatient = Database(settings.effective_database_url, busy_seconds=0.01)
+    tried = []
+
+    def look(_: object) -> None:
+        with pytest.raises(OperationalError, match="locked"), impatient.writing() as session:
+            create(session, TRAIN)
+        tried.append(True)
+
+    contents = back_up(settings, tmp_path / "lab.db", overwrite=False, while_nobody_writes=look)
+    assert tried
+    assert contents.runs == 0
+    with impatient.writing() as session:
+        create(session, TRAIN)
+    impatient.close()
 
 
 def test_a_file_that_is_not_what_its_row_says_is_not_taken_for_a_backup(

@@ -282,6 +282,7 @@ def test_owners_are_shown_to_readers_and_admins_and_to_others_themselves(
     )
     assert date.fromisoformat(row["last_submitted_at"][:10]) == utc_now().astimezone(UTC).date()
     assert row["quotas"]["queued"] == {"limit": 10_000, "set_for": "all"}
+    assert isinstance(row["quotas"]["queued"]["limit"], int)
     assert row["quotas"]["hours"] == {"limit": None, "set_for": "all"}
 
 

@@ -30,7 +30,7 @@ OwnerName = Annotated[str, Path(description="An owner's name", max_length=100)]
 class QuotaAnswer(Answer):
     """How much an owner may have."""
 
-    limit: float | None
+    limit: int | float | None
     """Runs, hours or bytes; null for no bound."""
     set_for: str
     """`owner`: for them alone; `role`: for all with their role; `all`: by the service's settings."""

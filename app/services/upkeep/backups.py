@@ -58,12 +58,13 @@ def back_up(
     path: Path,
     *,
     overwrite: bool,
-    as_soon_as_copied: Callable[[Path], None] = lambda _: None,
+    while_nobody_writes: Callable[[sqlite3.Connection], None] | None = None,
 ) -> Contents:
     """Copy the database as it is at this moment to `path`, checked; writers go on meanwhile. Raises Misconfigured on
     PostgreSQL, BackupRefused.
 
-    `as_soon_as_copied` is given the copy before it is checked, for what may be gone a moment later.
+    `while_nobody_writes` is given the state that is then copied, while writers are held up, so that nothing that it
+    names goes meanwhile; it must take no longer than a moment.
     """
     database = _database_file(settings, "back up", _dump_command(settings, path))
     if not database.is_file():
@@ -73,8 +74,7 @@ def back_up(
     _refuse_to_overwrite(path, database, overwrite=overwrite)
     try:
         with home_in_use(settings.home), _beside(path) as temporary:
-            _copy(database, temporary)
-            as_soon_as_copied(temporary)
+            _copy(database, temporary, while_nobody_writes)
             contents = inspect(temporary)
             _publish(temporary, path)
     except (OSError, sqlite3.Error) as error:
@@ -218,12 +218,24 @@ def _beside(path: Path) -> Iterator[Path]:
             temporary.with_name(temporary.name + name).unlink(missing_ok=True)
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(
+    source: Path,
+    target: Path,
+    while_nobody_writes: Callable[[sqlite3.Connection], None] | None = None,
+) -> None:
     """All pages in one step: a reader of a write-ahead log sees one state and holds nobody up, however much is written
     meanwhile.
     """
     target.unlink(missing_ok=True)
     with closing(_opened(source)) as reader, closing(sqlite3.connect(target)) as writer:
+        if while_nobody_writes is not None:
+            with closing(_opened(source)) as lock:
+                lock.execute("BEGIN IMMEDIATE")
+                reader.execute("BEGIN")
+                reader.execute(
+                    "SELECT 1 FROM alembic_version"
+                ).fetchone()  # what is seen now is copied
+                while_nobody_writes(reader)
         reader.backup(writer)
         # one file; the service turns its write-ahead log on when it opens it
         writer.execute("PRAGMA journal_mode=DELETE")

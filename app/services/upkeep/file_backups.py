@@ -6,6 +6,7 @@ was a checkpoint with a newer one beside it, or its run was deleted.
 """
 
 import json
+import os
 import shutil
 import sqlite3
 import time
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import select
 from sqlmodel import col
@@ -75,26 +76,46 @@ def _named(ask: Callable[[Any], Iterable[Any]]) -> Named:
 
 
 class FileBackup:
-    """Copies what cannot be made again into a folder, which has it as the home does; what is there already stays."""
+    """Copies what cannot be made again into a folder, which has it as the home does; what is there already stays.
+
+    A context, because of what is pinned: left in the home by a process that was killed, `lab gc` finds it.
+    """
 
     def __init__(self, settings: Settings, folder: Path) -> None:
         self._home = settings.home.absolute()
         self._folder = folder.absolute()
         _refuse_folder(self._home, self._folder)
-        self._first = Copier(self._home, self._folder)
+        self._pins = self._home / f".backup.{os.getpid()}.tmp"
+        self._pinned: list[FileToCopy] = []
 
-    def copy_checkpoints(self, database: Path) -> None:
-        """Those that a copy of the database names, before anything else: they soon give way to newer ones. Raises
-        OSError.
-        """
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        self._first.copy_all(named_in_file(database).checkpoints)
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._pins, ignore_errors=True)
+
+    def pin(self, connection: sqlite3.Connection) -> None:
+        """Give the checkpoints of runs that go on second names, for a moment later newer ones may have their place."""
+        rows = connection.execute(
+            "SELECT run_id, path, size_bytes, sha256 FROM checkpoint JOIN run ON run.id = run_id"
+            " WHERE run.status IN ('queued', 'running', 'paused')"
+        )
+        for wanted in [_wanted(*row) for row in rows]:
+            pin = self._pins / wanted.path
+            try:
+                pin.parent.mkdir(parents=True, exist_ok=True)
+                pin.hardlink_to(self._home / wanted.path)
+            except OSError:  # gone, or a file system without: then it is copied from its place, if it is there still
+                continue
+            self._pinned.append(wanted)
 
     def copy(self, named: Named) -> Tally:
         """All of it; raises BackupRefused where the folder cannot be written."""
         try:
             with home_in_use(self._home):
                 self._folder.mkdir(mode=0o700, exist_ok=True)
+                pinned = Copier(self._pins, self._folder)
+                pinned.copy_all(self._pinned)
                 copied = Copier(self._home, self._folder, touch=True)
                 copied.copy_all(named.checkpoints)
                 copied.copy_all(named.artifacts)
@@ -105,10 +126,9 @@ class FileBackup:
                 f"the files could not all be copied to {self._folder}: {error.strerror}; what is there is whole, and"
                 " the next call goes on"
             ) from error
-        first = self._first.tally
-        copied.tally.num_copied += first.num_copied
-        copied.tally.bytes_copied += first.bytes_copied
-        copied.tally.num_unchanged -= first.num_copied
+        copied.tally.num_copied += pinned.tally.num_copied
+        copied.tally.bytes_copied += pinned.tally.bytes_copied
+        copied.tally.num_unchanged -= pinned.tally.num_copied
         return copied.tally
 
     def sweep(self, days: float) -> int:
