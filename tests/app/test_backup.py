@@ -120,7 +120,7 @@ def test_a_backup_that_fails_leaves_the_one_before(
     back_up(settings, target, overwrite=False)
     before = target.read_bytes()
 
-    def full(_source: Path, temporary: Path) -> None:
+    def full(_source: Path, temporary: Path, *_: object) -> None:
         temporary.write_bytes(b"half")
         raise sqlite3.OperationalError("database or disk is full")
 
