@@ -87,8 +87,8 @@ load: $(DEV) ## a class and bursts while every core trains: tables, benchmarks/l
 lock: $(DEV) ## write requirements/ by what pyproject.toml asks for: versions stay where they fit, UPGRADE=1 takes the newest
 	$(INSTALL) supply
 	$(LOCK) pyproject.toml --extra postgres --extra lab --extra dev --group build --output-file requirements/dev.txt
-	$(LOCK) pyproject.toml --extra postgres --constraint requirements/dev.txt --output-file requirements/service.txt
-	$(LOCK) pyproject.toml --extra postgres --extra lab --constraint requirements/dev.txt --output-file requirements/worker.txt
+	$(LOCK) pyproject.toml --extra postgres --extra s3 --constraint requirements/dev.txt --output-file requirements/service.txt
+	$(LOCK) pyproject.toml --extra postgres --extra s3 --extra lab --constraint requirements/dev.txt --output-file requirements/worker.txt
 	$(LOCK) pyproject.toml --extra postgres --extra lab --extra dev --extra bench --group build --constraint requirements/dev.txt --output-file requirements/bench.txt
 	$(LOCK) --group pyproject.toml:build --constraint requirements/dev.txt --output-file requirements/build.txt
 	$(LOCK) --group pyproject.toml:supply --constraint requirements/dev.txt --output-file requirements/supply.txt

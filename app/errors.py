@@ -211,6 +211,13 @@ class Busy(ServiceError):
     headers = {"Retry-After": "2"}
 
 
+class StoreOutOfReach(ServiceError):
+    """The bucket in which files lie does not answer, or not to these credentials."""
+
+    status, code, title = 503, "store_out_of_reach", "The store of files does not answer"
+    headers = {"Retry-After": "5"}
+
+
 class Overloaded(Busy):
     """More requests than the settings allow wait for their turn."""
 

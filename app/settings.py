@@ -1,6 +1,7 @@
 """Where things are and how much is allowed: a frozen object built at the doors and handed in."""
 
 import os
+import re
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
@@ -47,6 +48,11 @@ class Settings(BaseSettings):
     """SQLAlchemy URL; empty means SQLite in `$LAB_HOME/lab.sqlite3`."""
     broker_url: str = ""
     """`redis://…` for workers on several machines; empty means the embedded broker."""
+    store: str = ""
+    """`s3://bucket/prefix` for files of runs and imported data sets where machines share no folder; empty means
+    `LAB_HOME`. Endpoint and credentials: the variables AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+    AWS_REGION.
+    """
     devices: str = "auto"
     """`auto`, `cpu`, or a list such as `cuda:0,cuda:1`, dealt out to the workers in turn."""
     threads: int = Field(default=0, ge=0)
@@ -207,6 +213,13 @@ class Settings(BaseSettings):
         if value.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
             raise ValueError("must be DEBUG, INFO, WARNING or ERROR")
         return value.upper()
+
+    @field_validator("store")
+    @classmethod
+    def _a_bucket(cls, value: str) -> str:
+        if value and not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]+(/[\w./-]*)?", value):
+            raise ValueError("must be s3://bucket or s3://bucket/prefix")
+        return value.rstrip("/")
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS: dict[str, list[str]] = PROJECT["project"]["optional-dependencies"]
 GROUPS: dict[str, list[str]] = PROJECT["dependency-groups"]
-SERVICE = [*PROJECT["project"]["dependencies"], *EXTRAS["postgres"]]
+SERVICE = [*PROJECT["project"]["dependencies"], *EXTRAS["postgres"], *EXTRAS["s3"]]
 ASKED_FOR = {
     "service": SERVICE,
     "worker": [*SERVICE, *EXTRAS["lab"]],

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from app.services.lifecycle import Intent, LeaseLost
+from app.storage.files.places import file_store
 from app.storage.states import StatusReason
+from lab_models.common.errors import LabError
 from lab_models.training.micro_batches import after_out_of_memory, part_size
 from lab_models.training.protocol import (
     Checkpointed,
@@ -23,6 +25,7 @@ from lab_models.training.protocol import (
     Progress,
     Started,
 )
+from worker.carrying import Carrier, NotCarried
 from worker.ledger import Ledger, OutOfTouch
 from worker.limits import TimeLimit
 from worker.orders import make_order
@@ -70,6 +73,10 @@ class Supervision:
         self._run_id, self._attempt = ledger.lease.run_id, ledger.lease.attempt
         self._leave_before: float | None = None
         self._stepped = False
+        self._trainer: Trainer | None = None
+        self._carrier = Carrier(
+            file_store(slot.settings), ledger, slot.settings.runs_folder, self._gives_up
+        )
 
     def carry_out(self, trainer: Trainer) -> None:
         """From order to the end of the attempt, whatever it is. The trainer is dead afterwards; where the database
@@ -101,11 +108,14 @@ class Supervision:
         A trainer that is to end is dead when this returns; one that ended by itself may still be leaving. Raises
         LeaseLost and OutOfTouch, as the ledger does.
         """
+        self._trainer = trainer
         watchdog = Watchdog(self._settings.stall_seconds)
         while True:
             event = trainer.next_event(TICK_SECONDS)
-            watchdog.heard(event)
             ending = self._ended_by(event)
+            watchdog.heard(
+                event
+            )  # after what was noted: the trainer is not to blame for how long that took
             if ending is not None:
                 return ending
             self._ledger.keep_lease()
@@ -120,11 +130,22 @@ class Supervision:
         """The worker's edge: an error of our own ends the run with its traceback, instead of taking the worker down."""
         try:
             limit = TimeLimit(self._settings.max_run_seconds, self._ledger.seconds_before())
-            order = make_order(self._slot, self._ledger.lease, self._ledger.task())
+            self._trainer = trainer
+            task = self._carrier.bring(self._ledger.task())
+            order = make_order(self._slot, self._ledger.lease, task)
             trainer.train(order, order.run_folder / f"attempt-{self._attempt}" / "log.txt")
             self._write(self.watch(trainer, limit), order)
         except (LeaseLost, OutOfTouch):
             raise
+        except NotCarried:
+            trainer.kill()
+            self._carrier.clear()
+            self._end(Cancelled() if self._ledger.asked is Intent.CANCEL else Left())
+        except LabError as error:
+            trainer.kill()
+            self._ledger.failed(
+                Failed(code=error.code, message=str(error), hint=error.hint, traceback="")
+            )
         except Exception as error:
             log.exception("%s: attempt %d failed", self._run_id, self._attempt)
             trainer.kill()
@@ -150,11 +171,16 @@ class Supervision:
             case Probed():
                 self._ledger.probed(event)
             case EpochCompleted():
+                self._carrier.keep(event)
                 self._ledger.epoch(event)
             case Checkpointed():
+                self._carrier.keep(event)
                 self._ledger.checkpoint(event)
                 return Left() if event.stopped else None
-            case Completed() | Failed():
+            case Completed():
+                self._carrier.keep(event)
+                return event
+            case Failed():
                 return event
             case Exited():
                 return self._after_exit(event)
@@ -188,6 +214,16 @@ class Supervision:
             return Left()
         return None
 
+    def _gives_up(self) -> bool:
+        """Whether what is carried for the run is to be left, since it is to end, or has had its time to save itself."""
+        if self._ledger.asked is Intent.CANCEL:
+            return True
+        if self._trainer is not None and (
+            self._ledger.asked is Intent.PAUSE or self._slot.stopping()
+        ):
+            self._ask_to_leave(self._trainer)
+        return self._leave_before is not None and time.monotonic() > self._leave_before
+
     def _ask_to_leave(self, trainer: Trainer) -> None:
         """Once: the trainer is to save itself and end, within the time that is left for it."""
         if self._leave_before is None:
@@ -199,12 +235,19 @@ class Supervision:
 
     def _write(self, ending: Ending, order: Order) -> None:
         """The end of the attempt, once for all."""
+        self._carrier.clear()
         match ending:
             case Completed():
                 self._ledger.completed(ending)
                 log.info("%s: succeeded, test accuracy %.4f", self._run_id, ending.test["accuracy"])
             case Failed():
                 self._write_failure(ending, order)
+            case _:
+                self._end(ending)
+
+    def _end(self, ending: Cancelled | Crashed | Left) -> None:
+        """An end that the run has not come to by itself."""
+        match ending:
             case Cancelled():
                 self._ledger.cancelled()
                 log.info("%s: cancelled", self._run_id)

@@ -5,6 +5,7 @@ so a long epoch cannot delay it.
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -12,12 +13,14 @@ from typing import TypeVar
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
+from app.errors import StoreOutOfReach
 from app.services import lifecycle
 from app.services.experiments import progress
 from app.services.experiments.progress import Task
 from app.services.lifecycle import Intent, Lease
 from app.settings import Settings
 from app.storage.db import Database
+from app.storage.files.places import file_store
 from app.storage.states import RunStatus, StatusReason
 from lab_models.training.protocol import (
     Checkpointed,
@@ -65,7 +68,7 @@ class Ledger:
         self.asked = Intent.NOTHING
         self._database = database
         self._settings = settings
-        self._folder = settings.runs_folder / lease.run_id
+        self._files = file_store(settings)
         self._clock = clock
         self._account = Account(clock)
         self._renewed = self._looked = self._progress_written = clock()
@@ -214,5 +217,17 @@ class Ledger:
                 time.sleep(RETRY_SECONDS)
 
     def _remove(self, paths: list[str]) -> None:
-        for path in paths:
-            (self._folder / path).unlink(missing_ok=True)
+        """Files that no row points to any more. A bucket is not waited for: it may hang for longer than the lease."""
+        if not self._files.is_apart:
+            self._files.remove(self.lease.run_id, paths)
+        elif paths:
+            threading.Thread(target=self._remove_there, args=(paths,), daemon=True).start()
+
+    def _remove_there(self, paths: list[str]) -> None:
+        """What cannot be removed now goes with `lab gc`."""
+        try:
+            self._files.remove(self.lease.run_id, paths)
+        except StoreOutOfReach as error:
+            log.warning(
+                "%s: %d files stay until `lab gc`: %s", self.lease.run_id, len(paths), error
+            )

@@ -4,12 +4,13 @@ settings.
 
 import argparse
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 from app.commands import backups
 from app.commands.homes import settings_of_the_home
 from app.commands.terminal import in_words
-from app.errors import Misconfigured
+from app.errors import Misconfigured, StoreOutOfReach
 from app.home import home_in_use, noted_database
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ def _collect(options: argparse.Namespace) -> int:
         try:
             _refuse_another_schema(database)
             collected = collect(database, settings, dry_run=options.dry_run)
+        except StoreOutOfReach as error:
+            print(error, file=sys.stderr)
+            return EXIT_REFUSED
         finally:
             database.close()
     print(

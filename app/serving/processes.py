@@ -30,6 +30,7 @@ from app.serving.sockets import listening, raise_descriptor_limit
 from app.serving.workers import WATCH_SECONDS, Workers
 from app.settings import Settings
 from app.storage.db import open_database
+from app.storage.files.places import file_store
 
 M_ARENA_MAX, MOST_ARENAS = -8, 2
 
@@ -116,9 +117,10 @@ def keep_memory_together() -> None:
 
 
 def _set_up(settings: Settings) -> None:
-    """What every process of the service does first."""
+    """What every process of the service does first. Raises Misconfigured where files could be put nowhere."""
     set_up_logging(settings.log_level, settings.log_format)
     keep_to_oneself(settings.home)
+    file_store(settings)
     if others_may_look(settings.home):
         log.warning(
             "other users of this machine may read what is in %s (LAB_HOME): `chmod 700 %s` keeps them out",
@@ -165,7 +167,7 @@ def check_sharing(settings: Settings) -> None:
         "workers for the database %s, broker %s, files in %s",
         settings.database_name,
         "embedded" if settings.embedded else make_url(settings.broker_url).render_as_string(),
-        settings.home.absolute(),
+        settings.store or settings.home.absolute(),
     )
 
 

@@ -225,8 +225,8 @@ class Worker(SQLModel, table=True):
 
 
 class Installation(SQLModel, table=True):
-    """One row: what the API that uses this database was last started with, and which home the runs' files lie in. There
-    is none where the database lies in that home itself.
+    """One row: what the API that uses this database was last started with, and where the runs' files lie, in a home or,
+    where it names one, in a bucket. There is none where the database lies in that home itself.
     """
 
     __tablename__ = "installation"
@@ -235,6 +235,7 @@ class Installation(SQLModel, table=True):
     home_id: str
     home: str
     host: str
+    store: str = ""
     version: str | None = None
     results_version: int
     started_at: datetime = Field(sa_type=UTCDateTime)

@@ -49,11 +49,12 @@ class ImportUnderWay(LabError):
 @dataclass(frozen=True)
 class Importer:
     """Who imports: the data set's owner, and what is asked before anything is written, given how many bytes it will
-    take at most; it raises to refuse.
+    take at most; it raises to refuse. `keep` is told name and folder when all is written, before the name counts.
     """
 
     owner: str | None = None
     admit: Callable[[int], None] = lambda _: None
+    keep: Callable[[str, Path], None] = lambda *_: None
 
 
 ANYBODY = Importer()
@@ -162,6 +163,7 @@ def import_reserved(
             write_splits(files, layout, temporary, size, wanted.channels)
         info = _describe(name, layout, temporary, size, own.num_smaller(size), importer.owner)
         seal(temporary, {"name": name, "info": asdict(info)})
+        importer.keep(name, temporary)
         temporary.replace(imported / name)
     except OSError as error:
         if error.errno in FULL_DISK:

@@ -21,6 +21,7 @@ def upgrade() -> None:
         sa.Column('home_id', sa.String(), nullable=False),
         sa.Column('home', sa.String(), nullable=False),
         sa.Column('host', sa.String(), nullable=False),
+        sa.Column('store', sa.String(), nullable=False),
         sa.Column('version', sa.String(), nullable=True),
         sa.Column('results_version', sa.Integer(), nullable=False),
         sa.Column('started_at', sa.DateTime(timezone=True), nullable=False),

@@ -18,6 +18,7 @@ from app.services.experiments import artifacts, experiments
 from app.services.experiments.results import summarise
 from app.settings import Settings
 from app.storage.db import Database
+from app.storage.files.places import file_store
 from app.storage.tables import Artifact, utc_now
 from lab_models.specs import ExperimentRequest
 
@@ -409,7 +410,7 @@ def test_a_download_cannot_leave_its_runs_folder(
     for name in ("..%2f..%2fsecret.txt", "%2e%2e/secret.txt", "secret.txt", "it%00"):
         assert api.get(f"/runs/{run_id}/artifacts/{name}").status_code == 404
     with database.reading() as session, pytest.raises(Exception, match="no artifact"):
-        artifacts.artifact_path(session, settings.runs_folder, run_id, "../link")
+        artifacts.artifact_path(session, file_store(settings), run_id, "../link")
 
 
 def test_health_readiness_and_catalogs_answer(api: TestClient) -> None:

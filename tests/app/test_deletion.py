@@ -15,6 +15,7 @@ from app.services.experiments import deletion, experiments, progress
 from app.services.lifecycle import LeaseLost
 from app.settings import Settings
 from app.storage.db import Database
+from app.storage.files.folder import Folder
 from app.storage.tables import Experiment, Metric, metadata
 from lab_models.specs import CONTROLS, ROLES
 from lab_models.specs.request import REQUESTS
@@ -249,14 +250,14 @@ def test_a_zombie_of_a_deleted_run_is_refused_and_writes_no_row(
 def test_folders_that_are_not_there_or_cannot_go_stop_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    elsewhere = tmp_path / "elsewhere"
+    elsewhere, runs = tmp_path / "elsewhere", tmp_path / "runs"
     (elsewhere / "kept").mkdir(parents=True)
-    (tmp_path / "run_link").symlink_to(elsewhere)
-    (tmp_path / "run_plain" / "attempt-1").mkdir(parents=True)
-    with caplog.at_level(logging.WARNING, logger="lab.deletion"):
-        deletion.remove_folders(tmp_path, ["run_none", "run_link", "run_plain"])
+    (runs / "run_plain" / "attempt-1").mkdir(parents=True)
+    (runs / "run_link").symlink_to(elsewhere)
+    with caplog.at_level(logging.WARNING, logger="lab.files"):
+        deletion.remove_files(Folder(tmp_path), ["run_none", "run_link", "run_plain"])
     assert (elsewhere / "kept").exists(), "a link is not followed"
-    assert not (tmp_path / "run_plain").exists()
+    assert not (runs / "run_plain").exists()
     assert [logged.args[0].name for logged in caplog.records] == ["run_link"]
 
 

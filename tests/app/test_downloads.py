@@ -10,9 +10,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.main import create_app
-from app.services.experiments import artifacts
 from app.settings import Settings
 from app.storage.db import Database, open_database
+from app.storage.files.folder import Folder
 from app.storage.tables import Artifact, utc_now
 from tests.app.studies import finish, send
 
@@ -119,7 +119,7 @@ def test_a_recorded_path_cannot_leave_the_runs_folder(
 
 
 def test_a_path_with_nul_is_no_file(tmp_path: Path) -> None:
-    assert artifacts._file_within(tmp_path, "a\0b") is None
+    assert Folder(tmp_path).path_of("run_1", "a\0b", "") is None
 
 
 @pytest.mark.parametrize(

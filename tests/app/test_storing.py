@@ -28,6 +28,7 @@ from app.services.submitting.drafts import Stored
 from app.services.submitting.submissions import Prepared
 from app.settings import Settings
 from app.storage.db import Database
+from app.storage.files.places import file_store
 from app.storage.tables import Experiment, Run, StatusChange, Study
 from lab_models.specs import read_request
 from lab_models.studies.request import read_study_request
@@ -160,7 +161,7 @@ def test_a_study_of_many_cells_takes_as_few_statements_as_one_of_few(
     taken = []
     for cells in (2, 40):
         prepared = prepare_study(database, settings, wide(cells, reuse=False)).with_files(
-            settings.runs_folder
+            file_store(settings)
         )
         with statements(database) as executed:
             store_study(database, settings, prepared)
@@ -207,7 +208,7 @@ def test_what_an_equal_study_takes_over_takes_as_few_statements_for_many_runs_as
     for cells in (2, 12):
         first = store_study(database, settings, prepare_study(database, settings, wide(cells)))
         finish(database, settings, first.id, {})
-        prepared = prepare_study(database, settings, wide(cells)).with_files(settings.runs_folder)
+        prepared = prepare_study(database, settings, wide(cells)).with_files(file_store(settings))
         with statements(database) as executed:
             assert store_study(database, settings, prepared).num_queued == 0
         taken.append(len(executed))
@@ -394,7 +395,7 @@ def test_files_that_were_taken_go_when_the_transaction_fails(
 ) -> None:
     finished(database, settings)
     before, rows = folders(settings), counted(database)
-    prepared = prepare_study(database, settings, wide(2)).with_files(settings.runs_folder)
+    prepared = prepare_study(database, settings, wide(2)).with_files(file_store(settings))
     assert len(folders(settings)) == 4
 
     def fail_after_all() -> None:
@@ -415,15 +416,15 @@ def test_files_that_were_taken_go_when_the_study_is_refused_or_was_made_already(
     made = store_study(
         database,
         settings,
-        prepare_study(database, settings, body).with_files(settings.runs_folder),
+        prepare_study(database, settings, body).with_files(file_store(settings)),
         "key",
     )
     before = folders(settings)
-    again = prepare_study(database, settings, body).with_files(settings.runs_folder)
+    again = prepare_study(database, settings, body).with_files(file_store(settings))
     assert len(folders(settings)) > len(before)
     assert store_study(database, settings, again, "key") == Stored(made.id, 0, is_new=False)
     assert folders(settings) == before
-    full = prepare_study(database, settings, wide(5)).with_files(settings.runs_folder)
+    full = prepare_study(database, settings, wide(5)).with_files(file_store(settings))
     with pytest.raises(TooManyRuns):
         store_study(database, settings.model_copy(update={"max_queued_per_owner": 1}), full)
     assert folders(settings) == before
@@ -433,10 +434,10 @@ def test_a_run_whose_source_is_deleted_meanwhile_is_queued_without_files(
     database: Database, settings: Settings
 ) -> None:
     first = finished(database, settings)
-    prepared = prepare_study(database, settings, wide(2)).with_files(settings.runs_folder)
+    prepared = prepare_study(database, settings, wide(2)).with_files(file_store(settings))
     with database.writing() as session:
         removed = studies.delete(session, studies.get(session, first.id))
-    deletion.remove_folders(settings.runs_folder, removed)
+    deletion.remove_files(file_store(settings), removed)
     made = store_study(database, settings, prepared)
     assert {run.status for run in runs_by_cell(database, made.id).values()} == {"queued"}
     assert (made.num_queued, folders(settings)) == (2, set())
@@ -450,15 +451,15 @@ def test_the_next_best_source_gives_its_files_where_the_first_ones_are_gone(
     second = store_study(
         database,
         settings,
-        prepare_study(database, settings, wide(1)).with_files(settings.runs_folder),
+        prepare_study(database, settings, wide(1)).with_files(file_store(settings)),
     )
     lost, left = (next(iter(runs_by_cell(database, one.id).values())) for one in (first, second))
     assert left.reused_from == lost.id
-    deletion.remove_folders(settings.runs_folder, [lost.id])
+    deletion.remove_files(file_store(settings), [lost.id])
     made = store_study(
         database,
         settings,
-        prepare_study(database, settings, wide(1)).with_files(settings.runs_folder),
+        prepare_study(database, settings, wide(1)).with_files(file_store(settings)),
     )
     (run,) = runs_by_cell(database, made.id).values()
     assert (run.status, run.reused_from) == ("succeeded", lost.id)
@@ -504,7 +505,7 @@ def test_two_extensions_that_were_prepared_at_once_add_different_seeds(
             study_extensions.prepare_extension(session, study, 1, settings) for _ in range(2)
         ]
     for one in prepared:
-        taken = one.with_files(settings.runs_folder)
+        taken = one.with_files(file_store(settings))
         with database.writing() as session:
             assert (
                 study_extensions.extend(session, studies.get(session, made.id), taken, settings)
@@ -567,4 +568,4 @@ def test_links_are_made_before_the_lock_is_taken(database: Database, settings: S
     finished(database, settings)
     prepared = prepare_study(database, settings, wide(2))
     with writers_blocked(settings):
-        assert len(prepared.with_files(settings.runs_folder).taken) == 2
+        assert len(prepared.with_files(file_store(settings)).taken) == 2

@@ -18,6 +18,7 @@ from app.services.analyses.scores import read_metric
 from app.services.experiments import experiments
 from app.services.experiments.visibility import visible_experiment
 from app.services.owners.keys import Caller
+from app.storage.files.places import file_store
 from app.storage.tables import Experiment, Run
 from lab_models.common.validation import FieldError
 from lab_models.statistics.verdicts import Judgement, Verdict
@@ -128,7 +129,7 @@ def compare_experiments(
     control, treatment = (Side(row, _runs_of(session, row), row.name or row.id) for row in found)
     wanted = read_metric(metric)
     chosen = margin_of(wanted, treatment.experiment.spec["dataset"]["name"], margin)
-    evidence = Evidence(session, settings.runs_folder, [*treatment.runs, *control.runs])
+    evidence = Evidence(session, file_store(settings), [*treatment.runs, *control.runs])
     comparison = compare_sides(evidence, treatment, control, wanted, margin=chosen, factor=factor)
     return comparison_answer(comparison, comparison.judged(), None)
 

@@ -17,6 +17,7 @@ from app.services.analyses.confusion import (
     most_confused,
 )
 from app.services.experiments import experiments
+from app.storage.files.places import file_store
 from lab_models.training.assessment import row_fractions
 
 router = passes.router(prefix="/experiments", tags=["plots"])
@@ -32,7 +33,7 @@ def read_confusion_matrix(
     succeeded.
     """
     runs = experiments.its_runs(session, experiment.id)
-    confusion = confusion_of(session, settings.runs_folder, runs)
+    confusion = confusion_of(session, file_store(settings), runs)
     return schemas.ConfusionAnswer(
         experiment_id=experiment.id,
         class_names=list(confusion.class_names),
@@ -65,7 +66,7 @@ def draw_confusion_matrix(
     if_none_match: IfNoneMatch = None,
 ) -> Any:
     """The confusion matrix on test, added up over the succeeded runs. 404 until a run has succeeded."""
-    exhibit = confusion_matrix(session, settings.runs_folder, experiment, by_share=normalize)
+    exhibit = confusion_matrix(session, file_store(settings), experiment, by_share=normalize)
     return picture(exhibit, extension, if_none_match)
 
 

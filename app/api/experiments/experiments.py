@@ -40,6 +40,7 @@ from app.services.submitting.again import prepare
 from app.services.submitting.drafts import Stored
 from app.services.submitting.idempotency import earlier
 from app.services.submitting.submissions import store
+from app.storage.files.places import file_store
 from app.storage.states import RunStatus
 from app.storage.tables import Experiment
 from lab_models.studies.again import read_changed
@@ -193,7 +194,7 @@ def delete_experiment(
     beside it stays.
     """
     afterwards.later(
-        deletion.remove_folders, settings.runs_folder, deletion.delete(session, experiment)
+        deletion.remove_files, file_store(settings), deletion.delete(session, experiment)
     )
 
 

@@ -10,6 +10,9 @@ from app.api.experiments.experiments import metrics_response
 from app.api.http import passes
 from app.api.http.deps import Reading, TheRun, TheSettings
 from app.services.experiments import artifacts, progress
+from app.storage.files.places import file_store
+from app.storage.files.store import FileStore
+from app.storage.tables import Artifact
 
 router = passes.router(prefix="/runs", tags=["runs"])
 
@@ -49,16 +52,25 @@ def list_artifacts(session: Reading, run: TheRun) -> schemas.ArtifactList:
 
 
 @router.get("/{run_id}/artifacts/{name}", response_class=FileResponse)
-def download_artifact(
-    session: Reading, run: TheRun, name: str, settings: TheSettings
-) -> FileResponse:
+def download_artifact(session: Reading, run: TheRun, name: str, settings: TheSettings) -> Any:
     """One published file."""
-    artifact, path = artifacts.artifact_path(session, settings.runs_folder, run.id, name)
+    files, artifact = file_store(settings), artifacts.published(session, run.id, name)
+    return (
+        passes.Compute(lambda: _file_response(files, artifact), lane="files")
+        if files.is_apart
+        else _file_response(files, artifact)
+    )
+
+
+def _file_response(files: FileStore, artifact: Artifact) -> FileResponse:
     headers = {
         "ETag": f'"{artifact.sha256}"',
         "X-Content-Type-Options": "nosniff",
         "Cache-Control": "private, max-age=31536000, immutable",
     }
     return FileResponse(
-        path, media_type=artifact.media_type, filename=artifact.name, headers=headers
+        artifacts.file_of(files, artifact),
+        media_type=artifact.media_type,
+        filename=artifact.name,
+        headers=headers,
     )

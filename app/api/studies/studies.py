@@ -39,6 +39,7 @@ from app.services.studies.study_extensions import PreparedExtension
 from app.services.studies.study_submissions import PreparedStudy
 from app.services.submitting.drafts import Stored
 from app.services.submitting.idempotency import earlier
+from app.storage.files.places import file_store
 from app.storage.tables import Study
 from lab_models.common.validation import validate
 from lab_models.specs import Frozen
@@ -106,10 +107,10 @@ def create_study(
         return passes.answer(study_dry_run(prepared, speeds(session), warned))
 
     def take_files() -> passes.Write:
-        taken = prepared.with_files(settings.runs_folder)
+        taken = prepared.with_files(file_store(settings))
         return passes.Write(
             lambda session: write(session, taken),
-            undo=lambda: deletion.remove_folders(settings.runs_folder, taken.taken),
+            undo=lambda: deletion.remove_files(file_store(settings), taken.taken),
         )
 
     def write(session: Session, taken: PreparedStudy) -> passes.Read:
@@ -169,10 +170,10 @@ def extend_study(
     )
 
     def take_files() -> passes.Write:
-        taken = prepared.with_files(settings.runs_folder)
+        taken = prepared.with_files(file_store(settings))
         return passes.Write(
             lambda session: write(session, taken),
-            undo=lambda: deletion.remove_folders(settings.runs_folder, taken.taken),
+            undo=lambda: deletion.remove_files(file_store(settings), taken.taken),
         )
 
     def write(session: Session, taken: PreparedExtension) -> passes.Read:
@@ -238,4 +239,4 @@ def delete_study(
     builds on one.
     """
     removed = studies.delete(session, study)
-    afterwards.later(deletion.remove_folders, settings.runs_folder, removed)
+    afterwards.later(deletion.remove_files, file_store(settings), removed)

@@ -4,7 +4,6 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from app.errors import NotFound
 from app.services.analyses.pairing import ONE_AND_THE_SAME, PairedScores, Side, pair_sides
 from app.services.analyses.scores import ScoreKind, Scores
 from app.services.experiments.artifacts import artifact_path
+from app.storage.files.store import FileStore
 from app.storage.tables import Run
 from lab_models.common.validation import did_you_mean
 from lab_models.statistics.paired import discordant, mcnemar
@@ -71,15 +71,15 @@ class Comparison(PairedScores):
 class Evidence:
     """What comparisons of the given runs read: each metric, and each run's predictions, once for all of them."""
 
-    def __init__(self, session: Session, runs_folder: Path, runs: Sequence[Run]) -> None:
+    def __init__(self, session: Session, files: FileStore, runs: Sequence[Run]) -> None:
         self.scores = Scores(session, runs)
-        self._session, self._runs_folder = session, runs_folder
+        self._session, self._files = session, files
         self._marks: dict[str, Marks | None] = {}
 
     def marks(self, run_id: str) -> "Marks | None":
         """Which test images the run gets right; None where it kept no predictions, or the file is damaged."""
         if run_id not in self._marks:
-            self._marks[run_id] = _marks(self._session, self._runs_folder, run_id)
+            self._marks[run_id] = _marks(self._session, self._files, run_id)
         return self._marks[run_id]
 
 
@@ -271,9 +271,9 @@ def _mcnemar(
             yield McNemar(seed, only_treatment, only_control, mcnemar(only_treatment, only_control))
 
 
-def _marks(session: Session, runs_folder: Path, run_id: str) -> Marks | None:
+def _marks(session: Session, files: FileStore, run_id: str) -> Marks | None:
     try:
-        _, path = artifact_path(session, runs_folder, run_id, PREDICTIONS_NAME)
+        _, path = artifact_path(session, files, run_id, PREDICTIONS_NAME)
         with safe_open(path, framework="numpy") as file:
             predictions, labels = file.get_tensor("predictions"), file.get_tensor("labels")
     except (NotFound, SafetensorError, OSError, TypeError):

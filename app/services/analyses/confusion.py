@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from app.services.analyses.exhibits import Exhibit
 from app.services.experiments import experiments, revisions
 from app.services.experiments.artifacts import artifact_path
 from app.services.experiments.results import summarise
+from app.storage.files.store import FileStore
 from app.storage.states import RunStatus, experiment_status
 from app.storage.tables import Artifact, Experiment, Run
 from lab_models.architectures.naming import describe
@@ -47,7 +47,7 @@ class Confusion:
         return pooled
 
 
-def confusion_of(session: Session, runs_folder: Path, runs: Sequence[Run]) -> Confusion:
+def confusion_of(session: Session, files: FileStore, runs: Sequence[Run]) -> Confusion:
     """Confusion matrices of an experiment's succeeded runs.
 
     Raises NotFound, with a sentence that says when there will be one, and Conflict when the runs were tested on
@@ -61,7 +61,7 @@ def confusion_of(session: Session, runs_folder: Path, runs: Sequence[Run]) -> Co
     assessed = [run for run in runs if run.id in published]
     if not assessed:
         raise NotFound(_why_not(runs))
-    reports = [_report(session, runs_folder, run.id) for run in assessed]
+    reports = [_report(session, files, run.id) for run in assessed]
     if len({report["dataset_sha256"] for report in reports}) > 1:
         raise Conflict(
             f"the runs were tested on different versions of data set {reports[0]['dataset']!r}, so their counts cannot"
@@ -74,7 +74,7 @@ def confusion_of(session: Session, runs_folder: Path, runs: Sequence[Run]) -> Co
 
 
 def confusion_matrix(
-    session: Session, runs_folder: Path, experiment: Experiment, *, by_share: bool
+    session: Session, files: FileStore, experiment: Experiment, *, by_share: bool
 ) -> Exhibit[ConfusionFigure]:
     """An experiment's matrix, added up over its succeeded runs; `by_share` colors shares of the true class, else
     numbers of images. Reading it raises as `confusion_of` does.
@@ -82,7 +82,7 @@ def confusion_matrix(
 
     def read() -> ConfusionFigure:
         runs = experiments.its_runs(session, experiment.id)
-        return _figure(experiment, runs, confusion_of(session, runs_folder, runs), by_share)
+        return _figure(experiment, runs, confusion_of(session, files, runs), by_share)
 
     revision = revisions.of_experiments(session, [experiment.id])
     return Exhibit("confusion-matrix", (by_share,), revision, read)
@@ -145,8 +145,8 @@ def _subtitle(
     )
 
 
-def _report(session: Session, runs_folder: Path, run_id: str) -> dict[str, Any]:
-    artifact, path = artifact_path(session, runs_folder, run_id, EVALUATION_NAME)
+def _report(session: Session, files: FileStore, run_id: str) -> dict[str, Any]:
+    artifact, path = artifact_path(session, files, run_id, EVALUATION_NAME)
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != artifact.sha256:
         raise NotFound(

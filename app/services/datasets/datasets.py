@@ -27,6 +27,7 @@ from app.services.owners.limits import refuse_full_disk_quota
 from app.services.owners.usage import DiskUsage, dataset_bytes, usage_of
 from app.services.quotas import QuotaKind, Quotas
 from app.settings import Settings
+from app.storage.files.places import file_store
 from app.storage.states import LEGAL_MOVES
 from app.storage.tables import LOCAL, Experiment, Run
 from lab_models.common.files import require_room
@@ -143,14 +144,18 @@ def import_zip(
     settings: Settings, caller: Caller, share: Share, name: str, file: BinaryIO, wanted: Wanted
 ) -> DatasetInfo:
     """Make a data set of a zip; takes as long as its images take to decode. Raises UnusableImages, Conflict,
-    TooManyDatasets, DiskQuotaUsedUp, StorageFull.
+    TooManyDatasets, DiskQuotaUsedUp, StorageFull, StoreOutOfReach.
     """
     limits = ImportLimits(
         max_images=settings.max_images,
         max_unpacked_bytes=UNPACKED_PER_UPLOADED * settings.max_upload_bytes,
         min_free_bytes=settings.min_free_bytes,
     )
-    importer = Importer(caller.owner, partial(_refuse_over_quota, settings, caller, share))
+    importer = Importer(
+        caller.owner,
+        partial(_refuse_over_quota, settings, caller, share),
+        file_store(settings).keep_dataset,
+    )
     with _rendered(), importing.reserved(name, settings.imported_folder):
         return importing.import_reserved(
             file, name, settings.imported_folder, wanted, limits, importer
@@ -160,7 +165,8 @@ def import_zip(
 def take_away(session: Session, settings: Settings, caller: Caller, name: str) -> Path:
     """Take an imported data set away, its owner's or by an admin; its files are `throw_away`'s, which may take a while.
 
-    Raises NotFound, Forbidden, or Conflict for a built-in one and while an unfinished experiment needs it.
+    Raises NotFound, Forbidden, or Conflict for a built-in one and while an unfinished experiment needs it, and
+    StoreOutOfReach.
     """
     if name in BUILT_IN:
         raise Conflict(f"{name!r} is a built-in data set and cannot be removed")
@@ -175,6 +181,9 @@ def take_away(session: Session, settings: Settings, caller: Caller, name: str) -
         )
     dataset_locks.have_alone(session, name)
     _refuse_in_use(session, caller, name)
+    file_store(settings).remove_dataset(
+        name
+    )  # while the name is still taken: nothing of a later one is met
     try:
         with _rendered():
             return importing.take_away(name, settings.imported_folder)

@@ -1,14 +1,13 @@
 """Files of a run: checkpoints that resume starts from, and artifacts that are published. File first, row second."""
 
-import stat
 from collections.abc import Iterable
-from itertools import accumulate
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from sqlalchemy import delete
 from sqlmodel import Session, col, select
 
 from app.errors import NotFound
+from app.storage.files.store import FileStore
 from app.storage.tables import Artifact, Checkpoint, utc_now
 from lab_models.training.protocol import KEPT_CHECKPOINTS, SavedArtifact, SavedCheckpoint
 
@@ -78,34 +77,31 @@ def artifacts_of(session: Session, run_id: str) -> list[Artifact]:
 
 
 def artifact_path(
-    session: Session, runs_folder: Path, run_id: str, name: str
+    session: Session, files: FileStore, run_id: str, name: str
 ) -> tuple[Artifact, Path]:
-    """An artifact's row and file, which lies within the run's folder with no link on the way; raises NotFound."""
+    """An artifact's row and its file, as the two below."""
+    artifact = published(session, run_id, name)
+    return artifact, file_of(files, artifact)
+
+
+def published(session: Session, run_id: str, name: str) -> Artifact:
+    """An artifact's row; raises NotFound."""
     artifact = session.get(Artifact, (run_id, name))
     if artifact is None:
         raise NotFound(
             f"run {run_id} has no artifact {name!r}; GET /runs/{run_id}/artifacts lists them"
         )
-    path = _file_within(runs_folder / run_id, artifact.path)
-    if path is None:
-        raise NotFound(f"the file of artifact {name!r} is gone from the disk")
-    return artifact, path
+    return artifact
 
 
-def _file_within(folder: Path, relative: str) -> Path | None:
-    """The regular file at `relative`, or None. Neither the folder nor anything below it may be a link: nothing here
-    makes one.
+def file_of(files: FileStore, artifact: Artifact) -> Path:
+    """An artifact's file, here to be read, which takes a while where it must be fetched; raises NotFound and
+    StoreOutOfReach.
     """
-    wanted = PurePosixPath(relative)
-    if wanted.is_absolute() or not wanted.parts or ".." in wanted.parts:
-        return None
-    steps = list(accumulate(wanted.parts, Path.joinpath, initial=folder))
-    try:
-        modes = [step.lstat().st_mode for step in steps]
-    except (OSError, ValueError):
-        # not there, a loop, a name too long for any file, or one with NUL
-        return None
-    return steps[-1] if all(map(stat.S_ISDIR, modes[:-1])) and stat.S_ISREG(modes[-1]) else None
+    path = files.path_of(artifact.run_id, artifact.path, artifact.sha256)
+    if path is None:
+        raise NotFound(f"the file of artifact {artifact.name!r} is gone")
+    return path
 
 
 def _newest_first(session: Session, run_id: str) -> list[Checkpoint]:

@@ -1,9 +1,6 @@
-"""Experiments deleted with all that hangs on them: rows in one transaction, the runs' folders after its commit."""
+"""Experiments deleted with all that hangs on them: rows in one transaction, the runs' files after its commit."""
 
-import logging
-import shutil
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from sqlalchemy import ColumnElement, func, or_
 from sqlalchemy import delete as delete_rows
@@ -11,17 +8,16 @@ from sqlmodel import Session, col, select
 
 from app.errors import Conflict, HasDependents, NotFinished, NotFound
 from app.services import lifecycle
+from app.storage.files.store import FileStore
 from app.storage.states import RunStatus
 from app.storage.tables import Artifact, Checkpoint, Experiment, Run
 from lab_models.specs import CONTROLS
 
 MOST_NAMED = 5
 
-log = logging.getLogger("lab.deletion")
-
 
 def delete(session: Session, experiment: Experiment) -> list[str]:
-    """Delete an experiment; returns the ids of its runs, whose folders go after the commit (`remove_folders`).
+    """Delete an experiment; returns the ids of its runs, whose files go after the commit (`remove_files`).
 
     Raises NotFinished while a run is queued, paused or running; HasDependents while a run of another experiment needs
     one of its runs, another experiment has it as its control, or a study has it as a cell; NotFound when it has just
@@ -67,20 +63,13 @@ def refusals(session: Session, experiments: Sequence[Experiment]) -> list[str]:
     return [str(error) for error in _refusals(session, ids)]
 
 
-def remove_folders(runs_folder: Path, run_ids: Iterable[str]) -> None:
-    """Remove the folders of deleted runs; never raises. To be called after the commit.
+def remove_files(files: FileStore, run_ids: Iterable[str]) -> None:
+    """Remove the files of deleted runs; never raises. To be called after the commit.
 
     A zombie, frozen since before its run ended, may wake later and make its folder anew. It finds no row for its lease,
     stops, and leaves at most a few files that nothing points to: run ids are random and never come again.
     """
-    for run_id in run_ids:
-        folder = runs_folder / run_id
-        shutil.rmtree(folder, ignore_errors=True)
-        if folder.exists():
-            log.warning(
-                "%s could not be removed altogether; its run is deleted, and nothing needs what is left",
-                folder,
-            )
+    files.remove_runs(run_ids)
 
 
 def size_of_run() -> ColumnElement[int]:

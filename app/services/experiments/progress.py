@@ -1,7 +1,7 @@
 """What a trainer's events become in the database: each one short, fenced transaction's worth of writes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,10 @@ class Task:
     resume: tuple[SavedCheckpoint, ...]
     micro_batches: int
     foundation: FoundationFiles | None
+
+    def with_foundation(self, foundation: FoundationFiles) -> "Task":
+        """The same, built on the same network, whose weights lie elsewhere."""
+        return replace(self, foundation=foundation)
 
 
 def load_task(session: Session, lease: Lease, runs_folder: Path) -> Task:

@@ -7,9 +7,7 @@ there.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Self
 
 from sqlalchemy import bindparam, event, insert
@@ -17,13 +15,10 @@ from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
 from app.services import lifecycle
-from app.services.experiments.deletion import remove_folders
+from app.services.experiments.deletion import remove_files
 from app.services.experiments.equal_runs import Likeness, equal_runs
+from app.storage.files.store import FileStore
 from app.storage.tables import Artifact, metadata
-from lab_models.common.files import link_or_copy, sync_folder
-
-SYNC_THREADS = 8
-"""Folders are made durable in parallel: a disk takes much the same time for eight as for one."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +46,9 @@ class TakingOver:
     equal: tuple[Equal, ...] = ()
     taken: Mapping[str, str] = field(default_factory=dict)
 
-    def with_files(self, runs_folder: Path) -> Self:
+    def with_files(self, files: FileStore) -> Self:
         """The same with the files in place; to be called once, with no session open, just before it is stored."""
-        return replace(self, taken=take_files(self.equal, runs_folder))
+        return replace(self, taken=take_files(self.equal, files))
 
 
 def find_equal(
@@ -63,11 +58,15 @@ def find_equal(
     are any.
     """
     found = equal_runs(session, wanted, owner)
-    files = _files_of(session, [run.id for runs in found.values() for run in runs])
+    published = _files_of(session, [run.id for runs in found.values() for run in runs])
     return tuple(
         Equal(
             run_id,
-            tuple(FinishedRun(run.id, files[run.id]) for run in found[likeness] if run.id in files),
+            tuple(
+                FinishedRun(run.id, published[run.id])
+                for run in found[likeness]
+                if run.id in published
+            ),
         )
         for likeness, run_ids in wanted.items()
         if likeness in found
@@ -75,7 +74,7 @@ def find_equal(
     )
 
 
-def take_files(equal: Iterable[Equal], runs_folder: Path) -> dict[str, str]:
+def take_files(equal: Iterable[Equal], files: FileStore) -> dict[str, str]:
     """Give the sources' files a second name in the folders of the runs that are to be written, so that either can be
     deleted without the other.
 
@@ -85,16 +84,16 @@ def take_files(equal: Iterable[Equal], runs_folder: Path) -> dict[str, str]:
     taken: dict[str, str] = {}
     for one in equal:
         source = next(
-            (source for source in one.sources if _files_taken(source, runs_folder, one.run_id)),
+            (source for source in one.sources if _files_taken(source, files, one.run_id)),
             None,
         )
         if source is not None:
             taken[one.run_id] = source.run_id
-    _sync(runs_folder, taken)  # before the rows, which is when they begin to count
+    files.settle(taken)  # before the rows, which is when they begin to count
     return taken
 
 
-def take_over(session: Session, sources: Mapping[str, str], runs_folder: Path) -> list[str]:
+def take_over(session: Session, sources: Mapping[str, str], files: FileStore) -> list[str]:
     """Let queued runs take over the results of the sources whose files they have; returns those that did.
 
     A source that is gone by now leaves its run queued, without files.
@@ -106,11 +105,11 @@ def take_over(session: Session, sources: Mapping[str, str], runs_folder: Path) -
         pairs = [{"taker": run_id, "giver": sources[run_id]} for run_id in moved]
         for table in ("artifact", "metric"):
             session.connection().execute(_copying(table), pairs)
-    remove_folders(runs_folder, set(sources) - set(moved))
+    remove_files(files, set(sources) - set(moved))
     return moved
 
 
-def remove_unless_committed(session: Session, run_ids: Iterable[str], runs_folder: Path) -> None:
+def remove_unless_committed(session: Session, run_ids: Iterable[str], files: FileStore) -> None:
     """Remove the folders of runs that are about to be written, should the transaction end in another way than by its
     commit.
     """
@@ -121,7 +120,7 @@ def remove_unless_committed(session: Session, run_ids: Iterable[str], runs_folde
 
     def ended(_session: Session, transaction: Any) -> None:
         if transaction.parent is None:
-            remove_folders(runs_folder, folders)
+            remove_files(files, folders)
             folders.clear()
 
     event.listen(session, "after_commit", committed)
@@ -151,30 +150,12 @@ def _files_of(session: Session, run_ids: Sequence[str]) -> dict[str, tuple[tuple
     return {run_id: tuple(files) for run_id, files in found.items()}
 
 
-def _files_taken(source: FinishedRun, runs_folder: Path, run_id: str) -> bool:
-    """Second names for the files, without a second copy where the file system can. False, with what was made removed,
-    if one is not there whole.
-    """
+def _files_taken(source: FinishedRun, files: FileStore, run_id: str) -> bool:
+    """False, with what was made removed, if one is not there whole."""
     try:
-        for relative, size_bytes in source.files:
-            original, path = runs_folder / source.run_id / relative, runs_folder / run_id / relative
-            if original.stat().st_size != size_bytes:
-                raise OSError(f"{original} is not whole")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            link_or_copy(original, path)
+        files.copy_run(source.run_id, source.files, run_id)
     # gone or damaged, or no room for a copy: the run is trained anew, or its own worker says what is wrong
     except OSError:
-        remove_folders(runs_folder, [run_id])
+        remove_files(files, [run_id])
         return False
     return True
-
-
-def _sync(runs_folder: Path, run_ids: Iterable[str]) -> None:
-    folders = [
-        folder
-        for run_id in run_ids
-        for folder in {path.parent for path in (runs_folder / run_id).rglob("*")}
-    ]
-    if folders:
-        with ThreadPoolExecutor(SYNC_THREADS) as pool:
-            list(pool.map(sync_folder, [runs_folder, *folders]))

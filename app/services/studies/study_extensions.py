@@ -14,6 +14,7 @@ from app.services.owners import limits
 from app.services.studies import study_bounds
 from app.services.studies.studies import lock
 from app.settings import Settings
+from app.storage.files.places import file_store
 from app.storage.tables import Experiment, Study, new_id
 from lab_models.studies.design import read_design
 
@@ -67,7 +68,7 @@ def extend(session: Session, study: Study, prepared: PreparedExtension, settings
     Where another has extended it since that was prepared, the seeds are other ones, and what was found for those is
     trained anew.
     """
-    taking_over.remove_unless_committed(session, prepared.taken, settings.runs_folder)
+    taking_over.remove_unless_committed(session, prepared.taken, file_store(settings))
     lock(session, study)
     extended = study_bounds.with_next_seeds(read_design(study.design), prepared.num_seeds, settings)
     cells = {cell.key: cell for cell in extended.cells}
@@ -79,11 +80,11 @@ def extend(session: Session, study: Study, prepared: PreparedExtension, settings
     written = session.exec(in_order).all()
     seeds = {experiment_id: extended.seeds_of(cells[str(cell)]) for experiment_id, cell in written}
     added = replicates.add_seeds(session, seeds, prepared.run_ids)
-    deletion.remove_folders(settings.runs_folder, set(prepared.taken) - set(added))
+    deletion.remove_files(file_store(settings), set(prepared.taken) - set(added))
     taking_over.take_over(
         session,
         {run_id: prepared.taken[run_id] for run_id in added if run_id in prepared.taken},
-        settings.runs_folder,
+        file_store(settings),
     )
     study.design = extended.model_dump(mode="json")
     session.add(study)

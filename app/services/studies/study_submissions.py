@@ -26,6 +26,7 @@ from app.services.submitting.idempotency import earlier, request_hash
 from app.services.submitting.planning import Lookups
 from app.services.submitting.submissions import Prepared, prepare_with
 from app.settings import Settings
+from app.storage.files.places import file_store
 from app.storage.tables import LOCAL, Study, new_id, utc_now
 from lab_models.architectures.sameness import effect_of
 from lab_models.common.validation import FieldError, InvalidDocument
@@ -138,10 +139,10 @@ def store(
 
     What has changed since is looked at again, as by `submissions.store`.
     """
-    taking_over.remove_unless_committed(session, prepared.taken, settings.runs_folder)
+    taking_over.remove_unless_committed(session, prepared.taken, file_store(settings))
     found = earlier(session, Study, idempotency_key, prepared.submitted, prepared.owner)
     if found is not None:
-        deletion.remove_folders(settings.runs_folder, prepared.taken)
+        deletion.remove_files(file_store(settings), prepared.taken)
         return Stored(found.id, 0, is_new=False)
     cells = list(prepared.cells.values())
     submissions.require_datasets(session, cells, settings)
@@ -151,7 +152,7 @@ def store(
         [{**prepared.row, "created_at": utc_now(), "idempotency_key": idempotency_key}],
     )
     create(session, drafts)
-    moved = taking_over.take_over(session, prepared.taken, settings.runs_folder)
+    moved = taking_over.take_over(session, prepared.taken, file_store(settings))
     limits.refuse_full_queue(session, prepared.owner, settings)
     return Stored(prepared.row["id"], sum(len(one.seeds) for one in drafts) - len(moved))
 

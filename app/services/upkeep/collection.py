@@ -7,13 +7,17 @@ import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import assert_never
 
 from sqlmodel import col, select
 
+from app.errors import StoreOutOfReach
 from app.services.experiments import artifacts
+from app.services.upkeep import stored
 from app.services.upkeep.leftovers import Finder, Kind, Leftover
 from app.settings import Settings
 from app.storage.db import Database
+from app.storage.files.places import file_store
 from app.storage.tables import Run
 from lab_models.common.files import exclusive
 
@@ -37,10 +41,14 @@ class Collected:
 
 def collect(database: Database, settings: Settings, *, dry_run: bool) -> Collected:
     """Find what is needed by nothing, and remove it unless it is a dry run. Never raises for a file that cannot be
-    removed.
+    removed; raises StoreOutOfReach where a bucket cannot be listed.
     """
     finder = Finder(settings)
-    found = tuple(sorted(finder.find(database), key=lambda item: (item.kind, item.path)))
+    in_bucket = stored.listed(settings)
+    everything = list(finder.find(database))
+    with database.reading() as session:
+        everything += stored.found(session, settings, finder, in_bucket)
+    found = tuple(sorted(everything, key=lambda item: (item.kind, item.path)))
     if dry_run:
         return Collected(found)
     failed = tuple(item for item in found if not remove(item, finder, database, settings))
@@ -57,18 +65,23 @@ def remove(item: Leftover, finder: Finder, database: Database, settings: Setting
             case Kind.ARCHIVE:
                 _remove_archive(path)
             case Kind.ATTEMPT_FILES | Kind.CHECKPOINTS:
-                _remove_of_run(item, path, finder, database, settings.runs_folder)
-    except OSError as error:
+                _remove_of_run(item, path, finder, database, settings)
+            case Kind.STORED:
+                with database.writing() as session:
+                    stored.remove(session, settings, item.path)
+            case _:
+                assert_never(item.kind)
+    except (OSError, StoreOutOfReach) as error:
         log.warning("%s could not be removed: %s", path, error)
         return False
     return True
 
 
 def _remove_of_run(
-    item: Leftover, path: Path, finder: Finder, database: Database, runs_folder: Path
+    item: Leftover, path: Path, finder: Finder, database: Database, settings: Settings
 ) -> None:
     """Under the run's lock, and what is needed found again. Checkpoints: rows first, files after the commit."""
-    run_id = path.relative_to(runs_folder).parts[0]
+    run_id = path.relative_to(settings.runs_folder).parts[0]
     dropped: list[str] = []
     with database.writing() as session:
         run = session.exec(select(Run).where(col(Run.id) == run_id).with_for_update()).one_or_none()
@@ -81,8 +94,7 @@ def _remove_of_run(
                 path.rmdir()
         elif finder.is_past_resuming(run):
             dropped = artifacts.drop_checkpoints(session, run_id)
-    for name in dropped:
-        (runs_folder / run_id / name).unlink(missing_ok=True)
+    file_store(settings).remove(run_id, dropped)
 
 
 def _remove_archive(path: Path) -> None:

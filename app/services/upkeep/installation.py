@@ -12,9 +12,10 @@ from sqlalchemy import func
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
-from app.errors import Misconfigured
+from app.errors import Misconfigured, StoreOutOfReach
 from app.settings import Settings
 from app.storage.advisory_locks import AdvisoryLock, hold
+from app.storage.files.places import file_store
 from app.storage.tables import Artifact, Checkpoint, Installation, new_id, utc_now
 from lab_models.common.files import write_atomically
 from lab_models.common.revision import RESULTS_VERSION, package_version
@@ -37,20 +38,23 @@ def note(session: Session, settings: Settings) -> None:
     hold(session.connection(), AdvisoryLock.INSTALLATION)
     known = session.get(Installation, THE_ROW)
     own = home_id(settings.home)
-    if known is None or own != known.home_id:
-        newest = _newest_file(session, settings.runs_folder)
-        is_there = newest is not None and newest.exists()
-        if known is not None and newest is not None and not is_there:
-            raise Misconfigured(_not_the_files(settings, known))
-        if own is None:
-            own = known.home_id if known is not None and is_there else new_id("home")
+    if known is not None and known.store != settings.store:
+        _refuse_to_lose(session, settings, known)
+    elif not settings.store and (known is None or own != known.home_id):
+        is_there = _refuse_to_lose(session, settings, known)
+        if own is None and known is not None and is_there:
+            own = known.home_id
             write_atomically(settings.home / HOME_ID, own.encode())
+    if own is None:
+        own = new_id("home")
+        write_atomically(settings.home / HOME_ID, own.encode())
     session.merge(
         Installation(
             id=THE_ROW,
             home_id=own,
             home=str(settings.home.absolute()),
             host=socket.gethostname(),
+            store=settings.store,
             version=package_version(),
             results_version=RESULTS_VERSION,
             started_at=utc_now(),
@@ -71,11 +75,16 @@ def compare(session: Session, settings: Settings) -> None:
             f"this worker is version {package_version()}, whose results have number {RESULTS_VERSION}; the API is"
             f" {known.version}, with number {known.results_version}: install the same version on both, the API first"
         )
-    if home_id(settings.home) != known.home_id:
+    if settings.store != known.store:
+        raise Misconfigured(
+            f"this worker's LAB_STORE is {settings.store or 'not set'}, the API's"
+            f" {known.store or 'not set'}: its files would not be found. Set both to the same"
+        )
+    if not settings.store and home_id(settings.home) != known.home_id:
         raise Misconfigured(
             f"this worker's LAB_HOME, {settings.home.absolute()} of {socket.gethostname()}, is another folder than the"
             f" API's, {known.home} of {known.host}: its files would not be found. Mount the API's folder on this"
-            " machine and name it (docs/machines.md)"
+            " machine and name it, or set LAB_STORE on both (docs/machines.md)"
         )
 
 
@@ -92,19 +101,39 @@ def _database_lies_in(settings: Settings) -> bool:
     return "://" not in settings.database_name
 
 
-def _newest_file(session: Session, runs_folder: Path) -> Path | None:
-    """The file that was noted last, where it should be; None when there is none."""
+def _refuse_to_lose(session: Session, settings: Settings, known: Installation | None) -> bool:
+    """Whether the file that was noted last is where these settings look for it. Raises Misconfigured where it is
+    elsewhere.
+    """
+    newest = _newest_file(session)
+    if newest is None:
+        return False
+    try:
+        is_there = file_store(settings).path_of(*newest) is not None
+    except StoreOutOfReach as error:
+        raise Misconfigured(str(error)) from error
+    if known is not None and not is_there:
+        raise Misconfigured(_not_the_files(settings, known))
+    return is_there
+
+
+def _newest_file(session: Session) -> tuple[str, str, str] | None:
+    """Run, path and SHA-256 of the file that was noted last; None when there is none."""
     for table in (Artifact, Checkpoint):
-        row = session.exec(
-            select(table.run_id, table.path).order_by(col(table.created_at).desc()).limit(1)
-        ).first()
+        columns = select(table.run_id, table.path, table.sha256)
+        row = session.exec(columns.order_by(col(table.created_at).desc()).limit(1)).first()
         if row is not None:
-            return runs_folder / row[0] / row[1]
+            return row
     return None
 
 
 def _not_the_files(settings: Settings, known: Installation) -> str:
     home = settings.home.absolute()
+    if known.store != settings.store:
+        return (
+            f"LAB_STORE is {settings.store or 'not set'}, but the files of this database's runs lie in"
+            f" {known.store or f'{known.home} of {known.host}'}: copy them first, names and all (docs/machines.md)"
+        )
     return (
         f"LAB_HOME is {home}, but the files of this database's runs lie in another folder: {known.home} of"
         f" {known.host}, when the API was last started. Name that one. Where it is gone for good and {home} is to take"

@@ -33,6 +33,7 @@ class Kind(StrEnum):
     CHECKPOINTS = "checkpoints"
     ARCHIVE = "archive"
     TEMPORARY = "temporary"
+    STORED = "stored"
 
 
 MEANINGS: dict[Kind, str] = {
@@ -41,6 +42,7 @@ MEANINGS: dict[Kind, str] = {
     Kind.CHECKPOINTS: "of a failed or cancelled run that ended longer than LAB_KEEP_CHECKPOINTS_DAYS ago",
     Kind.ARCHIVE: "a teacher's outputs that no run needs any more; computed again if one does",
     Kind.TEMPORARY: "half-written, and older than a day",
+    Kind.STORED: "in the bucket; no row and no data set points to it",
 }
 
 
@@ -88,11 +90,7 @@ class Finder:
                 yield self._item(Kind.RUN_FOLDER, folder)
             return
         if self.is_past_resuming(run):
-            size = sum(
-                session.exec(select(Checkpoint.size_bytes).where(col(Checkpoint.run_id) == run.id))
-            )
-            if size:
-                yield Leftover(Kind.CHECKPOINTS, str(folder.relative_to(self._home)), size)
+            yield from self.checkpoints_of(session, run)
         yield from (
             self._item(Kind.TEMPORARY, path)
             for path in files(folder)
@@ -107,12 +105,21 @@ class Finder:
                     sum(file.lstat().st_size for file in leftovers),
                 )
 
+    def checkpoints_of(self, session: Session, run: Run) -> Iterator[Leftover]:
+        """What a run's checkpoints take, by their rows."""
+        size = sum(
+            session.exec(select(Checkpoint.size_bytes).where(col(Checkpoint.run_id) == run.id))
+        )
+        if size:
+            folder = self._settings.runs_folder / run.id
+            yield Leftover(Kind.CHECKPOINTS, str(folder.relative_to(self._home)), size)
+
     def of_attempt(self, session: Session, run: Run, attempt: Path) -> list[Path]:
         """Files of an attempt that is over, that no row points to and that are an hour old. A later attempt writes to
         another folder.
         """
         number = attempt.name.removeprefix("attempt-")
-        if not number.isdecimal() or not _is_over(run, int(number)):
+        if not number.isdecimal() or not is_over(run, int(number)):
             return []
         needed = {
             self._settings.runs_folder / run.id / path
@@ -188,7 +195,7 @@ def _is_final(run: Run) -> bool:
     return run.status.is_terminal
 
 
-def _is_over(run: Run, attempt: int) -> bool:
+def is_over(run: Run, attempt: int) -> bool:
     """Whether nobody who holds the run writes as this attempt, now or later."""
     return (
         attempt < run.attempt

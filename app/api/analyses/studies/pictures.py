@@ -13,6 +13,7 @@ from app.api.http.pictures import PICTURE_RESPONSES, IfNoneMatch, PictureFormat,
 from app.services.analyses.curves import named_metrics
 from app.services.analyses.scores import read_metric
 from app.services.analyses.studies import pictures
+from app.storage.files.places import file_store
 
 router = passes.router(prefix="/studies", tags=["plots"])
 
@@ -78,7 +79,7 @@ def draw_study_differences(
     if_none_match: IfNoneMatch = None,
 ) -> Any:
     """Every contrast: each seed's difference, the mean with its 95 % interval, the margin, the verdict."""
-    exhibit = pictures.differences(session, settings.runs_folder, study, read_metric(metric))
+    exhibit = pictures.differences(session, file_store(settings), study, read_metric(metric))
     return picture(exhibit, extension, if_none_match)
 
 

@@ -23,6 +23,7 @@ from app.services.analyses.studies.report import Report, caption_of_picture, rep
 from app.services.analyses.studies.verdicts import ContrastResult
 from app.services.analyses.studies.words import scale_said
 from app.services.studies.studies import WholeStudy
+from app.storage.files.places import file_store
 from lab_models.recipes.recipe import Picture
 from lab_models.statistics.verdicts import Verdict
 
@@ -52,7 +53,7 @@ def read_report(
     def answer(found: Report, headers: dict[str, str]) -> Draw | Compute:
         return _drawn([], list(found.pictures), _shown(found), headers)
 
-    return exhibited(report(session, settings.runs_folder, study), "html", if_none_match, answer)
+    return exhibited(report(session, file_store(settings), study), "html", if_none_match, answer)
 
 
 def _shown(found: Report) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from app.api.schemas import Answer
 from app.services.analyses.scores import read_metric
 from app.services.analyses.studies.claims import AnsweredClaim
 from app.services.analyses.studies.verdicts import ContrastResult, StudyVerdicts, verdicts
+from app.storage.files.places import file_store
 from app.storage.states import RunStatus
 from lab_models.statistics.verdicts import Verdict
 
@@ -75,7 +76,7 @@ def read_verdicts(
     """Contrasts with Holm's correction, claims with their evidence, findings in the source's table; at any time, with
     what there is.
     """
-    exhibit = verdicts(session, settings.runs_folder, study, read_metric(metric))
+    exhibit = verdicts(session, file_store(settings), study, read_metric(metric))
     return exhibited(
         exhibit,
         "json",

@@ -15,6 +15,7 @@ from app.services.datasets import datasets
 from app.services.experiments import experiments
 from app.services.experiments.artifacts import artifact_path
 from app.settings import Settings
+from app.storage.files.places import file_store
 from app.storage.states import RunStatus
 from app.storage.tables import Run
 from lab_models.common.errors import DatasetUnavailable
@@ -127,7 +128,7 @@ def trained_run(
     spec = read_spec(experiments.get(session, run.experiment_id).spec)
     sha256 = (run.environment or {}).get("dataset_sha256")
     info = _dataset(settings, spec.dataset.name, sha256)
-    artifact, path = artifact_path(session, settings.runs_folder, run.id, WEIGHTS_NAME)
+    artifact, path = artifact_path(session, file_store(settings), run.id, WEIGHTS_NAME)
     return TrainedRun(run.id, TrainedNetwork(spec.network, info, path, artifact.sha256), sha256)
 
 

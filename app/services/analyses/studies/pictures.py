@@ -1,7 +1,6 @@
 """A study's pictures: which there are, and what each is read from when it is asked for."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TypeVar
 
 from sqlmodel import Session
@@ -27,6 +26,7 @@ from app.services.analyses.studies.words import subtitle_of
 from app.services.experiments import revisions
 from app.services.studies import studies
 from app.services.studies.studies import WholeStudy
+from app.storage.files.store import FileStore
 from app.storage.tables import Study
 
 TRIO = (Panel("train", "loss"), Panel("val", "loss"), Panel("val", "accuracy"))
@@ -66,12 +66,12 @@ def factor(
 
 
 def differences(
-    session: Session, runs_folder: Path, study: Study, metric: ScoreKind
+    session: Session, files: FileStore, study: Study, metric: ScoreKind
 ) -> Exhibit[DifferencesFigure]:
     """Every contrast's differences."""
 
     def figure(whole: WholeStudy) -> DifferencesFigure:
-        return differences_figure(whole, contrasts_of(session, runs_folder, whole, metric), metric)
+        return differences_figure(whole, contrasts_of(session, files, whole, metric), metric)
 
     return _of(session, study, "differences", (metric.name,), figure)
 

@@ -4,7 +4,6 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from sqlmodel import Session
@@ -25,6 +24,7 @@ from app.services.analyses.studies.verdicts import StudyVerdicts, verdicts_of
 from app.services.experiments import revisions
 from app.services.studies import studies
 from app.services.studies.studies import WholeStudy
+from app.storage.files.store import FileStore
 from app.storage.states import RunStatus
 from app.storage.tables import Study
 from lab_models.architectures.naming import describe
@@ -80,7 +80,7 @@ class Report:
     environment: tuple[str, ...]
 
 
-def report(session: Session, runs_folder: Path, study: Study) -> Exhibit[Report]:
+def report(session: Session, files: FileStore, study: Study) -> Exhibit[Report]:
     """Everything about a study, with what there is."""
 
     def read() -> Report:
@@ -88,7 +88,7 @@ def report(session: Session, runs_folder: Path, study: Study) -> Exhibit[Report]
         # who searches wants to see first what was found
         order = BEST if whole.design.drawn else None
         table = in_order(table_of(session, whole, metric), order)
-        verdicts = verdicts_of(session, runs_folder, whole, metric)
+        verdicts = verdicts_of(session, files, whole, metric)
         return Report(
             whole,
             table,

@@ -5,7 +5,6 @@ source's table.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 from sqlmodel import Session
 
@@ -19,6 +18,7 @@ from app.services.experiments import revisions
 from app.services.studies import studies
 from app.services.studies.studies import WholeStudy
 from app.services.studies.study_cautions import cautions
+from app.storage.files.store import FileStore
 from app.storage.tables import Study
 from lab_models.recipes.catalog import RECIPES
 from lab_models.recipes.findings import Finding
@@ -64,26 +64,26 @@ class StudyVerdicts:
 
 
 def verdicts(
-    session: Session, runs_folder: Path, study: Study, metric: ScoreKind
+    session: Session, files: FileStore, study: Study, metric: ScoreKind
 ) -> Exhibit[StudyVerdicts]:
     """What a study decides, with what there is."""
     return Exhibit(
         "study verdicts",
         (metric.name,),
         revisions.of_study(session, study),
-        lambda: verdicts_of(session, runs_folder, studies.whole(session, study), metric),
+        lambda: verdicts_of(session, files, studies.whole(session, study), metric),
     )
 
 
 def verdicts_of(
-    session: Session, runs_folder: Path, whole: WholeStudy, metric: ScoreKind
+    session: Session, files: FileStore, whole: WholeStudy, metric: ScoreKind
 ) -> StudyVerdicts:
     """What a study that has been read decides."""
     recipe = RECIPES.get(whole.study.recipe or "")
     return StudyVerdicts(
         whole,
         metric,
-        contrasts_of(session, runs_folder, whole, metric),
+        contrasts_of(session, files, whole, metric),
         claims_of(session, whole),
         list(cautions(whole)),
         [] if recipe is None else lint_recipe(recipe),
@@ -91,10 +91,10 @@ def verdicts_of(
 
 
 def contrasts_of(
-    session: Session, runs_folder: Path, whole: WholeStudy, metric: ScoreKind
+    session: Session, files: FileStore, whole: WholeStudy, metric: ScoreKind
 ) -> list[ContrastResult]:
     """Every contrast of the study; p is corrected by Holm over each family."""
-    evidence = Evidence(session, runs_folder, whole.runs)
+    evidence = Evidence(session, files, whole.runs)
     sides = {
         cell.cell.key: Side(cell.experiment, cell.runs, cell.cell.title) for cell in whole.cells
     }

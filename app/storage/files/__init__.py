@@ -1,0 +1,1 @@
+"""Where the files of runs and imported data sets lie for good: in the home, or in a bucket."""
