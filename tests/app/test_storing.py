@@ -294,6 +294,20 @@ def test_a_teacher_that_was_named_and_has_just_ended_is_refused_and_nothing_is_s
     assert counted(database) == before
 
 
+def test_an_origin_that_has_just_ended_is_refused_and_nothing_is_stored(
+    database: Database, settings: Settings
+) -> None:
+    origin = submit(database, settings, TRAIN | {"seeds": [4, 7]})
+    further = {"kind": "continue", "origin": origin.id, "seeds": [7, 4], "epochs": 2}
+    prepared = prepare(database, settings, further)
+    with database.writing() as session:
+        lifecycle.cancel(session, [experiments.its_runs(session, origin.id)[1].id])
+    before = counted(database)
+    with pytest.raises(InvalidRequest, match="has just cancelled"):
+        store(database, settings, prepared)
+    assert counted(database) == before
+
+
 def test_an_equal_teacher_that_has_appeared_meanwhile_is_built_on(
     database: Database, settings: Settings
 ) -> None:
