@@ -14,9 +14,13 @@ class Account:
     accounted for when it ends, such as the time since a killed trainer's last word.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, claimed: float | None = None
+    ) -> None:
+        """`claimed` is when the claim was made by that clock; now, if nobody says."""
         self._clock = clock
-        self._began = self._written = clock()
+        self._began = clock() if claimed is None else claimed
+        self._written = clock()
         self._starting: float | None = None
         self._told: dict[str, float] = {}
 

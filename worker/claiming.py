@@ -40,13 +40,15 @@ def work_until_empty(slot: Slot) -> int:
             )
             _wait(UNFIT_SECONDS, slot.stopping)
             break
-        lease = _claim(slot)
-        if lease is None:
+        claimed = _claim(slot)
+        if claimed is None:
             slot.spare.put_back(trainer)
             break
+        lease, at = claimed
         with bound(run=lease.run_id, attempt=lease.attempt):
             log.info("%s: attempt %d begins", lease.run_id, lease.attempt)
-            Supervision(slot, Ledger(slot.database, lease, slot.settings)).carry_out(trainer)
+            ledger = Ledger(slot.database, lease, slot.settings, claimed=at)
+            Supervision(slot, ledger).carry_out(trainer)
         tried += 1
     return tried
 
@@ -74,13 +76,15 @@ def _settle(slot: Slot) -> bool:
     return True
 
 
-def _claim(slot: Slot) -> Lease | None:
+def _claim(slot: Slot) -> tuple[Lease, float] | None:
+    """A run, and when it was claimed by the monotonic clock: its attempt begins before the commit, which may take."""
     free = None if slot.is_first else free_memory_of(slot.device)
     try:
         with slot.database.writing() as session:
-            return lifecycle.claim(
+            lease = lifecycle.claim(
                 session, slot.worker_id, free, slot.settings.max_running_per_owner
             )
+            return None if lease is None else (lease, time.monotonic())
     except OperationalError as error:
         log.warning("the database did not answer (%s); claiming later", error.orig)
         return None

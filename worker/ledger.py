@@ -63,6 +63,7 @@ class Ledger:
         lease: Lease,
         settings: Settings,
         clock: Callable[[], float] = time.monotonic,
+        claimed: float | None = None,
     ) -> None:
         self.lease = lease
         self.asked = Intent.NOTHING
@@ -70,7 +71,7 @@ class Ledger:
         self._settings = settings
         self._files = file_store(settings)
         self._clock = clock
-        self._account = Account(clock)
+        self._account = Account(clock, claimed)
         self._renewed = self._looked = self._progress_written = clock()
 
     def task(self) -> Task:

@@ -207,10 +207,10 @@ def _downloading(name: str, folders: DataFolders) -> Iterator[None]:
         with socket_timeout(DOWNLOAD_TIMEOUT_SECONDS):
             yield
     except UNREADABLE as error:
+        # of a list of what was tried, the last line is the reason
+        *_, reason = str(error).strip().splitlines() or [type(error).__name__]
         with suppress(OSError):
-            note.write_text(
-                f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {error or type(error).__name__}\n"
-            )
+            note.write_text(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {reason}\n")
         raise
     note.unlink(missing_ok=True)
 

@@ -3,6 +3,7 @@
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -252,10 +253,10 @@ def test_all_who_poll_share_a_look_at_the_queue_and_what_came_since_is_found(
     looks = 0
     look_now = standing.standing
 
-    def counted(session: Session) -> standing.Standing:
+    def counted(session: Session, *speeds: Any) -> standing.Standing:
         nonlocal looks
         looks += 1
-        return look_now(session)
+        return look_now(session, *speeds)
 
     for module in (standing, waiting):
         monkeypatch.setattr(module, "standing", counted)

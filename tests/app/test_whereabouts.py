@@ -139,7 +139,11 @@ def test_the_env_file_beside_a_found_home_is_read_and_the_one_of_the_current_fol
         ".env",
         "default",
     )
-    beside.write_text("LAB_HOME=elsewhere\n")
+    monkeypatch.setenv("LAB_HOME", "named")
+    assert (Settings().api_keys, setting_sources()["api_keys"]) == ("auto", "default")
+    monkeypatch.delenv("LAB_HOME")
+    beside.write_text("LAB_HOME=elsewhere\nAPP_MAX_SEEDS=3\n")
+    assert setting_sources()["max_seeds"] == ".env"
     assert Settings().home == used / "elsewhere"
     assert Settings(_env_file=None).home == used / ".lab"
 

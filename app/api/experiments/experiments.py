@@ -1,6 +1,7 @@
 """Experiments over HTTP."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import Query, Request, Response
@@ -32,6 +33,8 @@ from app.api.http.deps import (
 from app.api.http.streams import in_pieces
 from app.services.experiments import deletion, experiments, retrying
 from app.services.experiments.exports import csv_pieces, json_pieces
+from app.services.experiments.speeds import LatestSpeeds
+from app.services.experiments.standing import standing
 from app.services.experiments.visibility import visible_experiment, visible_whole
 from app.services.experiments.wholes import whole
 from app.services.lifecycle.local_workers import LocalWorkers
@@ -85,7 +88,9 @@ def create_experiment(
     if there is not None:
         # whatever has become of what it needs
         return passes.Read(
-            lambda session: _created(session, Stored(there.id, 0, is_new=False), local_workers)
+            lambda session: _created(
+                session, Stored(there.id, 0, is_new=False), local_workers, speeds
+            )
         )
     prepared = prepare(session, asked, sent, settings, caller)
     warned = warnings_of(prepared, settings)
@@ -95,15 +100,20 @@ def create_experiment(
     def write(session: Session) -> passes.Read:
         stored = store(session, prepared, settings, key)
         afterwards.soon(doorbell.ring, stored.num_queued)
-        return passes.Read(lambda session: _created(session, stored, local_workers, warned))
+        return passes.Read(lambda session: _created(session, stored, local_workers, speeds, warned))
 
     return passes.Write(write)
 
 
 def _created(
-    session: Session, stored: Stored, local_workers: LocalWorkers, warned: Sequence[str] = ()
+    session: Session,
+    stored: Stored,
+    local_workers: LocalWorkers,
+    speeds: LatestSpeeds,
+    warned: Sequence[str] = (),
 ) -> Response:
-    record = records.experiment_record(whole(session, stored.id), local_workers, warned)
+    made = whole(session, stored.id, look=partial(standing, look_at_speeds=speeds))
+    record = records.experiment_record(made, local_workers, warned)
     return passes.answer(
         record, 201 if stored.is_new else 200, {"Location": f"/experiments/{stored.id}"}
     )

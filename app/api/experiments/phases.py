@@ -17,7 +17,7 @@ WORDS = {
     "other": "unaccounted for",
 }
 """By phase, in the order of their time."""
-LEAST_SHARE = 0.01
+LEAST_SHARE = 0.03
 """What took less of the whole is left out of the sentence."""
 
 

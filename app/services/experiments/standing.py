@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -43,13 +43,13 @@ class Standing:
         )
 
 
-def standing(session: Session) -> Standing:
-    """How the queue stands now."""
+def standing(session: Session, look_at_speeds: Callable[[Session], Speeds] = speeds) -> Standing:
+    """How the queue stands now; how fast workers are may be known from a moment ago."""
     running = Counter({row[0]: row[1] for row in session.execute(_under_way_by_owner())})
     turns = {row[0]: row[1] for row in session.execute(_turns())}
     workers = num_online(session)
     spent = out_of_hours(session)
-    lately = speeds(session)
+    lately = look_at_speeds(session)
     return Standing(
         [line for line in _waiting_lines(session, lately) if line.owner not in spent],
         running,
@@ -65,8 +65,11 @@ class LatestStanding:
     own runs alone.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(
+        self, seconds: float, look_at_speeds: Callable[[Session], Speeds] = speeds
+    ) -> None:
         self._seconds = seconds
+        self._look_at_speeds = look_at_speeds
         self._lock = threading.Lock()
         self._read: tuple[float, Standing] | None = None
 
@@ -75,7 +78,7 @@ class LatestStanding:
         with self._lock:
             now = time.monotonic()
             if self._read is None or now - self._read[0] >= self._seconds:
-                self._read = now, standing(session)
+                self._read = now, standing(session, self._look_at_speeds)
             return self._read[1]
 
 
