@@ -19,9 +19,7 @@ def settings_of_the_home() -> "Settings":
     """For what only reads: the settings of a home that is there. Raises Misconfigured, with the places that were looked
     at.
     """
-    from app.settings import Settings  # late: it takes a while, and most commands need none
-
-    settings = Settings()
+    settings = _settings()
     missing = what_is_missing(settings)
     if missing is not None:
         raise Misconfigured(missing)
@@ -30,9 +28,7 @@ def settings_of_the_home() -> "Settings":
 
 def settings_of_a_home() -> "Settings":
     """For what may make a home: says on standard error which one it does not use because it is another user's."""
-    from app.settings import Settings
-
-    settings = Settings()
+    settings = _settings()
     if not _is_named(settings):
         for sentence in _foreign(find_home()):
             print(sentence, file=sys.stderr)
@@ -42,11 +38,15 @@ def settings_of_a_home() -> "Settings":
 def what_is_missing(settings: "Settings") -> str | None:
     """Why there is nothing to read, in a sentence; None where there is a home with its database."""
     from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
 
-    url = make_url(settings.effective_database_url)
+    try:
+        url = make_url(settings.effective_database_url)
+    except ArgumentError:
+        return None  # whoever uses the database says it
     file = Path(url.database) if url.database and url.get_backend_name() == "sqlite" else None
     if settings.home.is_file() or (settings.home.exists() and (file is None or file.exists())):
-        return None  # a file in its place is said by whoever uses it
+        return None  # a file in its place is said by whoever uses the home
     remedy = "`lab serve` makes one, and LAB_HOME names one elsewhere"
     if settings.home.exists() and file is not None:
         return (
@@ -60,6 +60,22 @@ def what_is_missing(settings: "Settings") -> str | None:
     listed = " and ".join(filter(None, (", ".join(places[:-1]), places[-1])))
     said = f"there is no home here: no .lab was found in {listed}; {remedy}"
     return "\n".join((said, *_foreign(found)))
+
+
+def _settings() -> "Settings":
+    """As they are; raises Misconfigured for an address of a database that is none."""
+    # late, as the settings: they take a while, and most commands need neither
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    from app.settings import Settings
+
+    settings = Settings()
+    try:
+        make_url(settings.effective_database_url)
+    except ArgumentError as error:
+        raise Misconfigured(f"LAB_DATABASE_URL is not a database URL: {error}") from error
+    return settings
 
 
 def _is_named(settings: "Settings") -> bool:

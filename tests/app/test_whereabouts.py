@@ -186,3 +186,13 @@ def test_a_home_without_its_database_is_said_by_name(
     assert main(["keys", "list"]) == 2
     assert f"there is no database {folder / '.lab' / 'lab.sqlite3'}" in capsys.readouterr().err
     assert list((folder / ".lab").iterdir()) == []
+
+
+def test_a_database_url_that_is_none_is_said_by_name(
+    used: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LAB_DATABASE_URL", "garbage")
+    for command in (["keys", "list"], ["gc"], ["backup", "copy.db"]):
+        assert main(command) == 2
+        assert "LAB_DATABASE_URL is not a database URL" in capsys.readouterr().err
+    assert main(["settings"]) == 0
