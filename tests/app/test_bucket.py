@@ -145,7 +145,7 @@ def test_an_equal_run_takes_copies_that_the_bucket_makes(
         file_store(settings),
     )
     assert taken == {"run_new": run_id}
-    assert names(settings) == [f"runs/{run_id}/{PATH}", f"runs/run_new/{PATH}"]
+    assert names(settings) == sorted([f"runs/{run_id}/{PATH}", f"runs/run_new/{PATH}"])
 
 
 def test_a_deletion_removes_what_is_in_the_bucket(

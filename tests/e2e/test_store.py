@@ -1,4 +1,4 @@
-"""Machines that share no folder: an API and workers, each with a home of its own, PostgreSQL and a bucket."""
+"""Machines that share no folder: an API and workers, each with a home of its own, PostgreSQL, Redis and a bucket."""
 
 import os
 import signal
@@ -12,11 +12,11 @@ import pytest
 
 from tests.app.test_datasets_api import flowers, zipped
 from tests.buckets import Buckets, served
-from tests.e2e.service import Service, all_pids, ancestors, command_of
+from tests.e2e.service import Redis, Service, all_pids, ancestors, command_of
 from tests.e2e.test_faults import STEADY
 from tests.postgres import Cluster
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.postgres, pytest.mark.redis]
 
 TEACHER = {"dataset": "flowers", "model": {"arch": "cnn", "stages": 1, "width": 8}, "epochs": 2}
 DISTILL = {
@@ -36,11 +36,13 @@ def buckets() -> Iterator[Buckets]:
 
 @pytest.fixture
 def service(
-    postgresql: Cluster, make_service: Callable[..., Service], buckets: Buckets
+    postgresql: Cluster, make_service: Callable[..., Service], redis: Redis, buckets: Buckets
 ) -> Iterator[Service]:
     """The API, in a home that no worker sees."""
     name = postgresql.create()
-    running = make_service(database_url=postgresql.url(name), store=buckets.take())
+    running = make_service(
+        broker_url=redis.url, database_url=postgresql.url(name), store=buckets.take()
+    )
     running.api()
     yield running
     running.stop()
