@@ -22,13 +22,14 @@ from pydantic_settings import (
 from sqlalchemy import make_url
 
 from app.errors import Misconfigured
+from app.home_folders import HomeFolders
 from app.home_settings import FoundAbove
 from app.whereabouts import ENV_FILE, HOME
 from lab_models.common.documents import MAX_NESTING
 from lab_models.common.validation import explain
 
 
-class Settings(BaseSettings):
+class Settings(HomeFolders, BaseSettings):
     """Read from the environment (prefix `LAB_`) or a `.env` file. The environment says where; the spec says what."""
 
     model_config = SettingsConfigDict(
@@ -259,36 +260,6 @@ class Settings(BaseSettings):
         if url.database is not None and Path(url.database).is_relative_to(self.home.absolute()):
             return str(Path(url.database).relative_to(self.home.absolute()))
         return url.render_as_string(hide_password=True)
-
-    @property
-    def runs_folder(self) -> Path:
-        """Where each run has its folder."""
-        return self.home.absolute() / "runs"
-
-    @property
-    def prepared_folder(self) -> Path:
-        """Where data sets lie in their compact form."""
-        return self.home.absolute() / "prepared"
-
-    @property
-    def download_folder(self) -> Path:
-        """Where data sets are downloaded to."""
-        return self.home.absolute() / "datasets"
-
-    @property
-    def imported_folder(self) -> Path:
-        """Where people's own data sets lie, ready for training."""
-        return self.home.absolute() / "imported"
-
-    @property
-    def archives_folder(self) -> Path:
-        """Where teachers' stored outputs lie."""
-        return self.home.absolute() / "archives"
-
-    @property
-    def onnx_folder(self) -> Path:
-        """Where networks lie that were asked for as ONNX files; each can be made again."""
-        return self.home.absolute() / "onnx"
 
     @property
     def search_folders(self) -> tuple[Path, ...]:

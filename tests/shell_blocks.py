@@ -19,9 +19,7 @@ LAB = re.compile(
 )
 """A `lab` where a command stands; to the one of `xargs` belongs one more argument."""
 MAKE = re.compile(r"(?:^|[;&|] *)make (?P<arguments>[^\n;&|#]*)", re.MULTILINE)
-OLD_CURL = {"-s", "-d", "-o", "-w", "-X", "-H", "-T", "--data-binary", "--retry"} | {
-    "--retry-connrefused"
-}
+OLD_CURL = {"-s", "-d", "-o", "-w", "-X", "-H", "-T", "--data-binary"}
 """What curl 7.68 of 2020 has, too."""
 
 RUN = {
@@ -41,6 +39,7 @@ NOT_RUN = {
     ("CONTRIBUTING.md", "make install "): INSTALLS + "; sudo",
     ("docs/containers.md", ""): DOCKER,
     ("docs/machines.md", "sudo "): "needs root on two machines",
+    ("docs/machines.md", "pip install "): INSTALLS,
     ("docs/machines.md", "lab keys create"): "two machines; tests/e2e/test_machines.py is one",
     ("docs/machines.md", "lab worker --workers 1"): "tests/e2e/test_batch.py does the same",
     ("docs/machines.md", "sbatch "): "needs Slurm; tests/e2e/test_batch.py runs the script",

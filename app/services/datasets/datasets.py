@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
 from app.errors import (
     Conflict,
@@ -21,6 +21,7 @@ from app.errors import (
 )
 from app.roles import Role
 from app.services.datasets import dataset_locks
+from app.services.datasets.in_use import refuse_in_use
 from app.services.disk import storing
 from app.services.owners.keys import Caller
 from app.services.owners.limits import refuse_full_disk_quota
@@ -28,8 +29,7 @@ from app.services.owners.usage import DiskUsage, dataset_bytes, usage_of
 from app.services.quotas import QuotaKind, Quotas
 from app.settings import Settings
 from app.storage.files.places import file_store
-from app.storage.states import LEGAL_MOVES
-from app.storage.tables import LOCAL, Experiment, Run
+from app.storage.tables import LOCAL
 from lab_models.common.files import require_room
 from lab_models.common.validation import did_you_mean
 from lab_models.datasets import importing, sizing
@@ -39,7 +39,6 @@ from lab_models.datasets.refusals import ImportLimits, ImportRefused
 from lab_models.datasets.sizing import Wanted
 
 UNPACKED_PER_UPLOADED = 5
-MOST_NAMED = 3
 MOST_LISTED = 5
 
 
@@ -180,7 +179,7 @@ def take_away(session: Session, settings: Settings, caller: Caller, name: str) -
             f"the data set {name!r} belongs to {owner}: a key of theirs removes it, or one with the role 'admin'"
         )
     dataset_locks.have_alone(session, name)
-    _refuse_in_use(session, caller, name)
+    refuse_in_use(session, caller, name)
     file_store(settings).remove_dataset(
         name
     )  # while the name is still taken: nothing of a later one is met
@@ -242,51 +241,6 @@ def _remedy(taken: Mapping[str, int]) -> str:
     listed = ", ".join(f"{name} {taken[name]:,}" for name in largest[:MOST_LISTED])
     more = f" and {len(largest) - MOST_LISTED:,} more" if len(largest) > MOST_LISTED else ""
     return f" Remove some with DELETE /datasets/{{name}} or `lab data remove NAME`: {listed} bytes{more}."
-
-
-def _refuse_in_use(session: Session, caller: Caller, name: str) -> None:
-    """Raises Conflict while an experiment that is not finished needs the data set; others' are counted, not named."""
-    users = _unfinished_users(session, name)
-    if not users:
-        return
-    shown = [experiment_id for experiment_id, owner in users if caller.may_see(owner)]
-    parts = [", ".join(shown[:MOST_NAMED])] if shown else []
-    if len(shown) > MOST_NAMED:
-        parts.append(f"{len(shown) - MOST_NAMED} more")
-    if len(users) > len(shown):
-        parts.append(f"{len(users) - len(shown)} of others")
-    raise Conflict(
-        f"{name!r} is used by {' and '.join(parts)}, not finished yet; cancel first, or wait"
-    )
-
-
-def _unfinished_users(session: Session, name: str) -> list[tuple[str, str]]:
-    """Ids and owners of the experiments that have work left and name the data set anywhere in their spec, the oldest
-    first.
-    """
-    unfinished = select(Run.experiment_id).where(
-        col(Run.status).in_([status for status, moves in LEGAL_MOVES.items() if moves])
-    )
-    columns = select(Experiment.id, Experiment.owner, Experiment.spec)
-    statement = columns.where(col(Experiment.id).in_(unfinished)).order_by(
-        col(Experiment.created_at), col(Experiment.id)
-    )
-    return [
-        (experiment_id, owner)
-        for experiment_id, owner, spec in session.exec(statement)
-        if _names_dataset(spec, name)
-    ]
-
-
-def _names_dataset(part: object, name: str) -> bool:
-    if isinstance(part, list):
-        return any(_names_dataset(item, name) for item in part)
-    if not isinstance(part, dict):
-        return False
-    dataset = part.get("dataset")
-    return (isinstance(dataset, dict) and dataset.get("name") == name) or any(
-        _names_dataset(item, name) for item in part.values()
-    )
 
 
 @contextmanager
