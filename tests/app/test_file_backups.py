@@ -16,6 +16,7 @@ from app.services.upkeep.backups import BackupRefused, back_up
 from app.services.upkeep.copying import Copier, FileToCopy
 from app.services.upkeep.file_backups import (
     FileBackup,
+    Named,
     named_in_database,
     named_in_file,
     put_back,
@@ -308,3 +309,14 @@ def test_both_commands_say_what_they_did(
     assert "1 files are not in the backup as they were published" in capsys.readouterr().err
     for arguments in (["backup"], ["restore"], ["backup", "x.db", "--keep-days", "8"]):
         assert main(arguments) == 2
+
+
+def test_files_that_lie_in_a_bucket_are_not_taken_for_backed_up(
+    settings: Settings, copies: Path
+) -> None:
+    elsewhere = settings.model_copy(update={"store": "s3://training-lab/class"})
+    with pytest.raises(BackupRefused, match="the files lie in s3://training-lab/class"):
+        FileBackup(elsewhere, copies)
+    with pytest.raises(BackupRefused, match="leave --files out"):
+        put_back(elsewhere, copies, Named((), (), ()))
+    assert not copies.exists()

@@ -82,6 +82,7 @@ class FileBackup:
     """
 
     def __init__(self, settings: Settings, folder: Path) -> None:
+        _refuse_bucket(settings)
         self._home = settings.home.absolute()
         self._folder = folder.absolute()
         _refuse_folder(self._home, self._folder)
@@ -153,11 +154,20 @@ class FileBackup:
         return freed
 
 
+def _refuse_bucket(settings: Settings) -> None:
+    if settings.store:
+        raise BackupRefused(
+            f"the files lie in {settings.store} (LAB_STORE), and its versions or a copy of it are their backup: leave"
+            " --files out"
+        )
+
+
 def put_back(settings: Settings, folder: Path, named: Named) -> Tally:
     """Copy the files that rows name, and data sets, from a backup's folder into the home; what is there stays as it is.
 
     Raises BackupRefused, while a service uses the home, too.
     """
+    _refuse_bucket(settings)
     home = settings.home.absolute()
     folder = folder.absolute()
     _refuse_folder(home, folder)
