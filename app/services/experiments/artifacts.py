@@ -100,7 +100,8 @@ def file_of(files: FileStore, artifact: Artifact) -> Path:
     """
     path = files.path_of(artifact.run_id, artifact.path, artifact.sha256)
     if path is None:
-        raise NotFound(f"the file of artifact {artifact.name!r} is gone")
+        where = "the store, or damaged there" if files.is_apart else "the disk"
+        raise NotFound(f"the file of artifact {artifact.name!r} is gone from {where}")
     return path
 
 
