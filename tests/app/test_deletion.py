@@ -39,14 +39,19 @@ def refused(api: TestClient, experiment: Any) -> tuple[str, str]:
     return answer.json()["code"], answer.json()["detail"]
 
 
+STAYS = {"owner", "training_day"}
+
+
 def rows(database: Database) -> dict[str, int]:
-    """How many rows each table has, those that are empty left out, and the owners, who stay."""
+    """How many rows each table has, those that are empty left out, and what stays of owners: their
+    names, and how long they have trained.
+    """
     with database.reading() as session:
         counts = {
             name: session.execute(select(func.count()).select_from(table)).scalar_one()
             for name, table in metadata().tables.items()
         }
-    return {name: count for name, count in counts.items() if count and name != "owner"}
+    return {name: count for name, count in counts.items() if count and name not in STAYS}
 
 
 def write_files(settings: Settings, run_id: str) -> Path:

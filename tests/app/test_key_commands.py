@@ -110,7 +110,7 @@ def test_what_only_reads_makes_no_home(
     home: Path, capsys: pytest.CaptureFixture[str], verb: str
 ) -> None:
     assert main(["keys", *verb.split()]) == 2
-    assert f"there is no service in {home}: set LAB_HOME" in capsys.readouterr().err
+    assert f"there is no folder {home}, which LAB_HOME names" in capsys.readouterr().err
     assert not home.exists()
 
 

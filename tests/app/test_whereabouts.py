@@ -56,7 +56,7 @@ def arguments_of(parser: argparse.ArgumentParser) -> list[str]:
     for action in parser._actions:
         if SPEAKS_TO_A_SERVICE in action.option_strings:
             given += ["--url", "http://127.0.0.1:1"]
-        elif not action.option_strings and action.nargs not in ("?", "*"):
+        elif not action.option_strings and action.nargs != "*":
             given.append("exp_0000000000000" if action.dest == "id" else "one")
     return given
 
