@@ -193,6 +193,15 @@ def test_the_drawing_of_the_house_is_the_contracts() -> None:
         assert [set(floor.split(" · ")) for floor in drawn] == said, package
 
 
+def test_what_is_said_not_to_be_there_is_not_served(tmp_path: Path) -> None:
+    section = doc("architecture").split("## What is not there yet")[1].split("\n## ")[0]
+    words = {word.lower().rstrip("s") for word in re.findall(r"\w{3,}", section.split(".")[0])}
+    paths = create_app(Settings(home=tmp_path, _env_file=None)).openapi()["paths"]
+    served = {part.rstrip("s") for path in paths for part in re.split(r"[/.{}_-]", path) if part}
+    assert {"event", "log"} <= words
+    assert words & served == set()
+
+
 def test_the_first_screen_shows_what_it_is_the_demo_a_curl_and_a_picture() -> None:
     first = "\n".join(README.splitlines()[:40])
     for needed in ("make demo", "curl -s -d", "curves.png", "![", "REST"):
