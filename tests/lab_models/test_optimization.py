@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from typing import get_args
 
 import pytest
 import torch
@@ -216,6 +217,11 @@ OPTIMIZERS = [
     RMSpropSpec(),
     RMSpropSpec(alpha=0.9, eps=1e-3, momentum=0.9, centered=True, weight_decay=1e-4),
 ]
+
+
+def test_every_optimizer_is_tried() -> None:
+    every = {kind.__name__ for kind in get_args(get_args(OptimizerSpec)[0])}
+    assert {type(spec).__name__ for spec in OPTIMIZERS} == every
 
 
 @pytest.mark.parametrize("spec", OPTIMIZERS)

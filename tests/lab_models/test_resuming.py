@@ -45,6 +45,7 @@ OPTIMIZERS = {
     },
     "rmsprop": {"name": "rmsprop", "learning_rate": 0.001, "momentum": 0.9, "centered": True},
 }
+"""Of `adamw` it is `every option` below."""
 MODELS = {
     "plain": {"depth": 2, "width": 16},
     "norm and dropout": {

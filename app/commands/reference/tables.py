@@ -168,7 +168,7 @@ def _in_one_line(text: str | None) -> str:
 
 def _first_sentence(model: type[Frozen]) -> str:
     text = _in_one_line((model.__doc__ or "").split("\n\n")[0])
-    return text[:1].lower() + text[1:].rstrip(".") + "."
+    return text.rstrip(".") + "."
 
 
 def _model_table(model: type[Frozen]) -> str:

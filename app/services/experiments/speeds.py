@@ -19,6 +19,7 @@ from sqlmodel import Session, col
 from app.services.lifecycle.workers import kinds_of_devices
 from app.storage.states import RunStatus, StatusReason
 from app.storage.tables import Attempt, Experiment, Run
+from lab_models.specs import ARCHITECTURES
 
 RUNS_LOOKED_AT = 200
 NEAREST = 9
@@ -29,7 +30,8 @@ LEAST_RUNS = 3
 """With fewer, one odd run could decide."""
 OF_WORK = ("training", "validation", "checkpoint")
 """Phases that grow with the nominal cost; the others are there once a run."""
-LINEAR = ("mlp",)
+LINEAR = frozenset(each.model_fields["arch"].default for each in ARCHITECTURES if not each.has_maps)
+"""Networks without convolutions, which are another family: their cost is of another kind."""
 
 
 @dataclass(frozen=True)
