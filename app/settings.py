@@ -215,6 +215,13 @@ class Settings(HomeFolders, BaseSettings):
             raise ValueError("must be DEBUG, INFO, WARNING or ERROR")
         return value.upper()
 
+    @field_validator("broker_url")
+    @classmethod
+    def _redis(cls, value: str) -> str:
+        if value and not value.startswith(("redis://", "rediss://")):
+            raise ValueError("must be redis://HOST:PORT/NUMBER, or rediss://…, or empty")
+        return value
+
     @field_validator("store")
     @classmethod
     def _a_bucket(cls, value: str) -> str:

@@ -15,6 +15,7 @@ import yaml
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from app.commands.yaml_files import read_yaml
 from app.storage.states import RunStatus
 from lab_models.common.documents import NotJSON, parse_json
 
@@ -116,7 +117,7 @@ def read_body(path: Path) -> Any:
         raise Unusable(f"{path}: {error.strerror}") from error
     try:
         if path.suffix in {".yaml", ".yml"}:
-            content = json.dumps(yaml.safe_load(content)).encode()
+            content = json.dumps(read_yaml(content)).encode()
         return parse_json(content)
     except NotJSON as error:
         raise Unusable(f"{path} is not JSON: {error}") from error

@@ -32,8 +32,10 @@ def add_commands(commands: Any) -> None:
 
 
 def _collect(options: argparse.Namespace) -> int:
+    from sqlalchemy.exc import DatabaseError
+
     from app.services.upkeep.collection import collect
-    from app.storage.db import Database
+    from app.storage.db import Database, why_not
 
     settings = settings_of_the_home()
     with home_in_use(settings.home):
@@ -45,6 +47,8 @@ def _collect(options: argparse.Namespace) -> int:
         except StoreOutOfReach as error:
             print(error, file=sys.stderr)
             return EXIT_REFUSED
+        except DatabaseError as error:
+            raise Misconfigured(why_not(error, settings.effective_database_url)) from error
         finally:
             database.close()
     print(

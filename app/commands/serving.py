@@ -109,7 +109,8 @@ def _settings(_options: argparse.Namespace) -> int:
 
     settings, sources = Settings(), setting_sources()
     effective = {
-        "database_url": settings.effective_database_url,
+        "database_url": _without_password(settings.effective_database_url),
+        "broker_url": _without_password(settings.broker_url),
         "data_dir": os.pathsep.join(map(str, settings.search_folders)),
     }
     for name in Settings.model_fields:
@@ -120,3 +121,9 @@ def _settings(_options: argparse.Namespace) -> int:
     if missing is not None:
         print(missing, file=sys.stderr)
     return 0
+
+
+def _without_password(url: str) -> str:
+    from sqlalchemy import make_url
+
+    return make_url(url).render_as_string(hide_password=True) if url else ""

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import make_url
+from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlmodel import Session
 
 from app.errors import Misconfigured
@@ -115,6 +116,18 @@ class Database:
             Database._thread.num_sessions = max(0, Database._thread.num_sessions - 1)
 
 
+def why_not(error: DatabaseError, url: str) -> str:
+    """Why a database cannot be used, and what to do, in a sentence."""
+    reason = str(error.orig).strip().splitlines()[0]
+    parsed = make_url(url)
+    if isinstance(error, OperationalError) or parsed.get_backend_name() != "sqlite":
+        return f"the database does not answer: {reason} (LAB_DATABASE_URL)"
+    return (
+        f"{parsed.database} is no database of this service ({reason}): put a backup in its place with `lab restore`, or"
+        " move it away"
+    )
+
+
 def open_database(settings: Settings) -> Database:
     """The database of these settings, its folder made, its schema up to date. Raises Misconfigured."""
     url = settings.effective_database_url
@@ -123,9 +136,6 @@ def open_database(settings: Settings) -> Database:
         refuse_network_file_system(url)
         try:
             migrate(database.engine, settings.home / MIGRATION_LOCK_FILE)
-        except OperationalError as error:
-            reason = str(error.orig).strip().splitlines()[0]
-            raise Misconfigured(
-                f"the database does not answer: {reason} (LAB_DATABASE_URL)"
-            ) from error
+        except DatabaseError as error:
+            raise Misconfigured(why_not(error, url)) from error
     return database

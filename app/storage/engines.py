@@ -108,6 +108,10 @@ def _server_engine(url: str, busy_seconds: float) -> Engine:
     parsed = make_url(url)
     if parsed.drivername in ("postgresql", "postgres"):  # as people write it
         parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() != "postgresql":
+        raise Misconfigured(
+            f"LAB_DATABASE_URL begins with {parsed.drivername!r}, which is neither sqlite nor postgresql"
+        )
     try:
         utf8 = {"client_encoding": "utf8"}  # also of a server in SQL_ASCII
         # the last one given back is taken first: it has been used lately, and others can rest
@@ -122,10 +126,6 @@ def _server_engine(url: str, busy_seconds: float) -> Engine:
         raise Misconfigured(
             f"LAB_DATABASE_URL begins with {parsed.drivername!r}, which is neither sqlite nor postgresql"
         ) from error
-    if engine.dialect.name != "postgresql":
-        raise Misconfigured(
-            f"LAB_DATABASE_URL begins with {parsed.drivername!r}, which is neither sqlite nor postgresql"
-        )
 
     def wait_no_longer(connection: Any, _record: Any) -> None:
         with connection.cursor() as cursor:

@@ -112,7 +112,14 @@ def read_changed(document: Any) -> Request | ChangedRequest:
         return read_request(document)
     said = {name: value for name, value in document.items() if name in FIELDS}
     beside = {name: value for name, value in document.items() if name not in FIELDS}
-    return ChangedRequest(validate(Again, said), beside)
+    again = validate(Again, said)
+    if again.go_on is not None:
+        twice = [place for place in ("epochs",) if place in beside]
+        twice += [f"set/{path}" for path in again.set if path == "epochs"]
+        if twice:
+            message = "'go_on' says how many epochs"
+            raise InvalidDocument([FieldError(f"/{place}", message) for place in twice])
+    return ChangedRequest(again, beside)
 
 
 def set_faults(error: InvalidDocument) -> list[FieldError]:

@@ -265,6 +265,8 @@ def test_what_went_on_goes_on_and_is_asked_for_again(
         ({"seeds": [5]}, "/seeds", "has failed"),
         ({"set": {"dataset.split_seed": 1}}, "/like", "another cut"),
         ({"model": "mlp"}, "/model", "unknown field"),
+        ({"epochs": 3}, "/epochs", "'go_on' says how many epochs"),
+        ({"set": {"epochs": 3}}, "/set/epochs", "'go_on' says how many epochs"),
     ],
 )
 def test_what_cannot_go_on_is_refused_where_it_was_said(

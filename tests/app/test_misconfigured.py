@@ -9,6 +9,8 @@ from app.commands import client
 from app.commands.__main__ import main
 from app.errors import Misconfigured
 from app.settings import Settings
+from app.storage.db import open_database
+from tests.e2e.service import free_port
 
 
 @pytest.mark.parametrize("command", [["serve"], ["api"], ["worker"], ["keys", "create", "anna"]])
@@ -34,6 +36,7 @@ def test_a_home_that_cannot_be_used_is_named(
         ("LAB_MAX_EPOCHS", "abc", "LAB_MAX_EPOCHS: "),
         ("LAB_LOG_FORMAT", "xml", "LAB_LOG_FORMAT: must be 'text' or 'json'\n"),
         ("LAB_LEASE_SECONDS", "-1", "LAB_LEASE_SECONDS: "),
+        ("LAB_BROKER_URL", "http://x", "LAB_BROKER_URL: must be redis://HOST:PORT/NUMBER"),
     ],
 )
 def test_a_setting_that_cannot_be_is_named(
@@ -95,3 +98,41 @@ def test_the_sentence_that_explains_is_printed_unless_the_lines_say_it(
     with pytest.raises(client.Refused) as refused:
         client._checked(httpx.Response(422, json=problem))
     assert str(refused.value).splitlines() == [first, "  a: has 2", "  b: has 2"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["serve", "--port", "0"], ["api", "--port", "0"], ["keys", "list"], ["worker"]],
+)
+@pytest.mark.sqlite
+def test_a_file_that_is_no_database_is_named_with_what_to_do(
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "lab.sqlite3").write_text("garbage, and no database at all\n" * 100)
+    monkeypatch.setenv("LAB_HOME", str(tmp_path))
+    if command[0] in ("serve", "api"):
+        command = [command[0], "--port", str(free_port())]
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path}/lab.sqlite3 is no database of this service" in said
+    assert "`lab restore`" in said
+    assert "Traceback" not in said
+
+
+def test_another_kind_of_database_is_not_helped_by_installing_something(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="'mysql', which is neither sqlite nor postgresql"):
+        open_database(Settings(home=tmp_path, database_url="mysql://x/y", _env_file=None))
+
+
+def test_settings_are_printed_without_passwords(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LAB_DATABASE_URL", "postgresql+psycopg://lab:secret1@host/lab")
+    monkeypatch.setenv("LAB_BROKER_URL", "redis://:secret2@host:6379/0")
+    main(["settings"])
+    said = capsys.readouterr().out
+    assert "LAB_DATABASE_URL=postgresql+psycopg://lab:***@host/lab" in said
+    assert "secret" not in said

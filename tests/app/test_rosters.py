@@ -13,6 +13,8 @@ from app.services.owners.rosters import owner_name, read_roster
         ("Anna", "anna"),
         ("anna.mueller@uni.example", "anna.mueller"),
         ("Anna  Müller", "anna.muller"),
+        ("Zoë Łukasz", "zoe.lukasz"),
+        ("Bjørn Strauß", "bjorn.strauss"),
         ("Renée-Zoë", "renee-zoe"),
         ("Groß", "gross"),
     ],
@@ -58,7 +60,7 @@ def test_lists_are_read_as_people_save_them(
         (b"login,nr\nanna,1\n,2\n", "line 3: nothing in the column 'login'"),
         (b"anna\n\nanna\n", "line 3: 'anna' gives the name anna, as line 1 does"),
         (b"a+b@x.example\n", "line 1: 'a+b@x.example' gives no owner's name"),
-        ("Łukasz\n".encode(), "line 1: 'Łukasz' gives no owner's name"),
+        ("李明\n".encode(), "line 1: '李明' gives no owner's name"),
         (b"x" * 65, "gives no owner's name: write 1 to 64"),
     ],
 )

@@ -108,6 +108,9 @@ class Shell:
             "localhost:8000": self._address,
             "THE-MACHINE:8000": self._address,
             "/backups": str(self._backups),
+            "LAB_API_KEY=lab_…": "LAB_API_KEY=$(sed -n 's/^anna,submit,//p' keys.csv)",
+            "experiments/exp_…": 'experiments/$(curl -s -H "Authorization: Bearer $LAB_API_KEY" $LAB_URL/experiments'
+            " | grep -o 'exp_[a-z0-9]*' | head -1)",
         }.items():
             script = script.replace(said, meant)
         clean = {name: value for name, value in os.environ.items() if not name.startswith("LAB_")}

@@ -62,7 +62,7 @@ def estimate(spec: AnySpec, info: DatasetInfo) -> Estimate:
         size,
         trainable_parameters(spec, size),
         steps,
-        round(steps * NOMINAL_SECONDS_PER_STEP + flops / speed, 1),
+        round(steps * NOMINAL_SECONDS_PER_STEP + flops / speed, 3),
         _least_memory(spec, info, size),
     )
 

@@ -20,6 +20,21 @@ COLUMNS: Final = ("owner", "login", "username", "user", "e-mail", "email", "mail
 SEPARATORS: Final = (",", ";", "\t")
 MOST_SAID: Final = 20
 
+LETTERS: Final = str.maketrans(
+    {
+        "ł": "l",
+        "ø": "o",
+        "æ": "ae",
+        "œ": "oe",
+        "đ": "d",
+        "ð": "d",
+        "þ": "th",
+        "\u0131": "i",
+        "ħ": "h",
+    }
+)
+"""Letters that no accent makes of others; `ß` is `ss` when cases are folded."""
+
 
 @dataclass(frozen=True)
 class ListedName:
@@ -73,7 +88,7 @@ def read_roster(content: bytes) -> Roster:
 def owner_name(written: str) -> str:
     """What becomes of a written name, which may still be no owner's name."""
     person = written.split("@")[0] if written.count("@") == 1 else written
-    apart = unicodedata.normalize("NFKD", person.casefold())
+    apart = unicodedata.normalize("NFKD", person.casefold().translate(LETTERS))
     return ".".join("".join(one for one in apart if not unicodedata.combining(one)).split())
 
 
