@@ -3,6 +3,7 @@
 import argparse
 import math
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -124,6 +125,4 @@ def _settings(_options: argparse.Namespace) -> int:
 
 
 def _without_password(url: str) -> str:
-    from sqlalchemy import make_url
-
-    return make_url(url).render_as_string(hide_password=True) if url else ""
+    return re.sub(r"(//[^/@]*:)[^/@]*@", r"\1***@", url)

@@ -121,10 +121,14 @@ def test_a_dry_run_prices_the_spec_and_stores_nothing(api: TestClient) -> None:
     assert answer.json()["estimate"]["parameters"] == 2_770_954
     assert answer.json()["estimate"]["steps"] == 10 * 48_000 // 64
     assert answer.json()["estimate"]["seconds"] > 10
-    assert answer.json()["warnings"] == [
-        "mnist is not here yet: the first run that needs it downloads up to 70 MB; without a network it fails as"
-        " dataset_unavailable"
-    ]
+    said = answer.json()["warnings"]
+    assert said in (
+        [],  # where the tests are given it
+        [
+            "mnist is not here yet: the first run that needs it downloads up to 70 MB; without a network it fails as"
+            " dataset_unavailable"
+        ],
+    )
     assert api.get("/experiments").json()["data"] == []
 
 

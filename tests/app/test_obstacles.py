@@ -103,7 +103,13 @@ def test_missing_data_is_said_in_the_dry_run_and_in_the_answer_and_hinders_nothi
 def test_a_disk_with_too_little_room_is_said_with_what_is_to_be_downloaded(
     settings: Settings, tmp_path: Path
 ) -> None:
-    full = Settings(home=tmp_path, min_free_bytes=10**18, log_level="ERROR", _env_file=None)
+    full = Settings(
+        home=tmp_path,
+        data_dir=str(tmp_path / "empty"),
+        min_free_bytes=10**18,
+        log_level="ERROR",
+        _env_file=None,
+    )
     with TestClient(create_app(full)) as api:
         (low,) = api.post("/experiments", json={}).json()["warnings"]
     assert low.startswith("low on disk: ")

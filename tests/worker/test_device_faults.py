@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlmodel import col, select
 
-import app.storage.tables
+import app.storage.rows
 import worker.claiming
 from app.services.experiments import progress
 from app.storage.states import RunStatus
@@ -127,7 +127,7 @@ def jumping_clock(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
             readings.append(datetime.now(tz or UTC) + timedelta(hours=generator.uniform(-24, 24)))
             return readings[-1]
 
-    monkeypatch.setattr(app.storage.tables, "datetime", Jumping)
+    monkeypatch.setattr(app.storage.rows, "datetime", Jumping)
     return readings
 
 
