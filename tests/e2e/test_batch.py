@@ -96,6 +96,7 @@ def test_a_job_whose_seconds_are_over_leaves_what_is_queued(make_service: MakeSe
     assert "1 seconds are over" in service.read_log()
 
 
+@pytest.mark.slow
 def test_the_script_for_slurm_is_bash_and_its_worker_trains_what_is_queued(
     make_service: MakeService, tmp_path: Path
 ) -> None:

@@ -104,6 +104,7 @@ def test_a_wrong_pairing_is_refused_at_its_place(
     assert len(experiments_of(service)) == before
 
 
+@pytest.mark.slow
 def test_kills_between_and_during_the_stages_lose_nothing_and_train_nothing_twice(
     make_service: Callable[..., Service],
 ) -> None:

@@ -186,13 +186,20 @@ def test_every_line_of_readme_and_tour_runs_as_it_stands(shell: Shell) -> None:
 
 
 @needs_curl
-@pytest.mark.parametrize("document", sorted(RUN.keys() - {"README.md", "docs/tour.md"}))
+@pytest.mark.parametrize(
+    "document",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name == "docs/keys.md" else ())
+        for name in sorted(RUN.keys() - {"README.md", "docs/tour.md"})
+    ],
+)
 def test_every_line_of_a_document_runs_as_it_stands(document: str, shell: Shell) -> None:
     script = script_of(document)
     shell.run(script)
     assert len(shell.asked()) >= script.count("curl ")
 
 
+@pytest.mark.slow
 def test_the_demo_says_what_it_did_and_what_is_next_in_a_screen_and_works_twice(
     tmp_path: Path,
 ) -> None:

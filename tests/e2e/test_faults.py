@@ -91,6 +91,7 @@ def test_the_same_on_redis(make_service: MakeService, redis: Redis) -> None:
     kill_twice_and_compare(service)
 
 
+@pytest.mark.slow
 def test_ctrl_c_puts_the_run_back_with_its_progress_and_the_next_start_finishes_it(
     make_service: MakeService,
 ) -> None:
@@ -188,6 +189,7 @@ def test_a_frozen_worker_that_wakes_finds_its_lease_gone(make_service: MakeServi
     assert "the lease is lost" in service.read_log()
 
 
+@pytest.mark.slow
 @pytest.mark.redis
 def test_two_workers_on_redis_execute_each_of_ten_runs_once(
     make_service: MakeService, redis: Redis
@@ -232,6 +234,7 @@ def test_with_redis_down_the_api_answers_the_run_goes_on_and_the_queued_one_star
         assert service.run(experiment)["attempt"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.redis
 def test_with_redis_hung_the_api_answers_and_nothing_is_lost(
     make_service: MakeService, redis: Redis

@@ -148,6 +148,7 @@ def cifar_folder() -> Path:
     )
 
 
+@pytest.mark.slow
 def test_a_residual_cnn_trains_on_the_real_cifar10(make_service: Callable[..., Service]) -> None:
     service = make_service(data_dir=str(cifar_folder()), threads=2)
     service.serve()

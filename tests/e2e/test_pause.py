@@ -2,10 +2,13 @@
 never paused.
 """
 
+import pytest
+
 from tests.e2e.service import Service, wait_until
 from tests.e2e.test_faults import STEADY, MakeService, require_same_run
 
 
+@pytest.mark.slow
 def test_a_run_that_pauses_twice_ends_with_the_same_bits(make_service: MakeService) -> None:
     service: Service = make_service()
     service.serve()

@@ -68,6 +68,7 @@ def test_nothing_that_lies_where_the_service_is_started_is_imported(
     require_no_marks(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.redis
 def test_nor_on_redis_whose_doorbell_the_api_rings(
     make_service: MakeService, redis: Redis, tmp_path: Path
@@ -167,6 +168,7 @@ def test_an_idle_service_is_gone_at_once_and_leaves_nothing(make_service: MakeSe
     assert "ended, " not in log
 
 
+@pytest.mark.slow
 @pytest.mark.redis
 def test_an_idle_worker_on_redis_is_gone_at_once_as_well(
     make_service: MakeService, redis: Redis
@@ -181,7 +183,7 @@ def test_an_idle_worker_on_redis_is_gone_at_once_as_well(
     assert service.get("/readyz")["checks"]["workers_online"] == 0
 
 
-@pytest.mark.parametrize("command", ["serve", "worker"])
+@pytest.mark.parametrize("command", ["serve", pytest.param("worker", marks=pytest.mark.slow)])
 def test_a_second_ctrl_c_ends_a_training_service_at_once_and_the_next_start_goes_on(
     make_service: MakeService, command: str
 ) -> None:

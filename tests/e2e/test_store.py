@@ -74,6 +74,7 @@ class Machine:
         self.process.wait()
 
 
+@pytest.mark.slow
 def test_own_images_a_teacher_and_its_student_are_trained_on_machines_that_share_no_folder(
     service: Service, tmp_path: Path
 ) -> None:
@@ -103,6 +104,7 @@ def test_own_images_a_teacher_and_its_student_are_trained_on_machines_that_share
         assert {path.name for path in (home / "runs").rglob("*") if path.is_file()} == {"log.txt"}
 
 
+@pytest.mark.slow
 def test_a_machine_that_is_lost_loses_no_run_and_another_goes_on_with_the_same_bits(
     service: Service, tmp_path: Path
 ) -> None:
