@@ -17,24 +17,28 @@ CORE: Final = {
 }
 """What a plain word is, with what it may begin (YAML 1.2.2, section 10.3.2); all else is text."""
 
+MERGE: Final = "tag:yaml.org,2002:merge"
+"""`<<`, which 1.2 has no more and specs that share parts have."""
+
 
 class _CoreLoader(yaml.SafeLoader):  # type: ignore[misc]
     """PyYAML's safe loader with the tags of 1.2, and no key twice."""
 
     yaml_implicit_resolvers: Any = {}  # none of 1.1
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Raises ConstructorError for a key that stands twice, as JSON is refused with one."""
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Raises ConstructorError for a key that stands twice, as JSON is refused with one; what `<<` brings may be
+        replaced.
+        """
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
         seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, str | int | float) and key in seen:
-                raise ConstructorError(
-                    None, None, f"the key {key!r} stands twice in one object", key_node.start_mark
-                )
-            seen.add(key if isinstance(key, str | int | float) else None)
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
-        return mapping
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != MERGE:
+                if key.value in seen:
+                    said = f"the key {key.value!r} stands twice in one object"
+                    raise ConstructorError(None, None, said, key.start_mark)
+                seen.add(key.value)
+        return node
 
 
 def _whole(loader: _CoreLoader, node: yaml.ScalarNode) -> int:
@@ -51,6 +55,7 @@ for _name, (_pattern, _first) in CORE.items():
     _CoreLoader.add_implicit_resolver(
         f"tag:yaml.org,2002:{_name}", re.compile(rf"^(?:{_pattern})$"), list(_first)
     )
+_CoreLoader.add_implicit_resolver(MERGE, re.compile(r"^<<$"), ["<"])
 _CoreLoader.add_constructor("tag:yaml.org,2002:int", _whole)
 _CoreLoader.add_constructor("tag:yaml.org,2002:float", _number)
 

@@ -114,11 +114,11 @@ def read_changed(document: Any) -> Request | ChangedRequest:
     beside = {name: value for name, value in document.items() if name not in FIELDS}
     again = validate(Again, said)
     if again.go_on is not None:
-        twice = [place for place in ("epochs",) if place in beside]
-        twice += [f"set/{path}" for path in again.set if path == "epochs"]
-        if twice:
-            message = "'go_on' says how many epochs"
-            raise InvalidDocument([FieldError(f"/{place}", message) for place in twice])
+        said_twice = {"/epochs": "epochs" in beside, "/set/epochs": "epochs" in again.set}
+        message = "'go_on' says how many epochs"
+        faults = [FieldError(place, message) for place, is_there in said_twice.items() if is_there]
+        if faults:
+            raise InvalidDocument(faults)
     return ChangedRequest(again, beside)
 
 

@@ -121,14 +121,8 @@ def test_a_dry_run_prices_the_spec_and_stores_nothing(api: TestClient) -> None:
     assert answer.json()["estimate"]["parameters"] == 2_770_954
     assert answer.json()["estimate"]["steps"] == 10 * 48_000 // 64
     assert answer.json()["estimate"]["seconds"] > 10
-    said = answer.json()["warnings"]
-    assert said in (
-        [],  # where the tests are given it
-        [
-            "mnist is not here yet: the first run that needs it downloads up to 70 MB; without a network it fails as"
-            " dataset_unavailable"
-        ],
-    )
+    # whether MNIST is here depends on what the tests are given: tests/app/test_obstacles.py asks for that
+    assert [said for said in answer.json()["warnings"] if "not here yet" not in said] == []
     assert api.get("/experiments").json()["data"] == []
 
 

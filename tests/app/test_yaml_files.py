@@ -59,6 +59,15 @@ def test_a_key_that_stands_twice_is_refused_with_its_line() -> None:
     assert read_yaml(b"- {a: 1}\n- {a: 2}\n") == [{"a": 1}, {"a": 2}]
 
 
+def test_parts_that_are_shared_are_merged_and_may_be_replaced() -> None:
+    text = (
+        b"base: &b {lr: 1e-3, epochs: 2}\nmore: &m {<<: *b, epochs: 3}\nlast: {<<: *m, seeds: 1}\n"
+    )
+    found = read_yaml(text)
+    assert found["more"] == {"lr": 1e-3, "epochs": 3}
+    assert found["last"] == {"lr": 1e-3, "epochs": 3, "seeds": 1}
+
+
 def test_nothing_is_made_of_tags_but_data() -> None:
     with pytest.raises(yaml.YAMLError):
         read_yaml(b"!!python/object/apply:os.getcwd []")
