@@ -27,11 +27,15 @@ def settings_of_the_home() -> "Settings":
 
 
 def settings_of_a_home() -> "Settings":
-    """For what may make a home: says on standard error which one it does not use because it is another user's."""
+    """For what may make a home: says on standard error which one it does not use because it is another user's, and
+    which variables nobody reads.
+    """
+    from app.commands.setting_sources import unknown_names
+
     settings = _settings()
-    if not _is_named(settings):
-        for sentence in _foreign(find_home()):
-            print(sentence, file=sys.stderr)
+    foreign = [] if _is_named(settings) else _foreign(find_home())
+    for sentence in (*unknown_names(), *foreign):
+        print(sentence, file=sys.stderr)
     return settings
 
 

@@ -105,7 +105,7 @@ def _workers(options: argparse.Namespace, settings: "Settings") -> int:
 
 
 def _settings(_options: argparse.Namespace) -> int:
-    from app.commands.setting_sources import setting_sources
+    from app.commands.setting_sources import setting_sources, unknown_names
     from app.settings import Settings
 
     settings, sources = Settings(), setting_sources()
@@ -119,8 +119,8 @@ def _settings(_options: argparse.Namespace) -> int:
             f"LAB_{name.upper()}={effective.get(name, getattr(settings, name))}  # {sources[name]}"
         )
     missing = what_is_missing(settings)
-    if missing is not None:
-        print(missing, file=sys.stderr)
+    for sentence in (*unknown_names(), *([missing] if missing is not None else [])):
+        print(sentence, file=sys.stderr)
     return 0
 
 

@@ -136,3 +136,38 @@ def test_settings_are_printed_without_passwords(
     said = capsys.readouterr().out
     assert "LAB_DATABASE_URL=postgresql+psycopg://lab:***@host/lab" in said
     assert "secret" not in said
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("LAB_TREADS", "did you mean LAB_THREADS?"),
+        ("lab_max_epoch", "did you mean LAB_MAX_EPOCHS?"),
+        ("LAB_COLOUR", "`lab settings` prints all there are"),
+    ],
+)
+def test_a_variable_that_nobody_reads_is_said(
+    name: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("LAB_HOME", str(tmp_path))
+    monkeypatch.setenv(name, "2")
+    assert main(["settings"]) == 0
+    complaints = capsys.readouterr().err.splitlines()
+    assert complaints[0] == f"{name} (in the environment) is no setting and changes nothing: {said}"
+
+
+def test_a_setting_that_nobody_reads_in_a_file_is_said_and_what_others_read_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text(
+        "# LAB_NOTHING=1\nLAB_WORKERS=2\nexport LAB_LEASE_SECOND=9\nA=1\n"
+    )
+    assert main(["settings"]) == 0
+    (complaint,) = [line for line in capsys.readouterr().err.splitlines() if "no setting" in line]
+    assert complaint.startswith(f"LAB_LEASE_SECOND (in {tmp_path / '.env'}) is no setting")
+    assert complaint.endswith("did you mean LAB_LEASE_SECONDS?")
