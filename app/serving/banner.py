@@ -49,6 +49,7 @@ class Banner:
             ("home", f"{self.home}"),
             ("", self._holdings()),
             ("workers", self._workers()),
+            *([("", self._others())] if self.holdings.workers else []),
             *(
                 [("keys", "each request needs one: lab keys create NAME")]
                 if self.needs_keys
@@ -90,11 +91,17 @@ class Banner:
         )
         return f"{where}; starting, which takes some seconds"
 
+    def _others(self) -> str:
+        """A second service in one home is allowed, and shares its queue; who starts one by mistake reads it here."""
+        return f"{_counted(self.holdings.workers, 'other')} seen in this home within the last 20 s"
+
     def _next(self) -> list[tuple[str, str]]:
         if self.holdings.experiments:
             return [("next", "lab recipes lists studies; lab submit FILE --wait sends a spec")]
+        key = [("", '  -H "Authorization: Bearer $LAB_API_KEY" \\')] if self.needs_keys else []
         return [
             ("next", """curl -d '{"model": "mlp", "dataset": "digits"}' \\"""),
+            *key,
             ("", f"  {self.url}/experiments"),
         ]
 

@@ -66,6 +66,19 @@ def test_the_banner_of_a_home_that_has_something_counts_it(banner: Banner) -> No
     assert "lab recipes" in text
 
 
+def test_the_first_command_has_a_key_where_one_is_needed(banner: Banner) -> None:
+    lines = replace(banner, needs_keys=True).lines()
+    assert '             -H "Authorization: Bearer $LAB_API_KEY" \\' in lines
+    assert max(map(len, lines)) <= 80
+
+
+def test_workers_of_another_service_in_the_same_home_are_said(banner: Banner) -> None:
+    """Who started a second one on another port by mistake was told nothing, and had twice the workers."""
+    text = "\n".join(replace(banner, holdings=Holdings(1, 0, 0, 2)).lines())
+    assert "2 others seen in this home within the last 20 s" in text
+    assert "seen in this home" not in "\n".join(banner.lines())
+
+
 def test_several_devices_are_named_with_how_many_workers_each_has(banner: Banner) -> None:
     text = "\n".join(replace(banner, devices=("cuda:0", "cuda:1", "cuda:0")).lines())
     assert "2 on cuda:0, cuda:1; starting" in text
