@@ -59,6 +59,21 @@ def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
         action="store_true",
         help="enlarge images that are smaller than --size instead of refusing them",
     )
+    importing.add_argument(
+        "--background",
+        choices=["black", "white"],
+        help="what lies under transparent images (default: black, or white where black leaves most without content)",
+    )
+    importing.add_argument(
+        "--stretch",
+        action="store_true",
+        help="make the largest value of all images white: masks, 16-bit files of instruments",
+    )
+    importing.add_argument(
+        "--on-bad",
+        choices=["refuse", "skip"],
+        help="skip leaves up to one unreadable file in a hundred out (default: refuse all)",
+    )
     importing.set_defaults(run=_import)
     removing = verbs.add_parser(
         "remove", help="remove an imported data set, your own or as an admin"
@@ -106,6 +121,9 @@ def _import(options: argparse.Namespace) -> int:
         "size": options.size,
         "channels": options.channels,
         "enlarge": "true" if options.enlarge else None,
+        "background": options.background,
+        "stretch": "true" if options.stretch else None,
+        "on_bad": options.on_bad,
     }
     query = "&".join(f"{name}={value}" for name, value in wishes.items() if value is not None)
     path = f"/datasets/{quote(options.name, safe='')}" + (f"?{query}" if query else "")
@@ -125,12 +143,17 @@ def _import(options: argparse.Namespace) -> int:
     except (OSError, ImportRefused, UnicodeEncodeError) as error:
         # the last: a file name that is no UTF-8
         print(
-            f"{options.path}: {error.strerror if isinstance(error, OSError) else error}",
+            f"{_unreadable(error, options.path)}: {error.strerror if isinstance(error, OSError) else error}",
             file=sys.stderr,
         )
         return EXIT_USAGE
     print(json.dumps(record, indent=2, ensure_ascii=False))
     return 0
+
+
+def _unreadable(error: Exception, path: Path) -> object:
+    """The file that is meant: one of a folder, where the system names it."""
+    return getattr(error, "filename", None) or path
 
 
 def _remove(options: argparse.Namespace) -> int:

@@ -89,9 +89,9 @@ def _create(options: argparse.Namespace) -> int:
         raise Unusable("name one owner, or a list of them: `lab keys create NAME` or `--from FILE`")
     role = Role(options.role)
     if options.names is None and options.out is None:
-        return _create_one(options.owner, role)
+        return _create_one(_name_of(options.owner), role)
     listed = None if options.names is None else key_lists.read(options.names)
-    owners = [options.owner] if listed is None else listed.owners
+    owners = [_name_of(options.owner)] if listed is None else listed.owners
     again = options.again or listed is None
     with (
         key_lists.written(options.out, replace=options.force) as write,
@@ -103,6 +103,16 @@ def _create(options: argparse.Namespace) -> int:
         _say_all(listed.notes)
     _say_all(made.notes(role))
     return 0
+
+
+def _name_of(written: str) -> str:
+    """What a person is called here, as lists of names are read; said where it is not what was written."""
+    from app.services.owners.rosters import owner_name
+
+    owner = owner_name(written)
+    if owner != written and owner:
+        _say(f"{written!r} is called {owner!r} here.")
+    return owner or written
 
 
 def _create_one(owner: str, role: Role) -> int:

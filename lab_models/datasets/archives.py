@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, Protocol
 
 from lab_models.datasets.refusals import ImportLimits, ImportRefused
-from lab_models.datasets.zip_dangers import is_ignored, safe_members
+from lab_models.datasets.zip_dangers import folders_in, is_ignored, safe_members
 
 DEEPEST = 6
 DIRECTORY_BYTES_PER_FILE = 200
@@ -27,6 +27,10 @@ class ImageFiles(Protocol):
     @property
     def names(self) -> list[str]:
         """All paths, sorted; hidden ones and what systems leave behind are not among them."""
+
+    @property
+    def folders(self) -> list[str]:
+        """Folders that are listed themselves, sorted, as far as the same holds for them."""
 
     def open(self, name: str) -> IO[bytes]:
         """A stream of one file."""
@@ -62,7 +66,9 @@ class _Folder:
     def __init__(self, root: Path, limits: ImportLimits) -> None:
         self._root = root
         self._limits = limits
+        self.folders: list[str] = []
         self.names = sorted(self._below(root, 1))
+        self.folders.sort()
         if len(self.names) > 2 * limits.max_images:
             raise ImportRefused(f"{root} holds more than {2 * limits.max_images:,} files")
 
@@ -86,6 +92,7 @@ class _Folder:
             if is_ignored(PurePosixPath(name)):
                 continue
             if path.is_dir() and depth < DEEPEST:
+                self.folders.append(name.as_posix())
                 yield from self._below(path, depth + 1)
             else:
                 yield name.as_posix()
@@ -96,6 +103,7 @@ class _Zip:
         self._archive = archive
         self._members = safe_members(archive, limits)
         self.names = list(self._members)
+        self.folders = folders_in(archive)
 
     def open(self, name: str) -> IO[bytes]:
         try:

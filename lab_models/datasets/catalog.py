@@ -5,7 +5,7 @@ import logging
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
@@ -21,7 +21,8 @@ class DatasetInfo:
     in [0, 1].
 
     `imported_at` is the UTC time at which somebody's own images became this data set, None for a built-in one; `owner`
-    who imported it, None where that was not noted.
+    who imported it, None where that was not noted. `noticed` are sentences on these images that a reader of scores must
+    know; `ground` and `peak` say how their values became pixels (`decoding.Look`).
     """
 
     name: str
@@ -36,6 +37,9 @@ class DatasetInfo:
     source: str
     imported_at: str | None = None
     owner: str | None = None
+    noticed: tuple[str, ...] = ()
+    ground: Literal["black", "white"] = "black"
+    peak: float = 1.0
 
     @property
     def num_classes(self) -> int:
@@ -230,6 +234,12 @@ def partial_copy(info: DatasetInfo) -> str | None:
         f"this copy of {info.name} holds {info.num_train:,} of {published.num_train:,} training images and"
         f" {info.num_test:,} of {published.num_test:,} test images: its scores are not comparable with published ones"
     )
+
+
+def notes_on(info: DatasetInfo) -> tuple[str, ...]:
+    """What a reader of any score on this data set must know, a sentence each."""
+    partial = partial_copy(info)
+    return info.noticed if partial is None else (partial, *info.noticed)
 
 
 _INFO: TypeAdapter[DatasetInfo] = TypeAdapter(DatasetInfo)

@@ -1,7 +1,7 @@
 """From an image file's bytes to uint8 pixels: any mode, any size, one meaning. Nothing here loads torch.
 
-Alpha is composed on black, palettes are resolved, 16-bit grey is scaled to 8 bits, EXIF orientation is applied, of
-animations the first frame counts.
+Alpha is composed on black or white, palettes are resolved, 16-bit grey is scaled to 8 bits, EXIF orientation is
+applied, of animations the first frame counts.
 """
 
 import io
@@ -9,11 +9,11 @@ import struct
 import zipfile
 import zlib
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -48,12 +48,28 @@ class UndecodableImage(ValueError):
     """The bytes are no image that can be read; the message says why."""
 
 
+Ground = Literal["black", "white"]
+
+
 @dataclass(frozen=True)
 class Size:
     """Height and width in pixels."""
 
     height: int
     width: int
+
+
+@dataclass(frozen=True)
+class Look:
+    """How values become pixels, the same for all images of a data set: what lies under transparent ones, and which
+    share of an image's own range, above 0 and at most 1, is made white.
+    """
+
+    ground: Ground = "black"
+    peak: float = 1.0
+
+
+AS_THEY_ARE = Look()
 
 
 def upright_size(file: IO[bytes]) -> Size:
@@ -69,7 +85,9 @@ def upright_size(file: IO[bytes]) -> Size:
         raise _undecodable(error) from error
 
 
-def decode(content: bytes, *, channels: int, size: Size | None = None) -> Pixels:
+def decode(
+    content: bytes, *, channels: int, size: Size | None = None, look: Look = AS_THEY_ARE
+) -> Pixels:
     """Pixels (channels, height, width) uint8, grey (1) or RGB (3); raises UndecodableImage.
 
     Another `size` is reached by cutting the middle out in the wanted shape and scaling it with a Lanczos filter that is
@@ -80,10 +98,24 @@ def decode(content: bytes, *, channels: int, size: Size | None = None) -> Pixels
             if size is not None and image.format == "JPEG":
                 side = DRAFT_GAP * max(size.height, size.width)
                 image.draft(None, (side, side))
-            flat = _flat(ImageOps.exif_transpose(image))
+            flat = _flat(ImageOps.exif_transpose(image), look.peak)
             if size is not None and flat.size != (size.width, size.height):
                 flat = ImageOps.fit(flat, (size.width, size.height), Image.Resampling.LANCZOS)
-            return _planes(flat, channels)
+            return _planes(flat, channels, look.ground)
+    except UNDECODABLE as error:
+        raise _undecodable(error) from error
+
+
+def peak_of(content: bytes) -> float:
+    """The largest value of an image as a share of its own range, 255 or 65,535, whatever is transparent; raises
+    UndecodableImage.
+    """
+    try:
+        with _opened(io.BytesIO(content)) as image:
+            if image.mode.startswith("I"):
+                return min(1.0, float(np.asarray(image).max()) / SIXTEEN_BITS)
+            pixels = np.asarray(image.convert("RGB" if image.mode != "L" else "L"))
+            return float(pixels.max()) / 255
     except UNDECODABLE as error:
         raise _undecodable(error) from error
 
@@ -95,19 +127,32 @@ def _opened(file: IO[bytes]) -> Image.Image:
     return image
 
 
-def _flat(image: Image.Image) -> Image.Image:
+def _flat(image: Image.Image, peak: float) -> Image.Image:
     """Mode L, RGB, or RGBa, whose colors are multiplied by their alpha: over black these are the colors."""
     if image.mode.startswith("I"):
         grey = np.clip(np.asarray(image).astype(np.int64), 0, SIXTEEN_BITS)
-        return Image.fromarray(((grey * 255 + SIXTEEN_BITS // 2) // SIXTEEN_BITS).astype(np.uint8))
+        white = max(1, round(peak * SIXTEEN_BITS))
+        return Image.fromarray(np.minimum(255, (grey * 255 + white // 2) // white).astype(np.uint8))
     if image.has_transparency_data:
-        return image.convert("RGBA").convert("RGBa")
-    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+        return _stretched(image.convert("RGBA"), peak).convert("RGBa")
+    return _stretched(image.convert("L" if image.mode in ("1", "L") else "RGB"), peak)
 
 
-def _planes(image: Image.Image, channels: int) -> Pixels:
+def _stretched(image: Image.Image, peak: float) -> Image.Image:
+    """With the values divided by the peak; alpha stays."""
+    if peak >= 1:
+        return image
+    table = [min(255, round(value / peak)) for value in range(256)]
+    colors = {"L": 1, "RGB": 3, "RGBA": 3}[image.mode]
+    return image.point([*table * colors, *range(256)] if image.mode == "RGBA" else table * colors)
+
+
+def _planes(image: Image.Image, channels: int, ground: Ground) -> Pixels:
     if image.mode == "RGBa":
-        image = Image.merge("RGB", image.split()[:3])
+        *colors, alpha = image.split()
+        if ground == "white":
+            colors = [ImageChops.add(color, ImageChops.invert(alpha)) for color in colors]
+        image = Image.merge("RGB", colors)
     pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
     # (H, W, 3) -> (3, H, W)
     return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))

@@ -20,12 +20,13 @@ from lab_models.common.files import FULL_DISK, HeldByAnother, exclusive, require
 from lab_models.common.validation import FieldError
 from lab_models.datasets.archives import open_files
 from lab_models.datasets.catalog import BUILT_IN, DATASET_NAME, DatasetInfo
-from lab_models.datasets.decoding import Size
+from lab_models.datasets.decoding import Ground, Size
 from lab_models.datasets.layout import Layout, arrange
 from lab_models.datasets.preparation import ARRAYS, seal
 from lab_models.datasets.refusals import ImportLimits, ImportRefused
-from lab_models.datasets.sizing import ImageSizes, Wanted, chosen, own_sizes, wanted
-from lab_models.datasets.unpacking import mean_and_std, write_splits
+from lab_models.datasets.sizing import ImageSizes, Wanted, wanted
+from lab_models.datasets.taking_in import TakenIn, look_through, take_in
+from lab_models.datasets.unpacking import mean_and_std
 
 LABEL_BYTES = 8
 FORGOTTEN_SECONDS = 3600.0
@@ -68,6 +69,9 @@ def import_images(
     size: int | tuple[int, int] | None = None,
     channels: Literal[1, 3] | None = None,
     enlarge: bool = False,
+    background: Ground | None = None,
+    stretch: bool = False,
+    skip_bad: bool = False,
     owner: str | None = None,
     limits: ImportLimits | None = None,
 ) -> DatasetInfo:
@@ -75,14 +79,22 @@ def import_images(
 
     `size`: side or (height, width) in pixels; by default the images' own if all have the same and it is at most
     224x224, else 32x32, or less where no image has as much. A given size that would enlarge an image is refused without
-    `enlarge`. `channels`: by default 1 if every image is grey, else 3. Raises ImportRefused, NameTaken or StorageFull.
+    `enlarge`. `channels`: by default 1 if every image is grey, else 3. `background`, `stretch` and `skip_bad` as in
+    `Wanted`. Raises ImportRefused, NameTaken or StorageFull.
     """
     with reserved(name, imported):
         return import_reserved(
             source,
             name,
             imported,
-            wanted(size, channels, enlarge),
+            wanted(
+                size,
+                channels,
+                enlarge,
+                background=background,
+                stretch=stretch,
+                skip_bad=skip_bad,
+            ),
             limits or ImportLimits(),
             Importer(owner),
         )
@@ -149,9 +161,9 @@ def import_reserved(
         with open_files(source, limits) as files:
             layout = arrange(files.names)
             _refuse_too_many(layout, limits)
-            own = own_sizes(files, layout)
-            size = chosen(wanted, own)
-            _refuse_too_much(layout, own, size, limits)
+            seen = look_through(files, layout, wanted)
+            size = seen.size
+            _refuse_too_much(seen.layout, seen.own, size, limits)
             importer.admit(_written(layout, size, wanted))
             require_room(
                 imported,
@@ -160,8 +172,8 @@ def import_reserved(
             )
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir()
-            write_splits(files, layout, temporary, size, wanted.channels)
-        info = _describe(name, layout, temporary, size, own.num_smaller(size), importer.owner)
+            taken = take_in(files, seen, temporary, wanted)
+        info = _describe(name, taken, temporary, size, seen.own.num_smaller(size), importer.owner)
         seal(temporary, {"name": name, "info": asdict(info)})
         importer.keep(name, temporary)
         temporary.replace(imported / name)
@@ -271,8 +283,9 @@ def _refuse_too_much(layout: Layout, own: ImageSizes, size: Size, limits: Import
 
 
 def _describe(
-    name: str, layout: Layout, folder: Path, size: Size, num_enlarged: int, owner: str | None
+    name: str, taken: TakenIn, folder: Path, size: Size, num_enlarged: int, owner: str | None
 ) -> DatasetInfo:
+    layout = taken.layout
     images = np.load(folder / f"{ARRAYS[0]}.npy", mmap_mode="r", allow_pickle=False)
     mean, std = mean_and_std(images)
     channels = images.shape[1]
@@ -291,4 +304,7 @@ def _describe(
         source=f"imported from {count:,} image files{enlarged}{layout.remarks}",
         imported_at=datetime.now(UTC).isoformat(timespec="seconds"),
         owner=owner,
+        noticed=taken.notices,
+        ground=taken.look.ground,
+        peak=taken.look.peak,
     )

@@ -1,6 +1,7 @@
 """From the paths of image files to classes and splits. Nothing here opens a file."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -27,6 +28,8 @@ WORDS_SUFFIXES = (
 PHONE_SUFFIXES = (".heic", ".heif")
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 ELSEWHERE = "elsewhere"
+FEWEST = 2
+"""Images of a class in train."""
 TEST_SEED = 0
 TEST_FRACTION = 0.2
 LONGEST_CLASS_NAME = 100
@@ -45,6 +48,19 @@ class Layout:
     test_is_cut: bool
     num_passed_over: int = 0
     """Files in class folders that describe images and are none."""
+
+    def without(self, bad: Collection[str]) -> "Layout":
+        """The same without those files; raises ImportRefused where a class has too few left."""
+        train, test = (
+            tuple(row for row in rows if row[0] not in bad) for rows in (self.train, self.test)
+        )
+        left = np.bincount([label for _, label in train], minlength=len(self.class_names))
+        if left.min() < FEWEST or not test:
+            raise ImportRefused(
+                f"without the files that cannot be read, {printable(self.class_names[int(left.argmin())])} has"
+                f" {left.min()} images left to train on, and test {len(test):,}"
+            )
+        return replace(self, train=train, test=test)
 
     @property
     def remarks(self) -> str:
@@ -201,7 +217,7 @@ def _class_names(train: dict[str, list[str]], test: dict[str, list[str]]) -> tup
             only[:MOST_ERRORS],
             hint="put an image of every class into both, or leave test/ out",
         )
-    fewest = 2 if test else 3
+    fewest = FEWEST if test else FEWEST + 1
     small = [
         FieldError(printable(name), f"has {len(files)}")
         for name, files in train.items()

@@ -27,7 +27,7 @@ from lab_models.common.files import (
     sync_folder,
     write_atomically,
 )
-from lab_models.datasets.catalog import MANIFEST, DatasetInfo, partial_copy, with_true_counts
+from lab_models.datasets.catalog import MANIFEST, DatasetInfo, notes_on, with_true_counts
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -127,7 +127,6 @@ def _mapped(info: DatasetInfo, folder: Path, manifest: dict[str, Any]) -> Prepar
         np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in ARRAYS
     )
     info = with_true_counts(info, len(labels), len(test_labels))
-    note = partial_copy(info)
     return PreparedDataset(
         info,
         manifest["sha256"],
@@ -135,7 +134,7 @@ def _mapped(info: DatasetInfo, folder: Path, manifest: dict[str, Any]) -> Prepar
         labels,
         test_images,
         test_labels,
-        notes=() if note is None else (note,),
+        notes=notes_on(info),
     )
 
 

@@ -38,6 +38,19 @@ class ImportRefused(LabError):
         self.errors = errors or []
 
 
+@dataclass(frozen=True)
+class BadFile:
+    """A file that cannot be taken, by its path in the archive, and why."""
+
+    name: str
+    why: str
+
+    @property
+    def error(self) -> FieldError:
+        """As it is shown."""
+        return FieldError(printable(self.name), self.why)
+
+
 def refuse_bad_files(errors: list[FieldError]) -> None:
     """Raise ImportRefused with the first twenty, if there is any."""
     if errors:

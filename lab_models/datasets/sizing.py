@@ -1,5 +1,5 @@
-"""What size the images of an import get: their own, or one that is asked for; none is enlarged in silence. Nothing here
-loads torch.
+"""What the images of an import become: their own size, or one that is asked for; none is enlarged or shrunk in silence.
+Nothing here loads torch.
 """
 
 from dataclasses import dataclass
@@ -7,9 +7,15 @@ from typing import Literal
 
 from lab_models.common.validation import FieldError
 from lab_models.datasets.archives import ImageFiles, UnreadableFile
-from lab_models.datasets.decoding import Size, UndecodableImage, upright_size
+from lab_models.datasets.decoding import Ground, Size, UndecodableImage, upright_size
 from lab_models.datasets.layout import Layout
-from lab_models.datasets.refusals import MOST_ERRORS, ImportRefused, printable, refuse_bad_files
+from lab_models.datasets.refusals import (
+    MOST_ERRORS,
+    BadFile,
+    ImportRefused,
+    printable,
+    refuse_bad_files,
+)
 
 LARGEST_COMMON_SIDE = 224
 DEFAULT_SIDE = 32
@@ -20,27 +26,42 @@ LARGEST_SIDE = 512
 class Wanted:
     """What the images shall become: `size` as (height, width) and 1 or 3 channels; None leaves it to the images.
 
-    Images that are smaller than the size are refused unless `enlarge` is set.
+    Images that are smaller than the size are refused unless `enlarge` is set. `background` is what lies under
+    transparent images: None for black, or white where black leaves most of them without content. `stretch` makes the
+    largest value of all images white. `skip_bad` leaves files out that cannot be read, up to one in a hundred.
     """
 
     size: Size | None = None
     channels: Literal[1, 3] | None = None
     enlarge: bool = False
+    background: Ground | None = None
+    stretch: bool = False
+    skip_bad: bool = False
 
 
 @dataclass
 class ImageSizes:
-    """The images' own sizes by their headers: how many have each, and the first by name that has; `errors` of those
-    whose header says none.
+    """The images' own sizes by their headers: how many have each, and the first by name that has; `bad` are those whose
+    header says none.
     """
 
     counts: dict[Size, int]
     examples: dict[Size, str]
-    errors: list[FieldError]
+    bad: list[BadFile]
 
     def num_smaller(self, size: Size) -> int:
         """How many images would be enlarged."""
         return sum(count for own, count in self.counts.items() if _is_enlarged(own, size))
+
+    def shrunk(self, size: Size) -> str | None:
+        """A sentence on images of which little is left; None where none is more than shrunk to half its side."""
+        largest = max(self.counts, key=lambda own: own.height * own.width)
+        if largest.height <= 2 * size.height and largest.width <= 2 * size.width:
+            return None
+        return (
+            f"images of up to {largest.height}x{largest.width} pixels were scaled to {size.height}x{size.width};"
+            " `size` (lab data import --size) chooses another"
+        )
 
     @property
     def num_pixels(self) -> int:
@@ -49,7 +70,13 @@ class ImageSizes:
 
 
 def wanted(
-    size: int | tuple[int, int] | None, channels: Literal[1, 3] | None, enlarge: bool = False
+    size: int | tuple[int, int] | None,
+    channels: Literal[1, 3] | None,
+    enlarge: bool = False,
+    *,
+    background: Ground | None = None,
+    stretch: bool = False,
+    skip_bad: bool = False,
 ) -> Wanted:
     """Checked wishes; raises ImportRefused."""
     if enlarge and size is None:
@@ -68,19 +95,21 @@ def wanted(
             "images of this size are not made",
             [FieldError("/size", f"must lie between 1 and {LARGEST_SIDE} pixels")],
         )
-    return Wanted(None if sides is None else Size(*sides), channels, enlarge)
+    return Wanted(
+        None if sides is None else Size(*sides), channels, enlarge, background, stretch, skip_bad
+    )
 
 
-def own_sizes(files: ImageFiles, layout: Layout) -> ImageSizes:
-    """By the headers alone; of bad files a few more than are named."""
+def own_sizes(files: ImageFiles, layout: Layout, most_bad: int = MOST_ERRORS) -> ImageSizes:
+    """By the headers alone; of bad files one more than `most_bad`."""
     found = ImageSizes({}, {}, [])
     for name, _ in (*layout.train, *layout.test):
         try:
             with files.open(name) as file:
                 size = upright_size(file)
         except (UnreadableFile, UndecodableImage) as error:
-            found.errors.append(FieldError(printable(name), str(error)))
-            if len(found.errors) > MOST_ERRORS:
+            found.bad.append(BadFile(name, str(error)))
+            if len(found.bad) > most_bad:
                 break
         else:
             found.counts[size] = found.counts.get(size, 0) + 1
@@ -92,8 +121,8 @@ def chosen(wanted: Wanted, own: ImageSizes) -> Size:
     """The size that was asked for, if it enlarges nothing or may. A few files without a size are left to decoding,
     which names all bad ones at once.
     """
-    if wanted.size is None or len(own.errors) > MOST_ERRORS:
-        refuse_bad_files(own.errors)
+    if wanted.size is None or len(own.bad) > MOST_ERRORS:
+        refuse_bad_files([bad.error for bad in own.bad])
         return _natural_size(own)
     if not wanted.enlarge:
         _refuse_to_enlarge(own, wanted.size)

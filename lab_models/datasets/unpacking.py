@@ -3,58 +3,76 @@ loads torch.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, TypeVar
 
 import numpy as np
 
-from lab_models.common.validation import FieldError
 from lab_models.datasets.archives import ImageFiles, UnreadableFile
-from lab_models.datasets.decoding import Pixels, Size, UndecodableImage, decode
+from lab_models.datasets.decoding import Look, Pixels, Size, UndecodableImage, decode, peak_of
 from lab_models.datasets.layout import Layout
 from lab_models.datasets.preparation import write_array
-from lab_models.datasets.refusals import MOST_ERRORS, printable, refuse_bad_files
+from lab_models.datasets.refusals import BadFile
 
 MOST_THREADS = 4
 """Each may hold an image of 50 megapixels; more threads gain little, for files are read in order by one."""
 FILES_AT_ONCE, BYTES_AT_ONCE = 64, 64_000_000
 ROWS_AT_ONCE = 64
 
-Decoded = Pixels | UndecodableImage | UnreadableFile
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Form:
+    """What all images become; without `channels` grey if every image is, else RGB."""
+
+    size: Size
+    channels: Literal[1, 3] | None
+    look: Look
 
 
 def write_splits(
-    files: ImageFiles, layout: Layout, folder: Path, size: Size, channels: Literal[1, 3] | None
-) -> None:
-    """The four arrays; raises ImportRefused with the bad files.
+    files: ImageFiles, layout: Layout, folder: Path, form: Form, most_bad: int
+) -> list[BadFile]:
+    """The four arrays; where files are bad, these instead, one more than `most_bad` at most.
 
     Unless the channels are given, images are written as RGB and turned grey when all of them were.
     """
     colorful = False
-    errors: list[FieldError] = []
+    size, channels = form.size, form.channels
+    found: list[BadFile] = []
     for split, rows in (("train", layout.train), ("test", layout.test)):
         write_array(
             folder / f"{split}-labels.npy", np.array([label for _, label in rows], np.int64)
         )
         with (folder / f"{split}-images.npy").open("wb") as out:
             _write_header(out, (len(rows), channels or 3, size.height, size.width))
-            for name, pixels in _decoded(files, [name for name, _ in rows], size, channels or 3):
+            decoding = partial(decode, channels=channels or 3, size=size, look=form.look)
+            for name, pixels in _read(files, [name for name, _ in rows], decoding):
                 if isinstance(pixels, np.ndarray):
                     colorful = colorful or bool((pixels != pixels[:1]).any())
                     out.write(pixels.tobytes())
                 else:
-                    errors.append(FieldError(printable(name), str(pixels)))
-                    if len(errors) > MOST_ERRORS:
-                        refuse_bad_files(errors)
+                    found.append(BadFile(name, str(pixels)))
+                    if len(found) > most_bad:
+                        return found
             out.flush()
             os.fsync(out.fileno())
-    refuse_bad_files(errors)
-    if channels is None and not colorful:
+    if channels is None and not colorful and not found:
         for split in ("train", "test"):
             _make_grey(folder / f"{split}-images.npy")
+    return found
+
+
+def highest_peak(files: ImageFiles, layout: Layout) -> float:
+    """The largest value of all images that can be read, as a share of their range; 1 where all are black."""
+    names = [name for name, _ in (*layout.train, *layout.test)]
+    peaks = [peak for _, peak in _read(files, names, peak_of) if isinstance(peak, float)]
+    return max(peaks, default=0.0) or 1.0
 
 
 def mean_and_std(images: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -77,20 +95,17 @@ def mean_and_std(images: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:
     )
 
 
-def _decoded(
-    files: ImageFiles, names: list[str], size: Size, channels: int
-) -> Iterator[tuple[str, Decoded]]:
-    """Each image, or why there is none, in order. Files are read here and decoded by threads, some megabytes at a
-    time.
+def _read(
+    files: ImageFiles, names: list[str], reading: Callable[[bytes], Value]
+) -> Iterator[tuple[str, Value | UndecodableImage | UnreadableFile]]:
+    """Of each image what `reading` makes of its bytes, or why there is nothing, in order. Files are read here and
+    decoded by threads, some megabytes at a time.
     """
     with ThreadPoolExecutor(min(MOST_THREADS, len(os.sched_getaffinity(0)))) as pool:
         for batch in _batches(files, names):
             yield from zip(
                 (name for name, _ in batch),
-                pool.map(
-                    partial(_try_decode, size=size, channels=channels),
-                    (content for _, content in batch),
-                ),
+                pool.map(partial(_try, reading), (content for _, content in batch)),
                 strict=True,
             )
 
@@ -113,11 +128,13 @@ def _batches(
     yield batch
 
 
-def _try_decode(content: bytes | UnreadableFile, size: Size, channels: int) -> Decoded:
+def _try(
+    reading: Callable[[bytes], Value], content: bytes | UnreadableFile
+) -> Value | UndecodableImage | UnreadableFile:
     if isinstance(content, UnreadableFile):
         return content
     try:
-        return decode(content, channels=channels, size=size)
+        return reading(content)
     except UndecodableImage as error:
         return error
 

@@ -54,6 +54,17 @@ def safe_members(archive: zipfile.ZipFile, limits: ImportLimits) -> dict[str, zi
     return {path: kept[path] for path in sorted(kept)}
 
 
+def folders_in(archive: zipfile.ZipFile) -> list[str]:
+    """The folders that a zip lists of themselves, sorted."""
+    slash = _slash([member.filename for member in archive.infolist()])
+    found = {
+        _path_of(member.filename, slash)
+        for member in archive.infolist()
+        if member.filename.endswith(("/", slash))
+    }
+    return sorted(name for name in found if name and not is_ignored(PurePosixPath(name)))
+
+
 def is_ignored(path: PurePosixPath) -> bool:
     """Hidden files, and what operating systems leave behind."""
     return any(part.startswith(".") or part.lower() in IGNORED_NAMES for part in path.parts)

@@ -32,7 +32,7 @@ from app.main import create_app
 from app.roles import Role
 from app.settings import Settings
 from app.storage.db import Database, open_database
-from lab_models.datasets import importing
+from lab_models.datasets import importing, taking_in
 from lab_models.datasets.catalog import DIGITS, MNIST
 from lab_models.datasets.importing import owners_turn
 from lab_models.datasets.preparation import RawDataset, open_prepared
@@ -563,7 +563,7 @@ def test_a_disk_that_is_low_takes_no_upload_and_no_arrays(
         with monkeypatch.context() as patched:
             disk_with(patched, *free)
             patched.setattr(
-                importing, "write_splits", lambda *_: pytest.fail("something was written")
+                taking_in, "write_splits", lambda *_: pytest.fail("something was written")
             )
             problem = require_problem(
                 put(api, iter([BODY]) if chunked else BODY), 507, "storage_full"

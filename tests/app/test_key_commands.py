@@ -70,8 +70,8 @@ def test_keys_are_listed_without_their_secrets_and_revoked_by_id(
     ("arguments", "said"),
     [
         (
-            ["keys", "create", "Anna B"],
-            "'Anna B' is no owner's name: write 1 to 64 of a-z, 0-9, '.', '_' and '-'",
+            ["keys", "create", "anna/b"],
+            "'anna/b' is no owner's name: write 1 to 64 of a-z, 0-9, '.', '_' and '-'",
         ),
         (
             ["keys", "revoke", "key_none"],
@@ -283,3 +283,13 @@ def test_a_key_made_while_the_service_runs_counts_from_the_next_request(home: Pa
         assert api.get("/experiments").status_code == 401
     open_database(settings).close()
     assert home.is_dir()
+
+
+def test_one_name_is_read_as_a_list_of_names_is(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["keys", "create", "Anna Müller"]) == 0
+    said = capsys.readouterr()
+    assert "'Anna Müller' is called 'anna.muller' here." in said.err
+    assert "a key of anna.muller" in said.err
+    assert main(["keys", "create", "*"]) == 2

@@ -31,7 +31,7 @@ from PIL import Image
 
 from lab_models.common.errors import DatasetUnavailable, StorageFull
 from lab_models.common.files import sha256_of
-from lab_models.datasets import importing
+from lab_models.datasets import importing, taking_in
 from lab_models.datasets.catalog import Catalog, DatasetInfo
 from lab_models.datasets.decoding import Size, UndecodableImage, decode, upright_size
 from lab_models.datasets.importing import (
@@ -1114,7 +1114,7 @@ def test_of_two_imports_of_one_name_the_second_is_refused_at_once(tmp_path: Path
 DIES = """
 import os, sys
 from pathlib import Path
-from lab_models.datasets import importing
+from lab_models.datasets import importing, taking_in
 importing.seal = lambda *_: os._exit(9)
 importing.import_images(Path(sys.argv[1]), "own", Path(sys.argv[2]))
 """
@@ -1181,7 +1181,7 @@ def test_what_would_leave_too_little_room_is_refused_before_a_byte_is_written(
     source = zipped(tmp_path / "in.zip", flowers())
     leave_free(monkeypatch, 10**6 + needed)
     with monkeypatch.context() as patched:
-        patched.setattr(importing, "write_splits", lambda *_: pytest.fail("something was written"))
+        patched.setattr(taking_in, "write_splits", lambda *_: pytest.fail("something was written"))
         with pytest.raises(StorageFull) as caught:
             import_images(
                 source,
@@ -1240,7 +1240,7 @@ def test_another_fault_of_the_disk_is_not_called_full(
 
 def test_memory_does_not_grow_with_the_data_set(tmp_path: Path) -> None:
     """600 images of 256x256 are 118 MB of pixels; a few files at a time need a fraction of that."""
-    image = encoded(np.zeros((16, 16, 3), np.uint8))
+    image = encoded(np.full((16, 16, 3), 9, np.uint8) * np.arange(16, dtype=np.uint8)[:, None])
     source = zipped(
         tmp_path / "in.zip",
         {f"{name}/{number}.png": image for name in "ab" for number in range(300)},

@@ -17,7 +17,7 @@ from app.services.datasets.datasets import Share
 from app.services.datasets.obstacles import presence_of
 from app.services.owners.keys import Caller
 from app.settings import Settings
-from lab_models.datasets.catalog import Catalog, DatasetInfo, partial_copy
+from lab_models.datasets.catalog import Catalog, DatasetInfo, notes_on
 from lab_models.datasets.sizing import LARGEST_SIDE, Wanted
 
 WRITE_BYTES = 1 << 20
@@ -51,6 +51,14 @@ class ImportQuery(BaseModel):
     """1 for grey, 3 for RGB; left out: grey only if every image is."""
     enlarge: bool = False
     """Whether images smaller than `size` are enlarged to it; without, one such image has the import refused."""
+    background: Literal["black", "white"] | None = None
+    """What lies under transparent images; left out: black, or white where black leaves most images without content."""
+    stretch: bool = False
+    """Whether the largest value of all images is made white, by one factor for all: for masks, and for instruments that
+    use a part of 16 bits.
+    """
+    on_bad: Literal["refuse", "skip"] = "refuse"
+    """What a file that cannot be read does to the import; `skip` leaves up to one in a hundred out, and names them."""
 
 
 @router.get("/datasets")
@@ -90,6 +98,9 @@ async def import_dataset(
         query.size,
         None if query.channels is None else 1 if query.channels == "1" else 3,
         query.enlarge,
+        background=query.background,
+        stretch=query.stretch,
+        skip_bad=query.on_bad == "skip",
     )
     lanes, client = passes.passes_of(request), passes.client_of(request)
 
@@ -188,7 +199,7 @@ def _too_large(settings: Settings) -> UploadTooLarge:
 
 
 def _record(settings: Settings, info: DatasetInfo, known: Catalog) -> schemas.DatasetAnswer:
-    note, found = partial_copy(info), presence_of(settings, info)
+    found = presence_of(settings, info)
     return schemas.DatasetAnswer(
         name=info.name,
         title=info.title,
@@ -208,6 +219,6 @@ def _record(settings: Settings, info: DatasetInfo, known: Catalog) -> schemas.Da
         disk_bytes=known.disk_bytes(info.name),
         here=found.here,
         download_bytes=found.download_bytes,
-        notes=[] if note is None else [note],
+        notes=list(notes_on(info)),
         links={"self": f"/datasets/{info.name}"},
     )

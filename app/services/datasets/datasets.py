@@ -7,7 +7,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 from sqlmodel import Session
 
@@ -74,10 +74,12 @@ def owner_of(info: DatasetInfo) -> str | None:
     return (info.owner or LOCAL) if info.imported else None
 
 
-def wanted(size: int | None, channels: Literal[1, 3] | None, enlarge: bool) -> Wanted:
-    """What the images of an import shall become; raises UnusableImages for wishes that do not fit together."""
+def wanted(size: int | None, channels: Literal[1, 3] | None, enlarge: bool, **more: Any) -> Wanted:
+    """What the images of an import shall become, as `sizing.wanted`; raises UnusableImages for wishes that do not fit
+    together.
+    """
     with _rendered():
-        return sizing.wanted(size, channels, enlarge)
+        return sizing.wanted(size, channels, enlarge, **more)
 
 
 @contextmanager

@@ -1,10 +1,12 @@
-"""What will be in the way of a run, said when it is submitted: data that is not here, a disk that is nearly full."""
+"""What will be in the way of a run, or of whoever reads its scores, said when it is submitted: data that is not here, a
+disk that is nearly full, images that are not as they should be.
+"""
 
 import shutil
 from collections.abc import Iterable
 
 from app.settings import Settings
-from lab_models.datasets.catalog import DatasetInfo
+from lab_models.datasets.catalog import DatasetInfo, notes_on
 from lab_models.datasets.presence import Presence, presence
 
 
@@ -19,6 +21,7 @@ def obstacles(settings: Settings, needed: Iterable[DatasetInfo]) -> list[str]:
     """A sentence each. Workers elsewhere may have other data folders and disks: these are this machine's."""
     found = [(info, presence_of(settings, info)) for info in needed]
     said = [_absent(info, of) for info, of in found if of.here != "yes"]
+    said += [f"data set {info.name}: {note}" for info, _ in found for note in notes_on(info)]
     wanted = sum(of.download_bytes for _, of in found)
     low = _low_on_disk(settings, wanted)
     return [*said, low] if low is not None else said

@@ -21,7 +21,7 @@ from app.storage.tables import Run
 from lab_models.common.errors import DatasetUnavailable
 from lab_models.common.validation import FieldError
 from lab_models.datasets.catalog import DatasetInfo
-from lab_models.datasets.decoding import Pixels, Size, UndecodableImage, decode
+from lab_models.datasets.decoding import Look, Pixels, Size, UndecodableImage, decode
 from lab_models.inference.rows import NoSuchRow, Split, StoredImage, stored_image
 from lab_models.inference.trained import TrainedNetwork
 from lab_models.specs import read_spec
@@ -136,10 +136,12 @@ def decoded(content: bytes, trained: TrainedRun) -> Pixels:
     """An image file brought to the channels and the size of the run's data set, as an import does it; raises
     UnusableImage.
     """
-    channels, height, width = trained.network.dataset.shape
+    info = trained.network.dataset
+    channels, height, width = info.shape
+    look = Look(info.ground, info.peak)
     try:
         with _decoding:
-            return decode(content, channels=channels, size=Size(height, width))
+            return decode(content, channels=channels, size=Size(height, width), look=look)
     except UndecodableImage as error:
         raise UnusableImage(f"the body cannot be read as an image: {error}") from error
 

@@ -1,0 +1,198 @@
+"""What somebody must know of images before they believe a score on them: pictures without content, copies on both sides
+of a split, contradictory labels, pale or unequal sets. Nothing here loads torch.
+"""
+
+import hashlib
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import numpy.typing as npt
+
+from lab_models.datasets.layout import Layout
+from lab_models.datasets.refusals import ImportRefused, printable
+
+ROWS_AT_ONCE = 64
+MOST_NAMED = 3
+PALE = 64
+"""Of 255: where no pixel of any image is above this, a quarter of the range is used at most."""
+UNEQUAL = 10
+"""The largest class over the smallest, from which on accuracy says little."""
+BEST_BY_LABEL = "scores that count each class alike (recall_macro, f1_macro) say more than accuracy"
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Of every image, train before test, in the order of the files: `digests` (N,) uint64 equal for equal pixels (64 of
+    BLAKE2b's bits: two of a million differing images are equal with a chance of 3e-8), `lowest` and `highest` (N,)
+    uint8 its extreme values.
+    """
+
+    digests: npt.NDArray[np.uint64]
+    lowest: npt.NDArray[np.uint8]
+    highest: npt.NDArray[np.uint8]
+
+    @property
+    def is_constant(self) -> npt.NDArray[np.bool_]:
+        """Which images have one value everywhere."""
+        return self.lowest == self.highest
+
+
+def contents_of(folder: Path) -> Contents:
+    """Of the arrays that were just written, read once more, some rows at a time."""
+    parts = list(_parts(folder))
+    digests, lowest, highest = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Contents(digests, lowest, highest)
+
+
+def notices(layout: Layout, contents: Contents) -> list[str]:
+    """A sentence for each thing; nothing for images as they should be. Raises ImportRefused where all are constant."""
+    files = (*layout.train, *layout.test)
+    names = [name for name, _ in files]
+    labels = np.array([label for _, label in files])
+    is_test = np.arange(len(files)) >= len(layout.train)
+    found = [
+        _constant(contents.is_constant, names),
+        *_copies(contents.digests, labels, is_test, names),
+        _pale(int(contents.highest.max(initial=0))),
+        _unequal(labels[~is_test], layout.class_names),
+        _look_alikes(layout.class_names),
+    ]
+    return [notice for notice in found if notice is not None]
+
+
+def empty_folders(folders: Iterable[str], layout: Layout) -> str | None:
+    """A sentence on folders that stand where classes do and hold no image."""
+    images = [PurePosixPath(name) for name, _ in (*layout.train, *layout.test)]
+    places = {image.parent.parent for image in images}
+    full = {parent for image in images for parent in image.parents}
+    empty = [
+        folder
+        for folder in map(PurePosixPath, folders)
+        if folder not in full and folder.parent in places
+    ]
+    if not empty:
+        return None
+    names = _listed([printable(folder.name) for folder in empty])
+    return f"{names} {'hold' if len(empty) > 1 else 'holds'} no image, and {'are' if len(empty) > 1 else 'is'} left out"
+
+
+def _parts(
+    folder: Path,
+) -> Iterator[tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint8], npt.NDArray[np.uint8]]]:
+    for split in ("train", "test"):
+        images = np.load(folder / f"{split}-images.npy", mmap_mode="r", allow_pickle=False)
+        for start in range(0, len(images), ROWS_AT_ONCE):
+            rows = np.ascontiguousarray(images[start : start + ROWS_AT_ONCE]).reshape(
+                -1, images[0].size
+            )
+            digests = b"".join(hashlib.blake2b(row, digest_size=8).digest() for row in rows)
+            yield np.frombuffer(digests, np.uint64), rows.min(axis=1), rows.max(axis=1)
+
+
+def _constant(is_constant: npt.NDArray[np.bool_], names: Sequence[str]) -> str | None:
+    count = int(is_constant.sum())
+    if not count:
+        return None
+    if count == len(names):
+        raise ImportRefused(
+            f"each of the {count:,} images has one color everywhere, so there is nothing to learn",
+            hint=(
+                "drawings that are transparent around ink of one color need the other ground: `background=white` or"
+                " `background=black` (lab data import --background); masks and other small values `stretch=true`"
+            ),
+        )
+    first = _listed(
+        [printable(names[place]) for place in np.flatnonzero(is_constant)[:MOST_NAMED]], count
+    )
+    return f"{count:,} of {len(names):,} images {_have(count)} one color everywhere: {first}"
+
+
+def _copies(
+    digests: npt.NDArray[np.uint64],
+    labels: npt.NDArray[np.int64],
+    is_test: npt.NDArray[np.bool_],
+    names: Sequence[str],
+) -> Iterator[str]:
+    """Of equal pixels as they are trained on, after scaling."""
+    pictures, group = np.unique(digests, return_inverse=True)
+    if len(pictures) == len(digests):
+        return
+    lowest = np.full(len(pictures), len(labels), labels.dtype)
+    highest = np.full(len(pictures), -1, labels.dtype)
+    np.minimum.at(lowest, group, labels)
+    np.maximum.at(highest, group, labels)
+    in_train = np.zeros(len(pictures), bool)
+    in_train[group[~is_test]] = True
+    leaked = is_test & in_train[group]
+    if leaked.any():
+        first = _pair(int(np.flatnonzero(leaked)[0]), group, ~is_test, names)
+        count = int(leaked.sum())
+        yield (
+            f"{count:,} of {int(is_test.sum()):,} test images {_are(count)} in train too, such as {first}: the test"
+            " score counts what was learned by heart"
+        )
+    contradictory = lowest != highest
+    if contradictory.any():
+        places = np.flatnonzero(contradictory[group])
+        first = _pair(int(places[0]), group, labels != labels[places[0]], names)
+        count = int(contradictory.sum())
+        yield f"{count:,} {'pictures carry' if count > 1 else 'picture carries'} more than one label, such as {first}"
+    copies = int((~is_test).sum() - in_train.sum())
+    if copies:
+        yield f"{copies:,} of {int((~is_test).sum()):,} training images {_are(copies)} copies of others in train"
+
+
+def _pair(
+    place: int, group: npt.NDArray[np.intp], among: npt.NDArray[np.bool_], names: Sequence[str]
+) -> str:
+    other = int(np.flatnonzero((group == group[place]) & among)[0])
+    return f"{printable(names[place])} and {printable(names[other])}"
+
+
+def _pale(highest: int) -> str | None:
+    if highest >= PALE:
+        return None
+    return (
+        f"the largest value of all images is {highest} of 255, so they are nearly black and few levels are left;"
+        " `stretch=true` (lab data import --stretch) makes the largest one white, with one factor for all"
+    )
+
+
+def _unequal(labels: npt.NDArray[np.int64], class_names: Sequence[str]) -> str | None:
+    counts = np.bincount(labels, minlength=len(class_names))
+    most, fewest = int(counts.argmax()), int(counts.argmin())
+    if counts[most] < UNEQUAL * counts[fewest]:
+        return None
+    return (
+        f"classes differ in size {counts[most] / counts[fewest]:,.0f} times: {counts[most]:,} training images of"
+        f" {class_names[most]}, {counts[fewest]:,} of {class_names[fewest]}; {BEST_BY_LABEL}"
+    )
+
+
+def _look_alikes(class_names: Sequence[str]) -> str | None:
+    """Names that differ in capitals, white space or in how their letters are put together (NFKC) alone."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in class_names:
+        alike[" ".join(unicodedata.normalize("NFKC", name).casefold().split())].append(name)
+    pairs = [names for names in alike.values() if len(names) > 1]
+    if not pairs:
+        return None
+    shown = _listed([" and ".join(map(repr, names)) for names in pairs[:MOST_NAMED]], len(pairs))
+    return f"these classes look alike: {shown}"
+
+
+def _listed(names: Sequence[str], count: int | None = None) -> str:
+    more = (len(names) if count is None else count) - len(names[:MOST_NAMED])
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more:,} more" if more else "")
+
+
+def _have(count: int) -> str:
+    return "have" if count > 1 else "has"
+
+
+def _are(count: int) -> str:
+    return "are" if count > 1 else "is"
