@@ -36,7 +36,7 @@ def page(archives: Sequence[Path]) -> str:
 def section(path: Path) -> str:
     """What one archived study shows."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = Settings(home=Path(folder), database_url="", _env_file=None)  # type: ignore[call-arg]
+        settings = Settings(home=Path(folder), database_url="", _env_file=None)
         database = open_database(settings)
         try:
             with database.writing() as session:

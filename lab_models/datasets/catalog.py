@@ -3,9 +3,10 @@
 import json
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import TypeAdapter
 
@@ -152,6 +153,14 @@ CIFAR100 = DatasetInfo(
 
 BUILT_IN = {info.name: info for info in (DIGITS, MNIST, CIFAR10, CIFAR100)}
 
+CONTENT: Final = {
+    "mnist": "ac41eb98de58be38b5bafaec0f5a9155bfb08d9b51d50fa2d8a0e3ef055cb95b",
+    "cifar10": "55f4d1e3f544aecf6d0087750c212fafa0054f04e6659ed666b2ee92b45b47ca",
+}
+"""What was published, by `preparation.content_sum`, which no order of the images changes. Of CIFAR-100 mean and std are
+compared.
+"""
+
 
 class Catalog:
     """The built-in data sets and those imported into a folder.
@@ -169,13 +178,7 @@ class Catalog:
         if name not in BUILT_IN:
             return _imported_info(self._imported, name)
         manifest = self._manifest(name)
-        return (
-            BUILT_IN[name]
-            if manifest is None
-            else with_true_counts(
-                BUILT_IN[name], manifest.get("num_train"), manifest.get("num_test")
-            )
-        )
+        return BUILT_IN[name] if manifest is None else of_copy(BUILT_IN[name], manifest)
 
     def all(self) -> tuple[DatasetInfo, ...]:
         """Every data set, in the order it is shown: the built-in ones, then the imported ones by name."""
@@ -215,11 +218,29 @@ class Catalog:
         return None if parent is None or not DATASET_NAME.fullmatch(name) else parent / name
 
 
-def with_true_counts(info: DatasetInfo, num_train: object, num_test: object) -> DatasetInfo:
-    """The facts with the counts of one copy; what is no number leaves them as published."""
+def of_copy(info: DatasetInfo, manifest: Mapping[str, Any]) -> DatasetInfo:
+    """The facts of one copy, by its manifest: its counts, and its own mean and std where it is not what was published;
+    what the manifest does not say stays as published.
+    """
+    num_train, num_test = manifest.get("num_train"), manifest.get("num_test")
     if isinstance(num_train, int) and isinstance(num_test, int):
-        return replace(info, num_train=num_train, num_test=num_test)
-    return info
+        info = replace(info, num_train=num_train, num_test=num_test)
+    own = manifest.get("own_statistics")
+    if not isinstance(own, Mapping):
+        return info
+    return replace(
+        info,
+        mean=tuple(own["mean"]),
+        std=tuple(own["std"]),
+        statistics_source="computed over this copy's training images",
+        noticed=(*info.noticed, _OTHER_CONTENT.format(name=info.name)),
+    )
+
+
+_OTHER_CONTENT: Final = (
+    "this copy of {name} has the published names and numbers of images, but other content: its scores are not"
+    " comparable with published ones, and its own mean and std are used"
+)
 
 
 def partial_copy(info: DatasetInfo) -> str | None:

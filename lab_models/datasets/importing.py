@@ -19,16 +19,21 @@ from lab_models.common.errors import LabError, StorageFull
 from lab_models.common.files import FULL_DISK, HeldByAnother, exclusive, require_room, sync_folder
 from lab_models.common.validation import FieldError
 from lab_models.datasets.archives import open_files
+from lab_models.datasets.bounds import (
+    bytes_beside,
+    bytes_written,
+    refuse_too_many,
+    refuse_too_much,
+)
 from lab_models.datasets.catalog import BUILT_IN, DATASET_NAME, DatasetInfo
 from lab_models.datasets.decoding import Ground, Size
-from lab_models.datasets.layout import Layout, arrange
+from lab_models.datasets.layout import arrange
 from lab_models.datasets.preparation import ARRAYS, seal
 from lab_models.datasets.refusals import ImportLimits, ImportRefused
-from lab_models.datasets.sizing import ImageSizes, Wanted, wanted
+from lab_models.datasets.sizing import Wanted, wanted
+from lab_models.datasets.statistics import mean_and_std
 from lab_models.datasets.taking_in import TakenIn, look_through, take_in
-from lab_models.datasets.unpacking import mean_and_std
 
-LABEL_BYTES = 8
 FORGOTTEN_SECONDS = 3600.0
 """Locks of processes that were killed are taken away after so long: whoever opens one now may be about to lock it."""
 
@@ -160,14 +165,14 @@ def import_reserved(
     try:
         with open_files(source, limits) as files:
             layout = arrange(files.names)
-            _refuse_too_many(layout, limits)
+            refuse_too_many(layout, limits)
             seen = look_through(files, layout, wanted)
             size = seen.size
-            _refuse_too_much(seen.layout, seen.own, size, limits)
-            importer.admit(_written(layout, size, wanted))
+            refuse_too_much(seen.layout, seen.own, size, limits)
+            importer.admit(bytes_written(layout, size, wanted))
             require_room(
                 imported,
-                _written(layout, size, wanted) + _grey_copy(layout, size, wanted),
+                bytes_written(layout, size, wanted) + bytes_beside(layout, size, wanted),
                 limits.min_free_bytes,
             )
             shutil.rmtree(temporary, ignore_errors=True)
@@ -246,40 +251,6 @@ def _sweep(imported: Path) -> None:
                     pass
         except (HeldByAnother, FileNotFoundError):
             continue
-
-
-def _written(layout: Layout, size: Size, wanted: Wanted) -> int:
-    """Bytes of the arrays, at most: whether all images are grey shows when they are decoded."""
-    return (len(layout.train) + len(layout.test)) * (
-        (wanted.channels or 3) * size.height * size.width + LABEL_BYTES
-    )
-
-
-def _grey_copy(layout: Layout, size: Size, wanted: Wanted) -> int:
-    """What lies beside the arrays for a moment when images turn out to be grey."""
-    return 0 if wanted.channels is not None else len(layout.train) * size.height * size.width
-
-
-def _refuse_too_many(layout: Layout, limits: ImportLimits) -> None:
-    count = len(layout.train) + len(layout.test)
-    if count > limits.max_images:
-        raise ImportRefused(f"{count:,} images are more than {limits.max_images:,}")
-
-
-def _refuse_too_much(layout: Layout, own: ImageSizes, size: Size, limits: ImportLimits) -> None:
-    count = len(layout.train) + len(layout.test)
-    num_bytes = count * 3 * size.height * size.width
-    if num_bytes > limits.max_array_bytes:
-        raise ImportRefused(
-            f"{count:,} images of {size.height}x{size.width} pixels take {num_bytes:,} bytes, more than"
-            f" {limits.max_array_bytes:,}",
-            hint="choose a smaller size",
-        )
-    if own.num_pixels > limits.max_pixels:
-        raise ImportRefused(
-            f"the images have {own.num_pixels:,} pixels together, more than {limits.max_pixels:,}",
-            hint="scale them down before, or import fewer of them",
-        )
 
 
 def _describe(

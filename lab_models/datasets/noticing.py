@@ -38,7 +38,7 @@ class Contents:
     @property
     def is_constant(self) -> npt.NDArray[np.bool_]:
         """Which images have one value everywhere."""
-        return self.lowest == self.highest
+        return np.equal(self.lowest, self.highest)
 
 
 def contents_of(folder: Path) -> Contents:
@@ -89,7 +89,7 @@ def _parts(
             rows = np.ascontiguousarray(images[start : start + ROWS_AT_ONCE]).reshape(
                 -1, images[0].size
             )
-            digests = b"".join(hashlib.blake2b(row, digest_size=8).digest() for row in rows)
+            digests = b"".join(hashlib.blake2b(row.data, digest_size=8).digest() for row in rows)
             yield np.frombuffer(digests, np.uint64), rows.min(axis=1), rows.max(axis=1)
 
 

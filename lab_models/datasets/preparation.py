@@ -27,10 +27,14 @@ from lab_models.common.files import (
     sync_folder,
     write_atomically,
 )
-from lab_models.datasets.catalog import MANIFEST, DatasetInfo, notes_on, with_true_counts
+from lab_models.datasets.catalog import BUILT_IN, CONTENT, MANIFEST, DatasetInfo, notes_on, of_copy
+from lab_models.datasets.statistics import mean_and_std
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
+
+ROUNDED = 5e-4
+"""Published means and deviations have four digits, and are of float32 sums."""
 
 ARRAYS = ("train-images", "train-labels", "test-images", "test-labels")
 
@@ -126,7 +130,8 @@ def _mapped(info: DatasetInfo, folder: Path, manifest: dict[str, Any]) -> Prepar
     images, labels, test_images, test_labels = (
         np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in ARRAYS
     )
-    info = with_true_counts(info, len(labels), len(test_labels))
+    counts = {"num_train": len(labels), "num_test": len(test_labels)}
+    info = of_copy(info, {**manifest, **counts})
     return PreparedDataset(
         info,
         manifest["sha256"],
@@ -161,6 +166,7 @@ def _prepare(
                 "name": info.name,
                 "num_train": len(raw.train_labels),
                 "num_test": len(raw.test_labels),
+                **_own_statistics(info, raw),
             },
         )
         shutil.rmtree(folder, ignore_errors=True)
@@ -169,6 +175,43 @@ def _prepare(
         shutil.rmtree(temporary, ignore_errors=True)
     sync_folder(folder.parent)
     return manifest
+
+
+def content_sum(raw: RawDataset) -> str:
+    """SHA-256 of a data set's images with their labels, train and test apart, the same in whatever order they lie."""
+    whole = hashlib.sha256()
+    for images, labels in (
+        (raw.train_images, raw.train_labels),
+        (raw.test_images, raw.test_labels),
+    ):
+        rows = np.ascontiguousarray(images).reshape(len(images), -1)
+        sums = sorted(
+            hashlib.sha256(int(label).to_bytes(8, "little") + row.tobytes()).digest()
+            for row, label in zip(rows, labels, strict=True)
+        )
+        whole.update(len(sums).to_bytes(8, "little") + b"".join(sums))
+    return whole.hexdigest()
+
+
+def _own_statistics(info: DatasetInfo, raw: RawDataset) -> dict[str, Any]:
+    """Mean and std of a copy that is not what was published under its name; nothing for one that is, or that may be
+    since it is a part.
+    """
+    published = BUILT_IN.get(info.name)
+    if published is None or len(raw.train_labels) != published.num_train:
+        return {}
+    known = CONTENT.get(info.name)
+    if (
+        known is not None
+        and len(raw.test_labels) == published.num_test
+        and content_sum(raw) == known
+    ):
+        return {}
+    mean, std = mean_and_std(raw.train_images)
+    given = (*published.mean, *published.std)
+    if known is None and np.allclose((*mean, *std), given, rtol=0, atol=ROUNDED):
+        return {}
+    return {"own_statistics": {"mean": mean, "std": std}}
 
 
 def _check(info: DatasetInfo, raw: RawDataset, partial: bool) -> None:

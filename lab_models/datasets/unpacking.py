@@ -3,7 +3,7 @@ loads torch.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -13,15 +13,15 @@ from typing import BinaryIO, Literal, TypeVar
 import numpy as np
 
 from lab_models.datasets.archives import ImageFiles, UnreadableFile
-from lab_models.datasets.decoding import Look, Pixels, Size, UndecodableImage, decode, peak_of
+from lab_models.datasets.decoding import Look, Size, UndecodableImage, decode, peak_of
 from lab_models.datasets.layout import Layout
 from lab_models.datasets.preparation import write_array
 from lab_models.datasets.refusals import BadFile
+from lab_models.datasets.statistics import slices
 
 MOST_THREADS = 4
 """Each may hold an image of 50 megapixels; more threads gain little, for files are read in order by one."""
 FILES_AT_ONCE, BYTES_AT_ONCE = 64, 64_000_000
-ROWS_AT_ONCE = 64
 
 Value = TypeVar("Value")
 
@@ -73,26 +73,6 @@ def highest_peak(files: ImageFiles, layout: Layout) -> float:
     names = [name for name, _ in (*layout.train, *layout.test)]
     peaks = [peak for _, peak in _read(files, names, peak_of) if isinstance(peak, float)]
     return max(peaks, default=0.0) or 1.0
-
-
-def mean_and_std(images: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Per channel over all pixels of (N, C, H, W), in [0, 1], exact by counting; a constant channel has std 1, so that
-    it can be divided by.
-    """
-    counts = np.zeros((images.shape[1], 256), np.int64)
-    for rows in _slices(len(images)):
-        for channel in range(images.shape[1]):
-            counts[channel] += np.bincount(
-                np.ascontiguousarray(images[rows, channel]).reshape(-1), minlength=256
-            )
-    levels = np.arange(256) / 255
-    total = counts.sum(axis=1)
-    mean = counts @ levels / total
-    variance = (counts * (levels - mean[:, None]) ** 2).sum(axis=1) / total
-    std = np.where(counts.max(axis=1) == total, 1.0, np.sqrt(variance))
-    return tuple(float(f"{value:.6g}") for value in mean), tuple(
-        float(f"{value:.6g}") for value in std
-    )
 
 
 def _read(
@@ -153,12 +133,8 @@ def _make_grey(path: Path) -> None:
     grey = path.with_suffix(".grey")
     with grey.open("wb") as out:
         _write_header(out, (len(images), 1, *images.shape[2:]))
-        for rows in _slices(len(images)):
+        for rows in slices(len(images)):
             out.write(np.ascontiguousarray(images[rows, :1]).tobytes())
         out.flush()
         os.fsync(out.fileno())
     grey.replace(path)
-
-
-def _slices(count: int) -> Iterable[slice]:
-    return (slice(start, start + ROWS_AT_ONCE) for start in range(0, count, ROWS_AT_ONCE))

@@ -24,14 +24,21 @@ from lab_models.datasets.catalog import (
     BUILT_IN,
     CIFAR10,
     CIFAR100,
+    CONTENT,
     DIGITS,
     MNIST,
     Catalog,
     DatasetInfo,
 )
-from lab_models.datasets.preparation import PreparedDataset, RawDataset
+from lab_models.datasets.preparation import (
+    PreparedDataset,
+    RawDataset,
+    content_sum,
+    open_prepared,
+)
 from lab_models.datasets.presence import presence
 from lab_models.datasets.readers import DataFolders, open_dataset, read_digits
+from lab_models.datasets.statistics import mean_and_std as mean_and_std_of
 from tests.lab_models.conftest import data_folders, files_below
 
 IDX_FILES = (
@@ -457,3 +464,49 @@ def test_a_download_that_fails_leaves_a_note_until_one_succeeds(
     with readers._downloading("mnist", folders):
         pass
     assert presence(MNIST, *places).here == "download"
+
+
+def lookalike(seed: int) -> RawDataset:
+    """As many images as MNIST has, and none of it; few values, so that they are made quickly."""
+    random = np.random.RandomState(seed)
+    images = np.zeros((70_000, 1, 28, 28), np.uint8)
+    images[:, 0, 3, 5] = random.randint(0, 256, 70_000)
+    labels = np.arange(70_000) % 10
+    return RawDataset(images[:60_000], labels[:60_000], images[60_000:], labels[60_000:])
+
+
+def test_other_content_under_a_published_name_is_said_and_has_its_own_statistics(
+    tmp_path: Path,
+) -> None:
+    raw = lookalike(seed=0)
+    dataset = open_prepared(MNIST, tmp_path, lambda: raw)
+    (note,) = dataset.notes
+    assert "other content" in note
+    assert (dataset.info.mean, dataset.info.std) == mean_and_std_of(raw.train_images)
+    known = Catalog(tmp_path / "imported", tmp_path).get("mnist")
+    assert known == dataset.info
+    assert open_prepared(DIGITS, tmp_path, read_digits).info == DIGITS
+
+
+def test_a_content_sum_is_the_same_in_any_order_and_of_no_other_images() -> None:
+    digits = read_digits()
+    order = np.random.RandomState(0).permutation(len(digits.train_labels))
+    shuffled = dataclasses.replace(
+        digits, train_images=digits.train_images[order], train_labels=digits.train_labels[order]
+    )
+    labels = digits.test_labels.copy()
+    labels[[0, 1]] = labels[[1, 0]]
+    assert content_sum(shuffled) == content_sum(digits)
+    assert labels.tolist() != digits.test_labels.tolist()
+    assert content_sum(dataclasses.replace(digits, test_labels=labels)) != content_sum(digits)
+    assert content_sum(
+        dataclasses.replace(digits, train_images=digits.train_images[:, :, ::-1])
+    ) != content_sum(digits)
+
+
+@pytest.mark.mnist
+def test_the_published_content_of_mnist_is_known(mnist: PreparedDataset) -> None:
+    raw = RawDataset(mnist.train_images, mnist.train_labels, mnist.test_images, mnist.test_labels)
+    assert content_sum(raw) == CONTENT["mnist"]
+    assert mnist.notes == ()
+    assert mnist.info == MNIST

@@ -21,7 +21,7 @@ from lab_models.datasets.parquet import read_parquet
 from lab_models.datasets.preparation import PreparedDataset
 from lab_models.datasets.presence import find_shards
 from lab_models.datasets.readers import DataFolders, open_dataset
-from lab_models.datasets.unpacking import mean_and_std
+from lab_models.datasets.statistics import mean_and_std
 from tests.lab_models.conftest import PROJECT, data_folders
 
 NAMES = list(CIFAR10.class_names)
