@@ -22,13 +22,14 @@ ALIASES = {
     "num_epochs": "epochs",
     "num_layers": "depth",
     "opt": "optimizer",
-    "random_seed": "seeds",
     "scheduler": "schedule",
-    "seed": "seeds",
     "units": "width",
     "wd": "weight_decay",
 }
 """What other libraries call it, and what it is called here."""
+SEEDS = '"seeds": [42] is one run with seed 42, "seeds": 3 are three runs with seeds 0, 1 and 2'
+FOR_SEEDS = ("seed", "random_seed", "random_state", "manual_seed")
+"""A number in their place, as other programs have it, would be as many runs."""
 NO_FIELDS = {"activation": "there is no such field: all networks use ReLU"}
 DEEPEST = 4
 TAGS = ("name", "arch", "kind")
@@ -41,6 +42,8 @@ def suggestion(word: str, here: Sequence[str], root: Model, owners: Sequence[Mod
     """A hint for a name at `here`, whose own models are `owners`, in a document of the model `root`; None where neither
     another name nor another place is known for it.
     """
+    if word.lower() in FOR_SEEDS and "seeds" in root.model_fields and not here:
+        return SEEDS
     wanted = ALIASES.get(word.lower(), word.lower())
     if any(wanted in owner.model_fields for owner in owners):
         return f"did you mean '{wanted}'?" if wanted != word else None

@@ -1,6 +1,7 @@
 """From a document to a checked spec, or to a list of errors that say where, what and what was probably meant."""
 
 import difflib
+import math
 import typing
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -103,9 +104,28 @@ def _explain_one(item: dict[str, Any], model: type[BaseModel], document: Any) ->
             )
         case "model_type" | "model_attributes_type" | "dict_type":
             message = "must be an object"
+        case "int_type" | "float_type" | "bool_type":
+            message = message[:1].lower() + message[1:]
+            hint = _unquoted(item.get("input"), str(item["type"]))
         case _:
             message = message[:1].lower() + message[1:]
     return FieldError(pointer(parts), message, hint)
+
+
+def _unquoted(given: Any, kind: str) -> str | None:
+    """What was meant by a text in a number's place, or by 3.0 in the place of 3."""
+    if isinstance(given, float) and given.is_integer() and kind == "int_type":
+        return f"write {given:.0f}"
+    if not isinstance(given, str):
+        return None
+    shown = given.strip()[:40]
+    try:
+        is_number = math.isfinite(float(shown))
+    except ValueError:
+        is_number = False
+    if kind == "bool_type":
+        return f"remove the quotes: {shown.lower()}" if shown.lower() in ("true", "false") else None
+    return f"remove the quotes: {shown}" if is_number else None
 
 
 def _walk(

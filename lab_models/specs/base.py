@@ -34,13 +34,16 @@ class UnknownName(ValueError):
 
 
 def named(key: str, default: str) -> Callable[[Any], Any]:
-    """A bare string stands for that name with its defaults; an object without a name takes the default name."""
+    """A bare string stands for that name with its defaults; an object without a name takes the default name. Names are
+    written in small letters, and read in any.
+    """
 
     def expand(value: Any) -> Any:
         if isinstance(value, str):
-            return {key: value}
-        if isinstance(value, dict) and key not in value:
-            return {key: default, **value}
-        return value
+            return {key: value.lower()}
+        if not isinstance(value, dict):
+            return value
+        name = value.get(key, default)
+        return {**value, key: name.lower() if isinstance(name, str) else name}
 
     return expand

@@ -43,16 +43,18 @@ def expand_preset(value: Any) -> Any:
     labs.
     """
     if isinstance(value, str):
-        if value in ARCHITECTURE_NAMES:
-            return {"arch": value}
+        if value.lower() in ARCHITECTURE_NAMES:
+            return {"arch": value.lower()}
         value = {"preset": value}
     if not isinstance(value, dict):
         return value
     if "preset" not in value:
-        return value if "arch" in value else {"arch": "mlp", **value}
-    preset = value["preset"]
-    if not isinstance(preset, str) or preset not in PRESETS:
-        raise UnknownName("network", preset, [*ARCHITECTURE_NAMES, *PRESETS])
+        arch = value.get("arch", "mlp")
+        return {**value, "arch": arch.lower() if isinstance(arch, str) else arch}
+    given = value["preset"]
+    preset = given.lower() if isinstance(given, str) else ""
+    if preset not in PRESETS:
+        raise UnknownName("network", given, [*ARCHITECTURE_NAMES, *PRESETS])
     changes = {key: item for key, item in value.items() if key != "preset"}
     return {**_without_rivals(PRESETS[preset], changes), **changes}
 

@@ -1,6 +1,8 @@
 """What a person sends: a spec, or one that names its foundation, a teacher or source, with seeds and names."""
 
+import json
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
@@ -15,7 +17,18 @@ from lab_models.specs.model import ModelSpec
 from lab_models.specs.pretrained import Pretrained
 from lab_models.specs.transfer import TransferSpec, Tuning
 
-Label = Name
+MOST_COUNTED: Final = 20
+"""Replicates that people ask for by number; beyond, it may be a seed that is meant."""
+
+
+def _as_text(value: Any) -> Any:
+    """A number in a label is kept as it would be written."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return json.dumps(value) if isinstance(value, int | float) else value
+
+
+Label = Annotated[Name, BeforeValidator(_as_text, json_schema_input_type=str | float | bool)]
 
 
 def _counted(value: Any) -> Any:
@@ -25,6 +38,17 @@ def _counted(value: Any) -> Any:
     if not 1 <= value <= 1000:
         raise ValueError("a number of seeds lies between 1 and 1000")
     return list(range(value))
+
+
+def many_seeds(document: Mapping[str, Any]) -> str | None:
+    """A sentence where a body's number of seeds looks like a seed; None else."""
+    seeds = document.get("seeds")
+    if type(seeds) is not int or seeds <= MOST_COUNTED:
+        return None
+    return (
+        f'"seeds": {seeds} are {seeds:,} runs, of seeds 0 to {seeds - 1}; one run with seed {seeds} is'
+        f' "seeds": [{seeds}]'
+    )
 
 
 def _no_seed_twice(seeds: tuple[int, ...]) -> tuple[int, ...]:

@@ -184,7 +184,7 @@ def test_a_dry_run_warns_of_what_is_probably_not_meant(api: TestClient) -> None:
             "input should be greater than 0",
             None,
         ),
-        ({"epochs": "10"}, "/epochs", "input should be a valid integer", None),
+        ({"epochs": "10"}, "/epochs", "input should be a valid integer", "remove the quotes: 10"),
         ({"epochs": True}, "/epochs", "input should be a valid integer", None),
         ({"seeds": [1, -1]}, "/seeds/1", "input should be greater than or equal to 0", None),
         (
@@ -193,7 +193,7 @@ def test_a_dry_run_warns_of_what_is_probably_not_meant(api: TestClient) -> None:
             "input should be greater than or equal to 1",
             None,
         ),
-        ({"labels": {"a": 1}}, "/labels/a", "input should be a valid string", None),
+        ({"labels": {"a": []}}, "/labels/a", "input should be a valid string", None),
         ({"model": {"arch": "cnn", "input_channels": 3}}, "/model", GREY_ON_COLOR, None),
         (
             {"epochs": 20_000},

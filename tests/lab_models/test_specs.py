@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from pydantic import BaseModel, ValidationError
 
+from lab_models.common.validation import InvalidDocument
 from lab_models.specs import (
     ARCHITECTURES,
     MAX_SEED,
@@ -35,8 +36,10 @@ from lab_models.specs import (
     TransferSpec,
     canonical_json,
     fingerprint,
+    read_request,
     read_spec,
 )
+from lab_models.specs.request import many_seeds
 from lab_models.training.protocol import Folders, Order, read_order, to_line
 from tests.lab_models.conftest import EXAMPLES, spec_documents
 
@@ -286,7 +289,8 @@ def test_labels_have_plain_keys_and_a_bounded_number() -> None:
     for refused in (
         {"a b": "x"},
         {"": "x"},
-        {"k": 1},
+        {"k": [1]},
+        {"k": None},
         {"k": "x" * 201},
         {"k" * 61: "x"},
         {f"k{i}": "x" for i in range(51)},
@@ -730,3 +734,47 @@ def test_the_schema_allows_the_short_forms() -> None:
     for field in ("dataset", "model", "optimizer", "schedule"):
         assert {"type": "string"} in properties[field]["anyOf"]
     assert {"type": "integer"} in properties["seeds"]["anyOf"]
+
+
+@pytest.mark.parametrize(
+    ("body", "hint"),
+    [
+        ({"seed": 42}, '"seeds": [42] is one run with seed 42'),
+        ({"random_state": 42}, '"seeds": [42] is one run with seed 42'),
+        ({"epochs": "3"}, "remove the quotes: 3"),
+        ({"epochs": 3.0}, "write 3"),
+        ({"optimizer": {"learning_rate": "1e-3"}}, "remove the quotes: 1e-3"),
+        ({"dataset": {"stratified": "True"}}, "remove the quotes: true"),
+    ],
+)
+def test_what_people_write_in_a_numbers_place_is_hinted_at(body: Any, hint: str) -> None:
+    with pytest.raises(InvalidDocument) as caught:
+        read_request(body)
+    (fault,) = caught.value.errors
+    assert str(fault.hint).startswith(hint)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"optimizer": {"name": "Adam"}, "dataset": {"name": "MNIST"}, "model": {"arch": "MLP"}},
+        {"optimizer": "ADAM", "dataset": "Mnist", "model": "Mlp", "schedule": "Constant"},
+    ],
+)
+def test_names_are_read_in_any_case(body: Any) -> None:
+    assert fingerprint(read_request(body).spec_with(None)) == fingerprint(
+        read_request({"dataset": "mnist"}).spec_with(None)
+    )
+
+
+def test_numbers_in_labels_are_kept_as_text() -> None:
+    assert read_request({"labels": {"week": 3, "lr": 1e-3, "final": True}}).labels == {
+        "week": "3",
+        "lr": "0.001",
+        "final": "true",
+    }
+
+
+@pytest.mark.parametrize(("seeds", "is_said"), [(42, True), (21, True), (20, False), ([42], False)])
+def test_a_number_of_seeds_that_looks_like_a_seed_is_said(seeds: Any, is_said: bool) -> None:
+    assert (many_seeds({"seeds": seeds}) is not None) is is_said

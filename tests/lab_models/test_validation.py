@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab_models.common.documents import MAX_NESTING, NotJSON, parse_json
+from lab_models.common.suggestions import SEEDS
 from lab_models.common.validation import (
     FieldError,
     InvalidDocument,
@@ -139,7 +140,7 @@ def test_any_bytes_are_json_or_not_json(body: bytes) -> None:
         ({"n_epochs": 3}, "/n_epochs", "unknown field", "did you mean 'epochs'?"),
         ({"batchsize": 3}, "/batchsize", "unknown field", "did you mean 'batch_size'?"),
         ({"BS": 3}, "/BS", "unknown field", "did you mean 'batch_size'?"),
-        ({"seed": 3}, "/seed", "unknown field", "did you mean 'seeds'?"),
+        ({"seed": 3}, "/seed", "unknown field", SEEDS),
         (
             {"wd": 0.1},
             "/wd",
@@ -306,7 +307,7 @@ def test_any_bytes_are_json_or_not_json(body: bytes) -> None:
             {"optimizer": {"learning_rate": "0.1"}},
             "/optimizer/learning_rate",
             "input should be a valid number",
-            None,
+            "remove the quotes: 0.1",
         ),
         (
             {"optimizer": {"name": "sgd", "nesterov": True}},
@@ -338,7 +339,12 @@ def test_any_bytes_are_json_or_not_json(body: bytes) -> None:
             "'centered' needs 'alpha' above 0",
             None,
         ),
-        ({"seeds": [0, "1"]}, "/seeds/1", "input should be a valid integer", None),
+        (
+            {"seeds": [0, "1"]},
+            "/seeds/1",
+            "input should be a valid integer",
+            "remove the quotes: 1",
+        ),
         ({"seeds": [0, -1]}, "/seeds/1", "input should be greater than or equal to 0", None),
         ({"seeds": 0}, "/seeds", "a number of seeds lies between 1 and 1000", None),
         (
@@ -368,7 +374,7 @@ def test_any_bytes_are_json_or_not_json(body: bytes) -> None:
             "string should match pattern '^[A-Za-z0-9_.-]+$'",
             None,
         ),
-        ({"labels": {"a": 1}}, "/labels/a", "input should be a valid string", None),
+        ({"labels": {"a": []}}, "/labels/a", "input should be a valid string", None),
         ({"epochs": True}, "/epochs", "input should be a valid integer", None),
         ([], "", "must be an object", None),
         ("digits", "", "must be an object", None),

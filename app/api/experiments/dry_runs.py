@@ -10,6 +10,7 @@ from app.services.experiments.speeds import Speeds, basis
 from app.services.submitting.submissions import Prepared
 from app.settings import Settings
 from lab_models.specs import fingerprint
+from lab_models.specs.request import many_seeds
 
 
 class LayerAnswer(Answer):
@@ -98,5 +99,6 @@ def dry_run(prepared: Prepared, lately: Speeds, warned: list[str]) -> DryRun:
 
 def warnings_of(prepared: Prepared, settings: Settings) -> list[str]:
     """What is probably not meant, and what will be in its way."""
-    own = warnings(prepared.plan.spec, prepared.info)
+    many = many_seeds(prepared.submitted)
+    own = [*([] if many is None else [many]), *warnings(prepared.plan.spec, prepared.info)]
     return [*own, *obstacles(settings, prepared.datasets.values())]

@@ -43,6 +43,7 @@ from app.storage.files.places import file_store
 from app.storage.tables import Study
 from lab_models.common.validation import validate
 from lab_models.specs import Frozen
+from lab_models.specs.request import many_seeds
 from lab_models.studies.request import read_study_request
 
 router = passes.router(prefix="/studies", tags=["studies"])
@@ -102,7 +103,11 @@ def create_study(
     if there is not None:
         return passes.Read(lambda session: _created(session, Stored(there.id, 0, is_new=False)))
     prepared = study_submissions.prepare_study(session, request, submitted, settings, caller)
-    warned = obstacles(settings, prepared.datasets.values())
+    many = many_seeds(submitted)
+    warned = [
+        *([] if many is None else [many]),
+        *obstacles(settings, prepared.datasets.values()),
+    ]
     if dry_run:
         return passes.answer(study_dry_run(prepared, speeds(session), warned))
 
