@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from app.errors import Busy
+from app.plots.appearance import USUAL, Appearance
 from app.plots.wire import HEAD
 
 DEADLINE_SECONDS: Final = 60.0
@@ -62,12 +63,12 @@ class Artists:
         """Start the first one; returns at once."""
         self.artists[0].warm_up()
 
-    def draw(self, figure: Any, extension: str) -> "Future[Drawn]":
+    def draw(self, figure: Any, extension: str, appearance: Appearance = USUAL) -> "Future[Drawn]":
         """The picture of a figure of `app.plots.figures`, or Busy, or DrawingFailed; raises Busy once the service
         stops. `extension`: png, svg or pdf.
         """
         return next((one for one in self.artists if one.is_idle), self.artists[0]).draw(
-            figure, extension
+            figure, extension, appearance
         )
 
     def close(self) -> None:
@@ -106,11 +107,11 @@ class Artist:
         """Start its process; returns at once."""
         self._thread.submit(self._renew)
 
-    def draw(self, figure: Any, extension: str) -> "Future[Drawn]":
+    def draw(self, figure: Any, extension: str, appearance: Appearance = USUAL) -> "Future[Drawn]":
         """See `Artists.draw`."""
         if self._is_closed:
             raise Busy(STOPPING)
-        self._latest = self._thread.submit(self._draw, figure, extension)
+        self._latest = self._thread.submit(self._draw, figure, extension, appearance)
         return self._latest
 
     def close(self) -> None:
@@ -121,8 +122,8 @@ class Artist:
         self._thread.shutdown(wait=True)  # what it asked for has just ended
         self._end()
 
-    def _draw(self, figure: Any, extension: str) -> Drawn:
-        question = pickle.dumps((figure, extension), pickle.HIGHEST_PROTOCOL)
+    def _draw(self, figure: Any, extension: str, appearance: Appearance) -> Drawn:
+        question = pickle.dumps((figure, extension, appearance), pickle.HIGHEST_PROTOCOL)
         try:
             answer = self._answer(question)
         except ProcessEnded:

@@ -1,6 +1,6 @@
 """A number over epochs as pictures show it: mean and range over runs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,8 @@ Values = npt.NDArray[np.float64]
 class Series:
     """Mean, least and largest value over runs; all are (epoch,), and NaN where no run has a finite number.
 
-    `num_runs` have this number at all; `has_gaps` says that some of theirs were not finite.
+    `num_runs` have this number at all, `counts` (epoch,) of them in that epoch, finite or not, None for all in every
+    one; `has_gaps` says that some were not finite.
     """
 
     epochs: npt.NDArray[np.int64]
@@ -21,6 +22,7 @@ class Series:
     high: Values
     num_runs: int
     has_gaps: bool = False
+    counts: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.epochs)
@@ -36,25 +38,42 @@ class Series:
         ends = np.flatnonzero(self.is_finite)
         return (float(self.epochs[ends[-1]]), float(self.mean[ends[-1]])) if len(ends) else None
 
+    @property
+    def num_of_all(self) -> int:
+        """How many epochs there are, from the first on, that all its runs have: beyond, the mean is of those that went
+        on, which is another group.
+        """
+        if self.counts is None:
+            return len(self)
+        fewer = np.flatnonzero(self.counts < self.num_runs)
+        return int(fewer[0]) if len(fewer) else len(self)
+
+    @property
+    def has_fewer(self) -> bool:
+        """Whether later epochs are of fewer runs."""
+        return self.num_of_all < len(self)
+
+    def part(self, first: int, end: int) -> "Series":
+        """The epochs from the first place to before the end."""
+        kept = slice(max(first, 0), end)
+        return self._only(kept)
+
     def without_gaps(self) -> "Series":
         """Those epochs alone in which any run has a finite number."""
-        kept = self.is_finite
-        return Series(
-            self.epochs[kept],
-            self.mean[kept],
-            self.low[kept],
-            self.high[kept],
-            self.num_runs,
-            self.has_gaps,
-        )
+        return self._only(self.is_finite)
 
     def times(self, factor: float) -> "Series":
         """All numbers times a factor of at least 0."""
-        return Series(
-            self.epochs,
-            factor * self.mean,
-            factor * self.low,
-            factor * self.high,
-            self.num_runs,
-            self.has_gaps,
+        return replace(
+            self, mean=factor * self.mean, low=factor * self.low, high=factor * self.high
+        )
+
+    def _only(self, kept: slice | npt.NDArray[np.bool_]) -> "Series":
+        return replace(
+            self,
+            epochs=self.epochs[kept],
+            mean=self.mean[kept],
+            low=self.low[kept],
+            high=self.high[kept],
+            counts=None if self.counts is None else self.counts[kept],
         )

@@ -155,7 +155,7 @@ README = Recipe(
     claims=CLAIMS,
     margin_points=0.5,
     scales={"smoke": SMOKE, "full": FULL},
-    pictures=("differences", "factor", "curves"),
+    pictures=("differences", "factor", "tradeoff", "curves"),
     published_tables=(TABLE,),
     notes=(
         DISGUISED,

@@ -144,7 +144,7 @@ CONVERGED = Recipe(
             cost_gpu="about 1 hour: teacher 7 to 8 minutes, a student 4 to 5 (estimate)",
         ),
     },
-    pictures=("distillation", "curves", "differences"),
+    pictures=("distillation", "tradeoff", "curves", "differences"),
     published_tables=(TABLE,),
     notes=(
         "The teacher sees the very view that the student sees, in evaluation mode; val and test know no teacher.",

@@ -161,7 +161,9 @@ class Scale(Frozen):
     """On one data-centre GPU, with its origin."""
 
 
-Picture = Literal["curves", "factor", "differences", "heat_map", "gradient_flow", "distillation"]
+Picture = Literal[
+    "curves", "factor", "differences", "heat_map", "gradient_flow", "distillation", "tradeoff"
+]
 
 
 class PrintedDifference(Frozen):

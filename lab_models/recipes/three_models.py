@@ -125,7 +125,7 @@ RECIPE = Recipe(
             cost_gpu="about 20 minutes: 1, 2 and 3 minutes a run (estimate)",
         ),
     },
-    pictures=("curves", "gradient_flow", "differences"),
+    pictures=("curves", "tradeoff", "gradient_flow", "differences"),
     published_tables=(
         PublishedTable(
             title="Performance Metrics",

@@ -31,7 +31,8 @@ def over_runs(*runs: Mapping[int, float | None]) -> Series:
     nothing = ~is_there.any(axis=0)
     low[nothing] = high[nothing] = np.nan
     has_gaps = any(math.isnan(_number(value)) for run in begun for value in run.values())
-    return Series(np.array(epochs, dtype=np.int64), mean, low, high, len(begun), has_gaps)
+    counts = np.array([sum(epoch in run for run in begun) for epoch in epochs], dtype=np.int64)
+    return Series(np.array(epochs, dtype=np.int64), mean, low, high, len(begun), has_gaps, counts)
 
 
 def _number(value: float | None) -> float:

@@ -3,7 +3,6 @@ a hundred.
 """
 
 import dataclasses
-import html
 import io
 import json
 import re
@@ -31,6 +30,7 @@ from lab_models.training.assessment import (
     row_fractions,
 )
 from lab_models.training.protocol import Completed, Failed, SavedArtifact
+from tests.app.pictures import words
 
 DIGITS = tuple(str(digit) for digit in range(10))
 NUM_IMAGES = 200
@@ -276,6 +276,9 @@ def test_both_addresses_are_described_in_the_openapi_document(api: TestClient) -
         "experiment_id",
         "extension",
         "normalize",
+        "theme",
+        "size",
+        "title",
         "if-none-match",
     }
 
@@ -295,11 +298,6 @@ def figure(num_classes: int, seed: int = 0, **differing: Any) -> ConfusionFigure
         most_confused=most_confused(counts, 12),
     )
     return dataclasses.replace(usual, **differing)
-
-
-def words(svg: bytes) -> list[str]:
-    """The texts of a drawing, in the order they were drawn."""
-    return [html.unescape(text.strip()) for text in re.findall(r"<!--(.*?)-->", svg.decode())]
 
 
 def colored(png: bytes) -> tuple[int, int]:

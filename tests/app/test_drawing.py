@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from app.errors import Busy
+from app.plots.appearance import USUAL, Appearance, PictureSize, Theme
 from app.plots.artists import Artist, Artists, DrawingFailed, Drawn
+from app.plots.drawing import draw
 from app.plots.pictures.experiments.curves import draw_curves
 from tests.app.test_plots import figure
 from tests.e2e.service import is_alive, wait_until
@@ -48,6 +50,13 @@ def test_a_picture_has_the_bytes_that_it_has_when_it_is_drawn_here(
         assert artist.draw(figure(number), extension).result(30).picture == draw_curves(
             figure(number), extension
         )
+
+
+def test_an_appearance_is_that_of_one_picture_and_not_of_the_next(artist: Artist) -> None:
+    dark = Appearance(Theme.DARK, PictureSize.SMALL, "another title")
+    for wanted in (dark, USUAL, dark):
+        drawn = artist.draw(figure(1), "svg", wanted).result(30).picture
+        assert drawn == draw(figure(1), "svg", wanted)
 
 
 def test_what_a_picture_took_of_a_core_is_told(artist: Artist) -> None:
@@ -175,7 +184,7 @@ def test_kill_9_of_the_service_ends_it_even_while_it_draws() -> None:
 class Noted(Artist):
     """Notes what it is asked for; is idle until then."""
 
-    def draw(self, figure: Any, extension: str) -> "Future[Drawn]":
+    def draw(self, figure: Any, extension: str, appearance: Appearance = USUAL) -> "Future[Drawn]":
         self._latest = Future()
         return self._latest
 

@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect
 from app.api.http.drawings import Budget, Draw, Drawings
 from app.api.http.lanes import Lane
 from app.errors import Overloaded
+from app.plots.appearance import USUAL, Appearance
 from app.plots.artists import Artists, Drawn
 
 PICTURE = b"picture"
@@ -23,7 +24,7 @@ class Slow(Artists):
         super().__init__(1)
         self.picture, self.asked = picture, []
 
-    def draw(self, figure: Any, extension: str) -> "Future[Drawn]":
+    def draw(self, figure: Any, extension: str, appearance: Appearance = USUAL) -> "Future[Drawn]":
         self.asked.append(figure)
         self.latest: Future[Drawn] = Future()
         return self.latest

@@ -1,6 +1,8 @@
 """Curves: what is drawn is what was measured, in every format, with and without numbers."""
 
+import dataclasses
 import io
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from PIL import Image
 from app.plots.canvas.style import power_of_ten
 from app.plots.figures.experiments import CurvesFigure
 from app.plots.pictures.experiments.curves import draw_curves
+from tests.app.pictures import words
 from tests.app.series import over_runs
 
 pytestmark = pytest.mark.sqlite  # pictures
@@ -32,7 +35,7 @@ def figure(num_runs: int, epochs: int = 5, gap: bool = False) -> CurvesFigure:
         ["loss", "accuracy"],
         curves,
         epochs,
-        best_epoch=3 if num_runs == 1 else None,
+        chosen=[3] if num_runs == 1 else [],
     )
 
 
@@ -66,9 +69,9 @@ def test_the_text_of_a_figure_says_what_it_shows() -> None:
         "train, mean and range of 3 runs",
         "val, mean and range of 3 runs",
     ):
-        assert f"<!-- {text} -->" in svg
-    assert "<!-- best epoch, 3 -->" in draw_curves(figure(1), "svg").decode()
-    assert "<!-- no epoch finished yet -->" in draw_curves(figure(0), "svg").decode()
+        assert f">{text}</text>" in svg
+    assert ">best epoch, 3</text>" in draw_curves(figure(1), "svg").decode()
+    assert ">no epoch finished yet</text>" in draw_curves(figure(0), "svg").decode()
 
 
 def test_a_number_that_was_not_finite_leaves_a_gap_and_no_error() -> None:
@@ -80,18 +83,34 @@ def test_a_single_epoch_is_visible() -> None:
     assert colored.sum() > 50
 
 
-def test_one_panel_and_four_panels_have_the_width_of_their_panels() -> None:
-    widths = []
-    for metrics in (["loss"], ["loss", "accuracy", "learning_rate", "seconds"]):
-        drawn = figure(1)
-        widths.append(
-            pixels(
-                draw_curves(
-                    CurvesFigure(drawn.title, drawn.subtitle, metrics, drawn.curves, 5), "png"
-                )
-            ).shape[1]
-        )
-    assert widths[1] == pytest.approx(4 * widths[0], rel=0.01)
+def test_two_panels_stand_beside_each_other_and_further_ones_below() -> None:
+    def size(*metrics: str) -> tuple[int, int]:
+        drawn = dataclasses.replace(figure(1), metrics=metrics)
+        height, width = pixels(draw_curves(drawn, "png")).shape[:2]
+        return width, height
+
+    one, two, four = (
+        size("loss"),
+        size("loss", "accuracy"),
+        size("loss", "accuracy", "learning_rate", "seconds"),
+    )
+    assert one[0] < 0.6 * two[0]
+    assert two[0] == four[0] <= 1400
+    assert one[1] - 40 < two[1] < 0.7 * four[1]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        ([3], "best epoch, 3"),
+        ([5, 2, 2], "best epochs of 3 runs: 2, 2, 5"),
+        (range(1, 8), "best epochs of 7 runs"),
+    ],
+)
+def test_chosen_epochs_are_marked_and_named_for_any_number_of_runs(
+    chosen: Sequence[int], said: str
+) -> None:
+    assert said in words(draw_curves(dataclasses.replace(figure(3), chosen=chosen), "svg"))
 
 
 @pytest.mark.parametrize(

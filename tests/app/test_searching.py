@@ -152,14 +152,14 @@ def test_each_factor_has_its_picture_and_a_map_says_that_there_is_no_grid(
 ) -> None:
     base = f"/studies/{found['id']}"
     by_default = api.get(f"{base}/factor.svg").text
-    assert "<!-- learning_rate (log scale) -->" in by_default
+    assert ">learning rate (log scale)</text>" in by_default
     assert "differing in dropout, width too" in by_default
-    assert "<!-- dropout -->" in api.get(f"{base}/factor.svg?factor=model.dropout").text
+    assert ">dropout</text>" in api.get(f"{base}/factor.svg?factor=model.dropout").text
     refused = api.get(f"{base}/heat-map.png")
     assert (refused.status_code, "drawn, not a grid" in refused.json()["detail"]) == (404, True)
     page = api.get(f"{base}/report.html").text
     pictures = re.findall(r"data:image/svg\+xml;base64,([^\"]+)", page)
-    assert len(pictures) == len(set(pictures)) == 4
+    assert len(pictures) == len(set(pictures)) == 8, "four, each for a page and for a phone"
     assert page.index("0.00518") < page.index("0.0691"), "the best stands first"
     assert "drawn with seed 0 as 6 points (learning_rate log-uniform from 0.0001 to 0.1;" in page
 

@@ -226,7 +226,7 @@ def test_a_study_without_results_says_so_everywhere(api: TestClient) -> None:
     verdicts = api.get(f"{base}/verdicts").json()
     assert {one["verdict"] for one in verdicts["contrasts"]} == {"not_measured"}
     assert api.get(f"{base}/table").json()["rows"][0]["score"] is None
-    for picture in ("curves", "factor", "differences", "heat-map", "distillation"):
+    for picture in ("curves", "factor", "differences", "heat-map", "distillation", "tradeoff"):
         assert api.get(f"{base}/{picture}.png").status_code == 200, picture
     flow = api.get(f"{base}/gradient-flow.png")
     assert flow.status_code == 404
@@ -237,7 +237,9 @@ def test_a_study_without_results_says_so_everywhere(api: TestClient) -> None:
 @pytest.mark.parametrize(
     ("extension", "begins"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")]
 )
-@pytest.mark.parametrize("picture", ["curves", "factor", "differences", "heat-map", "distillation"])
+@pytest.mark.parametrize(
+    "picture", ["curves", "factor", "differences", "heat-map", "distillation", "tradeoff"]
+)
 def test_every_picture_comes_in_three_formats_and_is_not_sent_twice(
     api: TestClient, study: dict[str, Any], picture: str, extension: str, begins: bytes
 ) -> None:
@@ -250,8 +252,8 @@ def test_every_picture_comes_in_three_formats_and_is_not_sent_twice(
 
 def test_the_picture_of_a_factor_names_its_groups(api: TestClient, study: dict[str, Any]) -> None:
     svg = api.get(f"/studies/{study['id']}/factor.svg").text
-    assert "<!-- plain -->" in svg
-    assert "<!-- residual -->" in svg
+    assert ">plain</text>" in svg
+    assert ">residual</text>" in svg
     unknown = api.get(f"/studies/{study['id']}/factor.svg?factor=width")
     assert unknown.status_code == 404
     assert "it varies depth, residual" in unknown.json()["detail"]
@@ -267,9 +269,13 @@ def test_the_report_is_one_page_that_needs_no_network(
     assert "<h1>depth &amp; shortcuts</h1>" in page
     assert not re.search(r'(src|href)="(?!data:)', page)
     assert not re.search(r"url\(|@import|<link|<script(?! type=\"application/json\")", page)
-    pictures = re.findall(r"data:image/svg\+xml;base64,([^\"]+)", page)
-    assert len(pictures) == 3
-    assert all(b"<svg" in base64.b64decode(picture) for picture in pictures)
+    pictures = re.findall(r'data:image/svg\+xml;base64,([^"]+)" width="(\d+)" height="\d+"', page)
+    assert len(pictures) == 6, "three for a page and for a phone, with the room that they need"
+    for number, (picture, width) in enumerate(pictures):
+        svg = base64.b64decode(picture)
+        assert b"@media (prefers-color-scheme:dark)" in svg
+        assert int(width) <= (520 if number % 2 == 0 else 1040)
+    assert "@media (prefers-color-scheme: dark)" in page
     data = json.loads(
         re.search(
             r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL

@@ -8,7 +8,13 @@ from sqlmodel import Session
 from app.api.analyses.parameters import MetricName
 from app.api.http import passes
 from app.api.http.deps import Reading, TheCaller, TheSettings
-from app.api.http.pictures import PICTURE_RESPONSES, IfNoneMatch, PictureFormat, picture
+from app.api.http.pictures import (
+    PICTURE_RESPONSES,
+    IfNoneMatch,
+    PictureFormat,
+    TheAppearance,
+    picture,
+)
 from app.api.schemas import Answer
 from app.errors import InvalidRequest
 from app.services.analyses.comparisons import Comparison, Evidence, compare_sides
@@ -140,12 +146,15 @@ def draw_comparison_curves(
     caller: TheCaller,
     experiments: Ids,
     extension: PictureFormat,
+    appearance: TheAppearance,
     metric: str = "loss,accuracy",
     if_none_match: IfNoneMatch = None,
 ) -> Any:
     """Train and val over epochs of up to twelve experiments in one picture; means and ranges over seeds."""
     found = _experiments(session, caller, experiments, fewest=1, most=MOST_CURVES)
-    return picture(compared_curves(session, found, named_metrics(metric)), extension, if_none_match)
+    return picture(
+        compared_curves(session, found, named_metrics(metric)), extension, appearance, if_none_match
+    )
 
 
 def comparison_answer(

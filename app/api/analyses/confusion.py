@@ -7,7 +7,13 @@ from fastapi import Query, Response
 from app.api.analyses import schemas
 from app.api.http import passes
 from app.api.http.deps import Reading, TheExperiment, TheSettings
-from app.api.http.pictures import PICTURE_RESPONSES, IfNoneMatch, PictureFormat, picture
+from app.api.http.pictures import (
+    PICTURE_RESPONSES,
+    IfNoneMatch,
+    PictureFormat,
+    TheAppearance,
+    picture,
+)
 from app.services.analyses.confusion import (
     MOST_CONFUSED,
     Confusion,
@@ -57,6 +63,7 @@ def draw_confusion_matrix(
     experiment: TheExperiment,
     settings: TheSettings,
     extension: PictureFormat,
+    appearance: TheAppearance,
     normalize: Annotated[
         bool,
         Query(
@@ -67,7 +74,7 @@ def draw_confusion_matrix(
 ) -> Any:
     """The confusion matrix on test, added up over the succeeded runs. 404 until a run has succeeded."""
     exhibit = confusion_matrix(session, file_store(settings), experiment, by_share=normalize)
-    return picture(exhibit, extension, if_none_match)
+    return picture(exhibit, extension, appearance, if_none_match)
 
 
 def _matrix(counts: Counts) -> dict[str, list[list[int]] | list[list[float]]]:

@@ -6,7 +6,13 @@ from fastapi import Query, Response
 
 from app.api.http import passes
 from app.api.http.deps import Reading, TheExperiment
-from app.api.http.pictures import PICTURE_RESPONSES, IfNoneMatch, PictureFormat, picture
+from app.api.http.pictures import (
+    PICTURE_RESPONSES,
+    IfNoneMatch,
+    PictureFormat,
+    TheAppearance,
+    picture,
+)
 from app.services.analyses.curves import experiment_curves, named_metrics
 
 router = passes.router(prefix="/experiments", tags=["plots"])
@@ -21,6 +27,7 @@ def draw_experiment_curves(
     session: Reading,
     experiment: TheExperiment,
     extension: PictureFormat,
+    appearance: TheAppearance,
     metric: Annotated[
         str,
         Query(
@@ -32,4 +39,4 @@ def draw_experiment_curves(
 ) -> Any:
     """Metrics over epochs, train and val; with several seeds their mean and range."""
     exhibit = experiment_curves(session, experiment, named_metrics(metric))
-    return picture(exhibit, extension, if_none_match)
+    return picture(exhibit, extension, appearance, if_none_match)

@@ -7,7 +7,13 @@ from fastapi import Response
 from app.api.experiments.schemas import SummaryAnswer
 from app.api.http import passes
 from app.api.http.deps import Reading, TheExperiment
-from app.api.http.pictures import PICTURE_RESPONSES, IfNoneMatch, PictureFormat, picture
+from app.api.http.pictures import (
+    PICTURE_RESPONSES,
+    IfNoneMatch,
+    PictureFormat,
+    TheAppearance,
+    picture,
+)
 from app.api.schemas import Answer
 from app.services.analyses.distillation.figures import distillation_curves
 from app.services.analyses.distillation.outcomes import (
@@ -147,12 +153,13 @@ def draw_distillation(
     session: Reading,
     experiment: TheExperiment,
     extension: PictureFormat,
+    appearance: TheAppearance,
     if_none_match: IfNoneMatch = None,
 ) -> Any:
     """Training loss, val loss and val accuracy of teacher, baseline and distilled student; means and ranges over
     seeds.
     """
-    return picture(distillation_curves(session, experiment), extension, if_none_match)
+    return picture(distillation_curves(session, experiment), extension, appearance, if_none_match)
 
 
 def _answer(comparison: DistillationOutcome) -> DistillationAnswer:

@@ -10,7 +10,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from app.api.http import passes
 from app.api.http.deps import Reading, TheExperiment
 from app.api.http.parameters import Given
-from app.api.http.pictures import PICTURE_RESPONSES, IfNoneMatch, PictureFormat, picture
+from app.api.http.pictures import (
+    PICTURE_RESPONSES,
+    IfNoneMatch,
+    PictureFormat,
+    TheAppearance,
+    picture,
+)
 from app.api.schemas import Answer
 from app.services.analyses.predicting import explanations
 from app.services.analyses.predicting.explanations import Explained, Explaining, Split
@@ -36,7 +42,7 @@ def _with_its_plus_signs(value: Any) -> Any:
 class ExplanationQuery(BaseModel):
     """Which network is explained how, by which images."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(use_attribute_docstrings=True)  # unknown names: see `StrictRoute`
 
     method: Annotated[Method, BeforeValidator(_with_its_plus_signs)] = Method.GRAD_CAM
     """`cam` for networks of averaged maps and one linear layer, `gradcam` and `gradcam++` for all with convolutions."""
@@ -212,6 +218,7 @@ def draw_experiment_explanations(
     explaining: TheExplaining,
     query: TheQuery,
     extension: PictureFormat,
+    appearance: TheAppearance,
     if_none_match: IfNoneMatch = None,
 ) -> Any:
     """Right and wrong examples side by side, each with its map laid over it, true and predicted class and probability;
@@ -221,7 +228,7 @@ def draw_experiment_explanations(
         session, explaining.settings, experiment, query.run, query.split
     )
     exhibit = explanations.explained_images(explaining, explained, query.question)
-    return picture(exhibit, extension, if_none_match, is_computed=True)
+    return picture(exhibit, extension, appearance, if_none_match, is_computed=True)
 
 
 def _examples(found: "Explanation", names: tuple[str, ...]) -> list[ExampleAnswer]:

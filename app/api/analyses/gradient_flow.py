@@ -12,7 +12,13 @@ from fastapi import Response
 
 from app.api.http import passes
 from app.api.http.deps import Reading, TheExperiment
-from app.api.http.pictures import PICTURE_RESPONSES, IfNoneMatch, PictureFormat, picture
+from app.api.http.pictures import (
+    PICTURE_RESPONSES,
+    IfNoneMatch,
+    PictureFormat,
+    TheAppearance,
+    picture,
+)
 from app.api.schemas import Answer
 from app.services.analyses.gradients.flows import gradient_flow, measured
 from app.services.analyses.gradients.series import LayerSeries, pooled
@@ -135,12 +141,13 @@ def draw_experiment_gradient_flow(
     session: Reading,
     experiment: TheExperiment,
     extension: PictureFormat,
+    appearance: TheAppearance,
     if_none_match: IfNoneMatch = None,
 ) -> Any:
     """Gradient norms by layer and epoch as a heat map, and along the layers for initialization, first and last
     epoch.
     """
-    return picture(gradient_flow(session, experiment), extension, if_none_match)
+    return picture(gradient_flow(session, experiment), extension, appearance, if_none_match)
 
 
 def _flow(series: LayerSeries, slopes: Sequence[Slope]) -> dict[str, Any]:

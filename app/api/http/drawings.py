@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from app.api.http.lanes import Lane
 from app.api.http.sharing import Making, Once
+from app.plots.appearance import USUAL, Appearance
 from app.plots.artists import Artists
 
 MOST_KEPT_BYTES: Final = 8 << 20
@@ -36,6 +37,7 @@ class Draw:
     extension: str
     name: str
     then: Callable[[bytes], Any]
+    appearance: Appearance = USUAL
 
 
 class Budget:
@@ -98,7 +100,9 @@ class Drawings:
         async with self._lane.turn(client) as turn:
             if making.is_for_nobody:
                 raise ClientDisconnect
-            drawn = await asyncio.wrap_future(self._artists.draw(wanted.figure, wanted.extension))
+            drawn = await asyncio.wrap_future(
+                self._artists.draw(wanted.figure, wanted.extension, wanted.appearance)
+            )
             turn.rest_seconds = self._budget.spend(drawn.seconds)
         self._keep(wanted.name, drawn.picture)
         return drawn.picture

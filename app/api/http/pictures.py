@@ -6,16 +6,17 @@ import hashlib
 import json
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from fastapi import Header, Response
+from fastapi import Depends, Header, Query, Response
 
 from app.api.http.drawings import Draw
 from app.api.http.passes import Compute
+from app.plots.appearance import Appearance, PictureSize, Theme
 from app.plots.drawing import FORMATS
 from app.services.analyses.exhibits import Exhibit, Shown
 
-PLOT_VERSION = 7
+PLOT_VERSION = 8
 """Grows with the drawing code, so that a browser's copy of the old picture is not kept."""
 
 
@@ -26,6 +27,34 @@ class PictureFormat(StrEnum):
     SVG = "svg"
     PDF = "pdf"
 
+
+MOST_TITLE: Final = 300
+
+
+def _appearance(
+    theme: Annotated[Theme, Query(description="For white paper, or for a dark page")] = Theme.LIGHT,
+    size: Annotated[
+        PictureSize,
+        Query(
+            description=(
+                "`small`: at most 700 pixels wide, panels below each other; `medium`: at most 1,400; `large`: as medium"
+                " with twice the pixels a side"
+            )
+        ),
+    ] = PictureSize.MEDIUM,
+    title: Annotated[
+        str | None,
+        Query(
+            description="In place of the picture's own title; empty: neither title nor subtitle",
+            max_length=MOST_TITLE,
+        ),
+    ] = None,
+) -> Appearance:
+    return Appearance(theme, size, title)
+
+
+TheAppearance = Annotated[Appearance, Depends(_appearance)]
+"""What every route of a picture lets its caller choose."""
 
 IfNoneMatch = Annotated[str | None, Header()]
 
@@ -41,6 +70,7 @@ PICTURE_RESPONSES: dict[int | str, dict[str, Any]] = {
 def picture(
     exhibit: Exhibit[Any],
     extension: PictureFormat,
+    appearance: Appearance,
     if_none_match: str | None,
     *,
     is_computed: bool = False,
@@ -55,9 +85,11 @@ def picture(
             extension.value,
             headers["ETag"],
             lambda picture: Response(picture, media_type=FORMATS[extension.value], headers=headers),
+            appearance,
         )
 
-    return exhibited(exhibit, extension, if_none_match, drawn, is_computed=is_computed)
+    form = json.dumps([extension, appearance.theme, appearance.size, appearance.title])
+    return exhibited(exhibit, form, if_none_match, drawn, is_computed=is_computed)
 
 
 def exhibited(

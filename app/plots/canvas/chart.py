@@ -13,24 +13,22 @@ import numpy.typing as npt
 from matplotlib.patches import Polygon
 from matplotlib.ticker import Formatter, Locator, MaxNLocator, PercentFormatter, ScalarFormatter
 
-from app.plots.canvas.style import GRID, Sheet, width_of
+from app.plots.canvas.colors import FRAME, GREY, GRID, INK
+from app.plots.canvas.fonts import shortened
+from app.plots.canvas.palette import TICK_STEPS, spread
+from app.plots.canvas.scales import View
+from app.plots.canvas.style import AXIS_SIZE, NOTE_SIZE, PANEL_SIZE, PERCENT, TICK_SIZE, Sheet
 from app.plots.canvas.words import CAPITALS, TextLine
 
 Floats = npt.NDArray[np.float64]
-View = tuple[float, float]
 
-TICK_SIZE, LEGEND_SIZE = 10.0, 9.0
-TICK, PAD, LABEL_PAD = 3.5 / 72, 7 / 72, 4 / 72
-"""A tick's length, from the axis to its numbers, and from these to the axis' label, in inches."""
+TICK, PAD = 3.5 / 72, 7 / 72
+"""A tick's length, and from the axis to its numbers, in inches."""
 NUMBERS_BASELINE: Final = PAD + CAPITALS * TICK_SIZE / 72
-LABEL_BASELINE: Final = PAD + 1.9 * TICK_SIZE / 72 + LABEL_PAD
-AXIS: Final[dict[str, Any]] = {"color": "black", "linewidth": 0.8}
-MARGIN_OF_VIEW: Final = 0.05
-STEPS: Final = [1, 2, 2.5, 5, 10]
-
-ROW_INCHES, INSET_INCHES, HANDLE_INCHES, HANDLE_GAP = 0.19, 0.1, 0.25, 0.1
-CROSSINGS: Final = 200
-"""Points along each line at which it is looked whether a legend would hide it."""
+LABEL_BASELINE: Final = PAD + 1.9 * TICK_SIZE / 72 + 4 / 72
+TITLE_RISE, LABEL_GAP = 8 / 72, 7 / 72
+"""From a panel's upper edge to its title's baseline, and from a line's end to its name, in inches."""
+AXIS: Final[dict[str, Any]] = {"color": FRAME, "linewidth": 0.8}
 
 
 @dataclass(frozen=True)
@@ -39,35 +37,32 @@ class Ticks:
 
     places: Floats
     texts: Sequence[str]
-    offset: str
+    offset: str = ""
 
 
-NO_TICKS: Final = Ticks(np.array([]), (), "")
+NO_TICKS: Final = Ticks(np.array([]), ())
 
 
 def whole_ticks(view: View) -> Ticks:
     """At whole numbers."""
-    return _ticks(view, MaxNLocator(10, integer=True, min_n_ticks=1), ScalarFormatter())
+    return _ticks(
+        view,
+        MaxNLocator(8, integer=True, min_n_ticks=1, steps=TICK_STEPS),
+        ScalarFormatter(),
+    )
 
 
 def percent_ticks(view: View) -> Ticks:
     """Of fractions."""
-    return _ticks(view, MaxNLocator(9, steps=STEPS), PercentFormatter(xmax=1.0, decimals=None))
+    percent = PercentFormatter(xmax=1.0, decimals=None, symbol=PERCENT)
+    return _ticks(view, MaxNLocator(7, steps=TICK_STEPS), percent)
 
 
 def scalar_ticks(view: View) -> Ticks:
     """Of any numbers, none of them wider than `1.2345`: very small and large ones have a common factor."""
     formatter = ScalarFormatter()
     formatter.set_powerlimits((-2, 5))
-    return _ticks(view, MaxNLocator(9, steps=STEPS), formatter)
-
-
-def view_of(values: Sequence[Floats]) -> View:
-    """Limits of an axis with room around all finite values; 0 to 1 without any."""
-    finite = np.concatenate([one[np.isfinite(one)] for one in values]) if values else np.array([])
-    low, high = MaxNLocator().nonsingular(finite.min(), finite.max()) if finite.size else (0.0, 1.0)
-    margin = MARGIN_OF_VIEW * (high - low)
-    return float(low - margin), float(high + margin)
+    return _ticks(view, MaxNLocator(7, steps=TICK_STEPS), formatter)
 
 
 class Chart:
@@ -85,19 +80,13 @@ class Chart:
     ) -> None:
         self.sheet, self.left, self.top, self.width, self.height = sheet, left, top, width, height
         self._across, self._up = across, up
-        self._drawn: list[Floats] = []
 
     def line(self, x: Any, y: Any, **look: Any) -> None:
         """A line through these points of the data. `look`: as of matplotlib's lines."""
         x, y = np.asarray(x, float), np.asarray(y, float)
-        places = self._places(x, y)
-        self.sheet.draw(*places.tolist(), **look)
-        if len(x) > 1:
-            along = np.linspace(0, len(x) - 1, CROSSINGS)
-            places = np.array([np.interp(along, np.arange(len(x)), row) for row in places])
-        self._drawn.append(places)
+        self.sheet.draw(*self._places(x, y).tolist(), **look)
 
-    def band(self, x: Any, low: Any, high: Any, color: str) -> None:
+    def band(self, x: Any, low: Any, high: Any, color: str, alpha: float = 0.18) -> None:
         """A shade between two lines."""
         x = np.asarray(x, float)
         corners = self._places(
@@ -112,13 +101,13 @@ class Chart:
                 on_sheet,
                 transform=self.sheet.canvas.transFigure,
                 facecolor=color,
-                alpha=0.18,
+                alpha=alpha,
                 linewidth=0,
             )
         )
 
-    def axes(self, x: Ticks, y: Ticks, x_label: str, y_label: str) -> None:
-        """Both axes with ticks, numbers and labels, and a grid across."""
+    def axes(self, x: Ticks, y: Ticks, title: str, x_label: str) -> None:
+        """Both axes with ticks and numbers, a grid across, the panel's title above and the name of the x axis below."""
         right, bottom = self.left + self.width, self.top + self.height
         x_places = self._places(x.places, np.full_like(x.places, self._up[0]))
         y_places = self._places(np.full_like(y.places, self._across[0]), y.places)
@@ -135,7 +124,7 @@ class Chart:
             "linestyle": "none",
             "markersize": 3.5,
             "markeredgewidth": 0.8,
-            "color": "black",
+            "color": GREY,
         }
         self.sheet.draw(*x_places.tolist(), marker=3, **mark)  # downwards
         self.sheet.draw(*y_places.tolist(), marker=0, **mark)  # to the left
@@ -143,32 +132,26 @@ class Chart:
             self._write(place, bottom + NUMBERS_BASELINE, text, align="center")
         for place, text in zip(y_places[1].tolist(), y.texts, strict=True):
             self._write(self.left - PAD, place + _half(TICK_SIZE), text, align="right")
-        widest = max((width_of(text, TICK_SIZE) for text in y.texts), default=0.0)
-        self._write(self.left + self.width / 2, bottom + LABEL_BASELINE, x_label, align="center")
         self._write(
-            self.left - PAD - widest - LABEL_PAD - 0.24 * TICK_SIZE / 72,
-            self.top + self.height / 2,
-            y_label,
-            align="center",
-            turned=True,
+            self.left + self.width / 2, bottom + LABEL_BASELINE, x_label, AXIS_SIZE, align="center"
         )
-        if y.offset:
-            self._write(self.left, self.top - 3 / 72, y.offset)
+        factor = f" ({y.offset})" if y.offset else ""
+        title = shortened(title + factor, self.width, PANEL_SIZE)
+        self._write(self.left, self.top - TITLE_RISE, title, PANEL_SIZE)
 
-    def legend(self, entries: Sequence[tuple[str, dict[str, Any]]]) -> None:
-        """A sample and a text for each entry, in the corner where they hide the least of the lines."""
-        width = HANDLE_INCHES + HANDLE_GAP + max(width_of(text, LEGEND_SIZE) for text, _ in entries)
-        left, top = self._freest_corner(width, ROW_INCHES * len(entries))
-        for number, (text, look) in enumerate(entries):
-            middle = top + ROW_INCHES * (number + 0.5)
-            self.sheet.draw(
-                [left, left + HANDLE_INCHES / 2, left + HANDLE_INCHES],
-                [middle] * 3,
-                markevery=[1],
-                **look,
-            )
+    def name_ends(self, lines: Sequence[tuple[str, str, tuple[float, float]]]) -> None:
+        """Right of the panel each line's name (name, color, where it ends), apart where they are close."""
+        ends = self._places(
+            np.array([end[0] for _, _, end in lines]), np.array([end[1] for _, _, end in lines])
+        )[1]
+        places = spread(ends.tolist(), NOTE_SIZE * 1.25 / 72, self.top, self.top + self.height)
+        for (name, color, _), down in zip(lines, places, strict=True):
             self._write(
-                left + HANDLE_INCHES + HANDLE_GAP, middle + _half(LEGEND_SIZE), text, LEGEND_SIZE
+                self.left + self.width + LABEL_GAP,
+                down + _half(NOTE_SIZE),
+                name,
+                NOTE_SIZE,
+                color=color,
             )
 
     def note(self, text: str, color: str) -> None:
@@ -192,28 +175,8 @@ class Chart:
     def _write(
         self, across: float, down: float, text: str, size: float = TICK_SIZE, **look: Any
     ) -> None:
+        look = {"color": INK, **look}
         self.sheet.canvas.add_artist(TextLine(self.sheet, across, down, text, size, **look))
-
-    def _freest_corner(self, width: float, height: float) -> tuple[float, float]:
-        """Left and upper edge of a box of that size."""
-        right, bottom = (
-            self.left + self.width - INSET_INCHES - width,
-            self.top + self.height - INSET_INCHES - height,
-        )
-        left, top = self.left + INSET_INCHES, self.top + INSET_INCHES
-        corners = [(right, top), (left, top), (right, bottom), (left, bottom)]
-        across, down = np.concatenate(self._drawn, axis=1)
-
-        def hidden(corner: tuple[float, float]) -> int:
-            inside = (
-                (across > corner[0])
-                & (across < corner[0] + width)
-                & (down > corner[1])
-                & (down < corner[1] + height)
-            )
-            return int(inside.sum())
-
-        return min(corners, key=hidden)
 
 
 def _half(size: float) -> float:

@@ -1,4 +1,4 @@
-"""What tells lines apart in the pictures of studies: looks, legends, keys of signs; and how intervals are shown that
+"""What tells lines apart in pictures: looks, legends, keys of signs; and how intervals are shown that
 reach beyond a panel.
 """
 
@@ -10,42 +10,47 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from app.plots.canvas.style import (
+from app.plots.canvas.colors import (
+    BLACK_LINE,
     BLUE,
+    GREEN,
     GREY,
     INK,
+    ORANGE,
+    PAPER,
+    PURPLE,
+    SKY,
     VERMILION,
-    Sheet,
-    line_height,
-    shortened,
-    width_of,
-    wrapped,
 )
+from app.plots.canvas.fonts import line_height, shortened, width_of, wrapped
+from app.plots.canvas.style import NOTE_SIZE, Sheet
 
-# Okabe and Ito's without the yellow, which is too pale for a line on white: https://jfly.uni-koeln.de/color/
-COLORS = (BLUE, VERMILION, "#009E73", "#111827", "#CC79A7", "#56B4E9", "#E69F00")
-DASHES: tuple[str | tuple[float, tuple[float, ...]], ...] = (
+Dashes = str | tuple[float, tuple[float, ...]]
+
+COLORS = (BLUE, VERMILION, GREEN, BLACK_LINE, PURPLE, ORANGE, SKY)
+DASHES: tuple[Dashes, ...] = (
     "-",
     (0, (5, 1.8)),
     (0, (7, 1.6, 1.4, 1.6)),
     (0, (1.6, 1.3)),
+    (0, (10, 2.2)),
 )
 MARKERS = "os^DvPX"
 TICK_STEPS = (1, 2, 5, 10)
 """Ticks stand at round numbers: never in threes or eights."""
 
-ENTRY_SIZE, NOTE_SIZE, ENTRY_LINES = 9.0, 8.0, 3
+ENTRY_SIZE, ENTRY_LINES = 9.0, 3
 SWATCH_INCHES, ENTRY_GAP, COLUMN_GAP, SIGN_GAP = 0.56, 0.1, 0.3, 0.32
 
 
 @dataclass(frozen=True)
 class LineStyle:
-    """How one of many lines is drawn; no two of the first 28 are alike, and each differs from its neighbors in color
+    """How one of many lines is drawn; no two of the first 35 are alike, and each differs from its neighbors in color
     and dashes.
     """
 
     color: str
-    dashes: str | tuple[float, tuple[float, ...]]
+    dashes: Dashes
     marker: str
 
 
@@ -53,7 +58,7 @@ def look(number: int) -> LineStyle:
     """That of the line at this place in its figure, from 0."""
     return LineStyle(
         COLORS[number % len(COLORS)],
-        DASHES[(number + 2 * (number // len(COLORS))) % len(DASHES)],
+        DASHES[number % len(DASHES)],
         MARKERS[number % len(MARKERS)],
     )
 
@@ -82,7 +87,7 @@ class Legend:
         self.numbered = 0.24 if any(entry.number for entry in entries) else 0.0
         room = self.column - SWATCH_INCHES - self.numbered
         self._titles = [wrapped(entry.title, room, ENTRY_SIZE, ENTRY_LINES) for entry in entries]
-        self._notes = [wrapped(entry.note, room, NOTE_SIZE, 2) for entry in entries]
+        self._notes = [wrapped(entry.note, room, NOTE_SIZE, 3) for entry in entries]
         heights = [
             line_height(ENTRY_SIZE) * len(title) + line_height(NOTE_SIZE) * len(note)
             for title, note in zip(self._titles, self._notes, strict=True)
@@ -160,6 +165,35 @@ def draw_signs(sheet: Sheet, left: float, top: float, width: float, signs: Seque
         sheet.write(
             text, middle - 0.6 * NOTE_SIZE / 72, [_sign_text(sign, width)], NOTE_SIZE, color=GREY
         )
+
+
+CHANCE: dict[str, Any] = {"color": GREY, "linewidth": 1, "linestyle": (0, (5, 2, 1, 2))}
+"""Of the line at what guessing would score."""
+
+
+def dot_look(color: str, size: float = 6.2, marker: str = "o") -> dict[str, Any]:
+    """Of a mean without a line."""
+    return {
+        "color": color,
+        "linestyle": "none",
+        "marker": marker,
+        "markersize": size,
+        "markeredgecolor": PAPER,
+        "markeredgewidth": 0.6,
+    }
+
+
+def seed_look(color: str) -> dict[str, Any]:
+    """Of one run."""
+    return {
+        "color": color,
+        "alpha": 0.6,
+        "linestyle": "none",
+        "marker": "o",
+        "markersize": 3.2,
+        "markeredgewidth": 0,
+        "zorder": 2.5,
+    }
 
 
 def view_of(

@@ -1,11 +1,11 @@
-"""What all pictures share: colors, resolution, formats."""
+"""What all pictures share: resolution, formats, the sheet they are laid out on and its heading."""
 
 import io
 import math
-from bisect import bisect_left
+import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import matplotlib as mpl
@@ -13,39 +13,60 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font
-from matplotlib.ft2font import FT2Font
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from PIL import Image
 
+from app.plots.appearance import PictureSize
+from app.plots.canvas.colors import (
+    FRAME,
+    GREY,
+    INK,
+    LARGER,
+    PAPER,
+    current,
+    most_inches,
+    with_both_themes,
+)
+from app.plots.canvas.fonts import FAMILIES, line_height, wrapped
 from app.plots.canvas.png import png
 
-# Okabe and Ito's palette, told apart by colour-blind readers: https://jfly.uni-koeln.de/color/
-BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#6b7280"
 DPI = 130
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-INK, PAPER, GRID = "#1f2937", "#ffffff", "#e5e7eb"
-ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
-LONGEST = 2000
-"""Letters of a text that are looked at; more never fit into a picture."""
+MINUS = "\N{MINUS SIGN}"
+PERCENT = " %"
+"""How percent are written after a number, everywhere."""
 
 MARGIN = 0.2
 """Around everything on a sheet, in inches."""
 
 TITLE_SIZE, TEXT_SIZE = 12.5, 9.5
-SAFETY = 1.03
-"""Letters snapped to pixels come out up to so much wider than their outlines."""
+PANEL_SIZE, AXIS_SIZE, TICK_SIZE, NOTE_SIZE = 10.0, 9.0, 8.5, 8.0
+"""Of a panel's title, the names of axes, the numbers at them, and of keys and notes, in points."""
 
-# For the whole process and once, since pictures are drawn in several threads at a time and matplotlib's settings are
-# the process's.
+SVG_SIZE = re.compile(r' (width|height)="([\d.]+)pt"')
+
+# For the whole process and once; the colors are names, see `colors`.
 mpl.rcParams.update(
     {
         "font.size": 10,
+        "font.family": [*FAMILIES, "sans-serif"],
         "axes.spines.top": False,
         "axes.spines.right": False,
+        "axes.edgecolor": FRAME,
+        "axes.labelcolor": INK,
+        "axes.titlecolor": INK,
+        "axes.facecolor": PAPER,
+        "figure.facecolor": PAPER,
+        "savefig.facecolor": PAPER,
+        "text.color": INK,
+        "xtick.color": FRAME,
+        "ytick.color": FRAME,
+        "xtick.labelcolor": INK,
+        "ytick.labelcolor": INK,
         "svg.hashsalt": "training-lab",
-        "savefig.facecolor": "white",
+        "svg.fonttype": "none",  # texts that are searched, copied and shown in any script
+        "pdf.fonttype": 42,
         "text.parse_math": False,  # a name with dollar signs is a name
     }
 )
@@ -62,17 +83,27 @@ def power_of_ten(value: float, _position: object = None) -> str:
 
 
 def rendered(canvas: Figure, extension: str) -> bytes:
-    """The figure's bytes, the same for the same figure. `extension`: png, svg or pdf."""
+    """The figure's bytes, the same for the same figure and appearance. `extension`: png, svg or pdf."""
+    is_large = current().size is PictureSize.LARGE
     # as savefig does, which draws everything twice in order to find the layout
     if extension == "png":
+        canvas.set_dpi(DPI * (LARGER if is_large else 1))
         agg = FigureCanvasAgg(canvas)
         agg.draw()  # type: ignore[no-untyped-call]
         opaque = Image.fromarray(np.asarray(agg.buffer_rgba())).convert("RGB")  # type: ignore[no-untyped-call]
         return png(np.asarray(opaque), canvas.dpi, "training-lab")
     buffer = io.BytesIO()
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(extension, {})
-    canvas.savefig(buffer, format=extension, metadata={"Creator": "training-lab", **undated})
-    return buffer.getvalue()
+    with warnings.catch_warnings():
+        # of letters that only the viewer of an SVG has; they are laid out by a guess (see `fonts`)
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        canvas.savefig(buffer, format=extension, metadata={"Creator": "training-lab", **undated})
+    if extension != "svg":
+        return buffer.getvalue()
+    svg = buffer.getvalue().decode()
+    if is_large:
+        svg = SVG_SIZE.sub(lambda side: f' {side[1]}="{LARGER * float(side[2]):g}pt"', svg, count=2)
+    return (with_both_themes(svg) if current().follows_viewer else svg).encode()
 
 
 class Sheet:
@@ -132,114 +163,50 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Heading:
-    """Title and subtitle as wrapped lines for a sheet; see `heading`."""
+    """Title and subtitle as wrapped lines for a sheet, and notes in ink below them; see `heading`."""
 
     title: Sequence[str]
     subtitle: Sequence[str]
+    notes: Sequence[str] = ()
 
     @property
     def height(self) -> float:
         """From the sheet's upper edge to where the rest begins, in inches."""
+        if not (self.title or self.subtitle or self.notes):
+            return MARGIN
+        return self._notes_top + line_height(AXIS_SIZE) * len(self.notes) + 0.16
+
+    @property
+    def _subtitle_top(self) -> float:
+        return MARGIN + line_height(TITLE_SIZE) * len(self.title) + (0.04 if self.title else 0)
+
+    @property
+    def _notes_top(self) -> float:
         return (
-            MARGIN
-            + line_height(TITLE_SIZE) * len(self.title)
-            + 0.04
+            self._subtitle_top
             + line_height(TEXT_SIZE) * len(self.subtitle)
-            + 0.16
+            + (0.05 if self.notes and (self.title or self.subtitle) else 0)
         )
 
     def draw(self, sheet: Sheet) -> None:
         """Write it at the top of the sheet."""
         sheet.write(MARGIN, MARGIN, self.title, TITLE_SIZE, fontweight="bold")
-        sheet.write(
-            MARGIN,
-            MARGIN + line_height(TITLE_SIZE) * len(self.title) + 0.04,
-            self.subtitle,
-            color=GREY,
-        )
+        sheet.write(MARGIN, self._subtitle_top, self.subtitle, color=GREY)
+        sheet.write(MARGIN, self._notes_top, self.notes, AXIS_SIZE)
 
 
-def heading(title: str, subtitle: str, width: float) -> Heading:
-    """At most two lines of title and four of subtitle, wrapped for a sheet of that width in inches."""
+def heading(title: str, subtitle: str, width: float, notes: Sequence[str] = ()) -> Heading:
+    """At most two lines of title, four of subtitle and three of each note, wrapped for a sheet of that width in
+    inches.
+    """
     inches = width - 2 * MARGIN
     return Heading(
-        wrapped(title, inches, TITLE_SIZE, 2, bold=True), wrapped(subtitle, inches, TEXT_SIZE, 4)
+        wrapped(title, inches, TITLE_SIZE, 2, bold=True),
+        wrapped(subtitle, inches, TEXT_SIZE, 4),
+        [line for note in notes for line in wrapped(note, inches, AXIS_SIZE, 3)],
     )
 
 
-def width_of(text: str, size: float, bold: bool = False) -> float:
-    """How wide a `printable` text is in inches at that size in points."""
-    return SAFETY * size / 72 * sum(_advance(letter, bold) for letter in text)
-
-
-def line_height(size: float) -> float:
-    """From one line to the next in inches: 1.3 times the size in points."""
-    return 1.3 * size / 72
-
-
-def printable(text: str) -> str:
-    """The text in one line; a letter that the font lacks becomes the replacement sign, where drawing it would warn."""
-    font = _font(bold=False)
-    return "".join(
-        letter if font.get_char_index(ord(letter)) else "\N{REPLACEMENT CHARACTER}"
-        for letter in " ".join(text[:LONGEST].split())
-    )
-
-
-def shortened(text: str, inches: float, size: float, bold: bool = False) -> str:
-    """The text in one line, cut with an ellipsis where it is wider."""
-    text = printable(text)
-    if width_of(text, size, bold) <= inches:
-        return text
-    return (
-        text[: _fitting(text, inches - width_of(ELLIPSIS, size, bold), size, bold)].rstrip()
-        + ELLIPSIS
-    )
-
-
-def wrapped(text: str, inches: float, size: float, most: int, *, bold: bool = False) -> list[str]:
-    """The text in lines of that width, at most so many, the last one cut with an ellipsis. Words wider than a line are
-    broken; no text, no line.
-    """
-    lines: list[str] = []
-    line = ""
-    for word in printable(text).split():
-        longer = f"{line} {word}" if line else word
-        if width_of(longer, size, bold) <= inches:
-            line = longer
-            continue
-        lines += [line] if line else []
-        line = word
-        while width_of(line, size, bold) > inches and len(line) > 1:
-            letters = max(1, _fitting(line, inches, size, bold))
-            lines, line = [*lines, line[:letters]], line[letters:]
-    lines += [line] if line else []
-    return (
-        lines
-        if len(lines) <= most
-        else [*lines[: most - 1], shortened(" ".join(lines[most - 1 :]), inches, size, bold)]
-    )
-
-
-def _fitting(text: str, inches: float, size: float, bold: bool) -> int:
-    """How many of the first letters are at most that wide."""
-    return max(
-        0,
-        bisect_left(
-            range(1, len(text) + 1),
-            True,
-            key=lambda letters: width_of(text[:letters], size, bold) > inches,
-        ),
-    )
-
-
-@lru_cache(maxsize=4096)
-def _advance(letter: str, bold: bool) -> float:
-    """From a letter to the next as a part of the font's size; kerning, which mostly narrows, is left out."""
-    font = _font(bold)
-    font.set_size(100, 72)
-    return float(font.load_char(ord(letter)).linearHoriAdvance) / 65536 / 100
-
-
-def _font(bold: bool) -> FT2Font:
-    return get_font(findfont(FontProperties(weight="bold" if bold else "normal")))
+def columns_that_fit(width: float, gap: float, most: int) -> int:
+    """How many panels of that width, a gap between them, stand beside each other on a sheet, at least one."""
+    return max(1, min(most, int((most_inches() - 2 * MARGIN + gap + 1e-9) / (width + gap))))

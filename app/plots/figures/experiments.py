@@ -27,8 +27,8 @@ stand in for them.
 
 @dataclass(frozen=True)
 class CurvesFigure:
-    """What the curves plot shows: a series for each (split, name). `epochs` is how many there will be; `best_epoch` is
-    marked when there is one run.
+    """What the curves plot shows: a series for each (split, name). `epochs` is how many there will be; `chosen` are the
+    runs' best epochs so far, `chance` is the accuracy of guessing.
     """
 
     title: str
@@ -36,7 +36,8 @@ class CurvesFigure:
     metrics: Sequence[str]
     curves: Mapping[tuple[str, str], Series]
     epochs: int
-    best_epoch: int | None = None
+    chosen: Sequence[int] = ()
+    chance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -99,12 +100,12 @@ class Line:
 
 @dataclass(frozen=True)
 class ComparisonFigure:
-    """What the picture shows; `labels` has the legend's text for each part that may occur."""
+    """What the picture shows; `labels` has the legend's text and note for each part that may occur."""
 
     title: str
     subtitle: str
     lines: Sequence[Line]
-    labels: Mapping[str, str]
+    labels: Mapping[str, tuple[str, str]]
     epochs: int
 
 

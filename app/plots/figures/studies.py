@@ -14,26 +14,33 @@ SPLITS = {"train": "Training", "val": "Validation", "test": "Test"}
 
 @dataclass(frozen=True)
 class Panel:
-    """What one panel shows: a metric such as `loss` or `accuracy` on a split such as `train` or `val`."""
+    """What one panel shows: a metric such as `loss` or `accuracy` on a split such as `train` or `val`, of one data set
+    where there are several. `note` says in brackets what of it; `chance` is the accuracy of guessing.
+    """
 
     split: str
     metric: str
+    dataset: str = ""
+    note: str = ""
+    chance: float | None = None
 
     @property
     def title(self) -> str:
         """Such as `Validation accuracy`."""
-        return f"{SPLITS.get(self.split, self.split)} {self.metric.replace('_', ' ')}".strip()
+        what = f"{SPLITS.get(self.split, self.split)} {self.metric.replace('_', ' ')}".strip()
+        return f"{what}, {self.dataset}" if self.dataset else what
 
 
 @dataclass(frozen=True)
 class CellCurves:
     """A line of each panel: the mean over the cell's runs, whose range is the band. `num_waiting` more runs have no
-    epoch yet.
+    epoch yet; `without` says why there is no line at all.
     """
 
     title: str
     panels: Mapping[Panel, Series]
     num_waiting: int = 0
+    without: str = "not started"
 
     @property
     def num_begun(self) -> int:
@@ -56,7 +63,7 @@ class StudyCurvesFigure:
 @dataclass(frozen=True)
 class Point:
     """A cell: its factor's value, its runs' scores, the 95 % interval of their mean if there is one, and the source's
-    score if it has one.
+    score if it has one. `seeds` are the scores', where runs of other cells are paired with them.
 
     Scores that are not finite are left out of the picture and of n.
     """
@@ -65,6 +72,13 @@ class Point:
     values: tuple[float, ...]
     ci95: tuple[float, float] | None = None
     published: float | None = None
+    seeds: tuple[int, ...] = ()
+
+    @property
+    def by_seed(self) -> dict[int, float]:
+        """The finite scores of those whose seed is known."""
+        pairs = zip(self.seeds, self.values, strict=False)
+        return {seed: value for seed, value in pairs if math.isfinite(value)}
 
     @property
     def scores(self) -> list[float]:
@@ -91,7 +105,7 @@ class FactorFigure:
     the axes.
 
     `is_scatter`: neighbors along the factor differ in other things too, so no line joins them. `is_log`: its values
-    were drawn so that each tenfold is as likely, and are shown so.
+    were drawn so that each tenfold is as likely, and are shown so. `chance` is the score of guessing.
     """
 
     title: str
@@ -102,6 +116,7 @@ class FactorFigure:
     as_percent: bool = True
     is_scatter: bool = False
     is_log: bool = False
+    chance: float | None = None
 
     @property
     def points(self) -> list[Point]:
@@ -119,7 +134,7 @@ class DifferenceRow:
     None where not known.
 
     Differences that are not finite are left out of the picture and of n. `verdict` is written as it is, also where
-    nothing was measured.
+    nothing was measured; `p` is that of the t-test after Holm's correction.
     """
 
     title: str
@@ -127,6 +142,7 @@ class DifferenceRow:
     mean: float | None
     ci95: tuple[float, float] | None
     verdict: str
+    p: float | None = None
 
     @property
     def is_measured(self) -> bool:
@@ -153,7 +169,7 @@ class HeatMapFigure:
     measured.
 
     `metric` names the scores, which are fractions written as percentages if `as_percent`; a `baseline` is marked on the
-    scale and compared with.
+    scale and compared with. `half_widths` (y, x) are those of the means' 95 % intervals, NaN where there is none.
     """
 
     title: str
@@ -167,6 +183,7 @@ class HeatMapFigure:
     counts: npt.NDArray[np.int64]
     baseline: float | None = None
     as_percent: bool = True
+    half_widths: npt.NDArray[np.float64] | None = None
 
     @property
     def reference(self) -> float | None:
@@ -176,6 +193,15 @@ class HeatMapFigure:
     def written(self, score: float) -> str:
         """A score with its unit, such as `91.23 %`."""
         return f"{100 * score:.2f} %" if self.as_percent else f"{score:#.4g}"
+
+    def difference(self, value: float) -> str:
+        """From the baseline, with its sign: percentage points where scores are fractions."""
+        text = f"{100 * value:+.2f}" if self.as_percent else f"{value:+.4f}"
+        return text.replace("-", "\N{MINUS SIGN}")
+
+    def interval(self, half_width: float) -> str:
+        """Half of it, in the unit of a difference."""
+        return f"± {100 * half_width:.2f}" if self.as_percent else f"± {half_width:#.2g}"
 
 
 @dataclass(frozen=True)
@@ -200,3 +226,49 @@ class StudyGradientsFigure:
     title: str
     subtitle: str
     panels: Sequence[GradientPanel]
+
+
+@dataclass(frozen=True)
+class Priced:
+    """A cell: what it costs, and its score with the 95 % interval of the mean over `n` runs, if there is one."""
+
+    title: str
+    cost: float
+    score: float
+    ci95: tuple[float, float] | None
+    n: int
+
+
+@dataclass(frozen=True)
+class TradeoffFigure:
+    """What the picture shows: a score against what it costs, named `cost` with its unit. `as_percent`: scores are
+    fractions and written as percentages. `lower_is_better` is said of the scores.
+    """
+
+    title: str
+    subtitle: str
+    metric: str
+    cost: str
+    points: Sequence[Priced]
+    as_percent: bool = True
+    lower_is_better: bool = False
+    is_one_dataset: bool = True
+
+    @property
+    def front(self) -> list[int]:
+        """Places of the points that no other one beats in both, the cheapest first (Pareto's front); none where scores
+        are of different data sets.
+        """
+        if not self.is_one_dataset:
+            return []
+        sign = 1 if self.lower_is_better else -1
+        order = sorted(
+            range(len(self.points)),
+            key=lambda place: (self.points[place].cost, sign * self.points[place].score),
+        )
+        front: list[int] = []
+        for place in order:
+            score = sign * self.points[place].score
+            if not front or score < sign * self.points[front[-1]].score:
+                front.append(place)
+        return front

@@ -1,6 +1,7 @@
 """Curves over epochs as figures: of one experiment, and of several in one picture."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from sqlmodel import Session
 
@@ -8,10 +9,11 @@ from app.errors import InvalidRequest
 from app.plots.figures.experiments import AXIS_LABEL, CurvesFigure
 from app.plots.figures.studies import CellCurves, Panel, StudyCurvesFigure
 from app.plots.series import Series
+from app.services.analyses.chance import chance_of
 from app.services.analyses.exhibits import Exhibit
 from app.services.experiments import experiments, revisions
 from app.services.experiments.metrics import curves_of, last_epochs
-from app.storage.states import experiment_status
+from app.storage.states import RunStatus, experiment_status
 from app.storage.tables import Experiment, Run
 from lab_models.architectures.naming import describe
 from lab_models.common.validation import FieldError, did_you_mean
@@ -58,6 +60,41 @@ def panels_of(metrics: Sequence[str]) -> list[Panel]:
     ]
 
 
+@dataclass(frozen=True)
+class CellRuns:
+    """A line of the picture before its numbers are read: an experiment's runs under a title."""
+
+    title: str
+    experiment: Experiment
+    runs: Sequence[Run]
+
+    @property
+    def dataset(self) -> str:
+        """On which it is trained."""
+        name: str = self.experiment.spec["dataset"]["name"]
+        return name
+
+    @property
+    def num_waiting(self) -> int:
+        """Runs that may have epochs yet and have none."""
+        return sum(
+            not run.epochs_done and not RunStatus(run.status).is_terminal for run in self.runs
+        )
+
+    @property
+    def without(self) -> str:
+        """Why there is nothing to draw, where there is nothing."""
+        statuses = {RunStatus(run.status) for run in self.runs}
+        if self.experiment.spec.get("strategy") == "features":
+            return (
+                "no epochs: fitted classifiers"
+                if RunStatus.SUCCEEDED in statuses
+                else "not started; classifiers are fitted without epochs"
+            )
+        is_open = any(not status.is_terminal for status in statuses)
+        return "not started" if is_open else "ended without an epoch"
+
+
 def experiment_curves(
     session: Session, experiment: Experiment, metrics: Sequence[str]
 ) -> Exhibit[CurvesFigure]:
@@ -77,8 +114,8 @@ def compared_curves(
     ids = [one.id for one in shown]
 
     def read() -> StudyCurvesFigure:
-        runs = experiments.run_ids_of(session, ids)
-        lines = [(one.name or one.id, runs[one.id]) for one in shown]
+        runs = experiments.runs_of(session, ids)
+        lines = [CellRuns(one.name or one.id, one, runs[one.id]) for one in shown]
         subtitle = f"{len(shown)} experiments"
         return cells_figure(session, "Comparison", subtitle, lines, panels_of(metrics))
 
@@ -90,10 +127,12 @@ def cells_figure(
     session: Session,
     title: str,
     subtitle: str,
-    cells: Sequence[tuple[str, Sequence[str]]],
+    cells: Sequence[CellRuns],
     panels: Sequence[Panel],
 ) -> StudyCurvesFigure:
-    """One line per cell (title, ids of its runs), of the first cells where there are too many."""
+    """One line per cell, of the first cells where there are too many; cells of different data sets have panels of their
+    own.
+    """
     more = f"; the first {MOST_LINES} of {len(cells)} cells" if len(cells) > MOST_LINES else ""
     shown = cells[:MOST_LINES]
     names = list(
@@ -103,13 +142,36 @@ def cells_figure(
             for name in (panel.metric, *([HARD_LOSS] if panel.metric == "loss" else []))
         )
     )
-    curves = curves_of(session, [runs for _, runs in shown], names)
+    curves = curves_of(session, [[run.id for run in cell.runs] for cell in shown], names)
+    by_dataset: dict[str, list[CellRuns]] = {}
+    for cell in shown:
+        by_dataset.setdefault(cell.dataset, []).append(cell)
+    has_students = any(("train", HARD_LOSS) in found for found in curves.groups)
+    split_up = {
+        (panel, dataset): replace(
+            panel,
+            dataset=dataset if len(by_dataset) > 1 else "",
+            note="hard part"
+            if has_students and (panel.split, panel.metric) == ("train", "loss")
+            else "",
+            chance=chance_of([cell.experiment.spec for cell in of_it])
+            if panel.metric == "accuracy"
+            else None,
+        )
+        for panel in panels
+        for dataset, of_it in by_dataset.items()
+    }
     lines = [
-        CellCurves(name, _panels(found, panels))
-        for (name, _), found in zip(shown, curves.groups, strict=True)
+        CellCurves(
+            cell.title,
+            {split_up[panel, cell.dataset]: one for panel, one in _panels(found, panels).items()},
+            cell.num_waiting,
+            cell.without,
+        )
+        for cell, found in zip(shown, curves.groups, strict=True)
     ]
     thinned = f"; {curves.note}" if curves.note else ""
-    return StudyCurvesFigure(title, subtitle + more + thinned, panels, lines)
+    return StudyCurvesFigure(title, subtitle + more + thinned, [*split_up.values()], lines)
 
 
 def standing(experiment: Experiment, runs: Sequence[Run]) -> str:
@@ -124,17 +186,16 @@ def _figure(session: Session, experiment: Experiment, metrics: Sequence[str]) ->
     runs = experiments.its_runs(session, experiment.id)
     last = last_epochs(session, [run.id for run in runs])
     begun = [run for run in runs if last.get(run.id)]
-    best = begun[0].best["epoch"] if len(begun) == 1 and begun[0].best else None
-    curves = curves_of(
-        session, [[run.id for run in begun]], metrics, [] if best is None else [best]
-    )
+    chosen = [run.best["epoch"] for run in begun if run.best]
+    curves = curves_of(session, [[run.id for run in begun]], metrics, chosen)
     return CurvesFigure(
         title=experiment.name or experiment.id,
         subtitle=", ".join(filter(None, (standing(experiment, runs), curves.note))),
         metrics=metrics,
         curves=curves.groups[0],
         epochs=max(run.epochs for run in runs),
-        best_epoch=best,
+        chosen=chosen,
+        chance=chance_of([experiment.spec]),
     )
 
 

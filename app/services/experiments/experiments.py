@@ -122,19 +122,6 @@ def _progress() -> Select[Any]:
     )
 
 
-def run_ids_of(session: Session, experiment_ids: Sequence[str]) -> dict[str, list[str]]:
-    """The ids of the runs of each experiment, in the order of its seeds."""
-    found: dict[str, list[str]] = {experiment_id: [] for experiment_id in experiment_ids}
-    rows = (
-        select_columns(col(Run.experiment_id), col(Run.id))
-        .where(col(Run.experiment_id).in_(experiment_ids))
-        .order_by(col(Run.position))
-    )
-    for experiment_id, run_id in session.execute(rows):
-        found[experiment_id].append(run_id)
-    return found
-
-
 def seeds_of(session: Session, experiment_id: str) -> list[tuple[str, int]]:
     """Id and seed of each run, in the order of the seeds."""
     rows = (

@@ -247,6 +247,7 @@ def _series(rows: Sequence[Sequence[float | None]]) -> Series:
         table[:, 5],
         int(counts.max()),
         bool((finite < counts).any()),
+        counts.astype(np.int64),
     )
 
 

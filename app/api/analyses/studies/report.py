@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from app.api.http.deps import Reading, TheSettings, TheStudy
 from app.api.http.drawings import Draw
 from app.api.http.passes import Compute
 from app.api.http.pictures import UNCHANGED, IfNoneMatch, exhibited
+from app.plots.appearance import Appearance, PictureSize
 from app.services.analyses.studies.columns import caption_of, columns_of
 from app.services.analyses.studies.report import Report, caption_of_picture, report
 from app.services.analyses.studies.verdicts import ContrastResult
@@ -26,6 +28,11 @@ from app.services.studies.studies import WholeStudy
 from app.storage.files.places import file_store
 from lab_models.recipes.recipe import Picture
 from lab_models.statistics.verdicts import Verdict
+
+FOR_A_PAGE, FOR_A_PHONE = (
+    Appearance(size=size, follows_viewer=True) for size in (PictureSize.MEDIUM, PictureSize.SMALL)
+)
+SIDES = re.compile(r' (?:width|height)="([\d.]+)pt"')
 
 router = passes.router(prefix="/studies", tags=["studies"])
 
@@ -84,6 +91,7 @@ def _shown(found: Report) -> dict[str, Any]:
         "columns": columns_of(table),
         "rows": table.rows,
         "caption": caption_of(table),
+        "score": table.metric.label.lower(),
         "unit": table.metric.unit,
         "contrasts": [_contrast(result, whole) for result in found.verdicts.contrasts],
         "findings": verdicts.findings,
@@ -104,13 +112,13 @@ def _shown(found: Report) -> dict[str, Any]:
 
 
 def _drawn(
-    done: list[dict[str, str]],
+    done: list[dict[str, Any]],
     left: list[tuple[Picture, Any]],
     shown: dict[str, Any],
     headers: dict[str, str],
 ) -> Draw | Compute:
     """The next picture, or when all are drawn the page: each in a turn of its own, so that others' pictures come in
-    between.
+    between. Each is drawn twice, for a page and for a phone, in colors of both themes.
     """
     if not left:
         return Compute(
@@ -119,17 +127,27 @@ def _drawn(
             )
         )
     name, figure = left[0]
-
-    def then(picture: bytes) -> Draw | Compute:
-        svg = base64.b64encode(picture).decode()
-        shown_as = {"svg": svg, "caption": caption_of_picture(name, figure)}
-        return _drawn([*done, shown_as], left[1:], shown, headers)
-
     # by its place: a study has a picture of each factor that was drawn
-    return Draw(figure, "svg", f"{headers['ETag']} {len(done)}", then)
+    kept_as = f"{headers['ETag']} {len(done)}"
+
+    def wide_drawn(wide: bytes) -> Draw:
+        def both_drawn(narrow: bytes) -> Draw | Compute:
+            caption = caption_of_picture(name, figure)
+            shown_as = {"caption": caption, "wide": _image(wide), "narrow": _image(narrow)}
+            return _drawn([*done, shown_as], left[1:], shown, headers)
+
+        return Draw(figure, "svg", f"{kept_as} narrow", both_drawn, FOR_A_PHONE)
+
+    return Draw(figure, "svg", kept_as, wide_drawn, FOR_A_PAGE)
 
 
-def _page(shown: dict[str, Any], figures: list[dict[str, str]]) -> str:
+def _image(svg: bytes) -> dict[str, Any]:
+    """As the page embeds it, with its size in pixels, so that its room is kept before it is shown."""
+    width, height = (round(float(side) * 4 / 3) for side in SIDES.findall(svg.decode())[:2])
+    return {"data": base64.b64encode(svg).decode(), "width": width, "height": height}
+
+
+def _page(shown: dict[str, Any], figures: list[dict[str, Any]]) -> str:
     return _pages.get_template("report.html").render(**shown, figures=figures)
 
 

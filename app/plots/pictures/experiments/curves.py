@@ -1,6 +1,10 @@
 """Metrics over epochs."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from app.plots.canvas.chart import (
     NO_TICKS,
@@ -8,77 +12,122 @@ from app.plots.canvas.chart import (
     Ticks,
     percent_ticks,
     scalar_ticks,
-    view_of,
     whole_ticks,
 )
-from app.plots.canvas.style import BLUE, GREY, MARGIN, VERMILION, Sheet, heading, rendered
+from app.plots.canvas.colors import BLUE, GREY, VERMILION, is_small, most_inches
+from app.plots.canvas.fonts import width_of
+from app.plots.canvas.palette import CHANCE, Sign, draw_signs, signs_height
+from app.plots.canvas.scales import View, accuracy_view, amount_view, loss_view
+from app.plots.canvas.style import (
+    MARGIN,
+    NOTE_SIZE,
+    Sheet,
+    columns_that_fit,
+    heading,
+    rendered,
+)
 from app.plots.figures.experiments import AXIS_LABEL, CurvesFigure
 from app.plots.series import Series
 
 SPLIT_STYLE = {"train": (VERMILION, "--"), "val": (BLUE, "-")}
-PANEL_INCHES = (4.3, 2.95)
-LEFT_OF_PANEL, BELOW_PANEL = 0.86, 0.62
-"""Room for ticks and labels."""
-MOST_MARKED = 30
+PANEL_INCHES = (3.98, 2.85)
+LEFT_OF_PANEL, ABOVE_PANEL, BELOW_PANEL, GAP = 0.62, 0.3, 0.5, 0.12
+"""Room for ticks, titles and labels, and from one panel to the next."""
+END_INCHES = width_of("train", NOTE_SIZE) + 0.14
+MOST_MARKED, MOST_NAMED = 30, 6
+THIN: dict[str, Any] = {"linewidth": 0.9, "alpha": 0.75}
+"""Where a mean is of fewer runs than before."""
+CHOSEN: dict[str, Any] = {"color": GREY, "linewidth": 1, "linestyle": ":"}
 
 
 def draw_curves(figure: CurvesFigure, extension: str) -> bytes:
-    """One panel per metric; with several runs the mean as a line and the range as a band. `extension`: png, svg or
-    pdf.
+    """One panel per metric, two beside each other; with several runs the mean as a line and the range as a band.
+    `extension`: png, svg or pdf.
     """
     width, height = PANEL_INCHES
-    across = (LEFT_OF_PANEL + width + MARGIN) * len(figure.metrics)
-    above = heading(figure.title, figure.subtitle, across)
-    sheet = Sheet(across, above.height + height + BELOW_PANEL)
+    if is_small():
+        width = most_inches() - 2 * MARGIN - LEFT_OF_PANEL - END_INCHES
+    across, down = (
+        LEFT_OF_PANEL + width + END_INCHES + GAP,
+        ABOVE_PANEL + height + BELOW_PANEL,
+    )
+    count = len(figure.metrics)
+    columns = columns_that_fit(across - GAP, GAP, 1 if is_small() else min(count, 2))
+    paper = 2 * MARGIN + across * columns - GAP
+    above, signs = heading(figure.title, figure.subtitle, paper), _signs(figure)
+    below = above.height + down * math.ceil(count / columns) + 0.06
+    sheet = Sheet(paper, below + signs_height(signs, paper - 2 * MARGIN) + MARGIN / 2)
     above.draw(sheet)
     for number, metric in enumerate(figure.metrics):
-        left = (LEFT_OF_PANEL + width + MARGIN) * number + LEFT_OF_PANEL
-        _draw_panel(sheet, (left, above.height, width, height), metric, figure)
+        row, column = divmod(number, columns)
+        left = MARGIN + across * column + LEFT_OF_PANEL
+        top = above.height + down * row + ABOVE_PANEL
+        _draw_panel(sheet, (left, top, width, height), metric, figure)
+    draw_signs(sheet, MARGIN, below, paper - 2 * MARGIN, signs)
     return rendered(sheet.canvas, extension)
 
 
 def _draw_panel(
     sheet: Sheet, place: tuple[float, float, float, float], metric: str, figure: CurvesFigure
 ) -> None:
-    found = {split: figure.curves.get((split, metric)) for split in SPLIT_STYLE}
-    shown = {
-        split: series.without_gaps()
-        for split, series in found.items()
-        if series is not None and series.is_finite.any()
-    }
-    epochs, values = (
-        _epoch_limits(figure),
-        view_of(
-            [ends for series in shown.values() for ends in (series.mean, series.low, series.high)]
-        ),
-    )
+    shown = _shown(figure, metric)
+    epochs, values = _epoch_limits(figure), _view(metric, list(shown.values()))
     chart = Chart(sheet, *place, epochs, values)
     chart.axes(
         whole_ticks(epochs),
         _value_ticks(metric, values) if shown else NO_TICKS,
-        "Epoch",
         AXIS_LABEL.get(metric, metric),
+        "Epoch",
     )
     if not shown:
         chart.note("no epoch finished yet", color=GREY)
         return
-    entries = [_draw_split(chart, split, series) for split, series in shown.items()]
-    if figure.best_epoch is not None:
-        look: dict[str, Any] = {"color": GREY, "linewidth": 1, "linestyle": ":"}
-        chart.line([figure.best_epoch] * 2, values, **look)
-        entries.append((f"best epoch, {figure.best_epoch}", look))
-    chart.legend(entries)
+    if _is_chance_seen(figure, metric):
+        chart.line(epochs, [figure.chance] * 2, **CHANCE)
+    for epoch in dict.fromkeys(figure.chosen):
+        chart.line([epoch] * 2, values, **CHOSEN)
+    for split, series in shown.items():
+        _draw_split(chart, split, series)
+    chart.name_ends(
+        [
+            (split, SPLIT_STYLE[split][0], series.last)
+            for split, series in shown.items()
+            if series.last is not None
+        ]
+    )
 
 
-def _value_ticks(metric: str, values: tuple[float, float]) -> Ticks:
+def _shown(figure: CurvesFigure, metric: str) -> dict[str, Series]:
+    """What a panel shows, by split."""
+    found = {split: figure.curves.get((split, metric)) for split in SPLIT_STYLE}
+    return {
+        split: series.without_gaps()
+        for split, series in found.items()
+        if series is not None and series.is_finite.any()
+    }
+
+
+def _view(metric: str, shown: Sequence[Series]) -> View:
+    if not shown:
+        return 0.0, 1.0
+    low = min(float(np.min(series.low)) for series in shown)
+    high = max(float(np.max(series.high)) for series in shown)
+    match metric:
+        case "accuracy":
+            return accuracy_view(low, high)
+        case "loss":
+            return loss_view(low, high)
+        case _:
+            return amount_view(low, high)
+
+
+def _value_ticks(metric: str, values: View) -> Ticks:
     return percent_ticks(values) if metric == "accuracy" else scalar_ticks(values)
 
 
-def _draw_split(chart: Chart, split: str, shown: Series) -> tuple[str, dict[str, Any]]:
-    """Returns its entry of the legend."""
+def _draw_split(chart: Chart, split: str, shown: Series) -> None:
+    """The mean of all runs; thin where later epochs are of fewer."""
     color, line = SPLIT_STYLE[split]
-    if shown.num_runs > 1:
-        chart.band(shown.epochs, shown.low, shown.high, color)
     look = {
         "color": color,
         "linestyle": line,
@@ -86,14 +135,57 @@ def _draw_split(chart: Chart, split: str, shown: Series) -> tuple[str, dict[str,
         "marker": "o" if len(shown) <= MOST_MARKED else None,
         "markersize": 3.5,
     }
-    chart.line(shown.epochs, shown.mean, **look)
-    return (
-        split if shown.num_runs == 1 else f"{split}, mean and range of {shown.num_runs} runs",
-        look,
-    )
+    of_all = shown.num_of_all
+    for part, more, opacity in (
+        (shown.part(of_all - 1, len(shown)) if shown.has_fewer else None, THIN, 0.09),
+        (shown.part(0, of_all), {}, 0.18),
+    ):
+        if part is None or not len(part):
+            continue
+        if shown.num_runs > 1:
+            chart.band(part.epochs, part.low, part.high, color, opacity)
+        chart.line(part.epochs, part.mean, **{**look, **more})
 
 
-def _epoch_limits(figure: CurvesFigure) -> tuple[float, float]:
+def _is_chance_seen(figure: CurvesFigure, metric: str) -> bool:
+    if metric != "accuracy" or figure.chance is None:
+        return False
+    low, high = _view(metric, list(_shown(figure, metric).values()))
+    return low < figure.chance < high
+
+
+def _signs(figure: CurvesFigure) -> list[Sign]:
+    """What the picture needs to be read, and no more."""
+    shown = {metric: _shown(figure, metric) for metric in figure.metrics}
+    signs = []
+    for split, (color, line) in SPLIT_STYLE.items():
+        found = [of[split] for of in shown.values() if split in of]
+        if found:
+            sample = {"color": color, "linestyle": line, "linewidth": 1.8}
+            signs.append(Sign(f"{split}{_runs_said(found)}", sample))
+    if signs and figure.chosen:
+        signs.append(Sign(_chosen_said(sorted(figure.chosen)), CHOSEN))
+    if any(of and _is_chance_seen(figure, metric) for metric, of in shown.items()):
+        signs.append(Sign("chance, one over the classes", CHANCE))
+    return signs
+
+
+def _runs_said(found: Sequence[Series]) -> str:
+    runs = max(series.num_runs for series in found)
+    if runs == 1:
+        return ""
+    fewer = ", thin where of fewer" if any(one.has_fewer for one in found) else ""
+    return f", mean and range of {runs} runs{fewer}"
+
+
+def _chosen_said(epochs: Sequence[int]) -> str:
+    if len(epochs) == 1:
+        return f"best epoch, {epochs[0]}"
+    listed = f": {', '.join(map(str, epochs))}" if len(epochs) <= MOST_NAMED else ""
+    return f"best epochs of {len(epochs)} runs{listed}"
+
+
+def _epoch_limits(figure: CurvesFigure) -> View:
     last = max([1, *(int(series.epochs[-1]) for series in figure.curves.values() if len(series))])
     last = max(last, min(figure.epochs, 2))
     margin = max(0.02 * last, 0.1)

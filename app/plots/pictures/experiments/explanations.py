@@ -11,20 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib import colormaps
 
-from app.plots.canvas.style import (
-    BLUE,
-    GREY,
-    INK,
-    MARGIN,
-    VERMILION,
-    Sheet,
-    heading,
-    line_height,
-    rendered,
-    shortened,
-    width_of,
-    wrapped,
-)
+from app.plots.canvas.colors import BLUE, GREY, INK, VERMILION, most_inches
+from app.plots.canvas.fonts import line_height, shortened, width_of, wrapped
+from app.plots.canvas.style import MARGIN, MINUS, PERCENT, Sheet, heading, rendered
 from app.plots.figures.experiments import ExplainedImage, ExplanationFigure
 from lab_models.explanations.maps import enlarged, shares
 from lab_models.explanations.question import Show
@@ -35,15 +24,18 @@ PAIR = 2 * TILE + PAIR_GAP
 NAME_SIZE, HEAD_SIZE, NOTE_SIZE = 8.5, 10.5, 8.5
 ROW = TILE + 0.04 + 2 * line_height(NAME_SIZE) + 0.16
 BLOCK_HEAD = line_height(HEAD_SIZE) + 0.14
+MOST_BESIDE, LEAST_WIDTH = 16, 4.9
+"""Examples of a block for the two to stand beside each other, and the least width of all, for the notes."""
 FINEST = 96
 """Pixels along the longer side of a tile, about as many as it is drawn with: the map is smooth and the image's own
 pixels stay squares.
 """
-VEIL, GREYS = 0.65, (0.15, 0.85)
-"""Opacity of the map over the image, and what the image's black and white become beneath it."""
-COLUMNS = {8: 2, 18: 3, 32: 4}
-"""Of a block, by the most examples that a block of them has; a block that stands alone has twice as many."""
+VEIL, GREYS = 0.55, (0.05, 0.95)
+"""Opacity of the map over the image, and what the darkest and the brightest of the image become beneath it."""
+MOST_COLUMNS = 5
+"""Of all blocks together, if the sheet is wide enough."""
 HYPHEN_BEFORE_NUMBER = re.compile(r"-(?=\d)")
+SCALE_SAID = "Left the image, right its map: the evidence for the predicted class, each image on a scale of its own"
 CHECK, CROSS = "\N{CHECK MARK}", "\N{BALLOT X}"
 
 
@@ -58,26 +50,35 @@ def draw_explanations(figure: ExplanationFigure, extension: str) -> bytes:
         is_right: [picture for picture in figure.pictures if picture.is_right is is_right]
         for is_right in kinds
     }
-    longest = max(map(len, blocks.values()))
-    columns = next(
-        count for most, count in COLUMNS.items() if longest <= most * (3 - len(kinds))
-    ) * (3 - len(kinds))
+    longest = max(1, *map(len, blocks.values()))
+    fit = min(MOST_COLUMNS, int((most_inches() - 2 * MARGIN + COLUMN_GAP) / (PAIR + COLUMN_GAP)))
+    are_beside = len(kinds) > 1 and fit >= 4 and longest <= MOST_BESIDE
+    columns = 2 if are_beside else min(fit, longest)
     block_width = columns * PAIR + (columns - 1) * COLUMN_GAP
-    width = len(kinds) * block_width + (len(kinds) - 1) * BLOCK_GAP + 2 * MARGIN
+    width = (
+        max(2 * block_width + BLOCK_GAP if are_beside else block_width, LEAST_WIDTH) + 2 * MARGIN
+    )
     head = heading(figure.title, figure.subtitle, width)
     notes = [
-        wrapped(HYPHEN_BEFORE_NUMBER.sub("\N{MINUS SIGN}", note), width - 2 * MARGIN, NOTE_SIZE, 3)
+        wrapped(HYPHEN_BEFORE_NUMBER.sub(MINUS, note), width - 2 * MARGIN, NOTE_SIZE, 3)
         for note in figure.notes
     ]
-    scale_top = head.height + BLOCK_HEAD + ROW * max(1, math.ceil(longest / columns)) + 0.05
-    notes_top = scale_top + 2 * line_height(NOTE_SIZE) + 0.2
+    heights = [
+        BLOCK_HEAD + ROW * max(1, math.ceil(len(pictures) / columns)) + 0.1
+        for pictures in blocks.values()
+    ]
+    scale_top = head.height + (max(heights) if are_beside else sum(heights))
+    said = wrapped(SCALE_SAID, width - 2 * MARGIN, NOTE_SIZE, 2)
+    notes_top = scale_top + (1 + len(said)) * line_height(NOTE_SIZE) + 0.2
     lines = sum(map(len, notes))
     sheet = Sheet(width, notes_top + lines * line_height(NOTE_SIZE) + 0.05 * len(notes) + MARGIN)
     head.draw(sheet)
     for number, (is_right, pictures) in enumerate(blocks.items()):
         _draw_block(
             sheet,
-            (MARGIN + number * (block_width + BLOCK_GAP), head.height),
+            (MARGIN + number * (block_width + BLOCK_GAP), head.height)
+            if are_beside
+            else (MARGIN, head.height + sum(heights[:number])),
             (columns, block_width),
             is_right,
             pictures,
@@ -126,7 +127,11 @@ def _draw_picture(sheet: Sheet, left: float, top: float, picture: ExplainedImage
         panel.set_axis_off()
     below = top + TILE + 0.05
     _write(
-        sheet, left, below, "predicted", (picture.predicted, f"({_percent(picture.probability)} %)")
+        sheet,
+        left,
+        below,
+        "predicted",
+        (picture.predicted, f"({_percent(picture.probability)}{PERCENT})"),
     )
     _write(sheet, left, below + line_height(NAME_SIZE), "true", (picture.true, ""))
 
@@ -148,9 +153,9 @@ def _write(sheet: Sheet, left: float, top: float, what: str, said: tuple[str, st
 
 def _draw_scale(sheet: Sheet, top: float, has_negative: bool) -> None:
     """What the two tiles and the colors are."""
-    said = "Left the image, right its map: the evidence for the predicted class, each image on a scale of its own"
-    sheet.write(MARGIN, top, [said], NOTE_SIZE, color=GREY)
-    top += line_height(NOTE_SIZE) + 0.04
+    said = wrapped(SCALE_SAID, sheet.width - 2 * MARGIN, NOTE_SIZE, 2)
+    sheet.write(MARGIN, top, said, NOTE_SIZE, color=GREY)
+    top += line_height(NOTE_SIZE) * len(said) + 0.04
     low = "least, which may speak against it" if has_negative else "none"
     left = MARGIN + width_of(low, NOTE_SIZE) + 0.06
     sheet.write(MARGIN, top, [low], NOTE_SIZE, color=GREY)
@@ -171,10 +176,12 @@ def _tiles(picture: ExplainedImage) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]
 
 
 def _veiled(grey: npt.NDArray[Any], values: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
-    """(H, W, 3): the image in middle greys under the map's colors, so that dark and bright places of it do not pass for
-    less and more evidence.
+    """(H, W, 3): the image in greys under the map's colors, its contrast stretched so that it is made out beneath them,
+    but to neither black nor white: these would pass for less and more evidence.
     """
     low, high = GREYS
+    span = float(np.ptp(grey))
+    grey = (grey - grey.min()) / span if span > 0 else grey
     veiled: npt.NDArray[Any] = (1 - VEIL) * (low + (high - low) * grey)[
         :, :, None
     ] + VEIL * colormaps[COLORS](values)[:, :, :3]

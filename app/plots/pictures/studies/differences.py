@@ -4,87 +4,137 @@ the verdict.
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from app.plots.canvas.colors import (
+    BLUE,
+    GREY,
+    GRID,
+    INK,
+    MARGIN_SHADE,
+    PAPER,
+    VERMILION,
+    is_small,
+)
+from app.plots.canvas.fonts import line_height, shortened, wrapped
 from app.plots.canvas.palette import (
     TICK_STEPS,
     Sign,
     draw_interval,
     draw_signs,
+    seed_look,
     signs_height,
     view_of,
 )
 from app.plots.canvas.style import (
-    BLUE,
-    GREY,
-    GRID,
-    INK,
+    AXIS_SIZE,
     MARGIN,
-    PAPER,
-    VERMILION,
+    MINUS,
+    TICK_SIZE,
     Sheet,
     heading,
-    line_height,
     rendered,
-    shortened,
-    wrapped,
 )
 from app.plots.figures.studies import DifferenceRow, DifferencesFigure
 
-TITLES_INCHES, ROWS_INCHES, NUMBERS_INCHES, VERDICTS_INCHES, GAP = 3.2, 4.4, 2.2, 2.1, 0.18
-ROW_SIZE, LABEL_SIZE, ROW_GAP, HEAD_INCHES, BELOW_INCHES = 9.0, 8.5, 0.15, 0.26, 0.55
+GAP, ROW_SIZE, ROW_GAP, HEAD_INCHES, BELOW_INCHES = 0.18, 9.0, 0.15, 0.26, 0.55
 TITLE_LINES, VERDICT_LINES = 2, 3
-SHADE: dict[str, Any] = {"facecolor": "#dbe4ee", "edgecolor": "none"}
-MINUS = "\N{MINUS SIGN}"
+SHADE: dict[str, Any] = {"facecolor": MARGIN_SHADE, "edgecolor": "none"}
+BEHIND_TITLE: dict[str, Any] = {"facecolor": PAPER, "edgecolor": "none"}
+LEAST_SEEN = 2 / 72
+"""A band of the margin that is narrower, in inches, is not seen."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """How wide the parts of a row are in inches: title, picture, numbers, verdict. Of a small picture the title stands
+    above the rest.
+    """
+
+    titles: float
+    rows: float
+    numbers: float
+    verdicts: float
+    is_stacked: bool
+
+    @property
+    def paper(self) -> float:
+        """Of the whole sheet."""
+        beside = [self.rows, self.numbers, self.verdicts] + [self.titles] * (not self.is_stacked)
+        return 2 * MARGIN + sum(beside) + GAP * (len(beside) - 1)
+
+    @property
+    def rows_left(self) -> float:
+        """Of the picture."""
+        return MARGIN if self.is_stacked else MARGIN + self.titles + GAP
+
+    @property
+    def numbers_left(self) -> float:
+        """Of the numbers."""
+        return self.rows_left + self.rows + GAP
+
+    @property
+    def verdicts_left(self) -> float:
+        """Of the verdicts."""
+        return self.numbers_left + self.numbers + GAP
+
+
+USUAL = Columns(2.75, 3.6, 1.95, 1.45, is_stacked=False)
+SMALL = Columns(4.9, 1.85, 1.75, 0.94, is_stacked=True)
 
 
 def draw_differences(figure: DifferencesFigure, extension: str) -> bytes:
     """One row per contrast, in their order: title, picture, numbers, verdict. `extension`: png, svg or pdf."""
-    titles = [wrapped(row.title, TITLES_INCHES, ROW_SIZE, TITLE_LINES) for row in figure.rows]
+    columns = SMALL if is_small() else USUAL
+    titles = [wrapped(row.title, columns.titles, ROW_SIZE, TITLE_LINES) for row in figure.rows]
     verdicts = [
-        wrapped(row.verdict, VERDICTS_INCHES, ROW_SIZE, VERDICT_LINES) for row in figure.rows
+        wrapped(row.verdict, columns.verdicts, ROW_SIZE, VERDICT_LINES) for row in figure.rows
     ]
+    numbers = [_numbers(row, columns.numbers) for row in figure.rows]
+    aboves = [line_height(ROW_SIZE) * len(title) * columns.is_stacked for title in titles]
     rooms = [
-        line_height(ROW_SIZE) * max(2, len(title), len(verdict)) + ROW_GAP
-        for title, verdict in zip(titles, verdicts, strict=True)
+        above
+        + line_height(ROW_SIZE)
+        * max(2, len(found), len(verdict), 0 if columns.is_stacked else len(title))
+        + ROW_GAP
+        for title, verdict, found, above in zip(titles, verdicts, numbers, aboves, strict=True)
     ]
-    paper, signs = (
-        2 * MARGIN + TITLES_INCHES + ROWS_INCHES + NUMBERS_INCHES + VERDICTS_INCHES + 3 * GAP,
-        _signs(figure),
-    )
+    paper, height = columns.paper, max(0.4, sum(rooms))
     head = heading(figure.title, figure.subtitle, paper)
-    top, height = head.height + HEAD_INCHES, max(0.4, sum(rooms))
-    below = top + height + BELOW_INCHES
+    top = head.height + HEAD_INCHES
+    view = _view(figure)
+    signs = _signs(figure, view, columns.rows)
+    below = top + height + BELOW_INCHES + line_height(AXIS_SIZE) * columns.is_stacked
     sheet = Sheet(paper, below + signs_height(signs, paper - 2 * MARGIN) + MARGIN / 2)
     head.draw(sheet)
-    panel = sheet.panel(MARGIN + TITLES_INCHES + GAP, top, ROWS_INCHES, height)
-    _prepare(panel, figure, height)
-    _write_heads(sheet, head.height)
+    panel = sheet.panel(columns.rows_left, top, columns.rows, height)
+    _prepare(panel, figure, view, height)
+    _write_heads(sheet, columns, head.height)
     down = 0.0
-    for row, title, verdict, room in zip(figure.rows, titles, verdicts, rooms, strict=True):
-        middle = down + room / 2
+    for row, title, verdict, found, above, room in zip(
+        figure.rows, titles, verdicts, numbers, aboves, rooms, strict=True
+    ):
+        middle = down + above + (room - above) / 2
         _draw_row(panel, row, middle)
-        _write(sheet, MARGIN, top + middle, title)
-        _write(
-            sheet, _numbers_left(), top + middle, _numbers(row), INK if row.is_measured else GREY
-        )
-        _write(
-            sheet,
-            _verdicts_left(),
-            top + middle,
-            verdict,
-            INK if row.is_measured and _color(row) == GREY else _color(row),
-        )
+        shade = INK if row.is_measured else GREY  # a verdict is more than where the interval lies
+        if columns.is_stacked:
+            sheet.box(MARGIN, top + down, paper - 2 * MARGIN, above + 0.02, **BEHIND_TITLE)
+            sheet.write(MARGIN, top + down + 0.02, title, ROW_SIZE)
+        else:
+            _write(sheet, MARGIN, top + middle, title)
+        _write(sheet, columns.numbers_left, top + middle, found, INK if row.is_measured else GREY)
+        _write(sheet, columns.verdicts_left, top + middle, verdict, shade)
         down += room
     draw_signs(sheet, MARGIN, below, paper - 2 * MARGIN, signs)
     return rendered(sheet.canvas, extension)
 
 
-def _prepare(panel: Axes, figure: DifferencesFigure, height: float) -> None:
-    """Axis, margin and the line at 0. The panel's height is in inches, downward, like its rows'."""
+def _view(figure: DifferencesFigure) -> tuple[float, float]:
+    """From where to where the axis reaches."""
     margin = [figure.margin, -figure.margin] if figure.margin is not None else []
     values = [
         value
@@ -94,28 +144,40 @@ def _prepare(panel: Axes, figure: DifferencesFigure, height: float) -> None:
             *([row.mean] if row.mean is not None and row.is_measured else []),
         ]
     ]
-    panel.set_xlim(
-        *view_of(
-            [0.0, *margin, *values],
-            [row.ci95 for row in figure.rows if row.ci95],
-            1e-9 if any([*margin, *values]) else 1.0,
-        )
+    return view_of(
+        [0.0, *margin, *values],
+        [row.ci95 for row in figure.rows if row.ci95],
+        1e-9 if any([*margin, *values]) else 1.0,
     )
+
+
+def _prepare(
+    panel: Axes, figure: DifferencesFigure, view: tuple[float, float], height: float
+) -> None:
+    """Axis, margin and the line at 0. The panel's height is in inches, downward, like its rows'."""
+    panel.set_xlim(*view)
     panel.set_ylim(height, 0)
     panel.set_yticks([])
     panel.spines["left"].set_visible(False)
-    panel.xaxis.set_major_locator(MaxNLocator(6, steps=TICK_STEPS))
+    panel.xaxis.set_major_locator(MaxNLocator(4 if is_small() else 6, steps=TICK_STEPS))
     panel.xaxis.set_major_formatter(
         FuncFormatter(
             lambda value, _: f"{value:+g}".replace("-", MINUS) if abs(value) > 1e-12 else "0"
         )
     )
-    panel.tick_params(labelsize=LABEL_SIZE, color=GREY)
+    panel.tick_params(labelsize=TICK_SIZE, color=GREY)
     panel.set_axisbelow(True)
     panel.grid(axis="x", color=GRID, linewidth=0.8)
     panel.set_xlabel(
-        shortened(f"treatment minus control, {figure.unit}", ROWS_INCHES, LABEL_SIZE + 0.5),
-        fontsize=LABEL_SIZE + 0.5,
+        "\n".join(
+            wrapped(
+                f"treatment minus control, {figure.unit}",
+                (SMALL if is_small() else USUAL).rows,
+                AXIS_SIZE,
+                2,
+            )
+        ),
+        fontsize=AXIS_SIZE,
     )
     if not figure.rows:
         panel.text(
@@ -136,7 +198,7 @@ def _prepare(panel: Axes, figure: DifferencesFigure, height: float) -> None:
 
 def _draw_row(panel: Axes, row: DifferenceRow, at: float) -> None:
     panel.axhline(at, color=GRID, linewidth=0.6, zorder=0.5)
-    panel.plot(_finite(row), [at - 0.1] * len(_finite(row)), **_seed_look(_color(row)))
+    panel.plot(_finite(row), [at - 0.1] * len(_finite(row)), **seed_look(_color(row)))
     if row.ci95:
         draw_interval(
             panel, row.ci95, at, upright=False, color=_color(row), linewidth=1.6, zorder=3
@@ -151,33 +213,32 @@ def _write(
     sheet.write(left, middle - line_height(ROW_SIZE) * len(lines) / 2, lines, ROW_SIZE, color=color)
 
 
-def _write_heads(sheet: Sheet, top: float) -> None:
-    for left, text in (
-        (MARGIN, "Contrast"),
-        (_numbers_left(), "Mean [95 % interval], seeds"),
-        (_verdicts_left(), "Verdict"),
-    ):
-        sheet.write(left, top, [text], LABEL_SIZE, color=GREY)
+def _write_heads(sheet: Sheet, columns: Columns, top: float) -> None:
+    heads = [
+        (columns.numbers_left, columns.numbers, "Mean [95 % interval], p"),
+        (columns.verdicts_left, columns.verdicts, "Verdict"),
+    ]
+    if not columns.is_stacked:
+        heads.append((MARGIN, columns.titles, "Contrast"))
+    for left, inches, text in heads:
+        sheet.write(left, top, [shortened(text, inches, TICK_SIZE)], TICK_SIZE, color=GREY)
 
 
-def _numbers_left() -> float:
-    return MARGIN + TITLES_INCHES + ROWS_INCHES + 2 * GAP
-
-
-def _verdicts_left() -> float:
-    return _numbers_left() + NUMBERS_INCHES + GAP
-
-
-def _numbers(row: DifferenceRow) -> list[str]:
-    """Two lines: the mean with its interval, and how many pairs it is of."""
+def _numbers(row: DifferenceRow, inches: float) -> list[str]:
+    """The mean with its interval, how many pairs it is of, and p."""
     if row.mean is None or not row.is_measured:
         return ["not measured"]
     count = len(_finite(row))
     interval = f" [{_signed(row.ci95[0])}, {_signed(row.ci95[1])}]" if row.ci95 else ""
-    return [
-        shortened(_signed(row.mean) + interval, NUMBERS_INCHES, ROW_SIZE),
-        f"n = {count} paired seed{'s' if count != 1 else ''}",
-    ]
+    pairs = f"n = {count} paired seed{'s' if count != 1 else ''}"
+    p = [] if row.p is None else [f"p {_p(row.p)} (Holm)"]
+    lines = [_signed(row.mean) + interval, pairs, *p]
+    return [shortened(line, inches, ROW_SIZE) for line in lines]
+
+
+def _p(value: float) -> str:
+    """Two significant digits."""
+    return f"= {value:#.2g}" if value >= 1e-4 else f"= {value:.0e}" if value > 0 else "< 1e-300"
 
 
 def _signed(value: float) -> str:
@@ -194,34 +255,28 @@ def _finite(row: DifferenceRow) -> list[float]:
     return [difference for difference in row.differences if math.isfinite(difference)]
 
 
-def _signs(figure: DifferencesFigure) -> list[Sign]:
+def _signs(figure: DifferencesFigure, view: tuple[float, float], inches: float) -> list[Sign]:
     """What the picture needs to be read, and no more."""
     shown = {_color(row) for row in figure.rows if row.ci95}
     bar = {"linewidth": 1.6, "marker": "o", "markersize": 6}
+    texts = {BLUE: "above 0", VERMILION: "below 0", GREY: "0 within it"}
     signs = [
         (
-            Sign("one seed's difference", _seed_look(GREY)),
+            Sign("one seed's difference", seed_look(GREY)),
             any(row.differences for row in figure.rows),
-        )
-    ]
-    texts = {BLUE: "above 0", VERMILION: "below 0", GREY: "0 within it"}
-    signs += [
-        (
-            Sign(f"mean and 95 % interval of the mean, {text}", {"color": color, **bar}),
-            color in shown,
-        )
-        for color, text in texts.items()
-    ]
-    signs += (
-        [
+        ),
+        *(
             (
-                Sign(f"margin of equivalence, ±{figure.margin:g} {figure.unit}", shade=SHADE),
-                bool(figure.rows),
+                Sign(f"mean and 95 % interval of the mean, {text}", {"color": color, **bar}),
+                color in shown,
             )
-        ]
-        if figure.margin is not None
-        else []
-    )
+            for color, text in texts.items()
+        ),
+    ]
+    if figure.margin is not None:
+        is_seen = 2 * figure.margin / (view[1] - view[0]) * inches >= LEAST_SEEN
+        text = f"margin of equivalence, ±{figure.margin:g} {figure.unit}"
+        signs.append((Sign(text, shade=SHADE), bool(figure.rows) and is_seen))
     return [sign for sign, is_there in signs if is_there]
 
 
@@ -232,18 +287,6 @@ def _mean_look(color: str) -> dict[str, Any]:
         "marker": "o",
         "markersize": 7,
         "markeredgecolor": PAPER,
-    }
-
-
-def _seed_look(color: str) -> dict[str, Any]:
-    return {
-        "color": color,
-        "alpha": 0.6,
-        "linestyle": "none",
-        "marker": "o",
-        "markersize": 3.4,
-        "markeredgewidth": 0,
-        "zorder": 2.5,
     }
 
 

@@ -9,6 +9,8 @@ from itertools import pairwise
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from app.plots.canvas.colors import GREY, GRID, is_small, most_inches
+from app.plots.canvas.fonts import shortened, width_of
 from app.plots.canvas.palette import (
     TICK_STEPS,
     Entry,
@@ -16,28 +18,36 @@ from app.plots.canvas.palette import (
     draw_interval,
     draw_signs,
     look,
+    seed_look,
     signs_height,
 )
-from app.plots.canvas.style import GRID, MARGIN, Sheet, heading, rendered, shortened, width_of
+from app.plots.canvas.style import (
+    AXIS_SIZE,
+    MARGIN,
+    PANEL_SIZE,
+    TICK_SIZE,
+    Sheet,
+    heading,
+    rendered,
+)
 from app.plots.figures.studies import FactorFigure, Group
 from app.plots.pictures.studies.factor_rows import in_rows
 from app.plots.pictures.studies.score_marks import (
     BELOW_INCHES,
-    LABEL_SIZE,
     line_look,
+    pair_look,
     published_look,
     runs_said,
     score_axis,
-    seed_look,
     signs_of,
 )
 
-PANEL_INCHES, LEFT_INCHES = (7.0, 4.2), 0.75
-LEGEND_INCHES, LEGEND_GAP = 2.7, 0.3
+PANEL_INCHES, LEFT_INCHES = (6.8, 4.1), 0.75
+LEGEND_INCHES, LEGEND_GAP = 2.4, 0.3
 FEW_GROUPS = 3
 """Of so many the legend stands below, where it needs less room."""
 
-SLOT_POINTS = 13.0
+SLOT_POINTS = 17.0
 """Room for one group at one value of the factor: where several have that value, they stand beside each other."""
 
 LOG_RATIO, CLOSE = 50.0, 0.02
@@ -46,6 +56,7 @@ equal steps.
 """
 
 
+NOT_TO_SCALE = " (not to scale)"
 FEW_DECADES = 3
 """Over so many a log scale has 1, 2 and 5 of each; over more their first numbers."""
 
@@ -61,17 +72,18 @@ def draw_factor(figure: FactorFigure, extension: str) -> bytes:
 
 
 def _numeric(figure: FactorFigure) -> Sheet:
-    width, height = PANEL_INCHES
+    width, height = _panel_inches()
+    pairs = _pairs(figure)
     entries, signs, is_beside = (
         [_entry(figure, place) for place in range(len(figure.groups))],
-        signs_of(figure),
-        len(figure.groups) > FEW_GROUPS,
+        signs_of(figure, has_pairs=bool(pairs)),
+        len(figure.groups) > FEW_GROUPS and not is_small(),
     )
     paper = 2 * MARGIN + LEFT_INCHES + width + (LEGEND_GAP + LEGEND_INCHES if is_beside else 0)
     legend = (
         Legend(entries, LEGEND_INCHES)
         if is_beside
-        else Legend(entries, paper - 2 * MARGIN, max(1, len(entries)))
+        else Legend(entries, paper - 2 * MARGIN, 1 if is_small() else max(1, len(entries)))
     )
     head = heading(figure.title, figure.subtitle, paper)
     top = head.height + 0.25
@@ -80,12 +92,9 @@ def _numeric(figure: FactorFigure) -> Sheet:
     sheet = Sheet(paper, end + 0.1 + signs_height(signs, paper - 2 * MARGIN) + MARGIN / 2)
     head.draw(sheet)
     sheet.write(
-        MARGIN,
-        head.height - 0.04,
-        [shortened(figure.metric, width, LABEL_SIZE + 0.5)],
-        LABEL_SIZE + 0.5,
+        MARGIN, head.height - 0.04, [shortened(figure.metric, width, PANEL_SIZE)], PANEL_SIZE
     )
-    _draw_groups(sheet.panel(MARGIN + LEFT_INCHES, top, width, height), figure)
+    _draw_groups(sheet.panel(MARGIN + LEFT_INCHES, top, width, height), figure, pairs)
     legend.draw(
         sheet, *((MARGIN + LEFT_INCHES + width + LEGEND_GAP, top) if is_beside else (MARGIN, below))
     )
@@ -93,20 +102,60 @@ def _numeric(figure: FactorFigure) -> Sheet:
     return sheet
 
 
-def _draw_groups(panel: Axes, figure: FactorFigure) -> None:
+def _panel_inches() -> tuple[float, float]:
+    room = most_inches() - 2 * MARGIN - LEFT_INCHES
+    return (room, 0.7 * room) if is_small() else PANEL_INCHES
+
+
+Ends = tuple[tuple[float, int], tuple[float, int]]
+"""Two cells, each by its factor's value and its group."""
+
+
+def _pairs(figure: FactorFigure) -> list[tuple[Ends, list[tuple[float, float]]]]:
+    """The scores of runs with the same seed: in neighboring groups at one value, or of a single group at neighboring
+    values.
+    """
+    if figure.is_scatter:
+        return []
+    cells = {
+        (float(point.x), number): point.by_seed
+        for number, group in enumerate(figure.groups)
+        for point in group.points
+    }
+    values = sorted({value for value, _ in cells})
+    beside: list[Ends] = (
+        [((one, 0), (other, 0)) for one, other in pairwise(values)]
+        if len(figure.groups) == 1
+        else [
+            ((value, number), (value, number + 1))
+            for value in values
+            for number in range(len(figure.groups) - 1)
+        ]
+    )
+    found = []
+    for one, other in beside:
+        first, second = cells.get(one, {}), cells.get(other, {})
+        scores = [(first[seed], second[seed]) for seed in first if seed in second]
+        if scores:
+            found.append(((one, other), scores))
+    return found
+
+
+def _draw_groups(
+    panel: Axes, figure: FactorFigure, pairs: Sequence[tuple[Ends, list[tuple[float, float]]]]
+) -> None:
     values = sorted({float(point.x) for point in figure.points})
     places, note = _places(values, figure)
     panel.grid(axis="y", color=GRID, linewidth=0.8)
     score_axis(panel, figure, upright=True)
     panel.set_xlabel(
-        shortened(figure.factor, PANEL_INCHES[0] - 1.5, LABEL_SIZE + 0.5) + note,
-        fontsize=LABEL_SIZE + 0.5,
+        shortened(figure.factor, _panel_inches()[0] - 1.5, AXIS_SIZE) + note, fontsize=AXIS_SIZE
     )
     panel.set_xticks([])
     if not values:
         return
     span = (places[-1] - places[0]) or 1.0
-    point = 1.14 * span / (72 * PANEL_INCHES[0])
+    point = 1.14 * span / (72 * _panel_inches()[0])
     closest = min((after - before for before, after in pairwise(places)), default=span)
     # points of a cloud stand where they are
     slot = (
@@ -121,16 +170,31 @@ def _draw_groups(panel: Axes, figure: FactorFigure) -> None:
     else:
         _label_values(panel, values, places)
     place_of = dict(zip(values, places, strict=True))
+    aside = 0.32 * slot
+    shifts = [
+        slot * (number - (len(figure.groups) - 1) / 2) for number in range(len(figure.groups))
+    ]
+    for ends, scores in pairs:
+        across = [place_of[value] + shifts[group] - aside for value, group in ends]
+        color = look(0).color if len(figure.groups) == 1 else GREY
+        for each in scores:
+            panel.plot(across, each, **pair_look(color))
     for number, group in enumerate(figure.groups):
-        shift = slot * (number - (len(figure.groups) - 1) / 2)
         _draw_group(
             panel,
             group,
             number,
-            {value: place + shift for value, place in place_of.items()},
-            0.4 * slot,
-            is_joined=not figure.is_scatter,
+            {value: place + shifts[number] for value, place in place_of.items()},
+            aside,
+            is_joined=_is_joined(figure, note),
         )
+
+
+def _is_joined(figure: FactorFigure, note: str = "") -> bool:
+    """Whether means along the factor are steps of one way: not where it is a cloud, nor where equal steps stand for
+    unequal ones.
+    """
+    return not figure.is_scatter and note != NOT_TO_SCALE
 
 
 def _draw_group(
@@ -174,7 +238,7 @@ def _places(values: Sequence[float], figure: FactorFigure) -> tuple[list[float],
         return [math.log10(value) for value in values], " (log scale)"
     gaps = [after - before for before, after in pairwise(values)]
     if gaps and min(gaps) < CLOSE * (values[-1] - values[0]):
-        return [float(place) for place in range(len(values))], " (not to scale)"
+        return [float(place) for place in range(len(values))], NOT_TO_SCALE
     return list(values), ""
 
 
@@ -185,8 +249,8 @@ def _label_values(panel: Axes, values: Sequence[float], places: Sequence[float])
     for value, place in zip(values, places, strict=True):
         text = f"{value:g}"
         half, center = (
-            width_of(text, LABEL_SIZE) / 2,
-            (place - low) / (high - low) * PANEL_INCHES[0],
+            width_of(text, TICK_SIZE) / 2,
+            (place - low) / (high - low) * _panel_inches()[0],
         )
         fits = center - half >= free_from
         labels.append(text if fits else "")
@@ -217,8 +281,12 @@ def _label_round(panel: Axes, values: Sequence[float], *, is_log: bool) -> None:
 def _entry(figure: FactorFigure, number: int) -> Entry:
     group = figure.groups[number]
     counts = [len(point.scores) for point in group.points if point.scores]
+    values = [float(point.x) for point in figure.points]
     return Entry(
         group.title,
         f"{runs_said(counts)}{' each' if len(counts) > 1 else ''}" if counts else "not measured",
-        line_look(number, is_joined=not figure.is_scatter),
+        line_look(
+            number,
+            is_joined=_is_joined(figure, _places(sorted(set(values)), figure)[1]),
+        ),
     )

@@ -2,33 +2,29 @@
 
 from matplotlib.axes import Axes
 
-from app.plots.canvas.palette import draw_interval, draw_signs, look, signs_height
-from app.plots.canvas.style import (
-    GREY,
-    GRID,
-    INK,
-    MARGIN,
-    Sheet,
-    heading,
-    line_height,
-    shortened,
-    wrapped,
+from app.plots.canvas.colors import GREY, GRID, INK, is_small
+from app.plots.canvas.fonts import line_height, shortened, wrapped
+from app.plots.canvas.palette import (
+    dot_look,
+    draw_interval,
+    draw_signs,
+    look,
+    seed_look,
+    signs_height,
 )
+from app.plots.canvas.style import AXIS_SIZE, MARGIN, Sheet, heading
 from app.plots.figures.studies import FactorFigure, Point
 from app.plots.pictures.studies.score_marks import (
     BELOW_INCHES,
-    LABEL_SIZE,
-    line_look,
     published_look,
     runs_said,
     score_axis,
-    seed_look,
     signs_of,
 )
 
 ROW_SIZE = 9.0
-TITLES_INCHES, ROWS_INCHES, TEXTS_INCHES = 3.6, 4.6, 1.75
-"""Titles, axis, and the numbers right of it."""
+INCHES, SMALL_INCHES = (3.4, 4.4, 1.75), (1.5, 1.95, 1.15)
+"""Titles, axis, and the numbers right of it; and of a small picture."""
 
 ROW_GAP, GROUP_INCHES = 0.14, 0.3
 
@@ -36,15 +32,20 @@ ROW_GAP, GROUP_INCHES = 0.14, 0.3
 def in_rows(figure: FactorFigure) -> Sheet:
     """A chart with a row per cell, group by group."""
     has_titles, signs = len(figure.groups) > 1, signs_of(figure)
+    titles_inches, rows_inches, texts_inches = SMALL_INCHES if is_small() else INCHES
+    most = 3 if is_small() else 2
     titles = [
-        [wrapped(str(point.x), TITLES_INCHES, ROW_SIZE, 2) for point in group.points]
+        [wrapped(str(point.x), titles_inches, ROW_SIZE, most) for point in group.points]
         for group in figure.groups
     ]
     heights = [
-        [line_height(ROW_SIZE) * max(1, len(lines)) + ROW_GAP for lines in group]
+        [
+            line_height(ROW_SIZE) * max(2 if is_small() else 1, len(lines)) + ROW_GAP
+            for lines in group
+        ]
         for group in titles
     ]
-    paper = 2 * MARGIN + TITLES_INCHES + 0.15 + ROWS_INCHES + 0.15 + TEXTS_INCHES
+    paper = 2 * MARGIN + titles_inches + 0.15 + rows_inches + 0.15 + texts_inches
     head = heading(figure.title, figure.subtitle, paper)
     height = max(
         0.35, sum(map(sum, heights)) + (GROUP_INCHES * len(figure.groups) if has_titles else 0)
@@ -52,12 +53,10 @@ def in_rows(figure: FactorFigure) -> Sheet:
     below = head.height + 0.1 + height + BELOW_INCHES
     sheet = Sheet(paper, below + MARGIN + signs_height(signs, paper - 2 * MARGIN))
     head.draw(sheet)
-    panel = sheet.panel(MARGIN + TITLES_INCHES + 0.15, head.height + 0.1, ROWS_INCHES, height)
+    panel = sheet.panel(MARGIN + titles_inches + 0.15, head.height + 0.1, rows_inches, height)
     panel.grid(axis="x", color=GRID, linewidth=0.8)
     score_axis(panel, figure, upright=False)
-    panel.set_xlabel(
-        shortened(figure.metric, ROWS_INCHES, LABEL_SIZE + 0.5), fontsize=LABEL_SIZE + 0.5
-    )
+    panel.set_xlabel(shortened(figure.metric, rows_inches, AXIS_SIZE), fontsize=AXIS_SIZE)
     panel.set_yticks([])
     panel.set_ylim(height, 0)  # in inches, downward
     panel.spines["left"].set_visible(False)
@@ -67,7 +66,7 @@ def in_rows(figure: FactorFigure) -> Sheet:
             sheet.write(
                 MARGIN,
                 head.height + 0.2 + down,
-                [shortened(group.title, TITLES_INCHES, ROW_SIZE, bold=True)],
+                [shortened(group.title, titles_inches, ROW_SIZE, bold=True)],
                 ROW_SIZE,
                 fontweight="bold",
             )
@@ -76,7 +75,7 @@ def in_rows(figure: FactorFigure) -> Sheet:
             _draw_row(panel, point, number, down + room / 2)
             middle = head.height + 0.1 + down + room / 2
             sheet.write(MARGIN, middle - line_height(ROW_SIZE) * len(lines) / 2, lines, ROW_SIZE)
-            _write_scores(sheet, figure, point, middle)
+            _write_scores(sheet, figure, point, middle, texts_inches)
             down += room
     draw_signs(sheet, MARGIN, below + 0.06, paper - 2 * MARGIN, signs)
     return sheet
@@ -89,23 +88,27 @@ def _draw_row(panel: Axes, point: Point, number: int, at: float) -> None:
     if point.ci95:
         draw_interval(panel, point.ci95, at, upright=False, color=color, linewidth=1.3, zorder=3)
     if mean is not None:
-        panel.plot([mean], [at], **{**line_look(number), "linestyle": "none"}, zorder=3.5)
+        panel.plot([mean], [at], **dot_look(color, marker=look(number).marker), zorder=3.5)
     if point.published is not None:
         panel.plot([point.published], [at], **published_look(color))
 
 
-def _write_scores(sheet: Sheet, figure: FactorFigure, point: Point, middle: float) -> None:
+def _write_scores(
+    sheet: Sheet, figure: FactorFigure, point: Point, middle: float, inches: float
+) -> None:
     """Right of the row: the mean and how many runs it is of."""
-    text = (
-        "not measured"
-        if point.mean is None
-        else f"{figure.written(point.mean)}, {runs_said([len(point.scores)])}"
-    )
-    place = sheet.width - MARGIN - TEXTS_INCHES
+    if point.mean is None:
+        lines = ["not measured"]
+    else:
+        said = figure.written(point.mean), runs_said([len(point.scores)])
+        lines = [
+            shortened(line, inches, ROW_SIZE)
+            for line in (said if is_small() else [", ".join(said)])
+        ]
     sheet.write(
-        place,
-        middle - line_height(ROW_SIZE) / 2,
-        [shortened(text, TEXTS_INCHES, ROW_SIZE)],
+        sheet.width - MARGIN - inches,
+        middle - line_height(ROW_SIZE) * len(lines) / 2,
+        lines,
         ROW_SIZE,
         color=INK if point.scores else GREY,
     )

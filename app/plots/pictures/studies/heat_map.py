@@ -1,7 +1,7 @@
 """Means over two factors of a study as a heat map with the numbers in its cells."""
 
 import math
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,64 +12,82 @@ from matplotlib.colors import Normalize
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from app.plots.canvas.colors import (
+    GREY,
+    HATCH,
+    INK,
+    PAPER,
+    UNMEASURED,
+    VERMILION,
+    most_inches,
+)
+from app.plots.canvas.contrast import color_of, ink_on
+from app.plots.canvas.fonts import line_height, printable, shortened, width_of, wrapped
 from app.plots.canvas.palette import Sign, draw_signs, signs_height
 from app.plots.canvas.style import (
-    GREY,
-    INK,
+    AXIS_SIZE,
     MARGIN,
-    PAPER,
-    VERMILION,
+    NOTE_SIZE,
+    PERCENT,
     Sheet,
     heading,
-    line_height,
     rendered,
-    shortened,
-    width_of,
-    wrapped,
 )
 from app.plots.figures.studies import HeatMapFigure
 
 # made so that color-deficient and other readers see nearly the same: https://doi.org/10.1371/journal.pone.0199239
 COLORS = "cividis"
-CELL_INCHES = (0.98, 0.66)
-NAMES_INCHES, NAME_SIZE, AXIS_SIZE, NAME_LINES = 2.0, 9.0, 9.5, 3
+CELL_INCHES, LEAST_CELL = (0.98, 0.5), 0.12
+"""Of a cell with one line of text, and the least width of one without."""
+NAMES_INCHES, TURNED_INCHES, NAME_SIZE, NAME_LINES = 2.0, 1.3, 9.0, 3
 VALUE_SIZE, COUNT_SIZE = 9.5, 8.0
 BAR_INCHES, BAR_GAP, BAR_NAMES = 0.16, 0.3, 0.9
-LEAST_WIDTH = 6.0
+LEAST_WIDTH = 5.3
 LEAST_SHARE, LEAST_RELATIVE = 0.01, 0.02
 """What the colors span at least: one percentage point where scores are fractions, else that part of the largest score.
 Noise must not look large.
 """
 
 MISSING: dict[str, Any] = {
-    "facecolor": "#f3f4f6",
-    "edgecolor": "#9ca3af",
+    "facecolor": UNMEASURED,
+    "edgecolor": HATCH,
     "hatch": "////",
     "linewidth": 0,
 }
-BLACK = "#000000"
 DASH = "\N{EN DASH}"
+LEAST_SCALE = 0.7
+"""Texts that would be smaller are left out, and the bar of colors stands for them."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """How large the cells are in inches, and by how much their texts are smaller than usual; 0 for none at all."""
+
+    width: float
+    height: float
+    scale: float
 
 
 def draw_heat_map(figure: HeatMapFigure, extension: str) -> bytes:
-    """Value, number of runs and, with a baseline, the difference from it in each cell; a bar of colors beside.
-    `extension`: png, svg or pdf.
+    """Value, interval, number of runs and, with a baseline, the difference from it in each cell; a bar of colors
+    beside. `extension`: png, svg or pdf.
     """
     rows, columns = max(1, len(figure.y_values)), max(1, len(figure.x_values))
     y_names = [wrapped(_name(value), NAMES_INCHES, NAME_SIZE, 2) for value in figure.y_values]
-    x_names = [
-        wrapped(_name(value), CELL_INCHES[0] - 0.08, NAME_SIZE, NAME_LINES)
-        for value in figure.x_values
-    ]
     gutter = max([0.3, *(width_of(line, NAME_SIZE) for lines in y_names for line in lines)]) + 0.12
-    width, height = (
-        columns * CELL_INCHES[0],
-        rows * (CELL_INCHES[1] + (0.12 if figure.reference is not None else 0)),
-    )
+    cells = _cells(figure, columns, most_inches() - 2 * MARGIN - gutter - BAR_GAP - BAR_NAMES)
+    x_names, are_turned = _x_names(figure, cells.width - 0.06)
+    width, height = columns * cells.width, rows * cells.height
     paper = max(2 * MARGIN + gutter + width + BAR_GAP + BAR_INCHES + BAR_NAMES, LEAST_WIDTH)
-    head, signs = heading(figure.title, figure.subtitle, paper), _signs(figure)
+    head = heading(figure.title, figure.subtitle, paper)
+    signs = _signs(figure, has_texts=cells.scale > 0)
     left, top = MARGIN + gutter, head.height + line_height(AXIS_SIZE) + 0.1
-    below = top + height + 0.08 + line_height(NAME_SIZE) * max([1, *map(len, x_names)])
+    below = top + height + 0.08
+    below += (
+        max(width_of(line, NAME_SIZE) for lines in x_names for line in lines)
+        if are_turned
+        else line_height(NAME_SIZE) * max([1, *map(len, x_names)])
+    )
     end = below + line_height(AXIS_SIZE) + 0.14
     sheet = Sheet(paper, end + signs_height(signs, paper - 2 * MARGIN) + MARGIN / 2)
     head.draw(sheet)
@@ -84,7 +102,7 @@ def draw_heat_map(figure: HeatMapFigure, extension: str) -> bytes:
         AXIS_SIZE,
     )
     panel = sheet.panel(left, top, width, height)
-    scale = _draw_cells(panel, figure)
+    scale = _draw_cells(panel, figure, cells.scale)
     for row, lines in enumerate(y_names):
         middle = top + height * (row + 0.5) / rows
         sheet.write(
@@ -95,19 +113,38 @@ def draw_heat_map(figure: HeatMapFigure, extension: str) -> bytes:
             ha="right",
         )
     for column, lines in enumerate(x_names):
-        sheet.write(
-            left + CELL_INCHES[0] * (column + 0.5),
-            top + height + 0.08,
-            lines,
-            NAME_SIZE,
-            ha="center",
-        )
+        middle = left + cells.width * (column + 0.5)
+        if are_turned:
+            turned: dict[str, Any] = {"rotation": 90, "rotation_mode": "anchor", "ha": "right"}
+            sheet.write(middle + NAME_SIZE / 200, top + height, lines, NAME_SIZE, **turned)
+        else:
+            sheet.write(middle, top + height + 0.08, lines, NAME_SIZE, ha="center")
     _draw_bar(sheet, figure, scale, (left + width + BAR_GAP, top, height))
     draw_signs(sheet, MARGIN, end, paper - 2 * MARGIN, signs)
     return rendered(sheet.canvas, extension)
 
 
-def _draw_cells(panel: Axes, figure: HeatMapFigure) -> ScalarMappable:
+def _cells(figure: HeatMapFigure, columns: int, room: float) -> Cells:
+    """As wide as usual where that fits, else narrower with smaller texts, down to colors alone."""
+    width = max(LEAST_CELL, min(CELL_INCHES[0], (room - BAR_INCHES) / columns))
+    scale = min(1.0, width / CELL_INCHES[0])
+    scale = scale if scale >= LEAST_SCALE else 0.0
+    lines = 2 + (figure.reference is not None) + (figure.half_widths is not None)
+    height = CELL_INCHES[1] + 0.145 * (lines - 1) if scale else 0.8 * width
+    return Cells(width, max(0.2, height * (scale or 1.0)), scale)
+
+
+def _x_names(figure: HeatMapFigure, inches: float) -> tuple[list[list[str]], bool]:
+    """Lines of each column's name, and whether they are turned because a word is wider than its column."""
+    names = [_name(value) for value in figure.x_values]
+    if any(
+        width_of(word, NAME_SIZE) > inches for name in names for word in printable(name).split()
+    ):
+        return [[shortened(name, TURNED_INCHES, NAME_SIZE)] for name in names], True
+    return [wrapped(name, inches, NAME_SIZE, NAME_LINES) for name in names], False
+
+
+def _draw_cells(panel: Axes, figure: HeatMapFigure, size: float) -> ScalarMappable:
     """Cells and their numbers; returns the scale of the colors."""
     scale = ScalarMappable(_norm(figure), colormaps[COLORS])
     panel.set_xlim(-0.5, max(1, len(figure.x_values)) - 0.5)
@@ -130,12 +167,12 @@ def _draw_cells(panel: Axes, figure: HeatMapFigure) -> ScalarMappable:
         for column, mean in enumerate(means):
             is_known = math.isfinite(mean)
             look: dict[str, Any] = (
-                {"facecolor": _color(scale, mean), "linewidth": 0} if is_known else MISSING
+                {"facecolor": color_of(scale, mean), "linewidth": 0} if is_known else MISSING
             )
             panel.add_patch(Rectangle((column - 0.488, row - 0.482), 0.976, 0.964, **look))
             if is_known:
-                _write_cell(panel, figure, (column, row), ink_on(scale, mean))
-            else:
+                _write_cell(panel, figure, (column, row), ink_on(scale, mean), size)
+            elif size:
                 panel.text(
                     column,
                     row,
@@ -149,13 +186,20 @@ def _draw_cells(panel: Axes, figure: HeatMapFigure) -> ScalarMappable:
     return scale
 
 
-def _write_cell(panel: Axes, figure: HeatMapFigure, place: tuple[int, int], ink: str) -> None:
+def _write_cell(
+    panel: Axes, figure: HeatMapFigure, place: tuple[int, int], ink: str, scale: float
+) -> None:
+    if not scale:
+        return
     column, row = place
     mean = float(figure.means[row, column])
     texts = [(figure.written(mean), VALUE_SIZE)]
+    if figure.half_widths is not None and math.isfinite(figure.half_widths[row, column]):
+        texts.append((figure.interval(float(figure.half_widths[row, column])), COUNT_SIZE))
     if figure.reference is not None:
-        texts.append((_difference(figure, mean - figure.reference), COUNT_SIZE))
+        texts.append((figure.difference(mean - figure.reference), COUNT_SIZE))
     texts.append((f"n = {figure.counts[row, column]}", COUNT_SIZE))
+    texts = [(text, scale * size) for text, size in texts]
     down = sum(1.3 * size for _, size in texts) / 2
     for text, size in texts:
         down -= 1.3 * size / 2
@@ -185,13 +229,13 @@ def _draw_bar(
     )
     bar = sheet.panel(left, top, BAR_INCHES, height)
     as_text = FuncFormatter(
-        lambda value, _: f"{100 * value:.4g} %" if figure.as_percent else f"{value:.4g}"
+        lambda value, _: f"{100 * value:.4g}{PERCENT}" if figure.as_percent else f"{value:.4g}"
     )
     sheet.canvas.colorbar(
         scale, cax=bar, ticks=MaxNLocator(max(2, min(8, int(height / 0.4)))), format=as_text
     )
     bar.spines[:].set_visible(False)
-    bar.tick_params(length=2, labelsize=8, color=GREY)
+    bar.tick_params(length=2, labelsize=NOTE_SIZE, color=GREY)
     low, high = bar.get_ylim()
     if figure.reference is not None and low <= figure.reference <= high:
         down = top + height * (high - figure.reference) / (high - low)
@@ -223,7 +267,7 @@ def _norm(figure: HeatMapFigure) -> Normalize:
     return Normalize(low, high)
 
 
-def _signs(figure: HeatMapFigure) -> list[Sign]:
+def _signs(figure: HeatMapFigure, *, has_texts: bool) -> list[Sign]:
     signs, scale = [], _norm(figure)
     if figure.reference is not None:
         unit = ", in percentage points" if figure.as_percent else ""
@@ -234,42 +278,14 @@ def _signs(figure: HeatMapFigure) -> list[Sign]:
             else {}
         )
         off = "" if is_on else ", off the scale of colors"
-        signs.append(
-            Sign(
-                f"baseline {figure.written(figure.reference)}{off}; in each cell the difference from it{unit}",
-                marker,
-            )
-        )
+        difference = f"; in each cell the difference from it{unit}" if has_texts else ""
+        signs.append(Sign(f"baseline {figure.written(figure.reference)}{off}{difference}", marker))
+    if has_texts and figure.half_widths is not None and np.isfinite(figure.half_widths).any():
+        unit = ", in percentage points" if figure.as_percent else ""
+        signs.append(Sign(f"± half of the 95 % interval of the mean{unit}"))
     return signs + (
         [Sign(f"{DASH} not measured", shade=MISSING)] if not np.isfinite(figure.means).all() else []
     )
-
-
-def _difference(figure: HeatMapFigure, difference: float) -> str:
-    """From the baseline, with its sign: percentage points where scores are fractions."""
-    text = f"{100 * difference:+.2f}" if figure.as_percent else f"{difference:+.4f}"
-    return text.replace("-", "\N{MINUS SIGN}")
-
-
-def ink_on(scale: ScalarMappable, value: float) -> str:
-    """Black or white, whichever has the higher contrast by WCAG 2
-    (https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio).
-    """
-    light = _luminance(_color(scale, value))
-    return BLACK if (light + 0.05) / 0.05 > 1.05 / (light + 0.05) else PAPER
-
-
-def _color(scale: ScalarMappable, value: float) -> list[float]:
-    """Red, green, blue and opacity, each from 0 to 1."""
-    color: list[float] = scale.to_rgba(np.array([value]))[0].tolist()
-    return color
-
-
-def _luminance(color: Sequence[float]) -> float:
-    red, green, blue = (
-        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in color[:3]
-    )
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def _name(value: float | str) -> str:

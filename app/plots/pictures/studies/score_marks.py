@@ -8,11 +8,11 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from app.plots.canvas.palette import TICK_STEPS, Sign, look, view_of
-from app.plots.canvas.style import GREY, PAPER
+from app.plots.canvas.colors import GREY
+from app.plots.canvas.palette import CHANCE, TICK_STEPS, Sign, dot_look, look, seed_look, view_of
+from app.plots.canvas.style import AXIS_SIZE, NOTE_SIZE, PERCENT, TICK_SIZE
 from app.plots.figures.studies import FactorFigure
 
-LABEL_SIZE = 8.5
 BELOW_INCHES = 0.55
 """Of the axis' numbers and name."""
 
@@ -46,16 +46,40 @@ def score_axis(panel: Axes, figure: FactorFigure, *, upright: bool) -> None:
             ha="center",
             va="center",
             color=GREY,
-            fontsize=9,
+            fontsize=AXIS_SIZE,
         )
         axis.set_ticks([])
         return
     (panel.set_ylim if upright else panel.set_xlim)(low, high)
     axis.set_major_locator(MaxNLocator(7, steps=TICK_STEPS))
     if figure.as_percent:
-        axis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=None, symbol=" %"))
+        axis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=None, symbol=PERCENT))
     panel.set_axisbelow(True)
-    panel.tick_params(labelsize=LABEL_SIZE, color=GREY)
+    panel.tick_params(labelsize=TICK_SIZE, color=GREY)
+    if figure.chance is not None and low < figure.chance < high:
+        _draw_chance(panel, figure.chance, upright=upright)
+
+
+def _draw_chance(panel: Axes, chance: float, *, upright: bool) -> None:
+    (panel.axhline if upright else panel.axvline)(chance, zorder=1, **CHANCE)
+    place, across = (
+        ((1.0, chance), panel.get_yaxis_transform())
+        if upright
+        else (
+            (chance, 1.0),
+            panel.get_xaxis_transform(),
+        )
+    )
+    panel.annotate(
+        "chance",
+        place,
+        (-2, 3) if upright else (3, -9),
+        xycoords=across,
+        textcoords="offset points",
+        ha="right" if upright else "left",
+        color=GREY,
+        fontsize=NOTE_SIZE,
+    )
 
 
 def runs_said(counts: Sequence[int]) -> str:
@@ -65,11 +89,12 @@ def runs_said(counts: Sequence[int]) -> str:
     return f"n = {counts[0]} run{'s' if counts[0] > 1 else ''}"
 
 
-def signs_of(figure: FactorFigure) -> list[Sign]:
+def signs_of(figure: FactorFigure, *, has_pairs: bool = False) -> list[Sign]:
     """What the picture needs to be read, and no more."""
     bar = {"color": GREY, "marker": "o", "markersize": 5.5, "linewidth": 1.3}
     signs = [
         (Sign("one run (seed)", seed_look(GREY)), any(point.scores for point in figure.points)),
+        (Sign("runs with the same seed", pair_look(GREY)), has_pairs),
         (
             Sign("mean of the runs and 95 % interval of the mean", bar),
             any(point.ci95 for point in figure.points),
@@ -89,28 +114,13 @@ def signs_of(figure: FactorFigure) -> list[Sign]:
 def line_look(number: int, *, is_joined: bool = True) -> dict[str, Any]:
     """Of the means of a group, and of the line that joins them if one does."""
     drawn = look(number)
-    return {
-        "color": drawn.color,
-        "linestyle": drawn.dashes if is_joined else "none",
-        "linewidth": 1.6,
-        "marker": drawn.marker,
-        "markersize": 6.2,
-        "markeredgecolor": PAPER,
-        "markeredgewidth": 0.6,
-    }
+    joined = {"linestyle": drawn.dashes, "linewidth": 1.6} if is_joined else {}
+    return {**dot_look(drawn.color, marker=drawn.marker), **joined}
 
 
-def seed_look(color: str) -> dict[str, Any]:
-    """Of one run."""
-    return {
-        "color": color,
-        "alpha": 0.6,
-        "linestyle": "none",
-        "marker": "o",
-        "markersize": 3.2,
-        "markeredgewidth": 0,
-        "zorder": 2.5,
-    }
+def pair_look(color: str) -> dict[str, Any]:
+    """Of what joins the runs with one seed."""
+    return {"color": color, "linewidth": 0.7, "alpha": 0.45, "zorder": 2}
 
 
 def published_look(color: str) -> dict[str, Any]:

@@ -9,24 +9,28 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter
 
-from app.plots.canvas.palette import TICK_STEPS, Entry, Legend, look
+from app.plots.canvas.colors import GREY, GRID, INK, is_small, most_inches
+from app.plots.canvas.fonts import shortened
+from app.plots.canvas.palette import CHANCE, TICK_STEPS, Entry, Legend, look
+from app.plots.canvas.scales import accuracy_view, amount_view, loss_view
 from app.plots.canvas.style import (
+    AXIS_SIZE,
     DPI,
-    GREY,
-    GRID,
-    INK,
     MARGIN,
+    NOTE_SIZE,
+    PANEL_SIZE,
+    PERCENT,
+    TICK_SIZE,
     Sheet,
     heading,
     power_of_ten,
     rendered,
-    shortened,
 )
 from app.plots.figures.studies import CellCurves, Panel, StudyCurvesFigure
-from app.plots.pictures.studies.line_ends import CellLine, number_ends
+from app.plots.pictures.studies.line_ends import CellLine, draw_series, number_ends
 from app.plots.series import Series
 
-PANEL_INCHES = {1: (6.2, 3.9), 2: (4.5, 3.0), 3: (3.6, 2.9)}
+PANEL_INCHES = {1: (6.2, 3.9), 2: (4.12, 2.8), 3: (2.4, 2.3)}
 """Plotting area of a panel by the number of columns."""
 
 AXIS_INCHES, TITLE_INCHES, EPOCH_INCHES, END_INCHES, COLUMN_GAP, ROW_GAP = (
@@ -37,39 +41,27 @@ AXIS_INCHES, TITLE_INCHES, EPOCH_INCHES, END_INCHES, COLUMN_GAP, ROW_GAP = (
     0.12,
     0.1,
 )
-LEGEND_INCHES, LEGEND_GAP = 3.0, 0.25
-FEW_CELLS = 3
-"""Of so many the legend stands below, where it needs less room."""
-
+LEGEND_INCHES, LEGEND_GAP = 2.55, 0.2
 LOG_DECADES = 2.0
 """A loss that spans more has a logarithmic axis."""
 
-LEAST_ACCURACY = 0.004
-"""Room above and below accuracies, so that equal ones do not get an axis of thousandths of a percent."""
-
-ALPHAS = ((3, 0.2), (6, 0.13), (math.inf, 0.08))
-"""Opacity of the bands by the most cells it is for: many bands on each other must not hide the lines."""
-
 
 def draw_study_curves(figure: StudyCurvesFigure, extension: str) -> bytes:
-    """Panels in a grid of up to three columns, the legend beside them, or below where it is longer than they are.
+    """Panels in a grid of up to three columns, the legend below, or beside a single one.
     `extension`: png, svg or pdf.
     """
     count = max(1, len(figure.panels))
-    columns = count if count <= 3 else 2 if count == 4 else 3
+    columns = 1 if is_small() else count if count <= 3 else 2 if count == 4 else 3
     rows = math.ceil(count / columns)
-    width, height = PANEL_INCHES[columns]
+    width, height = _panel_inches(columns)
     across, down = (
         AXIS_INCHES + width + END_INCHES + COLUMN_GAP,
         TITLE_INCHES + height + EPOCH_INCHES + ROW_GAP,
     )
     entries = [_entry(figure, place) for place in range(len(figure.lines))]
-    legend, is_beside = (
-        Legend(entries, LEGEND_INCHES),
-        columns == 1 or (columns == 2 and len(entries) > FEW_CELLS),
-    )
+    legend, is_beside = Legend(entries, LEGEND_INCHES), columns == 1 and not is_small()
     if not is_beside or legend.height > down * rows:
-        legend, is_beside = _legend_below(entries, across * columns), False
+        legend, is_beside = _legend_below(entries, across * columns - COLUMN_GAP), False
     paper = (
         2 * MARGIN
         + across * columns
@@ -91,13 +83,18 @@ def draw_study_curves(figure: StudyCurvesFigure, extension: str) -> bytes:
             height,
         )
         _draw_panel(axes, panel, figure)
-        axes.set_xlabel("Epoch" if place + columns >= count else "", fontsize=9)
+        axes.set_xlabel("Epoch" if place + columns >= count else "", fontsize=AXIS_SIZE)
     legend.draw(
         sheet,
         MARGIN + across * columns - COLUMN_GAP + LEGEND_GAP if is_beside else MARGIN,
         head.height + TITLE_INCHES if is_beside else head.height + down * rows,
     )
     return rendered(sheet.canvas, extension)
+
+
+def _panel_inches(columns: int) -> tuple[float, float]:
+    room = most_inches() - 2 * MARGIN - AXIS_INCHES - END_INCHES
+    return (room, 0.66 * room) if is_small() else PANEL_INCHES[columns]
 
 
 def _legend_below(entries: Sequence[Entry], width: float) -> Legend:
@@ -117,17 +114,21 @@ def _draw_panel(axes: Axes, panel: Panel, figure: StudyCurvesFigure) -> None:
     ]
     is_log = panel.metric.endswith("loss") and _spans_decades(shown)
     unit = ["nats"] if panel.metric.endswith("loss") else []
-    notes = ", ".join([*unit, *(["log scale"] if is_log else [])])
+    notes = ", ".join(filter(None, [panel.note, *unit, *(["log scale"] if is_log else [])]))
     axes.set_title(
-        shortened(f"{panel.title} ({notes})" if notes else panel.title, axes.bbox.width / DPI, 10),
+        shortened(
+            f"{panel.title} ({notes})" if notes else panel.title,
+            axes.bbox.width / DPI + END_INCHES,
+            PANEL_SIZE,
+        ),
         loc="left",
-        fontsize=10,
+        fontsize=PANEL_SIZE,
         color=INK,
         pad=7,
     )
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.tick_params(labelsize=8.5, color=GREY)
+    axes.tick_params(labelsize=TICK_SIZE, color=GREY)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1, steps=TICK_STEPS))
     axes.set_xlim(*_epoch_limits(figure))
     if not shown:
@@ -136,41 +137,27 @@ def _draw_panel(axes: Axes, panel: Panel, figure: StudyCurvesFigure) -> None:
         axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY)
         return
     for line in shown:
-        _draw_line(axes, line, len(figure.lines))
+        draw_series(axes, line, len(figure.lines))
     _scale(axes, panel, shown, is_log)
+    _draw_chance(axes, panel)
     if len(figure.lines) > 1:
         number_ends(axes, shown)
 
 
-def _draw_line(axes: Axes, line: CellLine, num_cells: int) -> None:
-    """Numbers that are not finite leave gaps; what has gaps on both sides is a dot."""
-    drawn, series, mean = look(line.place), line.series, line.series.mean
-    if series.num_runs > 1:
-        alpha = next(opacity for most, opacity in ALPHAS if num_cells <= most)
-        is_there = series.is_finite.tolist()
-        axes.fill_between(
-            series.epochs,
-            series.low,
-            series.high,
-            where=is_there,
-            color=drawn.color,
-            alpha=alpha,
-            linewidth=0,
-            zorder=2,
-        )
-    axes.plot(
-        series.epochs, mean, color=drawn.color, linestyle=drawn.dashes, linewidth=1.6, zorder=3
-    )
-    beside = np.pad(np.isnan(mean), 1, constant_values=True)
-    alone = ~np.isnan(mean) & beside[:-2] & beside[2:]
-    axes.plot(
-        series.epochs[alone],
-        mean[alone],
-        color=drawn.color,
-        marker=drawn.marker,
-        markersize=4.5,
-        linestyle="none",
-        zorder=3,
+def _draw_chance(axes: Axes, panel: Panel) -> None:
+    low, high = axes.get_ylim()
+    if panel.chance is None or not low < panel.chance < high:
+        return
+    axes.axhline(panel.chance, zorder=1, **CHANCE)
+    axes.annotate(
+        "chance",
+        (1, panel.chance),
+        (-2, 3),
+        xycoords=axes.get_yaxis_transform(),
+        textcoords="offset points",
+        ha="right",
+        color=GREY,
+        fontsize=NOTE_SIZE,
     )
 
 
@@ -182,14 +169,14 @@ def _scale(axes: Axes, panel: Panel, lines: Sequence[CellLine], is_log: bool) ->
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_ylim(low / 1.4, high * 1.4)
         return
-    is_accuracy = "accuracy" in panel.metric
-    room = max(0.05 * (high - low), LEAST_ACCURACY if is_accuracy else 0.02 * abs(high), 1e-9)
-    axes.set_ylim(low - room, high + room)
     axes.yaxis.set_major_locator(MaxNLocator(7, steps=TICK_STEPS))
-    if is_accuracy:
-        axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=None, symbol=" %"))
-    elif panel.metric.endswith("loss") and 0 <= low < 0.3 * high:
-        axes.set_ylim(0.0, high + room)
+    if "accuracy" in panel.metric:
+        axes.set_ylim(*accuracy_view(low, high))
+        axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=None, symbol=PERCENT))
+    elif panel.metric.endswith("loss"):
+        axes.set_ylim(*loss_view(low, high))
+    else:
+        axes.set_ylim(*amount_view(low, high))
 
 
 def _entry(figure: StudyCurvesFigure, place: int) -> Entry:
@@ -214,15 +201,16 @@ def _entry(figure: StudyCurvesFigure, place: int) -> Entry:
 
 
 def _note(cell: CellCurves, shown: Sequence[Series]) -> str:
-    """How many runs the line is about, and whether all of them have begun and stayed finite."""
+    """How many runs the line is about, and whether all of them have begun, gone on as long and stayed finite."""
     if not shown:
-        return "not started"
+        return cell.without
     if not any(series.last for series in shown):
         return "no finite value"
     runs = "1 run" if cell.num_begun == 1 else f"mean and range of {cell.num_begun} runs"
     of_all = f" ({cell.num_waiting} more not started)" if cell.num_waiting else ""
+    thin = ", thin where of fewer" if any(series.has_fewer for series in shown) else ""
     is_broken = any(series.has_gaps for series in cell.panels.values())
-    return runs + of_all + (", some values not finite" if is_broken else "")
+    return runs + of_all + (", some values not finite" if is_broken else "") + thin
 
 
 def _range(lines: Sequence[CellLine]) -> tuple[float, float]:

@@ -6,49 +6,45 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, LogNorm
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from app.plots.canvas.colors import (
+    GREY,
+    INK,
+    PAPER,
+    UNMEASURED,
+    VERMILION,
+    is_small,
+    most_inches,
+)
+from app.plots.canvas.fonts import line_height, shortened, width_of, wrapped
+from app.plots.canvas.norms import Norms, decades_of, edges_of, thinned
 from app.plots.canvas.palette import TICK_STEPS, Sign, draw_signs, signs_height
 from app.plots.canvas.style import (
     DPI,
-    GREY,
-    INK,
     MARGIN,
-    VERMILION,
     Sheet,
     heading,
-    line_height,
     power_of_ten,
     rendered,
-    shortened,
-    width_of,
-    wrapped,
 )
 from app.plots.figures.studies import GradientPanel, StudyGradientsFigure
 
 # perceptually uniform, and made to be so for color-blind readers too: https://bids.github.io/colormap/
 COLORS = "viridis"
-UNMEASURED = "#e5e7eb"
-PANEL_INCHES = {1: (5.6, 3.4), 2: (4.2, 2.8), 3: (3.1, 2.3), 4: (2.5, 2.0)}
+PANEL_INCHES = {1: (5.6, 3.4), 2: (4.0, 2.7), 3: (2.28, 2.1)}
 """A panel's heat map by the number of columns."""
 
 NAMES_INCHES, COLUMN_GAP, EPOCHS_INCHES, ROW_GAP = 1.0, 0.22, 0.4, 0.24
 TITLE_SIZE, CAPTION_SIZE, LABEL_SIZE = 9.5, 8.5, 7.5
 TITLE_LINES, CAPTION_LINES = 2, 3
-BAR_INCHES, KEY_INCHES, LEAST_DECADES = (3.4, 0.13), 0.66, 2
+BAR_INCHES, KEY_INCHES = (3.4, 0.13), 0.72
 MOST_COLUMNS = 400
 """More epochs than that are thinned out: a panel has no more pixels."""
-
-INITIAL_COLUMN = 0.05
-FARTHEST = 290
-"""Powers of ten beyond that, which only double precision has, are drawn as that."""
-
-Norms = npt.NDArray[np.float64]
 
 
 def draw_study_gradients(figure: StudyGradientsFigure, extension: str) -> bytes:
@@ -56,8 +52,8 @@ def draw_study_gradients(figure: StudyGradientsFigure, extension: str) -> bytes:
     or pdf.
     """
     count = max(1, len(figure.panels))
-    columns = count if count <= 3 else 2 if count == 4 else 3 if count <= 6 else 4
-    width, height = PANEL_INCHES[columns]
+    columns = 1 if is_small() else count if count <= 3 else 2 if count == 4 else 3
+    width, height = _panel_inches(columns)
     across = NAMES_INCHES + width + COLUMN_GAP
     titles = [
         wrapped(panel.title, across - COLUMN_GAP, TITLE_SIZE, TITLE_LINES, bold=True)
@@ -84,12 +80,13 @@ def draw_study_gradients(figure: StudyGradientsFigure, extension: str) -> bytes:
     head, signs, limits = (
         heading(figure.title, figure.subtitle, paper),
         _signs(figure),
-        _decades(figure),
+        decades_of(_all(figure)),
     )
-    below = head.height + (0 if rows else 0.25) + sum(overs) + sum(unders) + height * len(rows)
-    sheet = Sheet(paper, below + KEY_INCHES + signs_height(signs, paper - 2 * MARGIN) + MARGIN / 2)
+    top = head.height + KEY_INCHES
+    below = top + (0 if rows else 0.25) + sum(overs) + sum(unders) + height * len(rows)
+    sheet = Sheet(paper, below + signs_height(signs, paper - 2 * MARGIN) + MARGIN / 2)
     head.draw(sheet)
-    top = head.height
+    _draw_bar(sheet, head.height, limits)
     sheet.write(MARGIN, top - 0.1, [] if figure.panels else ["nothing measured yet"], color=GREY)
     for row, over, under in zip(rows, overs, unders, strict=True):
         for column, place in enumerate(row):
@@ -110,9 +107,13 @@ def draw_study_gradients(figure: StudyGradientsFigure, extension: str) -> bytes:
                 left, top + over + height + EPOCHS_INCHES, captions[place], CAPTION_SIZE, color=GREY
             )
         top += over + height + under
-    _draw_bar(sheet, below, limits)
-    draw_signs(sheet, MARGIN, below + KEY_INCHES, paper - 2 * MARGIN, signs)
+    draw_signs(sheet, MARGIN, below, paper - 2 * MARGIN, signs)
     return rendered(sheet.canvas, extension)
+
+
+def _panel_inches(columns: int) -> tuple[float, float]:
+    room = most_inches() - 2 * MARGIN - NAMES_INCHES
+    return (room, 0.6 * room) if is_small() else PANEL_INCHES[columns]
 
 
 def _draw_panel(axes: Axes, panel: GradientPanel, limits: tuple[float, float]) -> None:
@@ -134,10 +135,10 @@ def _draw_panel(axes: Axes, panel: GradientPanel, limits: tuple[float, float]) -
         )
         return
     axes.set_xlabel("Epoch", fontsize=LABEL_SIZE + 0.5, labelpad=2)
-    columns = _columns(len(panel.epochs))
+    columns = thinned(len(panel.epochs), MOST_COLUMNS)
     # (epochs, layers) -> (layers, epochs)
     epochs, norms = ([panel.epochs[column] for column in columns], panel.norms[columns].T)
-    edges = _edges(epochs)
+    edges = edges_of(epochs)
     shown = np.ma.masked_invalid(np.where(norms == 0, limits[0] / 10, norms.clip(*limits)))
     axes.pcolormesh(
         edges,
@@ -148,7 +149,7 @@ def _draw_panel(axes: Axes, panel: GradientPanel, limits: tuple[float, float]) -
         rasterized=True,
     )
     if epochs[0] == 0 and len(epochs) > 1:
-        axes.axvline(edges[1], color="white", linewidth=1.5)
+        axes.axvline(edges[1], color=PAPER, linewidth=1.5)
     _label_epochs(axes, epochs, edges)
     _label_layers(axes, panel.layers)
 
@@ -229,42 +230,3 @@ def _signs(figure: StudyGradientsFigure) -> list[Sign]:
 
 def _all(figure: StudyGradientsFigure) -> Norms:
     return np.concatenate([np.empty(0), *(panel.norms.ravel() for panel in figure.panels)])
-
-
-def _decades(figure: StudyGradientsFigure) -> tuple[float, float]:
-    """Whole decades around all norms above 0, at least two, so that small differences do not look large."""
-    norms = _all(figure)
-    positive = norms[np.isfinite(norms) & (norms > 0)]
-    if not len(positive):
-        return 0.1, 10.0
-    low, high = (
-        min(max(exponent, -FARTHEST), FARTHEST)
-        for exponent in (
-            math.floor(math.log10(positive.min())),
-            math.ceil(math.log10(positive.max())),
-        )
-    )
-    missing = max(0, LEAST_DECADES - (high - low))
-    return 10.0 ** (low - missing // 2), 10.0 ** (high + missing - missing // 2)
-
-
-def _columns(num_epochs: int) -> list[int]:
-    """Rows of the norms that become columns: all, or evenly chosen ones, always the first and the last."""
-    return sorted(
-        set(
-            np.linspace(0, num_epochs - 1, min(num_epochs, MOST_COLUMNS))
-            .round()
-            .astype(int)
-            .tolist()
-        )
-    )
-
-
-def _edges(epochs: Sequence[int]) -> Norms:
-    """Left and right edges of the columns: one unit each, initialization never narrower than a twentieth of the
-    whole.
-    """
-    widths = np.ones(len(epochs))
-    if epochs[0] == 0:
-        widths[0] = max(1.0, INITIAL_COLUMN * len(epochs))
-    return np.concatenate([[0.0], np.cumsum(widths)])

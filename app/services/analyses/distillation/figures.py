@@ -1,7 +1,5 @@
 """A distillation as a figure: loss and accuracy over epochs of teacher, baseline and distilled student."""
 
-import textwrap
-
 from sqlmodel import Session
 
 from app.plots.figures.experiments import ComparisonFigure, Line
@@ -20,7 +18,6 @@ from app.services.experiments.metrics import curves_of
 from app.storage.tables import Experiment
 from lab_models.specs import FeatureSpec
 
-LONGEST_NETWORK = 45
 SeriesByName = dict[tuple[str, str], Series]
 
 
@@ -54,13 +51,20 @@ def _figure(session: Session, comparison: DistillationOutcome) -> ComparisonFigu
         lines=[line for arm in comparison.arms for line in _lines(arm, found[arm.role], features)],
         labels={arm.role.value: _label(arm, found[arm.role]) for arm in comparison.arms}
         | {
-            "soft": f"distilled, soft loss: T² · KL at T = {comparison.temperature:g}",
-            "features": ""
+            "soft": (
+                "distilled, soft loss in training",
+                f"T² · KL at T = {comparison.temperature:g}",
+            ),
+            "features": ("", "")
             if features is None
-            else f"distilled, {features.weight:g} · {features.name} loss",
+            else (
+                f"distilled, {features.name} loss in training",
+                f"as it counts, times {features.weight:g}",
+            ),
             "total": (
-                f"distilled, total loss: {comparison.alpha:g} · soft + {1 - comparison.alpha:g} · hard"
-                + ("" if features is None else f" + {features.weight:g} · {features.name}")
+                "distilled, total loss in training",
+                f"{comparison.alpha:g} · soft + {1 - comparison.alpha:g} · hard"
+                + ("" if features is None else f" + {features.weight:g} · {features.name}"),
             ),
         },
         epochs=max((run.epochs for arm in comparison.arms for run in arm.runs), default=1),
@@ -91,10 +95,10 @@ def _lines(arm: Arm, found: SeriesByName, features: FeatureSpec | None) -> list[
     ]
 
 
-def _label(arm: Arm, found: SeriesByName) -> str:
-    """Such as `baseline, mean and range of 5 runs` and below it the network."""
+def _label(arm: Arm, found: SeriesByName) -> tuple[str, str]:
+    """Such as `baseline, mean and range of 5 runs`, and as its note the network."""
     begun = max((series.num_runs for series in found.values()), default=0)
     several = f", mean and range of {begun} runs" if begun > 1 else ""
-    network = textwrap.shorten(arm.network, LONGEST_NETWORK, placeholder="…")
+    thin = ", thin where of fewer" if any(one.has_fewer for one in found.values()) else ""
     hard = "; in training its hard loss" if ("train", "hard_loss") in found else ""
-    return f"{arm.role.value}{several}\n{network}{hard}"
+    return f"{arm.role.value}{several}{thin}", f"{arm.network}{hard}"

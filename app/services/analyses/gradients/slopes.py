@@ -22,6 +22,9 @@ norm 2 to 4, with batch norm 42 to 51 (growing toward the input); plain 2e6 to 6
 FEWEST_LAYERS = 3
 """A line through two points has no interval."""
 
+BENT = 3.0
+"""A layer that lies so many times off the fitted line is worth a word: the line then hides what the layers do."""
+
 MOST_EXPONENT = 700.0
 """Where exp and its inverse are both finite in float64."""
 
@@ -43,7 +46,8 @@ class Slope:
     `slope` per layer toward the head, with its 95 % t-interval; `factor` is exp(slope * steps from the first fitted
     layer to the last): how many times smaller the gradient is at the first than at the last, by the fit.
     `first_over_last` is the ratio as measured, of the first of all `num_layers` measured to the last. `zero_layers`
-    have a gradient of exactly 0; `num_blocked` of them lie before every other gradient.
+    have a gradient of exactly 0; `num_blocked` of them lie before every other gradient. `farthest` is by what factor
+    the layer farthest from the line lies off it.
     """
 
     epoch: int
@@ -55,6 +59,7 @@ class Slope:
     first_over_last: float | None
     zero_layers: tuple[str, ...]
     num_blocked: int
+    farthest: float | None = None
 
     @property
     def sentence(self) -> str:
@@ -80,6 +85,10 @@ class Slope:
             slope, low, high = _signed(self.slope, *self.ci95)
             fit = f"slope {slope} per layer, 95 % interval {low} to {high}; threshold: factor {THRESHOLD:g}"
             reasons.append(f"{where} the gradient {_change(self.factor)} toward the input ({fit})")
+            if self.farthest is not None and self.farthest >= BENT:
+                reasons.append(
+                    f"the layers do not lie on a line: up to a factor of {_rounded(self.farthest)} off it"
+                )
         if self.verdict is FlowVerdict.UNCLEAR:
             reasons.append("that is past the threshold, but the interval includes 0")
         if past := len(self.zero_layers) - self.num_blocked:
@@ -145,11 +154,22 @@ def slope_along(layers: Sequence[str], norms: npt.NDArray[np.float64], epoch: in
             zero_layers,
             num_blocked,
         )
-    slope, ci95 = _line(places.astype(np.float64), np.log(norms[places]))
+    slope, ci95, farthest = _line(places.astype(np.float64), np.log(norms[places]))
     exponent = slope * float(places[-1] - places[0])
     factor = math.exp(min(max(exponent, -MOST_EXPONENT), MOST_EXPONENT))
     verdict = FlowVerdict.VANISHING if num_blocked else _verdict(factor, ci95)
-    return Slope(epoch, verdict, num_layers, slope, ci95, factor, ratio, zero_layers, num_blocked)
+    return Slope(
+        epoch,
+        verdict,
+        num_layers,
+        slope,
+        ci95,
+        factor,
+        ratio,
+        zero_layers,
+        num_blocked,
+        math.exp(min(farthest, MOST_EXPONENT)),
+    )
 
 
 def summary(found: Sequence[Slope]) -> list[str]:
@@ -159,8 +179,10 @@ def summary(found: Sequence[Slope]) -> list[str]:
 
 def _line(
     places: npt.NDArray[np.float64], values: npt.NDArray[np.float64]
-) -> tuple[float, tuple[float, float]]:
-    """Slope of the least-squares line and its interval, slope ± t(0.975, n - 2) · s / sqrt(Sxx)."""
+) -> tuple[float, tuple[float, float], float]:
+    """Slope of the least-squares line, its interval, slope ± t(0.975, n - 2) · s / sqrt(Sxx), and the largest distance
+    of a value from it.
+    """
     centered = places - places.mean()
     spread = float(np.sum(centered**2))
     slope = float(np.sum(centered * values)) / spread
@@ -168,7 +190,7 @@ def _line(
     freedom = len(places) - 2
     error = math.sqrt(float(np.sum(residuals**2)) / freedom / spread)
     half_width = float(stdtrit(freedom, 0.5 + CONFIDENCE / 2)) * error
-    return slope, (slope - half_width, slope + half_width)
+    return slope, (slope - half_width, slope + half_width), float(np.abs(residuals).max())
 
 
 def _verdict(factor: float, ci95: tuple[float, float]) -> FlowVerdict:

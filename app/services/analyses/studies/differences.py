@@ -31,6 +31,7 @@ def differences_figure(
                 differences=() if paired is None else paired.differences,
                 mean=None if paired is None else paired.mean,
                 ci95=None if paired is None else paired.ci95,
+                p=result.p_holm,
                 verdict=("the same" if result.is_one else "not comparable")
                 if result.comparison is None
                 else result.judgement.verdict.text + scale_said(whole),

@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from app.plots.figures.studies import FactorFigure, Group, Point
+from app.services.analyses.chance import chance_of
 from app.services.analyses.studies.tables import Table, TableRow
 from app.services.analyses.studies.words import (
+    axis_label,
     is_number,
     known_factor,
     spoken,
     subtitle_of,
     together,
+    words_of,
 )
 from app.services.studies.studies import StudyCell
 from lab_models.studies.design import factor_text
@@ -36,10 +39,14 @@ def factor_figure(table: Table, factor: str | None) -> FactorFigure:
         if other != name and not (is_scatter and other in drawn_together)
     ]
     groups: dict[str, list[Point]] = {}
+    datasets = {row.cell.experiment.spec["dataset"]["name"] for row in table.rows}
     for row in table.rows[:MOST_POINTS]:
         value = row.cell.cell.title if name is None else row.cell.cell.factors.get(name)
         if value is not None:
             group = "all cells" if name is None else _said(row.cell, others)
+            if len(datasets) > 1:
+                dataset = row.cell.experiment.spec["dataset"]["name"]
+                group = dataset if group == "all cells" else f"{dataset}, {group}"
             point = _point(row, spoken(value))
             # of a cloud the seeds say how far chance reaches; intervals of two or three hide it
             groups.setdefault(group, []).append(replace(point, ci95=None) if is_scatter else point)
@@ -49,12 +56,13 @@ def factor_figure(table: Table, factor: str | None) -> FactorFigure:
         else ""
     )
     drawn = whole.design.drawn.get(name or "")
-    too = f"differing in {', '.join(other for other in drawn_together if other != name)} too"
+    others_said = ", ".join(words_of(other) for other in drawn_together if other != name)
+    too = f"differing in {others_said} too"
     return FactorFigure(
         title=whole.study.name,
         subtitle=subtitle_of(whole) + more,
         metric=table.metric.label,
-        factor=name or "",
+        factor="" if name is None else axis_label(whole, name),
         groups=[
             Group(f"{title}, {too}" if is_scatter else title, points)
             for title, points in groups.items()
@@ -62,6 +70,9 @@ def factor_figure(table: Table, factor: str | None) -> FactorFigure:
         as_percent=table.metric.is_fraction,
         is_scatter=is_scatter,
         is_log=drawn is not None and drawn.log is not None,
+        chance=chance_of([row.cell.experiment.spec for row in table.rows])
+        if table.metric.name.rpartition(".")[2] == "accuracy"
+        else None,
     )
 
 
@@ -76,9 +87,9 @@ def _said(cell: StudyCell, names: Sequence[str]) -> str:
     """The values of those factors, as a line's name."""
     said = [
         (
-            (name if value else f"no {name}" if name != "residual" else "plain")
+            (words_of(name) if value else f"no {words_of(name)}" if name != "residual" else "plain")
             if isinstance(value, bool)
-            else f"{name} {factor_text(value)}"
+            else f"{words_of(name)} {factor_text(value)}"
         )
         for name in names
         if (value := cell.cell.factors.get(name)) is not None
@@ -93,4 +104,5 @@ def _point(row: TableRow, x: float | str) -> Point:
         values,
         None if row.score is None else row.score.ci95,
         None if row.published is None else row.published.value,
+        row.seeds,
     )

@@ -8,6 +8,7 @@ from app.errors import InvalidRequest, NotFound
 from app.plots.figures.studies import HeatMapFigure
 from app.services.analyses.studies.tables import Table, TableRow
 from app.services.analyses.studies.words import (
+    axis_label,
     is_number,
     known_factor,
     spoken,
@@ -49,27 +50,28 @@ def heat_map_figure(table: Table, x: str | None, y: str | None) -> HeatMapFigure
     placed = {(row.cell.cell.factors[y_name], row.cell.cell.factors[x_name]): row for row in on_map}
     x_values = _in_order(row.cell.cell.factors[x_name] for row in placed.values())
     y_values = _in_order(row.cell.cell.factors[y_name] for row in placed.values())
-    means, counts = (
-        np.full((len(y_values), len(x_values)), np.nan),
-        np.zeros((len(y_values), len(x_values)), dtype=np.int64),
-    )
+    means, half_widths = (np.full((len(y_values), len(x_values)), np.nan) for _ in range(2))
+    counts = np.zeros((len(y_values), len(x_values)), dtype=np.int64)
     for (y_value, x_value), row in placed.items():
         if row.score is not None:
             place = y_values.index(y_value), x_values.index(x_value)
             means[place], counts[place] = row.score.mean, row.score.n
+            if row.score.ci95 is not None:
+                half_widths[place] = (row.score.ci95[1] - row.score.ci95[0]) / 2
     baselines = [row.score.mean for row in _baselines(table, on_map) if row.score is not None]
     return HeatMapFigure(
         title=whole.study.name,
         subtitle=subtitle_of(whole),
         metric=table.metric.label,
-        x_name=x_name,
-        y_name=y_name,
+        x_name=axis_label(whole, x_name),
+        y_name=axis_label(whole, y_name),
         x_values=[spoken(value) for value in x_values],
         y_values=[spoken(value) for value in y_values],
         means=means,
         counts=counts,
         baseline=baselines[0] if len(baselines) == 1 else None,
         as_percent=table.metric.is_fraction,
+        half_widths=half_widths,
     )
 
 

@@ -12,8 +12,9 @@ from app.plots.figures.studies import (
     Panel,
     StudyCurvesFigure,
     StudyGradientsFigure,
+    TradeoffFigure,
 )
-from app.services.analyses.curves import cells_figure, panels_of
+from app.services.analyses.curves import CellRuns, cells_figure, panels_of
 from app.services.analyses.exhibits import Exhibit
 from app.services.analyses.scores import ScoreKind
 from app.services.analyses.studies.differences import differences_figure
@@ -21,6 +22,7 @@ from app.services.analyses.studies.factors import factor_figure
 from app.services.analyses.studies.gradients import gradients_figure
 from app.services.analyses.studies.heat_maps import heat_map_figure
 from app.services.analyses.studies.tables import table_of
+from app.services.analyses.studies.tradeoffs import CostKind, tradeoff_figure
 from app.services.analyses.studies.verdicts import contrasts_of
 from app.services.analyses.studies.words import subtitle_of
 from app.services.experiments import revisions
@@ -89,6 +91,19 @@ def heat_map(
     )
 
 
+def tradeoff(
+    session: Session, study: Study, metric: ScoreKind, cost: CostKind
+) -> Exhibit[TradeoffFigure]:
+    """A score against what it costs."""
+    return _of(
+        session,
+        study,
+        "tradeoff",
+        (metric.name, cost.value),
+        lambda whole: tradeoff_figure(table_of(session, whole, metric), cost),
+    )
+
+
 def gradient_flow(session: Session, study: Study) -> Exhibit[StudyGradientsFigure]:
     """Layers' gradients, one panel per cell that measured them."""
     return _of(session, study, "gradient-flow", (), lambda whole: gradients_figure(session, whole))
@@ -98,7 +113,9 @@ def curves_figure(
     session: Session, whole: WholeStudy, panels: Sequence[Panel]
 ) -> StudyCurvesFigure:
     """A line for each cell of a study that has been read; cells that are the same have one."""
-    cells = [(whole.titles_of(cell), [run.id for run in cell.runs]) for cell in whole.own_cells]
+    cells = [
+        CellRuns(whole.titles_of(cell), cell.experiment, cell.runs) for cell in whole.own_cells
+    ]
     return cells_figure(session, whole.study.name, subtitle_of(whole), cells, panels)
 
 

@@ -20,6 +20,7 @@ from app.services.analyses.studies.gradients import gradients_figure
 from app.services.analyses.studies.heat_maps import heat_map_figure
 from app.services.analyses.studies.pictures import TRIO, curves_figure
 from app.services.analyses.studies.tables import BEST, Table, in_order, table_of
+from app.services.analyses.studies.tradeoffs import CostKind, tradeoff_figure
 from app.services.analyses.studies.verdicts import StudyVerdicts, verdicts_of
 from app.services.experiments import revisions
 from app.services.studies import studies
@@ -47,6 +48,10 @@ CAPTIONS: dict[Picture, str] = {
     ),
     "heat_map": "Means over two factors.",
     "gradient_flow": "Each layer's gradient over epochs, on one scale of colors.",
+    "tradeoff": (
+        "The score against the seconds of training: each cell's mean with its 95 % interval. The dashed front joins"
+        " those that no other beats in both by their means; where intervals overlap it may lie elsewhere."
+    ),
     "distillation": (
         "Training loss, val loss and val accuracy of teacher, baseline and students; of a student's training loss the"
         " labels' part."
@@ -136,6 +141,8 @@ def _figure(session: Session, table: Table, verdicts: StudyVerdicts, name: Pictu
             return heat_map_figure(table, None, None)
         case "gradient_flow":
             return gradients_figure(session, whole)
+        case "tradeoff":
+            return tradeoff_figure(table, CostKind.SECONDS)
 
 
 def _status(whole: WholeStudy) -> str:

@@ -72,6 +72,8 @@ class TableRow:
     last_epoch: float | None
     published: AgainstSource | None
     expected: AgainstExpected | None
+    seeds: tuple[int, ...] = ()
+    """Of the score's values."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,7 @@ def _row(scores: Scores, cell: StudyCell, metric: ScoreKind, is_whole: bool) -> 
         last_epoch=_mean([run.epochs_done for run in succeeded]),
         published=_against_source(cell, metric, score),
         expected=_against_expected(cell, metric, score, is_whole),
+        seeds=tuple(scores.by_seed(succeeded, metric)),
     )
 
 

@@ -10,6 +10,13 @@ from lab_models.common.validation import did_you_mean
 from lab_models.recipes.recipe import Factor
 from lab_models.studies.design import factor_text
 
+COUNTED = {
+    ("depth", "mlp"): "hidden layers",
+    ("depth", "henet"): "layers",
+    ("width", "mlp"): "units of a hidden layer",
+}
+"""What a field of a network counts, by its name and the architecture."""
+
 
 def subtitle_of(whole: WholeStudy) -> str:
     """Where the study stands, in one line."""
@@ -44,6 +51,22 @@ def names_of_factors(whole: WholeStudy) -> dict[str, str]:
     design = whole.design
     paths = dict(zip(design.paths, design.factors, strict=True)) if design.paths else _found(whole)
     return {**paths, **{name: name for name in design.factors}}
+
+
+def words_of(name: str) -> str:
+    """A field's name as people write it: `label smoothing`."""
+    return name.replace("_", " ").replace(".", " ")
+
+
+def axis_label(whole: WholeStudy, name: str) -> str:
+    """What an axis is called that shows a factor: in words, and with what is counted where that is the same in all
+    cells.
+    """
+    specs = [cell.experiment.spec for cell in whole.cells]
+    archs = {(spec.get("model") or spec.get("student") or {}).get("arch") for spec in specs}
+    counted = {COUNTED.get((name.rpartition(".")[2], str(arch))) for arch in archs}
+    unit = counted.pop() if len(counted) == 1 else None
+    return f"{words_of(name)} ({unit})" if unit else words_of(name)
 
 
 def _found(whole: WholeStudy) -> dict[str, str]:
