@@ -22,8 +22,8 @@ from app.plots.canvas.words import CAPITALS, TextLine
 
 Floats = npt.NDArray[np.float64]
 
-TICK, PAD = 3.5 / 72, 7 / 72
-"""A tick's length, and from the axis to its numbers, in inches."""
+PAD = 7 / 72
+"""From the axis to its numbers, in inches."""
 NUMBERS_BASELINE: Final = PAD + CAPITALS * TICK_SIZE / 72
 LABEL_BASELINE: Final = PAD + 1.9 * TICK_SIZE / 72 + 4 / 72
 TITLE_RISE, LABEL_GAP = 8 / 72, 7 / 72

@@ -87,11 +87,6 @@ def is_small() -> bool:
     return current().size is PictureSize.SMALL
 
 
-def is_dark() -> bool:
-    """Whether the page is dark."""
-    return current().theme is Theme.DARK
-
-
 def color_scale(name: str, names: Sequence[str]) -> Any:
     """A scale of colors between these, as they are just now: of pixels, so an SVG has one theme's."""
     follows = current().follows_viewer
