@@ -9,17 +9,12 @@ from pathlib import Path
 from typing import Literal
 
 from lab_models.datasets.catalog import MANIFEST, DatasetInfo
+from lab_models.datasets.idx import find_mnist
 
 Here = Literal["yes", "download", "missing"]
 
 DOWNLOADED_BYTES = {"mnist": 70_000_000, "cifar10": 360_000_000, "cifar100": 360_000_000}
 """What torchvision's downloads take at most, packed and unpacked."""
-MNIST_FILES = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
 CIFAR_FOLDERS = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}
 """As torchvision calls them."""
 SHARD = re.compile(
@@ -58,18 +53,6 @@ def refusal_note(name: str, download: Path) -> Path:
     return download / f".{name}-not-downloaded"
 
 
-def mnist_root(roots: Iterable[Path]) -> Path | None:
-    """The first folder that holds `MNIST/raw` with all four files."""
-    return next(
-        (
-            root
-            for root in roots
-            if all((root / "MNIST" / "raw" / name).is_file() for name in MNIST_FILES)
-        ),
-        None,
-    )
-
-
 def with_own(search: Iterable[Path], name: str) -> Iterator[Path]:
     """Every searched folder, and the data set's own within it."""
     for searched in search:
@@ -93,10 +76,10 @@ def cifar_root(name: str, roots: Iterable[Path]) -> Path | None:
     return next((root for root in roots if (root / CIFAR_FOLDERS[name]).is_dir()), None)
 
 
-def _source(name: str, search: tuple[Path, ...], download: Path) -> Path | None:
+def _source(name: str, search: tuple[Path, ...], download: Path) -> object:
     try:
         if name == "mnist":
-            return mnist_root((*with_own(search, name), download))
+            return find_mnist((*with_own(search, name), download))
         own = (*with_own(search, name), download)
         return find_shards(name, (*search, download)) or cifar_root(name, own)
     except OSError:  # a folder that this user may not look into

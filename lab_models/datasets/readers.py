@@ -1,7 +1,8 @@
 """From a source (scikit-learn, Parquet, torchvision) to the prepared form; the only place that touches the network."""
 
 import socket
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ import numpy as np
 from lab_models.common.errors import DatasetUnavailable
 from lab_models.common.files import require_room
 from lab_models.datasets.catalog import DIGITS, DatasetInfo
+from lab_models.datasets.idx import MNIST_FILES, find_mnist, read_idx
 from lab_models.datasets.preparation import (
     PreparedDataset,
     RawDataset,
@@ -23,7 +25,6 @@ from lab_models.datasets.presence import (
     DOWNLOADED_BYTES,
     cifar_root,
     find_shards,
-    mnist_root,
     refusal_note,
     with_own,
 )
@@ -32,8 +33,11 @@ from lab_models.datasets.splits import split_train_val
 DOWNLOAD_TIMEOUT_SECONDS = 20.0
 DATA_SETTING = "LAB_DATA_DIR (where the service runs in containers: LAB_DATA, in .env)"
 DIGITS_TEST_SEED = 0
-# torchvision's answers to damaged files
-UNREADABLE = (AssertionError, EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError)
+# answers to damaged files
+UNREADABLE = (
+    *(AssertionError, EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError),
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)
@@ -94,45 +98,45 @@ def read_digits() -> RawDataset:
 
 
 def read_mnist(folders: DataFolders) -> RawDataset:
-    """MNIST through torchvision: the first searched folder that holds `MNIST/raw`, else a download.
+    """MNIST from its four files in the first searched folder that holds them, else torchvision's download of them.
 
     Raises DatasetUnavailable, and StorageFull where the download has no room.
     """
-    # torchvision's import takes a second, and only preparation needs it
-    from torchvision.datasets import MNIST
-
-    root = mnist_root((*with_own(folders.search, "mnist"), folders.download))
-    if root is not None:
+    files = find_mnist((*with_own(folders.search, "mnist"), folders.download))
+    if files is not None:
         try:
-            return _mnist_arrays(MNIST(root, train=True), MNIST(root, train=False))
+            return _mnist_arrays(files)
         except UNREADABLE as error:
             raise DatasetUnavailable(
-                f"MNIST: {root / 'MNIST' / 'raw'} cannot be read: {error or type(error).__name__}",
+                f"MNIST: {files[0].parent} cannot be read: {error or type(error).__name__}",
                 hint="remove that folder, or put the four idx files there",
             ) from error
+    # torchvision's import takes a second, and only a download needs it
+    from torchvision.datasets import MNIST
+
     _require_room_for_download("mnist", folders)
     try:
         with _downloading("mnist", folders):
-            return _mnist_arrays(
-                MNIST(folders.download, train=True, download=True),
-                MNIST(folders.download, train=False, download=True),
-            )
+            MNIST(folders.download, download=True)
+            return _mnist_arrays(find_mnist([folders.download]) or ())
     except UNREADABLE as error:
         searched = ", ".join(str(root) for root in folders.search)
         raise DatasetUnavailable(
             f"MNIST is in none of the data folders ({searched}) and could not be downloaded: {error}",
             hint=(
-                f"connect to the network once, or set {DATA_SETTING} to a folder that holds MNIST/raw with the four idx"
-                " files; 'digits' needs neither"
+                f"connect to the network once, or set {DATA_SETTING} to a folder that holds the four idx files, packed"
+                " or not; 'digits' needs neither"
             ),
         ) from error
 
 
-def _mnist_arrays(train: object, test: object) -> RawDataset:
-    arrays = []
-    for part in (train, test):
-        arrays += [part.data.numpy()[:, None], part.targets.numpy().astype(np.int64)]  # type: ignore[attr-defined]
-    return RawDataset(*arrays)
+def _mnist_arrays(files: Sequence[Path]) -> RawDataset:
+    if len(files) != len(MNIST_FILES):
+        raise OSError("the four idx files are not there after the download")
+    images, labels, test_images, test_labels = map(read_idx, files)
+    return RawDataset(
+        images[:, None], labels.astype(np.int64), test_images[:, None], test_labels.astype(np.int64)
+    )
 
 
 def read_cifar(info: DatasetInfo, folders: DataFolders) -> RawDataset:

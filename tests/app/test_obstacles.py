@@ -12,7 +12,8 @@ from app.main import create_app
 from app.services.datasets.obstacles import obstacles, presence_of
 from app.settings import Settings
 from lab_models.datasets.catalog import BUILT_IN, CIFAR10, MNIST
-from lab_models.datasets.presence import MNIST_FILES, refusal_note
+from lab_models.datasets.idx import MNIST_FILES
+from lab_models.datasets.presence import refusal_note
 
 pytestmark = pytest.mark.sqlite  # names of files
 

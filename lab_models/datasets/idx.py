@@ -1,0 +1,63 @@
+"""The idx files of MNIST, found as people keep them and read: packed or not, beside each other or in torchvision's
+folders. Nothing here loads torch.
+"""
+
+import gzip
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+MNIST_FILES: Final = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+"""As they were published, without `.gz`."""
+
+FOLDERS: Final = ("MNIST/raw", "raw", ".")
+UNSIGNED_BYTES: Final = 0x08
+LARGEST: Final = 1 << 30
+
+
+def find_mnist(roots: Iterable[Path]) -> tuple[Path, ...] | None:
+    """The four files, in the order of `MNIST_FILES`, in the first place that has them all; their names may have dots
+    for hyphens (`train-images.idx3-ubyte`) and `.gz` at the end.
+    """
+    for root in roots:
+        for folder in FOLDERS:
+            found = [_named(root / folder, name) for name in MNIST_FILES]
+            if all(path is not None for path in found):
+                return tuple(path for path in found if path is not None)
+    return None
+
+
+def read_idx(path: Path) -> npt.NDArray[np.uint8]:
+    """The array of an idx file of bytes (http://yann.lecun.com/exdb/mnist/, "THE IDX FILE FORMAT"): two zeros, the
+    type, the number of dimensions, each as a big-endian int32, and the numbers. Raises ValueError for what is none,
+    OSError and EOFError for what cannot be read.
+    """
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        head = file.read(4)
+        if len(head) < 4 or head[:2] != b"\0\0" or head[2] != UNSIGNED_BYTES:
+            raise ValueError(f"{path.name} is no idx file of bytes")
+        shape = tuple(int(size) for size in np.frombuffer(file.read(4 * head[3]), ">i4"))
+        size = math.prod(shape)
+        if len(shape) != head[3] or min(shape, default=0) < 0 or size > LARGEST:
+            raise ValueError(f"{path.name} has an impossible shape: {shape}")
+        content = file.read(size + 1)
+    if len(content) != size:
+        more = "more" if len(content) > size else f"{len(content):,}"
+        raise ValueError(f"{path.name} says that it holds {size:,} bytes and has {more}")
+    return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def _named(folder: Path, name: str) -> Path | None:
+    stem, _, kind = name.rpartition("-idx")
+    spellings = (name, f"{stem}.idx{kind}")
+    candidates = (folder / f"{spelling}{end}" for spelling in spellings for end in ("", ".gz"))
+    return next((path for path in candidates if path.is_file()), None)
