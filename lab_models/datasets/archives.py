@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, Protocol
 
+from lab_models.datasets.npz import array_files, is_npz
 from lab_models.datasets.refusals import ImportLimits, ImportRefused
 from lab_models.datasets.zip_dangers import folders_in, is_ignored, safe_members
 
@@ -47,19 +48,30 @@ class UnreadableFile(Exception):
 def open_files(source: Path | BinaryIO, limits: ImportLimits) -> Iterator[ImageFiles]:
     """The files of a folder, or of a zip as a path or an open file on disk. Raises ImportRefused."""
     if not isinstance(source, Path):
-        with _open_zip(source, limits) as archive:
-            yield _Zip(archive, limits)
+        with _open_zip(source, limits) as archive, _files_in(archive, limits) as files:
+            yield files
         return
     try:
-        files = _Folder(source, limits) if source.is_dir() else None
-        raw = None if files is not None else source.open("rb")
+        folder = _Folder(source, limits) if source.is_dir() else None
+        raw = None if folder is not None else source.open("rb")
     except OSError as error:
         raise ImportRefused(f"{error.filename or source}: {error.strerror}") from error
-    if files is not None:
-        yield files
+    if folder is not None:
+        yield folder
     elif raw is not None:
-        with raw, _open_zip(raw, limits) as archive:
-            yield _Zip(archive, limits)
+        with raw, _open_zip(raw, limits) as archive, _files_in(archive, limits) as files:
+            yield files
+
+
+@contextmanager
+def _files_in(archive: zipfile.ZipFile, limits: ImportLimits) -> Iterator[ImageFiles]:
+    """The image files of a zip, or those that the arrays of a NumPy archive stand for."""
+    files = _Zip(archive, limits)
+    if not is_npz(files.members):
+        yield files
+        return
+    with array_files(archive, files.members) as images:
+        yield images
 
 
 class _Folder:
@@ -101,13 +113,13 @@ class _Folder:
 class _Zip:
     def __init__(self, archive: zipfile.ZipFile, limits: ImportLimits) -> None:
         self._archive = archive
-        self._members = safe_members(archive, limits)
-        self.names = list(self._members)
+        self.members = safe_members(archive, limits)
+        self.names = list(self.members)
         self.folders = folders_in(archive)
 
     def open(self, name: str) -> IO[bytes]:
         try:
-            return self._archive.open(self._members[name])
+            return self._archive.open(self.members[name])
         except (
             zipfile.BadZipFile,
             NotImplementedError,
