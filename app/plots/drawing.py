@@ -11,6 +11,7 @@ from app.plots.figures.experiments import (
     CurvesFigure,
     ExplanationFigure,
     GradientFlowFigure,
+    LayerGradientFigure,
 )
 from app.plots.figures.studies import (
     DifferencesFigure,
@@ -33,6 +34,7 @@ DRAWN_BY: Final[dict[type, str]] = {
     FactorFigure: "studies.factor",
     GradientFlowFigure: "experiments.gradient_flow",
     HeatMapFigure: "studies.heat_map",
+    LayerGradientFigure: "experiments.layer_gradient",
     StudyCurvesFigure: "studies.study_curves",
     StudyGradientsFigure: "studies.study_gradients",
     TradeoffFigure: "studies.tradeoff",

@@ -88,6 +88,7 @@ class Experiment(SQLModel, table=True):
 class Run(SQLModel, table=True):
     """One execution with one seed. `fence` grows by one with each claim; `heartbeat` with each sign of life.
 
+    `train` are the published weights' scores on images that they were learned from, None in runs of older versions.
     `needs` is the run whose weights must exist first: a student's teacher. `reused_from` is the equal run, which may be
     gone by now, whose results this one took over instead of training. `artifact_bytes` is what it has published.
     """
@@ -125,6 +126,7 @@ class Run(SQLModel, table=True):
     num_steps: int
     best: dict[str, Any] | None = Field(default=None, sa_type=JSON)
     test: dict[str, Any] | None = Field(default=None, sa_type=JSON)
+    train: dict[str, Any] | None = Field(default=None, sa_type=JSON)
     environment: dict[str, Any] | None = Field(default=None, sa_type=JSON)
     error: dict[str, Any] | None = Field(default=None, sa_type=JSON)
     stop_reason: str | None = None

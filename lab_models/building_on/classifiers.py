@@ -20,6 +20,7 @@ from torch import nn
 
 from lab_models.building_on.features import ClassifiedFeatures, Features, Fitted, features_of
 from lab_models.datasets.batches import Splits
+from lab_models.datasets.splits import sample_rows
 from lab_models.specs import EVERY_CLASSIFIER, TransferSpec
 
 Array = npt.NDArray[Any]
@@ -48,7 +49,8 @@ def fit_classifiers(
     names: Sequence[str], train: Features, val: Features, test: Features
 ) -> Iterator[Fitted]:
     """Each of the named classifiers, fitted on train with every setting, chosen by val accuracy (the first wins a tie),
-    read on test once.
+    read on test once. Train accuracy is of as many images as test has; nearest neighbors find each of them beside
+    itself.
 
     Features are standardized by train's mean and deviation for linear and Gaussian models, and scaled to length 1 for
     those that go by the angle between two images: nearest neighbors and nearest class mean.
@@ -77,9 +79,11 @@ def _best(name: str, parts: list[Features]) -> Fitted:
         converged = not any(issubclass(warning.category, ConvergenceWarning) for warning in said)
         found.append((float(model.score(val.values, val.labels)), setting, model, converged))
     accuracy, setting, model, converged = max(found, key=lambda candidate: candidate[0])
+    learned = sample_rows(train.labels, len(test.labels))
     return Fitted(
         name,
         setting,
+        float(model.score(train.values[learned], train.labels[learned])),
         accuracy,
         float(model.score(test.values, test.labels)),
         converged,

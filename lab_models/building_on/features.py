@@ -22,12 +22,14 @@ class Features:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A classifier with the setting that val chose: accuracies as fractions; `converged` says whether its solver
+    """A classifier with the setting that val chose: accuracies as fractions, of train on as many
+    images as test has; `converged` says whether its solver
     finished within its iterations.
     """
 
     name: str
     setting: dict[str, float]
+    train_accuracy: float
     val_accuracy: float
     test_accuracy: float
     converged: bool

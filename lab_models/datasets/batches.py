@@ -52,6 +52,16 @@ class ImageSplit:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def only(self, rows: Tensor) -> "ImageSplit":
+        """Of these rows (B,) int64 alone, never augmented; the images stay where they lie."""
+        return replace(
+            self,
+            labels=self.labels.index_select(0, rows),
+            rows=rows if self.rows is None else self.rows[rows],
+            ids=None if self.ids is None else self.ids[rows.to(self.ids.device)],
+            augmentation=NO_AUGMENTATION,
+        )
+
     def views(self, seed: int, epoch: int) -> Views | None:
         """The epoch's random views of this split's images; None without augmentation."""
         if self.augmentation.views is not None:

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 Indices = npt.NDArray[np.int64]
+SAMPLE_SEED = 0
+"""Whatever the run's: all runs on one cut of a data set are looked at on the same images."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,15 @@ def split_train_val(
     if train_limit is not None and train_limit < len(train):
         train, _ = _take(labels, train, train_limit, stratified, np.random.RandomState(seed))
     return SplitRows(train=train, val=val)
+
+
+def sample_rows(labels: npt.NDArray[np.integer], count: int) -> Indices:
+    """`count` rows by class proportions, the same at every call, sorted; all of them where there are no more."""
+    rows = np.arange(len(labels))
+    if count >= len(rows):
+        return rows
+    chosen, _ = _take(labels, rows, count, True, np.random.RandomState(SAMPLE_SEED))
+    return chosen
 
 
 def num_train_val(

@@ -27,6 +27,7 @@ from lab_models.specs import ContinueSpec, DistillSpec, TransferSpec, fingerprin
 from lab_models.training.averaging import averaged_copy
 from lab_models.training.checkpoints import TrainState, read_checkpoint
 from lab_models.training.gradient_flow import GradientFlow
+from lab_models.training.layer_gradients import LayerGradients
 from lab_models.training.matching import make_matcher
 from lab_models.training.optimization import make_optimizer
 from lab_models.training.protocol import Order
@@ -130,6 +131,9 @@ def _initial_state(order: Order, info: DatasetInfo) -> TrainState:
         matcher=matcher,
         average=None if spec.ema_decay is None else averaged_copy(model),
         flow=GradientFlow(model) if "gradient_flow" in spec.probes else None,
+        layer_gradients=None
+        if spec.layer_gradients is None
+        else LayerGradients(model, spec.layer_gradients, device),
     )
 
 

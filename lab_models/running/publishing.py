@@ -1,6 +1,7 @@
 """What an attempt leaves on disk: checkpoints, weights, evaluation, predictions. A file is whole before it is named."""
 
 import json
+import math
 from pathlib import Path
 
 from torch import Tensor
@@ -14,6 +15,7 @@ from lab_models.common.files import (
     sync_folder,
     write_atomically,
 )
+from lab_models.datasets.splits import steps_per_epoch
 from lab_models.running.preparing import PreparedRun
 from lab_models.specs import fingerprint
 from lab_models.training.assessment import (
@@ -30,7 +32,8 @@ from lab_models.training.checkpoints import (
     save_checkpoint,
     write_weights,
 )
-from lab_models.training.evaluation import predict
+from lab_models.training.evaluation import evaluate_learned, predict
+from lab_models.training.layer_metrics import LAYER_GRADIENTS_NAME
 from lab_models.training.protocol import Completed, Order, SavedArtifact, SavedCheckpoint
 from lab_models.training.stopping import early_stop
 
@@ -109,7 +112,7 @@ class AttemptFolder:
 
 
 def publish_trained(folder: AttemptFolder, order: Order, prepared: PreparedRun) -> Completed:
-    """Publish the last and the best weights and read test, once, with the best."""
+    """Publish the last and the best weights and read test, once, with the best; then as many images of train."""
     state, dataset, spec = prepared.state, prepared.dataset, order.spec
     assert state.best is not None
     last = folder.publish_weights("weights-last.safetensors", copied_weights(state.evaluated))
@@ -130,6 +133,7 @@ def publish_trained(folder: AttemptFolder, order: Order, prepared: PreparedRun) 
         best_epoch=state.best.epoch,
         best_val=state.best.val,
         test=assessment.scores | _agreement(assessment, prepared.teacher),
+        train=_learned(order, prepared),
         artifacts=(
             best,
             last,
@@ -137,6 +141,7 @@ def publish_trained(folder: AttemptFolder, order: Order, prepared: PreparedRun) 
             evaluation,
             predictions,
             *_published_archive(folder, prepared.teacher),
+            *_published_gradients(folder, order, prepared),
         ),
     )
 
@@ -155,8 +160,25 @@ def publish_classified(folder: AttemptFolder, found: ClassifiedFeatures) -> Comp
         | {f"{fitted.name}_accuracy": fitted.val_accuracy for fitted in found.classifiers},
         test={"accuracy": found.best.test_accuracy}
         | {f"{fitted.name}_accuracy": fitted.test_accuracy for fitted in found.classifiers},
+        train={"accuracy": found.best.train_accuracy}
+        | {f"{fitted.name}_accuracy": fitted.train_accuracy for fitted in found.classifiers},
         artifacts=(published,),
     )
+
+
+def _learned(order: Order, prepared: PreparedRun) -> dict[str, float]:
+    """What the published weights score on train, in evaluation mode."""
+    splits = prepared.splits
+    scores = evaluate_learned(
+        prepared.state.evaluated,
+        splits.train,
+        len(splits.test),
+        order.spec.precision,
+        order.micro_batches,
+    )
+    if not math.isfinite(scores.loss):
+        return {}
+    return {"loss": scores.loss, "accuracy": scores.accuracy}
 
 
 def _agreement(assessment: Assessment, teacher: TeacherOutputs | None) -> dict[str, float]:
@@ -165,6 +187,17 @@ def _agreement(assessment: Assessment, teacher: TeacherOutputs | None) -> dict[s
         return {}
     agreed = float((assessment.predictions == teacher.test_predictions).mean())
     return {"teacher_agreement": agreed, "teacher_accuracy": teacher.accuracy}
+
+
+def _published_gradients(
+    folder: AttemptFolder, order: Order, prepared: PreparedRun
+) -> tuple[SavedArtifact, ...]:
+    """What was asked for of gradients over the steps."""
+    found = prepared.state.layer_gradients
+    if found is None:
+        return ()
+    steps = steps_per_epoch(len(prepared.splits.train), order.spec.batch_size)
+    return (folder.publish(LAYER_GRADIENTS_NAME, BINARY, found.file(steps)),)
 
 
 def _published_archive(

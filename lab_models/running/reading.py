@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from lab_models.architectures.misfits import misfits
+from lab_models.architectures.parameter_names import layer_gradient_faults
 from lab_models.architectures.sizes import impossible
 from lab_models.common.documents import NotJSON, parse_json
 from lab_models.common.validation import (
@@ -71,6 +72,9 @@ def read_plan(path: Path, catalog: Catalog) -> PlannedRuns:
         plan = replace(plan, before=PlannedRuns(foundation.spec, (foundation.seed,), info))
     for fault in misfits(spec, (plan.before or plan).info, plan.info):
         raise FileRefused(f"{path}: {fault.pointer}: {fault.message}", fault.hint)
+    for planned in filter(None, (plan.before, plan)):
+        for fault in layer_gradient_faults(planned.spec, planned.info):
+            raise FileRefused(f"{path}: {fault.pointer}: {fault.message}", fault.hint)
     return plan
 
 

@@ -22,6 +22,7 @@ from lab_models.specs.going_on import (
     Origin,
     TrainedSpec,
 )
+from lab_models.specs.layer_gradients import MOST_POINTS, LayerGradientsSpec
 from lab_models.specs.mlp import MAX_DEPTH, MAX_WIDTH, MLPSpec
 from lab_models.specs.model import (
     ARCHITECTURES,
@@ -68,6 +69,7 @@ __all__ = [
     "MAX_DEPTH",
     "MAX_SEED",
     "MAX_WIDTH",
+    "MOST_POINTS",
     "MOST_TIMES",
     "PRESETS",
     "ROLES",
@@ -93,6 +95,7 @@ __all__ = [
     "HintSpec",
     "KeptWeights",
     "Kind",
+    "LayerGradientsSpec",
     "MLPSpec",
     "ModelSpec",
     "MultiStepSchedule",

@@ -33,6 +33,13 @@ class UnknownName(ValueError):
         self.hint = f"did you mean '{near[0]}'?" if near else "there are: " + ", ".join(known)
 
 
+def all_different(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The values; raises ValueError where one stands twice."""
+    if len(set(values)) != len(values):
+        raise ValueError("the same is named twice")
+    return values
+
+
 def named(key: str, default: str) -> Callable[[Any], Any]:
     """A bare string stands for that name with its defaults; an object without a name takes the default name. Names are
     written in small letters, and read in any.

@@ -1,12 +1,13 @@
 """One network trained on one data set. The parts stand apart, because a student is trained by the same procedure."""
 
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from lab_models.specs.base import Frozen, named
+from lab_models.specs.base import Frozen, all_different, named
 from lab_models.specs.dataset import DatasetSpec
 from lab_models.specs.features import FeatureSpec
+from lab_models.specs.layer_gradients import LayerGradientsSpec
 from lab_models.specs.mlp import MLPSpec
 from lab_models.specs.model import ModelSpec
 from lab_models.specs.presets import expand_preset
@@ -20,12 +21,6 @@ from lab_models.specs.training import (
 )
 
 Probe = Literal["gradient_flow"]
-
-
-def _all_different(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    if len(set(values)) != len(values):
-        raise ValueError("the same is named twice")
-    return values
 
 
 NetworkSpec = Annotated[
@@ -112,9 +107,11 @@ class Procedure(Frozen):
     best_by: Literal["loss", "accuracy"] = "loss"
     """What makes an epoch the best: lowest val loss, or highest val accuracy (the lower loss breaks a tie)."""
     probes: Annotated[
-        tuple[Probe, ...], Field(max_length=10, strict=False), AfterValidator(_all_different)
+        tuple[Probe, ...], Field(max_length=10, strict=False), AfterValidator(all_different)
     ] = ()
     """What else is measured: `gradient_flow`, every layer's gradient at initialization and at each epoch."""
+    layer_gradients: LayerGradientsSpec | None = None
+    """What is measured of a few parameters' gradients over the steps of training; null: nothing."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Number format of the forward and backward pass; weights, loss and optimizer stay float32."""
     on_out_of_memory: Literal["fail", "halve_batch"] = "fail"

@@ -16,8 +16,10 @@ from lab_models.common.errors import CheckpointDamaged
 from lab_models.common.files import WrittenFile, sha256_of, write_atomically
 from lab_models.training.freezing import Freezer
 from lab_models.training.gradient_flow import GradientFlow
+from lab_models.training.layer_gradients import LayerGradients
 from lab_models.training.matching import Matcher
 from lab_models.training.protocol import Metrics
+from lab_models.training.stopping import val_rank
 
 FORMAT = 3
 FOLD_STEPS = 64
@@ -51,6 +53,7 @@ class TrainState:
     device: torch.device
     average: nn.Module | None = None
     flow: GradientFlow | None = None
+    layer_gradients: LayerGradients | None = None
     freezer: Freezer | None = None
     matcher: Matcher | None = None
     epochs_done: int = 0
@@ -136,14 +139,9 @@ class TrainState:
         self.epochs_done += 1
         self.history.append(metrics)
         val = {"loss": metrics["val"]["loss"], "accuracy": metrics["val"]["accuracy"]}
-        if self.best is None or _rank(val, best_by) < _rank(self.best.val, best_by):
+        if self.best is None or val_rank(val, best_by) < val_rank(self.best.val, best_by):
             self.best = Best(self.epochs_done, val, copied_weights(self.evaluated))
         self.begin_epoch()
-
-
-def _rank(val: dict[str, float], best_by: str) -> tuple[float, float]:
-    """The lower, the better."""
-    return (val["loss"], 0.0) if best_by == "loss" else (-val["accuracy"], val["loss"])
 
 
 def copied_weights(model: nn.Module) -> dict[str, Tensor]:
@@ -183,6 +181,7 @@ def save_checkpoint(
         "model": state.model.state_dict(),
         "average": None if state.average is None else state.average.state_dict(),
         "flow": None if state.flow is None else state.flow.state(),
+        "layer_gradients": None if state.layer_gradients is None else state.layer_gradients.state(),
         "matcher": None if state.matcher is None else state.matcher.state_dict(),
         "optimizer": state.optimizer.state_dict(),
         "history": state.history,
@@ -225,6 +224,8 @@ def restore(state: TrainState, document: dict[str, Any]) -> None:
         state.matcher.load_state_dict(document["matcher"])
     if state.flow is not None and document["flow"] is not None:
         state.flow.load_state(document["flow"])
+    if state.layer_gradients is not None and document.get("layer_gradients") is not None:
+        state.layer_gradients.load_state(document["layer_gradients"])
     state.history = list(document["history"])
     if document["best"] is not None:
         best = document["best"]

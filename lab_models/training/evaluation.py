@@ -1,4 +1,6 @@
-"""How good a model is on a split: loss and accuracy after each epoch, and all logits of the test split once."""
+"""How good a model is on a split: loss and accuracy after each epoch, and at the end all logits of the test split and
+the scores on what it has learned from.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from torch.nn import functional
 
 from lab_models.architectures.blocks import Resize
 from lab_models.datasets.batches import ImageSplit
+from lab_models.datasets.splits import sample_rows
 from lab_models.training.precision import forward_context
 
 EVALUATION_BATCH = 1000
@@ -50,6 +53,23 @@ def evaluate(
         loss += functional.cross_entropy(logits, labels, reduction="sum").double()
         correct += (logits.argmax(1) == labels).sum()
     return SplitScores(loss.item() / len(split), correct.item() / len(split))
+
+
+def evaluate_learned(
+    model: nn.Module,
+    train: ImageSplit,
+    most: int,
+    precision: str = "float32",
+    micro_batches: int = 1,
+) -> SplitScores:
+    """Scores on images that the model has learned from, at most so many of `train` by class proportions, seen and
+    scored as val and test are: in evaluation mode, not augmented, against the labels themselves.
+
+    What is left of the difference to test is then not made by dropout, by views or by smoothed labels. No generator
+    is touched.
+    """
+    chosen = torch.from_numpy(sample_rows(train.labels.cpu().numpy(), most))
+    return evaluate(model, train.only(chosen.to(train.labels.device)), precision, micro_batches)
 
 
 @torch.inference_mode()

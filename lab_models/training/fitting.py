@@ -111,6 +111,8 @@ def _train(gradients: Gradients, seed: int, epoch: int) -> Iterator[tuple[int, i
         loss, labels = gradients(batches[step], views, check)
         if state.flow is not None and step in measured:
             state.flow.record()
+        if state.layer_gradients is not None:
+            state.layer_gradients.record((epoch - 1) * len(batches) + step)
         if spec.gradient_clip is not None:
             nn.utils.clip_grad_norm_(parameters, spec.gradient_clip)
         set_learning_rate(state.optimizer, rates[step])

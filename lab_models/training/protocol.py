@@ -12,7 +12,7 @@ Metrics = dict[str, dict[str, float]]
 """Split to name to value, of one epoch."""
 Phase = Literal["data", "building", "warm_up", "training", "validation", "checkpoint", "test"]
 """What an attempt's time goes to. `data`: opened, prepared, downloaded; `building`: the network, the checkpoint that it
-goes on from and what it builds on; `warm_up`: all until the first step is done; `test`: weights and scores too.
+goes on from and what it builds on; `warm_up`: all until the first step is done; `test`: weights and all scores.
 """
 Phases = dict[Phase, float]
 """Seconds by phase since the order was taken up; together they are all of them."""
@@ -163,7 +163,8 @@ class Checkpointed(Message):
 
 
 class Completed(Message):
-    """Training is over and the test split was read, once, with the best weights.
+    """Training is over and the test split was read, once, with the best weights. `train` are their scores on images
+    that they were learned from, seen as test is; empty where they are not finite.
 
     `stop_reason`: `all_epochs`, or the early-stopping rule that held: `stagnation` or `overfitting`.
     """
@@ -173,6 +174,7 @@ class Completed(Message):
     best_epoch: int
     best_val: dict[str, float]
     test: dict[str, float]
+    train: dict[str, float] = {}
     artifacts: tuple[SavedArtifact, ...]
     phases: Phases = {}
 

@@ -158,7 +158,8 @@ def scores_of(events: Iterable[Any]) -> list[Any]:
         for event in of_kind(EpochCompleted, events)
     ]
     return epochs + [
-        (event.best_epoch, event.best_val, event.test) for event in of_kind(Completed, events)
+        (event.best_epoch, event.best_val, event.test, event.train)
+        for event in of_kind(Completed, events)
     ]
 
 

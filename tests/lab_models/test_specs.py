@@ -25,6 +25,7 @@ from lab_models.specs import (
     EarlyStoppingSpec,
     ExperimentRequest,
     HintSpec,
+    LayerGradientsSpec,
     MLPSpec,
     OptimizerSpec,
     Origin,
@@ -66,6 +67,7 @@ EVERY_SPEC: tuple[type[BaseModel], ...] = (
     *members(OptimizerSpec),
     *members(ScheduleSpec),
     EarlyStoppingSpec,
+    LayerGradientsSpec,
     *(AttentionSpec, HintSpec),
 )
 
@@ -358,7 +360,7 @@ def test_defaults_never_change_because_old_fingerprints_stand_for_them() -> None
     }
     assert (
         hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
-        == "97029603bad7b60b"
+        == "c1ca40f56ad7e3ad"
     ), (
         "a default of a spec changed: give a new field instead. A new field with its default may be added: then write"
         " the new sum here"
@@ -441,9 +443,18 @@ CHANGES: list[tuple[dict[str, Any], str, Any]] = [
         for field, value in (
             ("best_by", "accuracy"),
             ("probes", ["gradient_flow"]),
+            ("layer_gradients", {"layers": ["head.weight"]}),
             ("precision", "bfloat16"),
             ("on_out_of_memory", "halve_batch"),
             ("early_stopping", {}),
+        )
+    ),
+    *(
+        ({"layer_gradients": {"layers": ["head.weight"]}}, f"layer_gradients.{field}", value)
+        for field, value in (
+            ("layers", ["head.bias"]),
+            ("every_steps", 3),
+            ("histograms", True),
         )
     ),
     *(

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Query
 
 METRIC = (
-    "`test.<score>` or `val.<score>`, such as test.accuracy, or seconds, epochs, best.epoch, val.mean_accuracy,"
-    " gradient_flow.slope"
+    "`test.<score>`, `val.<score>` or `train.<score>`, such as test.accuracy, or gap.accuracy, seconds, epochs,"
+    " epochs_to.97, seconds_to.97, best.epoch, val.mean_accuracy, gradient_flow.slope"
 )
 MetricName = Annotated[str, Query(description=METRIC, max_length=100)]

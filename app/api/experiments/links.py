@@ -30,6 +30,8 @@ def experiment_links(experiment: Experiment, origin: Experiment | None) -> dict[
         if "gradient_flow" in experiment.spec.get("probes", [])
         else {}
     )
+    if experiment.spec.get("layer_gradients") is not None:
+        probed |= {"layer_gradient": f"{base}/layer-gradient.png"}
     pictures = {"curves": f"{base}/curves.png", "confusion_matrix": f"{base}/confusion-matrix.png"}
     pictures |= {} if _has_no_maps(experiment) else {"explanations": f"{base}/explanations.png"}
     compared = {"distillation": f"{base}/distillation"} if experiment.kind == "distill" else {}

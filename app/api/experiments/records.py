@@ -23,7 +23,7 @@ from app.services.experiments.experiments import HowFar, Listed
 from app.services.experiments.how_far import Advancing, current_run, epoch_begun, fraction_done
 from app.services.experiments.origins import changed, like_of
 from app.services.experiments.ranking import Reached
-from app.services.experiments.results import summarise_scores
+from app.services.experiments.results import gap_of, summarise_scores
 from app.services.experiments.wholes import Whole, run_reason
 from app.services.lifecycle.local_workers import LocalWorkers
 from app.storage.states import RunStatus, experiment_status
@@ -168,6 +168,7 @@ def _run_fields(run: Run) -> dict[str, Any]:
         ),
         "best": run.best,
         "test": run.test,
+        "train": run.train,
         "needs": run.needs,
         "reused_from": run.reused_from,
         "stop_reason": run.stop_reason,
@@ -191,6 +192,8 @@ def _results(runs: list[Run]) -> dict[str, dict[str, SummaryAnswer]]:
     sheets = {
         "test": [run.test for run in succeeded if run.test],
         "val": [run.best["val"] for run in succeeded if run.best],
+        "train": [run.train for run in succeeded if run.train],
+        "gap": [gap for run in succeeded if (gap := gap_of(run.test, run.train))],
     }
     return {
         split: {

@@ -74,6 +74,10 @@ class RunAnswer(Answer):
     """Epoch of lowest val loss, and its val scores."""
     test: dict[str, float] | None
     """Test scores of the best epoch's weights."""
+    train: dict[str, float] | None
+    """The same weights' scores on images that they were learned from, seen as test is: in evaluation mode, not
+    augmented. As many as test has, by class proportions. null before the end, and in runs of older versions.
+    """
     needs: str | None
     """The run whose weights it needs first: a student's teacher."""
     reused_from: str | None
@@ -153,7 +157,9 @@ class ExperimentRecord(Answer):
     status_message: str
     """Why and how far, as a sentence for people."""
     results: dict[str, dict[str, SummaryAnswer]]
-    """Over the succeeded runs: test scores, and val scores at the best epoch."""
+    """Over the succeeded runs: test scores, val scores at the best epoch, scores on `train`, and the `gap` between
+    train and test: `accuracy` train minus test, `loss` test minus train.
+    """
     error: dict[str, Any] | None
     """The first failed run's error."""
     warnings: list[str] = []

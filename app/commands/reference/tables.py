@@ -23,6 +23,7 @@ from lab_models.specs import (
     ExperimentRequest,
     Frozen,
     HintSpec,
+    LayerGradientsSpec,
     OptimizerSpec,
     OriginReference,
     Reference,
@@ -65,6 +66,7 @@ MODELS: tuple[tuple[str, type[Frozen]], ...] = (
         for spec in members(ScheduleSpec)
     ),
     ("`early_stopping`", EarlyStoppingSpec),
+    ("`layer_gradients`", LayerGradientsSpec),
 )
 MAKEFILE = Path(__file__).parents[3] / "Makefile"
 SHAPE_OF_PRESETS = {"MNIST": (1, 28, 28), "CIFAR-10": (3, 32, 32)}

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -61,6 +61,21 @@ class GradientFlowFigure:
 
 
 @dataclass(frozen=True)
+class LayerGradientFigure:
+    """One parameter's gradient: `norms` (runs, P) at `steps` (P,), NaN where it is frozen; `counts` (P, bins) elements
+    by magnitude, whose bins lie between and beyond the `magnitudes`, None without histograms.
+    """
+
+    title: str
+    subtitle: str
+    steps: npt.NDArray[np.int64]
+    norms: npt.NDArray[np.float64]
+    steps_per_epoch: int | None
+    magnitudes: npt.NDArray[np.float64]
+    counts: npt.NDArray[np.int64] | None
+
+
+@dataclass(frozen=True)
 class ConfusionFigure:
     """`counts` and `fractions` (C, C): rows are true classes, columns predicted ones, a row's fractions its shares.
 
@@ -98,15 +113,22 @@ class Line:
     series: Series
 
 
+ComparisonPanel = Literal["train_loss", "val_loss", "val_accuracy"]
+COMPARISON_PANELS: tuple[ComparisonPanel, ...] = get_args(ComparisonPanel)
+
+
 @dataclass(frozen=True)
 class ComparisonFigure:
-    """What the picture shows; `labels` has the legend's text and note for each part that may occur."""
+    """What the picture shows; `labels` has the legend's text and note for each part that may occur. `panels` are all,
+    side by side, or one.
+    """
 
     title: str
     subtitle: str
     lines: Sequence[Line]
     labels: Mapping[str, tuple[str, str]]
     epochs: int
+    panels: tuple[ComparisonPanel, ...] = COMPARISON_PANELS
 
 
 @dataclass(frozen=True)

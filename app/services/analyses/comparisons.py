@@ -12,7 +12,13 @@ from safetensors import SafetensorError, safe_open
 from sqlmodel import Session
 
 from app.errors import NotFound
-from app.services.analyses.pairing import ONE_AND_THE_SAME, PairedScores, Side, pair_sides
+from app.services.analyses.pairing import (
+    ONE_AND_THE_SAME,
+    PairedScores,
+    Side,
+    on_survivors,
+    pair_sides,
+)
 from app.services.analyses.scores import ScoreKind, Scores
 from app.services.experiments.artifacts import artifact_path
 from app.storage.files.store import FileStore
@@ -115,7 +121,10 @@ def compare_sides(
         treatment=treatment,
         control=control,
         differs=differs,
-        warnings=tuple(_warnings(treatment, control, differs, factor, found.seeds)),
+        warnings=(
+            *_warnings(treatment, control, differs, factor, found.seeds),
+            *on_survivors(evidence.scores, (control, treatment), metric),
+        ),
         mcnemar=tuple(_mcnemar(evidence, treatment, control, found.seeds))
         if metric.name == "test.accuracy"
         else (),

@@ -10,6 +10,7 @@ import numpy as np
 
 from app.errors import Conflict
 from app.services.analyses.scores import ScoreKind, Scores
+from app.services.analyses.training_scores import survivors
 from app.storage.states import RunStatus
 from app.storage.tables import Experiment, Run
 from lab_models.architectures.sameness import effect_of
@@ -99,6 +100,15 @@ def pair_scores(
     seeds = tuple(seed for seed in treatment if seed in control)
     pairs = [(metric.scale * treatment[seed], metric.scale * control[seed]) for seed in seeds]
     return PairedScores(metric, compare(pairs, margin), seeds, seconds_per_pair)
+
+
+def on_survivors(scores: Scores, sides: Sequence[Side], metric: ScoreKind) -> list[str]:
+    """Says where a metric is of those runs alone that reached something; empty where it is of all."""
+    reached = [
+        (side.title, len(scores.by_seed(side.runs, metric)), len(side.succeeded)) for side in sides
+    ]
+    note = survivors(metric.name, reached)
+    return [] if note is None else [note]
 
 
 def margin_of(metric: ScoreKind, dataset: str, wanted: float | None = None) -> float | None:

@@ -1,4 +1,4 @@
-"""One number of each run, by its name: `test.accuracy`, `val.loss`, `seconds`, `gradient_flow.slope` and so on."""
+"""One number of each run, by its name: `test.accuracy`, `val.loss`, `seconds`, `epochs_to.97` and so on."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,6 +9,13 @@ from sqlmodel import Session
 from app.errors import InvalidRequest
 from app.services.analyses.gradients.series import series_of
 from app.services.analyses.gradients.slopes import Slope, slope_at
+from app.services.analyses.training_scores import (
+    GAPS,
+    NAMES,
+    is_of_training,
+    threshold_of,
+    values_of,
+)
 from app.services.experiments.metrics import RunMetrics, metrics_of, seconds_of_training
 from app.storage.states import RunStatus
 from app.storage.tables import Run
@@ -33,6 +40,7 @@ class ScoreKind:
         last = self.name.rpartition(".")[2]
         return (
             self.name not in COUNTS
+            and threshold_of(self.name) is None
             and not self.name.startswith("gradient_flow.")
             and last not in (*NATS, "brier")
         )
@@ -49,33 +57,49 @@ class ScoreKind:
             return "percentage points"
         if self.name.rpartition(".")[2] in NATS:
             return "nats"
+        threshold = threshold_of(self.name)
+        if threshold is not None:
+            return threshold.counted
         return COUNTS.get(self.name, "")
 
     @property
     def level_unit(self) -> str:
-        """Of the number itself."""
-        return "%" if self.is_fraction else self.unit
+        """Of the number itself; empty where its label says it."""
+        if threshold_of(self.name) is not None:
+            return ""
+        return "%" if self.is_fraction and self.name not in GAPS else self.unit
 
     @property
     def label(self) -> str:
         """What an axis or a heading says: `Test accuracy`."""
-        return self.name.replace(".", " ").replace("_", " ").capitalize()
+        threshold = threshold_of(self.name)
+        if threshold is not None:
+            return threshold.label
+        return GAPS.get(self.name) or self.name.replace(".", " ").replace("_", " ").capitalize()
 
     @property
     def lower_is_better(self) -> bool:
         """Whether less is better."""
-        return self.name.rpartition(".")[2] in LOWER_IS_BETTER
+        return (
+            self.name in GAPS
+            or threshold_of(self.name) is not None
+            or self.name.rpartition(".")[2] in LOWER_IS_BETTER
+        )
 
 
 def read_metric(name: str) -> ScoreKind:
-    """A metric by its name, which is `test.<score>`, `val.<score>` or one of the derived ones; raises
+    """A metric by its name, which is `test.<score>`, `val.<score>`, one of the derived ones or of training; raises
     InvalidRequest.
     """
     split, _, score = name.partition(".")
-    if name in DERIVED or (split in ("test", "val") and score.replace("_", "").isalnum()):
+    if (
+        name in DERIVED
+        or is_of_training(name)
+        or (split in ("test", "val") and score.replace("_", "").isalnum())
+    ):
         return ScoreKind(name)
     hint = "allowed: test.<score> and val.<score>, such as test.accuracy or val.loss, " + ", ".join(
-        DERIVED
+        [*DERIVED, *NAMES]
     )
     raise InvalidRequest(
         f"there is no metric {name!r}", [FieldError("/metric", f"no metric {name!r}", hint)]
@@ -115,6 +139,8 @@ def last_slopes(session: Session, runs: Sequence[Run]) -> dict[str, Slope]:
 
 
 def _values(session: Session, runs: list[Run], metric: ScoreKind) -> Iterable[float | None]:
+    if is_of_training(metric.name):
+        return values_of(session, runs, metric.name)
     split, _, score = metric.name.partition(".")
     match metric.name:
         case "val.mean_accuracy":

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from app.settings import Settings
 from lab_models.architectures.pairs import regressor_parameters
+from lab_models.architectures.parameter_names import layer_gradient_faults
 from lab_models.architectures.sizes import ModelSize, dead_weight_warning, impossible, model_size
 from lab_models.architectures.stages import macs_in, parameters_in, trained_stages
 from lab_models.common.validation import FieldError
@@ -115,6 +116,7 @@ def refusals(
             ),
         ]
     cost = estimate(spec, info)
+    found += layer_gradient_faults(spec, info)
     if cost.steps > settings.max_steps:
         message = f"{cost.steps:,} steps of one run are more than this service's {settings.max_steps:,} (LAB_MAX_STEPS)"
         found.append(FieldError("/epochs", message, "ask for fewer epochs or a larger batch_size"))

@@ -171,6 +171,7 @@ def record_completed(session: Session, lease: Lease, event: Completed) -> list[s
         lease,
         best={"epoch": event.best_epoch, "val": event.best_val},
         test=dict(event.test),
+        train=dict(event.train) or None,
         stop_reason=event.stop_reason,
         artifact_bytes=sum(saved.size_bytes for saved in event.artifacts),
     )

@@ -1,11 +1,25 @@
 """From an experiment's runs to numbers with their uncertainty."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lab_models.statistics.summary import CONFIDENCE, Summary, summarise
 
-__all__ = ["CONFIDENCE", "Summary", "summarise", "summarise_scores"]
+__all__ = ["CONFIDENCE", "Summary", "gap_of", "summarise", "summarise_scores"]
+
+GAP_SIGNS = {"accuracy": 1, "loss": -1}
+"""Both gaps grow as the network does better on what it has learned from than on test."""
+
+
+def gap_of(test: Mapping[str, Any] | None, train: Mapping[str, Any] | None) -> dict[str, float]:
+    """How much better a network is on images that it has learned from than on test, by score; empty where one of the
+    two is not known.
+    """
+    return {
+        name: sign * (train[name] - test[name])
+        for name, sign in GAP_SIGNS.items()
+        if test and train and name in test and name in train
+    }
 
 
 def summarise_scores(scores: Sequence[dict[str, Any]]) -> dict[str, Summary]:

@@ -19,6 +19,7 @@ def succeed(
     *,
     best: dict[str, Any],
     test: dict[str, Any],
+    train: dict[str, Any] | None = None,
     stop_reason: str = "all_epochs",
     artifact_bytes: int = 0,
 ) -> None:
@@ -31,6 +32,7 @@ def succeed(
         reason,
         best=best,
         test=test,
+        train=train,
         stop_reason=stop_reason,
         artifact_bytes=artifact_bytes,
     )

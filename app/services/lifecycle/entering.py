@@ -17,7 +17,10 @@ from app.storage.states import RunStatus, StatusReason
 from app.storage.tables import Owner, Run, metadata, utc_now
 
 RUNS = metadata().tables["run"]
-TAKEN_OVER = ("best", "test", "environment", "stop_reason", "epochs_done", "artifact_bytes")
+TAKEN_OVER = (
+    *("best", "test", "train"),
+    *("environment", "stop_reason", "epochs_done", "artifact_bytes"),
+)
 """What of an equal run's row becomes that of the run which takes its results over."""
 
 

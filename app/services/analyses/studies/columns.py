@@ -99,7 +99,8 @@ def notes_of(table: Table) -> list[str]:
         if row.cell.same_as is not None
     ]
     many = [] if len(same) <= MOST_SAME else [f"And {len(same) - MOST_SAME} more rows like this."]
-    return [*same[:MOST_SAME], *many, *_on_choosing(table)]
+    survivors = [f"{note[:1].upper()}{note[1:]}." for note in table.on_survivors]
+    return [*same[:MOST_SAME], *many, *survivors, *_on_choosing(table)]
 
 
 def _on_choosing(table: Table) -> list[str]:

@@ -7,6 +7,7 @@ from app.plots.figures.studies import DifferenceRow, DifferencesFigure
 from app.services.analyses.scores import ScoreKind
 from app.services.analyses.studies.verdicts import ContrastResult
 from app.services.analyses.studies.words import scale_said, subtitle_of
+from app.services.analyses.training_scores import threshold_of
 from app.services.studies.studies import WholeStudy
 
 MOST_DIFFERENCES = 60
@@ -46,9 +47,10 @@ def differences_figure(
         if len(results) > MOST_DIFFERENCES
         else ""
     )
+    both = ", of seeds where both reached it" if threshold_of(metric.name) else ""
     return DifferencesFigure(
         whole.study.name,
-        f"{metric.label}, {subtitle_of(whole)}{more}",
+        f"{metric.label}{both}, {subtitle_of(whole)}{more}",
         unit,
         margins.pop() if len(margins) == 1 else None,
         rows,

@@ -60,7 +60,7 @@ def factor_figure(table: Table, factor: str | None) -> FactorFigure:
     too = f"differing in {others_said} too"
     return FactorFigure(
         title=whole.study.name,
-        subtitle=subtitle_of(whole) + more,
+        subtitle="; ".join([subtitle_of(whole) + more, *table.on_survivors]),
         metric=table.metric.label,
         factor="" if name is None else axis_label(whole, name),
         groups=[

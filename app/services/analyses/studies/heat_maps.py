@@ -61,7 +61,7 @@ def heat_map_figure(table: Table, x: str | None, y: str | None) -> HeatMapFigure
     baselines = [row.score.mean for row in _baselines(table, on_map) if row.score is not None]
     return HeatMapFigure(
         title=whole.study.name,
-        subtitle=subtitle_of(whole),
+        subtitle="; ".join([subtitle_of(whole), *table.on_survivors]),
         metric=table.metric.label,
         x_name=axis_label(whole, x_name),
         y_name=axis_label(whole, y_name),

@@ -10,6 +10,7 @@ from app.errors import InvalidRequest
 from app.services.analyses.exhibits import Exhibit
 from app.services.analyses.scores import ScoreKind, Scores, read_metric
 from app.services.analyses.studies.words import is_number, names_of_factors
+from app.services.analyses.training_scores import survivors
 from app.services.experiments import revisions
 from app.services.studies import studies
 from app.services.studies.studies import StudyCell, WholeStudy
@@ -65,6 +66,7 @@ class TableRow:
     macs_per_sample: int
     num_runs: int
     num_failed: int
+    num_succeeded: int
     score: Summary | None
     val: Summary | None
     seconds: float | None
@@ -92,6 +94,16 @@ class Table:
     def shows_val(self) -> bool:
         """Whether the order is that of the scores on val, so that these must be seen."""
         return self.sort == BEST and any(row.val is not None for row in self.rows)
+
+    @property
+    def on_survivors(self) -> list[str]:
+        """Says where a number is of those runs alone that reached something; empty where all are of all."""
+        reached = [
+            (row.cell.cell.title, 0 if row.score is None else row.score.n, row.num_succeeded)
+            for row in self.rows
+        ]
+        note = survivors(self.metric.name, reached)
+        return [] if note is None else [note]
 
 
 def table(session: Session, study: Study, metric: ScoreKind, sort: str | None) -> Exhibit[Table]:
@@ -163,6 +175,7 @@ def _row(scores: Scores, cell: StudyCell, metric: ScoreKind, is_whole: bool) -> 
         macs_per_sample=experiment.macs_per_sample,
         num_runs=len(cell.runs),
         num_failed=sum(run.status == RunStatus.FAILED for run in cell.runs),
+        num_succeeded=len(succeeded),
         score=score,
         val=None if on_val is None else _summary(scores, succeeded, on_val),
         seconds=_mean(list(scores.by_seed(succeeded, ScoreKind("seconds")).values())),
