@@ -44,7 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser(
-        "run", help="train every seed of a spec file, with a progress bar; run it again to resume"
+        "run",
+        help="train every seed of a spec file, with a progress bar and a line for each epoch on standard error; run it"
+        " again to resume",
     )
     run.add_argument("spec", type=Path, help="JSON file, the same that POST /experiments takes")
     run.add_argument(

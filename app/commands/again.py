@@ -38,7 +38,7 @@ def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
         parser.add_argument(
             "--wait",
             action="store_true",
-            help="show progress until it ends, then print its record",
+            help="show progress and a line for each epoch until it ends, then print its record",
         )
         parser.add_argument(
             "--dry-run", action="store_true", help="check and price it, store nothing"

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
@@ -15,6 +16,7 @@ import yaml
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from app.commands.epoch_lines import EpochLines
 from app.commands.yaml_files import read_yaml
 from app.storage.states import RunStatus
 from lab_models.common.documents import NotJSON, parse_json
@@ -137,8 +139,10 @@ def wait_or_stop(service: Service, identifier: str) -> Any:
         ) from interrupt
 
 
-def wait_with_progress(service: Service, identifier: str) -> Any:
-    """Poll an experiment or a study to its end with a bar on standard error; returns its last record."""
+def wait_with_progress(service: Service, identifier: str, *, tells_epochs: bool = True) -> Any:
+    """Poll an experiment or a study to its end with a bar on standard error, and above it a line for each epoch of an
+    experiment, which stays; returns its last record.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -151,12 +155,16 @@ def wait_with_progress(service: Service, identifier: str) -> Any:
         console.width = WIDEST
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(identifier, total=1.0, message="")
+        say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+        lines = EpochLines(service.get, say) if tells_epochs and not is_study(identifier) else None
         while True:
             asked = time.monotonic()
             record = service.get(address(identifier))
             took = time.monotonic() - asked
             message = study_message(record) if is_study(identifier) else record["status_message"]
             bar.update(task, completed=record["progress"]["fraction"], message=message)
+            if lines is not None:
+                lines.tell(record)
             if record["is_terminal"]:
                 return record
             time.sleep(max(POLL_SECONDS, took / POLL_SHARE))

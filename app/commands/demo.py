@@ -79,7 +79,7 @@ def _run_experiment(service: client.Service, url: str) -> dict[str, Any]:
     body = json.dumps(EXPERIMENT)
     _say(f"curl -d '{body}' {url}/experiments")
     record: dict[str, Any] = client.wait_with_progress(
-        service, service.post("/experiments", body)["id"]
+        service, service.post("/experiments", body)["id"], tells_epochs=False
     )
     if record["status"] != "succeeded":
         return record

@@ -1,9 +1,12 @@
-"""The bar that people watch while the command line trains: one line a run, on standard error."""
+"""What people watch while the command line trains, on standard error: a bar for each run, and above them a line for
+each epoch, which stays.
+"""
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from lab_models.training.epoch_lines import epoch_line
 from lab_models.training.protocol import EpochCompleted, Progress
 
 
@@ -21,10 +24,12 @@ def make_bar() -> Bar:
 
 
 class RunLine:
-    """One run's line."""
+    """One run's bar. `owner` stands before each of its epochs, where there are several runs."""
 
-    def __init__(self, bar: Bar, title: str, planned_epochs: int) -> None:
+    def __init__(self, bar: Bar, title: str, planned_epochs: int, owner: str = "") -> None:
         self._bar = bar
+        self._owner = owner
+        self._epochs = planned_epochs
         self._task = bar.add_task(title, total=planned_epochs, status="")
 
     def started(self, resumed_from: tuple[int, int] | None) -> None:
@@ -48,7 +53,13 @@ class RunLine:
             completed=event.epoch,
             status=f"val loss {val['loss']:.4f}, val accuracy {100 * val['accuracy']:.2f} %",
         )
+        is_best = event.best_epoch == event.epoch
+        self.say(
+            epoch_line(
+                event.epoch, self._epochs, event.metrics, is_best=is_best, before=self._owner
+            )
+        )
 
     def say(self, sentence: str) -> None:
-        """Above the bar."""
-        self._bar.console.print(sentence, highlight=False)
+        """Above the bar, in one line however wide the terminal is."""
+        self._bar.console.print(sentence, highlight=False, markup=False, soft_wrap=True)

@@ -182,7 +182,9 @@ def _run_seed(
     allows it; None when interrupted.
     """
     spec, micro_batches = plan.spec, 1
-    line = RunLine(surroundings.bar, path.name.replace("-", " "), spec.planned_epochs)
+    title = path.name.replace("-", " ")
+    is_alone = len(plan.seeds) == 1 and plan.before is None and foundation is None
+    line = RunLine(surroundings.bar, title, spec.planned_epochs, "" if is_alone else title)
     while True:
         folder = RunFolder(path)
         order = Order(
@@ -258,6 +260,7 @@ def _result(
         "parameters": size.parameters,
         "best": {"epoch": event.best_epoch, "val": event.best_val},
         "test": event.test,
+        "train": event.train or None,
         "weights": str(folder.path / weights[0]) if weights else None,
         "environment": environment,
         "micro_batches": order.micro_batches,

@@ -705,3 +705,26 @@ def test_what_is_no_distillation_has_no_such_table(
         )
         assert "has kind 'train', and only a distillation has a teacher" in answer.json()["detail"]
     assert api.get("/experiments/exp_none/distillation").status_code == 404
+
+
+@pytest.mark.parametrize("panel", list(PANELS))
+def test_each_panel_is_a_picture_of_its_own(panel: str) -> None:
+    shown = words(draw_comparison(figure(panels=(panel,)), "svg"))
+    assert [title for title in PANELS.values() if title in shown] == [PANELS[panel]]
+    parts = [part for part in LINES if f"{part} in words" in shown]
+    assert parts == (list(LINES) if panel == "train_loss" else ["teacher", "baseline", "distilled"])
+
+
+def test_the_three_panels_of_the_source_are_three_files(
+    api: TestClient, distillation: dict[str, str]
+) -> None:
+    address = f"/experiments/{distillation['distilled']}/distillation"
+    links = api.get(address).json()["links"]
+    files = [api.get(links[panel]) for panel in PANELS]
+    assert [file.status_code for file in files] == [200, 200, 200]
+    assert len({file.content for file in (*files, api.get(links["picture"]))}) == 4
+    shown = words(api.get(f"{address}.svg?panel=val_accuracy").content)
+    assert PANELS["val_accuracy"] in shown
+    assert PANELS["train_loss"] not in shown
+    refused = api.get(f"{address}.png?panel=accuracy")
+    assert refused.status_code == 422

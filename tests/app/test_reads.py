@@ -440,6 +440,27 @@ def test_a_large_document_is_read_piece_by_piece_with_nothing_held_while_it_is_s
         assert json.loads(small.content) == as_before(session, experiment)
 
 
+@pytest.mark.parametrize("at_once", [1, 3, 1000])
+def test_only_what_came_after_an_epoch_is_exported_where_that_is_asked_for(
+    api: TestClient, database: Database, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(exports, "EPOCHS_AT_ONCE", at_once)
+    monkeypatch.setattr(exports, "EPOCHS_OF_NAMES", at_once)
+    experiment = long_experiment(database, seeds=2, epochs=10)
+    address = f"/experiments/{experiment}/metrics"
+    whole = api.get(address).json()["runs"]
+    for after in (0, 4, 9, 10, 99):
+        later = api.get(f"{address}?after={after}").json()["runs"]
+        assert [run["epochs"] for run in later] == [run["epochs"][after:] for run in whole]
+        rows = csv.DictReader(io.StringIO(api.get(f"{address}?format=csv&after={after}").text))
+        assert [int(row["epoch"]) for row in rows] == [
+            epoch["epoch"] for run in later for epoch in run["epochs"]
+        ]
+    one = api.get(f"/runs/{whole[0]['run_id']}/metrics?after=8").json()["runs"]
+    assert [epoch["epoch"] for epoch in one[0]["epochs"]] == [9, 10]
+    assert api.get(f"{address}?after=-1").status_code == 422
+
+
 def test_a_large_document_goes_on_when_its_turn_was_refused(
     database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

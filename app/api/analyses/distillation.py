@@ -1,8 +1,8 @@
 """What a distillation has gained over HTTP: teacher, baseline and distilled student as a table and as a picture."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import Response
+from fastapi import Query, Response
 
 from app.api.experiments.schemas import SummaryAnswer
 from app.api.http import passes
@@ -15,6 +15,7 @@ from app.api.http.pictures import (
     picture,
 )
 from app.api.schemas import Answer
+from app.plots.figures.experiments import COMPARISON_PANELS, ComparisonPanel
 from app.services.analyses.distillation.figures import distillation_curves
 from app.services.analyses.distillation.outcomes import (
     Arm,
@@ -154,12 +155,16 @@ def draw_distillation(
     experiment: TheExperiment,
     extension: PictureFormat,
     appearance: TheAppearance,
+    panel: Annotated[
+        ComparisonPanel | None, Query(description="One of the three panels alone; null: all")
+    ] = None,
     if_none_match: IfNoneMatch = None,
 ) -> Any:
-    """Training loss, val loss and val accuracy of teacher, baseline and distilled student; means and ranges over
-    seeds.
+    """Training loss, val loss and val accuracy of teacher, baseline and distilled student, side by side or one of them
+    as a file of its own; means and ranges over seeds.
     """
-    return picture(distillation_curves(session, experiment), extension, appearance, if_none_match)
+    curves = distillation_curves(session, experiment, panel)
+    return picture(curves, extension, appearance, if_none_match)
 
 
 def _answer(comparison: DistillationOutcome) -> DistillationAnswer:
@@ -178,6 +183,7 @@ def _answer(comparison: DistillationOutcome) -> DistillationAnswer:
         links={
             "self": f"{base}/distillation",
             "picture": f"{base}/distillation.png",
+            **{panel: f"{base}/distillation.png?panel={panel}" for panel in COMPARISON_PANELS},
             "experiment": base,
         },
     )

@@ -52,6 +52,7 @@ router = passes.router(prefix="/experiments", tags=["experiments"])
 
 CSV = "text/csv; charset=utf-8"
 LONGEST_WAIT_SECONDS = 60
+After = Annotated[int, Query(ge=0, le=100_000, description="Only later epochs; 0: all of them")]
 
 
 @router.post(
@@ -218,11 +219,11 @@ def read_metrics(
     session: Reading,
     experiment: TheExperiment,
     format: Literal["json", "csv"] = "json",  # noqa: A002
+    after: After = 0,
 ) -> Any:
     """Every number of every epoch of every run."""
-    return metrics_response(
-        request, session, experiment.id, experiments.seeds_of(session, experiment.id), format
-    )
+    runs = experiments.seeds_of(session, experiment.id)
+    return metrics_response(request, session, experiment.id, runs, format, after)
 
 
 def metrics_response(
@@ -231,11 +232,11 @@ def metrics_response(
     experiment_id: str,
     runs: Sequence[tuple[str, int]],
     wanted: str,
+    after: int,
 ) -> Response:
     """The numbers of some runs (id, seed) of one experiment, as JSON or as one CSV row per run and epoch."""
     if wanted == "json":
-        return in_pieces(
-            request, session, json_pieces(session, experiment_id, runs), "application/json"
-        )
+        pieces = json_pieces(session, experiment_id, runs, after)
+        return in_pieces(request, session, pieces, "application/json")
     headers = {"Content-Disposition": f'attachment; filename="{experiment_id}-metrics.csv"'}
-    return in_pieces(request, session, csv_pieces(session, runs), CSV, headers)
+    return in_pieces(request, session, csv_pieces(session, runs, after), CSV, headers)

@@ -6,7 +6,7 @@ from fastapi import Request
 from fastapi.responses import FileResponse
 
 from app.api.experiments import records, schemas
-from app.api.experiments.experiments import metrics_response
+from app.api.experiments.experiments import After, metrics_response
 from app.api.http import passes
 from app.api.http.deps import Reading, TheRun, TheSettings
 from app.services.experiments import artifacts, progress
@@ -35,9 +35,12 @@ def read_run_metrics(
     session: Reading,
     run: TheRun,
     format: Literal["json", "csv"] = "json",  # noqa: A002
+    after: After = 0,
 ) -> Any:
     """Every number of every epoch of one run."""
-    return metrics_response(request, session, run.experiment_id, [(run.id, run.seed)], format)
+    return metrics_response(
+        request, session, run.experiment_id, [(run.id, run.seed)], format, after
+    )
 
 
 @router.get("/{run_id}/artifacts")

@@ -44,37 +44,43 @@ class EpochRange:
     is_last: bool
 
 
-def csv_pieces(session: Session, runs: Sequence[tuple[str, int]]) -> Iterator[Piece]:
-    """One row per run and epoch, a column per split and name in alphabetical order. `runs`: id and seed of each."""
+def csv_pieces(
+    session: Session, runs: Sequence[tuple[str, int]], after: int = 0
+) -> Iterator[Piece]:
+    """One row per run and epoch later than `after`, a column per split and name in alphabetical order. `runs`: id and
+    seed of each.
+    """
     last = last_epochs(session, [run_id for run_id, _ in runs])
-    return _csv_pieces([(run_id, seed, last.get(run_id, 0)) for run_id, seed in runs])
+    return _csv_pieces([(run_id, seed, last.get(run_id, 0)) for run_id, seed in runs], after)
 
 
 def json_pieces(
-    session: Session, experiment_id: str, runs: Sequence[tuple[str, int]]
+    session: Session, experiment_id: str, runs: Sequence[tuple[str, int]], after: int = 0
 ) -> Iterator[Piece]:
-    """The document of `MetricsAnswer`. `runs`: id and seed of each."""
+    """The document of `MetricsAnswer`, of epochs later than `after`. `runs`: id and seed of each."""
     last = last_epochs(session, [run_id for run_id, _ in runs])
     return _json_pieces(
-        experiment_id, [(run_id, seed, last.get(run_id, 0)) for run_id, seed in runs]
+        experiment_id, [(run_id, seed, last.get(run_id, 0)) for run_id, seed in runs], after
     )
 
 
-def _csv_pieces(runs: Sequence[tuple[str, int, int]]) -> Iterator[Piece]:
+def _csv_pieces(runs: Sequence[tuple[str, int, int]], after: int) -> Iterator[Piece]:
     names: set[tuple[str, str]] = set()
-    for parts in _blocks(runs, EPOCHS_OF_NAMES):
+    for parts in _blocks(runs, EPOCHS_OF_NAMES, after):
         yield lambda session, parts=parts: _add_names(session, parts, names)  # type: ignore[misc]
     columns = {key: index for index, key in enumerate(sorted(names, key=".".join))}
     head = ["run_id", "seed", "epoch", *map(".".join, columns)]
     yield lambda _: (",".join(head) + "\n").encode()
-    for parts in _blocks(runs, EPOCHS_AT_ONCE):
+    for parts in _blocks(runs, EPOCHS_AT_ONCE, after):
         yield lambda session, parts=parts: "".join(_csv_lines(session, parts, columns)).encode()  # type: ignore[misc]
 
 
-def _json_pieces(experiment_id: str, runs: Sequence[tuple[str, int, int]]) -> Iterator[Piece]:
+def _json_pieces(
+    experiment_id: str, runs: Sequence[tuple[str, int, int]], after: int
+) -> Iterator[Piece]:
     yield lambda _: f'{{"experiment_id":{json.dumps(experiment_id)},"runs":['.encode()
     num_before = 0
-    for parts in _blocks(runs, EPOCHS_AT_ONCE):
+    for parts in _blocks(runs, EPOCHS_AT_ONCE, after):
         yield lambda session, parts=parts, num_before=num_before: "".join(
             _json_text(session, parts, num_before)
         ).encode()  # type: ignore[misc]
@@ -82,17 +88,22 @@ def _json_pieces(experiment_id: str, runs: Sequence[tuple[str, int, int]]) -> It
     yield lambda _: b"]}"
 
 
-def _blocks(runs: Sequence[tuple[str, int, int]], most: int) -> Iterator[list[EpochRange]]:
-    """The runs' epochs cut into blocks of at most so many; a run without any has one part, of no epoch."""
+def _blocks(
+    runs: Sequence[tuple[str, int, int]], most: int, after: int
+) -> Iterator[list[EpochRange]]:
+    """The runs' epochs later than `after` cut into blocks of at most so many; a run without any has one part, of no
+    epoch.
+    """
+    first = after + 1
     block: list[EpochRange] = []
     room = most
     for run_id, seed, last in runs:
-        begin = 1
-        while begin == 1 or begin <= last:
+        begin = first
+        while begin == first or begin <= last:
             end = min(last, begin + room - 1)
-            block.append(EpochRange(run_id, seed, begin, end, begin == 1, end == last))
+            block.append(EpochRange(run_id, seed, begin, end, begin == first, end == last))
             room -= max(1, end - begin + 1)
-            begin = max(end, 1) + 1
+            begin = max(end, first) + 1
             if room <= 0:
                 yield block
                 block, room = [], most

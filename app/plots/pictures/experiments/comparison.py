@@ -1,4 +1,4 @@
-"""Teacher, baseline and distilled student over epochs, in three panels."""
+"""Teacher, baseline and distilled student over epochs, in three panels or one of them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -61,6 +61,8 @@ PANELS = {
 }
 LEFT_INCHES, TITLE_INCHES, BELOW_INCHES, GAP = 0.6, 0.3, 0.5, 0.16
 PANEL_HEIGHT = 2.9
+ALONE_INCHES = 7.0
+"""The width of a panel without the others."""
 MARKED_EPOCHS = 12
 """Most markers on a line; beyond, only some epochs have one."""
 
@@ -69,8 +71,10 @@ def draw_comparison(figure: ComparisonFigure, extension: str) -> bytes:
     """Training loss, val loss and val accuracy; the mean over runs as a line, their range as a band. `extension`: png,
     svg or pdf.
     """
-    paper, columns = most_inches(), 1 if is_small() else len(PANELS)
-    rows = len(PANELS) // columns
+    is_alone = len(figure.panels) == 1
+    paper = min(most_inches(), ALONE_INCHES) if is_alone else most_inches()
+    columns = 1 if is_small() else len(figure.panels)
+    rows = len(figure.panels) // columns
     across = (paper - 2 * MARGIN + GAP) / columns
     down = TITLE_INCHES + PANEL_HEIGHT + BELOW_INCHES
     head = heading(figure.title, figure.subtitle, paper)
@@ -79,7 +83,7 @@ def draw_comparison(figure: ComparisonFigure, extension: str) -> bytes:
     below = head.height + down * rows
     sheet = Sheet(paper, below + legend.height + MARGIN)
     head.draw(sheet)
-    for place, name in enumerate(PANELS):
+    for place, name in enumerate(figure.panels):
         row, column = divmod(place, columns)
         panel = sheet.panel(
             MARGIN + LEFT_INCHES + across * column,
@@ -151,8 +155,13 @@ def _draw_part(panel: Axes, shown: Series, drawn_as: dict[str, Any]) -> None:
 
 def _entries(figure: ComparisonFigure) -> list[Entry]:
     """The arms first, then the parts of the student's loss."""
-    shown = {line.part for line in figure.lines if line.series.last}
-    return [Entry(*figure.labels[part], _drawn_as(part)) for part in LINES if part in shown]
+    return [Entry(*figure.labels[part], _drawn_as(part)) for part in _parts(figure)]
+
+
+def _parts(figure: ComparisonFigure) -> list[str]:
+    """What the legend names: what has a line in one of the panels, in its own order."""
+    drawn = {line.part for line in figure.lines if line.panel in figure.panels and line.series.last}
+    return [part for part in LINES if part in drawn]
 
 
 def _drawn_as(part: str) -> dict[str, Any]:

@@ -2,7 +2,12 @@
 
 from sqlmodel import Session
 
-from app.plots.figures.experiments import ComparisonFigure, Line
+from app.plots.figures.experiments import (
+    COMPARISON_PANELS,
+    ComparisonFigure,
+    ComparisonPanel,
+    Line,
+)
 from app.plots.series import Series
 from app.services.analyses.distillation.outcomes import (
     Arm,
@@ -21,8 +26,12 @@ from lab_models.specs import FeatureSpec
 SeriesByName = dict[tuple[str, str], Series]
 
 
-def distillation_curves(session: Session, experiment: Experiment) -> Exhibit[ComparisonFigure]:
-    """Training loss, val loss and val accuracy of the three; raises NotFound for an experiment of another kind."""
+def distillation_curves(
+    session: Session, experiment: Experiment, panel: ComparisonPanel | None = None
+) -> Exhibit[ComparisonFigure]:
+    """Training loss, val loss and val accuracy of the three, or one panel alone; raises NotFound for an experiment of
+    another kind.
+    """
     distill_spec(experiment)
     taught_by = experiment.related.get("teacher_run")
     baseline_id = experiment.related.get("baseline")
@@ -30,13 +39,19 @@ def distillation_curves(session: Session, experiment: Experiment) -> Exhibit[Com
     revision = revisions.of_experiments(session, ids, [] if taught_by is None else [taught_by])
     return Exhibit(
         "distillation",
-        (taught_by, baseline_id),
+        (taught_by, baseline_id, panel),
         revision,
-        lambda: _figure(session, load_outcome(session, experiment)),
+        lambda: _figure(
+            session,
+            load_outcome(session, experiment),
+            COMPARISON_PANELS if panel is None else (panel,),
+        ),
     )
 
 
-def _figure(session: Session, comparison: DistillationOutcome) -> ComparisonFigure:
+def _figure(
+    session: Session, comparison: DistillationOutcome, panels: tuple[ComparisonPanel, ...]
+) -> ComparisonFigure:
     features = comparison.features
     parts = ["hard_loss", "soft_loss", *([] if features is None else [f"{features.name}_loss"])]
     curves = curves_of(
@@ -68,6 +83,7 @@ def _figure(session: Session, comparison: DistillationOutcome) -> ComparisonFigu
             ),
         },
         epochs=max((run.epochs for arm in comparison.arms for run in arm.runs), default=1),
+        panels=panels,
     )
 
 
