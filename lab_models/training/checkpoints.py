@@ -14,12 +14,12 @@ from torch import Tensor, nn, optim
 
 from lab_models.common.errors import CheckpointDamaged
 from lab_models.common.files import WrittenFile, sha256_of, write_atomically
+from lab_models.training.best_epoch import val_rank
 from lab_models.training.freezing import Freezer
 from lab_models.training.gradient_flow import GradientFlow
 from lab_models.training.layer_gradients import LayerGradients
 from lab_models.training.matching import Matcher
 from lab_models.training.protocol import Metrics
-from lab_models.training.stopping import val_rank
 
 FORMAT = 3
 FOLD_STEPS = 64

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from lab_models.training.stopping import val_rank
+from lab_models.training.best_epoch import val_rank
 
 Numbers = Mapping[str, Mapping[str, float | None]]
 """One epoch's, by split and name; None for what was not finite."""

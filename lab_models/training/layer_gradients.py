@@ -11,6 +11,8 @@ from lab_models.specs import LayerGradientsSpec
 from lab_models.training.layer_metrics import MAGNITUDES, STATISTICS
 
 State = dict[str, Tensor]
+COUNTED_AT_ONCE = 1 << 20
+"""Elements: each takes twelve bytes for as long as it is counted."""
 
 
 class LayerGradients:
@@ -94,7 +96,8 @@ class LayerGradients:
     def _counts_of(self, gradient: Tensor | None) -> Tensor:
         """Elements by magnitude: (bins,) int32."""
         bins = len(MAGNITUDES) + 1
-        if gradient is None:
-            return torch.zeros(bins, dtype=torch.int32, device=self._device)
-        places = torch.bucketize(gradient.detach().abs().flatten(), self._edges, right=True)
-        return torch.bincount(places, minlength=bins).to(torch.int32)
+        counts = torch.zeros(bins, dtype=torch.int64, device=self._device)
+        for part in () if gradient is None else gradient.reshape(-1).split(COUNTED_AT_ONCE):
+            places = torch.bucketize(part.abs(), self._edges, right=True)
+            counts += torch.bincount(places, minlength=bins)
+        return counts.to(torch.int32)

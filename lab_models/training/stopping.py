@@ -1,17 +1,12 @@
-"""When training ends before its last epoch, and which epoch is the best: pure functions of the val scores so far."""
+"""When training ends before its last epoch: a pure function of the val losses so far."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 from lab_models.specs import EarlyStoppingSpec
 
 StopReason = Literal["all_epochs", "stagnation", "overfitting"]
-
-
-def val_rank(val: Mapping[str, float], best_by: str) -> tuple[float, float]:
-    """Of an epoch by its val loss and accuracy: the lower, the better. See `TrainSpec.best_by`."""
-    return (val["loss"], 0.0) if best_by == "loss" else (-val["accuracy"], val["loss"])
 
 
 def early_stop(rules: EarlyStoppingSpec | None, val_losses: Sequence[float]) -> StopReason | None:

@@ -22,9 +22,17 @@ MakeService = Callable[..., Service]
 
 
 def require_same_run(service: Service, disturbed: dict, undisturbed: dict) -> None:
-    """Same last and best weights, and metrics without gap or double, equal but for the time they took."""
-    assert service.weights_sha256(disturbed) == service.weights_sha256(undisturbed)
-    assert len(service.weights_sha256(disturbed)) == 3
+    """Same last and best weights, predictions and gradients over the steps, same scores on test and train, and metrics
+    without gap or double, equal but for the time they took.
+    """
+    kept = service.weights_sha256(disturbed)
+    assert kept == service.weights_sha256(undisturbed)
+    assert len(kept) == 3 + ("layer_gradients" in disturbed["submitted"])
+    runs = [service.run(experiment) for experiment in (disturbed, undisturbed)]
+    assert [runs[0][scores] for scores in ("test", "train")] == [
+        runs[1][scores] for scores in ("test", "train")
+    ]
+    assert 0 < runs[0]["train"]["accuracy"] <= 1
     tables = []
     for experiment in (disturbed, undisturbed):
         epochs = service.metrics(experiment)

@@ -17,6 +17,7 @@ from lab_models.architectures.sizes import model_size
 from lab_models.datasets.catalog import DIGITS, Catalog
 from lab_models.running.reading import FileRefused, read_plan
 from lab_models.specs import LayerGradientsSpec, TrainSpec, fingerprint, read_spec
+from lab_models.training import layer_gradients
 from lab_models.training.layer_gradients import LayerGradients
 from lab_models.training.layer_metrics import LAYER_GRADIENTS_NAME, MAGNITUDES
 from tests.lab_models.conftest import (
@@ -116,7 +117,11 @@ def test_interrupted_and_resumed_the_file_is_the_same_to_the_bit(
     assert files[0] == files[1]
 
 
-def test_statistics_and_bins_are_those_of_the_gradient() -> None:
+@pytest.mark.parametrize("at_once", [1, 4, 1000])
+def test_statistics_and_bins_are_those_of_the_gradient(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layer_gradients, "COUNTED_AT_ONCE", at_once)
     model = nn.Linear(3, 2)
     asked = LayerGradientsSpec(layers=("weight", "bias"), histograms=True)
     measured = LayerGradients(model, asked, torch.device("cpu"))
