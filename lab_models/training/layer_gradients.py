@@ -97,7 +97,8 @@ class LayerGradients:
         """Elements by magnitude: (bins,) int32."""
         bins = len(MAGNITUDES) + 1
         counts = torch.zeros(bins, dtype=torch.int64, device=self._device)
-        for part in () if gradient is None else gradient.reshape(-1).split(COUNTED_AT_ONCE):
+        elements = gradient.reshape(-1) if gradient is not None else counts[:0]
+        for part in elements.split(COUNTED_AT_ONCE):  # type: ignore[no-untyped-call]
             places = torch.bucketize(part.abs(), self._edges, right=True)
             counts += torch.bincount(places, minlength=bins)
         return counts.to(torch.int32)

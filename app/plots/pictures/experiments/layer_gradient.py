@@ -100,21 +100,21 @@ def _draw_histogram(
     panel.set_zorder(1)  # over the grid, under the axes
     panel.set_xlim(*steps)
     panel.set_ylim(*view)
-    scale = ScalarMappable(LogNorm(LEAST_SHARE, 1.0), colormaps[COLORS])
+    norm, colors = LogNorm(LEAST_SHARE, 1.0), colormaps[COLORS]
     if figure.steps.size:
         panel.pcolormesh(
             _between(figure.steps),
             edges,
             np.ma.masked_less(shares.T, LEAST_SHARE),
-            cmap=scale.get_cmap(),
-            norm=scale.norm,
+            cmap=colors,
+            norm=norm,
             rasterized=True,
         )
     left, top, wide, height = place
     end = left + wide + BAR_GAP + BAR_INCHES
     sheet.write(end, top - 0.2, ["Share of its elements"], SMALL, ha="right", color=GREY)
     bar = sheet.panel(end - BAR_INCHES, top, BAR_INCHES, height)
-    sheet.canvas.colorbar(scale, cax=bar, format=FuncFormatter(_share))
+    sheet.canvas.colorbar(ScalarMappable(norm, colors), cax=bar, format=FuncFormatter(_share))
     bar.minorticks_off()
     bar.spines[:].set_visible(False)
     bar.tick_params(length=2, labelsize=SMALL, color=GREY)
