@@ -3,6 +3,7 @@ in two sizes and both themes, to be looked at.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from app.plots.figures.experiments import (
     ExplainedImage,
     ExplanationFigure,
     GradientFlowFigure,
+    LayerGradientFigure,
     Line,
 )
 from app.plots.figures.studies import (
@@ -62,6 +64,9 @@ def figures() -> dict[str, Any]:
         "confusion": confusion(CLASSES),
         "confusion-100": confusion([f"class {number}" for number in range(100)]),
         "gradient-flow": gradient_flow(),
+        "layer-gradient": layer_gradient(),
+        "layer-gradient-histogram": layer_gradient(histogram=True),
+        "distillation-panel": replace(distillation(), panels=("val_loss",)),
         "distillation": distillation(),
         "explanations": explanations(),
         "study-curves": study_curves(),
@@ -121,6 +126,27 @@ def confusion(names: list[str]) -> ConfusionFigure:
         "test accuracy 87.41 % (95 % interval 86.01 to 88.81 %), 3 x 1,000 test images",
     )
     return ConfusionFigure("CNN on photographs", said, names, counts, fractions, True, pairs)
+
+
+def layer_gradient(histogram: bool = False) -> LayerGradientFigure:
+    """Three runs of 800 steps, seen at every fourth."""
+    draws = np.random.default_rng(7)
+    steps = np.arange(1, 800, 4)
+    norms = 10 ** (-0.4 - steps / 900 + draws.normal(0, 0.08, (3, len(steps))))
+    magnitudes = 10.0 ** np.arange(-8, 1, 0.5)
+    middle = np.log10(magnitudes[:-1]) + 0.25
+    shares = np.exp(-((middle - (-3.5 - steps[:, None] / 900)) ** 2))
+    counts = np.zeros((len(steps), len(magnitudes) + 1), np.int64)
+    counts[:, 1:-1] = np.rint(50_000 * shares)
+    return LayerGradientFigure(
+        "Gradient of layer2.1.conv2.weight",
+        STANDING,
+        steps,
+        norms,
+        100,
+        magnitudes,
+        counts if histogram else None,
+    )
 
 
 def gradient_flow() -> GradientFlowFigure:

@@ -9,7 +9,13 @@ from fastapi import Query, Response
 
 from app.api.http import passes
 from app.api.http.deps import Reading, TheExperiment, TheSettings
-from app.api.http.pictures import PICTURE_RESPONSES, IfNoneMatch, PictureFormat, picture
+from app.api.http.pictures import (
+    PICTURE_RESPONSES,
+    IfNoneMatch,
+    PictureFormat,
+    TheAppearance,
+    picture,
+)
 from app.api.schemas import Answer
 from app.services.analyses.gradients.steps import RunSteps, layer_gradient, step_gradients
 from app.storage.files.places import file_store
@@ -103,6 +109,7 @@ def draw_layer_gradient(
     experiment: TheExperiment,
     settings: TheSettings,
     extension: PictureFormat,
+    appearance: TheAppearance,
     layer: Layer = None,
     if_none_match: IfNoneMatch = None,
 ) -> Any:
@@ -110,7 +117,7 @@ def draw_layer_gradient(
     of its elements.
     """
     exhibit = layer_gradient(session, file_store(settings), experiment, layer)
-    return picture(exhibit, extension, if_none_match)
+    return picture(exhibit, extension, appearance, if_none_match)
 
 
 def _run(one: RunSteps) -> RunStepsAnswer:

@@ -10,14 +10,20 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import FuncFormatter
 
-from app.plots.canvas.chart import NO_TICKS, Chart, Ticks, View, whole_ticks
-from app.plots.canvas.style import BLUE, GREY, MARGIN, Sheet, heading, power_of_ten, rendered
+from app.plots.canvas.chart import NO_TICKS, Chart, Ticks, whole_ticks
+from app.plots.canvas.colors import BLUE, GREY, most_inches
+from app.plots.canvas.palette import Sign, draw_signs, signs_height
+from app.plots.canvas.scales import View
+from app.plots.canvas.style import MARGIN, Sheet, heading, power_of_ten, rendered
 from app.plots.figures.experiments import LayerGradientFigure
 
 CHART_INCHES = (7.6, 2.7)
 HISTOGRAM_INCHES = 2.4
-LEFT, BELOW, BETWEEN = 0.86, 0.62, 0.26
+LEFT, BELOW, BETWEEN = 0.86, 0.5, 0.4
 BAR_GAP, BAR_INCHES, RIGHT = 0.12, 0.12, 0.72
+TITLE = 0.3
+"""Room for a panel's title."""
+LINE: dict[str, Any] = {"color": BLUE, "linewidth": 1.3}
 COLORS = "viridis"
 LEAST_SHARE = 1e-5
 """Of a parameter's elements: a bin with less is drawn like an empty one."""
@@ -33,16 +39,19 @@ def draw_layer_gradient(figure: LayerGradientFigure, extension: str) -> bytes:
     `extension`: png, svg or pdf.
     """
     width, height = CHART_INCHES
-    across = LEFT + width + RIGHT + MARGIN
-    above = heading(figure.title, figure.subtitle, across)
+    across = min(LEFT + width + RIGHT + MARGIN, most_inches())
+    width = across - LEFT - RIGHT - MARGIN
+    above, signs = heading(figure.title, figure.subtitle, across), _signs(figure)
     below = 0.0 if figure.counts is None else BETWEEN + HISTOGRAM_INCHES + BELOW
-    sheet = Sheet(across, above.height + height + BELOW + below)
+    end = above.height + TITLE + height + BELOW + below
+    sheet = Sheet(across, end + signs_height(signs, across - 2 * MARGIN) + MARGIN / 2)
     above.draw(sheet)
+    draw_signs(sheet, MARGIN, end, across - 2 * MARGIN, signs)
     steps = _limits(figure)
-    chart_place = (LEFT, above.height, width, height)
+    chart_place = (LEFT, above.height + TITLE, width, height)
     _draw_norms(sheet, chart_place, figure, steps)
     if figure.counts is not None:
-        top = above.height + height + BELOW + BETWEEN
+        top = above.height + TITLE + height + BELOW + BETWEEN
         _draw_histogram(sheet, (LEFT, top, width, HISTOGRAM_INCHES), figure, steps)
     return rendered(sheet.canvas, extension)
 
@@ -61,18 +70,21 @@ def _draw_norms(
     chart.axes(
         whole_ticks(steps),
         _power_ticks(view) if at.size else NO_TICKS,
-        _steps_label(figure),
         "L2 norm of the gradient",
+        _steps_label(figure),
     )
     if not at.size:
         chart.note(_why_nothing(figure), color=GREY)
         return
     if len(figure.norms) > 1:
         chart.band(at, np.nanmin(logs, axis=0), np.nanmax(logs, axis=0), BLUE)
-    look: dict[str, Any] = {"color": BLUE, "linewidth": 1.3}
-    chart.line(at, np.nanmean(logs, axis=0), **look)
-    if len(figure.norms) > 1:
-        chart.legend([(f"geometric mean and range of {len(figure.norms)} runs", look)])
+    chart.line(at, np.nanmean(logs, axis=0), **LINE)
+
+
+def _signs(figure: LayerGradientFigure) -> list[Sign]:
+    """One run needs no explanation."""
+    runs = len(figure.norms)
+    return [Sign(f"geometric mean and range of {runs} runs", LINE)] if runs > 1 else []
 
 
 def _draw_histogram(
@@ -93,7 +105,7 @@ def _draw_histogram(
     view = _filled(shares, edges)
     chart = Chart(sheet, *place, steps, view)
     chart.axes(
-        whole_ticks(steps), _power_ticks(view), _steps_label(figure), "Magnitude of its elements"
+        whole_ticks(steps), _power_ticks(view), "Magnitude of its elements", _steps_label(figure)
     )
     panel = sheet.panel(*place)
     panel.set_axis_off()
