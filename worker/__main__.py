@@ -43,7 +43,8 @@ def main() -> int:
     threads = settings.threads or os.cpu_count() or 1
     setup_logging.connect(lambda **_: None, weak=False)  # keeps Celery from setting up its own
     celery = make_celery(settings)
-    install(celery, settings, identify(device, threads, options.slot))
+    identity = identify(device, threads, options.slot, threads_are_set=settings.threads > 0)
+    install(celery, settings, identity)
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     # tasks are JSON without content; root runs nothing that a client sent
     warnings.filterwarnings("ignore", category=SecurityWarning)

@@ -212,7 +212,9 @@ class Artifact(SQLModel, table=True):
 
 
 class Worker(SQLModel, table=True):
-    """A worker process that has shown itself; `seen_at` is for people, never for expiring leases."""
+    """A worker process that has shown itself; `seen_at` is for people, never for expiring leases. `torch` is the
+    version that it trains with; each run gets all its `threads` where those are set (`LAB_THREADS`).
+    """
 
     __tablename__ = "worker"
 
@@ -222,6 +224,8 @@ class Worker(SQLModel, table=True):
     device: str
     threads: int
     memory_bytes: int | None = Field(default=None, sa_type=BigInteger)
+    torch: str | None = None
+    threads_are_set: bool | None = None
     started_at: datetime = Field(sa_type=UTCDateTime)
     seen_at: datetime = Field(sa_type=UTCDateTime)
 

@@ -39,7 +39,17 @@ def source_revision() -> str | None:
 @cache
 def package_version() -> str | None:
     """The installed distribution's version; None when the lab is used from its folder alone."""
+    return _version("training-lab")
+
+
+@cache
+def torch_version() -> str | None:
+    """That of the torch that is installed here, without loading it; None where there is none."""
+    return _version("torch")
+
+
+def _version(distribution: str) -> str | None:
     try:
-        return metadata.version("training-lab")
+        return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return None

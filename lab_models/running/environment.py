@@ -9,6 +9,7 @@ import torch
 from lab_models.common.revision import RESULTS_VERSION, package_version, source_revision
 from lab_models.datasets.preparation import PreparedDataset
 from lab_models.specs import ModelSpec
+from lab_models.training.protocol import FoundationFiles
 
 
 def make_deterministic(threads: int) -> None:
@@ -44,8 +45,16 @@ def resolve_device(wanted: str) -> str:
     return wanted
 
 
-def environment(dataset: PreparedDataset, device: torch.device, threads: int) -> dict[str, Any]:
-    """What else decides the bits of a result, for the run's record."""
+def environment(
+    dataset: PreparedDataset,
+    device: torch.device,
+    threads: int,
+    micro_batches: int = 1,
+    foundation: FoundationFiles | None = None,
+) -> dict[str, Any]:
+    """What else decides the bits of a result, for the run's record. The SHA-256 of a foundation's weights stands for
+    all that those were made of.
+    """
     return {
         "version": package_version(),
         "git": source_revision(),
@@ -54,7 +63,16 @@ def environment(dataset: PreparedDataset, device: torch.device, threads: int) ->
         "torch": torch.__version__,
         "device": device_name(device),
         "threads": threads,
+        "micro_batches": micro_batches,
         "dataset_sha256": dataset.sha256,
+        "built_on": None
+        if foundation is None
+        else {
+            "run": foundation.run_id,
+            "seed": foundation.seed,
+            "weights_sha256": foundation.sha256,
+            "dataset_sha256": foundation.dataset_sha256,
+        },
     }
 
 

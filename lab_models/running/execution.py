@@ -78,7 +78,13 @@ class Execution:
         if saved is not None:
             restore(state, saved)
         yield Started(
-            environment=environment(prepared.dataset, state.device, self._threads),
+            environment=environment(
+                prepared.dataset,
+                state.device,
+                self._threads,
+                order.micro_batches,
+                order.foundation,
+            ),
             resumed_from=None if saved is None else (state.epochs_done, state.step),
             notes=(*notes, *prepared.dataset.notes, *self._beginning(is_resumed=saved is not None)),
             phases=self.phases(),

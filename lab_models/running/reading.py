@@ -47,6 +47,11 @@ class PlannedRuns:
     info: DatasetInfo
     before: "PlannedRuns | None" = None
 
+    def foundation_seed(self, seed: int) -> int:
+        """The seed of what a run with the given seed builds on."""
+        foundation = self.spec.built_on
+        return foundation.seed_for(seed) if isinstance(foundation, Trained) else seed
+
 
 def read_plan(path: Path, catalog: Catalog) -> PlannedRuns:
     """What the file asks for; raises FileRefused, before anything is trained."""
@@ -69,7 +74,8 @@ def read_plan(path: Path, catalog: Catalog) -> PlannedRuns:
     foundation = spec.built_on
     if isinstance(foundation, Trained):
         info = _info_of(foundation.spec, path, catalog)
-        plan = replace(plan, before=PlannedRuns(foundation.spec, (foundation.seed,), info))
+        seeds = tuple(dict.fromkeys(map(foundation.seed_for, request.seeds)))
+        plan = replace(plan, before=PlannedRuns(foundation.spec, seeds, info))
     for fault in misfits(spec, (plan.before or plan).info, plan.info):
         raise FileRefused(f"{path}: {fault.pointer}: {fault.message}", fault.hint)
     for planned in filter(None, (plan.before, plan)):
@@ -124,9 +130,7 @@ def _spec_of(request: Request) -> AnySpec:
                     )
                 ]
             )
-        return request.spec_with(
-            Trained(spec=request.reference.spec, seed=request.reference.seed or 0)
-        )
+        return request.spec_with(request.reference.trained)
     except ValidationError as error:
         raise InvalidDocument(
             explain(error, DistillSpec if isinstance(request, DistillRequest) else TransferSpec, {})

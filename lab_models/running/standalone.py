@@ -1,7 +1,8 @@
 """A spec file trained here and now: progress bar, files, resume on the second call. What is left behind:
 
 <out>/seed-<n>/               result.json, metrics.csv, probes.json: see run_folder.py
-<out>/before/                 a student's teacher or a transfer's source, trained first, in the same form
+<out>/before/                 a student's teacher or a transfer's source, trained first, in the same form; where each
+                              seed has its own, they lie in before/seed-<n>/
 <out>/seed-<n>/attempt-1/     weights.safetensors (best), weights-last.safetensors, predictions.safetensors,
 evaluation.json, spec.json
 """
@@ -121,7 +122,9 @@ def _refuse_results_of_another(plan: PlannedRuns, folder: Path) -> None:
     """Raises FileRefused where the folder holds what another spec has come to."""
     kept = [(folder / f"seed-{seed}", plan.spec) for seed in plan.seeds]
     if plan.before is not None:
-        kept.append((folder / "before", plan.before.spec))
+        kept += [
+            (_folder_before(plan, folder, seed), plan.before.spec) for seed in plan.before.seeds
+        ]
     for path, spec in kept:
         result = RunFolder(path).result()
         if result is not None and result["fingerprint"] != fingerprint(spec):
@@ -135,27 +138,38 @@ def _train_all(
     plan: PlannedRuns, folder: Path, surroundings: Surroundings
 ) -> list[dict[str, Any]] | None:
     """What every seed came to, as far as people let it; None where a run was interrupted."""
-    foundation = None
-    if plan.before is not None:
-        foundation = _foundation(plan.before, RunFolder(folder / "before"), surroundings)
-        if foundation is None:
+    foundations: dict[int, FoundationFiles] = {}
+    for seed in () if plan.before is None else plan.before.seeds:
+        trained = _foundation(
+            plan, seed, RunFolder(_folder_before(plan, folder, seed)), surroundings
+        )
+        if trained is None:
             return None
+        foundations[seed] = trained
     results: list[dict[str, Any]] = []
     for seed in plan.seeds:
         if surroundings.stop.is_set:
             break
-        result = _run_seed(plan, seed, folder / f"seed-{seed}", surroundings, foundation)
+        below = foundations.get(plan.foundation_seed(seed))
+        result = _run_seed(plan, seed, folder / f"seed-{seed}", surroundings, below)
         if result is None:
             return None
         results.append(result)
     return results or None
 
 
+def _folder_before(plan: PlannedRuns, folder: Path, seed: int) -> Path:
+    """Where what is built on lies."""
+    before = folder / "before"
+    return before / f"seed-{seed}" if plan.spec.has_own_foundations else before
+
+
 def _foundation(
-    before: PlannedRuns, folder: RunFolder, surroundings: Surroundings
+    plan: PlannedRuns, seed: int, folder: RunFolder, surroundings: Surroundings
 ) -> FoundationFiles | None:
     """The files of what is built on, trained now unless its folder holds its result already; None when interrupted."""
-    (seed,) = before.seeds
+    before = plan.before
+    assert before is not None
     result = folder.result() or _run_seed(before, seed, folder.path, surroundings, None)
     if result is None:
         return None
@@ -168,6 +182,7 @@ def _foundation(
         weights=weights,
         sha256=sha256_of(weights),
         test_accuracy=result["test"]["accuracy"],
+        dataset_sha256=result["environment"].get("dataset_sha256"),
     )
 
 

@@ -12,7 +12,7 @@ from pydantic import Field, TypeAdapter
 
 from lab_models.specs.base import MAX_SEED, Frozen
 from lab_models.specs.dataset import AUGMENTATIONS, AugmentationSpec, DatasetSpec
-from lab_models.specs.distill import DistillSpec, Pupil, Reference, Trained
+from lab_models.specs.distill import OWN, DistillSpec, Pupil, Reference, Trained
 from lab_models.specs.experiment import CONTROLS, FoundationRole, Kind, Probe, TrainSpec
 from lab_models.specs.features import AttentionSpec, FeatureSpec, HintSpec
 from lab_models.specs.going_on import (
@@ -71,6 +71,7 @@ __all__ = [
     "MAX_WIDTH",
     "MOST_POINTS",
     "MOST_TIMES",
+    "OWN",
     "PRESETS",
     "ROLES",
     "AdamSpec",

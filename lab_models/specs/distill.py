@@ -2,7 +2,7 @@
 from the labels.
 """
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -24,6 +24,9 @@ from lab_models.specs.model import LARGEST_SIDE, SMALLEST_SIDE, ModelSpec
 from lab_models.specs.pretrained import IMAGENET_SIDE, Pretrained, PretrainedName
 
 DEFAULT_VIEWS = 8
+OWN: Final = "own"
+"""The seed of a foundation that is another for each run: the one that was trained with the run's own seed."""
+FoundationSeed = Annotated[int, Field(ge=0, le=MAX_SEED)] | Literal["own"]
 
 
 class Trained(Frozen):
@@ -31,13 +34,22 @@ class Trained(Frozen):
 
     spec: TrainedSpec
     """What it was trained by."""
-    seed: int = Field(default=0, ge=0, le=MAX_SEED)
-    """Its run's seed."""
+    seed: FoundationSeed = 0
+    """Its run's seed; `own`: the seed of the run that builds on it, so that each builds on another network."""
 
     @property
     def network(self) -> ModelSpec:
         """The network that it is."""
         return self.spec.network
+
+    @property
+    def is_own(self) -> bool:
+        """Whether each run builds on that of its own seed."""
+        return self.seed == OWN
+
+    def seed_for(self, seed: int) -> int:
+        """The seed of the network that a run with the given seed builds on."""
+        return seed if isinstance(self.seed, str) else self.seed
 
 
 class Reference(Frozen):
@@ -51,8 +63,10 @@ class Reference(Frozen):
     """`run_…`."""
     spec: TrainSpec | None = None
     """A spec; an equal run that has succeeded or is under way is taken in its place."""
-    seed: int | None = Field(default=None, ge=0, le=MAX_SEED)
-    """Which of the experiment's runs, or the seed that the spec is trained with (0 when left out)."""
+    seed: FoundationSeed | None = None
+    """Which of the experiment's runs, or the seed that the spec is trained with (0 when left out); `own`: each run
+    builds on the network of its own seed.
+    """
     pretrained: PretrainedName | None = None
     """A source only: the network with torchvision's weights from ImageNet (IMAGENET1K_V1), from disk or downloaded
     once.
@@ -97,6 +111,19 @@ class Reference(Frozen):
     def trained(self) -> Trained | None:
         """The network that its spec stands for."""
         return None if self.spec is None else Trained(spec=self.spec, seed=self.seed or 0)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether each run builds on that of its own seed."""
+        return self.seed == OWN
+
+    def of_seed(self, seed: int) -> "Reference":
+        """What it means for a run with that seed."""
+        return self.model_copy(update={"seed": seed}) if self.is_own else self
+
+    def seed_for(self, seed: int) -> int:
+        """The seed of the network that its spec stands for, for a run with the given seed."""
+        return seed if isinstance(self.seed, str) else self.seed or 0
 
     @property
     def published(self) -> Pretrained | None:
@@ -193,6 +220,11 @@ class DistillSpec(Procedure, Pupil, Subject):
     def built_on(self) -> Trained:
         """Its foundation: the teacher."""
         return self.teacher
+
+    @property
+    def has_own_foundations(self) -> bool:
+        """Whether each student has the teacher of its own seed."""
+        return self.teacher.is_own
 
     @property
     def doubts(self) -> list[str]:

@@ -72,6 +72,11 @@ class Subject(Frozen):
         """What is allowed but probably not meant of how it builds on its foundation."""
         return []
 
+    @property
+    def has_own_foundations(self) -> bool:
+        """Whether each run builds on the foundation of its own seed."""
+        return False
+
     def foundation_passes(self, epochs: int, num_views: int) -> int:  # noqa: ARG002
         """How often the foundation sees each training image while the network on it is trained."""
         return 0

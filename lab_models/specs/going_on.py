@@ -81,6 +81,11 @@ class ContinueSpec(Procedure, GoingOn, Subject):
         return self.origin
 
     @property
+    def has_own_foundations(self) -> bool:
+        """Always: each run goes on with that of its seed."""
+        return True
+
+    @property
     def times(self) -> int:
         """How often its network has been gone on with, this time included."""
         before = self.origin.spec

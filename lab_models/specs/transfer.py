@@ -106,6 +106,11 @@ class TransferSpec(Procedure, Tuning, Subject):
         return self.source
 
     @property
+    def has_own_foundations(self) -> bool:
+        """Whether each run begins from the source of its own seed."""
+        return isinstance(self.source, Trained) and self.source.is_own
+
+    @property
     def planned_epochs(self) -> int:
         """Passes over train."""
         return 1 if self.strategy == "features" else self.epochs

@@ -9,7 +9,7 @@ from pydantic import model_validator
 
 from lab_models.common.validation import FieldError, InvalidDocument, did_you_mean
 from lab_models.recipes.recipe import Cell, Claim, Contrast, Factor, Picture, PublishedTable
-from lab_models.specs import CONTROLS, ROLES, Frozen, Request, read_request
+from lab_models.specs import CONTROLS, OWN, ROLES, Frozen, Request, read_request
 from lab_models.studies.sampling import Distribution, Sample
 
 
@@ -103,6 +103,28 @@ def foundation_cell(document: Mapping[str, Any]) -> str | None:
         if isinstance(reference, Mapping) and isinstance(reference.get("cell"), str)
         else None
     )
+
+
+def has_own_foundations(document: Mapping[str, Any]) -> bool:
+    """Whether each of a request's runs is built on the foundation of its own seed."""
+    reference = document.get(ROLES.get(str(document.get("kind")), ""))
+    return isinstance(reference, Mapping) and reference.get("seed") == OWN
+
+
+def with_seeds_of_foundations(design: Design) -> Design:
+    """The design in which a cell has as many seeds as those need that are built on it seed by seed."""
+    needed: dict[str, list[int | None]] = {}
+    for cell in design.cells:
+        key = foundation_cell(cell.request)
+        if key is not None and has_own_foundations(cell.request):
+            needed.setdefault(key, []).append(cell.num_seeds)
+
+    def enough(cell: Cell) -> Cell:
+        wanted = [cell.num_seeds, *needed.get(cell.key, [])]
+        most = None if None in wanted else max(count for count in wanted if count is not None)
+        return cell.model_copy(update={"num_seeds": most})
+
+    return design.model_copy(update={"cells": tuple(map(enough, design.cells))})
 
 
 def whole_document(design: Design, cell: Cell) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class SavedArtifact(SavedFile):
 
 class FoundationFiles(Message):
     """A trained network that is built on: `weights` is an absolute path, of the `epoch` where that is known;
-    `test_accuracy` is what its record says.
+    `test_accuracy` is what its record says, and `dataset_sha256` which images it has learned.
     """
 
     run_id: str
@@ -60,6 +60,7 @@ class FoundationFiles(Message):
     sha256: str
     test_accuracy: float
     epoch: int | None = None
+    dataset_sha256: str | None = None
 
 
 class Folders(Message):

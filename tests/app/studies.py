@@ -7,12 +7,13 @@ from sqlmodel import Session, col, select
 from starlette.testclient import TestClient
 
 from app.services import lifecycle
+from app.services.datasets import datasets
 from app.services.experiments import artifacts, metrics
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Experiment, Run
 from lab_models.common.files import write_atomically
-from lab_models.common.revision import RESULTS_VERSION
+from lab_models.common.revision import RESULTS_VERSION, torch_version
 from lab_models.training.protocol import SavedArtifact
 
 ENVIRONMENT = {
@@ -20,7 +21,10 @@ ENVIRONMENT = {
     "dataset_sha256": "d" * 64,
     "device": "cpu: test",
     "version": "0.1.0",
-    "torch": "2.11",
+    "torch": torch_version(),
+    "threads": 1,
+    "micro_batches": 1,
+    "built_on": None,
 }
 
 
@@ -109,7 +113,13 @@ def runs_by_cell(database: Database, study_id: str) -> dict[tuple[str, int], Run
 def _succeed(
     session: Session, settings: Settings, lease: lifecycle.Lease, run: Run, accuracy: float
 ) -> None:
-    lifecycle.renew(session, lease, lifecycle.Begun(ENVIRONMENT, run.epochs))
+    dataset = session.get_one(Experiment, run.experiment_id).spec["dataset"]["name"]
+    environment = {
+        **ENVIRONMENT,
+        "dataset_sha256": datasets.catalog(settings).sha256(dataset) or "d" * 64,
+        "built_on": _built_on(session, run),
+    }
+    lifecycle.renew(session, lease, lifecycle.Begun(environment, run.epochs))
     for epoch in range(1, run.epochs + 1):
         numbers = {"loss": 1.0 / epoch, "accuracy": accuracy - 0.1 / epoch}
         metrics.record_epoch(
@@ -136,3 +146,16 @@ def _succeed(
         size_bytes=written.size_bytes,
     )
     artifacts.publish(session, run.id, [file])
+
+
+def _built_on(session: Session, run: Run) -> dict[str, Any] | None:
+    """As a trainer records it."""
+    if run.needs is None:
+        return None
+    below = session.get_one(Run, run.needs)
+    return {
+        "run": below.id,
+        "seed": below.seed,
+        "weights_sha256": artifacts.weights_of(session, [below.id])[below.id],
+        "dataset_sha256": (below.environment or {})["dataset_sha256"],
+    }

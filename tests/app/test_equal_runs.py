@@ -10,7 +10,8 @@ from starlette.testclient import TestClient
 
 from app.services import lifecycle
 from app.services.experiments import progress
-from app.services.experiments.equal_runs import EqualRun, Likeness, equal_runs
+from app.services.experiments.equal_runs import EqualRun, equal_runs
+from app.services.experiments.likeness import Likeness
 from app.services.lifecycle import Lease
 from app.services.submitting.foundations import USABLE
 from app.settings import Settings

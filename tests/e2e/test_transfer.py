@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load
 
-from tests.e2e.service import Service
+from tests.e2e.service import Service, wait_until
 
 CNN = {"arch": "cnn", "stages": 2, "width": 8, "stem": "3x3", "residual": True}
 SOURCE = {"model": CNN, "epochs": 3, "optimizer": {"learning_rate": 0.01}}
@@ -121,6 +121,44 @@ def test_a_source_of_other_images_under_the_same_name_is_not_taken(service: Serv
         sources += [submitted()["related"]["source_run"], submitted()["related"]["source_run"]]
         assert service.http.delete("/datasets/dots").status_code == 204
     assert sources[0] == sources[1] != sources[2] == sources[3]
+
+
+def test_a_study_takes_nothing_over_whose_source_has_learned_other_images(
+    service: Service, stripes: str
+) -> None:
+    """The spec, the seed and the own images of probe and features are the same; what lies below them is not."""
+    on_it = {"kind": "transfer", "source": {"cell": "source"}, "dataset": stripes, "epochs": 2}
+    study = {
+        "specs": [
+            {"name": "source", "model": {"hidden": [8]}, "dataset": "dots", "epochs": 3},
+            {"name": "probe", **on_it, "strategy": "linear_probe"},
+            {"name": "features", **on_it, "strategy": "features", "classifiers": ["nearest_mean"]},
+        ],
+        "seeds": 2,
+    }
+
+    def results(**more: Any) -> tuple[int, dict[str, list[float]]]:
+        sent = service.post("/studies", {**study, **more})
+        record = wait_until(
+            lambda: (found := service.get(f"/studies/{sent['id']}"))["is_terminal"] and found,
+            90.0,
+            f"{sent['id']} has ended; the log:\n{service.read_log()}",
+        )
+        assert record["status"] == "succeeded", record["errors"]
+        cells = (service.record({"id": cell["experiment_id"]}) for cell in record["cells"])
+        accuracies = {cell["cell"]: cell["results"]["test"]["accuracy"]["values"] for cell in cells}
+        return record["progress"]["num_reused"], accuracies
+
+    assert service.http.put("/datasets/dots", content=dots(2)).status_code == 201
+    first = results()
+    assert first[0] == 0
+    assert results() == (6, first[1])
+    assert service.http.delete("/datasets/dots").status_code == 204
+    assert service.http.put("/datasets/dots", content=dots(3)).status_code == 201
+    reused, other = results()
+    assert reused == 0
+    assert (0, other) == results(reuse=False), "what training gives"
+    assert service.http.delete("/datasets/dots").status_code == 204
 
 
 def dots(seed: int) -> bytes:

@@ -24,6 +24,7 @@ from app.api.http.deps import (
 from app.api.schemas import Answer
 from app.services.analyses import reproduction
 from app.services.analyses.reproduction import Agreement, Repeated, Verification
+from app.services.experiments.artifacts import weights_of
 from app.services.experiments.experiments import its_runs
 from app.services.experiments.visibility import visible_experiment
 from app.services.experiments.wholes import whole
@@ -41,7 +42,9 @@ class ReproducibleRun(Answer):
     run_id: str
     seed: int
     environment: dict[str, Any]
-    """Versions, device, threads and the data set's hash: the same of all these, the same bits."""
+    """Versions, device, threads, and the hashes of the data set and of the weights that it was built on: the same of
+    all these, the same bits.
+    """
     weights_sha256: str | None
     test: dict[str, float] | None
 
@@ -105,7 +108,7 @@ def read_reproduction(session: Reading, experiment: TheExperiment) -> ReproduceA
     seeds = [run.seed for run in every]
     named = reproduction.named_foundation(session, spec, every[0])
     request = {**spec.model_dump(mode="json"), **named, "seeds": seeds, "name": experiment.name}
-    weights = reproduction.weights_of(session, runs)
+    weights = weights_of(session, [run.id for run in runs])
     base = f"/experiments/{experiment.id}"
     return ReproduceAnswer(
         experiment_id=experiment.id,

@@ -48,6 +48,19 @@ class CostAnswer(EstimateAnswer):
     layers: list[LayerAnswer]
 
 
+class FoundationAnswer(Answer):
+    """What would be trained first, since nothing equal is there."""
+
+    role: str
+    """`teacher` or `source`."""
+    seeds: list[int]
+    """One run each."""
+    seconds: float
+    """What all of them take here, one after the other."""
+    nominal_seconds: float
+    based_on: str
+
+
 class DryRun(Answer):
     """What an experiment would be; nothing was stored."""
 
@@ -59,6 +72,10 @@ class DryRun(Answer):
     changed: dict[str, tuple[Any, Any]] | None
     """With `like`: in what the spec differs from that experiment's, by dotted path: what it was, what it is."""
     estimate: CostAnswer
+    foundation: FoundationAnswer | None
+    """What it would be built on and has to be trained first; null where that is there or under way, or where it is
+    built on nothing.
+    """
     warnings: list[str]
 
 
@@ -93,7 +110,22 @@ def dry_run(prepared: Prepared, lately: Speeds, warned: list[str]) -> DryRun:
                 for layer in cost.size.layers
             ],
         ),
+        foundation=_foundation(prepared, lately),
         warnings=warned,
+    )
+
+
+def _foundation(prepared: Prepared, lately: Speeds) -> FoundationAnswer | None:
+    first, seeds = prepared.foundation, prepared.plan.missing
+    if first is None or not seeds:
+        return None
+    expected = lately.expected(first.cost.kind, first.cost.arch, first.cost.seconds)
+    return FoundationAnswer(
+        role=str(prepared.request.role),
+        seeds=list(seeds),
+        seconds=round(len(seeds) * expected.seconds, 1),
+        nominal_seconds=len(seeds) * expected.nominal_seconds,
+        based_on=basis([expected]),
     )
 
 

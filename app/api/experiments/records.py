@@ -19,6 +19,7 @@ from app.api.experiments.schemas import (
     SummaryAnswer,
 )
 from app.api.experiments.sentences import sentence
+from app.services.experiments import environments
 from app.services.experiments.experiments import HowFar, Listed
 from app.services.experiments.how_far import Advancing, current_run, epoch_begun, fraction_done
 from app.services.experiments.origins import changed, like_of
@@ -36,6 +37,7 @@ def experiment_record(
     """The record of `GET /experiments/{id}`; what was warned of is said once, to whoever sends it."""
     experiment, runs = whole.experiment, whole.runs
     finished = [run.finished_at for run in runs if run.finished_at is not None]
+    environment, differs = environments.shared(runs)
     return ExperimentRecord(
         id=experiment.id,
         owner=experiment.owner,
@@ -71,7 +73,8 @@ def experiment_record(
         runs=[RunAnswer(**_run_fields(run)) for run in runs],
         results=_results(runs),
         disk_bytes=whole.disk_bytes,
-        environment=next((run.environment for run in runs if run.environment is not None), None),
+        environment=environment,
+        environment_differs=differs,
         error=next((run.error for run in runs if run.error is not None), None),
         links=experiment_links(experiment, whole.origin),
     )
@@ -170,6 +173,7 @@ def _run_fields(run: Run) -> dict[str, Any]:
         "test": run.test,
         "train": run.train,
         "needs": run.needs,
+        "built_on": (run.environment or {}).get("built_on"),
         "reused_from": run.reused_from,
         "stop_reason": run.stop_reason,
         "error": run.error,

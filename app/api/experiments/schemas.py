@@ -80,6 +80,11 @@ class RunAnswer(Answer):
     """
     needs: str | None
     """The run whose weights it needs first: a student's teacher."""
+    built_on: dict[str, Any] | None
+    """What it was built on once it has begun: the `run` with its `seed`, and the SHA-256 of its weights and of the
+    images that those had learned; null where it builds on no run, or an older version has trained it, which did not
+    record this. Of what was taken over it is what the results came from.
+    """
     reused_from: str | None
     """The equal run whose results it took over instead of training."""
     stop_reason: str | None
@@ -187,7 +192,7 @@ class ExperimentRecord(Answer):
     estimate: EstimateAnswer
     related: dict[str, str | None]
     """What belongs to it: a student's `teacher_run`, `teacher_experiment` and `baseline`; the
-    `origin_experiment` that it goes on with.
+    `origin_experiment` that it goes on with. Where each seed has a teacher of its own, each run's `needs` names it.
     """
     disk_bytes: int
     """Size of its runs' published artifacts and kept checkpoints."""
@@ -203,6 +208,9 @@ class ExperimentRecord(Answer):
     """
     runs: list[RunAnswer]
     environment: dict[str, Any] | None
+    """What all its runs that have begun were made with."""
+    environment_differs: dict[str, dict[str, Any]]
+    """What not all were made with alike: by name and seed."""
     links: dict[str, str]
 
 

@@ -21,6 +21,7 @@ from app.services.analyses.pairing import (
 )
 from app.services.analyses.scores import ScoreKind, Scores
 from app.services.experiments.artifacts import artifact_path
+from app.services.experiments.likeness import UNKNOWN, conditions
 from app.storage.files.store import FileStore
 from app.storage.tables import Run
 from lab_models.common.validation import did_you_mean
@@ -34,6 +35,12 @@ SETS_THE_SIZE = re.compile(
 """Fields that are varied in order to change the number of parameters: then a difference in size is no surprise."""
 
 MOST_NAMED = 6
+MADE_OTHERWISE = {
+    "device": "the runs were trained on different kinds of device",
+    "torch": "the runs were trained by different versions of torch",
+    "micro_batches": "batches were computed in different numbers of parts, where memory ran out",
+}
+"""By fact what is said where it is not the same on both sides. Threads are not the same for all networks anyway."""
 
 
 @dataclass(frozen=True)
@@ -243,13 +250,15 @@ def _warnings(
             f"without a partner, and left out: seed{'s' if len(unpaired) > 1 else ''}"
             f" {', '.join(map(str, sorted(unpaired)))}"
         )
-    devices = {
-        str((run.environment or {}).get("device") or "").partition(":")[0]
-        for side in (treatment, control)
-        for run in side.succeeded
-    } - {""}
-    if len(devices) > 1:
-        yield f"the runs were trained on different kinds of device: {', '.join(sorted(devices))}"
+    for name, said in MADE_OTHERWISE.items():
+        values = {
+            str(value)
+            for side in (treatment, control)
+            for run in side.succeeded
+            if (value := conditions(run.environment or {})[name]) is not UNKNOWN
+        }
+        if len(values) > 1:
+            yield f"{said}: {', '.join(sorted(values))}"
 
 
 def _named(differs: Sequence[Difference]) -> str:

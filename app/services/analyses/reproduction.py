@@ -10,29 +10,17 @@ from sqlmodel import Session, col, select
 
 from app.errors import Conflict, NotFound
 from app.services.datasets import dataset_locks, datasets
-from app.services.experiments import experiments
+from app.services.experiments import experiments, likeness
+from app.services.experiments.artifacts import weights_of
 from app.services.experiments.estimates import estimate
 from app.services.experiments.experiments import its_runs, runs_of
 from app.services.owners import limits
 from app.services.submitting.drafts import Draft, Needed, Stored, create, draft
 from app.settings import Settings
 from app.storage.states import RETRYABLE, RunStatus
-from app.storage.tables import LOCAL, Artifact, Experiment, Run
-from lab_models.specs import AnySpec, ContinueSpec, Trained, read_spec
+from app.storage.tables import LOCAL, Experiment, Run
+from lab_models.specs import OWN, AnySpec, ContinueSpec, Trained, read_spec
 from lab_models.statistics.summary import prediction_interval, summarise
-
-WEIGHTS_NAME = "weights.safetensors"
-DECISIVE = (
-    "version",
-    "git",
-    "results_version",
-    "python",
-    "torch",
-    "device",
-    "threads",
-    "dataset_sha256",
-)
-"""What of a run's environment may change its bits."""
 
 Z_95 = 1.959964
 """Two-sided 95 % quantile of the normal distribution."""
@@ -90,10 +78,12 @@ def named_foundation(session: Session, spec: AnySpec, run: Run) -> dict[str, Any
     has_gone_on = isinstance(foundation, Trained) and isinstance(foundation.spec, ContinueSpec)
     if run.needs is None or not (has_gone_on or isinstance(spec, ContinueSpec)):
         return {}
-    if not isinstance(spec, ContinueSpec):
+    if not spec.has_own_foundations:
         return {str(spec.role): {"run": run.needs}}
-    origin = experiments.get_run(session, run.needs).experiment_id
-    return {"origin": {"experiment": origin, "weights": spec.origin.weights}}
+    below = experiments.get_run(session, run.needs).experiment_id
+    if isinstance(spec, ContinueSpec):
+        return {"origin": {"experiment": below, "weights": spec.origin.weights}}
+    return {str(spec.role): {"experiment": below, "seed": OWN}}
 
 
 def prepare_verification(
@@ -176,7 +166,7 @@ def verification_of(session: Session, again: Experiment, settings: Settings) -> 
     accuracies = [accuracy for run in firsts.values() if (accuracy := accuracy_of(run)) is not None]
     info = datasets.catalog(settings).get(original.spec["dataset"]["name"])
     interval = _interval(accuracies, None if info is None else info.num_test)
-    weights = weights_of(session, [*firsts.values(), *runs[again.id]])
+    weights = weights_of(session, [run.id for run in (*firsts.values(), *runs[again.id])])
     repeated = (
         _repeated(firsts[run.seed], run, interval, weights)
         for run in runs[again.id]
@@ -191,25 +181,14 @@ def accuracy_of(run: Run) -> float | None:
     return accuracy if accuracy is not None and math.isfinite(accuracy) else None
 
 
-def weights_of(session: Session, runs: Sequence[Run]) -> dict[str, str]:
-    """SHA-256 of each run's best weights, where it has published them."""
-    named = (col(Artifact.run_id).in_([run.id for run in runs]), col(Artifact.name) == WEIGHTS_NAME)
-    return {
-        artifact.run_id: artifact.sha256
-        for artifact in session.exec(select(Artifact).where(*named))
-    }
-
-
 def _repeated(
     first: Run, second: Run, interval: tuple[float, float] | None, weights: dict[str, str]
 ) -> Repeated:
-    differs = {
-        name: (was, is_now)
-        for name in DECISIVE
-        if (was := (first.environment or {}).get(name))
-        != (is_now := (second.environment or {}).get(name))
-        and second.environment is not None
-    }
+    differs = (
+        {}
+        if second.environment is None
+        else likeness.differences(first.environment or {}, second.environment)
+    )
     before, after = accuracy_of(first), accuracy_of(second)
     if second.status != RunStatus.SUCCEEDED or before is None or after is None:
         agreement = Agreement.NOT_REPEATED if second.status.is_terminal else Agreement.WAITING

@@ -1,7 +1,8 @@
 """Files of a run: checkpoints that resume starts from, and artifacts that are published. File first, row second."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import Final
 
 from sqlalchemy import delete
 from sqlmodel import Session, col, select
@@ -10,6 +11,9 @@ from app.errors import NotFound
 from app.storage.files.store import FileStore
 from app.storage.tables import Artifact, Checkpoint, utc_now
 from lab_models.training.protocol import KEPT_CHECKPOINTS, SavedArtifact, SavedCheckpoint
+
+WEIGHTS_NAME: Final = "weights.safetensors"
+"""The weights of the best epoch."""
 
 
 def record_checkpoint(
@@ -49,6 +53,12 @@ def resumable(session: Session, run_id: str) -> tuple[SavedCheckpoint, ...]:
         )
         for row in _newest_first(session, run_id)
     )
+
+
+def weights_of(session: Session, run_ids: Collection[str]) -> dict[str, str]:
+    """SHA-256 of the best weights of those of the runs that have published them."""
+    named = (col(Artifact.run_id).in_(run_ids), col(Artifact.name) == WEIGHTS_NAME)
+    return dict(session.exec(select(Artifact.run_id, Artifact.sha256).where(*named)).all())
 
 
 def publish(session: Session, run_id: str, artifacts: Iterable[SavedArtifact]) -> None:

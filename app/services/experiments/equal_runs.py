@@ -1,6 +1,6 @@
 """Which runs are equal, so that one can stand in for another: taken over, or built on."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,31 +9,21 @@ from typing import Any
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col
 
+from app.services.experiments.likeness import WHOLE_BATCHES, Likeness, Platform, Record
 from app.services.lifecycle.moves import WAITING
 from app.storage.states import RunStatus
 from app.storage.tables import Experiment, Run
-from lab_models.common.revision import RESULTS_VERSION
-
-
-@dataclass(frozen=True)
-class Likeness:
-    """What equal runs of one owner have in common: the spec, by its fingerprint, the seed, and the SHA-256 of the data
-    set here; None where that is not prepared and any images will do.
-    """
-
-    fingerprint: str
-    seed: int
-    images: str | None
 
 
 @dataclass(frozen=True)
 class EqualRun:
-    """A run that equals what was asked for, or still can."""
+    """A run that equals what was asked for, or still can; `platform` is None before it has begun."""
 
     id: str
     status: RunStatus
     was_taken_over: bool
     created_at: datetime
+    platform: Platform | None = None
 
 
 def equal_runs(
@@ -45,9 +35,8 @@ def equal_runs(
     """The owner's runs that equal each of those wanted and have one of the statuses, the best first; nothing for what
     has none.
 
-    Equal is what has the likeness and was trained by a version that gives the same numbers. What is not finished counts
-    as far as it can still become equal. The best have the first of the statuses, were trained themselves rather than
-    taken over, and are the oldest.
+    Equal is what meets the likeness; see `likeness`. What is not finished counts as far as it can still become equal.
+    The best have the first of the statuses, were trained themselves rather than taken over, and are the oldest.
     """
     if not wanted:
         return {}
@@ -60,6 +49,9 @@ def equal_runs(
         col(Run.epochs_done),
         col(Run.step),
         col(Run.environment),
+        col(Run.needs),
+        col(Run.micro_batches),
+        col(Experiment.spec)["on_out_of_memory"].as_string().label("on_out_of_memory"),
         col(Run.reused_from),
         col(Run.created_at),
     )
@@ -76,9 +68,15 @@ def equal_runs(
     found = {
         likeness: sorted(
             (
-                EqualRun(row.id, row.status, row.reused_from is not None, row.created_at)
+                EqualRun(
+                    row.id,
+                    row.status,
+                    row.reused_from is not None,
+                    row.created_at,
+                    None if row.environment is None else record_of(row).platform,
+                )
                 for row in there.get((likeness.fingerprint, likeness.seed), ())
-                if _is_equal(row, likeness.images)
+                if _is_equal(row, likeness)
             ),
             key=lambda run: (
                 statuses.index(run.status),
@@ -92,8 +90,38 @@ def equal_runs(
     return {likeness: runs for likeness, runs in found.items() if runs}
 
 
-def _is_equal(row: Any, images: str | None) -> bool:
-    """Whether its numbers are, or can become, those of this version on these images.
+def platforms_of(session: Session, experiment_ids: Collection[str]) -> dict[str, Platform]:
+    """By experiment the platform on which most of its succeeded runs were trained; nothing where none has succeeded."""
+    columns = col(Run.experiment_id), col(Run.seed), col(Run.environment)
+    asked = select_columns(*columns).where(
+        col(Run.experiment_id).in_(experiment_ids),
+        col(Run.status) == RunStatus.SUCCEEDED,
+        col(Run.environment).is_not(None),
+    )
+    counts: dict[str, Counter[Platform]] = defaultdict(Counter)
+    for row in session.execute(asked.order_by(col(Run.position))):
+        counts[row.experiment_id][Record("", row.seed, row.environment).platform] += 1
+    return {experiment_id: count.most_common(1)[0][0] for experiment_id, count in counts.items()}
+
+
+def record_of(row: Any) -> Record:
+    """A run that has an environment, by what decides its result."""
+    could_halve = row.on_out_of_memory == "halve_batch"
+    was_taken_over = row.reused_from is not None
+    return Record.whole(
+        row.fingerprint,
+        row.seed,
+        row.environment,
+        needs=row.needs,
+        # what an older version took over does not say in how many parts that was trained
+        micro_batches=(None if was_taken_over else row.micro_batches)
+        if could_halve
+        else WHOLE_BATCHES,
+    )
+
+
+def _is_equal(row: Any, wanted: Likeness) -> bool:
+    """Whether its result is, or can become, the one that is wanted.
 
     A run of which nothing is trained yet begins with the version and the images that are here when it is claimed. One
     that goes on keeps what it has, and its environment says from which version and images that is.
@@ -101,9 +129,12 @@ def _is_equal(row: Any, images: str | None) -> bool:
     status = row.status
     if row.cancel_requested and status is not RunStatus.SUCCEEDED:
         return False
+    if (
+        row.micro_batches != WHOLE_BATCHES
+    ):  # memory ran out, and its batches are parted from then on
+        return False
     if status in WAITING and not row.epochs_done and not row.step:
         return True
     if row.environment is None:  # just claimed, nothing in place yet
         return status is RunStatus.RUNNING
-    made_by, learned = (row.environment.get(name) for name in ("results_version", "dataset_sha256"))
-    return made_by == RESULTS_VERSION and images in (None, learned)
+    return wanted.is_met_by(record_of(row))

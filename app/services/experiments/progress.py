@@ -9,7 +9,7 @@ from sqlalchemy import update
 from sqlmodel import Session, col, select
 
 from app.services import lifecycle
-from app.services.experiments import artifacts, metrics
+from app.services.experiments import artifacts, likeness, metrics
 from app.services.lifecycle import Begun, EpochDone, Intent, Lease, Progressed
 from app.storage.states import RunStatus
 from app.storage.tables import Artifact, Attempt, Experiment, Run, StatusChange, utc_now
@@ -81,6 +81,7 @@ def _published_network(
         sha256=weights.sha256,
         test_accuracy=run.test["accuracy"],
         epoch=run.best["epoch"] if kept == "best" else run.epochs_done,
+        dataset_sha256=(run.environment or {}).get("dataset_sha256"),
     )
 
 
@@ -104,11 +105,11 @@ def record_started(
 
 
 def _environment(session: Session, run_id: str, event: Started) -> dict[str, Any]:
-    """What decides the bits. What goes on keeps what an earlier version has trained, and so stays that version's."""
+    """What decides the bits. What goes on keeps what was trained before, and says under what other conditions."""
     earlier = session.exec(select(Run.environment).where(col(Run.id) == run_id)).one_or_none()
     if event.resumed_from is None or earlier is None:
         return event.environment
-    return {**event.environment, "results_version": earlier.get("results_version")}
+    return likeness.resumed(earlier, event.environment)
 
 
 def record_progress(

@@ -1,7 +1,8 @@
 """Further seeds of experiments, built on what the others are built on."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
 
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col
@@ -14,19 +15,48 @@ from app.storage.states import RETRYABLE, RunStatus
 from app.storage.tables import Experiment, Run, new_id, utc_now
 
 
+@dataclass(frozen=True)
+class Below:
+    """What further seeds are built on where each has a foundation of its own: by experiment the one that trains those,
+    or by experiment and seed a run.
+    """
+
+    experiments: Mapping[str, str] = field(default_factory=dict)
+    runs: Mapping[tuple[str, int], str] = field(default_factory=dict)
+
+
 def add_seeds(
-    session: Session, seeds: Mapping[str, Sequence[int]], run_ids: Mapping[tuple[str, int], str]
+    session: Session,
+    seeds: Mapping[str, Sequence[int]],
+    run_ids: Mapping[tuple[str, int], str],
+    below: Below = Below(),
 ) -> list[str]:
-    """Queue further replicates of experiments, `seeds` by their ids, built on what the others are built on; seeds that
-    they have are passed over.
+    """Queue further replicates of experiments, `seeds` by their ids in the order in which they were made, built on what
+    the others are built on, or on what `below` says; seeds that they have are passed over.
 
     `run_ids` are those that the new runs get, by experiment and seed; one that has none gets another. Returns the ids
     of all that were queued.
     """
     there = runs_of(session, list(seeds))
-    firsts = {experiment_id: runs[0] for experiment_id, runs in there.items()}
-    needed = _needed(session, firsts.values())
-    new: list[NewRun] = []
+    every = {(run.experiment_id, run.seed): run.id for runs in there.values() for run in runs}
+    missing = {
+        experiment_id: [seed for seed in wanted if (experiment_id, seed) not in every]
+        for experiment_id, wanted in seeds.items()
+    }
+    every |= {
+        (experiment_id, seed): run_ids.get((experiment_id, seed)) or new_id("run")
+        for experiment_id, wanted in missing.items()
+        for seed in wanted
+    }
+    needs: dict[tuple[str, int], str | None] = {}
+    for experiment_id, wanted in missing.items():
+        for seed in wanted:
+            one = experiment_id, seed
+            if experiment_id in below.experiments:
+                needs[one] = every[below.experiments[experiment_id], seed]
+            else:
+                needs[one] = below.runs.get(one) or there[experiment_id][0].needs
+    statuses = _needed(session, {one: needed for one, needed in needs.items() if needed})
     now = utc_now()
     rows = session.execute(
         select_columns(col(Experiment.id), col(Experiment.priority)).where(
@@ -34,58 +64,37 @@ def add_seeds(
         )
     )
     priorities = {row.id: row.priority for row in rows}
-    for number, (experiment_id, first) in enumerate(firsts.items()):
-        created_at = now + timedelta(microseconds=number)  # as by `drafts.create`
-        missing = [
-            seed
-            for seed in seeds[experiment_id]
-            if seed not in {run.seed for run in there[experiment_id]}
-        ]
-        for position, seed in enumerate(missing, start=len(there[experiment_id])):
-            new.append(
-                _replicate(
-                    first,
-                    run_ids.get((experiment_id, seed)) or new_id("run"),
-                    seed,
-                    position,
-                    priorities[experiment_id],
-                    created_at,
-                    needed,
-                )
-            )
+    new = [
+        NewRun(
+            id=every[experiment_id, seed],
+            experiment_id=experiment_id,
+            seed=seed,
+            position=position,
+            owner=there[experiment_id][0].owner,
+            priority=priorities[experiment_id],
+            created_at=now + timedelta(microseconds=number),  # as by `drafts.create`
+            epochs=there[experiment_id][0].epochs,
+            num_steps=there[experiment_id][0].num_steps,
+            needs=needs[experiment_id, seed],
+            is_ready=_is_ready(needs[experiment_id, seed], statuses),
+        )
+        for number, (experiment_id, wanted) in enumerate(missing.items())
+        for position, seed in enumerate(wanted, start=len(there[experiment_id]))
+    ]
     lifecycle.enqueue(session, new)
     return [run.id for run in new]
 
 
-def _replicate(
-    first: Run,
-    run_id: str,
-    seed: int,
-    position: int,
-    priority: int,
-    created_at: datetime,
-    needed: Mapping[str, str],
-) -> NewRun:
-    return NewRun(
-        id=run_id,
-        experiment_id=first.experiment_id,
-        seed=seed,
-        position=position,
-        owner=first.owner,
-        priority=priority,
-        created_at=created_at,
-        epochs=first.epochs,
-        num_steps=first.num_steps,
-        needs=first.needs,
-        is_ready=first.needs is None or needed[first.needs] == RunStatus.SUCCEEDED,
-    )
+def _is_ready(needed: str | None, statuses: Mapping[str, str]) -> bool:
+    """Whether nothing is waited for; what is added together with the run is not trained yet."""
+    return needed is None or statuses.get(needed) == RunStatus.SUCCEEDED
 
 
-def _needed(session: Session, runs: Iterable[Run]) -> dict[str, str]:
-    """The statuses of what the runs build on, which stay until the transaction ends; raises Conflict where one will
-    never have weights.
+def _needed(session: Session, needs: Mapping[tuple[str, int], str]) -> dict[str, str]:
+    """The statuses of what the runs build on, as far as it is there, which stay until the transaction ends; raises
+    Conflict where one will never have weights.
     """
-    needing = {run.needs: run.experiment_id for run in runs if run.needs is not None}
+    needing = {needed: experiment_id for (experiment_id, _), needed in needs.items()}
     held = (
         select_columns(col(Run.id), col(Run.status))
         .where(col(Run.id).in_(needing))

@@ -19,7 +19,7 @@ from app.storage.tables import Owner, Run, metadata, utc_now
 RUNS = metadata().tables["run"]
 TAKEN_OVER = (
     *("best", "test", "train"),
-    *("environment", "stop_reason", "epochs_done", "artifact_bytes"),
+    *("environment", "micro_batches", "stop_reason", "epochs_done", "artifact_bytes"),
 )
 """What of an equal run's row becomes that of the run which takes its results over."""
 

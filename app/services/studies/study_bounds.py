@@ -45,6 +45,16 @@ def refuse_many_layers(num_layers: int, settings: Settings) -> None:
         )
 
 
+def refuse_missing_seeds(design: Design, key: str, seeds: set[int], role: str | None) -> None:
+    """Raises InvalidRequest where a cell that is built on has not all the seeds that are built on."""
+    missing = sorted(seeds - set(design.seeds_of(design.cell(key))))
+    if missing:
+        message = (
+            f"builds on seed {missing[0]} of cell {key!r}, which is not among that one's seeds"
+        )
+        raise InvalidRequest(message, [FieldError(f"/{role}/seed", message)])
+
+
 def with_next_seeds(design: Design, num_seeds: int, settings: Settings) -> Design:
     """The design with the next seeds; raises InvalidRequest where that is more than the service allows."""
     following = max(design.seeds) + 1

@@ -1,12 +1,14 @@
 """What a reader of a study's verdicts must keep in mind."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from app.services.experiments import environments
 from app.services.studies.studies import StudyCell, WholeStudy
 from app.storage.states import RunStatus
 from lab_models.specs import read_spec
 
 FEW_SEEDS = 3
+MOST_TITLES = 5
 
 
 def cautions(whole: WholeStudy) -> Iterator[str]:
@@ -41,6 +43,11 @@ def cautions(whole: WholeStudy) -> Iterator[str]:
             f"What is fitted to frozen features is the same with every seed: the spread of {', '.join(alike)} says"
             " nothing about chance."
         )
+    for cell in whole.own_cells:
+        yield from _made_otherwise(cell)
+    shared = [cell for cell in whole.own_cells if _is_compared(whole, cell) and _shares(cell)]
+    if shared:
+        yield _on_one_foundation(shared)
     if design.drawn:
         yield (
             f"The best of {len(whole.own_cells)} cells is in part the luckiest, so its number is optimistic. Choose by"
@@ -56,3 +63,53 @@ def cautions(whole: WholeStudy) -> Iterator[str]:
 
 def _comes_out_the_same(cell: StudyCell) -> bool:
     return not read_spec(cell.experiment.spec).depends_on_seed
+
+
+def _made_otherwise(cell: StudyCell) -> Iterator[str]:
+    """What is said of a cell whose runs were not all made under the same conditions."""
+    found = [
+        f"{label} " + ", ".join(f"{value} ({_seeds(seeds)})" for value, seeds in by_value.items())
+        for label, by_value in environments.mixed(cell.runs).items()
+    ]
+    if found:
+        yield (
+            f"The runs of {cell.cell.title} were not all made alike: {'; '.join(found)}. What separates them is then"
+            " not the seed alone."
+        )
+    resumed = environments.resumed_elsewhere(cell.runs)
+    if resumed:
+        yield (
+            f"Of {cell.cell.title}, {_seeds(resumed)} went on from a checkpoint under other conditions than those of"
+            " the beginning; the run's environment says which."
+        )
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+
+
+def _is_compared(whole: WholeStudy, cell: StudyCell) -> bool:
+    """Whether it is an arm of a contrast; of a study without contrasts, every cell is looked at."""
+    arms = {
+        whole.design.trained(key)
+        for one in whole.design.contrasts
+        for key in (one.treatment, one.control)
+    }
+    return not arms or cell.cell.key in arms
+
+
+def _shares(cell: StudyCell) -> bool:
+    """Whether several of its seeds are built on one and the same run."""
+    needs = [run.needs for run in cell.runs if run.needs is not None]
+    return len(needs) > len(set(needs))
+
+
+def _on_one_foundation(cells: Sequence[StudyCell]) -> str:
+    roles = sorted({str(read_spec(cell.experiment.spec).role) for cell in cells})
+    called = " or ".join(roles)
+    titles = [cell.cell.title for cell in cells]
+    more = f" and {len(titles) - MOST_TITLES} more" if len(titles) > MOST_TITLES else ""
+    return (
+        f"All seeds of {', '.join(titles[:MOST_TITLES])}{more} build on one and the same {called}: their intervals and"
+        f' verdicts speak of this {called} only. "seed": "own" beside it gives each seed its own.'
+    )

@@ -76,7 +76,16 @@ class RecipeCosts:
 
 
 def _priced(prepared: PreparedStudy) -> list[Priced]:
-    return [
+    """All cells, and what is no cell but has to be trained first, each once."""
+    cells = [
         (prepared.costs[cell.key], len(prepared.design.seeds_of(cell)))
         for cell in prepared.design.own_cells
     ]
+    first: dict[str, Estimate] = {}
+    for cell in prepared.design.own_cells:
+        ready = prepared.cells[cell.key]
+        if ready.foundation is not None and prepared.design.foundation_of(cell) is None:
+            for below in ready.plan.foundations.values():
+                if below.run_id is None:
+                    first[below.key] = ready.foundation.cost
+    return [*cells, *((cost, 1) for cost in first.values())]

@@ -2,8 +2,7 @@
 transaction.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,9 +12,10 @@ from sqlmodel import Session
 from app.errors import InvalidRequest
 from app.services.datasets import datasets
 from app.services.experiments import deletion, taking_over
-from app.services.experiments.equal_runs import Likeness
+from app.services.experiments.artifacts import weights_of
 from app.services.experiments.estimates import Estimate
-from app.services.experiments.taking_over import TakingOver
+from app.services.experiments.likeness import Likeness
+from app.services.experiments.taking_over import Equal, TakingOver, Wanted
 from app.services.owners import limits
 from app.services.owners.keys import ANYONE, Caller
 from app.services.studies import equal_cells, study_bounds
@@ -33,7 +33,12 @@ from lab_models.common.validation import FieldError, InvalidDocument
 from lab_models.datasets.catalog import DatasetInfo
 from lab_models.recipes.recipe import Cell
 from lab_models.specs import ModelSpec
-from lab_models.studies.design import Design, cell_request, whole_document
+from lab_models.studies.design import (
+    Design,
+    cell_request,
+    whole_document,
+    with_seeds_of_foundations,
+)
 from lab_models.studies.designing import design_of
 from lab_models.studies.request import StudyRequest
 
@@ -86,7 +91,7 @@ def prepare_study(
     Raises InvalidRequest that names each bad cell, or says that it is too much to look at.
     """
     try:
-        design = design_of(request)
+        design = with_seeds_of_foundations(design_of(request))
     except InvalidDocument as error:
         raise InvalidRequest(str(error), error.errors) from error
     lookups = Lookups(session, datasets.catalog(settings), caller)
@@ -119,11 +124,7 @@ def prepare_study(
     design = equal_cells.with_notes(design)
     study_id = new_id("stu")
     cells = _placed(cells, study_id)
-    equal = (
-        taking_over.find_equal(session, _wanted(cells.values(), lookups), caller.owner)
-        if request.reuse
-        else ()
-    )
+    equal = _equal(session, design, cells, lookups) if request.reuse else ()
     row = {"id": study_id, "owner": caller.owner, **_row(request, submitted, design, cells)}
     return PreparedStudy(request, submitted, design, cells, row, caller.owner, equal=equal)
 
@@ -165,14 +166,11 @@ def _prepare_cell(
         update={"labels": request.labels, "priority": request.priority}
     )
     prepared = prepare_with(lookups, checked, document, settings)
-    key, foundation = design.foundation_of(cell), prepared.plan.foundation
-    if (
-        key is not None
-        and foundation is not None
-        and foundation.trained.seed not in design.seeds_of(design.cell(key))
-    ):
-        message = f"builds on seed {foundation.trained.seed} of cell {key!r}, which is not among that one's seeds"
-        raise InvalidRequest(message, [FieldError(f"/{checked.role}/seed", message)])
+    key = design.foundation_of(cell)
+    if key is not None:
+        study_bounds.refuse_missing_seeds(
+            design, key, {below.seed for below in prepared.plan.foundations.values()}, checked.role
+        )
     return prepared
 
 
@@ -202,24 +200,68 @@ def _placed(cells: Mapping[str, Prepared], study_id: str) -> dict[str, Prepared]
     }
 
 
-def _own_foundations(prepared: PreparedStudy) -> dict[str, HeldFoundation]:
-    """For the drafts of cells that name another cell: that one's run, which is written with them."""
+def _own_foundations(prepared: PreparedStudy) -> dict[str, dict[int, HeldFoundation]]:
+    """For the drafts of cells that name another cell: by seed that one's run, which is written with them."""
     own = {}
     for cell in prepared.design.own_cells:
         key, ready = prepared.design.foundation_of(cell), prepared.cells[cell.key]
-        if key is not None and ready.plan.foundation is not None:
+        if key is not None:
             below = prepared.cells[key].own
-            own[ready.own.id] = HeldFoundation(
-                below.run_of(ready.plan.foundation.trained.seed), below.id, is_trained=False
-            )
+            own[ready.own.id] = {
+                seed: HeldFoundation(below.run_of(foundation.seed), below.id, is_trained=False)
+                for seed, foundation in ready.plan.foundations.items()
+            }
     return own
 
 
-def _wanted(cells: Iterable[Prepared], lookups: Lookups) -> dict[Likeness, list[str]]:
-    """The runs that are to be written, by their likeness."""
-    wanted: dict[Likeness, list[str]] = defaultdict(list)
-    for cell in cells:
-        images = lookups.sha256(cell.info.name)
-        for seed, run_id in zip(cell.own.seeds, cell.own.run_ids, strict=True):
-            wanted[Likeness(cell.own.fingerprint, seed, images)].append(run_id)
-    return wanted
+def _equal(
+    session: Session, design: Design, cells: Mapping[str, Prepared], lookups: Lookups
+) -> tuple[Equal, ...]:
+    """What can be taken over: first by cells that name no other, then by those that do, as far as what they are built
+    on will be taken over as well.
+    """
+    owner = lookups.caller.owner
+    outside = [
+        below.run_id
+        for cell in cells.values()
+        for below in cell.plan.foundations.values()
+        if below.run_id is not None
+    ]
+    trained = weights_of(session, outside)
+    first: list[Wanted] = []
+    for key, cell in cells.items():
+        if design.foundation_of(design.cell(key)) is None:
+            below = {
+                seed: trained.get(str(foundation.run_id))
+                for seed, foundation in cell.plan.foundations.items()
+            }
+            first += _wanted(cell, below, lookups)
+    found = taking_over.find_equal(session, first, owner)
+    will_have = {one.run_id: one.weights for one in found}
+    then: list[Wanted] = []
+    for key, cell in cells.items():
+        if (foundation_key := design.foundation_of(design.cell(key))) is not None:
+            draft = cells[foundation_key].own
+            below = {
+                seed: will_have.get(draft.run_of(foundation.seed))
+                for seed, foundation in cell.plan.foundations.items()
+            }
+            then += _wanted(cell, below, lookups)
+    return *found, *taking_over.find_equal(session, then, owner)
+
+
+def _wanted(cell: Prepared, below: Mapping[int, str | None], lookups: Lookups) -> Iterator[Wanted]:
+    """The runs of a cell that may be taken over. `below` is by seed the SHA-256 of the weights that each would be built
+    on; None where those are not trained yet, so that nothing can be known to equal what comes of them.
+    """
+    spec = cell.plan.spec
+    for seed, run_id in zip(cell.own.seeds, cell.own.run_ids, strict=True):
+        if seed not in below or below[seed] is not None:
+            likeness = Likeness(
+                cell.own.fingerprint,
+                seed,
+                lookups.sha256(cell.info.name),
+                below.get(seed),
+                lookups.places.platforms(spec),
+            )
+            yield Wanted(run_id, cell.own.id, likeness)

@@ -1,7 +1,7 @@
 """Experiments before they are written: made whole while reading, written with their runs in a few statements."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -61,6 +61,17 @@ class Draft:
     def run_of(self, seed: int) -> str:
         """The id of the run with that seed."""
         return self.run_ids[self.seeds.index(seed)]
+
+    def with_seeds(self, seeds: tuple[int, ...]) -> "Draft":
+        """The same with those of its seeds alone."""
+        submitted = {**self.submitted, "seeds": list(seeds)}
+        return replace(
+            self,
+            seeds=seeds,
+            run_ids=tuple(self.run_of(seed) for seed in seeds),
+            submitted=submitted,
+            request_hash=request_hash(submitted),
+        )
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,9 @@ from sqlmodel import Session, col, select
 
 from app.errors import InvalidRequest, NotFound
 from app.services.experiments import experiments
-from app.services.experiments.equal_runs import Likeness, equal_runs
+from app.services.experiments.equal_runs import equal_runs
+from app.services.experiments.likeness import Likeness
+from app.services.experiments.platforms import places_now
 from app.services.experiments.visibility import visible_experiment, visible_run
 from app.services.owners.keys import ANYONE, Caller
 from app.storage.states import RunStatus
@@ -45,6 +47,11 @@ class Foundation:
     likeness: Likeness | None = None
 
     @property
+    def seed(self) -> int:
+        """Its run's seed."""
+        return self.trained.seed_for(0)
+
+    @property
     def is_named(self) -> bool:
         """Whether only this run will do."""
         return self.likeness is None
@@ -71,19 +78,43 @@ def find(
     role: FoundationRole,
     catalog: Catalog,
     caller: Caller = ANYONE,
-) -> Foundation:
-    """The trained network that is meant by the field `role`; raises InvalidRequest where there is none, or where it can
-    never be one.
+    seeds: Sequence[int] = (0,),
+) -> dict[int, Foundation]:
+    """The trained networks that are meant by the field `role`, by the seed of the run that is built on each: one and
+    the same for all `seeds`, or, where the reference says so, each seed's own.
 
-    A named one must be one that the caller may see; an equal one is looked for among the caller's own.
+    Raises InvalidRequest where there is none, or where it can never be one. A named one must be one that the caller may
+    see; an equal one is looked for among the caller's own.
     """
-    trained = reference.trained
-    if trained is None:
-        return _named(session, reference, role, catalog, caller)
-    info = _learned(trained, role, catalog)
-    likeness = Likeness(fingerprint(trained.spec), trained.seed, catalog.sha256(info.name))
-    equal = equal_runs(session, [likeness], caller.owner, USABLE).get(likeness)
-    return Foundation(trained, role, info, None if equal is None else equal[0].id, likeness)
+    if reference.spec is None:
+        meant = {seed: reference.of_seed(seed) for seed in seeds}
+        named = {
+            one: _named(session, one, role, catalog, caller)
+            for one in dict.fromkeys(meant.values())
+        }
+        return {seed: named[one] for seed, one in meant.items()}
+    places = places_now(session)
+    info = _learned(reference.spec, role, catalog)
+    like = {
+        seed: Likeness(
+            fingerprint(reference.spec),
+            reference.seed_for(seed),
+            catalog.sha256(info.name),
+            platforms=places.platforms(reference.spec),
+        )
+        for seed in seeds
+    }
+    equal = equal_runs(session, set(like.values()), caller.owner, USABLE)
+    return {
+        seed: Foundation(
+            Trained(spec=reference.spec, seed=likeness.seed),
+            role,
+            info,
+            equal[likeness][0].id if likeness in equal else None,
+            likeness,
+        )
+        for seed, likeness in like.items()
+    }
 
 
 def _named(
@@ -106,7 +137,7 @@ def _named(
             "name a run that has succeeded",
         )
     trained = Trained(spec=spec, seed=run.seed)
-    return Foundation(trained, role, _learned(trained, role, catalog), run.id)
+    return Foundation(trained, role, _learned(spec, role, catalog), run.id)
 
 
 def find_origins(
@@ -135,7 +166,7 @@ def find_origins(
     missing = [seed for seed in seeds if seed not in usable]
     if missing:
         raise _without_weights(experiment.id, runs.get(missing[0]), missing[0], usable)
-    info = _learned(Trained(spec=spec), "origin", catalog)
+    info = _learned(spec, "origin", catalog)
     return {
         seed: Foundation(Trained(spec=spec, seed=seed), "origin", info, runs[seed].id)
         for seed in seeds
@@ -188,8 +219,8 @@ def hold_still(
     return held
 
 
-def _learned(trained: Trained, role: FoundationRole, catalog: Catalog) -> DatasetInfo:
-    name = trained.spec.dataset.name
+def _learned(spec: TrainSpec | ContinueSpec, role: FoundationRole, catalog: Catalog) -> DatasetInfo:
+    name = spec.dataset.name
     info = catalog.get(name)
     if info is None:
         message = f"the {role} has learned {name!r}, which is no data set here"

@@ -10,6 +10,7 @@ from sqlmodel import Session
 
 from app.errors import InvalidRequest
 from app.services.experiments.estimates import refusals
+from app.services.experiments.platforms import Places, places_now
 from app.services.lifecycle.workers import largest_memory
 from app.services.owners.keys import ANYONE, Caller
 from app.services.submitting import foundations
@@ -19,6 +20,7 @@ from lab_models.architectures.misfits import misfits
 from lab_models.common.validation import FieldError, did_you_mean, explain
 from lab_models.datasets.catalog import Catalog, DatasetInfo
 from lab_models.specs import (
+    OWN,
     AnySpec,
     ContinueRequest,
     FoundationRole,
@@ -31,19 +33,24 @@ from lab_models.specs import (
 
 @dataclass(frozen=True)
 class Plan:
-    """What a request comes to: the effective spec, and its foundation where that is a run's network; published weights
-    need no run. Of what goes on, `origins` are the runs that it begins with, by seed.
+    """What a request comes to: the effective spec, and by seed its foundations, where those are runs' networks: all the
+    same, or each seed's own. Published weights need no run.
     """
 
     spec: AnySpec
-    foundation: Foundation | None = None
-    origins: Mapping[int, Foundation] = field(default_factory=dict)
+    foundations: Mapping[int, Foundation] = field(default_factory=dict)
 
     @property
-    def foundations(self) -> list[Foundation]:
-        """All runs that it builds on."""
-        own = [] if self.foundation is None else [self.foundation]
-        return [*own, *self.origins.values()]
+    def foundation(self) -> Foundation | None:
+        """One of them, of which all have the spec and the data set."""
+        return next(iter(self.foundations.values()), None)
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """Seeds of foundations that have to be trained first, each once."""
+        return tuple(
+            dict.fromkeys(one.seed for one in self.foundations.values() if one.run_id is None)
+        )
 
 
 class Lookups:
@@ -55,7 +62,7 @@ class Lookups:
         self._session = session
         self._datasets: dict[str, DatasetInfo | None] = {}
         self._contents: dict[str, str | None] = {}
-        self._foundations: dict[tuple[Reference, str], Foundation] = {}
+        self._foundations: dict[tuple[Reference, str, tuple[int, ...]], dict[int, Foundation]] = {}
 
     def dataset(self, name: str) -> DatasetInfo | None:
         """The data set, if there is one."""
@@ -69,13 +76,16 @@ class Lookups:
             self._contents[name] = self.catalog.sha256(name)
         return self._contents[name]
 
-    def foundation(self, reference: Reference, role: FoundationRole) -> Foundation:
+    def foundations(
+        self, reference: Reference, role: FoundationRole, seeds: tuple[int, ...]
+    ) -> dict[int, Foundation]:
         """As `foundations.find`."""
-        if (reference, role) not in self._foundations:
-            self._foundations[reference, role] = foundations.find(
-                self._session, reference, role, self.catalog, self.caller
+        asked = reference, role, seeds
+        if asked not in self._foundations:
+            self._foundations[asked] = foundations.find(
+                self._session, reference, role, self.catalog, self.caller, seeds
             )
-        return self._foundations[reference, role]
+        return self._foundations[asked]
 
     def origins(self, request: ContinueRequest) -> dict[int, Foundation]:
         """As `foundations.find_origins`."""
@@ -84,24 +94,32 @@ class Lookups:
         )
 
     @cached_property
+    def places(self) -> Places:
+        """As `platforms.places_now`."""
+        return places_now(self._session)
+
+    @cached_property
     def largest_memory(self) -> int | None:
         """As `workers.largest_memory`."""
         return largest_memory(self._session)
 
 
 def plan(lookups: Lookups, request: Request, submitted: dict[str, Any]) -> Plan:
-    """Find the foundation, if it is a run; raises InvalidRequest where there is none, or where the two do not fit
+    """Find the foundations, if they are runs; raises InvalidRequest where there is none, or where the two do not fit
     together.
     """
     if isinstance(request, ContinueRequest):
         origins = lookups.origins(request)
         trained = next(iter(origins.values())).trained
-        return Plan(_spec_with(request, trained, submitted), origins=origins)
+        return Plan(_spec_with(request, trained, submitted), origins)
     role, reference = request.role, request.reference
     if role is None or reference is None or reference.published is not None:
         return Plan(_spec_with(request, request.published, submitted))
-    foundation = lookups.foundation(reference, role)
-    return Plan(_spec_with(request, foundation.trained, submitted), foundation)
+    found = lookups.foundations(reference, role, request.seeds)
+    trained = next(iter(found.values())).trained
+    if reference.is_own:
+        trained = trained.model_copy(update={"seed": OWN})
+    return Plan(_spec_with(request, trained, submitted), found)
 
 
 def _spec_with(
@@ -146,11 +164,14 @@ def _refusals(
 ) -> list[FieldError]:
     foundation = planned.foundation
     refused: list[FieldError] = []
-    if foundation is not None and foundation.run_id is None:
+    if foundation is not None and planned.missing:
         # it would be trained first, so it is looked at first
+        num_seeds = len(planned.missing)
         refused = [
             FieldError(f"/{request.role}/spec{error.pointer}", error.message, error.hint)
-            for error in refusals(foundation.trained.spec, 1, foundation.info, settings, memory)
+            for error in refusals(
+                foundation.trained.spec, num_seeds, foundation.info, settings, memory
+            )
         ]
     learned = info if foundation is None else foundation.info
     refused = refused or misfits(planned.spec, learned, info)

@@ -19,7 +19,7 @@ from app.services.owners import limits
 from app.services.owners.keys import ANYONE, Caller
 from app.services.submitting import foundations
 from app.services.submitting.drafts import Draft, Needed, Stored, create, draft
-from app.services.submitting.foundations import HeldFoundation
+from app.services.submitting.foundations import Foundation, HeldFoundation
 from app.services.submitting.idempotency import earlier
 from app.services.submitting.planning import Lookups, Plan, dataset_of, plan, refuse
 from app.settings import Settings
@@ -32,9 +32,10 @@ from lab_models.specs import AnySpec, ModelSpec, Request
 class Prepared:
     """A request that can be carried out, with all that is to be written: `submitted` is the document it was read from.
 
-    `foundation` is the experiment that trains it first, should nothing equal be there when it is written; `control` the
-    one that is compared with it, where it is wanted. `sent` is the body, where that is not the document but changes
-    another, and `changed` what it changes. No row, no session: it may be kept while nothing of the database is.
+    `foundation` is the experiment that trains first what it builds on, as far as nothing equal is there when it is
+    written; `control` the one that is compared with it, where it is wanted. `sent` is the body, where that is not the
+    document but changes another, and `changed` what it changes. No row, no session: it may be kept while nothing of the
+    database is.
     """
 
     request: Request
@@ -103,18 +104,32 @@ def drafted(
     cost = estimate(planned.spec, info)
     asked = {"labels": request.labels, "priority": request.priority, "owner": owner}
     own = draft(planned.spec, cost, request.seeds, submitted, name=request.name, **asked)
-    called = f" of {request.name or 'a ' + request.work}"
-    first = control = None
-    foundation, wanted = planned.foundation, request.control_spec(planned.spec.network)
-    if foundation is not None and not foundation.is_named:
-        trained = foundation.trained
-        first = _beside(
-            trained.spec, (trained.seed,), foundation.info, f"{request.role}{called}", asked
-        )
+    called = _called(request)
+    control = None
+    first = foundation_draft(request, planned.foundations, asked)
+    wanted = request.control_spec(planned.spec.network)
     if wanted is not None:
         plain = str(request.control).replace("_", " ")
         control = _beside(wanted, request.seeds, info, plain + called, asked)
     return Prepared(request, submitted, planned, info, cost, own, first, control, owner)
+
+
+def foundation_draft(
+    request: Request, found: Mapping[int, Foundation], asked: Mapping[str, Any]
+) -> Draft | None:
+    """The experiment that trains what a request builds on, with all seeds that may have to be; None where that is a run
+    that was named, or nothing.
+    """
+    foundation = next(iter(found.values()), None)
+    if foundation is None or foundation.is_named:
+        return None
+    seeds = tuple(dict.fromkeys(one.seed for one in found.values()))
+    called = f"{request.role}{_called(request)}"
+    return _beside(foundation.trained.spec, seeds, foundation.info, called, asked)
+
+
+def _called(request: Request) -> str:
+    return f" of {request.name or 'a ' + request.work}"
 
 
 def store(
@@ -141,10 +156,15 @@ def store(
 
 
 def require_datasets(session: Session, prepared: Iterable[Prepared], settings: Settings) -> None:
+    """As `hold_datasets`, of all that is to be written."""
+    needed = {name: info for one in prepared for name, info in one.datasets.items()}
+    hold_datasets(session, needed, settings)
+
+
+def hold_datasets(session: Session, needed: Mapping[str, DatasetInfo], settings: Settings) -> None:
     """None of the data sets is removed until the transaction ends; raises Conflict where one is gone since, or another
     has its name.
     """
-    needed = {name: info for one in prepared for name, info in one.datasets.items()}
     dataset_locks.share(session, needed)
     catalog = datasets.catalog(settings)
     for name, info in needed.items():
@@ -159,66 +179,72 @@ def require_datasets(session: Session, prepared: Iterable[Prepared], settings: S
 def built(
     session: Session,
     prepared: Sequence[Prepared],
-    own_runs: Mapping[str, HeldFoundation] = MappingProxyType({}),
+    own_runs: Mapping[str, Mapping[int, HeldFoundation]] = MappingProxyType({}),
 ) -> list[Draft]:
-    """All drafts in the order in which they can be written, each with its foundation's run, which is held until the
+    """All drafts in the order in which they can be written, each with its foundations' runs, which are held until the
     transaction ends.
 
-    `own_runs` has the foundations that are written with what builds on them, by the ids of those drafts.
+    `own_runs` has by seed the foundations that are written with what builds on them, by the ids of those drafts.
     """
     to_hold = [
         foundation
         for one in prepared
         if one.own.id not in own_runs
-        for foundation in one.plan.foundations
+        for foundation in one.plan.foundations.values()
     ]
     held = foundations.hold_still(session, to_hold, prepared[0].owner) if to_hold else {}
     drafts: list[Draft] = []
     for one in prepared:
-        if one.plan.origins:
-            drafts.append(_gone_on_with(held, one))
-            continue
-        foundation, run = one.plan.foundation, own_runs.get(one.own.id)
-        if foundation is not None and run is None:
-            if foundation.key not in held and one.foundation is not None:
-                drafts.append(one.foundation)
-                held[foundation.key] = HeldFoundation(
-                    one.foundation.run_of(foundation.trained.seed),
-                    one.foundation.id,
-                    is_trained=False,
-                )
-            run = held[foundation.key]
+        runs = own_runs.get(one.own.id)
+        if runs is None:
+            first = trained_first(held, one.plan.foundations.values(), one.foundation)
+            if first is not None:
+                drafts.append(first)
+                held |= written_with(first, one.plan.foundations.values())
+            runs = {seed: held[below.key] for seed, below in one.plan.foundations.items()}
         if one.control is not None:
             drafts.append(one.control)
-        drafts.append(_built_on(run, one))
+        drafts.append(_built_on(runs, one))
     return drafts
 
 
-def _built_on(foundation: HeldFoundation | None, prepared: Prepared) -> Draft:
-    """What was asked for, on its foundation, and beside its control."""
+def trained_first(
+    held: Mapping[str, HeldFoundation], wanted: Iterable[Foundation], draft: Draft | None
+) -> Draft | None:
+    """Of the experiment that would train all foundations the part that trains those that are not there; None where all
+    are.
+    """
+    missing = tuple(dict.fromkeys(below.seed for below in wanted if below.key not in held))
+    return draft.with_seeds(missing) if missing and draft is not None else None
+
+
+def written_with(first: Draft, wanted: Iterable[Foundation]) -> dict[str, HeldFoundation]:
+    """The runs of an experiment that is written with what builds on it, by the keys of the foundations."""
+    return {
+        below.key: HeldFoundation(first.run_of(below.seed), first.id, is_trained=False)
+        for below in wanted
+        if below.seed in first.seeds
+    }
+
+
+def _built_on(runs: Mapping[int, HeldFoundation], prepared: Prepared) -> Draft:
+    """What was asked for, each of its runs on that of its foundation, and beside its control.
+
+    A foundation that all share is named by its run; each seed's own by their experiment, where they have one.
+    """
     role, control = prepared.request.role, prepared.request.control
-    if role is None or control is None:
-        return prepared.own
-    beside: dict[str, Any] = {control: None if prepared.control is None else prepared.control.id}
-    if foundation is None:
-        return replace(prepared.own, related=beside)
-    below = {f"{role}_run": foundation.run_id, f"{role}_experiment": foundation.experiment_id}
-    needed = Needed(foundation.run_id, foundation.is_trained)
-    return replace(
-        prepared.own,
-        needs=dict.fromkeys(prepared.own.seeds, needed),
-        related={**below, **beside},
-    )
-
-
-def _gone_on_with(held: Mapping[str, HeldFoundation], prepared: Prepared) -> Draft:
-    """What was asked for, each of its runs on that of its origin."""
-    runs = {seed: held[origin.key] for seed, origin in prepared.plan.origins.items()}
-    (experiment_id,) = {run.experiment_id for run in runs.values()}
+    beside: dict[str, Any] = {}
+    if control is not None:
+        beside[control] = None if prepared.control is None else prepared.control.id
+    below: dict[str, Any] = {}
+    if runs and not prepared.plan.spec.has_own_foundations:
+        below[f"{role}_run"] = next(iter(runs.values())).run_id
+    if len(experiments := {run.experiment_id for run in runs.values()}) == 1:
+        below[f"{role}_experiment"] = experiments.pop()
     return replace(
         prepared.own,
         needs={seed: Needed(run.run_id, run.is_trained) for seed, run in runs.items()},
-        related={f"{prepared.request.role}_experiment": experiment_id},
+        related={**below, **beside},
     )
 
 

@@ -15,6 +15,7 @@ from app.services.analyses.distillation.outcomes import (
     DistillationOutcome,
     distill_spec,
     load_outcome,
+    teachers_of,
 )
 from app.services.analyses.distillation.wording import sentence
 from app.services.analyses.exhibits import Exhibit
@@ -33,13 +34,13 @@ def distillation_curves(
     another kind.
     """
     distill_spec(experiment)
-    taught_by = experiment.related.get("teacher_run")
+    taught_by = tuple(run.id for run in teachers_of(session, experiment))
     baseline_id = experiment.related.get("baseline")
     ids = [experiment.id, *([] if baseline_id is None else [baseline_id])]
-    revision = revisions.of_experiments(session, ids, [] if taught_by is None else [taught_by])
+    revision = revisions.of_experiments(session, ids, taught_by)
     return Exhibit(
         "distillation",
-        (taught_by, baseline_id, panel),
+        (*taught_by, baseline_id, panel),
         revision,
         lambda: _figure(
             session,

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
 from app.errors import Conflict, NotFound
 from app.services.analyses.pairing import PairedScores, Side, margin_of, pair_sides
 from app.services.analyses.scores import ScoreKind, Scores
-from app.services.experiments.experiments import runs_of
+from app.services.experiments.experiments import its_runs, runs_of
 from app.services.experiments.results import Summary, summarise
 from app.storage.states import RunStatus
 from app.storage.tables import Experiment, Run
@@ -147,12 +147,9 @@ def distill_spec(experiment: Experiment) -> DistillSpec:
 def load_outcome(session: Session, experiment: Experiment) -> DistillationOutcome:
     """The rows of a distillation and of what it is compared with; NotFound for an experiment of another kind."""
     spec = distill_spec(experiment)
-    taught_by, baseline_id = (
-        experiment.related.get("teacher_run"),
-        experiment.related.get("baseline"),
-    )
-    run = None if taught_by is None else session.get(Run, taught_by)
-    teacher = None if run is None else session.get(Experiment, run.experiment_id)
+    baseline_id = experiment.related.get("baseline")
+    taught_by = teachers_of(session, experiment)
+    teacher = session.get(Experiment, taught_by[0].experiment_id) if taught_by else None
     baseline = None if baseline_id is None else session.get(Experiment, baseline_id)
     runs = runs_of(session, [row.id for row in (experiment, baseline) if row is not None])
     student = describe(spec.network)
@@ -165,7 +162,7 @@ def load_outcome(session: Session, experiment: Experiment) -> DistillationOutcom
             ArmRole.TEACHER,
             teacher,
             describe(spec.teacher.spec.network),
-            [] if run is None else [run],
+            taught_by,
         ),
         baseline=None
         if baseline is None
@@ -180,6 +177,17 @@ def load_outcome(session: Session, experiment: Experiment) -> DistillationOutcom
         ),
         features=spec.features,
     )
+
+
+def teachers_of(session: Session, experiment: Experiment) -> list[Run]:
+    """The runs that its students learn from: one that all share, or each seed's own."""
+    if distill_spec(experiment).has_own_foundations:
+        needs = [run.needs for run in its_runs(session, experiment.id) if run.needs is not None]
+    else:
+        shared = experiment.related.get("teacher_run")
+        needs = [] if shared is None else [shared]
+    found = {run.id: run for run in session.exec(select(Run).where(col(Run.id).in_(needs)))}
+    return [found[run_id] for run_id in needs if run_id in found]
 
 
 def _arm(role: ArmRole, experiment: Experiment | None, network: str, runs: Sequence[Run]) -> Arm:

@@ -23,6 +23,7 @@ from app.services.analyses.studies.tables import BEST, Table, in_order, table_of
 from app.services.analyses.studies.tradeoffs import CostKind, tradeoff_figure
 from app.services.analyses.studies.verdicts import StudyVerdicts, verdicts_of
 from app.services.experiments import revisions
+from app.services.experiments.likeness import FACTS, values_of
 from app.services.studies import studies
 from app.services.studies.studies import WholeStudy
 from app.storage.files.store import FileStore
@@ -218,24 +219,12 @@ def _short(value: Any) -> str:
 
 def _environment(whole: WholeStudy) -> list[str]:
     """What the runs were made with: one line per thing, with all values that occur."""
-    names = {
-        "version": "training-lab",
-        "git": "revision",
-        "torch": "torch",
-        "python": "Python",
-        "device": "device",
-        "threads": "threads",
-        "dataset_sha256": "images, SHA-256",
-    }
     found = []
-    for name, label in names.items():
-        values = dict.fromkeys(
-            str(value)
-            for run in whole.runs
-            if (value := (run.environment or {}).get(name)) is not None
-        )
+    for fact in FACTS:
+        values = values_of(fact, (run.environment or {} for run in whole.runs))
         if values:
-            found.append(f"{label}: {', '.join(values)}")
+            more = f" and {len(values) - MOST_NAMED} more" if len(values) > MOST_NAMED else ""
+            found.append(f"{fact.label}: {', '.join(values[:MOST_NAMED])}{more}")
     reused = sum(run.reused_from is not None for run in whole.runs)
     return (
         [
