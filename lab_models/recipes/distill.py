@@ -138,8 +138,8 @@ CONVERGED = Recipe(
             description="All images, 200 epochs, one teacher and 5 seeds of each student.",
             seeds=5,
             cost_cpu=(
-                "about 11 days: teacher 16.9 minutes an epoch, student 3.7 (measured), and 5.6 more for the teacher's"
-                " forward pass"
+                "about 6 days (estimate); in float32 a teacher's epoch takes 16.9 minutes, a student's 3.7 (measured),"
+                " and 5.6 more for the teacher's forward pass"
             ),
             cost_gpu="about 1 hour: teacher 7 to 8 minutes, a student 4 to 5 (estimate)",
         ),

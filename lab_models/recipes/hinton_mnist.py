@@ -156,7 +156,7 @@ RECIPE = Recipe(
         "full": Scale(
             description="All images, 60 epochs for the teacher and 40 for the students, 5 seeds.",
             seeds=5,
-            cost_cpu="about 3 hours: the teacher 25 minutes, students of 800 units 5 to 10 minutes (estimate)",
+            cost_cpu="about an hour: the teacher 12 minutes, students of 800 units 4 to 5 minutes (estimate)",
             cost_gpu="about 40 minutes: 1 to 2 minutes a run (estimate)",
         ),
     },

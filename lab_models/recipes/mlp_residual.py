@@ -240,7 +240,7 @@ DEEP_RECIPE = Recipe(
         "full": Scale(
             description="All images, 10 epochs, 5 seeds.",
             seeds=5,
-            cost_cpu="about 3 hours: 2 to 10 minutes a run (estimate)",
+            cost_cpu="about an hour: half a minute to 3 minutes a run (estimate)",
             cost_gpu="about 10 minutes: 10 to 30 seconds a run (estimate)",
         ),
     },
