@@ -1,5 +1,6 @@
 """Recipes over HTTP."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,17 +8,12 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.main import create_app
-from app.services.experiments.estimates import (
-    FLOPS_PER_MAC_FORWARD,
-    NOMINAL_FLOPS_CONV,
-    NOMINAL_FLOPS_LINEAR,
-    estimate,
-)
+from app.services.experiments.estimates import estimate
 from app.settings import Settings
 from lab_models.datasets.catalog import BUILT_IN
 from lab_models.recipes.catalog import RECIPES
 from lab_models.recipes.recipe import Cell
-from lab_models.specs import AnySpec, ExperimentRequest, MLPSpec, Trained
+from lab_models.specs import AnySpec, ExperimentRequest, Trained, read_request
 from lab_models.studies.design import Design, cell_request
 from lab_models.studies.designing import design_of
 from lab_models.studies.request import read_study_request
@@ -143,6 +139,52 @@ def test_the_smoke_scale_ends_in_minutes_on_two_cores(name: str) -> None:
     assert 1 < RECIPES[name].scales["smoke"].seeds <= RECIPES[name].scales["full"].seeds
 
 
+NUMBERS = {
+    "a third of a": 1 / 3,
+    "half a": 0.5,
+    "half an": 0.5,
+    "a quarter of a": 0.25,
+    "a": 1.0,
+    "an": 1.0,
+}
+SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
+FACTOR = 2.0
+"""By how much what a recipe prints and what a dry run says nominally may differ, as docs/studies.md states."""
+
+
+def printed(cost: str) -> float:
+    """Seconds that a recipe's printed cost begins with, such as `3 to 3.5 minutes (measured)`."""
+    found = re.match(
+        r"(?:about |less than )?(?:([\d.]+)(?: to ([\d.]+))?|(\D+?)) (second|minute|hour|day|week)s?\b",
+        cost,
+    )
+    assert found is not None, cost
+    low, high, words, unit = found.groups()
+    number = NUMBERS[words] if words else (float(low) + float(high or low)) / 2
+    return number * SECONDS[unit]
+
+
+@pytest.mark.parametrize("scale", ["smoke", "full"])
+@pytest.mark.parametrize("name", RECIPES)
+def test_what_a_recipe_prints_is_what_a_dry_run_says(name: str, scale: str) -> None:
+    design = design_of(read_study_request({"recipe": name, "scale": scale}))
+    said = sum(
+        len(design.seeds_of(cell)) * seconds_of(spec_of(design, cell)) for cell in design.cells
+    )
+    shown = printed(RECIPES[name].scales[scale].cost_cpu)
+    assert shown / FACTOR < said < FACTOR * shown, f"{said:.0f} s, printed {shown:.0f} s"
+
+
+def test_bfloat16_costs_less_where_there_are_convolutions() -> None:
+    def seconds(model: str, precision: str) -> float:
+        request = read_request({"dataset": "cifar10", "model": model, "precision": precision})
+        assert isinstance(request, ExperimentRequest)
+        return estimate(request.spec, BUILT_IN["cifar10"]).seconds
+
+    assert seconds("teacher", "float32") == pytest.approx(2 * seconds("teacher", "bfloat16"), 0.01)
+    assert seconds("mlp", "float32") == seconds("mlp", "bfloat16")
+
+
 def spec_of(design: Design, cell: Cell) -> AnySpec:
     request = cell_request(design, cell)
     if isinstance(request, ExperimentRequest):
@@ -152,8 +194,5 @@ def spec_of(design: Design, cell: Cell) -> AnySpec:
 
 
 def seconds_of(spec: AnySpec) -> float:
-    """Nominal seconds of one run with its test."""
-    info = BUILT_IN[spec.dataset.name]
-    cost = estimate(spec, info)
-    speed = NOMINAL_FLOPS_LINEAR if isinstance(spec.network, MLPSpec) else NOMINAL_FLOPS_CONV
-    return cost.seconds + info.num_test * FLOPS_PER_MAC_FORWARD * cost.macs_per_sample / speed
+    """Nominal seconds of one run."""
+    return estimate(spec, BUILT_IN[spec.dataset.name]).seconds

@@ -5,7 +5,7 @@ from datetime import timedelta
 from random import Random
 
 import pytest
-from sqlmodel import Session
+from sqlmodel import Session, select
 
 from app.services import lifecycle
 from app.services.experiments.speeds import Finished, LatestSpeeds, Speeds, speeds
@@ -105,7 +105,10 @@ def finished(
     assert nominal is not None
     session.flush()
     session.expire_all()
-    session.get_one(Run, lease.run_id).environment = {"device": device}
+    session.get_one(Run, lease.run_id).environment = {
+        "device": device,
+        "micro_batches": 1,
+    }
     session.get_one(Attempt, (lease.run_id, 1)).phases = {
         "starting": 1.0,
         "data": 3.0,
@@ -170,3 +173,33 @@ def test_all_who_ask_share_a_look(database: Database) -> None:
         assert latest(session) is known
         assert not latest(session).are_known
         assert LatestSpeeds(0.0)(session).are_known
+
+
+def test_runs_of_the_same_precision_count_before_others_and_others_before_none() -> None:
+    slow = [Finished("train", "cnn", 100.0, 300.0, 0.0, "bfloat16") for _ in range(3)]
+    fast = [Finished("train", "cnn", 100.0, 100.0, 0.0) for _ in range(9)]
+    known = Speeds([*fast, *slow])
+    assert known.expected("train", "cnn", 100.0, "bfloat16").seconds == pytest.approx(300.0)
+    assert known.expected("train", "cnn", 100.0, "float32").seconds == pytest.approx(100.0)
+    found = Speeds(fast).expected("train", "cnn", 50.0, "bfloat16")
+    assert (found.seconds, found.num_runs) == (pytest.approx(50.0), 9)
+
+
+def test_the_precision_of_what_has_finished_is_read_with_it(database: Database) -> None:
+    with database.writing() as session:
+        for seed in range(3):
+            finished(session, seeds=[seed], **MLP, precision="bfloat16")
+    with database.reading() as session:
+        assert {one.precision for one in speeds(session)._finished} == {"bfloat16"}
+
+
+def test_what_an_older_version_has_priced_by_other_constants_does_not_count(
+    database: Database,
+) -> None:
+    with database.writing() as session:
+        finished(session, **MLP)
+        run = session.exec(select(Run)).one()
+        run.environment = {"device": "cpu: any"}
+        session.add(run)
+    with database.reading() as session:
+        assert not speeds(session).are_known

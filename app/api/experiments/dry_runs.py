@@ -82,7 +82,7 @@ class DryRun(Answer):
 def dry_run(prepared: Prepared, lately: Speeds, warned: list[str]) -> DryRun:
     """The answer to a request that is valid and possible."""
     spec, cost = prepared.plan.spec, prepared.cost
-    expected = lately.expected(cost.kind, cost.arch, cost.seconds)
+    expected = lately.of(cost)
     return DryRun(
         spec=spec.model_dump(mode="json"),
         fingerprint=fingerprint(spec),
@@ -119,7 +119,7 @@ def _foundation(prepared: Prepared, lately: Speeds) -> FoundationAnswer | None:
     first, seeds = prepared.foundation, prepared.plan.missing
     if first is None or not seeds:
         return None
-    expected = lately.expected(first.cost.kind, first.cost.arch, first.cost.seconds)
+    expected = lately.of(first.cost)
     return FoundationAnswer(
         role=str(prepared.request.role),
         seeds=list(seeds),

@@ -163,7 +163,7 @@ def study_dry_run(prepared: PreparedStudy, lately: Speeds, warned: list[str]) ->
                 seeds=list(design.seeds_of(cell)),
                 parameters=(cost := prepared.costs[cell.key]).parameters,
                 macs_per_sample=cost.macs_per_sample,
-                seconds=round(lately.expected(cost.kind, cost.arch, cost.seconds).seconds, 1),
+                seconds=round(lately.of(cost).seconds, 1),
                 nominal_seconds=cost.seconds,
                 spec=prepared.cells[design.trained(cell.key)].plan.spec.model_dump(mode="json"),
             )

@@ -96,11 +96,11 @@ def platforms_of(session: Session, experiment_ids: Collection[str]) -> dict[str,
     asked = select_columns(*columns).where(
         col(Run.experiment_id).in_(experiment_ids),
         col(Run.status) == RunStatus.SUCCEEDED,
-        col(Run.environment).is_not(None),
     )
     counts: dict[str, Counter[Platform]] = defaultdict(Counter)
     for row in session.execute(asked.order_by(col(Run.position))):
-        counts[row.experiment_id][Record("", row.seed, row.environment).platform] += 1
+        if row.environment is not None:
+            counts[row.experiment_id][Record("", row.seed, row.environment).platform] += 1
     return {experiment_id: count.most_common(1)[0][0] for experiment_id, count in counts.items()}
 
 

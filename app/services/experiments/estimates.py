@@ -12,10 +12,14 @@ from lab_models.datasets.catalog import DatasetInfo
 from lab_models.datasets.splits import num_train_val, steps_per_epoch
 from lab_models.specs import AnySpec, Tuning
 
-# Measured on 2 cores of an AMD EPYC server, 2026-11-21, float32; see docs/results.md.
-NOMINAL_SECONDS_PER_STEP = 0.0009
-NOMINAL_FLOPS_LINEAR = 90e9
-NOMINAL_FLOPS_CONV = 170e9
+# Fitted to what was measured on 2 cores of an AMD EPYC server, 2026-11-21, float32: see docs/results.md.
+NOMINAL_SECONDS_PER_RUN = 0.5  # beside all else: start and data
+NOMINAL_SECONDS_PER_STEP = 0.0004
+NOMINAL_SECONDS_PER_PARAMETER = 5.4e-9  # of one step: what the optimizer does with it
+NOMINAL_SECONDS_PER_LAYER = 0.0018  # of one step, of networks with maps: normalizing, moving
+NOMINAL_FLOPS_LINEAR = 130e9
+NOMINAL_FLOPS_CONV = 142e9
+NOMINAL_BFLOAT16_SPEEDUP = 2.0  # of networks with maps, on a CPU with AMX; an MLP gains nothing
 FLOPS_PER_MAC_FORWARD = 2
 FLOPS_PER_MAC_BACKWARD = 4  # of a trained layer: for its input and for its weights
 BYTES_PER_NUMBER = {"float32": 4, "bfloat16": 2}
@@ -34,6 +38,7 @@ class Estimate:
     steps: int
     seconds: float
     memory_bytes: int
+    precision: str = "float32"
 
     @property
     def parameters(self) -> int:
@@ -51,21 +56,33 @@ def estimate(spec: AnySpec, info: DatasetInfo) -> Estimate:
     size = model_size(spec.network, info.shape, info.num_classes)
     num_train, num_val = _train_val(spec, info)
     steps = spec.planned_epochs * steps_per_epoch(num_train, spec.batch_size)
-    flops = (
-        FLOPS_PER_MAC_FORWARD * size.macs_per_sample * spec.planned_epochs * (num_train + num_val)
-    )
+    num_forward = spec.planned_epochs * (num_train + num_val) + info.num_test
+    flops = FLOPS_PER_MAC_FORWARD * size.macs_per_sample * num_forward
     flops += FLOPS_PER_MAC_BACKWARD * _trained_macs(spec, size) * spec.planned_epochs * num_train
     flops += _foundation_flops(spec, info, num_train)
-    speed = NOMINAL_FLOPS_CONV if spec.network.has_maps else NOMINAL_FLOPS_LINEAR
+    trained = trainable_parameters(spec, size)
     return Estimate(
         spec.kind,
         spec.network.arch,
         size,
-        trainable_parameters(spec, size),
+        trained,
         steps,
-        round(steps * NOMINAL_SECONDS_PER_STEP + flops / speed, 3),
+        round(_nominal_seconds(spec, size, trained, steps, flops), 3),
         _least_memory(spec, info, size),
+        spec.precision,
     )
+
+
+def _nominal_seconds(spec: AnySpec, size: ModelSize, trained: int, steps: int, flops: int) -> float:
+    """What a run of so many steps and floating-point operations takes."""
+    per_step = NOMINAL_SECONDS_PER_STEP + NOMINAL_SECONDS_PER_PARAMETER * trained
+    if not spec.network.has_maps:
+        return NOMINAL_SECONDS_PER_RUN + steps * per_step + flops / NOMINAL_FLOPS_LINEAR
+    per_step += NOMINAL_SECONDS_PER_LAYER * len(size.layers)
+    seconds = steps * per_step + flops / NOMINAL_FLOPS_CONV
+    if spec.precision == "bfloat16":
+        seconds /= NOMINAL_BFLOAT16_SPEEDUP
+    return NOMINAL_SECONDS_PER_RUN + seconds
 
 
 def refusals(

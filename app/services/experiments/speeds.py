@@ -16,6 +16,7 @@ from sqlalchemy import Executable, Row, and_
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col
 
+from app.services.experiments.estimates import Estimate
 from app.services.lifecycle.workers import kinds_of_devices
 from app.storage.states import RunStatus, StatusReason
 from app.storage.tables import Attempt, Experiment, Run
@@ -30,6 +31,10 @@ LEAST_RUNS = 3
 """With fewer, one odd run could decide."""
 OF_WORK = ("training", "validation", "checkpoint")
 """Phases that grow with the nominal cost; the others are there once a run."""
+PRICED_ANEW = "micro_batches"
+"""What the environments of older versions lack, which priced runs by other constants: their nominal seconds are not
+today's.
+"""
 LINEAR = frozenset(each.model_fields["arch"].default for each in ARCHITECTURES if not each.has_maps)
 """Networks without convolutions, which are another family: their cost is of another kind."""
 
@@ -43,6 +48,7 @@ class Finished:
     nominal_seconds: float
     seconds: float
     fixed_seconds: float
+    precision: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -72,21 +78,31 @@ class Speeds:
 
     def __init__(self, finished: Sequence[Finished] = ()) -> None:
         self._finished = finished
-        self._expected: dict[tuple[str, str | None, float], Forecast] = {}
+        self._expected: dict[tuple[str, str | None, float, str | None], Forecast] = {}
 
     @property
     def are_known(self) -> bool:
         """Whether any run has finished."""
         return bool(self._finished)
 
-    def expected(self, kind: str, arch: str | None, nominal_seconds: float) -> Forecast:
+    def expected(
+        self, kind: str, arch: str | None, nominal_seconds: float, precision: str | None = None
+    ) -> Forecast:
         """What one run takes, by runs of the same kind and architecture, or else of a network like it, linear or
-        convolutional; nominally, where there are fewer than three.
+        convolutional; nominally, where there are fewer than three. Of these those of the same precision count, where
+        there are three: what another number format gains differs from machine to machine.
         """
-        asked = (kind, arch, nominal_seconds)
+        asked = (kind, arch, nominal_seconds, precision)
         if asked not in self._expected:
-            self._expected[asked] = self._by(self._comparable(kind, arch), nominal_seconds)
+            comparable = self._comparable(kind, arch)
+            same = [one for one in comparable if one.precision == precision]
+            found = same if len(same) >= LEAST_RUNS else comparable
+            self._expected[asked] = self._by(found, nominal_seconds)
         return self._expected[asked]
+
+    def of(self, cost: Estimate) -> Forecast:
+        """What one run of that cost takes, as `expected`."""
+        return self.expected(cost.kind, cost.arch, cost.seconds, cost.precision)
 
     def seconds(self, kind: str, arch: str | None, nominal_seconds: float) -> float:
         """The same for the queue, where any run that has finished says more than none."""
@@ -164,6 +180,7 @@ def _lately() -> Executable:
             col(Experiment.kind),
             col(Experiment.arch),
             col(Experiment.nominal_seconds),
+            col(Experiment.spec)["precision"].as_string().label("precision"),
         )
         .join(Experiment, col(Experiment.id) == col(Run.experiment_id))
         .join(Attempt, and_(col(Attempt.run_id) == col(Run.id), col(Attempt.number) == 1))
@@ -182,13 +199,15 @@ def _finished(row: Row[Any]) -> Finished | None:
     nominal = row.nominal_seconds * (row.epochs_done / row.epochs if stopped else 1.0)
     if nominal <= 0 or not math.isfinite(nominal):
         return None
+    if PRICED_ANEW not in (row.environment or {PRICED_ANEW: 1}):
+        return None
     if row.phases:
         worked = sum(row.phases.get(phase, 0.0) for phase in OF_WORK)
-        return Finished(
-            row.kind, row.arch, nominal, worked, max(0.0, sum(row.phases.values()) - worked)
-        )
-    # an attempt of an older version does not say what its time went to
-    return Finished(row.kind, row.arch, nominal, _lasted(row.started_at, row.finished_at), 0.0)
+        beside = max(0.0, sum(row.phases.values()) - worked)
+        return Finished(row.kind, row.arch, nominal, worked, beside, row.precision)
+    # an attempt that does not say what its time went to
+    lasted = _lasted(row.started_at, row.finished_at)
+    return Finished(row.kind, row.arch, nominal, lasted, 0.0, row.precision)
 
 
 def _lasted(started_at: datetime, finished_at: datetime) -> float:

@@ -34,9 +34,7 @@ def study_cost(prepared: PreparedStudy, lately: Speeds) -> Cost:
 
 def cost(priced: Iterable[Priced], lately: Speeds) -> Cost:
     """What so many runs take."""
-    found = [
-        (lately.expected(one.kind, one.arch, one.seconds), count) for one, count in priced if count
-    ]
+    found = [(lately.of(one), count) for one, count in priced if count]
     return Cost(
         sum(count * each.seconds for each, count in found),
         sum(count * each.nominal_seconds for each, count in found),
