@@ -1,8 +1,7 @@
 """A spec file trained here and now: progress bar, files, resume on the second call. What is left behind:
 
 <out>/seed-<n>/               result.json, metrics.csv, probes.json: see run_folder.py
-<out>/before/                 a student's teacher or a transfer's source, trained first, in the same form; where each
-                              seed has its own, they lie in before/seed-<n>/
+<out>/before/                 a teacher or source, trained first, in the same form; each seed's own in before/seed-<n>/
 <out>/seed-<n>/attempt-1/     weights.safetensors (best), weights-last.safetensors, predictions.safetensors,
 evaluation.json, spec.json
 """

@@ -257,6 +257,33 @@ def test_a_student_is_trained_after_its_teacher_and_a_second_call_finds_both(
     assert teacher.stat().st_mtime_ns == written
 
 
+def test_each_student_has_the_teacher_of_its_own_seed_where_that_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    student = {
+        **TINY,
+        "kind": "distill",
+        "teacher": {"spec": {**TINY, "epochs": 1}, "seed": "own"},
+        "student": {"depth": 1, "width": 8},
+        "epochs": 1,
+        "seeds": [2, 5],
+    }
+    student.pop("model")
+    assert run(tmp_path, student) == 0
+    results = json.loads(capsys.readouterr().out)
+    teachers = [
+        json.loads((tmp_path / "out" / "before" / f"seed-{seed}" / "result.json").read_text())
+        for seed in (2, 5)
+    ]
+    assert [one["seed"] for one in teachers] == [2, 5]
+    for result, teacher in zip(results, teachers, strict=True):
+        built_on = result["environment"]["built_on"]
+        assert built_on["seed"] == result["seed"] == teacher["seed"]
+        assert built_on["weights_sha256"] == sha256_of(Path(teacher["weights"]))
+        assert built_on["dataset_sha256"] == result["environment"]["dataset_sha256"]
+    assert len({one["environment"]["built_on"]["weights_sha256"] for one in results}) == 2
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
