@@ -21,6 +21,7 @@ from app.main import create_app
 from app.services.experiments import artifacts
 from app.settings import Settings
 from app.storage.db import Database, open_database
+from app.storage.states import RunStatus
 from app.storage.tables import Experiment, Run
 from lab_models.training.protocol import SavedArtifact
 from tests.app.studies import fail_next, finish, finish_all, grid, runs_by_cell, send
@@ -407,7 +408,7 @@ def test_what_another_experiment_builds_on_is_not_deleted(
     assert (gone.status_code, "there is no experiment" in gone.json()["detail"]) == (404, True)
 
 
-def test_students_taken_over_without_their_teacher_are_verified_once_it_is_trained(
+def test_students_are_trained_anew_with_a_teacher_whose_files_are_gone(
     api: TestClient, database: Database, settings: Settings
 ) -> None:
     first = send(api, **DISTILLATION)
@@ -416,7 +417,21 @@ def test_students_taken_over_without_their_teacher_are_verified_once_it_is_train
         lost = runs_by_cell(database, first["id"])["teacher", seed]
         (settings.runs_folder / lost.id / "attempt-1" / "weights.safetensors").unlink()
     second = send(api, **DISTILLATION)
-    assert second["progress"]["runs"] == {"queued": 2, "succeeded": 2}
+    assert second["progress"]["runs"] == {"queued": 4}
+    for run in runs_by_cell(database, second["id"]).values():
+        assert not (settings.runs_folder / run.id).exists()
+
+
+def test_students_that_an_older_version_took_over_are_verified_once_their_teacher_is_trained(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
+    finish(database, settings, send(api, **DISTILLATION)["id"], {})
+    second = send(api, **DISTILLATION)
+    assert second["progress"]["runs"] == {"succeeded": 4}
+    with database.writing() as session:
+        for (cell, _), run in runs_by_cell(database, second["id"]).items():
+            if cell == "teacher":
+                session.get_one(Run, run.id).status = RunStatus.QUEUED
     student = second["cells"][1]["experiment_id"]
     waiting = api.post(f"/experiments/{student}/verify").json()
     assert {run["status_reason"] for run in waiting["runs"]} == {"waiting_for_teacher"}

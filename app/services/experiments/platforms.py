@@ -12,7 +12,7 @@ from lab_models.specs import AnySpec
 
 
 @dataclass(frozen=True)
-class Place:
+class Workplace:
     """Where a worker trains. `threads` are all that it may use, or, where `threads_are_set`, what each run gets."""
 
     kind: str
@@ -30,10 +30,10 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Places:
+class Workplaces:
     """Where the workers online train."""
 
-    found: frozenset[Place]
+    found: frozenset[Workplace]
 
     def platforms(self, spec: AnySpec) -> frozenset[Platform]:
         """Those on which a run of the spec may be trained. While no worker is online nothing is known of them but the
@@ -44,11 +44,11 @@ class Places:
         return frozenset(place.platform(spec) for place in self.found)
 
 
-def places_now(session: Session) -> Places:
+def places_now(session: Session) -> Workplaces:
     """Of the workers that are online."""
-    return Places(
+    return Workplaces(
         frozenset(
-            Place(
+            Workplace(
                 kind_of_device(worker.device),
                 worker.torch,
                 worker.threads,

@@ -25,7 +25,7 @@ from app.storage.tables import Artifact, Run, metadata
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedRun:
     """A run that is to be written, of an experiment, and what a run must be like to stand in for it."""
 
     run_id: str
@@ -73,7 +73,7 @@ class TakingOver:
 
 def find_equal(
     session: Session,
-    wanted: Sequence[Wanted],
+    wanted: Sequence[WantedRun],
     owner: str,
     there: Mapping[str, Platform] = MappingProxyType({}),
 ) -> tuple[Equal, ...]:
@@ -103,7 +103,7 @@ def find_equal(
 
 
 def _one_platform_each(
-    wanted: Iterable[Wanted],
+    wanted: Iterable[WantedRun],
     found: Mapping[Likeness, Sequence[EqualRun]],
     there: Mapping[str, Platform],
 ) -> dict[str, Platform | None]:

@@ -15,7 +15,7 @@ from app.services.experiments.experiments import runs_of
 from app.services.experiments.likeness import Likeness
 from app.services.experiments.platforms import places_now
 from app.services.experiments.replicates import Below
-from app.services.experiments.taking_over import Equal, TakingOver, Wanted
+from app.services.experiments.taking_over import Equal, TakingOver, WantedRun
 from app.services.owners import limits
 from app.services.studies import study_bounds, study_foundations
 from app.services.studies.studies import lock
@@ -128,7 +128,9 @@ def _equal(
 
     def find(found_so_far: Mapping[str, str], among: Iterable[Place]) -> tuple[Equal, ...]:
         wanted = [
-            Wanted(prepared.run_ids[place], place[0], alike(*place, found_so_far.get(str(needed))))
+            WantedRun(
+                prepared.run_ids[place], place[0], alike(*place, found_so_far.get(str(needed)))
+            )
             for place in among
             if (needed := needs[place]) is None or needed in found_so_far
         ]

@@ -15,7 +15,7 @@ from app.services.experiments import deletion, taking_over
 from app.services.experiments.artifacts import weights_of
 from app.services.experiments.estimates import Estimate
 from app.services.experiments.likeness import Likeness
-from app.services.experiments.taking_over import Equal, TakingOver, Wanted
+from app.services.experiments.taking_over import Equal, TakingOver, WantedRun
 from app.services.owners import limits
 from app.services.owners.keys import ANYONE, Caller
 from app.services.studies import equal_cells, study_bounds
@@ -228,7 +228,7 @@ def _equal(
         if below.run_id is not None
     ]
     trained = weights_of(session, outside)
-    first: list[Wanted] = []
+    first: list[WantedRun] = []
     for key, cell in cells.items():
         if design.foundation_of(design.cell(key)) is None:
             below = {
@@ -238,7 +238,7 @@ def _equal(
             first += _wanted(cell, below, lookups)
     found = taking_over.find_equal(session, first, owner)
     will_have = {one.run_id: one.weights for one in found}
-    then: list[Wanted] = []
+    then: list[WantedRun] = []
     for key, cell in cells.items():
         if (foundation_key := design.foundation_of(design.cell(key))) is not None:
             draft = cells[foundation_key].own
@@ -250,7 +250,9 @@ def _equal(
     return *found, *taking_over.find_equal(session, then, owner)
 
 
-def _wanted(cell: Prepared, below: Mapping[int, str | None], lookups: Lookups) -> Iterator[Wanted]:
+def _wanted(
+    cell: Prepared, below: Mapping[int, str | None], lookups: Lookups
+) -> Iterator[WantedRun]:
     """The runs of a cell that may be taken over. `below` is by seed the SHA-256 of the weights that each would be built
     on; None where those are not trained yet, so that nothing can be known to equal what comes of them.
     """
@@ -264,4 +266,4 @@ def _wanted(cell: Prepared, below: Mapping[int, str | None], lookups: Lookups) -
                 below.get(seed),
                 lookups.places.platforms(spec),
             )
-            yield Wanted(run_id, cell.own.id, likeness)
+            yield WantedRun(run_id, cell.own.id, likeness)

@@ -10,7 +10,7 @@ from sqlmodel import Session
 
 from app.errors import InvalidRequest
 from app.services.experiments.estimates import refusals
-from app.services.experiments.platforms import Places, places_now
+from app.services.experiments.platforms import Workplaces, places_now
 from app.services.lifecycle.workers import largest_memory
 from app.services.owners.keys import ANYONE, Caller
 from app.services.submitting import foundations
@@ -94,7 +94,7 @@ class Lookups:
         )
 
     @cached_property
-    def places(self) -> Places:
+    def places(self) -> Workplaces:
         """As `platforms.places_now`."""
         return places_now(self._session)
 
