@@ -34,6 +34,15 @@ FORMULA: Final = re.compile(r"[=+\-@\t\n]")
 NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
 
+PAGE_POINTS: Final = 345.0
+"""Width of the text of LaTeX's `article`."""
+_POINTS_A_CHARACTER, _POINTS_WIDE, _LINE = 4.25, 114.0, 9
+"""A digit at 8 points; a column of 4 cm; the characters of a line of a heading."""
+
+HYPHEN: Final = re.compile(r"(?<![\w.])-(?=\.?\d)")
+"""What stands for a minus sign before a number."""
+
+
 @dataclass(frozen=True)
 class Column(Generic[Item]):
     """A heading and each row's text under it; numbers stand to the right."""
@@ -41,6 +50,12 @@ class Column(Generic[Item]):
     heading: str
     text: Callable[[Item], str]
     is_number: bool = False
+    latex_width: str = ""
+    """In LaTeX, for texts that may be long: what their lines are broken at, `4cm`."""
+
+    def shown(self, item: Item) -> str:
+        """A row's text for people: a number has a real minus sign."""
+        return real_minus(self.text(item)) if self.is_number else self.text(item)
 
 
 def to_markdown(columns: Sequence[Column[Item]], rows: Iterable[Item]) -> str:
@@ -49,7 +64,7 @@ def to_markdown(columns: Sequence[Column[Item]], rows: Iterable[Item]) -> str:
         [markdown_text(column.heading) for column in columns],
         ["---:" if column.is_number else "---" for column in columns],
     ]
-    lines += [[markdown_text(column.text(row)) for column in columns] for row in rows]
+    lines += [[markdown_text(column.shown(row)) for column in columns] for row in rows]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
@@ -87,26 +102,80 @@ def markdown_text(text: str) -> str:
     return MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
 
 
+def real_minus(text: str) -> str:
+    """The text with a minus sign, not a hyphen, before each negative number."""
+    return HYPHEN.sub("\u2212", text)
+
+
 def to_latex(columns: Sequence[Column[Item]], rows: Iterable[Item], caption: str) -> str:
-    """A `table` with booktabs' rules; every character that LaTeX would take for a command is escaped."""
-    alignment = "".join("r" if column.is_number else "l" for column in columns)
-    body = [[_escaped(column.text(row)) for column in columns] for row in rows]
-    head = " & ".join(_escaped(column.heading) for column in columns)
+    """A `table` in small print with booktabs' rules; every character that LaTeX would take for a command is escaped. A
+    line break in a number's text is one in the table.
+    """
+    alignment = "".join(map(_alignment, columns))
+    body = [[_stacked(column.shown(row), column.is_number) for column in columns] for row in rows]
+    head = " & ".join(_stacked(_broken(column), column.is_number, "b") for column in columns)
+    space = "\\addlinespace" if any("{tabular}" in cell for cells in body for cell in cells) else ""
     lines = [
         "% needs \\usepackage{booktabs}",
         "\\begin{table}",
-        "\\centering",
-        f"\\caption{{{_escaped(caption)}}}",
+        "\\centering\\footnotesize\\setlength{\\tabcolsep}{4pt}",
+        f"\\caption{{{_escaped(caption)}}}\\smallskip",
         f"\\begin{{tabular}}{{{alignment}}}",
         "\\toprule",
         f"{head} \\\\",
         "\\midrule",
-        *(f"{' & '.join(cells)} \\\\" for cells in body),
+        *(f"{' & '.join(cells)} \\\\{space}" for cells in body),
         "\\bottomrule",
         "\\end{tabular}",
         "\\end{table}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def fits_a_page(columns: Sequence[Column[Item]], rows: Sequence[Item]) -> bool:
+    """Whether the table of `to_latex` is no wider than the text of a page, which it is taken to be by its characters:
+    most are narrower than a digit, which is half an em wide.
+    """
+    points = sum(
+        _POINTS_WIDE
+        if column.latex_width
+        else max(_width(text) for text in (_broken(column), *map(column.shown, rows)))
+        for column in columns
+    )
+    return points + 8.0 * len(columns) <= PAGE_POINTS
+
+
+def _width(text: str) -> float:
+    return _POINTS_A_CHARACTER * max(map(len, text.split("\n")))
+
+
+def _broken(column: Column[Any]) -> str:
+    """A number's heading on lines of a few words."""
+    if not column.is_number:
+        return column.heading
+    lines: list[str] = []
+    for word in column.heading.split():
+        if lines and (word == "%" or len(lines[-1]) + len(word) < _LINE):
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return "\n".join(lines)
+
+
+def _alignment(column: Column[Any]) -> str:
+    if column.latex_width:
+        return f"p{{{column.latex_width}}}"
+    return "r" if column.is_number else "l"
+
+
+def _stacked(text: str, is_number: bool, anchor: str = "t") -> str:
+    """The lines of a number's text one above the other, for which LaTeX needs no package. They begin in the row's line,
+    or with `b` end in it.
+    """
+    lines = [_escaped(line) for line in (text.split("\n") if is_number else [text])]
+    if len(lines) == 1:
+        return lines[0]
+    return rf"\begin{{tabular}}[{anchor}]{{@{{}}r@{{}}}}" + r" \\ ".join(lines) + r"\end{tabular}"
 
 
 def _escaped(text: str) -> str:

@@ -146,7 +146,7 @@ def _level(value: float, metric: str) -> str:
 
 
 def _of(metric: str) -> str:
-    from lab_models.recipes.recipe import TEST_ACCURACY
+    from lab_models.recipes.published_tables import TEST_ACCURACY
 
     return "" if metric == TEST_ACCURACY else f" ({metric})"
 

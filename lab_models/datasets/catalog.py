@@ -161,6 +161,13 @@ CONTENT: Final = {
 compared.
 """
 
+SPOKEN = {"mnist": "MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
+
+
+def spoken_name(name: str) -> str:
+    """A data set as people write it in a sentence: `CIFAR-10` for `cifar10`; its own name for all others."""
+    return SPOKEN.get(name, name)
+
 
 class Catalog:
     """The built-in data sets and those imported into a folder.

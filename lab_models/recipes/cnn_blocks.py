@@ -21,15 +21,20 @@ scale is for a GPU: 20 epochs take 45 seconds to 2 minutes (estimate).
 """
 
 from lab_models.recipes.procedures import CIFAR_AS_CODED, CIFAR_README
+from lab_models.recipes.published_tables import (
+    Improved,
+    PrintedDifference,
+    PublishedTable,
+    RowName,
+    Scored,
+)
 from lab_models.recipes.recipe import (
     Better,
     Cell,
     Claim,
     Contrast,
     Expected,
-    PrintedDifference,
     PublishedNumber,
-    PublishedTable,
     Recipe,
     Scale,
     Trend,
@@ -62,6 +67,13 @@ TABLE = PublishedTable(
     differences=(
         PrintedDifference(column="Improvement", treatment="Acc CNN Residual", control="Acc CNN"),
     ),
+    row_arms=tuple({arm: f"{arm}-{blocks}" for arm, _ in ARMS} for blocks in BLOCKS),
+    measures=(
+        RowName(),
+        Scored(arm="plain"),
+        Scored(arm="residual"),
+        Improved(treatment="residual", control="plain"),
+    ),
 )
 
 CLAIMS = (
@@ -92,7 +104,7 @@ CONTRASTS = tuple(
     Contrast(treatment=f"residual-{blocks}", control=f"plain-{blocks}", factor="model.residual")
     for blocks in BLOCKS
 )
-QUESTION = "Do residual connections help CNNs of 1, 5 and 10 stages on CIFAR-10?"
+QUESTION = "Do residual connections help CNNs of 1, 5 and 10 stages on {dataset}?"
 
 SMOKE = Scale(
     description=(
@@ -128,8 +140,8 @@ DISGUISED = (
 
 README = Recipe(
     name="cnn-blocks",
-    title="CNNs of 1, 5 and 10 blocks on CIFAR-10, as the README says",
-    question=QUESTION,
+    title_template="CNNs of 1, 5 and 10 blocks on {dataset}, as the README says",
+    question_template=QUESTION,
     reproduces="README, exercise 1.3, with the README's own settings",
     factors=("blocks", "network"),
     cells=tuple(
@@ -169,7 +181,7 @@ README = Recipe(
 AS_CODED = variant(
     README,
     name="cnn-blocks-as-coded",
-    title="CNNs of 1, 5 and 10 blocks on CIFAR-10, as the code does it",
+    title_template="CNNs of 1, 5 and 10 blocks on {dataset}, as the code does it",
     reproduces="README, exercise 1.3, with the settings that the code behind it uses",
     procedure=CIFAR_AS_CODED,
     cells={
@@ -196,8 +208,8 @@ AS_CODED = variant(
 CAPPED = variant(
     README,
     name="cnn-blocks-capped",
-    title="CNNs of 1, 5 and 10 blocks on CIFAR-10, with at most three halvings",
-    question="What is left of exercise 1.3 when every weight of the deepest network is alive?",
+    title_template="CNNs of 1, 5 and 10 blocks on {dataset}, with at most three halvings",
+    question_template="What is left of exercise 1.3 when every weight of the deepest network is alive?",
     reproduces="README, exercise 1.3, as coded, but no map is smaller than 4x4",
     procedure=CIFAR_AS_CODED,
     cells={

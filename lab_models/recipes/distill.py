@@ -24,13 +24,13 @@ of the teacher take 7 to 8 minutes, of a student 4 to 5 (estimate).
 """
 
 from lab_models.recipes.procedures import CIFAR_AS_CODED, CIFAR_STRONG
+from lab_models.recipes.published_tables import AddedColumn, PublishedTable, RowName, Scored, Sized
 from lab_models.recipes.recipe import (
     Better,
     Cell,
     Claim,
     Contrast,
     Expected,
-    PublishedTable,
     Recipe,
     Scale,
 )
@@ -44,6 +44,21 @@ TABLE = PublishedTable(
     num_images=(),
     parameter_column="params",
     row_cells=("teacher", "baseline"),
+    measures=(
+        RowName(),
+        Sized(size="stages"),
+        Sized(size="parameters"),
+        Sized(size="conv_layers"),
+    ),
+    added=(
+        AddedColumn(heading="Blocks of two convs", measure=Sized(size="blocks")),
+        AddedColumn(heading="Val accuracy", measure=Scored(metric="val.accuracy")),
+        AddedColumn(heading="Test accuracy", measure=Scored()),
+    ),
+    note=(
+        "The source's blocks are stages, and its Conv layers are blocks of two convs; ours count every conv, the stem's"
+        " and those of shortcuts too. The source prints no accuracy."
+    ),
 )
 STUDENT_GAINS = Claim(
     key="student-gains",
@@ -62,10 +77,9 @@ CODE_VIEWS = {
 
 CONVERGED = Recipe(
     name="distill",
-    title="Distillation on CIFAR-10, trained to convergence",
-    question=(
-        "What does a student of 700,458 parameters gain from a teacher sixteen times as large when both are trained to"
-        " the end?"
+    title_template="Distillation on {dataset}, trained to convergence",
+    question_template=(
+        "What does a student gain from a teacher sixteen times as large when both are trained to the end?"
     ),
     reproduces="README, exercise 2.2: its two networks and its workflow, with 200 epochs, T = 4 and alpha = 0.9",
     factors=("network", "teacher"),
@@ -156,8 +170,8 @@ CONVERGED = Recipe(
 AS_CODED = variant(
     CONVERGED,
     name="distill-as-coded",
-    title="Distillation on CIFAR-10, as the code does it",
-    question="What does the student gain with the code's T = 3, alpha = 0.5 and learning rate 0.001?",
+    title_template="Distillation on {dataset}, as the code does it",
+    question_template="What does the student gain with the code's T = 3, alpha = 0.5 and learning rate 0.001?",
     reproduces=(
         "README, exercise 2.2, with the settings that the code behind it uses; its 20 epochs for the teacher and 100"
         " for the student"

@@ -24,8 +24,8 @@ VIEWS = {
 
 RECIPE = Recipe(
     name="distill-grid",
-    title="Distillation on CIFAR-10 by temperature and weight of the soft loss",
-    question="Which temperature and which weight of the soft loss help the student most?",
+    title_template="Distillation on {dataset} by temperature and weight of the soft loss",
+    question_template="Which temperature and which weight of the soft loss help the student most?",
     reproduces="no table: exercise 2.2's two networks over T and alpha, at 30 epochs",
     factors=("temperature", "alpha"),
     cells=(

@@ -36,14 +36,16 @@ LAST_STAGES = (1, 2, 3)
 
 RECIPE = Recipe(
     name="finetune",
-    title="Fine-tuning a CIFAR-10 network for CIFAR-100",
-    question="How much of a CIFAR-10 network must be trained on for CIFAR-100, and does it beat starting from scratch?",
+    title_template="Fine-tuning a {source} network for {dataset}",
+    question_template=(
+        "How much of a {source} network must be trained on for {dataset}, and does it beat starting from scratch?"
+    ),
     reproduces="README, key components: end-to-end fine-tuning for CIFAR-100, which it announces without numbers",
     factors=("strategy", "optimizer"),
     cells=(
         Cell(
             key="source",
-            title="source, on CIFAR-10",
+            title="source",
             request={**CIFAR_FAST, "model": "teacher"},
             factors={"strategy": "source", "optimizer": "sgd"},
             num_seeds=1,

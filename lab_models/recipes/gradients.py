@@ -21,8 +21,8 @@ NORMS = ("none", "batch")
 
 RECIPE = Recipe(
     name="gradients",
-    title="Gradients along the layers of MLPs, plain and residual, with and without batch norm",
-    question="Do shortcuts keep the gradients of the first layers as large as those of the last?",
+    title_template="Gradients along the layers of MLPs, plain and residual, with and without batch norm, on {dataset}",
+    question_template="Do shortcuts keep the gradients of the first layers as large as those of the last?",
     reproduces="the gradient arguments of exercise 1.2 and of the three models, measured at every layer",
     factors=("norm", "depth", "network"),
     cells=tuple(

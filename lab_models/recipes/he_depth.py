@@ -13,6 +13,7 @@ about 15 for 56 at 182 epochs (estimate).
 """
 
 from lab_models.recipes.procedures import CIFAR_HE
+from lab_models.recipes.published_tables import AddedColumn, PublishedTable, RowName, Scored, Sized
 from lab_models.recipes.recipe import (
     Better,
     Cell,
@@ -20,7 +21,6 @@ from lab_models.recipes.recipe import (
     Contrast,
     Expected,
     PublishedNumber,
-    PublishedTable,
     Recipe,
     Scale,
     Trend,
@@ -88,8 +88,8 @@ SMOKE = Scale(
 
 RECIPE = Recipe(
     name="he-depth",
-    title="He et al.'s CIFAR networks of 20 to 56 layers, plain and residual",
-    question="Does depth hurt plain networks and help residual ones, all else being equal?",
+    title_template="He et al.'s CIFAR networks of 20 to 56 layers, plain and residual, on {dataset}",
+    question_template="Does depth hurt plain networks and help residual ones, all else being equal?",
     reproduces="He et al. 2015, table 6 and figure 6, with the paper's settings",
     factors=("depth", "network"),
     cells=tuple(
@@ -132,6 +132,15 @@ RECIPE = Recipe(
             accuracy_columns=("Error",),
             parameter_column="Parameters",
             row_cells=tuple(f"residual-{depth}" for depth in DEPTHS),
+            row_arms=tuple({"plain": f"plain-{depth}"} for depth in DEPTHS),
+            measures=(RowName(), Sized(size="parameters"), Scored(shown_as="error")),
+            added=(
+                AddedColumn(
+                    heading="Error without shortcuts",
+                    measure=Scored(arm="plain", shown_as="error"),
+                ),
+            ),
+            note="Errors are in % of the test images. The paper's table has the residual networks alone.",
         ),
     ),
     notes=(
@@ -147,8 +156,8 @@ RECIPE = Recipe(
 SHORT = variant(
     RECIPE,
     name="he-depth-short",
-    title="He et al.'s CIFAR networks in 60 epochs",
-    question="Does depth hurt plain networks and help residual ones in a third of the paper's epochs?",
+    title_template="He et al.'s CIFAR networks in 60 epochs, on {dataset}",
+    question_template="Does depth hurt plain networks and help residual ones in a third of the paper's epochs?",
     reproduces="He et al. 2015, table 6 and figure 6, with 60 epochs of cosine in place of 182 with steps",
     procedure={**CIFAR_HE, "schedule": {"name": "cosine"}, "epochs": 60},
     scales={"full": {"description": "All images, 60 epochs, 5 seeds."}},

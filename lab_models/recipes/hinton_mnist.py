@@ -13,6 +13,7 @@ Cost on 2 CPU cores: the teacher about 25 minutes, students 5 to 10 (estimate). 
 """
 
 from lab_models.recipes.procedures import Part
+from lab_models.recipes.published_tables import AddedColumn, PublishedTable, RowName, Scored
 from lab_models.recipes.recipe import (
     Better,
     Cell,
@@ -20,7 +21,6 @@ from lab_models.recipes.recipe import (
     Contrast,
     Expected,
     PublishedNumber,
-    PublishedTable,
     Recipe,
     Scale,
 )
@@ -45,8 +45,8 @@ DISTILLED: Part = {
 
 RECIPE = Recipe(
     name="hinton-mnist",
-    title="The first distillation, on MNIST",
-    question=(
+    title_template="The first distillation, on {dataset}",
+    question_template=(
         "Does an unregularized 800-800 network learn a regularized teacher's generalization from its soft outputs?"
     ),
     reproduces="Hinton, Vinyals and Dean 2015, section 3: test errors on MNIST",
@@ -173,6 +173,8 @@ RECIPE = Recipe(
             split="test",
             num_images=(10_000,),
             row_cells=("teacher", "baseline-800", "distilled-800"),
+            measures=(RowName(), Scored(shown_as="errors")),
+            added=(AddedColumn(heading="Test accuracy", measure=Scored()),),
         ),
     ),
     notes=(

@@ -20,15 +20,20 @@ run (estimate).
 
 from lab_models.recipes.mlp_depth import AS_CODED_RANGE
 from lab_models.recipes.procedures import MNIST_AS_CODED, MNIST_LITERAL
+from lab_models.recipes.published_tables import (
+    Improved,
+    PrintedDifference,
+    PublishedTable,
+    RowName,
+    Scored,
+)
 from lab_models.recipes.recipe import (
     Better,
     Cell,
     Claim,
     Contrast,
     Expected,
-    PrintedDifference,
     PublishedNumber,
-    PublishedTable,
     Recipe,
     Scale,
 )
@@ -60,6 +65,13 @@ TABLE = PublishedTable(
     accuracy_columns=("Acc MLP", "Acc MLP Residual"),
     differences=(
         PrintedDifference(column="Improvement", treatment="Acc MLP Residual", control="Acc MLP"),
+    ),
+    row_arms=tuple({arm: f"{arm}-{depth}" for arm, _ in ARMS} for depth in DEPTHS),
+    measures=(
+        RowName(),
+        Scored(arm="plain"),
+        Scored(arm="residual"),
+        Improved(treatment="residual", control="plain"),
     ),
 )
 
@@ -98,12 +110,12 @@ CONTRASTS = tuple(
     Contrast(treatment=f"residual-{depth}", control=f"plain-{depth}", factor="model.residual")
     for depth in DEPTHS
 )
-QUESTION = "Do residual connections help MLPs of 6 to 10 layers on MNIST?"
+QUESTION = "Do residual connections help MLPs of 6 to 10 layers on {dataset}?"
 
 LITERAL = Recipe(
     name="mlp-residual",
-    title="Residual MLPs on MNIST, as the README says",
-    question=QUESTION,
+    title_template="Residual MLPs on {dataset}, as the README says",
+    question_template=QUESTION,
     reproduces="README, exercise 1.2, with the README's own settings",
     factors=("depth", "network"),
     cells=tuple(
@@ -153,7 +165,7 @@ LITERAL = Recipe(
 AS_CODED = variant(
     LITERAL,
     name="mlp-residual-as-coded",
-    title="Residual MLPs on MNIST, as the code does it",
+    title_template="Residual MLPs on {dataset}, as the code does it",
     reproduces="README, exercise 1.2, with the settings that the code behind it uses",
     procedure=MNIST_AS_CODED,
     cells={
@@ -195,8 +207,8 @@ AS_CODED = variant(
 
 DEEP_RECIPE = Recipe(
     name="mlp-residual-deep",
-    title="Residual MLPs of 20, 40 and 100 layers on MNIST",
-    question="From which depth on do plain MLPs without batch norm fail where residual ones do not?",
+    title_template="Residual MLPs of 20, 40 and 100 layers on {dataset}",
+    question_template="From which depth on do plain MLPs without batch norm fail where residual ones do not?",
     reproduces="no table: exercise 1.2 at the depths where its claim can be seen",
     factors=("depth", "network"),
     cells=tuple(

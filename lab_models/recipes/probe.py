@@ -18,8 +18,8 @@ STAGES = (0, 1, 2, 3)
 
 RECIPE = Recipe(
     name="probe",
-    title="A CIFAR-10 network's features on CIFAR-100",
-    question="How far do frozen features of CIFAR-10 carry on CIFAR-100, and from which stage?",
+    title_template="A {source} network's features on {dataset}",
+    question_template="How far do frozen features of {source} carry on {dataset}, and from which stage?",
     reproduces=(
         "README, key components: feature extraction with classical classifiers, which it announces without numbers"
     ),
@@ -27,7 +27,7 @@ RECIPE = Recipe(
     cells=(
         Cell(
             key="source",
-            title="source, on CIFAR-10",
+            title="source",
             request={**CIFAR_FAST, "model": "teacher"},
             factors={"stage": None, "classifier": None},
             num_seeds=1,
@@ -36,7 +36,7 @@ RECIPE = Recipe(
         *(
             Cell(
                 key=f"stage-{stage}",
-                title=f"all six classifiers on stage {stage}, {64 * 2**stage} features",
+                title=f"all six classifiers on stage {stage}",
                 request={
                     "kind": "transfer",
                     "dataset": {"name": "cifar100", "val_fraction": 0.1},

@@ -2,15 +2,17 @@
 of them.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from lab_models.datasets.catalog import spoken_name
+from lab_models.recipes.published_tables import TEST_ACCURACY, PublishedTable
+from lab_models.specs import ROLES
 from lab_models.specs.base import Frozen
 
 Factor = str | int | float | bool | None
-
-TEST_ACCURACY = "test.accuracy"
 
 
 class PublishedNumber(Frozen):
@@ -166,51 +168,17 @@ Picture = Literal[
 ]
 
 
-class PrintedDifference(Frozen):
-    """A column that a source has worked out from two others; the linter works it out again."""
-
-    column: str
-    """Heading of the differences."""
-    treatment: str
-    """Heading of what is subtracted from."""
-    control: str
-    """Heading of what is subtracted."""
-
-
-class PublishedTable(Frozen):
-    """A table as a source printed it, for the linter. Texts are kept as they stand."""
-
-    title: str = ""
-    """What the table shows, in a few words."""
-    columns: tuple[str, ...]
-    """Headings."""
-    rows: tuple[tuple[str, ...], ...]
-    """Cells, as printed."""
-    split: str
-    """What the source calls the images that were scored; empty where it does not say."""
-    num_images: tuple[int, ...]
-    """Sizes that the scored split can have had, by what the source says of it, the likeliest first."""
-    other_splits: dict[str, int] = {}
-    """Splits that may have been scored instead, and their sizes."""
-    accuracy_columns: tuple[str, ...] = ()
-    """Headings of the columns that hold accuracies in percent."""
-    differences: tuple[PrintedDifference, ...] = ()
-    """Columns that follow from others."""
-    parameter_column: str | None = None
-    """Heading of the column that holds numbers of parameters; null: there is none."""
-    row_cells: tuple[str | None, ...] = ()
-    """For each row, the key of the recipe's cell whose network it describes; empty: rows are not matched."""
-
-
 class Recipe(Frozen):
     """The code that writes a study: cells, their design and what the source says about them."""
 
     name: str
     """What POST /studies calls it."""
-    title: str
-    """What people read."""
-    question: str
-    """What the table answers, as one sentence."""
+    title_template: str
+    """What people read; `{dataset}` stands for what the cells learn, `{source}` for what the networks that they build
+    on have learned.
+    """
+    question_template: str
+    """What the table answers, as one sentence, with the same places."""
     reproduces: str
     """Which table of which source, and with whose settings: as written, or as coded."""
     factors: tuple[str, ...]
@@ -233,3 +201,37 @@ class Recipe(Frozen):
     """The source's tables."""
     notes: tuple[str, ...] = ()
     """What a reader of the table must know."""
+
+    @property
+    def title(self) -> str:
+        """What people read of the recipe's own cells."""
+        return self.on_their_data(self.title_template, self.cells)
+
+    @property
+    def question(self) -> str:
+        """What the table of the recipe's own cells answers."""
+        return self.on_their_data(self.question_template, self.cells)
+
+    @staticmethod
+    def on_their_data(template: str, cells: Sequence[Cell]) -> str:
+        """A template with the data sets of these cells, whatever the recipe's own are."""
+        below = [cell for cell in cells if cell.key in _built_on(cells)]
+        above = [cell for cell in cells if cell not in below] or below
+        return template.replace("{dataset}", _data_of(above)).replace("{source}", _data_of(below))
+
+
+def dataset_of(cell: Cell) -> str:
+    """The name of the data set that the cell's request asks for."""
+    said = cell.request.get("dataset", {})
+    return str(said.get("name", "digits") if isinstance(said, dict) else said)
+
+
+def _data_of(cells: Sequence[Cell]) -> str:
+    *most, last = dict.fromkeys(spoken_name(dataset_of(cell)) for cell in cells) or [""]
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _built_on(cells: Sequence[Cell]) -> set[str]:
+    """Keys of the cells whose networks others build on."""
+    said = [cell.request.get(role) for cell in cells for role in ROLES.values()]
+    return {part["cell"] for part in said if isinstance(part, dict) and "cell" in part}

@@ -8,7 +8,7 @@ from itertools import combinations
 from statistics import median
 
 from lab_models.recipes.findings import Code, Finding
-from lab_models.recipes.recipe import PrintedDifference, PublishedTable
+from lab_models.recipes.published_tables import PrintedDifference, PublishedTable
 
 NUMBER = re.compile(r"[-+\u2212]?\d+(?:\.\d+)?")
 MULTIPLIERS = {"": 1, "K": 1_000, "M": 1_000_000}

@@ -13,13 +13,13 @@ minutes a run (estimate).
 """
 
 from lab_models.recipes.procedures import CIFAR_THREE_MODELS
+from lab_models.recipes.published_tables import AddedColumn, PublishedTable, RowName, Scored, Sized
 from lab_models.recipes.recipe import (
     Better,
     Cell,
     Claim,
     Contrast,
     Expected,
-    PublishedTable,
     Recipe,
     Scale,
 )
@@ -28,14 +28,16 @@ PAIRS = (("resnet18", "mlp"), ("resnet18", "cnn"))
 
 RECIPE = Recipe(
     name="three-models",
-    title="MLP, CNN and ResNet-18 on CIFAR-10",
-    question="How do an MLP, a CNN and a ResNet-18 compare in accuracy, speed of learning, cost and gradients?",
+    title_template="MLP, CNN and ResNet-18 on {dataset}",
+    question_template=(
+        "How do an MLP, a CNN and a ResNet-18 compare in accuracy, speed of learning, cost and gradients?"
+    ),
     reproduces="README of the three models: its command lines, with what its script adds; fills its blank table",
     factors=("network",),
     cells=(
         Cell(
             key="mlp",
-            title="MLP 3072-512-512-10",
+            title="MLP 512-512",
             request={
                 **CIFAR_THREE_MODELS,
                 "model": "three-models-mlp",
@@ -134,6 +136,13 @@ RECIPE = Recipe(
             split="",
             num_images=(),
             row_cells=("mlp", "cnn", "resnet18"),
+            measures=(RowName(), Scored()),
+            added=(
+                AddedColumn(heading="Val accuracy", measure=Scored(metric="val.accuracy")),
+                AddedColumn(heading="Parameters", measure=Sized(size="parameters")),
+                AddedColumn(heading="Seconds of training", measure=Scored(metric="seconds")),
+            ),
+            note="The source's column is blank; what stands in it is test accuracy.",
         ),
     ),
     notes=(

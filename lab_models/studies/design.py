@@ -8,9 +8,11 @@ from typing import Any, Self
 from pydantic import model_validator
 
 from lab_models.common.validation import FieldError, InvalidDocument, did_you_mean
-from lab_models.recipes.recipe import Cell, Claim, Contrast, Factor, Picture, PublishedTable
+from lab_models.recipes.published_tables import PublishedTable
+from lab_models.recipes.recipe import Cell, Claim, Contrast, Factor, Picture, Reaches
 from lab_models.specs import CONTROLS, OWN, ROLES, Frozen, Request, read_request
 from lab_models.studies.sampling import Distribution, Sample
+from lab_models.studies.source_work import seeds_said
 
 
 class Design(Frozen):
@@ -51,7 +53,15 @@ class Design(Frozen):
     same_as: dict[str, str] = {}
     """Cells that train what an earlier one trains, and the keys of those, whose experiment and runs they share."""
     whole: bool = True
-    """Whether it is run as the source did: expected values are only held against such a study."""
+    """Whether every cell is run as the source did, at full scale."""
+    sources: tuple[str, ...] = ()
+    """Keys of the cells that are the source's work: its numbers stand beside these alone."""
+    changes: tuple[str, ...] = ()
+    """What a recipe's cells have otherwise than at full scale, a few words each."""
+    is_smaller: bool = False
+    """Whether some of that is fewer images or epochs."""
+    full_seeds: int | None = None
+    """How many seeds the recipe has at full scale; null: it is no recipe's."""
 
     @model_validator(mode="after")
     def _keys_are_known(self) -> Self:
@@ -85,6 +95,16 @@ class Design(Frozen):
         key = foundation_cell(cell.request)
         return None if key is None else self.trained(key)
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader must know, first of all what was run otherwise than at full scale, with the seeds there are."""
+        few = seeds_said(len(self.seeds), self.full_seeds or 0)
+        changes = [*self.changes, *([few] if few else [])]
+        if not changes:
+            return self.notes
+        said = "Not at full scale" if few or self.is_smaller else "Otherwise than in the recipe"
+        return (f"{said}: {', '.join(changes)}.", *self.notes)
+
     def seeds_of(self, cell: Cell) -> tuple[int, ...]:
         """The seeds that a cell is run with."""
         return self.seeds if cell.num_seeds is None else self.seeds[: cell.num_seeds]
@@ -92,7 +112,32 @@ class Design(Frozen):
 
 def read_design(document: Any) -> Design:
     """A design as it was stored."""
-    return Design.model_validate(document, strict=False)
+    design = Design.model_validate(document, strict=False)
+    return design if "sources" in document else _of_an_earlier_version(design)
+
+
+def _of_an_earlier_version(design: Design) -> Design:
+    """Which cells were the source's work was not kept: where not everything was, nothing is taken for it. The sentence
+    on scale was the recipe's and not of what was run.
+    """
+    if design.whole:
+        return design.model_copy(update={"sources": tuple(cell.key for cell in design.cells)})
+    stale = "Not at full scale: "
+    is_recipes = any(note.startswith(stale) for note in design.notes)
+    said = "Not at full scale; what was changed stands in the request. The source's numbers are left out."
+    bare = {"published": None, "expected": None}
+    return design.model_copy(
+        update={
+            "cells": tuple(cell.model_copy(update=bare) for cell in design.cells),
+            "claims": tuple(
+                claim for claim in design.claims if not isinstance(claim.test, Reaches)
+            ),
+            "notes": (
+                *([said] if is_recipes else []),
+                *(note for note in design.notes if not note.startswith(stale)),
+            ),
+        }
+    )
 
 
 def foundation_cell(document: Mapping[str, Any]) -> str | None:

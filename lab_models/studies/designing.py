@@ -9,6 +9,7 @@ from lab_models.common.validation import FieldError, InvalidDocument
 from lab_models.recipes.catalog import recipe
 from lab_models.recipes.recipe import Cell, Contrast, Recipe
 from lab_models.specs.base import UnknownName
+from lab_models.studies.against_source import held_against_source
 from lab_models.studies.axes import Axis, axes_of, distributions_of
 from lab_models.studies.cells import grid_cells, listed_cells, overridden, short_names
 from lab_models.studies.design import Design
@@ -91,28 +92,29 @@ def _known_recipe(name: str) -> Recipe:
 
 def _of_recipe(request: StudyRequest, known: Recipe) -> Design:
     scale = known.scales[request.scale]
-    whole = request.scale == "full" and not request.overrides and not request.cell_overrides
-    smaller = (
-        ""
-        if whole
-        else f" ({request.scale} scale{', changed' if request.overrides or request.cell_overrides else ''})"
-    )
-    return _design(
-        title=request.name or known.title + smaller,
-        question=known.question,
-        reproduces=known.reproduces,
+    cells = overridden(known.cells, request, scale.overrides, scale.cell_overrides)
+    design = _design(
+        title=known.on_their_data(known.title_template, cells),
+        question=known.on_their_data(known.question_template, cells),
         factors=known.factors,
-        cells=overridden(known.cells, request, scale.overrides, scale.cell_overrides),
+        cells=cells,
         cells_at="/recipe",
         seeds=request.seeds or tuple(range(scale.seeds)),
         contrasts=_contrasts(request, known.contrasts),
         claims=known.claims,
-        margin_points=request.margin_points or known.margin_points,
+        margin_points=known.margin_points,
         pictures=known.pictures,
         published_tables=known.published_tables,
-        notes=(*known.notes, *(() if whole else (f"Not at full scale: {scale.description}",))),
-        whole=whole,
     )
+    held = held_against_source(design, known, request.scale)
+    is_changed = bool(request.overrides or request.cell_overrides) and not held.whole
+    how = [
+        *(["smoke scale"] if request.scale == "smoke" else []),
+        *(["changed"] if is_changed else []),
+    ]
+    title = held.title + (f" ({', '.join(how)})" if how else "")
+    margin = request.margin_points or held.margin_points
+    return held.model_copy(update={"title": request.name or title, "margin_points": margin})
 
 
 def _design(*, cells_at: str, **fields: Any) -> Design:

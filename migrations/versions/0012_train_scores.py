@@ -1,6 +1,6 @@
 """what the published weights score on the images that they were learned from.
 
-Revision: 0012, after 0010
+Revision: 0012, after 0011
 """
 
 import sqlalchemy as sa

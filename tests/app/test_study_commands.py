@@ -163,7 +163,7 @@ def test_a_dry_run_shows_cells_runs_and_cost_and_stores_nothing(lab: Lab, servic
     )
     assert status == 0
     lines = out.splitlines()
-    assert lines[0] == "MLP depth on MNIST, as the README says (smoke scale, changed)"
+    assert lines[0] == "MLP depth on digits, as the README says (smoke scale, changed)"
     assert lines[2].split() == [
         "cell",
         "title",

@@ -7,7 +7,8 @@ from lab_models.recipes.catalog import RECIPES, recipe
 from lab_models.recipes.cell_checks import effective_specs, unnamed_differences
 from lab_models.recipes.findings import Code, Finding
 from lab_models.recipes.linting import lint, lint_recipe
-from lab_models.recipes.recipe import Contrast, Expected, PrintedDifference, PublishedTable, Recipe
+from lab_models.recipes.published_tables import PrintedDifference, PublishedTable
+from lab_models.recipes.recipe import Contrast, Expected, Recipe
 from lab_models.recipes.table_checks import is_possible
 
 

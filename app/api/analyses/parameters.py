@@ -9,3 +9,4 @@ METRIC = (
     " epochs_to.97, seconds_to.97, best.epoch, val.mean_accuracy, gradient_flow.slope"
 )
 MetricName = Annotated[str, Query(description=METRIC, max_length=100)]
+MetricNameOrNone = Annotated[str | None, Query(description=METRIC, max_length=100)]

@@ -13,7 +13,8 @@ from app.services.studies.study_costs import Cost
 from lab_models.recipes.catalog import RECIPES, recipe
 from lab_models.recipes.findings import Code
 from lab_models.recipes.linting import lint_recipe
-from lab_models.recipes.recipe import Cell, Claim, Contrast, Picture, PublishedTable, Recipe
+from lab_models.recipes.published_tables import PublishedTable
+from lab_models.recipes.recipe import Cell, Claim, Contrast, Picture, Recipe
 from lab_models.specs.base import UnknownName
 
 router = passes.router(prefix="/recipes", tags=["studies"])

@@ -51,7 +51,7 @@ def study_record(whole: WholeStudy, warned: Sequence[str] = ()) -> StudyRecord:
         factors=list(design.factors),
         sample=_sample(design),
         cells=[_cell(cell) for cell in whole.cells],
-        notes=list(design.notes),
+        notes=list(design.remarks),
         warnings=list(warned),
         submitted=whole.study.submitted,
         errors=[
@@ -170,6 +170,6 @@ def study_dry_run(prepared: PreparedStudy, lately: Speeds, warned: list[str]) ->
             for cell in design.cells
         ],
         contrasts=[contrast.model_dump() for contrast in design.contrasts],
-        notes=list(design.notes),
+        notes=list(design.remarks),
         warnings=warned,
     )

@@ -21,6 +21,8 @@ from app.api.http.passes import Compute
 from app.api.http.pictures import UNCHANGED, IfNoneMatch, exhibited
 from app.plots.appearance import Appearance, PictureSize
 from app.services.analyses.studies.columns import caption_of, columns_of
+from app.services.analyses.studies.published import PublishedShape
+from app.services.analyses.studies.published_texts import published_caption, published_columns
 from app.services.analyses.studies.report import Report, caption_of_picture, report
 from app.services.analyses.studies.verdicts import ContrastResult
 from app.services.analyses.studies.words import scale_said
@@ -76,7 +78,7 @@ def _shown(found: Report) -> dict[str, Any]:
         "title": study.name,
         "question": design.question,
         "reproduces": design.reproduces,
-        "notes": design.notes,
+        "notes": design.remarks,
         "study": study,
         "status": found.status,
         "failures": found.failures,
@@ -92,6 +94,7 @@ def _shown(found: Report) -> dict[str, Any]:
         "rows": table.rows,
         "caption": caption_of(table),
         "score": table.metric.label.lower(),
+        "published": _published(found.published),
         "unit": table.metric.unit,
         "contrasts": [_contrast(result, whole) for result in found.verdicts.contrasts],
         "findings": verdicts.findings,
@@ -108,6 +111,17 @@ def _shown(found: Report) -> dict[str, Any]:
         "environment": found.environment,
         "command": f"curl -d {shlex.quote(json.dumps(study.submitted))} localhost:8000/studies",
         "data": Markup(json.dumps(data).replace("<", "\\u003c")),  # noqa: S704 - JSON in which nothing can end the element
+    }
+
+
+def _published(shape: PublishedShape | None) -> dict[str, Any] | None:
+    """The source's own table, for the template."""
+    if shape is None:
+        return None
+    return {
+        "columns": published_columns(shape),
+        "rows": shape.rows,
+        "caption": published_caption(shape),
     }
 
 

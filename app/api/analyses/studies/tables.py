@@ -1,18 +1,31 @@
 """A study's table over HTTP, as JSON, Markdown, CSV or LaTeX."""
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import Query, Response
 
-from app.api.analyses.parameters import MetricName
+from app.api.analyses.parameters import MetricNameOrNone
+from app.api.analyses.studies.published import PublishedTableAnswer, published_answer
 from app.api.experiments.schemas import SummaryAnswer
 from app.api.http import passes
 from app.api.http.deps import Reading, TheStudy
 from app.api.http.pictures import UNCHANGED, IfNoneMatch, exhibited
 from app.api.schemas import Answer
+from app.errors import InvalidRequest
 from app.services.analyses.scores import read_metric
-from app.services.analyses.studies.columns import csv_of, latex_of, markdown_of, notes_of
+from app.services.analyses.studies.columns import latex_of, markdown_of, notes_of
+from app.services.analyses.studies.csv_rows import csv_of
+from app.services.analyses.studies.published import PublishedShape, published_shape
+from app.services.analyses.studies.published_texts import (
+    published_csv,
+    published_latex,
+    published_markdown,
+)
 from app.services.analyses.studies.tables import Table, TableRow, table
+from app.services.studies.studies import WholeStudy
+from lab_models.common.validation import FieldError
+from lab_models.recipes.published_tables import TEST_ACCURACY
 from lab_models.recipes.recipe import Factor
 from lab_models.statistics.summary import Summary
 
@@ -40,13 +53,13 @@ class PublishedAnswer(Answer):
 
 
 class ExpectedAnswer(Answer):
-    """Where a run is expected to lie at full scale."""
+    """Where a run of the source's work is expected to lie."""
 
     low: float
     high: float
     source: str
     met: bool | None
-    """Whether our mean lies there; null before there is one, and at a smaller scale."""
+    """Whether our mean lies there; null before there is one."""
 
 
 class RowAnswer(Answer):
@@ -58,7 +71,14 @@ class RowAnswer(Answer):
     same_as: str | None
     """Key of the earlier cell that trains the same, whose experiment and runs these are; null: they are its own."""
     experiment_id: str
+    dataset: str
     network: str
+    num_stages: int | None
+    """Of a network of convs; null: it has none."""
+    num_blocks: int | None
+    """Of two convs each, with or without a shortcut."""
+    num_conv_layers: int | None
+    """Every conv, the stem's and those of shortcuts too."""
     parameters: int
     trainable_parameters: int | None
     """How many of them were trained, where a transfer leaves some frozen."""
@@ -75,7 +95,11 @@ class RowAnswer(Answer):
     last_epoch: float | None
     """Mean of the epochs trained."""
     published: PublishedAnswer | None
+    """null: the source has none for this cell, or the cell is not the source's work: another data set, network or
+    procedure, or a smaller scale.
+    """
     expected: ExpectedAnswer | None
+    """null for the same reasons."""
 
 
 class TableAnswer(Answer):
@@ -97,7 +121,7 @@ class TableAnswer(Answer):
 
 @router.get(
     "/{study_id}/table",
-    response_model=TableAnswer,
+    response_model=TableAnswer | PublishedTableAnswer,
     responses={
         200: {"content": {"text/csv": {}, "text/markdown": {}, "application/x-latex": {}}},
         **UNCHANGED,
@@ -106,7 +130,13 @@ class TableAnswer(Answer):
 def read_table(
     session: Reading,
     study: TheStudy,
-    metric: MetricName = "test.accuracy",
+    shape: Annotated[
+        Literal["long", "published"],
+        Query(
+            description="`long`: a row per cell; `published`: the columns and rows of the table that the source printed"
+        ),
+    ] = "long",
+    metric: MetricNameOrNone = None,
     sort: Annotated[
         str | None,
         Query(
@@ -117,10 +147,20 @@ def read_table(
     format: Literal["json", "md", "csv", "latex"] = "json",  # noqa: A002
     if_none_match: IfNoneMatch = None,
 ) -> Any:
-    """Per cell mean, spread, n and 95 % interval, size, cost, epochs, and the source's number; at any time, with what
-    there is.
+    """Per cell mean, spread, n and 95 % interval, size, cost, epochs, and the source's number; or the source's own
+    table, filled; at any time, with what there is. Without a metric it is test accuracy, or what each of the source's
+    columns is of.
     """
-    wanted = read_metric(metric)
+    if shape == "published":
+        if sort is not None:
+            message = "the published shape has the source's rows in the source's order"
+            raise InvalidRequest(
+                message, [FieldError("/sort", message, "leave out one of the two")]
+            )
+        named = None if metric is None else read_metric(metric)
+        exhibit = published_shape(session, study, named)
+        return exhibited(exhibit, format, if_none_match, partial(_as_published, format))
+    wanted = read_metric(metric or TEST_ACCURACY)
 
     def answer(found: Table, headers: dict[str, str]) -> Response:
         match format:
@@ -129,13 +169,30 @@ def read_table(
             case "md":
                 return Response(markdown_of(found), media_type=MARKDOWN, headers=headers)
             case "csv":
-                disposition = f'attachment; filename="{found.whole.study.id}-table.csv"'
-                as_file = {**headers, "Content-Disposition": disposition}
-                return Response(csv_of(found), media_type=CSV, headers=as_file)
+                return _csv_file(found.whole, csv_of(found), headers)
             case "latex":
                 return Response(latex_of(found), media_type=LATEX, headers=headers)
 
     return exhibited(table(session, study, wanted, sort), format, if_none_match, answer)
+
+
+def _as_published(
+    form: Literal["json", "md", "csv", "latex"], found: PublishedShape, headers: dict[str, str]
+) -> Response:
+    match form:
+        case "json":
+            return passes.answer(published_answer(found), headers=headers)
+        case "md":
+            return Response(published_markdown(found), media_type=MARKDOWN, headers=headers)
+        case "csv":
+            return _csv_file(found.whole, published_csv(found), headers)
+        case "latex":
+            return Response(published_latex(found), media_type=LATEX, headers=headers)
+
+
+def _csv_file(whole: WholeStudy, text: str, headers: dict[str, str]) -> Response:
+    disposition = f'attachment; filename="{whole.study.id}-table.csv"'
+    return Response(text, media_type=CSV, headers={**headers, "Content-Disposition": disposition})
 
 
 def table_answer(table: Table) -> TableAnswer:
@@ -151,7 +208,7 @@ def table_answer(table: Table) -> TableAnswer:
         factors=list(table.factors),
         sort=table.sort,
         rows=[_row_answer(row) for row in table.rows],
-        notes=list(dict.fromkeys([*design.notes, *notes_of(table)])),
+        notes=list(dict.fromkeys([*design.remarks, *notes_of(table)])),
         links={"self": f"{base}/table", "study": base, "verdicts": f"{base}/verdicts"},
     )
 
@@ -163,7 +220,9 @@ def _row_answer(row: TableRow) -> RowAnswer:
         factors=row.cell.cell.factors,
         same_as=row.cell.same_as,
         experiment_id=row.cell.experiment.id,
+        dataset=row.dataset,
         network=row.network,
+        **vars(row.counts),
         parameters=row.parameters,
         trainable_parameters=row.trainable_parameters,
         macs_per_sample=row.macs_per_sample,

@@ -1,15 +1,27 @@
-"""A study's table as text: its columns for people, its rows in full for programs, and its caption."""
+"""A study's table as text for people: its columns and its caption."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
+from app.services.analyses.scores import ScoreKind
 from app.services.analyses.studies.tables import BEST, Table, TableRow
-from app.tabulation import Column, markdown_text, to_csv, to_latex, to_markdown
+from app.tabulation import Column, fits_a_page, markdown_text, to_latex, to_markdown
+from lab_models.datasets.catalog import spoken_name
 from lab_models.statistics.summary import Summary
 from lab_models.studies.design import factor_text
 
 NONE = "-"
 MOST_SAME = 4
+MOST_COLUMNS = 8
+"""Of a printed page, in small print."""
+MOST_FACTORS = 3
+COUNTED = ("seconds", "epochs")
+"""Units of which a tenth is enough."""
+
+_TITLE = Column[TableRow]("cell", lambda row: row.cell.cell.title, latex_width="4cm")
+_PARAMETERS = Column[TableRow]("parameters", lambda row: f"{row.parameters:,}", is_number=True)
+_N = Column[TableRow]("n", lambda row: str(0 if row.score is None else row.score.n), is_number=True)
+_SECONDS = Column[TableRow]("seconds", lambda row: _rounded(row.seconds, 1), is_number=True)
 
 
 def markdown_of(table: Table) -> str:
@@ -18,65 +30,94 @@ def markdown_of(table: Table) -> str:
     return f"## {markdown_text(table.whole.study.name)}\n\n{rows}\n{caption_of(table)}\n"
 
 
-def csv_of(table: Table) -> str:
-    """One row per cell, numbers in full, fractions as fractions."""
-    return to_csv(_flat(table, row) for row in table.rows)
-
-
 def latex_of(table: Table) -> str:
-    """A `table` with the study's name and the caption."""
+    """A `table` that fits a page, with the study's name and the caption: what is measured first, then as much of the
+    rest as there is room for.
+    """
     name = " ".join(table.whole.study.name.split())
-    return to_latex(columns_of(table), table.rows, caption=f"{name}. {caption_of(table)}")
+    caption = (
+        f"{name}. {_of_metric(table)}: mean over n seeds with Student's t 95 % interval in parentheses; seconds of"
+        " training are means."
+    )
+    return to_latex(_few_columns(table), table.rows, caption=" ".join([caption, *notes_of(table)]))
 
 
 def columns_of(table: Table) -> list[Column[TableRow]]:
     """The table as people read it: factors, then what was measured; the source's columns only where a row has them."""
-    shown = _Shown(table)
-    columns = [Column(name, partial(_factor, name)) for name in table.factors]
-    if not columns:
-        columns = [Column("cell", lambda row: row.cell.cell.title)]
-    columns += [
-        Column("parameters", lambda row: f"{row.parameters:,}", is_number=True),
+    shown = Shown(table.metric)
+    return [
+        *_factors(table),
+        *_datasets(table),
+        _PARAMETERS,
         *_trainable(table),
         Column("MACs", lambda row: f"{row.macs_per_sample:,}", is_number=True),
-        Column("n", lambda row: str(0 if row.score is None else row.score.n), is_number=True),
-        *_val(table, shown),
+        _N,
+        *_val(table, shown.with_spread),
         Column(shown.heading, lambda row: shown.with_spread(row.score), is_number=True),
         Column(
             "95 % interval",
             lambda row: shown.interval(None if row.score is None else row.score.ci95),
             is_number=True,
         ),
-        Column("seconds", lambda row: _rounded(row.seconds, 1), is_number=True),
+        _SECONDS,
         Column("chosen epoch", lambda row: _rounded(row.chosen_epoch, 1), is_number=True),
         Column("last epoch", lambda row: _rounded(row.last_epoch, 1), is_number=True),
+        *_source(table, shown),
     ]
-    if any(row.published is not None for row in table.rows):
-        columns += [
-            Column(
-                "source",
-                lambda row: NONE if row.published is None else shown.level(row.published.value),
-                is_number=True,
+
+
+def _few_columns(table: Table) -> list[Column[TableRow]]:
+    """As many as a page is wide: what is left out first comes last here."""
+    shown = Shown(table.metric)
+    score = Column[TableRow](
+        shown.heading, lambda row: shown.over_interval(row.score), is_number=True
+    )
+    names = _factors(table)
+    if len(names) > MOST_FACTORS or not fits_a_page([*names, score], table.rows):
+        names = [_TITLE]
+    kept = [*names, *_datasets(table), _N, score]
+    for column in (
+        *_source(table, shown)[:1],
+        *_val(table, shown.over_interval)[:1],
+        _PARAMETERS,
+        _SECONDS,
+    ):
+        if len(kept) < MOST_COLUMNS and fits_a_page([*kept, column], table.rows):
+            kept.append(column)
+    return kept
+
+
+def _factors(table: Table) -> list[Column[TableRow]]:
+    return [Column(name, partial(_factor, name)) for name in table.factors] or [_TITLE]
+
+
+def _source(table: Table, shown: "Shown") -> list[Column[TableRow]]:
+    """What the source printed, and how ours stands to it; nothing where no row is its work."""
+    if all(row.published is None for row in table.rows):
+        return []
+    return [
+        Column(
+            "source",
+            lambda row: NONE if row.published is None else shown.level(row.published.value),
+            is_number=True,
+        ),
+        Column(
+            "ours minus source",
+            lambda row: (
+                NONE
+                if row.published is None or row.published.delta is None
+                else shown.signed(row.published.delta)
             ),
-            Column(
-                "ours minus source",
-                lambda row: (
-                    NONE
-                    if row.published is None or row.published.delta is None
-                    else f"{row.published.delta:+.2f}"
-                ),
-                is_number=True,
-            ),
-            Column("within", lambda row: _within(row)),
-        ]
-    return columns
+            is_number=True,
+        ),
+        Column("within", lambda row: _within(row)),
+    ]
 
 
 def caption_of(table: Table) -> str:
     """What the columns mean, in a sentence or two."""
-    unit = f" in {table.metric.level_unit}" if table.metric.level_unit else ""
     text = (
-        f"{table.metric.label}{unit}: mean ± standard deviation over n seeds, with Student's t interval of the mean;"
+        f"{_of_metric(table)}: mean ± standard deviation over n seeds, with Student's t interval of the mean;"
         " seconds and epochs are means."
     )
     if any(row.published is not None for row in table.rows):
@@ -85,6 +126,11 @@ def caption_of(table: Table) -> str:
             " would lie with 95 %."
         )
     return " ".join([text, *notes_of(table)])
+
+
+def _of_metric(table: Table) -> str:
+    unit = f" in {table.metric.level_unit}" if table.metric.level_unit else ""
+    return f"{table.metric.label}{unit}"
 
 
 def notes_of(table: Table) -> list[str]:
@@ -109,7 +155,7 @@ def _on_choosing(table: Table) -> list[str]:
     if table.sort != BEST or len(scored) < 2:
         return []
     best = f"The first of {len(scored)} cells is there for its number"
-    if not table.shows_val:
+    if all(row.val is None for row in table.rows):
         return [
             f"The best first. {best}, which is therefore optimistic: run it again with new seeds before you believe it."
         ]
@@ -119,12 +165,19 @@ def _on_choosing(table: Table) -> list[str]:
     ]
 
 
-def _val(table: Table, shown: "_Shown") -> list[Column[TableRow]]:
-    """A column of its own only where rows are ordered by it."""
+def _datasets(table: Table) -> list[Column[TableRow]]:
+    """A column of its own wherever rows differ in it."""
+    if table.num_datasets < 2:
+        return []
+    return [Column("data set", lambda row: spoken_name(row.dataset))]
+
+
+def _val(table: Table, text: Callable[[Summary | None], str]) -> list[Column[TableRow]]:
+    """Beside the column of test, where there is one."""
     if not table.shows_val:
         return []
-    heading = shown.heading.replace("test", "val", 1)
-    return [Column(heading, lambda row: shown.with_spread(row.val), is_number=True)]
+    heading = Shown(table.metric).heading.replace("test", "val", 1)
+    return [Column(heading, lambda row: text(row.val), is_number=True)]
 
 
 def _factor(name: str, row: TableRow) -> str:
@@ -146,26 +199,45 @@ def _trainable(table: Table) -> list[Column[TableRow]]:
     ]
 
 
-class _Shown:
-    """Numbers of the table's metric as text: fractions in percent with two decimals, others with four."""
+class Shown:
+    """Numbers of a metric as text: fractions in percent with two decimals, counts with one, others with four."""
 
-    def __init__(self, table: Table) -> None:
-        self._scale, self._decimals = table.metric.scale, 2 if table.metric.is_fraction else 4
-        self.heading = table.metric.label.lower() + (
-            f", {table.metric.level_unit}" if table.metric.level_unit else ""
+    def __init__(self, metric: ScoreKind) -> None:
+        self._scale = metric.scale
+        self._decimals = 2 if metric.is_fraction else 1 if metric.level_unit in COUNTED else 4
+        self.heading = metric.label.lower() + (
+            f", {metric.level_unit}" if metric.level_unit else ""
         )
 
     def level(self, value: float) -> str:
+        """The number itself, in the unit of the heading."""
         return f"{self._scale * value:.{self._decimals}f}"
 
     def with_spread(self, summary: Summary | None) -> str:
+        """`97.91 ± 0.08`."""
         if summary is None:
             return NONE
         return self.level(summary.mean) + (
             "" if summary.std is None else f" ± {self.level(summary.std)}"
         )
 
+    def signed(self, difference: float) -> str:
+        """A difference in the unit that the metric is spoken of in."""
+        return f"{difference:+.{self._decimals}f}"
+
+    def with_interval(self, summary: Summary | None) -> str:
+        """`97.91 (97.70 to 98.12)`."""
+        if summary is None:
+            return NONE
+        ends = "" if summary.ci95 is None else f" ({self.interval(summary.ci95)})"
+        return self.level(summary.mean) + ends
+
+    def over_interval(self, summary: Summary | None) -> str:
+        """The same on two lines."""
+        return self.with_interval(summary).replace(" (", "\n(")
+
     def interval(self, ends: tuple[float, float] | None) -> str:
+        """`97.70 to 98.12`."""
         return NONE if ends is None else f"{self.level(ends[0])} to {self.level(ends[1])}"
 
 
@@ -185,37 +257,3 @@ def _rounded(value: float | None, decimals: int) -> str:
     if value is None:
         return NONE
     return f"{value:,.0f}" if value == round(value) else f"{value:,.{decimals}f}"
-
-
-def _flat(table: Table, row: TableRow) -> dict[str, Any]:
-    flat: dict[str, Any] = {"cell": row.cell.cell.key, "experiment_id": row.cell.experiment.id}
-    flat |= {name: row.cell.cell.factors.get(name) for name in table.factors}
-    flat |= {
-        "network": row.network,
-        "parameters": row.parameters,
-        "trainable_parameters": row.trainable_parameters,
-        "macs_per_sample": row.macs_per_sample,
-        "metric": table.metric.name,
-    }
-    for prefix, summary in (("", row.score), ("val_", row.val)):
-        low, high = (None, None) if summary is None or summary.ci95 is None else summary.ci95
-        mean, std, n = (
-            (None, None, 0) if summary is None else (summary.mean, summary.std, summary.n)
-        )
-        flat |= {
-            f"{prefix}mean": mean,
-            f"{prefix}std": std,
-            f"{prefix}n": n,
-            f"{prefix}ci95_low": low,
-            f"{prefix}ci95_high": high,
-        }
-    flat |= {"seconds": row.seconds, "chosen_epoch": row.chosen_epoch, "last_epoch": row.last_epoch}
-    source = row.published
-    flat |= {
-        "source_value": source and source.value,
-        "source_inside_ci95": source and source.inside_ci95,
-    }
-    return flat | {
-        "source_inside_prediction": source and source.inside_prediction,
-        "same_as": row.cell.same_as,
-    }

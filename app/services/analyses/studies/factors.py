@@ -16,6 +16,7 @@ from app.services.analyses.studies.words import (
     words_of,
 )
 from app.services.studies.studies import StudyCell
+from lab_models.datasets.catalog import spoken_name
 from lab_models.studies.design import factor_text
 
 MOST_POINTS = 250
@@ -45,7 +46,7 @@ def factor_figure(table: Table, factor: str | None) -> FactorFigure:
         if value is not None:
             group = "all cells" if name is None else _said(row.cell, others)
             if len(datasets) > 1:
-                dataset = row.cell.experiment.spec["dataset"]["name"]
+                dataset = spoken_name(row.cell.experiment.spec["dataset"]["name"])
                 group = dataset if group == "all cells" else f"{dataset}, {group}"
             point = _point(row, spoken(value))
             # of a cloud the seeds say how far chance reaches; intervals of two or three hide it

@@ -19,6 +19,7 @@ from app.services.analyses.studies.factors import factor_figure
 from app.services.analyses.studies.gradients import gradients_figure
 from app.services.analyses.studies.heat_maps import heat_map_figure
 from app.services.analyses.studies.pictures import TRIO, curves_figure
+from app.services.analyses.studies.published import PublishedShape, shape_of
 from app.services.analyses.studies.tables import BEST, Table, in_order, table_of
 from app.services.analyses.studies.tradeoffs import CostKind, tradeoff_figure
 from app.services.analyses.studies.verdicts import StudyVerdicts, verdicts_of
@@ -74,10 +75,13 @@ def caption_of_picture(name: Picture, figure: Any) -> str:
 
 @dataclass(frozen=True)
 class Report:
-    """Of test accuracy. `pictures`: those that the study's recipe names, as far as they can be drawn yet."""
+    """Of test accuracy. `published` is the source's own table, where there is one, `pictures` those that the study's
+    recipe names, as far as they can be drawn yet.
+    """
 
     whole: WholeStudy
     table: Table
+    published: PublishedShape | None
     verdicts: StudyVerdicts
     pictures: tuple[tuple[Picture, Any], ...]
     status: str
@@ -98,6 +102,7 @@ def report(session: Session, files: FileStore, study: Study) -> Exhibit[Report]:
         return Report(
             whole,
             table,
+            shape_of(session, whole),
             verdicts,
             tuple(_pictures(session, table, verdicts)),
             _status(whole),

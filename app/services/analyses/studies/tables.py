@@ -16,6 +16,7 @@ from app.services.studies import studies
 from app.services.studies.studies import StudyCell, WholeStudy
 from app.storage.states import RunStatus
 from app.storage.tables import Run, Study
+from lab_models.architectures.counting import LayerCounts, counts_of
 from lab_models.architectures.naming import describe
 from lab_models.common.validation import FieldError, did_you_mean
 from lab_models.recipes.recipe import Factor
@@ -45,9 +46,7 @@ class AgainstSource:
 
 @dataclass(frozen=True)
 class AgainstExpected:
-    """Where a run is expected to lie; `met` is whether our mean does, None before there is one or at a smaller
-    scale.
-    """
+    """Where a run of the source's work is expected to lie; `met` is whether our mean does, None before there is one."""
 
     low: float
     high: float
@@ -60,7 +59,9 @@ class TableRow:
     """One cell. `seconds` of training, the chosen and the last epoch are means over the succeeded runs."""
 
     cell: StudyCell
+    dataset: str
     network: str
+    counts: LayerCounts
     parameters: int
     trainable_parameters: int | None
     macs_per_sample: int
@@ -92,8 +93,13 @@ class Table:
 
     @property
     def shows_val(self) -> bool:
-        """Whether the order is that of the scores on val, so that these must be seen."""
-        return self.sort == BEST and any(row.val is not None for row in self.rows)
+        """Whether the scores on val stand beside those on test: wherever there are any."""
+        return any(row.val is not None for row in self.rows)
+
+    @property
+    def num_datasets(self) -> int:
+        """How many data sets the rows are of; numbers of different ones are no comparison."""
+        return len({row.dataset for row in self.rows})
 
     @property
     def on_survivors(self) -> list[str]:
@@ -154,11 +160,11 @@ def table_of(session: Session, whole: WholeStudy, metric: ScoreKind) -> Table:
         whole,
         metric,
         whole.design.factors,
-        tuple(_row(scores, cell, metric, whole.design.whole) for cell in whole.cells),
+        tuple(_row(scores, cell, metric) for cell in whole.cells),
     )
 
 
-def _row(scores: Scores, cell: StudyCell, metric: ScoreKind, is_whole: bool) -> TableRow:
+def _row(scores: Scores, cell: StudyCell, metric: ScoreKind) -> TableRow:
     succeeded = [run for run in cell.runs if run.status == RunStatus.SUCCEEDED]
     score = _summary(scores, succeeded, metric)
     on_val = (
@@ -167,9 +173,12 @@ def _row(scores: Scores, cell: StudyCell, metric: ScoreKind, is_whole: bool) -> 
         else None
     )
     experiment = cell.experiment
+    spec = read_spec(experiment.spec)
     return TableRow(
         cell=cell,
-        network=describe(read_spec(experiment.spec).network),
+        dataset=spec.dataset.name,
+        network=describe(spec.network),
+        counts=counts_of(spec.network),
         parameters=experiment.parameters,
         trainable_parameters=experiment.trainable_parameters,
         macs_per_sample=experiment.macs_per_sample,
@@ -182,7 +191,7 @@ def _row(scores: Scores, cell: StudyCell, metric: ScoreKind, is_whole: bool) -> 
         chosen_epoch=_mean([run.best["epoch"] for run in succeeded if run.best is not None]),
         last_epoch=_mean([run.epochs_done for run in succeeded]),
         published=_against_source(cell, metric, score),
-        expected=_against_expected(cell, metric, score, is_whole),
+        expected=_against_expected(cell, metric, score),
         seeds=tuple(scores.by_seed(succeeded, metric)),
     )
 
@@ -218,10 +227,10 @@ def _against_source(
 
 
 def _against_expected(
-    cell: StudyCell, metric: ScoreKind, score: Summary | None, is_whole: bool
+    cell: StudyCell, metric: ScoreKind, score: Summary | None
 ) -> AgainstExpected | None:
     expected = cell.cell.expected
     if expected is None or expected.metric != metric.name:
         return None
-    met = expected.low <= score.mean <= expected.high if score is not None and is_whole else None
+    met = expected.low <= score.mean <= expected.high if score is not None else None
     return AgainstExpected(expected.low, expected.high, expected.source, met)

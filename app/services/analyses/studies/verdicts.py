@@ -86,7 +86,8 @@ def verdicts_of(
         contrasts_of(session, files, whole, metric),
         claims_of(session, whole),
         list(cautions(whole)),
-        [] if recipe is None else lint_recipe(recipe),
+        # what is found in the source's table, and in its design, is of the source's work alone
+        lint_recipe(recipe) if recipe is not None and whole.design.sources else [],
     )
 
 
