@@ -44,6 +44,10 @@ NOT_RUN = {
     ("docs/machines.md", "lab worker --workers 1"): "tests/e2e/test_batch.py does the same",
     ("docs/machines.md", "sbatch "): "needs Slurm; tests/e2e/test_batch.py runs the script",
     ("docs/operations.md", "journalctl "): "needs a service of systemd",
+    (
+        "docs/studies.md",
+        "lab study examples/",
+    ): "a file of the checkout; tests/app/test_study_commands.py prices it, and all recipes",
     ("docs/proxy.md", "nginx -t"): "needs root; tests/e2e/test_proxy.py has nginx read the file",
     ("docs/proxy.md", "caddy validate"): "needs root, and Caddy",
     (

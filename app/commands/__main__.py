@@ -8,7 +8,18 @@ from collections.abc import Callable
 
 import httpx
 
-from app.commands import again, client, data, keys, maintenance, owners, recipes, serving, studies
+from app.commands import (
+    again,
+    client,
+    data,
+    keys,
+    maintenance,
+    owners,
+    recipes,
+    serving,
+    studies,
+    study_tables,
+)
 from app.commands.demo import run_demo
 from app.errors import Misconfigured
 from lab_models.common.revision import package_version
@@ -72,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         about_one.add_argument("id", help="exp_… or stu_…")
     others = [
         parser
-        for module in (again, recipes, studies, data, owners)
+        for module in (again, recipes, studies, study_tables, data, owners)
         for parser in module.add_commands(commands)
     ]
     for speaking in (show, cancel, pause, resume, retry, delete, *others):

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from app.commands import client, report_files
+from app.commands import client, labs, report_files
 from app.commands.changes import add_set, with_changes
 from app.commands.terminal import NUMBER, TEXT, duration, show, table
 from app.storage.states import RunStatus
 
 EXIT_REFUSED = 1
 FILE_SUFFIXES = {".json", ".yaml", ".yml"}
-STUDY_FIELDS = {"recipe", "specs", "spec", "vary"}
-"""Fields that a study's body has and an experiment's has not."""
+STUDY_FIELDS = {*labs.KINDS, "vary", labs.STUDIES}
+"""Fields that the body of a study, or a file of several, has and an experiment's has not."""
 
 STATUSES = (
     RunStatus.SUCCEEDED,
@@ -42,13 +42,18 @@ def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
     `--url`.
     """
     study = commands.add_parser(
-        "study", help="run a recipe, or a study of your own from a JSON or YAML file"
+        "study", help="run a recipe, studies of your own from a JSON or YAML file, or all recipes"
     )
     study.add_argument(
         "what",
         metavar="RECIPE|FILE",
-        help="a recipe's name (`lab recipes` lists them) or a file that ends in .json, .yaml or .yml",
+        nargs="?",
+        help=(
+            "a recipe's name (`lab recipes` lists them) or a file that ends in .json, .yaml or .yml, of one study or,"
+            " under 'studies', of several"
+        ),
     )
+    study.add_argument("--all", action="store_true", help="run every recipe, in their order")
     study.add_argument(
         "--scale",
         choices=["smoke", "full"],
@@ -90,14 +95,19 @@ def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
 
 
 def is_study_body(document: Any) -> bool:
-    """Whether a document is the body of a study, not of an experiment."""
+    """Whether a document is the body of a study, or several, not of an experiment."""
     return isinstance(document, dict) and not STUDY_FIELDS.isdisjoint(document)
 
 
 def _study(options: argparse.Namespace) -> int:
     if options.report is not None:
         report_files.check_place(options.report, options.dry_run)
-    body = json.dumps(_body(options))
+    if options.all == (options.what is not None):
+        raise client.Unusable("name a recipe or a file, or give --all; one of them")
+    document = _document(options.what)
+    if options.all or labs.is_lab(document):
+        return _lab(options, document)
+    body = json.dumps(_changed(document, options))
     with client.Service(options.url) as service:
         if options.dry_run:
             return _show_plan(service.post("/studies?dry_run=true", body))
@@ -113,6 +123,26 @@ def _study(options: argparse.Namespace) -> int:
         return _show_results(service, record, options.report)
 
 
+def _lab(options: argparse.Namespace, document: Any) -> int:
+    """Several studies, priced before any is sent."""
+    for name, given in (("--name", options.name), ("--report", options.report)):
+        if given is not None:
+            raise client.Unusable(f"{name} is of one study, and these are several")
+    with client.Service(options.url) as service:
+        parts = (
+            labs.all_recipes(service)
+            if options.all
+            else labs.read_lab(document, Path(options.what))
+        )
+        parts = [labs.Part(part.place, _changed(part.body, options)) for part in parts]
+        priced = labs.prices(service, parts)
+        if options.dry_run:
+            labs.show_prices(parts, priced)
+            return 0
+        results = (lambda record: _show_results(service, record, None)) if options.wait else None
+        return labs.send_all(service, parts, priced, results)
+
+
 def _extend(options: argparse.Namespace) -> int:
     if not client.is_study(options.id):
         raise client.Unusable(
@@ -126,9 +156,16 @@ def _extend(options: argparse.Namespace) -> int:
     return 0
 
 
-def _body(options: argparse.Namespace) -> dict[str, Any]:
-    """The body to send: a recipe's name or a file, with what the options change; raises Unusable."""
-    body = {"recipe": options.what} if not _is_file(options.what) else _file(Path(options.what))
+def _document(what: str | None) -> Any:
+    """What is named: a recipe's body, or the document of a file; raises Unusable."""
+    if what is None:
+        return None
+    return _file(Path(what)) if _is_file(what) else {"recipe": what}
+
+
+def _changed(document: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+    """The body to send, with what the options change; raises Unusable."""
+    body = dict(document)
     wishes = {
         "scale": options.scale,
         "seeds": options.seeds,
@@ -147,8 +184,8 @@ def _file(path: Path) -> dict[str, Any]:
     document = client.read_body(path)
     if not is_study_body(document):
         raise client.Unusable(
-            f"{path} holds no study, which has 'recipe', 'specs', or 'spec' with 'vary'; an experiment is sent with"
-            f" `lab submit {path}`"
+            f"{path} holds no study, which has 'recipe', 'specs', or 'spec' with 'vary', or several under 'studies'; an"
+            f" experiment is sent with `lab submit {path}`"
         )
     found: dict[str, Any] = document
     return found

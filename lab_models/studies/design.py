@@ -60,6 +60,8 @@ class Design(Frozen):
     """What a recipe's cells have otherwise than at full scale, a few words each."""
     is_smaller: bool = False
     """Whether some of that is fewer images or epochs."""
+    left_out: str = ""
+    """Why the source's numbers are missing beside some cells or all; empty where they are not."""
     full_seeds: int | None = None
     """How many seeds the recipe has at full scale; null: it is no recipe's."""
 
@@ -96,14 +98,25 @@ class Design(Frozen):
         return None if key is None else self.trained(key)
 
     @property
-    def remarks(self) -> tuple[str, ...]:
-        """What a reader must know, first of all what was run otherwise than at full scale, with the seeds there are."""
+    def scale_said(self) -> str:
+        """What was run otherwise than at full scale, with the seeds that there are now; empty where nothing was."""
         few = seeds_said(len(self.seeds), self.full_seeds or 0)
         changes = [*self.changes, *([few] if few else [])]
         if not changes:
-            return self.notes
+            return ""
         said = "Not at full scale" if few or self.is_smaller else "Otherwise than in the recipe"
-        return (f"{said}: {', '.join(changes)}.", *self.notes)
+        return f"{said}: {', '.join(changes)}."
+
+    @property
+    def provenance(self) -> tuple[str, ...]:
+        """What stands below every table: what was run otherwise, and whose numbers are therefore missing."""
+        return tuple(said for said in (self.scale_said, self.left_out) if said)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """All that a reader must know."""
+        scale, left_out = ((said,) if said else () for said in (self.scale_said, self.left_out))
+        return (*scale, *self.notes, *left_out)
 
     def seeds_of(self, cell: Cell) -> tuple[int, ...]:
         """The seeds that a cell is run with."""

@@ -82,6 +82,9 @@ def test_exercise_1_2_is_the_sources_table_with_intervals_and_paired_differences
     assert float(rows[0]["Acc MLP"]) == pytest.approx(0.97)
     assert float(rows[0]["Improvement ci95_low"]) == pytest.approx(-0.3 - half)
     assert (rows[0]["Acc MLP n"], rows[0]["Acc MLP source"]) == ("3", "98.37 %")
+    assert "mean over 3 seeds with its 95 % interval" in table["caption"]
+    links = api.get(f"/studies/{record['id']}/table").json()["links"]
+    assert links["published"] == address
 
 
 def test_val_stands_where_the_source_says_val_and_test_beside_it(
@@ -216,6 +219,7 @@ def test_a_table_of_before_there_are_results_is_empty_and_whole(api: TestClient)
     table = api.get(f"/studies/{record['id']}/table?shape=published").json()
     assert place(table, 0, "Acc MLP")["text"] == "-"
     assert place(table, 0, "Improvement")["difference"]["n"] == 0
+    assert "no run has succeeded yet" in table["caption"]
     assert api.get(f"/studies/{record['id']}/table?shape=published&format=latex").status_code == 200
 
 
@@ -246,6 +250,8 @@ def test_neither_numbers_nor_findings_of_the_source_stand_beside_other_work(
     markdown = api.get(f"{base}/table?format=md").text
     for word in ("source |", "within", "ours minus"):
         assert word not in markdown
+    assert "Not at full scale: " in markdown or "Otherwise than in the recipe: " in markdown
+    assert markdown.count("source's numbers are left out") == 1
     assert sum("source's numbers are left out" in note for note in table["notes"]) == 1
     verdicts = api.get(f"{base}/verdicts").json()
     assert verdicts["findings"] == []

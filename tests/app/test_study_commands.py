@@ -282,8 +282,8 @@ def test_a_file_is_sent_with_what_the_options_change(lab: Lab, tmp_path: Path) -
             {"epochs": 1},
             [],
             (
-                "holds no study, which has 'recipe', 'specs', or 'spec' with 'vary'; an experiment is sent with `lab"
-                " submit"
+                "holds no study, which has 'recipe', 'specs', or 'spec' with 'vary', or several under 'studies'; an"
+                " experiment is sent with `lab submit"
             ),
         ),
         ("list.json", [1], [], "holds no study"),
@@ -529,3 +529,170 @@ def test_what_again_cannot_mean_is_said_before_or_by_the_service(lab: Lab) -> No
     assert lab("again", "exp_none")[0] == 1
     status, _, err = lab("again", "exp_none", "--set", "epochs=2")
     assert "there is no experiment 'exp_none'" in err
+
+
+LAB_FILE = """
+shared: {seeds: 2, labels: {lab: one}, overrides: {epochs: 2}}
+studies:
+  - {name: first, spec: {model: {width: 16}}, vary: {model.depth: [1, 2]}}
+  - {name: second, specs: [{name: a, model: {width: 16, depth: 2}}], labels: {part: "2"}}
+"""
+
+
+def test_a_file_of_several_studies_is_priced_as_a_whole_and_equal_runs_once(
+    lab: Lab, service: Service, tmp_path: Path
+) -> None:
+    before = service.get("/studies?limit=500")["data"]
+    status, out, _ = lab("study", written(tmp_path / "lab.yaml", LAB_FILE), "--dry-run")
+    assert status == 0
+    lines = [[part.strip() for part in line.split("  ") if part] for line in out.splitlines()]
+    assert lines[0] == ["study", "title", "cells", "runs", "equal to earlier ones", "here"]
+    assert lines[1][:4] == ["first", "first", "2", "4"]
+    assert lines[2][:5] == ["second", "second", "1", "2", "2"]
+    assert "2 studies, 6 runs. 2 of them equal runs of earlier studies" in out
+    assert out.rstrip().endswith("Nothing was stored.")
+    assert service.get("/studies?limit=500")["data"] == before
+
+
+def test_a_file_of_several_studies_is_sent_in_its_order_with_what_is_shared(
+    lab: Lab, tmp_path: Path
+) -> None:
+    path = written(tmp_path / "lab.yaml", LAB_FILE)
+    status, out, err = lab("study", path, "--set", "batch_size=32", "--no-reuse")
+    first, second = json.loads(out)
+    assert (status, first["name"], second["name"]) == (0, "first", "second")
+    assert first["submitted"] == {
+        "name": "first",
+        "spec": {"model": {"width": 16}},
+        "vary": {"model.depth": [1, 2]},
+        "seeds": 2,
+        "labels": {"lab": "one"},
+        "overrides": {"epochs": 2, "batch_size": 32},
+        "reuse": False,
+    }
+    assert second["submitted"]["labels"] == {"lab": "one", "part": "2"}
+    assert err.index(f"1 of 2: {first['id']}") < err.index(f"2 of 2: {second['id']}")
+    assert "2 runs equal those of earlier studies here" in err
+
+
+def test_waiting_each_study_is_sent_when_the_one_before_has_ended_and_takes_equal_runs_over(
+    lab: Lab,
+    tmp_path: Path,
+    database: Database,
+    settings: Settings,
+    while_waiting: Callable[[Callable[[], object]], None],
+) -> None:
+    while_waiting(lambda: finish_all(database, settings, {0: 0.9, 1: 0.92}))
+    status, out, err = lab("study", written(tmp_path / "lab.yaml", LAB_FILE), "--wait")
+    assert status == 0
+    assert out.index("## first") < out.index("## second")
+    assert "equal those of earlier" not in err
+    record = re.search(r"2 of 2: (stu_\w+)", err)
+    assert record is not None
+    status, shown, _ = lab("show", record[1])
+    assert json.loads(shown)["progress"]["num_reused"] == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("studies: []", "/studies: must be a list of one study or more"),
+        ("studies: {}", "/studies: must be a list of one study or more"),
+        ("studies: [3]", "study 1: must be an object"),
+        (
+            "studies: [{recipe: mlp-depth}, {name: x}]",
+            "study 2 (x): a study has 'recipe', 'specs', or",
+        ),
+        (
+            "studys: 1\nstudies: [{recipe: mlp-depth}]",
+            "has no field 'studys' (did you mean 'studies'?)",
+        ),
+        ("shared: 3\nstudies: [{recipe: mlp-depth}]", "/shared: must be an object"),
+        (
+            "shared: {labels: 3}\nstudies: [{recipe: mlp-depth}]",
+            "study 1, /labels: must be an object",
+        ),
+    ],
+)
+def test_a_file_of_several_studies_that_cannot_be_meant_so_names_the_place(
+    lab: Lab, tmp_path: Path, text: str, said: str
+) -> None:
+    path = written(tmp_path / "lab.yaml", text)
+    status, out, err = lab("study", path)
+    assert (status, out) == (2, "")
+    assert f"{path}" in err
+    assert said in err
+
+
+def test_what_the_service_refuses_is_said_of_every_study_with_its_field_and_none_is_sent(
+    lab: Lab, service: Service, tmp_path: Path
+) -> None:
+    before = len(service.get("/studies?limit=500")["data"])
+    text = """
+studies:
+  - {name: good, recipe: mlp-depth, scale: smoke}
+  - {name: bad, recipe: mlp-dpth}
+  - {name: worse, spec: {}, vary: {model.widht: [1]}}
+"""
+    path = written(tmp_path / "lab.yaml", text)
+    status, _, err = lab("study", path)
+    assert status == 1
+    assert f"{path}, study 2 (bad): " in err
+    assert "/recipe: there is no recipe 'mlp-dpth' (did you mean 'mlp-depth'?)" in err
+    assert f"{path}, study 3 (worse): " in err
+    assert "/vary/model.widht: " in err
+    assert len(service.get("/studies?limit=500")["data"]) == before
+
+
+def test_all_recipes_are_one_lab(lab: Lab) -> None:
+    status, out, err = lab("study", "--all", "--set", "seeds=1", "--dry-run")
+    assert (status, out) == (1, "")
+    assert "all recipes (mlp-depth): " in err
+    assert "/overrides/seeds: in a study 'seeds' is the study's" in err
+    status, out, _ = lab("study", "--all", "--scale", "smoke", "--seeds", 2, "--dry-run")
+    assert status == 0
+    rows = [line.split()[0] for line in out.splitlines()[1:] if line]
+    assert rows[: len(RECIPES)] == list(RECIPES)
+    assert re.search(rf"{len(RECIPES)} studies, \d+ runs", out)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["study"],
+        ["study", "mlp-depth", "--all"],
+        ["study", "--all", "--name", "x"],
+        ["study", "--all", "--report", "x.html"],
+    ],
+)
+def test_one_study_or_all_of_them(lab: Lab, arguments: list[str]) -> None:
+    status, out, err = lab(*arguments)
+    assert (status, out) == (2, "")
+    assert "--all" in err or "these are several" in err
+
+
+def test_the_labs_example_is_what_it_says(lab: Lab) -> None:
+    path = Path(__file__).parents[2] / "examples" / "laboratory-1.yaml"
+    status, out, _ = lab("study", path, "--dry-run")
+    assert status == 0
+    for title in ("1.1 depth", "1.2 shortcuts", "1.1 the small network", "ours: width"):
+        assert title in out
+    shortcuts = next(line for line in out.splitlines() if line.startswith("1.2 shortcuts"))
+    assert [part.strip() for part in shortcuts.split("  ") if part][2:5] == ["6", "12", "6"]
+
+
+def test_a_table_is_printed_or_written_in_the_sources_shape(lab: Lab, tmp_path: Path) -> None:
+    _, out, _ = lab("study", "mlp-residual", "--scale", "smoke", "--seeds", 1)
+    study = json.loads(out)["id"]
+    status, out, _ = lab("table", study)
+    assert (status, out.splitlines()[2].startswith("| depth | network |")) == (0, True)
+    status, out, _ = lab("table", study, "--shape", "published")
+    assert "| Depth | Acc MLP | Acc MLP Residual | Improvement |" in out
+    path = tmp_path / "table.tex"
+    status, out, _ = lab("table", study, "--shape", "published", "--format", "latex", "--out", path)
+    assert (status, out) == (0, "")
+    assert r"\toprule" in path.read_text()
+    status, _, err = lab("table", "exp_1")
+    assert (status, "only studies have tables" in err) == (2, True)
+    status, _, err = lab("table", study, "--out", tmp_path)
+    assert (status, str(tmp_path) in err) == (2, True)

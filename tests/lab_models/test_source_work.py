@@ -231,7 +231,7 @@ def test_a_design_of_before_shows_the_source_only_where_all_was_the_sources() ->
             update={"cells": cells, "claims": page.claims, "notes": (*page.notes, *false)}
         )
         document = kept.model_dump(mode="json")
-        for field in ("sources", "changes", "is_smaller", "full_seeds"):
+        for field in ("sources", "changes", "is_smaller", "left_out", "full_seeds"):
             del document[field]
         return document
 

@@ -209,7 +209,16 @@ def table_answer(table: Table) -> TableAnswer:
         sort=table.sort,
         rows=[_row_answer(row) for row in table.rows],
         notes=list(dict.fromkeys([*design.remarks, *notes_of(table)])),
-        links={"self": f"{base}/table", "study": base, "verdicts": f"{base}/verdicts"},
+        links={
+            "self": f"{base}/table",
+            "study": base,
+            "verdicts": f"{base}/verdicts",
+            **(
+                {"published": f"{base}/table?shape=published"}
+                if any(one.measures for one in design.published_tables)
+                else {}
+            ),
+        },
     )
 
 

@@ -27,7 +27,8 @@ _SECONDS = Column[TableRow]("seconds", lambda row: _rounded(row.seconds, 1), is_
 def markdown_of(table: Table) -> str:
     """The table under the study's name, with its caption."""
     rows = to_markdown(columns_of(table), table.rows)
-    return f"## {markdown_text(table.whole.study.name)}\n\n{rows}\n{caption_of(table)}\n"
+    said = " ".join([caption_of(table), *table.whole.design.provenance])
+    return f"## {markdown_text(table.whole.study.name)}\n\n{rows}\n{said}\n"
 
 
 def latex_of(table: Table) -> str:
@@ -39,7 +40,11 @@ def latex_of(table: Table) -> str:
         f"{name}. {_of_metric(table)}: mean over n seeds with Student's t 95 % interval in parentheses; seconds of"
         " training are means."
     )
-    return to_latex(_few_columns(table), table.rows, caption=" ".join([caption, *notes_of(table)]))
+    return to_latex(
+        _few_columns(table),
+        table.rows,
+        caption=" ".join([caption, *notes_of(table), *table.whole.design.provenance]),
+    )
 
 
 def columns_of(table: Table) -> list[Column[TableRow]]:

@@ -19,7 +19,7 @@ def published_markdown(shape: PublishedShape) -> str:
     """The table under the study's name, the source's column beside each of ours, with its caption."""
     rows = to_markdown(published_columns(shape), shape.rows)
     title = markdown_text(shape.whole.study.name)
-    return f"## {title}\n\n{rows}\n{published_caption(shape)}\n"
+    return f"## {title}\n\n{rows}\n{_below(shape)}\n"
 
 
 def published_latex(shape: PublishedShape) -> str:
@@ -29,7 +29,7 @@ def published_latex(shape: PublishedShape) -> str:
         columns = _stacked_columns(shape, "\n")
     name = " ".join(shape.whole.study.name.split())
     below = " The source's number stands below ours." if shape.has_printed else ""
-    return to_latex(columns, shape.rows, caption=f"{name}. {published_caption(shape)}{below}")
+    return to_latex(columns, shape.rows, caption=f"{name}. {_below(shape)}{below}")
 
 
 def _stacked_columns(shape: PublishedShape, between: str) -> list[Column[Row]]:
@@ -68,14 +68,25 @@ def published_caption(shape: PublishedShape) -> str:
             if place.metric is not None
         )
     )
-    seeds = len(shape.whole.design.seeds)
-    said = (
-        f"{shape.table.title}: {', '.join(metrics)}; mean over {seeds} seed{'s' if seeds > 1 else ''} with its 95 %"
-        " interval."
-    )
+    said = f"{shape.table.title}: {', '.join(metrics)}; {_over_seeds(shape)}."
     if any(place.difference is not None for row in shape.rows for place in row):
         said += " Differences are paired by seed, in percentage points for accuracies."
     return " ".join(part for part in (said, shape.table.note) if part)
+
+
+def _below(shape: PublishedShape) -> str:
+    return " ".join([published_caption(shape), *shape.whole.design.provenance])
+
+
+def _over_seeds(shape: PublishedShape) -> str:
+    """Over how many seeds the means are: those that there are, not those that are wanted."""
+    scored = [place.score or place.difference for row in shape.rows for place in row]
+    counts = {found.n for found in scored if found is not None and found.n}
+    if not counts:
+        return "no run has succeeded yet"
+    least, most = min(counts), max(counts)
+    many = f"{most}" if least == most else f"{least} to {most}"
+    return f"mean over {many} seed{'s' if most > 1 else ''} with its 95 % interval"
 
 
 def shown_place(place: FilledPlace) -> str:
