@@ -41,7 +41,7 @@ def _flat(table: Table, row: TableRow) -> dict[str, Any]:
     }
     return flat | {
         "source_inside_prediction": source and source.inside_prediction,
-        "same_as": row.cell.same_as,
         "dataset": row.dataset,
         **vars(row.counts),
+        "same_as": row.cell.same_as,
     }
