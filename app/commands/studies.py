@@ -68,6 +68,11 @@ def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
     add_set(study, "change a field of every cell: --set dataset.name=digits")
     study.add_argument("--name", help="what to call it (default: the recipe's title)")
     study.add_argument(
+        "--final",
+        action="store_true",
+        help="decide once, when all seeds have ended, at the whole 5 %%; no seeds can be added",
+    )
+    study.add_argument(
         "--no-reuse",
         action="store_true",
         help="train every run, even where an equal one has finished",
@@ -170,6 +175,7 @@ def _changed(document: dict[str, Any], options: argparse.Namespace) -> dict[str,
         "scale": options.scale,
         "seeds": options.seeds,
         "name": options.name,
+        "final": True if options.final else None,
         "reuse": False if options.no_reuse else None,
     }
     body |= {field: value for field, value in wishes.items() if value is not None}

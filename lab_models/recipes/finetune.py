@@ -137,30 +137,24 @@ RECIPE = Recipe(
         ),
     ),
     contrasts=(
-        Contrast(treatment="full", control="scratch", factor="source,layer_decay", family="source"),
+        Contrast(treatment="full", control="scratch", factor="source,layer_decay"),
         Contrast(
             treatment="full",
             control="scratch-0.1",
             factor="source,layer_decay,optimizer",
-            family="source",
         ),
         Contrast(
             treatment="full",
             control="head",
             factor="strategy,layer_decay,optimizer",
-            family="depth",
         ),
         *(
-            Contrast(
-                treatment="full", control=f"last-{stages}", factor="last_stages", family="depth"
-            )
+            Contrast(treatment="full", control=f"last-{stages}", factor="last_stages")
             for stages in LAST_STAGES
         ),
-        Contrast(
-            treatment="staged", control="full", factor="strategy,unfreeze_every", family="depth"
-        ),
-        Contrast(treatment="full-adam", control="full", factor="optimizer", family="optimizer"),
-        Contrast(treatment="full-adamw", control="full", factor="optimizer", family="optimizer"),
+        Contrast(treatment="staged", control="full", factor="strategy,unfreeze_every"),
+        Contrast(treatment="full-adam", control="full", factor="optimizer"),
+        Contrast(treatment="full-adamw", control="full", factor="optimizer"),
     ),
     claims=(
         Claim(

@@ -111,15 +111,12 @@ RECIPE = Recipe(
         ),
     ),
     contrasts=(
-        Contrast(
-            treatment="distilled-800", control="baseline-800", factor="teacher", family="800-800"
-        ),
+        Contrast(treatment="distilled-800", control="baseline-800", factor="teacher"),
         *(
             Contrast(
                 treatment=f"distilled-30-t-{temperature:g}",
                 control="baseline-30",
                 factor="teacher",
-                family="30-30",
             )
             for temperature in TEMPERATURES
         ),

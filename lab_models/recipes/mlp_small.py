@@ -123,13 +123,13 @@ RECIPE = Recipe(
             cost_gpu="less than a minute (estimate)",
         ),
         "full": Scale(
-            description="All images, at most 50 epochs, as the source; 5 seeds where it has one.",
-            seeds=5,
+            description="All images, at most 50 epochs, as the source; 10 seeds, fixed beforehand, where it has one.",
+            seeds=10,
             cost_cpu=(
-                "about 15 minutes: 20 to 60 seconds a run (three runs stopped early took 28 seconds, measured"
+                "about 30 minutes: 20 to 60 seconds a run (three runs stopped early took 28 seconds, measured"
                 " 2026-11-21)"
             ),
-            cost_gpu="1 to 2 minutes: 3 to 6 seconds a run (estimate)",
+            cost_gpu="2 to 4 minutes: 3 to 6 seconds a run (estimate)",
         ),
     },
     pictures=("curves", "differences"),

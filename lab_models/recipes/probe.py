@@ -96,7 +96,7 @@ RECIPE = Recipe(
     ),
     contrasts=(
         *(
-            Contrast(treatment=f"stage-{stage}", control="stage-3", factor="stage", family="stage")
+            Contrast(treatment=f"stage-{stage}", control="stage-3", factor="stage")
             for stage in STAGES[:-1]
         ),
         *(
@@ -104,7 +104,6 @@ RECIPE = Recipe(
                 treatment=classifier,
                 control="linear_svm",
                 factor="classifiers",
-                family="classifier",
             )
             for classifier in ("logistic_regression", "lda", "knn", "nearest_mean", "gaussian_nb")
         ),

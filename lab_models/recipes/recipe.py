@@ -74,7 +74,7 @@ class Contrast(Frozen):
     title: str = ""
     """What people read; empty: made from the cells' titles."""
     family: str = ""
-    """Contrasts of one family share Holm's correction; empty: the whole table is one family."""
+    """Means nothing any more: all contrasts and claims on one metric share Holm's correction."""
 
 
 class Better(Frozen):
@@ -106,9 +106,7 @@ class Trend(Frozen):
 
 
 class NotMonotone(Frozen):
-    """The claim that more is not always better: some later cell is worse than an earlier one. Tested over all pairs,
-    with Holm's correction.
-    """
+    """The claim that more is not always better: some later cell is worse than an earlier one. Tested over all pairs."""
 
     kind: Literal["not_monotone"] = "not_monotone"
     """How the claim is tested."""
@@ -152,7 +150,7 @@ class Scale(Frozen):
     description: str
     """What is smaller than in the source, if anything."""
     seeds: int = 3
-    """Seeds where the caller names none."""
+    """How many seeds are planned: the look at so many is the one that decides. Used where the caller names none."""
     overrides: dict[str, Any] = {}
     """Dotted paths of every cell's request and their values, such as `{"dataset.train_limit": 2000, "epochs": 2}`."""
     cell_overrides: dict[str, dict[str, Any]] = {}

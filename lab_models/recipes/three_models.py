@@ -99,7 +99,7 @@ RECIPE = Recipe(
             test=Better(contrasts=PAIRS, metric="gradient_flow.first_over_last"),
             note=(
                 "The source shows one layer of one network. Here: the gradient of the first layer over that of the"
-                " last, weights only, at the last epoch."
+                " last, weights only, at the last epoch: how many decades that is from 1, in either direction."
             ),
         ),
     ),

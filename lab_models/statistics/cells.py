@@ -1,36 +1,81 @@
-"""What judgements of several settings share: the result, the seeds that all settings have, and the line through
-them.
+"""What judgements of several settings share: the tests that are asked for and the result, the seeds that all settings
+have, and the line through them.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lab_models.statistics.families import Test, TestKey, corrected
 from lab_models.statistics.paired import Paired, from_differences
-from lab_models.statistics.verdicts import Terms, Verdict
+from lab_models.statistics.verdicts import CLAIMED, ClaimVerdict, Terms
 from lab_models.statistics.wording import signed
 
 SeedScores = Mapping[int, float]
 """One setting's scores by seed."""
 
+Corrected = Mapping[TestKey, float | None]
+"""Every test's p after the correction over its family."""
+
 
 @dataclass(frozen=True)
 class ClaimResult:
-    """A verdict on a claim. `estimate`, `ci95` and `p` are those of the number that decided, in the spoken unit, over
-    `n` seeds.
+    """A verdict on a claim. `estimate`, `ci95`, `p`, `p_holm` (corrected over the family) and `level` (what that must
+    be below) are those of the number that decided, in the spoken unit, over `n` seeds.
 
     `evidence` is one sentence per setting or contrast that went into it, and one about seeds that had to be left out.
     """
 
-    verdict: Verdict
+    verdict: ClaimVerdict
     sentence: str
-    estimate: float | None
-    ci95: tuple[float, float] | None
-    p: float | None
-    n: int
-    evidence: tuple[str, ...]
+    estimate: float | None = None
+    ci95: tuple[float, float] | None = None
+    p: float | None = None
+    p_holm: float | None = None
+    level: float | None = None
+    n: int = 0
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A claim before its tests have been corrected: the tests that it needs, and what it comes to with their p."""
+
+    answer: Callable[[Corrected], ClaimResult]
+    tests: Mapping[TestKey, Test] = field(default_factory=dict)
+
+    def alone(self) -> ClaimResult:
+        """The answer where the claim's own tests are the whole family."""
+        return self.answer(corrected(self.tests))
+
+
+def unmeasured(reason: str) -> Asked:
+    """A claim that nothing is known about."""
+    return Asked(lambda _: ClaimResult(ClaimVerdict.NOT_MEASURED, f"Not measured: {reason}."))
+
+
+def result_of(
+    test: Test,
+    p_holm: float | None,
+    verdict: ClaimVerdict,
+    sentence: str,
+    evidence: Sequence[str],
+) -> ClaimResult:
+    """A result that rests on one test."""
+    paired = test.paired
+    return ClaimResult(
+        verdict,
+        sentence,
+        paired.mean,
+        paired.ci95,
+        paired.p_t,
+        p_holm,
+        None if paired.p_t is None else test.level,
+        paired.n,
+        tuple(evidence),
+    )
 
 
 def change_along(scores: Sequence[SeedScores], margin: float | None, scale: float) -> Paired:
@@ -79,6 +124,7 @@ def trend_terms(unit: str, settings: int) -> Terms:
         f"{unit} over {settings - 1} step{'' if settings == 2 else 's'}",
         missing="no seed has a number at every setting",
         single="one seed",
+        heads=CLAIMED,
     )
 
 

@@ -2,7 +2,9 @@
 number is reached.
 
 Scores come per seed, because the spread over seeds is what a statement has to stand out from. They are multiplied by
-`scale` to be spoken of in `unit` (100.0 for percentage points of fractions); margins are in that unit already.
+`scale` to be spoken of in `unit` (100.0 for percentage points of fractions); margins are in that unit already. Each
+statement first says which tests it needs, since these are corrected together with those of all others on its page;
+`cells` are the keys by which a test that two of them need is known to be one, `look` says which look at it this is.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,72 +12,97 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from lab_models.statistics.cells import (
+    Asked,
     ClaimResult,
+    Corrected,
     SeedScores,
     change_along,
     common_seeds,
     left_out,
     named,
     qualified,
+    result_of,
     slope_sentence,
     trend_terms,
+    unmeasured,
 )
-from lab_models.statistics.families import holm
+from lab_models.statistics.families import LookOf, Test, TestKey, pair_key, planned
 from lab_models.statistics.monotony import not_monotone
-from lab_models.statistics.paired import ALPHA, Paired, compare, from_differences
-from lab_models.statistics.verdicts import Terms, Verdict, judge_in, price, seeds_to_settle
-from lab_models.statistics.wording import exact, holm_in_words, level, measured, p_in_words, signed
+from lab_models.statistics.paired import compare, from_differences
+from lab_models.statistics.verdicts import (
+    AS_CLAIM,
+    CLAIMED,
+    ClaimVerdict,
+    Terms,
+    decide,
+    judge_in,
+    open_because,
+    seeds_still,
+)
+from lab_models.statistics.wording import exact, level, measured, signed, tested
 
-__all__ = ["ClaimResult", "SeedScores", "better", "not_monotone", "reaches", "trend"]
+__all__ = ["Asked", "ClaimResult", "SeedScores", "better", "not_monotone", "reaches", "trend"]
 
 
 def better(
     rows: Sequence[Mapping[int, tuple[float, float]]],
     margin: float | None = None,
     *,
+    cells: Sequence[tuple[str, str]] | None = None,
+    look: LookOf = planned,
     unit: str = "percentage points",
     scale: float = 1.0,
     titles: Sequence[str] | None = None,
     lower_is_better: bool = False,
     seconds_per_seed: float | None = None,
-) -> ClaimResult:
+) -> Asked:
     """Treatment is better than control over all contrasts: rows {seed: (treatment, control)}, one per contrast.
 
     Tested on each seed's mean difference over the rows, for the seeds that every row has. Estimate: the mean
     difference.
     """
     names, seeds = named(titles, len(rows), "contrast"), common_seeds(rows)
+    pairs = cells or [(f"treatment {place}", f"control {place}") for place in range(len(rows))]
+    note = f"mean of {len(rows)} contrasts" if len(rows) > 1 else ""
     terms = Terms(
-        qualified(
-            unit,
-            f"mean of {len(rows)} contrasts" if len(rows) > 1 else "",
-            "lower is better" if lower_is_better else "",
+        qualified(unit, note, "lower is better" if lower_is_better else ""), heads=CLAIMED
+    )
+    keys = [pair_key(*pair) for pair in pairs]
+    tests = {
+        key: Test(
+            compare([(scale * ours, scale * theirs) for ours, theirs in row.values()], margin),
+            look(pair, list(row)),
         )
-    )
-    # each (2,): treatment, control
-    means = [np.mean([row[seed] for row in rows], axis=0) for seed in seeds]
-    paired = compare(
-        [(scale * float(treatment), scale * float(control)) for treatment, control in means], margin
-    )
-    judgement = judge_in(
-        terms, paired, sign=-1 if lower_is_better else 1, seconds_per_pair=seconds_per_seed
-    )
-    alone = [
-        compare(
-            [(scale * treatment, scale * control) for treatment, control in row.values()], margin
+        for key, pair, row in zip(keys, pairs, rows, strict=True)
+    }
+    decisive: TestKey = keys[0] if len(keys) == 1 else ("mean", frozenset(keys))
+    if len(keys) != 1:
+        # each (2,): treatment, control
+        means = [scale * np.mean([row[seed] for row in rows], axis=0) for seed in seeds]
+        everything = [cell for pair in pairs for cell in pair]
+        tests[decisive] = Test(
+            compare([(float(ours), float(theirs)) for ours, theirs in means], margin),
+            look(everything, seeds),
         )
-        for row in rows
-    ]
-    evidence = (*_each(names, alone, unit), *left_out(rows, seeds))
-    return ClaimResult(
-        judgement.verdict,
-        judgement.sentence,
-        paired.mean,
-        paired.ci95,
-        paired.p_t,
-        paired.n,
-        evidence,
-    )
+
+    def answer(p_holm: Corrected) -> ClaimResult:
+        test, p = tests[decisive], p_holm[decisive]
+        judgement = judge_in(
+            terms,
+            test.paired,
+            look=test.look,
+            sign=-1 if lower_is_better else 1,
+            p_adjusted=p,
+            seconds_per_pair=seconds_per_seed,
+        )
+        each = [
+            f"{name}: {_in_words(tests[key], p_holm[key], unit)}"
+            for name, key in zip(names, keys, strict=True)
+        ]
+        evidence = (*each, *left_out(rows, seeds))
+        return result_of(test, p, AS_CLAIM[judgement.verdict], judgement.sentence, evidence)
+
+    return Asked(answer, tests)
 
 
 def trend(
@@ -83,11 +110,13 @@ def trend(
     rises: bool = True,
     margin: float | None = None,
     *,
+    cells: Sequence[str] | None = None,
+    look: LookOf = planned,
     unit: str = "percentage points",
     scale: float = 1.0,
     titles: Sequence[str] | None = None,
     seconds_per_seed: float | None = None,
-) -> ClaimResult:
+) -> Asked:
     """Scores rise (or fall) from setting to setting, in the order given.
 
     Each seed's least-squares line over the places 0, 1, 2, … is one number, and a one-sample t-test over seeds asks
@@ -96,117 +125,127 @@ def trend(
     """
     names, seeds = named(titles, len(scores), "setting"), common_seeds(scores)
     if len(scores) < 2:
-        return ClaimResult(
-            Verdict.NOT_MEASURED,
-            "Not measured: a trend needs at least two settings.",
-            None,
-            None,
-            None,
-            0,
-            (),
+        return unmeasured("a trend needs at least two settings")
+    keys = tuple(cells or names)
+    key: TestKey = ("trend", keys)
+    test = Test(change_along(scores, margin, scale), look(keys, seeds))
+
+    def answer(p_holm: Corrected) -> ClaimResult:
+        judgement = judge_in(
+            trend_terms(unit, len(scores)),
+            test.paired,
+            look=test.look,
+            sign=1 if rises else -1,
+            p_adjusted=p_holm[key],
+            seconds_per_pair=seconds_per_seed,
         )
-    change, terms = change_along(scores, margin, scale), trend_terms(unit, len(scores))
-    judgement = judge_in(terms, change, sign=1 if rises else -1, seconds_per_pair=seconds_per_seed)
-    evidence = (
-        *_levels(names, scores, scale),
-        *slope_sentence(change, unit, len(scores)),
-        *left_out(scores, seeds),
-    )
-    return ClaimResult(
-        judgement.verdict,
-        judgement.sentence,
-        change.mean,
-        change.ci95,
-        change.p_t,
-        change.n,
-        evidence,
-    )
+        evidence = (
+            *_levels(names, scores, scale),
+            *slope_sentence(test.paired, unit, len(scores)),
+            *left_out(scores, seeds),
+        )
+        verdict = AS_CLAIM[judgement.verdict]
+        return result_of(test, p_holm[key], verdict, judgement.sentence, evidence)
+
+    return Asked(answer, {key: test})
 
 
 def reaches(
-    values: Sequence[float],
+    scores: SeedScores,
     target: float,
     margin: float | None = None,
     *,
+    cell: str = "setting",
+    look: LookOf = planned,
     unit: str = "%",
     scale: float = 1.0,
     seconds_per_seed: float | None = None,
-) -> ClaimResult:
-    """The mean of one setting's runs is at least `target`, which is scaled like the values. Estimate: the mean; p:
+) -> Asked:
+    """The mean of one setting's runs is at least `target`, which is scaled like the scores. Estimate: the mean; p:
     two-sided, against the target.
 
-    Supported when the 95 % interval lies at or above the target, contradicted when it lies below, equivalent when it
-    does neither and the 90 % interval lies within target ± margin.
+    Supported when the mean is shown to lie above the target, contradicted when below, equivalent when neither is and it
+    is shown to lie within target ± margin.
     """
-    spoken = [scale * value for value in values]
-    goal = scale * target
+    spoken, goal = [scale * value for value in scores.values()], scale * target
+    if not spoken:
+        return unmeasured("no run has this number")
     beyond = from_differences(
         [value - goal for value in spoken], size=max(map(abs, [*spoken, goal])), margin=margin
     )
-    verdict = _reached(beyond)
-    if beyond.mean is None:
-        return ClaimResult(
-            verdict, "Not measured: no run has this number.", None, None, None, 0, ()
-        )
+    key: TestKey = ("reaches", cell, target)
+    test = Test(beyond, look((cell,), list(scores)))
+    assert beyond.mean is not None
     mean = goal + beyond.mean
     ci95 = None if beyond.ci95 is None else (goal + beyond.ci95[0], goal + beyond.ci95[1])
-    p = "" if beyond.p_t is None else f", {p_in_words(beyond.p_t)}"
-    said = f"{level(mean)} {unit} {_over_runs(beyond, ci95)}, {signed(beyond.mean)} from the target of {level(goal)}{p}"
-    sentence = (
-        f"{verdict.text.capitalize()}: {said}{_reservation(beyond, verdict, seconds_per_seed)}."
-    )
-    evidence = (f"runs: {', '.join(level(value) for value in spoken)}",)
-    return ClaimResult(verdict, sentence, mean, ci95, beyond.p_t, beyond.n, evidence)
 
-
-def _reached(beyond: Paired) -> Verdict:
-    if beyond.mean is None:
-        return Verdict.NOT_MEASURED
-    if beyond.ci95 is None:
-        return Verdict.INCONCLUSIVE
-    if beyond.ci95[0] >= 0:
-        return Verdict.SUPPORTED
-    if beyond.ci95[1] < 0:
-        return Verdict.CONTRADICTED
-    return Verdict.EQUIVALENT if beyond.equivalent else Verdict.INCONCLUSIVE
-
-
-def _over_runs(beyond: Paired, ci95: tuple[float, float] | None) -> str:
-    if ci95 is not None:
-        return (
-            f"on average, 95 % interval {level(ci95[0])} to {level(ci95[1])} over {beyond.n} runs"
+    def answer(p_holm: Corrected) -> ClaimResult:
+        p = p_holm[key]
+        verdict = _reached(test, p)
+        said = "" if beyond.p_t is None else f", {tested(beyond.p_t, p, test.look, beyond.n)}"
+        sentence = (
+            f"{verdict.text.capitalize()}: {level(mean)} {unit} {_over_runs(test, ci95)}, {signed(beyond.mean or 0.0)}"
+            f" from the target of {level(goal)}{said}{_reservation(test, p, verdict, seconds_per_seed)}."
         )
-    return "in the one run" if beyond.n == 1 else f"in each of the {beyond.n} runs"
+        return ClaimResult(
+            verdict,
+            sentence,
+            mean,
+            ci95,
+            beyond.p_t,
+            p,
+            None if beyond.p_t is None else test.level,
+            beyond.n,
+            (f"runs: {', '.join(level(value) for value in spoken)}",),
+        )
+
+    return Asked(answer, {key: test})
 
 
-def _reservation(beyond: Paired, verdict: Verdict, seconds_per_seed: float | None) -> str:
+def _reached(test: Test, p: float | None) -> ClaimVerdict:
+    """A miss within the margin is a miss all the same, so significance comes first."""
+    beyond, bound = test.paired, test.level
+    if bound is not None and p is not None and p < bound and beyond.mean:
+        return ClaimVerdict.SUPPORTED if beyond.mean > 0 else ClaimVerdict.CONTRADICTED
+    return AS_CLAIM[decide(beyond, None, 1, test.look)]
+
+
+def _over_runs(test: Test, ci95: tuple[float, float] | None) -> str:
+    n = test.paired.n
+    if ci95 is not None:
+        return f"on average, 95 % interval {level(ci95[0])} to {level(ci95[1])} over {n} runs"
+    return "in the one run" if n == 1 else f"in each of the {n} runs"
+
+
+def _reservation(
+    test: Test, p: float | None, verdict: ClaimVerdict, seconds_per_seed: float | None
+) -> str:
+    beyond = test.paired
     if beyond.n == 1:
         return "; one run has no interval: add seeds"
-    if beyond.ci95 is None:
+    if beyond.ci95 is None or p is None:
         return "; equal values have no interval: add seeds"
-    if verdict is Verdict.INCONCLUSIVE:
-        return f"; {price(seeds_to_settle(beyond, ALPHA), beyond.n, seconds_per_seed).words}"
-    if verdict is Verdict.EQUIVALENT and beyond.margin is not None:
+    if verdict is ClaimVerdict.OPEN:
+        further = seeds_still(beyond, test.look, p, seconds_per_seed)
+        because = open_because(p, test.look, beyond.n)
+        return because + ("" if further is None else further.words)
+    if verdict is ClaimVerdict.EQUIVALENT and beyond.margin is not None:
         return f"; the margin is ±{exact(beyond.margin)}"
+    is_small = test.level is not None and beyond.is_equivalent(test.level)
     return (
         "; the shortfall is real but smaller than the margin"
-        if verdict is Verdict.CONTRADICTED and beyond.equivalent
+        if verdict is ClaimVerdict.CONTRADICTED and is_small
         else ""
     )
 
 
-def _each(names: Sequence[str], tests: Sequence[Paired], unit: str) -> list[str]:
-    """One sentence per contrast; its p is corrected over the contrasts, which are a family."""
-    adjusted = holm([test.p_t for test in tests])
-    found = []
-    for name, test, p in zip(names, tests, adjusted, strict=True):
-        said = (
-            None if p is None or test.p_t is None or len(tests) == 1 else holm_in_words(test.p_t, p)
-        )
-        found.append(
-            f"{name}: {measured(test, unit, said) if test.n else 'no seed has a number in both arms'}"
-        )
-    return found
+def _in_words(test: Test, p_holm: float | None, unit: str) -> str:
+    """One contrast's numbers."""
+    paired = test.paired
+    if not paired.n:
+        return "no seed has a number in both arms"
+    said = None if paired.p_t is None else tested(paired.p_t, p_holm, test.look, paired.n)
+    return measured(paired, unit, said)
 
 
 def _levels(names: Sequence[str], scores: Sequence[SeedScores], scale: float) -> list[str]:

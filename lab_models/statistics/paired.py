@@ -13,7 +13,10 @@ from scipy.special import bdtr, stdtr
 from lab_models.statistics.summary import ROUNDING, t_interval
 
 ALPHA = 0.05
-"""Significance level of every test and verdict."""
+"""How often all that is said of one difference may be wrong."""
+
+LEAST_P = 1e-300
+"""Stands for every p that is smaller: float64 ends at 1e-308, and nothing has a p of 0."""
 
 FEWEST_FOR_WILCOXON = 6
 """Below 6 pairs the smallest two-sided p of the signed-rank test, 2 / 2^n, is above 5 %: it could never show anything.
@@ -41,12 +44,11 @@ class Paired:
     margin: float | None = None
     p_tost: float | None = None
 
-    @property
-    def equivalent(self) -> bool | None:
-        """Whether the mean difference is shown, at 5 %, to lie within ± margin; None without margin or without
+    def is_equivalent(self, level: float) -> bool:
+        """Whether the mean difference is shown, at this level, to lie within ± margin; False without margin or without
         spread.
         """
-        return None if self.p_tost is None else self.p_tost < ALPHA
+        return self.p_tost is not None and self.p_tost < level
 
 
 def compare(pairs: Sequence[tuple[float, float]], margin: float | None = None) -> Paired:
@@ -95,12 +97,14 @@ def from_differences(
         std=std,
         ci95=t_interval(mean, error, n - 1, 1 - ALPHA),
         ci90=t_interval(mean, error, n - 1, 1 - 2 * ALPHA),
-        p_t=2 * float(stdtr(n - 1, -abs(mean) / error)),
+        p_t=max(LEAST_P, 2 * float(stdtr(n - 1, -abs(mean) / error))),
         p_wilcoxon=_signed_rank_p(np.array(values), tolerance)
         if n >= FEWEST_FOR_WILCOXON
         else None,
         margin=margin,
-        p_tost=None if margin is None else float(stdtr(n - 1, (abs(mean) - margin) / error)),
+        p_tost=None
+        if margin is None
+        else max(LEAST_P, float(stdtr(n - 1, (abs(mean) - margin) / error))),
     )
 
 
@@ -108,19 +112,18 @@ def mcnemar(only_treatment_right: int, only_control_right: int) -> float:
     """Two-sided exact p that two checkpoints are right equally often, from the images that just one of them gets right.
 
     The smaller count against Binomial(their sum, 1/2), doubled; Edwards' correction of McNemar (1947),
-    doi:10.1007/BF02295996, is for large counts only. It says nothing about further seeds. 1 when the two never differ;
-    raises ValueError for a count below 0.
+    doi:10.1007/BF02295996, is for large counts only. It says nothing about further seeds. 1 when the two never differ,
+    `LEAST_P` where it is smaller; raises ValueError for a count below 0.
     """
     if min(only_treatment_right, only_control_right) < 0:
         raise ValueError(
             f"counts of images cannot be below 0: {only_treatment_right} and {only_control_right}"
         )
     both = only_treatment_right + only_control_right
-    return (
-        1.0
-        if both == 0
-        else min(1.0, 2 * float(bdtr(min(only_treatment_right, only_control_right), both, 0.5)))
-    )
+    if both == 0:
+        return 1.0
+    p = 2 * float(bdtr(min(only_treatment_right, only_control_right), both, 0.5))
+    return min(1.0, max(LEAST_P, p))
 
 
 def discordant(

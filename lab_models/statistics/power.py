@@ -35,6 +35,31 @@ def seeds_to_detect(
     return _fewest(lambda n: power_to_detect(n, effect / spread, alpha), power)
 
 
+def seeds_to_decide(
+    spread: float,
+    margin: float,
+    level: Callable[[int], float],
+    share: float = 1.0,
+    power: float = POWER,
+) -> int | None:
+    """The fewest pairs with which a mean difference as large as the margin is found, and with which none at all is
+    shown to lie within it: each with this power, at the level that n pairs are decided at.
+
+    `share` is how much of the level the t-test has, where several share it. None when the spread is 0, or above 1,000
+    pairs.
+    """
+    if spread <= 0:
+        return None
+    bound = margin / spread
+    return _fewest(
+        lambda n: min(
+            power_to_detect(n, bound, share * level(n)),
+            power_of_equivalence(n, 0.0, bound, level(n)),
+        ),
+        power,
+    )
+
+
 def seeds_for_equivalence(
     effect: float, spread: float, margin: float, power: float = POWER
 ) -> int | None:
@@ -64,13 +89,12 @@ def power_to_detect(n: int, effect: float, alpha: float = ALPHA) -> float:
     )
 
 
-def power_of_equivalence(n: int, effect: float, margin: float) -> float:
-    """The chance that both one-sided 5 % tests with n >= 2 pairs are significant; effect and margin in standard
-    deviations.
+def power_of_equivalence(n: int, effect: float, margin: float, alpha: float = ALPHA) -> float:
+    """The chance that both one-sided tests with n >= 2 pairs are significant; effect and margin in standard deviations.
 
-    At an estimated spread of u they are when the mean lies within ± (margin - t(0.95, n - 1) · u / sqrt(n)).
+    At an estimated spread of u they are when the mean lies within ± (margin - t(1 - alpha, n - 1) · u / sqrt(n)).
     """
-    critical, root = float(stdtrit(n - 1, 1 - ALPHA)), math.sqrt(n)
+    critical, root = float(stdtrit(n - 1, 1 - alpha)), math.sqrt(n)
     high, low = (margin - effect) * root, (-margin - effect) * root
     return _mean_over_spreads(
         lambda u: ndtr(high - critical * u) - ndtr(low + critical * u),

@@ -17,7 +17,9 @@ ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class Summary:
-    """`std` is the sample's (n - 1); `ci95` is Student's t interval of the mean; both need two values."""
+    """`std` is the sample's (n - 1); `ci95` is Student's t interval of the mean. Both need two values, the interval two
+    that differ by more than float rounding: equal ones say nothing about the next.
+    """
 
     mean: float
     std: float | None
@@ -28,27 +30,25 @@ class Summary:
 
 def summarise(values: Sequence[float]) -> Summary:
     """Mean over seeds with its 95 % interval, mean ± t(0.975, n - 1) · std / sqrt(n)."""
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return Summary(mean, None, len(values), None, tuple(values))
+    mean, n = float(np.mean(values)), len(values)
+    if n < 2:
+        return Summary(mean, None, n, None, tuple(values))
     std = float(np.std(values, ddof=1))
-    return Summary(
-        mean,
-        std,
-        len(values),
-        t_interval(mean, std / math.sqrt(len(values)), len(values) - 1, CONFIDENCE),
-        tuple(values),
+    ci95 = (
+        None
+        if is_rounding(std, values)
+        else t_interval(mean, std / math.sqrt(n), n - 1, CONFIDENCE)
     )
+    return Summary(mean, std, n, ci95, tuple(values))
 
 
 def prediction_interval(summary: Summary) -> tuple[float, float] | None:
     """Where one further run lies with 95 %: mean ± t(0.975, n - 1) · std · sqrt(1 + 1/n).
 
     A single run of somebody else is to be compared with this, not with the mean's interval, which only says where the
-    mean lies (Hahn & Meeker, Statistical Intervals, 1991, section 4.7). None below two values, and when they differ by
-    float rounding at most: equal values say nothing about the next.
+    mean lies (Hahn & Meeker, Statistical Intervals, 1991, section 4.7). None where the mean has no interval.
     """
-    if summary.std is None or is_rounding(summary.std, summary.values):
+    if summary.std is None or summary.ci95 is None:
         return None
     return t_interval(
         summary.mean, summary.std * math.sqrt(1 + 1 / summary.n), summary.n - 1, CONFIDENCE

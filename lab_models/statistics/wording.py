@@ -2,12 +2,11 @@
 number lies.
 """
 
-from lab_models.statistics.paired import ALPHA, Paired
+from lab_models.statistics.looks import Look
+from lab_models.statistics.paired import ALPHA, LEAST_P, Paired
 
 NOTHING = 1e-9
 """A number below this is written as 0.00: one image in a test split of a million is 1e-6 as a fraction."""
-
-SMALLEST_P = 0.0001
 
 
 def signed(number: float) -> str:
@@ -35,14 +34,20 @@ def exact(margin: float) -> str:
     return f"{margin:.2f}" if round(margin, 2) == margin else f"{margin:.6g}"
 
 
-def p_in_words(p: float) -> str:
-    """Such as `p = 0.017`, two digits, more where two would move it across 5 %; `p < 0.0001` below that."""
-    if p < SMALLEST_P:
-        return f"p < {SMALLEST_P}"
+def p_in_words(p: float, bound: float = ALPHA) -> str:
+    """Such as `p = 0.017`."""
+    text = p_text(p, bound)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
+def p_text(p: float, bound: float = ALPHA) -> str:
+    """Two significant digits, more where two would move it across the bound: 0.050, 3.1e-07, < 1e-300."""
+    if p <= LEAST_P:
+        return "< 1e-300"
     digits = 2
-    while (float(f"{p:.{digits}g}") < ALPHA) != (p < ALPHA):
+    while (float(f"{p:.{digits}g}") < bound) != (p < bound):
         digits += 1
-    return f"p = {p:#.{digits}g}"
+    return f"{p:#.{digits}g}"
 
 
 def interval(bounds: tuple[float, float]) -> str:
@@ -63,12 +68,16 @@ def measured(paired: Paired, unit: str, p_said: str | None = None) -> str:
     return f"{mean}, {interval(paired.ci95)} over {paired.n} paired seeds, {p_said or p_in_words(paired.p_t)}"
 
 
-def holm_in_words(p: float, p_adjusted: float, family: int | None = None) -> str:
-    """The corrected p, named as such; the raw one too where the correction alone makes it miss 5 %."""
-    alone = f"; {p_in_words(p).removeprefix('p = ')} alone" if p < ALPHA <= p_adjusted else ""
-    return (
-        f"{p_in_words(p_adjusted)} (Holm{'' if family is None else f' over {family} pairs'}{alone})"
-    )
+def tested(p: float, p_adjusted: float | None, look: Look, n: int) -> str:
+    """The p that decides and what it is held against: `p = 0.080 (Holm; 0.015 alone; level 4 %)`.
+
+    The raw one stands beside the corrected one where the correction alone makes it miss its level.
+    """
+    bound = look.level(n) or ALPHA
+    said = [] if p_adjusted in (None, p) else ["Holm"]
+    if p_adjusted is not None and p < bound <= p_adjusted:
+        said.append(f"{p_text(p, bound)} alone")
+    return f"{p_in_words(p if p_adjusted is None else p_adjusted, bound)} ({'; '.join([*said, look.words(n)])})"
 
 
 def duration(minutes: float) -> str:

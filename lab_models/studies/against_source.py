@@ -47,7 +47,7 @@ def held_against_source(design: Design, known: Recipe, scale: Literal["smoke", "
             "full_seeds": known.scales["full"].seeds,
             "margin_points": design.margin_points if on_its_data else None,
             "reproduces": known.reproduces if is_whole else f"in design alone, {known.reproduces}",
-            "notes": known.notes if on_its_data else (),
+            "notes": (*(known.notes if on_its_data else ()), *design.notes),
             "left_out": ""
             if is_whole or not what
             else _left_out(what, ours, theirs, sources, scale),

@@ -48,6 +48,8 @@ class Design(Frozen):
     """The source's tables, as printed."""
     notes: tuple[str, ...] = ()
     """What a reader must know."""
+    final: bool = False
+    """Whether it is decided once, when all seeds have ended, and never has more of them."""
     looks: tuple[int, ...] = ()
     """How many seeds there were when seeds were added, and in the end; empty where none were."""
     same_as: dict[str, str] = {}

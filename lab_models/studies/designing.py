@@ -9,6 +9,7 @@ from lab_models.common.validation import FieldError, InvalidDocument
 from lab_models.recipes.catalog import recipe
 from lab_models.recipes.recipe import Cell, Contrast, Recipe
 from lab_models.specs.base import UnknownName
+from lab_models.statistics.looks import Look, percent
 from lab_models.studies.against_source import held_against_source
 from lab_models.studies.axes import Axis, axes_of, distributions_of
 from lab_models.studies.cells import grid_cells, listed_cells, overridden, short_names
@@ -19,6 +20,9 @@ from lab_models.studies.sampling import Sample
 
 MOST_CONTRASTS = 60
 DEFAULT_SEEDS = (0, 1, 2)
+NO_FAMILIES = (
+    "'family' of a contrast means nothing any more: all that is tested on a metric is one family."
+)
 
 
 def design_of(request: StudyRequest) -> Design:
@@ -79,6 +83,8 @@ def _own(request: StudyRequest) -> dict[str, Any]:
     return {
         "seeds": request.seeds or DEFAULT_SEEDS,
         "margin_points": request.margin_points,
+        "final": request.final,
+        "notes": _on_families(request),
         "whole": False,
     }
 
@@ -105,6 +111,8 @@ def _of_recipe(request: StudyRequest, known: Recipe) -> Design:
         margin_points=known.margin_points,
         pictures=known.pictures,
         published_tables=known.published_tables,
+        notes=(_on_seeds(request, scale.seeds), *_on_families(request)),
+        final=request.final,
     )
     held = held_against_source(design, known, request.scale)
     is_changed = bool(request.overrides or request.cell_overrides) and not held.whole
@@ -134,6 +142,20 @@ def _contrasts(request: StudyRequest, by_default: "tuple[Contrast, ...]") -> tup
     return by_default if request.contrasts is None else tuple(request.contrasts)
 
 
+def _on_seeds(request: StudyRequest, recipes_own: int) -> str:
+    """That the number of seeds is fixed beforehand, and what the look at them is decided at."""
+    count = recipes_own if request.seeds is None else len(request.seeds)
+    others = "" if count == recipes_own else f" (the recipe's own number is {recipes_own})"
+    level = percent((Look.FINAL if request.final else Look.PLANNED).level(count))
+    look = "the look at all of them, the only one," if request.final else "the look at all of them"
+    plural = "" if count == 1 else "s"
+    return f"{count} seed{plural} of each cell{others}, fixed beforehand: {look} is decided at {level}."
+
+
+def _on_families(request: StudyRequest) -> tuple[str, ...]:
+    return (NO_FAMILIES,) if any(one.family for one in request.contrasts or ()) else ()
+
+
 def _against_the_first(cells: list[Cell]) -> tuple[Contrast, ...]:
     """Each later spec against the first."""
     return tuple(
@@ -155,8 +177,6 @@ def _against_the_first_level(cells: list[Cell], axes: list[Axis]) -> tuple[Contr
                 path = axis.paths[0]
                 control = (*combination[:place], 0, *combination[place + 1 :])
                 found.append(
-                    Contrast(
-                        treatment=keys[combination], control=keys[control], factor=path, family=path
-                    )
+                    Contrast(treatment=keys[combination], control=keys[control], factor=path)
                 )
     return tuple(found) if len(found) <= MOST_CONTRASTS else ()

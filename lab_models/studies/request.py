@@ -79,6 +79,10 @@ class StudyRequest(Frozen):
     """Differences smaller than this many percentage points count as none; null: 0.15 on MNIST and digits, 0.5 on
     CIFAR-10, 1 on CIFAR-100 and others.
     """
+    final: bool = False
+    """Decide once, when all seeds have ended, at the whole 5 %. Until then every verdict is open, and no seeds can be
+    added; false: the look at these seeds is decided at 4 %, and all other looks share 1 %.
+    """
     reuse: bool = True
     """Take over the results of equal runs that have finished, instead of training them again."""
     name: Name | None = None

@@ -39,7 +39,7 @@ from app.storage.states import RunStatus, StatusReason
 from app.storage.tables import Experiment, Run, utc_now
 from lab_models.specs import DistillSpec, MLPSpec, TrainSpec, fingerprint
 from lab_models.statistics.paired import Paired
-from lab_models.statistics.verdicts import Verdict
+from lab_models.statistics.verdicts import ContrastVerdict
 from tests.app.pictures import words
 from tests.app.series import over_runs
 from tests.lab_models.conftest import EXAMPLES
@@ -99,7 +99,7 @@ def gain_of(measured: DistillationOutcome) -> Paired:
     return measured.gain.scores.paired
 
 
-def verdict_of(measured: DistillationOutcome) -> Verdict:
+def verdict_of(measured: DistillationOutcome) -> ContrastVerdict:
     return measured.gain.judgement.verdict
 
 
@@ -111,7 +111,7 @@ def test_the_interval_is_that_of_the_paired_t_test() -> None:
     interval = expected.confidence_interval(0.95)
     assert gain.ci95 == pytest.approx((interval.low, interval.high))
     assert gain.p_t == pytest.approx(expected.pvalue)
-    assert (gain.n, verdict_of(comparison())) == (5, Verdict.SUPPORTED)
+    assert (gain.n, verdict_of(comparison())) == (5, ContrastVerdict.BETTER)
 
 
 def test_the_gain_and_the_gap_are_those_computed_by_hand() -> None:
@@ -154,16 +154,17 @@ def test_any_numbers_give_scipys_interval_and_a_gain_is_said_only_where_it_is_sh
     gain, verdict = gain_of(measured), verdict_of(measured)
     if gain.ci95 is None:
         assert np.ptp(gain.differences) == pytest.approx(0, abs=1e-8)
-        assert verdict is Verdict.INCONCLUSIVE
+        assert verdict is ContrastVerdict.OPEN
     else:
         tested = stats.ttest_1samp([100 * (taught - alone) for alone, taught in pairs], 0)
         interval = tested.confidence_interval(0.95)
         assert gain.ci95 == pytest.approx((interval.low, interval.high))
-        if verdict is Verdict.SUPPORTED:
+        if verdict is ContrastVerdict.BETTER:
             assert interval.low > 0
-        if verdict is Verdict.INCONCLUSIVE:
-            assert interval.low <= 1e-9
-            assert interval.high >= -1e-9
+        if verdict is ContrastVerdict.OPEN:
+            wider = tested.confidence_interval(0.96)  # as the planned look is decided
+            assert wider.low <= 1e-9
+            assert wider.high >= -1e-9
     gap = gap_of(measured)
     assert (
         (gap.closed is None)
@@ -172,7 +173,9 @@ def test_any_numbers_give_scipys_interval_and_a_gain_is_said_only_where_it_is_sh
     )
     said = sentence(measured)
     assert measured.gain.judgement.sentence in said
-    assert said.endswith(measured.gain.judgement.sentence) == (verdict is not Verdict.SUPPORTED)
+    assert said.endswith(measured.gain.judgement.sentence) == (
+        verdict is not ContrastVerdict.BETTER
+    )
 
 
 def interval(measured: DistillationOutcome) -> str:
@@ -185,14 +188,14 @@ def test_a_gain_is_said_with_its_interval_and_the_share_of_the_gap() -> None:
     measured = comparison()
     assert (
         sentence(measured)
-        == f"Better on test than the baseline? Supported: +1.24 percentage points, {interval(measured)} over 5 paired"
-        " seeds, p = 0.0051. That closes 38 % of the gap to the teacher."
+        == f"Better on test than the baseline? Better: +1.24 percentage points, {interval(measured)} over 5 paired"
+        " seeds, p = 0.0051 (level 4 %). That closes 38 % of the gap to the teacher."
     )
 
 
 def test_a_student_better_than_its_teacher_is_said_to_pass_it() -> None:
     assert sentence(comparison(teacher=0.88)).endswith(
-        "p = 0.0051. That passes the teacher: 163 % of the gap to it."
+        "p = 0.0051 (level 4 %). That passes the teacher: 163 % of the gap to it."
     )
 
 
@@ -212,19 +215,19 @@ def test_a_gain_under_a_teacher_worse_than_the_baseline_closes_no_gap() -> None:
 def test_an_interval_that_includes_zero_shows_no_gain() -> None:
     measured = comparison({0: 0.87, 1: 0.88, 2: 0.86}, {0: 0.88, 1: 0.875, 2: 0.868})
     assert sentence(measured).startswith(
-        f"Better on test than the baseline? Inconclusive: +0.43 percentage points, {interval(measured)} over 3 paired"
-        " seeds, p = 0.45; settling it takes about "
+        f"Better on test than the baseline? Open: +0.43 percentage points, {interval(measured)} over 3 paired"
+        " seeds, p = 0.45 (level 4 %); to show a difference as large as the margin, or that there is none, takes about "
     )
     assert "gap" not in sentence(measured)
 
 
-def test_a_loss_contradicts() -> None:
+def test_a_loss_is_worse() -> None:
     measured = comparison(DISTILLED, BASELINE)
-    assert verdict_of(measured) is Verdict.CONTRADICTED
+    assert verdict_of(measured) is ContrastVerdict.WORSE
     assert (
         sentence(measured)
-        == f"Better on test than the baseline? Contradicted: -1.24 percentage points, {interval(measured)} over 5"
-        " paired seeds, p = 0.0051."
+        == f"Better on test than the baseline? Worse: -1.24 percentage points, {interval(measured)} over 5"
+        " paired seeds, p = 0.0051 (level 4 %)."
     )
 
 
@@ -232,7 +235,7 @@ def test_one_pair_and_equal_differences_have_no_interval() -> None:
     one = comparison({3: 0.8}, {3: 0.81})
     assert (
         sentence(one)
-        == "Better on test than the baseline? Inconclusive: +1.00 percentage points with the one paired seed; one pair"
+        == "Better on test than the baseline? Open: +1.00 percentage points with the one paired seed; one pair"
         " has no interval: add seeds."
     )
     equal = comparison({0: 0.80, 1: 0.70}, {0: 0.81, 1: 0.71})
@@ -253,7 +256,7 @@ def test_without_a_baseline_it_is_said_what_to_send() -> None:
         ' There is no baseline, so no gain can be computed: send the experiment again with "baseline": true.'
     )
     assert gap_of(comparison(baseline=None)).reason == "there is no baseline"
-    assert verdict_of(comparison(baseline=None)) is Verdict.NOT_MEASURED
+    assert verdict_of(comparison(baseline=None)) is ContrastVerdict.NOT_MEASURED
 
 
 def test_what_is_missing_is_counted() -> None:
@@ -538,7 +541,7 @@ def test_a_table_is_answered_while_it_runs_and_when_it_is_complete(
     early = api.get(address).json()
     assert early["complete"] is False
     assert (early["gain"]["verdict"], early["gain"]["n"], early["gain"]["ci95"]) == (
-        "inconclusive",
+        "open",
         1,
         None,
     )
@@ -587,8 +590,8 @@ def test_a_table_is_answered_while_it_runs_and_when_it_is_complete(
     assert gain["mean"] == pytest.approx(1.9)
     assert gain["gap_closed"] == pytest.approx(1.9 / 4.5)
     assert answer["sentence"].startswith(
-        "Better on test than the baseline? Supported: +1.90 percentage points, 95 % interval +0.63 to +3.17 over 2"
-        " paired seeds, p = 0.033. That closes 42 % of the gap to the teacher."
+        "Better on test than the baseline? Better: +1.90 percentage points, 95 % interval +0.63 to +3.17 over 2"
+        " paired seeds, p = 0.033 (level 4 %). That closes 42 % of the gap to the teacher."
     )
 
 
@@ -611,7 +614,7 @@ def test_the_table_comes_as_csv_and_markdown_with_the_same_numbers(
     )
     assert (float(rows[2]["gain_points_mean"]), rows[2]["verdict"]) == (
         answer["gain"]["mean"],
-        "supported",
+        "better",
     )
     assert [
         float(rows[2]["gain_points_ci95_low"]),

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlmodel import select
 
 from app.commands import client
 from app.commands.__main__ import main
 from app.commands.terminal import duration
 from app.settings import Settings
 from app.storage.db import Database, open_database
+from app.storage.tables import Study
 from lab_models.recipes.catalog import RECIPES
 from tests.app.studies import fail_next, finish_all
 from tests.e2e.service import CLOSED_PORT, Service
@@ -362,10 +364,13 @@ def test_waiting_ends_with_table_verdicts_and_report(
         "--name",
         "waited for",
         "--no-reuse",
+        "--final",
         "--report",
         report,
     )
     assert status == 0
+    with database.reading() as session:
+        assert session.exec(select(Study)).one().design["final"] is True
     assert out.startswith("## waited for\n\n| depth | parameters |")
     assert "| 1 | 1,210 | 1,184 | 2 | 90.50 ± 0.71 |" in out
     assert "### Contrasts\n\n- depth 2 against depth 1. " in out

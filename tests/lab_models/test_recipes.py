@@ -348,3 +348,28 @@ def test_a_twin_changes_nothing_that_its_page_does_not_have() -> None:
         variant(page, procedure={}, cells={"depth-3": {"title": "three"}})
     with pytest.raises(ValidationError, match="titel"):
         variant(page, procedure={}, titel="a slip")
+
+
+def test_the_seeds_that_decide_are_fixed_beforehand_and_said() -> None:
+    planned = {name: RECIPES[name].scales["full"].seeds for name in RECIPES}
+    assert {name: planned[name] for name in ("mlp-small", "mlp-depth", "mlp-residual")} == {
+        "mlp-small": 10,
+        "mlp-depth": 10,
+        "mlp-residual": 10,
+    }
+    assert (planned["gradients"], planned["mlp-depth-strong"]) == (5, 5)
+    for page in RECIPES.values():
+        for name, scale in page.scales.items():
+            design = designed(page, name)
+            assert len(design.seeds) == scale.seeds
+            plural = "" if scale.seeds == 1 else "s"
+            said = f"{scale.seeds} seed{plural} of each cell, fixed beforehand: the look at all of them"
+            assert f"{said} is decided at 4 %." in design.notes
+            if f"{scale.seeds} seed" not in scale.description:
+                assert "seed" not in scale.description, page.name
+    other = {"recipe": "gradients", "seeds": 3, "final": True}
+    notes = design_of(read_study_request(other)).notes
+    assert (
+        "3 seeds of each cell (the recipe's own number is 5), fixed beforehand: the look at all of them, the only one,"
+        " is decided at 5 %." in notes
+    )

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from lab_models.statistics.families import holm
+from lab_models.statistics.families import Test, corrected, holm, pair_key
 from lab_models.statistics.paired import Paired, compare, discordant, from_differences, mcnemar
 from lab_models.statistics.power import (
     MOST_SEEDS,
@@ -52,8 +52,11 @@ def test_the_prediction_interval_is_wider_than_the_means_by_the_root_of_n_plus_1
 
 
 def test_nothing_is_predicted_from_one_value_or_from_equal_ones() -> None:
-    assert prediction_interval(summarise([0.9])) is None
-    assert prediction_interval(summarise([0.1 + 0.2, 0.3, 0.3])) is None
+    for values in ([0.9], [0.1 + 0.2, 0.3, 0.3], [0.0902, 0.0902]):
+        assert prediction_interval(summarise(values)) is None
+        assert summarise(values).ci95 is None
+    assert summarise([0.1 + 0.2, 0.3, 0.3]).n == 3
+    assert summarise([0.0902, 0.0903]).ci95 is not None
 
 
 @pytest.mark.parametrize("n", [3, 5])
@@ -122,17 +125,20 @@ def test_equal_differences_and_single_pairs_have_neither_interval_nor_p() -> Non
             paired.p_t,
             paired.p_wilcoxon,
             paired.p_tost,
-            paired.equivalent,
-        ) == (None,) * 6
+        ) == (None,) * 5
+        assert not paired.is_equivalent(0.05)
         assert paired.n == len(pairs)
     assert compare([(0.3, 0.1)]).mean == pytest.approx(0.2)
     assert compare([]).mean is None
 
 
 def test_without_a_margin_equivalence_is_not_asked() -> None:
-    assert differing([0.1, 0.2, 0.3]).equivalent is None
-    assert differing([0.1, 0.2, 0.3], margin=0.21).equivalent is False
-    assert differing([0.1, 0.2, 0.3], margin=0.5).equivalent is True
+    assert not differing([0.1, 0.2, 0.3]).is_equivalent(0.05)
+    assert not differing([0.1, 0.2, 0.3], margin=0.21).is_equivalent(0.05)
+    wide = differing([0.1, 0.2, 0.3], margin=0.5)
+    assert wide.p_tost == pytest.approx(0.0175, abs=1e-4)
+    assert wide.is_equivalent(0.05)
+    assert not wide.is_equivalent(0.0007)
 
 
 @pytest.mark.parametrize("margin", [0.0, -1.0, math.nan])
@@ -182,6 +188,14 @@ def test_mcnemar_is_the_exact_binomial_test(treatment: int, control: int) -> Non
     assert mcnemar(control, treatment) == mcnemar(treatment, control)
 
 
+def test_no_p_is_0() -> None:
+    assert mcnemar(5000, 0) == 1e-300
+    assert mcnemar(900, 0) == pytest.approx(2 * 0.5**900)
+    far = differing([1e5 + step for step in (0.1, 0.2, 0.3, 0.4) * 40], margin=1.0)
+    assert far.p_t == 1e-300
+    assert far.p_tost == 1.0
+
+
 def test_mcnemar_refuses_negative_counts() -> None:
     with pytest.raises(ValueError, match="below 0"):
         mcnemar(3, -1)
@@ -200,6 +214,27 @@ def test_holm_steps_down_as_in_the_worked_example() -> None:
     assert holm([None]) == [None]
     with pytest.raises(ValueError, match="between 0 and 1"):
         holm([1.2])
+    assert holm([0.01, None, 0.02], 4) == pytest.approx([0.04, None, 0.06])
+    with pytest.raises(ValueError, match="only 1 tests"):
+        holm([0.1, 0.2], 1)
+
+
+def test_what_a_family_has_shown_is_not_taken_back_when_its_other_tests_come_in() -> None:
+    """Tests without a p count from the beginning, so a corrected p can only fall."""
+    tests = {
+        "a": Test(differing([1.0, 1.1, 0.9, 1.05, 1.0])),
+        "b": Test(differing([])),
+        "c": Test(differing([0.3])),
+    }
+    early = corrected(tests)
+    assert early["a"] == pytest.approx(3 * (tests["a"].paired.p_t or 0))
+    assert (early["b"], early["c"]) == (None, None)
+    late = corrected({**tests, "b": Test(differing([0.1, -0.2, 0.3]))})
+    assert late["a"] == early["a"]
+
+
+def test_a_pair_of_cells_is_one_test_whichever_is_the_treatment() -> None:
+    assert pair_key("a", "b") == pair_key("b", "a") != pair_key("a", "c")
 
 
 @EXAMPLES
@@ -232,7 +267,12 @@ def test_a_difference_as_large_as_the_margin_is_called_equivalent_1_time_out_of_
     n: int,
 ) -> None:
     assert (
-        np.mean([differing(row, margin=1.0).equivalent for row in 0.3 * normal(n, DRAWS, n) + 1.0])
+        np.mean(
+            [
+                differing(row, margin=1.0).is_equivalent(0.05)
+                for row in 0.3 * normal(n, DRAWS, n) + 1.0
+            ]
+        )
         <= 0.05 + SLACK
     )
 

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab_models.statistics.looks import Look, further_level
 from lab_models.statistics.paired import Paired, compare, from_differences
-from lab_models.statistics.power import seeds_for_equivalence, seeds_to_detect
-from lab_models.statistics.verdicts import Verdict, judge
+from lab_models.statistics.power import seeds_to_decide
+from lab_models.statistics.verdicts import ContrastVerdict, judge, seeds_still
 from lab_models.statistics.wording import exact, level, p_in_words, signed
 from tests.lab_models.conftest import EXAMPLES
 
@@ -21,141 +22,180 @@ def differing(*differences: float, margin: float | None = None) -> Paired:
     return compare([(98.0 + difference, 98.0) for difference in differences], margin)
 
 
-def test_a_significant_gain_supports_the_hypothesis() -> None:
+def test_a_significant_gain_is_better() -> None:
     judgement = judge(differing(*GAIN))
-    assert judgement.verdict is Verdict.SUPPORTED
+    assert judgement.verdict is ContrastVerdict.BETTER
     assert (
         judgement.sentence
-        == "Supported: +0.42 percentage points, 95 % interval +0.13 to +0.71 over 5 paired seeds, p = 0.015."
+        == "Better: +0.42 percentage points, 95 % interval +0.13 to +0.71 over 5 paired seeds, p = 0.015 (level 4 %)."
     )
-    assert (judgement.more_seeds, judgement.minutes) == (None, None)
+    assert (judgement.level, judgement.more_seeds, judgement.minutes) == (0.04, None, None)
 
 
-def test_a_significant_loss_contradicts_it() -> None:
+def test_a_significant_loss_is_worse_and_contradicts_nobody() -> None:
     judgement = judge(differing(*(-gain for gain in GAIN)))
-    assert judgement.verdict is Verdict.CONTRADICTED
+    assert judgement.verdict is ContrastVerdict.WORSE
     assert (
         judgement.sentence
-        == "Contradicted: -0.42 percentage points, 95 % interval -0.71 to -0.13 over 5 paired seeds, p = 0.015."
+        == "Worse: -0.42 percentage points, 95 % interval -0.71 to -0.13 over 5 paired seeds, p = 0.015 (level 4 %)."
     )
 
 
 def test_of_a_loss_less_is_better() -> None:
     judgement = judge(differing(*(-gain for gain in GAIN)), lower_is_better=True, unit="nats")
-    assert (
-        judgement.sentence
-        == "Supported: -0.42 nats (lower is better), 95 % interval -0.71 to -0.13 over 5 paired seeds, p = 0.015."
+    assert judgement.sentence == (
+        "Better: -0.42 nats (lower is better), 95 % interval -0.71 to -0.13 over 5 paired seeds, p = 0.015 (level 4 %)."
     )
-    assert judge(differing(*GAIN), lower_is_better=True).verdict is Verdict.CONTRADICTED
-    assert judge(differing(*GAIN), lower_is_better=True, expects=-1).verdict is Verdict.SUPPORTED
+    assert judge(differing(*GAIN), lower_is_better=True).verdict is ContrastVerdict.WORSE
+    assert (
+        judge(differing(*GAIN), lower_is_better=True, expects=-1).verdict is ContrastVerdict.BETTER
+    )
 
 
-def test_a_hypothesis_may_expect_harm() -> None:
-    assert judge(differing(*GAIN), expects=-1).verdict is Verdict.CONTRADICTED
+def test_harm_may_be_asked_for() -> None:
+    assert judge(differing(*GAIN), expects=-1).verdict is ContrastVerdict.WORSE
     with pytest.raises(ValueError, match="expects must be 1"):
         judge(differing(*GAIN), expects=0)
 
 
 def test_the_corrected_p_decides_and_is_named() -> None:
     assert judge(differing(*GAIN), p_adjusted=0.032).sentence.endswith(
-        "over 5 paired seeds, p = 0.032 (Holm)."
+        "over 5 paired seeds, p = 0.032 (Holm; level 4 %)."
     )
     judgement = judge(differing(*GAIN), p_adjusted=0.08)
-    assert judgement.verdict is Verdict.INCONCLUSIVE
-    assert "p = 0.080 (Holm; 0.015 alone); settling it takes about " in judgement.sentence
+    assert judgement.verdict is ContrastVerdict.OPEN
+    assert judgement.sentence.endswith("p = 0.080 (Holm; 0.015 alone; level 4 %).")
 
 
-def test_further_seeds_are_counted_at_the_level_that_the_correction_asks_for() -> None:
-    paired = differing(*GAIN)
-    assert paired.std is not None
-    assert paired.p_t is not None
-    strict = seeds_to_detect(0.42, paired.std, alpha=0.05 * paired.p_t / 0.16)
-    assert strict is not None
-    assert judge(paired, p_adjusted=0.16).more_seeds == strict - 5 > 1
+def test_a_p_between_4_and_5_percent_is_open_and_says_why() -> None:
+    """Nobody is to take it for a mistake."""
+    paired = differing(0.52, 0.36, 0.41, -0.09, 0.22)
+    assert paired.p_t == pytest.approx(0.0541, abs=1e-4)
+    judgement = judge(paired, p_adjusted=0.0451)
+    assert judgement.verdict is ContrastVerdict.OPEN
+    assert judgement.sentence.endswith(
+        "p = 0.045 (Holm; level 4 %): that is below 5 %, of which 1 % is kept for further looks."
+    )
+    final = judge(paired, p_adjusted=0.0451, look=Look.FINAL)
+    assert (final.verdict, final.level) == (ContrastVerdict.BETTER, 0.05)
+    assert final.sentence.endswith("p = 0.045 (Holm; level 5 %).")
+
+
+@pytest.mark.parametrize(
+    ("look", "level", "said"),
+    [
+        (
+            Look.FURTHER,
+            0.0007,
+            "p = 0.015 (a further look, level 0.07 %): that is below 5 %, but all looks beside the planned one share"
+            " 1 %, and this one is decided at 0.07 %",
+        ),
+        (
+            Look.PARTIAL,
+            0.0007,
+            "p = 0.015 (before the planned look, level 0.07 %): that is below 5 %, but all looks beside the planned one"
+            " share 1 %, and this one is decided at 0.07 %",
+        ),
+        (Look.EARLY, None, "p = 0.015 (decided once, when all seeds have ended)"),
+        (Look.SPENT, None, "p = 0.015 (not decided again after a final study)"),
+    ],
+)
+def test_what_the_planned_look_would_decide_other_looks_leave_open(
+    look: Look, level: float | None, said: str
+) -> None:
+    judgement = judge(differing(*GAIN), look=look)
+    assert (judgement.verdict, judgement.level) == (ContrastVerdict.OPEN, level)
+    assert judgement.sentence.endswith(f"over 5 paired seeds, {said}.")
+    assert judgement.more_seeds is None
+
+
+def test_equivalence_is_decided_at_the_looks_level() -> None:
+    paired = differing(0.02, -0.03, 0.04, -0.01, 0.05, margin=0.09)
+    assert paired.p_tost == pytest.approx(0.0036, abs=1e-4)
+    verdicts = [judge(paired, look=look).verdict for look in (Look.PLANNED, Look.FURTHER)]
+    assert verdicts == [ContrastVerdict.EQUIVALENT, ContrastVerdict.OPEN]
 
 
 def test_within_the_margin_is_equivalent_and_a_real_difference_is_called_real() -> None:
     judgement = judge(differing(0.02, -0.03, 0.04, -0.01, 0.03, margin=0.15))
-    assert judgement.verdict is Verdict.EQUIVALENT
+    assert judgement.verdict is ContrastVerdict.EQUIVALENT
     assert judgement.verdict.text == "equivalent within margin"
     assert (
         judgement.sentence
         == "Equivalent within ±0.15 percentage points: +0.01, 95 % interval -0.03 to +0.05 over 5 paired seeds,"
-        " equivalence p = 0.00021."
+        " equivalence p = 0.00021 (level 4 %)."
     )
     real = judge(differing(0.05, 0.04, 0.06, 0.03, 0.045, margin=0.15))
-    assert real.verdict is Verdict.EQUIVALENT
+    assert real.verdict is ContrastVerdict.EQUIVALENT
     assert real.sentence.endswith("; the difference is real but smaller than the margin.")
 
 
-def test_inconclusive_names_the_seeds_that_would_settle_it_and_their_price() -> None:
-    paired = differing(*DEPTH_6)
-    judgement = judge(paired, seconds_per_pair=240.0)
-    assert paired.std is not None
-    assert seeds_to_detect(0.76 / 3, paired.std) == 8
+def test_how_many_more_seeds_speaks_of_the_margin_and_not_of_the_effect_seen() -> None:
+    judgement = judge(differing(*DEPTH_6, margin=0.3), seconds_per_pair=240.0)
     assert (judgement.verdict, judgement.more_seeds, judgement.minutes) == (
-        Verdict.INCONCLUSIVE,
-        5,
-        20.0,
+        ContrastVerdict.OPEN,
+        12,
+        48.0,
     )
     assert (
         judgement.sentence
-        == "Inconclusive: -0.25 percentage points, 95 % interval -0.76 to +0.25 over 3 paired seeds, p = 0.16; "
-        "settling it takes about 5 more seeds at this spread (about 20 minutes)."
+        == "Open: -0.25 percentage points, 95 % interval -0.76 to +0.25 over 3 paired seeds, p = 0.16 (level 4 %); "
+        "to show a difference as large as the margin, or that there is none, takes about 15 seeds in all at this"
+        " spread (12 more, about 48 minutes; the look at them is a further one)."
     )
-    assert judge(paired).sentence.endswith("about 5 more seeds at this spread.")
-
-
-def test_showing_equivalence_may_be_the_shorter_way() -> None:
-    differences = (0.11, -0.09, 0.02, -0.12, 0.09)
-    paired, unbounded = differing(*differences, margin=0.10), differing(*differences)
-    assert paired.mean is not None
-    assert paired.std is not None
-    shorter = seeds_for_equivalence(paired.mean, paired.std, 0.10)
-    assert shorter is not None
-    assert judge(paired).more_seeds == shorter - 5
-    assert judge(unbounded).more_seeds is None
-    assert judge(unbounded).sentence.endswith(
-        "settling it takes more than 1,000 seeds at this spread."
+    shifted = differing(*(difference + 0.1 for difference in DEPTH_6), margin=0.3)
+    assert judge(shifted).more_seeds == 12, "another effect, the same spread"
+    assert judge(differing(*DEPTH_6)).sentence.endswith("p = 0.16 (level 4 %)."), "no margin"
+    assert judge(differing(*DEPTH_6, margin=0.01)).sentence.endswith(
+        "takes more than 1,000 seeds at this spread."
     )
+    enough = differing(*(0.25 + 0.15 * sign for sign in (1, -1) * 6), margin=0.3)
+    assert seeds_still(enough, Look.PLANNED, None, None) is None, "these had 80 % already"
 
 
-def test_at_least_one_more_seed_is_asked_for() -> None:
-    gain = differing(*(1.05 * difference for difference in (0.9, 1.0, 1.1, 1.0)), margin=None)
-    judgement = judge(gain, p_adjusted=0.0501, seconds_per_pair=3.0)
-    assert judgement.verdict is Verdict.INCONCLUSIVE
-    assert (judgement.more_seeds, judgement.minutes) == (1, 0.05)
-    assert judgement.sentence.endswith(
-        "settling it takes about 1 more seed at this spread (less than a minute)."
-    )
+@pytest.mark.parametrize(("spread", "margin"), [(0.2, 0.15), (0.5, 0.5)])
+def test_with_that_many_seeds_a_further_look_decides_4_times_out_of_5(
+    spread: float, margin: float
+) -> None:
+    needed = seeds_to_decide(spread, margin, further_level)
+    assert needed is not None
+    for effect, verdict in ((margin, ContrastVerdict.BETTER), (0.0, ContrastVerdict.EQUIVALENT)):
+        draws = effect + spread * np.random.default_rng(8).standard_normal((1000, needed))
+        found = [
+            judge(
+                from_differences(row.tolist(), size=100.0, margin=margin), look=Look.FURTHER
+            ).verdict
+            for row in draws
+        ]
+        assert np.mean([one is verdict for one in found]) >= 0.8 - 0.03
 
 
 def test_what_has_no_spread_shows_nothing_and_says_why() -> None:
     assert judge(differing()).sentence == "Not measured: no seed has a number in both arms."
-    assert judge(differing()).verdict is Verdict.NOT_MEASURED
+    assert judge(differing()).verdict is ContrastVerdict.NOT_MEASURED
     for differences, sentence in (
         (
             (0.42,),
-            "Inconclusive: +0.42 percentage points with the one paired seed; one pair has no interval: add seeds.",
+            "Open: +0.42 percentage points with the one paired seed; one pair has no interval: add seeds.",
         ),
         (
             (0.5,) * 3,
             (
-                "Inconclusive: +0.50 percentage points with each of the 3 paired seeds; equal differences have neither"
+                "Open: +0.50 percentage points with each of the 3 paired seeds; equal differences have neither"
                 " interval nor p: add seeds."
             ),
         ),
         (
             (0.0,) * 2,
             (
-                "Inconclusive: 0.00 percentage points with each of the 2 paired seeds; equal differences have neither"
+                "Open: 0.00 percentage points with each of the 2 paired seeds; equal differences have neither"
                 " interval nor p: add seeds."
             ),
         ),
     ):
         judgement = judge(differing(*differences, margin=1.0), seconds_per_pair=60.0)
-        assert (judgement.verdict, judgement.sentence, judgement.more_seeds, judgement.minutes) == (
-            Verdict.INCONCLUSIVE,
+        assert (judgement.verdict, judgement.sentence, judgement.more_seeds, judgement.level) == (
+            ContrastVerdict.OPEN,
             sentence,
             None,
             None,
@@ -163,20 +203,23 @@ def test_what_has_no_spread_shows_nothing_and_says_why() -> None:
 
 
 @pytest.mark.parametrize("n", [3, 5])
-def test_without_a_difference_one_verdict_in_twenty_is_false(n: int) -> None:
+def test_without_a_difference_one_planned_look_in_twenty_five_is_false(n: int) -> None:
     draws = np.random.default_rng(n).standard_normal((2000, n))
     verdicts = [judge(from_differences(row.tolist(), size=100.0)).verdict for row in draws]
-    assert np.mean([verdict is not Verdict.INCONCLUSIVE for verdict in verdicts]) == pytest.approx(
-        0.05, abs=0.015
+    assert np.mean([verdict is not ContrastVerdict.OPEN for verdict in verdicts]) == pytest.approx(
+        0.04, abs=0.013
     )
-    supported, contradicted = (
-        verdicts.count(Verdict.SUPPORTED),
-        verdicts.count(Verdict.CONTRADICTED),
+    better, worse = (
+        verdicts.count(ContrastVerdict.BETTER),
+        verdicts.count(ContrastVerdict.WORSE),
     )
-    assert abs(supported - contradicted) < 4 * math.sqrt(supported + contradicted)
+    assert abs(better - worse) < 4 * math.sqrt(better + worse)
 
 
-SWAPPED = {Verdict.SUPPORTED: Verdict.CONTRADICTED, Verdict.CONTRADICTED: Verdict.SUPPORTED}
+SWAPPED = {
+    ContrastVerdict.BETTER: ContrastVerdict.WORSE,
+    ContrastVerdict.WORSE: ContrastVerdict.BETTER,
+}
 
 
 @EXAMPLES
@@ -221,14 +264,22 @@ def test_a_sign_is_never_rounded_away(number: float, written: str) -> None:
         (0.34, "p = 0.34"),
         (1.0, "p = 1.0"),
         (0.0001, "p = 0.00010"),
-        (0.00009, "p < 0.0001"),
-        (0.0, "p < 0.0001"),
+        (0.00009, "p = 9.0e-05"),
+        (3.14e-7, "p = 3.1e-07"),
+        (1e-299, "p = 1.0e-299"),
+        (1e-300, "p < 1e-300"),
+        (0.0, "p < 1e-300"),
         (0.049996, "p = 0.049996"),
         (0.0500001, "p = 0.050"),
     ],
 )
-def test_a_p_stays_on_its_side_of_5_percent(p: float, written: str) -> None:
+def test_a_p_has_two_digits_and_stays_on_its_side_of_5_percent(p: float, written: str) -> None:
     assert p_in_words(p) == written
+
+
+def test_a_p_stays_on_its_side_of_any_level() -> None:
+    assert p_in_words(0.039996, 0.04) == "p = 0.039996"
+    assert p_in_words(0.0400001, 0.04) == "p = 0.040"
 
 
 def test_levels_keep_three_digits_and_margins_all() -> None:

@@ -27,7 +27,8 @@ from app.services.owners.keys import Caller
 from app.storage.files.places import file_store
 from app.storage.tables import Experiment, Run
 from lab_models.common.validation import FieldError
-from lab_models.statistics.verdicts import Judgement, Verdict
+from lab_models.statistics.looks import Look
+from lab_models.statistics.verdicts import ContrastVerdict, Judgement
 
 router = passes.router(prefix="/comparisons", tags=["studies"])
 
@@ -77,9 +78,13 @@ class ComparisonAnswer(Answer):
     control: SideAnswer
     metric: str
     unit: str
-    verdict: Verdict
-    """On "treatment is better than control"."""
+    verdict: ContrastVerdict
+    """How the treatment stands to the control."""
     sentence: str
+    look: Look
+    """Which look at these seeds it is: `planned`, `final`, `partial`, `further`, `early` or `spent`."""
+    level: float | None
+    """What `p_holm`, or `p_t` where that is null, must be below at this look; null: nothing is decided by p."""
     n: int
     seeds: list[int]
     differences: list[float]
@@ -89,7 +94,7 @@ class ComparisonAnswer(Answer):
     p_t: float | None
     """Of the paired t-test, two-sided."""
     p_holm: float | None
-    """The same after Holm's correction over the family of contrasts; null outside a study."""
+    """The same after Holm's correction over all that the study's page tests on this metric; null outside a study."""
     p_wilcoxon: float | None
     """Of the exact signed-rank test; from 6 pairs on."""
     mcnemar: list[McNemarAnswer]
@@ -99,7 +104,9 @@ class ComparisonAnswer(Answer):
     p_equivalence: float | None
     """Of two one-sided tests (TOST) against the margin."""
     more_seeds: int | None
-    """When inconclusive: about how many more seeds would settle it, at this spread."""
+    """When open: about how many more seeds would show a difference as large as the margin, or that there is none, at
+    this spread, as a further look; null without a margin.
+    """
     minutes: float | None
     """What those seeds would take, one after the other."""
     differs: list[DifferenceAnswer]
@@ -170,6 +177,8 @@ def comparison_answer(
         unit=comparison.metric.unit,
         verdict=judgement.verdict,
         sentence=judgement.sentence,
+        look=comparison.look,
+        level=judgement.level,
         n=paired.n,
         seeds=list(comparison.seeds),
         differences=list(paired.differences),

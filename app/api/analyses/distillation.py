@@ -27,7 +27,7 @@ from app.services.analyses.distillation.tables import SCORES, csv_of, markdown_o
 from app.services.analyses.distillation.wording import gap_of, sentence, warnings
 from app.services.experiments.results import Summary
 from lab_models.specs import FeatureSpec
-from lab_models.statistics.verdicts import Verdict
+from lab_models.statistics.verdicts import ContrastVerdict
 
 router = passes.router(prefix="/experiments", tags=["distillation"])
 
@@ -72,10 +72,12 @@ class GainAnswer(Answer):
     as `/comparisons` and a study's contrasts are.
     """
 
-    verdict: Verdict
-    """On "the distilled student is better than its baseline"."""
+    verdict: ContrastVerdict
+    """How the distilled student stands to its baseline."""
     sentence: str
     """The verdict with the numbers it rests on."""
+    level: float | None
+    """What `p_t` must be below at this look; null: nothing is decided by p."""
     mean: float | None
     std: float | None
     n: int
@@ -88,7 +90,9 @@ class GainAnswer(Answer):
     p_equivalence: float | None
     """Of two one-sided tests (TOST) against the margin."""
     more_seeds: int | None
-    """When inconclusive: about how many more seeds would settle it, at this spread."""
+    """When open: about how many more seeds would show a difference as large as the margin, or that there is none, at
+    this spread, as a further look; null without a margin.
+    """
     minutes: float | None
     """What those seeds would take, one after the other."""
     pairs: list[PairAnswer]
@@ -220,6 +224,7 @@ def _gain_answer(comparison: DistillationOutcome) -> GainAnswer:
     return GainAnswer(
         verdict=judgement.verdict,
         sentence=judgement.sentence,
+        level=judgement.level,
         mean=paired.mean,
         std=paired.std,
         n=paired.n,

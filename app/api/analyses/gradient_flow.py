@@ -26,6 +26,7 @@ from app.services.analyses.gradients.slopes import (
     THRESHOLD,
     FlowVerdict,
     Slope,
+    pooled_slopes,
     slopes_of,
     summary,
 )
@@ -48,7 +49,7 @@ class SlopeAnswer(Answer):
     slope: float | None
     """Per layer toward the head: above 0 the gradient falls toward the input."""
     ci95: tuple[float, float] | None
-    """Student's t interval of the slope, from the scatter of the layers."""
+    """Over several runs Student's t interval of the mean of their slopes, from these; of a single run null."""
     factor: float | None
     """How many times smaller the gradient is at the first layer than at the last, by the fit."""
     first_over_last: float | None
@@ -105,7 +106,7 @@ class GradientFlowAnswer(Answer):
 
     experiment_id: str
     threshold: float = THRESHOLD
-    """Factor between first and last layer that makes a verdict, if the slope's interval excludes 0."""
+    """Factor between first and last layer that makes a verdict, unless the slope's interval over runs includes 0."""
     runs: list[RunFlowAnswer]
     pooled: PooledFlowAnswer | None
     """null before anything was measured."""
@@ -113,8 +114,8 @@ class GradientFlowAnswer(Answer):
 
 @router.get("/{experiment_id}/gradient-flow.json")
 def read_gradient_flow(session: Reading, experiment: TheExperiment) -> GradientFlowAnswer:
-    """Every layer's gradient at initialization and in each epoch, its slope along depth with 95 % interval, and a
-    verdict.
+    """Every layer's gradient at initialization and in each epoch, its slope along depth, over several runs with a 95 %
+    interval, and a verdict.
     """
     runs, series = measured(session, experiment)
     slopes = {run_id: slopes_of(found) for run_id, found in series.items()}
@@ -188,7 +189,7 @@ def _pooled(runs: Sequence[LayerSeries], slopes: Sequence[Sequence[Slope]]) -> P
     return PooledFlowAnswer(
         num_runs=series.num_runs.tolist(),
         verdicts=verdicts,
-        **_flow(series, slopes_of(series)),
+        **_flow(series, pooled_slopes(runs)),
     )
 
 

@@ -28,7 +28,8 @@ from app.services.experiments.results import gap_of, summarise_scores
 from app.services.experiments.wholes import Whole, run_reason
 from app.services.lifecycle.local_workers import LocalWorkers
 from app.storage.states import RunStatus, experiment_status
-from app.storage.tables import Artifact, Attempt, Run, StatusChange
+from app.storage.tables import Artifact, Attempt, Experiment, Run, StatusChange
+from lab_models.specs import read_spec
 
 
 def experiment_record(
@@ -71,7 +72,7 @@ def experiment_record(
         like=like_of(experiment),
         changed=None if whole.origin is None else changed(whole.origin.spec, experiment.spec),
         runs=[RunAnswer(**_run_fields(run)) for run in runs],
-        results=_results(runs),
+        results=_results(experiment, runs),
         disk_bytes=whole.disk_bytes,
         environment=environment,
         environment_differs=differs,
@@ -191,7 +192,8 @@ def _experiment_progress(runs: Sequence[Advancing]) -> ProgressAnswer:
     )
 
 
-def _results(runs: list[Run]) -> dict[str, dict[str, SummaryAnswer]]:
+def _results(experiment: Experiment, runs: list[Run]) -> dict[str, dict[str, SummaryAnswer]]:
+    depends_on_seed = read_spec(experiment.spec).depends_on_seed
     succeeded = [run for run in runs if run.status == RunStatus.SUCCEEDED]
     sheets = {
         "test": [run.test for run in succeeded if run.test],
@@ -208,7 +210,7 @@ def _results(runs: list[Run]) -> dict[str, dict[str, SummaryAnswer]]:
                 ci95=summary.ci95,
                 values=list(summary.values),
             )
-            for name, summary in summarise_scores(scores).items()
+            for name, summary in summarise_scores(scores, depends_on_seed).items()
         }
         for split, scores in sheets.items()
     }

@@ -104,7 +104,9 @@ class RunRecord(RunAnswer):
 
 
 class SummaryAnswer(Answer):
-    """A number over seeds; `std` and `ci95` (Student's t) need at least two."""
+    """A number over seeds; `std` and `ci95` (Student's t) need at least two, `ci95` two that differ. What no seed
+    changes counts as one.
+    """
 
     mean: float
     std: float | None

@@ -81,6 +81,8 @@ class StudyRecord(Answer):
     question: str
     reproduces: str
     seeds: list[int]
+    final: bool
+    """Whether it is decided once, when all seeds have ended, and takes no more of them."""
     factors: list[str]
     sample: SampleAnswer | None
     """null: nothing was drawn."""

@@ -48,6 +48,7 @@ def study_record(whole: WholeStudy, warned: Sequence[str] = ()) -> StudyRecord:
         status_message=_sentence(whole),
         estimated_finish_at=whole.estimated_finish_at,
         seeds=list(design.seeds),
+        final=design.final,
         factors=list(design.factors),
         sample=_sample(design),
         cells=[_cell(cell) for cell in whole.cells],

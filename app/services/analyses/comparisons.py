@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from sqlmodel import Session
 
 from app.errors import NotFound
+from app.services.analyses.looks import Looks
 from app.services.analyses.pairing import (
     ONE_AND_THE_SAME,
     PairedScores,
@@ -86,6 +87,7 @@ class Evidence:
 
     def __init__(self, session: Session, files: FileStore, runs: Sequence[Run]) -> None:
         self.scores = Scores(session, runs)
+        self.looks = Looks(session, runs)
         self._session, self._files = session, files
         self._marks: dict[str, Marks | None] = {}
 
@@ -120,7 +122,8 @@ def compare_sides(
 
     Raises Conflict where the two cannot be compared at all: other data sets, or other test images.
     """
-    found = pair_sides(evidence.scores, treatment, control, metric, margin=margin)
+    found = pair_sides(evidence.scores, evidence.looks, treatment, control, metric, margin=margin)
+    remarks = evidence.scores.remarks([*treatment.runs, *control.runs], metric)
     factor = spelled_out(factor, treatment.experiment.spec, control.experiment.spec)
     differs = tuple(differences(treatment.experiment.spec, control.experiment.spec))
     return Comparison(
@@ -130,6 +133,7 @@ def compare_sides(
         differs=differs,
         warnings=(
             *_warnings(treatment, control, differs, factor, found.seeds),
+            *remarks,
             *on_survivors(evidence.scores, (control, treatment), metric),
         ),
         mcnemar=tuple(_mcnemar(evidence, treatment, control, found.seeds))

@@ -3,20 +3,19 @@ than another asks here.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from app.errors import Conflict
+from app.services.analyses.looks import Looks
 from app.services.analyses.scores import ScoreKind, Scores
+from app.services.analyses.sides import Side as Side
 from app.services.analyses.training_scores import survivors
-from app.storage.states import RunStatus
-from app.storage.tables import Experiment, Run
-from lab_models.architectures.sameness import effect_of
-from lab_models.specs import read_spec
+from lab_models.statistics.cells import qualified
+from lab_models.statistics.looks import Look
 from lab_models.statistics.paired import Paired, compare
-from lab_models.statistics.verdicts import Judgement, judge
+from lab_models.statistics.verdicts import Judgement, Terms, judge_in
 
 MARGIN_POINTS = {"digits": 0.15, "mnist": 0.15, "cifar10": 0.5}
 OTHER_MARGIN_POINTS = 1.0
@@ -30,52 +29,47 @@ ONE_AND_THE_SAME = (
     " difference to measure"
 )
 
-
-@dataclass(frozen=True)
-class Side:
-    """An experiment as one side of a comparison."""
-
-    experiment: Experiment
-    runs: Sequence[Run]
-    title: str
-
-    @cached_property
-    def effect(self) -> str:
-        """Names what is trained, as `effect_of`."""
-        return effect_of(read_spec(self.experiment.spec))
-
-    @property
-    def succeeded(self) -> list[Run]:
-        """Runs whose scores count."""
-        return [run for run in self.runs if run.status == RunStatus.SUCCEEDED]
+NO_SEED_CHANGES_IT = "no seed changes either of the two, so more of them would show nothing"
 
 
 @dataclass(frozen=True)
 class PairedScores:
     """Treatment minus control over the seeds that both have. `paired` is in the metric's spoken unit: percentage points
-    for fractions.
+    for fractions. `is_fixed`: no seed changes either of the two.
     """
 
     metric: ScoreKind
     paired: Paired
     seeds: tuple[int, ...]
     seconds_per_pair: float | None
+    look: Look
+    is_fixed: bool
 
     def judged(self, p_adjusted: float | None = None) -> Judgement:
-        """The verdict on "treatment is better than control"; `p_adjusted` is p after Holm's correction over a
-        family.
-        """
-        return judge(
+        """The verdict on treatment against control; `p_adjusted` is p after Holm's correction over a family."""
+        metric = self.metric
+        unit = qualified(
+            metric.unit, metric.measured_from, "lower is better" if metric.lower_is_better else ""
+        )
+        terms = Terms(unit, advice=NO_SEED_CHANGES_IT) if self.is_fixed else Terms(unit)
+        return judge_in(
+            terms,
             self.paired,
+            look=self.look,
+            sign=-1 if metric.lower_is_better else 1,
             p_adjusted=p_adjusted,
-            unit=self.metric.unit,
             seconds_per_pair=self.seconds_per_pair,
-            lower_is_better=self.metric.lower_is_better,
         )
 
 
 def pair_sides(
-    scores: Scores, treatment: Side, control: Side, metric: ScoreKind, *, margin: float | None
+    scores: Scores,
+    looks: Looks,
+    treatment: Side,
+    control: Side,
+    metric: ScoreKind,
+    *,
+    margin: float | None,
 ) -> PairedScores:
     """Pair the succeeded runs of the same seeds; raises Conflict where the two were tested on other images."""
     _refuse_other_images(treatment, control)
@@ -85,7 +79,10 @@ def pair_sides(
         for side in (treatment, control)
     ]
     seconds_per_pair = sum(float(np.mean(found)) for found in seconds) if all(seconds) else None
-    return pair_scores(metric, treated, plain, margin=margin, seconds_per_pair=seconds_per_pair)
+    is_fixed = not (metric.is_cost or treatment.depends_on_seed or control.depends_on_seed)
+    found = pair_scores(metric, treated, plain, margin=margin, only_one=is_fixed)
+    look = looks.of((treatment, control), found.seeds)
+    return replace(found, seconds_per_pair=seconds_per_pair, look=look)
 
 
 def pair_scores(
@@ -94,12 +91,12 @@ def pair_scores(
     control: Mapping[int, float],
     *,
     margin: float | None,
-    seconds_per_pair: float | None = None,
+    only_one: bool = False,
 ) -> PairedScores:
-    """Pair scores by their seeds, in the treatment's order."""
-    seeds = tuple(seed for seed in treatment if seed in control)
-    pairs = [(metric.scale * treatment[seed], metric.scale * control[seed]) for seed in seeds]
-    return PairedScores(metric, compare(pairs, margin), seeds, seconds_per_pair)
+    """Pair scores by their seeds, in the treatment's order; `only_one`: the first pair alone."""
+    seeds = tuple(seed for seed in treatment if seed in control)[: 1 if only_one else None]
+    pairs = [(metric.compared(treatment[seed]), metric.compared(control[seed])) for seed in seeds]
+    return PairedScores(metric, compare(pairs, margin), seeds, None, Look.PLANNED, only_one)
 
 
 def on_survivors(scores: Scores, sides: Sequence[Side], metric: ScoreKind) -> list[str]:

@@ -1,5 +1,6 @@
 """One number of each run, by its name: `test.accuracy`, `val.loss`, `seconds`, `epochs_to.97` and so on."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,6 @@ from app.services.analyses.gradients.series import series_of
 from app.services.analyses.gradients.slopes import Slope, slope_at
 from app.services.analyses.training_scores import (
     GAPS,
-    NAMES,
     is_of_training,
     threshold_of,
     values_of,
@@ -19,18 +19,56 @@ from app.services.analyses.training_scores import (
 from app.services.experiments.metrics import RunMetrics, metrics_of, seconds_of_training
 from app.storage.states import RunStatus
 from app.storage.tables import Run
-from lab_models.common.validation import FieldError
+from lab_models.common.validation import FieldError, did_you_mean
 from lab_models.training.layer_metrics import LAYER_SPLITS
 
-NATS = ("loss", "nll", "hard_loss", "soft_loss")
+OF_TEST = (
+    "accuracy",
+    "top5_accuracy",
+    "loss",
+    "precision_weighted",
+    "recall_weighted",
+    "f1_weighted",
+    "precision_macro",
+    "recall_macro",
+    "f1_macro",
+    "nll",
+    "ece",
+    "brier",
+    "teacher_agreement",
+    "teacher_accuracy",
+)
+OF_VAL = ("accuracy", "loss")
+SLOPE, RATIO = "gradient_flow.slope", "gradient_flow.first_over_last"
 COUNTS = {"best.epoch": "epochs", "epochs": "epochs", "seconds": "seconds"}
-DERIVED = ("val.mean_accuracy", "gradient_flow.slope", "gradient_flow.first_over_last", *COUNTS)
-LOWER_IS_BETTER = (*NATS, "ece", "brier", "epoch", "epochs", "seconds")
+DERIVED = ("val.mean_accuracy", SLOPE, RATIO, *COUNTS)
+METRICS = (
+    *(f"test.{score}" for score in OF_TEST),
+    *(f"val.{score}" for score in OF_VAL),
+    *(f"train.{score}" for score in OF_VAL),
+    *GAPS,
+    *DERIVED,
+)
+"""All that can be asked for but for `THRESHOLDS`: what runs have of test, of val at the chosen epoch, and of train with
+its weights, and what is made of their numbers.
+"""
+THRESHOLDS = ("epochs_to.97", "seconds_to.97")
+"""As an example: any percentage can be asked for."""
+
+NATS = ("loss", "nll")
+LOWER_IS_BETTER = (*NATS, "ece", "brier", "epoch", "epochs", "seconds", "slope", "first_over_last")
+
+LEAST_RATIO = 1e-45
+"""Stands for a first layer's gradient of exactly 0, over the last's: about the smallest number above 0 in float32,
+which it has fallen below. 0 itself has no logarithm.
+"""
 
 
 @dataclass(frozen=True)
 class ScoreKind:
-    """What a number is called and how it is spoken of: fractions in percentage points (`scale` 100), losses in nats."""
+    """What a number is called and how it is spoken of: fractions in percentage points (`scale` 100), losses in nats,
+    the ratio of two gradients by its decimal logarithm, in decades.
+    """
 
     name: str
 
@@ -39,11 +77,21 @@ class ScoreKind:
         """Whether it lies in [0, 1] and is spoken of in percent."""
         last = self.name.rpartition(".")[2]
         return (
-            self.name not in COUNTS
+            not self.is_cost
+            and self.name not in (SLOPE, RATIO)
             and threshold_of(self.name) is None
-            and not self.name.startswith("gradient_flow.")
             and last not in (*NATS, "brier")
         )
+
+    @property
+    def is_cost(self) -> bool:
+        """Whether it says what training took, and nothing of the network."""
+        return self.name in COUNTS
+
+    @property
+    def is_ratio(self) -> bool:
+        """Whether it is the decimal logarithm of a ratio, which people read as the ratio."""
+        return self.name == RATIO
 
     @property
     def scale(self) -> float:
@@ -55,55 +103,82 @@ class ScoreKind:
         """Of a difference."""
         if self.is_fraction:
             return "percentage points"
-        if self.name.rpartition(".")[2] in NATS:
-            return "nats"
         threshold = threshold_of(self.name)
         if threshold is not None:
             return threshold.counted
-        return COUNTS.get(self.name, "")
+        last = self.name.rpartition(".")[2]
+        others = {"brier": "Brier points", "slope": "nats per layer", "first_over_last": "decades"}
+        return "nats" if last in NATS else others.get(last) or COUNTS[self.name]
 
     @property
     def level_unit(self) -> str:
         """Of the number itself; empty where its label says it."""
-        if threshold_of(self.name) is not None:
+        if threshold_of(self.name) is not None or self.name in GAPS:
             return ""
-        return "%" if self.is_fraction and self.name not in GAPS else self.unit
+        return "%" if self.is_fraction else "times" if self.is_ratio else self.unit
 
     @property
     def label(self) -> str:
-        """What an axis or a heading says: `Test accuracy`."""
+        """What a heading says: `Test accuracy`."""
         threshold = threshold_of(self.name)
         if threshold is not None:
             return threshold.label
         return GAPS.get(self.name) or self.name.replace(".", " ").replace("_", " ").capitalize()
 
     @property
+    def axis(self) -> str:
+        """What an axis says, where the number stands as it is kept."""
+        return f"{self.label}, log10" if self.is_ratio else self.label
+
+    @property
     def lower_is_better(self) -> bool:
-        """Whether less is better."""
+        """Whether less is better; of gradients a smaller distance, see `compared`."""
         return (
             self.name in GAPS
             or threshold_of(self.name) is not None
             or self.name.rpartition(".")[2] in LOWER_IS_BETTER
         )
 
+    @property
+    def measured_from(self) -> str:
+        """What a distance is measured from, where it is the distance that is compared."""
+        return {SLOPE: "distance from 0", RATIO: "distance from 1"}.get(self.name, "")
+
+    def compared(self, value: float) -> float:
+        """The number that two sides are compared by, in `unit`.
+
+        A gradient that grows toward the input is no healthier than one that falls, so both are distances from where
+        neither happens.
+        """
+        return abs(value) if self.name in (SLOPE, RATIO) else self.scale * value
+
+    @property
+    def decimals(self) -> int:
+        """Of the number as it is spoken of: two of percent, one of what is counted, four of others."""
+        return 2 if self.is_fraction else 1 if self.unit in COUNTS.values() else 4
+
+    def written(self, value: float) -> str:
+        """The number itself, in `level_unit`; ratios with two digits."""
+        if self.is_ratio:
+            return f"{10**value:.2g}"
+        return f"{self.scale * value:.{self.decimals}f}"
+
+    def interval(self, ends: tuple[float, float]) -> str:
+        """An interval of it; that of a fraction is cut where fractions end."""
+        low, high = (min(max(end, 0.0), 1.0) for end in ends) if self.is_fraction else ends
+        return f"{self.written(low)} to {self.written(high)}"
+
 
 def read_metric(name: str) -> ScoreKind:
-    """A metric by its name, which is `test.<score>`, `val.<score>`, one of the derived ones or of training; raises
-    InvalidRequest.
-    """
-    split, _, score = name.partition(".")
-    if (
-        name in DERIVED
-        or is_of_training(name)
-        or (split in ("test", "val") and score.replace("_", "").isalnum())
-    ):
+    """A metric by its name, one of `METRICS` or a threshold; raises InvalidRequest."""
+    if name in METRICS or threshold_of(name) is not None:
         return ScoreKind(name)
-    hint = "allowed: test.<score> and val.<score>, such as test.accuracy or val.loss, " + ", ".join(
-        [*DERIVED, *NAMES]
-    )
-    raise InvalidRequest(
-        f"there is no metric {name!r}", [FieldError("/metric", f"no metric {name!r}", hint)]
-    )
+    message = f"there is no metric {name!r}"
+    if f"test.{name}" in METRICS:
+        hint: str | None = f"did you mean 'test.{name}'?"
+    else:
+        hint = did_you_mean(name, [*METRICS, *THRESHOLDS])
+    raise InvalidRequest(message, [FieldError("/metric", message, hint)])
 
 
 class Scores:
@@ -115,20 +190,74 @@ class Scores:
         self._session = session
         self._succeeded = [run for run in runs if run.status == RunStatus.SUCCEEDED]
         self._read: dict[str, dict[str, float]] = {}
+        self._slopes: dict[str, Slope] | None = None
 
     def by_seed(self, runs: Sequence[Run], metric: ScoreKind) -> dict[int, float]:
         """The metric of each succeeded run that has it, by seed; what was not finite is left out. The runs are among
         those given at first.
         """
         if metric.name not in self._read:
-            values = zip(
-                self._succeeded, _values(self._session, self._succeeded, metric), strict=True
-            )
+            values = zip(self._succeeded, self._values(metric), strict=True)
             self._read[metric.name] = {
                 run.id: value for run, value in values if value is not None and np.isfinite(value)
             }
         found = self._read[metric.name]
         return {run.seed: found[run.id] for run in runs if run.id in found}
+
+    def remarks(self, runs: Sequence[Run], metric: ScoreKind) -> list[str]:
+        """What of the runs' numbers is not as it was measured, a sentence each."""
+        if not metric.is_ratio:
+            return []
+        slopes = [slope for run in runs if (slope := self.slopes.get(run.id)) is not None]
+        zero = sum(slope.first_over_last == 0 for slope in slopes)
+        missing = sum(slope.first_over_last is None for slope in slopes)
+        said = []
+        if zero:
+            said.append(
+                f"in {zero} of {len(slopes)} runs the first layer's gradient is exactly 0, which counts as"
+                f" {LEAST_RATIO:g} times the last's"
+            )
+        if missing:
+            said.append(
+                f"in {missing} of {len(slopes)} runs the last layer's gradient is exactly 0 or was not measured, so"
+                " there is no ratio; left out"
+            )
+        return said
+
+    @property
+    def slopes(self) -> dict[str, Slope]:
+        """Of each run with measured gradients, the slope along depth in its last epoch."""
+        if self._slopes is None:
+            self._slopes = last_slopes(self._session, self._succeeded)
+        return self._slopes
+
+    def _values(self, metric: ScoreKind) -> Iterable[float | None]:
+        runs = self._succeeded
+        if is_of_training(metric.name):
+            return values_of(self._session, runs, metric.name)
+        split, _, score = metric.name.partition(".")
+        match metric.name:
+            case "val.mean_accuracy":
+                numbers = metrics_of(self._session, [run.id for run in runs], ("val",))
+                return [_mean_accuracy(numbers[run.id]) for run in runs]
+            case "best.epoch":
+                return [None if run.best is None else run.best["epoch"] for run in runs]
+            case "epochs":
+                return [run.epochs_done for run in runs]
+            case "seconds":
+                seconds = seconds_of_training(self._session, [run.id for run in runs])
+                return [seconds.get(run.id) for run in runs]
+            case "gradient_flow.slope":
+                return [
+                    None if (it := self.slopes.get(run.id)) is None else it.slope for run in runs
+                ]
+            case "gradient_flow.first_over_last":
+                return [_decades(self.slopes.get(run.id)) for run in runs]
+            case _:
+                sheets = [
+                    run.test if split == "test" else (run.best or {}).get("val") for run in runs
+                ]
+                return [None if sheet is None else sheet.get(score) for sheet in sheets]
 
 
 def last_slopes(session: Session, runs: Sequence[Run]) -> dict[str, Slope]:
@@ -138,30 +267,11 @@ def last_slopes(session: Session, runs: Sequence[Run]) -> dict[str, Slope]:
     return {run_id: slope_at(found, -1) for run_id, found in series.items() if found is not None}
 
 
-def _values(session: Session, runs: list[Run], metric: ScoreKind) -> Iterable[float | None]:
-    if is_of_training(metric.name):
-        return values_of(session, runs, metric.name)
-    split, _, score = metric.name.partition(".")
-    match metric.name:
-        case "val.mean_accuracy":
-            numbers = metrics_of(session, [run.id for run in runs], ("val",))
-            return [_mean_accuracy(numbers[run.id]) for run in runs]
-        case "best.epoch":
-            return [None if run.best is None else run.best["epoch"] for run in runs]
-        case "epochs":
-            return [run.epochs_done for run in runs]
-        case "seconds":
-            seconds = seconds_of_training(session, [run.id for run in runs])
-            return [seconds.get(run.id) for run in runs]
-        case "gradient_flow.slope":
-            slopes = last_slopes(session, runs)
-            return [slopes[run.id].slope if run.id in slopes else None for run in runs]
-        case "gradient_flow.first_over_last":
-            slopes = last_slopes(session, runs)
-            return [slopes[run.id].first_over_last if run.id in slopes else None for run in runs]
-        case _:
-            sheets = [run.test if split == "test" else (run.best or {}).get("val") for run in runs]
-            return [None if sheet is None else sheet.get(score) for sheet in sheets]
+def _decades(slope: Slope | None) -> float | None:
+    """log10 of the first layer's gradient over the last's."""
+    if slope is None or slope.first_over_last is None:
+        return None
+    return math.log10(max(slope.first_over_last, LEAST_RATIO))
 
 
 def _mean_accuracy(numbers: RunMetrics) -> float | None:

@@ -22,10 +22,16 @@ def gap_of(test: Mapping[str, Any] | None, train: Mapping[str, Any] | None) -> d
     }
 
 
-def summarise_scores(scores: Sequence[dict[str, Any]]) -> dict[str, Summary]:
-    """One summary per number that all given score sheets have."""
+def summarise_scores(
+    scores: Sequence[dict[str, Any]], depends_on_seed: bool = True
+) -> dict[str, Summary]:
+    """One summary per number that all given score sheets have. What no seed changes is one number, however often it
+    was made.
+    """
     if not scores:
         return {}
+    if not depends_on_seed:
+        scores = scores[:1]
     return {
         name: summarise([sheet[name] for sheet in scores])
         for name in scores[0]

@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, bindparam, func
 from sqlalchemy import select as select_columns
+from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 
 from app.storage.tables import Experiment, Metric, Run, Study
@@ -43,6 +44,7 @@ def of_study(session: Session, study: Study) -> str:
         study.name,
         study.design["seeds"],
         study.design["looks"],
+        study.design.get("final", False),
     )
 
 
@@ -72,6 +74,14 @@ def _facts(of: _Of) -> Select[Any]:
         .correlate(Run)
         .scalar_subquery()
     )
+    giver = aliased(Run)
+    # whose results were taken over says which look at them this is, as long as it is there
+    is_remembered = (
+        select_columns(func.count(col(giver.id)))
+        .where(col(giver.id) == col(Run.reused_from))
+        .correlate(Run)
+        .scalar_subquery()
+    )
     facts = (
         *(
             col(column)
@@ -91,6 +101,7 @@ def _facts(of: _Of) -> Select[Any]:
         ),
         col(Run.best)["epoch"].as_string(),
         last_epoch,
+        is_remembered,
     )
     wanted: ColumnElement[bool]
     match of:

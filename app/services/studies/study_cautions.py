@@ -32,7 +32,7 @@ def cautions(whole: WholeStudy) -> Iterator[str]:
             if len(design.seeds) == 1
             else "Two seeds give very wide intervals"
         )
-        yield f"{few}: POST /studies/{whole.study.id}/extend adds more."
+        yield f"{few}: start a study with more, fixed beforehand."
     alike = [
         cell.cell.title
         for cell in whole.own_cells
@@ -40,8 +40,8 @@ def cautions(whole: WholeStudy) -> Iterator[str]:
     ]
     if alike:
         yield (
-            f"What is fitted to frozen features is the same with every seed: the spread of {', '.join(alike)} says"
-            " nothing about chance."
+            f"What is fitted to frozen features is the same with every seed: {', '.join(alike)} counts as one run"
+            " (n = 1), which says nothing about chance."
         )
     for cell in whole.own_cells:
         yield from _made_otherwise(cell)
@@ -56,8 +56,13 @@ def cautions(whole: WholeStudy) -> Iterator[str]:
     if design.looks:
         steps = ", then ".join(map(str, design.looks))
         yield (
-            f"Seeds were added after results could be seen ({steps}): a p that was looked at more than once is smaller"
-            " than it should be. For a claim to publish, fix the number of seeds beforehand."
+            f"Seeds were added after results could be seen ({steps}): the look that was planned, at {design.looks[0]},"
+            " is decided at 4 %, and all others share 1 %. For a claim to publish, fix the number of seeds beforehand."
+        )
+    if design.final and missing:
+        yield (
+            "This study is final: it decides once, when all of its seeds have ended, at the whole 5 %; until then its"
+            " verdicts are open. Retry what was cancelled, or has failed otherwise than by diverging."
         )
 
 

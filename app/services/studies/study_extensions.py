@@ -23,6 +23,7 @@ from app.services.studies.study_foundations import OutsideFoundations
 from app.settings import Settings
 from app.storage.files.places import file_store
 from app.storage.tables import Experiment, Run, Study, new_id
+from lab_models.common.validation import FieldError
 from lab_models.specs import read_spec
 from lab_models.studies.design import Design, read_design
 
@@ -47,9 +48,9 @@ def prepare_extension(
     session: Session, study: Study, num_seeds: int, settings: Settings
 ) -> PreparedExtension:
     """Find what can be taken over by the replicates that `extend` would add now, and what they are built on, on a
-    session that only reads; raises as it does.
+    session that only reads; raises as it does, and Conflict for a final study.
     """
-    extended = study_bounds.with_next_seeds(read_design(study.design), num_seeds, settings)
+    extended = study_bounds.with_next_seeds(_extensible(study), num_seeds, settings)
     cells = {cell.key: cell for cell in extended.cells}
     written = _written(session, study)
     new = extended.seeds[-num_seeds:]
@@ -76,7 +77,7 @@ def extend(session: Session, study: Study, prepared: PreparedExtension, settings
     """
     taking_over.remove_unless_committed(session, prepared.taken, file_store(settings))
     lock(session, study)
-    extended = study_bounds.with_next_seeds(read_design(study.design), prepared.num_seeds, settings)
+    extended = study_bounds.with_next_seeds(_extensible(study), prepared.num_seeds, settings)
     if prepared.outside and extended.seeds[-prepared.num_seeds :] != prepared.new_seeds:
         raise Conflict("the study has just been extended by another request; send this one again")
     cells = {cell.key: cell for cell in extended.cells}
@@ -180,3 +181,21 @@ def _likenesses(
         )
 
     return likeness
+
+
+def _extensible(study: Study) -> Design:
+    """The study's design; raises Conflict where it takes no more seeds."""
+    design = read_design(study.design)
+    if design.final:
+        raise Conflict(
+            f"study {study.id} is final: its one look has the whole 5 %, which more seeds would break",
+            [
+                FieldError(
+                    "/seeds",
+                    "a final study takes no more seeds",
+                    "start a new study with seeds that it has not, such as"
+                    f' "seeds": [{max(design.seeds) + 1}, {max(design.seeds) + 2}, …]',
+                )
+            ],
+        )
+    return design

@@ -29,7 +29,11 @@ from app.services.analyses.studies.words import scale_said
 from app.services.studies.studies import WholeStudy
 from app.storage.files.places import file_store
 from lab_models.recipes.recipe import Picture
-from lab_models.statistics.verdicts import Verdict
+from lab_models.statistics.cells import qualified
+from lab_models.statistics.looks import percent
+from lab_models.statistics.paired import ALPHA
+from lab_models.statistics.verdicts import ClaimVerdict, ContrastVerdict
+from lab_models.statistics.wording import p_text
 
 FOR_A_PAGE, FOR_A_PHONE = (
     Appearance(size=size, follows_viewer=True) for size in (PictureSize.MEDIUM, PictureSize.SMALL)
@@ -95,7 +99,7 @@ def _shown(found: Report) -> dict[str, Any]:
         "caption": caption_of(table),
         "score": table.metric.label.lower(),
         "published": _published(found.published),
-        "unit": table.metric.unit,
+        "unit": qualified(table.metric.unit, table.metric.measured_from),
         "contrasts": [_contrast(result, whole) for result in found.verdicts.contrasts],
         "findings": verdicts.findings,
         "cautions": verdicts.cautions,
@@ -165,7 +169,7 @@ def _page(shown: dict[str, Any], figures: list[dict[str, Any]]) -> str:
     return _pages.get_template("report.html").render(**shown, figures=figures)
 
 
-def _badge(verdict: Verdict, whole: WholeStudy) -> str:
+def _badge(verdict: ContrastVerdict | ClaimVerdict, whole: WholeStudy) -> str:
     """Its look: what is shown at another scale than the source's is no answer to the source, and has no color."""
     return "at_another_scale" if scale_said(whole) else verdict.value
 
@@ -176,7 +180,7 @@ def _contrast(result: ContrastResult, whole: WholeStudy) -> dict[str, Any]:
     more = (
         ""
         if judgement.more_seeds is None
-        else f"about {judgement.more_seeds:,} more seeds would settle it"
+        else f"about {judgement.more_seeds:,} more seeds would show a difference as large as the margin, or none"
     )
     return {
         "title": result.title,
@@ -185,11 +189,12 @@ def _contrast(result: ContrastResult, whole: WholeStudy) -> dict[str, Any]:
         "interval": "-"
         if paired is None or paired.ci95 is None
         else f"{paired.ci95[0]:+.2f} to {paired.ci95[1]:+.2f}",
-        "p": "-" if result.p_holm is None else f"{result.p_holm:.2g}",
+        "p": "-" if result.p_holm is None else p_text(result.p_holm, judgement.level or ALPHA),
+        "level": percent(judgement.level),
         "mcnemar": (
             "-"
             if result.comparison is None
-            else " / ".join(f"{one.p:.2g}" for one in result.comparison.mcnemar) or "-"
+            else " / ".join(p_text(one.p) for one in result.comparison.mcnemar) or "-"
         ),
         "verdict": _badge(judgement.verdict, whole),
         "verdict_text": judgement.verdict.text + scale_said(whole),

@@ -13,7 +13,7 @@ from app.services.analyses.studies.claims import AnsweredClaim
 from app.services.analyses.studies.verdicts import ContrastResult, StudyVerdicts, verdicts
 from app.storage.files.places import file_store
 from app.storage.states import RunStatus
-from lab_models.statistics.verdicts import Verdict
+from lab_models.statistics.verdicts import ClaimVerdict, ContrastVerdict
 
 router = passes.router(prefix="/studies", tags=["studies"])
 
@@ -25,9 +25,11 @@ class ContrastAnswer(Answer):
     treatment: str
     control: str
     factor: str
-    family: str
-    verdict: Verdict
+    verdict: ContrastVerdict
+    """How the treatment stands to the control."""
     sentence: str
+    level: float | None
+    """What p, corrected, must be below at this look; null: nothing is decided by p."""
     comparison: ComparisonAnswer | None
     """null where the two cannot be compared; the sentence says why."""
 
@@ -38,11 +40,16 @@ class ClaimAnswer(Answer):
     key: str
     text: str
     source: str
-    verdict: Verdict
+    verdict: ClaimVerdict
     sentence: str
     estimate: float | None
     ci95: tuple[float, float] | None
     p: float | None
+    """Of the test that decides, two-sided."""
+    p_holm: float | None
+    """The same after Holm's correction over all that the study tests on the claim's metric."""
+    level: float | None
+    """What `p_holm` must be below at this look; null: nothing is decided by p."""
     n: int
     evidence: list[str]
     note: str
@@ -73,7 +80,7 @@ def read_verdicts(
     metric: MetricName = "test.accuracy",
     if_none_match: IfNoneMatch = None,
 ) -> Any:
-    """Contrasts with Holm's correction, claims with their evidence, findings in the source's table; at any time, with
+    """Contrasts and claims with Holm's correction over both, findings in the source's table; at any time, with
     what there is.
     """
     exhibit = verdicts(session, file_store(settings), study, read_metric(metric))
@@ -109,9 +116,9 @@ def _contrast(result: ContrastResult) -> ContrastAnswer:
         treatment=result.contrast.treatment,
         control=result.contrast.control,
         factor=result.contrast.factor,
-        family=result.contrast.family,
         verdict=judgement.verdict,
         sentence=judgement.sentence,
+        level=judgement.level,
         comparison=None
         if comparison is None
         else comparison_answer(comparison, judgement, result.p_holm),
@@ -129,6 +136,8 @@ def _claim(answered: AnsweredClaim) -> ClaimAnswer:
         estimate=result.estimate,
         ci95=result.ci95,
         p=result.p,
+        p_holm=result.p_holm,
+        level=result.level,
         n=result.n,
         evidence=list(result.evidence),
         note=claim.note,

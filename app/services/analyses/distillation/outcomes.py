@@ -8,6 +8,7 @@ from functools import cached_property
 from sqlmodel import Session, col, select
 
 from app.errors import Conflict, NotFound
+from app.services.analyses.looks import Looks
 from app.services.analyses.pairing import PairedScores, Side, margin_of, pair_sides
 from app.services.analyses.scores import ScoreKind, Scores
 from app.services.experiments.experiments import its_runs, runs_of
@@ -91,7 +92,7 @@ class Gain:
 
     @cached_property
     def judgement(self) -> Judgement:
-        """The verdict on "the distilled student is better than its baseline"."""
+        """How the distilled student stands to its baseline."""
         return not_measured(self.refused) if self.scores is None else self.scores.judged()
 
     @property
@@ -212,9 +213,10 @@ def _arm(role: ArmRole, experiment: Experiment | None, network: str, runs: Seque
 
 
 def _gain(session: Session, distilled: Side, baseline: Side) -> Gain:
-    scores = Scores(session, [*distilled.runs, *baseline.runs])
+    runs = [*distilled.runs, *baseline.runs]
+    scores, looks = Scores(session, runs), Looks(session, runs)
     margin = margin_of(ACCURACY, distilled.experiment.spec["dataset"]["name"])
     try:
-        return Gain(pair_sides(scores, distilled, baseline, ACCURACY, margin=margin))
+        return Gain(pair_sides(scores, looks, distilled, baseline, ACCURACY, margin=margin))
     except Conflict as error:
         return Gain(None, str(error))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from app.services.analyses.distillation.outcomes import Arm, ArmRole, DistillationOutcome
+from app.services.analyses.distillation.outcomes import ACCURACY, Arm, ArmRole, DistillationOutcome
 from app.services.analyses.distillation.wording import gap_of, sentence, warnings
 from app.services.experiments.results import Summary
 from app.tabulation import markdown_text, to_csv
@@ -55,11 +55,7 @@ def _cells(arm: Arm, share: float | None) -> Sequence[str]:
         NONE if arm.macs_per_sample is None else f"{arm.macs_per_sample:,}",
         f"{len(arm.succeeded)} of {len(arm.runs)}",
         _with_spread(accuracy, 100, 2),
-        (
-            NONE
-            if accuracy is None or accuracy.ci95 is None
-            else "{:.2f} to {:.2f}".format(*(100 * end for end in accuracy.ci95))
-        ),
+        (NONE if accuracy is None or accuracy.ci95 is None else ACCURACY.interval(accuracy.ci95)),
         _with_spread(arm.summary("nll"), 1, 4),
         _with_spread(arm.summary("ece"), 1, 4),
         _with_spread(arm.summary("teacher_agreement"), 100, 2),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from app.services.analyses.distillation.outcomes import ACCURACY, Arm, DistillationOutcome
 from app.services.experiments.results import summarise
 from app.storage.states import RunStatus
-from lab_models.statistics.verdicts import Verdict
+from lab_models.statistics.verdicts import ContrastVerdict
 from lab_models.statistics.wording import NOTHING
 
 TEACHER_TOLERANCE = 0.002
@@ -93,8 +93,9 @@ def _finding(comparison: DistillationOutcome) -> str:
             f"{_reached(comparison)}There is no baseline, so no gain can be computed: send the experiment again with"
             ' "baseline": true.'
         )
-    before = _reached(comparison) if judgement.verdict is Verdict.NOT_MEASURED else ""
-    after = _gap_in_words(gap_of(comparison)) if judgement.verdict is Verdict.SUPPORTED else ""
+    before = _reached(comparison) if judgement.verdict is ContrastVerdict.NOT_MEASURED else ""
+    is_better = judgement.verdict is ContrastVerdict.BETTER
+    after = _gap_in_words(gap_of(comparison)) if is_better else ""
     return f"{before}Better on test than the baseline? {judgement.sentence}{after}"
 
 

@@ -10,7 +10,7 @@ from app.plots.figures.experiments import GradientFlowFigure
 from app.services.analyses.curves import standing
 from app.services.analyses.exhibits import Exhibit
 from app.services.analyses.gradients.series import LayerSeries, pooled, series_of
-from app.services.analyses.gradients.slopes import slope_at, summary
+from app.services.analyses.gradients.slopes import pooled_slopes, summary
 from app.services.experiments import experiments, revisions
 from app.services.experiments.metrics import metrics_of
 from app.storage.tables import Experiment, Run
@@ -54,7 +54,7 @@ def _figure(
     return GradientFlowFigure(
         title=experiment.name or experiment.id,
         subtitle=standing(experiment, all_runs),
-        verdicts=summary([slope_at(shown, row) for row in (0, -1)]) if shown else [],
+        verdicts=summary(pooled_slopes(runs)) if runs else [],
         layers=shown.layers if shown else [],
         is_fitted=shown.is_fitted.tolist() if shown else [],
         epochs=shown.epochs.tolist() if shown else [],

@@ -1,16 +1,16 @@
-"""From layers' gradient norms to a slope along depth with its interval, and to a verdict in words."""
+"""From layers' gradient norms to a slope along depth, over runs with its interval, and to a verdict in words."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtrit
 
-from app.services.analyses.gradients.series import LayerSeries
-from app.services.experiments.results import CONFIDENCE
+from app.services.analyses.gradients.series import LayerSeries, pooled
+from app.services.experiments.results import CONFIDENCE, summarise
 
 THRESHOLD = 100.0
 """Factor between the gradients of first and last layer from which on one speaks of vanishing or exploding.
@@ -20,7 +20,7 @@ norm 2 to 4, with batch norm 42 to 51 (growing toward the input); plain 2e6 to 6
 """
 
 FEWEST_LAYERS = 3
-"""A line through two points has no interval."""
+"""A line through two points fits whatever they are."""
 
 BENT = 3.0
 """A layer that lies so many times off the fitted line is worth a word: the line then hides what the layers do."""
@@ -41,9 +41,11 @@ class FlowVerdict(StrEnum):
 
 @dataclass(frozen=True)
 class Slope:
-    """The fit of ln(gradient L2) to the layer's place at one epoch.
+    """The fit of ln(gradient L2) to the layer's place at one epoch, of one run or of several.
 
-    `slope` per layer toward the head, with its 95 % t-interval; `factor` is exp(slope * steps from the first fitted
+    `slope` per layer toward the head; of `num_runs` that have one it is the mean of theirs, and `ci95` Student's t
+    interval of that. A single run has no interval: the scatter of its layers about the line says nothing about another
+    seed, nor are neighbours independent. `factor` is exp(slope * steps from the first fitted
     layer to the last): how many times smaller the gradient is at the first than at the last, by the fit.
     `first_over_last` is the ratio as measured, of the first of all `num_layers` measured to the last. `zero_layers`
     have a gradient of exactly 0; `num_blocked` of them lie before every other gradient. `farthest` is by what factor
@@ -59,6 +61,7 @@ class Slope:
     first_over_last: float | None
     zero_layers: tuple[str, ...]
     num_blocked: int
+    num_runs: int = 1
     farthest: float | None = None
 
     @property
@@ -68,6 +71,12 @@ class Slope:
             f"{self.verdict.replace('_', ' ')} {'at initialization' if self.epoch == 0 else f'in epoch {self.epoch}'}:"
             f" {'; '.join(self._reasons())}"
         )
+
+    def _slope_in_words(self) -> str:
+        if self.ci95 is None:
+            return f"{_signed(self.slope or 0.0)[0]} per layer"
+        slope, low, high = _signed(self.slope or 0.0, *self.ci95)
+        return f"{slope} per layer, 95 % interval {low} to {high} over {self.num_runs} runs"
 
     def _reasons(self) -> list[str]:
         if self.verdict is FlowVerdict.TOO_FEW_LAYERS:
@@ -80,22 +89,59 @@ class Slope:
             reasons.append(
                 f"no gradient at all reaches the first {self.num_blocked} of {self.num_layers} layers"
             )
-        if self.slope is not None and self.ci95 is not None and self.factor is not None:
+        if self.slope is not None and self.factor is not None:
             where = f"along {'the other ' if self.num_blocked else ''}{self.num_layers - len(self.zero_layers)} layers"
-            slope, low, high = _signed(self.slope, *self.ci95)
-            fit = f"slope {slope} per layer, 95 % interval {low} to {high}; threshold: factor {THRESHOLD:g}"
+            fit = f"slope {self._slope_in_words()}; threshold: factor {THRESHOLD:g}"
             reasons.append(f"{where} the gradient {_change(self.factor)} toward the input ({fit})")
             if self.farthest is not None and self.farthest >= BENT:
                 reasons.append(
                     f"the layers do not lie on a line: up to a factor of {_rounded(self.farthest)} off it"
                 )
         if self.verdict is FlowVerdict.UNCLEAR:
-            reasons.append("that is past the threshold, but the interval includes 0")
+            is_known = self.ci95 is None or not self.ci95[0] <= 0 <= self.ci95[1]
+            why = (
+                "the layers scatter too much about a line"
+                if is_known
+                else "the interval includes 0"
+            )
+            reasons.append(f"that is past the threshold, but {why}")
         if past := len(self.zero_layers) - self.num_blocked:
             reasons.append(
                 f"{past} more layer{'s have' if past > 1 else ' has'} a gradient of exactly 0, but it flows past"
             )
         return reasons
+
+
+def pooled_slopes(runs: Sequence[LayerSeries]) -> list[Slope]:
+    """The verdict of every epoch over runs of one spec, as rows of `pooled`: each run's slope is one number, whose mean
+    has an interval. Raises ValueError when no run is given.
+    """
+    by_epoch: dict[int, list[float]] = {}
+    for run in runs:
+        for found in slopes_of(run):
+            if found.slope is not None:
+                by_epoch.setdefault(found.epoch, []).append(found.slope)
+    return [_over_runs(slope, by_epoch.get(slope.epoch, [])) for slope in slopes_of(pooled(runs))]
+
+
+def _over_runs(shown: Slope, slopes: Sequence[float]) -> Slope:
+    """The slope of the pooled norms with what the runs' own slopes say."""
+    if len(slopes) < 2 or shown.slope is None or shown.factor is None:
+        return shown
+    found = summarise(slopes)
+    steps = math.log(shown.factor) / shown.slope if shown.slope else 0.0
+    factor = _factor(found.mean * steps)
+    is_known = found.ci95 is None or not found.ci95[0] <= 0 <= found.ci95[1]
+    is_line = is_known and shown.verdict is not FlowVerdict.UNCLEAR
+    verdict = shown.verdict if shown.num_blocked else _verdict(factor, is_line)
+    return replace(
+        shown,
+        slope=found.mean,
+        ci95=found.ci95,
+        factor=factor,
+        verdict=verdict,
+        num_runs=len(slopes),
+    )
 
 
 def slopes_of(series: LayerSeries) -> list[Slope]:
@@ -120,8 +166,6 @@ def slope_along(layers: Sequence[str], norms: npt.NDArray[np.float64], epoch: in
     every image, and the verdict is vanishing whatever the fit says. With a gradient in some layer nearer the input, the
     flow goes past it: such a layer is dead by construction (a branch whose last scale starts at 0, a part that takes no
     share in the loss), it is counted, and the verdict is that of the others.
-
-    The interval takes the scatter of layers about the line as independent, which neighbours are only roughly.
     """
     measured, positive = ~np.isnan(norms), norms > 0
     places = np.flatnonzero(positive)
@@ -154,21 +198,19 @@ def slope_along(layers: Sequence[str], norms: npt.NDArray[np.float64], epoch: in
             zero_layers,
             num_blocked,
         )
-    slope, ci95, farthest = _line(places.astype(np.float64), np.log(norms[places]))
-    exponent = slope * float(places[-1] - places[0])
-    factor = math.exp(min(max(exponent, -MOST_EXPONENT), MOST_EXPONENT))
-    verdict = FlowVerdict.VANISHING if num_blocked else _verdict(factor, ci95)
+    slope, is_line, farthest = _line(places.astype(np.float64), np.log(norms[places]))
+    factor = _factor(slope * float(places[-1] - places[0]))
     return Slope(
         epoch,
-        verdict,
+        FlowVerdict.VANISHING if num_blocked else _verdict(factor, is_line),
         num_layers,
         slope,
-        ci95,
+        None,
         factor,
         ratio,
         zero_layers,
         num_blocked,
-        math.exp(min(farthest, MOST_EXPONENT)),
+        farthest=math.exp(min(farthest, MOST_EXPONENT)),
     )
 
 
@@ -179,9 +221,11 @@ def summary(found: Sequence[Slope]) -> list[str]:
 
 def _line(
     places: npt.NDArray[np.float64], values: npt.NDArray[np.float64]
-) -> tuple[float, tuple[float, float], float]:
-    """Slope of the least-squares line, its interval, slope ± t(0.975, n - 2) · s / sqrt(Sxx), and the largest distance
-    of a value from it.
+) -> tuple[float, bool, float]:
+    """Slope of the least-squares line, whether the layers follow it rather than scatter about a flat one (it is further
+    from 0 than t(0.975, n - 2) · s / sqrt(Sxx)), and the largest distance of a value from it.
+
+    That takes the scatter of layers as independent, which neighbours are only roughly, so it is no interval.
     """
     centered = places - places.mean()
     spread = float(np.sum(centered**2))
@@ -189,14 +233,18 @@ def _line(
     residuals = values - values.mean() - slope * centered
     freedom = len(places) - 2
     error = math.sqrt(float(np.sum(residuals**2)) / freedom / spread)
-    half_width = float(stdtrit(freedom, 0.5 + CONFIDENCE / 2)) * error
-    return slope, (slope - half_width, slope + half_width), float(np.abs(residuals).max())
+    is_line = abs(slope) > float(stdtrit(freedom, 0.5 + CONFIDENCE / 2)) * error
+    return slope, is_line, float(np.abs(residuals).max())
 
 
-def _verdict(factor: float, ci95: tuple[float, float]) -> FlowVerdict:
+def _factor(exponent: float) -> float:
+    return math.exp(min(max(exponent, -MOST_EXPONENT), MOST_EXPONENT))
+
+
+def _verdict(factor: float, is_line: bool) -> FlowVerdict:
     if 1 / THRESHOLD <= factor <= THRESHOLD:
         return FlowVerdict.HEALTHY
-    if ci95[0] <= 0 <= ci95[1]:
+    if not is_line:
         return FlowVerdict.UNCLEAR
     return FlowVerdict.VANISHING if factor > 1 else FlowVerdict.EXPLODING
 

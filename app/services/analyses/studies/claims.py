@@ -1,21 +1,27 @@
-"""What a study says to the claims of its recipe's source."""
+"""What a study says to the claims of its recipe's source: first the tests that each needs, then the answers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, assert_never
 
-from sqlmodel import Session
-
-from app.services.analyses.pairing import margin_of
-from app.services.analyses.scores import ScoreKind, Scores, read_metric
-from app.services.studies.studies import StudyCell, WholeStudy
-from lab_models.architectures.sameness import effect_of
+from app.services.analyses.comparisons import Evidence
+from app.services.analyses.pairing import Side, margin_of
+from app.services.analyses.scores import ScoreKind, read_metric
+from app.services.studies.studies import WholeStudy
 from lab_models.recipes.recipe import Better, Claim, NotMonotone, Reaches, Trend
-from lab_models.specs import read_spec
 from lab_models.statistics import claims
-from lab_models.statistics.claims import ClaimResult
-from lab_models.statistics.verdicts import not_measured
+from lab_models.statistics.cells import Asked, ClaimResult, Corrected, qualified, unmeasured
+from lab_models.statistics.looks import Look
+
+
+@dataclass(frozen=True)
+class AskedClaim:
+    """A claim of the source with the tests that it needs, which are of one metric."""
+
+    claim: Claim
+    metric: ScoreKind
+    asked: Asked
 
 
 @dataclass(frozen=True)
@@ -26,59 +32,69 @@ class AnsweredClaim:
     result: ClaimResult
 
 
-def claims_of(session: Session, whole: WholeStudy) -> list[AnsweredClaim]:
-    """Every claim of the study's recipe, answered with what there is."""
-    answers = _Answers(Scores(session, whole.runs), whole)
-    return [AnsweredClaim(claim, answers.to(claim)) for claim in whole.design.claims]
+class Questions:
+    """What the claims of a study's recipe ask of its cells. Cells that train the same count once: there is no
+    difference between them that a claim could be about.
+    """
 
+    def __init__(self, evidence: Evidence, whole: WholeStudy) -> None:
+        self._evidence, self._whole = evidence, whole
+        self._sides = {
+            cell.cell.key: Side(cell.experiment, cell.runs, cell.cell.title) for cell in whole.cells
+        }
+        self._effect = cache(lambda key: self._sides[key].effect)
+        self._asked: dict[Claim, AskedClaim] = {}
 
-class _Answers:
-    """Cells that train the same count once: there is no difference between them that a claim could be about."""
+    def of(self, claim: Claim) -> AskedClaim:
+        """The claim with its tests, worked out once."""
+        if claim not in self._asked:
+            self._asked[claim] = self._ask(claim)
+        return self._asked[claim]
 
-    def __init__(self, read: Scores, whole: WholeStudy) -> None:
-        self._read, self._whole = read, whole
-        self._cells: dict[str, StudyCell] = {cell.cell.key: cell for cell in whole.cells}
-        self._effect = cache(lambda key: effect_of(read_spec(self._cells[key].experiment.spec)))
-
-    def to(self, claim: Claim) -> ClaimResult:
+    def _ask(self, claim: Claim) -> AskedClaim:
         test, metric = claim.test, read_metric(claim.test.metric)
         match test:
             case Better():
-                return self._to_better(test, metric)
+                asked = self._better(test, metric)
             case Trend() | NotMonotone():
-                return self._along(test, metric)
+                asked = self._along(test, metric)
             case Reaches():
-                values = list(self._scores(test.cell, metric).values())
-                seconds = self._seconds([test.cell])
-                terms = {**self._terms(metric), "unit": metric.level_unit}
-                return claims.reaches(values, test.value, seconds_per_seed=seconds, **terms)
+                asked = claims.reaches(
+                    self._scores(test.cell, metric),
+                    metric.compared(test.value),
+                    cell=self._whole.design.trained(test.cell),
+                    seconds_per_seed=self._seconds([test.cell]),
+                    **{**self._terms(metric), "unit": metric.level_unit},
+                )
             case _:
                 assert_never(test)
+        return AskedClaim(claim, metric, asked)
 
-    def _to_better(self, test: Better, metric: ScoreKind) -> ClaimResult:
+    def _better(self, test: Better, metric: ScoreKind) -> Asked:
         pairs = [pair for pair in test.contrasts if len(set(map(self._effect, pair))) > 1]
+        trained = self._whole.design.trained
         left_out = [self._against(*pair) for pair in test.contrasts if pair not in pairs]
         if not pairs:
             return _nothing_to_compare()
-        result = claims.better(
-            [
-                {
-                    seed: (value, control[seed])
-                    for seed, value in self._scores(treated, metric).items()
-                    if seed in control
-                }
-                for treated, key in pairs
-                if (control := self._scores(key, metric)) is not None
-            ],
+        scores = [tuple(self._scores(key, metric) for key in pair) for pair in pairs]
+        rows = [
+            {seed: (value, control[seed]) for seed, value in treated.items() if seed in control}
+            for treated, control in scores
+        ]
+        asked = claims.better(
+            rows,
+            cells=[(trained(treated), trained(control)) for treated, control in pairs],
             titles=[self._against(*pair) for pair in pairs],
             lower_is_better=metric.lower_is_better,
             seconds_per_seed=self._seconds(key for pair in pairs for key in pair),
             **self._terms(metric),
         )
         same = [f"{title}: both train the same, left out" for title in left_out]
-        return replace(result, evidence=(*result.evidence, *same))
+        return _with(
+            asked, [*same, *self._remarks([key for pair in pairs for key in pair], metric)]
+        )
 
-    def _along(self, test: Trend | NotMonotone, metric: ScoreKind) -> ClaimResult:
+    def _along(self, test: Trend | NotMonotone, metric: ScoreKind) -> Asked:
         different: dict[str, str] = {}
         for key in test.cells:
             different.setdefault(self._effect(key), key)
@@ -88,41 +104,69 @@ class _Answers:
         scores = [self._scores(key, metric) for key in keys]
         more: dict[str, Any] = {
             **self._terms(metric),
-            "titles": [self._cells[key].cell.title for key in keys],
+            "cells": [self._whole.design.trained(key) for key in keys],
+            "titles": [self._sides[key].title for key in keys],
             "seconds_per_seed": self._seconds(keys),
         }
-        result = (
+        asked = (
             claims.trend(scores, test.rises, **more)
             if isinstance(test, Trend)
-            else claims.not_monotone(scores, **more)
+            else claims.not_monotone(scores, lower_is_better=metric.lower_is_better, **more)
         )
         same = [
-            f"{self._cells[key].cell.title}: trains the same as an earlier setting, left out"
+            f"{self._sides[key].title}: trains the same as an earlier setting, left out"
             for key in test.cells
             if key not in keys
         ]
-        return replace(result, evidence=(*result.evidence, *same))
+        return _with(asked, [*same, *self._remarks(keys, metric)])
 
     def _terms(self, metric: ScoreKind) -> dict[str, Any]:
-        """How the claim's numbers are spoken of, and what counts as none."""
+        """How the claim's numbers are spoken of, what counts as none, and which look at them this is."""
         dataset = self._whole.cells[0].experiment.spec["dataset"]["name"]
         is_accuracy = metric.name.endswith("accuracy")
         wanted = self._whole.design.margin_points if is_accuracy else None
-        margin = margin_of(metric, dataset, wanted)
-        return {"margin": margin, "unit": metric.unit, "scale": metric.scale}
+        return {
+            "margin": margin_of(metric, dataset, wanted),
+            "unit": qualified(metric.unit, metric.measured_from),
+            "look": self._look,
+        }
+
+    def _look(self, keys: Sequence[str], seeds: Sequence[int]) -> Look:
+        sides = [self._sides[key] for key in dict.fromkeys(keys)]
+        return self._evidence.looks.of(sides, seeds)
 
     def _scores(self, key: str, metric: ScoreKind) -> dict[int, float]:
-        return self._read.by_seed(self._cells[key].runs, metric)
+        """As they are compared."""
+        side = self._sides[key]
+        found = self._evidence.scores.by_seed(side.runs, metric)
+        return {seed: metric.compared(value) for seed, value in found.items()}
+
+    def _remarks(self, keys: Sequence[str], metric: ScoreKind) -> list[str]:
+        runs = [run for key in dict.fromkeys(keys) for run in self._sides[key].runs]
+        return self._evidence.scores.remarks(runs, metric)
 
     def _seconds(self, keys: Iterable[str]) -> float | None:
         """Of one more seed of all the cells."""
-        means = [list(self._scores(key, ScoreKind("seconds")).values()) for key in set(keys)]
+        seconds = ScoreKind("seconds")
+        means = [
+            list(self._evidence.scores.by_seed(self._sides[key].runs, seconds).values())
+            for key in set(keys)
+        ]
         return sum(sum(found) / len(found) for found in means) if all(means) else None
 
     def _against(self, treatment: str, control: str) -> str:
-        return f"{self._cells[treatment].cell.title} against {self._cells[control].cell.title}"
+        return f"{self._sides[treatment].title} against {self._sides[control].title}"
 
 
-def _nothing_to_compare() -> ClaimResult:
-    said = not_measured("all the settings that it compares train the same in this study")
-    return ClaimResult(said.verdict, said.sentence, None, None, None, 0, ())
+def _with(asked: Asked, more: Sequence[str]) -> Asked:
+    """The same with more to be said of its evidence."""
+
+    def answer(p_holm: Corrected) -> ClaimResult:
+        result = asked.answer(p_holm)
+        return replace(result, evidence=(*result.evidence, *more))
+
+    return replace(asked, answer=answer)
+
+
+def _nothing_to_compare() -> Asked:
+    return unmeasured("all the settings that it compares train the same in this study")

@@ -11,17 +11,19 @@ from lab_models.statistics.summary import Summary
 from lab_models.studies.design import factor_text
 
 NONE = "-"
+TIMES = "\N{MULTIPLICATION SIGN}/\N{DIVISION SIGN}"
 MOST_SAME = 4
 MOST_COLUMNS = 8
 """Of a printed page, in small print."""
 MOST_FACTORS = 3
-COUNTED = ("seconds", "epochs")
-"""Units of which a tenth is enough."""
 
 _TITLE = Column[TableRow]("cell", lambda row: row.cell.cell.title, latex_width="4cm")
 _PARAMETERS = Column[TableRow]("parameters", lambda row: f"{row.parameters:,}", is_number=True)
 _N = Column[TableRow]("n", lambda row: str(0 if row.score is None else row.score.n), is_number=True)
 _SECONDS = Column[TableRow]("seconds", lambda row: _rounded(row.seconds, 1), is_number=True)
+
+WIDEST_PREDICTION = 5.0
+"""In percentage points: of a wider interval nobody learns whether a source's number is like ours."""
 
 
 def markdown_of(table: Table) -> str:
@@ -115,20 +117,23 @@ def _source(table: Table, shown: "Shown") -> list[Column[TableRow]]:
             ),
             is_number=True,
         ),
-        Column("within", lambda row: _within(row)),
+        Column("within", lambda row: _within(row, table.metric)),
     ]
 
 
 def caption_of(table: Table) -> str:
     """What the columns mean, in a sentence or two."""
-    text = (
-        f"{_of_metric(table)}: mean ± standard deviation over n seeds, with Student's t interval of the mean;"
-        " seconds and epochs are means."
+    said = (
+        f"geometric mean {TIMES} geometric standard deviation over n seeds, with Student's t interval of the"
+        " logarithms"
+        if table.metric.is_ratio
+        else "mean ± standard deviation over n seeds, with Student's t interval of the mean"
     )
+    text = f"{_of_metric(table)}: {said}; seconds and epochs are means."
     if any(row.published is not None for row in table.rows):
         text += (
             " within: whether the source's number lies in the interval of our mean, or else where one more run of ours"
-            " would lie with 95 %."
+            f" would lie with 95 %; cannot tell where that is wider than {WIDEST_PREDICTION:g} points."
         )
     return " ".join([text, *notes_of(table)])
 
@@ -150,8 +155,10 @@ def notes_of(table: Table) -> list[str]:
         if row.cell.same_as is not None
     ]
     many = [] if len(same) <= MOST_SAME else [f"And {len(same) - MOST_SAME} more rows like this."]
-    survivors = [f"{note[:1].upper()}{note[1:]}." for note in table.on_survivors]
-    return [*same[:MOST_SAME], *many, *survivors, *_on_choosing(table)]
+    remarks = [
+        f"{remark[:1].upper()}{remark[1:]}." for remark in (*table.on_survivors, *table.remarks)
+    ]
+    return [*same[:MOST_SAME], *many, *remarks, *_on_choosing(table)]
 
 
 def _on_choosing(table: Table) -> list[str]:
@@ -205,30 +212,30 @@ def _trainable(table: Table) -> list[Column[TableRow]]:
 
 
 class Shown:
-    """Numbers of a metric as text: fractions in percent with two decimals, counts with one, others with four."""
+    """Numbers of a metric as text."""
 
     def __init__(self, metric: ScoreKind) -> None:
-        self._scale = metric.scale
-        self._decimals = 2 if metric.is_fraction else 1 if metric.level_unit in COUNTED else 4
+        self._metric = metric
         self.heading = metric.label.lower() + (
             f", {metric.level_unit}" if metric.level_unit else ""
         )
 
     def level(self, value: float) -> str:
         """The number itself, in the unit of the heading."""
-        return f"{self._scale * value:.{self._decimals}f}"
+        return self._metric.written(value)
 
     def with_spread(self, summary: Summary | None) -> str:
         """`97.91 ± 0.08`."""
         if summary is None:
             return NONE
+        sign = TIMES if self._metric.is_ratio else "±"
         return self.level(summary.mean) + (
-            "" if summary.std is None else f" ± {self.level(summary.std)}"
+            "" if summary.std is None else f" {sign} {self.level(summary.std)}"
         )
 
     def signed(self, difference: float) -> str:
         """A difference in the unit that the metric is spoken of in."""
-        return f"{difference:+.{self._decimals}f}"
+        return f"{difference:+.{self._metric.decimals}f}"
 
     def with_interval(self, summary: Summary | None) -> str:
         """`97.91 (97.70 to 98.12)`."""
@@ -242,18 +249,22 @@ class Shown:
         return self.with_interval(summary).replace(" (", "\n(")
 
     def interval(self, ends: tuple[float, float] | None) -> str:
-        """`97.70 to 98.12`."""
-        return NONE if ends is None else f"{self.level(ends[0])} to {self.level(ends[1])}"
+        """`97.70 to 98.12`; of a fraction cut where fractions end."""
+        return NONE if ends is None else self._metric.interval(ends)
 
 
-def _within(row: TableRow) -> str:
-    if row.published is None or row.published.inside_prediction is None:
+def _within(row: TableRow, metric: ScoreKind) -> str:
+    published = row.published
+    if published is None or published.prediction is None or row.score is None:
         return NONE
+    low, high = published.prediction
+    if metric.is_fraction and metric.scale * (high - low) > WIDEST_PREDICTION:
+        return f"cannot tell (n = {row.score.n})"
     return (
         "interval"
-        if row.published.inside_ci95
+        if published.inside_ci95
         else "one more run"
-        if row.published.inside_prediction
+        if published.inside_prediction
         else "no"
     )
 

@@ -9,6 +9,7 @@ from app.services.analyses.studies.verdicts import ContrastResult
 from app.services.analyses.studies.words import scale_said, subtitle_of
 from app.services.analyses.training_scores import threshold_of
 from app.services.studies.studies import WholeStudy
+from lab_models.statistics.cells import qualified
 
 MOST_DIFFERENCES = 60
 """Rows of one picture: what does not fit on a few pages, and takes seconds to draw."""
@@ -41,7 +42,7 @@ def differences_figure(
     margins = {
         result.comparison.paired.margin for result in results if result.comparison is not None
     }
-    unit = metric.unit or metric.label.lower()
+    unit = qualified(metric.unit, metric.measured_from)
     more = (
         f"; the first {MOST_DIFFERENCES} of {len(results)} contrasts"
         if len(results) > MOST_DIFFERENCES

@@ -48,7 +48,7 @@ def factor_figure(table: Table, factor: str | None) -> FactorFigure:
             if len(datasets) > 1:
                 dataset = spoken_name(row.cell.experiment.spec["dataset"]["name"])
                 group = dataset if group == "all cells" else f"{dataset}, {group}"
-            point = _point(row, spoken(value))
+            point = _point(row, spoken(value), table.metric.is_fraction)
             # of a cloud the seeds say how far chance reaches; intervals of two or three hide it
             groups.setdefault(group, []).append(replace(point, ci95=None) if is_scatter else point)
     more = (
@@ -62,7 +62,7 @@ def factor_figure(table: Table, factor: str | None) -> FactorFigure:
     return FactorFigure(
         title=whole.study.name,
         subtitle="; ".join([subtitle_of(whole) + more, *table.on_survivors]),
-        metric=table.metric.label,
+        metric=table.metric.axis,
         factor="" if name is None else axis_label(whole, name),
         groups=[
             Group(f"{title}, {too}" if is_scatter else title, points)
@@ -98,12 +98,16 @@ def _said(cell: StudyCell, names: Sequence[str]) -> str:
     return ", ".join(said) or "all cells"
 
 
-def _point(row: TableRow, x: float | str) -> Point:
+def _point(row: TableRow, x: float | str, is_fraction: bool) -> Point:
+    """An interval of fractions ends where fractions do."""
     values = () if row.score is None else row.score.values
+    ends = None if row.score is None else row.score.ci95
+    if ends is not None and is_fraction:
+        ends = max(ends[0], 0.0), min(ends[1], 1.0)
     return Point(
         x,
         values,
-        None if row.score is None else row.score.ci95,
+        ends,
         None if row.published is None else row.published.value,
         row.seeds,
     )

@@ -5,7 +5,7 @@ from sqlmodel import Session
 from app.errors import NotFound
 from app.plots.figures.studies import GradientPanel, StudyGradientsFigure
 from app.services.analyses.gradients.series import LayerSeries, pooled, series_of
-from app.services.analyses.gradients.slopes import slope_at
+from app.services.analyses.gradients.slopes import pooled_slopes
 from app.services.analyses.studies.words import subtitle_of
 from app.services.experiments.metrics import metrics_of
 from app.services.studies.studies import WholeStudy
@@ -23,7 +23,8 @@ def gradients_figure(session: Session, whole: WholeStudy) -> StudyGradientsFigur
             series for numbers in metrics.values() if (series := series_of(numbers)) is not None
         ]
         if found:
-            panels.append(_gradient_panel(whole.titles_of(cell), pooled(found)))
+            caption = pooled_slopes(found)[-1].sentence
+            panels.append(_gradient_panel(whole.titles_of(cell), caption, pooled(found)))
     if not panels:
         raise NotFound(
             f'no cell of study {whole.study.id} has measured gradients (yet); a cell does with "probes":'
@@ -39,8 +40,7 @@ def gradients_figure(session: Session, whole: WholeStudy) -> StudyGradientsFigur
     )
 
 
-def _gradient_panel(title: str, series: LayerSeries) -> GradientPanel:
-    caption = slope_at(series, -1).sentence
+def _gradient_panel(title: str, caption: str, series: LayerSeries) -> GradientPanel:
     return GradientPanel(
         title,
         caption,

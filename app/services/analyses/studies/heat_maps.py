@@ -62,7 +62,7 @@ def heat_map_figure(table: Table, x: str | None, y: str | None) -> HeatMapFigure
     return HeatMapFigure(
         title=whole.study.name,
         subtitle="; ".join([subtitle_of(whole), *table.on_survivors]),
-        metric=table.metric.label,
+        metric=table.metric.axis,
         x_name=axis_label(whole, x_name),
         y_name=axis_label(whole, y_name),
         x_values=[spoken(value) for value in x_values],

@@ -8,6 +8,7 @@ from sqlmodel import Session
 
 from app.errors import Conflict, NotFound
 from app.services.analyses.exhibits import Exhibit
+from app.services.analyses.looks import Looks
 from app.services.analyses.pairing import Side, pair_sides
 from app.services.analyses.scores import ScoreKind, Scores
 from app.services.experiments import revisions
@@ -145,7 +146,7 @@ class _Filled:
     def __init__(
         self, session: Session, whole: WholeStudy, table: PublishedTable, metric: ScoreKind | None
     ) -> None:
-        self._scores = Scores(session, whole.runs)
+        self._scores, self._looks = Scores(session, whole.runs), Looks(session, whole.runs)
         self._whole, self._table, self._metric = whole, table, metric
         self._cells = {cell.cell.key: cell for cell in whole.cells}
 
@@ -208,7 +209,9 @@ class _Filled:
             Side(cell.experiment, cell.runs, cell.cell.title) for cell in (treated, plain)
         )
         try:
-            return pair_sides(self._scores, treatment, control, metric, margin=None).paired
+            return pair_sides(
+                self._scores, self._looks, treatment, control, metric, margin=None
+            ).paired
         except Conflict:
             return None
 

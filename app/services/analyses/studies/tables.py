@@ -8,7 +8,7 @@ from sqlmodel import Session
 
 from app.errors import InvalidRequest
 from app.services.analyses.exhibits import Exhibit
-from app.services.analyses.scores import ScoreKind, Scores, read_metric
+from app.services.analyses.scores import METRICS, ScoreKind, Scores
 from app.services.analyses.studies.words import is_number, names_of_factors
 from app.services.analyses.training_scores import survivors
 from app.services.experiments import revisions
@@ -90,6 +90,8 @@ class Table:
     factors: tuple[str, ...]
     rows: tuple[TableRow, ...]
     sort: str | None = None
+    remarks: tuple[str, ...] = ()
+    """What of the numbers is not as it was measured, a sentence each."""
 
     @property
     def shows_val(self) -> bool:
@@ -161,19 +163,16 @@ def table_of(session: Session, whole: WholeStudy, metric: ScoreKind) -> Table:
         metric,
         whole.design.factors,
         tuple(_row(scores, cell, metric) for cell in whole.cells),
+        remarks=tuple(scores.remarks(whole.runs, metric)),
     )
 
 
 def _row(scores: Scores, cell: StudyCell, metric: ScoreKind) -> TableRow:
     succeeded = [run for run in cell.runs if run.status == RunStatus.SUCCEEDED]
-    score = _summary(scores, succeeded, metric)
-    on_val = (
-        read_metric("val." + metric.name.removeprefix("test."))
-        if metric.name.startswith("test.")
-        else None
-    )
     experiment = cell.experiment
     spec = read_spec(experiment.spec)
+    score = _summary(scores, succeeded, metric, spec.depends_on_seed)
+    on_val = metric.name.replace("test.", "val.", 1)
     return TableRow(
         cell=cell,
         dataset=spec.dataset.name,
@@ -186,7 +185,9 @@ def _row(scores: Scores, cell: StudyCell, metric: ScoreKind) -> TableRow:
         num_failed=sum(run.status == RunStatus.FAILED for run in cell.runs),
         num_succeeded=len(succeeded),
         score=score,
-        val=None if on_val is None else _summary(scores, succeeded, on_val),
+        val=_summary(scores, succeeded, ScoreKind(on_val), spec.depends_on_seed)
+        if on_val != metric.name and on_val in METRICS
+        else None,
         seconds=_mean(list(scores.by_seed(succeeded, ScoreKind("seconds")).values())),
         chosen_epoch=_mean([run.best["epoch"] for run in succeeded if run.best is not None]),
         last_epoch=_mean([run.epochs_done for run in succeeded]),
@@ -196,8 +197,13 @@ def _row(scores: Scores, cell: StudyCell, metric: ScoreKind) -> TableRow:
     )
 
 
-def _summary(scores: Scores, runs: Sequence[Run], metric: ScoreKind) -> Summary | None:
+def _summary(
+    scores: Scores, runs: Sequence[Run], metric: ScoreKind, depends_on_seed: bool
+) -> Summary | None:
+    """What no seed changes is one number, however often it was made."""
     values = list(scores.by_seed(runs, metric).values())
+    if not depends_on_seed and not metric.is_cost:
+        values = values[:1]
     return summarise(values) if values else None
 
 

@@ -1,4 +1,4 @@
-"""What a study shows: its contrasts with Holm's correction, its source's claims, and what a linter finds in the
+"""What a study shows: its contrasts and its source's claims, corrected together, and what a linter finds in the
 source's table.
 """
 
@@ -13,7 +13,7 @@ from app.services.analyses.comparisons import Comparison, Evidence, compare_side
 from app.services.analyses.exhibits import Exhibit
 from app.services.analyses.pairing import ONE_AND_THE_SAME, Side, margin_of
 from app.services.analyses.scores import ScoreKind
-from app.services.analyses.studies.claims import AnsweredClaim, claims_of
+from app.services.analyses.studies.claims import AnsweredClaim, Questions
 from app.services.experiments import revisions
 from app.services.studies import studies
 from app.services.studies.studies import WholeStudy
@@ -24,7 +24,8 @@ from lab_models.recipes.catalog import RECIPES
 from lab_models.recipes.findings import Finding
 from lab_models.recipes.linting import lint_recipe
 from lab_models.recipes.recipe import Contrast
-from lab_models.statistics.families import holm
+from lab_models.statistics.cells import Corrected
+from lab_models.statistics.families import Test, TestKey, corrected, pair_key
 from lab_models.statistics.verdicts import Judgement, not_measured
 
 
@@ -37,6 +38,8 @@ class ContrastResult:
     comparison: Comparison | None
     refused: str = ""
     p_holm: float | None = None
+    key: TestKey = None
+    """Names its test, which a claim or another contrast may need as well."""
 
     @property
     def is_one(self) -> bool:
@@ -45,7 +48,7 @@ class ContrastResult:
 
     @cached_property
     def judgement(self) -> Judgement:
-        """The verdict on "treatment is better than control", as one of its family."""
+        """The verdict on treatment against control, as one of its family."""
         if self.comparison is None:
             return not_measured(self.refused)
         return self.comparison.judged(self.p_holm)
@@ -80,11 +83,12 @@ def verdicts_of(
 ) -> StudyVerdicts:
     """What a study that has been read decides."""
     recipe = RECIPES.get(whole.study.recipe or "")
+    page = _Page(session, files, whole)
     return StudyVerdicts(
         whole,
         metric,
-        contrasts_of(session, files, whole, metric),
-        claims_of(session, whole),
+        page.contrasts(metric),
+        page.claims(),
         list(cautions(whole)),
         # what is found in the source's table, and in its design, is of the source's work alone
         lint_recipe(recipe) if recipe is not None and whole.design.sources else [],
@@ -94,17 +98,61 @@ def verdicts_of(
 def contrasts_of(
     session: Session, files: FileStore, whole: WholeStudy, metric: ScoreKind
 ) -> list[ContrastResult]:
-    """Every contrast of the study; p is corrected by Holm over each family."""
-    evidence = Evidence(session, files, whole.runs)
-    sides = {
-        cell.cell.key: Side(cell.experiment, cell.runs, cell.cell.title) for cell in whole.cells
-    }
-    found = [
-        _compared(evidence, whole, sides, contrast, metric) for contrast in whole.design.contrasts
-    ]
-    return [
-        replace(result, p_holm=p) for result, p in zip(found, _holm_by_family(found), strict=True)
-    ]
+    """Every contrast of the study, corrected as on its page."""
+    return _Page(session, files, whole).contrasts(metric)
+
+
+class _Page:
+    """All that a study tests. The contrasts on one metric and the claims on the same are one family for Holm's
+    correction, in which a pair of cells is one test, whoever asks for it: a claim and a contrast have the same p.
+    """
+
+    def __init__(self, session: Session, files: FileStore, whole: WholeStudy) -> None:
+        self._whole = whole
+        self._evidence = Evidence(session, files, whole.runs)
+        self._sides = {
+            cell.cell.key: Side(cell.experiment, cell.runs, cell.cell.title) for cell in whole.cells
+        }
+        self._questions = Questions(self._evidence, whole)
+        self._compared: dict[str, list[ContrastResult]] = {}
+        self._corrected: dict[str, Corrected] = {}
+
+    def contrasts(self, metric: ScoreKind) -> list[ContrastResult]:
+        """Every contrast of the study."""
+        p_holm = self._family(metric)
+        return [
+            result if result.comparison is None else replace(result, p_holm=p_holm[result.key])
+            for result in self._compare(metric)
+        ]
+
+    def claims(self) -> list[AnsweredClaim]:
+        """Every claim, answered."""
+        asked = [self._questions.of(claim) for claim in self._whole.design.claims]
+        return [
+            AnsweredClaim(one.claim, one.asked.answer(self._family(one.metric))) for one in asked
+        ]
+
+    def _family(self, metric: ScoreKind) -> Corrected:
+        """Every p on this metric, corrected; the same whichever metric the page is asked for."""
+        if metric.name not in self._corrected:
+            tests: dict[TestKey, Test] = {
+                result.key: Test(result.comparison.paired, result.comparison.look)
+                for result in self._compare(metric)
+                if result.comparison is not None
+            }
+            for claim in self._whole.design.claims:
+                if claim.test.metric == metric.name:
+                    tests = {**self._questions.of(claim).asked.tests, **tests}
+            self._corrected[metric.name] = corrected(tests)
+        return self._corrected[metric.name]
+
+    def _compare(self, metric: ScoreKind) -> list[ContrastResult]:
+        if metric.name not in self._compared:
+            self._compared[metric.name] = [
+                _compared(self._evidence, self._whole, self._sides, contrast, metric)
+                for contrast in self._whole.design.contrasts
+            ]
+        return self._compared[metric.name]
 
 
 def _compared(
@@ -129,17 +177,6 @@ def _compared(
         )
     except Conflict as error:
         return ContrastResult(contrast, title, None, str(error))
-    return ContrastResult(contrast, title, comparison)
-
-
-def _holm_by_family(found: list[ContrastResult]) -> list[float | None]:
-    adjusted: list[float | None] = [None] * len(found)
-    for family in dict.fromkeys(result.contrast.family for result in found):
-        places = [place for place, result in enumerate(found) if result.contrast.family == family]
-        raw = [
-            None if (comparison := found[place].comparison) is None else comparison.paired.p_t
-            for place in places
-        ]
-        for place, p in zip(places, holm(raw), strict=True):
-            adjusted[place] = p
-    return adjusted
+    trained = whole.design.trained
+    key = pair_key(trained(contrast.treatment), trained(contrast.control))
+    return ContrastResult(contrast, title, comparison, key=key)
