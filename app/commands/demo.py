@@ -86,10 +86,13 @@ def _run_experiment(service: client.Service, url: str) -> dict[str, Any]:
     picture = HOME / "curves.png"
     picture.write_bytes(service.download(record["links"]["curves"]))
     accuracy = record["results"]["test"]["accuracy"]
-    low, high = accuracy["ci95"]
+    interval = ""
+    if accuracy["ci95"] is not None:  # equal numbers have none
+        low, high = (min(max(100 * end, 0.0), 100.0) for end in accuracy["ci95"])
+        interval = f"95 % interval {low:.2f} to {high:.2f} %, "
     _say(
-        f"Test accuracy {100 * accuracy['mean']:.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f} %,"
-        f" {accuracy['n']} seeds): {record['estimate']['parameters']:,} parameters, 8x8 images of digits."
+        f"Test accuracy {100 * accuracy['mean']:.2f} % ({interval}{accuracy['n']} seeds):"
+        f" {record['estimate']['parameters']:,} parameters, 8x8 images of digits."
     )
     _say(f"Loss and accuracy, epoch by epoch: {picture}")
     return record

@@ -159,10 +159,11 @@ def reaches(
     look: LookOf = planned,
     unit: str = "%",
     scale: float = 1.0,
+    limits: tuple[float, float] | None = None,
     seconds_per_seed: float | None = None,
 ) -> Asked:
     """The mean of one setting's runs is at least `target`, which is scaled like the scores. Estimate: the mean; p:
-    two-sided, against the target.
+    two-sided, against the target. `limits` are those of the numbers in `unit`, where the printed interval is cut.
 
     Supported when the mean is shown to lie above the target, contradicted when below, equivalent when neither is and it
     is shown to lie within target ± margin.
@@ -183,8 +184,9 @@ def reaches(
         p = p_holm[key]
         verdict = _reached(test, p)
         said = "" if beyond.p_t is None else f", {tested(beyond.p_t, p, test.look, beyond.n)}"
+        over = _over_runs(test, ci95, limits)
         sentence = (
-            f"{verdict.text.capitalize()}: {level(mean)} {unit} {_over_runs(test, ci95)}, {signed(beyond.mean or 0.0)}"
+            f"{verdict.text.capitalize()}: {level(mean)} {unit} {over}, {signed(mean - goal)}"
             f" from the target of {level(goal)}{said}{_reservation(test, p, verdict, seconds_per_seed)}."
         )
         return ClaimResult(
@@ -210,10 +212,13 @@ def _reached(test: Test, p: float | None) -> ClaimVerdict:
     return AS_CLAIM[decide(beyond, None, 1, test.look)]
 
 
-def _over_runs(test: Test, ci95: tuple[float, float] | None) -> str:
+def _over_runs(
+    test: Test, ci95: tuple[float, float] | None, limits: tuple[float, float] | None
+) -> str:
     n = test.paired.n
     if ci95 is not None:
-        return f"on average, 95 % interval {level(ci95[0])} to {level(ci95[1])} over {n} runs"
+        low, high = ci95 if limits is None else (max(ci95[0], limits[0]), min(ci95[1], limits[1]))
+        return f"on average, 95 % interval {level(low)} to {level(high)} over {n} runs"
     return "in the one run" if n == 1 else f"in each of the {n} runs"
 
 

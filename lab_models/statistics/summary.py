@@ -55,6 +55,12 @@ def prediction_interval(summary: Summary) -> tuple[float, float] | None:
     )
 
 
+def as_fraction(ends: tuple[float, float]) -> tuple[float, float]:
+    """An interval of a fraction as it is shown: cut where fractions end."""
+    low, high = (min(max(end, 0.0), 1.0) for end in ends)
+    return low, high
+
+
 def t_interval(
     mean: float, standard_error: float, freedom: int, confidence: float
 ) -> tuple[float, float]:

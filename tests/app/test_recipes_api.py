@@ -53,7 +53,7 @@ def test_every_recipe_is_listed_slim(client: TestClient) -> None:
     assert (first["name"], first["num_cells"]) == ("mlp-depth", 5)
     assert {
         name: (scale["seeds"], scale["num_runs"]) for name, scale in first["scales"].items()
-    } == {"smoke": (3, 15), "full": (5, 25)}
+    } == {"smoke": (3, 15), "full": (10, 50)}
     assert set(first["scales"]["smoke"]) == {
         "description",
         "seeds",

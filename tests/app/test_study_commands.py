@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlmodel import select
+from sqlmodel import col, select
 
 from app.commands import client
 from app.commands.__main__ import main
@@ -120,7 +120,7 @@ def test_a_recipe_is_shown_in_full(lab: Lab) -> None:
             f'- "{page.claims[0].text}" ({page.claims[0].source}). Decided by whether test.accuracy falls anywhere'
             " along depth-2, depth-4"
         ),
-        "25 runs with 5 seeds. Here ",
+        "50 runs with 10 seeds. Here ",
         f"two CPU cores {page.scales['full'].cost_cpu}; one data-center GPU {page.scales['full'].cost_gpu}.",
         "cannot come from 6,000 images",
         f"- {page.notes[0]}",
@@ -370,7 +370,8 @@ def test_waiting_ends_with_table_verdicts_and_report(
     )
     assert status == 0
     with database.reading() as session:
-        assert session.exec(select(Study)).one().design["final"] is True
+        sent = select(Study).where(col(Study.name) == "waited for")
+        assert session.exec(sent).one().design["final"] is True
     assert out.startswith("## waited for\n\n| depth | parameters |")
     assert "| 1 | 1,210 | 1,184 | 2 | 90.50 ± 0.71 |" in out
     assert "### Contrasts\n\n- depth 2 against depth 1. " in out

@@ -19,7 +19,7 @@ from lab_models.statistics.power import (
     seeds_for_equivalence,
     seeds_to_detect,
 )
-from lab_models.statistics.summary import prediction_interval, summarise
+from lab_models.statistics.summary import as_fraction, prediction_interval, summarise
 from tests.lab_models.conftest import EXAMPLES
 
 DRAWS = 2000
@@ -49,6 +49,11 @@ def test_the_prediction_interval_is_wider_than_the_means_by_the_root_of_n_plus_1
     assert high - low == pytest.approx(
         2 * 3.182446 * np.std([98.1, 98.3, 98.2, 98.6], ddof=1) * math.sqrt(1.25), rel=1e-6
     )
+
+
+def test_an_interval_of_a_fraction_is_shown_within_0_and_1() -> None:
+    assert as_fraction((-0.2, 1.041)) == (0.0, 1.0)
+    assert as_fraction((0.408, 0.98)) == (0.408, 0.98)
 
 
 def test_nothing_is_predicted_from_one_value_or_from_equal_ones() -> None:

@@ -284,6 +284,13 @@ def test_reaching_reports_the_mean_with_its_interval() -> None:
     assert result.evidence == ("runs: 98.40, 98.42, 98.41, 98.45",)
 
 
+def test_a_printed_interval_of_percent_ends_at_100() -> None:
+    result = reaches([0.99, 0.95, 0.999], 0.9, scale=100.0, limits=(0.0, 100.0))
+    assert result.ci95 is not None
+    assert result.ci95[1] > 100
+    assert "95 % interval 91.49 to 100.00 over 3 runs" in result.sentence
+
+
 def test_a_miss_within_the_margin_is_still_a_miss_and_said_to_be_small() -> None:
     result = reaches([98.20, 98.21, 98.22], 98.26, 0.15)
     assert result.verdict is ClaimVerdict.CONTRADICTED

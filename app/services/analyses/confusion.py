@@ -21,6 +21,7 @@ from app.storage.states import RunStatus, experiment_status
 from app.storage.tables import Artifact, Experiment, Run
 from lab_models.architectures.naming import describe
 from lab_models.specs import read_spec
+from lab_models.statistics.summary import as_fraction
 from lab_models.training.assessment import EVALUATION_NAME, row_fractions
 
 MOST_CONFUSED = 12
@@ -132,7 +133,9 @@ def _subtitle(
     interval = (
         ""
         if accuracy.ci95 is None
-        else " (95 % interval {:.2f} to {:.2f} %)".format(*(100 * end for end in accuracy.ci95))
+        else " (95 % interval {:.2f} to {:.2f} %)".format(
+            *(100 * end for end in as_fraction(accuracy.ci95))
+        )
     )
     images = (
         f"{runs} x {confusion.num_images:,} test images"

@@ -20,6 +20,7 @@ from app.services.experiments.metrics import RunMetrics, metrics_of, seconds_of_
 from app.storage.states import RunStatus
 from app.storage.tables import Run
 from lab_models.common.validation import FieldError, did_you_mean
+from lab_models.statistics.summary import as_fraction
 from lab_models.training.layer_metrics import LAYER_SPLITS
 
 OF_TEST = (
@@ -165,7 +166,7 @@ class ScoreKind:
 
     def interval(self, ends: tuple[float, float]) -> str:
         """An interval of it; that of a fraction is cut where fractions end."""
-        low, high = (min(max(end, 0.0), 1.0) for end in ends) if self.is_fraction else ends
+        low, high = as_fraction(ends) if self.is_fraction else ends
         return f"{self.written(low)} to {self.written(high)}"
 
 

@@ -17,6 +17,7 @@ from app.services.analyses.studies.words import (
 )
 from app.services.studies.studies import StudyCell
 from lab_models.datasets.catalog import spoken_name
+from lab_models.statistics.summary import as_fraction
 from lab_models.studies.design import factor_text
 
 MOST_POINTS = 250
@@ -103,7 +104,7 @@ def _point(row: TableRow, x: float | str, is_fraction: bool) -> Point:
     values = () if row.score is None else row.score.values
     ends = None if row.score is None else row.score.ci95
     if ends is not None and is_fraction:
-        ends = max(ends[0], 0.0), min(ends[1], 1.0)
+        ends = as_fraction(ends)
     return Point(
         x,
         values,
