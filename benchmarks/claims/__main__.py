@@ -108,10 +108,7 @@ def _await(http: httpx.Client, process: "subprocess.Popen[bytes]") -> None:
 
 def _submit(http: httpx.Client, recipe: str, scale: str) -> str:
     """The study's id; the same one when it was asked for before in this home."""
-    body = {
-        "recipe": recipe,
-        "scale": scale,
-    }
+    body = {"recipe": recipe, "scale": scale, "final": True}
     answer = http.post(
         "/studies", json=body, headers={"Idempotency-Key": f"claims-{recipe}-{scale}"}
     )

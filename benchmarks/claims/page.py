@@ -23,8 +23,9 @@ from benchmarks.claims import archive
 HEAD = """# The labs' claims
 
 Written by `python -m benchmarks.claims page` from the archives in `benchmarks/claims/data`, which hold specs, seeds,
-metrics and environment of every run; tables and verdicts are worked out from them anew. The number of seeds was fixed
-before the first run ([how differences are judged](statistics.md)).
+metrics and environment of every run; tables and verdicts are worked out from them anew. The number of seeds is the one
+that the recipe had at the revision named, so it was fixed before the first run
+([how differences are judged](statistics.md)).
 """
 
 
