@@ -117,9 +117,8 @@ def _study(options: argparse.Namespace) -> int:
         if options.dry_run:
             return _show_plan(service.post("/studies?dry_run=true", body))
         record = service.post("/studies", body)
-        _say(
-            f"{record['id']}: {record['num_cells']} cells, {_runs(record)}. {_where(service, record)}"
-        )
+        said = f"{record['id']}: {record['num_cells']} cells, {_runs(record)}."
+        _say(f"{said} Its report, at any time: {service.url}{record['links']['report']}")
         client.say_warnings(record)
         if not options.wait and options.report is None:
             print(json.dumps(record, indent=2, ensure_ascii=False))
@@ -290,10 +289,6 @@ def _runs(record: dict[str, Any]) -> str:
         f"; {progress['num_reused']} taken over from equal runs" if progress["num_reused"] else ""
     )
     return f"{_count(progress['num_runs'], 'run')} ({counts}{reused})"
-
-
-def _where(service: client.Service, record: dict[str, Any]) -> str:
-    return f"Its report, at any time: {service.url}{record['links']['report']}"
 
 
 def _count(number: int, noun: str) -> str:

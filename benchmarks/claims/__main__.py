@@ -4,6 +4,7 @@ when it has ended; `page` writes docs/claims.md from the archives.
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -44,6 +45,7 @@ def main() -> int:
     write = verbs.add_parser("page", help="write docs/claims.md from the archives")
     write.set_defaults(act=_page)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the service is stopped
     status: int = options.act(options)
     return status
 

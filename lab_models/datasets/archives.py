@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, Protocol
 
-from lab_models.datasets.npz import array_files, is_npz
 from lab_models.datasets.refusals import ImportLimits, ImportRefused
 from lab_models.datasets.zip_dangers import folders_in, is_ignored, safe_members
 
@@ -67,9 +66,12 @@ def open_files(source: Path | BinaryIO, limits: ImportLimits) -> Iterator[ImageF
 def _files_in(archive: zipfile.ZipFile, limits: ImportLimits) -> Iterator[ImageFiles]:
     """The image files of a zip, or those that the arrays of a NumPy archive stand for."""
     files = _Zip(archive, limits)
-    if not is_npz(files.members):
+    if not files.names or not all(name.endswith(".npy") for name in files.names):
         yield files
         return
+    # a command that sends a folder needs neither NumPy nor Pillow
+    from lab_models.datasets.npz import array_files
+
     with array_files(archive, files.members) as images:
         yield images
 

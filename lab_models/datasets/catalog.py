@@ -23,7 +23,7 @@ class DatasetInfo:
 
     `imported_at` is the UTC time at which somebody's own images became this data set, None for a built-in one; `owner`
     who imported it, None where that was not noted. `noticed` are sentences on these images that a reader of scores must
-    know; `ground` and `peak` say how their values became pixels (`decoding.Look`).
+    know; `ground` and `peak` say how their values became pixels (`decoding.Rendition`).
     """
 
     name: str
@@ -92,22 +92,16 @@ MNIST = DatasetInfo(
     source="LeCun, Cortes, Burges, http://yann.lecun.com/exdb/mnist/, read through torchvision.datasets.MNIST",
 )
 
+_CIFAR10_NAMES = (
+    *("airplane", "automobile", "bird", "cat", "deer"),
+    *("dog", "frog", "horse", "ship", "truck"),
+)
+
 CIFAR10 = DatasetInfo(
     name="cifar10",
     title="CIFAR-10 photographs, 32x32 RGB",
     shape=(3, 32, 32),
-    class_names=(
-        "airplane",
-        "automobile",
-        "bird",
-        "cat",
-        "deer",
-        "dog",
-        "frog",
-        "horse",
-        "ship",
-        "truck",
-    ),
+    class_names=_CIFAR10_NAMES,
     num_train=50_000,
     num_test=10_000,
     mean=(0.4914, 0.4822, 0.4465),

@@ -60,7 +60,7 @@ class Size:
 
 
 @dataclass(frozen=True)
-class Look:
+class Rendition:
     """How values become pixels, the same for all images of a data set: what lies under transparent ones, and which
     share of an image's own range, above 0 and at most 1, is made white.
     """
@@ -69,7 +69,7 @@ class Look:
     peak: float = 1.0
 
 
-AS_THEY_ARE = Look()
+AS_THEY_ARE = Rendition()
 
 
 def upright_size(file: IO[bytes]) -> Size:
@@ -86,7 +86,7 @@ def upright_size(file: IO[bytes]) -> Size:
 
 
 def decode(
-    content: bytes, *, channels: int, size: Size | None = None, look: Look = AS_THEY_ARE
+    content: bytes, *, channels: int, size: Size | None = None, rendition: Rendition = AS_THEY_ARE
 ) -> Pixels:
     """Pixels (channels, height, width) uint8, grey (1) or RGB (3); raises UndecodableImage.
 
@@ -98,10 +98,10 @@ def decode(
             if size is not None and image.format == "JPEG":
                 side = DRAFT_GAP * max(size.height, size.width)
                 image.draft(None, (side, side))
-            flat = _flat(ImageOps.exif_transpose(image), look.peak)
+            flat = _flat(ImageOps.exif_transpose(image), rendition.peak)
             if size is not None and flat.size != (size.width, size.height):
                 flat = ImageOps.fit(flat, (size.width, size.height), Image.Resampling.LANCZOS)
-            return _planes(flat, channels, look.ground)
+            return _planes(flat, channels, rendition.ground)
     except UNDECODABLE as error:
         raise _undecodable(error) from error
 

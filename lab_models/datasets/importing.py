@@ -276,6 +276,6 @@ def _describe(
         imported_at=datetime.now(UTC).isoformat(timespec="seconds"),
         owner=owner,
         noticed=taken.notices,
-        ground=taken.look.ground,
-        peak=taken.look.peak,
+        ground=taken.rendition.ground,
+        peak=taken.rendition.peak,
     )

@@ -25,7 +25,7 @@ BEST_BY_LABEL = "scores that count each class alike (recall_macro, f1_macro) say
 
 
 @dataclass(frozen=True)
-class Contents:
+class ImageContents:
     """Of every image, train before test, in the order of the files: `digests` (N,) uint64 equal for equal pixels (64 of
     BLAKE2b's bits: two of a million differing images are equal with a chance of 3e-8), `lowest` and `highest` (N,)
     uint8 its extreme values.
@@ -41,14 +41,14 @@ class Contents:
         return np.equal(self.lowest, self.highest)
 
 
-def contents_of(folder: Path) -> Contents:
+def contents_of(folder: Path) -> ImageContents:
     """Of the arrays that were just written, read once more, some rows at a time."""
     parts = list(_parts(folder))
     digests, lowest, highest = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Contents(digests, lowest, highest)
+    return ImageContents(digests, lowest, highest)
 
 
-def notices(layout: Layout, contents: Contents) -> list[str]:
+def notices(layout: Layout, contents: ImageContents) -> list[str]:
     """A sentence for each thing; nothing for images as they should be. Raises ImportRefused where all are constant."""
     files = (*layout.train, *layout.test)
     names = [name for name, _ in files]

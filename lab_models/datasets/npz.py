@@ -44,11 +44,6 @@ class _Part:
     labels: npt.NDArray[np.int64]
 
 
-def is_npz(names: Mapping[str, Any]) -> bool:
-    """Whether a zip's files are arrays."""
-    return bool(names) and all(name.endswith(".npy") for name in names)
-
-
 class ArrayFiles:
     """`archives.ImageFiles` over arrays: `train/7/12.png` is the image of row 12, whose label is 7."""
 

@@ -8,9 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from lab_models.datasets.archives import ImageFiles
-from lab_models.datasets.decoding import Look, Size
+from lab_models.datasets.decoding import Rendition, Size
 from lab_models.datasets.layout import Layout
-from lab_models.datasets.noticing import MOST_NAMED, Contents, contents_of, empty_folders, notices
+from lab_models.datasets.noticing import (
+    MOST_NAMED,
+    ImageContents,
+    contents_of,
+    empty_folders,
+    notices,
+)
 from lab_models.datasets.refusals import MOST_ERRORS, BadFile, ImportRefused, refuse_bad_files
 from lab_models.datasets.sizing import ImageSizes, Wanted, chosen, own_sizes
 from lab_models.datasets.unpacking import Form, highest_peak, write_splits
@@ -20,7 +26,7 @@ SKIPPED_OF = 100
 
 
 @dataclass(frozen=True)
-class Seen:
+class LookedThrough:
     """What the headers say: the files that have one, their sizes, the size that they get, and those left out."""
 
     layout: Layout
@@ -34,24 +40,24 @@ class TakenIn:
     """What was written, and a sentence on everything that somebody must know of it."""
 
     layout: Layout
-    look: Look
+    rendition: Rendition
     notices: tuple[str, ...]
 
 
-def look_through(files: ImageFiles, layout: Layout, wanted: Wanted) -> Seen:
+def look_through(files: ImageFiles, layout: Layout, wanted: Wanted) -> LookedThrough:
     """Read every header. Raises ImportRefused for bad files, unless they are to be left out and few."""
     own = own_sizes(files, layout, _most_bad(layout, wanted))
     left_out: tuple[BadFile, ...] = ()
     if wanted.skip_bad and own.bad:
         left_out, own.bad = tuple(own.bad), []
         layout = _without(layout, left_out, wanted)
-    return Seen(layout, own, chosen(wanted, own), left_out)
+    return LookedThrough(layout, own, chosen(wanted, own), left_out)
 
 
-def take_in(files: ImageFiles, seen: Seen, folder: Path, wanted: Wanted) -> TakenIn:
+def take_in(files: ImageFiles, seen: LookedThrough, folder: Path, wanted: Wanted) -> TakenIn:
     """Write the arrays. Raises ImportRefused for bad files, as `look_through`, and where no image has any content."""
     peak = highest_peak(files, seen.layout) if wanted.stretch else 1.0
-    form = Form(seen.size, wanted.channels, Look(wanted.background or "black", peak))
+    form = Form(seen.size, wanted.channels, Rendition(wanted.background or "black", peak))
     layout, left_out = _written(files, seen, folder, form, wanted)
     contents, on_white = contents_of(folder), None
     if wanted.background is None and _num_constant(contents) * 2 > len(contents.digests):
@@ -63,11 +69,11 @@ def take_in(files: ImageFiles, seen: Seen, folder: Path, wanted: Wanted) -> Take
         empty_folders(files.folders, layout),
         *notices(layout, contents),
     )
-    return TakenIn(layout, form.look, tuple(one for one in found if one is not None))
+    return TakenIn(layout, form.rendition, tuple(one for one in found if one is not None))
 
 
 def _written(
-    files: ImageFiles, seen: Seen, folder: Path, form: Form, wanted: Wanted
+    files: ImageFiles, seen: LookedThrough, folder: Path, form: Form, wanted: Wanted
 ) -> tuple[Layout, tuple[BadFile, ...]]:
     """The layout without what was left out, in arrays."""
     bad = write_splits(files, seen.layout, folder, form, _most_bad(seen.layout, wanted))
@@ -101,12 +107,12 @@ def _count(layout: Layout) -> int:
 
 
 def _on_better_ground(
-    files: ImageFiles, layout: Layout, folder: Path, form: Form, contents: Contents
-) -> tuple[Form, Contents, str | None]:
+    files: ImageFiles, layout: Layout, folder: Path, form: Form, contents: ImageContents
+) -> tuple[Form, ImageContents, str | None]:
     """Transparent drawings in black ink have nothing to see on black: white is tried for all images, and kept if more
     of them have content then.
     """
-    other = replace(form, look=replace(form.look, ground="white"))
+    other = replace(form, rendition=replace(form.rendition, ground="white"))
     refuse_bad_files([one.error for one in write_splits(files, layout, folder, other, MOST_ERRORS)])
     found = contents_of(folder)
     if _num_constant(found) < _num_constant(contents):
@@ -120,7 +126,7 @@ def _on_better_ground(
     return form, contents, None
 
 
-def _num_constant(contents: Contents) -> int:
+def _num_constant(contents: ImageContents) -> int:
     return int(contents.is_constant.sum())
 
 

@@ -13,7 +13,7 @@ from typing import BinaryIO, Literal, TypeVar
 import numpy as np
 
 from lab_models.datasets.archives import ImageFiles, UnreadableFile
-from lab_models.datasets.decoding import Look, Size, UndecodableImage, decode, peak_of
+from lab_models.datasets.decoding import Rendition, Size, UndecodableImage, decode, peak_of
 from lab_models.datasets.layout import Layout
 from lab_models.datasets.preparation import write_array
 from lab_models.datasets.refusals import BadFile
@@ -32,7 +32,7 @@ class Form:
 
     size: Size
     channels: Literal[1, 3] | None
-    look: Look
+    rendition: Rendition
 
 
 def write_splits(
@@ -51,7 +51,7 @@ def write_splits(
         )
         with (folder / f"{split}-images.npy").open("wb") as out:
             _write_header(out, (len(rows), channels or 3, size.height, size.width))
-            decoding = partial(decode, channels=channels or 3, size=size, look=form.look)
+            decoding = partial(decode, channels=channels or 3, size=size, rendition=form.rendition)
             for name, pixels in _read(files, [name for name, _ in rows], decoding):
                 if isinstance(pixels, np.ndarray):
                     colorful = colorful or bool((pixels != pixels[:1]).any())

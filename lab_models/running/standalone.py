@@ -58,10 +58,8 @@ class StopFlag:
             self.is_set = True
             signal.signal(number, signal.default_int_handler)
 
-        before = {
-            number: signal.signal(number, request_stop)
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        interrupts = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, request_stop) for number in interrupts}
         try:
             yield
         finally:
@@ -121,9 +119,8 @@ def _refuse_results_of_another(plan: PlannedRuns, folder: Path) -> None:
     """Raises FileRefused where the folder holds what another spec has come to."""
     kept = [(folder / f"seed-{seed}", plan.spec) for seed in plan.seeds]
     if plan.before is not None:
-        kept += [
-            (_folder_before(plan, folder, seed), plan.before.spec) for seed in plan.before.seeds
-        ]
+        before = plan.before
+        kept += [(_folder_before(plan, folder, seed), before.spec) for seed in before.seeds]
     for path, spec in kept:
         result = RunFolder(path).result()
         if result is not None and result["fingerprint"] != fingerprint(spec):

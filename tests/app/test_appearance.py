@@ -212,7 +212,7 @@ def picture_routes(api: TestClient) -> dict[str, list[dict[str, Any]]]:
 
 def test_every_route_of_a_picture_takes_theme_size_and_title(api: TestClient) -> None:
     routes = picture_routes(api)
-    assert len(routes) == 13
+    assert len(routes) == 14
     for path, parameters in routes.items():
         assert {"theme", "size", "title"} <= {one["name"] for one in parameters}, path
 
@@ -269,7 +269,7 @@ def test_experiments_on_different_data_sets_have_panels_of_their_own(
         for some in (ids[:1], ids)
     )
     assert "Validation accuracy" in one
-    assert {"Validation accuracy, digits", "Validation accuracy, cifar100"} <= set(both)
+    assert {"Validation accuracy, digits", "Validation accuracy, CIFAR-100"} <= set(both)
     assert "Validation accuracy" not in both
 
 

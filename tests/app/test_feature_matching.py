@@ -177,6 +177,7 @@ def test_the_comparison_says_what_was_matched_and_draws_it_as_it_counts(
     assert api.get(f"{address}?format=csv").text.count("\n") == 4
     shown = words(api.get(f"{address}.svg").content)
     assert {
-        "distilled, 250 · attention loss",
-        "distilled, total loss: 0.9 · soft + 0.1 · hard + 250 · attention",
+        "distilled, attention loss in training",
+        "as it counts, times 250",
+        "0.9 · soft + 0.1 · hard + 250 · attention",
     } <= set(shown)

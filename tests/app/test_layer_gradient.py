@@ -1,7 +1,5 @@
 """A parameter's gradient over the steps over HTTP: what runs have kept, as JSON and as a picture."""
 
-import html
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +13,7 @@ from app.plots.drawing import draw
 from app.plots.figures.experiments import LayerGradientFigure
 from app.settings import Settings
 from lab_models.training.layer_metrics import LAYER_GRADIENTS_NAME, MAGNITUDES
+from tests.app.pictures import words
 from tests.app.test_predict import SMALL, Service
 
 pytestmark = pytest.mark.sqlite  # one process trains and answers
@@ -42,10 +41,6 @@ def record(service: Service) -> dict[str, Any]:
 
 def gradient_of(service: Service, record: dict[str, Any], query: str = "") -> Any:
     return service.api.get(f"/experiments/{record['id']}/layer-gradient.json{query}")
-
-
-def texts_of(svg: bytes) -> list[str]:
-    return [html.unescape(text) for text in re.findall(r"<!-- (.*?) -->", svg.decode())]
 
 
 def test_the_numbers_are_those_that_each_run_has_published(
@@ -94,7 +89,7 @@ def test_the_record_leads_to_the_picture_which_is_not_sent_twice(
     )
     assert again.status_code == 304
     svg = service.api.get(f"/experiments/{record['id']}/layer-gradient.svg").content
-    texts = " | ".join(texts_of(svg))
+    texts = " | ".join(words(svg))
     assert f"kept: gradient of {FIRST}" in texts
     assert "geometric mean and range of 2 runs" in texts
     assert "Magnitude of its elements" in texts
@@ -116,7 +111,7 @@ def test_before_a_run_has_succeeded_there_is_nothing_and_the_picture_says_so(
     answer = gradient_of(service, record).json()
     assert (answer["runs"], answer["histogram"], answer["steps_per_epoch"]) == ([], None, None)
     svg = service.api.get(f"/experiments/{record['id']}/layer-gradient.svg").content
-    assert any("kept when a run has succeeded" in text for text in texts_of(svg))
+    assert any("kept when a run has succeeded" in text for text in words(svg))
 
 
 def test_a_parameter_that_the_network_lacks_is_refused_when_it_is_sent(service: Service) -> None:
@@ -169,4 +164,4 @@ def figure(**differing: Any) -> LayerGradientFigure:
 @pytest.mark.filterwarnings("error")
 def test_whatever_was_measured_is_drawn(differing: dict[str, Any], said: str) -> None:
     svg = draw(figure(**differing), "svg")
-    assert any(said in text for text in texts_of(svg)), texts_of(svg)
+    assert any(said in text for text in words(svg)), words(svg)

@@ -226,5 +226,5 @@ def test_the_report_says_the_level(
 ) -> None:
     record = ended(api, database, settings, seeds=seeds)
     page = api.get(f"/studies/{record['id']}/report.html").text
-    assert '<td class="number">4 %</td>' in page
+    assert '<td data-name="level" class="number">4 %</td>' in page
     assert "inconclusive" not in page

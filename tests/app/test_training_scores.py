@@ -73,7 +73,7 @@ def test_a_record_has_the_scores_on_train_beside_those_on_test(
     assert after["runs"][0]["train"] == {"loss": 0.1, "accuracy": 0.95}
     assert after["results"]["train"]["accuracy"]["values"] == [0.95, 0.95, 0.99]
     assert after["results"]["gap"]["accuracy"]["mean"] == pytest.approx(0.16 / 3)
-    assert after["results"]["gap"]["loss"]["ci95"] is not None
+    assert after["results"]["gap"]["loss"]["ci95"] is None  # equal numbers say nothing of the next
 
 
 def test_who_takes_results_over_takes_the_scores_on_train_as_well() -> None:
@@ -139,7 +139,7 @@ def test_what_is_no_such_score_is_refused(
 ) -> None:
     answer = api.get(f"/studies/{study['id']}/table", params={"metric": name})
     assert answer.status_code == 422, answer.text
-    assert "epochs_to.<percent>" in answer.json()["errors"][0]["hint"]
+    assert answer.json()["errors"][0]["hint"].startswith("did you mean '")
 
 
 def test_a_threshold_is_the_fraction_that_its_percentage_says() -> None:

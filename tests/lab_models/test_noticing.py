@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lab_models.datasets.decoding import Look, decode, peak_of
+from lab_models.datasets.decoding import Rendition, decode, peak_of
 from lab_models.datasets.layout import arrange
-from lab_models.datasets.noticing import Contents, notices
+from lab_models.datasets.noticing import ImageContents, notices
 from tests.lab_models.test_importing import (
     Files,
     encoded,
@@ -80,7 +80,7 @@ def test_the_ground_can_be_chosen(tmp_path: Path) -> None:
 def test_half_transparent_pixels_are_mixed_with_the_ground() -> None:
     image = Image.new("RGBA", (2, 2), (100, 0, 200, 128))
     black, white = (
-        decode(encoded(image), channels=3, look=Look(ground))[:, 0, 0].tolist()
+        decode(encoded(image), channels=3, rendition=Rendition(ground))[:, 0, 0].tolist()
         for ground in ("black", "white")
     )
     assert black == pytest.approx([50, 0, 100], abs=1)
@@ -286,7 +286,7 @@ def test_copies_are_counted_as_a_slow_way_counts_them(train: list[int], test: li
     layout = arrange(names)
     picture = dict(zip(names, [*train, *test], strict=True))
     ordered = [picture[name] for name, _ in (*layout.train, *layout.test)]
-    contents = Contents(
+    contents = ImageContents(
         np.array(ordered, np.uint64),
         np.zeros(len(ordered), np.uint8),
         np.full(len(ordered), 255, np.uint8),

@@ -104,6 +104,7 @@ def test_while_the_bucket_is_out_of_reach_the_run_is_kept_and_goes_on_when_it_is
     stage: Stage, buckets: Buckets, caplog: pytest.LogCaptureFixture
 ) -> None:
     """For longer than the lease."""
+    caplog.set_level("WARNING")  # whatever level others have set
     run_id = stage.submit(**LONG)
     working = threading.Thread(target=work_until_empty, args=(stage.slot,))
     working.start()
@@ -126,6 +127,7 @@ def test_while_the_bucket_is_out_of_reach_the_run_is_kept_and_goes_on_when_it_is
 def test_a_run_that_is_to_end_does_not_wait_for_a_bucket_that_is_out_of_reach(
     stage: Stage, buckets: Buckets, caplog: pytest.LogCaptureFixture, how: str
 ) -> None:
+    caplog.set_level("WARNING")
     run_id = stage.submit(**LONG)
     working = threading.Thread(target=work_until_empty, args=(stage.slot,))
     working.start()

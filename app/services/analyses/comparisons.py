@@ -21,11 +21,19 @@ from app.services.analyses.pairing import (
     pair_sides,
 )
 from app.services.analyses.scores import ScoreKind, Scores
+from app.services.analyses.spec_paths import (
+    Difference,
+    all_paths,
+    comparable,
+    covers,
+    differences,
+    meant_by,
+    spelled_out,
+)
 from app.services.experiments.artifacts import artifact_path
 from app.services.experiments.likeness import UNKNOWN, conditions
 from app.storage.files.store import FileStore
 from app.storage.tables import Run
-from lab_models.common.validation import did_you_mean
 from lab_models.statistics.paired import discordant, mcnemar
 from lab_models.statistics.verdicts import Judgement, not_measured
 from lab_models.training.assessment import PREDICTIONS_NAME
@@ -42,15 +50,6 @@ MADE_OTHERWISE = {
     "micro_batches": "batches were computed in different numbers of parts, where memory ran out",
 }
 """By fact what is said where it is not the same on both sides. Threads are not the same for all networks anyway."""
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A field of the specs that differs, as a dotted path; a side that has no such field has None."""
-
-    path: str
-    treatment: Any
-    control: Any
 
 
 @dataclass(frozen=True)
@@ -142,84 +141,12 @@ def compare_sides(
     )
 
 
-def differences(treatment: dict[str, Any], control: dict[str, Any]) -> Iterator[Difference]:
-    """The fields that differ, outermost first; the network is called `model` on both sides, also where it is a
-    student.
-    """
-    yield from _differences(_comparable(treatment), _comparable(control), "")
-
-
-def covers(factor: str, path: str) -> bool:
-    """Whether a difference at `path` is one that was meant. `kind` stands for all that only one of two kinds has."""
-    return any(
-        path == name or path.startswith(name + ".")
-        for name in (part.strip() for part in factor.split(","))
-        if name
-    )
-
-
-def spelled_out(factor: str, treatment: dict[str, Any], control: dict[str, Any]) -> str:
-    """The factor with each of its names as a path of the specs, where there is one that ends so: `residual` is
-    `model.residual`. A name that several paths end in is the one in which they differ.
-    """
-    paths = _all_paths(treatment, control)
-    differing = [one.path for one in differences(treatment, control)]
-    return ", ".join(
-        _spelled_out(name.strip(), paths, differing) for name in factor.split(",") if name.strip()
-    )
-
-
-def _spelled_out(name: str, paths: Sequence[str], differing: Sequence[str]) -> str:
-    name = name.replace("student.", "model.", 1) if name.startswith("student.") else name
-    if name in paths:
-        return name
-    ending = [path for path in paths if path.endswith("." + name)]
-    among = [path for path in ending if path in differing] or ending
-    return among[0] if len(among) == 1 else name
-
-
-def _all_paths(treatment: dict[str, Any], control: dict[str, Any]) -> list[str]:
-    return list(dict.fromkeys((*_paths(_comparable(treatment)), *_paths(_comparable(control)))))
-
-
-def _paths(spec: Any, way: str = "") -> Iterator[str]:
-    """Every field of a spec, and every part that has fields."""
-    for name, value in spec.items() if isinstance(spec, dict) else ():
-        path = f"{way}.{name}" if way else name
-        yield path
-        yield from _paths(value, path)
-
-
-def _meant(factor: str, paths: Sequence[str]) -> str:
-    """What a factor that names nothing was probably meant to be, as the end of a sentence."""
-    hints = [
-        did_you_mean(name.strip(), [*paths, *(path.rpartition(".")[2] for path in paths)]) or ""
-        for name in factor.split(",")
-        if not any(covers(name, path) or path.startswith(name.strip() + ".") for path in paths)
-    ]
-    return next((f"; {hint}" for hint in hints if hint.startswith("did")), "")
-
-
-def _comparable(spec: dict[str, Any]) -> dict[str, Any]:
-    return {"model" if name == "student" else name: value for name, value in spec.items()}
-
-
-def _differences(treatment: Any, control: Any, path: str) -> Iterator[Difference]:
-    if isinstance(treatment, dict) and isinstance(control, dict):
-        for name in dict.fromkeys((*treatment, *control)):
-            yield from _differences(
-                treatment.get(name), control.get(name), f"{path}.{name}" if path else name
-            )
-    elif treatment != control:
-        yield Difference(path, treatment, control)
-
-
 def _warnings(
     treatment: Side, control: Side, differs: Sequence[Difference], factor: str, seeds: Sequence[int]
 ) -> Iterator[str]:
     of_one_kind = {
         "kind",
-        *(set(_comparable(treatment.experiment.spec)) ^ set(_comparable(control.experiment.spec))),
+        *(set(comparable(treatment.experiment.spec)) ^ set(comparable(control.experiment.spec))),
     }
     meant = [
         difference
@@ -231,8 +158,8 @@ def _warnings(
     if not differs:
         yield "nothing differs between the two specs: this compares an experiment with itself"
     elif factor and not meant:
-        paths = _all_paths(treatment.experiment.spec, control.experiment.spec)
-        yield f"the two do not differ in {factor}{_meant(factor, paths)}"
+        paths = all_paths(treatment.experiment.spec, control.experiment.spec)
+        yield f"the two do not differ in {factor}{meant_by(factor, paths)}"
     if factor and others:
         yield (
             f"the two differ in more than {factor}: {_named(others)}; the difference cannot be put down to {factor}"

@@ -17,6 +17,7 @@ from app.storage.states import RunStatus, experiment_status
 from app.storage.tables import Experiment, Run
 from lab_models.architectures.naming import describe
 from lab_models.common.validation import FieldError, did_you_mean
+from lab_models.datasets.catalog import spoken_name
 from lab_models.specs import read_spec
 
 ONLY_TRAIN = ("learning_rate",)
@@ -150,7 +151,7 @@ def cells_figure(
     split_up = {
         (panel, dataset): replace(
             panel,
-            dataset=dataset if len(by_dataset) > 1 else "",
+            dataset=spoken_name(dataset) if len(by_dataset) > 1 else "",
             note="hard part"
             if has_students and (panel.split, panel.metric) == ("train", "loss")
             else "",

@@ -114,9 +114,11 @@ class ScoreKind:
     @property
     def level_unit(self) -> str:
         """Of the number itself; empty where its label says it."""
-        if threshold_of(self.name) is not None or self.name in GAPS:
+        if threshold_of(self.name) is not None:
             return ""
-        return "%" if self.is_fraction else "times" if self.is_ratio else self.unit
+        if self.is_fraction and self.name not in GAPS:
+            return "%"
+        return "times" if self.is_ratio else self.unit
 
     @property
     def label(self) -> str:

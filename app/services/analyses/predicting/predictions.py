@@ -21,7 +21,7 @@ from app.storage.tables import Run
 from lab_models.common.errors import DatasetUnavailable
 from lab_models.common.validation import FieldError
 from lab_models.datasets.catalog import DatasetInfo
-from lab_models.datasets.decoding import Look, Pixels, Size, UndecodableImage, decode
+from lab_models.datasets.decoding import Pixels, Rendition, Size, UndecodableImage, decode
 from lab_models.inference.rows import NoSuchRow, Split, StoredImage, stored_image
 from lab_models.inference.trained import TrainedNetwork
 from lab_models.specs import read_spec
@@ -138,10 +138,10 @@ def decoded(content: bytes, trained: TrainedRun) -> Pixels:
     """
     info = trained.network.dataset
     channels, height, width = info.shape
-    look = Look(info.ground, info.peak)
+    rendition = Rendition(info.ground, info.peak)
     try:
         with _decoding:
-            return decode(content, channels=channels, size=Size(height, width), look=look)
+            return decode(content, channels=channels, size=Size(height, width), rendition=rendition)
     except UndecodableImage as error:
         raise UnusableImage(f"the body cannot be read as an image: {error}") from error
 

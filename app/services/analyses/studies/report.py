@@ -10,10 +10,10 @@ from sqlmodel import Session
 
 from app.errors import NotFound
 from app.plots.figures.studies import FactorFigure
-from app.services.analyses.comparisons import differences
 from app.services.analyses.curves import panels_of
 from app.services.analyses.exhibits import Exhibit
 from app.services.analyses.scores import read_metric
+from app.services.analyses.spec_paths import differences
 from app.services.analyses.studies.differences import differences_figure
 from app.services.analyses.studies.factors import factor_figure
 from app.services.analyses.studies.gradients import gradients_figure

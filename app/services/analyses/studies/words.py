@@ -3,7 +3,7 @@
 from typing import TypeGuard
 
 from app.errors import NotFound
-from app.services.analyses.comparisons import differences
+from app.services.analyses.spec_paths import differences
 from app.services.studies.studies import WholeStudy
 from app.storage.states import RunStatus
 from lab_models.common.validation import did_you_mean
