@@ -174,3 +174,9 @@ def test_how_each_is_spoken_of(name: str, unit: str, level: str, label: str) -> 
     kind = ScoreKind(name)
     assert (kind.unit, kind.level_unit, kind.label) == (unit, level, label)
     assert kind.lower_is_better is (name != "train.accuracy")
+
+
+def test_an_interval_of_a_gap_may_lie_below_0_where_that_of_an_accuracy_is_cut() -> None:
+    gap, accuracy = ScoreKind("gap.accuracy"), ScoreKind("test.accuracy")
+    assert gap.interval((-0.25, 0.125)) == "-25.00 to 12.50"
+    assert accuracy.interval((-0.25, 0.125)) == "0.00 to 12.50"

@@ -75,7 +75,7 @@ class ScoreKind:
 
     @property
     def is_fraction(self) -> bool:
-        """Whether it lies in [0, 1] and is spoken of in percent."""
+        """Whether it is one, or a difference of two, and is spoken of in percent."""
         last = self.name.rpartition(".")[2]
         return (
             not self.is_cost
@@ -83,6 +83,11 @@ class ScoreKind:
             and threshold_of(self.name) is None
             and last not in (*NATS, "brier")
         )
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether it lies in [0, 1], so that no interval of it can leave that; a gap lies below 0 as well."""
+        return self.is_fraction and self.name not in GAPS
 
     @property
     def is_cost(self) -> bool:
@@ -116,7 +121,7 @@ class ScoreKind:
         """Of the number itself; empty where its label says it."""
         if threshold_of(self.name) is not None:
             return ""
-        if self.is_fraction and self.name not in GAPS:
+        if self.is_bounded:
             return "%"
         return "times" if self.is_ratio else self.unit
 
@@ -168,7 +173,7 @@ class ScoreKind:
 
     def interval(self, ends: tuple[float, float]) -> str:
         """An interval of it; that of a fraction is cut where fractions end."""
-        low, high = as_fraction(ends) if self.is_fraction else ends
+        low, high = as_fraction(ends) if self.is_bounded else ends
         return f"{self.written(low)} to {self.written(high)}"
 
 

@@ -63,7 +63,7 @@ class Questions:
                     self._scores(test.cell, metric),
                     metric.compared(test.value),
                     cell=self._whole.design.trained(test.cell),
-                    limits=(0.0, 100.0) if metric.is_fraction else None,
+                    limits=(0.0, 100.0) if metric.is_bounded else None,
                     seconds_per_seed=self._seconds([test.cell]),
                     **{**self._terms(metric), "unit": metric.level_unit},
                 )

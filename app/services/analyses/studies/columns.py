@@ -258,7 +258,7 @@ def _within(row: TableRow, metric: ScoreKind) -> str:
     if published is None or published.prediction is None or row.score is None:
         return NONE
     low, high = published.prediction
-    if metric.is_fraction and metric.scale * (high - low) > WIDEST_PREDICTION:
+    if metric.is_bounded and metric.scale * (high - low) > WIDEST_PREDICTION:
         return f"cannot tell (n = {row.score.n})"
     return (
         "interval"

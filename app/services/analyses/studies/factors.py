@@ -49,7 +49,7 @@ def factor_figure(table: Table, factor: str | None) -> FactorFigure:
             if len(datasets) > 1:
                 dataset = spoken_name(row.cell.experiment.spec["dataset"]["name"])
                 group = dataset if group == "all cells" else f"{dataset}, {group}"
-            point = _point(row, spoken(value), table.metric.is_fraction)
+            point = _point(row, spoken(value), table.metric.is_bounded)
             # of a cloud the seeds say how far chance reaches; intervals of two or three hide it
             groups.setdefault(group, []).append(replace(point, ci95=None) if is_scatter else point)
     more = (
@@ -99,11 +99,11 @@ def _said(cell: StudyCell, names: Sequence[str]) -> str:
     return ", ".join(said) or "all cells"
 
 
-def _point(row: TableRow, x: float | str, is_fraction: bool) -> Point:
+def _point(row: TableRow, x: float | str, is_bounded: bool) -> Point:
     """An interval of fractions ends where fractions do."""
     values = () if row.score is None else row.score.values
     ends = None if row.score is None else row.score.ci95
-    if ends is not None and is_fraction:
+    if ends is not None and is_bounded:
         ends = as_fraction(ends)
     return Point(
         x,
