@@ -38,7 +38,7 @@ def test_lab_study_trains_a_recipe_and_saves_its_report(
     )
     out, err = capsys.readouterr()
     assert status == 0, err
-    assert "| depth | parameters | MACs | n | test accuracy, % |" in out
+    assert "| depth | parameters | MACs | n | val accuracy, % | test accuracy, % |" in out
     assert out.count("\n| ") == 7
     assert '- "Deeper networks don\'t always perform better."' in out
     assert "5 of 5 runs done" in err

@@ -81,7 +81,9 @@ def test_classical_classifiers_on_frozen_features_are_a_table_in_the_record(
     )
     test = record["results"]["test"]
     for name in ("linear_svm", "logistic_regression", "knn", "gaussian_nb", "lda", "nearest_mean"):
-        assert test[f"{name}_accuracy"]["n"] == 2
+        assert (
+            test[f"{name}_accuracy"]["n"] == 1
+        )  # no seed changes what is fitted to the same features
     assert test["accuracy"]["mean"] > 0.5
     assert record["runs"][0]["progress"]["fraction"] == 1.0
     table = service.get(f"/runs/{record['runs'][0]['id']}/artifacts/classifiers.json")
