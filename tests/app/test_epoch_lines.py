@@ -12,6 +12,8 @@ from app.services.experiments import metrics
 from app.services.lifecycle import EpochDone, Lease
 from app.storage.db import Database
 
+pytestmark = pytest.mark.sqlite  # what it reads is the same on both databases
+
 BODY = {"dataset": "digits", "model": {"hidden": [8]}, "epochs": 3}
 
 

@@ -24,6 +24,8 @@ from app.services.experiments.likeness import (
 from lab_models.common.revision import RESULTS_VERSION
 from lab_models.specs import fingerprint, read_spec
 
+pytestmark = pytest.mark.sqlite  # what it reads is the same on both databases
+
 SHA = st.integers(0, 3).map(lambda number: f"{number:064x}")
 MLP: dict[str, Any] = {"kind": "train", "model": {"arch": "mlp", "hidden": [8]}}
 CNN: dict[str, Any] = {"kind": "train", "model": {"arch": "cnn", "width": 8}}

@@ -22,6 +22,8 @@ from tests.app.pictures import words
 from tests.app.studies import finish, grid, send
 from tests.app.test_gradient_flow import epoch_metrics
 
+pytestmark = pytest.mark.sqlite  # what it reads is the same on both databases
+
 SMOKE = {"scale": "smoke", "overrides": {"dataset.name": "digits", "dataset.train_limit": 100}}
 
 

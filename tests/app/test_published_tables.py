@@ -15,6 +15,8 @@ from app.storage.db import Database
 from tests.app.pictures import words
 from tests.app.studies import finish, send
 
+pytestmark = pytest.mark.sqlite  # what it reads is the same on both databases
+
 Ended = Callable[..., dict[str, Any]]
 
 

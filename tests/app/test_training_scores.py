@@ -15,6 +15,8 @@ from app.storage.db import Database
 from app.storage.tables import Experiment, Run
 from tests.app.studies import finish, grid, runs_by_cell, send
 
+pytestmark = pytest.mark.sqlite  # what it reads is the same on both databases
+
 PLAIN, RESIDUAL = "model.depth=2,model.residual=false", "model.depth=2,model.residual=true"
 
 
