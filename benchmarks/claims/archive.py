@@ -5,7 +5,6 @@ The file is JSON, compressed (xz), the same bytes for the same rows.
 
 import json
 import lzma
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,8 @@ Document = dict[str, Any]
 
 
 def written(session: Session, study: Study) -> bytes:
-    """The study with its experiments, runs and metrics. Raises ValueError while a run has not succeeded: an archive is
-    of what is over.
+    """The study with its experiments, runs and metrics. Raises ValueError while a run has not ended: an archive is of
+    what is over.
     """
     experiments = session.exec(
         select(Experiment)
@@ -95,10 +94,7 @@ def _plain(row: SQLModel) -> Document:
 def _columns(session: Session, run_ids: list[str]) -> dict[str, dict[str, dict[int, float | None]]]:
     """By run, then `split.name`, then epoch."""
     found: dict[str, dict[str, dict[int, float | None]]] = {run_id: {} for run_id in run_ids}
-    columns: dict[tuple[str, str], dict[int, float | None]] = defaultdict(dict)
-    for run_id in run_ids:
-        columns.clear()
-        for metric in session.exec(select(Metric).where(col(Metric.run_id) == run_id)):
-            columns[f"{metric.split}.{metric.name}", run_id][metric.epoch] = metric.value
-        found[run_id] = {key: dict(numbers) for (key, _), numbers in columns.items()}
+    for metric in session.exec(select(Metric).where(col(Metric.run_id).in_(run_ids))):
+        column = found[metric.run_id].setdefault(f"{metric.split}.{metric.name}", {})
+        column[metric.epoch] = metric.value
     return found
