@@ -9,7 +9,8 @@ from typing import Any
 
 from app.commands import client, labs, report_files
 from app.commands.changes import add_set, with_changes
-from app.commands.terminal import NUMBER, TEXT, duration, show, table
+from app.commands.study_plans import show_plan
+from app.commands.terminal import count
 from app.storage.states import RunStatus
 
 EXIT_REFUSED = 1
@@ -26,15 +27,6 @@ STATUSES = (
     RunStatus.CANCELLED,
 )
 """In the order in which people ask for them."""
-
-DRY_RUN_COLUMNS = (
-    ("cell", TEXT),
-    ("title", TEXT),
-    ("runs", NUMBER),
-    ("parameters", NUMBER),
-    ("MACs", NUMBER),
-    ("seconds a run", NUMBER),
-)
 
 
 def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
@@ -115,7 +107,7 @@ def _study(options: argparse.Namespace) -> int:
     body = json.dumps(_changed(document, options))
     with client.Service(options.url) as service:
         if options.dry_run:
-            return _show_plan(service.post("/studies?dry_run=true", body))
+            return show_plan(service.post("/studies?dry_run=true", body))
         record = service.post("/studies", body)
         said = f"{record['id']}: {record['num_cells']} cells, {_runs(record)}."
         _say(f"{said} Its report, at any time: {service.url}{record['links']['report']}")
@@ -196,48 +188,6 @@ def _file(path: Path) -> dict[str, Any]:
     return found
 
 
-def _show_plan(plan: dict[str, Any]) -> int:
-    client.say_warnings(plan)
-    cells = plan["cells"]
-    rows = [
-        (
-            c["key"],
-            c["title"],
-            str(len(c["seeds"])) if c["same_as"] is None else "-",
-            f"{c['parameters']:,}",
-            f"{c['macs_per_sample']:,}",
-            f"{c['seconds']:,.{1 if c['seconds'] >= 1 else 2}f}",
-        )
-        for c in cells
-    ]
-    same = sum(c["same_as"] is not None for c in cells)
-    total = (
-        f"{_count(len(cells), 'cell')}{f' ({same} the same as others)' if same else ''},"
-        f" {_count(plan['num_runs'], 'run')}, {duration(plan['seconds'])}, one run after the other:"
-        f" {plan['based_on']}."
-    )
-    if plan["nominal_seconds"] != plan["seconds"]:
-        total += f" Without them {duration(plan['nominal_seconds'])}."
-    notes = [line for note in plan["notes"] for line in (note, "")]
-    show(
-        plan["title"],
-        "",
-        table(DRY_RUN_COLUMNS, rows),
-        "",
-        *_drawn(plan["sample"]),
-        *notes,
-        f"{total} Runs that equal finished ones cost nothing. Nothing was stored.",
-    )
-    return 0
-
-
-def _drawn(sample: dict[str, Any] | None) -> Iterator[str]:
-    if sample is not None:
-        factors = "; ".join(f"{name} {words}" for name, words in sample["factors"].items())
-        yield f"Drawn with seed {sample['seed']}: {factors}."
-        yield ""
-
-
 def _show_results(service: client.Service, record: dict[str, Any], report: Path | None) -> int:
     """Table and verdicts as Markdown on standard output, what failed on standard error; the exit status."""
     links = record["links"]
@@ -288,11 +238,7 @@ def _runs(record: dict[str, Any]) -> str:
     reused = (
         f"; {progress['num_reused']} taken over from equal runs" if progress["num_reused"] else ""
     )
-    return f"{_count(progress['num_runs'], 'run')} ({counts}{reused})"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+    return f"{count(progress['num_runs'], 'run')} ({counts}{reused})"
 
 
 def _say(line: str) -> None:

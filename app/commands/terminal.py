@@ -79,3 +79,8 @@ def in_words(num_bytes: int) -> str:
         (power for power in range(len(UNITS)) if num_bytes < 1000 ** (power + 1)), len(UNITS) - 1
     )
     return f"{num_bytes / 1000**power:,.{min(power, 1)}f} {UNITS[power]}"
+
+
+def count(number: int, noun: str) -> str:
+    """Such as `3 cells`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

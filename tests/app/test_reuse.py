@@ -18,7 +18,7 @@ from app.storage.tables import Experiment, Run, Worker, utc_now
 from lab_models.common.revision import torch_version
 from lab_models.common.validation import validate
 from lab_models.studies.request import StudyRequest
-from tests.app.studies import finish, runs_by_cell, send
+from tests.app.studies import finish, grid, runs_by_cell, send
 from tests.app.test_datasets_api import flowers, png, put, zipped
 
 SOURCE = {"name": "source", "dataset": "flowers", "model": {"hidden": [8]}, "epochs": 1}
@@ -340,3 +340,17 @@ def test_nothing_of_the_files_is_left_where_an_extension_is_undone(
     probe = runs_by_cell(database, again["id"])["probe", 0]
     assert api.get(f"/runs/{probe.id}/artifacts/weights.safetensors").status_code == 200
     assert api.get(f"/runs/{probe.id}").json()["built_on"]["run"] in removed
+
+
+def test_a_dry_run_says_what_would_be_taken_over(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
+    """Who sent a study again read what it had cost, and not that it was free now."""
+    before = api.post("/studies?dry_run=true", json=grid()).json()
+    record = send(api, **grid())
+    finish(database, settings, record["id"], {})
+    again = api.post("/studies?dry_run=true", json=grid()).json()
+    more = api.post("/studies?dry_run=true", json=grid(seeds=3)).json()
+    anew = api.post("/studies?dry_run=true", json=grid(reuse=False)).json()
+    assert [plan["num_equal"] for plan in (before, again, more, anew)] == [0, 8, 8, 0]
+    assert [plan["num_runs"] for plan in (again, more)] == [8, 12]

@@ -128,8 +128,10 @@ class StudyDryRun(Answer):
     valid: bool = True
     title: str
     num_runs: int
+    num_equal: int
+    """Of these, runs that equal finished ones now: they would be taken over, and cost nothing."""
     seconds: float
-    """What all runs take here, one after the other, as `based_on` says; equal finished runs would cost nothing."""
+    """What all runs take here, one after the other, as `based_on` says, also those that would be taken over."""
     nominal_seconds: float
     """The same on two CPU cores of the machine of docs/results.md."""
     based_on: str

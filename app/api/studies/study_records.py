@@ -151,6 +151,7 @@ def study_dry_run(prepared: PreparedStudy, lately: Speeds, warned: list[str]) ->
     return StudyDryRun(
         title=design.title,
         num_runs=prepared.num_runs,
+        num_equal=len(prepared.equal),
         seconds=round(whole.seconds, 1),
         nominal_seconds=round(whole.nominal_seconds, 1),
         based_on=whole.based_on,
