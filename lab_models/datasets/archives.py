@@ -7,6 +7,7 @@ anything is unpacked (zip_dangers.py).
 
 import io
 import struct
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, Protocol
 
 from lab_models.datasets.refusals import ImportLimits, ImportRefused
-from lab_models.datasets.zip_dangers import folders_in, is_ignored, safe_members
+from lab_models.datasets.zip_dangers import folders_in, is_array, is_ignored, safe_members
 
 DEEPEST = 6
 DIRECTORY_BYTES_PER_FILE = 200
@@ -44,10 +45,14 @@ class UnreadableFile(Exception):
 
 
 @contextmanager
-def open_files(source: Path | BinaryIO, limits: ImportLimits) -> Iterator[ImageFiles]:
-    """The files of a folder, or of a zip as a path or an open file on disk. Raises ImportRefused."""
+def open_files(
+    source: Path | BinaryIO, limits: ImportLimits, scratch: Path | None = None
+) -> Iterator[ImageFiles]:
+    """The files of a folder, or of a zip as a path or an open file on disk. NumPy arrays are unpacked meanwhile, in the
+    folder `scratch` or where temporary files lie. Raises ImportRefused, and StorageFull where these have no room.
+    """
     if not isinstance(source, Path):
-        with _open_zip(source, limits) as archive, _files_in(archive, limits) as files:
+        with _open_zip(source, limits) as archive, _files_in(archive, limits, scratch) as files:
             yield files
         return
     try:
@@ -58,21 +63,24 @@ def open_files(source: Path | BinaryIO, limits: ImportLimits) -> Iterator[ImageF
     if folder is not None:
         yield folder
     elif raw is not None:
-        with raw, _open_zip(raw, limits) as archive, _files_in(archive, limits) as files:
+        with raw, _open_zip(raw, limits) as archive, _files_in(archive, limits, scratch) as files:
             yield files
 
 
 @contextmanager
-def _files_in(archive: zipfile.ZipFile, limits: ImportLimits) -> Iterator[ImageFiles]:
+def _files_in(
+    archive: zipfile.ZipFile, limits: ImportLimits, scratch: Path | None
+) -> Iterator[ImageFiles]:
     """The image files of a zip, or those that the arrays of a NumPy archive stand for."""
     files = _Zip(archive, limits)
-    if not files.names or not all(name.endswith(".npy") for name in files.names):
+    if not files.names or not all(map(is_array, files.names)):
         yield files
         return
     # a command that sends a folder needs neither NumPy nor Pillow
     from lab_models.datasets.npz import array_files
 
-    with array_files(archive, files.members) as images:
+    folder = scratch or Path(tempfile.gettempdir())
+    with array_files(archive, files.members, limits, folder) as images:
         yield images
 
 

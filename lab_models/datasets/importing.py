@@ -163,7 +163,7 @@ def import_reserved(
     _sweep(imported)
     temporary = imported / f".{name}.tmp"
     try:
-        with open_files(source, limits) as files:
+        with open_files(source, limits, imported) as files:
             layout = arrange(files.names)
             refuse_too_many(layout, limits)
             seen = look_through(files, layout, wanted)

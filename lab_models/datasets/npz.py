@@ -5,18 +5,21 @@ folders. Nothing here loads torch.
 import io
 import shutil
 import tempfile
+import tokenize
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from lab_models.datasets.refusals import ImportRefused, printable
+from lab_models.common.files import FULL_DISK, require_room
+from lab_models.datasets.decoding import UNDECODABLE
+from lab_models.datasets.refusals import ImportLimits, ImportRefused, printable
 
 SPLITS: Final = {"train": "train", "test": "test", "val": "train"}
 """Splits by their names in the archive, and the folder that their images go to: val is cut from train by each
@@ -36,6 +39,9 @@ HINT: Final = (
     " whole numbers from 0: np.savez_compressed('own.npz', x_train=…, y_train=…, x_test=…, y_test=…)"
 )
 LARGEST_LABEL: Final = 100_000
+
+# a header is a Python literal, which NumPy hands to Python's parser
+UNREADABLE: Final = (*UNDECODABLE, MemoryError, tokenize.TokenError)
 
 
 @dataclass(frozen=True)
@@ -70,9 +76,14 @@ class ArrayFiles:
 
 @contextmanager
 def array_files(
-    archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo]
+    archive: zipfile.ZipFile,
+    members: Mapping[str, zipfile.ZipInfo],
+    limits: ImportLimits,
+    scratch: Path,
 ) -> Iterator[ArrayFiles]:
-    """The images of an archive's arrays, which lie unpacked on the disk meanwhile. Raises ImportRefused."""
+    """The images of an archive's arrays, which lie unpacked in the folder `scratch` meanwhile, in files without a name.
+    Raises ImportRefused, or StorageFull before anything is unpacked.
+    """
     names = {
         split: pair for split in SPLITS for pair in [_pair(split, members)] if pair is not None
     }
@@ -81,9 +92,15 @@ def array_files(
             f"these arrays are no images with labels: {', '.join(map(printable, list(members)[:10]))}",
             hint=HINT,
         )
+    unpacked = sum(members[name].file_size for pair in names.values() for name in pair)
+    require_room(scratch, unpacked, limits.min_free_bytes)
     with ExitStack() as stack:
         parts = {
-            split: _part(*(_mapped(archive, members[name], stack) for name in pair), names=pair)
+            split: _part(
+                *(_mapped(archive, members[name], scratch, stack) for name in pair),
+                names=pair,
+                limits=limits,
+            )
             for split, pair in names.items()
         }
         yield ArrayFiles(parts)
@@ -98,45 +115,48 @@ def _pair(split: str, members: Mapping[str, zipfile.ZipInfo]) -> tuple[str, str]
 
 
 def _mapped(
-    archive: zipfile.ZipFile, member: zipfile.ZipInfo, stack: ExitStack
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, scratch: Path, stack: ExitStack
 ) -> npt.NDArray[Any]:
-    """One array, memory-mapped from a file without a name."""
-    file = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack is its context
+    """One array, memory-mapped."""
+    file = stack.enter_context(tempfile.TemporaryFile(dir=scratch, prefix="."))  # noqa: SIM115
     try:
         with archive.open(member) as packed:
             shutil.copyfileobj(packed, file, 1 << 20)
-        file.seek(0)
-        version = np.lib.format.read_magic(file)
-        read = (
-            np.lib.format.read_array_header_1_0
-            if version == (1, 0)
-            else np.lib.format.read_array_header_2_0
-        )
-        shape, is_fortran, dtype = read(file)
-        if dtype.hasobject:
-            raise ValueError("it holds Python objects")
-        size, there = int(np.prod(shape, dtype=object)) * dtype.itemsize, file.seek(0, 2)
-        start = _length_of_header(file)
-        if size <= 0 or start + size > there:
-            raise ValueError(f"it is cut off: {there:,} bytes of {start + size:,}")
-        order = "F" if is_fortran else "C"
-        return np.memmap(file, dtype, "r", start, shape, order)  # type: ignore[call-overload, no-any-return]
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        return _array_in(file)
+    except UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno in FULL_DISK:
+            raise
         raise ImportRefused(
-            f"{printable(member.filename)} cannot be read as an array: {error}", hint=HINT
+            f"{printable(member.filename)} cannot be read as an array: {error or type(error).__name__}",
+            hint=HINT,
         ) from error
 
 
-def _length_of_header(file: IO[bytes]) -> int:
+def _array_in(file: IO[bytes]) -> npt.NDArray[Any]:
+    """Raises one of UNREADABLE for what is no array of numbers."""
+    there = file.seek(0, 2)
     file.seek(0)
-    np.lib.format.read_magic(file)
-    file.seek(6)
-    major = file.read(2)[0]
-    width = 2 if major == 1 else 4
-    return 8 + width + int.from_bytes(file.read(width), "little")
+    is_first = np.lib.format.read_magic(file) == (1, 0)
+    read = np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
+    shape, is_fortran, dtype = read(file)
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects")
+    start, size = file.tell(), int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if size <= 0:
+        raise ValueError(f"it is empty, of the shape {shape}")
+    if start + size > there:
+        raise ValueError(f"it is cut off: {there:,} bytes of {start + size:,}")
+    order = "F" if is_fortran else "C"
+    return np.memmap(file, dtype, "r", start, shape, order)  # type: ignore[call-overload, no-any-return]
 
 
-def _part(images: npt.NDArray[Any], labels: npt.NDArray[Any], *, names: tuple[str, str]) -> _Part:
+def _part(
+    images: npt.NDArray[Any],
+    labels: npt.NDArray[Any],
+    *,
+    names: tuple[str, str],
+    limits: ImportLimits,
+) -> _Part:
     shape = images.shape
     if images.dtype != np.uint8:
         raise ImportRefused(
@@ -146,6 +166,13 @@ def _part(images: npt.NDArray[Any], labels: npt.NDArray[Any], *, names: tuple[st
         images = images[..., 0]
     elif len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] != 3):
         raise ImportRefused(f"{names[0]} has the shape {shape}", hint=HINT)
+    # before a name is made for each
+    if len(images) > limits.max_images:
+        raise ImportRefused(f"{len(images):,} images are more than {limits.max_images:,}")
+    if images[0].nbytes > limits.max_file_bytes:
+        raise ImportRefused(
+            f"an image of {names[0]} has {images[0].nbytes:,} bytes, more than {limits.max_file_bytes:,}"
+        )
     if labels.ndim == 2 and labels.shape[1] != 1:
         raise ImportRefused(
             f"{names[1]} has {labels.shape[1]} numbers an image: an image has one class here",
@@ -157,6 +184,6 @@ def _part(images: npt.NDArray[Any], labels: npt.NDArray[Any], *, names: tuple[st
             hint=HINT,
         )
     whole = np.asarray(labels, np.int64).reshape(-1)
-    if len(whole) and not 0 <= whole.min() <= whole.max() <= LARGEST_LABEL:
+    if not 0 <= whole.min() <= whole.max() <= LARGEST_LABEL:
         raise ImportRefused(f"{names[1]} has labels from {whole.min()} to {whole.max()}", hint=HINT)
     return _Part(images, whole)

@@ -1,6 +1,8 @@
 """Arrays in one NumPy archive become data sets as image files do."""
 
 import io
+import shutil
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -8,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lab_models.common.errors import StorageFull
 from lab_models.datasets.importing import import_images
 from lab_models.datasets.preparation import PreparedDataset, open_imported
-from lab_models.datasets.refusals import ImportRefused
+from lab_models.datasets.refusals import ImportLimits, ImportRefused
 
 RANDOM = np.random.RandomState(0)
 
@@ -24,14 +27,15 @@ def labels(count: int) -> np.ndarray:
 
 
 def taken(tmp_path: Path, arrays: dict[str, Any], **options: Any) -> PreparedDataset:
+    tmp_path.mkdir(exist_ok=True)
     np.savez_compressed(tmp_path / "own.npz", **arrays)
     info = import_images(tmp_path / "own.npz", "own", tmp_path / "imported", **options)
     return open_imported(info, tmp_path / "imported")
 
 
-def refused(tmp_path: Path, arrays: dict[str, Any]) -> str:
+def refused(tmp_path: Path, arrays: dict[str, Any], **options: Any) -> str:
     with pytest.raises(ImportRefused) as caught:
-        taken(tmp_path, arrays)
+        taken(tmp_path, arrays, **options)
     return str(caught.value)
 
 
@@ -101,6 +105,7 @@ def test_either_order_in_memory_is_read(order: Any, tmp_path: Path) -> None:
         ({"x_train": images(6, 8, 8), "y_train": labels(5)}, "for 6 images"),
         ({"x_train": images(6, 8, 8), "y_train": labels(6) / 1}, "holds float64"),
         ({"x_train": images(6, 8, 8), "y_train": np.eye(6, dtype=int)}, "6 numbers an image"),
+        ({"x_train": images(0, 8, 8), "y_train": labels(0)}, "is empty, of the shape (0, 8, 8)"),
         ({"x_train": images(6, 8, 8), "y_train": labels(6) - 1}, "labels from -1 to 1"),
         ({"x_train": np.array([{}] * 6), "y_train": labels(6)}, "Python objects"),
     ],
@@ -118,6 +123,57 @@ def test_a_damaged_array_is_said(change: Any, tmp_path: Path) -> None:
         archive.writestr("y_train.npy", file.getvalue())
     with pytest.raises(ImportRefused, match=r"x_train.npy cannot be read as an array"):
         import_images(tmp_path / "own.npz", "own", tmp_path / "imported")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': (), 'fortran_order': False, 'shape': (6, 8, 8)}",
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (-6, -8, 8)}",
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (6, 8, 10**30)}",
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (600000000000, 8, 8)}",
+        "{'descr': ",
+        "(" * 9000,
+        "-" * 9000 + "1",
+        "\0",
+    ],
+)
+def test_a_strangers_header_is_no_array(header: str, tmp_path: Path) -> None:
+    """NumPy reads it with Python's parser, which answers in many ways."""
+    said = header.encode()
+    content = b"\x93NUMPY\x01\x00" + len(said).to_bytes(2, "little") + said + bytes(384)
+    with zipfile.ZipFile(tmp_path / "own.npz", "w") as archive:
+        archive.writestr("x_train.npy", content)
+        archive.writestr("y_train.npy", content)
+    with pytest.raises(ImportRefused, match=r"x_train.npy cannot be read as an array"):
+        import_images(tmp_path / "own.npz", "own", tmp_path / "imported")
+
+
+def test_too_many_images_are_refused_before_each_has_a_name(tmp_path: Path) -> None:
+    arrays = {"x_train": images(12, 8, 8), "y_train": labels(12)}
+    said = refused(tmp_path, arrays, limits=ImportLimits(max_images=11))
+    assert said == "12 images are more than 11"
+
+
+def test_the_limit_of_one_file_is_that_of_one_image(tmp_path: Path) -> None:
+    """MedMNIST's PathMNIST has 212 MB of training images in one array."""
+    arrays = {"x_train": images(12, 8, 8), "y_train": labels(12)}
+    assert taken(tmp_path, arrays, limits=ImportLimits(max_file_bytes=200)).info.num_train == 9
+    said = refused(tmp_path / "again", arrays, limits=ImportLimits(max_file_bytes=60))
+    assert "an image of x_train.npy has 64 bytes, more than 60" in said
+
+
+def test_arrays_are_unpacked_beside_the_data_sets_where_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container the temporary folder lies in memory."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    arrays = {"x_train": images(12, 80, 80), "y_train": labels(12)}
+    assert taken(tmp_path, arrays).info.num_train == 9
+    free = shutil.disk_usage(tmp_path).free
+    with pytest.raises(StorageFull, match=r"writing 77,\d\d\d bytes"):
+        taken(tmp_path / "full", arrays, limits=ImportLimits(min_free_bytes=2 * free))
+    assert [path.name for path in (tmp_path / "full" / "imported").iterdir()] == []
 
 
 def test_nothing_is_unpickled(tmp_path: Path) -> None:
