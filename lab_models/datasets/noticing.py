@@ -77,7 +77,9 @@ def empty_folders(folders: Iterable[str], layout: Layout) -> str | None:
     if not empty:
         return None
     names = _listed([printable(folder.name) for folder in empty])
-    return f"{names} {'hold' if len(empty) > 1 else 'holds'} no image, and {'are' if len(empty) > 1 else 'is'} left out"
+    return (
+        f"{names} {'hold' if len(empty) > 1 else 'holds'} no image, and {_are(len(empty))} left out"
+    )
 
 
 def _parts(
@@ -143,7 +145,8 @@ def _copies(
         yield f"{count:,} {'pictures carry' if count > 1 else 'picture carries'} more than one label, such as {first}"
     copies = int((~is_test).sum() - in_train.sum())
     if copies:
-        yield f"{copies:,} of {int((~is_test).sum()):,} training images {_are(copies)} copies of others in train"
+        what = "are copies of others" if copies > 1 else "is a copy of another"
+        yield f"{copies:,} of {int((~is_test).sum()):,} training images {what} in train"
 
 
 def _pair(

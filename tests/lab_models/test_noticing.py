@@ -116,8 +116,8 @@ def test_copies_that_the_cut_of_test_puts_on_both_sides_are_said(tmp_path: Path)
         for number in range(3)
     }
     sentences = noticed(tmp_path, files)
-    assert about(sentences, "2 of 2 test images are in train too")
-    assert about(sentences, "2 of 4 training images are copies of others in train")
+    assert about(sentences, "in train too").startswith("2 of 2 test images are in train too")
+    assert "2 of 4 training images are copies of others in train" in sentences
 
 
 def test_contradictory_labels_are_said(tmp_path: Path) -> None:
@@ -125,8 +125,8 @@ def test_contradictory_labels_are_said(tmp_path: Path) -> None:
     files["train/a/0.png"] = files["train/b/0.png"]
     assert noticed(tmp_path, files) == (
         "1 picture carries more than one label, such as train/a/0.png and train/b/0.png",
-        "1 of 8 training images is copies of others in train",
-    ) or about(noticed(tmp_path / "again", files), "more than one label")
+        "1 of 8 training images is a copy of another in train",
+    )
 
 
 @pytest.mark.parametrize(("depth", "highest"), [(np.uint8, 9), (np.uint16, 1023)])
@@ -141,12 +141,8 @@ def test_a_sliver_of_the_range_is_said_and_stretched_on_request(
     }
     files["train/a/0.png"] = encoded(Image.fromarray(np.eye(8, dtype=depth) * depth(highest)))
     assert about(noticed(tmp_path, files), "stretch=true")
-    dataset = (
-        imported(tmp_path / "stretched", files, stretch=True)
-        if ((tmp_path / "stretched").mkdir() is None)
-        else None
-    )
-    assert dataset is not None
+    (tmp_path / "stretched").mkdir()
+    dataset = imported(tmp_path / "stretched", files, stretch=True)
     assert dataset.train_images.max() == 255
     assert len(np.unique(dataset.train_images)) >= 10
     assert dataset.notes == ()
@@ -210,13 +206,15 @@ def test_a_class_without_images_is_said(make: object, tmp_path: Path) -> None:
 def test_classes_that_look_alike_are_said(names: tuple[str, str], tmp_path: Path) -> None:
     files = {
         f"{split}/{name}/{number}.png": encoded(
-            pixels(8, 8, 3, seed=hash((split, place, number)) % 2**31)
+            pixels(8, 8, 3, seed=100 * (split == "test") + 10 * place + number)
         )
         for split in ("train", "test")
         for place, name in enumerate(names)
         for number in range(2)
     }
-    assert "look alike" in about(noticed(tmp_path, files), "look alike")
+    first, second = sorted(names)
+    said = about(noticed(tmp_path, files), "look alike")
+    assert said == f"these classes look alike: {first!r} and {second!r}"
 
 
 def test_classes_of_very_different_sizes_are_said(tmp_path: Path) -> None:
@@ -226,7 +224,7 @@ def test_classes_of_very_different_sizes_are_said(tmp_path: Path) -> None:
         for number in range(count)
     }
     said = about(noticed(tmp_path, files), "differ in size")
-    assert "10 times: 32 training images of a, 3 of b" in said.replace("11 times", "10 times")
+    assert "11 times: 32 training images of a, 3 of b" in said
 
 
 def test_a_bad_file_in_a_hundred_is_left_out_on_request_and_named(tmp_path: Path) -> None:
