@@ -106,6 +106,20 @@ def rendered(canvas: Figure, extension: str) -> bytes:
     return (with_both_themes(svg) if current().follows_viewer else svg).encode()
 
 
+def say_in_middle(panel: Axes, text: str, size: float | None = None) -> None:
+    """In place of what is not there to be drawn."""
+    panel.text(
+        0.5,
+        0.5,
+        text,
+        transform=panel.transAxes,
+        ha="center",
+        va="center",
+        color=GREY,
+        fontsize=size,
+    )
+
+
 class Sheet:
     """A canvas whose places are inches from its upper left corner."""
 

@@ -20,7 +20,7 @@ from app.plots.canvas.colors import (
     most_inches,
 )
 from app.plots.canvas.palette import TICK_STEPS, Dashes, Entry, Legend
-from app.plots.canvas.scales import accuracy_view, loss_view
+from app.plots.canvas.scales import View, accuracy_view, epoch_view, loss_view
 from app.plots.canvas.style import (
     AXIS_SIZE,
     MARGIN,
@@ -30,6 +30,7 @@ from app.plots.canvas.style import (
     Sheet,
     heading,
     rendered,
+    say_in_middle,
 )
 from app.plots.figures.experiments import ComparisonFigure, Line
 from app.plots.series import Series
@@ -109,15 +110,7 @@ def _draw_panel(panel: Axes, name: str, figure: ComparisonFigure) -> None:
     for line in lines:
         _draw_line(panel, line)
     if not lines:
-        panel.text(
-            0.5,
-            0.5,
-            "no epoch finished yet",
-            transform=panel.transAxes,
-            ha="center",
-            va="center",
-            color=GREY,
-        )
+        say_in_middle(panel, "no epoch finished yet")
         panel.set_yticks([])
         return
     shown = [line.series.without_gaps() for line in lines]
@@ -175,13 +168,6 @@ def _drawn_as(part: str) -> dict[str, Any]:
     }
 
 
-def _epoch_limits(figure: ComparisonFigure) -> tuple[float, float]:
-    last = max(
-        [
-            min(figure.epochs, 2),
-            1,
-            *(int(line.series.epochs[-1]) for line in figure.lines if len(line.series)),
-        ]
-    )
-    margin = max(0.02 * last, 0.1)
-    return 1 - margin, last + margin
+def _epoch_limits(figure: ComparisonFigure) -> View:
+    shown = (line.series for line in figure.lines if len(line.series))
+    return epoch_view((int(series.epochs[-1]) for series in shown), figure.epochs)

@@ -17,7 +17,7 @@ from app.plots.canvas.chart import (
 from app.plots.canvas.colors import BLUE, GREY, VERMILION, is_small, most_inches
 from app.plots.canvas.fonts import width_of
 from app.plots.canvas.palette import CHANCE, Sign, draw_signs, signs_height
-from app.plots.canvas.scales import View, accuracy_view, amount_view, loss_view
+from app.plots.canvas.scales import View, accuracy_view, amount_view, epoch_view, loss_view
 from app.plots.canvas.style import (
     MARGIN,
     NOTE_SIZE,
@@ -186,7 +186,5 @@ def _chosen_said(epochs: Sequence[int]) -> str:
 
 
 def _epoch_limits(figure: CurvesFigure) -> View:
-    last = max([1, *(int(series.epochs[-1]) for series in figure.curves.values() if len(series))])
-    last = max(last, min(figure.epochs, 2))
-    margin = max(0.02 * last, 0.1)
-    return 1 - margin, last + margin
+    shown = (series for series in figure.curves.values() if len(series))
+    return epoch_view((int(series.epochs[-1]) for series in shown), figure.epochs)

@@ -36,6 +36,7 @@ from app.plots.canvas.style import (
     heading,
     power_of_ten,
     rendered,
+    say_in_middle,
 )
 from app.plots.figures.experiments import GradientFlowFigure
 
@@ -113,15 +114,7 @@ def _draw_nothing(panel: Axes) -> None:
     panel.set_ylabel("Layer", fontsize=AXIS_SIZE)
     panel.set_xticks([])
     panel.set_yticks([])
-    panel.text(
-        0.5,
-        0.5,
-        "nothing measured yet",
-        transform=panel.transAxes,
-        ha="center",
-        va="center",
-        color=GREY,
-    )
+    say_in_middle(panel, "nothing measured yet")
 
 
 def _draw_heat_map(panel: Axes, figure: GradientFlowFigure, limits: tuple[float, float]) -> None:

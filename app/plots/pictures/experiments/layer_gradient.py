@@ -14,7 +14,7 @@ from app.plots.canvas.chart import NO_TICKS, Chart, Ticks, whole_ticks
 from app.plots.canvas.colors import BLUE, GREY, most_inches
 from app.plots.canvas.palette import Sign, draw_signs, signs_height
 from app.plots.canvas.scales import View
-from app.plots.canvas.style import MARGIN, Sheet, heading, power_of_ten, rendered
+from app.plots.canvas.style import MARGIN, NOTE_SIZE, Sheet, heading, power_of_ten, rendered
 from app.plots.figures.experiments import LayerGradientFigure
 
 CHART_INCHES = (7.6, 2.7)
@@ -29,7 +29,6 @@ LEAST_SHARE = 1e-5
 """Of a parameter's elements: a bin with less is drawn like an empty one."""
 LEAST_DECADES = 1.0
 MOST_TICKS = 8
-SMALL = 8.0
 
 Floats = npt.NDArray[np.float64]
 
@@ -124,12 +123,12 @@ def _draw_histogram(
         )
     left, top, wide, height = place
     end = left + wide + BAR_GAP + BAR_INCHES
-    sheet.write(end, top - 0.2, ["Share of its elements"], SMALL, ha="right", color=GREY)
+    sheet.write(end, top - 0.2, ["Share of its elements"], NOTE_SIZE, ha="right", color=GREY)
     bar = sheet.panel(end - BAR_INCHES, top, BAR_INCHES, height)
     sheet.canvas.colorbar(ScalarMappable(norm, colors), cax=bar, format=FuncFormatter(_share))
     bar.minorticks_off()
     bar.spines[:].set_visible(False)
-    bar.tick_params(length=2, labelsize=SMALL, color=GREY)
+    bar.tick_params(length=2, labelsize=NOTE_SIZE, color=GREY)
 
 
 def _why_nothing(figure: LayerGradientFigure) -> str:

@@ -38,6 +38,7 @@ from app.plots.canvas.style import (
     Sheet,
     heading,
     rendered,
+    say_in_middle,
 )
 from app.plots.figures.studies import DifferenceRow, DifferencesFigure
 
@@ -180,16 +181,7 @@ def _prepare(
         fontsize=AXIS_SIZE,
     )
     if not figure.rows:
-        panel.text(
-            0.5,
-            0.5,
-            "no contrasts",
-            transform=panel.transAxes,
-            ha="center",
-            va="center",
-            color=GREY,
-            fontsize=ROW_SIZE,
-        )
+        say_in_middle(panel, "no contrasts", ROW_SIZE)
         return
     if figure.margin is not None:
         panel.axvspan(-figure.margin, figure.margin, **SHADE, zorder=0.4)

@@ -24,6 +24,7 @@ from app.plots.canvas.colors import (
 from app.plots.canvas.contrast import color_of, ink_on
 from app.plots.canvas.fonts import line_height, printable, shortened, width_of, wrapped
 from app.plots.canvas.palette import Sign, draw_signs, signs_height
+from app.plots.canvas.scales import least_span
 from app.plots.canvas.style import (
     AXIS_SIZE,
     MARGIN,
@@ -32,6 +33,7 @@ from app.plots.canvas.style import (
     Sheet,
     heading,
     rendered,
+    say_in_middle,
 )
 from app.plots.figures.studies import HeatMapFigure
 
@@ -43,10 +45,7 @@ NAMES_INCHES, TURNED_INCHES, NAME_SIZE, NAME_LINES = 2.0, 1.3, 9.0, 3
 VALUE_SIZE, COUNT_SIZE = 9.5, 8.0
 BAR_INCHES, BAR_GAP, BAR_NAMES = 0.16, 0.3, 0.9
 LEAST_WIDTH = 5.3
-LEAST_SHARE, LEAST_RELATIVE = 0.01, 0.02
-"""What the colors span at least: one percentage point where scores are fractions, else that part of the largest score.
-Noise must not look large.
-"""
+"""Of a sheet, in inches."""
 
 MISSING: dict[str, Any] = {
     "facecolor": UNMEASURED,
@@ -153,16 +152,7 @@ def _draw_cells(panel: Axes, figure: HeatMapFigure, size: float) -> ScalarMappab
     panel.set_yticks([])
     panel.spines[:].set_visible(False)
     if not figure.means.size:
-        panel.text(
-            0.5,
-            0.5,
-            "nothing to show",
-            transform=panel.transAxes,
-            ha="center",
-            va="center",
-            color=GREY,
-            fontsize=NAME_SIZE,
-        )
+        say_in_middle(panel, "nothing to show", NAME_SIZE)
     for row, means in enumerate(figure.means.tolist()):
         for column, mean in enumerate(means):
             is_known = math.isfinite(mean)
@@ -258,7 +248,7 @@ def _norm(figure: HeatMapFigure) -> Normalize:
     """From the least mean to the greatest; a baseline is taken in that lies no further outside than they are apart."""
     known = figure.means[np.isfinite(figure.means)]
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
-    least = LEAST_SHARE if figure.as_percent else LEAST_RELATIVE * max(abs(low), abs(high)) or 1.0
+    least = least_span(max(abs(low), abs(high)), as_percent=figure.as_percent)
     missing = max(0.0, least - (high - low))
     low, high = low - missing / 2, high + missing / 2
     reach = high - low

@@ -10,14 +10,18 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from app.plots.canvas.colors import GREY
 from app.plots.canvas.palette import CHANCE, TICK_STEPS, Sign, dot_look, look, seed_look, view_of
-from app.plots.canvas.style import AXIS_SIZE, NOTE_SIZE, PERCENT, TICK_SIZE
+from app.plots.canvas.scales import least_span
+from app.plots.canvas.style import (
+    AXIS_SIZE,
+    NOTE_SIZE,
+    PERCENT,
+    TICK_SIZE,
+    say_in_middle,
+)
 from app.plots.figures.studies import FactorFigure
 
 BELOW_INCHES = 0.55
 """Of the axis' numbers and name."""
-
-LEAST_SHARE, LEAST_RELATIVE = 0.01, 0.02
-"""What an axis spans at least: one percentage point where scores are fractions, else that part of the largest score."""
 
 
 def score_axis(panel: Axes, figure: FactorFigure, *, upright: bool) -> None:
@@ -27,27 +31,14 @@ def score_axis(panel: Axes, figure: FactorFigure, *, upright: bool) -> None:
         for point in figure.points
         for score in [*point.scores, *([point.published] if point.published is not None else [])]
     ]
-    least = (
-        LEAST_SHARE
-        if figure.as_percent
-        else LEAST_RELATIVE * max(map(abs, scores), default=0.0) or 1.0
-    )
+    least = least_span(max(map(abs, scores), default=0.0), as_percent=figure.as_percent)
     low, high = view_of(scores, [point.ci95 for point in figure.points if point.ci95], least)
     if figure.as_percent:
         room = 0.03 * (high - low)
         low, high = max(low, min([0.0, *scores]) - room), min(high, max([1.0, *scores]) + room)
     axis = panel.yaxis if upright else panel.xaxis
     if not scores:
-        panel.text(
-            0.5,
-            0.5,
-            "nothing measured yet",
-            transform=panel.transAxes,
-            ha="center",
-            va="center",
-            color=GREY,
-            fontsize=AXIS_SIZE,
-        )
+        say_in_middle(panel, "nothing measured yet", AXIS_SIZE)
         axis.set_ticks([])
         return
     (panel.set_ylim if upright else panel.set_xlim)(low, high)
@@ -56,25 +47,20 @@ def score_axis(panel: Axes, figure: FactorFigure, *, upright: bool) -> None:
         axis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=None, symbol=PERCENT))
     panel.set_axisbelow(True)
     panel.tick_params(labelsize=TICK_SIZE, color=GREY)
-    if figure.chance is not None and low < figure.chance < high:
-        _draw_chance(panel, figure.chance, upright=upright)
+    draw_chance(panel, figure.chance, upright=upright)
 
 
-def _draw_chance(panel: Axes, chance: float, *, upright: bool) -> None:
+def draw_chance(panel: Axes, chance: float | None, *, upright: bool) -> None:
+    """A line at what guessing would score, where the axis of the scores, the vertical one if `upright`, has it."""
+    low, high = panel.get_ylim() if upright else panel.get_xlim()
+    if chance is None or not low < chance < high:
+        return
     (panel.axhline if upright else panel.axvline)(chance, zorder=1, **CHANCE)
-    place, across = (
-        ((1.0, chance), panel.get_yaxis_transform())
-        if upright
-        else (
-            (chance, 1.0),
-            panel.get_xaxis_transform(),
-        )
-    )
     panel.annotate(
         "chance",
-        place,
+        (1.0, chance) if upright else (chance, 1.0),
         (-2, 3) if upright else (3, -9),
-        xycoords=across,
+        xycoords=panel.get_yaxis_transform() if upright else panel.get_xaxis_transform(),
         textcoords="offset points",
         ha="right" if upright else "left",
         color=GREY,

@@ -11,13 +11,12 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, Percent
 
 from app.plots.canvas.colors import GREY, GRID, INK, is_small, most_inches
 from app.plots.canvas.fonts import shortened
-from app.plots.canvas.palette import CHANCE, TICK_STEPS, Entry, Legend, look
+from app.plots.canvas.palette import TICK_STEPS, Entry, Legend, look
 from app.plots.canvas.scales import accuracy_view, amount_view, loss_view
 from app.plots.canvas.style import (
     AXIS_SIZE,
     DPI,
     MARGIN,
-    NOTE_SIZE,
     PANEL_SIZE,
     PERCENT,
     TICK_SIZE,
@@ -25,9 +24,11 @@ from app.plots.canvas.style import (
     heading,
     power_of_ten,
     rendered,
+    say_in_middle,
 )
 from app.plots.figures.studies import CellCurves, Panel, StudyCurvesFigure
 from app.plots.pictures.studies.line_ends import CellLine, draw_series, number_ends
+from app.plots.pictures.studies.score_marks import draw_chance
 from app.plots.series import Series
 
 PANEL_INCHES = {1: (6.2, 3.9), 2: (4.12, 2.8), 3: (2.4, 2.3)}
@@ -134,31 +135,14 @@ def _draw_panel(axes: Axes, panel: Panel, figure: StudyCurvesFigure) -> None:
     if not shown:
         axes.set_yticks([])
         text = "no finite value" if lines else "no epoch finished yet"
-        axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY)
+        say_in_middle(axes, text)
         return
     for line in shown:
         draw_series(axes, line, len(figure.lines))
     _scale(axes, panel, shown, is_log)
-    _draw_chance(axes, panel)
+    draw_chance(axes, panel.chance, upright=True)
     if len(figure.lines) > 1:
         number_ends(axes, shown)
-
-
-def _draw_chance(axes: Axes, panel: Panel) -> None:
-    low, high = axes.get_ylim()
-    if panel.chance is None or not low < panel.chance < high:
-        return
-    axes.axhline(panel.chance, zorder=1, **CHANCE)
-    axes.annotate(
-        "chance",
-        (1, panel.chance),
-        (-2, 3),
-        xycoords=axes.get_yaxis_transform(),
-        textcoords="offset points",
-        ha="right",
-        color=GREY,
-        fontsize=NOTE_SIZE,
-    )
 
 
 def _scale(axes: Axes, panel: Panel, lines: Sequence[CellLine], is_log: bool) -> None:

@@ -31,6 +31,7 @@ from app.plots.canvas.style import (
     heading,
     power_of_ten,
     rendered,
+    say_in_middle,
 )
 from app.plots.figures.studies import GradientPanel, StudyGradientsFigure
 
@@ -123,16 +124,7 @@ def _draw_panel(axes: Axes, panel: GradientPanel, limits: tuple[float, float]) -
     if not panel.epochs or not panel.layers:
         axes.set_xticks([])
         axes.set_yticks([])
-        axes.text(
-            0.5,
-            0.5,
-            "nothing measured yet",
-            transform=axes.transAxes,
-            ha="center",
-            va="center",
-            color=GREY,
-            fontsize=CAPTION_SIZE,
-        )
+        say_in_middle(axes, "nothing measured yet", CAPTION_SIZE)
         return
     axes.set_xlabel("Epoch", fontsize=LABEL_SIZE + 0.5, labelpad=2)
     columns = thinned(len(panel.epochs), MOST_COLUMNS)

@@ -26,6 +26,7 @@ from app.plots.canvas.palette import (
     signs_height,
     view_of,
 )
+from app.plots.canvas.scales import least_span
 from app.plots.canvas.style import (
     AXIS_SIZE,
     MARGIN,
@@ -36,14 +37,15 @@ from app.plots.canvas.style import (
     Sheet,
     heading,
     rendered,
+    say_in_middle,
 )
 from app.plots.figures.studies import TradeoffFigure
+from app.plots.pictures.studies.score_marks import runs_said
 
 PANEL_INCHES, LEFT_INCHES, BELOW_INCHES, ABOVE_INCHES = (8.2, 4.4), 0.75, 0.55, 0.25
 NAME_INCHES, NAME_GAP, NAME_RISE = 2.2, 0.07, 0.1
 LOG_RATIO = 8.0
 """Costs that span that ratio are on a log scale."""
-LEAST_SHARE, LEAST_RELATIVE = 0.01, 0.02
 FRONT: dict[str, Any] = {"color": BLUE, "linewidth": 1.1, "linestyle": (0, (4, 2)), "alpha": 0.8}
 FEWEST_ON_FRONT = 2
 
@@ -67,15 +69,7 @@ def draw_tradeoff(figure: TradeoffFigure, extension: str) -> bytes:
     else:
         panel.set_xticks([])
         panel.set_yticks([])
-        panel.text(
-            0.5,
-            0.5,
-            "nothing measured yet",
-            transform=panel.transAxes,
-            ha="center",
-            va="center",
-            color=GREY,
-        )
+        say_in_middle(panel, "nothing measured yet")
     draw_signs(sheet, MARGIN, below, paper - 2 * MARGIN, signs)
     return rendered(sheet.canvas, extension)
 
@@ -111,7 +105,7 @@ def _scale(panel: Axes, figure: TradeoffFigure, width: float) -> bool:
     """Both axes' limits and ticks; returns whether costs are on a log scale."""
     costs, scores = [p.cost for p in figure.points], [p.score for p in figure.points]
     is_log = min(costs) > 0 and max(costs) / min(costs) >= LOG_RATIO
-    least = LEAST_SHARE if figure.as_percent else LEAST_RELATIVE * max(map(abs, scores)) or 1.0
+    least = least_span(max(map(abs, scores)), as_percent=figure.as_percent)
     low, high = view_of(scores, [point.ci95 for point in figure.points if point.ci95], least)
     if figure.as_percent:
         low, high = max(low, -0.02), min(high, 1.02)
@@ -201,13 +195,12 @@ def _signs(figure: TradeoffFigure) -> list[Sign]:
     counts = [point.n for point in figure.points]
     if not counts:
         return []
-    runs = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
     bar = {"color": GREY, "marker": "o", "markersize": 6, "linewidth": 1.3}
     has_intervals = any(point.ci95 for point in figure.points)
     signs: Sequence[tuple[Sign, bool]] = [
         (
             Sign(
-                f"mean of n = {runs} runs{' and its 95 % interval' if has_intervals else ''}",
+                f"mean of {runs_said(counts)}{' and its 95 % interval' if has_intervals else ''}",
                 bar if has_intervals else dot_look(GREY),
             ),
             True,
