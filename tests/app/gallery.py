@@ -293,11 +293,11 @@ def factor_rows() -> FactorFigure:
 def differences() -> DifferencesFigure:
     """One of each kind."""
     rows = [
-        DifferenceRow("residual against plain, depth 16", (0.7, 0.9, 0.8), 0.8, (0.55, 1.05), "better", 0.00021),
-        DifferenceRow("10 against 2 layers", (-0.6, -0.3, -0.9), -0.6, (-1.34, 0.14), "open", 0.12),
-        DifferenceRow("label smoothing against none", (0.01, 0.03, -0.02), 0.007, (-0.05, 0.07), "equivalent", 0.7),
+        DifferenceRow("residual against plain, depth 16", (0.7, 0.9, 0.8), 0.8, (0.55, 1.05), "better", "p = 0.00021"),
+        DifferenceRow("10 against 2 layers", (-0.6, -0.3, -0.9), -0.6, (-1.34, 0.14), "open", "p = 0.12"),
+        DifferenceRow("label smoothing", (0.01, 0.03, -0.02), 0.007, (-0.05, 0.07), "equivalent", "p = 0.7"),
         DifferenceRow("cutout against none", (), None, None, "not measured"),
-        DifferenceRow("width 256 against 64", (-0.4, -0.5, -0.45), -0.45, (-0.57, -0.33), "worse", 0.004),
+        DifferenceRow("width 256 against 64", (-0.4, -0.5, -0.45), -0.45, (-0.57, -0.33), "worse", "p = 0.004"),
     ]  # fmt: skip
     said = "Test accuracy, digits, 8 cells, 3 seeds, 24 runs"
     return DifferencesFigure("MLPs, plain and residual", said, "percentage points", 0.15, rows)

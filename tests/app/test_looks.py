@@ -10,6 +10,7 @@ from app.settings import Settings
 from app.storage.db import Database
 from app.storage.states import RunStatus
 from app.storage.tables import Run
+from tests.app.pictures import words
 from tests.app.studies import fail_next, finish, runs_by_cell, send
 
 GAINS = (0.010, 0.013, 0.008, 0.0105, 0.0095, 0.0110)
@@ -228,3 +229,16 @@ def test_the_report_says_the_level(
     page = api.get(f"/studies/{record['id']}/report.html").text
     assert '<td data-name="level" class="number">4 %</td>' in page
     assert "inconclusive" not in page
+
+
+def test_a_p_close_to_the_level_is_the_same_in_sentence_report_and_picture(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
+    """Two digits of 0.0398 would be the 0.040 that it is below."""
+    record = ended(api, database, settings, (0.0064373, 0.01, 0.0135627), seeds=3)
+    contrast = judged(api, record)
+    assert contrast["verdict"] == "better"
+    assert "p = 0.0398 (level 4 %)" in contrast["sentence"]
+    assert ">0.0398</td>" in api.get(f"/studies/{record['id']}/report.html").text
+    shown = words(api.get(f"/studies/{record['id']}/differences.svg").text)
+    assert "p = 0.0398 (Holm)" in shown

@@ -275,7 +275,7 @@ def test_the_sources_own_work_keeps_numbers_findings_and_its_table_in_the_report
     assert api.get(f"{base}/verdicts").json()["findings"][0]["code"] == "wrong_difference"
     page = api.get(f"{base}/report.html").text
     assert "In the source's own table" in page or "In the source&#39;s own table" in page
-    assert "Acc MLP Residual" in page
+    assert '<td data-name="Acc MLP Residual" class="number">' in page, "a phone shows no heads"
     markdown = api.get(f"{base}/table?format=md").text
     assert "| source | ours minus source | within |" in markdown
     assert "\u22128.37" in markdown, "a real minus sign"

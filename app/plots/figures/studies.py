@@ -134,7 +134,7 @@ class DifferenceRow:
     None where not known.
 
     Differences that are not finite are left out of the picture and of n. `verdict` is written as it is, also where
-    nothing was measured; `p` is that of the t-test after Holm's correction.
+    nothing was measured; so is `p`, that of the t-test after Holm's correction, such as `p = 0.017`.
     """
 
     title: str
@@ -142,7 +142,7 @@ class DifferenceRow:
     mean: float | None
     ci95: tuple[float, float] | None
     verdict: str
-    p: float | None = None
+    p: str = ""
 
     @property
     def is_measured(self) -> bool:

@@ -223,14 +223,9 @@ def _numbers(row: DifferenceRow, inches: float) -> list[str]:
     count = len(_finite(row))
     interval = f" [{_signed(row.ci95[0])}, {_signed(row.ci95[1])}]" if row.ci95 else ""
     pairs = f"n = {count} paired seed{'s' if count != 1 else ''}"
-    p = [] if row.p is None else [f"p {_p(row.p)} (Holm)"]
+    p = [f"{row.p} (Holm)"] if row.p else []
     lines = [_signed(row.mean) + interval, pairs, *p]
     return [shortened(line, inches, ROW_SIZE) for line in lines]
-
-
-def _p(value: float) -> str:
-    """Two significant digits."""
-    return f"= {value:#.2g}" if value >= 1e-4 else f"= {value:.0e}" if value > 0 else "< 1e-300"
 
 
 def _signed(value: float) -> str:

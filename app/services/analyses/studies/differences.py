@@ -10,6 +10,8 @@ from app.services.analyses.studies.words import scale_said, subtitle_of
 from app.services.analyses.training_scores import threshold_of
 from app.services.studies.studies import WholeStudy
 from lab_models.statistics.cells import qualified
+from lab_models.statistics.paired import ALPHA
+from lab_models.statistics.wording import p_in_words
 
 MOST_DIFFERENCES = 60
 """Rows of one picture: what does not fit on a few pages, and takes seconds to draw."""
@@ -33,7 +35,9 @@ def differences_figure(
                 differences=() if paired is None else paired.differences,
                 mean=None if paired is None else paired.mean,
                 ci95=None if paired is None else paired.ci95,
-                p=result.p_holm,
+                p=""
+                if result.p_holm is None
+                else p_in_words(result.p_holm, result.judgement.level or ALPHA),
                 verdict=("the same" if result.is_one else "not comparable")
                 if result.comparison is None
                 else result.judgement.verdict.text + scale_said(whole),
