@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from lab_models.datasets.layout import Layout
 from lab_models.datasets.refusals import ImportRefused, printable
+from lab_models.datasets.statistics import slices
 
-ROWS_AT_ONCE = 64
 MOST_NAMED = 3
 PALE = 64
 """Of 255: where no pixel of any image is above this, a quarter of the range is used at most."""
@@ -87,10 +87,8 @@ def _parts(
 ) -> Iterator[tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint8], npt.NDArray[np.uint8]]]:
     for split in ("train", "test"):
         images = np.load(folder / f"{split}-images.npy", mmap_mode="r", allow_pickle=False)
-        for start in range(0, len(images), ROWS_AT_ONCE):
-            rows = np.ascontiguousarray(images[start : start + ROWS_AT_ONCE]).reshape(
-                -1, images[0].size
-            )
+        for some in slices(len(images)):
+            rows = np.ascontiguousarray(images[some]).reshape(-1, images[0].size)
             digests = b"".join(hashlib.blake2b(row.data, digest_size=8).digest() for row in rows)
             yield np.frombuffer(digests, np.uint64), rows.min(axis=1), rows.max(axis=1)
 
