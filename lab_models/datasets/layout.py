@@ -50,15 +50,23 @@ class Layout:
     """Files in class folders that describe images and are none."""
 
     def without(self, bad: Collection[str]) -> "Layout":
-        """The same without those files; raises ImportRefused where a class has too few left."""
+        """The same without those files; raises ImportRefused where a class has too few left in train, or none in
+        test.
+        """
         train, test = (
             tuple(row for row in rows if row[0] not in bad) for rows in (self.train, self.test)
         )
-        left = np.bincount([label for _, label in train], minlength=len(self.class_names))
-        if left.min() < FEWEST or not test:
+        learned, tested = (
+            np.bincount([label for _, label in rows], minlength=len(self.class_names))
+            for rows in (train, test)
+        )
+        short = np.flatnonzero((learned < FEWEST) | (tested < 1))
+        if len(short):
+            first = short[0]
+            name = printable(self.class_names[first])
             raise ImportRefused(
-                f"without the files that cannot be read, {printable(self.class_names[int(left.argmin())])} has"
-                f" {left.min()} images left to train on, and test {len(test):,}"
+                f"of {name} the files that can be read are too few: {learned[first]} to train on,"
+                f" {tested[first]} to test on"
             )
         return replace(self, train=train, test=test)
 

@@ -259,9 +259,20 @@ def test_more_bad_files_are_no_accident(tmp_path: Path) -> None:
     assert [error.pointer for error in refused.errors] == ["train/a/0.png", "train/a/1.png"]
 
 
-def test_a_class_that_would_lose_too_many_is_refused(tmp_path: Path) -> None:
-    files = {**flowers(train=2, test=1), "train/a/0.png": b""}
-    assert "a has 1 images left" in str(refusal(tmp_path, files, skip_bad=True))
+@pytest.mark.parametrize(
+    ("bad", "left"),
+    [
+        ("train/a/0.png", "a the files that can be read are too few: 1 to train on, 1 to test on"),
+        ("test/b/0.png", "b the files that can be read are too few: 2 to train on, 0 to test on"),
+    ],
+)
+@pytest.mark.parametrize("is_header_bad", [True, False])
+def test_a_class_that_would_lose_too_many_is_refused(
+    bad: str, left: str, is_header_bad: bool, tmp_path: Path
+) -> None:
+    files = flowers(train=2, test=1)
+    files[bad] = b"" if is_header_bad else files[bad][: len(files[bad]) // 2]
+    assert left in str(refusal(tmp_path, files, skip_bad=True))
 
 
 def test_notices_are_kept_with_the_data_set(tmp_path: Path) -> None:
