@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from lab_models.recipes.cell_checks import check_cells, effective_specs, sizes_of
 from lab_models.recipes.findings import Finding
 from lab_models.recipes.published_tables import PublishedTable
-from lab_models.recipes.recipe import (
-    Recipe,
-)
+from lab_models.recipes.recipe import Recipe
 from lab_models.recipes.table_checks import check_table
 
 
