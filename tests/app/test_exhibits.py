@@ -9,7 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.services.analyses.exhibits import Exhibit
-from app.services.analyses.scores import read_metric
+from app.services.analyses.scores import Scores, read_metric
 from app.services.analyses.studies import heat_maps, tables
 from app.services.studies import studies
 from app.services.studies.studies import WholeStudy
@@ -131,5 +131,5 @@ def test_a_baseline_is_what_the_cells_of_a_map_are_compared_with_whatever_its_na
 ) -> None:
     with database.reading() as session:
         whole = renamed(studies.whole(session, session.get_one(Study, distillations)), old, new)
-        table = tables.table_of(session, whole, read_metric("test.accuracy"))
+        table = tables.table_of(Scores(session, whole.runs), whole, read_metric("test.accuracy"))
         assert heat_maps.heat_map_figure(table, None, None).baseline == 0.5

@@ -19,8 +19,9 @@ from app.api.schemas import Answer
 from app.errors import InvalidRequest
 from app.services.analyses.comparisons import Comparison, Evidence, compare_sides
 from app.services.analyses.curves import compared_curves, named_metrics
-from app.services.analyses.pairing import Side, margin_of
+from app.services.analyses.pairing import margin_of
 from app.services.analyses.scores import read_metric
+from app.services.analyses.sides import Side
 from app.services.experiments import experiments
 from app.services.experiments.visibility import visible_experiment
 from app.services.owners.keys import Caller

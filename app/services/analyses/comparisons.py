@@ -16,11 +16,11 @@ from app.services.analyses.looks import Looks
 from app.services.analyses.pairing import (
     ONE_AND_THE_SAME,
     PairedScores,
-    Side,
     on_survivors,
     pair_sides,
 )
 from app.services.analyses.scores import ScoreKind, Scores
+from app.services.analyses.sides import Side
 from app.services.analyses.spec_paths import (
     Difference,
     all_paths,

@@ -10,7 +10,7 @@ import numpy as np
 from app.errors import Conflict
 from app.services.analyses.looks import Looks
 from app.services.analyses.scores import ScoreKind, Scores
-from app.services.analyses.sides import Side as Side
+from app.services.analyses.sides import Side
 from app.services.analyses.training_scores import survivors
 from lab_models.statistics.cells import qualified
 from lab_models.statistics.looks import Look
@@ -72,17 +72,26 @@ def pair_sides(
     margin: float | None,
 ) -> PairedScores:
     """Pair the succeeded runs of the same seeds; raises Conflict where the two were tested on other images."""
-    _refuse_other_images(treatment, control)
-    treated, plain = (scores.by_seed(side.runs, metric) for side in (treatment, control))
+    found = pair_unjudged(scores, treatment, control, metric, margin=margin)
     seconds = [
         list(scores.by_seed(side.runs, ScoreKind("seconds")).values())
         for side in (treatment, control)
     ]
     seconds_per_pair = sum(float(np.mean(found)) for found in seconds) if all(seconds) else None
-    is_fixed = not (metric.is_cost or treatment.depends_on_seed or control.depends_on_seed)
-    found = pair_scores(metric, treated, plain, margin=margin, only_one=is_fixed)
     look = looks.of((treatment, control), found.seeds)
     return replace(found, seconds_per_pair=seconds_per_pair, look=look)
+
+
+def pair_unjudged(
+    scores: Scores, treatment: Side, control: Side, metric: ScoreKind, *, margin: float | None
+) -> PairedScores:
+    """As `pair_sides`, for whoever shows the differences alone: which look at them this is, and what more of them would
+    take, is left open.
+    """
+    _refuse_other_images(treatment, control)
+    treated, plain = (scores.by_seed(side.runs, metric) for side in (treatment, control))
+    is_fixed = not (metric.is_cost or treatment.depends_on_seed or control.depends_on_seed)
+    return pair_scores(metric, treated, plain, margin=margin, only_one=is_fixed)
 
 
 def pair_scores(

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from sqlmodel import Session
@@ -20,7 +21,7 @@ from app.services.experiments.metrics import RunMetrics, metrics_of, seconds_of_
 from app.storage.states import RunStatus
 from app.storage.tables import Run
 from lab_models.common.validation import FieldError, did_you_mean
-from lab_models.statistics.summary import as_fraction
+from lab_models.statistics.summary import Summary, as_fraction, summarise
 from lab_models.training.layer_metrics import LAYER_SPLITS
 
 OF_TEST = (
@@ -198,7 +199,6 @@ class Scores:
         self._session = session
         self._succeeded = [run for run in runs if run.status == RunStatus.SUCCEEDED]
         self._read: dict[str, dict[str, float]] = {}
-        self._slopes: dict[str, Slope] | None = None
 
     def by_seed(self, runs: Sequence[Run], metric: ScoreKind) -> dict[int, float]:
         """The metric of each succeeded run that has it, by seed; what was not finite is left out. The runs are among
@@ -212,11 +212,22 @@ class Scores:
         found = self._read[metric.name]
         return {run.seed: found[run.id] for run in runs if run.id in found}
 
+    def summary(
+        self, runs: Sequence[Run], metric: ScoreKind, *, depends_on_seed: bool
+    ) -> Summary | None:
+        """The metric over the succeeded runs. What no seed changes is one number, however often it was made; what it
+        cost is measured anew each time.
+        """
+        values = list(self.by_seed(runs, metric).values())
+        if not depends_on_seed and not metric.is_cost:
+            values = values[:1]
+        return summarise(values) if values else None
+
     def remarks(self, runs: Sequence[Run], metric: ScoreKind) -> list[str]:
         """What of the runs' numbers is not as it was measured, a sentence each."""
         if not metric.is_ratio:
             return []
-        slopes = [slope for run in runs if (slope := self.slopes.get(run.id)) is not None]
+        slopes = [slope for run in runs if (slope := self._slopes.get(run.id)) is not None]
         zero = sum(slope.first_over_last == 0 for slope in slopes)
         missing = sum(slope.first_over_last is None for slope in slopes)
         said = []
@@ -232,12 +243,12 @@ class Scores:
             )
         return said
 
-    @property
-    def slopes(self) -> dict[str, Slope]:
+    @cached_property
+    def _slopes(self) -> dict[str, Slope]:
         """Of each run with measured gradients, the slope along depth in its last epoch."""
-        if self._slopes is None:
-            self._slopes = last_slopes(self._session, self._succeeded)
-        return self._slopes
+        metrics = metrics_of(self._session, [run.id for run in self._succeeded], LAYER_SPLITS)
+        series = {run_id: series_of(numbers) for run_id, numbers in metrics.items()}
+        return {run_id: slope_at(one, -1) for run_id, one in series.items() if one is not None}
 
     def _values(self, metric: ScoreKind) -> Iterable[float | None]:
         runs = self._succeeded
@@ -257,22 +268,15 @@ class Scores:
                 return [seconds.get(run.id) for run in runs]
             case "gradient_flow.slope":
                 return [
-                    None if (it := self.slopes.get(run.id)) is None else it.slope for run in runs
+                    None if (it := self._slopes.get(run.id)) is None else it.slope for run in runs
                 ]
             case "gradient_flow.first_over_last":
-                return [_decades(self.slopes.get(run.id)) for run in runs]
+                return [_decades(self._slopes.get(run.id)) for run in runs]
             case _:
                 sheets = [
                     run.test if split == "test" else (run.best or {}).get("val") for run in runs
                 ]
                 return [None if sheet is None else sheet.get(score) for sheet in sheets]
-
-
-def last_slopes(session: Session, runs: Sequence[Run]) -> dict[str, Slope]:
-    """Of each run with measured gradients, the slope along depth in its last epoch."""
-    metrics = metrics_of(session, [run.id for run in runs], LAYER_SPLITS)
-    series = {run_id: series_of(numbers) for run_id, numbers in metrics.items()}
-    return {run_id: slope_at(found, -1) for run_id, found in series.items() if found is not None}
 
 
 def _decades(slope: Slope | None) -> float | None:

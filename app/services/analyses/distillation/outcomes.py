@@ -9,8 +9,9 @@ from sqlmodel import Session, col, select
 
 from app.errors import Conflict, NotFound
 from app.services.analyses.looks import Looks
-from app.services.analyses.pairing import PairedScores, Side, margin_of, pair_sides
+from app.services.analyses.pairing import PairedScores, margin_of, pair_sides
 from app.services.analyses.scores import ScoreKind, Scores
+from app.services.analyses.sides import Side
 from app.services.experiments.experiments import its_runs, runs_of
 from app.services.experiments.results import Summary, summarise
 from app.storage.states import RunStatus

@@ -1,13 +1,13 @@
 """What a study says to the claims of its recipe's source: first the tests that each needs, then the answers."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any, assert_never
 
 from app.services.analyses.comparisons import Evidence
-from app.services.analyses.pairing import Side, margin_of
 from app.services.analyses.scores import ScoreKind, read_metric
+from app.services.analyses.sides import Side
+from app.services.analyses.studies.cell_sides import margin_in
 from app.services.studies.studies import WholeStudy
 from lab_models.recipes.recipe import Better, Claim, NotMonotone, Reaches, Trend
 from lab_models.statistics import claims
@@ -37,12 +37,8 @@ class Questions:
     difference between them that a claim could be about.
     """
 
-    def __init__(self, evidence: Evidence, whole: WholeStudy) -> None:
-        self._evidence, self._whole = evidence, whole
-        self._sides = {
-            cell.cell.key: Side(cell.experiment, cell.runs, cell.cell.title) for cell in whole.cells
-        }
-        self._effect = cache(lambda key: self._sides[key].effect)
+    def __init__(self, evidence: Evidence, whole: WholeStudy, sides: Mapping[str, Side]) -> None:
+        self._evidence, self._whole, self._sides = evidence, whole, sides
         self._asked: dict[Claim, AskedClaim] = {}
 
     def of(self, claim: Claim) -> AskedClaim:
@@ -72,7 +68,9 @@ class Questions:
         return AskedClaim(claim, metric, asked)
 
     def _better(self, test: Better, metric: ScoreKind) -> Asked:
-        pairs = [pair for pair in test.contrasts if len(set(map(self._effect, pair))) > 1]
+        pairs = [
+            pair for pair in test.contrasts if len({self._sides[key].effect for key in pair}) > 1
+        ]
         trained = self._whole.design.trained
         left_out = [self._against(*pair) for pair in test.contrasts if pair not in pairs]
         if not pairs:
@@ -98,7 +96,7 @@ class Questions:
     def _along(self, test: Trend | NotMonotone, metric: ScoreKind) -> Asked:
         different: dict[str, str] = {}
         for key in test.cells:
-            different.setdefault(self._effect(key), key)
+            different.setdefault(self._sides[key].effect, key)
         keys = list(different.values())
         if len(keys) == 1 < len(test.cells):
             return _nothing_to_compare()
@@ -124,10 +122,8 @@ class Questions:
     def _terms(self, metric: ScoreKind) -> dict[str, Any]:
         """How the claim's numbers are spoken of, what counts as none, and which look at them this is."""
         dataset = self._whole.cells[0].experiment.spec["dataset"]["name"]
-        is_accuracy = metric.name.endswith("accuracy")
-        wanted = self._whole.design.margin_points if is_accuracy else None
         return {
-            "margin": margin_of(metric, dataset, wanted),
+            "margin": margin_in(self._whole, metric, dataset),
             "unit": qualified(metric.unit, metric.measured_from),
             "look": self._look,
         }

@@ -16,7 +16,7 @@ from app.plots.figures.studies import (
 )
 from app.services.analyses.curves import CellRuns, cells_figure, panels_of
 from app.services.analyses.exhibits import Exhibit
-from app.services.analyses.scores import ScoreKind
+from app.services.analyses.scores import ScoreKind, Scores
 from app.services.analyses.studies.differences import differences_figure
 from app.services.analyses.studies.factors import factor_figure
 from app.services.analyses.studies.gradients import gradients_figure
@@ -63,7 +63,7 @@ def factor(
         study,
         "factor",
         (metric.name, name),
-        lambda whole: factor_figure(table_of(session, whole, metric), name),
+        lambda whole: factor_figure(table_of(Scores(session, whole.runs), whole, metric), name),
     )
 
 
@@ -87,7 +87,7 @@ def heat_map(
         study,
         "heat-map",
         (metric.name, x, y),
-        lambda whole: heat_map_figure(table_of(session, whole, metric), x, y),
+        lambda whole: heat_map_figure(table_of(Scores(session, whole.runs), whole, metric), x, y),
     )
 
 
@@ -100,7 +100,7 @@ def tradeoff(
         study,
         "tradeoff",
         (metric.name, cost.value),
-        lambda whole: tradeoff_figure(table_of(session, whole, metric), cost),
+        lambda whole: tradeoff_figure(table_of(Scores(session, whole.runs), whole, metric), cost),
     )
 
 

@@ -8,13 +8,12 @@ from sqlmodel import Session
 
 from app.errors import Conflict, NotFound
 from app.services.analyses.exhibits import Exhibit
-from app.services.analyses.looks import Looks
-from app.services.analyses.pairing import Side, pair_sides
+from app.services.analyses.pairing import pair_unjudged
 from app.services.analyses.scores import ScoreKind, Scores
+from app.services.analyses.studies.cell_sides import sides_of
 from app.services.experiments import revisions
 from app.services.studies import studies
 from app.services.studies.studies import StudyCell, WholeStudy
-from app.storage.states import RunStatus
 from app.storage.tables import Study
 from lab_models.architectures.counting import counts_of
 from lab_models.datasets.catalog import BUILT_IN
@@ -88,7 +87,7 @@ def published_shape(
 
     def read() -> PublishedShape:
         whole = studies.whole(session, study)
-        found = shape_of(session, whole, metric)
+        found = shape_of(Scores(session, whole.runs), whole, metric)
         if found is None:
             reason = (
                 f"recipe {study.recipe!r} reproduces no printed table"
@@ -105,14 +104,14 @@ def published_shape(
 
 
 def shape_of(
-    session: Session, whole: WholeStudy, metric: ScoreKind | None = None
+    scores: Scores, whole: WholeStudy, metric: ScoreKind | None = None
 ) -> PublishedShape | None:
     """The table of a study that has been read; None where its design has none that can be filled."""
     table = next((table for table in whole.design.published_tables if table.measures), None)
     if table is None:
         return None
     headings = tuple(_headings(table, metric))
-    filled = _Filled(session, whole, table, metric)
+    filled = _Filled(scores, whole, table, metric)
     rows = range(len(table.rows))
     if table.row_metrics and metric is not None:
         rows = rows[:1]  # all others would repeat it
@@ -144,11 +143,12 @@ class _Filled:
     """Every metric is read once for the whole table."""
 
     def __init__(
-        self, session: Session, whole: WholeStudy, table: PublishedTable, metric: ScoreKind | None
+        self, scores: Scores, whole: WholeStudy, table: PublishedTable, metric: ScoreKind | None
     ) -> None:
-        self._scores, self._looks = Scores(session, whole.runs), Looks(session, whole.runs)
+        self._scores = scores
         self._whole, self._table, self._metric = whole, table, metric
         self._cells = {cell.cell.key: cell for cell in whole.cells}
+        self._sides = sides_of(whole)
 
     def row(self, row: int, headings: Sequence[FilledColumn]) -> Iterator[FilledPlace]:
         arms = self._table.arms(row)
@@ -200,18 +200,13 @@ class _Filled:
         return all(cell.cell.key in self._whole.design.sources for cell in cells)
 
     def _score(self, cell: StudyCell, metric: ScoreKind) -> Summary | None:
-        succeeded = [run for run in cell.runs if run.status == RunStatus.SUCCEEDED]
-        values = list(self._scores.by_seed(succeeded, metric).values())
-        return summarise(values) if values else None
+        depends_on_seed = self._sides[cell.cell.key].depends_on_seed
+        return self._scores.summary(cell.runs, metric, depends_on_seed=depends_on_seed)
 
     def _paired(self, treated: StudyCell, plain: StudyCell, metric: ScoreKind) -> Paired | None:
-        treatment, control = (
-            Side(cell.experiment, cell.runs, cell.cell.title) for cell in (treated, plain)
-        )
+        treatment, control = (self._sides[cell.cell.key] for cell in (treated, plain))
         try:
-            return pair_sides(
-                self._scores, self._looks, treatment, control, metric, margin=None
-            ).paired
+            return pair_unjudged(self._scores, treatment, control, metric, margin=None).paired
         except Conflict:
             return None
 

@@ -10,6 +10,7 @@ from sqlmodel import Session
 
 from app.errors import NotFound
 from app.plots.figures.studies import FactorFigure
+from app.services.analyses.comparisons import Evidence
 from app.services.analyses.curves import panels_of
 from app.services.analyses.exhibits import Exhibit
 from app.services.analyses.scores import read_metric
@@ -97,12 +98,13 @@ def report(session: Session, files: FileStore, study: Study) -> Exhibit[Report]:
         whole, metric = studies.whole(session, study), read_metric("test.accuracy")
         # who searches wants to see first what was found
         order = BEST if whole.design.drawn else None
-        table = in_order(table_of(session, whole, metric), order)
-        verdicts = verdicts_of(session, files, whole, metric)
+        evidence = Evidence(session, files, whole.runs)
+        table = in_order(table_of(evidence.scores, whole, metric), order)
+        verdicts = verdicts_of(evidence, whole, metric)
         return Report(
             whole,
             table,
-            shape_of(session, whole),
+            shape_of(evidence.scores, whole),
             verdicts,
             tuple(_pictures(session, table, verdicts)),
             _status(whole),

@@ -15,13 +15,13 @@ from app.services.experiments import revisions
 from app.services.studies import studies
 from app.services.studies.studies import StudyCell, WholeStudy
 from app.storage.states import RunStatus
-from app.storage.tables import Run, Study
+from app.storage.tables import Study
 from lab_models.architectures.counting import LayerCounts, counts_of
 from lab_models.architectures.naming import describe
 from lab_models.common.validation import FieldError, did_you_mean
 from lab_models.recipes.recipe import Factor
 from lab_models.specs import read_spec
-from lab_models.statistics.summary import Summary, prediction_interval, summarise
+from lab_models.statistics.summary import Summary, prediction_interval
 from lab_models.studies.design import factor_text
 
 BEST = "best"
@@ -116,12 +116,13 @@ class Table:
 
 def table(session: Session, study: Study, metric: ScoreKind, sort: str | None) -> Exhibit[Table]:
     """The table of a study as far as there are results, in the order that is asked for."""
-    return Exhibit(
-        "study table",
-        (metric.name, sort),
-        revisions.of_study(session, study),
-        lambda: in_order(table_of(session, studies.whole(session, study), metric), sort),
-    )
+
+    def read() -> Table:
+        whole = studies.whole(session, study)
+        return in_order(table_of(Scores(session, whole.runs), whole, metric), sort)
+
+    revision = revisions.of_study(session, study)
+    return Exhibit("study table", (metric.name, sort), revision, read)
 
 
 def in_order(table: Table, sort: str | None) -> Table:
@@ -155,9 +156,8 @@ def _rank(value: Factor) -> tuple[bool, float, str]:
     return (False, float(value), "") if is_number(value) else (True, 0.0, factor_text(value))
 
 
-def table_of(session: Session, whole: WholeStudy, metric: ScoreKind) -> Table:
-    """The table of a study that has been read."""
-    scores = Scores(session, whole.runs)
+def table_of(scores: Scores, whole: WholeStudy, metric: ScoreKind) -> Table:
+    """The table of a study that has been read, from the scores of its runs."""
     return Table(
         whole,
         metric,
@@ -171,7 +171,7 @@ def _row(scores: Scores, cell: StudyCell, metric: ScoreKind) -> TableRow:
     succeeded = [run for run in cell.runs if run.status == RunStatus.SUCCEEDED]
     experiment = cell.experiment
     spec = read_spec(experiment.spec)
-    score = _summary(scores, succeeded, metric, spec.depends_on_seed)
+    score = scores.summary(cell.runs, metric, depends_on_seed=spec.depends_on_seed)
     on_val = metric.name.replace("test.", "val.", 1)
     return TableRow(
         cell=cell,
@@ -185,26 +185,16 @@ def _row(scores: Scores, cell: StudyCell, metric: ScoreKind) -> TableRow:
         num_failed=sum(run.status == RunStatus.FAILED for run in cell.runs),
         num_succeeded=len(succeeded),
         score=score,
-        val=_summary(scores, succeeded, ScoreKind(on_val), spec.depends_on_seed)
+        val=scores.summary(cell.runs, ScoreKind(on_val), depends_on_seed=spec.depends_on_seed)
         if on_val != metric.name and on_val in METRICS
         else None,
-        seconds=_mean(list(scores.by_seed(succeeded, ScoreKind("seconds")).values())),
+        seconds=_mean(list(scores.by_seed(cell.runs, ScoreKind("seconds")).values())),
         chosen_epoch=_mean([run.best["epoch"] for run in succeeded if run.best is not None]),
         last_epoch=_mean([run.epochs_done for run in succeeded]),
         published=_against_source(cell, metric, score),
         expected=_against_expected(cell, metric, score),
-        seeds=tuple(scores.by_seed(succeeded, metric)),
+        seeds=tuple(scores.by_seed(cell.runs, metric))[: 0 if score is None else score.n],
     )
-
-
-def _summary(
-    scores: Scores, runs: Sequence[Run], metric: ScoreKind, depends_on_seed: bool
-) -> Summary | None:
-    """What no seed changes is one number, however often it was made."""
-    values = list(scores.by_seed(runs, metric).values())
-    if not depends_on_seed and not metric.is_cost:
-        values = values[:1]
-    return summarise(values) if values else None
 
 
 def _mean(values: Sequence[float]) -> float | None:

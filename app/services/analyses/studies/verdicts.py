@@ -11,8 +11,10 @@ from sqlmodel import Session
 from app.errors import Conflict
 from app.services.analyses.comparisons import Comparison, Evidence, compare_sides
 from app.services.analyses.exhibits import Exhibit
-from app.services.analyses.pairing import ONE_AND_THE_SAME, Side, margin_of
+from app.services.analyses.pairing import ONE_AND_THE_SAME
 from app.services.analyses.scores import ScoreKind
+from app.services.analyses.sides import Side
+from app.services.analyses.studies.cell_sides import margin_in, sides_of
 from app.services.analyses.studies.claims import AnsweredClaim, Questions
 from app.services.experiments import revisions
 from app.services.studies import studies
@@ -70,20 +72,23 @@ def verdicts(
     session: Session, files: FileStore, study: Study, metric: ScoreKind
 ) -> Exhibit[StudyVerdicts]:
     """What a study decides, with what there is."""
+
+    def read() -> StudyVerdicts:
+        whole = studies.whole(session, study)
+        return verdicts_of(Evidence(session, files, whole.runs), whole, metric)
+
     return Exhibit(
         "study verdicts",
         (metric.name,),
         revisions.of_study(session, study),
-        lambda: verdicts_of(session, files, studies.whole(session, study), metric),
+        read,
     )
 
 
-def verdicts_of(
-    session: Session, files: FileStore, whole: WholeStudy, metric: ScoreKind
-) -> StudyVerdicts:
+def verdicts_of(evidence: Evidence, whole: WholeStudy, metric: ScoreKind) -> StudyVerdicts:
     """What a study that has been read decides."""
     recipe = RECIPES.get(whole.study.recipe or "")
-    page = _Page(session, files, whole)
+    page = _Page(evidence, whole)
     return StudyVerdicts(
         whole,
         metric,
@@ -99,7 +104,7 @@ def contrasts_of(
     session: Session, files: FileStore, whole: WholeStudy, metric: ScoreKind
 ) -> list[ContrastResult]:
     """Every contrast of the study, corrected as on its page."""
-    return _Page(session, files, whole).contrasts(metric)
+    return _Page(Evidence(session, files, whole.runs), whole).contrasts(metric)
 
 
 class _Page:
@@ -107,13 +112,10 @@ class _Page:
     correction, in which a pair of cells is one test, whoever asks for it: a claim and a contrast have the same p.
     """
 
-    def __init__(self, session: Session, files: FileStore, whole: WholeStudy) -> None:
-        self._whole = whole
-        self._evidence = Evidence(session, files, whole.runs)
-        self._sides = {
-            cell.cell.key: Side(cell.experiment, cell.runs, cell.cell.title) for cell in whole.cells
-        }
-        self._questions = Questions(self._evidence, whole)
+    def __init__(self, evidence: Evidence, whole: WholeStudy) -> None:
+        self._evidence, self._whole = evidence, whole
+        self._sides = sides_of(whole)
+        self._questions = Questions(evidence, whole, self._sides)
         self._compared: dict[str, list[ContrastResult]] = {}
         self._corrected: dict[str, Corrected] = {}
 
@@ -166,11 +168,7 @@ def _compared(
     title = contrast.title or f"{treatment.title} against {control.title}"
     if treatment.effect == control.effect:
         return ContrastResult(contrast, title, None, ONE_AND_THE_SAME)
-    margin = margin_of(
-        metric,
-        treatment.experiment.spec["dataset"]["name"],
-        whole.design.margin_points if metric.name.endswith("accuracy") else None,
-    )
+    margin = margin_in(whole, metric, treatment.experiment.spec["dataset"]["name"])
     try:
         comparison = compare_sides(
             evidence, treatment, control, metric, margin=margin, factor=contrast.factor
