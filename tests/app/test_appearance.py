@@ -188,7 +188,7 @@ def test_the_front_has_the_cells_that_none_beats_in_both() -> None:
     assert names == ["MLP", "CNN", "VGG-11", "ResNet-18", "ResNet-18"]
     said = "Pareto front: by their means no cell is both cheaper and better"
     assert said in words(draw(figure, "svg"))
-    mixed = dataclasses.replace(figure, is_one_dataset=False)
+    mixed = dataclasses.replace(figure, is_ranked=False)
     assert mixed.front == []
     assert said not in words(draw(mixed, "svg"))
     losses = [dataclasses.replace(one, score=1 - one.score, ci95=None) for one in figure.points]

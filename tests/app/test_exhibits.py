@@ -11,11 +11,13 @@ from starlette.testclient import TestClient
 from app.services.analyses.exhibits import Exhibit
 from app.services.analyses.scores import Scores, read_metric
 from app.services.analyses.studies import heat_maps, tables
+from app.services.analyses.studies.tradeoffs import CostKind, tradeoff_figure
 from app.services.studies import studies
 from app.services.studies.studies import WholeStudy
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Study
+from lab_models.statistics.summary import summarise
 from tests.app.studies import finish, grid, send
 
 
@@ -133,3 +135,20 @@ def test_a_baseline_is_what_the_cells_of_a_map_are_compared_with_whatever_its_na
         whole = renamed(studies.whole(session, session.get_one(Study, distillations)), old, new)
         table = tables.table_of(Scores(session, whole.runs), whole, read_metric("test.accuracy"))
         assert heat_maps.heat_map_figure(table, None, None).baseline == 0.5
+
+
+def test_of_gradients_the_best_is_nearest_to_what_neither_grows_nor_falls(
+    database: Database, distillations: str
+) -> None:
+    with database.reading() as session:
+        whole = studies.whole(session, session.get_one(Study, distillations))
+        table = tables.table_of(Scores(session, whole.runs), whole, read_metric("test.accuracy"))
+    slopes = (-2.0, 0.1, 1.0)
+    rows = tuple(
+        dataclasses.replace(row, score=summarise([slope]), val=None)
+        for row, slope in zip(table.rows, slopes, strict=False)
+    )
+    measured = dataclasses.replace(table, metric=read_metric("gradient_flow.slope"), rows=rows)
+    ordered = [row.score.mean for row in tables.in_order(measured, "best").rows if row.score]
+    assert ordered == [0.1, 1.0, -2.0]
+    assert tradeoff_figure(measured, CostKind.PARAMETERS).front == []

@@ -13,6 +13,7 @@ from app.services.lifecycle.entering import TAKEN_OVER
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Experiment, Run
+from tests.app.pictures import words
 from tests.app.studies import finish, grid, runs_by_cell, send
 
 pytestmark = pytest.mark.sqlite  # what it reads is the same on both databases
@@ -120,7 +121,26 @@ def test_a_comparison_of_times_warns_of_those_that_never_got_there(
     assert "not every run reached 85.5 %" in json.dumps(verdicts["contrasts"])
 
 
-@pytest.mark.parametrize("kind", ["factor", "differences", "heat-map"])
+@pytest.mark.parametrize("kind", ["factor", "heat-map", "tradeoff"])
+def test_a_picture_of_times_says_that_not_every_run_got_there(
+    api: TestClient, study: dict[str, Any], kind: str
+) -> None:
+    drawn = " ".join(
+        words(api.get(f"/studies/{study['id']}/{kind}.svg?metric=epochs_to.85.5").text)
+    )
+    assert "not every run reached 85.5 %" in drawn
+
+
+def test_the_sources_table_says_that_not_every_run_got_there(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
+    record = send(api, recipe="mlp-residual", seeds=2)
+    finish(database, settings, record["id"], {("plain-6", 0): 0.5})
+    asked = f"/studies/{record['id']}/table?shape=published&metric=epochs_to.80"
+    assert "Not every run reached 80 % val accuracy: " in api.get(asked).json()["caption"]
+
+
+@pytest.mark.parametrize("kind", ["factor", "differences", "heat-map", "tradeoff"])
 def test_the_pictures_of_a_study_take_these_metrics(
     api: TestClient, study: dict[str, Any], kind: str
 ) -> None:

@@ -242,7 +242,7 @@ class Priced:
 @dataclass(frozen=True)
 class TradeoffFigure:
     """What the picture shows: a score against what it costs, named `cost` with its unit. `as_percent`: scores are
-    fractions and written as percentages. `lower_is_better` is said of the scores.
+    fractions and written as percentages. `lower_is_better` is said of the scores, where they can be ranked at all.
     """
 
     title: str
@@ -252,14 +252,14 @@ class TradeoffFigure:
     points: Sequence[Priced]
     as_percent: bool = True
     lower_is_better: bool = False
-    is_one_dataset: bool = True
+    is_ranked: bool = True
 
     @property
     def front(self) -> list[int]:
         """Places of the points that no other one beats in both, the cheapest first (Pareto's front); none where scores
-        are of different data sets.
+        cannot be ranked: they are of different data sets, or neither more nor less of them is better.
         """
-        if not self.is_one_dataset:
+        if not self.is_ranked:
             return []
         sign = 1 if self.lower_is_better else -1
         order = sorted(

@@ -15,7 +15,7 @@ from app.services.analyses.training_scores import survivors
 from lab_models.statistics.cells import qualified
 from lab_models.statistics.looks import Look
 from lab_models.statistics.paired import Paired, compare
-from lab_models.statistics.verdicts import Judgement, Terms, judge_in
+from lab_models.statistics.verdicts import Judgement, Terms, judge
 
 MARGIN_POINTS = {"digits": 0.15, "mnist": 0.15, "cifar10": 0.5}
 OTHER_MARGIN_POINTS = 1.0
@@ -52,7 +52,7 @@ class PairedScores:
             metric.unit, metric.measured_from, "lower is better" if metric.lower_is_better else ""
         )
         terms = Terms(unit, advice=NO_SEED_CHANGES_IT) if self.is_fixed else Terms(unit)
-        return judge_in(
+        return judge(
             terms,
             self.paired,
             look=self.look,

@@ -11,12 +11,7 @@ from sqlmodel import Session
 from app.errors import InvalidRequest
 from app.services.analyses.gradients.series import series_of
 from app.services.analyses.gradients.slopes import Slope, slope_at
-from app.services.analyses.training_scores import (
-    GAPS,
-    is_of_training,
-    threshold_of,
-    values_of,
-)
+from app.services.analyses.training_scores import GAPS, is_of_training, threshold_of, values_of
 from app.services.experiments.metrics import RunMetrics, metrics_of, seconds_of_training
 from app.storage.states import RunStatus
 from app.storage.tables import Run
@@ -172,9 +167,13 @@ class ScoreKind:
             return f"{10**value:.2g}"
         return f"{self.scale * value:.{self.decimals}f}"
 
+    def cut(self, ends: tuple[float, float]) -> tuple[float, float]:
+        """An interval of it as it is shown: that of a fraction ends where fractions do."""
+        return as_fraction(ends) if self.is_bounded else ends
+
     def interval(self, ends: tuple[float, float]) -> str:
-        """An interval of it; that of a fraction is cut where fractions end."""
-        low, high = as_fraction(ends) if self.is_bounded else ends
+        """An interval in words."""
+        low, high = self.cut(ends)
         return f"{self.written(low)} to {self.written(high)}"
 
 

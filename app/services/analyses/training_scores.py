@@ -19,12 +19,6 @@ GAPS = {"gap.accuracy": "Train minus test accuracy", "gap.loss": "Test minus tra
 
 THRESHOLD = re.compile(r"(epochs|seconds)_to\.(\d{1,3}(?:\.\d{1,3})?)")
 
-NAMES = (
-    *("train.accuracy", "train.loss", *GAPS),
-    *("epochs_to.<percent>", "seconds_to.<percent>"),
-)
-"""What there is, for people."""
-
 MOST_TOLD = 6
 
 
@@ -57,13 +51,8 @@ def threshold_of(name: str) -> Threshold | None:
 
 
 def is_of_training(name: str) -> bool:
-    """Whether there is such a score: `train.<score>`, a gap or a threshold."""
-    split, _, score = name.partition(".")
-    return (
-        name in GAPS
-        or threshold_of(name) is not None
-        or (split == "train" and score.replace("_", "").isalnum())
-    )
+    """Whether a metric is one of these: `train.<score>`, a gap or a threshold."""
+    return name in GAPS or name.startswith("train.") or threshold_of(name) is not None
 
 
 def values_of(session: Session, runs: Sequence[Run], name: str) -> list[float | None]:

@@ -1,6 +1,6 @@
 """A study's table as text for people: its columns and its caption."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from app.services.analyses.scores import ScoreKind
@@ -155,10 +155,13 @@ def notes_of(table: Table) -> list[str]:
         if row.cell.same_as is not None
     ]
     many = [] if len(same) <= MOST_SAME else [f"And {len(same) - MOST_SAME} more rows like this."]
-    remarks = [
-        f"{remark[:1].upper()}{remark[1:]}." for remark in (*table.on_survivors, *table.remarks)
-    ]
+    remarks = sentences([*table.on_survivors, *table.remarks])
     return [*same[:MOST_SAME], *many, *remarks, *_on_choosing(table)]
+
+
+def sentences(remarks: Iterable[str]) -> list[str]:
+    """Remarks as they stand below a table."""
+    return [f"{remark[:1].upper()}{remark[1:]}." for remark in remarks]
 
 
 def _on_choosing(table: Table) -> list[str]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from app.plots.figures.studies import FactorFigure, Group, Point
 from app.services.analyses.chance import chance_of
+from app.services.analyses.scores import ScoreKind
 from app.services.analyses.studies.tables import Table, TableRow
 from app.services.analyses.studies.words import (
     axis_label,
@@ -17,7 +18,6 @@ from app.services.analyses.studies.words import (
 )
 from app.services.studies.studies import StudyCell
 from lab_models.datasets.catalog import spoken_name
-from lab_models.statistics.summary import as_fraction
 from lab_models.studies.design import factor_text
 
 MOST_POINTS = 250
@@ -41,15 +41,14 @@ def factor_figure(table: Table, factor: str | None) -> FactorFigure:
         if other != name and not (is_scatter and other in drawn_together)
     ]
     groups: dict[str, list[Point]] = {}
-    datasets = {row.cell.experiment.spec["dataset"]["name"] for row in table.rows}
     for row in table.rows[:MOST_POINTS]:
         value = row.cell.cell.title if name is None else row.cell.cell.factors.get(name)
         if value is not None:
             group = "all cells" if name is None else _said(row.cell, others)
-            if len(datasets) > 1:
-                dataset = spoken_name(row.cell.experiment.spec["dataset"]["name"])
+            if table.num_datasets > 1:
+                dataset = spoken_name(row.dataset)
                 group = dataset if group == "all cells" else f"{dataset}, {group}"
-            point = _point(row, spoken(value), table.metric.is_bounded)
+            point = _point(row, spoken(value), table.metric)
             # of a cloud the seeds say how far chance reaches; intervals of two or three hide it
             groups.setdefault(group, []).append(replace(point, ci95=None) if is_scatter else point)
     more = (
@@ -99,16 +98,13 @@ def _said(cell: StudyCell, names: Sequence[str]) -> str:
     return ", ".join(said) or "all cells"
 
 
-def _point(row: TableRow, x: float | str, is_bounded: bool) -> Point:
-    """An interval of fractions ends where fractions do."""
+def _point(row: TableRow, x: float | str, metric: ScoreKind) -> Point:
     values = () if row.score is None else row.score.values
     ends = None if row.score is None else row.score.ci95
-    if ends is not None and is_bounded:
-        ends = as_fraction(ends)
     return Point(
         x,
         values,
-        ends,
+        None if ends is None else metric.cut(ends),
         None if row.published is None else row.published.value,
         row.seeds,
     )

@@ -8,7 +8,7 @@ from sqlmodel import Session
 
 from app.errors import Conflict, NotFound
 from app.services.analyses.exhibits import Exhibit
-from app.services.analyses.pairing import pair_unjudged
+from app.services.analyses.pairing import on_survivors, pair_unjudged
 from app.services.analyses.scores import ScoreKind, Scores
 from app.services.analyses.studies.cell_sides import sides_of
 from app.services.experiments import revisions
@@ -69,6 +69,8 @@ class PublishedShape:
     table: PublishedTable
     headings: tuple[FilledColumn, ...]
     rows: tuple[tuple[FilledPlace, ...], ...]
+    remarks: tuple[str, ...] = ()
+    """What of the numbers is not as it was measured, or of some runs alone: a sentence each."""
 
     @property
     def has_printed(self) -> bool:
@@ -115,9 +117,16 @@ def shape_of(
     rows = range(len(table.rows))
     if table.row_metrics and metric is not None:
         rows = rows[:1]  # all others would repeat it
-    return PublishedShape(
-        whole, table, headings, tuple(tuple(filled.row(row, headings)) for row in rows)
+    remarks = (
+        ()
+        if metric is None
+        else (
+            *on_survivors(scores, list(sides_of(whole).values()), metric),
+            *scores.remarks(whole.runs, metric),
+        )
     )
+    found = tuple(tuple(filled.row(row, headings)) for row in rows)
+    return PublishedShape(whole, table, headings, found, remarks)
 
 
 def _headings(table: PublishedTable, metric: ScoreKind | None) -> Iterator[FilledColumn]:

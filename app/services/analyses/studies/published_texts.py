@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from app.services.analyses.studies.columns import NONE, Shown
+from app.services.analyses.studies.columns import NONE, Shown, sentences
 from app.services.analyses.studies.published import FilledColumn, FilledPlace, PublishedShape
 from app.tabulation import Column, fits_a_page, markdown_text, to_csv, to_latex, to_markdown
 from lab_models.recipes.published_tables import RowName, Scored
@@ -71,7 +71,8 @@ def published_caption(shape: PublishedShape) -> str:
     said = f"{shape.table.title}: {', '.join(metrics)}; {_over_seeds(shape)}."
     if any(place.difference is not None for row in shape.rows for place in row):
         said += " Differences are paired by seed, in percentage points for accuracies."
-    return " ".join(part for part in (said, shape.table.note) if part)
+    remarks = sentences(shape.remarks)
+    return " ".join(part for part in (said, *remarks, shape.table.note) if part)
 
 
 def _below(shape: PublishedShape) -> str:

@@ -139,7 +139,11 @@ def in_order(table: Table, sort: str | None) -> Table:
 
         def key(row: TableRow) -> tuple[bool, float]:
             summary = scored[id(row)]
-            return (True, 0.0) if summary is None else (False, sign * summary.mean)
+            return (
+                (True, 0.0)
+                if summary is None
+                else (False, sign * table.metric.compared(summary.mean))
+            )
 
         return replace(table, rows=tuple(sorted(table.rows, key=key)), sort=sort)
     names = names_of_factors(table.whole)

@@ -28,13 +28,13 @@ SAID = {
 def tradeoff_figure(table: Table, cost: CostKind) -> TradeoffFigure:
     """Each cell that has a score and a cost; cells that are the same are one."""
     rows = [row for row in table.rows if row.cell.same_as is None]
-    datasets = {_dataset(row) for row in rows}
     points = [
         Priced(
-            table.whole.titles_of(row.cell) + (f", {_dataset(row)}" if len(datasets) > 1 else ""),
+            table.whole.titles_of(row.cell)
+            + (f", {row.dataset}" if table.num_datasets > 1 else ""),
             price,
             row.score.mean,
-            row.score.ci95,
+            None if row.score.ci95 is None else table.metric.cut(row.score.ci95),
             row.score.n,
         )
         for row in rows
@@ -43,18 +43,15 @@ def tradeoff_figure(table: Table, cost: CostKind) -> TradeoffFigure:
     more = f"; the first {MOST_POINTS} of {len(points)} cells" if len(points) > MOST_POINTS else ""
     return TradeoffFigure(
         title=table.whole.study.name,
-        subtitle=subtitle_of(table.whole) + more,
-        metric=table.metric.label,
+        subtitle="; ".join([subtitle_of(table.whole) + more, *table.on_survivors]),
+        metric=table.metric.axis,
         cost=SAID[cost],
         points=points[:MOST_POINTS],
         as_percent=table.metric.is_fraction,
         lower_is_better=table.metric.lower_is_better,
-        is_one_dataset=len(datasets) == 1,
+        # where a distance is what is compared, more of the number itself is neither better nor worse
+        is_ranked=table.num_datasets == 1 and not table.metric.measured_from,
     )
-
-
-def _dataset(row: TableRow) -> str:
-    return str(row.cell.experiment.spec["dataset"]["name"])
 
 
 def _price(row: TableRow, cost: CostKind) -> float | None:
