@@ -35,7 +35,7 @@ from lab_models.statistics.verdicts import (
     ClaimVerdict,
     Terms,
     decide,
-    judge_in,
+    judge,
     open_because,
     seeds_still,
 )
@@ -87,7 +87,7 @@ def better(
 
     def answer(p_holm: Corrected) -> ClaimResult:
         test, p = tests[decisive], p_holm[decisive]
-        judgement = judge_in(
+        judgement = judge(
             terms,
             test.paired,
             look=test.look,
@@ -131,7 +131,7 @@ def trend(
     test = Test(change_along(scores, margin, scale), look(keys, seeds))
 
     def answer(p_holm: Corrected) -> ClaimResult:
-        judgement = judge_in(
+        judgement = judge(
             trend_terms(unit, len(scores)),
             test.paired,
             look=test.look,

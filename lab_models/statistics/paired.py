@@ -27,8 +27,8 @@ FEWEST_FOR_WILCOXON = 6
 class Paired:
     """Differences, treatment minus control, and what they show; all in the pairs' own unit.
 
-    `std` is the sample's (n - 1). `ci95` and `ci90` are Student's t intervals of the mean difference, `p_t` is
-    two-sided, `p_tost` the larger of the two one-sided p-values of "the mean lies within ± margin". Without spread (one
+    `std` is the sample's (n - 1). `ci95` is Student's t interval of the mean difference, `p_t` is two-sided,
+    `p_tost` the larger of the two one-sided p-values of "the mean lies within ± margin". Without spread (one
     pair, or differences that are equal up to float rounding) nothing is known about further seeds, and all of these are
     None; so is `mean` without a pair.
     """
@@ -38,7 +38,6 @@ class Paired:
     mean: float | None
     std: float | None = None
     ci95: tuple[float, float] | None = None
-    ci90: tuple[float, float] | None = None
     p_t: float | None = None
     p_wilcoxon: float | None = None
     margin: float | None = None
@@ -96,7 +95,6 @@ def from_differences(
         mean=mean,
         std=std,
         ci95=t_interval(mean, error, n - 1, 1 - ALPHA),
-        ci90=t_interval(mean, error, n - 1, 1 - 2 * ALPHA),
         p_t=max(LEAST_P, 2 * float(stdtr(n - 1, -abs(mean) / error))),
         p_wilcoxon=_signed_rank_p(np.array(values), tolerance)
         if n >= FEWEST_FOR_WILCOXON

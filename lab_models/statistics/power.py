@@ -22,19 +22,6 @@ TAIL = 9.0
 """Standard deviations after which a tail is 0 in float64."""
 
 
-def seeds_to_detect(
-    effect: float, spread: float, power: float = POWER, alpha: float = ALPHA
-) -> int | None:
-    """The fewest pairs with which a two-sided paired t-test finds a mean difference `effect` with this power.
-
-    `spread` is the standard deviation of the differences, in the effect's unit. None when it is 0, or above 1,000
-    pairs.
-    """
-    if spread <= 0 or effect == 0:
-        return None
-    return _fewest(lambda n: power_to_detect(n, effect / spread, alpha), power)
-
-
 def seeds_to_decide(
     spread: float,
     margin: float,
@@ -58,19 +45,6 @@ def seeds_to_decide(
         ),
         power,
     )
-
-
-def seeds_for_equivalence(
-    effect: float, spread: float, margin: float, power: float = POWER
-) -> int | None:
-    """The fewest pairs with which two one-sided tests at 5 % show that the mean difference `effect` lies within ±
-    margin.
-
-    None when the spread is 0, when |effect| is not below the margin (it is then not true), or above 1,000 pairs.
-    """
-    if spread <= 0 or abs(effect) >= margin:
-        return None
-    return _fewest(lambda n: power_of_equivalence(n, effect / spread, margin / spread), power)
 
 
 def power_to_detect(n: int, effect: float, alpha: float = ALPHA) -> float:

@@ -127,37 +127,6 @@ def not_measured(reason: str) -> Judgement:
 
 
 def judge(
-    paired: Paired,
-    *,
-    look: Look = Look.PLANNED,
-    p_adjusted: float | None = None,
-    expects: int = 1,
-    unit: str = "percentage points",
-    seconds_per_pair: float | None = None,
-    lower_is_better: bool = False,
-) -> Judgement:
-    """The verdict on treatment against control, differences and margin in `unit`.
-
-    `expects` -1 asks whether the treatment is worse, which is then what `better` means. `p_adjusted` is `paired.p_t`
-    after Holm's correction over its family; it then decides instead. Equivalence comes first: a difference that is
-    shown to lie within the margin is equivalent, however real. Raises ValueError unless `expects` is 1 or -1.
-    """
-    if expects not in (1, -1):
-        raise ValueError(
-            f"expects must be 1 (treatment is better) or -1 (treatment is worse), not {expects}"
-        )
-    terms = Terms(f"{unit} (lower is better)" if lower_is_better else unit)
-    return judge_in(
-        terms,
-        paired,
-        look=look,
-        sign=-expects if lower_is_better else expects,
-        p_adjusted=p_adjusted,
-        seconds_per_pair=seconds_per_pair,
-    )
-
-
-def judge_in(
     terms: Terms,
     paired: Paired,
     *,
@@ -166,7 +135,11 @@ def judge_in(
     p_adjusted: float | None = None,
     seconds_per_pair: float | None = None,
 ) -> Judgement:
-    """Like `judge`, in the caller's terms; better is a mean difference that has this sign."""
+    """The verdict on treatment against control, in the caller's terms; better is a mean difference that has this sign.
+
+    `p_adjusted` is `paired.p_t` after Holm's correction over its family; it then decides instead. Equivalence comes
+    first: a difference that is shown to lie within the margin is equivalent, however real.
+    """
     p = paired.p_t if p_adjusted is None else p_adjusted
     verdict, level = decide(paired, p, sign, look), look.level(paired.n)
     if verdict is not ContrastVerdict.OPEN or paired.p_t is None or p is None:

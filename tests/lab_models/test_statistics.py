@@ -14,10 +14,10 @@ from lab_models.statistics.families import Test, corrected, holm, pair_key
 from lab_models.statistics.paired import Paired, compare, discordant, from_differences, mcnemar
 from lab_models.statistics.power import (
     MOST_SEEDS,
+    POWER,
     power_of_equivalence,
     power_to_detect,
-    seeds_for_equivalence,
-    seeds_to_detect,
+    seeds_to_decide,
 )
 from lab_models.statistics.summary import as_fraction, prediction_interval, summarise
 from tests.lab_models.conftest import EXAMPLES
@@ -82,7 +82,6 @@ def test_the_paired_test_is_that_of_scipy(n: int) -> None:
     )
     assert paired.p_t == pytest.approx(reference.pvalue)
     assert paired.ci95 == pytest.approx(tuple(reference.confidence_interval(0.95)))
-    assert paired.ci90 == pytest.approx(tuple(reference.confidence_interval(0.90)))
     one_sided = [
         stats.ttest_1samp(paired.differences, bound, alternative=side).pvalue
         for bound, side in ((-1.0, "greater"), (1.0, "less"))
@@ -126,11 +125,10 @@ def test_equal_differences_and_single_pairs_have_neither_interval_nor_p() -> Non
         paired = compare(pairs, margin=0.5)
         assert (
             paired.ci95,
-            paired.ci90,
             paired.p_t,
             paired.p_wilcoxon,
             paired.p_tost,
-        ) == (None,) * 5
+        ) == (None,) * 4
         assert not paired.is_equivalent(0.05)
         assert paired.n == len(pairs)
     assert compare([(0.3, 0.1)]).mean == pytest.approx(0.2)
@@ -293,56 +291,48 @@ def test_the_power_of_the_t_test_is_the_noncentral_ts(n: int, alpha: float) -> N
         assert power_to_detect(n, shift / math.sqrt(n), alpha) == pytest.approx(expected, abs=1e-9)
 
 
-def test_seeds_to_detect_are_those_of_cohens_tables() -> None:
+@pytest.mark.parametrize(("effect", "n"), [(0.2, 199), (0.5, 34), (0.8, 15)])
+def test_the_power_of_80_percent_is_reached_where_cohens_tables_have_it(
+    effect: float, n: int
+) -> None:
     # as G*Power prints them for matched pairs
-    assert [seeds_to_detect(effect, 1.0) for effect in (0.2, 0.5, 0.8)] == [199, 34, 15]
-    assert seeds_to_detect(-0.5, 1.0) == 34
-    assert seeds_to_detect(50.0, 1.0) == 2
-    assert seeds_to_detect(0.5, 1.0, power=0.95) == 54
+    assert power_to_detect(n - 1, effect) < POWER <= power_to_detect(n, effect)
+    assert power_to_detect(n, -effect) == power_to_detect(n, effect)
 
 
 def test_what_cannot_be_resolved_has_no_number_of_seeds() -> None:
-    assert seeds_to_detect(0.0, 1.0) is None
-    assert seeds_to_detect(0.05, 1.0) is None
-    assert seeds_to_detect(0.5, 0.0) is None
-    assert seeds_for_equivalence(0.5, 1.0, 0.5) is None
-    assert seeds_for_equivalence(-0.6, 1.0, 0.5) is None
-    assert seeds_for_equivalence(0.0, 0.0, 0.5) is None
-    assert seeds_for_equivalence(0.0, 1.0, 0.05) is None
-    assert seeds_to_detect(0.089, 1.0) == 993 <= MOST_SEEDS
+    def five_percent(_n: int) -> float:
+        return 0.05
+
+    assert seeds_to_decide(0.0, 0.5, five_percent) is None
+    assert seeds_to_decide(1.0, 0.05, five_percent) is None
+    most = seeds_to_decide(1.0, 0.093, five_percent)
+    assert most is not None
+    assert 900 < most <= MOST_SEEDS
 
 
 @pytest.mark.parametrize(("effect", "spread"), [(0.3, 0.2), (0.5, 0.6), (1.0, 0.3)])
-def test_with_the_seeds_to_detect_a_difference_is_found_4_times_out_of_5(
-    effect: float, spread: float
+@pytest.mark.parametrize("n", [5, 12])
+def test_a_difference_is_found_as_often_as_its_power_says(
+    effect: float, spread: float, n: int
 ) -> None:
-    n = seeds_to_detect(effect, spread)
-    assert n is not None
-    found = [
-        np.mean(
-            stats.ttest_1samp(effect + spread * normal(n, DRAWS, size), 0, axis=1).pvalue < 0.05
-        )
-        for size in (n, n - 1)
-    ]
-    assert found[0] >= 0.8 - 0.03
-    assert found[1] < 0.8 + 0.03
+    draws = effect + spread * normal(n, DRAWS, n)
+    found = np.mean(stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05)
+    assert found == pytest.approx(power_to_detect(n, effect / spread), abs=0.03)
 
 
 @pytest.mark.parametrize(
     ("effect", "spread", "margin"), [(0.0, 0.2, 0.3), (0.1, 0.2, 0.3), (0.3, 0.4, 0.5)]
 )
-def test_with_the_seeds_for_equivalence_it_is_shown_4_times_out_of_5(
-    effect: float, spread: float, margin: float
+@pytest.mark.parametrize("n", [6, 20])
+def test_equivalence_is_shown_as_often_as_its_power_says(
+    effect: float, spread: float, margin: float, n: int
 ) -> None:
-    n = seeds_for_equivalence(effect, spread, margin)
-    assert n is not None
     draws = effect + spread * normal(n, DRAWS, n)
     standard_error = draws.std(axis=1, ddof=1) / math.sqrt(n)
     shown = float(
         np.mean(stats.t.cdf((np.abs(draws.mean(axis=1)) - margin) / standard_error, n - 1) < 0.05)
     )
-    assert shown >= 0.8 - 0.03
     assert shown == pytest.approx(
         power_of_equivalence(n, effect / spread, margin / spread), abs=0.03
     )
-    assert power_of_equivalence(n - 1, effect / spread, margin / spread) < 0.8

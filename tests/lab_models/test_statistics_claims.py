@@ -8,8 +8,9 @@ from scipy import stats
 
 from lab_models.statistics import claims
 from lab_models.statistics.cells import ClaimResult
+from lab_models.statistics.looks import Look
 from lab_models.statistics.paired import compare
-from lab_models.statistics.verdicts import ClaimVerdict, judge
+from lab_models.statistics.verdicts import CLAIMED, ClaimVerdict, Terms, judge
 
 PLAIN_DEPTHS = (
     {0: 97.78, 1: 97.77, 2: 97.75},
@@ -54,7 +55,12 @@ def fractions(cells: list[dict[int, float]]) -> list[dict[int, float]]:
 def test_one_contrast_is_judged_like_its_pairs() -> None:
     pairs = {0: (98.5, 98.0), 1: (98.2, 98.1), 2: (98.9, 98.2)}
     result, paired = better([pairs], 0.15), compare(list(pairs.values()), 0.15)
-    assert result.sentence == judge(paired).sentence.replace("Better", "Supported")
+    assert (
+        result.sentence
+        == judge(
+            Terms("percentage points", heads=CLAIMED), paired, look=Look.PLANNED, sign=1
+        ).sentence
+    )
     assert (result.estimate, result.ci95, result.p, result.n) == (
         paired.mean,
         paired.ci95,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lab_models.statistics.looks import Look, further_level
 from lab_models.statistics.paired import Paired, compare, from_differences
 from lab_models.statistics.power import seeds_to_decide
-from lab_models.statistics.verdicts import ContrastVerdict, judge, seeds_still
+from lab_models.statistics.verdicts import ContrastVerdict, Judgement, Terms, judge, seeds_still
 from lab_models.statistics.wording import exact, level, p_in_words, signed
 from tests.lab_models.conftest import EXAMPLES
 
@@ -22,8 +22,28 @@ def differing(*differences: float, margin: float | None = None) -> Paired:
     return compare([(98.0 + difference, 98.0) for difference in differences], margin)
 
 
+def judged(
+    paired: Paired,
+    *,
+    look: Look = Look.PLANNED,
+    unit: str = "percentage points",
+    lower_is_better: bool = False,
+    p_adjusted: float | None = None,
+    seconds_per_pair: float | None = None,
+) -> Judgement:
+    """As a contrast is."""
+    return judge(
+        Terms(f"{unit} (lower is better)" if lower_is_better else unit),
+        paired,
+        look=look,
+        sign=-1 if lower_is_better else 1,
+        p_adjusted=p_adjusted,
+        seconds_per_pair=seconds_per_pair,
+    )
+
+
 def test_a_significant_gain_is_better() -> None:
-    judgement = judge(differing(*GAIN))
+    judgement = judged(differing(*GAIN))
     assert judgement.verdict is ContrastVerdict.BETTER
     assert (
         judgement.sentence
@@ -33,7 +53,7 @@ def test_a_significant_gain_is_better() -> None:
 
 
 def test_a_significant_loss_is_worse_and_contradicts_nobody() -> None:
-    judgement = judge(differing(*(-gain for gain in GAIN)))
+    judgement = judged(differing(*(-gain for gain in GAIN)))
     assert judgement.verdict is ContrastVerdict.WORSE
     assert (
         judgement.sentence
@@ -42,27 +62,18 @@ def test_a_significant_loss_is_worse_and_contradicts_nobody() -> None:
 
 
 def test_of_a_loss_less_is_better() -> None:
-    judgement = judge(differing(*(-gain for gain in GAIN)), lower_is_better=True, unit="nats")
+    judgement = judged(differing(*(-gain for gain in GAIN)), lower_is_better=True, unit="nats")
     assert judgement.sentence == (
         "Better: -0.42 nats (lower is better), 95 % interval -0.71 to -0.13 over 5 paired seeds, p = 0.015 (level 4 %)."
     )
-    assert judge(differing(*GAIN), lower_is_better=True).verdict is ContrastVerdict.WORSE
-    assert (
-        judge(differing(*GAIN), lower_is_better=True, expects=-1).verdict is ContrastVerdict.BETTER
-    )
-
-
-def test_harm_may_be_asked_for() -> None:
-    assert judge(differing(*GAIN), expects=-1).verdict is ContrastVerdict.WORSE
-    with pytest.raises(ValueError, match="expects must be 1"):
-        judge(differing(*GAIN), expects=0)
+    assert judged(differing(*GAIN), lower_is_better=True).verdict is ContrastVerdict.WORSE
 
 
 def test_the_corrected_p_decides_and_is_named() -> None:
-    assert judge(differing(*GAIN), p_adjusted=0.032).sentence.endswith(
+    assert judged(differing(*GAIN), p_adjusted=0.032).sentence.endswith(
         "over 5 paired seeds, p = 0.032 (Holm; level 4 %)."
     )
-    judgement = judge(differing(*GAIN), p_adjusted=0.08)
+    judgement = judged(differing(*GAIN), p_adjusted=0.08)
     assert judgement.verdict is ContrastVerdict.OPEN
     assert judgement.sentence.endswith("p = 0.080 (Holm; 0.015 alone; level 4 %).")
 
@@ -71,12 +82,12 @@ def test_a_p_between_4_and_5_percent_is_open_and_says_why() -> None:
     """Nobody is to take it for a mistake."""
     paired = differing(0.52, 0.36, 0.41, -0.09, 0.22)
     assert paired.p_t == pytest.approx(0.0541, abs=1e-4)
-    judgement = judge(paired, p_adjusted=0.0451)
+    judgement = judged(paired, p_adjusted=0.0451)
     assert judgement.verdict is ContrastVerdict.OPEN
     assert judgement.sentence.endswith(
         "p = 0.045 (Holm; level 4 %): that is below 5 %, of which 1 % is kept for further looks."
     )
-    final = judge(paired, p_adjusted=0.0451, look=Look.FINAL)
+    final = judged(paired, p_adjusted=0.0451, look=Look.FINAL)
     assert (final.verdict, final.level) == (ContrastVerdict.BETTER, 0.05)
     assert final.sentence.endswith("p = 0.045 (Holm; level 5 %).")
 
@@ -103,7 +114,7 @@ def test_a_p_between_4_and_5_percent_is_open_and_says_why() -> None:
 def test_what_the_planned_look_would_decide_other_looks_leave_open(
     look: Look, level: float | None, said: str
 ) -> None:
-    judgement = judge(differing(*GAIN), look=look)
+    judgement = judged(differing(*GAIN), look=look)
     assert (judgement.verdict, judgement.level) == (ContrastVerdict.OPEN, level)
     assert judgement.sentence.endswith(f"over 5 paired seeds, {said}.")
     assert judgement.more_seeds is None
@@ -112,12 +123,12 @@ def test_what_the_planned_look_would_decide_other_looks_leave_open(
 def test_equivalence_is_decided_at_the_looks_level() -> None:
     paired = differing(0.02, -0.03, 0.04, -0.01, 0.05, margin=0.09)
     assert paired.p_tost == pytest.approx(0.0036, abs=1e-4)
-    verdicts = [judge(paired, look=look).verdict for look in (Look.PLANNED, Look.FURTHER)]
+    verdicts = [judged(paired, look=look).verdict for look in (Look.PLANNED, Look.FURTHER)]
     assert verdicts == [ContrastVerdict.EQUIVALENT, ContrastVerdict.OPEN]
 
 
 def test_within_the_margin_is_equivalent_and_a_real_difference_is_called_real() -> None:
-    judgement = judge(differing(0.02, -0.03, 0.04, -0.01, 0.03, margin=0.15))
+    judgement = judged(differing(0.02, -0.03, 0.04, -0.01, 0.03, margin=0.15))
     assert judgement.verdict is ContrastVerdict.EQUIVALENT
     assert judgement.verdict.text == "equivalent within margin"
     assert (
@@ -125,13 +136,13 @@ def test_within_the_margin_is_equivalent_and_a_real_difference_is_called_real() 
         == "Equivalent within ±0.15 percentage points: +0.01, 95 % interval -0.03 to +0.05 over 5 paired seeds,"
         " equivalence p = 0.00021 (level 4 %)."
     )
-    real = judge(differing(0.05, 0.04, 0.06, 0.03, 0.045, margin=0.15))
+    real = judged(differing(0.05, 0.04, 0.06, 0.03, 0.045, margin=0.15))
     assert real.verdict is ContrastVerdict.EQUIVALENT
     assert real.sentence.endswith("; the difference is real but smaller than the margin.")
 
 
 def test_how_many_more_seeds_speaks_of_the_margin_and_not_of_the_effect_seen() -> None:
-    judgement = judge(differing(*DEPTH_6, margin=0.3), seconds_per_pair=240.0)
+    judgement = judged(differing(*DEPTH_6, margin=0.3), seconds_per_pair=240.0)
     assert (judgement.verdict, judgement.more_seeds, judgement.minutes) == (
         ContrastVerdict.OPEN,
         12,
@@ -144,9 +155,9 @@ def test_how_many_more_seeds_speaks_of_the_margin_and_not_of_the_effect_seen() -
         " spread (12 more, about 48 minutes; the look at them is a further one)."
     )
     shifted = differing(*(difference + 0.1 for difference in DEPTH_6), margin=0.3)
-    assert judge(shifted).more_seeds == 12, "another effect, the same spread"
-    assert judge(differing(*DEPTH_6)).sentence.endswith("p = 0.16 (level 4 %)."), "no margin"
-    assert judge(differing(*DEPTH_6, margin=0.01)).sentence.endswith(
+    assert judged(shifted).more_seeds == 12, "another effect, the same spread"
+    assert judged(differing(*DEPTH_6)).sentence.endswith("p = 0.16 (level 4 %)."), "no margin"
+    assert judged(differing(*DEPTH_6, margin=0.01)).sentence.endswith(
         "takes more than 1,000 seeds at this spread."
     )
     enough = differing(*(0.25 + 0.15 * sign for sign in (1, -1) * 6), margin=0.3)
@@ -162,7 +173,7 @@ def test_with_that_many_seeds_a_further_look_decides_4_times_out_of_5(
     for effect, verdict in ((margin, ContrastVerdict.BETTER), (0.0, ContrastVerdict.EQUIVALENT)):
         draws = effect + spread * np.random.default_rng(8).standard_normal((1000, needed))
         found = [
-            judge(
+            judged(
                 from_differences(row.tolist(), size=100.0, margin=margin), look=Look.FURTHER
             ).verdict
             for row in draws
@@ -171,8 +182,8 @@ def test_with_that_many_seeds_a_further_look_decides_4_times_out_of_5(
 
 
 def test_what_has_no_spread_shows_nothing_and_says_why() -> None:
-    assert judge(differing()).sentence == "Not measured: no seed has a number in both arms."
-    assert judge(differing()).verdict is ContrastVerdict.NOT_MEASURED
+    assert judged(differing()).sentence == "Not measured: no seed has a number in both arms."
+    assert judged(differing()).verdict is ContrastVerdict.NOT_MEASURED
     for differences, sentence in (
         (
             (0.42,),
@@ -193,7 +204,7 @@ def test_what_has_no_spread_shows_nothing_and_says_why() -> None:
             ),
         ),
     ):
-        judgement = judge(differing(*differences, margin=1.0), seconds_per_pair=60.0)
+        judgement = judged(differing(*differences, margin=1.0), seconds_per_pair=60.0)
         assert (judgement.verdict, judgement.sentence, judgement.more_seeds, judgement.level) == (
             ContrastVerdict.OPEN,
             sentence,
@@ -205,7 +216,7 @@ def test_what_has_no_spread_shows_nothing_and_says_why() -> None:
 @pytest.mark.parametrize("n", [3, 5])
 def test_without_a_difference_one_planned_look_in_twenty_five_is_false(n: int) -> None:
     draws = np.random.default_rng(n).standard_normal((2000, n))
-    verdicts = [judge(from_differences(row.tolist(), size=100.0)).verdict for row in draws]
+    verdicts = [judged(from_differences(row.tolist(), size=100.0)).verdict for row in draws]
     assert np.mean([verdict is not ContrastVerdict.OPEN for verdict in verdicts]) == pytest.approx(
         0.04, abs=0.013
     )
@@ -231,12 +242,12 @@ def test_swapping_the_arms_swaps_the_verdict(
     pairs: list[tuple[float, float]], margin: float | None
 ) -> None:
     forth, back = (
-        judge(compare(pairs, margin)),
-        judge(compare([(control, treatment) for treatment, control in pairs], margin)),
+        judged(compare(pairs, margin)),
+        judged(compare([(control, treatment) for treatment, control in pairs], margin)),
     )
     assert back.verdict is SWAPPED.get(forth.verdict, forth.verdict)
     assert back.more_seeds == forth.more_seeds
-    assert judge(compare(pairs, margin), expects=-1).verdict is back.verdict
+    assert judged(compare(pairs, margin), lower_is_better=True).verdict is back.verdict
     assert "-0.00 " not in forth.sentence
 
 
