@@ -25,7 +25,6 @@ from app.services.analyses.distillation.outcomes import (
 )
 from app.services.analyses.distillation.tables import SCORES, csv_of, markdown_of
 from app.services.analyses.distillation.wording import gap_of, sentence, warnings
-from app.services.experiments.results import Summary
 from lab_models.specs import FeatureSpec
 from lab_models.statistics.verdicts import ContrastVerdict
 
@@ -203,19 +202,10 @@ def _row(arm: Arm, share: float | None) -> ArmAnswer:
         parameters=arm.parameters,
         share_of_teacher=share,
         macs_per_sample=arm.macs_per_sample,
-        **{name: _summary(arm.summary(name)) for name in SCORES},
-    )
-
-
-def _summary(summary: Summary | None) -> SummaryAnswer | None:
-    if summary is None:
-        return None
-    return SummaryAnswer(
-        mean=summary.mean,
-        std=summary.std,
-        n=summary.n,
-        ci95=summary.ci95,
-        values=list(summary.values),
+        **{
+            name: None if (found := arm.summary(name)) is None else SummaryAnswer.of(found)
+            for name in SCORES
+        },
     )
 
 

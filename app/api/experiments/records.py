@@ -203,13 +203,7 @@ def _results(experiment: Experiment, runs: list[Run]) -> dict[str, dict[str, Sum
     }
     return {
         split: {
-            name: SummaryAnswer(
-                mean=summary.mean,
-                std=summary.std,
-                n=summary.n,
-                ci95=summary.ci95,
-                values=list(summary.values),
-            )
+            name: SummaryAnswer.of(summary)
             for name, summary in summarise_scores(scores, depends_on_seed).items()
         }
         for split, scores in sheets.items()

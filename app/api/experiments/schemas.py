@@ -5,6 +5,7 @@ from typing import Any
 
 from app.api.schemas import Answer
 from app.storage.states import RunStatus, StatusReason
+from lab_models.statistics.summary import Summary
 
 
 class EstimateAnswer(Answer):
@@ -113,6 +114,11 @@ class SummaryAnswer(Answer):
     n: int
     ci95: tuple[float, float] | None
     values: list[float]
+
+    @classmethod
+    def of(cls, summary: Summary) -> "SummaryAnswer":
+        """The summary as the API answers it."""
+        return cls(**{**vars(summary), "values": list(summary.values)})
 
 
 class QueueAnswer(Answer):

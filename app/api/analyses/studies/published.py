@@ -84,15 +84,13 @@ def _column(heading: FilledColumn) -> PublishedColumnAnswer:
 
 
 def _place(place: FilledPlace) -> PlaceAnswer:
-    score, difference = place.score, place.difference
+    difference = place.difference
     return PlaceAnswer(
         text=real_minus(shown_place(place)),
         printed=place.printed,
         cells=list(place.cells),
         metric=None if place.metric is None else place.metric.name,
-        score=None
-        if score is None
-        else SummaryAnswer(**{**vars(score), "values": list(score.values)}),
+        score=None if place.score is None else SummaryAnswer.of(place.score),
         difference=None
         if difference is None
         else SeedPairsAnswer(

@@ -27,7 +27,6 @@ from app.services.studies.studies import WholeStudy
 from lab_models.common.validation import FieldError
 from lab_models.recipes.published_tables import TEST_ACCURACY
 from lab_models.recipes.recipe import Factor
-from lab_models.statistics.summary import Summary
 
 router = passes.router(prefix="/studies", tags=["studies"])
 
@@ -237,19 +236,11 @@ def _row_answer(row: TableRow) -> RowAnswer:
         macs_per_sample=row.macs_per_sample,
         num_runs=row.num_runs,
         num_failed=row.num_failed,
-        score=_summary(row.score),
-        val=_summary(row.val),
+        score=None if row.score is None else SummaryAnswer.of(row.score),
+        val=None if row.val is None else SummaryAnswer.of(row.val),
         seconds=row.seconds,
         chosen_epoch=row.chosen_epoch,
         last_epoch=row.last_epoch,
         published=None if row.published is None else PublishedAnswer(**vars(row.published)),
         expected=None if row.expected is None else ExpectedAnswer(**vars(row.expected)),
-    )
-
-
-def _summary(summary: Summary | None) -> SummaryAnswer | None:
-    return (
-        None
-        if summary is None
-        else SummaryAnswer(**{**vars(summary), "values": list(summary.values)})
     )
