@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 
 from app.commands import client
+from app.commands.terminal import say
 from app.errors import Misconfigured
 
 HOME = Path(".lab-demo")
@@ -42,7 +43,7 @@ def run_demo() -> int:
         raise Misconfigured(
             f"{HOME.absolute()}: {error.strerror}; go to a folder of yours"
         ) from error
-    _say(f"A service starts on {url}, with its files in {HOME}/; then it trains over its API.")
+    say(f"A service starts on {url}, with its files in {HOME}/; then it trains over its API.")
     environment = {
         key: value for key, value in os.environ.items() if not key.startswith("LAB_")
     } | {
@@ -60,15 +61,15 @@ def run_demo() -> int:
     try:
         service = client.Service(url)
         if not _wait_until_up(service, server):
-            _say(f"The service did not start. It said, in {LOG}:\n{LOG.read_text()}")
+            say(f"The service did not start. It said, in {LOG}:\n{LOG.read_text()}")
             return 1
         record = _run_experiment(service, url)
     finally:
-        _say("The service stops ...")
+        say("The service stops ...")
         server.send_signal(signal.SIGINT)
         server.wait()
     if record["status"] != "succeeded":
-        _say(f"{record['status_message']} What the service said is in {LOG}.")
+        say(f"{record['status_message']} What the service said is in {LOG}.")
         return 1
     _show_next(record["id"])
     return 0
@@ -77,7 +78,7 @@ def run_demo() -> int:
 def _run_experiment(service: client.Service, url: str) -> dict[str, Any]:
     """Its last record."""
     body = json.dumps(EXPERIMENT)
-    _say(f"curl -d '{body}' {url}/experiments")
+    say(f"curl -d '{body}' {url}/experiments")
     record: dict[str, Any] = client.wait_with_progress(
         service, service.post("/experiments", body)["id"], tells_epochs=False
     )
@@ -90,11 +91,11 @@ def _run_experiment(service: client.Service, url: str) -> dict[str, Any]:
     if accuracy["ci95"] is not None:  # equal numbers have none
         low, high = (min(max(100 * end, 0.0), 100.0) for end in accuracy["ci95"])
         interval = f"95 % interval {low:.2f} to {high:.2f} %, "
-    _say(
+    say(
         f"Test accuracy {100 * accuracy['mean']:.2f} % ({interval}{accuracy['n']} seeds):"
         f" {record['estimate']['parameters']:,} parameters, 8x8 images of digits."
     )
-    _say(f"Loss and accuracy, epoch by epoch: {picture}")
+    say(f"Loss and accuracy, epoch by epoch: {picture}")
     return record
 
 
@@ -102,7 +103,7 @@ def _show_next(experiment_id: str) -> None:
     """Commands to copy, for two terminals."""
     lab = Path(sys.executable).with_name("lab")
     here = str(lab.relative_to(Path.cwd())) if lab.is_relative_to(Path.cwd()) else "lab"
-    _say(
+    say(
         "Next, in this terminal a service that stays, with the demo's experiment in it; Ctrl-C stops it:\n"
         f"  LAB_HOME={HOME} {here} serve\n"
         "in another one the whole record, and an experiment of your own:\n"
@@ -129,7 +130,3 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

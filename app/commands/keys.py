@@ -1,7 +1,6 @@
 """`lab keys`: keys to the API made, listed and revoked, and quotas, directly in the database of LAB_HOME."""
 
 import argparse
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from app.commands import key_lists, quotas
 from app.commands.client import Unusable
 from app.commands.homes import settings_of_a_home, settings_of_the_home
-from app.commands.terminal import TEXT, show, table
+from app.commands.terminal import TEXT, say, show, table
 from app.errors import InvalidRequest, NotFound
 from app.roles import Role
 
@@ -111,7 +110,7 @@ def _name_of(written: str) -> str:
 
     owner = owner_name(written)
     if owner != written and owner:
-        _say(f"{written!r} is called {owner!r} here.")
+        say(f"{written!r} is called {owner!r} here.")
     return owner or written
 
 
@@ -120,11 +119,11 @@ def _create_one(owner: str, role: Role) -> int:
 
     with _writing(settings_of_a_home()) as session:
         key, secret = keys.create_key(session, owner, role)
-    _say(
+    say(
         f"{key.id}: a key of {key.owner} with the role '{key.role}'. It is shown this once; only its SHA-256 is kept."
     )
     print(secret, flush=True)
-    _say("Send it as 'Authorization: Bearer lab_…', or set LAB_API_KEY for the lab command.")
+    say("Send it as 'Authorization: Bearer lab_…', or set LAB_API_KEY for the lab command.")
     return 0
 
 
@@ -137,13 +136,13 @@ def _list(options: argparse.Namespace) -> int:
     if shown:
         show(table(COLUMNS, map(_row, shown)))
     if not every:
-        _say(
+        say(
             "There are no keys: `lab keys create NAME` makes one."
             if options.owner is None
             else f"No key was ever made for {options.owner!r}."
         )
     elif len(every) > len(shown):
-        _say(f"{len(every) - len(shown)} more are revoked: --all shows them.")
+        say(f"{len(every) - len(shown)} more are revoked: --all shows them.")
     return 0
 
 
@@ -161,9 +160,9 @@ def _revoke(options: argparse.Namespace) -> int:
             else keys.revoke_keys_of(session, options.owner)
         )
     for key in ended:
-        _say(f"{key.id}, a key of {key.owner}, is revoked.")
+        say(f"{key.id}, a key of {key.owner}, is revoked.")
     if not ended:
-        _say(f"All keys of {options.owner} were revoked before.")
+        say(f"All keys of {options.owner} were revoked before.")
     return 0
 
 
@@ -182,7 +181,7 @@ def _writing(settings: "Settings") -> "Iterator[Session]":
     was_there = settings.is_there
     database = open_database(settings)
     if not was_there:
-        _say(f"A new home is made: {settings.home.absolute()}")
+        say(f"A new home is made: {settings.home.absolute()}")
     try:
         with database.writing() as session:
             yield session
@@ -199,8 +198,4 @@ def _row(key: "ApiKey") -> tuple[str, ...]:
 
 def _say_all(lines: list[str]) -> None:
     for line in lines:
-        _say(line)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+        say(line)

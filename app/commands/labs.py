@@ -1,14 +1,13 @@
 """A whole lab for `lab study`: several studies of one file, or all recipes, priced together and sent in order."""
 
 import json
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from app.commands import client
-from app.commands.terminal import NUMBER, TEXT, duration, show, table
+from app.commands.terminal import NUMBER, TEXT, duration, say, show, table
 from lab_models.common.validation import did_you_mean
 
 STUDIES = "studies"
@@ -129,7 +128,7 @@ def show_prices(parts: Sequence[Part], priced: Sequence[Price]) -> None:
         for part, price in zip(parts, priced, strict=True)
     ]
     for warning in dict.fromkeys(line for price in priced for line in price.plan["warnings"]):
-        _say(f"warning: {warning}")
+        say(f"warning: {warning}")
     num_runs, num_equal = (
         sum(price.plan["num_runs"] for price in priced),
         sum(price.num_equal for price in priced),
@@ -159,7 +158,7 @@ def send_all(
     """
     num_equal = sum(price.num_equal for price in priced)
     if show_results is None and num_equal:
-        _say(
+        say(
             f"{num_equal:,} runs equal those of earlier studies here. Only finished runs are taken over: with --wait"
             " each study is sent when the one before has ended."
         )
@@ -174,7 +173,7 @@ def send_all(
                 f"{part.place} ({part.name}): {error}\nSent before: {sent}."
             ) from error
         records.append(record)
-        _say(
+        say(
             f"{number} of {len(parts)}: {record['id']}, {record['name']}, {record['progress']['num_runs']:,} runs"
         )
         client.say_warnings(record)
@@ -202,7 +201,3 @@ def _with_shared(shared: dict[str, Any], study: dict[str, Any], place: str) -> d
         if both:
             body[field] = {name: value for part in both for name, value in part.items()}
     return body
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

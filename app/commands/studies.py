@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from app.commands import client, labs, report_files
 from app.commands.changes import add_set, with_changes
 from app.commands.study_plans import show_plan
-from app.commands.terminal import count
+from app.commands.terminal import count, say
 from app.storage.states import RunStatus
 
 EXIT_REFUSED = 1
@@ -110,7 +109,7 @@ def _study(options: argparse.Namespace) -> int:
             return show_plan(service.post("/studies?dry_run=true", body))
         record = service.post("/studies", body)
         said = f"{record['id']}: {record['num_cells']} cells, {_runs(record)}."
-        _say(f"{said} Its report, at any time: {service.url}{record['links']['report']}")
+        say(f"{said} Its report, at any time: {service.url}{record['links']['report']}")
         client.say_warnings(record)
         if not options.wait and options.report is None:
             print(json.dumps(record, indent=2, ensure_ascii=False))
@@ -198,12 +197,12 @@ def _show_results(service: client.Service, record: dict[str, Any], report: Path 
         print(line)
     for error in record["errors"]:
         hint = f" ({error['hint']})" if error["hint"] else ""
-        _say(f"{error['cell']}, seed {error['seed']}: {error['message']}{hint}")
+        say(f"{error['cell']}, seed {error['seed']}: {error['message']}{hint}")
     if record["status"] != "succeeded":
-        _say(f"{_runs(record)}. `lab retry {record['id']}` queues the others again.")
+        say(f"{_runs(record)}. `lab retry {record['id']}` queues the others again.")
     if report is not None:
         report_files.save(service.download(links["report"]), report)
-        _say(f"Report: {report}")
+        say(f"Report: {report}")
     return 0 if record["status"] == "succeeded" else EXIT_REFUSED
 
 
@@ -239,7 +238,3 @@ def _runs(record: dict[str, Any]) -> str:
         f"; {progress['num_reused']} taken over from equal runs" if progress["num_reused"] else ""
     )
     return f"{count(progress['num_runs'], 'run')} ({counts}{reused})"
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

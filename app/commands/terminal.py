@@ -2,6 +2,7 @@
 character is written.
 """
 
+import sys
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console, RenderableType
@@ -26,6 +27,11 @@ def show(*parts: RenderableType) -> None:
             console.print(part)
     for line in captured.get().splitlines():
         print(line.rstrip())
+
+
+def say(line: str) -> None:
+    """A line beside the results: on standard error, at once."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def table(columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]]) -> Table:
