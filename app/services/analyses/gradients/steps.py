@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,13 +43,18 @@ class RunSteps:
 
 @dataclass(frozen=True)
 class StepGradients:
-    """Of one parameter, over an experiment's runs that have succeeded: `num_runs` is how many there are in all."""
+    """Of one parameter, over an experiment's runs that have succeeded; `all_runs` are its others too."""
 
     layer: str
     asked: LayerGradientsSpec
     steps_per_epoch: int | None
     runs: tuple[RunSteps, ...]
-    num_runs: int
+    all_runs: tuple[Run, ...]
+
+    @property
+    def num_runs(self) -> int:
+        """How many there are in all."""
+        return len(self.all_runs)
 
     @property
     def common_steps(self) -> npt.NDArray[np.int64]:
@@ -90,7 +94,7 @@ def step_gradients(
         asked,
         found[0][1] if found else None,
         tuple(one for one, _ in found),
-        len(runs),
+        tuple(runs),
     )
 
 
@@ -104,7 +108,7 @@ def layer_gradient(
         "layer-gradient",
         (name,),
         revisions.of_experiments(session, [experiment.id]),
-        lambda: _figure(session, experiment, step_gradients(session, files, experiment, name)),
+        lambda: _figure(experiment, step_gradients(session, files, experiment, name)),
     )
 
 
@@ -148,12 +152,12 @@ def _read(session: Session, files: FileStore, run: Run, layer: str) -> tuple[Run
     return steps, about["steps_per_epoch"]
 
 
-def _figure(session: Session, experiment: Experiment, found: StepGradients) -> LayerGradientFigure:
+def _figure(experiment: Experiment, found: StepGradients) -> LayerGradientFigure:
     shared = len(found.common_steps)
     counts = found.counts
     return LayerGradientFigure(
         title=f"{experiment.name or experiment.id}: gradient of {found.layer}",
-        subtitle=_subtitle(experiment, experiments.its_runs(session, experiment.id), found),
+        subtitle=_subtitle(experiment, found),
         steps=found.common_steps,
         norms=np.array([one.of("l2")[:shared] for one in found.runs]).reshape(
             len(found.runs), shared
@@ -164,9 +168,12 @@ def _figure(session: Session, experiment: Experiment, found: StepGradients) -> L
     )
 
 
-def _subtitle(experiment: Experiment, runs: Sequence[Run], found: StepGradients) -> str:
+def _subtitle(experiment: Experiment, found: StepGradients) -> str:
     every = found.asked.every_steps
-    said = [standing(experiment, runs), "every step" if every == 1 else f"one step of {every}"]
+    said = [
+        standing(experiment, found.all_runs),
+        "every step" if every == 1 else f"one step of {every}",
+    ]
     if 0 < len(found.runs) < found.num_runs:
         said.append(f"{len(found.runs)} of {found.num_runs} runs have succeeded")
     longest = max((len(one.steps) for one in found.runs), default=0)
