@@ -121,10 +121,6 @@ class Reference(Frozen):
         """What it means for a run with that seed."""
         return self.model_copy(update={"seed": seed}) if self.is_own else self
 
-    def seed_for(self, seed: int) -> int:
-        """The seed of the network that its spec stands for, for a run with the given seed."""
-        return seed if isinstance(self.seed, str) else self.seed or 0
-
     @property
     def published(self) -> Pretrained | None:
         """The published weights that it stands for."""

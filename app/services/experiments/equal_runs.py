@@ -73,7 +73,7 @@ def equal_runs(
                     row.status,
                     row.reused_from is not None,
                     row.created_at,
-                    None if row.environment is None else record_of(row).platform,
+                    None if row.environment is None else Platform.in_which(row.environment),
                 )
                 for row in there.get((likeness.fingerprint, likeness.seed), ())
                 if _is_equal(row, likeness)
@@ -92,7 +92,7 @@ def equal_runs(
 
 def platforms_of(session: Session, experiment_ids: Collection[str]) -> dict[str, Platform]:
     """By experiment the platform on which most of its succeeded runs were trained; nothing where none has succeeded."""
-    columns = col(Run.experiment_id), col(Run.seed), col(Run.environment)
+    columns = col(Run.experiment_id), col(Run.environment)
     asked = select_columns(*columns).where(
         col(Run.experiment_id).in_(experiment_ids),
         col(Run.status) == RunStatus.SUCCEEDED,
@@ -100,11 +100,11 @@ def platforms_of(session: Session, experiment_ids: Collection[str]) -> dict[str,
     counts: dict[str, Counter[Platform]] = defaultdict(Counter)
     for row in session.execute(asked.order_by(col(Run.position))):
         if row.environment is not None:
-            counts[row.experiment_id][Record("", row.seed, row.environment).platform] += 1
+            counts[row.experiment_id][Platform.in_which(row.environment)] += 1
     return {experiment_id: count.most_common(1)[0][0] for experiment_id, count in counts.items()}
 
 
-def record_of(row: Any) -> Record:
+def _record_of(row: Any) -> Record:
     """A run that has an environment, by what decides its result."""
     could_halve = row.on_out_of_memory == "halve_batch"
     was_taken_over = row.reused_from is not None
@@ -129,12 +129,11 @@ def _is_equal(row: Any, wanted: Likeness) -> bool:
     status = row.status
     if row.cancel_requested and status is not RunStatus.SUCCEEDED:
         return False
-    if (
-        row.micro_batches != WHOLE_BATCHES
-    ):  # memory ran out, and its batches are parted from then on
+    # memory ran out, and its batches are parted from then on
+    if row.micro_batches != WHOLE_BATCHES:
         return False
     if status in WAITING and not row.epochs_done and not row.step:
         return True
     if row.environment is None:  # just claimed, nothing in place yet
         return status is RunStatus.RUNNING
-    return wanted.is_met_by(record_of(row))
+    return wanted.is_met_by(_record_of(row))

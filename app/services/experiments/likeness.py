@@ -154,6 +154,16 @@ class Platform:
         """By kind of device, full version and threads."""
         return cls(kind, minor_version(torch), _threads_that_matter(kind, threads))
 
+    @classmethod
+    def in_which(cls, environment: Environment) -> "Platform":
+        """That of a run, as far as its record says it."""
+        found = conditions(environment)
+        kind, torch, threads = (
+            None if found[name] is UNKNOWN else found[name]
+            for name in ("device", "torch", "threads")
+        )
+        return cls(kind, torch, threads)
+
     def covers(self, other: "Platform") -> bool:
         """Whether the other is what this one says, as far as it says it."""
         return (
@@ -194,12 +204,7 @@ class Record:
     @property
     def platform(self) -> Platform:
         """Where it was trained, as far as that is known."""
-        found = conditions(self.environment)
-        kind, torch, threads = (
-            None if found[name] is UNKNOWN else found[name]
-            for name in ("device", "torch", "threads")
-        )
-        return Platform(kind, torch, threads)
+        return Platform.in_which(self.environment)
 
     @property
     def is_certain(self) -> bool:

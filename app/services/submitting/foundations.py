@@ -86,7 +86,8 @@ def find(
     Raises InvalidRequest where there is none, or where it can never be one. A named one must be one that the caller may
     see; an equal one is looked for among the caller's own.
     """
-    if reference.spec is None:
+    wanted = reference.trained
+    if wanted is None:
         meant = {seed: reference.of_seed(seed) for seed in seeds}
         named = {
             one: _named(session, one, role, catalog, caller)
@@ -94,20 +95,20 @@ def find(
         }
         return {seed: named[one] for seed, one in meant.items()}
     places = places_now(session)
-    info = _learned(reference.spec, role, catalog)
+    info = _learned(wanted.spec, role, catalog)
     like = {
         seed: Likeness(
-            fingerprint(reference.spec),
-            reference.seed_for(seed),
+            fingerprint(wanted.spec),
+            wanted.seed_for(seed),
             catalog.sha256(info.name),
-            platforms=places.platforms(reference.spec),
+            platforms=places.platforms(wanted.spec),
         )
         for seed in seeds
     }
     equal = equal_runs(session, set(like.values()), caller.owner, USABLE)
     return {
         seed: Foundation(
-            Trained(spec=reference.spec, seed=likeness.seed),
+            Trained(spec=wanted.spec, seed=likeness.seed),
             role,
             info,
             equal[likeness][0].id if likeness in equal else None,
