@@ -117,8 +117,7 @@ class Design(Frozen):
     @property
     def remarks(self) -> tuple[str, ...]:
         """All that a reader must know."""
-        scale, left_out = ((said,) if said else () for said in (self.scale_said, self.left_out))
-        return (*scale, *self.notes, *left_out)
+        return tuple(said for said in (self.scale_said, *self.notes, self.left_out) if said)
 
     def seeds_of(self, cell: Cell) -> tuple[int, ...]:
         """The seeds that a cell is run with."""

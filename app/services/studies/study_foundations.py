@@ -9,6 +9,7 @@ from sqlmodel import Session
 
 from app.roles import Role
 from app.services.datasets import datasets
+from app.services.experiments.platforms import places_now
 from app.services.owners.keys import Caller
 from app.services.submitting import foundations, submissions
 from app.services.submitting.drafts import Draft, create
@@ -57,6 +58,7 @@ def outside(
     """
     ids = {str(experiment.cell): experiment.id for experiment in written}
     caller = Caller(study.owner, Role.ADMIN)  # who has named it was allowed to
+    catalog, places = datasets.catalog(settings), places_now(session)
     found = {}
     for cell in design.own_cells:
         seeds = [seed for seed in new if seed in design.seeds_of(cell)]
@@ -65,7 +67,7 @@ def outside(
             assert request.reference is not None
             assert request.role is not None
             below = foundations.find(
-                session, request.reference, request.role, datasets.catalog(settings), caller, seeds
+                session, request.reference, request.role, catalog, places, caller, seeds
             )
             first = submissions.foundation_draft(
                 request, below, {"labels": study.labels, "owner": study.owner}

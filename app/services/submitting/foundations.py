@@ -11,7 +11,7 @@ from app.errors import InvalidRequest, NotFound
 from app.services.experiments import experiments
 from app.services.experiments.equal_runs import equal_runs
 from app.services.experiments.likeness import Likeness
-from app.services.experiments.platforms import places_now
+from app.services.experiments.platforms import Workplaces
 from app.services.experiments.visibility import visible_experiment, visible_run
 from app.services.owners.keys import ANYONE, Caller
 from app.storage.states import RunStatus
@@ -77,6 +77,7 @@ def find(
     reference: Reference,
     role: FoundationRole,
     catalog: Catalog,
+    places: Workplaces,
     caller: Caller = ANYONE,
     seeds: Sequence[int] = (0,),
 ) -> dict[int, Foundation]:
@@ -84,7 +85,7 @@ def find(
     the same for all `seeds`, or, where the reference says so, each seed's own.
 
     Raises InvalidRequest where there is none, or where it can never be one. A named one must be one that the caller may
-    see; an equal one is looked for among the caller's own.
+    see; an equal one is looked for among the caller's own, trained where one would be now: in one of `places`.
     """
     wanted = reference.trained
     if wanted is None:
@@ -94,7 +95,6 @@ def find(
             for one in dict.fromkeys(meant.values())
         }
         return {seed: named[one] for seed, one in meant.items()}
-    places = places_now(session)
     info = _learned(wanted.spec, role, catalog)
     like = {
         seed: Likeness(

@@ -83,7 +83,7 @@ class Lookups:
         asked = reference, role, seeds
         if asked not in self._foundations:
             self._foundations[asked] = foundations.find(
-                self._session, reference, role, self.catalog, self.caller, seeds
+                self._session, reference, role, self.catalog, self.places, self.caller, seeds
             )
         return self._foundations[asked]
 
