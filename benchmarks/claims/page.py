@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sqlmodel import Session
 
+from app.services.analyses.comparisons import Evidence
 from app.services.analyses.scores import read_metric
 from app.services.analyses.studies.columns import caption_of, columns_of
 from app.services.analyses.studies.tables import table_of
@@ -50,9 +51,10 @@ def section(path: Path) -> str:
 
 def _lines(session: Session, settings: Settings, study: Study) -> Iterator[str]:
     whole, metric = studies.whole(session, study), read_metric("test.accuracy")
+    evidence = Evidence(session, file_store(settings), whole.runs)
     table, verdicts = (
-        table_of(session, whole, metric),
-        verdicts_of(session, file_store(settings), whole, metric),
+        table_of(evidence.scores, whole, metric),
+        verdicts_of(evidence, whole, metric),
     )
     yield f"## {markdown_text(study.name)}\n"
     yield f"{markdown_text(whole.design.question)} {_made(session, whole)}\n"

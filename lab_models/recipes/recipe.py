@@ -117,7 +117,9 @@ class NotMonotone(Frozen):
 
 
 class Reaches(Frozen):
-    """The claim that a cell reaches a value: tested by the interval of the cell's mean."""
+    """The claim that a cell reaches a value, or stays below it where lower is better: tested by the interval of the
+    cell's mean.
+    """
 
     kind: Literal["reaches"] = "reaches"
     """How the claim is tested."""

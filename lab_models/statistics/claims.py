@@ -159,14 +159,16 @@ def reaches(
     look: LookOf = planned,
     unit: str = "%",
     scale: float = 1.0,
+    lower_is_better: bool = False,
     limits: tuple[float, float] | None = None,
     seconds_per_seed: float | None = None,
 ) -> Asked:
-    """The mean of one setting's runs is at least `target`, which is scaled like the scores. Estimate: the mean; p:
-    two-sided, against the target. `limits` are those of the numbers in `unit`, where the printed interval is cut.
+    """The mean of one setting's runs is at least `target`, or at most where lower is better; `target` is scaled like
+    the scores. Estimate: the mean; p: two-sided, against the target. `limits` are those of the numbers in `unit`, where
+    the printed interval is cut.
 
-    Supported when the mean is shown to lie above the target, contradicted when below, equivalent when neither is and it
-    is shown to lie within target ± margin.
+    Supported when the mean is shown to lie on the target's good side, contradicted when on the other, equivalent when
+    neither is and it is shown to lie within target ± margin.
     """
     spoken, goal = [scale * value for value in scores.values()], scale * target
     if not spoken:
@@ -182,12 +184,12 @@ def reaches(
 
     def answer(p_holm: Corrected) -> ClaimResult:
         p = p_holm[key]
-        verdict = _reached(test, p)
+        verdict = _reached(test, p, sign=-1 if lower_is_better else 1)
         said = "" if beyond.p_t is None else f", {tested(beyond.p_t, p, test.look, beyond.n)}"
         over = _over_runs(test, ci95, limits)
         sentence = (
             f"{verdict.text.capitalize()}: {level(mean)} {unit} {over}, {signed(mean - goal)}"
-            f" from the target of {level(goal)}{said}{_reservation(test, p, verdict, seconds_per_seed)}."
+            f" from the {'bound' if lower_is_better else 'target'} of {level(goal)}{said}{_reservation(test, p, verdict, seconds_per_seed)}."
         )
         return ClaimResult(
             verdict,
@@ -204,12 +206,12 @@ def reaches(
     return Asked(answer, {key: test})
 
 
-def _reached(test: Test, p: float | None) -> ClaimVerdict:
+def _reached(test: Test, p: float | None, sign: int) -> ClaimVerdict:
     """A miss within the margin is a miss all the same, so significance comes first."""
     beyond, bound = test.paired, test.level
     if bound is not None and p is not None and p < bound and beyond.mean:
-        return ClaimVerdict.SUPPORTED if beyond.mean > 0 else ClaimVerdict.CONTRADICTED
-    return AS_CLAIM[decide(beyond, None, 1, test.look)]
+        return ClaimVerdict.SUPPORTED if sign * beyond.mean > 0 else ClaimVerdict.CONTRADICTED
+    return AS_CLAIM[decide(beyond, None, sign, test.look)]
 
 
 def _over_runs(
@@ -238,7 +240,7 @@ def _reservation(
         return f"; the margin is ±{exact(beyond.margin)}"
     is_small = test.level is not None and beyond.is_equivalent(test.level)
     return (
-        "; the shortfall is real but smaller than the margin"
+        "; the miss is real but smaller than the margin"
         if verdict is ClaimVerdict.CONTRADICTED and is_small
         else ""
     )

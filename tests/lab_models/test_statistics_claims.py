@@ -300,7 +300,23 @@ def test_a_printed_interval_of_percent_ends_at_100() -> None:
 def test_a_miss_within_the_margin_is_still_a_miss_and_said_to_be_small() -> None:
     result = reaches([98.20, 98.21, 98.22], 98.26, 0.15)
     assert result.verdict is ClaimVerdict.CONTRADICTED
-    assert result.sentence.endswith("; the shortfall is real but smaller than the margin.")
+    assert result.sentence.endswith("; the miss is real but smaller than the margin.")
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [
+        ([1.40, 1.42, 1.41, 1.45], ClaimVerdict.SUPPORTED),
+        ([2.40, 2.42, 2.41, 2.45], ClaimVerdict.CONTRADICTED),
+        ([1.0, 3.0, 2.1], ClaimVerdict.OPEN),
+    ],
+)
+def test_what_should_be_small_stays_below_its_bound(
+    values: list[float], verdict: ClaimVerdict
+) -> None:
+    said = reaches(values, 2.0, lower_is_better=True, unit="percentage points")
+    assert said.verdict is verdict
+    assert " from the bound of 2.00" in said.sentence
 
 
 def test_what_would_settle_a_target_is_said() -> None:

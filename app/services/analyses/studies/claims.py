@@ -59,6 +59,7 @@ class Questions:
                     self._scores(test.cell, metric),
                     metric.compared(test.value),
                     cell=self._whole.design.trained(test.cell),
+                    lower_is_better=metric.lower_is_better,
                     limits=(0.0, 100.0) if metric.is_bounded else None,
                     seconds_per_seed=self._seconds([test.cell]),
                     **{**self._terms(metric), "unit": metric.level_unit},
