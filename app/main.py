@@ -7,6 +7,7 @@ from functools import partial
 
 from fastapi import FastAPI
 
+from app import pages
 from app.api import analyses, catalog, experiments, operations, studies
 from app.api.http import documentation, error_handlers
 from app.api.http.connection_bounds import Connections
@@ -116,6 +117,8 @@ def create_app(
         for router in room.ROUTERS:
             app.include_router(router)
     app.include_router(documentation.router)
+    for router in pages.ROUTERS:
+        app.include_router(router)
     describe(app)
     observe(app, settings.access_log)
     return app

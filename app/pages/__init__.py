@@ -1,0 +1,25 @@
+"""The pages that a browser shows: HTML around what the API answers, and nothing that the API does not tell."""
+
+from app.pages import (
+    assets,
+    comparing,
+    doors,
+    experiment_page,
+    lists,
+    new,
+    queue,
+    recipes,
+    study_pages,
+)
+
+ROUTERS = (
+    doors.router,
+    assets.router,
+    lists.router,
+    experiment_page.router,
+    comparing.router,
+    study_pages.router,
+    recipes.router,
+    queue.router,
+    new.router,
+)

@@ -1,0 +1,28 @@
+"""What a browser finds where nobody has named a page."""
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from app.api.experiments.lists import ListQuery, list_experiments
+from app.api.http.deps import Reading, TheCaller
+from app.pages.rendering import pages, see_other
+
+router = APIRouter(include_in_schema=False)
+under_ui = pages()
+
+
+@router.get("/")
+async def show_door() -> Any:
+    """The way to the list."""
+    return see_other("/ui/experiments")
+
+
+@under_ui.get("/latest")
+def show_latest(session: Reading, caller: TheCaller) -> Any:
+    """The way to the newest experiment."""
+    newest = list_experiments(session, caller, ListQuery(limit=1)).data
+    return see_other(f"/ui/experiments/{newest[0].id}" if newest else "/ui/new")
+
+
+router.include_router(under_ui)

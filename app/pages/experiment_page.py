@@ -1,0 +1,163 @@
+"""One experiment, and one of its runs, as pages."""
+
+import json
+from typing import Any, Literal
+
+from fastapi import Request
+
+from app.api.experiments import experiments as experiments_api
+from app.api.experiments import records, steering
+from app.api.experiments import runs as runs_api
+from app.api.experiments.schemas import ExperimentRecord
+from app.api.http.deps import (
+    ExperimentId,
+    ExperimentToChange,
+    Reading,
+    TheAfterwards,
+    TheCaller,
+    TheDoorbell,
+    TheLocalWorkers,
+    TheRun,
+    TheSettings,
+    TheStanding,
+    Writing,
+)
+from app.pages.chart_state import TheChart
+from app.pages.rendering import page, pages, see_other
+from app.services.experiments.visibility import visible_whole
+from app.storage.states import RunStatus
+from lab_models.architectures.naming import describe
+from lab_models.specs import read_spec
+
+router = pages()
+
+VERBS: dict[str, frozenset[RunStatus]] = {
+    "pause": frozenset({RunStatus.QUEUED, RunStatus.RUNNING}),
+    "resume": frozenset({RunStatus.PAUSED}),
+    "retry": frozenset({RunStatus.FAILED, RunStatus.CANCELLED}),
+    "cancel": frozenset({RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.PAUSED}),
+}
+"""What can be asked of an experiment, and of which of its runs each asks something."""
+
+
+@router.get("/experiments/{experiment_id}")
+def show_experiment(
+    request: Request,
+    session: Reading,
+    caller: TheCaller,
+    standing: TheStanding,
+    local_workers: TheLocalWorkers,
+    experiment_id: ExperimentId,
+    _chart: TheChart = None,
+) -> Any:
+    """How it stands, what came out, and everything that can be seen of it."""
+    whole = visible_whole(session, caller, experiment_id, standing)
+    record = records.experiment_record(whole, local_workers)
+    return page(
+        request,
+        "experiment.html",
+        record=record,
+        network=describe(read_spec(record.spec).network),
+        verbs=[
+            verb
+            for verb, asked in VERBS.items()
+            if any(run.status in asked for run in record.runs) and caller.may_change(record.owner)
+        ],
+        scores=_scores(record),
+        seconds=_seconds(record),
+        differs=_differences(record),
+        curl=_curl(request, record),
+    )
+
+
+@router.post("/experiments/{experiment_id}/delete")
+def delete_experiment(
+    session: Writing,
+    experiment: ExperimentToChange,
+    settings: TheSettings,
+    afterwards: TheAfterwards,
+) -> Any:
+    """Delete it, and go back to the others."""
+    experiments_api.delete_experiment(session, experiment, settings, afterwards)
+    return see_other("/ui/experiments")
+
+
+@router.post("/experiments/{experiment_id}/{verb}")
+def steer_experiment(
+    session: Writing,
+    caller: TheCaller,
+    experiment: ExperimentToChange,
+    settings: TheSettings,
+    doorbell: TheDoorbell,
+    afterwards: TheAfterwards,
+    local_workers: TheLocalWorkers,
+    verb: Literal["pause", "resume", "retry", "cancel"],
+) -> Any:
+    """What the API's verb does, and back to the page."""
+    match verb:
+        case "pause":
+            steering.pause_experiment(session, caller, experiment, local_workers)
+        case "resume":
+            steering.resume_experiment(
+                session, caller, experiment, doorbell, afterwards, local_workers
+            )
+        case "retry":
+            experiments_api.retry_experiment(
+                session, caller, experiment, settings, doorbell, afterwards, local_workers
+            )
+        case "cancel":
+            experiments_api.cancel_experiment(session, caller, experiment, local_workers)
+    return see_other(f"/ui/experiments/{experiment.id}")
+
+
+@router.get("/runs/{run_id}")
+def show_run(request: Request, session: Reading, run: TheRun) -> Any:
+    """One seed's execution: attempts, history, files, and its network to be tried."""
+    return page(
+        request,
+        "run.html",
+        record=runs_api.read_run(session, run),
+        files=runs_api.list_artifacts(session, run).data,
+    )
+
+
+def _scores(record: ExperimentRecord) -> list[tuple[str, Any, str]]:
+    """What came out, the most asked for first: heading, summary, and the score's name."""
+    wanted = (
+        ("Test accuracy", "test", "accuracy"),
+        ("Test loss", "test", "loss"),
+        ("Test top 5", "test", "top5_accuracy"),
+        ("Calibration error (ECE)", "test", "ece"),
+        ("Test F1, macro", "test", "f1_macro"),
+        ("Val accuracy, chosen epoch", "val", "accuracy"),
+        ("Train minus test", "gap", "accuracy"),
+    )
+    return [
+        (heading, record.results[split][name], name)
+        for heading, split, name in wanted
+        if name in record.results.get(split, {})
+    ]
+
+
+def _seconds(record: ExperimentRecord) -> float | None:
+    """Of the runs that have ended, on average."""
+    took = [
+        (run.finished_at - run.started_at).total_seconds()
+        for run in record.runs
+        if run.started_at is not None and run.finished_at is not None and run.reused_from is None
+    ]
+    return sum(took) / len(took) if took else None
+
+
+def _differences(record: ExperimentRecord) -> list[tuple[str, str, str]]:
+    """Of an experiment that is like another: path, what it was, what it is."""
+    return [
+        (path, json.dumps(was), json.dumps(now))
+        for path, (was, now) in (record.changed or {}).items()
+    ]
+
+
+def _curl(request: Request, record: ExperimentRecord) -> str:
+    body = json.dumps(record.submitted, ensure_ascii=False)
+    quoted = body.replace("'", "'\\''")
+    return f"curl -d '{quoted}' {str(request.base_url).rstrip('/')}/experiments"

@@ -1,0 +1,167 @@
+"""The fields of the form, and the request that comes of what is written in them."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final, get_args
+
+from app.errors import BadBody
+from lab_models.specs import AUGMENTATIONS, PRESETS, read_request
+from lab_models.specs.presets import ARCHITECTURE_NAMES
+from lab_models.specs.training import OptimizerSpec, ScheduleSpec
+
+
+@dataclass(frozen=True)
+class FormField:
+    """A field of the request, by its dotted path; one with `choices` takes one of them."""
+
+    path: str
+    title: str
+    choices: tuple[str, ...] = ()
+    is_number: bool = False
+
+
+def _names(union: Any) -> tuple[str, ...]:
+    """What each member of a union of specs is called."""
+    return tuple(one.model_fields["name"].default for one in get_args(get_args(union)[0]))
+
+
+FIELDS: Final = (
+    (
+        "What it learns",
+        (
+            FormField("dataset.name", "Data set"),
+            FormField("dataset.train_limit", "Training images at most", is_number=True),
+            FormField("dataset.val_fraction", "Part kept for val", is_number=True),
+            FormField("dataset.augmentation", "Augmentation", tuple(AUGMENTATIONS)),
+        ),
+    ),
+    (
+        "The network",
+        (
+            FormField("model", "Network", (*ARCHITECTURE_NAMES, *PRESETS)),
+            FormField("model.depth", "Depth", is_number=True),
+            FormField("model.width", "Width", is_number=True),
+            FormField("model.residual", "Residual", ("true", "false")),
+        ),
+    ),
+    (
+        "How it trains",
+        (
+            FormField("epochs", "Epochs", is_number=True),
+            FormField("batch_size", "Batch size", is_number=True),
+            FormField("optimizer.name", "Optimizer", _names(OptimizerSpec)),
+            FormField("optimizer.learning_rate", "Learning rate", is_number=True),
+            FormField("optimizer.weight_decay", "Weight decay", is_number=True),
+            FormField("schedule.name", "Schedule", _names(ScheduleSpec)),
+            FormField("early_stopping.patience", "Stop after epochs without gain", is_number=True),
+            FormField("seeds", "Seeds: how many, or a list"),
+        ),
+    ),
+    (
+        "What it is called",
+        (
+            FormField("name", "Name"),
+            FormField("labels", "Labels: key:value, key:value"),
+            FormField("priority", "Priority", is_number=True),
+        ),
+    ),
+)
+"""Groups of fields, by their headings."""
+
+ABOUT_THE_RUNS: Final = ("name", "labels", "priority", "seeds")
+"""What does not change what is trained: it stands beside `like`, not under `set`."""
+
+
+def titles() -> dict[str, str]:
+    """What people call each field."""
+    return {field.path: field.title for _, group in FIELDS for field in group}
+
+
+def request_of(form: dict[str, str]) -> dict[str, Any]:
+    """The body of POST /experiments that the form means: what is empty is left out. Raises BadBody."""
+    said: dict[str, Any] = {
+        field.path: _value(field, form[field.path].strip())
+        for _, group in FIELDS
+        for field in group
+        if form.get(field.path, "").strip()
+    }
+    more = _more(form.get("more", ""))
+    like = form.get("like", "").strip()
+    if like:
+        own: dict[str, Any] = {name: said.pop(name) for name in ABOUT_THE_RUNS if name in said}
+        return {"like": like, **own, **({"set": said} if said else {}), **more}
+    return _merged(_nested(said), more)
+
+
+def usual() -> dict[str, Any]:
+    """The request that an empty form is."""
+    return read_request({}).model_dump(mode="json")
+
+
+def written(document: dict[str, Any], above: str = "") -> dict[str, str]:
+    """What a spec or request has, by dotted path, as one would write it into the form; a network's `arch` is what the
+    form calls its model.
+    """
+    found: dict[str, str] = {}
+    for name, value in document.items():
+        path = f"{above}.{name}" if above else name
+        if isinstance(value, dict):
+            found |= written(value, path)
+        elif value is not None:
+            found[path] = value if isinstance(value, str) else json.dumps(value)
+    if "model.arch" in found:
+        found["model"] = found["model.arch"]
+    return found
+
+
+def _value(field: FormField, text: str) -> Any:
+    if field.path == "labels":
+        pairs = (one.partition(":") for one in text.split(",") if one.strip())
+        return {key.strip(): value.strip() for key, _, value in pairs}
+    if field.path == "name":
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _nested(written: dict[str, Any]) -> dict[str, Any]:
+    """Dotted paths as a document; a network's name with fields beside it is its `arch`, or its `preset`."""
+    document: dict[str, Any] = {}
+    for path, value in written.items():
+        *above, last = path.split(".")
+        inner = document
+        for name in above:
+            there = inner.get(name, {})
+            inner[name] = there if isinstance(there, dict) else _network(there)
+            inner = inner[name]
+        inner[last] = value
+    return document
+
+
+def _network(name: str) -> dict[str, Any]:
+    return {"arch" if name in ARCHITECTURE_NAMES else "preset": name}
+
+
+def _more(text: str) -> dict[str, Any]:
+    if not text.strip():
+        return {}
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise BadBody(f"'More fields' is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise BadBody("'More fields' is a JSON object, such as {\"label_smoothing\": 0.1}")
+    return document
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Both together; where both have something, `above` counts."""
+    merged = dict(below)
+    for name, value in above.items():
+        there = merged.get(name)
+        merged[name] = (
+            _merged(there, value) if isinstance(there, dict) and isinstance(value, dict) else value
+        )
+    return merged

@@ -1,0 +1,21 @@
+"""The list of experiments."""
+
+from typing import Annotated, Any
+
+from fastapi import Query, Request
+
+from app.api.experiments.lists import ListQuery, list_experiments
+from app.api.http.deps import Reading, TheCaller
+from app.pages.rendering import page, pages
+from app.storage.states import RunStatus
+
+router = pages()
+
+
+@router.get("/experiments")
+def show_experiments(
+    request: Request, session: Reading, caller: TheCaller, query: Annotated[ListQuery, Query()]
+) -> Any:
+    """Experiments, filtered and sorted as `GET /experiments` does it."""
+    found = list_experiments(session, caller, query)
+    return page(request, "experiments.html", found=found, filters=query, statuses=list(RunStatus))

@@ -1,0 +1,117 @@
+"""A form that is an experiment's request: what is left empty has the default, and the price is said while one types."""
+
+import json
+import secrets
+from typing import Annotated, Any
+
+from fastapi import Query, Request
+
+from app.api.catalog.datasets import list_datasets
+from app.api.experiments import experiments as experiments_api
+from app.api.experiments.dry_runs import DryRun
+from app.api.http.deps import (
+    Body,
+    Reading,
+    TheAfterwards,
+    TheCaller,
+    TheDoorbell,
+    TheLocalWorkers,
+    TheSettings,
+    TheSpeeds,
+)
+from app.errors import ServiceError
+from app.pages.forms import FIELDS, request_of, titles, usual, written
+from app.pages.rendering import and_then, form_of, page, pages, see_other
+from app.services.experiments.visibility import visible_experiment
+
+router = pages()
+
+
+@router.get("/new")
+def show_form(
+    request: Request,
+    session: Reading,
+    caller: TheCaller,
+    settings: TheSettings,
+    like: Annotated[str | None, Query(max_length=100)] = None,
+) -> Any:
+    """The form, empty, or for a change of another experiment."""
+    origin = None if like is None else visible_experiment(session, caller, like)
+    return page(
+        request,
+        "new.html",
+        groups=FIELDS,
+        choices={"dataset.name": [one.name for one in list_datasets(settings).data]},
+        origin=origin,
+        there=written(usual() if origin is None else origin.spec),
+        key=secrets.token_hex(16),
+    )
+
+
+@router.post("/new")
+def submit_form(
+    session: Reading,
+    body: Body,
+    settings: TheSettings,
+    caller: TheCaller,
+    doorbell: TheDoorbell,
+    speeds: TheSpeeds,
+    afterwards: TheAfterwards,
+    local_workers: TheLocalWorkers,
+) -> Any:
+    """The experiment is stored, and its page shown; twice sent, it is one experiment."""
+    form = form_of(body)
+    step = experiments_api.create_experiment(
+        session,
+        json.dumps(request_of(form)).encode(),
+        settings,
+        caller,
+        doorbell,
+        speeds,
+        afterwards,
+        local_workers,
+        idempotency_key=form.get("key") or None,
+    )
+    return and_then(step, lambda answer: see_other(f"/ui{answer.headers['Location']}"))
+
+
+@router.post("/new/plan")
+def show_plan(
+    request: Request,
+    session: Reading,
+    body: Body,
+    settings: TheSettings,
+    caller: TheCaller,
+    doorbell: TheDoorbell,
+    speeds: TheSpeeds,
+    afterwards: TheAfterwards,
+    local_workers: TheLocalWorkers,
+) -> Any:
+    """What the form as it stands would be and cost, or what is wrong with it; nothing is stored."""
+    shown: dict[str, Any] = {"plan": None, "errors": [], "said": "", "sent": ""}
+    try:
+        wanted = request_of(form_of(body))
+        shown["sent"] = json.dumps(wanted, indent=2, ensure_ascii=False)
+        answer = experiments_api.create_experiment(
+            session,
+            json.dumps(wanted).encode(),
+            settings,
+            caller,
+            doorbell,
+            speeds,
+            afterwards,
+            local_workers,
+            dry_run=True,
+        )
+        shown["plan"] = DryRun.model_validate_json(answer.body)
+    except ServiceError as error:
+        shown |= {
+            "said": str(error),
+            "errors": [(_field(one.pointer), one.message, one.hint) for one in error.errors],
+        }
+    return page(request, "_plan.html", **shown, titles=titles())
+
+
+def _field(pointer: str) -> str:
+    """The form's field that a JSON Pointer into the request means."""
+    return pointer.removeprefix("/set/").strip("/").replace("/", ".")

@@ -1,0 +1,154 @@
+"""Templates, and the answers made of them: a page, a refusal, or the way to another page."""
+
+import hashlib
+import json
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, Request, Response
+from fastapi.exceptions import RequestValidationError
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.exceptions import HTTPException
+
+import app
+from app.api.http import passes
+from app.api.http.passes import Route
+from app.errors import ServiceError
+from app.pages import words
+from app.pages.assets import asset
+from app.roles import Role
+from app.services.owners.keys import ANYONE, Caller
+from app.tabulation import real_minus
+
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self';"
+    " form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+"""A page loads from this service and speaks to this service; nothing that stands in it runs."""
+
+HTML: Final = "text/html; charset=utf-8"
+
+_templates = Environment(
+    loader=FileSystemLoader(Path(app.__file__).with_name("templates") / "pages"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_templates.globals["asset"] = asset
+_templates.filters["pretty"] = lambda document: json.dumps(
+    document, indent=2, ensure_ascii=False, default=str
+)
+_templates.filters["real_minus"] = real_minus
+_templates.filters |= {
+    name: getattr(words, name)
+    for name in (
+        "age",
+        "between",
+        "clock",
+        "count",
+        "duration",
+        "is_fraction",
+        "number",
+        "short_count",
+        "size",
+        "until",
+        "with_interval",
+    )
+}
+
+
+class PageRoute(Route):
+    """A route whose refusals are pages."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler, around which refusals become pages."""
+        handle = super().get_route_handler()
+
+        async def shown(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except ServiceError as error:
+                hints = [one.hint for one in error.errors if one.hint]
+                return refusal(request, error.status, error.title, str(error), hints)
+            except RequestValidationError as error:
+                said = "; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in error.errors())
+                return refusal(request, 422, "The address has bad parameters", said)
+            except HTTPException as error:
+                return refusal(request, error.status_code, "Refused", str(error.detail))
+
+        return shown
+
+
+def pages() -> APIRouter:
+    """A router of pages."""
+    return APIRouter(prefix="/ui", route_class=PageRoute, include_in_schema=False)
+
+
+def page(request: Request, template: str, status: int = 200, **shown: Any) -> Response:
+    """The page that the template makes of what it is given."""
+    caller: Caller = getattr(request.state, "caller", ANYONE)
+    text = (
+        _templates.get_template(template)
+        .render(
+            path=request.url.path,
+            query=request.url.query,
+            owner=None if caller is ANYONE else caller.owner,
+            may_write=caller is ANYONE or caller.role is not Role.READ,
+            is_admin=caller is ANYONE or caller.role is Role.ADMIN,
+            **shown,
+        )
+        .encode()
+    )
+    tag = f'W/"{hashlib.sha256(text).hexdigest()[:24]}"'
+    headers = {
+        "Content-Security-Policy": POLICY,
+        "Cache-Control": "private, no-cache",
+        "Referrer-Policy": "same-origin",
+        "Vary": "Cookie, Authorization",
+        "ETag": tag,
+    }
+    if status == 200 and request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    return Response(text, status, headers, HTML)
+
+
+def refusal(
+    request: Request, status: int, title: str, detail: str, hints: list[str] | None = None
+) -> Response:
+    """Why something was not done. What a script has asked for is said on the page that is open, in its place for it."""
+    said = {"title": title, "detail": detail, "hints": hints or []}
+    if request.headers.get("hx-request"):
+        answer = page(request, "_refused.html", status, **said)
+        answer.headers.update(
+            {"HX-Retarget": "#said", "HX-Reselect": "#said", "HX-Reswap": "outerHTML"}
+        )
+        return answer
+    return page(request, "refused.html", status, **said)
+
+
+def see_other(address: str) -> Response:
+    """The way to another page, which is then read."""
+    return Response(status_code=303, headers={"Location": address})
+
+
+def and_then(step: Any, answer: Callable[[Any], Response]) -> Any:
+    """The API's steps as they are, but for what is answered at their end."""
+    if isinstance(step, passes.Read):
+        reading = step.work
+        return passes.Read(lambda session: and_then(reading(session), answer))
+    if isinstance(step, passes.Write):
+        writing = step.work
+        return passes.Write(lambda session: and_then(writing(session), answer), step.undo)
+    if isinstance(step, passes.Compute):
+        computing = step.work
+        return passes.Compute(lambda: and_then(computing(), answer), step.lane)
+    return answer(step)
+
+
+def form_of(body: bytes) -> dict[str, str]:
+    """The fields of a form as a browser sends it; of several with one name the last."""
+    fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=1000)
+    return {name: values[-1] for name, values in fields.items()}

@@ -1,0 +1,305 @@
+// Curves of experiments: the mean over seeds with its band. Every number comes from the service and is drawn as it came.
+import { DEFAULTS, isFraction, readState, readZoom, shown, smoothed, writeState } from "./numbers.js";
+import { isDark } from "./lab.js";
+
+/** @typedef {{mean: (number|null)[], low: (number|null)[], high: (number|null)[], min: (number|null)[], max: (number|null)[], n: number[]}} Curve */
+/** @typedef {{id: string, title: string, epochs: number[], curves: Record<string, Curve>, seeds: Record<string, Record<string, (number|null)[]>>}} Group */
+
+const TITLES = { loss: "Loss", accuracy: "Accuracy", learning_rate: "Learning rate", seconds: "Seconds an epoch" };
+const BANDS = { interval: "95 % interval of the mean", range: "range", seeds: "each seed", mean: "mean alone" };
+const COLORS = 7, EVERY = 1500;
+
+/** Values of the style sheet, which follow the theme. */
+function style(/** @type {string} */ name) {
+  const probe = document.createElement("i");
+  probe.style.color = `var(${name})`;
+  document.body.append(probe);
+  const color = getComputedStyle(probe).color;
+  probe.remove();
+  return color;
+}
+const faded = (/** @type {string} */ color, /** @type {number} */ part) => `color-mix(in srgb, ${color} ${100 * part}%, transparent)`;
+
+export function drawCharts() {
+  for (const place of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-chart]"))) new Chart(place).begin();
+}
+
+class Chart {
+  /** @param {HTMLElement} place */
+  constructor(place) {
+    this.place = place;
+    this.ids = (place.dataset.chart ?? "").split(",").filter(Boolean);
+    this.state = readState(location.search);
+    /** @type {Group[]} */ this.groups = [];
+    /** @type {any[]} */ this.plots = [];
+    this.raised = -1;
+  }
+
+  async begin() {
+    try { await this.load(); } catch { return; }  // the picture stays
+    if (!this.groups.some((group) => group.epochs.length)) { this.again(); return; }
+    this.place.replaceChildren();
+    this.controls();
+    this.panels = this.place.appendChild(Object.assign(document.createElement("div"), { className: "panels" }));
+    const box = this.place.appendChild(Object.assign(document.createElement("div"), { className: "scroll", tabIndex: 0 }));
+    this.legend = box.appendChild(Object.assign(document.createElement("table"), { className: "legend" }));
+    const more = this.place.appendChild(document.createElement("details"));
+    more.append(Object.assign(document.createElement("summary"), { textContent: "Show as table", className: "small" }));
+    more.addEventListener("toggle", () => { if (more.open) this.table(more); });
+    this.more = more;
+    this.draw();
+    this.again();
+    document.addEventListener("lab:theme", () => this.draw());
+    document.addEventListener("lab:key", (event) => this.key(/** @type {CustomEvent} */ (event).detail));
+    let width = 0, timer;
+    new ResizeObserver(() => {
+      if (Math.abs(this.place.clientWidth - width) < 4) return;
+      width = this.place.clientWidth;
+      clearTimeout(timer);
+      timer = setTimeout(() => this.draw(), 120);
+    }).observe(this.place);
+  }
+
+  /** What changes is drawn, at most once in EVERY ms. */
+  again() {
+    if (this.listening) return;
+    this.listening = true;
+    let waits = false;
+    document.addEventListener("lab:changed", () => {
+      if (waits) return;
+      waits = true;
+      setTimeout(async () => {
+        waits = false;
+        await this.load().catch(() => {});
+        if (this.panels) this.draw(); else this.begin();
+      }, EVERY);
+    });
+  }
+
+  async load() {
+    this.groups = await Promise.all(this.ids.map(load));
+  }
+
+  controls() {
+    const bar = this.place.appendChild(Object.assign(document.createElement("div"), { className: "controls" }));
+    const add = (/** @type {string} */ text, /** @type {HTMLElement} */ control) => {
+      const label = bar.appendChild(document.createElement("label"));
+      label.append(text, control);
+      return control;
+    };
+    const choose = (/** @type {string} */ name, /** @type {Record<string, string>} */ choices) => {
+      const select = document.createElement("select");
+      for (const [value, text] of Object.entries(choices)) select.append(new Option(text, value, false, this.state[name] === value));
+      select.addEventListener("change", () => this.set(name, select.value));
+      return select;
+    };
+    add("Show", choose("m", { "loss,accuracy": "loss and accuracy", loss: "loss", accuracy: "accuracy", learning_rate: "learning rate", seconds: "seconds an epoch" }));
+    add("Band", choose("b", BANDS));
+    add("Axis", choose("y", { lin: "linear", log: "logarithmic" }));
+    const range = Object.assign(document.createElement("input"), { type: "range", min: "0", max: "0.95", step: "0.05", value: this.state.s });
+    range.addEventListener("input", () => this.set("s", range.value));
+    add("Smoothing", range);
+    this.bar = bar;
+  }
+
+  /** @param {string} name @param {string} value */
+  set(name, value) {
+    this.state[name] = value;
+    history.replaceState(null, "", writeState(location.search, this.state) + location.hash);
+    for (const select of this.bar?.querySelectorAll("select, input") ?? []) {
+      const at = /** @type {HTMLSelectElement} */ (select);
+      if ([...(at.options ?? [])].some((option) => option.value === value) && name !== "s") at.value = value;
+    }
+    this.draw();
+  }
+
+  /** @param {string} key */
+  key(key) {
+    const bands = Object.keys(BANDS), weight = Number(this.state.s);
+    if (key === "l") this.set("y", this.state.y === "log" ? "lin" : "log");
+    else if (key === "b") this.set("b", bands[(bands.indexOf(this.state.b) + 1) % bands.length]);
+    else if (key === "[") this.set("s", String(Math.max(0, Math.round(20 * weight - 1) / 20)));
+    else if (key === "]") this.set("s", String(Math.min(0.95, Math.round(20 * weight + 1) / 20)));
+    else if (key === "0") this.set("z", DEFAULTS.z);
+  }
+
+  draw() {
+    if (!this.panels) return;
+    for (const plot of this.plots) plot.destroy();
+    this.plots = [];
+    this.panels.replaceChildren();
+    this.colors = Array.from({ length: COLORS }, (_, place) => style(`--s${place}`));
+    // all have their places before the first is drawn, which asks how wide it is
+    const panels = this.state.m.split(",").map((name) => {
+      const panel = /** @type {HTMLElement} */ (this.panels).appendChild(Object.assign(document.createElement("div"), { className: "panel" }));
+      return { name, panel };
+    });
+    for (const { name, panel } of panels) this.panel(name, panel);
+    this.readings(null);
+    if (this.more?.open) this.table(this.more);
+  }
+
+  /** @param {string} name of the metric @param {HTMLElement} panel */
+  panel(name, panel) {
+    const weight = Number(this.state.s), title = TITLES[name] ?? name;
+    panel.append(Object.assign(document.createElement("h3"), { textContent: `${title}${isFraction(name) ? ", %" : ""}${weight ? `, smoothed ${weight}` : ""}` }));
+    const box = panel.appendChild(Object.assign(document.createElement("div"), { className: "plot", role: "img" }));
+    const epochs = [...new Set(this.groups.flatMap((group) => group.epochs))].sort((a, b) => a - b);
+    const factor = isFraction(name) ? 100 : 1;
+    /** @type {any[]} */ const series = [{}];
+    /** @type {any[]} */ const data = [epochs], bands = [];
+    const add = (/** @type {any} */ values, /** @type {any} */ options) => { data.push(values); series.push(options); return series.length - 1; };
+    this.groups.forEach((group, place) => {
+      const color = /** @type {string[]} */ (this.colors)[place % COLORS];
+      const strong = this.raised < 0 || this.raised === place;
+      const dash = place >= COLORS ? [10, 3, 2, 3] : undefined;
+      const at = (/** @type {(number|null)[]} */ values) => {
+        const found = new Map(group.epochs.map((epoch, index) => [epoch, values[index]]));
+        return epochs.map((epoch) => { const value = found.get(epoch); return value === null || value === undefined ? null : factor * value; });
+      };
+      for (const split of ["train", "val"]) {
+        const curve = group.curves[`${split}.${name}`];
+        if (!curve) continue;
+        const isVal = split === "val" || !group.curves[`val.${name}`];
+        const line = { stroke: faded(color, strong ? 1 : 0.25), width: isVal ? (strong && this.raised === place ? 3 : 2) : 1.2, points: { show: epochs.length === 1, size: 6 }, spanGaps: false };
+        const many = Math.max(...curve.n, 0);
+        const each = this.state.b === "seeds" || (this.state.b === "interval" && many < 3);
+        if (isVal && !weight && this.state.b !== "mean" && !each && many > 1) {
+          const [low, high] = this.state.b === "range" ? [curve.min, curve.max] : [curve.low, curve.high];
+          const top = add(at(high), { stroke: "transparent", width: 0, points: { show: false } });
+          const bottom = add(at(low), { stroke: "transparent", width: 0, points: { show: false } });
+          bands.push({ series: [top, bottom], fill: faded(color, strong ? 0.18 : 0.05) });
+        }
+        if (isVal && each && many > 1 && !weight) {
+          for (const values of Object.values(group.seeds)) if (values[`${split}.${name}`]) add(at(values[`${split}.${name}`]), { ...line, stroke: faded(color, strong ? 0.4 : 0.12), width: 1 });
+        }
+        if (weight && isVal) add(at(curve.mean), { ...line, stroke: faded(color, 0.3), width: 1, dash });
+        // solid while all seeds run; from where the first has ended on the mean is of the others, and dashed
+        const ends = curve.n.findIndex((count) => count < many), drawn = smoothed(curve.mean, weight);
+        const whole = ends < 0 ? drawn : drawn.map((value, index) => (index < ends ? value : null));
+        add(at(whole), { ...line, dash: isVal ? dash : [5, 4] });
+        if (ends >= 0) add(at(drawn.map((value, index) => (index >= ends - 1 ? value : null))), { ...line, dash: [2, 4] });
+      }
+    });
+    box.setAttribute("aria-label", this.sentence(name));
+    const grid = { stroke: style("--line"), width: 1 }, ink = style("--soft");
+    const zoom = readZoom(this.state.z);
+    const font = `12px ${getComputedStyle(document.body).fontFamily}`;
+    const options = {
+      width: Math.max(200, box.clientWidth), height: 296, cursor: { sync: { key: "lab" }, points: { size: 7 }, drag: { x: true, y: false } },
+      legend: { show: false }, series, bands,
+      scales: {
+        x: { time: false, range: (/** @type {any} */ _, /** @type {number} */ min, /** @type {number} */ max) => zoom ?? (min === max ? [min - 1, max + 1] : [min, max]) },
+        y: { distr: this.state.y === "log" ? 3 : 1 },
+      },
+      axes: [
+        { stroke: ink, grid: { show: false }, ticks: grid, font, label: "epoch", labelFont: font, labelSize: 18, size: 30, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] },
+        { stroke: ink, grid, ticks: grid, font, size: 58, values: (/** @type {any} */ _, /** @type {number[]} */ ticks) => ticks.map((tick) => (tick === null ? "" : String(Number(tick.toPrecision(4))).replace("-", "\u2212"))) },
+      ],
+      hooks: {
+        setCursor: [(/** @type {any} */ plot) => this.readings(plot.cursor.idx === null || plot.cursor.idx === undefined ? null : epochs[plot.cursor.idx])],
+        setSelect: [(/** @type {any} */ plot) => {
+          if (plot.select.width < 5) return;
+          const [from, to] = [plot.select.left, plot.select.left + plot.select.width].map((left) => Math.round(plot.posToVal(left, "x")));
+          if (to > from) this.set("z", `${from}-${to}`);
+        }],
+      },
+    };
+    const plot = new /** @type {any} */ (window).uPlot(options, data, box);
+    plot.over.addEventListener("dblclick", () => this.set("z", DEFAULTS.z));
+    this.plots.push(plot);
+  }
+
+  /** What the panel shows, in a sentence. @param {string} name */
+  sentence(name) {
+    const lowest = name !== "accuracy";
+    let best = { value: lowest ? Infinity : -Infinity, epoch: 0, n: 0, title: "" };
+    for (const group of this.groups) {
+      const curve = group.curves[`val.${name}`] ?? group.curves[`train.${name}`];
+      curve?.mean.forEach((value, index) => {
+        if (value !== null && (lowest ? value < best.value : value > best.value)) best = { value, epoch: group.epochs[index], n: curve.n[index], title: group.title };
+      });
+    }
+    const epochs = Math.max(0, ...this.groups.map((group) => group.epochs.at(-1) ?? 0));
+    const many = this.groups.length === 1 ? "" : ` of ${this.groups.length} experiments`;
+    return `${TITLES[name] ?? name}${many} over ${epochs} epochs; ${lowest ? "lowest" : "highest"} mean on val ${shown(best.value, name)} (n = ${best.n}) at epoch ${best.epoch}${many ? `, ${best.title}` : ""}.`;
+  }
+
+  /** The values at an epoch, or at the last. @param {number | null} epoch */
+  readings(epoch) {
+    const legend = /** @type {HTMLTableElement} */ (this.legend);
+    const names = this.state.m.split(",");
+    const head = document.createElement("thead"), body = document.createElement("tbody");
+    const top = head.insertRow();
+    for (const text of [epoch === null ? "last epoch" : `epoch ${epoch}`, "n", ...names.flatMap((name) => [`val ${TITLES[name] ?? name}`, `train ${TITLES[name] ?? name}`])]) {
+      const cell = top.appendChild(document.createElement("th"));
+      cell.textContent = text.replace(/(val|train) (\w)/, (_, split, first) => `${split} ${first.toLowerCase()}`);
+      if (top.cells.length > 1) cell.className = "right";
+    }
+    this.groups.forEach((group, place) => {
+      const row = body.insertRow();
+      const swatch = Object.assign(document.createElement("span"), { className: "swatch" });
+      swatch.style.borderColor = /** @type {string[]} */ (this.colors)[place % COLORS];
+      row.insertCell().append(swatch, group.title);
+      const index = epoch === null ? group.epochs.length - 1 : group.epochs.indexOf(epoch);
+      const counts = names.map((name) => group.curves[`val.${name}`] ?? group.curves[`train.${name}`]);
+      const texts = [String(counts[0]?.n[index] ?? 0)];
+      for (const name of names) for (const split of ["val", "train"]) {
+        const curve = group.curves[`${split}.${name}`];
+        const half = curve && curve.low[index] !== null && curve.high[index] !== null && curve.low[index] !== undefined ? (/** @type {number} */ (curve.high[index]) - /** @type {number} */ (curve.low[index])) / 2 : null;
+        texts.push(`${shown(curve?.mean[index], name)}${split === "val" && half !== null ? ` ± ${shown(half, name)}` : ""}`);
+      }
+      for (const text of texts) Object.assign(row.insertCell(), { textContent: text, className: "right" });
+      if (this.groups.length > 1) {
+        row.addEventListener("mouseenter", () => { if (this.raised !== place) { this.raised = place; this.draw(); } });
+      }
+    });
+    legend.replaceChildren(head, body);
+    legend.onmouseleave = () => { if (this.raised >= 0) { this.raised = -1; this.draw(); } };
+  }
+
+  /** All that is drawn, as a table. @param {HTMLDetailsElement} place */
+  table(place) {
+    place.querySelector(".scroll")?.remove();
+    const box = place.appendChild(Object.assign(document.createElement("div"), { className: "scroll", tabIndex: 0 }));
+    const table = box.appendChild(document.createElement("table"));
+    const names = this.state.m.split(",").flatMap((name) => [`val.${name}`, `train.${name}`]);
+    const top = table.createTHead().insertRow();
+    for (const text of ["experiment", "epoch", "n", ...names.map((name) => name.replace(".", " ").replace("_", " "))]) top.appendChild(Object.assign(document.createElement("th"), { textContent: text }));
+    const body = table.createTBody();
+    for (const group of this.groups) group.epochs.forEach((epoch, index) => {
+      const row = body.insertRow();
+      const n = (group.curves[names[0]] ?? group.curves[names[1]])?.n[index] ?? 0;
+      for (const text of [group.title, String(epoch), String(n), ...names.map((name) => shown(group.curves[name]?.mean[index], name.split(".")[1]))]) row.insertCell().textContent = text;
+    });
+  }
+}
+
+/** An experiment's numbers over seeds, and of each seed. @param {string} id @returns {Promise<Group>} */
+async function load(id) {
+  const answer = await fetch(`/experiments/${id}/metrics`);
+  if (!answer.ok) throw new Error(String(answer.status));
+  const { runs } = await answer.json();
+  const epochs = [...new Set(runs.flatMap((run) => run.epochs.map((one) => one.epoch)))].filter((epoch) => epoch > 0).sort((a, b) => a - b);
+  /** @type {Record<string, Curve>} */ const curves = {};
+  /** @type {Group["seeds"]} */ const seeds = {};
+  for (const run of runs) {
+    const own = seeds[run.seed] = {};
+    for (const one of run.epochs) for (const split of ["train", "val"]) for (const [name, value] of Object.entries(one[split] ?? {})) {
+      const key = `${split}.${name}`;
+      own[key] ??= epochs.map(() => null);
+      own[key][epochs.indexOf(one.epoch)] = value;
+    }
+  }
+  for (const key of new Set(Object.values(seeds).flatMap(Object.keys))) {
+    const rows = epochs.map((_, index) => Object.values(seeds).map((own) => own[key]?.[index]).filter((value) => value !== null && value !== undefined));
+    curves[key] = {
+      mean: rows.map((row) => (row.length ? row.reduce((a, b) => a + b, 0) / row.length : null)),
+      low: rows.map(() => null), high: rows.map(() => null),
+      min: rows.map((row) => (row.length ? Math.min(...row) : null)), max: rows.map((row) => (row.length ? Math.max(...row) : null)),
+      n: rows.map((row) => row.length),
+    };
+  }
+  const title = document.querySelector(`[data-row="${id}"] .name`)?.textContent ?? document.querySelector("[data-title]")?.getAttribute("data-title") ?? id;
+  return { id, title, epochs, curves, seeds };
+}

@@ -1,0 +1,138 @@
+// What every page does once it is there: theme, pictures of the theme, the stream, selection, and what can be copied.
+import { follow } from "./live.js";
+import { drawCharts } from "./charts.js";
+import "./keys.js";
+
+const root = document.documentElement, system = matchMedia("(prefers-color-scheme: dark)");
+
+export const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
+
+export function cycleTheme() {
+  const next = { "": isDark() ? "light" : "dark", dark: "light", light: "" }[root.dataset.theme ?? ""] ?? "";
+  if (next) root.dataset.theme = next; else delete root.dataset.theme;
+  try { if (next) localStorage.setItem("lab-theme", next); else localStorage.removeItem("lab-theme"); } catch { /* not kept */ }
+  themed();
+}
+
+function themed() {
+  const button = /** @type {HTMLElement} */ (document.querySelector("#theme"));
+  button.textContent = `Theme: ${root.dataset.theme ?? "system"}`;
+  pictures();
+  document.dispatchEvent(new CustomEvent("lab:theme"));
+}
+
+/** The server draws in the theme that was chosen here; without a choice its picture element follows the system. */
+function pictures() {
+  for (const image of /** @type {NodeListOf<HTMLImageElement>} */ (document.querySelectorAll("img[data-picture]"))) {
+    const address = `${image.dataset.picture}?theme=${isDark() ? "dark" : "light"}${image.dataset.more ?? ""}`;
+    if (root.dataset.theme) image.parentElement?.querySelector("source")?.remove();
+    if (!image.src.endsWith(address)) image.src = address;
+  }
+}
+
+function selection() {
+  const form = document.querySelector("#list");
+  if (!form) return;
+  const bar = Object.assign(document.createElement("div"), { className: "bar", hidden: true });
+  const said = document.createElement("span");
+  const compare = Object.assign(document.createElement("a"), { className: "button main", textContent: "Compare" });
+  compare.dataset.compare = "";
+  const none = Object.assign(document.createElement("button"), { type: "button", className: "quiet", textContent: "Select none" });
+  bar.append(said, compare, none);
+  form.append(bar);
+  const picked = () => [.../** @type {NodeListOf<HTMLInputElement>} */ (form.querySelectorAll("input[name=pick]:checked"))];
+  const show = () => {
+    const ids = picked().map((box) => box.value);
+    bar.hidden = !ids.length;
+    said.textContent = `${ids.length} selected`;
+    compare.hidden = ids.length < 2 || ids.length > 12;
+    compare.href = `/ui/compare?e=${ids.join(",")}`;
+    for (const row of form.querySelectorAll("tbody tr")) row.setAttribute("aria-selected", String(Boolean(row.querySelector("input:checked"))));
+  };
+  form.addEventListener("change", show);
+  document.addEventListener("htmx:after:swap", show);
+  none.addEventListener("click", () => { for (const box of picked()) box.checked = false; show(); });
+}
+
+function watching() {
+  const place = /** @type {HTMLElement | null} */ (document.querySelector("[data-watch]"));
+  const light = /** @type {HTMLElement} */ (document.querySelector("#live"));
+  if (!place || place.dataset.live !== "yes") return;
+  light.hidden = false;
+  follow(
+    place.dataset.watch ?? "",
+    (event, data) => document.dispatchEvent(new CustomEvent("lab:changed", { detail: { event, data } })),
+    (state) => {
+      light.dataset.state = state;
+      light.textContent = { on: "live", lost: "reconnecting…", off: "up to date" }[state] ?? state;
+      if (state === "on") document.dispatchEvent(new CustomEvent("lab:changed", { detail: { event: "connected" } }));
+    },
+  );
+}
+
+function predicting() {
+  for (const place of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-predict]"))) {
+    const input = /** @type {HTMLInputElement} */ (place.querySelector("input"));
+    const answers = /** @type {HTMLElement} */ (place.nextElementSibling);
+    const ask = async (/** @type {File | undefined} */ file) => {
+      if (!file) return;
+      answers.replaceChildren("Asking…");
+      const answer = await fetch(`${place.dataset.predict}?top=5`, { method: "POST", body: file, headers: { "Content-Type": file.type || "application/octet-stream" } });
+      const said = await answer.json();
+      if (!answer.ok) return answers.replaceChildren(`${said.title}: ${said.detail}`);
+      const shown = Object.assign(document.createElement("img"), { src: URL.createObjectURL(file), alt: "The image that was asked about", width: 96 });
+      answers.replaceChildren(shown, document.createElement("span"), document.createElement("span"));
+      for (const { name, probability } of said.probabilities) {
+        const bar = Object.assign(document.createElement("progress"), { max: 1, value: probability });
+        bar.setAttribute("aria-label", name);
+        answers.append(Object.assign(document.createElement("span"), { textContent: name }), bar,
+          Object.assign(document.createElement("span"), { textContent: `${(100 * probability).toFixed(1)} %` }));
+      }
+    };
+    input.addEventListener("change", () => ask(input.files?.[0]));
+    place.addEventListener("dragover", (event) => { event.preventDefault(); place.classList.add("over"); });
+    place.addEventListener("dragleave", () => place.classList.remove("over"));
+    place.addEventListener("drop", (event) => { event.preventDefault(); place.classList.remove("over"); ask(event.dataTransfer?.files[0]); });
+  }
+}
+
+function copying() {
+  for (const block of document.querySelectorAll("pre[data-copy]:not([data-done])")) {
+    block.setAttribute("data-done", "");
+    block.setAttribute("tabindex", "0");
+    const button = Object.assign(document.createElement("button"), { type: "button", className: "quiet", textContent: "Copy" });
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(block.textContent ?? "");
+      button.textContent = "Copied";
+      setTimeout(() => { button.textContent = "Copy"; }, 1500);
+    });
+    block.after(button);
+  }
+}
+
+/** Errors of the plan are shown at their fields too. */
+function marking() {
+  for (const field of document.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
+  for (const error of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("#plan [data-field]"))) {
+    const name = error.dataset.field ?? "";
+    const field = document.getElementsByName(name)[0] ?? document.getElementsByName(name.split(".")[0])[0];
+    field?.setAttribute("aria-invalid", "true");
+  }
+}
+
+function begun() {
+  const button = /** @type {HTMLElement} */ (document.querySelector("#theme"));
+  button.hidden = false;
+  button.addEventListener("click", cycleTheme);
+  system.addEventListener("change", themed);
+  themed();
+  selection();
+  watching();
+  predicting();
+  copying();
+  drawCharts();
+  document.addEventListener("htmx:after:swap", () => { copying(); marking(); pictures(); });
+}
+
+// the imports of this file run first, so all is defined
+begun();

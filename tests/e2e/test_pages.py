@@ -1,0 +1,199 @@
+"""The pages as people see them: a real service, and Debian's Chromium."""
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from tests.e2e.service import Service, wait_until
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+
+SMALL = {"dataset": "digits", "model": {"arch": "mlp", "hidden": [16]}, "epochs": 4, "seeds": 3}
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
+HOSTILE = "<img src=x onerror=alert(1)>\"'{{7*7}}</script><script>alert(2)</script>"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def made(service: Service) -> dict[str, str]:
+    """Ids of what the pages show: two experiments and a study that are done."""
+    plain = service.submit({**SMALL, "name": "plain", "labels": {"week": "3"}})
+    hostile = service.submit(
+        {**SMALL, "name": HOSTILE, "labels": {"note": HOSTILE}, "probes": ["gradient_flow"]}
+    )
+    spec = {name: value for name, value in SMALL.items() if name != "seeds"}
+    study = service.post(
+        "/studies", {"spec": spec, "vary": {"model.hidden": [[8], [16]]}, "seeds": 2}
+    )
+    for one in (plain, hostile):
+        record = service.wait_for(one, "succeeded")
+    wait_until(lambda: service.get(f"/studies/{study['id']}")["is_terminal"], 60, "it is done")
+    return {
+        "plain": plain["id"],
+        "hostile": hostile["id"],
+        "study": study["id"],
+        "run": record["runs"][0]["id"],
+    }
+
+
+@pytest.fixture
+def open_page(browser: Browser, service: Service) -> Iterator[Callable[..., Page]]:
+    """Opens pages that complain of nothing and ask nobody else for anything."""
+    complaints: list[str] = []
+    contexts: list[BrowserContext] = []
+
+    def open_(path: str, *, width: int = 1280, dark: bool = False, **more: Any) -> Page:
+        context = browser.new_context(
+            base_url=f"http://127.0.0.1:{service.port}",
+            viewport={"width": width, "height": 900},
+            color_scheme="dark" if dark else "light",
+            **more,
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.on(
+            "console",
+            lambda said: (
+                complaints.append(said.text) if said.type in ("error", "warning") else None
+            ),
+        )
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
+        page.on(
+            "request",
+            lambda asked: (
+                None
+                if asked.url.startswith((f"http://127.0.0.1:{service.port}/", "data:", "blob:"))
+                else complaints.append(f"asks for {asked.url}")
+            ),
+        )
+        answer = page.goto(path)
+        assert answer is not None
+        assert "script-src 'self'" in answer.headers["content-security-policy"]
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert [said for said in complaints if "404" not in said and "409" not in said] == []
+
+
+def addresses(made: dict[str, str]) -> dict[str, str]:
+    return {
+        "list": "/ui/experiments",
+        "experiment": f"/ui/experiments/{made['plain']}",
+        "hostile": f"/ui/experiments/{made['hostile']}",
+        "run": f"/ui/runs/{made['run']}",
+        "compare": f"/ui/compare?e={made['plain']},{made['hostile']}",
+        "studies": "/ui/studies",
+        "study": f"/ui/studies/{made['study']}",
+        "recipes": "/ui/recipes",
+        "queue": "/ui/queue",
+        "new": "/ui/new",
+        "clone": f"/ui/new?like={made['plain']}",
+    }
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_every_page_is_for_everybody_and_asks_nobody_else(
+    open_page: Callable[..., Page], made: dict[str, str], dark: bool
+) -> None:
+    """P4, P5, P11: axe finds nothing, nothing leaves the service, no name is ever run, and 400 pixels are enough."""
+    for name, address in addresses(made).items():
+        page = open_page(address, width=400 if dark else 1280, dark=dark)
+        page.wait_for_load_state("load")
+        if page.locator("[data-chart]").count():
+            page.locator("[data-chart] canvas").first.wait_for()
+        found = Axe().run(page, options={"runOnly": {"type": "tag", "values": RULES["runOnly"]}})
+        assert not found.response["violations"], f"{name}: {found.generate_report()}"
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, name
+        page.context.close()
+
+
+def test_an_experiment_is_made_with_the_keyboard_alone(
+    open_page: Callable[..., Page], service: Service, made: dict[str, str]
+) -> None:
+    page = open_page("/ui/experiments")
+    page.keyboard.press("n")
+    page.wait_for_url("**/ui/new")
+    expect(page.locator("#plan dl")).to_contain_text("Parameters")
+    page.get_by_label("Epochs", exact=True).focus()
+    page.keyboard.type("none")
+    expect(page.locator("#plan")).to_contain_text("Epochs")
+    expect(page.get_by_label("Epochs", exact=True)).to_have_attribute("aria-invalid", "true")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("3")
+    expect(page.locator("#plan dl")).to_contain_text("Runs")
+    page.get_by_label("Name").focus()
+    page.keyboard.type("by hand")
+    page.get_by_role("button", name="Train it").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("/ui/experiments/exp_"))
+    expect(page.get_by_role("heading", level=1)).to_have_text("by hand")
+    assert service.get("/experiments?limit=1")["data"][0]["name"] == "by hand"
+
+
+def test_verbs_and_refusals_are_said_on_the_page(
+    open_page: Callable[..., Page], service: Service, made: dict[str, str]
+) -> None:
+    long = service.submit({**SMALL, "name": "long", "seeds": 1, "epochs": 5000})
+    page = open_page(f"/ui/experiments/{long['id']}")
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator("#now .head .status")).to_have_text("paused")
+    page.get_by_role("button", name="Resume").click()
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    service.post(f"/experiments/{long['id']}/cancel")
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator("#said")).to_contain_text("cancelled")
+    page.reload()
+    expect(page.get_by_role("button", name="Retry")).to_be_visible()
+
+
+def test_without_javascript_everything_is_read_and_steered(
+    open_page: Callable[..., Page], service: Service, made: dict[str, str]
+) -> None:
+    """P9."""
+    page = open_page("/ui/experiments", java_script_enabled=False)
+    page.get_by_role("link", name="plain", exact=True).click()
+    expect(page.locator("#curves img")).to_be_visible()
+    expect(page.locator("#runs tbody tr")).to_have_count(3)
+    page.get_by_role("link", name="Clone with changes").click()
+    page.get_by_label("Epochs", exact=True).fill("5000")
+    page.get_by_role("button", name="Train it").click()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#now .head .status")).to_have_text("cancelled")
+
+
+def test_two_are_picked_and_compared(open_page: Callable[..., Page], made: dict[str, str]) -> None:
+    """The chart's state is its address: whoever opens it sees the same (P7)."""
+    page = open_page("/ui/experiments?label=week:3")
+    page.goto("/ui/experiments?sort=created_at")
+    boxes = page.locator("input[name=pick]")
+    boxes.nth(0).check()
+    boxes.nth(1).check()
+    page.keyboard.press("c")
+    page.wait_for_url("**/ui/compare?e=*")
+    page.locator("canvas").first.wait_for()
+    page.keyboard.press("l")
+    page.keyboard.press("b")
+    assert "y=log" in page.url
+    assert "b=range" in page.url
+    first = page.locator(".panels").screenshot()
+    again = open_page(page.url)
+    again.locator("canvas").first.wait_for()
+    assert again.locator(".panels").screenshot() == first
+    again.get_by_text("Show as table").click()
+    expect(again.locator(".chart table tbody tr")).to_have_count(2 + 2 * SMALL["epochs"])
