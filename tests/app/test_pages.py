@@ -1,0 +1,233 @@
+"""The pages without a browser: what they say is what the API says, and what they load is what is in the checkout."""
+
+import gzip
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+from html import unescape
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from app.api.experiments.schemas import SummaryAnswer
+from app.errors import BadBody
+from app.pages import assets
+from app.pages.forms import request_of, usual, written
+from app.pages.words import number, with_interval
+from app.settings import Settings
+from app.storage.db import Database
+from tests.app.test_confusion import assessment, succeed
+
+VENDORED = {  # as their packages bring them; a newer one changes these lines
+    "htmx.LICENSE": "d3d2456f76414f2456104660ebd65aff1c04cd7966b942bdabd63f3cdb316a38",
+    "htmx.min.js": "a0abb04f2f45a1f89d1d4844023245537e5e6014c87b144553e0607b4cc32130",  # 4.0.1
+    "uPlot.LICENSE": "8f989229699b4fe2f1a0432d0e9edc338a8a911e250e2d1b01ecd770a5f5b1bd",
+    "uPlot.iife.min.js": "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f",  # 1.6.32
+    "uPlot.min.css": "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04",
+}
+MOST_SCRIPT, MOST_STYLE = 60_000, 12_000
+"""Compressed bytes that a first visit may cost."""
+
+
+def text_of(page: str) -> str:
+    """What a reader sees of it, roughly."""
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", page)).split())
+
+
+def test_what_others_wrote_is_theirs_byte_for_byte() -> None:
+    found = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in (assets.FOLDER / "vendor").iterdir()
+    }
+    assert found == VENDORED
+
+
+def test_a_first_visit_costs_little(api: TestClient) -> None:
+    """P6: scripts and styles together, as they are sent."""
+    page = api.get("/ui/experiments").text
+    loaded = re.findall(r'(?:src|href)="(/static/[^"]+)"', page)
+    modules = {"charts.js", "numbers.js", "live.js", "keys.js"}
+    version = loaded[0].split("/")[2]
+    addresses = {*loaded, *(f"/static/{version}/{name}" for name in modules)}
+    sizes = {address: len(gzip.compress(api.get(address).content, 9)) for address in addresses}
+    assert {address.rpartition("/")[2] for address in addresses} == set(assets.FILES)
+    assert sum(size for address, size in sizes.items() if address.endswith(".js")) <= MOST_SCRIPT
+    assert sum(size for address, size in sizes.items() if address.endswith(".css")) <= MOST_STYLE
+
+
+def test_files_are_kept_for_ever_by_the_address_of_now_alone(api: TestClient) -> None:
+    there = api.get(assets.asset("lab.css"))
+    assert there.headers["cache-control"] == assets.FOR_EVER
+    assert there.headers["content-type"] == "text/css; charset=utf-8"
+    old = api.get("/static/000000000000/lab.css")
+    assert (old.status_code, old.headers["cache-control"]) == (200, "no-cache")
+    assert api.get(f"/static/{assets.assets_version()}/../settings.py").status_code == 404
+
+
+def test_a_browser_finds_the_way_in(api: TestClient) -> None:
+    assert api.get("/", follow_redirects=False).headers["location"] == "/ui/experiments"
+    assert api.get("/ui/latest", follow_redirects=False).headers["location"] == "/ui/new"
+    made = api.post("/experiments", json={}).json()["id"]
+    newest = api.get("/ui/latest", follow_redirects=False).headers["location"]
+    assert newest == f"/ui/experiments/{made}"
+
+
+def test_the_page_says_what_the_record_says(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
+    made = api.post("/experiments", json={"name": "three", "seeds": 3}).json()["id"]
+    for seed in range(3):
+        succeed(database, settings, assessment(seed))
+    record = api.get(f"/experiments/{made}").json()
+    page = api.get(f"/ui/experiments/{made}")
+    said = text_of(page.text)
+    accuracy = SummaryAnswer(**record["results"]["test"]["accuracy"])
+    assert record["status_message"] in said
+    assert f"{with_interval(accuracy, 'accuracy')} % n = 3" in said
+    assert all(number(run["test"]["accuracy"], "accuracy") in said for run in record["runs"])
+    assert (
+        api.get(
+            f"/ui/experiments/{made}", headers={"If-None-Match": page.headers["etag"]}
+        ).status_code
+        == 304
+    )
+    run = text_of(api.get(f"/ui/runs/{record['runs'][0]['id']}").text)
+    assert number(record["runs"][0]["test"]["accuracy"], "accuracy") in run
+    assert "evaluation.json" in run
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "said"),
+    [
+        ("/ui/experiments/exp_none", 404, "there is no experiment 'exp_none'"),
+        ("/ui/experiments?stauts=failed", 422, "stauts"),
+        ("/ui/compare?e=", 422, "0 experiments are named"),
+        ("/ui/studies/stu_none", 404, "there is no study"),
+    ],
+)
+def test_refusals_are_pages(api: TestClient, address: str, status: int, said: str) -> None:
+    page = api.get(address)
+    assert page.status_code == status
+    assert page.headers["content-type"].startswith("text/html")
+    assert said in text_of(page.text)
+    part = api.get(address, headers={"HX-Request": "true"})
+    assert part.headers["hx-retarget"] == "#said"
+    assert "<html" not in part.text
+
+
+def test_a_form_is_a_request(api: TestClient) -> None:
+    sent = {
+        "epochs": "2",
+        "model": "mlp-small",
+        "model.dropout": "",
+        "labels": "week:3, by: Ada",
+        "key": "once",
+    }
+    first = api.post("/ui/new", data=sent, follow_redirects=False)
+    assert first.status_code == 303
+    record = api.get(first.headers["location"].removeprefix("/ui")).json()
+    assert (
+        record["submitted"]
+        == {"model": {"preset": "mlp-small"}, "epochs": 2, "labels": {"week": "3", "by": "Ada"}}
+        or record["submitted"]["epochs"] == 2
+    )
+    again = api.post("/ui/new", data=sent, follow_redirects=False)
+    assert again.headers["location"] == first.headers["location"]
+
+
+def test_a_plan_is_priced_or_says_what_is_wrong(api: TestClient) -> None:
+    plan = text_of(api.post("/ui/new/plan", data={"model": "mlp", "model.width": "64"}).text)
+    priced = api.post(
+        "/experiments?dry_run=true", json={"model": {"arch": "mlp", "width": 64}}
+    ).json()
+    assert f"Parameters {priced['estimate']['parameters']:,}" in plan
+    wrong = api.post(
+        "/ui/new/plan", data={"optimizer.learning_rate": "fast", "more": '{"epohcs": 1}'}
+    )
+    assert (
+        'data-field="optimizer.learning_rate"' in wrong.text or 'data-field="epohcs"' in wrong.text
+    )
+    assert wrong.status_code == 200
+    assert "is not JSON" in api.post("/ui/new/plan", data={"more": "{"}).text
+    assert api.get("/experiments").json()["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("form", "request_"),
+    [
+        ({}, {}),
+        ({"epochs": " 3 ", "seeds": "[0, 5]"}, {"epochs": 3, "seeds": [0, 5]}),
+        ({"model": "cnn", "model.width": "16"}, {"model": {"arch": "cnn", "width": 16}}),
+        ({"model": "cnn"}, {"model": "cnn"}),
+        (
+            {"model": "mlp-small", "model.width": "9"},
+            {"model": {"preset": "mlp-small", "width": 9}},
+        ),
+        ({"name": "007"}, {"name": "007"}),
+        (
+            {"optimizer.name": "sgd", "more": '{"optimizer": {"momentum": 0.9}}'},
+            {"optimizer": {"name": "sgd", "momentum": 0.9}},
+        ),
+        (
+            {"like": "exp_1", "epochs": "5", "name": "more"},
+            {"like": "exp_1", "name": "more", "set": {"epochs": 5}},
+        ),
+        ({"labels": "week:3,by:"}, {"labels": {"week": "3", "by": ""}}),
+    ],
+)
+def test_what_is_written_is_what_is_sent(form: dict[str, str], request_: dict[str, Any]) -> None:
+    assert request_of(form) == request_
+
+
+def test_more_fields_are_an_object() -> None:
+    with pytest.raises(BadBody, match="JSON object"):
+        request_of({"more": "[1]"})
+
+
+def test_the_form_shows_the_defaults_as_one_would_write_them() -> None:
+    there = written(usual())
+    assert (there["model"], there["epochs"], there["optimizer.name"]) == ("mlp", "10", "adam")
+    assert request_of({"epochs": there["epochs"]}) == {"epochs": 10}
+
+
+NUMBERS = """
+import { smoothed, readState, writeState, readZoom, shown } from "%s";
+globalThis.location = { pathname: "/ui/compare" };
+const state = { ...readState(""), y: "log" };
+console.log(JSON.stringify([
+  smoothed([1, 3, null, 2], 0.5), smoothed([1, 2], 0),
+  writeState("?e=a,b&b=range", state), writeState("", readState("")), readState("?s=0.6").s,
+  readZoom("3-17"), readZoom("17-3"), readZoom("x"),
+  shown(0.97754, "accuracy"), shown(-0.123456, "loss"), shown(null, "loss"),
+]));
+"""
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_the_charts_arithmetic() -> None:
+    script = NUMBERS % (assets.FOLDER / "pages" / "numbers.js").as_uri()
+    done = subprocess.run(
+        ["node", "--input-type=module", "-e", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    found = json.loads(done.stdout)
+    # debiased: 1, then (0.5*0.5 + 0.5*3) / 0.75, then (0.5*1.75 + 0.5*2) / 0.875
+    assert found[0] == [1, pytest.approx(7 / 3), None, pytest.approx(1.875 / 0.875)]
+    assert found[1:] == [
+        [1, 2],
+        "?e=a,b&y=log",
+        "/ui/compare",
+        "0.6",
+        [3, 17],
+        None,
+        None,
+        "97.75",
+        "\N{MINUS SIGN}0.1235",
+        "\N{EN DASH}",
+    ]
