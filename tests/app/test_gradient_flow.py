@@ -29,7 +29,7 @@ from app.services.analyses.gradients.slopes import (
     slopes_of,
     summary,
 )
-from app.services.experiments.metrics import RunMetrics, record_epoch, seconds_per_epoch
+from app.services.experiments.metrics import RunMetrics, paces, record_epoch
 from app.storage.db import Database
 from lab_models.architectures.build import build_model
 from lab_models.specs import TrainSpec
@@ -551,7 +551,8 @@ def test_layers_do_not_show_among_the_scores(api: TestClient, database: Database
     curves = [api.get(f"/experiments/{record['id']}/curves.svg").text for record in (plain, probed)]
     assert ">0</text>" not in curves[1]
     with database.reading() as session:
-        assert seconds_per_epoch(session, [probed["runs"][0]["id"]]) == 4.0
+        run_id = probed["runs"][0]["id"]
+        assert paces(session, [run_id]) == {run_id: 4.0}
 
 
 def test_a_run_at_initialization_has_no_epoch_to_show_in_its_curves(

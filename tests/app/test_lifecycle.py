@@ -24,7 +24,8 @@ from sqlmodel import Session, col, select
 from app.errors import HasDependents, InvalidRequest, NotFinished
 from app.services import lifecycle
 from app.services.experiments import deletion, experiments, progress
-from app.services.experiments.wholes import run_reason, whole
+from app.services.experiments.situations import run_reason
+from app.services.experiments.wholes import whole
 from app.services.lifecycle import Begun, EpochDone, Intent, Lease, LeaseLost, Progressed
 from app.services.lifecycle.reports import Halved, Report
 from app.services.upkeep.reconcile import LeaseWatch, take_back

@@ -496,7 +496,7 @@ def test_a_list_reads_no_specs_and_a_status_asks_the_runs_of_a_page(
     assert [row["status"] for row in api.get("/experiments?status=succeeded").json()["data"]] == [
         "succeeded"
     ]
-    (listed,) = [statement for statement in asked if "FROM experiment" in statement]
+    listed = next(statement for statement in asked if "FROM experiment" in statement)
     assert "spec" not in listed
     assert "submitted" not in listed
     assert "GROUP BY" not in listed
@@ -529,7 +529,7 @@ def test_whoever_polls_a_long_training_reads_its_last_epochs_alone(database: Dat
                 {"train": {"seconds": 9.0 if epoch <= 80 else 2.0}, "val": {"seconds": 1.0}},
             )
         session.execute(update(Run).values(epochs_done=100))
-        assert metrics.seconds_per_epoch(session, [run_id]) == 3.0
+        assert metrics.paces(session, [run_id]) == {run_id: 3.0}
         assert metrics.paces(session, [run_id, "run_none"]) == {run_id: 3.0}
         assert metrics.seconds_of_training(session, [run_id]) == {run_id: 860.0}, (
             "a table's seconds are those of all epochs"

@@ -7,8 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from app.api.experiments import records, schemas
 from app.api.http import passes
-from app.api.http.deps import Reading, TheCaller
+from app.api.http.deps import Reading, TheCaller, TheLocalWorkers, TheStanding
 from app.services.experiments import experiments, ranking
+from app.services.experiments.outlines import outlines
 from app.services.owners.keys import Caller
 from app.storage.states import RunStatus
 from lab_models.specs import Kind
@@ -93,15 +94,20 @@ class ListQuery(FilterQuery):
 
 @router.get("")
 def list_experiments(
-    session: Reading, caller: TheCaller, query: Annotated[ListQuery, Query()]
+    session: Reading,
+    caller: TheCaller,
+    standing: TheStanding,
+    local_workers: TheLocalWorkers,
+    query: Annotated[ListQuery, Query()],
 ) -> schemas.ExperimentPage:
     """Experiments, the newest first, or by what they have reached."""
     order = ranking.read_order(query.sort)
     rows, cursor = ranking.page(session, query.filters(caller), order, query.limit, query.cursor)
-    ids = [row.id for row in rows]
-    runs, reached = experiments.progress_of(session, ids), ranking.reached_of(session, ids)
     return schemas.ExperimentPage(
-        data=[records.experiment_row(row, runs[row.id], reached[row.id]) for row in rows],
+        data=[
+            records.experiment_row(outline, local_workers)
+            for outline in outlines(session, rows, standing)
+        ],
         has_more=cursor is not None,
         next_cursor=cursor,
     )

@@ -12,22 +12,24 @@ from app.api.experiments.schemas import (
     EstimateAnswer,
     ExperimentRecord,
     ExperimentRow,
+    MeanAnswer,
     ProgressAnswer,
     QueueAnswer,
     RunAnswer,
     RunRecord,
+    SeedsAnswer,
     SummaryAnswer,
 )
 from app.api.experiments.sentences import sentence
 from app.services.experiments import environments
-from app.services.experiments.experiments import HowFar, Listed
 from app.services.experiments.how_far import Advancing, current_run, epoch_begun, fraction_done
 from app.services.experiments.origins import changed, like_of
-from app.services.experiments.ranking import Reached
+from app.services.experiments.outlines import ExperimentOutline
 from app.services.experiments.results import gap_of, summarise_scores
-from app.services.experiments.wholes import Whole, run_reason
+from app.services.experiments.situations import run_reason
+from app.services.experiments.wholes import Whole
 from app.services.lifecycle.local_workers import LocalWorkers
-from app.storage.states import RunStatus, experiment_status
+from app.storage.states import RunStatus
 from app.storage.tables import Artifact, Attempt, Experiment, Run, StatusChange
 from lab_models.specs import read_spec
 
@@ -90,23 +92,35 @@ def _queue(whole: Whole) -> QueueAnswer:
     )
 
 
-def experiment_row(experiment: Listed, runs: Sequence[HowFar], reached: Reached) -> ExperimentRow:
+def experiment_row(outline: ExperimentOutline, local_workers: LocalWorkers) -> ExperimentRow:
     """The slim form of a list."""
-    status = experiment_status(run.status for run in runs)
+    experiment, situation, runs = outline.listed, outline.situation, outline.runs
+    status = situation.status
     return ExperimentRow(
         id=experiment.id,
         owner=experiment.owner,
         name=experiment.name,
         labels=experiment.labels,
         kind=experiment.kind,
+        study_id=experiment.study_id,
         fingerprint=experiment.fingerprint,
+        dataset=outline.subject.dataset,
+        network=outline.subject.network,
+        parameters=experiment.parameters,
         status=status,
         is_terminal=status.is_terminal,
+        status_reason=situation.status_reason,
+        status_message=sentence(situation, local_workers),
         created_at=experiment.created_at,
-        finished_at=reached.finished_at,
+        started_at=outline.started_at,
+        finished_at=outline.finished_at,
+        estimated_finish_at=situation.estimated_finish_at,
         num_runs=len(runs),
+        seeds=SeedsAnswer(done=len(outline.succeeded), all=len(runs)),
         progress=_experiment_progress(runs),
-        reached=reached.scores,
+        test={name: MeanAnswer.of(one) for name, one in outline.test.items()},
+        best_val={name: MeanAnswer.of(one) for name, one in outline.best_val.items()},
+        reached=outline.reached,
         links={"self": f"/experiments/{experiment.id}"},
     )
 

@@ -130,6 +130,26 @@ class QueueAnswer(Answer):
     """About when the first of its runs starts; null when nothing waits or nothing is known."""
 
 
+class MeanAnswer(Answer):
+    """A mean over seeds with its 95 % interval, the same numbers as in the record; `ci95` as there."""
+
+    mean: float
+    ci95: tuple[float, float] | None
+    n: int
+
+    @classmethod
+    def of(cls, summary: Summary) -> "MeanAnswer":
+        """The summary as a list shows it."""
+        return cls(mean=summary.mean, ci95=summary.ci95, n=summary.n)
+
+
+class SeedsAnswer(Answer):
+    """How many runs have succeeded, and how many there are."""
+
+    done: int
+    all: int
+
+
 class ExperimentRow(Answer):
     """An experiment in a list."""
 
@@ -137,14 +157,32 @@ class ExperimentRow(Answer):
     name: str | None
     status: RunStatus
     is_terminal: bool
+    status_reason: StatusReason
+    status_message: str
+    """Why and how far, as a sentence for people: the record's."""
     progress: ProgressAnswer
+    seeds: SeedsAnswer
+    test: dict[str, MeanAnswer]
+    """Over the succeeded runs the `accuracy` on test; empty before there is one."""
+    best_val: dict[str, MeanAnswer]
+    """Over the succeeded runs `accuracy` and `loss` on val at the best epoch; empty before there is one."""
+    dataset: str
+    network: str
+    """In a few words, as in reports: `residual mlp 6 x 512`."""
+    parameters: int
+    """Numbers of the network that can be trained."""
     owner: str
     labels: dict[str, str]
     kind: str
+    study_id: str | None
+    """The study that it is a cell of."""
     fingerprint: str
     created_at: datetime
+    started_at: datetime | None
+    """When the first of its runs began."""
     finished_at: datetime | None
     """When the last of its runs ended; null while one is unfinished."""
+    estimated_finish_at: datetime | None
     num_runs: int
     reached: dict[str, float | None]
     """Over the succeeded runs the mean `test.accuracy` and `test.loss`, and `val.accuracy` and `val.loss` of the best

@@ -1,18 +1,18 @@
 """An experiment's status as a sentence, for people."""
 
 from app.services.experiments.how_far import current_run, epoch_begun
-from app.services.experiments.wholes import Whole
+from app.services.experiments.situations import Situation
 from app.services.lifecycle.local_workers import LocalWorkers
 from app.services.quotas import HOUR, WEEK
 from app.storage.states import StatusReason
 
 
-def sentence(whole: Whole, local_workers: LocalWorkers) -> str:
+def sentence(situation: Situation, local_workers: LocalWorkers) -> str:
     """What is happening to it, or what has."""
-    runs = whole.runs
+    runs = situation.runs
     current = current_run(runs)
     which = f", run {current.position + 1} of {len(runs)}" if len(runs) > 1 else ""
-    match whole.status_reason:
+    match situation.status_reason:
         case StatusReason.TRAINING:
             return f"Epoch {epoch_begun(current)} of {current.epochs}{which}."
         case StatusReason.EVALUATING:
@@ -21,11 +21,11 @@ def sentence(whole: Whole, local_workers: LocalWorkers) -> str:
         case StatusReason.STARTING:
             return f"Starting on {current.worker_id}{which}."
         case StatusReason.WAITING_FOR_HOURS:
-            return _out_of_hours(whole)
+            return _out_of_hours(situation)
         case StatusReason.NO_WORKER_ONLINE:
             return local_workers.absence()
         case StatusReason.WAITING_FOR_WORKER:
-            ahead = 0 if whole.place is None else whole.place.ahead
+            ahead = 0 if situation.place is None else situation.place.ahead
             return (
                 "Next in the queue."
                 if ahead == 0
@@ -76,8 +76,8 @@ def sentence(whole: Whole, local_workers: LocalWorkers) -> str:
             return "Cancelled."
 
 
-def _out_of_hours(whole: Whole) -> str:
-    spent, owner = whole.out_of_hours, whole.experiment.owner
+def _out_of_hours(situation: Situation) -> str:
+    spent, owner = situation.out_of_hours, situation.owner
     if spent is None:
         return f"Queued: {owner} has trained as many hours as they may."
     return (

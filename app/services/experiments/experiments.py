@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, bindparam, tuple_
+from sqlalchemy import ColumnElement, bindparam, tuple_
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
@@ -29,16 +29,8 @@ class Listed(NamedTuple):
     labels: dict[str, str]
     kind: str
     fingerprint: str
-
-
-class HowFar(NamedTuple):
-    """What a list shows of a run, the columns of `Advancing`."""
-
-    status: RunStatus
-    epochs: int
-    epochs_done: int
-    step: int
-    num_steps: int
+    parameters: int
+    study_id: str | None
 
 
 @dataclass(frozen=True)
@@ -95,28 +87,6 @@ def _runs() -> SelectOfScalar[Run]:
     """Made once, since every record asks it."""
     return (
         select(Run)
-        .where(col(Run.experiment_id).in_(bindparam("experiments", expanding=True)))
-        .order_by(col(Run.position))
-    )
-
-
-def progress_of(session: Session, experiment_ids: Sequence[str]) -> dict[str, list[HowFar]]:
-    """As `runs_of`, each run with its progress alone."""
-    found: dict[str, list[HowFar]] = {experiment_id: [] for experiment_id in experiment_ids}
-    for experiment_id, *how_far in session.execute(
-        _progress(), {"experiments": list(experiment_ids)}
-    ):
-        found[experiment_id].append(HowFar(*how_far))
-    return found
-
-
-@cache
-def _progress() -> Select[Any]:
-    """Made once, and columns instead of objects: a list of 50 took a third of its time to make them."""
-    return (
-        select_columns(
-            col(Run.experiment_id), *(col(getattr(Run, name)) for name in HowFar._fields)
-        )
         .where(col(Run.experiment_id).in_(bindparam("experiments", expanding=True)))
         .order_by(col(Run.position))
     )

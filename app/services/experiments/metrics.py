@@ -64,12 +64,6 @@ def forget_after(session: Session, run_id: str, epoch: int) -> None:
     session.execute(delete(Metric).where(col(Metric.run_id) == run_id, col(Metric.epoch) > epoch))
 
 
-def seconds_per_epoch(session: Session, run_ids: Sequence[str]) -> float | None:
-    """Mean seconds of training and validation over the last epochs of the given runs; None before the first."""
-    lately = paces(session, run_ids).values()
-    return sum(lately) / len(lately) if lately else None
-
-
 def paces(session: Session, run_ids: Sequence[str]) -> dict[str, float]:
     """Mean seconds of training and validation over the last EPOCHS_FOR_PACE epochs of each of the runs that has
     finished one.

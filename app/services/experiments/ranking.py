@@ -2,7 +2,6 @@
 
 import base64
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -77,14 +76,6 @@ def read_order(text: str) -> SortOrder:
     return SortOrder(SortKey(text.removeprefix("-")), text.startswith("-"))
 
 
-@dataclass(frozen=True)
-class Reached:
-    """What an experiment has come to: when all of its runs had ended, and its mean scores by `SCORES`."""
-
-    finished_at: datetime | None
-    scores: dict[str, float | None]
-
-
 def page(
     session: Session, filters: Filters, order: SortOrder, limit: int, cursor: str | None
 ) -> tuple[list[Listed], str | None]:
@@ -109,20 +100,6 @@ def page(
     rows = [(Listed(*shown), value) for *shown, value in session.execute(statement)]
     found = [experiment for experiment, _ in rows[:limit]]
     return found, _write_place(*rows[limit - 1], order) if len(rows) > limit else None
-
-
-def reached_of(session: Session, experiment_ids: Sequence[str]) -> dict[str, Reached]:
-    """What each of the experiments has reached."""
-    columns = [_value(key).label(key.name) for key in (SortKey.FINISHED_AT, *SCORES)]
-    asked = (
-        select_columns(col(Run.experiment_id), *columns)
-        .where(col(Run.experiment_id).in_(experiment_ids))
-        .group_by(col(Run.experiment_id))
-    )
-    return {
-        experiment_id: Reached(finished_at, dict(zip(SCORES, scores, strict=True)))
-        for experiment_id, finished_at, *scores in session.execute(asked)
-    }
 
 
 def _ranked(filters: Filters, key: SortKey) -> CTE:

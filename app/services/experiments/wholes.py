@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from functools import cache
 
 from sqlalchemy import Select, bindparam
@@ -11,27 +10,21 @@ from sqlmodel import Session, col
 
 from app.services.experiments import deletion
 from app.services.experiments.experiments import unknown
-from app.services.experiments.how_far import epochs_trained
-from app.services.experiments.metrics import seconds_per_epoch
+from app.services.experiments.metrics import paces
 from app.services.experiments.origins import origin_of
+from app.services.experiments.situations import Situation, finish_of, reason_of
 from app.services.experiments.standing import Standing, standing
-from app.services.experiments.waiting import QueuePlace, place_among
-from app.services.quotas import HoursUsedUp
-from app.storage.states import RunStatus, StatusReason, experiment_status
-from app.storage.tables import Experiment, Run, utc_now
+from app.services.experiments.waiting import place_among
+from app.storage.states import RunStatus, experiment_status
+from app.storage.tables import Experiment, Run
 
 
 @dataclass(frozen=True)
-class Whole:
+class Whole(Situation):
     """An experiment with everything its record shows."""
 
     experiment: Experiment
     runs: list[Run]
-    status: RunStatus
-    status_reason: StatusReason
-    place: QueuePlace | None
-    out_of_hours: HoursUsedUp | None
-    estimated_finish_at: datetime | None
     disk_bytes: int
     origin: Experiment | None = None
     """The experiment that it is like."""
@@ -56,14 +49,18 @@ def whole(
     experiment = found[0][0]
     is_queued = any(run.status == RunStatus.QUEUED for run in runs)
     spent = look(session).spent.get(experiment.owner) if is_queued else None
+    trains = status is RunStatus.RUNNING
     return Whole(
+        owner=experiment.owner,
         experiment=experiment,
         runs=runs,
         status=status,
-        status_reason=_reason(status, runs, spent, lambda: look(session).num_online),
+        status_reason=reason_of(status, runs, spent, lambda: look(session).num_online),
         place=place_among(session, runs, look),
         out_of_hours=spent,
-        estimated_finish_at=_estimated_finish(session, status, runs),
+        estimated_finish_at=finish_of(
+            status, runs, paces(session, [run.id for run in runs]) if trains else {}
+        ),
         disk_bytes=sum(int(size) for _, _, size in found),
         origin=origin_of(session, experiment),
     )
@@ -78,55 +75,3 @@ def _with_runs_and_sizes() -> Select[Experiment, Run, int]:
         .where(col(Experiment.id) == bindparam("experiment_id"))
         .order_by(col(Run.position))
     )
-
-
-def _reason(
-    status: RunStatus, runs: list[Run], spent: HoursUsedUp | None, num_online: Callable[[], int]
-) -> StatusReason:
-    """Why the experiment has its status: the reason of the first run that decides it."""
-    deciding = [run for run in runs if run.status == status] or [
-        run for run in runs if not run.status.is_terminal
-    ]
-    reasons = [run_reason(run) for run in deciding]
-    if set(reasons) == {StatusReason.WAITING_FOR_WORKER}:
-        if spent is not None:
-            return StatusReason.WAITING_FOR_HOURS
-        if not num_online():
-            return StatusReason.NO_WORKER_ONLINE
-    return reasons[0]
-
-
-def run_reason(run: Run) -> StatusReason:
-    """Why a run has its status; what the row cannot say by itself is derived here."""
-    if run.status == RunStatus.RUNNING:
-        if run.cancel_requested:
-            return StatusReason.CANCELLING
-        if run.pause_requested:
-            return StatusReason.PAUSING
-        if run.epochs_done >= run.epochs:
-            return StatusReason.EVALUATING
-    return run.status_reason
-
-
-def _estimated_finish(session: Session, status: RunStatus, runs: list[Run]) -> datetime | None:
-    """Remaining epochs at the mean pace so far, shared among the runs that are running; None before the first step is
-    known.
-    """
-    running = [run for run in runs if run.status == RunStatus.RUNNING]
-    if status is not RunStatus.RUNNING or not running:
-        return None
-    pace = seconds_per_epoch(session, [run.id for run in runs]) or _pace_within_first_epoch(running)
-    if pace is None:
-        return None
-    remaining = sum(run.epochs - epochs_trained(run) for run in runs if not run.status.is_terminal)
-    return utc_now() + timedelta(seconds=max(0.0, remaining) * pace / len(running))
-
-
-def _pace_within_first_epoch(running: list[Run]) -> float | None:
-    """Seconds per epoch of the first run that has taken steps since it was first claimed, the time to load data and
-    model included.
-    """
-    for run in running:
-        if run.attempt == 1 and run.started_at is not None and epochs_trained(run) > 0:
-            return (utc_now() - run.started_at).total_seconds() / epochs_trained(run)
-    return None
