@@ -2,7 +2,9 @@
 
 from app.pages import (
     assets,
+    class_page,
     comparing,
+    datasets,
     doors,
     experiment_page,
     lists,
@@ -22,4 +24,6 @@ ROUTERS = (
     recipes.router,
     queue.router,
     new.router,
+    datasets.router,
+    class_page.router,
 )

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from app.api.experiments.lists import ListQuery, list_experiments
-from app.api.http.deps import Reading, TheCaller
+from app.api.http.deps import Reading, TheCaller, TheLocalWorkers, TheStanding
 from app.pages.rendering import pages, see_other
 
 router = APIRouter(include_in_schema=False)
@@ -19,9 +19,11 @@ async def show_door() -> Any:
 
 
 @under_ui.get("/latest")
-def show_latest(session: Reading, caller: TheCaller) -> Any:
+def show_latest(
+    session: Reading, caller: TheCaller, standing: TheStanding, local_workers: TheLocalWorkers
+) -> Any:
     """The way to the newest experiment."""
-    newest = list_experiments(session, caller, ListQuery(limit=1)).data
+    newest = list_experiments(session, caller, standing, local_workers, ListQuery(limit=1)).data
     return see_other(f"/ui/experiments/{newest[0].id}" if newest else "/ui/new")
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import Query, Request
 
 from app.api.experiments.lists import ListQuery, list_experiments
-from app.api.http.deps import Reading, TheCaller
+from app.api.http.deps import Reading, TheCaller, TheLocalWorkers, TheStanding
 from app.pages.rendering import page, pages
 from app.storage.states import RunStatus
 
@@ -14,8 +14,13 @@ router = pages()
 
 @router.get("/experiments")
 def show_experiments(
-    request: Request, session: Reading, caller: TheCaller, query: Annotated[ListQuery, Query()]
+    request: Request,
+    session: Reading,
+    caller: TheCaller,
+    standing: TheStanding,
+    local_workers: TheLocalWorkers,
+    query: Annotated[ListQuery, Query()],
 ) -> Any:
     """Experiments, filtered and sorted as `GET /experiments` does it."""
-    found = list_experiments(session, caller, query)
+    found = list_experiments(session, caller, standing, local_workers, query)
     return page(request, "experiments.html", found=found, filters=query, statuses=list(RunStatus))

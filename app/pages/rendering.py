@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
@@ -10,7 +11,10 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 import app
 from app.api.http import passes
@@ -27,6 +31,8 @@ POLICY: Final = (
     " form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
 """A page loads from this service and speaks to this service; nothing that stands in it runs."""
+
+log = logging.getLogger("lab.pages")
 
 HTML: Final = "text/html; charset=utf-8"
 
@@ -78,6 +84,12 @@ class PageRoute(Route):
                 return refusal(request, 422, "The address has bad parameters", said)
             except HTTPException as error:
                 return refusal(request, error.status_code, "Refused", str(error.detail))
+            except (ClientDisconnect, OperationalError, NoConnectionFree):
+                raise  # the application's handlers know what to answer
+            except Exception as error:
+                log.error("unexpected", exc_info=error)
+                said = "Something unexpected happened; the service's log has the details."
+                return refusal(request, 500, "Internal error", said)
 
         return shown
 

@@ -4,10 +4,12 @@ import math
 from datetime import UTC, datetime
 from typing import Final
 
-from app.api.experiments.schemas import SummaryAnswer
+from app.api.experiments.schemas import MeanAnswer, SummaryAnswer
 
 MISSING: Final = "\N{EN DASH}"
 MINUS: Final = "\N{MINUS SIGN}"
+WIDEST: Final = 0.25
+"""Half an interval of a fraction that still tells something."""
 FRACTIONS: Final = ("accuracy", "precision", "recall", "f1", "top5", "ece")
 """How the names of scores begin that people read in percent."""
 
@@ -25,14 +27,16 @@ def number(value: float | None, score: str = "") -> str:
     return text.replace("-", MINUS)
 
 
-def with_interval(summary: SummaryAnswer | None, score: str) -> str:
-    """`97.75 ± 0.18`: a mean and half its 95 % interval, or the mean alone where there is none."""
+def with_interval(summary: SummaryAnswer | MeanAnswer | None, score: str) -> str:
+    """`97.75 ± 0.18`: a mean and half its 95 % interval, or the mean alone where there is none, or one so wide that it
+    says nothing.
+    """
     if summary is None:
         return MISSING
     mean = number(summary.mean, score)
-    if summary.ci95 is None:
+    half = 0.0 if summary.ci95 is None else (summary.ci95[1] - summary.ci95[0]) / 2
+    if summary.ci95 is None or (is_fraction(score) and half > WIDEST):
         return mean
-    half = (summary.ci95[1] - summary.ci95[0]) / 2
     return f"{mean} ± {number(half, score) if is_fraction(score) else f'{half:.2g}'}"
 
 

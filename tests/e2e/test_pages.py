@@ -102,6 +102,8 @@ def addresses(made: dict[str, str]) -> dict[str, str]:
         "study": f"/ui/studies/{made['study']}",
         "recipes": "/ui/recipes",
         "queue": "/ui/queue",
+        "datasets": "/ui/datasets",
+        "class": "/ui/class",
         "new": "/ui/new",
         "clone": f"/ui/new?like={made['plain']}",
     }
