@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, parse_qsl, urlencode
 
 from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -48,6 +48,7 @@ _templates.filters["pretty"] = lambda document: json.dumps(
     document, indent=2, ensure_ascii=False, default=str
 )
 _templates.filters["real_minus"] = real_minus
+_templates.filters["address"] = lambda said: urlencode(_said(said))
 _templates.filters |= {
     name: getattr(words, name)
     for name in (
@@ -66,14 +67,25 @@ _templates.filters |= {
 }
 
 
+def _said(options: dict[str, Any]) -> dict[str, Any]:
+    """As an address says them; None is left out."""
+    return {
+        name: str(value).lower() if isinstance(value, bool) else value
+        for name, value in options.items()
+        if value is not None
+    }
+
+
 class PageRoute(Route):
-    """A route whose refusals are pages."""
+    """A route whose refusals are pages; what a form leaves empty is not said."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler, around which refusals become pages."""
         handle = super().get_route_handler()
 
         async def shown(request: Request) -> Response:
+            pairs = parse_qsl(request.scope["query_string"].decode("latin-1"))  # without empty ones
+            request.scope["query_string"] = urlencode(pairs).encode("latin-1")
             try:
                 return await handle(request)
             except ServiceError as error:

@@ -682,3 +682,46 @@ def test_both_addresses_are_described_in_the_openapi_document(service: Service) 
     )
     assert {"404", "409", "413", "422"} <= set(asked["responses"])
     assert "304" in paths["/runs/{run_id}/model.onnx"]["get"]["responses"]
+
+
+def test_answers_on_test_are_found_by_class_and_confidence(service: Service, run_id: str) -> None:
+    """Each page against a brute-force reading of what the run has published."""
+    saved = load_file(service.artifact(run_id, "predictions.safetensors"))
+    logits, labels, predicted = saved["logits"], saved["labels"], saved["predictions"]
+    odds = np.exp(logits.astype(float) - logits.max(axis=1, keepdims=True))
+    odds /= odds.sum(axis=1, keepdims=True)
+    surest = sorted(np.flatnonzero(labels != predicted), key=lambda row: -odds[row].max())
+    answer = service.api.get(f"/runs/{run_id}/predictions?wrong=true&limit=500").json()
+    assert answer["num_images"] == len(labels)
+    assert answer["num_found"] == len(surest) > 3
+    assert [one["row"] for one in answer["data"]] == [int(row) for row in surest]
+    first = answer["data"][0]
+    row = first["row"]
+    assert (first["label"], first["predicted"]) == (labels[row], predicted[row])
+    assert first["confidence"] == pytest.approx(odds[row].max())
+    assert first["probability"] == pytest.approx(odds[row, labels[row]])
+
+    second = service.api.get(f"/runs/{run_id}/predictions?wrong=true&limit=1&offset=1").json()
+    assert second["data"] == answer["data"][1:2]
+    cell = f"label={first['label']}&predicted={first['predicted']}"
+    of_cell = service.api.get(f"/runs/{run_id}/predictions?{cell}&sort=confidence").json()["data"]
+    wanted = np.flatnonzero((labels == first["label"]) & (predicted == first["predicted"]))
+    assert sorted(one["row"] for one in of_cell) == wanted.tolist()
+    assert of_cell[-1]["row"] == row
+    refused = service.api.get(f"/runs/{run_id}/predictions?label=10")
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/label")
+    page = service.api.get(f"/ui/runs/{run_id}/predictions?label=&wrong=true")
+    assert page.text.count("<figure>") == min(50, len(surest))
+
+
+def test_an_image_of_the_data_set_is_a_picture(
+    service: Service, run_id: str, digits: PreparedDataset
+) -> None:
+    answer = service.api.get(f"/runs/{run_id}/images/test/17.png")
+    shown = np.asarray(Image.open(io.BytesIO(answer.content)))
+    assert answer.headers["content-type"] == "image/png"
+    assert np.array_equal(shown, digits.test_images[17][0])
+    again = {"If-None-Match": answer.headers["etag"]}
+    assert service.api.get(f"/runs/{run_id}/images/test/17.png", headers=again).status_code == 304
+    assert service.api.get(f"/runs/{run_id}/images/test/360.png").status_code == 422
+    assert service.api.get(f"/runs/{run_id}/images/val/0.png").status_code == 422

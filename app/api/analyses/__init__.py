@@ -3,6 +3,7 @@ again.
 """
 
 from app.api.analyses import (
+    answers,
     comparisons,
     confusion,
     curves,
@@ -16,6 +17,7 @@ from app.api.analyses import (
 )
 
 ROUTERS = (
+    answers.router,
     comparisons.router,
     confusion.router,
     curves.router,

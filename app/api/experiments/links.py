@@ -15,7 +15,11 @@ def run_links(run: Run) -> dict[str, str]:
     """From a run's record."""
     base = f"/runs/{run.id}"
     trained = (
-        {"predict": f"{base}/predict", "model": f"{base}/model.onnx"}
+        {
+            "predict": f"{base}/predict",
+            "predictions": f"{base}/predictions",
+            "model": f"{base}/model.onnx",
+        }
         if run.status == RunStatus.SUCCEEDED
         else {}
     )
