@@ -18,6 +18,7 @@ from sqlmodel import Session
 from app.errors import Misconfigured
 from app.home import home_in_use
 from app.settings import Settings
+from app.storage.changes import number, watch_writes
 from app.storage.engines import make_engine, refuse_network_file_system
 from app.storage.schema import MIGRATION_LOCK_FILE, migrate
 
@@ -37,6 +38,7 @@ class Database:
 
     def __init__(self, url: str, busy_seconds: float = BUSY_SECONDS) -> None:
         self.engine = make_engine(url, busy_seconds)
+        watch_writes(self.engine)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         self._glance: sqlite3.Connection | None = None
         snapshot = (
@@ -70,9 +72,12 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """One transaction: committed when the block ends, rolled back when it raises. Begins at its first statement."""
+        """One transaction: committed when the block ends, rolled back when it raises. Begins at its first statement; if
+        it is a change it is numbered at its end.
+        """
         with self._counted(), Session(self.engine, expire_on_commit=False) as session:
             yield session
+            number(session)
             session.commit()
 
     def glance(self, query: str, *parameters: str) -> tuple[Any, ...] | None:

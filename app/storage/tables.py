@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, Index, MetaData, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
+from app.storage.changes import change_column, change_index
 from app.storage.column_types import ReasonText, StatusText, UTCDateTime
 from app.storage.owner_tables import ApiKey as ApiKey
 from app.storage.owner_tables import Owner as Owner
@@ -32,6 +33,7 @@ class Study(SQLModel, table=True):
     __tablename__ = "study"
     __table_args__ = (
         Index("ix_study_created_at_id", "created_at", "id"),
+        change_index("study"),
         UniqueConstraint("owner", "idempotency_key"),
     )
 
@@ -48,6 +50,7 @@ class Study(SQLModel, table=True):
     reuse: bool = True
     idempotency_key: str | None = None
     request_hash: str
+    change: int | None = change_column("study")
 
 
 class Experiment(SQLModel, table=True):
@@ -59,6 +62,7 @@ class Experiment(SQLModel, table=True):
     __table_args__ = (
         Index("ix_experiment_created_at_id", "created_at", "id"),
         Index("ix_experiment_owner_created_at_id", "owner", "created_at", "id"),
+        change_index("experiment"),
         UniqueConstraint("owner", "idempotency_key"),
     )
 
@@ -83,6 +87,7 @@ class Experiment(SQLModel, table=True):
     cell: str | None = None
     idempotency_key: str | None = None
     request_hash: str
+    change: int | None = change_column("experiment")
 
 
 class Run(SQLModel, table=True):
@@ -99,6 +104,7 @@ class Run(SQLModel, table=True):
         Index("ix_run_queue", "status", "priority", "created_at", "position"),
         Index("ix_run_owner_status_artifact_bytes", "owner", "status", "artifact_bytes"),
         Index("ix_run_status_finished_at", "status", "finished_at"),
+        change_index("run"),
     )
 
     id: str = Field(primary_key=True, default_factory=lambda: new_id("run"))
@@ -133,6 +139,7 @@ class Run(SQLModel, table=True):
     needs: str | None = Field(default=None, foreign_key="run.id", index=True)
     reused_from: str | None = None
     artifact_bytes: int = Field(default=0, sa_type=BigInteger)
+    change: int | None = change_column("run")
 
 
 class Attempt(SQLModel, table=True):
@@ -245,6 +252,29 @@ class Installation(SQLModel, table=True):
     version: str | None = None
     results_version: int
     started_at: datetime = Field(sa_type=UTCDateTime)
+
+
+class ChangeCounter(SQLModel, table=True):
+    """One row: how many changes there have been."""
+
+    __tablename__ = "change_counter"
+
+    id: int = Field(primary_key=True)
+    value: int = Field(sa_type=BigInteger)
+
+
+class Tombstone(SQLModel, table=True):
+    """An experiment or study that is no longer there, kept for a day for who watches."""
+
+    __tablename__ = "tombstone"
+    __table_args__ = (change_index("tombstone"),)
+
+    id: str = Field(primary_key=True)
+    kind: str
+    owner: str = LOCAL
+    study_id: str | None = None
+    at: datetime = Field(sa_type=UTCDateTime, default_factory=utc_now)
+    change: int | None = change_column("tombstone")
 
 
 def metadata() -> MetaData:

@@ -8,9 +8,10 @@ from sqlmodel import Session, col, select
 
 from app.errors import Conflict, HasDependents, NotFinished, NotFound
 from app.services import lifecycle
+from app.services.experiments import tombstones
 from app.storage.files.store import FileStore
 from app.storage.states import RunStatus
-from app.storage.tables import Artifact, Checkpoint, Experiment, Run
+from app.storage.tables import Artifact, Checkpoint, Experiment, Run, Tombstone
 from lab_models.specs import CONTROLS
 
 MOST_NAMED = 5
@@ -47,12 +48,21 @@ def delete_together(session: Session, experiments: Sequence[Experiment]) -> list
     # all in one statement: they may need each other; the rest cascades
     session.execute(delete_rows(Run).where(col(Run.id).in_(run_ids)))
     deleted = session.execute(
-        delete_rows(Experiment).where(col(Experiment.id).in_(ids)).returning(col(Experiment.id))
+        delete_rows(Experiment)
+        .where(col(Experiment.id).in_(ids))
+        .returning(col(Experiment.id), col(Experiment.owner), col(Experiment.study_id))
     ).all()
     if len(deleted) < len(set(ids)):
         raise NotFound(
             f"{_listed(sorted(set(ids) - {row.id for row in deleted}))} has just been deleted"
         )
+    tombstones.leave(
+        session,
+        [
+            Tombstone(id=row.id, kind="experiment", owner=row.owner, study_id=row.study_id)
+            for row in deleted
+        ],
+    )
     return run_ids
 
 

@@ -10,7 +10,7 @@ from sqlmodel import Session, col, select
 
 from app.services import lifecycle
 from app.services.experiments import artifacts, likeness, metrics
-from app.services.lifecycle import Begun, EpochDone, Intent, Lease, Progressed
+from app.services.lifecycle import Begun, EpochDone, Intent, Lease, Measured, Progressed
 from app.storage.states import RunStatus
 from app.storage.tables import Artifact, Attempt, Experiment, Run, StatusChange, utc_now
 from lab_models.specs import AnySpec, ContinueSpec, KeptWeights, TrainSpec, read_spec
@@ -136,7 +136,7 @@ def record_first_step(session: Session, lease: Lease) -> None:
 
 def record_probed(session: Session, lease: Lease, event: Probed) -> Intent:
     """What a probe measured at initialization becomes epoch 0; returns what was asked for."""
-    wish = lifecycle.renew(session, lease)
+    wish = lifecycle.renew(session, lease, Measured())
     metrics.record_epoch(session, lease.run_id, 0, event.metrics)
     return wish
 

@@ -31,7 +31,7 @@ from app.services.lifecycle.holding import (
 from app.services.lifecycle.looking import LOCK_ORDER
 from app.services.lifecycle.moves import RECONCILER, USER
 from app.services.lifecycle.queueing import claimable, is_any_to_take, queued_runs
-from app.services.lifecycle.reports import Begun, EpochDone, Progressed
+from app.services.lifecycle.reports import Begun, EpochDone, Measured, Progressed
 from app.services.lifecycle.verbs import cancel, pause, prioritize, resume, retry
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "Intent",
     "Lease",
     "LeaseLost",
+    "Measured",
     "NewRun",
     "Progressed",
     "asked",

@@ -136,7 +136,9 @@ def try_to_write(session: Session) -> None:
     """Take what every holder's heartbeat needs, and change nothing; raises OperationalError where that cannot be
     had.
     """
-    session.execute(update(Run).where(false()).values(heartbeat=Run.heartbeat))
+    session.execute(
+        update(Run).where(false()).values(heartbeat=Run.heartbeat, change=col(Run.change))
+    )
 
 
 def intent_of(cancel_requested: bool, pause_requested: bool) -> Intent:

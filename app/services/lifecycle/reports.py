@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, assert_never
 
 from app.storage.states import StatusReason
+from app.storage.tables import Run
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,20 @@ class Halved:
     micro_batches: int
 
 
-Report = Begun | Progressed | EpochDone | Halved
+@dataclass(frozen=True)
+class Measured:
+    """Numbers were written that belong to no epoch of training."""
+
+
+Report = Begun | Progressed | EpochDone | Halved | Measured
 
 
 def columns_of(report: Report | None) -> dict[str, Any]:
-    """What of the run's row a report changes; a sign of life alone changes nothing."""
+    """What of the run's row a report changes. A sign of life alone changes nothing, and is no change to watch."""
     match report:
         case None:
+            return {"change": Run.change}
+        case Measured():
             return {}
         case Begun(environment, epochs_done, step):
             return {

@@ -8,12 +8,12 @@ from datetime import datetime
 from sqlmodel import Session, col, select
 
 from app.errors import NotFound
-from app.services.experiments import deletion
+from app.services.experiments import deletion, tombstones
 from app.services.experiments.experiments import runs_of
 from app.services.studies import study_progress
 from app.services.studies.study_lists import StudyOutline
 from app.storage.states import RunStatus, experiment_status
-from app.storage.tables import Experiment, Run, Study
+from app.storage.tables import Experiment, Run, Study, Tombstone
 from lab_models.recipes.recipe import Cell
 from lab_models.studies.design import Design, read_design
 
@@ -133,6 +133,7 @@ def delete(session: Session, study: Study) -> list[str]:
     removed = deletion.delete_together(session, _experiments(session, study))
     session.delete(study)
     session.flush()
+    tombstones.leave(session, [Tombstone(id=study.id, kind="study", owner=study.owner)])
     return removed
 
 
