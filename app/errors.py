@@ -222,6 +222,12 @@ class Overloaded(Busy):
     """More requests than the settings allow wait for their turn."""
 
 
+class TooManyWatchers(Busy):
+    """More streams of events than the settings allow are open."""
+
+    headers = {"Retry-After": "10"}
+
+
 class NoRoomForBody(Busy):
     """Bodies and answers take as much memory as the settings allow."""
 

@@ -8,7 +8,8 @@ from functools import partial
 from fastapi import FastAPI
 
 from app import pages
-from app.api import analyses, catalog, experiments, operations, studies
+from app.api import analyses, catalog, experiments, operations, studies, watching
+from app.api.experiments.lists import rows_of
 from app.api.http import documentation, error_handlers
 from app.api.http.connection_bounds import Connections
 from app.api.http.gate import Gate
@@ -19,6 +20,7 @@ from app.api.http.sharing import Shared, Stopping, Watch
 from app.api.http.slashes import TrailingSlashes
 from app.api.http.traffic import observe
 from app.api.openapi.openapi import DESCRIPTION, describe
+from app.api.watching.hub import Hub
 from app.doorbell import make_doorbell
 from app.home import home_in_use
 from app.logging import set_up_logging
@@ -83,9 +85,20 @@ def create_app(
                 artists=artists,
             )
             app.state.watch = watch = Watch(partial(_statuses, app))
-            app.state.stopping = Stopping(watch.close)
+            app.state.hub = hub = Hub(
+                app.state.database,
+                passes,
+                settings,
+                partial(
+                    rows_of,
+                    standing=app.state.standing,
+                    local_workers=app.state.local_workers,
+                ),
+            )
+            app.state.stopping = Stopping(watch.close, hub.close)
             yield
             watch.close()
+            hub.close()
             passes.drawings.close()
             app.state.database.close()
 
@@ -113,7 +126,7 @@ def create_app(
     app.add_middleware(Gate, settings=settings, host=host)
     app.add_middleware(TrailingSlashes)  # around the gate, which knows open paths by name
     app.add_middleware(SecurityHeaders)  # around the gate, whose refusals carry them too
-    for room in (experiments, studies, analyses, catalog, operations):
+    for room in (experiments, studies, analyses, watching, catalog, operations):
         for router in room.ROUTERS:
             app.include_router(router)
     app.include_router(documentation.router)

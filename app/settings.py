@@ -140,6 +140,10 @@ class Settings(HomeFolders, BaseSettings):
     """Most bytes at a time of bodies not answered and of answers not read, of one address at most half; beyond it 503,
     or the connection ends.
     """
+    max_watchers: int = Field(default=500, ge=1)
+    """Most streams of events that one API process holds open; one more is answered 503 with `Retry-After`."""
+    max_watchers_per_key: int = Field(default=20, ge=0)
+    """Most of them with one key; 0 for no bound."""
     header_seconds: float = Field(default=15.0, gt=0)
     """How long a client may take for a request's first line and headers; then its connection is closed."""
     body_seconds: float = Field(default=30.0, gt=0)

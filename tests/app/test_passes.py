@@ -148,6 +148,8 @@ def test_no_route_holds_a_connection_between_two_calls_or_while_its_answer_is_se
             compared = (
                 {"experiments": f"{ids['experiment_id']},{ids['student']}"}
                 if "comparisons" in path
+                else {"experiments": ids["experiment_id"]}  # which has ended, and so the stream
+                if path == "/events"
                 else {}
             )
             answer = api.request(

@@ -22,6 +22,10 @@ PLACES = {
 }
 
 
+ENDLESS = "/events"
+"""Is answered for as long as somebody reads."""
+
+
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
     return create_app(
@@ -98,7 +102,8 @@ def test_several_unknown_ones_are_all_named_and_a_known_one_among_them_is_not(
 
 def test_head_is_get_without_the_content(app: FastAPI, api: TestClient) -> None:
     own = ("x-request-id", "date", "content-length")
-    reads = [path for method, path in operations(app) if method == "get"]
+    reads = [path for method, path in operations(app) if method == "get" and path != ENDLESS]
+    assert api.head(ENDLESS).headers["content-type"].startswith("text/event-stream")
     for path in [*reads, "/docs", "/openapi.json", "/nothing"]:
         got, asked = api.get(path), api.head(path)
         assert asked.status_code == got.status_code, path
@@ -111,7 +116,7 @@ def test_head_is_get_without_the_content(app: FastAPI, api: TestClient) -> None:
 @pytest.mark.parametrize("slashes", ["/", "//"])
 def test_a_slash_at_the_end_changes_nothing(app: FastAPI, api: TestClient, slashes: str) -> None:
     for method, path in operations(app):
-        if method == "get" and path != "/metrics":
+        if method == "get" and path not in ("/metrics", ENDLESS):
             plain, slashed = api.get(path), api.get(path + slashes, follow_redirects=False)
             assert (slashed.status_code, slashed.headers["content-type"]) == (
                 plain.status_code,

@@ -1,15 +1,20 @@
 """Experiments listed: filtered, sorted, page by page."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+from sqlmodel import Session
 
 from app.api.experiments import records, schemas
 from app.api.http import passes
 from app.api.http.deps import Reading, TheCaller, TheLocalWorkers, TheStanding
 from app.services.experiments import experiments, ranking
+from app.services.experiments.experiments import Listed
 from app.services.experiments.outlines import outlines
+from app.services.experiments.standing import LatestStanding
+from app.services.lifecycle.local_workers import LocalWorkers
 from app.services.owners.keys import Caller
 from app.storage.states import RunStatus
 from lab_models.specs import Kind
@@ -92,6 +97,19 @@ class ListQuery(FilterQuery):
     """
 
 
+def rows_of(
+    session: Session,
+    listed: Sequence[Listed],
+    standing: LatestStanding,
+    local_workers: LocalWorkers,
+) -> list[schemas.ExperimentRow]:
+    """Experiments as a list has them, in their order."""
+    return [
+        records.experiment_row(outline, local_workers)
+        for outline in outlines(session, listed, standing)
+    ]
+
+
 @router.get("")
 def list_experiments(
     session: Reading,
@@ -104,10 +122,7 @@ def list_experiments(
     order = ranking.read_order(query.sort)
     rows, cursor = ranking.page(session, query.filters(caller), order, query.limit, query.cursor)
     return schemas.ExperimentPage(
-        data=[
-            records.experiment_row(outline, local_workers)
-            for outline in outlines(session, rows, standing)
-        ],
+        data=rows_of(session, rows, standing, local_workers),
         has_more=cursor is not None,
         next_cursor=cursor,
     )

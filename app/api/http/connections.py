@@ -18,7 +18,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from app.api.http.body_bounds import ASGIMessage, BoundedBody, Receive
 from app.api.http.connection_bounds import Connections, address_of
 from app.api.http.problems import MEDIA_TYPE, problem
-from app.api.http.traffic import HAS_LEFT
+from app.api.http.traffic import HAS_LEFT, READ_WITHIN
 
 UPLOAD: Final = re.compile(r"/datasets/[^/]+/*")
 """What is put here may take long, and its route has rules of its own."""
@@ -53,6 +53,7 @@ class Connection(H11Protocol):
         self._stall: asyncio.TimerHandle | None = None
         self._unread = self._held_unread = 0
         self._unread_since = 0.0
+        self._send_seconds = self.all_of_them.settings.send_seconds
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Admit it and wait for a request's headers, or refuse it."""
@@ -194,7 +195,7 @@ class Connection(H11Protocol):
 
     def _look_at_stall_later(self) -> None:
         self._stall = self.loop.call_later(
-            self.all_of_them.settings.send_seconds / LOOKS_AT_A_STALL, self._look_at_stall
+            self._send_seconds / LOOKS_AT_A_STALL, self._look_at_stall
         )
 
     def _look_at_stall(self) -> None:
@@ -202,11 +203,14 @@ class Connection(H11Protocol):
         unread, now = self.transport.get_write_buffer_size(), self.loop.time()
         if unread != self._unread:
             self._unread, self._unread_since = unread, now
-        elif now - self._unread_since >= self.all_of_them.settings.send_seconds:
+        elif now - self._unread_since >= self._send_seconds:
             self.all_of_them.num_too_slow["answer"] += 1
             self.transport.abort()
             return
         self._look_at_stall_later()
+
+    def _read_within(self, seconds: float) -> None:
+        self._send_seconds = min(seconds, self._send_seconds)
 
     @property
     def _charged(self) -> str | None:
@@ -232,9 +236,10 @@ class Connection(H11Protocol):
         answer is not made.
         """
         cycle = self.cycle
-        scope.setdefault("extensions", {})[HAS_LEFT] = lambda: (
-            cycle.disconnected and not self.all_of_them.is_cut_off
-        )
+        self._send_seconds = self.all_of_them.settings.send_seconds
+        extensions = scope.setdefault("extensions", {})
+        extensions[HAS_LEFT] = lambda: cycle.disconnected and not self.all_of_them.is_cut_off
+        extensions[READ_WITHIN] = self._read_within
         has_answered = False
 
         async def send_to_client(message: ASGIMessage) -> None:

@@ -44,7 +44,7 @@ StudyId = Annotated[str, Path(description="A study's id, `stu_…`", max_length=
 RunId = Annotated[str, Path(description="A run's id, `run_…`", max_length=100)]
 
 
-def _visible_study(session: Session, caller: Caller, study_id: str) -> Study:
+def visible_study(session: Session, caller: Caller, study_id: str) -> Study:
     """The study; NotFound where there is none that the caller may see."""
     study = studies.get(session, study_id)
     if not caller.may_see(study.owner):
@@ -89,15 +89,15 @@ def _run(session: Reading, caller: TheCaller, run_id: RunId) -> Run:
 
 
 def _study(session: Reading, caller: TheCaller, study_id: StudyId) -> Study:
-    return _visible_study(session, caller, study_id)
+    return visible_study(session, caller, study_id)
 
 
 def _study_to_prepare(session: Reading, caller: TheCaller, study_id: StudyId) -> Study:
-    return _changeable(caller, _visible_study(session, caller, study_id))
+    return _changeable(caller, visible_study(session, caller, study_id))
 
 
 def _study_to_change(session: Writing, caller: TheCaller, study_id: StudyId) -> Study:
-    return _changeable(caller, _visible_study(session, caller, study_id))
+    return _changeable(caller, visible_study(session, caller, study_id))
 
 
 TheStudy = Annotated[Study, Loaded(_study)]

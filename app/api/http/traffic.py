@@ -29,6 +29,12 @@ HAS_LEFT: Final = "lab.has_left"
 """In the scope's extensions: tells whether the client has left before its answer was whole. Where nobody can tell, it
 is not there.
 """
+READ_WITHIN: Final = "lab.read_within"
+"""In the scope's extensions: asks that the connection be closed once nothing of this answer is read for so many
+seconds, if that is less than it has anyway.
+"""
+EVENT_STREAM: Final = "text/event-stream"
+"""What an answer is that goes on for hours: only how long it took to begin says something of the service."""
 LEFT: Final = 499
 """What a client that has left counts as, as it does elsewhere: nobody was answered, and nobody is at fault."""
 CUT_OFF: Final = 503
@@ -107,13 +113,16 @@ class Observed:
             return
         began = time.monotonic()
         request_id = _request_id(scope)
-        has_begun, status = False, 500
+        has_begun, is_recorded, status = False, False, 500
 
         async def send_with_id(message: Message) -> None:
-            nonlocal has_begun, status
+            nonlocal has_begun, is_recorded, status
             if message["type"] == "http.response.start":
                 has_begun = True
                 status = message["status"]
+                if _is_event_stream(message):
+                    is_recorded = True
+                    self._record(scope, status, time.monotonic() - began)
                 message = {
                     **message,
                     "headers": [
@@ -130,11 +139,12 @@ class Observed:
                 status = status if has_begun else CUT_OFF
                 raise
             finally:
-                self._record(
-                    scope,
-                    LEFT if status < 500 and has_left(scope) else status,
-                    time.monotonic() - began,
-                )
+                if not is_recorded:
+                    self._record(
+                        scope,
+                        LEFT if status < 500 and has_left(scope) else status,
+                        time.monotonic() - began,
+                    )
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         method = scope["method"] if scope["method"] in METHODS else "other"
@@ -158,6 +168,13 @@ class Observed:
             self._access_log == "changes" and method not in {"GET", "HEAD"}
         )
         return logging.INFO if shown else logging.DEBUG
+
+
+def _is_event_stream(start: Message) -> bool:
+    return any(
+        name.lower() == b"content-type" and value.startswith(EVENT_STREAM.encode())
+        for name, value in start.get("headers", ())
+    )
 
 
 def _request_id(scope: Scope) -> str:

@@ -145,6 +145,12 @@ def listed() -> list[Any]:
     return [col(getattr(Experiment, name)) for name in Listed._fields]
 
 
+def listed_by_id(session: Session, experiment_ids: Sequence[str]) -> list[Listed]:
+    """What a list shows of those of the experiments that are there."""
+    named = select_columns(*listed()).where(col(Experiment.id).in_(experiment_ids))
+    return [Listed(*row) for row in session.execute(named)]
+
+
 def matching(filters: Filters) -> SelectOfScalar[Experiment]:
     """A selection of the experiments that the filters let through."""
     return select(Experiment).where(*conditions(filters))

@@ -19,16 +19,8 @@ from app.storage.states import RunStatus, StatusReason, experiment_status
 from app.storage.tables import utc_now
 
 
-class Situated(Advancing, Protocol):
-    """A run, or those columns of it that say how it stands."""
-
-    @property
-    def id(self) -> str:
-        """Its id."""
-
-    @property
-    def position(self) -> int:
-        """Among the experiment's runs, from 0."""
+class Explainable(Advancing, Protocol):
+    """A run, or those columns of it that say why it has its status."""
 
     @property
     def status_reason(self) -> StatusReason:
@@ -41,6 +33,18 @@ class Situated(Advancing, Protocol):
     @property
     def pause_requested(self) -> bool:
         """Whether it is to be paused."""
+
+
+class Situated(Explainable, Protocol):
+    """A run, or those columns of it that say how it stands."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+
+    @property
+    def position(self) -> int:
+        """Among the experiment's runs, from 0."""
 
     @property
     def attempt(self) -> int:
@@ -125,7 +129,7 @@ def reason_of(
     return reasons[0]
 
 
-def run_reason(run: Situated) -> StatusReason:
+def run_reason(run: Explainable) -> StatusReason:
     """Why a run has its status; what the row cannot say by itself is derived here."""
     if run.status == RunStatus.RUNNING:
         if run.cancel_requested:

@@ -172,6 +172,16 @@ def look_up(session: Session, settings: Settings, secret: str | None) -> tuple[b
     return caller is not None or are_asked_for(session, settings), caller
 
 
+def still_good(session: Session, settings: Settings, callers: Collection[Caller]) -> set[Caller]:
+    """Those of the callers whose key has not been revoked; without a key, as long as none is asked for."""
+    if settings.api_keys == "off" or not are_asked_for(session, settings):
+        return set(callers)
+    ids = [caller.key_id for caller in callers if caller.key_id is not None]
+    live = select(ApiKey.id).where(col(ApiKey.id).in_(ids), col(ApiKey.revoked_at).is_(None))
+    good = set(session.exec(live))
+    return {caller for caller in callers if caller.key_id in good}
+
+
 def look_up_at_a_glance(
     database: Database, settings: Settings, secret: str | None
 ) -> tuple[bool, Caller | None]:

@@ -1,0 +1,178 @@
+"""A watcher's answer: the state that it begins with, then what changes, until it ends or the client leaves.
+
+While it waits it holds a place among the watchers and two tasks; no session, connection to the database, thread or
+place in a line.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final, Literal, TypeVar
+
+from fastapi import Response
+from sqlalchemy.exc import SQLAlchemyError
+from sqlmodel import Session
+from starlette.types import Receive, Scope, Send
+
+from app.api.http.streams import AGAIN_SECONDS, TRIES
+from app.api.http.traffic import EVENT_STREAM, READ_WITHIN
+from app.api.watching import events
+from app.api.watching.events import Event, RowsOf
+from app.api.watching.hub import Hub
+from app.api.watching.watchers import Watcher
+from app.errors import Overloaded
+from app.services.experiments import changes, tombstones
+from app.services.experiments.changes import Changed
+from app.services.experiments.changes import Scope as Watched
+
+PING_SECONDS: Final = 15.0
+PATIENCE_SECONDS: Final = 30.0
+"""Who reads nothing for so long is taken to be gone."""
+AT_ONCE: Final = 200
+"""Events of one pass, and of one piece of the answer."""
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What a stream begins with, as of change `number`: the first events, and what others are to be read."""
+
+    number: int
+    is_anew: bool
+    begun: list[Event]
+    others: list[Changed]
+    is_over: bool
+
+
+def opening(
+    session: Session, scope: Watched, after: int | Literal["now"], rows_of: RowsOf
+) -> Opening:
+    """All of the scope that changed after that number, 0 for all there is. Where that number is of no use, since it is
+    ahead of the database or so old that deletions after it are forgotten, it begins anew.
+    """
+    number = changes.latest(session)
+    begins = number if after == "now" else after
+    is_anew = begins > number or 0 < begins < tombstones.horizon(session)
+    begins = 0 if is_anew else begins
+    changed = changes.since(session, scope, begins)
+    if not begins:
+        changed = [one for one in changed if one.kind != "deleted"]
+    return Opening(
+        number,
+        is_anew,
+        events.encoded(session, changed[:AT_ONCE], rows_of),
+        changed[AT_ONCE:],
+        scope.can_be_over and changes.is_over(session, scope),
+    )
+
+
+class EventStream(Response):
+    """Server-sent events to one watcher, whom the hub has admitted."""
+
+    def __init__(self, hub: Hub, watcher: Watcher, client: str, begins: Opening) -> None:
+        super().__init__(
+            media_type=EVENT_STREAM,
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        )
+        del self.headers["content-length"]
+        self._hub, self._watcher, self._client, self._begins = hub, watcher, client, begins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Tell it until it ends, or the client leaves."""
+        if READ_WITHIN in scope.get("extensions", {}):
+            scope["extensions"][READ_WITHIN](PATIENCE_SECONDS)
+        left = asyncio.create_task(_left(receive))
+        left.add_done_callback(lambda _: self._watcher.wake.set())
+        self._await_ping()
+        try:
+            start = {"status": self.status_code, "headers": self.raw_headers}
+            await send({"type": "http.response.start", **start})
+            await _say(send, events.RETRY)
+            await self._tell_state(send, self._begins)
+            await self._tell_news(send, left)
+        finally:
+            self._timer.cancel()
+            left.cancel()
+            self._hub.leave(self._watcher)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _tell_state(self, send: Send, begins: Opening) -> None:
+        """What the stream begins with; at least the number up to which nothing has changed."""
+        if begins.is_anew:
+            await _say(send, events.reset())
+        number, others = begins.number, begins.others
+        content = events.in_bytes(begins.begun, None if others else number)
+        await _say(send, content or events.ping(number))
+        while others:
+            some, others = others[:AT_ONCE], others[AT_ONCE:]
+            found = await self._read(
+                partial(
+                    _piece,
+                    scope=self._watcher.scope,
+                    some=some,
+                    number=number,
+                    rows_of=self._hub.rows_of,
+                )
+            )
+            await _say(send, events.in_bytes(found, None if others else number))
+        self._watcher.told(number)
+        if begins.is_over:
+            self._watcher.end("terminal")
+
+    async def _tell_news(self, send: Send, left: "asyncio.Task[None]") -> None:
+        """What changes. What is set while something is sent is looked at before anything is waited for."""
+        while not left.done():
+            self._watcher.wake.clear()
+            if self._watcher.begins_anew:
+                await self._begin_anew(send)
+            if content := self._hub.news(self._watcher):
+                await _say(send, content)
+            elif self._watcher.ends is not None:
+                await _say(send, events.end(self._watcher.ends))
+                return
+            else:
+                await self._watcher.wake.wait()
+
+    async def _begin_anew(self, send: Send) -> None:
+        self._watcher.begins_anew, self._watcher.number = False, 0
+        begins = await self._read(
+            partial(opening, scope=self._watcher.scope, after=0, rows_of=self._hub.rows_of)
+        )
+        await self._tell_state(send, replace(begins, is_anew=True))
+
+    async def _read(self, work: Callable[[Session], Found]) -> Found:
+        """An answer that has begun cannot become a 503, so it waits."""
+        for _ in range(TRIES - 1):
+            try:
+                return await self._hub.read(self._client, work)
+            except (Overloaded, SQLAlchemyError):
+                await asyncio.sleep(AGAIN_SECONDS)
+        return await self._hub.read(self._client, work)
+
+    def _await_ping(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(PING_SECONDS, self._ping)
+
+    def _ping(self) -> None:
+        self._watcher.ping()
+        self._await_ping()
+
+
+def _piece(
+    session: Session, scope: Watched, some: Sequence[Changed], number: int, rows_of: RowsOf
+) -> list[Event]:
+    """What of these has not changed after that number; of what has, the hub tells."""
+    newer = {one.id for one in changes.since(session, scope, number)}
+    return events.encoded(session, [one for one in some if one.id not in newer], rows_of)
+
+
+async def _say(send: Send, content: bytes) -> None:
+    if content:
+        await send({"type": "http.response.body", "body": content, "more_body": True})
+
+
+async def _left(receive: Receive) -> None:
+    """Return when the client has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
