@@ -1,4 +1,4 @@
-"""The rows of owners: their keys, their quotas, and how long they have trained."""
+"""The rows of owners: their keys, what browsers hold in place of one, their quotas, and how long they have trained."""
 
 from datetime import datetime
 
@@ -62,3 +62,25 @@ class ApiKey(SQLModel, table=True):
     hint: str
     created_at: datetime = Field(sa_type=UTCDateTime)
     revoked_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
+
+
+class BrowserSession(SQLModel, table=True):
+    """What a browser's cookie stands for: the key that it was begun with. Only the secret's SHA-256 is kept."""
+
+    __tablename__ = "browser_session"
+
+    sha256: str = Field(primary_key=True)
+    key_id: str = Field(foreign_key="api_key.id", index=True)
+    created_at: datetime = Field(sa_type=UTCDateTime)
+    seen_at: datetime = Field(sa_type=UTCDateTime)
+    expires_at: datetime = Field(sa_type=UTCDateTime)
+
+
+class LoginCode(SQLModel, table=True):
+    """What begins one browser session in the place of a key, once and soon; only its SHA-256 is kept."""
+
+    __tablename__ = "login_code"
+
+    sha256: str = Field(primary_key=True)
+    key_id: str = Field(foreign_key="api_key.id")
+    expires_at: datetime = Field(sa_type=UTCDateTime)

@@ -15,6 +15,8 @@ from sqlmodel import Field, SQLModel
 from app.storage.changes import change_column, change_index
 from app.storage.column_types import ReasonText, StatusText, UTCDateTime
 from app.storage.owner_tables import ApiKey as ApiKey
+from app.storage.owner_tables import BrowserSession as BrowserSession
+from app.storage.owner_tables import LoginCode as LoginCode
 from app.storage.owner_tables import Owner as Owner
 from app.storage.owner_tables import QuotaColumns as QuotaColumns
 from app.storage.owner_tables import RoleQuota as RoleQuota

@@ -69,7 +69,7 @@ def create_key(session: Session, owner: str, role: Role) -> tuple[ApiKey, str]:
     key = ApiKey(
         owner=owner,
         role=role,
-        sha256=_sha256(secret),
+        sha256=sha256_of(secret),
         hint=secret[:HINT_LENGTH],
         created_at=utc_now(),
     )
@@ -131,7 +131,7 @@ def _note_role(session: Session, owner: str) -> None:
 
 def caller_of(session: Session, secret: str) -> Caller | None:
     """Whose key this is; None for what is no key, or a revoked one."""
-    digest = _sha256(secret)
+    digest = sha256_of(secret)
     key = session.execute(_by_digest(), {"digest": digest}).first()
     if key is None or not hmac.compare_digest(key.sha256, digest) or key.revoked_at is not None:
         return None
@@ -192,7 +192,7 @@ def look_up_at_a_glance(
         return False, None
     row = secret and database.glance(
         "SELECT owner, role, id FROM api_key WHERE sha256 = ? AND revoked_at IS NULL",
-        _sha256(secret),
+        sha256_of(secret),
     )
     if row:
         return True, Caller(row[0], Role(row[1]), row[2])
@@ -228,5 +228,6 @@ def refuse_open_door(session: Session, settings: Settings, host: str) -> None:
         )
 
 
-def _sha256(secret: str) -> str:
+def sha256_of(secret: str) -> str:
+    """What is kept of a secret, in hexadecimal."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
