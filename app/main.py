@@ -1,6 +1,7 @@
 """The web application: `create_app(settings)`, or `uvicorn app.main:create_app --factory`."""
 
 import math
+import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from functools import partial
@@ -15,6 +16,7 @@ from app.api.http.connection_bounds import Connections
 from app.api.http.gate import Gate
 from app.api.http.heads import Heads
 from app.api.http.passes import DRAWING, Passes
+from app.api.http.rates import Rates
 from app.api.http.security_headers import SecurityHeaders
 from app.api.http.sharing import Shared, Stopping, Watch
 from app.api.http.slashes import TrailingSlashes
@@ -24,6 +26,7 @@ from app.api.watching.hub import Hub
 from app.doorbell import make_doorbell
 from app.home import home_in_use
 from app.logging import set_up_logging
+from app.pages.session import WRONG_KEYS_A_MINUTE
 from app.plots.artists import Artists
 from app.services.analyses.predicting.explanations import Explanations
 from app.services.analyses.predicting.onnx_files import OnnxFiles
@@ -38,6 +41,15 @@ from app.storage.db import Database, open_database
 from app.storage.states import RunStatus
 from lab_models.common.revision import package_version
 
+ROUTERS = (
+    *(
+        router
+        for room in (experiments, studies, analyses, watching, catalog, operations, pages)
+        for router in room.ROUTERS
+    ),
+    documentation.router,
+)
+"""Everything that is served."""
 READY_SECONDS = 1.0
 """How long all who ask share what `/readyz` has found."""
 STANDING_SECONDS = 1.0
@@ -64,7 +76,7 @@ def create_app(
 ) -> FastAPI:
     """The API on the given settings (default: read from the environment). Opens and migrates the database at start.
 
-    `host` is where it will listen, if that is known: on loopback it answers to few names, see `app.api.http.gate`.
+    `host` is where it will listen, if that is known: on loopback it answers to few names, see `app.api.http.hosts`.
     `local_workers` says how those fare that the same process starts, if it starts any.
     """
     settings = settings or Settings()
@@ -119,6 +131,7 @@ def create_app(
     app.state.standing = LatestStanding(STANDING_SECONDS, app.state.speeds)
     app.state.recipe_costs = RecipeCosts(settings)
     app.state.local_workers = local_workers or LocalWorkers()
+    app.state.wrong_keys = Rates(WRONG_KEYS_A_MINUTE, time.monotonic)
     app.state.readiness = Shared(READY_SECONDS)
     app.state.description = Shared(math.inf)
     error_handlers.install(app)
@@ -126,11 +139,7 @@ def create_app(
     app.add_middleware(Gate, settings=settings, host=host)
     app.add_middleware(TrailingSlashes)  # around the gate, which knows open paths by name
     app.add_middleware(SecurityHeaders)  # around the gate, whose refusals carry them too
-    for room in (experiments, studies, analyses, watching, catalog, operations):
-        for router in room.ROUTERS:
-            app.include_router(router)
-    app.include_router(documentation.router)
-    for router in pages.ROUTERS:
+    for router in ROUTERS:
         app.include_router(router)
     describe(app)
     observe(app, settings.access_log)

@@ -12,10 +12,12 @@ from app.pages import (
     new,
     queue,
     recipes,
+    session,
     study_pages,
 )
 
 ROUTERS = (
+    session.router,
     doors.router,
     assets.router,
     lists.router,

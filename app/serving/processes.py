@@ -14,7 +14,7 @@ from contextlib import suppress
 from sqlalchemy import make_url
 
 from app.api.http.connection_bounds import DESCRIPTORS_OF_A_CONNECTION, RESERVED_DESCRIPTORS
-from app.api.http.gate import is_loopback
+from app.api.http.hosts import is_loopback
 from app.api.http.server import Server
 from app.devices import devices_of
 from app.home import keep_to_oneself, others_may_look

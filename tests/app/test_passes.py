@@ -1,7 +1,8 @@
 """One request, one pass: every route is asked, and no connection is ever held between two calls on threads, nor while
-an answer is made or sent.
+an answer is made or sent. What is only read stays as it is.
 """
 
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from typing import Annotated, Any
 
 import pytest
 from fastapi import FastAPI, Response
-from sqlalchemy import event, text
+from sqlalchemy import event, select, text
 from starlette.requests import ClientDisconnect
 from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
@@ -21,10 +22,12 @@ from app.api.http.deps import Reading, TheExperiment, Writing
 from app.api.http.parameters import Afterwards, Kept
 from app.api.http.passes import Compute, Write
 from app.api.http.traffic import HAS_LEFT
-from app.main import create_app
+from app.main import ROUTERS, create_app
 from app.settings import Settings
 from app.storage.db import Database, open_database
+from app.storage.tables import metadata
 from tests.app.studies import finish, grid, send
+from tests.app.test_keys import filled as with_values
 from tests.app.test_predict import SMALL
 from tests.app.test_predict import Service as InThisProcess
 
@@ -126,8 +129,19 @@ def filled(settings: Settings) -> dict[str, str]:
     }
 
 
-def test_no_route_holds_a_connection_between_two_calls_or_while_its_answer_is_sent(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+def fingerprints(database: Database) -> dict[str, str]:
+    """Of the rows of each table."""
+    with database.reading() as session:
+        return {
+            table.name: hashlib.sha256(
+                repr(session.execute(select(table).order_by(*table.primary_key)).all()).encode()
+            ).hexdigest()
+            for table in metadata().sorted_tables
+        }
+
+
+def test_no_route_holds_a_connection_between_two_calls_or_while_it_answers_and_no_get_changes_a_row(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = filled(settings)
     with watched_api(settings, monkeypatch) as (api, app, witness):
@@ -135,6 +149,11 @@ def test_no_route_holds_a_connection_between_two_calls_or_while_its_answer_is_se
         operations = [
             (method, path) for path, found in app.openapi()["paths"].items() for method in found
         ]
+        before = fingerprints(database)
+        for path in pages_without_description():
+            api.get(with_values(path, **ids), params=PARAMETERS.get(("get", path)))
+            assert witness.faults == [], path
+            assert fingerprints(database) == before, path
         for method, path in sorted(
             operations, key=lambda one: (one[0] == "delete", one[0] != "get", one[1])
         ):
@@ -161,6 +180,8 @@ def test_no_route_holds_a_connection_between_two_calls_or_while_its_answer_is_se
             statuses[f"{method} {path}"] = answer.status_code
             assert witness.faults == [], f"{method} {path}"
             assert answer.status_code < 500, answer.text
+            if method == "get":
+                assert fingerprints(database) == before, path
             if path not in WITHOUT_DATABASE:
                 assert witness.num_taken > taken, (
                     f"{method} {path} was answered without the database: the test asks for nothing"
@@ -168,6 +189,17 @@ def test_no_route_holds_a_connection_between_two_calls_or_while_its_answer_is_se
         succeeded = [name for name, status in statuses.items() if status < 300]
         assert len(succeeded) > 0.75 * len(operations), statuses
         assert not witness.out
+        assert fingerprints(database) != before, "what was sent to be done is seen"
+
+
+def pages_without_description() -> list[str]:
+    """What is served to browsers and is no part of the API: GETs that OpenAPI does not name."""
+    routes: list[Any] = [route for router in ROUTERS for route in router.routes]
+    found = [
+        r.path for r in routes if "GET" in getattr(r, "methods", ()) and not r.include_in_schema
+    ]
+    assert "/ui/login" in found
+    return found
 
 
 WITHOUT_DATABASE = {
@@ -181,6 +213,7 @@ WITHOUT_DATABASE = {
 }
 PARAMETERS: dict[tuple[str, str], dict[str, str]] = {
     ("get", "/experiments/{experiment_id}"): {"wait": "0.3"},
+    ("get", "/ui/session"): {"code": "no code"},
     ("post", "/experiments/cancel"): {"status": "queued"},
 }
 BODIES = {

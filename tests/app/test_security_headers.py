@@ -9,7 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.api.http.documentation import POLICY as DOCS_POLICY
-from app.api.http.security_headers import ALWAYS, PAGE_POLICY
+from app.api.http.security_headers import ALWAYS, OF_PAGES, PAGE_POLICY, UI_POLICY
 from app.main import create_app
 from app.settings import Settings
 from tests.app.studies import grid, send
@@ -53,6 +53,18 @@ def test_every_answer_carries_the_headers_once(api: TestClient) -> None:
     require_headers(api.post("/experiments", content=b"nonsense"))
     require_headers(api.get("/docs"), DOCS_POLICY)
     assert len(ALWAYS) == 3
+
+
+def test_a_page_loads_from_asks_and_sends_to_the_service_alone(tmp_path: Path) -> None:
+    """A form of a page that lets no referrer out would say `Origin: null`, as those of strangers do."""
+    with make_api(tmp_path, None, api_keys="on") as api:
+        for path, status in (("/ui/login", 200), ("/ui/experiments", 401), ("/ui", 401)):
+            answer = api.get(path)
+            assert answer.status_code == status
+            found = {name: answer.headers.get_list(name) for name in {**ALWAYS, **OF_PAGES}}
+            assert found == {name: [value] for name, value in {**ALWAYS, **OF_PAGES}.items()}
+        assert "unsafe" not in UI_POLICY
+        require_headers(api.get("/uis"))
 
 
 def test_an_unexpected_error_carries_them_too(api: TestClient) -> None:

@@ -32,6 +32,13 @@ class Rates:
         """Count one request: 0 where it may pass, else the whole seconds after which the next may. A size of 0 means no
         limit.
         """
+        wait = self.would_wait_seconds(caller)
+        if self._size and not wait:
+            self._buckets[caller].tokens -= 1.0
+        return wait
+
+    def would_wait_seconds(self, caller: str) -> int:
+        """The same without counting it."""
         if not self._size:
             return 0
         now = self._clock()
@@ -44,6 +51,5 @@ class Rates:
         if len(self._buckets) > MOST_BUCKETS:
             self._buckets.popitem(last=False)
         if bucket.tokens >= 1.0:
-            bucket.tokens -= 1.0
             return 0
         return max(1, math.ceil((1.0 - bucket.tokens) * 60.0 / self._size))

@@ -4,7 +4,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.http import documentation
+from app.api.http import documentation, page_addresses
 
 PAGE_POLICY: Final = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action"
@@ -14,11 +14,25 @@ PAGE_POLICY: Final = (
 pictures with them.
 """
 
+UI_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self';"
+    " form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+"""For the pages: all that they load, ask and send to is this service."""
+
 ALWAYS: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
 }
+
+
+OF_PAGES: Final = {
+    "Content-Security-Policy": UI_POLICY,
+    "Cache-Control": "private, no-cache",
+    "Referrer-Policy": "same-origin",
+}
+"""With `no-referrer` a browser says `Origin: null` of a form, and the gate could not tell it from a stranger's."""
 
 
 class SecurityHeaders:
@@ -52,6 +66,8 @@ class SecurityHeaders:
 
 def security_headers(path: str) -> dict[str, str]:
     """The headers of an answer under this path."""
+    if page_addresses.is_page(path):
+        return {**ALWAYS, **OF_PAGES}
     return {
         **ALWAYS,
         "Content-Security-Policy": documentation.POLICY

@@ -15,7 +15,14 @@ from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
 from app.roles import Role
-from app.services.owners.keys import KEY_BYTES, Caller, sha256_of
+from app.services.owners.keys import (
+    KEY_BYTES,
+    Caller,
+    look_up,
+    look_up_at_a_glance,
+    sha256_of,
+)
+from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import ApiKey, BrowserSession, LoginCode, utc_now
 
@@ -82,6 +89,26 @@ def visit_at_a_glance(database: Database, secret: str) -> Visit | None:
     owner, role, key_id, sha256, *times = row
     seen_at, expires_at = (datetime.fromisoformat(time).replace(tzinfo=UTC) for time in times)
     return _visit(owner, Role(role), key_id, sha256, seen_at, expires_at)
+
+
+def recognize(
+    session: Session, settings: Settings, key: str | None, cookie: str | None
+) -> tuple[bool, Caller | Visit | None]:
+    """Whether a request needs a key, and who sends it: by the secret of a key or of a session, whichever it has."""
+    found = None if cookie is None or settings.api_keys == "off" else visit(session, cookie)
+    return look_up(session, settings, key) if found is None else (True, found)
+
+
+def recognize_at_a_glance(
+    database: Database, settings: Settings, key: str | None, cookie: str | None
+) -> tuple[bool, Caller | Visit | None]:
+    """The same of a SQLite file without a session. Raises sqlite3.Error where it cannot be had at once."""
+    found = (
+        None
+        if cookie is None or settings.api_keys == "off"
+        else visit_at_a_glance(database, cookie)
+    )
+    return look_up_at_a_glance(database, settings, key) if found is None else (True, found)
 
 
 def note(session: Session, sha256: str) -> None:
