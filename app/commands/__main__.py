@@ -14,6 +14,7 @@ from app.commands import (
     data,
     keys,
     maintenance,
+    opening,
     owners,
     recipes,
     serving,
@@ -83,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         about_one.add_argument("id", help="exp_… or stu_…")
     others = [
         parser
-        for module in (again, recipes, studies, study_tables, data, owners)
+        for module in (again, recipes, studies, study_tables, data, owners, opening)
         for parser in module.add_commands(commands)
     ]
     for speaking in (show, cancel, pause, resume, retry, delete, *others):

@@ -1,8 +1,12 @@
-"""`lab keys`: keys made, listed and revoked in the database of LAB_HOME, and the key that the other commands send."""
+"""`lab keys`: keys made, listed and revoked in the database of LAB_HOME, and the key that the other commands send; `lab
+open`.
+"""
 
 import io
 import re
+import webbrowser
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from starlette.testclient import TestClient
@@ -12,7 +16,7 @@ from app.commands.__main__ import main
 from app.main import create_app
 from app.settings import Settings
 from app.storage.db import open_database
-from tests.app.people import client_of
+from tests.app.people import browser, client_of
 
 
 @pytest.fixture(autouse=True)
@@ -293,3 +297,49 @@ def test_one_name_is_read_as_a_list_of_names_is(
     assert "'Anna Müller' is called 'anna.muller' here." in said.err
     assert "a key of anna.muller" in said.err
     assert main(["keys", "create", "*"]) == 2
+
+
+def test_a_page_is_opened_by_whoever_may_write_the_database(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for role in ("read", "admin"):
+        main(["keys", "create", "anna", "--role", role])
+    capsys.readouterr()
+    assert main(["open", "stu_1", "--as", "anna", "--print", "--url", "http://gpubox:8000/"]) == 0
+    address = urlsplit(capsys.readouterr().out.strip())
+    assert (address.netloc, address.path) == ("gpubox:8000", "/ui/session")
+    with TestClient(create_app(Settings(log_level="ERROR", _env_file=None))) as api:
+        opened = browser(api)
+        answer = opened.get(f"{address.path}?{address.query}")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/ui/studies/stu_1")
+        assert opened.get("/me").json()["role"] == "admin"
+    assert main(["open", "--as", "ben"]) == 2
+    assert "'ben' has no key" in capsys.readouterr().err
+    assert main(["open", "curves"]) == 2
+    assert "'curves' is no page" in capsys.readouterr().err
+
+
+def test_a_page_is_opened_with_the_key_of_the_environment(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", opened.append)  # says that there is none
+    with TestClient(create_app(Settings(log_level="ERROR", _env_file=None))) as api:
+        monkeypatch.setattr(
+            client.httpx,
+            "Client",
+            lambda base_url, timeout, headers: TestClient(api.app, base_url, headers=headers),
+        )
+        assert main(["open", "exp_1", "--url", "http://testserver"]) == 0
+        assert opened == ["http://testserver/ui/experiments/exp_1"]
+        assert capsys.readouterr().out == "http://testserver/ui/experiments/exp_1\n"
+        main(["keys", "create", "anna"])
+        secret = capsys.readouterr().out.strip()
+        assert main(["open", "--url", "http://testserver"]) == 1
+        assert "A key is needed (401)" in capsys.readouterr().err
+        monkeypatch.setenv("LAB_API_KEY", secret)
+        assert main(["open", "--url", "http://testserver"]) == 0
+        printed, said = capsys.readouterr()
+        assert secret not in printed
+        assert "No browser could be started here" in said
+        assert browser(api).get(opened[-1]).headers["location"] == "/ui/experiments"
