@@ -1,17 +1,14 @@
 """Logging in with a key or a one-time code, and logging out."""
 
 import re
-from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from urllib.parse import parse_qsl
 
 from fastapi import Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BaseModel
 from sqlmodel import Session
 
-import app
 from app.api.http import passes
 from app.api.http.cookies import forget_session, session_secret, set_session
 from app.api.http.deps import Body, TheCaller, TheDatabase, TheSettings, Writing
@@ -19,6 +16,7 @@ from app.api.http.hosts import address_of
 from app.api.http.page_addresses import LOGIN, PAGES, SESSION, SESSION_CODE, SESSION_END
 from app.api.http.rates import Rates
 from app.errors import InvalidRequest, OtherOrigin
+from app.pages.rendering import rendered
 from app.services.owners import sessions
 from app.services.owners.keys import look_up
 from lab_models.common.validation import FieldError
@@ -40,14 +38,6 @@ WRONG_CODE: Final = (
 Next = Annotated[str, Query(alias="next", max_length=LONGEST_PATH)]
 
 router = passes.router(include_in_schema=False)
-
-_pages = Environment(
-    loader=FileSystemLoader(Path(app.__file__).with_name("templates")),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
 
 
 class CodeAnswer(BaseModel):
@@ -199,5 +189,5 @@ def _too_many(wanted: str, wait: int) -> Response:
 def _login(
     wanted: str, said: str = "", status: int = 200, headers: dict[str, str] | None = None
 ) -> Response:
-    values: dict[str, Any] = {"action": SESSION, "next": wanted, "said": said}
-    return HTMLResponse(_pages.get_template("login.html").render(values), status, headers)
+    page = rendered("login.html", action=SESSION, next=wanted, said=said)
+    return HTMLResponse(page, status, headers)

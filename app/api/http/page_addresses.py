@@ -8,8 +8,8 @@ LOGIN: Final = f"{PAGES}/login"
 SESSION: Final = f"{PAGES}/session"
 SESSION_END: Final = f"{SESSION}/end"
 SESSION_CODE: Final = f"{SESSION}/code"
-OPEN_PAGES: Final = frozenset({LOGIN, SESSION, SESSION_END})
-"""What somebody without a key asks for to log in, or out: each looks at what it is given itself."""
+OPEN_PAGES: Final = frozenset({"/", LOGIN, SESSION, SESSION_END})
+"""What somebody without a key asks for to find the pages, to log in, or out: each looks at what it is given itself."""
 
 
 def is_page(path: str) -> bool:
