@@ -19,7 +19,7 @@ LAB = re.compile(
 )
 """A `lab` where a command stands; to the one of `xargs` belongs one more argument."""
 MAKE = re.compile(r"(?:^|[;&|] *)make (?P<arguments>[^\n;&|#]*)", re.MULTILINE)
-OLD_CURL = {"-s", "-d", "-o", "-w", "-X", "-H", "-T", "--data-binary"}
+OLD_CURL = {"-s", "-d", "-N", "-o", "-w", "-X", "-H", "-T", "--data-binary"}
 """What curl 7.68 of 2020 has, too."""
 
 RUN = {
@@ -48,6 +48,10 @@ NOT_RUN = {
         "docs/studies.md",
         "lab study examples/",
     ): "a file of the checkout; tests/app/test_study_commands.py prices it, and all recipes",
+    (
+        "docs/watching.md",
+        "curl -N",
+    ): "goes on until what is watched has ended; tests/app/test_watching.py reads such streams",
     ("docs/proxy.md", "nginx -t"): "needs root; tests/e2e/test_proxy.py has nginx read the file",
     ("docs/proxy.md", "caddy validate"): "needs root, and Caddy",
     (

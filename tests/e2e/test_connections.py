@@ -356,7 +356,7 @@ def test_made_up_addresses_of_senders_count_only_where_a_proxy_is_trusted(
     assert (answers[0], answers[-1]) == (401, last)
 
 
-def test_a_stop_waits_neither_for_polls_nor_for_downloads_nor_for_uploads(
+def test_a_stop_waits_neither_for_polls_nor_for_streams_nor_for_downloads_nor_for_uploads(
     make_service: Callable[..., Service],
 ) -> None:
     service = make_service(access_log="all")
@@ -369,6 +369,10 @@ def test_a_stop_waits_neither_for_polls_nor_for_downloads_nor_for_uploads(
                 connection(service, f"GET {address}?wait=60 HTTP/1.1\r\n".encode() + HOST + b"\r\n")
             )
             for _ in range(10)
+        ]
+        streams = [
+            stack.enter_context(connection(service, b"GET /events HTTP/1.1\r\n" + HOST + b"\r\n"))
+            for _ in range(40)
         ]
         upload = stack.enter_context(
             connection(
@@ -388,6 +392,9 @@ def test_a_stop_waits_neither_for_polls_nor_for_downloads_nor_for_uploads(
         assert set(answers) <= {b"HTTP/1.1 200 ", b"HTTP/1.1 503 "}, answers
         # of a machine that is very busy there may be no time for all
         assert answers[0] == b"HTTP/1.1 200 "
+        ended = [read_to_end(stream) for stream in streams]
+        last = b'event: end\ndata: {"reason":"shutdown"}\n\n\r\n0\r\n\r\n'
+        assert [stream.endswith(last) for stream in ended] == [True] * len(streams)
         assert read_to_end(upload) == b""
     log = service.log.read_text()
     assert seconds < STOP_SECONDS, log
