@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -78,11 +79,10 @@ class Hub:
         self._scopes.setdefault(scope, set()).add(watcher)
         if self._is_closed:
             watcher.end("shutdown")
-        try:
+        with ExitStack() as leaving:
+            leaving.callback(self.leave, watcher)
             await self._begin_to_look()
-        except BaseException:
-            self.leave(watcher)
-            raise
+            leaving.pop_all()
         return watcher
 
     def leave(self, watcher: Watcher) -> None:
@@ -152,15 +152,18 @@ class Hub:
         return self._looking is not None and not self._looking.done()
 
     async def _look_again_and_again(self) -> None:
-        while self._scopes:
-            await asyncio.sleep(LOOK_SECONDS)
-            if not self._scopes:
-                return
-            try:
-                await self._look()
-                await self._look_at_keys()
-            except (ServiceError, SQLAlchemyError) as error:
-                log.warning("could not look for changes (%s); looking again", error)
+        try:
+            while self._scopes:
+                await asyncio.sleep(LOOK_SECONDS)
+                try:
+                    await self._look()
+                    await self._look_at_keys()
+                except (ServiceError, SQLAlchemyError) as error:
+                    log.warning("could not look for changes (%s); looking again", error)
+        finally:
+            # there are some only after a fault: they must not believe that nothing changes
+            for watcher in self._watchers():
+                watcher.cut()
 
     async def _look(self) -> None:
         number = await self._latest()

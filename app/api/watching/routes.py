@@ -1,5 +1,6 @@
 """Streams of events over HTTP: of all that one may see, of named experiments, of a study, of an owner."""
 
+from contextlib import ExitStack
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import Header, Query, Request
@@ -146,8 +147,8 @@ async def _watched(
         return opening(session, scope, begins, hub.rows_of)
 
     watcher = await hub.admit(caller, scope)
-    try:
-        return EventStream(hub, watcher, client, await hub.read(client, begin))
-    except BaseException:
-        hub.leave(watcher)
-        raise
+    with ExitStack() as leaving:
+        leaving.callback(hub.leave, watcher)
+        stream = EventStream(hub, watcher, client, await hub.read(client, begin))
+        leaving.pop_all()
+    return stream

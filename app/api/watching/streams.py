@@ -96,7 +96,8 @@ class EventStream(Response):
             self._timer.cancel()
             left.cancel()
             self._hub.leave(self._watcher)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        if not self._watcher.is_cut:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _tell_state(self, send: Send, begins: Opening) -> None:
         """What the stream begins with; at least the number up to which nothing has changed."""
@@ -123,7 +124,7 @@ class EventStream(Response):
 
     async def _tell_news(self, send: Send, left: "asyncio.Task[None]") -> None:
         """What changes. What is set while something is sent is looked at before anything is waited for."""
-        while not left.done():
+        while not (left.done() or self._watcher.is_cut):
             self._watcher.wake.clear()
             if self._watcher.begins_anew:
                 await self._begin_anew(send)

@@ -20,6 +20,7 @@ class Watcher:
         self.ends: EndReason | None = None
         self.begins_anew = False
         """Whether the database has gone back behind what was said."""
+        self.is_cut = False
         self.wake = asyncio.Event()
         self._pings = False
 
@@ -33,6 +34,11 @@ class Watcher:
     def end(self, reason: EndReason) -> None:
         """Nothing will be said after what is still to be said now; the first reason holds."""
         self.ends = self.ends or reason
+        self.wake.set()
+
+    def cut(self) -> None:
+        """Nothing more can be said, not even that it ends."""
+        self.is_cut = True
         self.wake.set()
 
     def begin_anew(self) -> None:
