@@ -186,7 +186,7 @@ CONFLICTING_READS = (
     "/runs/{run_id}/model.onnx",
 )
 """What cannot be read while a run has not succeeded, or because what would be compared does not fit together."""
-NAMED_IN_THE_QUERY = ("/comparisons",)
+NAMED_IN_THE_QUERY = ("/comparisons", "/events")
 """What is found, or not, by ids in the query."""
 
 
