@@ -79,9 +79,10 @@ class Service:
             )
         ).json()
 
-    def delete(self, path: str) -> None:
-        """DELETE; raises Refused."""
-        _checked(self._http.delete(path))
+    def delete(self, path: str) -> dict[str, Any]:
+        """DELETE; the answer's object, empty where it has none. Raises Refused."""
+        answer = _checked(self._http.delete(path))
+        return answer.json() if answer.content else {}
 
     def download(self, path: str) -> bytes:
         """Bytes of a GET, however long the service draws; raises Refused."""

@@ -158,8 +158,10 @@ def _unreadable(error: Exception, path: Path) -> object:
 
 def _remove(options: argparse.Namespace) -> int:
     with client.Service(options.url) as service:
-        service.delete(f"/datasets/{quote(options.name, safe='')}")
-    print(f"{options.name} is removed", file=sys.stderr)
+        answer = service.delete(f"/datasets/{quote(options.name, safe='')}")
+    # an earlier version answers nothing
+    for said in (f"{options.name} is removed", *answer.get("notes", ())):
+        print(said, file=sys.stderr)
     return 0
 
 

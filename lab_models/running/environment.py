@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from lab_models.common.revision import RESULTS_VERSION, package_version, source_revision
+from lab_models.datasets.facts import kept_facts
 from lab_models.datasets.preparation import PreparedDataset
 from lab_models.specs import ModelSpec
 from lab_models.training.protocol import FoundationFiles
@@ -52,8 +53,8 @@ def environment(
     micro_batches: int = 1,
     foundation: FoundationFiles | None = None,
 ) -> dict[str, Any]:
-    """What else decides the bits of a result, for the run's record. The SHA-256 of a foundation's weights stands for
-    all that those were made of.
+    """What else decides the bits of a result, for the run's record, and what its network needs of the data set to
+    answer without it. The SHA-256 of a foundation's weights stands for all that those were made of.
     """
     return {
         "version": package_version(),
@@ -65,6 +66,7 @@ def environment(
         "threads": threads,
         "micro_batches": micro_batches,
         "dataset_sha256": dataset.sha256,
+        "dataset": kept_facts(dataset.info),
         "built_on": None
         if foundation is None
         else {

@@ -32,7 +32,7 @@ from app.services.analyses.predicting.predictions import Predictors
 from app.services.experiments import experiments, progress
 from app.settings import Settings
 from app.storage.db import Database
-from app.storage.tables import Artifact
+from app.storage.tables import Artifact, Run
 from lab_models.common.files import sha256_of
 from lab_models.datasets.catalog import DIGITS
 from lab_models.datasets.decoding import Size, decode
@@ -492,7 +492,7 @@ def test_without_the_run_s_images_here_an_image_that_is_sent_is_answered_still(
     assert ask(service, run_id, {"row": 0}).status_code == 200
 
 
-def test_a_network_of_somebody_s_own_images_answers_as_long_as_they_are_there(
+def test_a_network_outlives_the_images_of_somebody_s_own_that_it_has_learned(
     service: Service,
 ) -> None:
     def imported(seed: int) -> None:
@@ -524,23 +524,43 @@ def test_a_network_of_somebody_s_own_images_answers_as_long_as_they_are_there(
     ]
     row = ask(service, run, {"row": 0}).json()
     assert (row["label"], row["input_shape"]) == (0, [3, 6, 5])
-    service.api.delete("/datasets/shades")
-    require_problem(
-        ask(service, run, dark),
-        409,
-        "conflict",
-        "data set 'shades' was removed since the run was trained",
+    before = [ask(service, run, image).json() for image in (dark, light)]
+    network = service.api.get(f"/runs/{run}/model.onnx")
+    left = service.api.delete("/datasets/shades").json()
+    assert (left["trained_experiments"], left["cannot_predict"]) == (1, 0)
+    assert left["notes"][0].startswith("1 experiment was trained on it and stays: results,")
+    predictors = service.api.app.state.predictors  # type: ignore[attr-defined]
+    predictors._ready.clear()
+    assert [ask(service, run, image).json() for image in (dark, light)] == before
+    assert service.api.get(f"/runs/{run}/model.onnx").content == network.content
+    removed = (
+        "data set 'shades' cannot be read by its rows: it was removed since the run was trained;"
+        " send the image itself"
     )
+    require_problem(ask(service, run, {"row": 0}), 409, "conflict", removed)
     imported(1)
-    require_problem(
-        ask(service, run, dark),
-        409,
-        "conflict",
-        "another one imported under its name since the run was trained",
-    )
+    assert [ask(service, run, image).json() for image in (dark, light)] == before
+    other = "it has other images here than those that the run was trained on"
+    require_problem(ask(service, run, {"row": 0}), 409, "conflict", other)
     service.api.delete("/datasets/shades")
     imported(0)
     assert ask(service, run, {"row": 0}).json() == row, "the same images are the same data set"
+
+    # a run of an older version has kept nothing of its data set
+    with service.database.writing() as session:
+        found = session.get_one(Run, run)
+        found.environment = {
+            name: value for name, value in (found.environment or {}).items() if name != "dataset"
+        }
+    assert [ask(service, run, image).json() for image in (dark, light)] == before
+    left = service.api.delete("/datasets/shades").json()
+    assert (left["trained_experiments"], left["cannot_predict"], len(left["notes"])) == (1, 1, 2)
+    removed = "data set 'shades' was removed since the run was trained"
+    require_problem(ask(service, run, dark), 409, "conflict", removed)
+    imported(1)
+    replaced = "another one imported under its name since the run was trained"
+    require_problem(ask(service, run, dark), 409, "conflict", replaced)
+    service.api.delete("/datasets/shades")
 
 
 # --- the ONNX file

@@ -14,6 +14,7 @@ from app.api.http.deps import TheAfterwards, TheCaller, TheDatabase, TheSettings
 from app.errors import InvalidRequest, UploadInterrupted, UploadTooLarge
 from app.services.datasets import datasets
 from app.services.datasets.datasets import Share
+from app.services.datasets.in_use import LeftBehind
 from app.services.datasets.obstacles import presence_of
 from app.services.owners.keys import Caller
 from app.settings import Settings
@@ -123,18 +124,25 @@ async def import_dataset(
     return record
 
 
-@router.delete("/datasets/{name}", status_code=204)
+@router.delete("/datasets/{name}")
 def remove_dataset(
     session: Writing,
     settings: TheSettings,
     caller: TheCaller,
     afterwards: TheAfterwards,
     name: DatasetName,
-) -> None:
-    """Remove an imported data set; 409 for a built-in one, and while an experiment that is not finished uses it. With
-    keys, its owner and admins may.
+) -> schemas.RemovedDataset:
+    """Remove an imported data set, and say what it leaves behind; 409 for a built-in one, and while an experiment that
+    is not finished uses it. With keys, its owner and admins may.
     """
-    afterwards.later(datasets.throw_away, datasets.take_away(session, settings, caller, name))
+    folder, left = datasets.take_away(session, settings, caller, name)
+    afterwards.later(datasets.throw_away, folder)
+    return schemas.RemovedDataset(
+        name=name,
+        trained_experiments=left.num_trained,
+        cannot_predict=left.num_forgetful,
+        notes=_notes_on_what_is_left(left),
+    )
 
 
 def _import(
@@ -196,6 +204,24 @@ def _too_large(settings: Settings) -> UploadTooLarge:
     return UploadTooLarge(
         f"the zip is larger than {settings.max_upload_bytes:,} bytes (LAB_MAX_UPLOAD_BYTES)"
     )
+
+
+def _notes_on_what_is_left(left: LeftBehind) -> list[str]:
+    if not left.num_trained:
+        return []
+    many = left.num_trained > 1
+    were, stay = ("experiments were", "stay") if many else ("experiment was", "stays")
+    notes = [
+        f"{left.num_trained:,} {were} trained on it and {stay}: results, pictures and weights, predictions for images"
+        " that are sent, ONNX files; images by their rows, explanations and more training need the same images imported"
+        " again under its name"
+    ]
+    if left.num_forgetful:
+        notes.append(
+            f"{left.num_forgetful:,} of them, of an older version, kept too little of it: until then there are no"
+            " predictions and ONNX files either"
+        )
+    return notes
 
 
 def _record(settings: Settings, info: DatasetInfo, known: Catalog) -> schemas.DatasetAnswer:

@@ -42,6 +42,21 @@ class DatasetAnswer(Answer):
     links: dict[str, str]
 
 
+class RemovedDataset(Answer):
+    """What a data set that was just removed leaves behind."""
+
+    name: str
+    trained_experiments: int
+    """Experiments, of all owners, with runs that have succeeded on it. They stay, with results, pictures and weights.
+    """
+    cannot_predict: int
+    """Of them those with runs of an older version, which kept no facts of the data set: these neither predict nor
+    become ONNX files until the same images are imported under the name.
+    """
+    notes: list[str]
+    """The same in words."""
+
+
 class DatasetList(Answer):
     """The data sets this service knows."""
 

@@ -21,7 +21,7 @@ from app.errors import (
 )
 from app.roles import Role
 from app.services.datasets import dataset_locks
-from app.services.datasets.in_use import refuse_in_use
+from app.services.datasets.in_use import LeftBehind, left_behind, refuse_in_use
 from app.services.disk import storing
 from app.services.owners.keys import Caller
 from app.services.owners.limits import refuse_full_disk_quota
@@ -163,8 +163,11 @@ def import_zip(
         )
 
 
-def take_away(session: Session, settings: Settings, caller: Caller, name: str) -> Path:
+def take_away(
+    session: Session, settings: Settings, caller: Caller, name: str
+) -> tuple[Path, LeftBehind]:
     """Take an imported data set away, its owner's or by an admin; its files are `throw_away`'s, which may take a while.
+    Beside them what it leaves behind.
 
     Raises NotFound, Forbidden, or Conflict for a built-in one and while an unfinished experiment needs it, and
     StoreOutOfReach.
@@ -182,12 +185,13 @@ def take_away(session: Session, settings: Settings, caller: Caller, name: str) -
         )
     dataset_locks.have_alone(session, name)
     refuse_in_use(session, caller, name)
+    left = left_behind(session, name)
     file_store(settings).remove_dataset(
         name
     )  # while the name is still taken: nothing of a later one is met
     try:
         with _rendered():
-            return importing.take_away(name, settings.imported_folder)
+            return importing.take_away(name, settings.imported_folder), left
     except LookupError as error:
         raise _not_imported(name) from error
 

@@ -1,13 +1,26 @@
-"""Which experiments still need a data set."""
+"""Which experiments still need a data set, and which outlive it."""
 
+from dataclasses import dataclass
+
+from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from app.errors import Conflict
 from app.services.owners.keys import Caller
-from app.storage.states import LEGAL_MOVES
+from app.storage.states import LEGAL_MOVES, RunStatus
 from app.storage.tables import Experiment, Run
 
 MOST_NAMED = 3
+
+
+@dataclass(frozen=True)
+class LeftBehind:
+    """Experiments with trained networks that have learned a data set: `num_trained`, and `num_forgetful` of them of a
+    version that kept no facts of the data set, so that they cannot predict without it.
+    """
+
+    num_trained: int
+    num_forgetful: int
 
 
 def refuse_in_use(session: Session, caller: Caller, name: str) -> None:
@@ -23,6 +36,20 @@ def refuse_in_use(session: Session, caller: Caller, name: str) -> None:
         parts.append(f"{len(users) - len(shown)} of others")
     raise Conflict(
         f"{name!r} is used by {' and '.join(parts)}, not finished yet; cancel first, or wait"
+    )
+
+
+def left_behind(session: Session, name: str) -> LeftBehind:
+    """What a data set leaves behind when it is removed, of all owners."""
+    learned = (
+        col(Experiment.id) == col(Run.experiment_id),
+        col(Run.status) == RunStatus.SUCCEEDED,
+        col(Experiment.spec)[("dataset", "name")].as_string() == name,
+    )
+    counted = select(func.count(func.distinct(col(Experiment.id)))).where(*learned)
+    kept = col(Run.environment)[("dataset", "name")].as_string()
+    return LeftBehind(
+        session.exec(counted).one(), session.exec(counted.where(kept.is_(None))).one()
     )
 
 

@@ -20,6 +20,7 @@ from app.services.analyses.predicting.predictions import (
     TrainedRun,
     data_folder,
     trained_run,
+    why_not,
 )
 from app.services.experiments import experiments
 from app.settings import Settings
@@ -224,7 +225,8 @@ def _explanation(
         )
     except DatasetUnavailable as error:
         raise Conflict(
-            f"data set {info.name!r} cannot be read, and without its images there is nothing to explain: {error}"
+            f"data set {info.name!r} cannot be read, and without its images there is nothing to explain:"
+            f" {why_not(settings, explained.run, error)}"
         ) from error
     except LabError as error:
         raise Conflict(f"run {explained.run.run_id} cannot be explained: {error}") from error

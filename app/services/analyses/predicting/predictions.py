@@ -20,8 +20,8 @@ from app.storage.states import RunStatus
 from app.storage.tables import Run
 from lab_models.common.errors import DatasetUnavailable
 from lab_models.common.validation import FieldError
-from lab_models.datasets.catalog import DatasetInfo
 from lab_models.datasets.decoding import Pixels, Rendition, Size, UndecodableImage, decode
+from lab_models.datasets.facts import DatasetInfo, facts_kept
 from lab_models.inference.rows import NoSuchRow, Split, StoredImage, stored_image
 from lab_models.inference.trained import TrainedNetwork
 from lab_models.specs import read_spec
@@ -115,7 +115,8 @@ def trained_run(
 ) -> TrainedRun:
     """The network of a run, which is to do what `purpose` says.
 
-    Raises Conflict while it has not succeeded or when its data set is gone, NotFound when its weights are.
+    Raises Conflict while it has not succeeded, NotFound when its weights are gone. What it needs of its data set it has
+    kept; for one of an older version, which has not, raises Conflict when the data set is gone.
     """
     if run.status != RunStatus.SUCCEEDED:
         ended = run.status.is_terminal
@@ -126,8 +127,9 @@ def trained_run(
         )
         raise Conflict(f"run {run.id} has status {run.status}: {sentence}")
     spec = read_spec(experiments.get(session, run.experiment_id).spec)
-    sha256 = (run.environment or {}).get("dataset_sha256")
-    info = _dataset(settings, spec.dataset.name, sha256)
+    environment = run.environment or {}
+    sha256 = environment.get("dataset_sha256")
+    info = facts_kept(environment.get("dataset")) or _dataset(settings, spec.dataset.name, sha256)
     artifact, path = artifact_path(session, file_store(settings), run.id, WEIGHTS_NAME)
     return TrainedRun(run.id, TrainedNetwork(spec.network, info, path, artifact.sha256), sha256)
 
@@ -160,8 +162,15 @@ def stored(settings: Settings, trained: TrainedRun, split: Split, row: int) -> S
         raise InvalidRequest(message, [FieldError("/row", message)]) from error
     except DatasetUnavailable as error:
         raise Conflict(
-            f"data set {info.name!r} cannot be read by its rows: {error}; send the image itself"
+            f"data set {info.name!r} cannot be read by its rows: {why_not(settings, trained, error)}; send the image"
+            " itself"
         ) from error
+
+
+def why_not(settings: Settings, trained: TrainedRun, error: DatasetUnavailable) -> str:
+    """Why the images of the run's data set cannot be read, which the error says but of one that was removed."""
+    is_removed = trained.network.dataset.imported and not data_folder(settings, trained).is_dir()
+    return "it was removed since the run was trained" if is_removed else str(error)
 
 
 def data_folder(settings: Settings, trained: TrainedRun) -> Path:
@@ -188,8 +197,8 @@ def predict(predictors: Predictors, trained: TrainedRun, pixels: Pixels) -> list
 
 
 def _dataset(settings: Settings, name: str, sha256: str | None) -> DatasetInfo:
-    """The facts that images are brought to the network's form by. Of somebody's own images they change with the images,
-    so these must be the same.
+    """The facts that images are brought to the network's form by, of a run that has not kept them. Of somebody's own
+    images they change with the images, so these must be the same.
     """
     known = datasets.catalog(settings)
     info = known.get(name)
