@@ -22,13 +22,14 @@ RESIDENT_BYTES = 2 * 1024**3
 @dataclass(frozen=True)
 class Batch:
     """`images` (B, C, H, W) float32, normalized; `labels` (B,) int64; `rows` (B,) within the split, and which of its
-    stored views they are seen as.
+    stored views they are seen as. Of a part of a larger batch `all_labels` are that one's.
     """
 
     images: Tensor
     labels: Tensor
     rows: Tensor
     view: int = 0
+    all_labels: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,10 @@ PALE = 64
 """Of 255: where no pixel of any image is above this, a quarter of the range is used at most."""
 UNEQUAL = 10
 """The largest class over the smallest, from which on accuracy says little."""
-BEST_BY_LABEL = "scores that count each class alike (recall_macro, f1_macro) say more than accuracy"
+BEST_BY_LABEL = (
+    "scores that count each class alike (recall_macro, f1_macro) say more than accuracy, and 'class_weights'"
+    ' "balanced" of a spec makes each class count alike in training'
+)
 
 
 @dataclass(frozen=True)

@@ -205,6 +205,10 @@ class DistillSpec(Procedure, Pupil, Subject):
                 "teacher and student see the same pixels: give both networks the same 'statistics'"
             )
         _refuse_endless_views(self.teacher_outputs, self.dataset)
+        if self.class_weights is not None and self.alpha == 1.0:
+            raise ValueError(
+                "'class_weights' are of the loss of the labels, which 'alpha' 1 leaves out: give 'alpha' below 1"
+            )
         return self
 
     @property

@@ -101,6 +101,10 @@ class Procedure(Frozen):
     """Passes over train; with early stopping, the most."""
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of the target spread evenly over all classes (Szegedy et al. 2016)."""
+    class_weights: Literal["balanced"] | None = None
+    """What an image counts in the training loss: `balanced`, n / (k · n_c), for n training images of k classes, n_c of
+    its own; a batch's loss is the weighted mean. null: all count alike, as they always do in val and test.
+    """
     gradient_clip: float | None = Field(default=None, gt=0.0, le=1e9)
     """Largest L2 norm of the whole gradient; a longer one is scaled down to it. null: never."""
     ema_decay: float | None = Field(default=None, gt=0.0, lt=1.0)
@@ -132,6 +136,14 @@ class Procedure(Frozen):
         ):
             raise ValueError(
                 f"'warmup_epochs' {self.schedule.warmup_epochs:g} is more than the {self.epochs} 'epochs'"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _weights_need_something_to_weigh_against(self) -> Self:
+        if self.class_weights is not None and self.batch_size == 1:
+            raise ValueError(
+                "'class_weights' weigh the images of a batch against each other: 'batch_size' must be above 1"
             )
         return self
 

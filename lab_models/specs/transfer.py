@@ -93,6 +93,10 @@ class TransferSpec(Procedure, Tuning, Subject):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         refuse_single_images(self.network, self.batch_size, self.dataset.train_limit)
+        if self.class_weights is not None and self.strategy == "features":
+            raise ValueError(
+                "'class_weights' are of the training loss, and strategy 'features' trains nothing: leave them out"
+            )
         return self
 
     @property

@@ -1,7 +1,7 @@
 """The gradient of a whole batch from parts of it, one after the other, where memory does not hold all at once."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -40,6 +40,8 @@ class Gradients:
         losses, labels = [], []
         for number, part in enumerate(parts):
             batch = self.train.batch(part, views)
+            if len(parts) > 1:
+                batch = replace(batch, all_labels=self.train.labels.index_select(0, rows))
             with forward():
                 loss = self.objective(self.state.model, batch)
             check(loss.total)

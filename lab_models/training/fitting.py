@@ -17,7 +17,7 @@ from lab_models.training.averaging import update_average
 from lab_models.training.checkpoints import TrainState
 from lab_models.training.evaluation import evaluate
 from lab_models.training.gradient_flow import steps_measured
-from lab_models.training.objectives import TeacherLogits, make_objective
+from lab_models.training.objectives import TeacherLogits, balanced_weights, make_objective
 from lab_models.training.optimization import learning_rates, set_learning_rate
 from lab_models.training.protocol import Metrics
 from lab_models.training.stopping import StopReason, early_stop
@@ -69,9 +69,9 @@ def fit(
     `micro_batches` parts. Raises Diverged when a loss is no longer finite.
     """
     stop = _stop(spec, state)
-    gradients = Gradients(
-        state, spec, train, make_objective(spec, teacher, state.matcher), micro_batches
-    )
+    weights = None if spec.class_weights is None else balanced_weights(train.labels)
+    objective = make_objective(spec, teacher, state.matcher, weights)
+    gradients = Gradients(state, spec, train, objective, micro_batches)
     if state.flow is not None and state.epochs_done == 0 and state.step == 0:
         if state.freezer is not None:
             state.freezer.begin_epoch(1)  # what is frozen has no gradient from the beginning

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import assert_never
 
 import torch
@@ -44,17 +45,15 @@ Objective = Callable[[nn.Module, Batch], Loss]
 
 @dataclass(frozen=True)
 class CrossEntropy:
-    """Mean cross-entropy against the labels, smoothed if asked for."""
+    """Mean cross-entropy against the labels, smoothed and weighted by class if asked for."""
 
     label_smoothing: float = 0.0
+    class_weights: Tensor | None = None
 
     def __call__(self, model: nn.Module, batch: Batch) -> Loss:
         """Loss of the model on the batch."""
         logits = model(batch.images).float()  # a forward pass in bfloat16 ends here
-        return Loss(
-            functional.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing),
-            logits,
-        )
+        return Loss(hard_loss(logits, batch, self.label_smoothing, self.class_weights), logits)
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,8 @@ class Distillation:
     """alpha · T² · KL(teacher, student) at temperature T + (1 - alpha) · cross-entropy (Hinton, Vinyals, Dean 2015,
     section 2).
 
-    T² keeps the soft loss's gradient as large as it is without a temperature. With alpha 0 the student is trained as if
+    Class weights are the labels' loss's alone. T² keeps the soft loss's gradient as large as it is without a
+    temperature. With alpha 0 the student is trained as if
     there were no teacher, to the bit.
     """
 
@@ -70,11 +70,12 @@ class Distillation:
     temperature: float
     alpha: float
     label_smoothing: float = 0.0
+    class_weights: Tensor | None = None
 
     def __call__(self, model: nn.Module, batch: Batch) -> Loss:
         """Loss of the student on the batch, with its parts `hard_loss` and `soft_loss` before they are weighed."""
         logits = model(batch.images).float()
-        hard = functional.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
+        hard = hard_loss(logits, batch, self.label_smoothing, self.class_weights)
         with torch.no_grad():
             wanted = functional.log_softmax(self.teacher(batch).float() / self.temperature, dim=1)
         given = functional.log_softmax(logits / self.temperature, dim=1)
@@ -114,19 +115,52 @@ class FeatureMatching:
         return Loss(total, loss.logits, loss.parts | {f"{self.name}_loss": distance.detach()})
 
 
+def hard_loss(
+    logits: Tensor, batch: Batch, label_smoothing: float, class_weights: Tensor | None
+) -> Tensor:
+    """Cross-entropy () of logits (B, num_classes) against the labels, a mean over images, as torch's own.
+
+    With weights (K,), of the first K classes and 0 for those after them, it is the mean weighted by each label's class,
+    over the weights of the whole batch where this is a part of one, so that the parts' losses come to the batch's.
+    """
+    if class_weights is None:
+        return functional.cross_entropy(logits, batch.labels, label_smoothing=label_smoothing)
+    weights = functional.pad(class_weights, (0, logits.shape[1] - len(class_weights)))
+    weighted = partial(
+        functional.cross_entropy, logits, batch.labels, weights, label_smoothing=label_smoothing
+    )
+    if batch.all_labels is None:
+        return weighted()
+    return weighted(reduction="sum") / (weights[batch.all_labels].mean() * len(batch.labels))
+
+
+def balanced_weights(labels: Tensor) -> Tensor:
+    """Of labels (N,) int64 each class's weight (K,) float32, up to the last that occurs: n / (k · n_c), as
+    `sklearn.utils.class_weight.compute_class_weight`, with k the classes that occur; 0 for one that does not.
+    """
+    counts = torch.bincount(labels.cpu()).double()
+    weights = len(labels) / (torch.count_nonzero(counts) * counts)
+    return weights.where(counts > 0, 0.0).float().to(labels.device)
+
+
 def make_objective(
-    spec: Spec, teacher: TeacherLogits | None = None, matcher: Matcher | None = None
+    spec: Spec,
+    teacher: TeacherLogits | None = None,
+    matcher: Matcher | None = None,
+    class_weights: Tensor | None = None,
 ) -> Objective:
-    """The objective that a spec names; a student's needs the teacher's logits, and a matcher where stages are compared
-    as well. Raises ValueError where it has no logits.
+    """The objective that a spec names, its images weighted by their classes' weights (K,) if given; a student's needs
+    the teacher's logits, and a matcher where stages are compared as well. Raises ValueError where it has no logits.
     """
     match spec:
         case TrainSpec() | TransferSpec() | ContinueSpec():
-            return CrossEntropy(spec.label_smoothing)
+            return CrossEntropy(spec.label_smoothing, class_weights)
         case DistillSpec():
             if teacher is None:
                 raise ValueError("a student needs its teacher's logits")
-            distillation = Distillation(teacher, spec.temperature, spec.alpha, spec.label_smoothing)
+            distillation = Distillation(
+                teacher, spec.temperature, spec.alpha, spec.label_smoothing, class_weights
+            )
             return (
                 distillation
                 if spec.features is None

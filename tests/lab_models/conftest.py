@@ -285,6 +285,7 @@ def spec_documents() -> st.SearchStrategy[dict[str, Any]]:
             "batch_size": st.integers(2, 65536),
             "epochs": st.integers(1, 100_000),
             "label_smoothing": st.floats(0, 1, exclude_max=True),
+            "class_weights": st.sampled_from([None, "balanced"]),
             "precision": st.sampled_from(["float32", "bfloat16"]),
         },
     )

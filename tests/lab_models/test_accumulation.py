@@ -89,15 +89,23 @@ def test_the_gradient_of_parts_is_that_of_the_whole_batch(
     torch.testing.assert_close(sum_of_losses.logits, loss.logits.detach())
 
 
-def test_a_students_parts_of_the_loss_add_up_as_well(digits: PreparedDataset) -> None:
+@pytest.mark.parametrize("weights", [None, torch.arange(10.0)])
+def test_a_students_parts_of_the_loss_add_up_as_well(
+    digits: PreparedDataset, weights: torch.Tensor | None
+) -> None:
     table = torch.randn(200, 10, generator=torch.Generator().manual_seed(1))
-    objective = Distillation(lambda batch: table[batch.rows], temperature=4.0, alpha=0.7)
+    objective = Distillation(
+        lambda batch: table[batch.rows], temperature=4.0, alpha=0.7, class_weights=weights
+    )
     whole, loss, _ = gradients_of(digits, 1, objective=objective)
     parts, sum_of_losses, _ = gradients_of(digits, 4, objective=objective)
     torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-6)
     assert set(sum_of_losses.parts) == {"hard_loss", "soft_loss"}
     for name, value in sum_of_losses.parts.items():
         torch.testing.assert_close(value, loss.parts[name])
+    labels = device_splits(digits, TrainSpec.model_validate(TINY).dataset, CPU).train.labels[:48]
+    theirs = torch.nn.CrossEntropyLoss(weights)(loss.logits.detach(), labels)
+    torch.testing.assert_close(sum_of_losses.parts["hard_loss"], theirs)
 
 
 @EXAMPLES

@@ -5,8 +5,10 @@ import hashlib
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 from torch.nn import functional
 
@@ -20,7 +22,7 @@ from lab_models.training.averaging import averaged_copy, update_average
 from lab_models.training.checkpoints import FOLD_STEPS, TrainState
 from lab_models.training.evaluation import evaluate
 from lab_models.training.fitting import EpochEnded, Stepped, fit
-from lab_models.training.objectives import CrossEntropy, make_objective
+from lab_models.training.objectives import CrossEntropy, balanced_weights, make_objective
 from lab_models.training.optimization import make_optimizer
 from tests.lab_models.conftest import TINY
 
@@ -92,6 +94,48 @@ def test_one_step_is_the_gradient_step_that_sgd_names(digits: PreparedDataset) -
     torch.testing.assert_close(flat(model), expected)
 
 
+def test_balanced_weights_are_scikit_learns_and_a_class_without_images_has_none() -> None:
+    labels = np.repeat([0, 1, 3, 4], [2000, 3, 7, 1])
+    found = balanced_weights(torch.from_numpy(labels)).numpy()
+    present = [0, 1, 3, 4]
+    theirs = compute_class_weight("balanced", classes=np.array(present), y=labels)
+    np.testing.assert_allclose(found[present], theirs, rtol=1e-6)
+    np.testing.assert_allclose(found, [2011 / 8000, 2011 / 12, 0.0, 2011 / 28, 2011 / 4], rtol=1e-6)
+
+
+@pytest.mark.parametrize("model", ["mlp", "cnn", "henet", "vgg"])
+def test_a_weighted_step_is_that_of_torchs_loss_with_the_weights_of_the_training_part(
+    digits: PreparedDataset, model: str
+) -> None:
+    small: dict[str, dict[str, Any]] = {
+        "mlp": {"depth": 1, "width": 8},
+        "cnn": {"stages": 1, "width": 4},
+        "henet": {"depth": 8, "width": 2},
+        "vgg": {"widths": [2, 2], "hidden": 8},
+    }
+    fitting = Fitting(
+        digits,
+        dataset={"train_limit": 50, "stratified": False},
+        batch_size=25,
+        model={"arch": model, **small[model]},
+        optimizer={"name": "sgd", "learning_rate": 0.5},
+        label_smoothing=0.1,
+        class_weights="balanced",
+    )
+    network, labels = fitting.state.model.train(), fitting.splits.train.labels
+    theirs = compute_class_weight("balanced", classes=np.arange(10), y=labels.numpy())
+    assert max(theirs) > 1.4 * min(theirs)
+    criterion = nn.CrossEntropyLoss(torch.tensor(theirs, dtype=torch.float32), label_smoothing=0.1)
+    batch = fitting.splits.train.batch(epoch_batches(50, 25, 0, 1, CPU)[0])
+    torch.manual_seed(epoch_seed(0, 1, "dropout"))
+    gradients = torch.autograd.grad(
+        criterion(network(batch.images), batch.labels), list(network.parameters())
+    )
+    expected = flat(network) - 0.5 * nn.utils.parameters_to_vector(gradients)
+    next(fitting.events)
+    torch.testing.assert_close(flat(network), expected)
+
+
 def test_train_metrics_are_means_over_images_and_not_over_batches(digits: PreparedDataset) -> None:
     standing_still = Fitting(digits, epochs=1, optimizer={"name": "sgd", "learning_rate": 1e-30})
     (epoch,) = standing_still.to_the_end()
@@ -113,8 +157,8 @@ def test_metrics_name_loss_accuracy_learning_rate_and_seconds(digits: PreparedDa
     }
 
 
-def test_val_loss_is_never_smoothed(digits: PreparedDataset) -> None:
-    fitting = Fitting(digits, epochs=1, label_smoothing=0.5)
+def test_val_loss_is_never_smoothed_nor_weighted(digits: PreparedDataset) -> None:
+    fitting = Fitting(digits, epochs=1, label_smoothing=0.5, class_weights="balanced")
     (epoch,) = fitting.to_the_end()
     batch = next(fitting.splits.val.in_order(1000))
     with torch.inference_mode():

@@ -91,6 +91,7 @@ SPECS: dict[str, dict[str, Any]] = {
         "gradient_clip": 1.0,
         "ema_decay": 0.9,
         "label_smoothing": 0.1,
+        "class_weights": "balanced",
         "early_stopping": {"patience": 50},
         "best_by": "accuracy",
         "probes": ["gradient_flow"],

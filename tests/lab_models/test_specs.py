@@ -223,6 +223,8 @@ def test_seeds_that_are_none_or_twice_or_no_integers_are_refused(refused: Any) -
         {"label_smoothing": float("nan")},
         {"label_smoothing": float("inf")},
         {"label_smoothing": 10**400},
+        {"class_weights": [1.0, 2.0]},
+        {"class_weights": "balanced", "batch_size": 1},
         {"precision": "float16"},
         {"early_stopping": True},
         {"early_stopping": {"patience": 0}},
@@ -360,7 +362,7 @@ def test_defaults_never_change_because_old_fingerprints_stand_for_them() -> None
     }
     assert (
         hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
-        == "c1ca40f56ad7e3ad"
+        == "bad539a19911c28e"
     ), (
         "a default of a spec changed: give a new field instead. A new field with its default may be added: then write"
         " the new sum here"
@@ -425,6 +427,7 @@ def test_minus_zero_is_zero_in_a_fingerprint_too(negative: dict[str, Any]) -> No
 
 TRANSFER = {"kind": "transfer", "source": {"spec": {}}}
 STUDENT = {"kind": "distill", "teacher": {"spec": {}}}
+WEIGHTED = {"class_weights": "balanced"}
 FURTHER = {"kind": "continue", "origin": {"spec": {}}}
 CNN = {"arch": "cnn", "stages": 3, "width": 8}
 CHANGES: list[tuple[dict[str, Any], str, Any]] = [
@@ -434,6 +437,7 @@ CHANGES: list[tuple[dict[str, Any], str, Any]] = [
             ("batch_size", 65),
             ("epochs", 11),
             ("label_smoothing", 0.1),
+            ("class_weights", "balanced"),
             ("gradient_clip", 1.0),
             ("ema_decay", 0.9),
         )
@@ -649,6 +653,23 @@ def test_changing_any_field_changes_the_fingerprint(
     assert fingerprint(read_spec({"kind": "train", **document})) != fingerprint(
         read_spec({"kind": "train", **base})
     )
+
+
+@pytest.mark.parametrize(
+    ("idle", "said"),
+    [
+        ({**TRANSFER, "strategy": "features"}, "strategy 'features' trains nothing"),
+        ({**STUDENT, "alpha": 1.0}, "give 'alpha' below 1"),
+    ],
+)
+def test_class_weights_are_refused_where_no_label_has_a_loss(
+    idle: dict[str, Any], said: str
+) -> None:
+    read_spec(idle)
+    with pytest.raises(ValidationError, match=said):
+        read_spec({**idle, **WEIGHTED})
+    with_one = {"strategy": "linear_probe"} if "strategy" in idle else {"alpha": 0.9}
+    read_spec({**idle, **with_one, **WEIGHTED})
 
 
 def test_the_changes_above_cover_every_field_of_every_spec() -> None:
