@@ -20,17 +20,45 @@ LATEX_SPECIAL = {
     "}": r"\}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "[": "{[}",
+    "*": "{*}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "`": r"\textasciigrave{}",
+    '"': r"{\ttfamily\char34}",
     "±": r"$\pm$",
     "\N{MULTIPLICATION SIGN}": r"$\times$",
     "\N{DIVISION SIGN}": r"$\div$",
     "\u2212": "$-$",
+    "≤": r"$\le$",
+    "≥": r"$\ge$",
+    "≈": r"$\approx$",
+    "→": r"$\to$",
+    "\N{GREEK SMALL LETTER ALPHA}": r"$\alpha$",
+    "\N{GREEK SMALL LETTER BETA}": r"$\beta$",
+    "\N{GREEK SMALL LETTER LAMDA}": r"$\lambda$",
+    "\N{GREEK SMALL LETTER MU}": r"$\mu$",
+    "\N{GREEK SMALL LETTER SIGMA}": r"$\sigma$",
+    "\N{GREEK CAPITAL LETTER DELTA}": r"$\Delta$",
 }
+"""Right in every encoding of fonts, OT1 included. A bracket or a star that begins a row would belong to the line break
+before it.
+"""
+
+LIGATURE: Final = re.compile(r"(?<=([-',]))(?=\1)|(?<=[?!])(?=\\textasciigrave)")
+"""Between characters that LaTeX would make one of: a dash of two hyphens, a quotation mark of two apostrophes."""
+
+BEYOND_PDFLATEX: Final = re.compile(
+    "[^\x00-\u017f\u2013\u2014\u2018-\u201a\u201c-\u201e\u2020-\u2022\u2026\u2122]|[ÐðÞþ«»]"
+)
+"""What pdflatex has no glyph for, as Chinese and emoji, with its default fonts."""
 
 MARKUP: Final = re.compile(r"[\\`*\[\]<>|~$]|&(?=#?\w)|(?<![^\W_])_|_(?![^\W_])")
 """What Markdown may take for markup; an underscore within a word is none, nor is an ampersand that begins no entity."""
 
-FORMULA: Final = re.compile(r"[=+\-@\t\n]")
-"""How a text begins that a spreadsheet may compute rather than show."""
+FORMULA: Final = re.compile(r"[=+\-@\t\n\uff1d\uff0b\uff0d\uff20]")
+"""How a text begins that a spreadsheet may compute rather than show; the wide forms in East Asia."""
 
 NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
@@ -39,6 +67,11 @@ PAGE_POINTS: Final = 345.0
 """Width of the text of LaTeX's `article`."""
 _POINTS_A_CHARACTER, _POINTS_WIDE, _LINE = 4.25, 114.0, 9
 """A digit at 8 points; a column of 4 cm; the characters of a line of a heading."""
+
+NEEDS_UNICODE: Final = (
+    "% has characters that pdflatex lacks: use lualatex or xelatex, with \\usepackage{fontspec} and a \\setmainfont"
+    " that has them"
+)
 
 HYPHEN: Final = re.compile(r"(?<![\w.])-(?=\.?\d)")
 """What stands for a minus sign before a number."""
@@ -110,14 +143,17 @@ def real_minus(text: str) -> str:
 
 def to_latex(columns: Sequence[Column[Item]], rows: Iterable[Item], caption: str) -> str:
     """A `table` in small print with booktabs' rules; every character that LaTeX would take for a command is escaped. A
-    line break in a number's text is one in the table.
+    line break in a number's text is one in the table. It is for any engine, unless its first lines say which.
     """
     alignment = "".join(map(_alignment, columns))
     body = [[_stacked(column.shown(row), column.is_number) for column in columns] for row in rows]
     head = " & ".join(_stacked(_broken(column), column.is_number, "b") for column in columns)
     space = "\\addlinespace" if any("{tabular}" in cell for cells in body for cell in cells) else ""
+    cells_and_caption = [caption, head, *(cell for cells in body for cell in cells)]
+    is_beyond = any(BEYOND_PDFLATEX.search(text) for text in cells_and_caption)
     lines = [
         "% needs \\usepackage{booktabs}",
+        *([NEEDS_UNICODE] if is_beyond else []),
         "\\begin{table}",
         "\\centering\\footnotesize\\setlength{\\tabcolsep}{4pt}",
         f"\\caption{{{_escaped(caption)}}}\\smallskip",
@@ -180,4 +216,7 @@ def _stacked(text: str, is_number: bool, anchor: str = "t") -> str:
 
 
 def _escaped(text: str) -> str:
-    return "".join(LATEX_SPECIAL.get(character, character) for character in " ".join(text.split()))
+    """What is not shown, as control characters, is left out, but for joiners of scripts and emoji."""
+    words = " ".join(text.split())
+    plain = (one for one in words if one.isprintable() or one in "\u200c\u200d")
+    return LIGATURE.sub("{}", "".join(LATEX_SPECIAL.get(one, one) for one in plain))

@@ -1,7 +1,5 @@
 """Keys for a whole list of names, and the CSV that they are written to: all or none."""
 
-import csv
-import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from app.commands.client import Unusable
 from app.errors import InvalidRequest
 from app.roles import Role
+from app.tabulation import to_csv
 from lab_models.common.files import sync_folder
 
 if TYPE_CHECKING:
@@ -130,9 +129,7 @@ def _csv(made: Made) -> str:
     """Nothing where no key was made, so that it replaces no file with keys."""
     if not made.rows:
         return ""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([HEADING, *made.rows])
-    return text.getvalue()
+    return to_csv(dict(zip(HEADING, row, strict=True)) for row in made.rows)
 
 
 def _notes(roster: "Roster") -> list[str]:

@@ -30,7 +30,7 @@ def markdown_of(table: Table) -> str:
     """The table under the study's name, with its caption."""
     rows = to_markdown(columns_of(table), table.rows)
     said = " ".join([caption_of(table), *table.whole.design.provenance])
-    return f"## {markdown_text(table.whole.study.name)}\n\n{rows}\n{said}\n"
+    return f"## {markdown_text(table.whole.study.name)}\n\n{rows}\n{markdown_text(said)}\n"
 
 
 def latex_of(table: Table) -> str:

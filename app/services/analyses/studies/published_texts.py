@@ -19,7 +19,7 @@ def published_markdown(shape: PublishedShape) -> str:
     """The table under the study's name, the source's column beside each of ours, with its caption."""
     rows = to_markdown(published_columns(shape), shape.rows)
     title = markdown_text(shape.whole.study.name)
-    return f"## {title}\n\n{rows}\n{_below(shape)}\n"
+    return f"## {title}\n\n{rows}\n{markdown_text(_below(shape))}\n"
 
 
 def published_latex(shape: PublishedShape) -> str:
