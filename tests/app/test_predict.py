@@ -495,7 +495,7 @@ def test_without_the_run_s_images_here_an_image_that_is_sent_is_answered_still(
 def test_a_network_outlives_the_images_of_somebody_s_own_that_it_has_learned(
     service: Service,
 ) -> None:
-    def imported(seed: int) -> None:
+    def imported(seed: int, called: str = "shades") -> None:
         generator, archive = np.random.default_rng(seed), io.BytesIO()
         with zipfile.ZipFile(archive, "w") as file:
             for name, low in (("dark", 0), ("light", 156)):
@@ -504,7 +504,7 @@ def test_a_network_outlives_the_images_of_somebody_s_own_that_it_has_learned(
                         f"{name}/{number}.png",
                         encoded(generator.integers(low, low + 100, (3, 6, 5), dtype=np.uint8)),
                     )
-        answer = service.api.put("/datasets/shades", content=archive.getvalue())
+        answer = service.api.put(f"/datasets/{called}", content=archive.getvalue())
         assert answer.status_code == 201, answer.text
 
     imported(0)
@@ -538,6 +538,9 @@ def test_a_network_outlives_the_images_of_somebody_s_own_that_it_has_learned(
         " send the image itself"
     )
     require_problem(ask(service, run, {"row": 0}), 409, "conflict", removed)
+    imported(1, "tones")
+    probe = {"kind": "transfer", "source": run, "strategy": "linear_probe", "dataset": "tones"}
+    assert ask(service, service.trained({**probe, "epochs": 1}), dark).status_code == 200
     imported(1)
     assert [ask(service, run, image).json() for image in (dark, light)] == before
     other = "it has other images here than those that the run was trained on"

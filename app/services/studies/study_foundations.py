@@ -81,7 +81,8 @@ def store_outside(
 ) -> StoredFoundations:
     """Write those that are not there; the others are held until the transaction ends."""
     every = [below for one in found.values() for below in one.foundations.values()]
-    submissions.hold_datasets(session, {below.info.name: below.info for below in every}, settings)
+    needed = {below.info.name: below.info for below in every if not below.has_kept}
+    submissions.hold_datasets(session, needed, settings)
     held = foundations.hold_still(session, every, owner) if every else {}
     drafts: list[Draft] = []
     runs: dict[tuple[str, int], str] = {}

@@ -18,6 +18,7 @@ from app.storage.states import RunStatus
 from app.storage.tables import Run
 from lab_models.common.validation import FieldError
 from lab_models.datasets.catalog import Catalog, DatasetInfo
+from lab_models.datasets.facts import facts_kept
 from lab_models.specs import (
     MOST_TIMES,
     ContinueSpec,
@@ -37,7 +38,8 @@ USABLE = (RunStatus.SUCCEEDED, RunStatus.RUNNING, RunStatus.QUEUED, RunStatus.PA
 class Foundation:
     """What a reference in the field `role` stands for: the run that it names, or any that has the `likeness`.
 
-    `run_id` is None where nothing equal has been trained or is under way. `info` is the data set that it has learned.
+    `run_id` is None where nothing equal has been trained or is under way. `info` is the data set that it has learned,
+    which need not be there where the run has kept it.
     """
 
     trained: Trained
@@ -45,6 +47,7 @@ class Foundation:
     info: DatasetInfo
     run_id: str | None
     likeness: Likeness | None = None
+    has_kept: bool = False
 
     @property
     def seed(self) -> int:
@@ -138,7 +141,9 @@ def _named(
             "name a run that has succeeded",
         )
     trained = Trained(spec=spec, seed=run.seed)
-    return Foundation(trained, role, _learned(spec, role, catalog), run.id)
+    kept = _kept_by(run) if role == "source" else None
+    info = _learned(spec, role, catalog) if kept is None else kept
+    return Foundation(trained, role, info, run.id, has_kept=kept is not None)
 
 
 def find_origins(
@@ -218,6 +223,13 @@ def hold_still(
             field = "experiment" if wanted[key].role == "origin" else "run"
             raise _refused(wanted[key].role, field, ended, "name a run that has succeeded")
     return held
+
+
+def _kept_by(run: Run) -> DatasetInfo | None:
+    """The data set of a run that has its weights: what else begins with these needs its shape and classes alone."""
+    if run.status != RunStatus.SUCCEEDED:
+        return None
+    return facts_kept((run.environment or {}).get("dataset"))
 
 
 def _learned(spec: TrainSpec | ContinueSpec, role: FoundationRole, catalog: Catalog) -> DatasetInfo:

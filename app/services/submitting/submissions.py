@@ -54,7 +54,9 @@ class Prepared:
     def datasets(self) -> dict[str, DatasetInfo]:
         """The data sets that it needs, as it was priced with."""
         foundation = self.plan.foundation
-        needed = (self.info,) if foundation is None else (self.info, foundation.info)
+        if foundation is None or foundation.has_kept:
+            return {self.info.name: self.info}
+        needed = (self.info, foundation.info)
         return {info.name: info for info in needed}
 
     @property
