@@ -13,7 +13,7 @@ from app.errors import StoreOutOfReach
 from app.services.experiments.progress import Task
 from app.storage.files.store import FileStore
 from lab_models.common.errors import LabError
-from lab_models.datasets.catalog import BUILT_IN
+from lab_models.datasets.built_in import KNOWN_BY_CONTENT
 from lab_models.training.protocol import Checkpointed, Completed, EpochCompleted, FoundationFiles
 from worker.ledger import Ledger
 
@@ -67,7 +67,7 @@ class Carrier:
 
     def _brought(self, task: Task) -> Task:
         name = task.spec.dataset.name
-        if name not in BUILT_IN:
+        if name not in KNOWN_BY_CONTENT:  # under the other names there may be imported ones
             self._files.bring_dataset(name)
         for saved in task.resume:
             self._files.bring(self._run_id, saved.path, saved.sha256)

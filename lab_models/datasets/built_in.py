@@ -1,6 +1,6 @@
 """The built-in data sets, with constants that carry their source."""
 
-from typing import Final
+from typing import Any, Final
 
 from lab_models.datasets.facts import DatasetInfo
 
@@ -91,7 +91,147 @@ CIFAR100 = DatasetInfo(
     ),
 )
 
-BUILT_IN = {info.name: info for info in (DIGITS, MNIST, CIFAR10, CIFAR100)}
+_OWN_STATISTICS = (
+    "as they are usually given for its training images; a whole copy is normalized by its own, computed over its"
+    " training images"
+)
+
+
+def _grey_28(name: str, title: str, *facts: Any, source: str) -> DatasetInfo:
+    class_names, num_train, num_test, mean, std = facts
+    return DatasetInfo(
+        name,
+        f"{title}, 28x28 grey",
+        (1, 28, 28),
+        class_names,
+        num_train,
+        num_test,
+        (mean,),
+        (std,),
+        _OWN_STATISTICS,
+        source,
+    )
+
+
+FASHION_MNIST = _grey_28(
+    "fashion_mnist",
+    "Fashion-MNIST articles of clothing",
+    (
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    ),
+    60_000,
+    10_000,
+    0.2860,
+    0.3530,
+    source=(
+        "Xiao, Rasul, Vollgraf 2017 (arXiv:1708.07747), https://github.com/zalandoresearch/fashion-mnist, MIT licence,"
+        " through torchvision.datasets.FashionMNIST"
+    ),
+)
+
+KMNIST = _grey_28(
+    "kmnist",
+    "Kuzushiji-MNIST, cursive Japanese characters",
+    ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+    60_000,
+    10_000,
+    0.1918,
+    0.3483,
+    source=(
+        "Clanuwat et al. 2018 (arXiv:1812.01718), http://codh.rois.ac.jp/kmnist/, CC BY-SA 4.0, through"
+        " torchvision.datasets.KMNIST"
+    ),
+)
+
+_LETTERS = tuple("abcdefghijklmnopqrstuvwxyz")
+_EMNIST_SOURCE = (
+    "Cohen et al. 2017 (arXiv:1702.05373), https://www.nist.gov/itl/products-and-services/emnist-dataset, the archive"
+    " that torchvision.datasets.EMNIST downloads; its transposed images are put upright here"
+)
+
+EMNIST_BALANCED = _grey_28(
+    "emnist_balanced",
+    "EMNIST digits and letters, as many of each class",
+    (*_DIGIT_NAMES, *(letter.upper() for letter in _LETTERS), *"abdefghnqrt"),
+    112_800,
+    18_800,
+    0.1751,
+    0.3332,
+    source=_EMNIST_SOURCE,
+)
+
+EMNIST_LETTERS = _grey_28(
+    "emnist_letters",
+    "EMNIST letters, both cases as one class",
+    _LETTERS,
+    124_800,
+    20_800,
+    0.1722,
+    0.3309,
+    source=_EMNIST_SOURCE,
+)
+
+EMNIST_DIGITS = _grey_28(
+    "emnist_digits",
+    "EMNIST digits",
+    _DIGIT_NAMES,
+    240_000,
+    40_000,
+    0.1733,
+    0.3317,
+    source=_EMNIST_SOURCE,
+)
+
+SVHN = DatasetInfo(
+    name="svhn",
+    title="Street View House Numbers, cropped digits, 32x32 RGB",
+    shape=(3, 32, 32),
+    class_names=_DIGIT_NAMES,
+    num_train=73_257,
+    num_test=26_032,
+    mean=(0.4377, 0.4438, 0.4728),
+    std=(0.1980, 0.2010, 0.1970),
+    statistics_source=_OWN_STATISTICS,
+    source=(
+        "Netzer et al. 2011, http://ufldl.stanford.edu/housenumbers/, for non-commercial use, train and test without"
+        " extra, the files of torchvision.datasets.SVHN"
+    ),
+)
+
+STL10 = DatasetInfo(
+    name="stl10",
+    title="STL-10 photographs, 96x96 RGB, the labeled ones",
+    shape=(3, 96, 96),
+    class_names=(
+        *("airplane", "bird", "car", "cat", "deer"),
+        *("dog", "horse", "monkey", "ship", "truck"),
+    ),
+    num_train=5_000,
+    num_test=8_000,
+    mean=(0.4467, 0.4398, 0.4066),
+    std=(0.2603, 0.2566, 0.2713),
+    statistics_source=_OWN_STATISTICS,
+    source=(
+        "Coates, Lee, Ng 2011, https://cs.stanford.edu/~acoates/stl10/, images of ImageNet, without the unlabeled ones"
+        " and the folds, the files of torchvision.datasets.STL10"
+    ),
+)
+
+KNOWN_BY_CONTENT = {info.name: info for info in (DIGITS, MNIST, CIFAR10, CIFAR100)}
+"""Whose images the statistics were computed of here, so that a copy that differs can be told."""
+
+BUILT_IN = {
+    **KNOWN_BY_CONTENT,
+    **{
+        info.name: info
+        for info in (
+            *(FASHION_MNIST, KMNIST, EMNIST_BALANCED, EMNIST_LETTERS, EMNIST_DIGITS),
+            *(SVHN, STL10),
+        )
+    },
+}
+"""In the order in which they are shown."""
 
 CONTENT: Final = {
     "mnist": "ac41eb98de58be38b5bafaec0f5a9155bfb08d9b51d50fa2d8a0e3ef055cb95b",
@@ -101,7 +241,18 @@ CONTENT: Final = {
 compared.
 """
 
-SPOKEN = {"mnist": "MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
+SPOKEN = {
+    "mnist": "MNIST",
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "fashion_mnist": "Fashion-MNIST",
+    "kmnist": "KMNIST",
+    "emnist_balanced": "EMNIST Balanced",
+    "emnist_letters": "EMNIST Letters",
+    "emnist_digits": "EMNIST Digits",
+    "svhn": "SVHN",
+    "stl10": "STL-10",
+}
 
 
 def spoken_name(name: str) -> str:

@@ -13,6 +13,7 @@ from lab_models.datasets.built_in import CIFAR10 as CIFAR10
 from lab_models.datasets.built_in import CIFAR100 as CIFAR100
 from lab_models.datasets.built_in import CONTENT as CONTENT
 from lab_models.datasets.built_in import DIGITS as DIGITS
+from lab_models.datasets.built_in import KNOWN_BY_CONTENT
 from lab_models.datasets.built_in import MNIST as MNIST
 from lab_models.datasets.built_in import spoken_name as spoken_name
 from lab_models.datasets.facts import INFO
@@ -35,16 +36,24 @@ class Catalog:
         self._imported = imported
         self._prepared = prepared
 
+    def has_built_in(self, name: str) -> bool:
+        """Whether the name is a built-in data set's, and not that of somebody's own, imported before there was one that
+        is built in.
+        """
+        return name in BUILT_IN and (
+            name in KNOWN_BY_CONTENT or not (self._imported / name / MANIFEST).is_file()
+        )
+
     def get(self, name: str) -> DatasetInfo | None:
         """Facts of a data set by its name; None for a name that is none."""
-        if name not in BUILT_IN:
+        if not self.has_built_in(name):
             return _imported_info(self._imported, name)
         manifest = self._manifest(name)
         return BUILT_IN[name] if manifest is None else of_copy(BUILT_IN[name], manifest)
 
     def all(self) -> tuple[DatasetInfo, ...]:
         """Every data set, in the order it is shown: the built-in ones, then the imported ones by name."""
-        built_in = (self.get(name) for name in BUILT_IN)
+        built_in = (self.get(name) for name in BUILT_IN if self.has_built_in(name))
         return tuple(info for info in (*built_in, *self.imported()) if info is not None)
 
     def imported(self) -> tuple[DatasetInfo, ...]:
@@ -54,7 +63,7 @@ class Catalog:
             if self._imported.is_dir()
             else []
         )
-        found = (self.get(name) for name in names if name not in BUILT_IN)
+        found = (self.get(name) for name in names if not self.has_built_in(name))
         return tuple(info for info in found if info is not None)
 
     def sha256(self, name: str) -> str | None:
@@ -76,7 +85,7 @@ class Catalog:
         return None if folder is None else _read_manifest(folder)
 
     def _folder(self, name: str) -> Path | None:
-        parent = self._prepared if name in BUILT_IN else self._imported
+        parent = self._prepared if self.has_built_in(name) else self._imported
         return None if parent is None or not DATASET_NAME.fullmatch(name) else parent / name
 
 
@@ -95,7 +104,14 @@ def of_copy(info: DatasetInfo, manifest: Mapping[str, Any]) -> DatasetInfo:
         mean=tuple(own["mean"]),
         std=tuple(own["std"]),
         statistics_source="computed over this copy's training images",
-        noticed=(*info.noticed, _OTHER_CONTENT.format(name=info.name)),
+        noticed=(
+            *info.noticed,
+            *(
+                [_OTHER_CONTENT.format(name=info.name)]
+                if manifest.get("is_other_content", True)
+                else []
+            ),
+        ),
     )
 
 
@@ -107,7 +123,7 @@ _OTHER_CONTENT: Final = (
 
 def partial_copy(info: DatasetInfo) -> str | None:
     """A sentence on what a copy of a built-in data set lacks; None when it lacks nothing."""
-    published = BUILT_IN.get(info.name)
+    published = None if info.imported else BUILT_IN.get(info.name)
     if published is None or (info.num_train, info.num_test) == (
         published.num_train,
         published.num_test,

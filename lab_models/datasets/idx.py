@@ -30,7 +30,7 @@ def find_mnist(roots: Iterable[Path]) -> tuple[Path, ...] | None:
     """
     for root in roots:
         for folder in FOLDERS:
-            found = [_named(root / folder, name) for name in MNIST_FILES]
+            found = [named_idx(root / folder, name) for name in MNIST_FILES]
             if all(path is not None for path in found):
                 return tuple(path for path in found if path is not None)
     return None
@@ -56,8 +56,10 @@ def read_idx(path: Path) -> npt.NDArray[np.uint8]:
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 
-def _named(folder: Path, name: str) -> Path | None:
-    stem, _, kind = name.rpartition("-idx")
-    spellings = (name, f"{stem}.idx{kind}")
-    candidates = (folder / f"{spelling}{end}" for spelling in spellings for end in ("", ".gz"))
+def named_idx(folder: Path, name: str) -> Path | None:
+    """The file of that name in the folder; of idx files also packed, or with a dot for the last hyphen."""
+    stem, is_idx, kind = name.rpartition("-idx")
+    spellings = (name, f"{stem}.idx{kind}") if is_idx else (name,)
+    ends = ("", ".gz") if is_idx else ("",)
+    candidates = (folder / f"{spelling}{end}" for spelling in spellings for end in ends)
     return next((path for path in candidates if path.is_file()), None)

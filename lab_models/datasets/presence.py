@@ -10,11 +10,17 @@ from typing import Literal
 
 from lab_models.datasets.catalog import MANIFEST, DatasetInfo
 from lab_models.datasets.idx import find_mnist
+from lab_models.datasets.source_files import SOURCE_FILES
 
 Here = Literal["yes", "download", "missing"]
 
-DOWNLOADED_BYTES = {"mnist": 70_000_000, "cifar10": 360_000_000, "cifar100": 360_000_000}
-"""What torchvision's downloads take at most, packed and unpacked."""
+DOWNLOADED_BYTES = {
+    "mnist": 70_000_000,
+    "cifar10": 360_000_000,
+    "cifar100": 360_000_000,
+    **{name: files.download_bytes for name, files in SOURCE_FILES.items()},
+}
+"""What downloads take at most, packed and unpacked."""
 CIFAR_FOLDERS = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}
 """As torchvision calls them."""
 SHARD = re.compile(
@@ -80,6 +86,8 @@ def _source(name: str, search: tuple[Path, ...], download: Path) -> object:
     try:
         if name == "mnist":
             return find_mnist((*with_own(search, name), download))
+        if name in SOURCE_FILES:
+            return SOURCE_FILES[name].find((*search, download))
         own = (*with_own(search, name), download)
         return find_shards(name, (*search, download)) or cifar_root(name, own)
     except OSError:  # a folder that this user may not look into

@@ -28,6 +28,8 @@ from lab_models.datasets.presence import (
     refusal_note,
     with_own,
 )
+from lab_models.datasets.source_files import SOURCE_FILES
+from lab_models.datasets.source_readers import fetch_source, read_source
 from lab_models.datasets.splits import split_train_val
 
 DOWNLOAD_TIMEOUT_SECONDS = 20.0
@@ -57,6 +59,8 @@ class DataFolders:
 
 def open_dataset(info: DatasetInfo, folders: DataFolders) -> PreparedDataset:
     """The data set, memory-mapped, prepared on first use; raises DatasetUnavailable with what to do."""
+    if info.imported:
+        return open_imported(info, folders.imported)
     match info.name:
         case "digits":
             return open_prepared(
@@ -77,8 +81,14 @@ def open_dataset(info: DatasetInfo, folders: DataFolders) -> PreparedDataset:
                 partial=True,
                 min_free_bytes=folders.min_free_bytes,
             )
-        case _ if info.imported:
-            return open_imported(info, folders.imported)
+        case name if name in SOURCE_FILES:
+            return open_prepared(
+                info,
+                folders.prepared,
+                lambda: read_published(name, folders),
+                partial=True,
+                min_free_bytes=folders.min_free_bytes,
+            )
         case _:
             raise DatasetUnavailable(f"no reader for data set {info.name!r}")
 
@@ -137,6 +147,39 @@ def _mnist_arrays(files: Sequence[Path]) -> RawDataset:
     return RawDataset(
         images[:, None], labels.astype(np.int64), test_images[:, None], test_labels.astype(np.int64)
     )
+
+
+def read_published(name: str, folders: DataFolders) -> RawDataset:
+    """One of `SOURCE_FILES` from its files in a data folder, else from a download of them. Raises as `read_mnist`
+    does.
+    """
+    source = SOURCE_FILES[name]
+    files = source.find((*folders.search, folders.download))
+    if files is not None:
+        try:
+            return read_source(name, files)
+        except UNREADABLE as error:
+            raise DatasetUnavailable(
+                f"{name}: {files[0].parent} cannot be read: {error or type(error).__name__}",
+                hint=f"remove these files, or put whole ones there: {source.hint}",
+            ) from error
+    _require_room_for_download(name, folders)
+    try:
+        with _downloading(name, folders):
+            fetch_source(name, folders.download)
+            found = source.find([folders.download])
+            if found is None:
+                raise OSError("its files are not there after the download")
+            return read_source(name, found)
+    except UNREADABLE as error:
+        searched = ", ".join(str(root) for root in folders.search)
+        raise DatasetUnavailable(
+            f"{name} is in none of the data folders ({searched}) and could not be downloaded: {error}",
+            hint=(
+                f"connect to the network once, or set {DATA_SETTING} to a folder that holds {source.hint}; 'digits'"
+                " needs neither"
+            ),
+        ) from error
 
 
 def read_cifar(info: DatasetInfo, folders: DataFolders) -> RawDataset:

@@ -12,10 +12,10 @@ from lab_models.common.documents import NotJSON, parse_json
 from lab_models.common.validation import (
     FieldError,
     InvalidDocument,
-    did_you_mean,
     explain,
 )
 from lab_models.datasets.catalog import Catalog, DatasetInfo
+from lab_models.datasets.naming_hints import name_hint
 from lab_models.specs import (
     AnySpec,
     ContinueRequest,
@@ -91,7 +91,7 @@ def _info_of(spec: AnySpec, path: Path, catalog: Catalog) -> DatasetInfo:
     if info is None:
         raise FileRefused(
             f"{path}: there is no data set {name!r}",
-            did_you_mean(name, [known.name for known in catalog.all()]),
+            name_hint(name, [known.name for known in catalog.all()]),
         )
     reason = impossible(spec.network, info.shape)
     if reason is not None:

@@ -426,12 +426,10 @@ def test_health_readiness_and_catalogs_answer(api: TestClient) -> None:
         "runs_queued": 0,
         "oldest_wait_seconds": 0,
     }
-    assert {row["name"] for row in api.get("/datasets").json()["data"]} == {
-        "digits",
-        "mnist",
-        "cifar10",
-        "cifar100",
-    }
+    assert [row["name"] for row in api.get("/datasets").json()["data"]] == [
+        *("digits", "mnist", "cifar10", "cifar100", "fashion_mnist", "kmnist"),
+        *("emnist_balanced", "emnist_letters", "emnist_digits", "svhn", "stl10"),
+    ]
     mlp = api.get("/architectures").json()["data"][0]
     assert [example["parameters"] for example in mlp["examples"]][:3] == [
         669_706,

@@ -32,7 +32,7 @@ from app.main import create_app
 from app.roles import Role
 from app.settings import Settings
 from app.storage.db import Database, open_database
-from lab_models.datasets import importing, taking_in
+from lab_models.datasets import catalog, importing, taking_in
 from lab_models.datasets.catalog import DIGITS, MNIST
 from lab_models.datasets.importing import owners_turn
 from lab_models.datasets.preparation import RawDataset, open_prepared
@@ -89,7 +89,7 @@ def left_over(settings: Settings) -> list[str]:
     return [str(path) for folder in folders for path in folder.rglob("*") if path.is_file()]
 
 
-BUILT_IN = ["digits", "mnist", "cifar10", "cifar100"]
+BUILT_IN = list(catalog.BUILT_IN)
 
 
 def test_a_zip_becomes_a_data_set_that_is_shown_used_and_removed(
@@ -413,9 +413,9 @@ def people(settings: Settings) -> Iterator[tuple[TestClient, ...]]:
 def test_a_data_set_is_its_owner_s_to_remove_and_an_admin_s(settings: Settings) -> None:
     with people(settings) as (anna, ben, reader, admin):
         assert put(anna).json()["owner"] == "anna"
-        assert [record["owner"] for record in ben.get("/datasets").json()["data"]] == [None] * 4 + [
-            "anna"
-        ]
+        assert [record["owner"] for record in ben.get("/datasets").json()["data"]] == [None] * len(
+            BUILT_IN
+        ) + ["anna"]
         problem = require_problem(ben.delete("/datasets/flowers"), 403, "forbidden")
         assert "belongs to anna" in problem["detail"]
         require_problem(reader.delete("/datasets/flowers"), 403, "forbidden")

@@ -14,6 +14,7 @@ from app.settings import Settings
 from lab_models.datasets.catalog import BUILT_IN, CIFAR10, MNIST
 from lab_models.datasets.idx import MNIST_FILES
 from lab_models.datasets.presence import refusal_note
+from lab_models.datasets.source_files import SOURCE_FILES
 
 pytestmark = pytest.mark.sqlite  # names of files
 
@@ -57,6 +58,13 @@ def test_data_sets_say_whether_they_are_here(
         "mnist": ("download", 70_000_000),
         "cifar10": ("download", 360_000_000),
         "cifar100": ("download", 360_000_000),
+        "fashion_mnist": ("download", 90_000_000),
+        "kmnist": ("download", 80_000_000),
+        "emnist_balanced": ("download", 650_000_000),
+        "emnist_letters": ("download", 650_000_000),
+        "emnist_digits": ("download", 650_000_000),
+        "svhn": ("download", 250_000_000),
+        "stl10": ("download", 3_100_000_000),
     }
     raw = tmp_path / "data" / "mnist" / "MNIST" / "raw"
     raw.mkdir(parents=True)
@@ -68,6 +76,11 @@ def test_data_sets_say_whether_they_are_here(
     prepared = settings.prepared_folder / "cifar100"
     prepared.mkdir(parents=True)
     (prepared / "manifest.json").write_text("{}")
+    for files in SOURCE_FILES.values():
+        folder = tmp_path / "data" / files.folders[0]
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in files.names:
+            (folder / file).touch()
     assert {of for of, _ in here(api).values()} == {"yes"}
     (raw / MNIST_FILES[2]).unlink()
     assert here(api)["mnist"][0] == "download", "one file of four is missing"

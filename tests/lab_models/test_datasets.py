@@ -79,7 +79,7 @@ def mean_and_std(images: np.ndarray) -> tuple[float, float]:
 
 def test_every_built_in_data_set_is_found_by_its_name(tmp_path: Path) -> None:
     catalog = Catalog(tmp_path / "nothing")
-    assert [info.name for info in catalog.all()] == ["digits", "mnist", "cifar10", "cifar100"]
+    assert [info.name for info in catalog.all()] == list(BUILT_IN)
     assert all(
         catalog.get(info.name) is info
         and info.source
@@ -92,6 +92,13 @@ def test_every_built_in_data_set_is_found_by_its_name(tmp_path: Path) -> None:
         "mnist": (1, 10),
         "cifar10": (3, 10),
         "cifar100": (3, 100),
+        "fashion_mnist": (1, 10),
+        "kmnist": (1, 10),
+        "emnist_balanced": (1, 47),
+        "emnist_letters": (1, 26),
+        "emnist_digits": (1, 10),
+        "svhn": (3, 10),
+        "stl10": (3, 10),
     }
     assert all(
         len(info.mean) == len(info.std) == info.channels

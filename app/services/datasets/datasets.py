@@ -31,10 +31,10 @@ from app.settings import Settings
 from app.storage.files.places import file_store
 from app.storage.tables import LOCAL
 from lab_models.common.files import require_room
-from lab_models.common.validation import did_you_mean
 from lab_models.datasets import importing, sizing
-from lab_models.datasets.catalog import BUILT_IN, Catalog, DatasetInfo
+from lab_models.datasets.catalog import Catalog, DatasetInfo
 from lab_models.datasets.importing import Importer
+from lab_models.datasets.naming_hints import name_hint
 from lab_models.datasets.refusals import ImportLimits, ImportRefused
 from lab_models.datasets.sizing import Wanted
 
@@ -62,7 +62,7 @@ def get(settings: Settings, name: str) -> DatasetInfo:
     known = catalog(settings)
     info = known.get(name)
     if info is None:
-        hint = did_you_mean(name, [one.name for one in known.all()])
+        hint = name_hint(name, [one.name for one in known.all()])
         raise NotFound(f"there is no data set {name!r}" + (f"; {hint}" if hint else ""))
     return info
 
@@ -172,7 +172,7 @@ def take_away(
     Raises NotFound, Forbidden, or Conflict for a built-in one and while an unfinished experiment needs it, and
     StoreOutOfReach.
     """
-    if name in BUILT_IN:
+    if catalog(settings).has_built_in(name):
         raise Conflict(f"{name!r} is a built-in data set and cannot be removed")
     if not importing.is_imported(name, settings.imported_folder):
         raise _not_imported(name)

@@ -17,8 +17,9 @@ from app.services.submitting import foundations
 from app.services.submitting.foundations import Foundation
 from app.settings import Settings
 from lab_models.architectures.misfits import misfits
-from lab_models.common.validation import FieldError, did_you_mean, explain
+from lab_models.common.validation import FieldError, explain
 from lab_models.datasets.catalog import Catalog, DatasetInfo
+from lab_models.datasets.naming_hints import name_hint
 from lab_models.specs import (
     OWN,
     AnySpec,
@@ -144,7 +145,7 @@ def dataset_of(lookups: Lookups, request: Request, submitted: dict[str, Any]) ->
         error = FieldError(
             place,
             f"there is no data set {name!r}",
-            did_you_mean(name, [known.name for known in lookups.catalog.all()]),
+            name_hint(name, [known.name for known in lookups.catalog.all()]),
         )
         raise InvalidRequest(error.message, [error])
     return info
