@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from lab_models.architectures.sizes import ModelSize, model_size
 from lab_models.common.validation import FieldError, did_you_mean
 from lab_models.datasets.catalog import DatasetInfo
-from lab_models.datasets.splits import num_train_val, steps_per_epoch
+from lab_models.datasets.splits import num_rows_as_asked, steps_per_epoch
 from lab_models.specs import MOST_POINTS, AnySpec, TransferSpec
 
 PARAMETERS = {"linear": ("weight", "bias"), "conv": ("weight",), "norm": ("weight", "bias")}
@@ -38,9 +38,7 @@ def layer_gradient_faults(spec: AnySpec, info: DatasetInfo) -> Iterator[FieldErr
                 f"this network has no parameter {name!r}",
                 _meant(name, known),
             )
-    num_train, _ = num_train_val(
-        info.num_train, val_fraction=spec.dataset.val_fraction, train_limit=spec.dataset.train_limit
-    )
+    num_train, _ = num_rows_as_asked(spec.dataset, info)
     num_steps = spec.planned_epochs * steps_per_epoch(num_train, spec.batch_size)
     points = -(-num_steps // asked.every_steps)
     if points > MOST_POINTS:

@@ -9,7 +9,7 @@ from torch import Tensor
 from lab_models.common.seeding import epoch_seed
 from lab_models.datasets.augmentation import Views, cut_out, draw_views, moved, rotated
 from lab_models.datasets.preparation import Images, Labels, PreparedDataset
-from lab_models.datasets.splits import split_train_val
+from lab_models.datasets.splits import split_as_asked
 from lab_models.specs import AugmentationSpec, DatasetSpec
 
 VIEWS_SEED = 0
@@ -142,15 +142,9 @@ def device_splits(
     resident_bytes: int = RESIDENT_BYTES,
 ) -> Splits:
     """Cut train and val and lay all three splits on the device; images that take more than `resident_bytes` stay
-    memory-mapped.
+    memory-mapped. Raises DatasetUnavailable as `split_as_asked` does.
     """
-    cut = split_train_val(
-        dataset.train_labels,
-        val_fraction=spec.val_fraction,
-        stratified=spec.stratified,
-        seed=spec.split_seed,
-        train_limit=spec.train_limit,
-    )
+    cut = split_as_asked(dataset.train_labels, spec, dataset.info)
     std = torch.tensor(dataset.info.std).view(-1, 1, 1)
     scale = (1 / (255 * std)).to(device)
     shift = (-torch.tensor(dataset.info.mean).view(-1, 1, 1) / std).to(device)

@@ -32,6 +32,8 @@ class DatasetInfo:
     noticed: tuple[str, ...] = ()
     ground: Literal["black", "white"] = "black"
     peak: float = 1.0
+    num_val: int = 0
+    """How many of train, the last ones, are a validation split of the data set's own; 0 where it has none."""
 
     @property
     def num_classes(self) -> int:

@@ -1,7 +1,9 @@
 """Folders around images: which only wrap, which are splits, and where images lie. Nothing here opens a file."""
 
+import unicodedata
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from lab_models.datasets.refusals import ImportRefused, printable
@@ -13,16 +15,36 @@ SUFFIXES = (
 )
 MOST_SHOWN = 3
 LAYOUT_HINT = (
-    "expected train/<class>/<image> and test/<class>/<image>, or <class>/<image> without splits"
+    "expected train/<class>/<image> and test/<class>/<image>, perhaps val/<class>/<image>, or <class>/<image> without"
+    " splits"
 )
 
 
 @dataclass(frozen=True)
 class PlacedFile:
-    """A file: its path in the archive, and the parts that count, without a wrapping folder."""
+    """A file: its path in the archive, the parts that count, without a wrapping folder, and whether it is an image by
+    its name, or by its content where the name has no suffix.
+    """
 
     name: str
     parts: tuple[str, ...]
+    is_image: bool
+
+    def below(self) -> "PlacedFile":
+        """Without its outermost folder."""
+        return replace(self, parts=self.parts[1:])
+
+
+def placed(path: PurePosixPath, images: Collection[str]) -> PlacedFile:
+    """A file at its path. `images` are those without a suffix that are images."""
+    name = str(path)
+    *folders, own = path.parts
+    return PlacedFile(name, (*map(as_read, folders), own), is_image(own) or name in images)
+
+
+def as_read(folder: str) -> str:
+    """A folder's name as people compare it: letters put together in one way (NFC), no blanks around."""
+    return unicodedata.normalize("NFC", folder).strip() or folder
 
 
 def without_wrapping(files: list[PlacedFile], *, is_split: bool = False) -> list[PlacedFile]:
@@ -30,7 +52,7 @@ def without_wrapping(files: list[PlacedFile], *, is_split: bool = False) -> list
     stays, unless these are the files of that split.
     """
     while True:
-        images = [file.parts for file in files if is_image(file.parts[-1])]
+        images = [file.parts for file in files if file.is_image]
         first = {parts[0] for parts in images}
         if len(first) != 1 or all(len(parts) < 3 for parts in images):
             return files
@@ -38,9 +60,7 @@ def without_wrapping(files: list[PlacedFile], *, is_split: bool = False) -> list
         if split_of(wrapping) is not None and not is_split:
             return files
         files = [
-            PlacedFile(file.name, file.parts[1:])
-            for file in files
-            if file.parts[0] == wrapping and len(file.parts) > 1
+            file.below() for file in files if file.parts[0] == wrapping and len(file.parts) > 1
         ]
 
 
@@ -59,18 +79,24 @@ def split_folders(files: list[PlacedFile]) -> dict[str, str]:
                     f"{shown} are both named as {split}", hint="put all of them into one folder"
                 )
         return {folders[0]: split for split, folders in named.items()}
-    if "test" in named:
-        raise ImportRefused(
-            f"there is a folder {printable(named['test'][0])!r} but none named 'train'",
-            hint=LAYOUT_HINT,
+    for split in ("test", "val"):
+        # a class may be called `valid`; a folder of folders is none
+        holds = split == "test" or any(
+            file.is_image and len(file.parts) > 2 and file.parts[0] in named.get(split, ())
+            for file in files
         )
+        if split in named and holds:
+            raise ImportRefused(
+                f"there is a folder {printable(named[split][0])!r} but none named 'train'",
+                hint=LAYOUT_HINT,
+            )
     _refuse_inner_splits(files)
     return {}
 
 
 def _refuse_inner_splits(files: list[PlacedFile]) -> None:
     """Raises ImportRefused where one of several folders holds the whole data set."""
-    outer = dict.fromkeys(file.parts[0] for file in files if is_image(file.parts[-1]))
+    outer = dict.fromkeys(file.parts[0] for file in files if file.is_image)
     whole = [
         file.parts[0]
         for file in files
@@ -86,9 +112,7 @@ def _refuse_inner_splits(files: list[PlacedFile]) -> None:
 
 def where_images_lie(files: list[PlacedFile]) -> str:
     """Where the images lie, in a sentence."""
-    count = Counter(
-        "/".join(file.parts[:-1][:3]) or "no folder" for file in files if is_image(file.parts[-1])
-    )
+    count = Counter("/".join(file.parts[:-1][:3]) or "no folder" for file in files if file.is_image)
     shown = [f"{printable(name)} ({number:,})" for name, number in count.most_common(MOST_SHOWN)]
     more = f" and {len(count) - MOST_SHOWN:,} more folders" if len(count) > MOST_SHOWN else ""
     return f"images lie in {', '.join(shown)}{more}"

@@ -278,4 +278,5 @@ def _describe(
         noticed=taken.notices,
         ground=taken.rendition.ground,
         peak=taken.rendition.peak,
+        num_val=layout.num_val,
     )

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
+from lab_models.datasets.folders import as_read
 from lab_models.datasets.layout import Layout
 from lab_models.datasets.refusals import ImportRefused, printable
 from lab_models.datasets.statistics import slices
@@ -57,9 +58,13 @@ def notices(layout: Layout, contents: ImageContents) -> list[str]:
     names = [name for name, _ in files]
     labels = np.array([label for _, label in files])
     is_test = np.arange(len(files)) >= len(layout.train)
+    is_val = ~is_test & (np.arange(len(files)) >= len(layout.learned))
     found = [
         _constant(contents.is_constant, names),
+        _not_held_out(contents.digests, is_val, ~is_val & ~is_test, names),
         *_copies(contents.digests, labels, is_test, names),
+        _without_val(labels[is_val], layout.class_names),
+        _read_as_one(names, layout.class_names),
         _pale(int(contents.highest.max(initial=0))),
         _unequal(labels[~is_test], layout.class_names),
         _look_alikes(layout.class_names),
@@ -150,8 +155,43 @@ def _copies(
         yield f"{copies:,} of {int((~is_test).sum()):,} training images {what} in train"
 
 
+def _not_held_out(
+    digests: npt.NDArray[np.uint64],
+    is_val: npt.NDArray[np.bool_],
+    is_learned: npt.NDArray[np.bool_],
+    names: Sequence[str],
+) -> str | None:
+    """Of a validation split of its own."""
+    leaked = is_val & np.isin(digests, digests[is_learned])
+    if not leaked.any():
+        return None
+    count, total = int(leaked.sum()), int(is_val.sum())
+    first = _pair(int(np.flatnonzero(leaked)[0]), digests, is_learned, names)
+    return f"{count:,} of {total:,} validation images {_are(count)} in train too, such as {first}"
+
+
+def _without_val(labels: npt.NDArray[np.int64], class_names: Sequence[str]) -> str | None:
+    missing = np.flatnonzero(np.bincount(labels, minlength=len(class_names)) == 0)
+    if not len(labels) or not len(missing):
+        return None
+    names = _listed([class_names[label] for label in missing[:MOST_NAMED]], len(missing))
+    return f"its own validation split has no image of {names}"
+
+
+def _read_as_one(names: Sequence[str], class_names: Sequence[str]) -> str | None:
+    """Folders whose names differ in blanks or in how their letters are put together are one class."""
+    spelled: dict[str, set[str]] = defaultdict(set)
+    for folder in {PurePosixPath(name).parent.name for name in names}:
+        spelled[as_read(folder)].add(folder)
+    several = [sorted(spelled[name]) for name in class_names if len(spelled[name]) > 1]
+    if not several:
+        return None
+    shown = _listed([" and ".join(map(ascii, one)) for one in several[:MOST_NAMED]], len(several))
+    return f"these folders read alike and are one class: {shown}"
+
+
 def _pair(
-    place: int, group: npt.NDArray[np.intp], among: npt.NDArray[np.bool_], names: Sequence[str]
+    place: int, group: npt.NDArray[np.integer], among: npt.NDArray[np.bool_], names: Sequence[str]
 ) -> str:
     other = int(np.flatnonzero((group == group[place]) & among)[0])
     return f"{printable(names[place])} and {printable(names[other])}"

@@ -21,10 +21,8 @@ from lab_models.common.files import FULL_DISK, require_room
 from lab_models.datasets.decoding import UNDECODABLE
 from lab_models.datasets.refusals import ImportLimits, ImportRefused, printable
 
-SPLITS: Final = {"train": "train", "test": "test", "val": "train"}
-"""Splits by their names in the archive, and the folder that their images go to: val is cut from train by each
-experiment.
-"""
+SPLITS: Final = ("train", "test", "val")
+"""As they are called in the archive."""
 
 SPELLINGS: Final = (
     ("{}_images", "{}_labels"),
@@ -55,7 +53,7 @@ class ArrayFiles:
 
     def __init__(self, parts: Mapping[str, _Part]) -> None:
         self._rows = {
-            f"{SPLITS[split]}/{int(label)}/{split}-{row}.png": part.images[row]
+            f"{split}/{int(label)}/{split}-{row}.png": part.images[row]
             for split, part in parts.items()
             for row, label in enumerate(part.labels)
         }

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,7 +116,7 @@ def open_imported(info: DatasetInfo, imported: Path) -> PreparedDataset:
 def seal(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
     """Write the manifest of a folder that holds the four arrays: the facts, and the SHA-256 of each file and of all."""
     sums = {f"{name}.npy": sha256_of(folder / f"{name}.npy") for name in ARRAYS}
-    manifest = facts | {"files": sums, "sha256": _combined(sums)}
+    manifest = facts | {"files": sums, "sha256": _combined(sums, facts)}
     write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
     return manifest
 
@@ -249,10 +249,13 @@ def _verified_manifest(folder: Path) -> dict[str, Any] | None:
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return manifest if whole and manifest["sha256"] == _combined(manifest["files"]) else None
+    return (
+        manifest if whole and manifest["sha256"] == _combined(manifest["files"], manifest) else None
+    )
 
 
-def _combined(sums: dict[str, str]) -> str:
-    return hashlib.sha256(
-        "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)).encode()
-    ).hexdigest()
+def _combined(sums: dict[str, str], facts: Mapping[str, Any]) -> str:
+    """Of the files, and of where val begins in train, where the data set says that."""
+    num_val = facts.get("info", {}).get("num_val", 0)
+    said = "".join(f"{sums[name]}  {name}\n" for name in sorted(sums))
+    return hashlib.sha256((said + (f"val {num_val}\n" if num_val else "")).encode()).hexdigest()

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from lab_models.common.errors import DatasetUnavailable
+from lab_models.datasets.catalog import DatasetInfo
+from lab_models.specs import DatasetSpec
+
 Indices = npt.NDArray[np.int64]
 SAMPLE_SEED = 0
 """Whatever the run's: all runs on one cut of a data set are looked at on the same images."""
@@ -19,6 +23,48 @@ class SplitRows:
 
     train: Indices
     val: Indices
+
+
+def split_as_asked(
+    labels: npt.NDArray[np.integer], spec: DatasetSpec, info: DatasetInfo
+) -> SplitRows:
+    """The rows of the training file that a spec trains on and chooses by; raises DatasetUnavailable where it asks for a
+    validation split that the data set does not have.
+    """
+    if spec.val == "cut":
+        return split_train_val(
+            labels,
+            val_fraction=spec.val_fraction,
+            stratified=spec.stratified,
+            seed=spec.split_seed,
+            train_limit=spec.train_limit,
+        )
+    if not info.num_val:
+        raise DatasetUnavailable(*no_published_val(info))
+    rows = np.arange(len(labels))
+    train, val = rows[: -info.num_val], rows[-info.num_val :]
+    if spec.train_limit is not None and spec.train_limit < len(train):
+        random = np.random.RandomState(spec.split_seed)
+        train, _ = _take(labels, train, spec.train_limit, spec.stratified, random)
+    return SplitRows(train=train, val=val)
+
+
+def no_published_val(info: DatasetInfo) -> tuple[str, str]:
+    """That the data set has none, and what to do."""
+    return (
+        f"{info.name} has no validation split of its own",
+        "leave 'val' out: val is cut from train then; `GET /datasets` says as num_val which data sets have one",
+    )
+
+
+def num_rows_as_asked(spec: DatasetSpec, info: DatasetInfo) -> tuple[int, int]:
+    """How many rows `split_as_asked` gives to train and to val; no val where there is none."""
+    if spec.val == "cut":
+        return num_train_val(
+            info.num_train, val_fraction=spec.val_fraction, train_limit=spec.train_limit
+        )
+    num_train = info.num_train - info.num_val
+    return min(num_train, spec.train_limit or num_train), info.num_val
 
 
 def split_train_val(

@@ -1,6 +1,6 @@
 """Which images an experiment sees, how they are cut and how they are varied."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -69,6 +69,10 @@ class DatasetSpec(Frozen):
 
     name: str = Field(default="digits", min_length=1, max_length=LONGEST_DATASET_NAME)
     """Data set; `GET /datasets` describes them."""
+    val: Literal["cut", "published"] = "cut"
+    """Where val comes from: cut from train by the three fields below, or, where the data set has a validation split of
+    its own (`num_val`), that one.
+    """
     val_fraction: float = Field(default=0.2, ge=0.01, le=0.9)
     """Share of the training images held out as val, which chooses the best epoch."""
     stratified: bool = True
@@ -84,3 +88,25 @@ class DatasetSpec(Frozen):
     """Random changes of the training images, or the name of a usual set: `none`, `crop_flip`, `crop_flip_cutout`,
     `shift_rotate`.
     """
+
+    @model_validator(mode="after")
+    def _published_val_is_not_cut(self) -> Self:
+        if self.val == "cut":
+            return self
+        cutting = DatasetSpec.model_fields
+        # the last two also draw the images that 'train_limit' leaves
+        names = ("val_fraction", "stratified", "split_seed")[: 3 if self.train_limit is None else 1]
+        given = [name for name in names if getattr(self, name) != cutting[name].default]
+        if given:
+            raise ValueError(
+                f"{given[0]!r} says how val is cut from train, and 'val': 'published' takes it as it was published:"
+                " leave one of them out"
+            )
+        return self
+
+    @property
+    def cut(self) -> tuple[object, ...]:
+        """What decides which images are val: equal for two specs of one data set only where they have the same."""
+        if self.val == "published":
+            return (self.val,)
+        return self.val, self.val_fraction, self.stratified, self.split_seed

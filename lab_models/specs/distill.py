@@ -230,12 +230,7 @@ class DistillSpec(Procedure, Pupil, Subject):
     def doubts(self) -> list[str]:
         """What is allowed but probably not meant of how it learns from its teacher."""
         found = []
-        teachers, own = self.teacher.spec.dataset, self.dataset
-        if (teachers.val_fraction, teachers.stratified, teachers.split_seed) != (
-            own.val_fraction,
-            own.stratified,
-            own.split_seed,
-        ):
+        if self.teacher.spec.dataset.cut != self.dataset.cut:
             found.append(
                 "the teacher was trained on another cut of train and val: it has seen images that are val here, so val"
                 " flatters the student"

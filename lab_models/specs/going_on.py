@@ -5,7 +5,6 @@ from typing import Annotated, ClassVar, Final, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from lab_models.specs.base import Frozen, named
-from lab_models.specs.dataset import DatasetSpec
 from lab_models.specs.experiment import (
     FoundationRole,
     Procedure,
@@ -62,10 +61,10 @@ class ContinueSpec(Procedure, GoingOn, Subject):
                 f"the origin has learned {before.name!r}, and its network goes on with the same: to learn"
                 f" {self.dataset.name!r} from it is a 'transfer'"
             )
-        if _cut(before) != _cut(self.dataset):
+        if before.cut != self.dataset.cut:
             raise ValueError(
                 "the origin was trained on another cut of train and val, so it has seen images that would be val: give"
-                " its 'val_fraction', 'stratified' and 'split_seed'"
+                " its 'val', 'val_fraction', 'stratified' and 'split_seed'"
             )
         refuse_single_images(self.network, self.batch_size, self.dataset.train_limit)
         return self
@@ -90,10 +89,6 @@ class ContinueSpec(Procedure, GoingOn, Subject):
         """How often its network has been gone on with, this time included."""
         before = self.origin.spec
         return 1 if isinstance(before, TrainSpec) else before.times + 1
-
-
-def _cut(dataset: DatasetSpec) -> tuple[float, bool, int]:
-    return dataset.val_fraction, dataset.stratified, dataset.split_seed
 
 
 TrainedSpec = Annotated[

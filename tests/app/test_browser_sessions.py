@@ -9,6 +9,7 @@ import pytest
 from sqlmodel import select
 from starlette.testclient import TestClient
 
+from app.pages.assets import asset
 from app.pages.session import WRONG_KEYS_A_MINUTE
 from app.roles import Role
 from app.services.owners import keys, sessions

@@ -128,6 +128,30 @@ def test_a_zip_becomes_a_data_set_that_is_shown_used_and_removed(
     assert left_over(settings) == []
 
 
+def test_a_published_validation_split_is_shown_asked_for_and_missed(api: TestClient) -> None:
+    own = {f"flowers/valid/{kind}/1.png": png(seed=ord(kind[0])) for kind in ("rose", "tulip")}
+    record = put(api, zipped(flowers(**own))).json()
+    assert (record["num_train"], record["num_val"], record["num_test"]) == (8, 2, 6)
+    assert "'dataset.val': 'published'" in record["source"]
+
+    def dry(**dataset: Any) -> Any:
+        body = {"dataset": {"name": "flowers", **dataset}, "batch_size": 2, "epochs": 3}
+        return api.post("/experiments?dry_run=true", json=body)
+
+    assert "flowers has a validation split of its own, of 2 images" in dry().text
+    published = dry(val="published")
+    assert "of its own" not in published.text
+    assert published.json()["estimate"]["steps"] == 3 * 3
+    (error,) = require_problem(dry(name="digits", val="published"), 422, "invalid_request")[
+        "errors"
+    ]
+    assert (error["pointer"], error["message"]) == (
+        "/dataset/val",
+        "digits has no validation split of its own",
+    )
+    assert [one["num_val"] for one in api.get("/datasets").json()["data"]] == [0, 0, 0, 0, 2]
+
+
 def test_another_service_on_the_same_home_shows_it_too(api: TestClient, settings: Settings) -> None:
     record = put(api).json()
     with TestClient(create_app(settings)) as other:

@@ -156,6 +156,7 @@ def test_the_fingerprint_is_that_of_the_whole_way() -> None:
         ({"split_seed": 1}, "another cut of train and val"),
         ({"val_fraction": 0.3}, "another cut of train and val"),
         ({"stratified": False}, "another cut of train and val"),
+        ({"val": "published"}, "another cut of train and val"),
     ],
 )
 def test_it_learns_the_same_images_in_the_same_cut(dataset: dict[str, Any], said: str) -> None:

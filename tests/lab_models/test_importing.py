@@ -262,7 +262,12 @@ def test_no_list_of_paths_breaks_the_layout(names: list[str]) -> None:
         ),
         (flowers() | {"train/a/x.docx": b""}, "one file cannot be taken", ["train/a/x.docx"]),
         (flowers() | {"train/a/x.HEIC": b""}, "one file cannot be taken", ["train/a/x.HEIC"]),
-        (flowers() | {"val/a/1.png": b""}, "one file cannot be taken", ["val/a/1.png"]),
+        (flowers() | {"val/c/1.png": b""}, "train and val have different classes", ["val/c"]),
+        (
+            {name.replace("a/", "A/") if "test" in name else name: b"" for name in flowers()},
+            "train and test have different classes",
+            ["train/a", "test/A"],
+        ),
         (
             flowers() | {"train/a/more.zip": b"", "b.tar.gz": b""},
             "2 files cannot be taken",
@@ -335,7 +340,7 @@ def test_splits_go_by_any_of_the_usual_words_and_any_folders_may_wrap_them(
             tree("Data/train/a", "Data/train/b", "Examples"),
             "Data/ holds a train folder, and there are images beside it: Examples",
         ),
-        (tree("train/a", "train/b", "valid/a"), "in a folder of validation images"),
+        (tree("valid/a", "valid/b"), "there is a folder 'valid' but none named 'train'"),
         (
             tree("a/x/y", "b/x/y"),
             r"10 files .* in a folder within a class folder; images lie in a/x/y",

@@ -200,9 +200,7 @@ def test_a_class_without_images_is_said(make: object, tmp_path: Path) -> None:
     assert info.noticed == ("c, d hold no image, and are left out",)
 
 
-@pytest.mark.parametrize(
-    "names", [("Cat", "cat"), ("a", "a "), ("\u00e9", "e\u0301"), ("x y", "x  y")]
-)
+@pytest.mark.parametrize("names", [("Cat", "cat"), ("x y", "x  y"), ("1", "\uff11")])
 def test_classes_that_look_alike_are_said(names: tuple[str, str], tmp_path: Path) -> None:
     files = {
         f"{split}/{name}/{number}.png": encoded(
@@ -215,6 +213,27 @@ def test_classes_that_look_alike_are_said(names: tuple[str, str], tmp_path: Path
     first, second = sorted(names)
     said = about(noticed(tmp_path, files), "look alike")
     assert said == f"these classes look alike: {first!r} and {second!r}"
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [(("a", "a "), "'a' and 'a '"), (("\u00e9", "e\u0301"), r"'e\u0301' and '\xe9'")],
+)
+def test_folders_that_read_alike_are_one_class_and_that_is_said(
+    names: tuple[str, str], said: str, tmp_path: Path
+) -> None:
+    """A zip of macOS has its letters in parts, and one of Windows has them whole."""
+    files = {
+        f"{name}/{place}{number}.png": encoded(pixels(8, 8, 3, seed=10 * place + number))
+        for place, name in enumerate((*names, "other"))
+        for number in range(5)
+    }
+    info = import_images(zipped(tmp_path / "in.zip", files), "own", tmp_path / "imported")
+    assert info.class_names == tuple(sorted((names[0], "other")))
+    assert info.num_train + info.num_test == 15
+    assert (
+        about(info.noticed, "read alike") == f"these folders read alike and are one class: {said}"
+    )
 
 
 def test_classes_of_very_different_sizes_are_said(tmp_path: Path) -> None:

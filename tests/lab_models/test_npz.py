@@ -64,14 +64,16 @@ def test_arrays_become_a_data_set_value_for_value(
     assert (dataset.info.num_train, dataset.info.num_test) == (12, 6)
 
 
-def test_published_validation_images_join_train(tmp_path: Path) -> None:
+def test_published_validation_images_are_a_split_of_their_own(tmp_path: Path) -> None:
     arrays = {
         f"{split}_{part}": array
         for split, count in (("train", 12), ("val", 6), ("test", 6))
         for part, array in (("images", images(count, 8, 8)), ("labels", labels(count)))
     }
     dataset = taken(tmp_path, arrays)
-    assert (dataset.info.num_train, dataset.info.num_test) == (18, 6)
+    assert (dataset.info.num_train, dataset.info.num_val, dataset.info.num_test) == (18, 6, 6)
+    found, wanted = dataset.train_images[-6:, 0], arrays["val_images"]
+    assert sorted(row.tobytes() for row in found) == sorted(row.tobytes() for row in wanted)
 
 
 def test_without_test_a_fifth_is_cut(tmp_path: Path) -> None:

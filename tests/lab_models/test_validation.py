@@ -176,7 +176,7 @@ def test_any_bytes_are_json_or_not_json(body: bytes) -> None:
             {"dataset": {"q": 0}},
             "/dataset/q",
             "unknown field",
-            "allowed: augmentation, name, split_seed, stratified, train_limit, val_fraction",
+            "allowed: augmentation, name, split_seed, stratified, train_limit, val, val_fraction",
         ),
         ({"model": {"widht": 3}}, "/model/widht", "unknown field", "did you mean 'width'?"),
         ({"model": {"mlp": 3}}, "/model/mlp", "unknown field", None),

@@ -236,6 +236,7 @@ def _record(settings: Settings, info: DatasetInfo, known: Catalog) -> schemas.Da
         num_classes=info.num_classes,
         class_names=list(info.class_names),
         num_train=info.num_train,
+        num_val=info.num_val,
         num_test=info.num_test,
         mean=list(info.mean),
         std=list(info.std),

@@ -21,6 +21,10 @@ class DatasetAnswer(Answer):
     class_names: list[str]
     num_train: int
     """Training images, val not yet cut off: as published, or of the copy that was prepared."""
+    num_val: int
+    """How many of these, the last ones, are a validation split of the data set's own, which `dataset.val` of a spec
+    takes as `published`; 0 where it has none.
+    """
     num_test: int
     mean: list[float]
     """Per channel over train, pixels in [0, 1]; so is `std`."""

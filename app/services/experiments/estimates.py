@@ -9,7 +9,11 @@ from lab_models.architectures.sizes import ModelSize, dead_weight_warning, impos
 from lab_models.architectures.stages import macs_in, parameters_in, trained_stages
 from lab_models.common.validation import FieldError
 from lab_models.datasets.catalog import DatasetInfo
-from lab_models.datasets.splits import num_train_val, steps_per_epoch
+from lab_models.datasets.splits import (
+    no_published_val,
+    num_rows_as_asked,
+    steps_per_epoch,
+)
 from lab_models.specs import AnySpec, Tuning
 
 # Fitted to what was measured on 2 cores of an AMD EPYC server, 2026-11-21, float32: see docs/results.md.
@@ -123,6 +127,8 @@ def refusals(
     reason = impossible(spec.network, info.shape)
     if reason is not None:
         return [*found, FieldError(where, f"on {info.name}: {reason}")]
+    if spec.dataset.val == "published" and not info.num_val:
+        return [*found, FieldError("/dataset/val", *no_published_val(info))]
     num_train, num_val = _train_val(spec, info)
     if num_train < 1 or num_val < 1:
         return [
@@ -178,6 +184,11 @@ def warnings(spec: AnySpec, info: DatasetInfo) -> list[str]:
         )
     if spec.dataset.augmentation.horizontal_flip and info.name in ("digits", "mnist"):
         found.append("horizontal_flip mirrors digits, and a mirrored 2 is no 2")
+    if info.num_val and spec.dataset.val == "cut":
+        found.append(
+            f"{info.name} has a validation split of its own, of {info.num_val:,} images, and this spec cuts another"
+            " from train and it together; 'dataset.val': 'published' takes that one"
+        )
     found += spec.doubts
     enlarged = _enlargement(spec, info)
     if enlarged is not None:
@@ -203,9 +214,7 @@ def _enlargement(spec: AnySpec, info: DatasetInfo) -> str | None:
 
 
 def _train_val(spec: AnySpec, info: DatasetInfo) -> tuple[int, int]:
-    return num_train_val(
-        info.num_train, val_fraction=spec.dataset.val_fraction, train_limit=spec.dataset.train_limit
-    )
+    return num_rows_as_asked(spec.dataset, info)
 
 
 def _foundation_flops(spec: AnySpec, info: DatasetInfo, num_train: int) -> int:

@@ -29,7 +29,7 @@ from app.storage.tables import Experiment, Run
 from lab_models.architectures.naming import describe
 from lab_models.architectures.sizes import model_size
 from lab_models.common.errors import DatasetUnavailable, LabError
-from lab_models.datasets.splits import split_train_val
+from lab_models.datasets.splits import split_as_asked
 from lab_models.explanations.question import Method, Question, unexplainable
 from lab_models.explanations.wording import sentences
 from lab_models.inference.rows import stored_split
@@ -241,11 +241,4 @@ def _images(
         images, labels = stored_split(folder, "test", sha256=sha256)
         return images, labels, np.arange(len(labels))
     images, labels = stored_split(folder, "train", sha256=sha256)
-    cut = explained.cut
-    return (
-        images,
-        labels,
-        split_train_val(
-            labels, val_fraction=cut.val_fraction, stratified=cut.stratified, seed=cut.split_seed
-        ).val,
-    )
+    return images, labels, split_as_asked(labels, explained.cut, explained.run.network.dataset).val
