@@ -43,7 +43,11 @@ def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
         help="make a data set of a folder or zip of images: train/<class>/<image>, test/<class>/<image>",
     )
     importing.add_argument("name", help="what to call it: a-z, 0-9, _ and -")
-    importing.add_argument("path", type=Path, help="a folder, a zip or a NumPy archive")
+    importing.add_argument(
+        "path",
+        type=Path,
+        help="a folder, a zip or tar, a NumPy archive, Parquet or a table of pixels",
+    )
     importing.add_argument(
         "--size",
         type=int,

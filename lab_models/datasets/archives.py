@@ -1,11 +1,12 @@
-"""The image files of a folder or a zip, listed and read without ever writing one where the archive says. Nothing here
+"""The files of a folder, a zip or a tar, listed and read without ever writing one where the archive says. Nothing here
 loads torch.
 
-A zip is untrusted: its members are read as streams, never extracted by name, and what could hurt is refused before
-anything is unpacked (zip_dangers.py).
+An archive is untrusted: its members are read as streams, never extracted by name, and what could hurt is refused before
+anything is unpacked (zip_dangers.py, tars.py).
 """
 
 import io
+import os
 import struct
 import tempfile
 import zipfile
@@ -15,8 +16,18 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, Protocol
 
-from lab_models.datasets.refusals import ImportLimits, ImportRefused
-from lab_models.datasets.zip_dangers import folders_in, is_array, is_ignored, safe_members
+from lab_models.datasets.beginnings import (
+    GZIP,
+    HEAD_BYTES,
+    ZIP_HINT,
+    name_of_single,
+    refuse_by_beginning,
+)
+from lab_models.datasets.member_names import is_ignored
+from lab_models.datasets.packed import Extent, PackedFiles
+from lab_models.datasets.refusals import ImportLimits, ImportRefused, UnreadableFile
+from lab_models.datasets.tars import gunzipped, is_tar, tar_files
+from lab_models.datasets.zip_dangers import folders_in, safe_members
 
 DEEPEST = 6
 DIRECTORY_BYTES_PER_FILE = 200
@@ -40,19 +51,23 @@ class ImageFiles(Protocol):
         """One file; raises UnreadableFile."""
 
 
-class UnreadableFile(Exception):
-    """A file's bytes cannot be had; the message says why."""
+class StoredFiles(ImageFiles, Protocol):
+    """Files of an archive or a folder, images or not."""
+
+    def size(self, name: str) -> int:
+        """How many bytes a file has; raises UnreadableFile."""
 
 
 @contextmanager
 def open_files(
     source: Path | BinaryIO, limits: ImportLimits, scratch: Path | None = None
-) -> Iterator[ImageFiles]:
-    """The files of a folder, or of a zip as a path or an open file on disk. NumPy arrays are unpacked meanwhile, in the
-    folder `scratch` or where temporary files lie. Raises ImportRefused, and StorageFull where these have no room.
+) -> Iterator[StoredFiles]:
+    """The files of a folder, or of an archive as a path or an open file on disk: a zip, a tar, also packed by gzip, or
+    a file that is a whole data set by itself. A packed tar is unpacked meanwhile, in the folder `scratch` or where
+    temporary files lie. Raises ImportRefused, and StorageFull where that has no room.
     """
     if not isinstance(source, Path):
-        with _open_zip(source, limits) as archive, _files_in(archive, limits, scratch) as files:
+        with _opened(source, limits, scratch) as files:
             yield files
         return
     try:
@@ -63,25 +78,30 @@ def open_files(
     if folder is not None:
         yield folder
     elif raw is not None:
-        with raw, _open_zip(raw, limits) as archive, _files_in(archive, limits, scratch) as files:
+        with raw, _opened(raw, limits, scratch) as files:
             yield files
 
 
 @contextmanager
-def _files_in(
-    archive: zipfile.ZipFile, limits: ImportLimits, scratch: Path | None
-) -> Iterator[ImageFiles]:
-    """The image files of a zip, or those that the arrays of a NumPy archive stand for."""
-    files = _Zip(archive, limits)
-    if not files.names or not all(map(is_array, files.names)):
-        yield files
-        return
-    # a command that sends a folder needs neither NumPy nor Pillow
-    from lab_models.datasets.npz import array_files
-
-    folder = scratch or Path(tempfile.gettempdir())
-    with array_files(archive, files.members, limits, folder) as images:
-        yield images
+def _opened(file: BinaryIO, limits: ImportLimits, scratch: Path | None) -> Iterator[StoredFiles]:
+    """By what the file begins with, whatever it is called."""
+    head = os.pread(file.fileno(), HEAD_BYTES, 0)
+    refuse_by_beginning(head)
+    single = name_of_single(head)
+    if head.startswith(GZIP):
+        with gunzipped(file, limits, scratch or Path(tempfile.gettempdir())) as unpacked:
+            if not is_tar(os.pread(unpacked.fileno(), HEAD_BYTES, 0)):
+                raise ImportRefused(
+                    "this is one file packed by gzip and no archive of files", hint=ZIP_HINT
+                )
+            yield tar_files(unpacked, limits)
+    elif is_tar(head):
+        yield tar_files(file, limits)
+    elif single is not None:
+        yield PackedFiles(file, {single: Extent(0, os.fstat(file.fileno()).st_size)})
+    else:
+        with _open_zip(file, limits) as archive:
+            yield _Zip(archive, limits)
 
 
 class _Folder:
@@ -97,6 +117,12 @@ class _Folder:
     def open(self, name: str) -> IO[bytes]:
         try:
             return (self._root / name).open("rb")
+        except OSError as error:
+            raise UnreadableFile(error.strerror or str(error)) from error
+
+    def size(self, name: str) -> int:
+        try:
+            return (self._root / name).stat().st_size
         except OSError as error:
             raise UnreadableFile(error.strerror or str(error)) from error
 
@@ -140,6 +166,9 @@ class _Zip:
         ) as error:
             raise UnreadableFile(str(error)) from error
 
+    def size(self, name: str) -> int:
+        return self.members[name].file_size
+
     def read(self, name: str) -> bytes:
         """At most the size that the directory states is unpacked, whatever the stream holds."""
         with self.open(name) as file:
@@ -176,7 +205,7 @@ def _open_zip(file: BinaryIO, limits: ImportLimits) -> Iterator[zipfile.ZipFile]
         ) as error:
             raise ImportRefused(
                 f"this is no zip file that can be read: {error}",
-                hint="zip the folder with any zip program, without a password",
+                hint=ZIP_HINT,
             ) from error
         with archive:
             yield archive

@@ -1,7 +1,7 @@
 """From an image file's bytes to uint8 pixels: any mode, any size, one meaning. Nothing here loads torch.
 
 Alpha is composed on black or white, palettes are resolved, 16-bit grey is scaled to 8 bits, EXIF orientation is
-applied, of animations the first frame counts.
+applied, of animations and of files with several pages the first one counts.
 """
 
 import io
@@ -15,9 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 
+from lab_models.datasets.beginnings import HEAD_BYTES, TIFF, phones_format
+
 Pixels = npt.NDArray[np.uint8]
 
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM", "TIFF")
 MAX_PIXELS = 50_000_000
 """A photograph of 50 megapixels passes; its 200 MB while it is decoded is what one thread may need."""
 DRAFT_GAP = 2
@@ -121,10 +123,29 @@ def peak_of(content: bytes) -> float:
 
 
 def _opened(file: IO[bytes]) -> Image.Image:
-    image = Image.open(file, formats=FORMATS)
+    try:
+        image = Image.open(file, formats=FORMATS)
+    except UnidentifiedImageError as error:
+        file.seek(0)
+        raise _unidentified(file.read(HEAD_BYTES)) from error
     if image.width * image.height > MAX_PIXELS:
         raise UndecodableImage(f"{image.width}x{image.height} pixels are more than {MAX_PIXELS:,}")
+    if image.mode == "F" or (image.format == "TIFF" and image.mode == "I"):
+        raise UndecodableImage(
+            "its values are floating-point numbers, signed or of 32 bits: save it with 8 or 16 bits without a sign"
+        )
     return image
+
+
+def _unidentified(head: bytes) -> UndecodableImage:
+    phones = phones_format(head)
+    if phones is not None:
+        return UndecodableImage(f"{phones}, which cannot be read: export it as JPEG or PNG")
+    if head.startswith(TIFF):
+        return UndecodableImage(
+            "a TIFF of a kind that cannot be read: grey and RGB of 8 or 16 bits a value can"
+        )
+    return UndecodableImage(f"not an image of the formats {', '.join(FORMATS)}")
 
 
 def _flat(image: Image.Image, peak: float) -> Image.Image:
@@ -162,8 +183,6 @@ def _undecodable(error: BaseException) -> UndecodableImage:
     match error:
         case UndecodableImage():
             return error
-        case UnidentifiedImageError():
-            return UndecodableImage(f"not an image of the formats {', '.join(FORMATS)}")
         case Image.DecompressionBombError() | Image.DecompressionBombWarning():
             return UndecodableImage(f"more than {MAX_PIXELS:,} pixels")
         case _:

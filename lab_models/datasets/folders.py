@@ -4,6 +4,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 from lab_models.datasets.refusals import ImportRefused, printable
@@ -11,7 +12,7 @@ from lab_models.datasets.split_words import split_of
 
 SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif"),
-    *(".bmp", ".gif", ".webp", ".ppm", ".pgm", ".pnm"),
+    *(".bmp", ".gif", ".webp", ".ppm", ".pgm", ".pnm", ".tif", ".tiff"),
 )
 MOST_SHOWN = 3
 LAYOUT_HINT = (
@@ -42,6 +43,7 @@ def placed(path: PurePosixPath, images: Collection[str]) -> PlacedFile:
     return PlacedFile(name, (*map(as_read, folders), own), is_image(own) or name in images)
 
 
+@lru_cache(maxsize=1024)
 def as_read(folder: str) -> str:
     """A folder's name as people compare it: letters put together in one way (NFC), no blanks around."""
     return unicodedata.normalize("NFC", folder).strip() or folder

@@ -5,8 +5,9 @@ folders. Nothing here loads torch.
 import gzip
 import math
 from collections.abc import Iterable
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -42,18 +43,29 @@ def read_idx(path: Path) -> npt.NDArray[np.uint8]:
     OSError and EOFError for what cannot be read.
     """
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        head = file.read(4)
-        if len(head) < 4 or head[:2] != b"\0\0" or head[2] != UNSIGNED_BYTES:
-            raise ValueError(f"{path.name} is no idx file of bytes")
-        shape = tuple(int(size) for size in np.frombuffer(file.read(4 * head[3]), ">i4"))
+        shape = read_shape(file, path.name)
         size = math.prod(shape)
-        if len(shape) != head[3] or min(shape, default=0) < 0 or size > LARGEST:
+        if size > LARGEST:
             raise ValueError(f"{path.name} has an impossible shape: {shape}")
         content = file.read(size + 1)
     if len(content) != size:
         more = "more" if len(content) > size else f"{len(content):,}"
         raise ValueError(f"{path.name} says that it holds {size:,} bytes and has {more}")
     return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def read_shape(file: IO[bytes] | BufferedIOBase, name: str) -> tuple[int, ...]:
+    """The shape that the header says, behind which the file then stands; raises ValueError for what is no idx file of
+    bytes.
+    """
+    head = file.read(4)
+    if len(head) < 4 or head[:2] != b"\0\0" or head[2] != UNSIGNED_BYTES:
+        raise ValueError(f"{name} is no idx file of bytes")
+    sizes = file.read(4 * head[3])
+    shape = tuple(int(size) for size in np.frombuffer(sizes[: len(sizes) // 4 * 4], ">i4"))
+    if len(shape) != head[3] or min(shape, default=0) < 0:
+        raise ValueError(f"{name} has an impossible shape: {shape}")
+    return shape
 
 
 def named_idx(folder: Path, name: str) -> Path | None:

@@ -26,8 +26,9 @@ from lab_models.datasets.bounds import (
     refuse_too_much,
 )
 from lab_models.datasets.catalog import BUILT_IN, DATASET_NAME, DatasetInfo
+from lab_models.datasets.containers import images_in
 from lab_models.datasets.decoding import Ground, Size
-from lab_models.datasets.layout import arrange
+from lab_models.datasets.labeling import laid_out
 from lab_models.datasets.preparation import ARRAYS, seal
 from lab_models.datasets.refusals import ImportLimits, ImportRefused
 from lab_models.datasets.sizing import Wanted, wanted
@@ -163,8 +164,11 @@ def import_reserved(
     _sweep(imported)
     temporary = imported / f".{name}.tmp"
     try:
-        with open_files(source, limits, imported) as files:
-            layout = arrange(files.names)
+        with (
+            open_files(source, limits, imported) as stored,
+            images_in(stored, limits, imported) as images,
+        ):
+            files, layout = laid_out(images)
             refuse_too_many(layout, limits)
             seen = look_through(files, layout, wanted)
             size = seen.size

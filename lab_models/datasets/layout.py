@@ -25,7 +25,8 @@ WORDS_SUFFIXES = (
     *(".txt", ".md", ".csv", ".tsv", ".json", ".xml", ".yaml", ".yml", ".html", ".pdf", ".log"),
 )
 """Of files that stand beside images and describe them: passed over, and counted."""
-PHONE_SUFFIXES = (".heic", ".heif")
+PHONE_SUFFIXES = (".heic", ".heif", ".avif")
+PHONE_HINT = "export HEIC and AVIF as JPEG or PNG: phones, photo programs and ImageMagick do"
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 ELSEWHERE = "elsewhere"
 TEST_SEED = 0
@@ -48,6 +49,8 @@ class Layout:
     """Files in class folders that describe images and are none."""
     num_val: int = 0
     test_is_val: bool = False
+    classes_from: str = ""
+    """What says the classes, where folders do not."""
 
     def without(self, bad: Collection[str]) -> "Layout":
         """The same without those files; raises ImportRefused where a class has too few left in train, or none in
@@ -79,7 +82,7 @@ class Layout:
     @property
     def remarks(self) -> str:
         """What was done that the folders do not say, to be put behind a sentence about them."""
-        said = []
+        said = [self.classes_from] if self.classes_from else []
         if self.test_is_cut:
             said.append("it has no test folder, so a fixed stratified fifth of it serves as test")
         if self.test_is_val:
@@ -136,6 +139,12 @@ def _unwrapped(paths: list[PurePosixPath], images: Collection[str]) -> list[Plac
     refuse_bad_files(archives)
     files = [placed(path, images) for path in paths if path.parts]
     if not any(file.is_image for file in files):
+        phones = [str(path) for path in paths if path.suffix.lower() in PHONE_SUFFIXES]
+        if phones:
+            raise ImportRefused(
+                f"{len(phones):,} files are in a format that cannot be read, such as {printable(phones[0])}",
+                hint=PHONE_HINT,
+            )
         raise ImportRefused(
             f"there is no image among the {len(paths):,} files",
             hint=f"{LAYOUT_HINT}; images end in {', '.join(SUFFIXES)}",
@@ -193,7 +202,7 @@ def _misplaced(split: str, file: PlacedFile) -> tuple[str, str | None] | None:
             file.parts
         ) < 2 else "is in a folder within a class folder", LAYOUT_HINT
     if file.parts[1].lower().endswith(PHONE_SUFFIXES):
-        return "is a phone's format that cannot be read", "export it as JPEG"
+        return "is in a format that cannot be read", PHONE_HINT
     if not file.is_image:
         return "is no image by its name", f"images end in {', '.join(SUFFIXES)}"
     return None

@@ -6,8 +6,7 @@ import io
 import shutil
 import tempfile
 import tokenize
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from lab_models.common.files import FULL_DISK, require_room
+from lab_models.datasets.archives import StoredFiles
 from lab_models.datasets.decoding import UNDECODABLE
-from lab_models.datasets.refusals import ImportLimits, ImportRefused, printable
+from lab_models.datasets.refusals import ImportLimits, ImportRefused, UnreadableFile, printable
 
 SPLITS: Final = ("train", "test", "val")
 """As they are called in the archive."""
@@ -39,11 +39,13 @@ HINT: Final = (
 LARGEST_LABEL: Final = 100_000
 
 # a header is a Python literal, which NumPy hands to Python's parser
-UNREADABLE: Final = (*UNDECODABLE, MemoryError, tokenize.TokenError)
+UNREADABLE: Final = (*UNDECODABLE, UnreadableFile, MemoryError, tokenize.TokenError)
 
 
 @dataclass(frozen=True)
-class _Part:
+class LabeledImages:
+    """A split: `images` (N, H, W) or (N, H, W, 3), and `labels` (N,) from 0."""
+
     images: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64]
 
@@ -51,7 +53,7 @@ class _Part:
 class ArrayFiles:
     """`archives.ImageFiles` over arrays: `train/7/12.png` is the image of row 12, whose label is 7."""
 
-    def __init__(self, parts: Mapping[str, _Part]) -> None:
+    def __init__(self, parts: Mapping[str, LabeledImages]) -> None:
         self._rows = {
             f"{split}/{int(label)}/{split}-{row}.png": part.images[row]
             for split, part in parts.items()
@@ -73,29 +75,24 @@ class ArrayFiles:
 
 
 @contextmanager
-def array_files(
-    archive: zipfile.ZipFile,
-    members: Mapping[str, zipfile.ZipInfo],
-    limits: ImportLimits,
-    scratch: Path,
-) -> Iterator[ArrayFiles]:
+def array_files(files: StoredFiles, limits: ImportLimits, scratch: Path) -> Iterator[ArrayFiles]:
     """The images of an archive's arrays, which lie unpacked in the folder `scratch` meanwhile, in files without a name.
     Raises ImportRefused, or StorageFull before anything is unpacked.
     """
     names = {
-        split: pair for split in SPLITS for pair in [_pair(split, members)] if pair is not None
+        split: pair for split in SPLITS for pair in [_pair(split, files.names)] if pair is not None
     }
     if "train" not in names:
         raise ImportRefused(
-            f"these arrays are no images with labels: {', '.join(map(printable, list(members)[:10]))}",
+            f"these arrays are no images with labels: {', '.join(map(printable, files.names[:10]))}",
             hint=HINT,
         )
-    unpacked = sum(members[name].file_size for pair in names.values() for name in pair)
+    unpacked = sum(files.size(name) for pair in names.values() for name in pair)
     require_room(scratch, unpacked, limits.min_free_bytes)
     with ExitStack() as stack:
         parts = {
-            split: _part(
-                *(_mapped(archive, members[name], scratch, stack) for name in pair),
+            split: checked_part(
+                *(_mapped(files, name, scratch, stack) for name in pair),
                 names=pair,
                 limits=limits,
             )
@@ -104,7 +101,7 @@ def array_files(
         yield ArrayFiles(parts)
 
 
-def _pair(split: str, members: Mapping[str, zipfile.ZipInfo]) -> tuple[str, str] | None:
+def _pair(split: str, members: Collection[str]) -> tuple[str, str] | None:
     for images, labels in SPELLINGS:
         pair = images.format(split) + ".npy", labels.format(split) + ".npy"
         if all(name in members for name in pair):
@@ -112,20 +109,18 @@ def _pair(split: str, members: Mapping[str, zipfile.ZipInfo]) -> tuple[str, str]
     return None
 
 
-def _mapped(
-    archive: zipfile.ZipFile, member: zipfile.ZipInfo, scratch: Path, stack: ExitStack
-) -> npt.NDArray[Any]:
+def _mapped(files: StoredFiles, name: str, scratch: Path, stack: ExitStack) -> npt.NDArray[Any]:
     """One array, memory-mapped."""
     file = stack.enter_context(tempfile.TemporaryFile(dir=scratch, prefix="."))  # noqa: SIM115
     try:
-        with archive.open(member) as packed:
+        with files.open(name) as packed:
             shutil.copyfileobj(packed, file, 1 << 20)
         return _array_in(file)
     except UNREADABLE as error:
         if isinstance(error, OSError) and error.errno in FULL_DISK:
             raise
         raise ImportRefused(
-            f"{printable(member.filename)} cannot be read as an array: {error or type(error).__name__}",
+            f"{printable(name)} cannot be read as an array: {error or type(error).__name__}",
             hint=HINT,
         ) from error
 
@@ -148,13 +143,14 @@ def _array_in(file: IO[bytes]) -> npt.NDArray[Any]:
     return np.memmap(file, dtype, "r", start, shape, order)  # type: ignore[call-overload, no-any-return]
 
 
-def _part(
+def checked_part(
     images: npt.NDArray[Any],
     labels: npt.NDArray[Any],
     *,
     names: tuple[str, str],
     limits: ImportLimits,
-) -> _Part:
+) -> LabeledImages:
+    """The arrays as a split; raises ImportRefused for what is none."""
     shape = images.shape
     if images.dtype != np.uint8:
         raise ImportRefused(
@@ -184,4 +180,4 @@ def _part(
     whole = np.asarray(labels, np.int64).reshape(-1)
     if not 0 <= whole.min() <= whole.max() <= LARGEST_LABEL:
         raise ImportRefused(f"{names[1]} has labels from {whole.min()} to {whole.max()}", hint=HINT)
-    return _Part(images, whole)
+    return LabeledImages(images, whole)

@@ -98,8 +98,9 @@ def _read_metadata(info: DatasetInfo, path: Path) -> int:
             f"{info.name}: {path} has columns {', '.join(schema.names)}; expected {' or '.join(IMAGE_COLUMNS)} with"
             f" 'bytes', and {' or '.join(LABEL_COLUMNS)}"
         )
-    names = _class_names(schema, columns[1])
-    if names is not None and names != info.class_names:
+    names = label_names(schema, columns[1])
+    spelled = None if names is None else tuple(HUB_SPELLINGS.get(name, name) for name in names)
+    if names is not None and spelled != info.class_names:
         raise DatasetUnavailable(
             f"{info.name}: the class names of {path} are others than this data set's: {', '.join(names[:5])}, …"
         )
@@ -116,13 +117,13 @@ def _columns(schema: Any) -> tuple[str, str] | None:
     return (image, label) if is_image and pa.types.is_integer(schema.field(label).type) else None
 
 
-def _class_names(schema: Any, label: str) -> tuple[str, ...] | None:
+def label_names(schema: Any, label: str) -> tuple[str, ...] | None:
     """The names that the file's metadata gives to the labels; None when it gives none."""
     try:
         names = json.loads(schema.metadata[b"huggingface"])["info"]["features"][label]["names"]
-    except (KeyError, TypeError, ValueError):
+        return tuple(map(str, names))
+    except (KeyError, TypeError, ValueError, RecursionError):
         return None
-    return tuple(HUB_SPELLINGS.get(str(name), str(name)) for name in names)
 
 
 def _rows(path: Path) -> Iterator[tuple[bytes | None, int | None]]:

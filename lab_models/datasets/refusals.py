@@ -38,6 +38,10 @@ class ImportRefused(LabError):
         self.errors = errors or []
 
 
+class UnreadableFile(Exception):
+    """A file's bytes cannot be had; the message says why."""
+
+
 @dataclass(frozen=True)
 class BadFile:
     """A file that cannot be taken, by its path in the archive, and why."""

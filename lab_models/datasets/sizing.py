@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lab_models.common.validation import FieldError
-from lab_models.datasets.archives import ImageFiles, UnreadableFile
+from lab_models.datasets.archives import ImageFiles
 from lab_models.datasets.decoding import Ground, Size, UndecodableImage, upright_size
 from lab_models.datasets.layout import Layout
 from lab_models.datasets.refusals import (
     MOST_ERRORS,
     BadFile,
     ImportRefused,
+    UnreadableFile,
     printable,
     refuse_bad_files,
 )

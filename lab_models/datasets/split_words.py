@@ -25,6 +25,12 @@ def split_of(folder: str) -> str | None:
     return _BY_WORD.get(word) or _BY_WORD.get(re.sub(r"_?(?:set|data|images)$", "", word))
 
 
+def split_in(stem: str) -> str | None:
+    """The split that one of the words of a file's name says, as in `mnist_train` or `train-00000-of-00002`."""
+    found = {split_of(word) for word in re.split(r"[\s_.-]+", stem)} - {None}
+    return found.pop() if len(found) == 1 else None
+
+
 def is_no_class(folder: str) -> bool:
     """Whether the name is a word for a split, or for a role that files play, such as labels."""
     return split_of(folder) is not None or folder.strip().casefold() in _ROLES

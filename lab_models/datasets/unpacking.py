@@ -12,11 +12,11 @@ from typing import BinaryIO, Literal, TypeVar
 
 import numpy as np
 
-from lab_models.datasets.archives import ImageFiles, UnreadableFile
+from lab_models.datasets.archives import ImageFiles
 from lab_models.datasets.decoding import Rendition, Size, UndecodableImage, decode, peak_of
 from lab_models.datasets.layout import Layout
 from lab_models.datasets.preparation import write_array
-from lab_models.datasets.refusals import BadFile
+from lab_models.datasets.refusals import BadFile, UnreadableFile
 from lab_models.datasets.statistics import slices
 
 MOST_THREADS = 4

@@ -10,6 +10,13 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from lab_models.common.validation import FieldError
+from lab_models.datasets.member_names import (
+    danger_of_name,
+    holds_many,
+    is_ignored,
+    path_of,
+    slash_of,
+)
 from lab_models.datasets.refusals import (
     MOST_ERRORS,
     ImportLimits,
@@ -18,9 +25,6 @@ from lab_models.datasets.refusals import (
     refuse_bad_files,
 )
 
-IGNORED_NAMES = frozenset(
-    ("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "picasa.ini", "@eadir", "icon\r")
-)
 SMALL_FILE = 1_000_000
 ENCRYPTED = 0x1
 LOCAL_HEADER = struct.Struct("<26xHH")
@@ -36,7 +40,7 @@ def safe_members(archive: zipfile.ZipFile, limits: ImportLimits) -> dict[str, zi
     A path has `/` between folders, also where a program of Windows has written the other slash, and no parts that mean
     nothing.
     """
-    slash = _slash([member.filename for member in archive.infolist()])
+    slash = slash_of([member.filename for member in archive.infolist()])
     members = [
         member for member in archive.infolist() if not member.filename.endswith(("/", slash))
     ]
@@ -47,7 +51,7 @@ def safe_members(archive: zipfile.ZipFile, limits: ImportLimits) -> dict[str, zi
     kept = {
         path: member
         for member in members
-        if not is_ignored(PurePosixPath(path := _path_of(member.filename, slash)))
+        if not is_ignored(PurePosixPath(path := path_of(member.filename, slash)))
     }
     unpacked = sum(member.file_size for member in kept.values())
     _refuse_bombs(unpacked, os.fstat(file).st_size, limits)
@@ -56,33 +60,13 @@ def safe_members(archive: zipfile.ZipFile, limits: ImportLimits) -> dict[str, zi
 
 def folders_in(archive: zipfile.ZipFile) -> list[str]:
     """The folders that a zip lists of themselves, sorted."""
-    slash = _slash([member.filename for member in archive.infolist()])
+    slash = slash_of([member.filename for member in archive.infolist()])
     found = {
-        _path_of(member.filename, slash)
+        path_of(member.filename, slash)
         for member in archive.infolist()
         if member.filename.endswith(("/", slash))
     }
     return sorted(name for name in found if name and not is_ignored(PurePosixPath(name)))
-
-
-def is_ignored(path: PurePosixPath) -> bool:
-    """Hidden files, and what operating systems leave behind."""
-    return any(part.startswith(".") or part.lower() in IGNORED_NAMES for part in path.parts)
-
-
-def is_array(name: str) -> bool:
-    """Whether that is one of NumPy's arrays by its name."""
-    return name.endswith(".npy")
-
-
-def _slash(names: Sequence[str]) -> str:
-    """What stands between folders: old programs of Windows write a backslash, in all names or in none."""
-    is_other = any("\\" in name for name in names) and not any("/" in name for name in names)
-    return "\\" if is_other else "/"
-
-
-def _path_of(name: str, slash: str) -> str:
-    return "/".join(part for part in name.split(slash) if part not in ("", "."))
 
 
 def _refuse_bombs(unpacked: int, packed: int, limits: ImportLimits) -> None:
@@ -104,7 +88,7 @@ def _refuse_dangers(members: list[zipfile.ZipInfo], slash: str, limits: ImportLi
     seen: set[str] = set()
     errors = []
     for member in members:
-        path = _path_of(member.filename, slash)
+        path = path_of(member.filename, slash)
         danger = _danger(member, slash, limits) or (
             "stands twice in the zip" if path in seen else None
         )
@@ -117,20 +101,16 @@ def _refuse_dangers(members: list[zipfile.ZipInfo], slash: str, limits: ImportLi
 def _danger(member: zipfile.ZipInfo, slash: str, limits: ImportLimits) -> str | None:
     """Why a member is not touched, or None."""
     for name in (member.orig_filename, member.filename):
-        if "\0" in name:
-            return "has a null byte in its name"
-        if slash == "/" and "\\" in name:
-            return "has a backslash in its name, and others have slashes"
-        if name.startswith(slash) or name[1:2] == ":" or ".." in name.split(slash):
-            return "has a path that leads out of the archive"
+        danger = danger_of_name(name, slash)
+        if danger is not None:
+            return danger
     if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
         return "is a link or a device, not a file"
     if member.flag_bits & ENCRYPTED:
         return "is encrypted"
     if member.compress_type not in METHODS:
         return "is compressed by a method other than deflate"
-    # an array holds many images, and what all members unpack to has a bound of its own
-    if member.file_size > limits.max_file_bytes and not is_array(member.filename):
+    if member.file_size > limits.max_file_bytes and not holds_many(member.filename):
         return f"unpacks to {member.file_size:,} bytes, more than {limits.max_file_bytes:,}"
     if member.file_size > SMALL_FILE and member.file_size > limits.max_ratio * max(
         1, member.compress_size

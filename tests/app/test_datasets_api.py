@@ -192,7 +192,7 @@ def test_bad_files_are_named_by_their_path_in_the_zip_and_nothing_is_kept(
     ]
     assert (
         problem["errors"][0]["message"]
-        == "not an image of the formats PNG, JPEG, BMP, GIF, WEBP, PPM"
+        == "not an image of the formats PNG, JPEG, BMP, GIF, WEBP, PPM, TIFF"
     )
     assert problem["detail"] == "2 files cannot be taken"
     assert names(api) == BUILT_IN

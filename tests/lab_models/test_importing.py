@@ -402,6 +402,76 @@ def test_netpbm_and_jpeg_by_its_other_names_are_read(tmp_path: Path) -> None:
     assert imported(tmp_path, files).info.shape == (1, 8, 8)
 
 
+def test_files_without_a_suffix_are_images_by_what_they_begin_with(tmp_path: Path) -> None:
+    kinds = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
+    files = {f"{name}/{kind}": encoded(pixels(8, 8), kind) for name in "ab" for kind in kinds} | {
+        "LICENSE": b"BM of old: text"
+    }
+    dataset = imported(tmp_path, files)
+    assert dataset.info.num_train + dataset.info.num_test == 2 * len(kinds)
+    error = refusal(tmp_path / "x", folder(tmp_path / "x", {**files, "a/README": b"text"}))
+    assert [(one.pointer, one.message) for one in error.errors] == [
+        ("a/README", "is no image by its name")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("shown", "mode"), [(np.uint8, "L"), (np.uint16, "I;16"), (np.uint8, "RGB"), (np.uint8, "1")]
+)
+def test_tiff_is_read_value_for_value(shown: type, mode: str, tmp_path: Path) -> None:
+    rows = {}
+    for number in range(6):
+        values = pixels(8, 8, 3, seed=number) if mode == "RGB" else pixels(8, 8, seed=number)
+        image = Image.fromarray(values.astype(shown) * (257 if shown is np.uint16 else 1))
+        image = image.convert("1") if mode == "1" else image
+        rows[f"{'ab'[number % 2]}/{number}.tif{'f' * (number % 2)}"] = (image, values)
+    files = {
+        name: encoded(image, "TIFF", **({} if mode == "1" else {"compression": "tiff_lzw"}))
+        for name, (image, _) in rows.items()
+    }
+    dataset = imported(tmp_path, files)
+    found = {row.tobytes() for row in (*dataset.train_images, *dataset.test_images)}
+    assert found == {
+        (
+            np.asarray(image.convert("L"))
+            if mode == "1"
+            else values.reshape(8, 8, -1).transpose(2, 0, 1)
+        ).tobytes()
+        for image, values in rows.values()
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (encoded(Image.fromarray(np.ones((8, 8), np.float32)), "TIFF"), "floating-point numbers"),
+        (encoded(Image.fromarray(np.ones((8, 8), np.int32)), "TIFF"), "or of 32 bits"),
+        (b"II*\0" + bytes(400), "a TIFF of a kind that cannot be read"),
+        (b"\0\0\0\x1cftypavif" + bytes(400), "AVIF, which cannot be read: export it as JPEG"),
+        (b"\0\0\0\x1cftypheic" + bytes(400), "HEIC, which cannot be read: export it as JPEG"),
+    ],
+)
+def test_what_an_image_holds_decides_whatever_it_is_called(
+    content: bytes, why: str, tmp_path: Path
+) -> None:
+    error = refusal(tmp_path, two_classes(encoded(pixels(8, 8))) | {"a/x.jpg": content})
+    assert [(one.pointer, why in one.message) for one in error.errors] == [("a/x.jpg", True)]
+
+
+@pytest.mark.parametrize("suffix", ["heic", "AVIF"])
+def test_photographs_of_a_phone_alone_are_told_what_to_do(suffix: str, tmp_path: Path) -> None:
+    error = refusal(tmp_path, two_classes(b"", suffix))
+    assert f"6 files are in a format that cannot be read, such as a/0.{suffix}" in str(error)
+    assert "export HEIC and AVIF as JPEG or PNG" in (error.hint or "")
+
+
+def test_a_turned_tiff_lies_as_it_is_shown() -> None:
+    image = pixels(4, 6, 3)
+    turned = encoded(image, "TIFF", tiffinfo={0x0112: 6})
+    assert upright_size(io.BytesIO(turned)) == Size(6, 4)
+    assert np.array_equal(decode(turned, channels=3), np.rot90(image, -1).transpose(2, 0, 1))
+
+
 # Pictures
 
 
@@ -630,7 +700,7 @@ def test_every_bad_image_is_named_with_why_and_nothing_is_left(
             b"<html>not found</html>",
             "not an image of the formats PNG, JPEG, BMP, GIF, WEBP",
         ),
-        "train/b/tiff.png": (encoded(pixels(8, 8, 3), "TIFF"), "not an image of the formats"),
+        "train/b/targa.png": (encoded(pixels(8, 8, 3), "TGA"), "not an image of the formats"),
         "test/a/empty.jpg": (b"", "not an image of the formats"),
     }
     if size is not None:  # what only decoding can tell
@@ -669,6 +739,9 @@ SOUND = [
     encoded(pixels(9, 7, 3), "PPM"),
     encoded(pixels(9, 7, 3), "WEBP"),
     encoded(Image.fromarray(pixels(9, 7, 4), "RGBA"), "WEBP", lossless=True),
+    encoded(pixels(9, 7, 3), "TIFF"),
+    encoded(Image.fromarray(pixels(9, 7).astype(np.uint16)), "TIFF", compression="tiff_lzw"),
+    encoded(pixels(9, 7, 3), "TIFF", compression="jpeg"),
 ]
 
 
@@ -914,7 +987,7 @@ def test_a_directory_of_millions_of_files_is_not_even_loaded(tmp_path: Path) -> 
 def test_what_is_no_zip_is_called_so(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "in.zip").write_bytes(content)
     assert str(refusal(tmp_path, tmp_path / "in.zip")).startswith(
-        ("this is no zip file", "there is no image")
+        ("this is no zip file", "there is no image", "the archive is damaged")
     )
 
 

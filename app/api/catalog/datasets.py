@@ -89,10 +89,11 @@ async def import_dataset(
 ) -> schemas.DatasetAnswer:
     """Make a data set of a zip of images: `curl -T flowers.zip localhost:8000/datasets/flowers`.
 
-    In the zip lie `train/<class>/<image>` and, if there is one, `test/<class>/<image>`; or `<class>/<image>` alone.
-    Without test, a fixed stratified fifth of train becomes it. Nothing is kept unless every image can be read. It
-    belongs to the caller, counts for their quota, and everybody may train on it. Each owner imports one data set at a
-    time; the name is given to the first whose zip is whole.
+    In the zip lie `train/<class>/<image>` and, if there are any, `test/<class>/<image>` and `val/<class>/<image>`; or
+    `<class>/<image>` alone. Without test, val serves as test, or else a fixed stratified fifth of train. A tar, also
+    packed by gzip, is taken as a zip is, and so are NumPy archives, Parquet and tables of pixels. Nothing is kept
+    unless every image can be read. It belongs to the caller, counts for their quota, and everybody may train on it.
+    Each owner imports one data set at a time; the name is given to the first whose upload is whole.
     """
     announced = _refuse_what_is_no_zip(request, settings)
     wanted = datasets.wanted(

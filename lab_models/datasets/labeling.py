@@ -1,0 +1,118 @@
+"""Which file is of which class: by its folder; where none says it, by a table beside the images, or by the files' own
+names. Nothing here loads torch.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import IO, Final
+
+from lab_models.datasets.archives import ImageFiles
+from lab_models.datasets.beginnings import HEAD_BYTES, is_image_beginning
+from lab_models.datasets.class_paths import ClassFolders
+from lab_models.datasets.folders import is_image
+from lab_models.datasets.label_tables import Labels, labels_in_tables
+from lab_models.datasets.layout import Layout, arrange
+from lab_models.datasets.refusals import ImportRefused, UnreadableFile, printable
+from lab_models.datasets.split_words import split_of
+
+NUMBERED: Final = re.compile(r"(?P<name>.*[^\W\d_].*?)[\s._-]+\(?[0-9]+\)?")
+"""A class and a number, as in `cat.0` or `Abyssinian_12`."""
+FEWEST_OF_A_NAME: Final = 3
+
+
+class Renamed:
+    """`archives.ImageFiles` under other paths."""
+
+    def __init__(self, files: ImageFiles, paths: Mapping[str, str]) -> None:
+        self._files, self._paths = files, paths
+        self.names = sorted(paths)
+        self.folders: list[str] = []
+
+    def open(self, name: str) -> IO[bytes]:
+        """A stream of one file; raises UnreadableFile."""
+        return self._files.open(self._paths[name])
+
+    def read(self, name: str) -> bytes:
+        """One file; raises UnreadableFile."""
+        return self._files.read(self._paths[name])
+
+
+def laid_out(files: ImageFiles) -> tuple[ImageFiles, Layout]:
+    """The files, in class folders, and what these say; raises ImportRefused."""
+    plain = images_without_suffix(files)
+    try:
+        return files, arrange(files.names, plain)
+    except ImportRefused:
+        images = [name for name in files.names if is_image(name) or name in plain]
+        labels, said = labels_in_tables(files, images), "the classes are those of {}"
+        if labels is None:
+            labels, said = (
+                _named_by_class(images),
+                "the classes are what the files' names begin with",
+            )
+        if labels is None:
+            raise
+    paths = _paths(labels.classes, labels.splits)
+    renamed = Renamed(files, paths)
+    layout = arrange(renamed.names, renamed.names)
+    left = len(images) - len(paths)
+    remark = said.format(labels.where)
+    if left:
+        remark += f"; {left:,} images of which it says nothing were left out"
+    return renamed, replace(layout, classes_from=remark)
+
+
+def images_without_suffix(files: ImageFiles) -> Collection[str]:
+    """The files whose names have no suffix and that begin as images do."""
+    found = set()
+    for name in files.names:
+        if PurePosixPath(name).suffix == "":
+            try:
+                with files.open(name) as file:
+                    if is_image_beginning(file.read(HEAD_BYTES)):
+                        found.add(name)
+            except (UnreadableFile, OSError, EOFError, ValueError):
+                continue  # not known to be an image
+    return found
+
+
+def _named_by_class(images: list[str]) -> Labels | None:
+    """Of images in one folder, or one for each split, whose names are a class and a number; None for others."""
+    places = {image: _place(image) for image in images}
+    if len({rest for _, rest in places.values()}) != 1:
+        return None
+    found = {image: NUMBERED.fullmatch(PurePosixPath(image).stem) for image in images}
+    classes = {image: match["name"] for image, match in found.items() if match is not None}
+    count = Counter(classes.values())
+    if len(count) < 2 or min(count.values()) < FEWEST_OF_A_NAME:
+        return None
+    unnamed = [image for image in images if image not in classes]
+    if unnamed:
+        raise ImportRefused(
+            f"the names of {len(classes):,} images begin with a class, such as {printable(next(iter(classes)))}, and"
+            f" {len(unnamed):,} do not, such as {printable(unnamed[0])}",
+            hint="leave images without a class out, or put each into a folder of its class",
+        )
+    splits = {image: split for image, (split, _) in places.items() if split is not None}
+    return Labels("", classes, splits)
+
+
+def _place(image: str) -> tuple[str | None, tuple[str, ...]]:
+    """The split that a folder says, and the folders but for that."""
+    folders = PurePosixPath(image).parts[:-1]
+    splits = [split_of(folder) for folder in folders]
+    rest = tuple(folder for folder, split in zip(folders, splits, strict=True) if split is None)
+    return next((split for split in splits if split is not None), None), rest
+
+
+def _paths(classes: Mapping[str, str], splits: Mapping[str, str]) -> dict[str, str]:
+    """By the path that says split and class, the file; what has no split where others have one is of train."""
+    folders, found = ClassFolders(), dict[str, str]()
+    for number, (image, name) in enumerate(classes.items()):
+        split = f"{splits.get(image, 'train')}/" if splits else ""
+        path = f"{split}{folders.of(name)}/{image.replace('/', '_')}"
+        found[f"{path}-{number}" if path in found else path] = image
+    return found

@@ -1,0 +1,109 @@
+"""Tables with an image in each row, its label and its grey values, as MNIST is passed on (CSV), seen as image files in
+class folders. Nothing here loads torch.
+"""
+
+import math
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+import numpy as np
+
+from lab_models.datasets.archives import ImageFiles, StoredFiles
+from lab_models.datasets.class_paths import ClassFolders
+from lab_models.datasets.column_words import LABEL_WORDS, column_of
+from lab_models.datasets.member_names import is_table
+from lab_models.datasets.packed import Packing
+from lab_models.datasets.refusals import ImportLimits, ImportRefused, UnreadableFile, printable
+from lab_models.datasets.split_words import split_in
+
+LONGEST_LINE: Final = 4_000_000
+SMALLEST_SIDE: Final = 4
+HINT: Final = (
+    "a table is taken whose rows are a label and the grey values 0 to 255 of a square image, such as 784 of 28x28; or"
+    " put the images into the same zip as the table that names them"
+)
+
+
+@contextmanager
+def pixel_files(files: StoredFiles, limits: ImportLimits, scratch: Path) -> Iterator[ImageFiles]:
+    """The images of all tables, as PGM in a file without a name in the folder `scratch` meanwhile. A file's name says
+    the split; train where none does. Raises ImportRefused, or StorageFull.
+    """
+    names = [name for name in files.names if is_table(name)]
+    splits = {name: split_in(PurePosixPath(name).stem) for name in names}
+    known = any(splits.values())
+    with tempfile.TemporaryFile(dir=scratch, prefix=".") as out:
+        packing, classes = Packing(out, scratch, limits), ClassFolders()
+        for name in names:
+            split = splits[name] or ("train" if not known else PurePosixPath(name).stem)
+            try:
+                for row, (label, image) in enumerate(_images(files, name)):
+                    packing.add(f"{split}/{classes.of(label)}/{split}-{row}.pgm", image)
+            except (UnreadableFile, EOFError, OSError) as error:
+                if isinstance(error, OSError) and error.errno is not None:
+                    raise
+                raise ImportRefused(f"{printable(name)} cannot be read: {error}") from error
+        yield packing.packed()
+
+
+def _images(files: StoredFiles, name: str) -> Iterator[tuple[str, bytes]]:
+    """Of each row the label, and the pixels as a PGM."""
+    lines = _lines(files, name)
+    first = next(lines, (0, ""))[1]
+    separator = "\t" if name.lower().endswith(".tsv") else ","
+    cells = [cell.strip().strip('"') for cell in first.split(separator)]
+    side = math.isqrt(len(cells) - 1)
+    if side < SMALLEST_SIDE or side * side != len(cells) - 1:
+        raise ImportRefused(
+            f"{printable(name)} has {len(cells):,} columns, which is no label and the pixels of a square image",
+            hint=HINT,
+        )
+    has_names = any(not cell.isdigit() for cell in cells)
+    label = column_of(LABEL_WORDS, cells) if has_names else None
+    if has_names and label is None and any(cell.isalpha() for cell in cells[:1]):
+        raise ImportRefused(
+            f"{printable(name)} has no column with a label: {printable(', '.join(cells[:3]))}, …",
+            hint=HINT,
+        )
+    place = 0 if label is None else cells.index(label)
+    head = f"P5 {side} {side} 255\n".encode()
+    if not has_names:
+        yield _image(name, 1, first.split(separator), place, head)
+    for number, line in lines:
+        if line.strip():
+            yield _image(name, number, line.split(separator), place, head)
+
+
+def _image(name: str, number: int, cells: list[str], place: int, head: bytes) -> tuple[str, bytes]:
+    label = cells.pop(place).strip().strip('"') if place < len(cells) else ""
+    side = int(head.split()[1])
+    try:
+        values = np.array(cells, np.float64)
+    except ValueError as error:
+        raise ImportRefused(f"line {number:,} of {printable(name)} holds no numbers") from error
+    if len(values) != side * side or not label:
+        raise ImportRefused(
+            f"line {number:,} of {printable(name)} has {len(values):,} values beside its label, expected"
+            f" {side * side:,}"
+        )
+    if not ((values >= 0) & (values <= 255) & (values == np.floor(values))).all():
+        raise ImportRefused(
+            f"line {number:,} of {printable(name)} has values that are no whole numbers from 0 to 255"
+        )
+    return label, head + values.astype(np.uint8).tobytes()
+
+
+def _lines(files: StoredFiles, name: str) -> Iterator[tuple[int, str]]:
+    with files.open(name) as file:
+        number = 0
+        while line := file.readline(LONGEST_LINE):
+            number += 1
+            if len(line) >= LONGEST_LINE:
+                raise ImportRefused(f"line {number:,} of {printable(name)} has no end")
+            yield (
+                number,
+                line.decode("utf-8-sig" if number == 1 else "utf-8", "replace").rstrip("\r\n"),
+            )
