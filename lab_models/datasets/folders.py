@@ -3,7 +3,7 @@
 import unicodedata
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
 
@@ -33,7 +33,7 @@ class PlacedFile:
 
     def below(self) -> "PlacedFile":
         """Without its outermost folder."""
-        return replace(self, parts=self.parts[1:])
+        return PlacedFile(self.name, self.parts[1:], self.is_image)
 
 
 def placed(path: PurePosixPath, images: Collection[str]) -> PlacedFile:
@@ -122,4 +122,4 @@ def where_images_lie(files: list[PlacedFile]) -> str:
 
 def is_image(name: str) -> bool:
     """Whether its name ends as that of an image does."""
-    return PurePosixPath(name).suffix.lower() in SUFFIXES
+    return name.lower().endswith(SUFFIXES)

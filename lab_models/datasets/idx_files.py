@@ -4,7 +4,6 @@ Nothing here loads torch.
 
 import gzip
 import tempfile
-import zlib
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,13 +13,18 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from lab_models.common.files import FULL_DISK
 from lab_models.datasets.archives import ImageFiles, StoredFiles
 from lab_models.datasets.idx import read_shape
 from lab_models.datasets.member_names import IDX_NAME
 from lab_models.datasets.npz import ArrayFiles, LabeledImages, checked_part
 from lab_models.datasets.packed import Packing
-from lab_models.datasets.refusals import ImportLimits, ImportRefused, UnreadableFile, printable
+from lab_models.datasets.refusals import (
+    DAMAGED,
+    ImportLimits,
+    ImportRefused,
+    printable,
+    refuse_damaged,
+)
 
 SPLITS: Final = {"train": "train", "t10k": "test", "test": "test"}
 READ_BYTES: Final = 1 << 20
@@ -90,7 +94,5 @@ def _mapped(
         if size <= 0 or start + size != there:
             raise ValueError(f"it says that it holds {size:,} bytes and has {there - start:,}")
         return np.memmap(file, np.uint8, "r", start, shape)
-    except (OSError, EOFError, ValueError, zlib.error, UnreadableFile) as error:
-        if isinstance(error, OSError) and error.errno in FULL_DISK:
-            raise
-        raise ImportRefused(f"{printable(name)} cannot be read as idx: {error}") from error
+    except DAMAGED as error:
+        refuse_damaged(name, error, " as idx")

@@ -12,7 +12,7 @@ from typing import IO, Final
 from lab_models.datasets.archives import ImageFiles
 from lab_models.datasets.column_words import FILE_WORDS, LABEL_WORDS, SPLIT_WORDS, column_of
 from lab_models.datasets.member_names import is_table
-from lab_models.datasets.refusals import ImportRefused, UnreadableFile, printable
+from lab_models.datasets.refusals import DAMAGED, ImportRefused, printable, refuse_damaged
 from lab_models.datasets.split_words import split_in, split_of
 
 MOST_TABLES: Final = 10
@@ -48,8 +48,7 @@ def labels_in_tables(files: ImageFiles, images: Sequence[str]) -> Labels | None:
     for table in tables:
         rows = _rows(files, table, ROWS_PER_IMAGE * len(images) + 1000)
         header = next(rows, [])
-        name = column_of(FILE_WORDS, header)
-        label = column_of(LABEL_WORDS, [one for one in header if one != name])
+        name, label = _columns(header)
         if name is None or label is None:
             refused.append(f"{printable(table)} has the columns {printable(', '.join(header[:8]))}")
             continue
@@ -58,13 +57,34 @@ def labels_in_tables(files: ImageFiles, images: Sequence[str]) -> Labels | None:
         _take(table, rows, places, known, labels)
         found.append((table, label))
     if found:
-        labels.where = " and ".join(
-            f"{printable(table)} ({printable(label)})" for table, label in found
-        )
+        labels.where = _listed(found)
         return labels
     if len({PurePosixPath(image).parent for image in images}) == 1:
         raise ImportRefused(f"the images lie in no class folders, and {refused[0]}", hint=HINT)
     return None
+
+
+def tables_of_classes(files: ImageFiles) -> str | None:
+    """Tables that seem to say the classes of files, with the columns that do; None where there is none."""
+    found = []
+    for table in [name for name in files.names if is_table(name)][:MOST_TABLES]:
+        try:
+            name, label = _columns(next(_rows(files, table, 1), []))
+        except ImportRefused:
+            continue
+        if name is not None and label is not None:
+            found.append((table, label))
+    return _listed(found) or None
+
+
+def _listed(tables: Sequence[tuple[str, str]]) -> str:
+    return " and ".join(f"{printable(table)} ({printable(label)})" for table, label in tables)
+
+
+def _columns(header: Sequence[str]) -> tuple[str | None, str | None]:
+    """The column of file names and that of classes."""
+    name = column_of(FILE_WORDS, header)
+    return name, column_of(LABEL_WORDS, [one for one in header if one != name])
 
 
 def _take(
@@ -158,8 +178,8 @@ def _rows(files: ImageFiles, table: str, most: int) -> Iterator[list[str]]:
                     row = row[0].split(";")
                     separator = ";"
                 yield row if number == 0 or separator != ";" else row[0].split(";")
-    except (csv.Error, UnreadableFile, OSError, EOFError) as error:
-        raise ImportRefused(f"{printable(table)} cannot be read: {error}") from error
+    except (*DAMAGED, csv.Error) as error:
+        refuse_damaged(table, error)
 
 
 def _lines(table: str, file: IO[bytes]) -> Iterator[str]:

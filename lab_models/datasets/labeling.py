@@ -13,9 +13,9 @@ from lab_models.datasets.archives import ImageFiles
 from lab_models.datasets.beginnings import HEAD_BYTES, is_image_beginning
 from lab_models.datasets.class_paths import ClassFolders
 from lab_models.datasets.folders import is_image
-from lab_models.datasets.label_tables import Labels, labels_in_tables
+from lab_models.datasets.label_tables import Labels, labels_in_tables, tables_of_classes
 from lab_models.datasets.layout import Layout, arrange
-from lab_models.datasets.refusals import ImportRefused, UnreadableFile, printable
+from lab_models.datasets.refusals import DAMAGED, ImportRefused, printable
 from lab_models.datasets.split_words import split_of
 
 NUMBERED: Final = re.compile(r"(?P<name>.*[^\W\d_].*?)[\s._-]+\(?[0-9]+\)?")
@@ -44,17 +44,19 @@ def laid_out(files: ImageFiles) -> tuple[ImageFiles, Layout]:
     """The files, in class folders, and what these say; raises ImportRefused."""
     plain = images_without_suffix(files)
     try:
-        return files, arrange(files.names, plain)
-    except ImportRefused:
+        layout = arrange(files.names, plain)
+    except ImportRefused as refused:
         images = [name for name in files.names if is_image(name) or name in plain]
-        labels, said = labels_in_tables(files, images), "the classes are those of {}"
+        labels, said = _of_tables(files, images, refused), "the classes are those of {}"
         if labels is None:
-            labels, said = (
-                _named_by_class(images),
-                "the classes are what the files' names begin with",
-            )
+            labels = _named_by_class(images)
+            said = "the classes are what the files' names begin with"
         if labels is None:
             raise
+    else:
+        beside = tables_of_classes(files)
+        remark = f"the classes are the folders', and {beside} was not asked" if beside else ""
+        return files, replace(layout, classes_from=remark)
     paths = _paths(labels.classes, labels.splits)
     renamed = Renamed(files, paths)
     layout = arrange(renamed.names, renamed.names)
@@ -69,14 +71,24 @@ def images_without_suffix(files: ImageFiles) -> Collection[str]:
     """The files whose names have no suffix and that begin as images do."""
     found = set()
     for name in files.names:
-        if PurePosixPath(name).suffix == "":
+        if "." not in name.rpartition("/")[2]:
             try:
                 with files.open(name) as file:
                     if is_image_beginning(file.read(HEAD_BYTES)):
                         found.add(name)
-            except (UnreadableFile, OSError, EOFError, ValueError):
+            except DAMAGED:
                 continue  # not known to be an image
     return found
+
+
+def _of_tables(files: ImageFiles, images: list[str], refused: ImportRefused) -> Labels | None:
+    """What tables say; where they cannot be followed and there are several folders, these are what was refused."""
+    try:
+        return labels_in_tables(files, images)
+    except ImportRefused:
+        if len({_place(image)[1] for image in images}) != 1:
+            raise refused from None
+        raise
 
 
 def _named_by_class(images: list[str]) -> Labels | None:
@@ -112,7 +124,6 @@ def _paths(classes: Mapping[str, str], splits: Mapping[str, str]) -> dict[str, s
     """By the path that says split and class, the file; what has no split where others have one is of train."""
     folders, found = ClassFolders(), dict[str, str]()
     for number, (image, name) in enumerate(classes.items()):
-        split = f"{splits.get(image, 'train')}/" if splits else ""
-        path = f"{split}{folders.of(name)}/{image.replace('/', '_')}"
+        path = f"{splits.get(image, 'train')}/{folders.of(name)}/{image.replace('/', '_')}"
         found[f"{path}-{number}" if path in found else path] = image
     return found

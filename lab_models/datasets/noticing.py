@@ -181,8 +181,9 @@ def _without_val(labels: npt.NDArray[np.int64], class_names: Sequence[str]) -> s
 def _read_as_one(names: Sequence[str], class_names: Sequence[str]) -> str | None:
     """Folders whose names differ in blanks or in how their letters are put together are one class."""
     spelled: dict[str, set[str]] = defaultdict(set)
-    for folder in {PurePosixPath(name).parent.name for name in names}:
-        spelled[as_read(folder)].add(folder)
+    for folder in {name.rpartition("/")[0] for name in names}:
+        own = folder.rpartition("/")[2]
+        spelled[as_read(own)].add(own)
     several = [sorted(spelled[name]) for name in class_names if len(spelled[name]) > 1]
     if not several:
         return None

@@ -10,8 +10,6 @@ from typing import IO, BinaryIO
 from lab_models.common.files import require_room
 from lab_models.datasets.refusals import ImportLimits, ImportRefused, UnreadableFile
 
-ROOM_IS_ASKED_EVERY = 1 << 26
-
 
 @dataclass(frozen=True)
 class Extent:
@@ -54,7 +52,7 @@ class Packing:
 
     def __init__(self, file: BinaryIO, folder: Path, limits: ImportLimits) -> None:
         self._file, self._folder, self._limits = file, folder, limits
-        self.size = self._asked = 0
+        self.size = 0
         self.places: dict[str, Extent] = {}
 
     def add(self, name: str, content: bytes) -> None:
@@ -75,9 +73,7 @@ class Packing:
             raise ImportRefused(
                 f"it unpacks to more than {self._limits.max_unpacked_bytes:,} bytes"
             )
-        if self.size > self._asked:
-            require_room(self._folder, ROOM_IS_ASKED_EVERY, self._limits.min_free_bytes)
-            self._asked = self.size + ROOM_IS_ASKED_EVERY
+        require_room(self._folder, len(content), self._limits.min_free_bytes)
         self._file.write(content)
 
     def packed(self) -> PackedFiles:

@@ -9,13 +9,19 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final
 
-from lab_models.common.files import FULL_DISK, require_room
+from lab_models.common.files import require_room
 from lab_models.datasets.archives import ImageFiles, StoredFiles
 from lab_models.datasets.class_paths import ClassFolders
 from lab_models.datasets.column_words import IMAGE_WORDS, LABEL_WORDS, column_of
 from lab_models.datasets.member_names import is_parquet
 from lab_models.datasets.packed import Packing
-from lab_models.datasets.refusals import ImportLimits, ImportRefused, UnreadableFile, printable
+from lab_models.datasets.refusals import (
+    DAMAGED,
+    ImportLimits,
+    ImportRefused,
+    printable,
+    refuse_damaged,
+)
 from lab_models.datasets.split_words import split_in
 
 ROWS_AT_ONCE: Final = 16
@@ -67,8 +73,8 @@ def _on_disk(
         try:
             with files.open(name) as packed:
                 shutil.copyfileobj(packed, out, 1 << 20)
-        except (UnreadableFile, EOFError, ValueError) as error:
-            raise ImportRefused(f"{printable(name)} cannot be read: {error}") from error
+        except DAMAGED as error:
+            refuse_damaged(name, error)
         out.seek(0)
         yield out
 
@@ -106,22 +112,8 @@ def _take_rows(
                         )
                     packing.add(path.format(labels.folder(label, row), row), content)
                     row += 1
-    except ImportRefused:
-        raise
-    except (
-        OSError,
-        pa.ArrowException,
-        MemoryError,
-        ValueError,
-        TypeError,
-        RecursionError,
-    ) as error:
-        if isinstance(error, OSError) and error.errno in FULL_DISK:
-            raise
-        said = str(error).splitlines() or [type(error).__name__]
-        raise ImportRefused(
-            f"{printable(name)} cannot be read as Parquet: {printable(said[0])}"
-        ) from error
+    except (*DAMAGED, pa.ArrowException, MemoryError, TypeError) as error:
+        refuse_damaged(name, error, " as Parquet")
 
 
 class _Labels:

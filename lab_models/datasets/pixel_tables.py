@@ -16,7 +16,13 @@ from lab_models.datasets.class_paths import ClassFolders
 from lab_models.datasets.column_words import LABEL_WORDS, column_of
 from lab_models.datasets.member_names import is_table
 from lab_models.datasets.packed import Packing
-from lab_models.datasets.refusals import ImportLimits, ImportRefused, UnreadableFile, printable
+from lab_models.datasets.refusals import (
+    DAMAGED,
+    ImportLimits,
+    ImportRefused,
+    printable,
+    refuse_damaged,
+)
 from lab_models.datasets.split_words import split_in
 
 LONGEST_LINE: Final = 4_000_000
@@ -42,10 +48,8 @@ def pixel_files(files: StoredFiles, limits: ImportLimits, scratch: Path) -> Iter
             try:
                 for row, (label, image) in enumerate(_images(files, name)):
                     packing.add(f"{split}/{classes.of(label)}/{split}-{row}.pgm", image)
-            except (UnreadableFile, EOFError, OSError) as error:
-                if isinstance(error, OSError) and error.errno is not None:
-                    raise
-                raise ImportRefused(f"{printable(name)} cannot be read: {error}") from error
+            except DAMAGED as error:
+                refuse_damaged(name, error)
         yield packing.packed()
 
 

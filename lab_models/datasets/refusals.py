@@ -1,8 +1,13 @@
 """What an import may cost, and how it says no: with the bad files by their names. Nothing here loads torch."""
 
+import struct
+import zipfile
+import zlib
 from dataclasses import dataclass
+from typing import Final, NoReturn
 
 from lab_models.common.errors import LabError
+from lab_models.common.files import FULL_DISK
 from lab_models.common.validation import FieldError
 
 MOST_ERRORS = 20
@@ -40,6 +45,21 @@ class ImportRefused(LabError):
 
 class UnreadableFile(Exception):
     """A file's bytes cannot be had; the message says why."""
+
+
+DAMAGED: Final = (
+    *(UnreadableFile, zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError),
+    *(RuntimeError, NotImplementedError, struct.error),
+)
+"""What reading a damaged file of an archive raises; an OSError may also be a full disk."""
+
+
+def refuse_damaged(name: str, error: Exception, what: str = "") -> NoReturn:
+    """Raises ImportRefused for what was raised while a file was read, the error itself where the disk is full."""
+    if isinstance(error, OSError) and error.errno in FULL_DISK:
+        raise error
+    said = (str(error).splitlines() or [type(error).__name__])[0]
+    raise ImportRefused(f"{printable(name)} cannot be read{what}: {printable(said)}") from error
 
 
 @dataclass(frozen=True)

@@ -857,7 +857,7 @@ def test_the_command_line_prints_every_bad_file_on_a_line_of_its_own(
     assert lines[0] == "These images cannot become a data set (422): 3 files cannot be taken"
     assert (
         lines[1]
-        == "  flowers/train/rose/bad0.png: not an image of the formats PNG, JPEG, BMP, GIF, WEBP, PPM"
+        == "  flowers/train/rose/bad0.png: not an image of the formats PNG, JPEG, BMP, GIF, WEBP, PPM, TIFF"
     )
     assert len(lines) == 4
 

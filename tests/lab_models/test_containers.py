@@ -9,6 +9,7 @@ import json
 import random
 import struct
 import tarfile
+import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -558,6 +559,69 @@ def test_order_of_rows_and_files_does_not_matter(tmp_path: Path) -> None:
         taken(folder, unsorted() | {"l.csv": "\n".join(["file,label", *lines]).encode()})
         sums.append(Catalog(folder / "imported").sha256("own"))
     assert sums[0] == sums[1]
+
+
+def damaged(files: Files, name: str) -> bytes:
+    """A zip in which the content of one file is not what its sum says."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for one, content in files.items():
+            archive.writestr(one, content)
+        place = archive.getinfo(name).header_offset + 30 + len(name)
+    content = bytearray(out.getvalue())
+    # of a table the last digit of a number, which stays one
+    content[place + (files[name].index(b",", 50) - 1 if b"," in files[name][:8] else 50)] ^= 1
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        ({"train.parquet": shard([0, 1] * 5)}, "train.parquet"),
+        ({"train.csv": table([0, 1] * 5, False)[0]}, "train.csv"),
+        (
+            {
+                "train-images-idx3-ubyte": idx(pixels(9, 8, 8)),
+                "train-labels-idx1-ubyte": idx(np.arange(9) % 3),
+            },
+            "train-images-idx3-ubyte",
+        ),
+        (
+            unsorted() | {"l.csv": b"file,label\n" + b"001.png,a,a remark of some length\n" * 2},
+            "l.csv",
+        ),
+    ],
+)
+def test_a_file_that_is_damaged_in_its_zip_is_named(
+    files: Files, name: str, tmp_path: Path
+) -> None:
+    error = refusal(tmp_path, damaged(files, name))
+    assert f"{name} cannot be read" in str(error)
+    assert "Bad CRC-32" in str(error)
+
+
+def test_a_damaged_file_without_a_suffix_is_no_image(tmp_path: Path) -> None:
+    files = {f"{name}/{row}": encoded(pixels(8, 8, seed=row)) for name in "ab" for row in range(5)}
+    content = damaged(files, "a/1")
+    assert [one.pointer for one in refusal(tmp_path, content).errors] == ["a/1"]
+
+
+def test_a_table_beside_class_folders_is_not_asked_and_that_is_said(tmp_path: Path) -> None:
+    """As in HAM10000, whose folders are parts."""
+    files = {
+        f"part_{part}/{row}.jpg": encoded(pixels(8, 8, 3, seed=10 * part + row))
+        for part in (1, 2)
+        for row in range(5)
+    }
+    dataset = taken(tmp_path, files | {"meta.csv": b"image_id,dx\n1,nv\n"})
+    said = "the classes are the folders', and meta.csv (dx) was not asked"
+    assert said in dataset.info.source
+
+
+def test_a_class_may_be_called_as_a_split_is(tmp_path: Path) -> None:
+    lines = [f"{row:03}.png,{'test' if row % 2 else 'control'}" for row in range(10)]
+    files = unsorted() | {"l.csv": "\n".join(["file,label", *lines]).encode()}
+    assert taken(tmp_path, files).info.class_names == ("control", "test")
 
 
 # What is none of these
