@@ -17,7 +17,7 @@ from sqlmodel import Session, col, select
 from app.errors import Misconfigured
 from app.services import lifecycle
 from app.services.experiments import experiments
-from app.services.experiments.experiments import Filters
+from app.services.experiments.filtering import Filters
 from app.services.experiments.how_far import fraction_done, fraction_in_sql
 from app.settings import Settings
 from app.storage import engines
@@ -164,7 +164,9 @@ def test_the_status_filter_in_sql_agrees_with_the_rule(database: Database) -> No
             expected[experiment_status(statuses)].add(experiment.id)
     with database.reading() as session:
         for status, ids in expected.items():
-            rows, cursor = experiments.page(session, Filters(status=RunStatus(status)), 500, None)
+            rows, cursor = experiments.page(
+                session, Filters(statuses=(RunStatus(status),)), 500, None
+            )
             assert {row.id for row in rows} == ids
             assert cursor is None
 

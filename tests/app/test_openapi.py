@@ -138,3 +138,10 @@ def test_schemas_are_put_into_plain_forms() -> None:
     assert simplify({"properties": {"x": union}}) == {
         "properties": {"x": {"anyOf": [{"$ref": "#/a"}, {"$ref": "#/b"}]}}
     }
+
+
+def test_operations_have_names_that_people_read_each_its_own(document: dict[str, Any]) -> None:
+    names = [operation["operationId"] for _, _, operation in operations(document)]
+    assert len(set(names)) == len(names)
+    assert {"list_experiments", "create_experiment", "read_run", "count_experiments"} <= set(names)
+    assert all(name.isidentifier() and "__" not in name for name in names)

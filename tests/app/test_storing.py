@@ -18,6 +18,7 @@ from app.services import lifecycle
 from app.services.analyses import reproduction
 from app.services.datasets import datasets
 from app.services.experiments import deletion, experiments, steering
+from app.services.experiments.filtering import Filters
 from app.services.lifecycle import verbs
 from app.services.owners.keys import ANYONE
 from app.services.studies import studies, study_extensions, study_steering, study_submissions
@@ -268,7 +269,7 @@ def test_a_cancel_of_more_than_one_statement_takes_cancels_students_with_their_t
     students = [submit(database, settings, {**OF_A_SPEC, "seeds": 2}) for _ in range(2)]
     teacher = students[0].related["teacher_experiment"]
     with database.writing() as session:
-        assert steering.cancel_all(session, experiments.Filters()) == [
+        assert steering.cancel_all(session, Filters()) == [
             students[1].id,
             students[0].id,
             teacher,

@@ -2,4 +2,5 @@
 
 from app.api.experiments import experiments, lists, runs, steering
 
-ROUTERS = (experiments.router, lists.router, runs.router, steering.router)
+# lists first: `counts` is no id
+ROUTERS = (lists.router, experiments.router, runs.router, steering.router)

@@ -214,7 +214,7 @@ def delete_experiment(
     response_model=schemas.MetricsAnswer,
     responses={200: {"content": {"text/csv": {}}}},
 )
-def read_metrics(
+def read_experiment_metrics(
     request: Request,
     session: Reading,
     experiment: TheExperiment,

@@ -199,6 +199,15 @@ class ExperimentPage(Answer):
     next_cursor: str | None
 
 
+class CountsAnswer(Answer):
+    """Numbers of experiments; what there is none of is left out."""
+
+    total: int
+    by_status: dict[str, int]
+    by_dataset: dict[str, int]
+    by_owner: dict[str, int]
+
+
 class ExperimentRecord(Answer):
     """Everything a poller needs: first how it stands and what came out, then what it is."""
 

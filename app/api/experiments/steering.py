@@ -8,7 +8,7 @@ from fastapi import Query
 from pydantic import Field
 
 from app.api.experiments import records, schemas
-from app.api.experiments.lists import FilterQuery
+from app.api.experiments.filters import FilterQuery
 from app.api.http import passes
 from app.api.http.bodies import read_body
 from app.api.http.deps import (

@@ -58,7 +58,8 @@ def _bad_parameters(request: Request, error: Exception) -> Response:
 
 
 def _parameter_error(request: Request, item: dict[str, Any]) -> FieldError:
-    name = str(item["loc"][-1])
+    place = item["loc"]  # where it was sent, its name, and which one of several
+    name = str(place[min(1, len(place) - 1)])
     if item["type"] == "extra_forbidden":
         known = query_parameters(request.scope["route"].dependant)
         return FieldError(f"/{name}", "unknown query parameter", _meant(name, known))

@@ -1,20 +1,19 @@
 """Experiments: found with their runs, listed and cancelled."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, bindparam, tuple_
+from sqlalchemy import bindparam, tuple_
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from app.errors import AlreadyFinished, NotFound
 from app.services import lifecycle
+from app.services.experiments.filtering import Filters, conditions
 from app.services.experiments.paging import read_cursor, write_cursor
-from app.services.experiments.status_filters import has_status
 from app.storage.states import RunStatus, experiment_status
 from app.storage.tables import Experiment, Run
 
@@ -31,21 +30,6 @@ class Listed(NamedTuple):
     fingerprint: str
     parameters: int
     study_id: str | None
-
-
-@dataclass(frozen=True)
-class Filters:
-    """Which experiments a list shows; None means any. `labels` holds (key, value) pairs that must all match.
-
-    `owner` is whose are asked for, `seen_by` who sees only their own: both must hold.
-    """
-
-    status: RunStatus | None = None
-    kind: str | None = None
-    labels: tuple[tuple[str, str], ...] = ()
-    study_id: str | None = None
-    owner: str | None = None
-    seen_by: str | None = None
 
 
 def get(session: Session, experiment_id: str) -> Experiment:
@@ -154,22 +138,6 @@ def listed_by_id(session: Session, experiment_ids: Sequence[str]) -> list[Listed
 def matching(filters: Filters) -> SelectOfScalar[Experiment]:
     """A selection of the experiments that the filters let through."""
     return select(Experiment).where(*conditions(filters))
-
-
-def conditions(filters: Filters) -> list[ColumnElement[bool]]:
-    """What holds of the experiments that the filters let through."""
-    named = (
-        (Experiment.kind, filters.kind),
-        (Experiment.study_id, filters.study_id),
-        (Experiment.owner, filters.owner),
-        (Experiment.owner, filters.seen_by),
-    )
-    labels = (col(Experiment.labels)[key].as_string() == value for key, value in filters.labels)
-    return [
-        *(col(column) == value for column, value in named if value is not None),
-        *labels,
-        *(() if filters.status is None else has_status(filters.status)),
-    ]
 
 
 def cancel(session: Session, experiment: Experiment, actor: str = lifecycle.USER) -> None:

@@ -24,7 +24,9 @@ from sqlmodel import Session, col
 
 from app.errors import InvalidRequest
 from app.services.experiments import experiments
-from app.services.experiments.experiments import Filters, Listed
+from app.services.experiments.experiments import Listed
+from app.services.experiments.filtering import Filters, conditions
+from app.storage.dialects import microseconds
 from app.storage.states import RunStatus
 from app.storage.tables import Experiment, Run
 from lab_models.common.validation import FieldError
@@ -35,6 +37,7 @@ class SortKey(StrEnum):
 
     CREATED_AT = "created_at"
     FINISHED_AT = "finished_at"
+    DURATION = "duration"
     TEST_ACCURACY = "test.accuracy"
     TEST_LOSS = "test.loss"
     VAL_ACCURACY = "val.accuracy"
@@ -43,6 +46,7 @@ class SortKey(StrEnum):
 
 RunKey = Literal[
     SortKey.FINISHED_AT,
+    SortKey.DURATION,
     SortKey.TEST_ACCURACY,
     SortKey.TEST_LOSS,
     SortKey.VAL_ACCURACY,
@@ -106,7 +110,7 @@ def _ranked(filters: Filters, key: SortKey) -> CTE:
     """What the filters let through, each with its value; worked out once, though sorted and compared by."""
     value = col(Experiment.created_at) if key is SortKey.CREATED_AT else _of_its_runs(key)
     ranked = select_columns(col(Experiment.id), col(Experiment.created_at), value.label("value"))
-    named = ranked.where(*experiments.conditions(filters)).cte("ranked")
+    named = ranked.where(*conditions(filters)).cte("ranked")
     return named.prefix_with("MATERIALIZED")
 
 
@@ -119,14 +123,22 @@ def _value(key: RunKey) -> ColumnElement[Any]:
     """Of an experiment's runs together."""
     match key:
         case SortKey.FINISHED_AT:
-            ended = func.count(col(Run.finished_at)) == func.count(col(Run.id))
-            return case((ended, func.max(col(Run.finished_at))))
+            return case((_have_ended(), func.max(col(Run.finished_at))))
+        case SortKey.DURATION:
+            lasted = microseconds(func.max(col(Run.finished_at))) - microseconds(
+                func.min(col(Run.started_at))
+            )
+            return case((_have_ended(), lasted))
         case SortKey.TEST_ACCURACY | SortKey.TEST_LOSS:
             return _mean(col(Run.test)[key.partition(".")[2]].as_string())
         case SortKey.VAL_ACCURACY | SortKey.VAL_LOSS:
             return _mean(col(Run.best)[("val", key.partition(".")[2])].as_string())
         case _:
             assert_never(key)
+
+
+def _have_ended() -> ColumnElement[bool]:
+    return func.count(col(Run.finished_at)) == func.count(col(Run.id))
 
 
 def _mean(number: ColumnElement[str]) -> ColumnElement[float]:
@@ -169,13 +181,19 @@ def _read_place(cursor: str, order: SortOrder) -> _Place:
         if sort != str(order) or not isinstance(row_id, str):
             raise ValueError("not a cursor of this list")
         if value is not None:
-            value = float(value) if order.key in SCORES else _moment(value)
+            value = _read_value(value, order.key)
         return _Place(value, _moment(created_at), row_id)
     except (ValueError, TypeError) as error:
         raise InvalidRequest(
             "the cursor is not one that this service gave out for this `sort`",
             [FieldError("/cursor", f"not a cursor from `next_cursor` with sort={order}")],
         ) from error
+
+
+def _read_value(value: Any, key: SortKey) -> Any:
+    if key in SCORES:
+        return float(value)
+    return int(value) if key is SortKey.DURATION else _moment(value)
 
 
 def _moment(text: str) -> datetime:

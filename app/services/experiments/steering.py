@@ -11,7 +11,8 @@ from sqlmodel import Session, col
 from app.errors import NothingToPause, NothingToResume, NotQueued
 from app.services import lifecycle
 from app.services.experiments import experiments
-from app.services.experiments.experiments import Filters, its_runs
+from app.services.experiments.experiments import its_runs
+from app.services.experiments.filtering import Filters
 from app.storage.states import RunStatus, experiment_status
 from app.storage.tables import Experiment, Run
 

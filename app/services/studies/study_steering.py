@@ -10,7 +10,7 @@ from sqlmodel import Session, col
 from app.errors import AlreadyFinished, NothingToPause, NothingToResume, NothingToRetry
 from app.services import lifecycle
 from app.services.experiments import retrying, steering
-from app.services.experiments.experiments import Filters
+from app.services.experiments.filtering import Filters
 from app.services.studies.studies import lock
 from app.storage.states import RETRYABLE, RunStatus, experiment_status
 from app.storage.tables import Experiment, Run, Study

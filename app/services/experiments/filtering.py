@@ -1,0 +1,156 @@
+"""Which experiments a list shows, asked of the database."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, exists, func, or_
+from sqlalchemy import select as select_columns
+from sqlmodel import col
+
+from app.services.experiments.status_filters import has_status
+from app.storage.dialects import pairs_of
+from app.storage.states import RunStatus
+from app.storage.tables import Experiment
+from lab_models.specs import ARCHITECTURES, TrainSpec, read_spec
+from lab_models.specs.presets import ARCHITECTURE_NAMES, PRESETS
+
+NETWORKS = (*ARCHITECTURE_NAMES, *PRESETS)
+"""What `Filters.network` may name."""
+
+PLACES = (
+    ("model",),
+    ("student",),
+    ("source", "spec", "model"),
+    ("origin", "spec", "model"),
+    ("origin", "spec", "student"),
+)
+"""Where a spec has its network, by kind."""
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which experiments a list shows; what is left as it is lets any through. `labels` holds (key, value) pairs that
+    must all match.
+
+    `owner` is whose are asked for, `seen_by` who sees only their own: both must hold. `text` is part of a name, an id
+    or a label `key:value`, in either case of A to Z. `network` is one of `NETWORKS`: an architecture, or exactly what a
+    preset names. From `created_after` on, before `created_before`.
+    """
+
+    statuses: tuple[RunStatus, ...] = ()
+    kind: str | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+    study_id: str | None = None
+    owner: str | None = None
+    seen_by: str | None = None
+    text: str | None = None
+    dataset: str | None = None
+    network: str | None = None
+    fingerprint: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    ids: tuple[str, ...] | None = None
+
+
+def conditions(filters: Filters) -> list[ColumnElement[bool]]:
+    """What holds of the experiments that the filters let through."""
+    named = (
+        (Experiment.kind, filters.kind),
+        (Experiment.study_id, filters.study_id),
+        (Experiment.owner, filters.owner),
+        (Experiment.owner, filters.seen_by),
+        (Experiment.fingerprint, filters.fingerprint),
+    )
+    return [
+        *(col(column) == value for column, value in named if value is not None),
+        *(col(Experiment.labels)[key].as_string() == value for key, value in filters.labels),
+        *_others(filters),
+    ]
+
+
+def dataset_name() -> ColumnElement[str]:
+    """The name of an experiment's data set."""
+    name: ColumnElement[str] = col(Experiment.spec)[("dataset", "name")].as_string()
+    return name
+
+
+def _others(filters: Filters) -> Iterator[ColumnElement[bool]]:
+    if filters.statuses:
+        yield or_(*(and_(*has_status(status)) for status in dict.fromkeys(filters.statuses)))
+    if filters.dataset is not None:
+        yield dataset_name() == filters.dataset
+    if filters.network is not None:
+        yield _has_network(filters.network)
+    if filters.created_after is not None:
+        yield col(Experiment.created_at) >= filters.created_after
+    if filters.created_before is not None:
+        yield col(Experiment.created_at) < filters.created_before
+    if filters.ids is not None:
+        yield col(Experiment.id).in_(filters.ids)
+    if filters.text is not None:
+        yield _says(filters.text)
+
+
+def _says(text: str) -> ColumnElement[bool]:
+    pair = pairs_of(Experiment.labels)
+    label = pair.c.key + ":" + pair.c.value
+    found = exists(select_columns(pair.c.key).where(label.icontains(text, autoescape=True)))
+    name = func.coalesce(col(Experiment.name), "")
+    return or_(
+        name.icontains(text, autoescape=True),
+        col(Experiment.id).icontains(text, autoescape=True),
+        found,
+    )
+
+
+def _has_network(name: str) -> ColumnElement[bool]:
+    if name in ARCHITECTURE_NAMES:
+        return col(Experiment.arch) == name
+    fields, defaults = _preset(name)
+    # a field that came later is not in older specs, whose networks have its default
+    return and_(
+        col(Experiment.arch) == fields["arch"],
+        or_(*(and_(*_equals(place, fields, defaults)) for place in PLACES)),
+    )
+
+
+@cache
+def _preset(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A preset's fields, and what its architecture has without them."""
+    spec = read_spec(TrainSpec.model_validate({"model": name}).model_dump(mode="json"))
+    found = spec.network.model_dump(mode="json")
+    (form,) = (one for one in ARCHITECTURES if one.model_fields["arch"].default == found["arch"])
+    return found, {key: field.default for key, field in form.model_fields.items()}
+
+
+def _equals(
+    place: tuple[str, ...], fields: dict[str, Any], defaults: dict[str, Any]
+) -> Iterator[ColumnElement[bool]]:
+    for key, value in fields.items():
+        same = _is((*place, key), value)
+        absent = col(Experiment.spec)[(*place, key)].as_string().is_(None)
+        yield or_(same, absent) if key != "arch" and defaults.get(key) == value else same
+
+
+def _is(path: tuple[str | int, ...], value: Any) -> ColumnElement[bool]:
+    element: Any = col(Experiment.spec)[path]
+    same: ColumnElement[bool]
+    match value:
+        case None:
+            same = element.as_string().is_(None)
+        case bool():
+            same = element.as_boolean() == value
+        case int():
+            same = element.as_integer() == value
+        case float():
+            same = element.as_float() == value
+        case str():
+            same = element.as_string() == value
+        case _:
+            ends: Any = col(Experiment.spec)[(*path, len(value))]
+            items = (_is((*path, place), item) for place, item in enumerate(value))
+            same = and_(*items, ends.as_string().is_(None))
+    return same
