@@ -144,6 +144,28 @@ class NotFound(ServiceError):
     status, code, title = 404, "not_found", "Not found"
 
 
+class LogElsewhere(NotFound):
+    """The log lies on the machine that wrote it, and this one does not see its files; the message names it."""
+
+    code, title = "log_elsewhere", "The log lies on another machine"
+
+
+class RangeNotSatisfiable(ServiceError):
+    """The `Range` that is asked for begins after the end, or ends before its beginning."""
+
+    status, code, title = 416, "range_not_satisfiable", "There are no such bytes"
+
+    def __init__(self, detail: str, size: int) -> None:
+        super().__init__(detail)
+        self.headers = {"Content-Range": f"bytes */{size}"}
+
+
+class NotAcceptable(ServiceError):
+    """The form that is asked for needs a library that this service does not have; the message names it."""
+
+    status, code, title = 406, "not_acceptable", "This form cannot be made here"
+
+
 class Conflict(ServiceError):
     """The request does not fit what is there."""
 

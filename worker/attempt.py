@@ -252,7 +252,8 @@ class Supervision:
                 self._ledger.cancelled()
                 log.info("%s: cancelled", self._run_id)
             case Crashed():
-                self._ledger.crashed(ending.message)
+                words = "" if self._trainer is None else self._trainer.last_words
+                self._ledger.crashed(ending.message, words)
                 log.warning(
                     "%s: attempt %d crashed: %s", self._run_id, self._attempt, ending.message
                 )

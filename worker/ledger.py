@@ -154,11 +154,13 @@ class Ledger:
             lambda session: progress.record_out_of_memory(session, self.lease, note, micro_batches)
         )
 
-    def crashed(self, message: str) -> None:
-        """The trainer is dead and has left no last word; at the last allowed time the run has failed."""
+    def crashed(self, message: str, last_words: str = "") -> None:
+        """The trainer is dead and has left no last word but those in its log; at the last allowed time the run has
+        failed.
+        """
         self._ended(
             lambda session: lifecycle.crashed(
-                session, self.lease, message, self._settings.max_crashes
+                session, self.lease, message, self._settings.max_crashes, last_words
             )
         )
 

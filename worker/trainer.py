@@ -34,6 +34,7 @@ from lab_models.training.protocol import (
     read_event,
     to_line,
 )
+from worker.trainer_log import TrainerLog
 
 # What a trainer may know of its surroundings: how to find libraries and devices, and nothing of database or broker.
 PASSED_ON = (
@@ -174,9 +175,7 @@ class Trainer:
         self._ready = threading.Event()
         self._status: int | None = None
         self._has_ended = threading.Event()
-        self._log_file: Path | None = None
-        self._log_lock = threading.Lock()
-        self._early_log: list[bytes] = []
+        self._log = TrainerLog()
         self._log_reader = self._thread("log", self._read_log, os.fdopen(stderr, "rb"))
         self._thread("events", self._read_events, os.fdopen(stdout, "rb"))
 
@@ -184,6 +183,11 @@ class Trainer:
     def is_alive(self) -> bool:
         """Whether the process still runs."""
         return not self._has_ended.is_set()
+
+    @property
+    def last_words(self) -> str:
+        """The last lines that it has written."""
+        return self._log.last_words
 
     def wait_ready(self, no_longer: Callable[[], bool] = lambda: False) -> bool:
         """Wait until it has loaded its libraries; False if it died instead, or is `no_longer` waited for."""
@@ -195,10 +199,7 @@ class Trainer:
 
     def train(self, order: Order, log_file: Path) -> None:
         """Give it its one order; from now on its standard error goes to `log_file`."""
-        with self._log_lock:
-            log_file.parent.mkdir(parents=True, exist_ok=True)
-            log_file.write_bytes(b"".join(self._early_log))
-            self._log_file = log_file
+        self._log.begin(log_file)
         self._send(order)
 
     def stop(self) -> None:
@@ -265,18 +266,10 @@ class Trainer:
         with stream:
             # to the end whatever happens: a trainer whose pipe is full would stand still
             for line in stream:
-                with self._log_lock:
-                    try:
-                        self._log(line)
-                    except OSError as error:
-                        log.warning("trainer %d: a line of its log is lost: %s", self.pid, error)
-
-    def _log(self, line: bytes) -> None:
-        if self._log_file is None:
-            self._early_log.append(line)
-        else:
-            with self._log_file.open("ab") as file:
-                file.write(line)
+                try:
+                    self._log.write(line)
+                except OSError as error:
+                    log.warning("trainer %d: a line of its log is lost: %s", self.pid, error)
 
 
 def _environment(threads: int) -> dict[str, str]:

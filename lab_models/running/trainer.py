@@ -5,6 +5,7 @@ Started ahead of time it warms the device and waits; so an order reaches its fir
 
 import logging
 import os
+import sys
 import threading
 import traceback
 from queue import SimpleQueue
@@ -17,6 +18,7 @@ from torch import nn
 from lab_models.common.errors import LabError
 from lab_models.running.environment import make_deterministic
 from lab_models.running.execution import Execution
+from lab_models.training.epoch_lines import epoch_line
 from lab_models.training.protocol import Failed, Message, Order, Ready, Stop, read_order, to_line
 
 STDIN, STDOUT, STDERR = 0, 1, 2
@@ -53,6 +55,12 @@ def _carry_out(order: Order, stop: threading.Event, events: BinaryIO) -> None:
     try:
         for event in execution.events():
             _send(events, event)
+            if event.event == "epoch":
+                is_best = event.best_epoch == event.epoch
+                line = epoch_line(
+                    event.epoch, order.spec.planned_epochs, event.metrics, is_best=is_best
+                )
+                print(line, file=sys.stderr, flush=True)
             if stop.is_set() and event.event in ("progress", "epoch", "checkpoint"):
                 _send(events, execution.checkpoint(stopped=True))
                 return

@@ -33,6 +33,9 @@ def test_queued_runs_are_worked_off_one_after_the_other(make_stage: MakeStage) -
         assert (run.status, run.attempt, run.epochs_done) == (RunStatus.SUCCEEDED, 1, 2)
         assert run.environment["device"].startswith("cpu: ")
         assert (stage.settings.runs_folder / run_id / "attempt-1" / "log.txt").exists()
+    log = (stage.settings.runs_folder / runs[0] / "attempt-1" / "log.txt").read_text()
+    lines = [line for line in log.splitlines() if line.startswith("epoch ")]
+    assert [line[:16] for line in lines] == ["epoch 1/2  train", "epoch 2/2  train"]
     assert work_until_empty(stage.slot) == 0
 
 

@@ -23,7 +23,9 @@ def run_links(run: Run) -> dict[str, str]:
         if run.status == RunStatus.SUCCEEDED
         else {}
     )
-    return {"self": base, "metrics": f"{base}/metrics", "artifacts": f"{base}/artifacts", **trained}
+    written = {"log": f"{base}/log"} if run.attempt else {}
+    files = {"metrics": f"{base}/metrics", "artifacts": f"{base}/artifacts"}
+    return {"self": base, **files, **written, **trained}
 
 
 def experiment_links(experiment: Experiment, origin: Experiment | None) -> dict[str, str]:

@@ -79,9 +79,11 @@ def release(
             return RunStatus.QUEUED
 
 
-def crashed(session: Session, lease: Lease, message: str, max_crashes: int) -> None:
+def crashed(
+    session: Session, lease: Lease, message: str, max_crashes: int, last_words: str = ""
+) -> None:
     """running -> queued because the trainer died, or -> failed with `crash_loop` at the last allowed time; cancelled or
-    paused if that was asked for.
+    paused if that was asked for. `last_words` are the last lines of its log.
     """
     run = session.exec(
         select(Run).where(*held(lease)).with_for_update().execution_options(populate_existing=True)
@@ -89,6 +91,8 @@ def crashed(session: Session, lease: Lease, message: str, max_crashes: int) -> N
     if run is None:
         raise LeaseLost(lease.run_id)
     to, reason, values = _after_a_crash(run, message, max_crashes, StatusReason.TRAINER_CRASHED)
+    if "error" in values:
+        values["error"]["traceback_tail"] = last_words
     _leave(session, lease, to, reason, actor=lease.worker_id, **values)
 
 
@@ -205,6 +209,6 @@ def _crash_loop(crashes: int, message: str) -> dict[str, Any]:
     return {
         "code": "crash_loop",
         "message": f"ended {crashes} times by a crash; the last time: {message}",
-        "hint": "the model or batch may need more memory than this machine has; the worker's log says more",
+        "hint": "the model or batch may need more memory than this machine has; its log and the worker's say more",
         "traceback_tail": "",
     }
