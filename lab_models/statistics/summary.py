@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import stdtrit
+
+FloatArray = NDArray[np.float64]
 
 CONFIDENCE = 0.95
 
@@ -40,6 +43,49 @@ def summarise(values: Sequence[float]) -> Summary:
         else t_interval(mean, std / math.sqrt(n), n - 1, CONFIDENCE)
     )
     return Summary(mean, std, n, ci95, tuple(values))
+
+
+@dataclass(frozen=True)
+class SummaryColumns:
+    """`summarise` of every column of a table, arrays of one number each; NaN where there is none. `n` counts."""
+
+    mean: FloatArray
+    std: FloatArray
+    n: NDArray[np.int64]
+    low: FloatArray
+    high: FloatArray
+    least: FloatArray
+    largest: FloatArray
+
+
+def summarise_columns(values: FloatArray) -> SummaryColumns:
+    """As `summarise`, of a table (replicates, columns) in which NaN stands for what a replicate does not have; `low`
+    and `high` are the ends of the interval.
+    """
+    there = np.isfinite(values)
+    n = there.sum(axis=0)
+    known = np.where(there, values, 0.0)
+    mean = np.divide(known.sum(axis=0), n, out=np.full(n.shape, np.nan), where=n > 0)
+    squares = np.where(there, values - mean, 0.0) ** 2
+    std = np.sqrt(np.divide(squares.sum(axis=0), n - 1, out=np.full(n.shape, np.nan), where=n > 1))
+    differ = std > ROUNDING * np.abs(known).max(axis=0, initial=0.0)
+    half_width = np.full(n.shape, np.nan)
+    freedom = n[differ] - 1
+    quantile = stdtrit(freedom, 0.5 + CONFIDENCE / 2)
+    half_width[differ] = quantile * (std[differ] / np.sqrt(n[differ]))
+    return SummaryColumns(
+        mean=mean,
+        std=std,
+        n=n,
+        low=mean - half_width,
+        high=mean + half_width,
+        least=_or_none(np.where(there, values, np.inf).min(axis=0, initial=np.inf)),
+        largest=_or_none(np.where(there, values, -np.inf).max(axis=0, initial=-np.inf)),
+    )
+
+
+def _or_none(values: FloatArray) -> FloatArray:
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 def prediction_interval(summary: Summary) -> tuple[float, float] | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
 from sqlmodel import Session
@@ -22,7 +22,6 @@ from app.api.http.deps import (
     TheCaller,
     TheDatabase,
     TheDoorbell,
-    TheExperiment,
     TheLocalWorkers,
     TheSettings,
     TheSpeeds,
@@ -30,9 +29,7 @@ from app.api.http.deps import (
     TheWatch,
     Writing,
 )
-from app.api.http.streams import in_pieces
 from app.services.experiments import deletion, experiments, retrying
-from app.services.experiments.exports import csv_pieces, json_pieces
 from app.services.experiments.speeds import LatestSpeeds
 from app.services.experiments.standing import standing
 from app.services.experiments.visibility import visible_experiment, visible_whole
@@ -50,9 +47,7 @@ from lab_models.studies.again import read_changed
 
 router = passes.router(prefix="/experiments", tags=["experiments"])
 
-CSV = "text/csv; charset=utf-8"
 LONGEST_WAIT_SECONDS = 60
-After = Annotated[int, Query(ge=0, le=100_000, description="Only later epochs; 0: all of them")]
 
 
 @router.post(
@@ -207,36 +202,3 @@ def delete_experiment(
     afterwards.later(
         deletion.remove_files, file_store(settings), deletion.delete(session, experiment)
     )
-
-
-@router.get(
-    "/{experiment_id}/metrics",
-    response_model=schemas.MetricsAnswer,
-    responses={200: {"content": {"text/csv": {}}}},
-)
-def read_experiment_metrics(
-    request: Request,
-    session: Reading,
-    experiment: TheExperiment,
-    format: Literal["json", "csv"] = "json",  # noqa: A002
-    after: After = 0,
-) -> Any:
-    """Every number of every epoch of every run."""
-    runs = experiments.seeds_of(session, experiment.id)
-    return metrics_response(request, session, experiment.id, runs, format, after)
-
-
-def metrics_response(
-    request: Request,
-    session: Session,
-    experiment_id: str,
-    runs: Sequence[tuple[str, int]],
-    wanted: str,
-    after: int,
-) -> Response:
-    """The numbers of some runs (id, seed) of one experiment, as JSON or as one CSV row per run and epoch."""
-    if wanted == "json":
-        pieces = json_pieces(session, experiment_id, runs, after)
-        return in_pieces(request, session, pieces, "application/json")
-    headers = {"Content-Disposition": f'attachment; filename="{experiment_id}-metrics.csv"'}
-    return in_pieces(request, session, csv_pieces(session, runs, after), CSV, headers)

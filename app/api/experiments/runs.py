@@ -1,12 +1,10 @@
 """Runs over HTTP: one seed's record, numbers and files."""
 
-from typing import Any, Literal
+from typing import Any
 
-from fastapi import Request
 from fastapi.responses import FileResponse
 
 from app.api.experiments import records, schemas
-from app.api.experiments.experiments import After, metrics_response
 from app.api.http import passes
 from app.api.http.deps import Reading, TheRun, TheSettings
 from app.services.experiments import artifacts, progress
@@ -22,24 +20,6 @@ def read_run(session: Reading, run: TheRun) -> schemas.RunRecord:
     """One seed's execution, with its attempts."""
     return records.run_record(
         run, progress.attempts_of(session, run.id), progress.history_of(session, run.id)
-    )
-
-
-@router.get(
-    "/{run_id}/metrics",
-    response_model=schemas.MetricsAnswer,
-    responses={200: {"content": {"text/csv": {}}}},
-)
-def read_run_metrics(
-    request: Request,
-    session: Reading,
-    run: TheRun,
-    format: Literal["json", "csv"] = "json",  # noqa: A002
-    after: After = 0,
-) -> Any:
-    """Every number of every epoch of one run."""
-    return metrics_response(
-        request, session, run.experiment_id, [(run.id, run.seed)], format, after
     )
 
 

@@ -31,6 +31,17 @@ NumberRow = Row[int, str, str, float | None]
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """Which numbers: of epochs later than `after`, and of these names; of all where there are none."""
+
+    after: int = 0
+    names: tuple[str, ...] = ()
+
+
+EVERYTHING = Wanted()
+
+
+@dataclass(frozen=True)
 class EpochRange:
     """Epochs of one run, both ends among them; `seed` is the run's, and `is_first`, `is_last` say whether it begins or
     ends with this part.
@@ -42,45 +53,51 @@ class EpochRange:
     last: int
     is_first: bool
     is_last: bool
+    names: tuple[str, ...] = ()
 
 
 def csv_pieces(
-    session: Session, runs: Sequence[tuple[str, int]], after: int = 0
+    session: Session, runs: Sequence[tuple[str, int]], wanted: Wanted = EVERYTHING
 ) -> Iterator[Piece]:
-    """One row per run and epoch later than `after`, a column per split and name in alphabetical order. `runs`: id and
+    """One row per run and wanted epoch, a column per split and name in alphabetical order. `runs`: id and
     seed of each.
     """
-    last = last_epochs(session, [run_id for run_id, _ in runs])
-    return _csv_pieces([(run_id, seed, last.get(run_id, 0)) for run_id, seed in runs], after)
+    return _csv_pieces(with_ends(session, runs), wanted)
 
 
 def json_pieces(
-    session: Session, experiment_id: str, runs: Sequence[tuple[str, int]], after: int = 0
+    session: Session,
+    experiment_id: str,
+    runs: Sequence[tuple[str, int]],
+    wanted: Wanted = EVERYTHING,
 ) -> Iterator[Piece]:
-    """The document of `MetricsAnswer`, of epochs later than `after`. `runs`: id and seed of each."""
+    """The document of `MetricsAnswer`, of what is wanted. `runs`: id and seed of each."""
+    return _json_pieces(experiment_id, with_ends(session, runs), wanted)
+
+
+def with_ends(session: Session, runs: Sequence[tuple[str, int]]) -> list[tuple[str, int, int]]:
+    """Id and seed of each run with the last epoch that it has."""
     last = last_epochs(session, [run_id for run_id, _ in runs])
-    return _json_pieces(
-        experiment_id, [(run_id, seed, last.get(run_id, 0)) for run_id, seed in runs], after
-    )
+    return [(run_id, seed, last.get(run_id, 0)) for run_id, seed in runs]
 
 
-def _csv_pieces(runs: Sequence[tuple[str, int, int]], after: int) -> Iterator[Piece]:
+def _csv_pieces(runs: Sequence[tuple[str, int, int]], wanted: Wanted) -> Iterator[Piece]:
     names: set[tuple[str, str]] = set()
-    for parts in _blocks(runs, EPOCHS_OF_NAMES, after):
+    for parts in blocks(runs, EPOCHS_OF_NAMES, wanted):
         yield lambda session, parts=parts: _add_names(session, parts, names)  # type: ignore[misc]
     columns = {key: index for index, key in enumerate(sorted(names, key=".".join))}
     head = ["run_id", "seed", "epoch", *map(".".join, columns)]
     yield lambda _: (",".join(head) + "\n").encode()
-    for parts in _blocks(runs, EPOCHS_AT_ONCE, after):
+    for parts in blocks(runs, EPOCHS_AT_ONCE, wanted):
         yield lambda session, parts=parts: "".join(_csv_lines(session, parts, columns)).encode()  # type: ignore[misc]
 
 
 def _json_pieces(
-    experiment_id: str, runs: Sequence[tuple[str, int, int]], after: int
+    experiment_id: str, runs: Sequence[tuple[str, int, int]], wanted: Wanted
 ) -> Iterator[Piece]:
     yield lambda _: f'{{"experiment_id":{json.dumps(experiment_id)},"runs":['.encode()
     num_before = 0
-    for parts in _blocks(runs, EPOCHS_AT_ONCE, after):
+    for parts in blocks(runs, EPOCHS_AT_ONCE, wanted):
         yield lambda session, parts=parts, num_before=num_before: "".join(
             _json_text(session, parts, num_before)
         ).encode()  # type: ignore[misc]
@@ -88,20 +105,22 @@ def _json_pieces(
     yield lambda _: b"]}"
 
 
-def _blocks(
-    runs: Sequence[tuple[str, int, int]], most: int, after: int
+def blocks(
+    runs: Sequence[tuple[str, int, int]], most: int, wanted: Wanted
 ) -> Iterator[list[EpochRange]]:
-    """The runs' epochs later than `after` cut into blocks of at most so many; a run without any has one part, of no
+    """The runs' wanted epochs cut into blocks of at most so many; a run without any has one part, of no
     epoch.
     """
-    first = after + 1
+    first = wanted.after + 1
     block: list[EpochRange] = []
     room = most
     for run_id, seed, last in runs:
         begin = first
         while begin == first or begin <= last:
             end = min(last, begin + room - 1)
-            block.append(EpochRange(run_id, seed, begin, end, begin == first, end == last))
+            block.append(
+                EpochRange(run_id, seed, begin, end, begin == first, end == last, wanted.names)
+            )
             room -= max(1, end - begin + 1)
             begin = max(end, first) + 1
             if room <= 0:
@@ -123,10 +142,11 @@ def _of(part: EpochRange) -> tuple[Any, ...]:
         col(Metric.run_id) == part.run_id,
         col(Metric.epoch).between(part.first, part.last),
         col(Metric.split).in_(SCORE_SPLITS),
+        *((col(Metric.name).in_(part.names),) if part.names else ()),
     )
 
 
-def _epochs(session: Session, part: EpochRange) -> Iterator[tuple[int, Iterator[NumberRow]]]:
+def epochs_of(session: Session, part: EpochRange) -> Iterator[tuple[int, Iterator[NumberRow]]]:
     """Each epoch with its rows of epoch, split, name and value."""
     columns = (col(Metric.epoch), col(Metric.split), col(Metric.name), col(Metric.value))
     rows = session.execute(select_columns(*columns).where(*_of(part)).order_by(*columns[:3]))
@@ -138,7 +158,7 @@ def _csv_lines(
 ) -> Iterator[str]:
     for part in parts:
         beginning = f"{part.run_id},{part.seed},"
-        for epoch, rows in _epochs(session, part):
+        for epoch, rows in epochs_of(session, part):
             cells = [""] * len(columns)
             for _, split, name, value in rows:
                 # a name that has come since the columns were listed has none
@@ -154,7 +174,7 @@ def _json_text(session: Session, parts: Sequence[EpochRange], num_before: int) -
         if part.is_first:
             yield f'{"," if num_before else ""}{{"run_id":{json.dumps(part.run_id)},"seed":{part.seed},"epochs":['
         comma = "" if part.is_first else ","
-        for epoch, rows in _epochs(session, part):
+        for epoch, rows in epochs_of(session, part):
             scores: dict[str, list[str]] = {split: [] for split in SCORE_SPLITS}
             for _, split, name, value in rows:
                 scores[split].append(f"{_quoted(name)}:{_number(value)}")
