@@ -12,6 +12,7 @@ from app import pages
 from app.api import analyses, catalog, experiments, operations, studies, watching
 from app.api.experiments.lists import rows_of
 from app.api.http import documentation, error_handlers
+from app.api.http.compression import Compression
 from app.api.http.connection_bounds import Connections
 from app.api.http.gate import Gate
 from app.api.http.heads import Heads
@@ -32,6 +33,7 @@ from app.services.analyses.predicting.explanations import Explanations
 from app.services.analyses.predicting.onnx_files import OnnxFiles
 from app.services.analyses.predicting.predictions import Predictors
 from app.services.experiments.experiments import statuses_of
+from app.services.experiments.settled import SettledRecords
 from app.services.experiments.speeds import LatestSpeeds
 from app.services.experiments.standing import LatestStanding
 from app.services.lifecycle.local_workers import LocalWorkers
@@ -130,6 +132,7 @@ def create_app(
     app.state.connections = Connections(settings)
     app.state.speeds = LatestSpeeds(SPEEDS_SECONDS)
     app.state.standing = LatestStanding(STANDING_SECONDS, app.state.speeds)
+    app.state.settled_records = SettledRecords()
     app.state.recipe_costs = RecipeCosts(settings)
     app.state.local_workers = local_workers or LocalWorkers()
     app.state.wrong_keys = Rates(WRONG_KEYS_A_MINUTE, time.monotonic)
@@ -137,6 +140,7 @@ def create_app(
     app.state.description = Shared(math.inf)
     error_handlers.install(app)
     app.add_middleware(Heads)  # inside the gate, which tells apart who may read and write
+    app.add_middleware(Compression)  # around what has no content
     app.add_middleware(Gate, settings=settings, host=host)
     app.add_middleware(TrailingSlashes)  # around the gate, which knows open paths by name
     app.add_middleware(SecurityHeaders)  # around the gate, whose refusals carry them too

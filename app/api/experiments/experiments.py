@@ -10,7 +10,7 @@ from sqlmodel import Session
 from app.api.experiments import records, schemas
 from app.api.experiments.dry_runs import DryRun, warnings_of
 from app.api.experiments.dry_runs import dry_run as dry_run_of
-from app.api.http import passes
+from app.api.http import passes, tags
 from app.api.http.bodies import read_body
 from app.api.http.deps import (
     Body,
@@ -24,12 +24,14 @@ from app.api.http.deps import (
     TheDoorbell,
     TheLocalWorkers,
     TheSettings,
+    TheSettledRecords,
     TheSpeeds,
     TheStanding,
     TheWatch,
     Writing,
 )
 from app.services.experiments import deletion, experiments, retrying
+from app.services.experiments.settled import settled_state
 from app.services.experiments.speeds import LatestSpeeds
 from app.services.experiments.standing import standing
 from app.services.experiments.visibility import visible_experiment, visible_whole
@@ -122,6 +124,7 @@ async def read_experiment(
     watch: TheWatch,
     standing: TheStanding,
     local_workers: TheLocalWorkers,
+    known: TheSettledRecords,
     request: Request,
     experiment_id: ExperimentId,
     wait: Annotated[
@@ -139,8 +142,17 @@ async def read_experiment(
 
     def look() -> Response:
         with database.looking() as session:
+            asks_again = "if-none-match" in request.headers
+            settled = settled_state(session, experiment_id) if asks_again else None
+            if settled is not None and caller.may_see(settled[0]):
+                tag = known.tag(experiment_id, settled[1])
+                if tag is not None and tags.has(request, tag):
+                    return tags.unchanged(tag)
             found = visible_whole(session, caller, experiment_id, standing)
-            return passes.answer(records.experiment_record(found, local_workers))
+            answer = passes.answer(records.experiment_record(found, local_workers))
+        if settled is not None:
+            known.remember(experiment_id, settled[1], tags.tag_of(bytes(answer.body)))
+        return answer
 
     def status() -> RunStatus:
         with database.reading() as session:

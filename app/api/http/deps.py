@@ -12,6 +12,7 @@ from app.api.http.sharing import Watch
 from app.doorbell import Doorbell
 from app.errors import BodyTooLarge, Forbidden, NotFound
 from app.roles import Role
+from app.services.experiments.settled import SettledRecords
 from app.services.experiments.speeds import LatestSpeeds
 from app.services.experiments.standing import LatestStanding
 from app.services.experiments.visibility import visible_experiment, visible_run
@@ -34,6 +35,9 @@ TheStanding = Annotated[LatestStanding, Given(lambda request: request.app.state.
 TheSpeeds = Annotated[LatestSpeeds, Given(lambda request: request.app.state.speeds)]
 TheRecipeCosts = Annotated[RecipeCosts, Given(lambda request: request.app.state.recipe_costs)]
 TheLocalWorkers = Annotated[LocalWorkers, Given(lambda request: request.app.state.local_workers)]
+TheSettledRecords = Annotated[
+    SettledRecords, Given(lambda request: request.app.state.settled_records)
+]
 TheAfterwards = Annotated[Afterwards, Kept()]
 
 Reading = Annotated[Session, Opened(writes=False)]

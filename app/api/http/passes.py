@@ -28,6 +28,7 @@ from app.api.http.drawings import Draw, Drawings
 from app.api.http.lanes import Lane
 from app.api.http.parameters import Afterwards, ArgumentPlan, Given
 from app.api.http.queries import StrictRoute
+from app.api.http.tags import tagged
 from app.api.http.traffic import has_left
 from app.plots.artists import Artists
 from app.storage.db import Database
@@ -200,7 +201,8 @@ def _by_hand(plan: ArgumentPlan) -> Callable[..., Any]:
         )
 
     async def endpoint(*, request_: Request, **values: Any) -> Any:
-        return await plan.function(**plan.arguments(request_, None, Afterwards(), values))
+        result = await plan.function(**plan.arguments(request_, None, Afterwards(), values))
+        return tagged(request_, result) if isinstance(result, Response) else result
 
     return endpoint
 
@@ -229,6 +231,7 @@ def _one_after_the_other(plan: ArgumentPlan, status_code: int) -> Callable[..., 
                 break
             lane, kind, work = _next(passes, result)
             undo = result.undo if isinstance(result, Write) else None
+        result = tagged(request_, result)
         if afterwards.background.tasks:
             result.background = afterwards.background
         return result

@@ -176,6 +176,7 @@ ERRORS = {
     "503": "Busy",
     "507": "The disk is full",
 }
+UNCHANGED = {"description": "The caller has it: If-None-Match names its tag"}
 ANYWHERE = {"400", "401", "403", "422", "429", "503"}
 CONFLICTING_READS = (
     "/experiments/{experiment_id}/confusion-matrix.json",
@@ -216,6 +217,8 @@ def _schema(app: FastAPI) -> dict[str, Any]:
         for method, operation in operations.items():
             operation.update(BODIES.get((path, method), {}))
             _add_errors(path, method, operation)
+            if method == "get" and "application/json" in _content(operation):
+                operation["responses"].setdefault("304", UNCHANGED)
             operation["security"] = [] if path in OPEN_PATHS else [{KEY_SCHEME: []}]
     schema["components"]["securitySchemes"] = {
         KEY_SCHEME: {"type": "http", "scheme": "bearer", "description": KEY_DESCRIPTION}
@@ -223,6 +226,11 @@ def _schema(app: FastAPI) -> dict[str, Any]:
     add_links(schema["paths"])
     simple: dict[str, Any] = simplify(schema)
     return simple
+
+
+def _content(operation: dict[str, Any]) -> dict[str, Any]:
+    content: dict[str, Any] = operation["responses"].get("200", {}).get("content", {})
+    return content
 
 
 def _add_errors(path: str, method: str, operation: dict[str, Any]) -> None:
