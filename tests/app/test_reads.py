@@ -16,7 +16,7 @@ from sqlalchemy import event, insert, update
 from sqlmodel import Session, col, select
 from starlette.testclient import TestClient
 
-from app.api.experiments.schemas import MetricsAnswer
+from app.api.experiments.number_schemas import MetricsAnswer
 from app.api.http import streams
 from app.api.http.passes import Passes
 from app.errors import Overloaded

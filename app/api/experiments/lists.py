@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from fastapi import Query, Request
 from pydantic import Field
 
-from app.api.experiments import records, schemas
+from app.api.experiments import list_schemas, records
 from app.api.experiments.filters import FilterQuery
 from app.api.http import passes
 from app.api.http.deps import Reading, TheCaller, TheLocalWorkers, TheStanding
@@ -48,7 +48,7 @@ class ListQuery(FilterQuery):
     """
 
 
-@router.get("", response_model=schemas.ExperimentPage)
+@router.get("", response_model=list_schemas.ExperimentPage)
 def list_experiments(
     request: Request,
     session: Reading,
@@ -60,7 +60,7 @@ def list_experiments(
     """Experiments, the newest first, or by what they have reached."""
     order = ranking.read_order(query.sort)
     rows, cursor = ranking.page(session, query.filters(caller), order, query.limit, query.cursor)
-    page = schemas.ExperimentPage(
+    page = list_schemas.ExperimentPage(
         data=[
             records.experiment_row(outline, local_workers)
             for outline in outlines(session, rows, standing)
@@ -74,10 +74,10 @@ def list_experiments(
 @router.get("/counts")
 def count_experiments(
     session: Reading, caller: TheCaller, query: Annotated[FilterQuery, Query()]
-) -> schemas.CountsAnswer:
+) -> list_schemas.CountsAnswer:
     """How many experiments the filters let through: by status, data set and owner."""
     found = counting.counts(session, query.filters(caller))
-    return schemas.CountsAnswer(
+    return list_schemas.CountsAnswer(
         total=found.total,
         by_status=found.by_status,
         by_dataset=found.by_dataset,

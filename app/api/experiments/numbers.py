@@ -6,13 +6,17 @@ from typing import Annotated, Any, Literal
 from fastapi import Query, Request, Response
 from sqlmodel import Session
 
-from app.api.experiments import schemas
+from app.api.experiments.number_schemas import (
+    MetricColumnsAnswer,
+    MetricsAnswer,
+    MetricSpreadAnswer,
+)
 from app.api.http import passes
 from app.api.http.deps import Reading, TheExperiment, TheRun
 from app.api.http.streams import in_pieces
 from app.errors import InvalidRequest
 from app.services.experiments import experiments
-from app.services.experiments.exports import Wanted, csv_pieces, json_pieces
+from app.services.experiments.exports import NumbersWanted, csv_pieces, json_pieces
 from app.services.experiments.number_columns import column_pieces, parquet_pieces, spread_pieces
 from lab_models.common.validation import FieldError
 
@@ -44,7 +48,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 
 @router.get(
     "/experiments/{experiment_id}/metrics",
-    response_model=schemas.MetricsAnswer | schemas.MetricColumnsAnswer | schemas.MetricSpreadAnswer,
+    response_model=MetricsAnswer | MetricColumnsAnswer | MetricSpreadAnswer,
     responses=RESPONSES,
 )
 def read_experiment_metrics(
@@ -70,7 +74,7 @@ def read_experiment_metrics(
 
 @router.get(
     "/runs/{run_id}/metrics",
-    response_model=schemas.MetricsAnswer | schemas.MetricColumnsAnswer,
+    response_model=MetricsAnswer | MetricColumnsAnswer,
     responses=RESPONSES,
     tags=["runs"],
 )
@@ -93,7 +97,7 @@ def _answer(
     experiment_id: str,
     runs: Sequence[tuple[str, int]],
     form: Form,
-    wanted: Wanted,
+    wanted: NumbersWanted,
 ) -> Response:
     """The numbers of some runs (id, seed) of one experiment."""
     match form:
@@ -116,9 +120,9 @@ def _media(form: Form, name: str) -> tuple[str, dict[str, str] | None]:
     return (CSV if form == "csv" else PARQUET), headers
 
 
-def _wanted(after: int, names: str | None) -> Wanted:
+def _wanted(after: int, names: str | None) -> NumbersWanted:
     found = () if names is None else tuple(dict.fromkeys(names.split(",")))
     if len(found) > MOST_NAMES or not all(name and "\0" not in name for name in found):
         message = f"names are 1 to {MOST_NAMES}, separated by commas"
         raise InvalidRequest(message, [FieldError("/names", message)])
-    return Wanted(after, found)
+    return NumbersWanted(after, found)

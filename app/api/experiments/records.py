@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.api.experiments.links import experiment_links, run_links
+from app.api.experiments.list_schemas import ExperimentRow, MeanOverSeeds, SeedsAnswer
 from app.api.experiments.phases import phases_of, time_message
 from app.api.experiments.schemas import (
     ArtifactAnswer,
@@ -11,13 +12,10 @@ from app.api.experiments.schemas import (
     ChangeAnswer,
     EstimateAnswer,
     ExperimentRecord,
-    ExperimentRow,
-    MeanAnswer,
     ProgressAnswer,
     QueueAnswer,
     RunAnswer,
     RunRecord,
-    SeedsAnswer,
     SummaryAnswer,
 )
 from app.api.experiments.sentences import sentence
@@ -118,8 +116,8 @@ def experiment_row(outline: ExperimentOutline, local_workers: LocalWorkers) -> E
         num_runs=len(runs),
         seeds=SeedsAnswer(done=len(outline.succeeded), all=len(runs)),
         progress=_experiment_progress(runs),
-        test={name: MeanAnswer.of(one) for name, one in outline.test.items()},
-        best_val={name: MeanAnswer.of(one) for name, one in outline.best_val.items()},
+        test={name: MeanOverSeeds.of(one) for name, one in outline.test.items()},
+        best_val={name: MeanOverSeeds.of(one) for name, one in outline.best_val.items()},
         reached=outline.reached,
         links={"self": f"/experiments/{experiment.id}"},
     )

@@ -8,6 +8,7 @@ from typing import Final
 from fastapi import Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
+TAGGED: Final = frozenset({"application/json", "text/csv"})
 MOST_BYTES: Final = 1024 * 1024
 """What is longer has no tag: to hash it takes the event loop's time."""
 
@@ -18,6 +19,7 @@ def tagged(request: Request, response: Response) -> Response:
         request.method != "GET"
         or response.status_code != 200
         or isinstance(response, StreamingResponse | FileResponse)
+        or response.headers.get("content-type", "").partition(";")[0] not in TAGGED
         or "etag" in response.headers
         or len(response.body) > MOST_BYTES
     ):

@@ -31,14 +31,14 @@ NumberRow = Row[int, str, str, float | None]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class NumbersWanted:
     """Which numbers: of epochs later than `after`, and of these names; of all where there are none."""
 
     after: int = 0
     names: tuple[str, ...] = ()
 
 
-EVERYTHING = Wanted()
+EVERYTHING = NumbersWanted()
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class EpochRange:
 
 
 def csv_pieces(
-    session: Session, runs: Sequence[tuple[str, int]], wanted: Wanted = EVERYTHING
+    session: Session, runs: Sequence[tuple[str, int]], wanted: NumbersWanted = EVERYTHING
 ) -> Iterator[Piece]:
     """One row per run and wanted epoch, a column per split and name in alphabetical order. `runs`: id and
     seed of each.
@@ -69,7 +69,7 @@ def json_pieces(
     session: Session,
     experiment_id: str,
     runs: Sequence[tuple[str, int]],
-    wanted: Wanted = EVERYTHING,
+    wanted: NumbersWanted = EVERYTHING,
 ) -> Iterator[Piece]:
     """The document of `MetricsAnswer`, of what is wanted. `runs`: id and seed of each."""
     return _json_pieces(experiment_id, with_ends(session, runs), wanted)
@@ -81,7 +81,7 @@ def with_ends(session: Session, runs: Sequence[tuple[str, int]]) -> list[tuple[s
     return [(run_id, seed, last.get(run_id, 0)) for run_id, seed in runs]
 
 
-def _csv_pieces(runs: Sequence[tuple[str, int, int]], wanted: Wanted) -> Iterator[Piece]:
+def _csv_pieces(runs: Sequence[tuple[str, int, int]], wanted: NumbersWanted) -> Iterator[Piece]:
     names: set[tuple[str, str]] = set()
     for parts in blocks(runs, EPOCHS_OF_NAMES, wanted):
         yield lambda session, parts=parts: _add_names(session, parts, names)  # type: ignore[misc]
@@ -93,7 +93,7 @@ def _csv_pieces(runs: Sequence[tuple[str, int, int]], wanted: Wanted) -> Iterato
 
 
 def _json_pieces(
-    experiment_id: str, runs: Sequence[tuple[str, int, int]], wanted: Wanted
+    experiment_id: str, runs: Sequence[tuple[str, int, int]], wanted: NumbersWanted
 ) -> Iterator[Piece]:
     yield lambda _: f'{{"experiment_id":{json.dumps(experiment_id)},"runs":['.encode()
     num_before = 0
@@ -106,7 +106,7 @@ def _json_pieces(
 
 
 def blocks(
-    runs: Sequence[tuple[str, int, int]], most: int, wanted: Wanted
+    runs: Sequence[tuple[str, int, int]], most: int, wanted: NumbersWanted
 ) -> Iterator[list[EpochRange]]:
     """The runs' wanted epochs cut into blocks of at most so many; a run without any has one part, of no
     epoch.

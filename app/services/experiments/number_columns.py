@@ -13,8 +13,8 @@ from app.errors import NotAcceptable
 from app.services.experiments.exports import (
     EPOCHS_AT_ONCE,
     EpochRange,
+    NumbersWanted,
     Piece,
-    Wanted,
     blocks,
     epochs_of,
     with_ends,
@@ -55,7 +55,7 @@ class RunColumns:
 
 
 def column_pieces(
-    session: Session, experiment_id: str, runs: Sequence[tuple[str, int]], wanted: Wanted
+    session: Session, experiment_id: str, runs: Sequence[tuple[str, int]], wanted: NumbersWanted
 ) -> Iterator[Piece]:
     """The document of `MetricColumnsAnswer`, a run after the other. `runs`: id and seed of each."""
     ends = with_ends(session, runs)
@@ -75,7 +75,7 @@ def column_pieces(
 
 
 def parquet_pieces(
-    session: Session, runs: Sequence[tuple[str, int]], wanted: Wanted
+    session: Session, runs: Sequence[tuple[str, int]], wanted: NumbersWanted
 ) -> Iterator[Piece]:
     """The rows and columns of the CSV as Parquet; raises NotAcceptable without pyarrow."""
     _pyarrow()
@@ -93,7 +93,7 @@ def spread_pieces(
     session: Session,
     experiment_id: str,
     runs: Sequence[tuple[str, int]],
-    wanted: Wanted,
+    wanted: NumbersWanted,
     form: str,
 ) -> Iterator[Piece]:
     """Mean, standard deviation, number, 95 % interval, least and largest over the runs in each epoch, as `form`: json
@@ -122,7 +122,7 @@ def spread_pieces(
 
 
 def _gathered(
-    tables: Sequence[RunColumns], ends: Sequence[tuple[str, int, int]], wanted: Wanted
+    tables: Sequence[RunColumns], ends: Sequence[tuple[str, int, int]], wanted: NumbersWanted
 ) -> Iterator[Piece]:
     """Pieces of which each fills a part of the tables and is empty itself."""
     by_run = {table.run_id: table for table in tables}

@@ -16,7 +16,7 @@ from app.services.experiments.experiments import Listed
 from app.services.experiments.results import Summary, summarise_scores
 from app.services.experiments.situations import Situation, situations_of
 from app.services.experiments.standing import Standing
-from app.services.experiments.subjects import Subject, subjects_of
+from app.services.experiments.subjects import SubjectInWords, subjects_of
 from app.storage.states import RunStatus, StatusReason
 from app.storage.tables import Run
 
@@ -59,7 +59,7 @@ class ExperimentOutline:
     listed: Listed
     runs: Sequence[ListedRun]
     situation: Situation
-    subject: Subject
+    subject: SubjectInWords
 
     @cached_property
     def succeeded(self) -> list[ListedRun]:

@@ -20,7 +20,7 @@ MOST_KNOWN = 10_000
 
 
 @dataclass(frozen=True)
-class Subject:
+class SubjectInWords:
     """The data set's name, the network in words, and whether another seed gives other numbers."""
 
     dataset: str
@@ -28,22 +28,22 @@ class Subject:
     depends_on_seed: bool
 
 
-_known: dict[str, Subject] = {}
+_known: dict[str, SubjectInWords] = {}
 
 
-def subject_of(fingerprint: str, spec: Mapping[str, Any]) -> Subject:
+def subject_of(fingerprint: str, spec: Mapping[str, Any]) -> SubjectInWords:
     """Of an experiment whose effective spec is at hand."""
     known = _known.get(fingerprint)
     if known is None:
         read = read_spec(spec)
-        known = Subject(read.dataset.name, describe(read.network), read.depends_on_seed)
+        known = SubjectInWords(read.dataset.name, describe(read.network), read.depends_on_seed)
         if len(_known) >= MOST_KNOWN:
             _known.clear()
         _known[fingerprint] = known
     return known
 
 
-def subjects_of(session: Session, fingerprints: Mapping[str, str]) -> dict[str, Subject]:
+def subjects_of(session: Session, fingerprints: Mapping[str, str]) -> dict[str, SubjectInWords]:
     """Of experiments by their ids, whose fingerprints these are; one statement where some are new, or none."""
     new = {
         fingerprint: one for one, fingerprint in fingerprints.items() if fingerprint not in _known
