@@ -9,7 +9,7 @@ Files lie under `<LAB_HOME>/runs/<run id>/`; a row's `path` is relative to that 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Index, MetaData, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Index, MetaData, Text, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from app.storage.changes import change_column, change_index
@@ -57,7 +57,7 @@ class Study(SQLModel, table=True):
 
 class Experiment(SQLModel, table=True):
     """One spec, run with one or more seeds. In a study, `cell` is its place in the table; `nominal_seconds` is one
-    run's cost on two cores.
+    run's cost on two cores. `notes` are people's own, in Markdown; lists leave out what is `archived`.
     """
 
     __tablename__ = "experiment"
@@ -87,6 +87,8 @@ class Experiment(SQLModel, table=True):
     related: dict[str, Any] = Field(sa_type=JSON, default_factory=dict)
     study_id: str | None = Field(default=None, foreign_key="study.id", index=True)
     cell: str | None = None
+    notes: str | None = Field(default=None, sa_type=Text)
+    archived: bool = False
     idempotency_key: str | None = None
     request_hash: str
     change: int | None = change_column("experiment")

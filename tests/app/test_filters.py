@@ -67,6 +67,7 @@ class Table:
                 "parameters": 1,
                 "macs_per_sample": 1,
                 "request_hash": "",
+                "archived": number % 7 == 3,
                 "network": NETWORKS[kind],
             }
             statuses = draw.choices(list(RunStatus), k=draw.randint(1, 3))
@@ -102,6 +103,7 @@ class Table:
                 or wanted.network == one["arch"]
                 or wanted.network in one["network"].split(),
                 wanted.ids is None or one["id"] in wanted.ids,
+                wanted.archived in (None, one["archived"]),
                 wanted.created_after is None or one["created_at"] >= wanted.created_after,
                 wanted.created_before is None or one["created_at"] < wanted.created_before,
                 wanted.text is None or any(text in each.lower() for each in said),
@@ -182,6 +184,7 @@ FILTERS = st.builds(
     created_after=maybe(MOMENTS),
     created_before=maybe(MOMENTS),
     ids=maybe([("exp_001", "exp_017", "exp_none"), ()]),
+    archived=maybe([False, True]),
 )
 ALONE = st.sampled_from([name for name in Filters.__dataclass_fields__ if name != "kind"])
 
@@ -238,7 +241,7 @@ def test_filters_sorts_and_counts_are_those_of_a_reading_of_all_rows(
 def test_the_query_says_filters_and_the_next_page(api: TestClient, table: Table) -> None:
     asked = "status=failed&status=succeeded&q=a%25&sort=-duration&limit=1&created_after=2026-01-02T03:04:05Z"
     first = api.get(f"/experiments?{asked}")
-    wanted = Filters(statuses=(RunStatus.FAILED, RunStatus.SUCCEEDED), text="a%")
+    wanted = Filters((RunStatus.FAILED, RunStatus.SUCCEEDED), text="a%", archived=False)
     expected = table.in_order(wanted, SortOrder(SortKey.DURATION))
     assert len(expected) > 1
     found = [row["id"] for row in first.json()["data"]]
@@ -248,7 +251,12 @@ def test_the_query_says_filters_and_the_next_page(api: TestClient, table: Table)
     assert "next" not in api.get("/experiments?limit=500").links
     counts = api.get("/experiments/counts?status=failed&status=succeeded&q=a%25").json()
     assert counts["total"] == len(expected)
-    assert api.get("/experiments?ids=exp_003,exp_001").json()["data"][0]["id"] == "exp_003"
+    asked = "/experiments?ids=exp_003,exp_001"
+    ids = [
+        [row["id"] for row in api.get(f"{asked}&archived={archived}").json()["data"]]
+        for archived in ("any", "true", "false")
+    ]
+    assert ids == [["exp_003", "exp_001"], ["exp_003"], ["exp_001"]]
 
 
 @pytest.mark.parametrize(

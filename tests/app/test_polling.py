@@ -48,6 +48,8 @@ def test_a_finished_record_is_looked_at_by_one_statement_and_found_changed_by_wh
     changes = (
         lambda: api.patch(path, json={"name": "another"}),
         lambda: api.patch(path, json=labels),
+        lambda: api.patch(path, json={"notes": "# It works"}),
+        lambda: api.patch(path, json={"archived": True}),
     )
     for change in changes:
         assert change().status_code == 200
@@ -57,7 +59,7 @@ def test_a_finished_record_is_looked_at_by_one_statement_and_found_changed_by_wh
         tag = new.headers["etag"]
         assert again(api, path, tag).status_code == 304
         seen.add(tag)
-    assert len(seen) == 3
+    assert len(seen) == 5
 
 
 def test_a_retry_is_seen_by_whoever_polled_the_failed_record(

@@ -108,6 +108,20 @@ def test_name_labels_and_priority_can_be_changed(api: TestClient) -> None:
         == 1
     )
     assert api.get(f"/experiments/{experiment['id']}").json()["queue"]["position"] == 2
+    notes = "# Week 3\n\n*better* than **2** \u2013 see <b>"
+    kept = {"notes": notes, "archived": True}
+    assert (changed["notes"], changed["archived"]) == (None, False)
+    changed = api.patch(f"/experiments/{experiment['id']}", json=kept).json()
+    assert {name: changed[name] for name in kept} == kept
+    assert [row["id"] for row in api.get("/experiments").json()["data"]] == [other["id"]]
+    everything = api.get("/experiments?archived=any").json()["data"]
+    assert [(row["id"], row["archived"]) for row in everything] == [
+        (other["id"], False),
+        (experiment["id"], True),
+    ]
+    back = {"notes": None, "archived": False}
+    changed = api.patch(f"/experiments/{experiment['id']}", json=back).json()
+    assert {name: changed[name] for name in back} == back
     assert api.patch(f"/experiments/{experiment['id']}", json={"name": None}).json()["name"] is None
 
 
@@ -119,6 +133,8 @@ def test_name_labels_and_priority_can_be_changed(api: TestClient) -> None:
         ({"labels": {"": "x"}}, "/labels/"),
         ({"name": 5}, "/name"),
         ({"priority": None}, "/priority"),
+        ({"notes": "\u00e9" * 10_001}, "/notes"),
+        ({"archived": None}, "/archived"),
     ],
 )
 def test_a_bad_change_names_its_place_and_changes_nothing(
@@ -147,7 +163,11 @@ def test_many_are_cancelled_by_a_filter_and_never_without_one(api: TestClient) -
     mine = [submit(api, labels={"who": "me"}) for _ in range(2)]
     other = submit(api)
     assert api.post("/experiments/cancel").json()["code"] == "invalid_request"
+    assert api.post("/experiments/cancel?archived=any").json()["code"] == "invalid_request"
+    would = api.post("/experiments/cancel?label=who:me&dry_run=true").json()
+    assert api.get(f"/experiments/{mine[0]['id']}").json()["status"] == "queued"
     answer = api.post("/experiments/cancel?label=who:me").json()
+    assert answer == would
     assert answer == {"num_cancelled": 2, "data": [mine[1]["id"], mine[0]["id"]]}
     assert api.get(f"/experiments/{other['id']}").json()["status"] == "queued"
     assert api.post("/experiments/cancel?label=who:me").json() == {"num_cancelled": 0, "data": []}

@@ -1,5 +1,7 @@
 """Which experiments, as a query says it: of lists, counts and of what is asked of many at once."""
 
+from typing import Literal
+
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
 from app.services.experiments.filtering import NETWORKS, Filters
@@ -39,6 +41,8 @@ class FilterQuery(BaseModel):
     """Only those made before this moment."""
     ids: str | None = Field(default=None, max_length=10_000)
     """Only these, their ids separated by commas; one that is not there is left out."""
+    archived: Literal["false", "true", "any"] = "false"
+    """Only what is not archived, only what is, or both."""
 
     @field_validator("label")
     @classmethod
@@ -87,4 +91,5 @@ class FilterQuery(BaseModel):
             created_after=self.created_after,
             created_before=self.created_before,
             ids=None if self.ids is None else tuple(self.ids.split(",")),
+            archived={"false": False, "true": True, "any": None}[self.archived],
         )

@@ -51,6 +51,8 @@ class ExperimentRow(Answer):
     """Numbers of the network that can be trained."""
     owner: str
     labels: dict[str, str]
+    archived: bool
+    """Whether lists leave it out unless they are asked for it."""
     kind: str
     study_id: str | None
     """The study that it is a cell of."""

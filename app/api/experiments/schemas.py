@@ -160,6 +160,10 @@ class ExperimentRecord(Answer):
     owner: str
     """Whose key made it; `local` while the service asks for none."""
     labels: dict[str, str]
+    notes: str | None
+    """What people have written about it, in Markdown."""
+    archived: bool
+    """Whether lists leave it out unless they are asked for it."""
     kind: str
     study_id: str | None
     """The study that it is a cell of."""

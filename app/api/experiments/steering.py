@@ -5,7 +5,7 @@ once.
 from typing import Annotated
 
 from fastapi import Query
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from app.api.experiments import records, schemas
 from app.api.experiments.filters import FilterQuery
@@ -34,6 +34,16 @@ from lab_models.specs.request import Label, LabelKey
 router = passes.router(prefix="/experiments", tags=["experiments"])
 
 
+MOST_NOTES_BYTES = 20_000
+
+
+def _not_too_long(notes: str) -> str:
+    size = len(notes.encode())
+    if size > MOST_NOTES_BYTES:
+        raise ValueError(f"has {size:,} bytes, and notes may have {MOST_NOTES_BYTES:,}")
+    return notes
+
+
 class Changes(Frozen):
     """What can still be changed. What is left out stays as it is."""
 
@@ -41,12 +51,23 @@ class Changes(Frozen):
     """What people call it; null takes the name away."""
     labels: Annotated[dict[LabelKey, Label | None], Field(max_length=50)] = {}
     """Labels to add or to replace; null removes one."""
+    notes: Annotated[str, AfterValidator(_not_too_long)] | None = None
+    """What people write about it, in Markdown, at most 20 kB; null takes it away."""
+    archived: bool = False
+    """Whether lists leave it out unless they are asked for it; it stays as it is otherwise."""
     priority: int = Field(default=0, ge=-100, le=100)
     """Of the runs that wait: the highest comes first."""
 
 
+class CancelQuery(FilterQuery):
+    """Which experiments are cancelled."""
+
+    dry_run: bool = False
+    """Change nothing, and name what would be cancelled."""
+
+
 class CancelledAnswer(Answer):
-    """What a cancel of many has changed."""
+    """What a cancel of many has changed, or would have."""
 
     num_cancelled: int
     """How many experiments had something left to cancel."""
@@ -56,15 +77,17 @@ class CancelledAnswer(Answer):
 
 @router.post("/cancel")
 def cancel_experiments(
-    session: Writing, caller: TheCaller, query: Annotated[FilterQuery, Query()]
+    session: Writing, caller: TheCaller, query: Annotated[CancelQuery, Query()]
 ) -> CancelledAnswer:
     """Cancel everything unfinished of all experiments that the filters let through. At least one filter is needed."""
-    if not query.model_fields_set:
+    if not query.model_fields_set - {"dry_run", "archived"}:
         raise InvalidRequest(
             "name at least one filter; `status=queued` cancels all that waits",
             [FieldError("", "no filter is given")],
         )
-    changed = steering.cancel_all(session, query.filters(caller), caller.owner)
+    changed = steering.cancel_all(
+        session, query.filters(caller), caller.owner, dry_run=query.dry_run
+    )
     return CancelledAnswer(num_cancelled=len(changed), data=changed)
 
 
@@ -77,7 +100,9 @@ def change_experiment(
     settings: TheSettings,
     local_workers: TheLocalWorkers,
 ) -> schemas.ExperimentRecord:
-    """Change name, labels, or the priority of the runs that wait; 409 for a priority where none does."""
+    """Change name, labels or notes, archive it or bring it back, or change the priority of the runs that wait; 409 for
+    a priority where none does.
+    """
     _, changes = read_body(body, lambda document: validate(Changes, document), settings)
     steering.edit(
         session, experiment, {name: getattr(changes, name) for name in changes.model_fields_set}

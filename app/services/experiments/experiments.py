@@ -30,6 +30,7 @@ class Listed(NamedTuple):
     fingerprint: str
     parameters: int
     study_id: str | None
+    archived: bool
 
 
 def get(session: Session, experiment_id: str) -> Experiment:

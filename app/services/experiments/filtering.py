@@ -53,6 +53,7 @@ class Filters:
     created_after: datetime | None = None
     created_before: datetime | None = None
     ids: tuple[str, ...] | None = None
+    archived: bool | None = None
 
 
 def conditions(filters: Filters) -> list[ColumnElement[bool]]:
@@ -90,6 +91,8 @@ def _others(filters: Filters) -> Iterator[ColumnElement[bool]]:
         yield col(Experiment.created_at) < filters.created_before
     if filters.ids is not None:
         yield col(Experiment.id).in_(filters.ids)
+    if filters.archived is not None:
+        yield col(Experiment.archived).is_(filters.archived)
     if filters.text is not None:
         yield _says(filters.text)
 

@@ -40,8 +40,9 @@ class SettledRecords:
 
 
 def settled_state(session: Session, experiment_id: str) -> tuple[str, str] | None:
-    """The owner, and in a short text all that can still change in the record: name, labels, a retry, more seeds, files
-    that are removed, the experiment that it is like. None where there is none, or a run is unfinished.
+    """The owner, and in a short text all that can still change in the record: name, labels, notes, whether it is
+    archived, a retry, more seeds, files that are removed, the experiment that it is like. None where there is none, or
+    a run is unfinished.
     """
     rows = session.execute(_facts(), {"experiment_id": experiment_id}).all()
     if not rows or not all(RunStatus(row.status).is_terminal for row in rows):
@@ -64,6 +65,8 @@ def _facts() -> Select[Any]:
         col(Experiment.owner),
         col(Experiment.name),
         type_coerce(Experiment.labels, String),
+        col(Experiment.notes),
+        col(Experiment.archived),
         is_there,
     )
     of_run = ("id", "status", "attempt", "fence", "finished_at")

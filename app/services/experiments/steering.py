@@ -47,7 +47,7 @@ def resume(session: Session, experiment: Experiment, actor: str = lifecycle.USER
 
 
 def edit(session: Session, experiment: Experiment, changes: Mapping[str, Any]) -> None:
-    """Set `name`, `labels` and `priority` as far as they are among the changes.
+    """Set `name`, `labels`, `notes`, `archived` and `priority` as far as they are among the changes.
 
     Labels are merged, and those that become None are removed. The priority goes to runs that wait; raises NotQueued
     where none does.
@@ -59,8 +59,9 @@ def edit(session: Session, experiment: Experiment, changes: Mapping[str, Any]) -
                 f"experiment {experiment.id} has the status {_status(runs)}, and only runs that wait have a priority"
             )
         experiment.priority = changes["priority"]
-    if "name" in changes:
-        experiment.name = changes["name"]
+    for name in ("name", "notes", "archived"):
+        if name in changes:
+            setattr(experiment, name, changes[name])
     if "labels" in changes:
         merged = {**experiment.labels, **changes["labels"]}
         experiment.labels = {key: value for key, value in merged.items() if value is not None}
@@ -69,9 +70,11 @@ def edit(session: Session, experiment: Experiment, changes: Mapping[str, Any]) -
     session.expire_all()
 
 
-def cancel_all(session: Session, filters: Filters, actor: str = lifecycle.USER) -> list[str]:
+def cancel_all(
+    session: Session, filters: Filters, actor: str = lifecycle.USER, *, dry_run: bool = False
+) -> list[str]:
     """Cancel what is unfinished of all experiments that the filters let through; returns those that changed, the newest
-    first.
+    first. With `dry_run` nothing changes, and those are returned that would.
     """
     let_through = (
         experiments.matching(filters)
@@ -85,7 +88,8 @@ def cancel_all(session: Session, filters: Filters, actor: str = lifecycle.USER) 
         .where(col(Run.status).in_(unfinished))
         .order_by(let_through.c.created_at.desc(), let_through.c.id.desc())
     ).all()
-    changed = set(lifecycle.cancel(session, [run_id for run_id, _ in rows], actor))
+    unfinished_runs = [run_id for run_id, _ in rows]
+    changed = set(unfinished_runs if dry_run else lifecycle.cancel(session, unfinished_runs, actor))
     session.expire_all()
     return list(dict.fromkeys(experiment_id for run_id, experiment_id in rows if run_id in changed))
 
