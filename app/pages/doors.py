@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from app.api.experiments.lists import ListQuery, list_experiments
+from app.api.experiments.lists import ListQuery, page_of
 from app.api.http.deps import Reading, TheCaller, TheLocalWorkers, TheStanding
 from app.pages.rendering import pages, see_other
 
@@ -23,7 +23,7 @@ def show_latest(
     session: Reading, caller: TheCaller, standing: TheStanding, local_workers: TheLocalWorkers
 ) -> Any:
     """The way to the newest experiment."""
-    newest = list_experiments(session, caller, standing, local_workers, ListQuery(limit=1)).data
+    newest = page_of(session, caller, standing, local_workers, ListQuery(limit=1)).data
     return see_other(f"/ui/experiments/{newest[0].id}" if newest else "/ui/new")
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import Query, Request
 
-from app.api.experiments.lists import ListQuery, list_experiments
+from app.api.experiments.lists import ListQuery, page_of
 from app.api.http.deps import Reading, TheCaller, TheLocalWorkers, TheStanding
 from app.pages.rendering import page, pages
 from app.storage.states import RunStatus
@@ -22,5 +22,5 @@ def show_experiments(
     query: Annotated[ListQuery, Query()],
 ) -> Any:
     """Experiments, filtered and sorted as `GET /experiments` does it."""
-    found = list_experiments(session, caller, standing, local_workers, query)
+    found = page_of(session, caller, standing, local_workers, query)
     return page(request, "experiments.html", found=found, filters=query, statuses=list(RunStatus))

@@ -4,7 +4,8 @@ import math
 from datetime import UTC, datetime
 from typing import Final
 
-from app.api.experiments.schemas import MeanAnswer, SummaryAnswer
+from app.api.experiments.list_schemas import MeanOverSeeds
+from app.api.experiments.schemas import SummaryAnswer
 
 MISSING: Final = "\N{EN DASH}"
 MINUS: Final = "\N{MINUS SIGN}"
@@ -27,7 +28,7 @@ def number(value: float | None, score: str = "") -> str:
     return text.replace("-", MINUS)
 
 
-def with_interval(summary: SummaryAnswer | MeanAnswer | None, score: str) -> str:
+def with_interval(summary: SummaryAnswer | MeanOverSeeds | None, score: str) -> str:
     """`97.75 ± 0.18`: a mean and half its 95 % interval, or the mean alone where there is none, or one so wide that it
     says nothing.
     """

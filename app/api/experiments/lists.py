@@ -1,17 +1,23 @@
 """Experiments listed: filtered, sorted, page by page."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
 from fastapi import Query, Request
 from pydantic import Field
+from sqlmodel import Session
 
 from app.api.experiments import list_schemas, records
 from app.api.experiments.filters import FilterQuery
 from app.api.http import passes
 from app.api.http.deps import Reading, TheCaller, TheLocalWorkers, TheStanding
 from app.services.experiments import counting, ranking
+from app.services.experiments.experiments import Listed
 from app.services.experiments.outlines import outlines
+from app.services.experiments.standing import LatestStanding
+from app.services.lifecycle.local_workers import LocalWorkers
+from app.services.owners.keys import Caller
 
 router = passes.router(prefix="/experiments", tags=["experiments"])
 
@@ -48,6 +54,36 @@ class ListQuery(FilterQuery):
     """
 
 
+def rows_of(
+    session: Session,
+    listed: Sequence[Listed],
+    standing: LatestStanding,
+    local_workers: LocalWorkers,
+) -> list[list_schemas.ExperimentRow]:
+    """Experiments as a list has them, in their order."""
+    return [
+        records.experiment_row(outline, local_workers)
+        for outline in outlines(session, listed, standing)
+    ]
+
+
+def page_of(
+    session: Session,
+    caller: Caller,
+    standing: LatestStanding,
+    local_workers: LocalWorkers,
+    query: ListQuery,
+) -> list_schemas.ExperimentPage:
+    """The page that is asked for."""
+    order = ranking.read_order(query.sort)
+    rows, cursor = ranking.page(session, query.filters(caller), order, query.limit, query.cursor)
+    return list_schemas.ExperimentPage(
+        data=rows_of(session, rows, standing, local_workers),
+        has_more=cursor is not None,
+        next_cursor=cursor,
+    )
+
+
 @router.get("", response_model=list_schemas.ExperimentPage)
 def list_experiments(
     request: Request,
@@ -58,17 +94,9 @@ def list_experiments(
     query: Annotated[ListQuery, Query()],
 ) -> Any:
     """Experiments, the newest first, or by what they have reached."""
-    order = ranking.read_order(query.sort)
-    rows, cursor = ranking.page(session, query.filters(caller), order, query.limit, query.cursor)
-    page = list_schemas.ExperimentPage(
-        data=[
-            records.experiment_row(outline, local_workers)
-            for outline in outlines(session, rows, standing)
-        ],
-        has_more=cursor is not None,
-        next_cursor=cursor,
-    )
-    return passes.answer(page, headers=None if cursor is None else _next_page(request, cursor))
+    page = page_of(session, caller, standing, local_workers, query)
+    next_ = None if page.next_cursor is None else _next_page(request, page.next_cursor)
+    return passes.answer(page, headers=next_)
 
 
 @router.get("/counts")

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from sqlmodel import Session, col, select
 
-from app.api.experiments.schemas import ExperimentRow
+from app.api.experiments.list_schemas import ExperimentRow
 from app.api.schemas import Answer
 from app.api.studies.study_records import study_row
 from app.services.experiments import experiments, watched_runs
