@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 from fastapi import Query, Request
 
-from app.api.experiments.lists import ListQuery, page_of
+from app.api.experiments.filters import FilterQuery
+from app.api.experiments.lists import ListQuery, count_experiments, page_of
 from app.api.http.deps import Reading, TheCaller, TheLocalWorkers, TheStanding
 from app.pages.rendering import page, pages
 from app.storage.states import RunStatus
@@ -23,4 +24,17 @@ def show_experiments(
 ) -> Any:
     """Experiments, filtered and sorted as `GET /experiments` does it."""
     found = page_of(session, caller, standing, local_workers, query)
-    return page(request, "experiments.html", found=found, filters=query, statuses=list(RunStatus))
+    said = query.model_dump(exclude_unset=True)
+    of_any = FilterQuery(**{name: said[name] for name in FilterQuery.model_fields if name in said})
+    counts = count_experiments(session, caller, of_any.model_copy(update={"status": []}))
+    kept = {name: value for name, value in said.items() if name not in ("cursor", "status")}
+    return page(
+        request,
+        "experiments.html",
+        found=found,
+        asked=query,
+        kept=kept,
+        counts=counts,
+        statuses=[one for one in RunStatus if counts.by_status.get(one.value)],
+        is_narrowed=bool(said.keys() & FilterQuery.model_fields.keys()),
+    )

@@ -1,6 +1,5 @@
 """Templates, and the answers made of them: a page, a refusal, or the way to another page."""
 
-import hashlib
 import json
 import logging
 from collections.abc import Callable, Coroutine
@@ -19,6 +18,7 @@ from starlette.requests import ClientDisconnect
 import app
 from app.api.http import passes
 from app.api.http.passes import Route
+from app.api.http.tags import has, tag_of, unchanged
 from app.errors import ServiceError
 from app.pages import words
 from app.pages.assets import asset
@@ -42,7 +42,7 @@ _templates.filters["pretty"] = lambda document: json.dumps(
     document, indent=2, ensure_ascii=False, default=str
 )
 _templates.filters["real_minus"] = real_minus
-_templates.filters["address"] = lambda said: urlencode(_said(said))
+_templates.filters["address"] = lambda said: urlencode(_said(said), doseq=True)
 _templates.filters |= {
     name: getattr(words, name)
     for name in (
@@ -120,13 +120,10 @@ def page(request: Request, template: str, status: int = 200, **shown: Any) -> Re
         )
         .encode()
     )
-    tag = f'W/"{hashlib.sha256(text).hexdigest()[:24]}"'
-    headers = {
-        "Vary": "Cookie, Authorization",
-        "ETag": tag,
-    }
-    if status == 200 and request.headers.get("if-none-match") == tag:
-        return Response(status_code=304, headers=headers)
+    tag = tag_of(text)
+    headers = {"Vary": "Cookie, Authorization", "ETag": tag}
+    if status == 200 and has(request, tag):
+        return unchanged(tag)
     return Response(text, status, headers, HTML)
 
 

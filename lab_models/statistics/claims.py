@@ -186,10 +186,11 @@ def reaches(
         p = p_holm[key]
         verdict = _reached(test, p, sign=-1 if lower_is_better else 1)
         said = "" if beyond.p_t is None else f", {tested(beyond.p_t, p, test.look, beyond.n)}"
-        over = _over_runs(test, ci95, limits)
+        over, goal_is = _over_runs(test, ci95, limits), "bound" if lower_is_better else "target"
         sentence = (
             f"{verdict.text.capitalize()}: {level(mean)} {unit} {over}, {signed(mean - goal)}"
-            f" from the {'bound' if lower_is_better else 'target'} of {level(goal)}{said}{_reservation(test, p, verdict, seconds_per_seed)}."
+            f" from the {goal_is} of {level(goal)}{said}"
+            f"{_reservation(test, p, verdict, seconds_per_seed)}."
         )
         return ClaimResult(
             verdict,

@@ -3,7 +3,7 @@ import { DEFAULTS, isFraction, readState, readZoom, shown, smoothed, writeState 
 import { isDark } from "./lab.js";
 
 /** @typedef {{mean: (number|null)[], low: (number|null)[], high: (number|null)[], min: (number|null)[], max: (number|null)[], n: number[]}} Curve */
-/** @typedef {{id: string, title: string, epochs: number[], curves: Record<string, Curve>, seeds: Record<string, Record<string, (number|null)[]>>}} Group */
+/** @typedef {{id: string, title: string, epochs: number[], curves: Record<string, Curve>, seeds: Record<string, Record<string, (number|null)[]>>, passed: number}} Group */
 
 const TITLES = { loss: "Loss", accuracy: "Accuracy", learning_rate: "Learning rate", seconds: "Seconds an epoch" };
 const BANDS = { interval: "95 % interval of the mean", range: "range", seeds: "each seed", mean: "mean alone" };
@@ -65,7 +65,11 @@ class Chart {
     if (this.listening) return;
     this.listening = true;
     let waits = false;
-    document.addEventListener("lab:changed", () => {
+    document.addEventListener("lab:changed", (event) => {
+      const { event: kind, data } = /** @type {CustomEvent} */ (event).detail;
+      // whoever goes on from a checkpoint writes epochs again
+      const group = kind === "run" ? this.groups.find((one) => one.id === data.experiment_id) : undefined;
+      if (group && data.epochs_done < group.passed) group.passed = 0;
       if (waits) return;
       waits = true;
       setTimeout(async () => {
@@ -77,7 +81,7 @@ class Chart {
   }
 
   async load() {
-    this.groups = await Promise.all(this.ids.map(load));
+    this.groups = await Promise.all(this.ids.map((id, place) => load(id, this.groups[place])));
   }
 
   controls() {
@@ -275,31 +279,49 @@ class Chart {
   }
 }
 
-/** An experiment's numbers over seeds, and of each seed. @param {string} id @returns {Promise<Group>} */
-async function load(id) {
-  const answer = await fetch(`/experiments/${id}/metrics`);
-  if (!answer.ok) throw new Error(String(answer.status));
-  const { runs } = await answer.json();
-  const epochs = [...new Set(runs.flatMap((run) => run.epochs.map((one) => one.epoch)))].filter((epoch) => epoch > 0).sort((a, b) => a - b);
+/**
+ * An experiment's numbers over seeds, and of each seed, as the service gives them: what all seeds had passed the last
+ * time is not asked for again.
+ * @param {string} id @param {Group | undefined} before @returns {Promise<Group>}
+ */
+async function load(id, before) {
+  const after = before ? before.passed : 0;
+  const address = `/experiments/${id}/metrics?format=columns&after=${after}`;
+  const [over, each] = await Promise.all([`${address}&aggregate=seeds`, address].map(async (one) => {
+    const answer = await fetch(one);
+    if (!answer.ok) throw new Error(String(answer.status));
+    return answer.json();
+  }));
+  const kept = before ? before.epochs.filter((epoch) => epoch <= after) : [];
+  const fresh = over.epochs.map((/** @type {number} */ epoch, /** @type {number} */ place) => ({ epoch, place })).filter((/** @type {{epoch: number}} */ one) => one.epoch > Math.max(after, 0));
+  const epochs = [...kept, ...fresh.map((/** @type {{epoch: number}} */ one) => one.epoch)];
   /** @type {Record<string, Curve>} */ const curves = {};
-  /** @type {Group["seeds"]} */ const seeds = {};
-  for (const run of runs) {
-    const own = seeds[run.seed] = {};
-    for (const one of run.epochs) for (const split of ["train", "val"]) for (const [name, value] of Object.entries(one[split] ?? {})) {
-      const key = `${split}.${name}`;
-      own[key] ??= epochs.map(() => null);
-      own[key][epochs.indexOf(one.epoch)] = value;
-    }
-  }
-  for (const key of new Set(Object.values(seeds).flatMap(Object.keys))) {
-    const rows = epochs.map((_, index) => Object.values(seeds).map((own) => own[key]?.[index]).filter((value) => value !== null && value !== undefined));
+  for (const split of ["train", "val"]) for (const [name, spread] of Object.entries(over[split] ?? {})) {
+    const key = `${split}.${name}`, old = before?.curves[key];
+    const joined = (/** @type {keyof Curve} */ part, /** @type {any[]} */ values) => [
+      ...kept.map((_, place) => (old ? old[part][place] : part === "n" ? 0 : null)),
+      ...fresh.map((/** @type {{place: number}} */ one) => values[one.place] ?? (part === "n" ? 0 : null)),
+    ];
     curves[key] = {
-      mean: rows.map((row) => (row.length ? row.reduce((a, b) => a + b, 0) / row.length : null)),
-      low: rows.map(() => null), high: rows.map(() => null),
-      min: rows.map((row) => (row.length ? Math.min(...row) : null)), max: rows.map((row) => (row.length ? Math.max(...row) : null)),
-      n: rows.map((row) => row.length),
+      mean: joined("mean", spread.mean), n: joined("n", spread.n), min: joined("min", spread.min), max: joined("max", spread.max),
+      low: joined("low", spread.ci95.map((/** @type {any} */ ends) => ends?.[0] ?? null)),
+      high: joined("high", spread.ci95.map((/** @type {any} */ ends) => ends?.[1] ?? null)),
     };
   }
+  if (before) for (const [key, old] of Object.entries(before.curves)) curves[key] ??= old;
+  /** @type {Group["seeds"]} */ const seeds = {};
+  let passed = Infinity;
+  for (const run of each.runs) {
+    const old = before?.seeds[run.seed];
+    const place = new Map(run.epochs.map((/** @type {number} */ epoch, /** @type {number} */ index) => [epoch, index]));
+    const own = seeds[run.seed] = {};
+    for (const key of Object.keys(curves)) {
+      const [split, name] = key.split(/\.(.*)/);
+      const values = run[split]?.[name];
+      own[key] = epochs.map((epoch, index) => (epoch <= after ? old?.[key]?.[index] ?? null : values?.[place.get(epoch)] ?? null));
+    }
+    passed = Math.min(passed, run.epochs.at(-1) ?? (old ? after : 0));
+  }
   const title = document.querySelector(`[data-row="${id}"] .name`)?.textContent ?? document.querySelector("[data-title]")?.getAttribute("data-title") ?? id;
-  return { id, title, epochs, curves, seeds };
+  return { id, title, epochs, curves, seeds, passed: Number.isFinite(passed) ? Math.max(passed, after) : after };
 }

@@ -96,6 +96,26 @@ function predicting() {
   }
 }
 
+/** The last lines of a log, read again when something changes; who reads at its end stays there. */
+function logs() {
+  for (const place of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-log]"))) {
+    const read = async () => {
+      const answer = await fetch(place.dataset.log ?? "");
+      if (!answer.ok) { place.textContent = (await answer.json()).detail; return; }
+      const atEnd = place.scrollHeight - place.scrollTop - place.clientHeight < 30;
+      place.textContent = await answer.text() || "Nothing yet.";
+      if (atEnd) place.scrollTop = place.scrollHeight;
+    };
+    let waits = false;
+    document.addEventListener("lab:changed", () => {
+      if (waits) return;
+      waits = true;
+      setTimeout(() => { waits = false; read(); }, 1000);
+    });
+    read();
+  }
+}
+
 function copying() {
   for (const block of document.querySelectorAll("pre[data-copy]:not([data-done])")) {
     block.setAttribute("data-done", "");
@@ -129,6 +149,7 @@ function begun() {
   selection();
   watching();
   predicting();
+  logs();
   copying();
   drawCharts();
   document.addEventListener("htmx:after:swap", () => { copying(); marking(); pictures(); });
