@@ -213,8 +213,36 @@ def test_without_javascript_everything_is_read_and_steered(
     wait_until(is_cancelled, 20, "it is cancelled")
 
 
-def test_two_are_picked_and_compared(open_page: Callable[..., Page], made: dict[str, str]) -> None:
-    """The chart's state is its address: whoever opens it sees the same (P7)."""
+def numbers(service: Service, experiment_id: str) -> list[str]:
+    """The lines of a chart's table, worked out from the API's own answer."""
+    over = service.get(f"/experiments/{experiment_id}/metrics?format=columns&aggregate=seeds")
+    name = service.get(f"/experiments/{experiment_id}")["name"]
+
+    def shown(split: str, score: str, place: int) -> str:
+        mean = over[split][score]["mean"][place]
+        return f"{100 * mean:.2f}" if score == "accuracy" else f"{float(f'{mean:.4g}'):g}"
+
+    return [
+        "\t".join(
+            [
+                name,
+                str(epoch),
+                str(over["val"]["loss"]["n"][place]),
+                *(
+                    shown(split, score, place)
+                    for score in ("loss", "accuracy")
+                    for split in ("val", "train")
+                ),
+            ]
+        )
+        for place, epoch in enumerate(over["epochs"])
+    ]
+
+
+def test_two_are_picked_and_compared(
+    open_page: Callable[..., Page], service: Service, made: dict[str, str]
+) -> None:
+    """The chart's state is its address: whoever opens it sees the same (P7), and its numbers are the API's (P8)."""
     page = open_page("/ui/experiments?label=week:3")
     page.goto("/ui/experiments?sort=created_at")
     boxes = page.locator("input[name=pick]")
@@ -232,4 +260,29 @@ def test_two_are_picked_and_compared(open_page: Callable[..., Page], made: dict[
     again.locator("canvas").first.wait_for()
     assert again.locator(".panels").screenshot() == first
     again.get_by_text("Show as table").click()
-    expect(again.locator(".chart table tbody tr")).to_have_count(2 + 2 * SMALL["epochs"])
+    rows = again.locator(".chart details tbody tr").all_inner_texts()
+    assert rows == [
+        line for one in (made["plain"], made["hostile"]) for line in numbers(service, one)
+    ]
+
+
+def test_a_page_outlives_the_service(
+    browser: Browser, make_service: Callable[..., Service]
+) -> None:
+    """P10: told that it is lost, and up to date again, without a reload."""
+    service = make_service()
+    killed = service.api()
+    made = service.submit({**SMALL, "name": "first"})
+    page = browser.new_page(base_url=f"http://127.0.0.1:{service.port}")
+    page.goto(f"/ui/experiments/{made['id']}")
+    page.evaluate("globalThis.here = true")
+    expect(page.locator("#live")).to_have_text("live")
+    killed.kill()
+    killed.wait()
+    expect(page.locator("#live")).to_have_text("reconnecting…")
+    service.api()
+    expect(page.locator("#live")).to_have_text("live", timeout=40_000)
+    service.http.patch(f"/experiments/{made['id']}", json={"name": "second"}).raise_for_status()
+    expect(page.get_by_role("heading", level=1)).to_have_text("second")
+    assert page.evaluate("globalThis.here")
+    page.close()
