@@ -117,8 +117,8 @@ def test_nobody_reads_anothers_log_nor_follows_a_link_out_of_the_home(
     (tmp_path / "secret").write_text("secret")
     path.symlink_to(tmp_path / "secret")
     assert api.get(f"/runs/{run}/log").status_code == 404
-    with caller(api, database, "eve") as eve:
-        assert eve.get(f"/runs/{run}/log").json()["code"] == "not_found"
+    eve = caller(api, database, "eve")
+    assert eve.get(f"/runs/{run}/log").json()["code"] == "not_found"
 
 
 def test_a_trainers_log_ends_where_it_is_full(

@@ -230,7 +230,7 @@ def test_what_the_caller_has_is_answered_before_any_number_is_read(
         first = api.get(address)
         assert first.status_code == 200, address
         asked = statements(api.app.state.database)  # type: ignore[attr-defined]
-        again = api.get(address, headers={"If-None-Match": f'"other", W/{first.headers["etag"]}'})
+        again = api.get(address, headers={"If-None-Match": f'"other", {first.headers["etag"]}'})
         assert (again.status_code, again.content, again.headers["etag"]) == (
             304,
             b"",
@@ -414,7 +414,7 @@ def test_a_large_document_is_read_piece_by_piece_with_nothing_held_while_it_is_s
     experiment = long_experiment(database, seeds=5, epochs=200)
     monkeypatch.setattr(exports, "EPOCHS_AT_ONCE", 50)
     most_rows = 0
-    epochs = exports._epochs
+    epochs = exports.epochs_of
 
     def counted(session: Session, part: exports.EpochRange) -> Any:
         nonlocal most_rows
@@ -422,7 +422,7 @@ def test_a_large_document_is_read_piece_by_piece_with_nothing_held_while_it_is_s
         most_rows = max(most_rows, sum(len(of_epoch) for _, of_epoch in rows))
         return iter(rows)
 
-    monkeypatch.setattr(exports, "_epochs", counted)
+    monkeypatch.setattr(exports, "epochs_of", counted)
     with watched_api(settings, monkeypatch) as (api, _, witness):
         small = api.get(f"/experiments/{experiment}/metrics")
         assert len(small.content) == int(small.headers["content-length"]) > 100_000, (

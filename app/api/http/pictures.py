@@ -105,7 +105,7 @@ def exhibited(
     """
     shown = json.dumps([PLOT_VERSION, form, exhibit.fingerprint()])
     headers = {
-        "ETag": f'"{hashlib.sha256(shown.encode()).hexdigest()[:32]}"',
+        "ETag": f'W/"{hashlib.sha256(shown.encode()).hexdigest()[:32]}"',  # packed or not
         "Cache-Control": "no-cache",
     }
     if is_current(headers, if_none_match):
@@ -119,6 +119,6 @@ def exhibited(
 
 def is_current(headers: dict[str, str], if_none_match: str | None) -> bool:
     """Whether the caller has the answer of these headers."""
-    return if_none_match is not None and headers["ETag"] in {
+    return if_none_match is not None and headers["ETag"].removeprefix("W/") in {
         tag.strip().removeprefix("W/") for tag in if_none_match.split(",")
     }
