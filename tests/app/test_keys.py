@@ -60,11 +60,15 @@ def operations(api: TestClient) -> list[tuple[str, str, dict[str, Any]]]:
     ]
 
 
+NAMED = {"extension": "png", "split": "test", "row": "0"}
+"""What parts of addresses are in these tests."""
+
+
 def filled(path: str, **values: str) -> str:
     """The template with its parameters: those given, `png` for an extension, else a word."""
     return re.sub(
         r"\{(\w+)\}",
-        lambda found: values.get(found[1], "png" if found[1] == "extension" else "digits"),
+        lambda found: values.get(found[1], NAMED.get(found[1], "digits")),
         path,
     )
 

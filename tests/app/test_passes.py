@@ -125,6 +125,8 @@ def filled(settings: Settings) -> dict[str, str]:
         "study_id": study["id"],
         "name": "digits",
         "extension": "png",
+        "split": "test",
+        "row": "0",
         "student": student["id"],
     }
 

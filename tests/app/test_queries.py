@@ -18,6 +18,8 @@ PLACES = {
     "study_id": "stu_none",
     "run_id": "run_none",
     "extension": "png",
+    "split": "test",
+    "row": "0",
     "name": "digits",
 }
 
@@ -126,7 +128,7 @@ def test_a_slash_at_the_end_changes_nothing(app: FastAPI, api: TestClient, slash
     assert priced.status_code == 200
     assert priced.json()["valid"]
     assert api.get("/docs/", follow_redirects=False).headers["location"].endswith("/docs")
-    assert api.get("/").status_code == 404
+    assert api.get("/", follow_redirects=False).status_code == 303
 
 
 def test_head_of_what_cannot_be_read_names_what_can_be_done(api: TestClient) -> None:

@@ -18,7 +18,7 @@ from lab_models.common.validation import (
     pointer,
     validate,
 )
-from lab_models.specs import ExperimentRequest
+from lab_models.specs import PRESETS, ExperimentRequest
 from tests.lab_models.conftest import EXAMPLES, spec_documents
 
 ARCHES = "'mlp', 'cnn', 'henet', 'resnet18' or 'vgg'"
@@ -566,7 +566,8 @@ def test_one_unknown_field_in_a_valid_document_is_found_where_it_was_put(
 ) -> None:
     outer = document if not part else document.setdefault(part, {})
     if isinstance(outer, str):
-        outer = document[part] = {"arch" if part == "model" else "name": outer}
+        network = "preset" if outer in PRESETS else "arch"
+        outer = document[part] = {network if part == "model" else "name": outer}
     name = f"{name}?"
     outer[name] = 1
     (error,) = errors_of(document)

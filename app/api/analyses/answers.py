@@ -14,7 +14,7 @@ from app.api.http.deps import Reading, TheRun, TheSettings
 from app.api.http.pictures import UNCHANGED, IfNoneMatch, is_current
 from app.api.schemas import Answer
 from app.services.analyses.predicting import answers, predictions
-from app.services.analyses.predicting.answers import Wanted
+from app.services.analyses.predicting.answers import AnswersWanted
 from app.services.datasets import datasets
 from app.services.experiments import experiments
 from app.storage.files.places import file_store
@@ -85,7 +85,7 @@ def list_answers(
         session,
         file_store(settings),
         run.id,
-        Wanted(query.label, query.predicted, query.wrong),
+        AnswersWanted(query.label, query.predicted, query.wrong),
         surest_first=query.sort == "-confidence",
         offset=query.offset,
         limit=query.limit,

@@ -30,7 +30,7 @@ class TestAnswer:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class AnswersWanted:
     """Which answers: of a true class, with a prediction, right or wrong ones; None means any."""
 
     label: int | None = None
@@ -42,7 +42,7 @@ def answers_of(
     session: Session,
     files: FileStore,
     run_id: str,
-    wanted: Wanted,
+    wanted: AnswersWanted,
     *,
     surest_first: bool,
     offset: int,
@@ -101,7 +101,7 @@ def _read(
     return logits.astype(np.float64), labels, predicted
 
 
-def _check(wanted: Wanted, num_classes: int) -> None:
+def _check(wanted: AnswersWanted, num_classes: int) -> None:
     errors = [
         FieldError(f"/{name}", f"there are classes 0 to {num_classes - 1}")
         for name, number in (("label", wanted.label), ("predicted", wanted.predicted))
