@@ -126,10 +126,9 @@ def _scores(record: ExperimentRecord) -> list[tuple[str, Any, str]]:
     wanted = (
         ("Test accuracy", "test", "accuracy"),
         ("Test loss", "test", "loss"),
-        ("Test top 5", "test", "top5_accuracy"),
-        ("Calibration error (ECE)", "test", "ece"),
+        ("Calibration error", "test", "ece"),
         ("Test F1, macro", "test", "f1_macro"),
-        ("Val accuracy, chosen epoch", "val", "accuracy"),
+        ("Val accuracy", "val", "accuracy"),
         ("Train minus test", "gap", "accuracy"),
     )
     return [
