@@ -11,7 +11,7 @@ from app.services.datasets import datasets
 from app.services.experiments import artifacts, metrics
 from app.settings import Settings
 from app.storage.db import Database
-from app.storage.tables import Experiment, Run
+from app.storage.tables import Experiment, Run, Study
 from lab_models.common.files import write_atomically
 from lab_models.common.revision import RESULTS_VERSION, torch_version
 from lab_models.training.protocol import SavedArtifact
@@ -100,13 +100,15 @@ def fail_next(database: Database) -> str:
 
 
 def runs_by_cell(database: Database, study_id: str) -> dict[tuple[str, int], Run]:
-    """A study's runs by cell and seed."""
+    """A study's runs by cell and seed, in the order of its table."""
     with database.reading() as session:
+        cells = [cell["key"] for cell in session.get_one(Study, study_id).design["cells"]]
         rows = session.exec(
             select(Experiment, Run).where(
                 col(Experiment.id) == col(Run.experiment_id), col(Experiment.study_id) == study_id
             )
         ).all()
+        rows = sorted(rows, key=lambda row: (cells.index(row[0].cell), row[1].position))
         return {(str(experiment.cell), run.seed): run for experiment, run in rows}
 
 
