@@ -35,7 +35,10 @@ def set_up_logging(level: str, log_format: str = "text") -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JSONFormatter() if log_format == "json" else TextFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for name in ("alembic", "celery", "httpx", "httpx2", "kombu", "matplotlib", "uvicorn.error"):
+    for name in (
+        *("alembic", "celery", "fontTools", "httpx", "httpx2", "kombu", "matplotlib"),
+        "uvicorn.error",
+    ):
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level)))
 
 

@@ -30,4 +30,5 @@ ROUTERS = (
     new.router,
     datasets.router,
     class_page.router,
+    doors.elsewhere,
 )

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from app.api.experiments.lists import ListQuery, page_of
 from app.api.http.deps import Reading, TheCaller, TheLocalWorkers, TheStanding
+from app.errors import NotFound
 from app.pages.rendering import pages, see_other
 
 router = APIRouter(include_in_schema=False)
@@ -28,3 +29,11 @@ def show_latest(
 
 
 router.include_router(under_ui)
+
+elsewhere = pages()
+
+
+@elsewhere.get("/{rest:path}")
+def show_nothing(rest: str) -> Any:
+    """What nobody has made a page of; asked after all others."""
+    raise NotFound(f"there is no page /ui/{rest[:100]}")

@@ -10,6 +10,7 @@ from app.api.experiments import records, steering
 from app.api.experiments import runs as runs_api
 from app.api.experiments.schemas import ExperimentRecord
 from app.api.http.deps import (
+    Body,
     ExperimentId,
     ExperimentToChange,
     Reading,
@@ -23,7 +24,7 @@ from app.api.http.deps import (
     Writing,
 )
 from app.pages.chart_state import TheChart
-from app.pages.rendering import page, pages, see_other
+from app.pages.rendering import form_of, page, pages, see_other
 from app.services.experiments.visibility import visible_whole
 from app.storage.states import RunStatus
 from lab_models.architectures.naming import describe
@@ -80,6 +81,35 @@ def delete_experiment(
     """Delete it, and go back to the others."""
     experiments_api.delete_experiment(session, experiment, settings, afterwards)
     return see_other("/ui/experiments")
+
+
+@router.post("/experiments/{experiment_id}/notes")
+def note(
+    session: Writing,
+    body: Body,
+    caller: TheCaller,
+    experiment: ExperimentToChange,
+    settings: TheSettings,
+    local_workers: TheLocalWorkers,
+) -> Any:
+    """Notes are kept as they are written; none takes them away."""
+    sent = json.dumps({"notes": form_of(body).get("notes", "").strip() or None}).encode()
+    steering.change_experiment(session, sent, caller, experiment, settings, local_workers)
+    return see_other(f"/ui/experiments/{experiment.id}#notes")
+
+
+@router.post("/experiments/{experiment_id}/archive")
+def archive(
+    session: Writing,
+    caller: TheCaller,
+    experiment: ExperimentToChange,
+    settings: TheSettings,
+    local_workers: TheLocalWorkers,
+) -> Any:
+    """Lists leave it out from now on, or show it again."""
+    sent = json.dumps({"archived": not experiment.archived}).encode()
+    steering.change_experiment(session, sent, caller, experiment, settings, local_workers)
+    return see_other(f"/ui/experiments/{experiment.id}")
 
 
 @router.post("/experiments/{experiment_id}/{verb}")

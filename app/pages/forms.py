@@ -1,6 +1,7 @@
 """The fields of the form, and the request that comes of what is written in them."""
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, Final, get_args
 
@@ -68,6 +69,9 @@ FIELDS: Final = (
 )
 """Groups of fields, by their headings."""
 
+LIST: Final = re.compile(r"\s*[0-9]+(\s*,\s*[0-9]+)+\s*")
+"""Seeds as people list them."""
+
 ABOUT_THE_RUNS: Final = ("name", "labels", "priority", "seeds")
 """What does not change what is trained: it stands beside `like`, not under `set`."""
 
@@ -116,13 +120,18 @@ def written(document: dict[str, Any], above: str = "") -> dict[str, str]:
 
 def _value(field: FormField, text: str) -> Any:
     if field.path == "labels":
-        pairs = (one.partition(":") for one in text.split(",") if one.strip())
+        listed = [one for one in text.split(",") if one.strip()]
+        if wrong := [one.strip() for one in listed if ":" not in one]:
+            raise BadBody(f"a label is written key:value, and {wrong[0]!r} has no colon")
+        pairs = (one.partition(":") for one in listed)
         return {key.strip(): value.strip() for key, _, value in pairs}
     if field.path == "name":
         return text
+    if field.path == "seeds" and LIST.fullmatch(text):
+        text = f"[{text}]"
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -149,7 +158,7 @@ def _more(text: str) -> dict[str, Any]:
         return {}
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadBody(f"'More fields' is not JSON: {error}") from error
     if not isinstance(document, dict):
         raise BadBody("'More fields' is a JSON object, such as {\"label_smoothing\": 0.1}")

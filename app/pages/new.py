@@ -19,10 +19,12 @@ from app.api.http.deps import (
     TheSettings,
     TheSpeeds,
 )
-from app.errors import ServiceError
+from app.errors import Forbidden, ServiceError
 from app.pages.forms import FIELDS, request_of, titles, usual, written
 from app.pages.rendering import and_then, form_of, page, pages, see_other
+from app.roles import Role
 from app.services.experiments.visibility import visible_experiment
+from app.services.owners.keys import ANYONE
 
 router = pages()
 
@@ -35,7 +37,9 @@ def show_form(
     settings: TheSettings,
     like: Annotated[str | None, Query(max_length=100)] = None,
 ) -> Any:
-    """The form, empty, or for a change of another experiment."""
+    """The form, empty, or for a change of another experiment; Forbidden for whoever may only read."""
+    if caller is not ANYONE and caller.role is Role.READ:
+        raise Forbidden(f"the key of {caller.owner} has the role 'read', which trains nothing")
     origin = None if like is None else visible_experiment(session, caller, like)
     return page(
         request,
@@ -43,7 +47,12 @@ def show_form(
         groups=FIELDS,
         choices={"dataset.name": [one.name for one in list_datasets(settings).data]},
         origin=origin,
-        there=written(usual() if origin is None else origin.spec),
+        # of a network that is not chosen yet nothing is known
+        there={
+            path: value
+            for path, value in written(usual() if origin is None else origin.spec).items()
+            if origin is not None or not path.startswith("model.")
+        },
         key=secrets.token_hex(16),
     )
 

@@ -86,7 +86,7 @@ class PageRoute(Route):
                 hints = [one.hint for one in error.errors if one.hint]
                 return refusal(request, error.status, error.title, str(error), hints)
             except RequestValidationError as error:
-                said = "; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in error.errors())
+                said = "; ".join(f"{one['loc'][1]}: {one['msg']}" for one in error.errors())
                 return refusal(request, 422, "The address has bad parameters", said)
             except HTTPException as error:
                 return refusal(request, error.status_code, "Refused", str(error.detail))

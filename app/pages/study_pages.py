@@ -117,12 +117,15 @@ def extend_study(
     doorbell: TheDoorbell,
     afterwards: TheAfterwards,
 ) -> Any:
-    """Seeds are added to every cell."""
+    """Seeds are added to every cell; once, however often the page that shows so many seeds is sent."""
+    form, address = form_of(body), f"/ui/studies/{study.id}"
     try:
-        added = int(form_of(body).get("seeds", "1"))
+        added, there = int(form.get("seeds", "1")), int(form.get("there", "-1"))
     except ValueError as error:
         raise InvalidRequest("seeds is a whole number") from error
-    sent, address = json.dumps({"seeds": added}).encode(), f"/ui/studies/{study.id}"
+    if there not in (-1, len(study.design["seeds"])):
+        return see_other(address)
+    sent = json.dumps({"seeds": added}).encode()
     step = studies_api.extend_study(session, sent, study, settings, doorbell, afterwards)
     return and_then(step, lambda _: see_other(address))
 

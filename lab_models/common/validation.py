@@ -2,9 +2,10 @@
 
 import difflib
 import math
+import re
 import typing
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -53,9 +54,25 @@ def explain(error: ValidationError, model: type[BaseModel], document: Any) -> li
     return [_explain_one(item, model, document) for item in real[:MOST_ERRORS]]
 
 
+CLOSE: Final = 0.6
+"""How near a slip is, by `difflib`'s ratio: `epohcs` has 0.83, `architecture` beside `schedule` 0.5."""
+DIGITS: Final = re.compile("[0-9]+")
+
+
+def _bare(word: str) -> str:
+    return DIGITS.sub("", word)
+
+
 def did_you_mean(word: str, candidates: list[str]) -> str | None:
-    """`did you mean 'depth'?` for the nearest candidate, else the list of what is allowed."""
-    near = difflib.get_close_matches(word.lower(), candidates, n=1, cutoff=0.5)
+    """`did you mean 'depth'?` for the nearest candidate, else the list of what is allowed. Another number in the same
+    name, as in resnet50 and resnet56, is no slip.
+    """
+    others = [
+        one
+        for one in candidates
+        if one == word.lower() or not DIGITS.search(word) or _bare(one) != _bare(word.lower())
+    ]
+    near = difflib.get_close_matches(word.lower(), others, n=1, cutoff=CLOSE)
     containing = [
         candidate for candidate in candidates if len(word) > 2 and word.lower() in candidate
     ]

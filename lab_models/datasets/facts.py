@@ -54,7 +54,7 @@ class DatasetInfo:
 INFO: TypeAdapter[DatasetInfo] = TypeAdapter(DatasetInfo)
 KEPT: Final = (
     *("name", "title", "shape", "class_names", "num_train", "num_test"),
-    *("mean", "std", "imported_at", "ground", "peak"),
+    *("num_val", "mean", "std", "imported_at", "ground", "peak"),
 )
 
 

@@ -21,6 +21,37 @@ from lab_models.datasets.split_words import split_of
 NUMBERED: Final = re.compile(r"(?P<name>.*[^\W\d_].*?)[\s._-]+\(?[0-9]+\)?")
 """A class and a number, as in `cat.0` or `Abyssinian_12`."""
 FEWEST_OF_A_NAME: Final = 3
+NO_CLASSES: Final = frozenset(
+    {
+        *(
+            "img",
+            "image",
+            "images",
+            "dsc",
+            "dscn",
+            "dscf",
+            "dscs",
+            "pxl",
+            "mvimg",
+            "p",
+            "pic",
+            "picture",
+        ),
+        *(
+            "photo",
+            "foto",
+            "bild",
+            "frame",
+            "file",
+            "scan",
+            "screenshot",
+            "screen shot",
+            "whatsapp image",
+        ),
+        *("train", "test", "val", "valid", "data", "sample"),
+    }
+)
+"""What names of cameras, of programs and of splits begin with; none of these is a class."""
 
 
 class Renamed:
@@ -100,6 +131,8 @@ def _named_by_class(images: list[str]) -> Labels | None:
     classes = {image: match["name"] for image, match in found.items() if match is not None}
     count = Counter(classes.values())
     if len(count) < 2 or min(count.values()) < FEWEST_OF_A_NAME:
+        return None
+    if any(name.casefold().strip(" ._-") in NO_CLASSES for name in count):
         return None
     unnamed = [image for image in images if image not in classes]
     if unnamed:

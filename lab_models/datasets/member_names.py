@@ -52,6 +52,9 @@ def is_array(name: str) -> bool:
     return name.endswith(".npy")
 
 
+NO_TRUTH: Final = ("sample_submission", "samplesubmission", "submission", "sample_sub")
+
+
 def is_parquet(name: str) -> bool:
     """Whether that is a Parquet file by its name."""
     return name.lower().endswith(".parquet")
@@ -63,8 +66,11 @@ def is_idx(name: str) -> bool:
 
 
 def is_table(name: str) -> bool:
-    """Whether that is a table of commas or tabs by its name."""
-    return name.lower().endswith((".csv", ".tsv"))
+    """Whether that is a table of commas or tabs by its name, and not the form of an answer to a competition, whose
+    classes are invented.
+    """
+    last = name.lower().rpartition("/")[2]
+    return last.endswith((".csv", ".tsv")) and not last.startswith(NO_TRUTH)
 
 
 def holds_many(name: str) -> bool:

@@ -199,7 +199,7 @@ def _pair(
 
 
 def _pale(highest: int) -> str | None:
-    if highest >= PALE:
+    if highest > PALE:
         return None
     return (
         f"the largest value of all images is {highest} of 255, so they are nearly black and few levels are left;"

@@ -2,9 +2,10 @@
 folders. Nothing here loads torch.
 """
 
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final
@@ -25,6 +26,10 @@ from lab_models.datasets.refusals import (
 from lab_models.datasets.split_words import split_in
 
 ROWS_AT_ONCE: Final = 16
+PART: Final = re.compile(
+    r"(?P<before>.*?)-?(?P<number>\d{5})-of-(?P<count>\d{5}).*\.parquet", re.IGNORECASE
+)
+"""`train-00000-of-00002.parquet`"""
 MOST_METADATA_BYTES: Final = 10_000_000
 HINT: Final = (
     "a column 'image' of encoded images ({bytes, path} as the Hugging Face hub has them, or bytes) and a column 'label'"
@@ -45,6 +50,7 @@ def parquet_files(files: StoredFiles, limits: ImportLimits, scratch: Path) -> It
             hint="install training-lab[lab] there, or write the images as files into a zip",
         ) from error
     names = [name for name in files.names if is_parquet(name)]
+    _refuse_gaps(names)
     splits = {name: _split_named(PurePosixPath(name)) for name in names}
     known = any(splits.values())
     with tempfile.TemporaryFile(dir=scratch, prefix=".") as out:
@@ -55,6 +61,23 @@ def parquet_files(files: StoredFiles, limits: ImportLimits, scratch: Path) -> It
             with _on_disk(files, name, limits, scratch) as file:
                 _take_rows(name, file, packing, classes, prefix)
         yield packing.packed()
+
+
+def _refuse_gaps(names: Sequence[str]) -> None:
+    """Raises ImportRefused where a file says that it is one of several, and not all of them are there."""
+    parts: dict[tuple[str, int], set[int]] = {}
+    for name in names:
+        if found := PART.fullmatch(name):
+            whole = found["before"], int(found["count"])
+            parts.setdefault(whole, set()).add(int(found["number"]))
+    for (before, count), there in parts.items():
+        lacking = [number for number in range(count) if number not in there]
+        if lacking:
+            raise ImportRefused(
+                f"{printable(before)} has {count:,} parts, and {len(lacking):,} of them are not there, such as"
+                f" {lacking[0]:05d}-of-{count:05d}",
+                hint="add them: a part of the images would be taken for all",
+            )
 
 
 def _split_named(path: PurePosixPath) -> str | None:

@@ -8,6 +8,7 @@ import webbrowser
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from starlette.testclient import TestClient
 
@@ -343,3 +344,30 @@ def test_a_page_is_opened_with_the_key_of_the_environment(
         assert secret not in printed
         assert "No browser could be started here" in said
         assert browser(api).get(opened[-1]).headers["location"] == "/ui/experiments"
+
+
+@pytest.mark.parametrize(
+    ("detail", "errors", "is_told"),
+    [
+        ("/epochs: must be above 0", [("/epochs", "must be above 0")], True),
+        ("/a: x; /b: y", [("/a", "x"), ("/b", "y")], True),
+        (
+            "images lie in a/p (12); put them into train/",
+            [("a/p/1.png", "is in no class folder")],
+            False,
+        ),
+        ("must be above 0", [("/epochs", "must be above 0")], True),
+        ("nothing is known of it", [], False),
+    ],
+)
+def test_what_a_refusal_says_beyond_its_fields_is_shown(
+    detail: str, errors: list[tuple[str, str]], is_told: bool
+) -> None:
+    problem = {
+        "title": "Refused",
+        "detail": detail,
+        "errors": [{"pointer": pointer, "message": message} for pointer, message in errors],
+    }
+    with pytest.raises(client.Refused) as refused:
+        client._checked(httpx.Response(422, json=problem))
+    assert (detail in str(refused.value).splitlines()[0]) is not is_told

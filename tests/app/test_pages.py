@@ -106,6 +106,8 @@ def test_the_page_says_what_the_record_says(
         ("/ui/experiments?stauts=failed", 422, "stauts"),
         ("/ui/compare?e=", 422, "0 experiments are named"),
         ("/ui/studies/stu_none", 404, "there is no study"),
+        ("/ui/nothing/here", 404, "there is no page /ui/nothing/here"),
+        ("/ui/experiments?status=bogus", 422, "status: "),
     ],
 )
 def test_refusals_are_pages(api: TestClient, address: str, status: int, said: str) -> None:
@@ -176,15 +178,40 @@ def test_a_plan_is_priced_or_says_what_is_wrong(api: TestClient) -> None:
             {"like": "exp_1", "name": "more", "set": {"epochs": 5}},
         ),
         ({"labels": "week:3,by:"}, {"labels": {"week": "3", "by": ""}}),
+        ({"seeds": "1, 2,3"}, {"seeds": [1, 2, 3]}),
     ],
 )
 def test_what_is_written_is_what_is_sent(form: dict[str, str], request_: dict[str, Any]) -> None:
     assert request_of(form) == request_
 
 
-def test_more_fields_are_an_object() -> None:
+def test_more_fields_are_an_object_and_labels_have_a_key() -> None:
     with pytest.raises(BadBody, match="JSON object"):
         request_of({"more": "[1]"})
+    with pytest.raises(BadBody, match="is not JSON"):
+        request_of({"more": '{"a":' * 100_000})
+    with pytest.raises(BadBody, match="'alone' has no colon"):
+        request_of({"labels": "week:3, alone"})
+
+
+def test_a_page_that_is_sent_twice_adds_seeds_once(api: TestClient) -> None:
+    body = {"spec": {"epochs": 2}, "vary": {"model.depth": [1, 2]}, "seeds": 2}
+    study = api.post("/studies", json=body).json()["id"]
+    for _ in range(2):
+        sent = {"seeds": "3", "there": "2"}
+        answer = api.post(f"/ui/studies/{study}/extend", data=sent, follow_redirects=False)
+        assert (answer.status_code, answer.headers["location"]) == (303, f"/ui/studies/{study}")
+    assert api.get(f"/studies/{study}").json()["seeds"] == [0, 1, 2, 3, 4]
+
+
+def test_notes_are_kept_and_archived_is_out_of_sight(api: TestClient) -> None:
+    made = api.post("/experiments", json={"name": "old"}).json()["id"]
+    api.post(f"/ui/experiments/{made}/notes", data={"notes": " <b>bold</b>\nplan "})
+    assert api.get(f"/experiments/{made}").json()["notes"] == "<b>bold</b>\nplan"
+    assert "&lt;b&gt;bold&lt;/b&gt;" in api.get(f"/ui/experiments/{made}").text
+    api.post(f"/ui/experiments/{made}/archive")
+    assert "old" not in text_of(api.get("/ui/experiments").text)
+    assert "Unarchive" in api.get(f"/ui/experiments/{made}").text
 
 
 def test_the_form_shows_the_defaults_as_one_would_write_them() -> None:

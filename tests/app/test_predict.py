@@ -533,6 +533,9 @@ def test_a_network_outlives_the_images_of_somebody_s_own_that_it_has_learned(
     predictors._ready.clear()
     assert [ask(service, run, image).json() for image in (dark, light)] == before
     assert service.api.get(f"/runs/{run}/model.onnx").content == network.content
+    answers = service.api.get(f"/runs/{run}/predictions").json()
+    assert answers["class_names"] == ["dark", "light"]
+    assert answers["data"][0]["name"] in ("dark", "light")
     removed = (
         "data set 'shades' cannot be read by its rows: it was removed since the run was trained;"
         " send the image itself"

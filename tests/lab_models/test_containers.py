@@ -291,6 +291,16 @@ def test_parquet_that_cannot_be_taken_is_told_why(
     assert said in str(refusal(tmp_path, content))
 
 
+def test_a_part_of_several_parquet_files_is_not_taken_for_all(tmp_path: Path) -> None:
+    files = {
+        "train-00000-of-00003.parquet": shard([0, 1] * 2),
+        "train-00002-of-00003.parquet": shard([0, 1] * 2, seed=9),
+        "test-00000-of-00001.parquet": shard([0, 1]),
+    }
+    said = str(refusal(tmp_path, files))
+    assert "train has 3 parts, and 1 of them are not there, such as 00001-of-00003" in said
+
+
 def test_parquet_with_paths_alone_has_no_images(tmp_path: Path) -> None:
     out = io.BytesIO()
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -468,6 +478,17 @@ def test_a_table_beside_images_says_their_classes(
     assert not dogs & {image.tobytes() for image in images[labels == 0]}
 
 
+def test_the_form_of_an_answer_is_no_truth(tmp_path: Path) -> None:
+    """As competitions are downloaded: what stands in it is invented."""
+    files = {**unsorted("train"), **{f"test/t{row}.png": b"" for row in range(3)}}
+    rows = [f"{row:03},{'cat' if row % 2 else 'dog'}" for row in range(10)]
+    files["labels.csv"] = "\n".join(["id,breed", *rows]).encode()
+    files["sample_submission.csv"] = b"id,breed\nt0,cat\nt1,dog\nt2,cat\n"
+    dataset = taken(tmp_path, files)
+    assert counts(dataset) == (8, 0, 2)
+    assert "3 images of which it says nothing were left out" in dataset.info.source
+
+
 def test_tables_of_splits_and_a_column_of_splits_are_read(tmp_path: Path) -> None:
     rows = [f"{row:03}.png,{'ab'[row % 2]}" for row in range(16)]
     files = unsorted(count=16) | {
@@ -544,6 +565,9 @@ def test_names_that_say_no_class_are_no_classes(tmp_path: Path) -> None:
     cats = {f"train/{kind}.{row}.jpg": b"" for kind in ("cat", "dog") for row in range(5)}
     said = refusal(tmp_path, cats | {f"test/{row}.jpg": b"" for row in range(3)})
     assert "10 images begin with a class, such as train/cat.0.jpg, and 3 do not" in str(said)
+    for names in (["IMG_{:04}", "DSC_{:04}", "PXL_{:04}"], ["image ({})", "photo ({})"]):
+        files = {f"{name.format(row)}.png": b"" for name in names for row in range(5)}
+        assert "class" in str(refusal(tmp_path, files)), "cameras name no classes"
     for names in (["x/img_{}"], ["Images/a_{}", "masks/a_{}"], ["x/1_{}", "x/2_{}"]):
         files = {f"{name.format(row)}.png": b"" for name in names for row in range(5)}
         assert "class" in str(refusal(tmp_path, files))

@@ -483,6 +483,9 @@ def test_did_you_mean_names_the_nearest_or_all() -> None:
     assert did_you_mean("DEPHT", ["depth", "width"]) == "did you mean 'depth'?"
     assert did_you_mean("q", ["width", "depth"]) == "allowed: depth, width"
     assert did_you_mean("q", []) is None
+    assert did_you_mean("criterion", ["precision", "depth"]) == "allowed: depth, precision"
+    assert did_you_mean("resnet50", ["resnet56", "vgg"]) == "allowed: resnet56, vgg"
+    assert did_you_mean("resnet56x", ["resnet56", "vgg"]) == "did you mean 'resnet56'?"
 
 
 KNOWN_NAMES = [

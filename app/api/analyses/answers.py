@@ -19,6 +19,7 @@ from app.services.datasets import datasets
 from app.services.experiments import experiments
 from app.storage.files.places import file_store
 from lab_models.datasets.decoding import Pixels
+from lab_models.datasets.facts import facts_kept
 from lab_models.inference.rows import Split
 
 router = passes.router(prefix="/runs", tags=["runs"])
@@ -148,9 +149,14 @@ def _png(pixels: Pixels) -> bytes:
 
 
 def _class_names(session: Reading, settings: TheSettings, run: TheRun) -> list[str]:
-    """Of the data set as this service knows it; none where it is gone."""
-    name = experiments.get(session, run.experiment_id).spec["dataset"]["name"]
-    info = datasets.catalog(settings).get(name)
+    """Of the images that the run has learned; none where neither it nor the service knows them any more."""
+    environment = run.environment or {}
+    info = facts_kept(environment.get("dataset"))
+    if info is None:  # an older version has made it
+        known = datasets.catalog(settings)
+        name = experiments.get(session, run.experiment_id).spec["dataset"]["name"]
+        is_same = known.sha256(name) == environment.get("dataset_sha256")
+        info = known.get(name) if is_same else None
     return [] if info is None else list(info.class_names)
 
 

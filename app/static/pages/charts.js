@@ -251,7 +251,7 @@ class Chart {
       for (const name of names) for (const split of ["val", "train"]) {
         const curve = group.curves[`${split}.${name}`];
         const half = curve && curve.low[index] !== null && curve.high[index] !== null && curve.low[index] !== undefined ? (/** @type {number} */ (curve.high[index]) - /** @type {number} */ (curve.low[index])) / 2 : null;
-        texts.push(`${shown(curve?.mean[index], name)}${split === "val" && half !== null ? ` ± ${shown(half, name)}` : ""}`);
+        texts.push(`${shown(curve?.mean[index], name)}${split === "val" && half !== null ? ` ± ${isFraction(name) ? shown(half, name) : Number(half.toPrecision(2))}` : ""}`);
       }
       for (const text of texts) Object.assign(row.insertCell(), { textContent: text, className: "right" });
       if (this.groups.length > 1) {

@@ -54,16 +54,20 @@ function selection() {
   none.addEventListener("click", () => { for (const box of picked()) box.checked = false; show(); });
 }
 
+/** Begun where something may change, and again where a button has made that so. */
+let isWatching = false;
 function watching() {
   const place = /** @type {HTMLElement | null} */ (document.querySelector("[data-watch]"));
   const light = /** @type {HTMLElement} */ (document.querySelector("#live"));
-  if (!place || place.dataset.live !== "yes") return;
+  if (!place || place.dataset.live !== "yes" || isWatching) return;
+  isWatching = true;
   light.hidden = false;
   follow(
     place.dataset.watch ?? "",
     (event, data) => document.dispatchEvent(new CustomEvent("lab:changed", { detail: { event, data } })),
     (state) => {
       light.dataset.state = state;
+      isWatching = state !== "off";
       light.textContent = { on: "live", lost: "reconnecting…", off: "up to date" }[state] ?? state;
       if (state === "on") document.dispatchEvent(new CustomEvent("lab:changed", { detail: { event: "connected" } }));
     },
@@ -140,19 +144,32 @@ function marking() {
   }
 }
 
+/** Asked before what takes long or cannot be undone; and sent once. */
+function sending() {
+  document.addEventListener("submit", (event) => {
+    const form = /** @type {HTMLFormElement} */ (event.target);
+    if (form.dataset.confirm && !confirm(form.dataset.confirm)) return event.preventDefault();
+    if (form.method !== "post" || form.hasAttribute("hx-post")) return;
+    if (form.dataset.sent) return event.preventDefault();
+    form.dataset.sent = "yes";
+  });
+  addEventListener("pageshow", () => { for (const form of document.forms) delete form.dataset.sent; });
+}
+
 function begun() {
   const button = /** @type {HTMLElement} */ (document.querySelector("#theme"));
   button.hidden = false;
   button.addEventListener("click", cycleTheme);
   system.addEventListener("change", themed);
   themed();
+  sending();
   selection();
   watching();
   predicting();
   logs();
   copying();
   drawCharts();
-  document.addEventListener("htmx:after:swap", () => { copying(); marking(); pictures(); });
+  document.addEventListener("htmx:after:swap", () => { copying(); marking(); pictures(); watching(); });
 }
 
 // the imports of this file run first, so all is defined

@@ -71,5 +71,6 @@ export function follow(address, tell, stands) {
   });
   addEventListener("online", () => { if (!over) connect(); });
   addEventListener("pagehide", () => { over = true; open?.abort(); });
+  addEventListener("pageshow", (event) => { if (event.persisted) { over = false; connect(); } });
   connect();
 }
