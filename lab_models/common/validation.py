@@ -2,7 +2,6 @@
 
 import difflib
 import math
-import re
 import typing
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -55,24 +54,12 @@ def explain(error: ValidationError, model: type[BaseModel], document: Any) -> li
 
 
 CLOSE: Final = 0.6
-"""How near a slip is, by `difflib`'s ratio: `epohcs` has 0.83, `architecture` beside `schedule` 0.5."""
-DIGITS: Final = re.compile("[0-9]+")
+"""How near a field's slip is, by `difflib`'s ratio: `epohcs` has 0.83, `architecture` beside `schedule` 0.5."""
 
 
-def _bare(word: str) -> str:
-    return DIGITS.sub("", word)
-
-
-def did_you_mean(word: str, candidates: list[str]) -> str | None:
-    """`did you mean 'depth'?` for the nearest candidate, else the list of what is allowed. Another number in the same
-    name, as in resnet50 and resnet56, is no slip.
-    """
-    others = [
-        one
-        for one in candidates
-        if one == word.lower() or not DIGITS.search(word) or _bare(one) != _bare(word.lower())
-    ]
-    near = difflib.get_close_matches(word.lower(), others, n=1, cutoff=CLOSE)
+def did_you_mean(word: str, candidates: list[str], close: float = 0.5) -> str | None:
+    """`did you mean 'depth'?` for the nearest candidate, else the list of what is allowed."""
+    near = difflib.get_close_matches(word.lower(), candidates, n=1, cutoff=close)
     containing = [
         candidate for candidate in candidates if len(word) > 2 and word.lower() in candidate
     ]
@@ -205,7 +192,7 @@ def _meant(
 ) -> str | None:
     """What an unknown field may have been: another name for one, one of another place, one with a slip."""
     *here, word = map(str, parts)
-    return suggestion(word, here, model, owners) or did_you_mean(word, _fields(owners))
+    return suggestion(word, here, model, owners) or did_you_mean(word, _fields(owners), CLOSE)
 
 
 def _nearest_choice(given: Any, expected: str) -> str | None:

@@ -44,6 +44,13 @@ class FilterQuery(BaseModel):
     archived: Literal["false", "true", "any"] = "false"
     """Only what is not archived, only what is, or both."""
 
+    @field_validator("created_after", "created_before", mode="before")
+    @classmethod
+    def _is_a_moment(cls, value: object) -> object:
+        if isinstance(value, str) and "-" not in value:  # a number would be taken for seconds
+            raise ValueError("a moment with its zone, such as 2026-01-31T08:00:00Z")
+        return value
+
     @field_validator("label")
     @classmethod
     def _has_key_and_value(cls, value: list[str]) -> list[str]:
