@@ -56,6 +56,7 @@ def test_a_job_until_empty_trains_all_with_what_waits_for_a_teacher_and_leaves(
 
 
 @pytest.mark.redis
+@pytest.mark.slow
 def test_usr1_some_time_before_the_end_of_a_job_gives_its_run_back_and_the_next_job_goes_on(
     make_service: MakeService, redis: Redis
 ) -> None:

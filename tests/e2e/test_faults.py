@@ -145,6 +145,7 @@ def test_kill_9_of_the_whole_service_leaves_nothing_running_and_the_next_start_g
     )
 
 
+@pytest.mark.slow
 def test_a_run_that_kills_its_trainer_three_times_ends_as_crash_loop_and_the_next_run_goes_on(
     make_service: MakeService,
 ) -> None:

@@ -31,6 +31,7 @@ def worker_at(home: Path, service: Service) -> "subprocess.Popen[bytes]":
     )
 
 
+@pytest.mark.slow
 def test_a_worker_with_a_folder_of_its_own_is_refused_and_one_with_the_apis_trains(
     database_url: str, make_service: Callable[..., Service], tmp_path: Path
 ) -> None:

@@ -58,6 +58,7 @@ def test_the_small_mlp_of_the_lab_gives_the_labs_result_and_stops_early(
 
 
 @pytest.mark.mnist
+@pytest.mark.slow
 def test_a_deep_residual_mlp_trains_and_shows_its_gradients(
     make_service: Callable[..., Service], mnist_folder: Path
 ) -> None:
