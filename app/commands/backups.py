@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.commands.client import Unusable
 from app.commands.homes import settings_of_a_home, settings_of_the_home
-from app.commands.terminal import in_words
+from app.quantities import in_words
 
 if TYPE_CHECKING:
     from app.services.upkeep.backups import Contents, Restored

@@ -22,7 +22,7 @@ from rich.progress import (
 )
 
 from app.commands import client
-from app.commands.terminal import in_words
+from app.quantities import in_words
 from lab_models.datasets.archives import open_files
 from lab_models.datasets.refusals import ImportLimits, ImportRefused
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from app.commands import backups
 from app.commands.homes import settings_of_the_home
-from app.commands.terminal import in_words
 from app.errors import Misconfigured, StoreOutOfReach
 from app.home import home_in_use, noted_database
+from app.quantities import in_words
 
 if TYPE_CHECKING:
     from app.services.upkeep.collection import Collected

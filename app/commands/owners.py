@@ -8,7 +8,8 @@ from typing import Any
 from rich.table import Table
 
 from app.commands.client import Service
-from app.commands.terminal import NUMBER, TEXT, in_words, show, table
+from app.commands.terminal import NUMBER, TEXT, show, table
+from app.quantities import in_words
 
 COLUMNS = (
     ("owner", TEXT),

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from app.commands.client import Unusable
-from app.commands.terminal import NUMBER, TEXT, in_words, table
+from app.commands.terminal import NUMBER, TEXT, table
+from app.quantities import in_words
 from app.roles import Role
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ UNBOUNDED = 10_000
 """Columns of what is no terminal: nothing that people write is wider."""
 
 NUMBER, TEXT = "right", "left"
-UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
 def show(*parts: RenderableType) -> None:
@@ -77,14 +76,6 @@ def duration(seconds: float) -> str:
             )
             return f"{number} {unit}" + ("" if number == "1" else "s")
     return f"{seconds / 86_400:.1f} days"
-
-
-def in_words(num_bytes: int) -> str:
-    """`1.4 MB`."""
-    power = next(
-        (power for power in range(len(UNITS)) if num_bytes < 1000 ** (power + 1)), len(UNITS) - 1
-    )
-    return f"{num_bytes / 1000**power:,.{min(power, 1)}f} {UNITS[power]}"
 
 
 def count(number: int, noun: str) -> str:

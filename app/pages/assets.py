@@ -11,10 +11,10 @@ from typing import Final
 
 from fastapi import APIRouter, Response
 
-import app
+from app.api.http.documentation import FOLDER, FOR_EVER, MEDIA_TYPES
+from app.api.http.page_addresses import STATIC
 from app.errors import NotFound
 
-FOLDER: Final = Path(app.__file__).with_name("static")
 FILES: Final = {
     "lab.css": "pages",
     "theme.js": "pages",
@@ -29,13 +29,11 @@ FILES: Final = {
 }
 """Names, and the folders in which they lie."""
 
-MEDIA_TYPES: Final = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
-FOR_EVER: Final = "public, max-age=31536000, immutable"
 
 router = APIRouter(include_in_schema=False)
 
 
-@router.get("/static/{version}/{name}")
+@router.get(f"{STATIC}/{{version}}/{{name}}")
 async def read_asset(version: str, name: str) -> Response:
     """A file as it is now; one that is asked for by an old page's address is not kept."""
     if name not in FILES:
@@ -50,7 +48,7 @@ async def read_asset(version: str, name: str) -> Response:
 
 def asset(name: str) -> str:
     """Where a page finds a file."""
-    return f"/static/{assets_version()}/{name}"
+    return f"{STATIC}/{assets_version()}/{name}"
 
 
 @cache

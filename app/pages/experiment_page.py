@@ -1,6 +1,7 @@
 """One experiment, and one of its runs, as pages."""
 
 import json
+import shlex
 from typing import Any, Literal
 
 from fastapi import Request
@@ -188,5 +189,4 @@ def _differences(record: ExperimentRecord) -> list[tuple[str, str, str]]:
 
 def _curl(request: Request, record: ExperimentRecord) -> str:
     body = json.dumps(record.submitted, ensure_ascii=False)
-    quoted = body.replace("'", "'\\''")
-    return f"curl -d '{quoted}' {str(request.base_url).rstrip('/')}/experiments"
+    return f"curl -d {shlex.quote(body)} {str(request.base_url).rstrip('/')}/experiments"

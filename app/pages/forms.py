@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, get_args
 
 from app.errors import BadBody
+from app.services.experiments.origins import leaves
 from lab_models.specs import AUGMENTATIONS, PRESETS, read_request
 from lab_models.specs.presets import ARCHITECTURE_NAMES
 from lab_models.specs.training import OptimizerSpec, ScheduleSpec
@@ -102,20 +103,16 @@ def usual() -> dict[str, Any]:
     return read_request({}).model_dump(mode="json")
 
 
-def written(document: dict[str, Any], above: str = "") -> dict[str, str]:
+def written(document: dict[str, Any]) -> dict[str, str]:
     """What a spec or request has, by dotted path, as one would write it into the form; a network's `arch` is what the
     form calls its model.
     """
-    found: dict[str, str] = {}
-    for name, value in document.items():
-        path = f"{above}.{name}" if above else name
-        if isinstance(value, dict):
-            found |= written(value, path)
-        elif value is not None:
-            found[path] = value if isinstance(value, str) else json.dumps(value)
-    if "model.arch" in found:
-        found["model"] = found["model.arch"]
-    return found
+    found = {
+        path: value if isinstance(value, str) else json.dumps(value)
+        for path, value in leaves(document)
+        if value is not None
+    }
+    return found | ({"model": found["model.arch"]} if "model.arch" in found else {})
 
 
 def _value(field: FormField, text: str) -> Any:

@@ -8,7 +8,8 @@ from fastapi import Query, Request
 
 from app.api.catalog.datasets import list_datasets
 from app.api.experiments import experiments as experiments_api
-from app.api.experiments.dry_runs import DryRun
+from app.api.experiments.dry_runs import priced
+from app.api.http.bodies import read_body
 from app.api.http.deps import (
     Body,
     Reading,
@@ -24,7 +25,8 @@ from app.pages.forms import FIELDS, request_of, titles, usual, written
 from app.pages.rendering import and_then, form_of, page, pages, see_other
 from app.roles import Role
 from app.services.experiments.visibility import visible_experiment
-from app.services.owners.keys import ANYONE
+from app.services.submitting.again import prepare
+from lab_models.studies.again import read_changed
 
 router = pages()
 
@@ -38,7 +40,7 @@ def show_form(
     like: Annotated[str | None, Query(max_length=100)] = None,
 ) -> Any:
     """The form, empty, or for a change of another experiment; Forbidden for whoever may only read."""
-    if caller is not ANYONE and caller.role is Role.READ:
+    if caller.role is Role.READ:
         raise Forbidden(f"the key of {caller.owner} has the role 'read', which trains nothing")
     origin = None if like is None else visible_experiment(session, caller, like)
     return page(
@@ -91,28 +93,17 @@ def show_plan(
     body: Body,
     settings: TheSettings,
     caller: TheCaller,
-    doorbell: TheDoorbell,
     speeds: TheSpeeds,
-    afterwards: TheAfterwards,
-    local_workers: TheLocalWorkers,
 ) -> Any:
     """What the form as it stands would be and cost, or what is wrong with it; nothing is stored."""
     shown: dict[str, Any] = {"plan": None, "errors": [], "said": "", "sent": ""}
     try:
         wanted = request_of(form_of(body))
         shown["sent"] = json.dumps(wanted, indent=2, ensure_ascii=False)
-        answer = experiments_api.create_experiment(
-            session,
-            json.dumps(wanted).encode(),
-            settings,
-            caller,
-            doorbell,
-            speeds,
-            afterwards,
-            local_workers,
-            dry_run=True,
+        sent, asked = read_body(json.dumps(wanted).encode(), read_changed, settings)
+        shown["plan"] = priced(
+            session, prepare(session, asked, sent, settings, caller), settings, speeds
         )
-        shown["plan"] = DryRun.model_validate_json(answer.body)
     except ServiceError as error:
         shown |= {
             "said": str(error),

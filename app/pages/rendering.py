@@ -1,34 +1,32 @@
 """Templates, and the answers made of them: a page, a refusal, or the way to another page."""
 
 import json
-import logging
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qs, parse_qsl, urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from fastapi import APIRouter, Request, Response
-from fastapi.exceptions import RequestValidationError
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.exc import TimeoutError as NoConnectionFree
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 
 import app
 from app.api.http import passes
+from app.api.http.error_handlers import answer_to
+from app.api.http.page_addresses import PAGES
 from app.api.http.passes import Route
+from app.api.http.problems import Problem
 from app.api.http.tags import has, tag_of, unchanged
-from app.errors import ServiceError
+from app.errors import InvalidRequest
 from app.pages import words
 from app.pages.assets import asset
 from app.roles import Role
 from app.services.owners.keys import ANYONE, Caller
 from app.tabulation import real_minus
 
-log = logging.getLogger("lab.pages")
-
 HTML: Final = "text/html; charset=utf-8"
+KEPT_HEADERS: Final = frozenset({"retry-after", "allow"})
+MOST_FIELDS: Final = 100
+"""Of a form."""
 
 _templates = Environment(
     loader=FileSystemLoader(Path(app.__file__).with_name("templates") / "pages"),
@@ -82,44 +80,29 @@ class PageRoute(Route):
             request.scope["query_string"] = urlencode(pairs).encode("latin-1")
             try:
                 return await handle(request)
-            except ServiceError as error:
-                hints = [one.hint for one in error.errors if one.hint]
-                return refusal(request, error.status, error.title, str(error), hints)
-            except RequestValidationError as error:
-                said = "; ".join(f"{one['loc'][1]}: {one['msg']}" for one in error.errors())
-                return refusal(request, 422, "The address has bad parameters", said)
-            except HTTPException as error:
-                return refusal(request, error.status_code, "Refused", str(error.detail))
-            except (ClientDisconnect, OperationalError, NoConnectionFree):
-                raise  # the application's handlers know what to answer
-            except Exception as error:
-                log.error("unexpected", exc_info=error)
-                said = "Something unexpected happened; the service's log has the details."
-                return refusal(request, 500, "Internal error", said)
+            except Exception as error:  # noqa: BLE001 - the handlers know what is said of each
+                return _refused(request, answer_to(request, error))
 
         return shown
 
 
 def pages() -> APIRouter:
     """A router of pages."""
-    return APIRouter(prefix="/ui", route_class=PageRoute, include_in_schema=False)
+    return APIRouter(prefix=PAGES, route_class=PageRoute, include_in_schema=False)
 
 
 def page(request: Request, template: str, status: int = 200, **shown: Any) -> Response:
     """The page that the template makes of what it is given."""
     caller: Caller = getattr(request.state, "caller", ANYONE)
-    text = (
-        _templates.get_template(template)
-        .render(
-            path=request.url.path,
-            query=request.url.query,
-            owner=None if caller is ANYONE else caller.owner,
-            may_write=caller is ANYONE or caller.role is not Role.READ,
-            is_admin=caller is ANYONE or caller.role is Role.ADMIN,
-            **shown,
-        )
-        .encode()
-    )
+    text = rendered(
+        template,
+        path=request.url.path,
+        query=request.url.query,
+        owner=None if caller is ANYONE else caller.owner,
+        may_write=caller.role is not Role.READ,
+        is_admin=caller.role is Role.ADMIN,
+        **shown,
+    ).encode()
     tag = tag_of(text)
     headers = {"Vary": "Cookie, Authorization", "ETag": tag}
     if status == 200 and has(request, tag):
@@ -132,18 +115,20 @@ def rendered(template: str, **shown: Any) -> str:
     return _templates.get_template(template).render(shown)
 
 
-def refusal(
-    request: Request, status: int, title: str, detail: str, hints: list[str] | None = None
-) -> Response:
-    """Why something was not done. What a script has asked for is said on the page that is open, in its place for it."""
-    said = {"title": title, "detail": detail, "hints": hints or []}
-    if request.headers.get("hx-request"):
-        answer = page(request, "_refused.html", status, **said)
-        answer.headers.update(
+def _refused(request: Request, answer: Response) -> Response:
+    """A problem as a page. What a script has asked for is said on the page that is open, in its place for it."""
+    problem = Problem.model_validate_json(bytes(answer.body))
+    is_part = bool(request.headers.get("hx-request"))
+    template = "_refused.html" if is_part else "refused.html"
+    shown = page(request, template, answer.status_code, problem=problem)
+    for name in KEPT_HEADERS:
+        if name in answer.headers:
+            shown.headers[name] = answer.headers[name]
+    if is_part:
+        shown.headers.update(
             {"HX-Retarget": "#said", "HX-Reselect": "#said", "HX-Reswap": "outerHTML"}
         )
-        return answer
-    return page(request, "refused.html", status, **said)
+    return shown
 
 
 def see_other(address: str) -> Response:
@@ -166,6 +151,16 @@ def and_then(step: Any, answer: Callable[[Any], Response]) -> Any:
 
 
 def form_of(body: bytes) -> dict[str, str]:
-    """The fields of a form as a browser sends it; of several with one name the last."""
-    fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=1000)
-    return {name: values[-1] for name, values in fields.items()}
+    """The fields of a form as browsers send it; of several with one name the last. Raises InvalidRequest for what is
+    none.
+    """
+    try:
+        return dict(
+            parse_qsl(
+                body.decode(), keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS
+            )
+        )
+    except ValueError as error:
+        raise InvalidRequest(
+            "the body is no form: send its fields as application/x-www-form-urlencoded"
+        ) from error

@@ -2,7 +2,6 @@
 
 import re
 from typing import Annotated, Final
-from urllib.parse import parse_qsl
 
 from fastapi import Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -16,7 +15,7 @@ from app.api.http.hosts import address_of
 from app.api.http.page_addresses import LOGIN, PAGES, SESSION, SESSION_CODE, SESSION_END
 from app.api.http.rates import Rates
 from app.errors import InvalidRequest, OtherOrigin
-from app.pages.rendering import rendered
+from app.pages.rendering import form_of, rendered
 from app.services.owners import sessions
 from app.services.owners.keys import look_up
 from lab_models.common.validation import FieldError
@@ -25,7 +24,6 @@ FIRST_PAGE: Final = f"{PAGES}/experiments"
 OWN_PATH: Final = re.compile(r"/(?![/\\])[^\\\x00-\x20\x7f]*")
 """A path of this service, and nothing that browsers take for another's address, such as `//evil` and `/\\evil`."""
 LONGEST_PATH: Final = 2000
-MOST_FIELDS: Final = 10
 WRONG_KEYS_A_MINUTE: Final = 5
 WRONG_KEY: Final = (
     "This key is not known, or it has been revoked. Ask whoever runs this service for another."
@@ -57,7 +55,7 @@ async def log_in(
     request: Request, database: TheDatabase, settings: TheSettings, body: Body
 ) -> Response:
     """Begin a session with the key of the form and go on to `next`; with another, the form again."""
-    form = _form(body)
+    form = form_of(body)
     wanted, secret = _own_path(form.get("next") or FIRST_PAGE), form.get("key", "").strip()
     if (wait := _wait_seconds(request)) > 0:
         return _too_many(wanted, wait)
@@ -148,20 +146,6 @@ def _own_path(wanted: str) -> str:
         message = f"{wanted[:100]!r} is no path of this service, such as {FIRST_PAGE}"
         raise InvalidRequest(message, [FieldError("/next", message)])
     return wanted
-
-
-def _form(body: bytes) -> dict[str, str]:
-    """The fields of a form as browsers send it; raises InvalidRequest for what is none."""
-    try:
-        return dict(
-            parse_qsl(
-                body.decode(), keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS
-            )
-        )
-    except ValueError as error:
-        raise InvalidRequest(
-            "the body is no form: send key=lab_… as application/x-www-form-urlencoded"
-        ) from error
 
 
 def _wait_seconds(request: Request) -> int:

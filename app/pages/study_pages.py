@@ -21,6 +21,7 @@ from app.api.http.deps import (
 )
 from app.api.studies import studies as studies_api
 from app.api.studies.studies import StudyListQuery
+from app.api.studies.study_records import study_record
 from app.errors import InvalidRequest
 from app.pages.rendering import and_then, form_of, page, pages, see_other
 from app.services.analyses.comparisons import Evidence
@@ -90,7 +91,7 @@ def show_study(request: Request, session: Reading, settings: TheSettings, study:
     whole, metric = studies.whole(session, study), read_metric("test.accuracy")
     evidence = Evidence(session, file_store(settings), whole.runs)
     table = table_of(evidence.scores, whole, metric)
-    record = studies_api.read_study(session, study)
+    record = study_record(whole)
     return page(
         request,
         "study.html",

@@ -2,22 +2,24 @@
 
 import math
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from app.api.experiments.list_schemas import MeanOverSeeds
 from app.api.experiments.schemas import SummaryAnswer
+from app.quantities import in_words
+from app.services.analyses.scores import ScoreKind
+from app.tabulation import real_minus
 
 MISSING: Final = "\N{EN DASH}"
-MINUS: Final = "\N{MINUS SIGN}"
 WIDEST: Final = 0.25
 """Half an interval of a fraction that still tells something."""
-FRACTIONS: Final = ("accuracy", "precision", "recall", "f1", "top5", "ece")
-"""How the names of scores begin that people read in percent."""
 
 
+@lru_cache(maxsize=1000)
 def is_fraction(score: str) -> bool:
     """Whether a score is read in percent."""
-    return score.startswith(FRACTIONS)
+    return bool(score) and ScoreKind(score).is_fraction
 
 
 def number(value: float | None, score: str = "") -> str:
@@ -25,7 +27,7 @@ def number(value: float | None, score: str = "") -> str:
     if value is None or not math.isfinite(value):
         return MISSING
     text = f"{100 * value:.2f}" if is_fraction(score) else f"{value:.4g}"
-    return text.replace("-", MINUS)
+    return real_minus(text)
 
 
 def with_interval(summary: SummaryAnswer | MeanOverSeeds | None, score: str) -> str:
@@ -58,9 +60,7 @@ def short_count(value: float | None) -> str:
 
 def size(num_bytes: int | None) -> str:
     """`4.2 MB`."""
-    if num_bytes is None:
-        return MISSING
-    return f"{short_count(num_bytes)}B" if num_bytes >= 1000 else f"{num_bytes} B"
+    return MISSING if num_bytes is None else in_words(num_bytes)
 
 
 def duration(seconds: float | None) -> str:

@@ -5,20 +5,24 @@ import hashlib
 import json
 import re
 import shutil
+import sqlite3
 import subprocess
 from html import unescape
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 from starlette.testclient import TestClient
 
+from app.api.experiments.lists import count_experiments
 from app.api.experiments.schemas import SummaryAnswer
 from app.errors import BadBody
-from app.pages import assets
+from app.pages import assets, lists, queue
 from app.pages.forms import request_of, usual, written
 from app.pages.words import number, with_interval
 from app.settings import Settings
 from app.storage.db import Database
+from app.tabulation import real_minus
 from tests.app.test_confusion import assessment, succeed
 
 VENDORED = {  # as their packages bring them; a newer one changes these lines
@@ -118,6 +122,63 @@ def test_refusals_are_pages(api: TestClient, address: str, status: int, said: st
     part = api.get(address, headers={"HX-Request": "true"})
     assert part.headers["hx-retarget"] == "#said"
     assert "<html" not in part.text
+
+
+def test_what_the_handlers_know_is_said_on_a_page_too(
+    api: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that is busy is to be asked again, on a page as over the API; a fault of ours tells nothing."""
+
+    def fails(error: Exception) -> None:
+        def raising(*_: Any) -> None:
+            raise error
+
+        monkeypatch.setattr(queue, "read_queue", raising)
+
+    fails(OperationalError("", {}, sqlite3.OperationalError("database is locked")))
+    busy = api.get("/ui/queue")
+    assert (busy.status_code, busy.headers["retry-after"]) == (503, "2")
+    assert "Busy, try again" in text_of(busy.text)
+    fails(KeyError("secret"))
+    fault = api.get("/ui/queue")
+    assert (fault.status_code, "secret" in fault.text) == (500, False)
+    assert "Internal error" in text_of(fault.text)
+    assert api.post("/ui/new", content=b"\xff").status_code == 422
+
+
+def test_what_cannot_be_compared_is_shown_side_by_side_all_the_same(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
+    """Other images are no reason to show nothing."""
+    ids = []
+    for name, sha in (("a", "a" * 64), ("b", "a" * 64), ("c", "c" * 64)):
+        ids.append(api.post("/experiments", json={"name": name, "seeds": 2}).json()["id"])
+        for seed in range(2):
+            succeed(database, settings, assessment(len(ids) + seed), sha)
+    page = api.get(f"/ui/compare?e={','.join(ids)}")
+    said = text_of(page.text)
+    assert page.status_code == 200
+    one = api.get(f"/comparisons?experiments={ids[0]},{ids[1]}").json()["sentence"]
+    assert real_minus(one) in said
+    refused = api.get(f"/comparisons?experiments={ids[0]},{ids[2]}")
+    assert (
+        refused.json()["detail"] if refused.status_code == 409 else refused.json()["sentence"]
+    ) in said
+
+
+def test_who_watches_the_list_has_nothing_counted(
+    api: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.post("/experiments", json={"name": "only"})
+    counted: list[int] = []
+    monkeypatch.setattr(
+        lists, "count_experiments", lambda *given: counted.append(1) or count_experiments(*given)
+    )
+    whole = api.get("/ui/experiments")
+    part = api.get("/ui/experiments", headers={"HX-Request": "true"})
+    assert counted == [1]
+    assert "queued 1" in text_of(whole.text)
+    assert "only" in part.text
 
 
 def test_a_form_is_a_request(api: TestClient) -> None:

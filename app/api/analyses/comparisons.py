@@ -1,5 +1,6 @@
 """Two experiments compared over HTTP: difference seed by seed, interval, tests, verdict and a picture of the curves."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import Query, Response
@@ -16,15 +17,16 @@ from app.api.http.pictures import (
     picture,
 )
 from app.api.schemas import Answer
-from app.errors import InvalidRequest
+from app.errors import Conflict, InvalidRequest
 from app.services.analyses.comparisons import Comparison, Evidence, compare_sides
 from app.services.analyses.curves import compared_curves, named_metrics
 from app.services.analyses.pairing import margin_of
-from app.services.analyses.scores import read_metric
+from app.services.analyses.scores import ScoreKind, read_metric
 from app.services.analyses.sides import Side
 from app.services.experiments import experiments
 from app.services.experiments.visibility import visible_experiment
 from app.services.owners.keys import Caller
+from app.settings import Settings
 from app.storage.files.places import file_store
 from app.storage.tables import Experiment, Run
 from lab_models.common.validation import FieldError
@@ -141,10 +143,38 @@ def compare_experiments(
     """Whether the second experiment is better than the first: paired difference, interval, tests and a verdict."""
     found = _experiments(session, caller, experiments, fewest=2, most=2)
     control, treatment = (Side(row, _runs_of(session, row), row.name or row.id) for row in found)
-    wanted = read_metric(metric)
-    chosen = margin_of(wanted, treatment.experiment.spec["dataset"]["name"], margin)
     evidence = Evidence(session, file_store(settings), [*treatment.runs, *control.runs])
-    comparison = compare_sides(evidence, treatment, control, wanted, margin=chosen, factor=factor)
+    return _compared(evidence, treatment, control, read_metric(metric), factor, margin)
+
+
+def against_the_first(
+    session: Session, settings: Settings, sides: Sequence[Side]
+) -> list[ComparisonAnswer | str]:
+    """Test accuracy of each side but the first, compared with the first's; why not, where that cannot be. All is read
+    once.
+    """
+    control, *others = sides
+    runs = [run for side in sides for run in side.runs]
+    evidence, metric = Evidence(session, file_store(settings), runs), read_metric("test.accuracy")
+    answers: list[ComparisonAnswer | str] = []
+    for treatment in others:
+        try:
+            answers.append(_compared(evidence, treatment, control, metric))
+        except Conflict as refused:
+            answers.append(str(refused))
+    return answers
+
+
+def _compared(
+    evidence: Evidence,
+    treatment: Side,
+    control: Side,
+    metric: ScoreKind,
+    factor: str = "",
+    margin: float | None = None,
+) -> ComparisonAnswer:
+    chosen = margin_of(metric, treatment.experiment.spec["dataset"]["name"], margin)
+    comparison = compare_sides(evidence, treatment, control, metric, margin=chosen, factor=factor)
     return comparison_answer(comparison, comparison.judged(), None)
 
 

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from sqlmodel import Session
+
 from app.api.experiments.schemas import EstimateAnswer
 from app.api.schemas import Answer
 from app.services.datasets.obstacles import obstacles
 from app.services.experiments.estimates import warnings
-from app.services.experiments.speeds import Speeds, basis
+from app.services.experiments.speeds import LatestSpeeds, Speeds, basis
 from app.services.submitting.submissions import Prepared
 from app.settings import Settings
 from lab_models.specs import fingerprint
@@ -113,6 +115,13 @@ def dry_run(prepared: Prepared, lately: Speeds, warned: list[str]) -> DryRun:
         foundation=_foundation(prepared, lately),
         warnings=warned,
     )
+
+
+def priced(
+    session: Session, prepared: Prepared, settings: Settings, speeds: LatestSpeeds
+) -> DryRun:
+    """The same, with this service's speeds and with what it warns of."""
+    return dry_run(prepared, speeds(session), warnings_of(prepared, settings))
 
 
 def _foundation(prepared: Prepared, lately: Speeds) -> FoundationAnswer | None:

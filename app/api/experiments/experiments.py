@@ -8,8 +8,7 @@ from fastapi import Query, Request, Response
 from sqlmodel import Session
 
 from app.api.experiments import records, schemas
-from app.api.experiments.dry_runs import DryRun, warnings_of
-from app.api.experiments.dry_runs import dry_run as dry_run_of
+from app.api.experiments.dry_runs import DryRun, priced, warnings_of
 from app.api.http import passes, tags
 from app.api.http.bodies import read_body
 from app.api.http.deps import (
@@ -91,9 +90,9 @@ def create_experiment(
             )
         )
     prepared = prepare(session, asked, sent, settings, caller)
-    warned = warnings_of(prepared, settings)
     if dry_run:
-        return passes.answer(dry_run_of(prepared, speeds(session), warned))
+        return passes.answer(priced(session, prepared, settings, speeds))
+    warned = warnings_of(prepared, settings)
 
     def write(session: Session) -> passes.Read:
         stored = store(session, prepared, settings, key)

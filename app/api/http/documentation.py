@@ -36,7 +36,7 @@ answers.
 """
 
 FOR_EVER: Final = "public, max-age=31536000, immutable"
-"""The page names each file with the beginning of its hash, so a new one has a new address."""
+"""What names a file with its hash, as pages do: a new one has a new address."""
 
 HTML: Final = """<!doctype html>
 <html lang="en">

@@ -121,3 +121,8 @@ HANDLERS: dict[type[Exception], Handler] = {
     ClientDisconnect: _client_left,
     Exception: unexpected,
 }
+
+
+def answer_to(request: Request, error: Exception) -> Response:
+    """What the handlers make of an error, for what shows it in another form."""
+    return next(HANDLERS[kind](request, error) for kind in type(error).__mro__ if kind in HANDLERS)

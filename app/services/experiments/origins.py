@@ -33,7 +33,7 @@ def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> Changed:
             {name: spec[name] for name in now if name in shared} for spec in (before, now)
         )
     before, now = ({**spec, "origin": None} for spec in (before, now))
-    was, is_now = dict(_leaves(before)), dict(_leaves(now))
+    was, is_now = dict(leaves(before)), dict(leaves(now))
     paths = [*is_now, *(path for path in was if path not in is_now)]
     return {
         path: (was.get(path), is_now.get(path))
@@ -42,9 +42,10 @@ def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> Changed:
     }
 
 
-def _leaves(document: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(document: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Every field of a document by its dotted path, parts without fields among them."""
     for name, value in document.items():
         if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{above}{name}.")
+            yield from leaves(value, f"{above}{name}.")
         else:
             yield above + name, value

@@ -70,7 +70,8 @@ export function follow(address, tell, stands) {
     else if (!over && !open) connect();
   });
   addEventListener("online", () => { if (!over) connect(); });
-  addEventListener("pagehide", () => { over = true; open?.abort(); });
-  addEventListener("pageshow", (event) => { if (event.persisted) { over = false; connect(); } });
+  let isAway = false;  // in the browser's cache of pages, from which one may come back
+  addEventListener("pagehide", () => { isAway = !over; over = true; open?.abort(); });
+  addEventListener("pageshow", (event) => { if (event.persisted && isAway) { isAway = over = false; connect(); } });
   connect();
 }
