@@ -25,12 +25,14 @@ class Account:
         self._told: dict[str, float] = {}
 
     def heard(self, phases: Mapping[Phase, float]) -> None:
-        """What a trainer said of itself; an event without it changes nothing."""
+        """What a trainer said of itself; an event without it changes nothing. What it had not begun by then is the most
+        that starting can have taken: less than what the first word left, where that was heard late.
+        """
         if not phases:
             return
         self._told = {str(phase): seconds for phase, seconds in phases.items()}
-        if self._starting is None:
-            self._starting = max(0.0, self._clock() - self._began - sum(phases.values()))
+        left = max(0.0, self._clock() - self._began - sum(phases.values()))
+        self._starting = left if self._starting is None else min(self._starting, left)
 
     def so_far(self) -> dict[str, float]:
         """As the trainer last told; nothing before its first word."""

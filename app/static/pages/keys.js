@@ -32,9 +32,8 @@ function pressed(event) {
     j: () => step(1), k: () => step(-1),
     x: () => /** @type {HTMLInputElement | null} */ (row()?.querySelector("input[type=checkbox]"))?.click(),
     c: () => /** @type {HTMLElement | null} */ (document.querySelector("[data-compare]"))?.click(),
-    Enter: () => { if (at === document.body) /** @type {HTMLElement | null} */ (row()?.querySelector("a.name"))?.click(); },
   }[event.key];
-  if (act) { if (event.key !== "Enter") event.preventDefault(); act(); }
+  if (act) { event.preventDefault(); act(); }
   else document.dispatchEvent(new CustomEvent("lab:key", { detail: event.key }));
 }
 

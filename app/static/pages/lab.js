@@ -62,14 +62,24 @@ function watching() {
   if (!place || place.dataset.live !== "yes" || isWatching) return;
   isWatching = true;
   light.hidden = false;
+  const tell = (/** @type {object} */ detail) => document.dispatchEvent(new CustomEvent("lab:changed", { detail }));
+  // what shows many things looks every so often, and forty who look at them not all at once
+  const every = Number(place.dataset.every ?? 0);
+  let last = 0, waits = false;
+  const sometimes = () => {
+    if (waits) return;
+    waits = true;
+    const rest = Math.max(0, last + every - Date.now());
+    setTimeout(() => { waits = false; last = Date.now(); tell({ event: "several" }); }, rest + Math.random() * every / 4);
+  };
   follow(
     place.dataset.watch ?? "",
-    (event, data) => document.dispatchEvent(new CustomEvent("lab:changed", { detail: { event, data } })),
+    (event, data) => { if (every) sometimes(); else tell({ event, data }); },
     (state) => {
       light.dataset.state = state;
       isWatching = state !== "off";
       light.textContent = { on: "live", lost: "reconnecting…", off: "up to date" }[state] ?? state;
-      if (state === "on") document.dispatchEvent(new CustomEvent("lab:changed", { detail: { event: "connected" } }));
+      if (state === "on") tell({ event: "connected" });
     },
   );
 }
