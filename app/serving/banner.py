@@ -44,7 +44,7 @@ class Banner:
         )
         elsewhere = ", and from outside under this machine's name" if listening_everywhere else ""
         rows = [
-            ("address", f"{self.url}{elsewhere}"),
+            ("address", f"{self.url}{elsewhere} (pages in a browser)"),
             ("routes", f"{self.url}/docs shows all, and tries them out"),
             ("home", f"{self.home}"),
             ("", self._holdings()),
