@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 from collections.abc import Callable, Iterable
 from datetime import timedelta
@@ -13,10 +14,11 @@ from fastapi import FastAPI
 from sqlalchemy import update
 from sqlmodel import Session
 
+from app.api.watching import events, streams
 from app.api.watching import hub as hubs
-from app.api.watching import streams
 from app.services import lifecycle
 from app.services.experiments import deletion, experiments, progress
+from app.services.experiments.changes import Changed
 from app.services.lifecycle import Lease
 from app.services.owners import keys
 from app.settings import Settings
@@ -173,6 +175,33 @@ def test_who_reads_slowly_is_told_the_newest_state_and_holds_up_nobody(
     asyncio.run(work())
 
 
+def test_much_is_told_piece_by_piece_and_what_was_told_is_let_go_of(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "AT_ONCE", 4)
+
+    async def work() -> None:
+        async with service(settings) as app:
+            found = [submit(database, seeds=2) for _ in range(5)]
+            async with watching(app, "/events") as client:
+                await client.until(lambda one: len(one.said) == 15)
+                await client.until(lambda one: one.said[-1].id)
+                gc.collect()
+                assert not [one for one in gc.get_objects() if isinstance(one, Changed)]
+                before = client.said[-1].id
+                with database.writing() as session:
+                    lifecycle.cancel(session, [run.id for run in runs(session, *found)])
+                submit(database)
+                train(database, claim(database), 1)
+                await client.until(lambda one: (one.last("run") or {}).get("epochs_done") == 1)
+                cancelled = [one for one in client.said[15:] if one.data["status"] == "cancelled"]
+                assert len(cancelled) == 15, "each is told once"
+                assert [one.id for one in cancelled] == [None] * 14 + [before + 1]
+                assert max(len(parsed(piece)) for piece in client.pieces) == 4
+
+    asyncio.run(work())
+
+
 def test_nobody_watches_and_nobody_looks_and_fifty_cost_the_looks_of_one(
     settings: Settings, database: Database
 ) -> None:
@@ -195,7 +224,8 @@ def test_nobody_watches_and_nobody_looks_and_fifty_cost_the_looks_of_one(
                     train(database, lease, epoch)
                     for client in clients:
                         await client.until(partial(told, epoch=epoch))
-                assert len(hub._kept) <= 2, "what is said is kept once for all, and only the newest"
+                held = {id(one) for watcher in hub._watchers() for one in watcher._unsaid.values()}
+                assert len(held) <= 2, "what is said is kept once for all, and only the newest"
                 assert hub.num_looks - looks < 50
             await until(lambda: not hub._is_looking)
             looks = hub.num_looks

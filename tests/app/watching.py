@@ -49,6 +49,7 @@ class Client:
         self.status = 0
         self.headers: dict[str, str] = {}
         self.content = bytearray()
+        self.pieces: list[bytes] = []
         self.is_whole = False
         self.may_read = asyncio.Event()
         self.may_read.set()
@@ -90,6 +91,7 @@ class Client:
             self.headers = {name.decode(): value.decode() for name, value in message["headers"]}
         else:
             self.content += message["body"]
+            self.pieces.append(message["body"])
             self.is_whole = not message.get("more_body", False)
         self._more.set()
 

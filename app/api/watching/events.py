@@ -19,6 +19,9 @@ from app.storage.tables import Study, utc_now
 
 EndReason = Literal["terminal", "shutdown", "revoked"]
 
+AT_ONCE: Final = 200
+"""Events that are read by the same statements, and sent in one piece."""
+
 RETRY: Final = b"retry: 2000\n\n"
 """How many milliseconds a browser's EventSource waits before it comes again."""
 
@@ -77,19 +80,10 @@ RowsOf = Callable[[Session, Sequence[Listed]], Sequence[ExperimentRow]]
 
 def encoded(session: Session, changed: Sequence[Changed], rows_of: RowsOf) -> list[Event]:
     """The events of these, in their order. What has just been deleted is left out: another event says so."""
-    ids: dict[str, list[str]] = {"run": [], "experiment": [], "study": [], "deleted": []}
-    for one in changed:
-        ids[one.kind].append(one.id)
-    contents = {
-        **_runs(session, ids["run"]),
-        **_experiments(session, ids["experiment"], rows_of),
-        **_studies(session, ids["study"]),
-        **{one.id: _deleted(one) for one in changed if one.kind == "deleted"},
-    }
     return [
-        Event(one, _content(one.kind, contents[one.id]), _is_final(contents[one.id]))
-        for one in changed
-        if one.id in contents
+        event
+        for begin in range(0, len(changed), AT_ONCE)
+        for event in _encoded(session, changed[begin : begin + AT_ONCE], rows_of)
     ]
 
 
@@ -123,6 +117,23 @@ def reset() -> bytes:
 def end(reason: EndReason) -> bytes:
     """The last event."""
     return _content("end", EndEvent(reason=reason)) + b"\n"
+
+
+def _encoded(session: Session, changed: Sequence[Changed], rows_of: RowsOf) -> list[Event]:
+    ids: dict[str, list[str]] = {"run": [], "experiment": [], "study": [], "deleted": []}
+    for one in changed:
+        ids[one.kind].append(one.id)
+    contents = {
+        **_runs(session, ids["run"]),
+        **_experiments(session, ids["experiment"], rows_of),
+        **_studies(session, ids["study"]),
+        **{one.id: _deleted(one) for one in changed if one.kind == "deleted"},
+    }
+    return [
+        Event(one, _content(one.kind, contents[one.id]), _is_final(contents[one.id]))
+        for one in changed
+        if one.id in contents
+    ]
 
 
 def _content(name: str, answer: Answer) -> bytes:

@@ -46,10 +46,7 @@ class News:
 
 
 class Hub:
-    """The watchers of one process, what is being said to them, and the task that looks. Of one event loop.
-
-    An event is kept, and only in its newest form, while somebody is still to be told of it.
-    """
+    """The watchers of one process, and the task that looks for what they are told. Of one event loop."""
 
     def __init__(
         self, database: Database, passes: Passes, settings: Settings, rows_of: RowsOf
@@ -61,7 +58,6 @@ class Hub:
         self._scopes: dict[Scope, set[Watcher]] = {}
         self._of_keys: Counter[str | None] = Counter()
         self._number = 0
-        self._kept: dict[str, Event] = {}
         self._looking: asyncio.Task[None] | None = None
         self._keys_seen_at = 0.0
         self._is_closed = False
@@ -94,17 +90,10 @@ class Hub:
             del self._scopes[watcher.scope]
 
     def news(self, watcher: Watcher) -> bytes:
-        """What is to be said now; with it all is said up to the last look. To whose key has ended nothing."""
-        if watcher.ends == "revoked":
-            return b""
-        found = [self._kept[one] for one in watcher.unsaid]
-        found = sorted(
-            (event for event in found if event.changed.number > watcher.number),
-            key=lambda event: event.changed.place,
-        )
-        watcher.unsaid.clear()
-        watcher.told(self._number)
-        return events.in_bytes(found, watcher.number) + watcher.takes_ping()
+        """The next piece of what is to be said; after the last one all is said up to the last look. To whose key has
+        ended nothing.
+        """
+        return b"" if watcher.ends == "revoked" else watcher.takes_news(self._number)
 
     def close(self) -> None:
         """Tell everybody that the service stops."""
@@ -143,7 +132,7 @@ class Hub:
         if not self._is_looking:
             number = await self._latest()
             if not self._is_looking:
-                self._number, self._kept = number, {}
+                self._number = number
                 self._keys_seen_at = time.monotonic()
                 self._looking = asyncio.create_task(self._look_again_and_again())
 
@@ -169,7 +158,7 @@ class Hub:
         number = await self._latest()
         if number < self._number:
             log.warning("the database has gone back; telling everybody all anew")
-            self._number, self._kept = number, {}
+            self._number = number
             for watcher in self._watchers():
                 watcher.begin_anew()
         elif number > self._number:
@@ -214,9 +203,6 @@ class Hub:
         return News(number, found, over)
 
     def _tell(self, news: News) -> None:
-        unsaid: set[str] = set().union(*(watcher.unsaid for watcher in self._watchers()))
-        self._kept = {one: event for one, event in self._kept.items() if one in unsaid}
-        self._kept |= {event.changed.id: event for event in news.events}
         self._number = news.number
         for scope, watchers in self._scopes.items():
             theirs = [event for event in news.events if scope.holds(event.changed)]

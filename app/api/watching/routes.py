@@ -16,7 +16,7 @@ from app.api.watching.hub import Hub
 from app.api.watching.streams import EventStream, Opening, opening
 from app.errors import InvalidRequest
 from app.services.experiments.changes import Scope
-from app.services.experiments.visibility import visible_experiment
+from app.services.experiments.visibility import expect_visible
 from app.services.owners.keys import Caller
 from lab_models.common.validation import FieldError
 
@@ -140,8 +140,7 @@ async def _watched(
     client = passes.client_of(request)
 
     def begin(session: Session) -> Opening:
-        for experiment_id in sorted(scope.experiments or ()):
-            visible_experiment(session, caller, experiment_id)
+        expect_visible(session, caller, scope.experiments or ())
         if scope.study is not None:
             visible_study(session, caller, scope.study)
         return opening(session, scope, begins, hub.rows_of)

@@ -1,6 +1,7 @@
 """Who watches: how far each has been told, and what is still to be said; never what was."""
 
 import asyncio
+from collections import OrderedDict
 
 from app.api.watching import events
 from app.api.watching.events import EndReason, Event
@@ -9,14 +10,16 @@ from app.services.owners.keys import Caller
 
 
 class Watcher:
-    """One that watches a scope. All changes of it up to `number` have been said, and of those after it the ids are
-    kept of what changed, each once: what changes faster than a client reads is said once, as it stands then.
+    """One that watches a scope. All changes of it up to `number` have been said, and of what changed after it the
+    newest event is kept, which all watchers share: what changes faster than a client reads is said once, as it stands
+    then.
     """
 
     def __init__(self, caller: Caller, scope: Scope) -> None:
         self.caller, self.scope = caller, scope
         self.number = 0
-        self.unsaid: set[str] = set()
+        self._unsaid: OrderedDict[str, Event] = OrderedDict()
+        """By id, in the order of the last changes."""
         self.ends: EndReason | None = None
         self.begins_anew = False
         """Whether the database has gone back behind what was said."""
@@ -25,11 +28,12 @@ class Watcher:
         self._pings = False
 
     def note(self, changed: list[Event]) -> None:
-        """Something of its scope has changed."""
-        ids = [event.changed.id for event in changed if event.changed.number > self.number]
-        if ids:
-            self.unsaid.update(ids)
-            self.wake.set()
+        """This of its scope has changed, after all that was noted before."""
+        for event in changed:
+            if event.changed.number > self.number:
+                self._unsaid[event.changed.id] = event
+                self._unsaid.move_to_end(event.changed.id)
+                self.wake.set()
 
     def end(self, reason: EndReason) -> None:
         """Nothing will be said after what is still to be said now; the first reason holds."""
@@ -44,7 +48,7 @@ class Watcher:
     def begin_anew(self) -> None:
         """Forget what was said."""
         self.begins_anew = True
-        self.unsaid.clear()
+        self._unsaid.clear()
         self.wake.set()
 
     def ping(self) -> None:
@@ -56,8 +60,21 @@ class Watcher:
         """All up to that change has been said."""
         self.number = max(self.number, upto)
 
-    def takes_ping(self) -> bytes:
-        """The sign of life, if it is due."""
+    def takes_news(self, upto: int) -> bytes:
+        """The next piece of what is to be said, and the sign of life, if it is due. After the last piece all is said up
+        to that change.
+        """
+        found: list[Event] = []
+        while self._unsaid and len(found) < events.AT_ONCE:
+            _, event = self._unsaid.popitem(last=False)
+            if event.changed.number > self.number:
+                found.append(event)
+        following = next(iter(self._unsaid.values()), None)
+        self.told(upto if following is None else following.changed.number - 1)
+        is_half = bool(found) and found[-1].changed.number > self.number
+        return events.in_bytes(found, None if is_half else self.number) + self._takes_ping()
+
+    def _takes_ping(self) -> bytes:
         if not self._pings:
             return b""
         self._pings = False

@@ -18,7 +18,7 @@ MOST_AT_ONCE = 5_000
 """Ids in one statement: a database takes only so many parameters."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Changed:
     """A row as it stands, or what is left of it, and the number of the last change that concerned it.
 
@@ -107,14 +107,20 @@ def _of_experiments(scope: Scope) -> list[ColumnElement[bool]]:
     if scope.study is not None:
         of_study = select_columns(col(Experiment.id)).where(col(Experiment.study_id) == scope.study)
         return [col(Run.experiment_id).in_(of_study)]
-    return [col(Run.owner) == owner for owner in (scope.owner, scope.seen_by) if owner is not None]
+    return [col(Run.owner) == owner for owner in _owners(scope)]
 
 
 def _as_far_as_named(scope: Scope) -> list[ColumnElement[bool]]:
-    """What holds of a scope's experiments, where it names them or their study."""
+    """What holds of a scope's experiments, as far as an index helps."""
     if scope.experiments is not None:
         return [col(Experiment.id).in_(scope.experiments)]
-    return [] if scope.study is None else [col(Experiment.study_id) == scope.study]
+    if scope.study is not None:
+        return [col(Experiment.study_id) == scope.study]
+    return [col(Experiment.owner) == owner for owner in _owners(scope)]
+
+
+def _owners(scope: Scope) -> list[str]:
+    return [owner for owner in (scope.owner, scope.seen_by) if owner is not None]
 
 
 def _runs(session: Session, scope: Scope, number: int) -> list[Changed]:

@@ -2,7 +2,7 @@
 compares them).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from sqlmodel import Session
 
@@ -18,8 +18,16 @@ def visible_experiment(session: Session, caller: Caller, experiment_id: str) -> 
     """The experiment; NotFound where there is none that the caller may see."""
     experiment = experiments.get(session, experiment_id)
     if not caller.may_see(experiment.owner):
-        raise NotFound(f"there is no experiment {experiment_id!r}; GET /experiments lists them")
+        raise experiments.unknown(experiment_id)
     return experiment
+
+
+def expect_visible(session: Session, caller: Caller, experiment_ids: Collection[str]) -> None:
+    """NotFound, as `visible_experiment`, where there is one that the caller may not see; by one statement."""
+    owners = experiments.owners_of(session, experiment_ids)
+    for experiment_id in sorted(experiment_ids):
+        if experiment_id not in owners or not caller.may_see(owners[experiment_id]):
+            raise experiments.unknown(experiment_id)
 
 
 def visible_whole(
