@@ -187,7 +187,7 @@ def test_much_is_told_piece_by_piece_and_what_was_told_is_let_go_of(
                 await client.until(lambda one: len(one.said) == 15)
                 await client.until(lambda one: one.said[-1].id)
                 gc.collect()
-                assert not [one for one in gc.get_objects() if isinstance(one, Changed)]
+                assert not [one for one in gc.get_objects() if type(one) is Changed]
                 before = client.said[-1].id
                 with database.writing() as session:
                     lifecycle.cancel(session, [run.id for run in runs(session, *found)])

@@ -2,6 +2,8 @@
 
 import io
 import json
+import math
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,20 +31,23 @@ SPREAD = ("mean", "std", "n", "ci95_low", "ci95_high", "min", "max")
 
 @dataclass
 class RunColumns:
-    """One run's numbers: each of `numbers` has one for each of `epochs`, None where it was not measured or finite."""
+    """One run's numbers: each of `numbers` has one for each of `epochs`, NaN where it was not measured or finite. Of
+    all runs together there may be ten millions, which takes eight bytes of each.
+    """
 
     run_id: str
     seed: int
     epochs: list[int] = field(default_factory=list)
-    numbers: dict[Key, list[float | None]] = field(default_factory=dict)
+    numbers: dict[Key, "array[float]"] = field(default_factory=dict)
 
     def add(self, epoch: int, values: Mapping[Key, float | None]) -> None:
         """The next epoch."""
         for key in values.keys() - self.numbers.keys():
-            self.numbers[key] = [None] * len(self.epochs)
+            self.numbers[key] = _none(len(self.epochs))
         self.epochs.append(epoch)
         for key, column in self.numbers.items():
-            column.append(values.get(key))
+            value = values.get(key)
+            column.append(math.nan if value is None else value)
 
     def document(self) -> dict[str, Any]:
         """As the API answers it."""
@@ -50,7 +55,7 @@ class RunColumns:
             "run_id": self.run_id,
             "seed": self.seed,
             "epochs": self.epochs,
-            **_by_split(self.numbers),
+            **_by_split({key: _with_none(column) for key, column in self.numbers.items()}),
         }
 
 
@@ -148,7 +153,7 @@ def _spreads(tables: Sequence[RunColumns]) -> tuple[list[int], dict[Key, Summary
         for row, table in enumerate(tables):
             if key in table.numbers:
                 places = [place_of[epoch] for epoch in table.epochs]
-                values[row, places] = np.array(table.numbers[key], dtype=np.float64)
+                values[row, places] = table.numbers[key]
         found[key] = summarise_columns(values)
     return epochs, found
 
@@ -163,8 +168,7 @@ def _spread_columns(spread: SummaryColumns) -> dict[str, list[Any]]:
     columns = (spread.mean, spread.std, spread.n, spread.low, spread.high)
     all_columns = (*columns, spread.least, spread.largest)
     return {
-        name: [None if value != value else value for value in column.tolist()]
-        for name, column in zip(SPREAD, all_columns, strict=True)
+        name: _with_none(column.tolist()) for name, column in zip(SPREAD, all_columns, strict=True)
     }
 
 
@@ -177,19 +181,25 @@ def _by_split(numbers: Mapping[Key, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _rows_of_runs(tables: Sequence[RunColumns]) -> dict[str, list[Any]]:
+def _none(num_epochs: int) -> "array[float]":
+    return array("d", [math.nan]) * num_epochs
+
+
+def _with_none(column: Iterable[float]) -> list[float | None]:
+    return [None if value != value else value for value in column]
+
+
+def _rows_of_runs(tables: Sequence[RunColumns]) -> dict[str, Sequence[Any]]:
     keys = sorted({key for table in tables for key in table.numbers}, key=".".join)
-    rows: dict[str, list[Any]] = {
+    rows: dict[str, Any] = {
         "run_id": [table.run_id for table in tables for _ in table.epochs],
         "seed": [table.seed for table in tables for _ in table.epochs],
         "epoch": [epoch for table in tables for epoch in table.epochs],
     }
     for key in keys:
-        rows[".".join(key)] = [
-            value
-            for table in tables
-            for value in table.numbers.get(key, [None] * len(table.epochs))
-        ]
+        rows[".".join(key)] = np.concatenate(
+            [table.numbers.get(key, _none(len(table.epochs))) for table in tables]
+        )
     return rows
 
 
@@ -226,7 +236,8 @@ def _parquet(rows: Mapping[str, Sequence[Any]]) -> bytes:
         name: pa.string() if name in texts else pa.int64() if name in counts else pa.float64()
         for name in rows
     }
-    table = pa.table({name: pa.array(rows[name], kinds[name]) for name in rows})
+    columns = {name: pa.array(rows[name], kinds[name], from_pandas=True) for name in rows}
+    table = pa.table(columns)  # NaN is null in it
     file = io.BytesIO()
     parquet.write_table(table, file)
     return file.getvalue()
