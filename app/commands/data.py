@@ -188,6 +188,8 @@ def _zipped(path: Path, bar: Progress) -> Iterator[BinaryIO]:
         return
     with open_files(path, ImportLimits()) as files, tempfile.TemporaryFile() as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, strict_timestamps=False) as archive:
+            for name in files.folders:
+                archive.mkdir(name)
             for name in bar.track(files.names, description="zipping"):
                 archive.write(path / name, name)
         yield file

@@ -25,7 +25,7 @@ from lab_models.datasets.beginnings import (
 )
 from lab_models.datasets.member_names import is_ignored
 from lab_models.datasets.packed import Extent, PackedFiles
-from lab_models.datasets.refusals import ImportLimits, ImportRefused, UnreadableFile
+from lab_models.datasets.refusals import ImportLimits, ImportRefused, UnreadableFile, printable
 from lab_models.datasets.tars import gunzipped, is_tar, tar_files
 from lab_models.datasets.zip_dangers import folders_in, safe_members
 
@@ -139,9 +139,15 @@ class _Folder:
             name = path.relative_to(self._root)
             if is_ignored(PurePosixPath(name)):
                 continue
-            if path.is_dir() and depth < DEEPEST:
+            if path.is_dir():
+                if depth >= DEEPEST:
+                    raise ImportRefused(
+                        f"{printable(str(name))} is a folder in {depth - 1} others, which is too deep"
+                    )
                 self.folders.append(name.as_posix())
                 yield from self._below(path, depth + 1)
+            elif path.exists() and not path.is_file():
+                raise ImportRefused(f"{printable(str(name))} is a pipe or a device, not a file")
             else:
                 yield name.as_posix()
 

@@ -864,6 +864,22 @@ def test_the_command_line_prints_every_bad_file_on_a_line_of_its_own(
     assert len(lines) == 4
 
 
+def test_the_command_line_sends_a_folder_with_its_empty_ones_and_waits_for_no_pipe(
+    lab_data: LabData, tmp_path: Path
+) -> None:
+    for name, content in flowers().items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "flowers" / "train" / "lily").mkdir()
+    status, printed, _ = lab_data("import", "empty", tmp_path / "flowers")
+    assert status == 0
+    assert "lily holds no image, and is left out" in json.loads(printed)["notes"]
+    os.mkfifo(tmp_path / "flowers" / "train" / "pipe.png")
+    status, _, complaint = lab_data("import", "pipe", tmp_path / "flowers")
+    assert status == 2
+    assert complaint.endswith("train/pipe.png is a pipe or a device, not a file\n")
+
+
 def test_the_command_line_says_that_a_file_is_not_there(lab_data: LabData, tmp_path: Path) -> None:
     assert lab_data("import", "none", tmp_path / "none.zip") == (
         2,

@@ -1016,7 +1016,15 @@ def test_no_bytes_make_the_unpacker_do_more_than_refuse(
 def test_a_circle_of_links_in_a_folder_ends(tmp_path: Path) -> None:
     source = folder(tmp_path / "source", flowers())
     (source / "train" / "a" / "up").symlink_to(source)
-    assert refusal(tmp_path, source).errors
+    said = "train/a/up/train/a/up is a folder in 5 others, which is too deep"
+    assert str(refusal(tmp_path, source)) == said
+
+
+def test_a_pipe_in_a_folder_is_not_waited_for(tmp_path: Path) -> None:
+    source = folder(tmp_path / "source", flowers())
+    os.mkfifo(source / "train" / "a" / "pipe.png")
+    said = "train/a/pipe.png is a pipe or a device, not a file"
+    assert str(refusal(tmp_path, source)) == said
 
 
 # What is kept
