@@ -6,7 +6,7 @@ from lab_models.common.naming import unshown
 from lab_models.common.validation import FieldError
 from lab_models.datasets.folders import LAYOUT_HINT
 from lab_models.datasets.refusals import MOST_ERRORS, ImportRefused, printable
-from lab_models.datasets.split_words import is_no_class
+from lab_models.datasets.split_words import is_no_class, naturally
 
 FEWEST = 2
 """Images of a class in train."""
@@ -76,8 +76,7 @@ def refuse_strange(val: dict[str, list[str]], class_names: tuple[str, ...]) -> N
     """Raises ImportRefused for validation images of a class that train does not have."""
     only = [
         FieldError(f"val/{printable(name)}", "has no images in train/")
-        for name in val
-        if name not in class_names
+        for name in sorted(val.keys() - set(class_names), key=naturally)
     ]
     if only:
         raise ImportRefused("train and val have different classes", only[:MOST_ERRORS])

@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Set
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
@@ -36,7 +36,7 @@ class PlacedFile:
         return PlacedFile(self.name, self.parts[1:], self.is_image)
 
 
-def placed(path: PurePosixPath, images: Collection[str]) -> PlacedFile:
+def placed(path: PurePosixPath, images: Set[str]) -> PlacedFile:
     """A file at its path. `images` are those without a suffix that are images."""
     name = str(path)
     *folders, own = path.parts
@@ -104,6 +104,12 @@ def _refuse_inner_splits(files: list[PlacedFile]) -> None:
         for file in files
         if len(file.parts) > 2 and split_of(file.parts[1]) == "train"
     ]
+    if len(set(whole)) > 1 and all(len(file.parts) == 3 for file in files if file.is_image):
+        first = printable(whole[0])
+        raise ImportRefused(
+            f"there are folders of splits within the class folders, such as {first}/train",
+            hint=f"put the splits outside: train/{first} and so on; {LAYOUT_HINT}",
+        )
     if whole:
         others = ", ".join(f"{printable(name)}" for name in outer if name != whole[0])
         raise ImportRefused(

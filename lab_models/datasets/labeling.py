@@ -4,7 +4,7 @@ names. Nothing here loads torch.
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Set
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import IO, Final
@@ -15,11 +15,12 @@ from lab_models.datasets.class_paths import ClassFolders
 from lab_models.datasets.folders import is_image
 from lab_models.datasets.label_tables import Labels, labels_in_tables, tables_of_classes
 from lab_models.datasets.layout import Layout, arrange
+from lab_models.datasets.member_names import holds_many
 from lab_models.datasets.refusals import DAMAGED, ImportRefused, printable
 from lab_models.datasets.split_words import split_of
 
-NUMBERED: Final = re.compile(r"(?P<name>.*[^\W\d_].*?)[\s._-]+\(?[0-9]+\)?")
-"""A class and a number, as in `cat.0` or `Abyssinian_12`."""
+REVERSED: Final = re.compile(r"\)?[0-9]++\(?[\s._-]++(?P<name>.*[^\W\d_].*)", re.DOTALL)
+"""A class and a number, as in `cat.0` or `Abyssinian_12`, from its end: so it takes no longer than the name is long."""
 FEWEST_OF_A_NAME: Final = 3
 NO_CLASSES: Final = frozenset(
     {
@@ -90,7 +91,7 @@ def laid_out(files: ImageFiles) -> tuple[ImageFiles, Layout]:
         return files, replace(layout, classes_from=remark)
     paths = _paths(labels.classes, labels.splits)
     renamed = Renamed(files, paths)
-    layout = arrange(renamed.names, renamed.names)
+    layout = arrange(renamed.names, frozenset(renamed.names))
     left = len(images) - len(paths)
     remark = said.format(labels.where)
     if left:
@@ -98,11 +99,13 @@ def laid_out(files: ImageFiles) -> tuple[ImageFiles, Layout]:
     return renamed, replace(layout, classes_from=remark)
 
 
-def images_without_suffix(files: ImageFiles) -> Collection[str]:
-    """The files whose names have no suffix and that begin as images do."""
-    found = set()
+def images_without_suffix(files: ImageFiles) -> Set[str]:
+    """The files whose names have no suffix and that begin as images do. None that may be larger than an image is among
+    them, for images are read whole.
+    """
+    found = set[str]()
     for name in files.names:
-        if "." not in name.rpartition("/")[2]:
+        if "." not in name.rpartition("/")[2] and not holds_many(name):
             try:
                 with files.open(name) as file:
                     if is_image_beginning(file.read(HEAD_BYTES)):
@@ -123,12 +126,18 @@ def _of_tables(files: ImageFiles, images: list[str], refused: ImportRefused) -> 
 
 
 def _named_by_class(images: list[str]) -> Labels | None:
-    """Of images in one folder, or one for each split, whose names are a class and a number; None for others."""
+    """Of images in one folder, or one for each split, whose names are a class and a number; None for others. Raises
+    ImportRefused where there or below lie images beside these.
+    """
+    found = {image: REVERSED.fullmatch(PurePosixPath(image).stem[::-1]) for image in images}
+    classes = {image: match["name"][::-1] for image, match in found.items() if match is not None}
     places = {image: _place(image) for image in images}
-    if len({rest for _, rest in places.values()}) != 1:
+    around = {places[image][1] for image in classes}
+    if len(around) != 1:
         return None
-    found = {image: NUMBERED.fullmatch(PurePosixPath(image).stem) for image in images}
-    classes = {image: match["name"] for image, match in found.items() if match is not None}
+    (folder,) = around
+    if any(rest[: len(folder)] != folder for _, rest in places.values()):
+        return None
     count = Counter(classes.values())
     if len(count) < 2 or min(count.values()) < FEWEST_OF_A_NAME:
         return None

@@ -1,6 +1,6 @@
 """From the paths of image files to classes and splits. Nothing here opens a file."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Set
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -99,7 +99,7 @@ class Layout:
         return "".join(f"; {one}" for one in said)
 
 
-def arrange(names: list[str], images: Collection[str] = ()) -> Layout:
+def arrange(names: list[str], images: Set[str] = frozenset()) -> Layout:
     """Classes and splits of the files with these paths; raises ImportRefused with what is wrong. `images` are those
     without a suffix that are images by their content.
 
@@ -129,7 +129,7 @@ def arrange(names: list[str], images: Collection[str] = ()) -> Layout:
     )
 
 
-def _unwrapped(paths: list[PurePosixPath], images: Collection[str]) -> list[PlacedFile]:
+def _unwrapped(paths: list[PurePosixPath], images: Set[str]) -> list[PlacedFile]:
     """The files, without the folders that wrap them all, if there are any."""
     archives = [
         FieldError(printable(str(path)), "an archive within the archive is not opened")

@@ -38,6 +38,7 @@ def is_no_class(folder: str) -> bool:
 
 def naturally(name: str) -> tuple[tuple[int, int | str], ...]:
     """A key that sorts `2` before `10` and `class 2` before `class 10`; what is equal so is told apart by the name."""
-    parts = re.split(r"([0-9]+)", name)
+    # Python makes no number of more digits, and nothing that long is the name of a class
+    parts = re.split(r"([0-9]{1,4000})", name)
     numbered = tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts if part)
     return (*numbered, (2, name))

@@ -563,14 +563,27 @@ def test_names_that_begin_with_a_class_say_it(
 
 def test_names_that_say_no_class_are_no_classes(tmp_path: Path) -> None:
     cats = {f"train/{kind}.{row}.jpg": b"" for kind in ("cat", "dog") for row in range(5)}
-    said = refusal(tmp_path, cats | {f"test/{row}.jpg": b"" for row in range(3)})
-    assert "10 images begin with a class, such as train/cat.0.jpg, and 3 do not" in str(said)
+    for test in ("test", "test1"):
+        said = refusal(tmp_path, cats | {f"{test}/{row}.jpg": b"" for row in range(3)})
+        assert "10 images begin with a class, such as train/cat.0.jpg, and 3 do not" in str(said)
     for names in (["IMG_{:04}", "DSC_{:04}", "PXL_{:04}"], ["image ({})", "photo ({})"]):
         files = {f"{name.format(row)}.png": b"" for name in names for row in range(5)}
         assert "class" in str(refusal(tmp_path, files)), "cameras name no classes"
-    for names in (["x/img_{}"], ["Images/a_{}", "masks/a_{}"], ["x/1_{}", "x/2_{}"]):
+    for names in (
+        ["x/img_{}"],
+        ["Images/a_{}", "masks/a_{}"],
+        ["x/1_{}", "x/2_{}"],
+        ["a/left_{}", "a/right_{}", "b/c/{}"],
+    ):
         files = {f"{name.format(row)}.png": b"" for name in names for row in range(5)}
         assert "class" in str(refusal(tmp_path, files))
+
+
+def test_a_name_of_any_length_is_looked_at_once(tmp_path: Path) -> None:
+    """An expression that tries each way to cut it would take hours, and stop the whole process meanwhile."""
+    long = "a" * 10_000 + "-" * 10_000
+    files = {f"{name}{row}.png": b"" for name in (f"{long}x", long, "b_") for row in range(3)}
+    assert "6 images begin with a class" in str(refusal(tmp_path, files))
 
 
 def test_order_of_rows_and_files_does_not_matter(tmp_path: Path) -> None:
@@ -672,3 +685,11 @@ def test_another_format_is_named_with_the_way_to_one_that_is_taken(
     error = refusal(tmp_path, content)
     assert what in str(error)
     assert error.hint
+def test_what_may_be_larger_than_an_image_is_none(tmp_path: Path) -> None:
+    """Images are read whole, and an idx file may have any size."""
+    image = encoded(pixels(8, 8))
+    files = {f"{name}/{row}.png": image for name in "ab" for row in range(3)}
+    error = refusal(tmp_path, files | {"a/train-images-idx3-ubyte": image})
+    assert [one.pointer for one in error.errors] == ["a/train-images-idx3-ubyte"]
+
+

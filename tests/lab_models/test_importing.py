@@ -1027,6 +1027,25 @@ def test_a_pipe_in_a_folder_is_not_waited_for(tmp_path: Path) -> None:
     assert str(refusal(tmp_path, source)) == said
 
 
+def test_a_class_folder_with_a_name_of_any_length_is_refused(tmp_path: Path) -> None:
+    files = {f"{name}/{row}.png": b"" for name in ("1" * 5000, "b") for row in range(3)}
+    zipped(tmp_path / "in.zip", files)
+    assert "more than 100 characters" in str(refusal(tmp_path, tmp_path / "in.zip"))
+
+
+def test_splits_within_the_classes_are_told_where_they_belong(tmp_path: Path) -> None:
+    files = {
+        f"{name}/{split}/{row}.png": b""
+        for name in ("rose", "tulip")
+        for split in ("train", "test")
+        for row in range(3)
+    }
+    zipped(tmp_path / "in.zip", files)
+    error = refusal(tmp_path, tmp_path / "in.zip")
+    assert "folders of splits within the class folders, such as rose/train" in str(error)
+    assert "train/rose" in (error.hint or "")
+
+
 # What is kept
 
 
