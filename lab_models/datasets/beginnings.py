@@ -8,6 +8,7 @@ HEAD_BYTES: Final = 4096
 GZIP: Final = b"\x1f\x8b"
 ZIP_HINT: Final = "zip the folder with any zip program, without a password, or pack it as .tar.gz"
 _NPZ: Final = "save images and labels with np.savez_compressed('own.npz', x_train=…, y_train=…), and import that"
+_PAGE: Final = "download the file itself: behind a login or a button a program gets the page"
 
 _ELSEWHERE: Final = (
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", ZIP_HINT),
@@ -26,8 +27,12 @@ _ELSEWHERE: Final = (
     (b"ARROW1", "an Arrow file", "write it as Parquet: datasets' `to_parquet`"),
     (b"\xff\xff\xff\xff", "an Arrow stream", "write it as Parquet: datasets' `to_parquet`"),
     (b"SQLite format 3", "an SQLite database", _NPZ),
+    (b"%PDF", "a PDF", "zip its pictures as PNG, each in a folder of its class"),
+    (b"version https://git-lfs", "what git has in the place of a large file", "`git lfs pull`"),
 )
 
+SEPARATORS: Final = ("\t", ",", ";")
+"""Of the cells of a table."""
 TIFF: Final = (b"II*\0", b"MM\0*")
 _IMAGES: Final = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", *TIFF)
 _NETPBM: Final = (b"P2", b"P3", b"P5", b"P6")
@@ -47,19 +52,22 @@ def refuse_by_beginning(head: bytes) -> None:
     for beginning, what, how in _ELSEWHERE:
         if head.startswith(beginning):
             raise ImportRefused(f"this is {what}", hint=how)
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<") and b"\0" not in head:
+        raise ImportRefused("this is a web page or XML", hint=_PAGE)
     if is_image_beginning(head):
         raise ImportRefused("this is one image and no data set", hint=ZIP_HINT)
 
 
 def name_of_single(head: bytes) -> str | None:
-    """What a file that is a whole data set by itself is called among others: Parquet, or a table with commas; None for
-    other files.
+    """What a file that is a whole data set by itself is called among others: Parquet, or a table; None for other
+    files.
     """
     if head.startswith(b"PAR1"):
         return "train.parquet"
     lines = head.splitlines()
     is_text = lines and not head.lstrip().startswith((b"{", b"[")) and min(head) >= ord("\t")
-    return "train.csv" if is_text and lines[0].count(b",") >= 2 else None
+    is_table = is_text and any(lines[0].count(separator.encode()) >= 2 for separator in SEPARATORS)
+    return "train.csv" if is_table else None
 
 
 def is_image_beginning(head: bytes) -> bool:

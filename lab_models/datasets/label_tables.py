@@ -3,17 +3,20 @@ Nothing here loads torch.
 """
 
 import csv
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import PurePosixPath
-from typing import IO, Final
+from typing import Final
 
 from lab_models.datasets.archives import ImageFiles
 from lab_models.datasets.column_words import FILE_WORDS, LABEL_WORDS, SPLIT_WORDS, column_of
 from lab_models.datasets.member_names import is_table
 from lab_models.datasets.refusals import DAMAGED, ImportRefused, printable, refuse_damaged
 from lab_models.datasets.split_words import split_in, split_of
+from lab_models.datasets.table_lines import lines_of, separator_of
 
 MOST_TABLES: Final = 10
 ROWS_PER_IMAGE: Final = 4
@@ -137,26 +140,59 @@ class _ByName:
             path = PurePosixPath(image)
             for last in {path.name, path.stem}:
                 self._by_last[last].append(image)
+        self._alike: dict[str, _Alike] = {}
 
     def find(self, name: str, split: str | None, table: str) -> str | None:
         """The image; None where there is none. Raises ImportRefused where there are several."""
         parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
         found = self._by_last.get(parts[-1], []) if parts else []
-        folders = tuple(parts[:-1])
-        if folders:
-            ends = [
-                one for one in found if PurePosixPath(one).parts[:-1][-len(folders) :] == folders
-            ]
-            found = ends or found
-        if len(found) > 1 and split is not None:
-            found = [one for one in found if _split_of_folder(one) == split] or found
-        if len(found) > 1:
+        if len(found) <= 1:
+            return found[0] if found else None
+        if parts[-1] not in self._alike:
+            self._alike[parts[-1]] = _Alike(found)
+        count, shown = self._alike[parts[-1]].below(tuple(reversed(parts[:-1])), split)
+        if count > 1:
             raise ImportRefused(
-                f"{printable(name)} in {printable(table)} is the name of {len(found):,} images:"
-                f" {', '.join(map(printable, found[:MOST_NAMED]))}",
+                f"{printable(name)} in {printable(table)} is the name of {count:,} images:"
+                f" {', '.join(map(printable, shown))}",
                 hint="write their folders before the names",
             )
-        return found[0] if found else None
+        return shown[0]
+
+
+class _Alike:
+    """Images of one name, sorted by their folders from the innermost on, so that no row of a table looks at all."""
+
+    def __init__(self, images: Sequence[str]) -> None:
+        self._by_split: dict[str | None, list[tuple[tuple[str, ...], str]]] = defaultdict(list)
+        for image in images:
+            inner = PurePosixPath(image).parts[-2::-1]
+            self._by_split[_split_of_folder(image)].append((inner, image))
+        for ends in self._by_split.values():
+            ends.sort()
+
+    def below(self, folders: tuple[str, ...], split: str | None) -> tuple[int, list[str]]:
+        """How many lie in these folders, the innermost first, or anywhere where none does; of them those of the split
+        where there are any. And the first of them.
+        """
+        every = list(self._by_split)
+        for wanted in (folders, ()):
+            for splits in ([split], every) if split is not None else (every,):
+                count, shown = self._ending(wanted, splits)
+                if count:
+                    return count, shown
+        raise AssertionError("there are several")
+
+    def _ending(
+        self, folders: tuple[str, ...], splits: Sequence[str | None]
+    ) -> tuple[int, list[str]]:
+        count, shown = 0, list[str]()
+        for ends in (self._by_split.get(split, []) for split in splits):
+            first = bisect_left(ends, folders, key=lambda end: end[0][: len(folders)])
+            last = bisect_right(ends, folders, key=lambda end: end[0][: len(folders)])
+            count += last - first
+            shown += [image for _, image in ends[first : min(last, first + MOST_NAMED)]]
+        return count, shown[:MOST_NAMED]
 
 
 def _split_of_folder(image: str) -> str | None:
@@ -165,27 +201,26 @@ def _split_of_folder(image: str) -> str | None:
 
 
 def _rows(files: ImageFiles, table: str, most: int) -> Iterator[list[str]]:
-    separator = "\t" if table.lower().endswith(".tsv") else ","
+    lines = lines_of(files, table, LONGEST_LINE)
+    size = 0
+
+    def counted(first: str) -> Iterator[str]:
+        # a cell in quotation marks has lines, and a row any number of such cells
+        nonlocal size
+        for line in chain([first], lines):
+            size += len(line)
+            if size > LONGEST_LINE:
+                raise ImportRefused(f"a row of {printable(table)} has no end")
+            yield line
+
     try:
-        with files.open(table) as file:
-            lines = _lines(table, file)
-            for number, row in enumerate(csv.reader(lines, delimiter=separator)):
-                if number > most:
-                    raise ImportRefused(
-                        f"{printable(table)} has more than {most:,} rows, far more than there are images"
-                    )
-                if number == 0 and len(row) == 1 and row[0].count(";"):
-                    row = row[0].split(";")
-                    separator = ";"
-                yield row if number == 0 or separator != ";" else row[0].split(";")
+        first = next(lines, "")
+        for number, row in enumerate(csv.reader(counted(first), delimiter=separator_of(first))):
+            if number > most:
+                raise ImportRefused(
+                    f"{printable(table)} has more than {most:,} rows, far more than there are images"
+                )
+            yield row
+            size = 0
     except (*DAMAGED, csv.Error) as error:
         refuse_damaged(table, error)
-
-
-def _lines(table: str, file: IO[bytes]) -> Iterator[str]:
-    first = True
-    while line := file.readline(LONGEST_LINE):
-        if len(line) >= LONGEST_LINE:
-            raise ImportRefused(f"a line of {printable(table)} has no end")
-        yield line.decode("utf-8-sig" if first else "utf-8", "replace")
-        first = False

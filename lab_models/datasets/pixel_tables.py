@@ -6,6 +6,7 @@ import math
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -24,6 +25,7 @@ from lab_models.datasets.refusals import (
     refuse_damaged,
 )
 from lab_models.datasets.split_words import split_in
+from lab_models.datasets.table_lines import lines_of, separator_of
 
 LONGEST_LINE: Final = 4_000_000
 SMALLEST_SIDE: Final = 4
@@ -55,9 +57,9 @@ def pixel_files(files: StoredFiles, limits: ImportLimits, scratch: Path) -> Iter
 
 def _images(files: StoredFiles, name: str) -> Iterator[tuple[str, bytes]]:
     """Of each row the label, and the pixels as a PGM."""
-    lines = _lines(files, name)
-    first = next(lines, (0, ""))[1]
-    separator = "\t" if name.lower().endswith(".tsv") else ","
+    lines = lines_of(files, name, LONGEST_LINE)
+    first = next(lines, "")
+    separator = separator_of(first)
     cells = [cell.strip().strip('"') for cell in first.split(separator)]
     side = math.isqrt(len(cells) - 1)
     if side < SMALLEST_SIDE or side * side != len(cells) - 1:
@@ -73,17 +75,13 @@ def _images(files: StoredFiles, name: str) -> Iterator[tuple[str, bytes]]:
             hint=HINT,
         )
     place = 0 if label is None else cells.index(label)
-    head = f"P5 {side} {side} 255\n".encode()
-    if not has_names:
-        yield _image(name, 1, first.split(separator), place, head)
-    for number, line in lines:
+    for number, line in enumerate(lines if has_names else chain([first], lines), 1 + has_names):
         if line.strip():
-            yield _image(name, number, line.split(separator), place, head)
+            yield _image(name, number, line.rstrip("\r\n").split(separator), place, side)
 
 
-def _image(name: str, number: int, cells: list[str], place: int, head: bytes) -> tuple[str, bytes]:
+def _image(name: str, number: int, cells: list[str], place: int, side: int) -> tuple[str, bytes]:
     label = cells.pop(place).strip().strip('"') if place < len(cells) else ""
-    side = int(head.split()[1])
     try:
         values = np.array(cells, np.float64)
     except ValueError as error:
@@ -97,17 +95,4 @@ def _image(name: str, number: int, cells: list[str], place: int, head: bytes) ->
         raise ImportRefused(
             f"line {number:,} of {printable(name)} has values that are no whole numbers from 0 to 255"
         )
-    return label, head + values.astype(np.uint8).tobytes()
-
-
-def _lines(files: StoredFiles, name: str) -> Iterator[tuple[int, str]]:
-    with files.open(name) as file:
-        number = 0
-        while line := file.readline(LONGEST_LINE):
-            number += 1
-            if len(line) >= LONGEST_LINE:
-                raise ImportRefused(f"line {number:,} of {printable(name)} has no end")
-            yield (
-                number,
-                line.decode("utf-8-sig" if number == 1 else "utf-8", "replace").rstrip("\r\n"),
-            )
+    return label, f"P5 {side} {side} 255\n".encode() + values.astype(np.uint8).tobytes()

@@ -586,6 +586,54 @@ def test_a_name_of_any_length_is_looked_at_once(tmp_path: Path) -> None:
     assert "6 images begin with a class" in str(refusal(tmp_path, files))
 
 
+def test_a_table_names_images_that_are_called_alike_by_their_folders(tmp_path: Path) -> None:
+    images = {
+        f"{split}/p{row}/scan/image.png": encoded(pixels(8, 8, 3, seed=row))
+        for row, split in enumerate(["train"] * 8 + ["test"] * 4)
+    }
+    rows = [f"data/p{row}/scan/image.png,{'ab'[row % 2]}" for row in range(12)]
+    files = images | {"l.csv": "\n".join(["path,label", *rows]).encode()}
+    assert "is in a folder within a class folder" in str(refusal(tmp_path, files))
+    rows = [row.removeprefix("data/") for row in rows]
+    files = images | {"l.csv": "\n".join(["path,label", *rows]).encode()}
+    assert counts(taken(tmp_path, files)) == (8, 0, 4)
+
+
+def test_of_images_called_alike_a_split_chooses(tmp_path: Path) -> None:
+    images = {
+        f"{split}/{row}.png": encoded(pixels(8, 8, 3, seed=row + 10 * (split == "test")))
+        for split in ("train", "test")
+        for row in range(8)
+    }
+    rows = [f"{row},{'ab'[row % 2]}" for row in range(8)]
+    table = "\n".join(["id,label", *rows]).encode()
+    dataset = taken(tmp_path, images | {"train.csv": table, "test.csv": table})
+    assert counts(dataset) == (8, 0, 8)
+    assert "is the name of 2 images" in str(
+        refusal(tmp_path / "imported", images | {"l.csv": table})
+    )
+
+
+@pytest.mark.parametrize("separator", [";", "\t", ","])
+def test_a_table_has_tabs_commas_or_semicolons(separator: str, tmp_path: Path) -> None:
+    lines = [
+        separator.join((f"{row:03}.png", f'"{"ab"[row % 2]}{separator}"')) for row in range(10)
+    ]
+    header = separator.join(("file", "label"))
+    dataset = taken(tmp_path, unsorted() | {"l.csv": "\n".join([header, *lines]).encode()})
+    if separator != "\t":
+        assert dataset.info.class_names == (f"a{separator}", f"b{separator}")
+    content = table([0, 1] * 5)[0].replace(b",", separator.encode())
+    (tmp_path / "pixels").mkdir()
+    assert counts(taken(tmp_path / "pixels", content)) == (8, 0, 2)
+
+
+def test_a_row_that_goes_on_and_on_is_refused(tmp_path: Path) -> None:
+    """In which every line ends within a cell."""
+    endless = b'file,label\n"x' + b'\n","' * 60_000
+    assert "a row of l.csv has no end" in str(refusal(tmp_path, unsorted() | {"l.csv": endless}))
+
+
 def test_order_of_rows_and_files_does_not_matter(tmp_path: Path) -> None:
     lines = [f"{row:03}.png,{'ab'[row % 2]}" for row in range(10)]
     sums = []
@@ -637,6 +685,14 @@ def test_a_file_that_is_damaged_in_its_zip_is_named(
     assert "Bad CRC-32" in str(error)
 
 
+def test_what_may_be_larger_than_an_image_is_none(tmp_path: Path) -> None:
+    """Images are read whole, and an idx file may have any size."""
+    image = encoded(pixels(8, 8))
+    files = {f"{name}/{row}.png": image for name in "ab" for row in range(3)}
+    error = refusal(tmp_path, files | {"a/train-images-idx3-ubyte": image})
+    assert [one.pointer for one in error.errors] == ["a/train-images-idx3-ubyte"]
+
+
 def test_a_damaged_file_without_a_suffix_is_no_image(tmp_path: Path) -> None:
     files = {f"{name}/{row}": encoded(pixels(8, 8, seed=row)) for name in "ab" for row in range(5)}
     content = damaged(files, "a/1")
@@ -676,6 +732,11 @@ def test_a_class_may_be_called_as_a_split_is(tmp_path: Path) -> None:
         (b"\x93NUMPY\x01\x00" + bytes(99), "this is one NumPy array"),
         (encoded(pixels(8, 8)), "this is one image and no data set"),
         (idx(pixels(3, 4, 4)), "this is one idx file"),
+        (b"\n<!DOCTYPE html><html>", "this is a web page or XML"),
+        (b"\xef\xbb\xbf<?xml version='1.0'?>", "this is a web page or XML"),
+        (b"%PDF-1.7\n", "this is a PDF"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git has in the place of a large file"),
+        (b"name;score;place\n", "train.csv has 3 columns, which is no label and the pixels"),
         (zlib.compress(b"x" * 99), "this is no zip file that can be read"),
     ],
 )
@@ -685,11 +746,3 @@ def test_another_format_is_named_with_the_way_to_one_that_is_taken(
     error = refusal(tmp_path, content)
     assert what in str(error)
     assert error.hint
-def test_what_may_be_larger_than_an_image_is_none(tmp_path: Path) -> None:
-    """Images are read whole, and an idx file may have any size."""
-    image = encoded(pixels(8, 8))
-    files = {f"{name}/{row}.png": image for name in "ab" for row in range(3)}
-    error = refusal(tmp_path, files | {"a/train-images-idx3-ubyte": image})
-    assert [one.pointer for one in error.errors] == ["a/train-images-idx3-ubyte"]
-
-
