@@ -4,7 +4,7 @@ folders. Nothing here loads torch.
 
 import gzip
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from io import BufferedIOBase
 from pathlib import Path
 from typing import IO, Final
@@ -29,11 +29,17 @@ def find_mnist(roots: Iterable[Path]) -> tuple[Path, ...] | None:
     """The four files, in the order of `MNIST_FILES`, in the first place that has them all; their names may have dots
     for hyphens (`train-images.idx3-ubyte`) and `.gz` at the end.
     """
-    for root in roots:
-        for folder in FOLDERS:
-            found = [named_idx(root / folder, name) for name in MNIST_FILES]
-            if all(path is not None for path in found):
-                return tuple(path for path in found if path is not None)
+    return find_together(MNIST_FILES, FOLDERS, roots)
+
+
+def find_together(
+    names: Sequence[str], folders: Sequence[str], roots: Iterable[Path]
+) -> tuple[Path, ...] | None:
+    """The files, in the order of their names, in the first of the folders below the first root that has them all."""
+    for folder in (root / folder for root in roots for folder in folders):
+        found = [path for path in (named_idx(folder, name) for name in names) if path is not None]
+        if len(found) == len(names):
+            return tuple(found)
     return None
 
 

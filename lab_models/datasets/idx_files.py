@@ -28,7 +28,6 @@ from lab_models.datasets.refusals import (
 
 SPLITS: Final = {"train": "train", "t10k": "test", "test": "test"}
 READ_BYTES: Final = 1 << 20
-SMALL_FILE: Final = 1_000_000
 
 
 @contextmanager
@@ -81,7 +80,7 @@ def _mapped(
     try:
         with files.open(name) as stored:
             stream = gzip.GzipFile(fileobj=stored) if name.lower().endswith(".gz") else stored
-            most = max(SMALL_FILE, limits.max_ratio * files.size(name))
+            most = limits.most_unpacked(files.size(name))
             while chunk := stream.read(READ_BYTES):
                 packing.write(chunk)
                 if packing.size > most:

@@ -159,12 +159,9 @@ class _Labels:
         column = column_of(LABEL_WORDS, [one for one in kinds if one != image])
         if image is None or column is None:
             listed = ", ".join(f"{one} ({kind})" for one, kind in list(kinds.items())[:10])
-            missing = "images" if image is None else "a label"
+            missing = "of images" if image is None else "with a label"
             raise ImportRefused(
-                f"{printable(name)} has no column of {missing}: {printable(listed)}"
-                if image is None
-                else f"{printable(name)} has no column with {missing}: {printable(listed)}",
-                hint=HINT,
+                f"{printable(name)} has no column {missing}: {printable(listed)}", hint=HINT
             )
         self.image, self.column = image, column
         self._name, self._classes = name, classes

@@ -2,10 +2,11 @@
 
 import socket
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ from lab_models.datasets.splits import split_train_val
 DOWNLOAD_TIMEOUT_SECONDS = 20.0
 DATA_SETTING = "LAB_DATA_DIR (where the service runs in containers: LAB_DATA, in .env)"
 DIGITS_TEST_SEED = 0
+ALWAYS_WHOLE = ("digits", "mnist")
+"""Of the others a part of what was published will do."""
 # answers to damaged files
 UNREADABLE = (
     *(AssertionError, EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError),
@@ -61,36 +64,13 @@ def open_dataset(info: DatasetInfo, folders: DataFolders) -> PreparedDataset:
     """The data set, memory-mapped, prepared on first use; raises DatasetUnavailable with what to do."""
     if info.imported:
         return open_imported(info, folders.imported)
-    match info.name:
-        case "digits":
-            return open_prepared(
-                info, folders.prepared, read_digits, min_free_bytes=folders.min_free_bytes
-            )
-        case "mnist":
-            return open_prepared(
-                info,
-                folders.prepared,
-                lambda: read_mnist(folders),
-                min_free_bytes=folders.min_free_bytes,
-            )
-        case "cifar10" | "cifar100":
-            return open_prepared(
-                info,
-                folders.prepared,
-                lambda: read_cifar(info, folders),
-                partial=True,
-                min_free_bytes=folders.min_free_bytes,
-            )
-        case name if name in SOURCE_FILES:
-            return open_prepared(
-                info,
-                folders.prepared,
-                lambda: read_published(name, folders),
-                partial=True,
-                min_free_bytes=folders.min_free_bytes,
-            )
-        case _:
-            raise DatasetUnavailable(f"no reader for data set {info.name!r}")
+    return open_prepared(
+        info,
+        folders.prepared,
+        _reader(info, folders),
+        partial=info.name not in ALWAYS_WHOLE,
+        min_free_bytes=folders.min_free_bytes,
+    )
 
 
 def read_digits() -> RawDataset:
@@ -117,10 +97,8 @@ def read_mnist(folders: DataFolders) -> RawDataset:
         try:
             return _mnist_arrays(files)
         except UNREADABLE as error:
-            raise DatasetUnavailable(
-                f"MNIST: {files[0].parent} cannot be read: {error or type(error).__name__}",
-                hint="remove that folder, or put the four idx files there",
-            ) from error
+            remedy = "remove that folder, or put the four idx files there"
+            raise _unreadable("MNIST", files[0].parent, error, remedy) from error
     # torchvision's import takes a second, and only a download needs it
     from torchvision.datasets import MNIST
 
@@ -130,14 +108,7 @@ def read_mnist(folders: DataFolders) -> RawDataset:
             MNIST(folders.download, download=True)
             return _mnist_arrays(find_mnist([folders.download]) or ())
     except UNREADABLE as error:
-        searched = ", ".join(str(root) for root in folders.search)
-        raise DatasetUnavailable(
-            f"MNIST is in none of the data folders ({searched}) and could not be downloaded: {error}",
-            hint=(
-                f"connect to the network once, or set {DATA_SETTING} to a folder that holds the four idx files, packed"
-                " or not; 'digits' needs neither"
-            ),
-        ) from error
+        raise _not_here("MNIST", folders, error, "the four idx files, packed or not") from error
 
 
 def _mnist_arrays(files: Sequence[Path]) -> RawDataset:
@@ -159,10 +130,8 @@ def read_published(name: str, folders: DataFolders) -> RawDataset:
         try:
             return read_source(name, files)
         except UNREADABLE as error:
-            raise DatasetUnavailable(
-                f"{name}: {files[0].parent} cannot be read: {error or type(error).__name__}",
-                hint=f"remove these files, or put whole ones there: {source.hint}",
-            ) from error
+            remedy = f"remove these files, or put whole ones there: {source.hint}"
+            raise _unreadable(name, files[0].parent, error, remedy) from error
     _require_room_for_download(name, folders)
     try:
         with _downloading(name, folders):
@@ -172,14 +141,7 @@ def read_published(name: str, folders: DataFolders) -> RawDataset:
                 raise OSError("its files are not there after the download")
             return read_source(name, found)
     except UNREADABLE as error:
-        searched = ", ".join(str(root) for root in folders.search)
-        raise DatasetUnavailable(
-            f"{name} is in none of the data folders ({searched}) and could not be downloaded: {error}",
-            hint=(
-                f"connect to the network once, or set {DATA_SETTING} to a folder that holds {source.hint}; 'digits'"
-                " needs neither"
-            ),
-        ) from error
+        raise _not_here(name, folders, error, source.hint) from error
 
 
 def read_cifar(info: DatasetInfo, folders: DataFolders) -> RawDataset:
@@ -204,24 +166,15 @@ def _torchvision_cifar(info: DatasetInfo, folders: DataFolders) -> RawDataset:
         try:
             return _cifar_arrays(info, kind, root, download=False)
         except UNREADABLE as error:
-            raise DatasetUnavailable(
-                f"{info.name}: {root / kind.base_folder} cannot be read: {error or type(error).__name__}",
-                hint="remove that folder, or put torchvision's files there",
-            ) from error
+            remedy = "remove that folder, or put torchvision's files there"
+            raise _unreadable(info.name, root / kind.base_folder, error, remedy) from error
     _require_room_for_download(info.name, folders)
     try:
         with _downloading(info.name, folders):
             return _cifar_arrays(info, kind, folders.download, download=True)
     except UNREADABLE as error:
-        searched = ", ".join(str(root) for root in folders.search)
-        raise DatasetUnavailable(
-            f"{info.name} is in none of the data folders ({searched}) and could not be downloaded: {error}",
-            hint=(
-                f"connect to the network once, or set {DATA_SETTING} to a folder that holds"
-                f" {info.name}/train-00000-of-….parquet and the like, or torchvision's {kind.base_folder}; 'digits'"
-                " needs neither"
-            ),
-        ) from error
+        files = f"{info.name}/train-00000-of-….parquet and the like, or torchvision's {kind.base_folder}"
+        raise _not_here(info.name, folders, error, files) from error
 
 
 def _cifar_arrays(info: DatasetInfo, kind: Any, root: Path, *, download: bool) -> RawDataset:
@@ -239,6 +192,36 @@ def _cifar_arrays(info: DatasetInfo, kind: Any, root: Path, *, download: bool) -
             np.array(part.targets, np.int64),
         ]
     return RawDataset(*arrays)
+
+
+def _reader(info: DatasetInfo, folders: DataFolders) -> Callable[[], RawDataset]:
+    match info.name:
+        case "digits":
+            return read_digits
+        case "mnist":
+            return partial(read_mnist, folders)
+        case "cifar10" | "cifar100":
+            return partial(read_cifar, info, folders)
+        case name if name in SOURCE_FILES:
+            return partial(read_published, name, folders)
+        case _:
+            raise DatasetUnavailable(f"no reader for data set {info.name!r}")
+
+
+def _unreadable(what: str, folder: Path, error: Exception, remedy: str) -> DatasetUnavailable:
+    return DatasetUnavailable(
+        f"{what}: {folder} cannot be read: {error or type(error).__name__}", hint=remedy
+    )
+
+
+def _not_here(what: str, folders: DataFolders, error: Exception, files: str) -> DatasetUnavailable:
+    searched = ", ".join(str(root) for root in folders.search)
+    return DatasetUnavailable(
+        f"{what} is in none of the data folders ({searched}) and could not be downloaded: {error}",
+        hint=(
+            f"connect to the network once, or set {DATA_SETTING} to a folder that holds {files}; 'digits' needs neither"
+        ),
+    )
 
 
 def _require_room_for_download(name: str, folders: DataFolders) -> None:

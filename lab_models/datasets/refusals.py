@@ -11,6 +11,7 @@ from lab_models.common.files import FULL_DISK
 from lab_models.common.validation import FieldError
 
 MOST_ERRORS = 20
+SMALL_FILE: Final = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,10 @@ class ImportLimits:
     max_array_bytes: int = 20_000_000_000
     max_pixels: int = 100_000_000_000
     min_free_bytes: int = 0
+
+    def most_unpacked(self, packed: int) -> int:
+        """To how many bytes so many may unpack."""
+        return max(SMALL_FILE, self.max_ratio * packed)
 
 
 class ImportRefused(LabError):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from lab_models.datasets.idx import named_idx
+from lab_models.datasets.idx import find_together
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,7 @@ class SourceFiles:
 
     def find(self, roots: Iterable[Path]) -> tuple[Path, ...] | None:
         """The files, in the order of their names, in the first place that has them all."""
-        for root in roots:
-            for folder in (root / folder for folder in self.folders):
-                found = [named_idx(folder, name) for name in self.names] if folder.is_dir() else []
-                if found and all(path is not None for path in found):
-                    return tuple(path for path in found if path is not None)
-        return None
+        return find_together(self.names, self.folders, roots)
 
 
 def _idx(train: str, test: str) -> tuple[str, ...]:

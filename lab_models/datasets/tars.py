@@ -35,7 +35,6 @@ FOLDER, LONG_NAME, LONG_LINK, EXTENDED, GLOBAL = b"5", b"L", b"K", (b"x", b"X"),
 LONGEST_WORDS: Final = 1 << 16
 """Of what says more of a file: a long name, pax records."""
 WRITE_BYTES: Final = 1 << 20
-SMALL_FILE: Final = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def gunzipped(file: BinaryIO, limits: ImportLimits, scratch: Path) -> Iterator[B
     is damaged or swells, StorageFull.
     """
     packed = os.fstat(file.fileno()).st_size
-    most = max(SMALL_FILE, limits.max_ratio * packed)
+    most = limits.most_unpacked(packed)
     with tempfile.TemporaryFile(dir=scratch, prefix=".") as out:
         packing = Packing(out, scratch, limits)
         file.seek(0)
@@ -189,7 +188,6 @@ def _records(words: bytes) -> dict[str, str]:
 def _danger(header: _Header, limits: ImportLimits, is_folder: bool) -> str | None:
     danger = danger_of_name(header.name)
     if danger is not None:
-        # `./` itself, or `..`
         return danger
     if header.kind == b"S":
         return "is written with holes in it (sparse)"

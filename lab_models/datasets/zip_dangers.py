@@ -25,7 +25,6 @@ from lab_models.datasets.refusals import (
     refuse_bad_files,
 )
 
-SMALL_FILE = 1_000_000
 ENCRYPTED = 0x1
 LOCAL_HEADER = struct.Struct("<26xHH")
 """Of what stands before a member: its name's length and that of the extra field, which both follow (PKWARE's APPNOTE,
@@ -74,7 +73,7 @@ def _refuse_bombs(unpacked: int, packed: int, limits: ImportLimits) -> None:
         raise ImportRefused(
             f"the zip unpacks to {unpacked:,} bytes, more than {limits.max_unpacked_bytes:,}"
         )
-    if unpacked > max(SMALL_FILE, limits.max_ratio * packed):
+    if unpacked > limits.most_unpacked(packed):
         raise ImportRefused(
             f"the zip of {packed:,} bytes unpacks to {unpacked:,}, more than {limits.max_ratio} times its size"
         )
@@ -112,9 +111,7 @@ def _danger(member: zipfile.ZipInfo, slash: str, limits: ImportLimits) -> str | 
         return "is compressed by a method other than deflate"
     if member.file_size > limits.max_file_bytes and not holds_many(member.filename):
         return f"unpacks to {member.file_size:,} bytes, more than {limits.max_file_bytes:,}"
-    if member.file_size > SMALL_FILE and member.file_size > limits.max_ratio * max(
-        1, member.compress_size
-    ):
+    if member.file_size > limits.most_unpacked(member.compress_size):
         return f"unpacks to more than {limits.max_ratio} times its size"
     return None
 

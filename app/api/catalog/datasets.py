@@ -203,7 +203,7 @@ async def _receive_all(request: Request, file: BinaryIO, settings: Settings) -> 
 
 def _too_large(settings: Settings) -> UploadTooLarge:
     return UploadTooLarge(
-        f"the zip is larger than {settings.max_upload_bytes:,} bytes (LAB_MAX_UPLOAD_BYTES)"
+        f"the upload is larger than {settings.max_upload_bytes:,} bytes (LAB_MAX_UPLOAD_BYTES)"
     )
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import func
+from sqlalchemy import case, func
 from sqlmodel import Session, col, select
 
 from app.errors import Conflict
@@ -46,11 +46,12 @@ def left_behind(session: Session, name: str) -> LeftBehind:
         col(Run.status) == RunStatus.SUCCEEDED,
         col(Experiment.spec)[("dataset", "name")].as_string() == name,
     )
-    counted = select(func.count(func.distinct(col(Experiment.id)))).where(*learned)
     kept = col(Run.environment)[("dataset", "name")].as_string()
-    return LeftBehind(
-        session.exec(counted).one(), session.exec(counted.where(kept.is_(None))).one()
+    forgetful = case((kept.is_(None), col(Experiment.id)))
+    counted = select(
+        func.count(func.distinct(col(Experiment.id))), func.count(func.distinct(forgetful))
     )
+    return LeftBehind(*session.exec(counted.where(*learned)).one())
 
 
 def _unfinished_users(session: Session, name: str) -> list[tuple[str, str]]:
