@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from lab_models.statistics.summary import Summary
+from lab_models.statistics.wording import with_sign
 
 if TYPE_CHECKING:
     from lab_models.explanations.explaining import Explanation
@@ -34,10 +35,11 @@ def _areas(areas: "Areas", better: int) -> str:
 
 def _judged(difference: Summary, better: int) -> str:
     if difference.ci95 is None:
-        return f"{difference.mean:+.3f}, without an interval"
+        return f"{with_sign(difference.mean, 3)}, without an interval"
     low, high = difference.ci95
     verdict = "not told apart" if low <= 0 <= high else "better" if better * low > 0 else "worse"
-    return f"{difference.mean:+.3f} (95 % interval {low:+.3f} to {high:+.3f}), {verdict}"
+    mean, *ends = (with_sign(number, 3) for number in (difference.mean, low, high))
+    return f"{mean} (95 % interval {' to '.join(ends)}), {verdict}"
 
 
 def _correlation(correlation: Summary | None) -> str:

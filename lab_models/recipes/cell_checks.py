@@ -19,6 +19,7 @@ from lab_models.specs import (
     TrainSpec,
     read_request,
 )
+from lab_models.statistics.wording import with_sign
 
 Specs = Mapping[str, AnySpec]
 Sizes = Mapping[str, ModelSize]
@@ -107,7 +108,7 @@ def _unmatched_parameters(recipe: Recipe, sizes: Sizes) -> Iterator[Finding]:
                 share = 100 * (treatment - control) / control
                 pairs.append(
                     f"{titles[contrast.treatment]} {treatment:,} against {titles[contrast.control]} {control:,}"
-                    f" ({share:+.1f} %)"
+                    f" ({with_sign(share, 1)} %)"
                 )
         if pairs:
             suggestion = (

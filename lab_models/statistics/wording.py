@@ -5,8 +5,14 @@ number lies.
 from lab_models.statistics.looks import Look
 from lab_models.statistics.paired import ALPHA, LEAST_P, Paired
 
+MINUS = "\N{MINUS SIGN}"
 NOTHING = 1e-9
 """A number below this is written as 0.00: one image in a test split of a million is 1e-6 as a fraction."""
+
+
+def with_sign(number: float, decimals: int) -> str:
+    """Such as +0.420; a negative one has a minus sign, not a hyphen."""
+    return f"{number:+.{decimals}f}".replace("-", MINUS)
 
 
 def signed(number: float) -> str:
@@ -16,7 +22,7 @@ def signed(number: float) -> str:
     decimals = 2
     while float(f"{number:.{decimals}f}") == 0:
         decimals += 1
-    return f"{number:+.{decimals}f}"
+    return with_sign(number, decimals)
 
 
 def level(number: float) -> str:

@@ -74,6 +74,8 @@ def figures() -> dict[str, Any]:
         "factor": factor(),
         "factor-single": factor(groups=1),
         "factor-rows": factor_rows(),
+        "factor-of-two-sets": factor_of_two_sets(),
+        "factor-rows-of-two-sets": rows_of_two_sets(),
         "differences": differences(),
         "heat-map": heat_map(),
         "heat-map-wide": heat_map(12),
@@ -278,7 +280,9 @@ def factor(groups: int = 2) -> FactorFigure:
         for number, (name, of_it) in enumerate(list(levels.items())[:groups])
     ]  # fmt: skip
     title, said = "MLP depth on MNIST", "mnist, 8 cells, 5 seeds, 40 runs"
-    return FactorFigure(title, said, "Test accuracy", "depth (hidden layers)", found, chance=0.1)
+    return FactorFigure(
+        title, said, "Test accuracy", "depth (hidden layers)", found, chances={"": 0.1}
+    )
 
 
 def factor_rows() -> FactorFigure:
@@ -287,7 +291,29 @@ def factor_rows() -> FactorFigure:
     points = [point(name, 0.7 + 0.02 * number, number) for number, name in enumerate(names)]
     title, said = "Augmentations on CIFAR-10", "cifar10, 5 cells, 5 seeds, 25 runs"
     groups = [Group("all cells", [*points, Point("later", ())])]
-    return FactorFigure(title, said, "Test accuracy", "", groups, chance=0.1)
+    return FactorFigure(title, said, "Test accuracy", "", groups, chances={"": 0.1})
+
+
+def factor_of_two_sets() -> FactorFigure:
+    """Both kinds of networks on a hard data set and one of them on an easy one."""
+    hard = [
+        Group(name, [point(depth, level - 0.02 * number, 9 * depth + number)
+                     for depth, level in ((2, 0.53), (4, 0.55), (8, 0.54), (16, 0.5))], "CIFAR-10")
+        for number, name in enumerate(("plain", "residual"))
+    ]  # fmt: skip
+    easy = [Group("plain", factor().groups[0].points, "MNIST")]
+    title, said = "MLP depth on two data sets", "mnist, cifar10, 12 cells, 5 seeds, 60 runs"
+    chances = {"CIFAR-10": 0.1, "MNIST": 0.1}
+    return FactorFigure(title, said, "Test accuracy", "depth", [*hard, *easy], chances=chances)
+
+
+def rows_of_two_sets() -> FactorFigure:
+    """Rows of words on two data sets."""
+    rows = factor_rows().groups[0].points
+    easy = [point("none", 0.97, 1), point("rotation by 15 degrees", 0.975, 2)]
+    groups = [Group("all cells", rows, "CIFAR-10"), Group("all cells", easy, "MNIST")]
+    title, said = "Augmentations on two data sets", "cifar10, mnist, 7 cells, 5 seeds, 35 runs"
+    return FactorFigure(title, said, "Test accuracy", "", groups, chances={"CIFAR-10": 0.1})
 
 
 def differences() -> DifferencesFigure:

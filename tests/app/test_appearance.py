@@ -173,7 +173,7 @@ def test_a_mean_of_fewer_runs_is_thin_and_said() -> None:
 
 def test_a_constant_rate_is_a_flat_line_over_zero() -> None:
     shown = words(draw(curves(("learning_rate",)), "svg"))
-    assert {"Learning rate (1e−3)", "0.0", "1.0"} <= set(shown)  # noqa: RUF001 - as matplotlib writes it
+    assert {"Learning rate (1e−3)", "0.0", "1.0"} <= set(shown)
     assert not any("0.98" in text or "1.02" in text for text in shown)
 
 

@@ -181,7 +181,7 @@ def test_any_numbers_give_scipys_interval_and_a_gain_is_said_only_where_it_is_sh
 def interval(measured: DistillationOutcome) -> str:
     ci95 = gain_of(measured).ci95
     assert ci95 is not None
-    return "95 % interval {:+.2f} to {:+.2f}".format(*ci95)
+    return "95 % interval {:+.2f} to {:+.2f}".format(*ci95).replace("-", "−")
 
 
 def test_a_gain_is_said_with_its_interval_and_the_share_of_the_gap() -> None:
@@ -226,7 +226,7 @@ def test_a_loss_is_worse() -> None:
     assert verdict_of(measured) is ContrastVerdict.WORSE
     assert (
         sentence(measured)
-        == f"Better on test than the baseline? Worse: -1.24 percentage points, {interval(measured)} over 5"
+        == f"Better on test than the baseline? Worse: −1.24 percentage points, {interval(measured)} over 5"
         " paired seeds, p = 0.0051 (level 4 %)."
     )
 
@@ -286,7 +286,7 @@ def test_a_tiny_end_of_an_interval_keeps_its_sign() -> None:
     measured = comparison(
         {0: 0.5, 1: 0.5, 2: 0.5}, {0: 0.50001, 1: 0.50001, 2: 0.50002}, margin=1e-4
     )
-    assert "+0.001 percentage points, 95 % interval -0.0001 to +0.003 " in sentence(measured)
+    assert "+0.001 percentage points, 95 % interval −0.0001 to +0.003 " in sentence(measured)
 
 
 def test_arms_that_are_not_comparable_are_warned_of() -> None:

@@ -163,7 +163,7 @@ def test_the_sentence_says_verdict_factor_slope_and_threshold() -> None:
     )
     grown = along([math.exp(-0.05 * place) for place in range(5)], epoch=7).sentence
     assert grown.startswith(
-        "healthy in epoch 7: along 5 layers the gradient grows by a factor of 1.2 toward the input (slope -0.050 per"
+        "healthy in epoch 7: along 5 layers the gradient grows by a factor of 1.2 toward the input (slope −0.050 per"
         " layer"
     )
     assert (

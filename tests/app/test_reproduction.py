@@ -110,7 +110,7 @@ def test_a_second_time_that_lies_outside_is_different_and_says_by_how_much(
     found = verified(api, database, settings, original, {0: 0.90, 1: 0.5, 2: 0.92})
     assert found["agreement"] == "different"
     assert "1 of 3 runs lie outside" in found["sentence"]
-    assert "-41.00 points" in found["sentence"]
+    assert "−41.00 points" in found["sentence"]
 
 
 def test_a_single_run_is_held_against_the_sampling_of_the_test_images(

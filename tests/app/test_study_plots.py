@@ -306,6 +306,26 @@ def test_a_numeric_factor_is_an_axis_with_its_values_as_ticks() -> None:
     assert any(text.endswith(" %") for text in shown)
 
 
+def test_each_data_set_has_a_panel_of_its_own() -> None:
+    groups = [
+        Group("plain", [point(8), point(20)], "CIFAR-10"),
+        Group("plain", [Point(20, (0.1, 0.2))], "MNIST"),
+        Group("residual", [Point(8, (0.3,))], "MNIST"),
+    ]
+    figure = factor(groups=groups, chances={"MNIST": 0.1})
+    first, second = figure.panels
+    assert (list(first.groups), first.chance) == ([0], None)
+    assert (list(second.groups), second.chance) == ([0, 1], 0.1)
+    shown = words(draw_factor(figure, "svg"))
+    assert [shown.count(text) for text in ("CIFAR-10", "MNIST", "plain", "residual")] == [1] * 4
+    assert shown.count("Depth") == 1, "below the last"
+    assert shown.count("8") == 2
+    rows = [Group("g", [point("one"), point("two")], name) for name in ("CIFAR-10", "MNIST")]
+    shown = words(draw_factor(factor(groups=rows), "svg"))
+    assert [shown.count(text) for text in ("CIFAR-10", "MNIST", "one")] == [1, 1, 2]
+    assert "g" not in shown, "the only group needs no name"
+
+
 def test_values_over_decades_are_on_a_log_scale_and_with_a_zero_among_them_in_equal_steps() -> None:
     rates = [Group("all", [point(rate) for rate in (1e-4, 1e-3, 1e-2, 0.1)])]
     assert {"Learning rate (log scale)", "0.0001", "0.1"} <= set(

@@ -264,6 +264,17 @@ def test_the_picture_of_a_factor_names_its_groups(api: TestClient, study: dict[s
     assert "it varies depth, residual" in unknown.json()["detail"]
 
 
+def test_cells_of_two_data_sets_stand_in_two_panels(api: TestClient) -> None:
+    vary = {"dataset": ["mnist", "digits"], "model.depth": [2, 4]}
+    record = send(api, spec={"model": {"arch": "mlp"}}, vary=vary, seeds=1)
+    svg = api.get(f"/studies/{record['id']}/factor.svg").text
+    said = ("MNIST", "digits", "depth (hidden layers)")
+    assert [svg.count(f">{text}</text>") for text in said] == [1, 1, 1]
+    by_set = api.get(f"/studies/{record['id']}/factor.svg?factor=dataset").text
+    assert ">mnist</text>" in by_set
+    assert by_set.count(">Test accuracy</text>") == 1, "the sets themselves share an axis"
+
+
 def test_the_report_is_one_page_that_needs_no_network(
     api: TestClient, study: dict[str, Any]
 ) -> None:

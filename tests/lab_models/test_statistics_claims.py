@@ -162,8 +162,8 @@ def test_more_is_not_better_where_a_later_setting_is_worse() -> None:
     result = not_monotone(settings([97.0, 97.8, 97.3, 97.4]), 0.1, titles=["2", "4", "6", "8"])
     assert result.verdict is ClaimVerdict.SUPPORTED
     assert result.sentence.startswith(
-        "Supported: 6 is worse than 4: -0.5"
-    ) or result.sentence.startswith("Supported: 8 is worse than 4: -0.4")
+        "Supported: 6 is worse than 4: −0.5"
+    ) or result.sentence.startswith("Supported: 8 is worse than 4: −0.4")
     assert "(Holm; level 4 %)." in result.sentence
     assert result.estimate is not None
     assert result.estimate < 0
@@ -178,7 +178,7 @@ def test_the_p_of_a_worsening_is_corrected_over_all_pairs() -> None:
     assert result.p_holm == pytest.approx(4 * raw)  # three pairs and the trend
     assert result.verdict is ClaimVerdict.SUPPORTED
     assert result.sentence.startswith(
-        "Supported: setting 1 is worse than setting 0: -0.50 percentage points, "
+        "Supported: setting 1 is worse than setting 0: −0.50 percentage points, "
     )
 
 
@@ -212,7 +212,7 @@ def test_measured_depths_leave_open_whether_more_is_better() -> None:
     result = not_monotone(PLAIN_DEPTHS, 0.15, titles=DEPTHS, seconds_per_seed=60.0)
     assert result.verdict is ClaimVerdict.OPEN
     assert result.sentence.startswith(
-        "Open: the largest change for the worse, from depth 6 to depth 10, is -0.50 percentage points, 95 %"
+        "Open: the largest change for the worse, from depth 6 to depth 10, is −0.50 percentage points, 95 %"
         " interval "
     )
     assert (
@@ -222,7 +222,7 @@ def test_measured_depths_leave_open_whether_more_is_better() -> None:
     assert " seeds in all at this spread (" in result.sentence
     assert "; the look at them is a further one)" in result.sentence
     assert (
-        "depth 10 against depth 2: -0.27 percentage points, 95 % interval -0.95 to +0.42 over 3 paired seeds"
+        "depth 10 against depth 2: −0.27 percentage points, 95 % interval −0.95 to +0.42 over 3 paired seeds"
         in " ".join(result.evidence)
     )
 
@@ -230,7 +230,7 @@ def test_measured_depths_leave_open_whether_more_is_better() -> None:
 def test_one_seed_shows_no_order() -> None:
     fall = not_monotone([{0: 0.98}, {0: 0.97}], scale=100.0)
     assert fall.sentence.startswith(
-        "Open: the largest change for the worse, from setting 0 to setting 1, is -1.00 percentage points with"
+        "Open: the largest change for the worse, from setting 0 to setting 1, is −1.00 percentage points with"
         " the one"
     )
     rise = not_monotone([{0: 0.97}, {0: 0.98}], scale=100.0)
@@ -327,7 +327,7 @@ def test_what_would_settle_a_target_is_said() -> None:
     assert reaches([98.0, 98.6, 98.3], 98.1).sentence.endswith("p = 0.37 (level 4 %).")
     assert (
         reaches([98.0], 98.1).sentence
-        == "Open: 98.00 % in the one run, -0.10 from the target of 98.10; one run has no interval: add seeds."
+        == "Open: 98.00 % in the one run, −0.10 from the target of 98.10; one run has no interval: add seeds."
     )
 
 

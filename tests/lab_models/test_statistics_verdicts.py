@@ -57,14 +57,14 @@ def test_a_significant_loss_is_worse_and_contradicts_nobody() -> None:
     assert judgement.verdict is ContrastVerdict.WORSE
     assert (
         judgement.sentence
-        == "Worse: -0.42 percentage points, 95 % interval -0.71 to -0.13 over 5 paired seeds, p = 0.015 (level 4 %)."
+        == "Worse: −0.42 percentage points, 95 % interval −0.71 to −0.13 over 5 paired seeds, p = 0.015 (level 4 %)."
     )
 
 
 def test_of_a_loss_less_is_better() -> None:
     judgement = judged(differing(*(-gain for gain in GAIN)), lower_is_better=True, unit="nats")
     assert judgement.sentence == (
-        "Better: -0.42 nats (lower is better), 95 % interval -0.71 to -0.13 over 5 paired seeds, p = 0.015 (level 4 %)."
+        "Better: −0.42 nats (lower is better), 95 % interval −0.71 to −0.13 over 5 paired seeds, p = 0.015 (level 4 %)."
     )
     assert judged(differing(*GAIN), lower_is_better=True).verdict is ContrastVerdict.WORSE
 
@@ -133,7 +133,7 @@ def test_within_the_margin_is_equivalent_and_a_real_difference_is_called_real() 
     assert judgement.verdict.text == "equivalent within margin"
     assert (
         judgement.sentence
-        == "Equivalent within ±0.15 percentage points: +0.01, 95 % interval -0.03 to +0.05 over 5 paired seeds,"
+        == "Equivalent within ±0.15 percentage points: +0.01, 95 % interval −0.03 to +0.05 over 5 paired seeds,"
         " equivalence p = 0.00021 (level 4 %)."
     )
     real = judged(differing(0.05, 0.04, 0.06, 0.03, 0.045, margin=0.15))
@@ -150,7 +150,7 @@ def test_how_many_more_seeds_speaks_of_the_margin_and_not_of_the_effect_seen() -
     )
     assert (
         judgement.sentence
-        == "Open: -0.25 percentage points, 95 % interval -0.76 to +0.25 over 3 paired seeds, p = 0.16 (level 4 %); "
+        == "Open: −0.25 percentage points, 95 % interval −0.76 to +0.25 over 3 paired seeds, p = 0.16 (level 4 %); "
         "to show a difference as large as the margin, or that there is none, takes about 15 seeds in all at this"
         " spread (12 more, about 48 minutes; the look at them is a further one)."
     )
@@ -248,19 +248,19 @@ def test_swapping_the_arms_swaps_the_verdict(
     assert back.verdict is SWAPPED.get(forth.verdict, forth.verdict)
     assert back.more_seeds == forth.more_seeds
     assert judged(compare(pairs, margin), lower_is_better=True).verdict is back.verdict
-    assert "-0.00 " not in forth.sentence
+    assert "−0.00 " not in forth.sentence
 
 
 @pytest.mark.parametrize(
     ("number", "written"),
     [
         (0.42, "+0.42"),
-        (-0.004, "-0.004"),
+        (-0.004, "−0.004"),
         (0.0, "0.00"),
         (-0.0, "0.00"),
         (-1e-17, "0.00"),
         (0.00004, "+0.00004"),
-        (-12.345, "-12.35"),
+        (-12.345, "−12.35"),
         (0.996, "+1.00"),
     ],
 )

@@ -32,6 +32,7 @@ from app.services.lifecycle.local_workers import LocalWorkers
 from app.services.submitting.drafts import Stored
 from app.storage.states import RunStatus
 from lab_models.specs import canonical_json, read_spec
+from lab_models.statistics.wording import with_sign
 
 router = passes.router(prefix="/experiments", tags=["experiments"])
 
@@ -230,5 +231,5 @@ def _sentence(verification: Verification) -> str:
             worst = max(away, key=lambda run: abs(run.difference or 0.0))
             return (
                 f"Different: {len(away)} of {total} runs lie outside where one more run would with 95 %, by up to"
-                f" {100 * (worst.difference or 0):+.2f} points." + because
+                f" {with_sign(100 * (worst.difference or 0), 2)} points." + because
             )

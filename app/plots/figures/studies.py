@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -93,10 +93,26 @@ class Point:
 
 @dataclass(frozen=True)
 class Group:
-    """Cells that one line joins, such as all residual networks."""
+    """Cells that one line joins, such as all residual networks; of one data set where there are several."""
 
     title: str
     points: Sequence[Point]
+    dataset: str = ""
+
+
+@dataclass(frozen=True)
+class ScorePanel:
+    """Scores that share an axis: the groups of one data set, by the numbers of their look."""
+
+    groups: Mapping[int, Group]
+    dataset: str
+    chance: float | None
+    as_percent: bool
+
+    @property
+    def points(self) -> list[Point]:
+        """Of all groups."""
+        return [point for group in self.groups.values() for point in group.points]
 
 
 @dataclass(frozen=True)
@@ -105,7 +121,7 @@ class FactorFigure:
     the axes.
 
     `is_scatter`: neighbors along the factor differ in other things too, so no line joins them. `is_log`: its values
-    were drawn so that each tenfold is as likely, and are shown so. `chance` is the score of guessing.
+    were drawn so that each tenfold is as likely, and are shown so. `chances` are the scores of guessing, by data set.
     """
 
     title: str
@@ -116,12 +132,31 @@ class FactorFigure:
     as_percent: bool = True
     is_scatter: bool = False
     is_log: bool = False
-    chance: float | None = None
+    chances: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def points(self) -> list[Point]:
         """Of all groups."""
         return [point for group in self.groups for point in group.points]
+
+    @property
+    def panels(self) -> list[ScorePanel]:
+        """One for each data set, in the order of the groups: scores on different data share no axis. Groups with one
+        title look alike in all.
+        """
+        titles = self.titles
+        found: dict[str, dict[int, Group]] = {}
+        for group in self.groups:
+            found.setdefault(group.dataset, {})[titles.index(group.title)] = group
+        return [
+            ScorePanel(groups, dataset, self.chances.get(dataset), self.as_percent)
+            for dataset, groups in (found or {"": {}}).items()
+        ]
+
+    @property
+    def titles(self) -> list[str]:
+        """Of the groups, each once."""
+        return list(dict.fromkeys(group.title for group in self.groups))
 
     def written(self, score: float) -> str:
         """A score with its unit, such as `91.23 %`."""

@@ -33,7 +33,7 @@ from lab_models.statistics.cells import qualified
 from lab_models.statistics.looks import percent
 from lab_models.statistics.paired import ALPHA
 from lab_models.statistics.verdicts import ClaimVerdict, ContrastVerdict
-from lab_models.statistics.wording import p_text
+from lab_models.statistics.wording import p_text, with_sign
 
 FOR_A_PAGE, FOR_A_PHONE = (
     Appearance(size=size, follows_viewer=True) for size in (PictureSize.MEDIUM, PictureSize.SMALL)
@@ -185,10 +185,10 @@ def _contrast(result: ContrastResult, whole: WholeStudy) -> dict[str, Any]:
     return {
         "title": result.title,
         "n": 0 if paired is None else paired.n,
-        "mean": "-" if paired is None or paired.mean is None else f"{paired.mean:+.2f}",
+        "mean": "-" if paired is None or paired.mean is None else with_sign(paired.mean, 2),
         "interval": "-"
         if paired is None or paired.ci95 is None
-        else f"{paired.ci95[0]:+.2f} to {paired.ci95[1]:+.2f}",
+        else " to ".join(with_sign(end, 2) for end in paired.ci95),
         "p": "-" if result.p_holm is None else p_text(result.p_holm, judgement.level or ALPHA),
         "level": percent(judgement.level),
         "mcnemar": (

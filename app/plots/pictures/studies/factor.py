@@ -30,7 +30,7 @@ from app.plots.canvas.style import (
     heading,
     rendered,
 )
-from app.plots.figures.studies import FactorFigure, Group
+from app.plots.figures.studies import FactorFigure, Group, ScorePanel
 from app.plots.pictures.studies.factor_rows import in_rows
 from app.plots.pictures.studies.score_marks import (
     BELOW_INCHES,
@@ -43,6 +43,10 @@ from app.plots.pictures.studies.score_marks import (
 )
 
 PANEL_INCHES, LEFT_INCHES = (6.8, 4.1), 0.75
+STACKED_INCHES, TITLE_INCHES, GAP_INCHES = 2.7, 0.3, 0.3
+"""The height of a panel where there are several, room above it for its data set, and between two of them.
+"""
+TICKS_INCHES = 0.25
 LEGEND_INCHES, LEGEND_GAP = 2.4, 0.3
 FEW_GROUPS = 3
 """Of so many the legend stands below, where it needs less room."""
@@ -72,12 +76,13 @@ def draw_factor(figure: FactorFigure, extension: str) -> bytes:
 
 
 def _numeric(figure: FactorFigure) -> Sheet:
-    width, height = _panel_inches()
-    pairs = _pairs(figure)
+    panels = figure.panels
+    width, height = _panel_inches(len(panels))
+    pairs = [_pairs(panel, figure) for panel in panels]
     entries, signs, is_beside = (
-        [_entry(figure, place) for place in range(len(figure.groups))],
-        signs_of(figure, has_pairs=bool(pairs)),
-        len(figure.groups) > FEW_GROUPS and not is_small(),
+        [_entry(figure, title, number) for number, title in enumerate(figure.titles)],
+        signs_of(figure, has_pairs=any(pairs)),
+        (len(figure.titles) > FEW_GROUPS or len(panels) > 1) and not is_small(),
     )
     paper = 2 * MARGIN + LEFT_INCHES + width + (LEGEND_GAP + LEGEND_INCHES if is_beside else 0)
     legend = (
@@ -86,15 +91,23 @@ def _numeric(figure: FactorFigure) -> Sheet:
         else Legend(entries, paper - 2 * MARGIN, 1 if is_small() else max(1, len(entries)))
     )
     head = heading(figure.title, figure.subtitle, paper)
-    top = head.height + 0.25
-    below = top + height + BELOW_INCHES
+    top, title = head.height + 0.25, TITLE_INCHES if len(panels) > 1 else 0.0
+    each = title + height + TICKS_INCHES + GAP_INCHES
+    below = top + each * len(panels) - TICKS_INCHES - GAP_INCHES + BELOW_INCHES
     end = max(below, top + legend.height) if is_beside else below + legend.height
     sheet = Sheet(paper, end + 0.1 + signs_height(signs, paper - 2 * MARGIN) + MARGIN / 2)
     head.draw(sheet)
     sheet.write(
         MARGIN, head.height - 0.04, [shortened(figure.metric, width, PANEL_SIZE)], PANEL_SIZE
     )
-    _draw_groups(sheet.panel(MARGIN + LEFT_INCHES, top, width, height), figure, pairs)
+    for place, shown in enumerate(panels):
+        down = top + each * place + title
+        if title:
+            text = shortened(shown.dataset, width, PANEL_SIZE, bold=True)
+            left = MARGIN + LEFT_INCHES
+            sheet.write(left, down - TITLE_INCHES + 0.02, [text], PANEL_SIZE, fontweight="bold")
+        axes = sheet.panel(MARGIN + LEFT_INCHES, down, width, height)
+        _draw_panel(axes, shown, figure, pairs[place], is_last=shown is panels[-1])
     legend.draw(
         sheet, *((MARGIN + LEFT_INCHES + width + LEGEND_GAP, top) if is_beside else (MARGIN, below))
     )
@@ -102,16 +115,17 @@ def _numeric(figure: FactorFigure) -> Sheet:
     return sheet
 
 
-def _panel_inches() -> tuple[float, float]:
+def _panel_inches(count: int = 1) -> tuple[float, float]:
     room = most_inches() - 2 * MARGIN - LEFT_INCHES
-    return (room, 0.7 * room) if is_small() else PANEL_INCHES
+    width, height = (room, 0.7 * room) if is_small() else PANEL_INCHES
+    return width, height if count == 1 else min(height, STACKED_INCHES)
 
 
 Ends = tuple[tuple[float, int], tuple[float, int]]
 """Two cells, each by its factor's value and its group."""
 
 
-def _pairs(figure: FactorFigure) -> list[tuple[Ends, list[tuple[float, float]]]]:
+def _pairs(shown: ScorePanel, figure: FactorFigure) -> list[tuple[Ends, list[tuple[float, float]]]]:
     """The scores of runs with the same seed: in neighboring groups at one value, or of a single group at neighboring
     values.
     """
@@ -119,17 +133,21 @@ def _pairs(figure: FactorFigure) -> list[tuple[Ends, list[tuple[float, float]]]]
         return []
     cells = {
         (float(point.x), number): point.by_seed
-        for number, group in enumerate(figure.groups)
+        for number, group in shown.groups.items()
         for point in group.points
     }
     values = sorted({value for value, _ in cells})
     beside: list[Ends] = (
-        [((one, 0), (other, 0)) for one, other in pairwise(values)]
-        if len(figure.groups) == 1
+        [
+            ((one, number), (other, number))
+            for number in shown.groups
+            for one, other in pairwise(values)
+        ]
+        if len(shown.groups) == 1
         else [
-            ((value, number), (value, number + 1))
+            ((value, number), (value, after))
             for value in values
-            for number in range(len(figure.groups) - 1)
+            for number, after in pairwise(shown.groups)
         ]
     )
     found = []
@@ -141,29 +159,34 @@ def _pairs(figure: FactorFigure) -> list[tuple[Ends, list[tuple[float, float]]]]
     return found
 
 
-def _draw_groups(
-    panel: Axes, figure: FactorFigure, pairs: Sequence[tuple[Ends, list[tuple[float, float]]]]
+def _draw_panel(
+    panel: Axes,
+    shown: ScorePanel,
+    figure: FactorFigure,
+    pairs: Sequence[tuple[Ends, list[tuple[float, float]]]],
+    *,
+    is_last: bool,
 ) -> None:
+    """All panels have the values of all, so that one stands below the other."""
     values = sorted({float(point.x) for point in figure.points})
     places, note = _places(values, figure)
     panel.grid(axis="y", color=GRID, linewidth=0.8)
-    score_axis(panel, figure, upright=True)
-    panel.set_xlabel(
-        shortened(figure.factor, _panel_inches()[0] - 1.5, AXIS_SIZE) + note, fontsize=AXIS_SIZE
-    )
+    score_axis(panel, shown, upright=True)
+    if is_last:
+        name = shortened(figure.factor, _panel_inches()[0] - 1.5, AXIS_SIZE)
+        panel.set_xlabel(name + note, fontsize=AXIS_SIZE)
     panel.set_xticks([])
     if not values:
         return
     span = (places[-1] - places[0]) or 1.0
     point = 1.14 * span / (72 * _panel_inches()[0])
     closest = min((after - before for before, after in pairwise(places)), default=span)
+    num_groups = len(figure.titles)
     # points of a cloud stand where they are
     slot = (
-        0.0
-        if figure.is_scatter
-        else min(SLOT_POINTS * point, 0.7 * closest / max(1, len(figure.groups)))
+        0.0 if figure.is_scatter else min(SLOT_POINTS * point, 0.7 * closest / max(1, num_groups))
     )
-    margin = max((0.07 if len(places) > 1 else 0.57) * span, slot * (len(figure.groups) + 1) / 2)
+    margin = max((0.07 if len(places) > 1 else 0.57) * span, slot * (num_groups + 1) / 2)
     panel.set_xlim(places[0] - margin, places[-1] + margin)
     if figure.is_scatter:
         _label_round(panel, values, is_log=figure.is_log)
@@ -171,15 +194,13 @@ def _draw_groups(
         _label_values(panel, values, places)
     place_of = dict(zip(values, places, strict=True))
     aside = 0.32 * slot
-    shifts = [
-        slot * (number - (len(figure.groups) - 1) / 2) for number in range(len(figure.groups))
-    ]
+    shifts = [slot * (number - (num_groups - 1) / 2) for number in range(num_groups)]
     for ends, scores in pairs:
         across = [place_of[value] + shifts[group] - aside for value, group in ends]
-        color = look(0).color if len(figure.groups) == 1 else GREY
+        color = look(0).color if num_groups == 1 else GREY
         for each in scores:
             panel.plot(across, each, **pair_look(color))
-    for number, group in enumerate(figure.groups):
+    for number, group in shown.groups.items():
         _draw_group(
             panel,
             group,
@@ -278,12 +299,12 @@ def _label_round(panel: Axes, values: Sequence[float], *, is_log: bool) -> None:
     _label_values(panel, inside, [math.log10(tick) for tick in inside])
 
 
-def _entry(figure: FactorFigure, number: int) -> Entry:
-    group = figure.groups[number]
-    counts = [len(point.scores) for point in group.points if point.scores]
+def _entry(figure: FactorFigure, title: str, number: int) -> Entry:
+    points = [point for group in figure.groups if group.title == title for point in group.points]
+    counts = [len(point.scores) for point in points if point.scores]
     values = [float(point.x) for point in figure.points]
     return Entry(
-        group.title,
+        title,
         f"{runs_said(counts)}{' each' if len(counts) > 1 else ''}" if counts else "not measured",
         line_look(
             number,

@@ -1,5 +1,8 @@
 """A score against a factor that is no number: one row per cell, with its numbers beside it."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from matplotlib.axes import Axes
 
 from app.plots.canvas.colors import GREY, GRID, INK, is_small
@@ -13,7 +16,7 @@ from app.plots.canvas.palette import (
     signs_height,
 )
 from app.plots.canvas.style import AXIS_SIZE, MARGIN, Sheet, heading
-from app.plots.figures.studies import FactorFigure, Point
+from app.plots.figures.studies import FactorFigure, Point, ScorePanel
 from app.plots.pictures.studies.score_marks import (
     BELOW_INCHES,
     published_look,
@@ -30,55 +33,88 @@ ROW_GAP, GROUP_INCHES = 0.14, 0.3
 
 
 def in_rows(figure: FactorFigure) -> Sheet:
-    """A chart with a row per cell, group by group."""
-    has_titles, signs = len(figure.groups) > 1, signs_of(figure)
+    """A chart with a row per cell, group by group, and a panel for each data set."""
+    panels, signs = [_laid_out(shown, figure) for shown in figure.panels], signs_of(figure)
     titles_inches, rows_inches, texts_inches = SMALL_INCHES if is_small() else INCHES
-    most = 3 if is_small() else 2
-    titles = [
-        [wrapped(str(point.x), titles_inches, ROW_SIZE, most) for point in group.points]
-        for group in figure.groups
-    ]
-    heights = [
-        [
-            line_height(ROW_SIZE) * max(2 if is_small() else 1, len(lines)) + ROW_GAP
-            for lines in group
-        ]
-        for group in titles
-    ]
     paper = 2 * MARGIN + titles_inches + 0.15 + rows_inches + 0.15 + texts_inches
     head = heading(figure.title, figure.subtitle, paper)
-    height = max(
-        0.35, sum(map(sum, heights)) + (GROUP_INCHES * len(figure.groups) if has_titles else 0)
-    )
-    below = head.height + 0.1 + height + BELOW_INCHES
+    below = head.height + 0.1 + sum(panel.height + BELOW_INCHES for panel in panels)
     sheet = Sheet(paper, below + MARGIN + signs_height(signs, paper - 2 * MARGIN))
     head.draw(sheet)
-    panel = sheet.panel(MARGIN + titles_inches + 0.15, head.height + 0.1, rows_inches, height)
-    panel.grid(axis="x", color=GRID, linewidth=0.8)
-    score_axis(panel, figure, upright=False)
-    panel.set_xlabel(shortened(figure.metric, rows_inches, AXIS_SIZE), fontsize=AXIS_SIZE)
-    panel.set_yticks([])
-    panel.set_ylim(height, 0)  # in inches, downward
-    panel.spines["left"].set_visible(False)
-    down = 0.0
-    for number, group in enumerate(figure.groups):
-        if has_titles:
-            sheet.write(
-                MARGIN,
-                head.height + 0.2 + down,
-                [shortened(group.title, titles_inches, ROW_SIZE, bold=True)],
-                ROW_SIZE,
-                fontweight="bold",
-            )
-            down += GROUP_INCHES
-        for point, lines, room in zip(group.points, titles[number], heights[number], strict=True):
-            _draw_row(panel, point, number, down + room / 2)
-            middle = head.height + 0.1 + down + room / 2
-            sheet.write(MARGIN, middle - line_height(ROW_SIZE) * len(lines) / 2, lines, ROW_SIZE)
-            _write_scores(sheet, figure, point, middle, texts_inches)
-            down += room
+    top = head.height + 0.1
+    for panel in panels:
+        _draw_panel(sheet, panel, figure, top)
+        top += panel.height + BELOW_INCHES
     draw_signs(sheet, MARGIN, below + 0.06, paper - 2 * MARGIN, signs)
     return sheet
+
+
+@dataclass(frozen=True)
+class _Row:
+    point: Point
+    number: int
+    lines: Sequence[str]
+
+    @property
+    def height(self) -> float:
+        least = 2 if is_small() else 1
+        return line_height(ROW_SIZE) * max(least, len(self.lines)) + ROW_GAP
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """Groups with their titles, and rows; all in inches downward."""
+
+    shown: ScorePanel
+    groups: Sequence[tuple[str, Sequence[_Row]]]
+
+    @property
+    def height(self) -> float:
+        rows = sum(row.height for _, rows in self.groups for row in rows)
+        return max(0.35, rows + GROUP_INCHES * sum(bool(title) for title, _ in self.groups))
+
+
+def _laid_out(shown: ScorePanel, figure: FactorFigure) -> _Panel:
+    """What has one group needs no title but its data set's."""
+    titles_inches, most = (SMALL_INCHES if is_small() else INCHES)[0], 3 if is_small() else 2
+    is_titled = len(figure.titles) > 1
+    return _Panel(
+        shown,
+        [
+            (
+                ", ".join(filter(None, [shown.dataset, group.title if is_titled else ""])),
+                [
+                    _Row(point, number, wrapped(str(point.x), titles_inches, ROW_SIZE, most))
+                    for point in group.points
+                ],
+            )
+            for number, group in shown.groups.items()
+        ],
+    )
+
+
+def _draw_panel(sheet: Sheet, panel: _Panel, figure: FactorFigure, top: float) -> None:
+    titles_inches, rows_inches, texts_inches = SMALL_INCHES if is_small() else INCHES
+    axes = sheet.panel(MARGIN + titles_inches + 0.15, top, rows_inches, panel.height)
+    axes.grid(axis="x", color=GRID, linewidth=0.8)
+    score_axis(axes, panel.shown, upright=False)
+    axes.set_xlabel(shortened(figure.metric, rows_inches, AXIS_SIZE), fontsize=AXIS_SIZE)
+    axes.set_yticks([])
+    axes.set_ylim(panel.height, 0)  # in inches, downward
+    axes.spines["left"].set_visible(False)
+    down = 0.0
+    for title, rows in panel.groups:
+        if title:
+            text = shortened(title, titles_inches, ROW_SIZE, bold=True)
+            sheet.write(MARGIN, top + 0.1 + down, [text], ROW_SIZE, fontweight="bold")
+            down += GROUP_INCHES
+        for row in rows:
+            _draw_row(axes, row.point, row.number, down + row.height / 2)
+            middle = top + down + row.height / 2
+            half = line_height(ROW_SIZE) * len(row.lines) / 2
+            sheet.write(MARGIN, middle - half, row.lines, ROW_SIZE)
+            _write_scores(sheet, figure, row.point, middle, texts_inches)
+            down += row.height
 
 
 def _draw_row(panel: Axes, point: Point, number: int, at: float) -> None:

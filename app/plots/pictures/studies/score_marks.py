@@ -18,22 +18,22 @@ from app.plots.canvas.style import (
     TICK_SIZE,
     say_in_middle,
 )
-from app.plots.figures.studies import FactorFigure
+from app.plots.figures.studies import FactorFigure, ScorePanel
 
 BELOW_INCHES = 0.55
 """Of the axis' numbers and name."""
 
 
-def score_axis(panel: Axes, figure: FactorFigure, *, upright: bool) -> None:
+def score_axis(panel: Axes, shown: ScorePanel, *, upright: bool) -> None:
     """Scale and label the axis of the scores, which is the vertical one if `upright`."""
     scores = [
         score
-        for point in figure.points
+        for point in shown.points
         for score in [*point.scores, *([point.published] if point.published is not None else [])]
     ]
-    least = least_span(max(map(abs, scores), default=0.0), as_percent=figure.as_percent)
-    low, high = view_of(scores, [point.ci95 for point in figure.points if point.ci95], least)
-    if figure.as_percent:
+    least = least_span(max(map(abs, scores), default=0.0), as_percent=shown.as_percent)
+    low, high = view_of(scores, [point.ci95 for point in shown.points if point.ci95], least)
+    if shown.as_percent:
         room = 0.03 * (high - low)
         low, high = max(low, min([0.0, *scores]) - room), min(high, max([1.0, *scores]) + room)
     axis = panel.yaxis if upright else panel.xaxis
@@ -43,11 +43,11 @@ def score_axis(panel: Axes, figure: FactorFigure, *, upright: bool) -> None:
         return
     (panel.set_ylim if upright else panel.set_xlim)(low, high)
     axis.set_major_locator(MaxNLocator(7, steps=TICK_STEPS))
-    if figure.as_percent:
+    if shown.as_percent:
         axis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=None, symbol=PERCENT))
     panel.set_axisbelow(True)
     panel.tick_params(labelsize=TICK_SIZE, color=GREY)
-    draw_chance(panel, figure.chance, upright=upright)
+    draw_chance(panel, shown.chance, upright=upright)
 
 
 def draw_chance(panel: Axes, chance: float | None, *, upright: bool) -> None:

@@ -11,6 +11,7 @@ from scipy.special import stdtrit
 
 from app.services.analyses.gradients.series import LayerSeries, pooled
 from app.services.experiments.results import CONFIDENCE, summarise
+from lab_models.statistics.wording import with_sign
 
 THRESHOLD = 100.0
 """Factor between the gradients of first and last layer from which on one speaks of vanishing or exploding.
@@ -259,7 +260,7 @@ def _change(factor: float) -> str:
 def _signed(*values: float) -> list[str]:
     """With a sign and two decimals, or three where all are small; never -0."""
     decimals = 3 if max(map(abs, values)) < 0.1 else 2
-    return [f"{round(value, decimals) + 0.0:+.{decimals}f}" for value in values]
+    return [with_sign(round(value, decimals) + 0.0, decimals) for value in values]
 
 
 def _rounded(times: float) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from app.plots.figures.studies import FactorFigure, Group, Point
 from app.services.analyses.chance import chance_of
@@ -20,6 +21,8 @@ from app.services.studies.studies import StudyCell
 from lab_models.datasets.catalog import spoken_name
 from lab_models.studies.design import factor_text
 
+DATASET = ("dataset", "dataset.name")
+"""Says itself, above a panel."""
 MOST_POINTS = 250
 """Points of one picture: what does not fit on a few pages, and takes seconds to draw."""
 
@@ -35,22 +38,22 @@ def factor_figure(table: Table, factor: str | None) -> FactorFigure:
     name = known_factor(whole, factor) if factor is not None else _first_number(table)
     drawn_together = together(whole)
     is_scatter = name in drawn_together
+    is_of_several = table.num_datasets > 1 and name not in DATASET
     others = [
         other
         for other in table.factors
-        if other != name and not (is_scatter and other in drawn_together)
+        if other not in (name, *DATASET) and not (is_scatter and other in drawn_together)
     ]
-    groups: dict[str, list[Point]] = {}
+    groups: dict[tuple[str, str], list[Point]] = {}
     for row in table.rows[:MOST_POINTS]:
         value = row.cell.cell.title if name is None else row.cell.cell.factors.get(name)
         if value is not None:
             group = "all cells" if name is None else _said(row.cell, others)
-            if table.num_datasets > 1:
-                dataset = spoken_name(row.dataset)
-                group = dataset if group == "all cells" else f"{dataset}, {group}"
+            dataset = spoken_name(row.dataset) if is_of_several else ""
             point = _point(row, spoken(value), table.metric)
             # of a cloud the seeds say how far chance reaches; intervals of two or three hide it
-            groups.setdefault(group, []).append(replace(point, ci95=None) if is_scatter else point)
+            point = replace(point, ci95=None) if is_scatter else point
+            groups.setdefault((dataset, group), []).append(point)
     more = (
         f"; the first {MOST_POINTS} of {len(table.rows)} cells"
         if len(table.rows) > MOST_POINTS
@@ -65,16 +68,25 @@ def factor_figure(table: Table, factor: str | None) -> FactorFigure:
         metric=table.metric.axis,
         factor="" if name is None else axis_label(whole, name),
         groups=[
-            Group(f"{title}, {too}" if is_scatter else title, points)
-            for title, points in groups.items()
+            Group(f"{title}, {too}" if is_scatter else title, points, dataset)
+            for (dataset, title), points in groups.items()
         ],
         as_percent=table.metric.is_fraction,
         is_scatter=is_scatter,
         is_log=drawn is not None and drawn.log is not None,
-        chance=chance_of([row.cell.experiment.spec for row in table.rows])
-        if table.metric.name.rpartition(".")[2] == "accuracy"
-        else None,
+        chances=_chances(table, is_of_several=is_of_several),
     )
+
+
+def _chances(table: Table, *, is_of_several: bool) -> dict[str, float]:
+    if table.metric.name.rpartition(".")[2] != "accuracy":
+        return {}
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in table.rows:
+        dataset = spoken_name(row.dataset) if is_of_several else ""
+        found.setdefault(dataset, []).append(row.cell.experiment.spec)
+    chances = {dataset: chance_of(specs) for dataset, specs in found.items()}
+    return {dataset: chance for dataset, chance in chances.items() if chance is not None}
 
 
 def _first_number(table: Table) -> str | None:
