@@ -23,6 +23,7 @@ from app.plots.canvas.colors import (
     VERMILION,
 )
 from app.plots.canvas.fonts import line_height, shortened, width_of, wrapped
+from app.plots.canvas.labels import told_apart
 from app.plots.canvas.style import NOTE_SIZE, Sheet
 
 Dashes = str | tuple[float, tuple[float, ...]]
@@ -86,7 +87,10 @@ class Legend:
         self.column = (width - COLUMN_GAP * (columns - 1)) / columns
         self.numbered = 0.24 if any(entry.number for entry in entries) else 0.0
         room = self.column - SWATCH_INCHES - self.numbered
-        self._titles = [wrapped(entry.title, room, ENTRY_SIZE, ENTRY_LINES) for entry in entries]
+        self._titles = told_apart(
+            [entry.title for entry in entries],
+            lambda title: wrapped(title, room, ENTRY_SIZE, ENTRY_LINES),
+        )
         self._notes = [wrapped(entry.note, room, NOTE_SIZE, 3) for entry in entries]
         heights = [
             line_height(ENTRY_SIZE) * len(title) + line_height(NOTE_SIZE) * len(note)

@@ -28,6 +28,7 @@ from app.plots.canvas.colors import (
 )
 from app.plots.canvas.contrast import ink_on
 from app.plots.canvas.fonts import line_height, shortened, width_of, wrapped
+from app.plots.canvas.labels import cut_apart, side_by_side
 from app.plots.canvas.style import (
     AXIS_SIZE,
     MARGIN,
@@ -59,9 +60,10 @@ AXIS_INCHES, LEAST_INCHES = 0.3, 5.3
 @dataclass(frozen=True)
 class MatrixLayout:
     """In inches: the matrix with its upper left corner, the names' size in points and how much room they take below it,
-    and where the list stands beside or below.
+    and where the list stands beside or below; the names as they are cut.
     """
 
+    labels: Sequence[str]
     left: float
     inches: float
     size: float
@@ -105,7 +107,7 @@ def draw_confusion(figure: ConfusionFigure, extension: str) -> bytes:
 def _layout(figure: ConfusionFigure) -> MatrixLayout:
     count = len(figure.class_names)
     size = 9.5 if figure.has_numbers else 7.5
-    names = [shortened(name, NAME_INCHES, size) for name in figure.class_names]
+    names = cut_apart(figure.class_names, NAME_INCHES, size)
     widest = max(width_of(name, size) for name in names)
     left = MARGIN + AXIS_INCHES + widest + 0.08
     side = 0.0 if figure.has_numbers or is_small() else SIDE_GAP + SIDE_INCHES
@@ -123,7 +125,7 @@ def _layout(figure: ConfusionFigure) -> MatrixLayout:
         if turned
         else line_height(size)
     )
-    return MatrixLayout(left, inches, size, below + 0.06, side)
+    return MatrixLayout(names, left, inches, size, below + 0.06, side)
 
 
 def _list_inches(figure: ConfusionFigure) -> float:
@@ -156,10 +158,7 @@ def _draw_matrix(
         float(shown[~diagonal].max(initial=0.0)) or top,
     )
     step = math.ceil(num_classes / MOST_TICK_LABELS)
-    places, names = (
-        range(0, num_classes, step),
-        [shortened(name, NAME_INCHES, layout.size) for name in figure.class_names[::step]],
-    )
+    places, names = range(0, num_classes, step), layout.labels[::step]
     panel.set_xticks(places, names, fontsize=layout.size, **_turned(names, figure.has_numbers))
     panel.set_yticks(places, names, fontsize=layout.size)
     panel.tick_params(length=0 if step == 1 else 2.5, pad=4, color=GREY)
@@ -247,11 +246,9 @@ def _draw_side(
     said = f"true {ARROW} predicted: share of the true class, images"
     sheet.write(left, top + 0.2, [shortened(said, width, NOTE_SIZE - 1)], NOTE_SIZE - 1, color=GREY)
     top += 0.43
+    labels = cut_apart(figure.class_names, (width - 0.25) / 2, TEXT_SIZE - 1)
     for true, predicted in figure.most_confused:
-        names = f" {ARROW} ".join(
-            shortened(figure.class_names[index], (width - 0.25) / 2, TEXT_SIZE - 1)
-            for index in (true, predicted)
-        )
+        names = side_by_side([labels[true], labels[predicted]], f" {ARROW} ")
         share = f"{_percent(float(figure.fractions[true, predicted]))}{PERCENT}, {figure.counts[true, predicted]:,}"
         sheet.write(left, top, [names], TEXT_SIZE - 1)
         sheet.write(left, top + 0.15, [share], NOTE_SIZE - 0.5, color=GREY)

@@ -13,6 +13,7 @@ from matplotlib import colormaps
 
 from app.plots.canvas.colors import BLUE, GREY, INK, VERMILION, most_inches
 from app.plots.canvas.fonts import line_height, shortened, width_of, wrapped
+from app.plots.canvas.labels import side_by_side
 from app.plots.canvas.style import MARGIN, MINUS, PERCENT, Sheet, heading, rendered
 from app.plots.figures.experiments import ExplainedImage, ExplanationFigure
 from lab_models.explanations.maps import enlarged, shares
@@ -145,7 +146,7 @@ def _write(sheet: Sheet, left: float, top: float, what: str, said: tuple[str, st
     sheet.write(
         left + start,
         top,
-        [f"{shortened(name, room, NAME_SIZE)} {after}".rstrip()],
+        [side_by_side([shortened(name, room, NAME_SIZE), *([after] if after else [])], " ")],
         NAME_SIZE,
         color=INK,
     )

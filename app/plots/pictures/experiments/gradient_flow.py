@@ -22,7 +22,8 @@ from app.plots.canvas.colors import (
     is_small,
     most_inches,
 )
-from app.plots.canvas.fonts import line_height, shortened
+from app.plots.canvas.fonts import line_height
+from app.plots.canvas.labels import cut_apart
 from app.plots.canvas.norms import decades_of, edges_of, thinned
 from app.plots.canvas.palette import TICK_STEPS, Sign, draw_signs, signs_height
 from app.plots.canvas.style import (
@@ -250,7 +251,8 @@ def _label_layers(panel: Axes, figure: GradientFlowFigure, height: float) -> Non
         last,
     ]
     panel.set_ylim(-0.5, last + 0.5)
-    names = [shortened(figure.layers[place], NAMES_INCHES - 0.3, size) for place in ticks]
+    labels = cut_apart(figure.layers, NAMES_INCHES - 0.3, size)
+    names = [labels[place] for place in ticks]
     panel.set_yticks(ticks, names, fontsize=size)
     panel.tick_params(axis="y", length=0, pad=3)
     panel.text(

@@ -21,6 +21,7 @@ from app.plots.canvas.colors import (
     is_small,
 )
 from app.plots.canvas.fonts import line_height, shortened, wrapped
+from app.plots.canvas.labels import told_apart
 from app.plots.canvas.palette import (
     TICK_STEPS,
     Sign,
@@ -91,7 +92,10 @@ SMALL = Columns(4.9, 1.85, 1.75, 0.94, is_stacked=True)
 def draw_differences(figure: DifferencesFigure, extension: str) -> bytes:
     """One row per contrast, in their order: title, picture, numbers, verdict. `extension`: png, svg or pdf."""
     columns = SMALL if is_small() else USUAL
-    titles = [wrapped(row.title, columns.titles, ROW_SIZE, TITLE_LINES) for row in figure.rows]
+    titles = told_apart(
+        [row.title for row in figure.rows],
+        lambda title: wrapped(title, columns.titles, ROW_SIZE, TITLE_LINES),
+    )
     verdicts = [
         wrapped(row.verdict, columns.verdicts, ROW_SIZE, VERDICT_LINES) for row in figure.rows
     ]

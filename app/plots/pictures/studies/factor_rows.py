@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 
 from app.plots.canvas.colors import GREY, GRID, INK, is_small
 from app.plots.canvas.fonts import line_height, shortened, wrapped
+from app.plots.canvas.labels import told_apart
 from app.plots.canvas.palette import (
     dot_look,
     draw_interval,
@@ -76,21 +77,25 @@ class _Panel:
 
 def _laid_out(shown: ScorePanel, figure: FactorFigure) -> _Panel:
     """What has one group needs no title but its data set's."""
-    titles_inches, most = (SMALL_INCHES if is_small() else INCHES)[0], 3 if is_small() else 2
     is_titled = len(figure.titles) > 1
     return _Panel(
         shown,
         [
             (
                 ", ".join(filter(None, [shown.dataset, group.title if is_titled else ""])),
-                [
-                    _Row(point, number, wrapped(str(point.x), titles_inches, ROW_SIZE, most))
-                    for point in group.points
-                ],
+                _rows(group.points, number),
             )
             for number, group in shown.groups.items()
         ],
     )
+
+
+def _rows(points: Sequence[Point], number: int) -> list[_Row]:
+    inches, most = (SMALL_INCHES if is_small() else INCHES)[0], 3 if is_small() else 2
+    titles = told_apart(
+        [str(point.x) for point in points], lambda title: wrapped(title, inches, ROW_SIZE, most)
+    )
+    return [_Row(point, number, lines) for point, lines in zip(points, titles, strict=True)]
 
 
 def _draw_panel(sheet: Sheet, panel: _Panel, figure: FactorFigure, top: float) -> None:

@@ -23,6 +23,7 @@ from app.plots.canvas.colors import (
 )
 from app.plots.canvas.contrast import color_of, ink_on
 from app.plots.canvas.fonts import line_height, printable, shortened, width_of, wrapped
+from app.plots.canvas.labels import cut_apart, told_apart
 from app.plots.canvas.palette import Sign, draw_signs, signs_height
 from app.plots.canvas.scales import least_span
 from app.plots.canvas.style import (
@@ -72,7 +73,10 @@ def draw_heat_map(figure: HeatMapFigure, extension: str) -> bytes:
     beside. `extension`: png, svg or pdf.
     """
     rows, columns = max(1, len(figure.y_values)), max(1, len(figure.x_values))
-    y_names = [wrapped(_name(value), NAMES_INCHES, NAME_SIZE, 2) for value in figure.y_values]
+    y_names = told_apart(
+        [_name(value) for value in figure.y_values],
+        lambda name: wrapped(name, NAMES_INCHES, NAME_SIZE, 2),
+    )
     gutter = max([0.3, *(width_of(line, NAME_SIZE) for lines in y_names for line in lines)]) + 0.12
     cells = _cells(figure, columns, most_inches() - 2 * MARGIN - gutter - BAR_GAP - BAR_NAMES)
     x_names, are_turned = _x_names(figure, cells.width - 0.06)
@@ -139,8 +143,8 @@ def _x_names(figure: HeatMapFigure, inches: float) -> tuple[list[list[str]], boo
     if any(
         width_of(word, NAME_SIZE) > inches for name in names for word in printable(name).split()
     ):
-        return [[shortened(name, TURNED_INCHES, NAME_SIZE)] for name in names], True
-    return [wrapped(name, inches, NAME_SIZE, NAME_LINES) for name in names], False
+        return [[label] for label in cut_apart(names, TURNED_INCHES, NAME_SIZE)], True
+    return told_apart(names, lambda name: wrapped(name, inches, NAME_SIZE, NAME_LINES)), False
 
 
 def _draw_cells(panel: Axes, figure: HeatMapFigure, size: float) -> ScalarMappable:

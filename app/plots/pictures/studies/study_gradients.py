@@ -21,7 +21,8 @@ from app.plots.canvas.colors import (
     is_small,
     most_inches,
 )
-from app.plots.canvas.fonts import line_height, shortened, width_of, wrapped
+from app.plots.canvas.fonts import line_height, width_of, wrapped
+from app.plots.canvas.labels import cut_apart
 from app.plots.canvas.norms import Norms, decades_of, edges_of, thinned
 from app.plots.canvas.palette import TICK_STEPS, Sign, draw_signs, signs_height
 from app.plots.canvas.style import (
@@ -175,9 +176,8 @@ def _label_layers(axes: Axes, layers: Sequence[str]) -> None:
     ticks = [*(place for place in range(0, last, step) if last - place >= step or place == 0), last]
     axes.set_ylim(-0.5, last + 0.5)
     names = [layer.removesuffix(".weight") for layer in layers]
-    axes.set_yticks(
-        ticks, [shortened(names[place], NAMES_INCHES - 0.08, LABEL_SIZE) for place in ticks]
-    )
+    labels = cut_apart(names, NAMES_INCHES - 0.08, LABEL_SIZE)
+    axes.set_yticks(ticks, [labels[place] for place in ticks])
 
 
 def _draw_bar(sheet: Sheet, top: float, limits: tuple[float, float]) -> None:
