@@ -26,9 +26,14 @@ class Frozen(BaseModel):
 class UnknownName(ValueError):
     """A name that stands for nothing; `hint` says what was probably meant, or what there is."""
 
-    def __init__(self, what: str, name: object, known: Sequence[str]) -> None:
+    def __init__(
+        self, what: str, name: object, known: Sequence[str], hint: str | None = None
+    ) -> None:
         given = str(name)[:100]
         super().__init__(f"there is no {what} {given!r}")
+        if hint is not None:
+            self.hint = hint
+            return
         near = difflib.get_close_matches(given.lower(), known, n=1, cutoff=0.5)
         self.hint = f"did you mean '{near[0]}'?" if near else "there are: " + ", ".join(known)
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from lab_models.specs.base import UnknownName
 from lab_models.specs.model import ARCHITECTURES
+from lab_models.specs.network_hints import nearest_network
 
 ARCHITECTURE_NAMES = tuple(spec.model_fields["arch"].default for spec in ARCHITECTURES)
 PRESETS: dict[str, dict[str, Any]] = {
@@ -50,11 +51,19 @@ def expand_preset(value: Any) -> Any:
         return value
     if "preset" not in value:
         arch = value.get("arch", "mlp")
-        return {**value, "arch": arch.lower() if isinstance(arch, str) else arch}
+        if not isinstance(arch, str):
+            return value
+        if arch.lower() in PRESETS:
+            raise UnknownName("architecture", arch, (), f'write "preset": "{arch.lower()}"')
+        meant = None if arch.lower() in ARCHITECTURE_NAMES else nearest_network(arch)
+        if meant is not None:
+            raise UnknownName("architecture", arch, (), meant)
+        return {**value, "arch": arch.lower()}
     given = value["preset"]
     preset = given.lower() if isinstance(given, str) else ""
     if preset not in PRESETS:
-        raise UnknownName("network", given, [*ARCHITECTURE_NAMES, *PRESETS])
+        meant = nearest_network(given) if isinstance(given, str) else None
+        raise UnknownName("network", given, [*ARCHITECTURE_NAMES, *PRESETS], meant)
     changes = {key: item for key, item in value.items() if key != "preset"}
     return {**_without_rivals(PRESETS[preset], changes), **changes}
 
