@@ -12,8 +12,6 @@ from app.services.analyses.scores import ScoreKind
 from app.tabulation import real_minus
 
 MISSING: Final = "\N{EN DASH}"
-WIDEST: Final = 0.25
-"""Half an interval of a fraction that still tells something."""
 
 
 @lru_cache(maxsize=1000)
@@ -38,7 +36,7 @@ def with_interval(summary: SummaryAnswer | MeanOverSeeds | None, score: str) -> 
         return MISSING
     mean = number(summary.mean, score)
     half = 0.0 if summary.ci95 is None else (summary.ci95[1] - summary.ci95[0]) / 2
-    if summary.ci95 is None or (is_fraction(score) and half > WIDEST):
+    if summary.ci95 is None or (score and ScoreKind(score).is_too_wide(summary.ci95)):
         return mean
     return f"{mean} ± {number(half, score) if is_fraction(score) else f'{half:.2g}'}"
 

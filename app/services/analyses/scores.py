@@ -55,6 +55,8 @@ THRESHOLDS = ("epochs_to.97", "seconds_to.97")
 NATS = ("loss", "nll")
 LOWER_IS_BETTER = (*NATS, "ece", "brier", "epoch", "epochs", "seconds", "slope", "first_over_last")
 
+WIDEST = 0.25
+"""Half an interval of a fraction that still tells something."""
 LEAST_RATIO = 1e-45
 """Stands for a first layer's gradient of exactly 0, over the last's: about the smallest number above 0 in float32,
 which it has fallen below. 0 itself has no logarithm.
@@ -168,8 +170,19 @@ class ScoreKind:
         return f"{self.scale * value:.{self.decimals}f}"
 
     def cut(self, ends: tuple[float, float]) -> tuple[float, float]:
-        """An interval of it as it is shown: that of a fraction ends where fractions do."""
-        return as_fraction(ends) if self.is_bounded else ends
+        """An interval of it as it is shown: that of a fraction ends where fractions do, of a loss or a count at 0."""
+        if self.is_bounded:
+            return as_fraction(ends)
+        is_signed = self.name in (SLOPE, RATIO, *GAPS)
+        return ends if is_signed else (max(ends[0], 0.0), ends[1])
+
+    def ends_of(self, summary: Summary | None) -> tuple[float, float] | tuple[None, None]:
+        """Of a mean's interval as they are shown; none where there is no interval."""
+        return (None, None) if summary is None or summary.ci95 is None else self.cut(summary.ci95)
+
+    def is_too_wide(self, ends: tuple[float, float]) -> bool:
+        """Whether half an interval of a fraction says nothing: that of two seeds easily reaches beyond 0 and 100 %."""
+        return self.is_fraction and ends[1] - ends[0] > 2 * WIDEST
 
     def interval(self, ends: tuple[float, float]) -> str:
         """An interval in words."""

@@ -5,7 +5,7 @@ import json
 import math
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,8 @@ from lab_models.statistics.summary import SummaryColumns, summarise_columns
 
 Key = tuple[str, str]
 """Split and name."""
+LARGEST = {"accuracy": 1.0, "loss": np.inf}
+"""What is never less than 0, with the most that it can be. Intervals end there in tables; JSON has them as computed."""
 SPREAD = ("mean", "std", "n", "ci95_low", "ci95_high", "min", "max")
 
 
@@ -208,6 +210,9 @@ def _rows_of_spreads(
 ) -> dict[str, list[Any]]:
     rows: dict[str, list[Any]] = {name: [] for name in ("epoch", "split", "name", *SPREAD)}
     for (split, name), spread in spreads.items():
+        if name in LARGEST:
+            low, high = (np.clip(end, 0.0, LARGEST[name]) for end in (spread.low, spread.high))
+            spread = replace(spread, low=low, high=high)
         rows["epoch"] += epochs
         rows["split"] += [split] * len(epochs)
         rows["name"] += [name] * len(epochs)

@@ -1,5 +1,5 @@
 // Curves of experiments: the mean over seeds with its band. Every number comes from the service and is drawn as it came.
-import { DEFAULTS, isFraction, readState, readZoom, shown, smoothed, writeState } from "./numbers.js";
+import { DEFAULTS, WIDEST, cut, isFraction, readState, readZoom, shown, smoothed, writeState } from "./numbers.js";
 import { isDark } from "./lab.js";
 
 /** @typedef {{mean: (number|null)[], low: (number|null)[], high: (number|null)[], min: (number|null)[], max: (number|null)[], n: number[]}} Curve */
@@ -170,8 +170,8 @@ class Chart {
         const each = this.state.b === "seeds" || (this.state.b === "interval" && many < 3);
         if (isVal && !weight && this.state.b !== "mean" && !each && many > 1) {
           const [low, high] = this.state.b === "range" ? [curve.min, curve.max] : [curve.low, curve.high];
-          const top = add(at(high), { stroke: "transparent", width: 0, points: { show: false } });
-          const bottom = add(at(low), { stroke: "transparent", width: 0, points: { show: false } });
+          const top = add(at(cut(high, name)), { stroke: "transparent", width: 0, points: { show: false } });
+          const bottom = add(at(cut(low, name)), { stroke: "transparent", width: 0, points: { show: false } });
           bands.push({ series: [top, bottom], fill: faded(color, strong ? 0.18 : 0.05) });
         }
         if (isVal && each && many > 1 && !weight) {
@@ -251,7 +251,8 @@ class Chart {
       for (const name of names) for (const split of ["val", "train"]) {
         const curve = group.curves[`${split}.${name}`];
         const half = curve && curve.low[index] !== null && curve.high[index] !== null && curve.low[index] !== undefined ? (/** @type {number} */ (curve.high[index]) - /** @type {number} */ (curve.low[index])) / 2 : null;
-        texts.push(`${shown(curve?.mean[index], name)}${split === "val" && half !== null ? ` ± ${isFraction(name) ? shown(half, name) : Number(half.toPrecision(2))}` : ""}`);
+        const isTold = split === "val" && half !== null && !(isFraction(name) && half > WIDEST);
+        texts.push(`${shown(curve?.mean[index], name)}${isTold ? ` ± ${isFraction(name) ? shown(half, name) : Number(half.toPrecision(2))}` : ""}`);
       }
       for (const text of texts) Object.assign(row.insertCell(), { textContent: text, className: "right" });
       if (this.groups.length > 1) {

@@ -40,6 +40,12 @@ export function writeState(search, state) {
 /** Whether people read a score in percent. @param {string} name */
 export const isFraction = (name) => /^(accuracy|precision|recall|f1|top5|ece)/.test(name);
 
+/** Half an interval of a fraction that still tells something. */
+export const WIDEST = 0.25;
+
+/** Ends of intervals as they are shown: those of a fraction lie where fractions do. @param {(number | null)[]} ends @param {string} name */
+export const cut = (ends, name) => (isFraction(name) ? ends.map((end) => (end === null ? null : Math.min(Math.max(end, 0), 1))) : ends);
+
 /** A number as tables of this service write it. @param {number | null | undefined} value @param {string} name */
 export function shown(value, name) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";

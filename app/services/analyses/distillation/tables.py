@@ -5,6 +5,7 @@ from typing import Any
 
 from app.services.analyses.distillation.outcomes import ACCURACY, Arm, ArmRole, DistillationOutcome
 from app.services.analyses.distillation.wording import gap_of, sentence, warnings
+from app.services.analyses.scores import ScoreKind
 from app.services.experiments.results import Summary
 from app.tabulation import markdown_text, to_csv
 
@@ -83,7 +84,7 @@ def _flat(arm: Arm, share: float | None) -> dict[str, Any]:
     }
     for name in SCORES:
         summary = arm.summary(name)
-        low, high = (None, None) if summary is None or summary.ci95 is None else summary.ci95
+        low, high = ScoreKind(name).ends_of(summary)
         mean, std, n = (
             (None, None, 0) if summary is None else (summary.mean, summary.std, summary.n)
         )

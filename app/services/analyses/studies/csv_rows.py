@@ -7,7 +7,7 @@ from app.tabulation import to_csv
 
 
 def csv_of(table: Table) -> str:
-    """One row per cell, numbers in full, fractions as fractions."""
+    """One row per cell, numbers in full, fractions as fractions, whose intervals end where fractions do."""
     return to_csv(_flat(table, row) for row in table.rows)
 
 
@@ -22,7 +22,7 @@ def _flat(table: Table, row: TableRow) -> dict[str, Any]:
         "metric": table.metric.name,
     }
     for prefix, summary in (("", row.score), ("val_", row.val)):
-        low, high = (None, None) if summary is None or summary.ci95 is None else summary.ci95
+        low, high = table.metric.ends_of(summary)
         mean, std, n = (
             (None, None, 0) if summary is None else (summary.mean, summary.std, summary.n)
         )

@@ -56,7 +56,7 @@ def heat_map_figure(table: Table, x: str | None, y: str | None) -> HeatMapFigure
         if row.score is not None:
             place = y_values.index(y_value), x_values.index(x_value)
             means[place], counts[place] = row.score.mean, row.score.n
-            if row.score.ci95 is not None:
+            if row.score.ci95 and not table.metric.is_too_wide(row.score.ci95):
                 half_widths[place] = (row.score.ci95[1] - row.score.ci95[0]) / 2
     baselines = [row.score.mean for row in _baselines(table, on_map) if row.score is not None]
     return HeatMapFigure(

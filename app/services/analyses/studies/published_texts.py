@@ -113,8 +113,22 @@ def shown_place(place: FilledPlace) -> str:
 
 
 def _counted(errors: Summary) -> str:
-    ends = errors.ci95
+    ends = _of_count(errors)
     return f"{errors.mean:.1f}" + ("" if ends is None else f" ({ends[0]:.1f} to {ends[1]:.1f})")
+
+
+def _ends(place: FilledPlace) -> tuple[float, float] | tuple[None, None]:
+    """Of a score's interval, which leaves neither fractions nor counts."""
+    if place.score is None or place.metric is None:
+        return None, None
+    if place.shown_as == "errors":
+        return _of_count(place.score) or (None, None)
+    return place.metric.ends_of(place.score)
+
+
+def _of_count(errors: Summary) -> tuple[float, float] | None:
+    """There are no fewer than none."""
+    return None if errors.ci95 is None else (max(errors.ci95[0], 0.0), errors.ci95[1])
 
 
 def _own(place: int, row: Row) -> str:
@@ -153,8 +167,9 @@ def _numbers(heading: FilledColumn, place: FilledPlace) -> Iterator[tuple[str, A
     if place.metric is None:
         yield name, place.count
     else:
-        found = place.score if isinstance(heading.measure, Scored) else place.difference
-        low, high = (None, None) if found is None or found.ci95 is None else found.ci95
+        is_score = isinstance(heading.measure, Scored)
+        found = place.score if is_score else place.difference
+        low, high = _ends(place) if is_score else (found and found.ci95) or (None, None)
         yield name, None if found is None else found.mean
         yield f"{name} ci95_low", low
         yield f"{name} ci95_high", high
