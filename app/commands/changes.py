@@ -25,13 +25,15 @@ def with_changes(body: dict[str, Any], field: str, options: argparse.Namespace) 
 
 
 def _change(text: str) -> tuple[str, Any]:
-    """`PATH=VALUE`; the value is JSON, or else a string."""
+    """`PATH=VALUE`; the value is JSON, or else a string. Of labels and names no number: `1.10` is not 1.1."""
     path, equals, value = text.partition("=")
     if not equals or not path:
         raise argparse.ArgumentTypeError(
             f"write PATH=VALUE, such as epochs=2 or dataset.name=digits, not {text!r}"
         )
     try:
-        return path, parse_json(value.encode())
+        found = parse_json(value.encode())
     except NotJSON:
         return path, value
+    is_text = path == "name" or path.startswith("labels.")
+    return path, value if is_text and isinstance(found, int | float) else found

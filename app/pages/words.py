@@ -10,6 +10,7 @@ from app.api.experiments.schemas import SummaryAnswer
 from app.quantities import in_words
 from app.services.analyses.scores import ScoreKind
 from app.tabulation import real_minus
+from lab_models.statistics.summary import is_vague
 
 MISSING: Final = "\N{EN DASH}"
 
@@ -36,7 +37,7 @@ def with_interval(summary: SummaryAnswer | MeanOverSeeds | None, score: str) -> 
         return MISSING
     mean = number(summary.mean, score)
     half = 0.0 if summary.ci95 is None else (summary.ci95[1] - summary.ci95[0]) / 2
-    if summary.ci95 is None or (score and ScoreKind(score).is_too_wide(summary.ci95)):
+    if summary.ci95 is None or (is_fraction(score) and is_vague(summary.ci95)):
         return mean
     return f"{mean} ± {number(half, score) if is_fraction(score) else f'{half:.2g}'}"
 

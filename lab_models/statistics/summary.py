@@ -12,6 +12,8 @@ FloatArray = NDArray[np.float64]
 
 CONFIDENCE = 0.95
 
+VAGUE = 0.25
+"""Half an interval of a fraction that still tells something."""
 ROUNDING = 1e-12
 """Spread, relative to the numbers, that is float64's rounding (2.2e-16) and a few sums of it; one image in a million is
 1e-6.
@@ -105,6 +107,11 @@ def as_fraction(ends: tuple[float, float]) -> tuple[float, float]:
     """An interval of a fraction as it is shown: cut where fractions end."""
     low, high = (min(max(end, 0.0), 1.0) for end in ends)
     return low, high
+
+
+def is_vague(ends: tuple[float, float]) -> bool:
+    """Whether an interval of a fraction says next to nothing, as that of two seeds which reaches beyond 0 and 100 %."""
+    return ends[1] - ends[0] > 2 * VAGUE
 
 
 def t_interval(

@@ -1,5 +1,6 @@
 """A spec in YAML means what it says: numbers as scripts write them, words as words, no key twice."""
 
+import argparse
 import json
 import math
 from typing import Any
@@ -9,6 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.commands.changes import add_set
 from app.commands.yaml_files import read_yaml
 from tests.lab_models.conftest import EXAMPLES
 
@@ -88,3 +90,66 @@ def test_what_json_can_say_is_read_as_json_has_it(document: Any) -> None:
     """JSON with its texts in quotes is YAML."""
     written = json.dumps(document, ensure_ascii=False).replace("Infinity", ".inf")
     assert read_yaml(written.encode()) == document
+
+
+def test_labels_names_and_keys_are_texts_as_they_are_written() -> None:
+    text = b"""
+name: 007
+labels: {on: x, week: 03, version: 1.10, mass: 1e3, hex: 0x1F, quoted: '7', none: null, 03: a, yes: no, true: b}
+optimizer: {name: sgd, learning_rate: 1e-3}
+dataset: {name: digits, train_limit: 03}
+"""
+    assert read_yaml(text) == {
+        "name": "007",
+        "labels": {
+            "on": "x",
+            "week": "03",
+            "version": "1.10",
+            "mass": "1e3",
+            "hex": "0x1F",
+            "quoted": "7",
+            "none": None,
+            "03": "a",
+            "yes": "no",
+            "true": "b",
+        },
+        "optimizer": {"name": "sgd", "learning_rate": 1e-3},
+        "dataset": {"name": "digits", "train_limit": 3},
+    }
+    assert read_yaml(b"{1: a, 01: b, ~: c}") == {"1": "a", "01": "b", "~": "c"}
+
+
+def test_labels_that_are_shared_or_set_by_a_path_are_texts_too() -> None:
+    text = (
+        b"base: &b {version: 1.10}\nlabels: {<<: *b, week: 03}\nset: {labels.run: 1.10, epochs: 3}"
+    )
+    found = read_yaml(text)
+    assert found["labels"] == {"version": "1.10", "week": "03"}
+    assert found["base"] == {"version": 1.1}
+    assert found["set"] == {"labels.run": "1.10", "epochs": 3}
+    studies = read_yaml(b"studies:\n- labels: &l {v: 1.10}\n- labels: *l\n")
+    assert studies == {"studies": [{"labels": {"v": "1.10"}}] * 2}
+
+
+def test_a_numbers_key_that_stands_twice_is_found_by_what_is_written() -> None:
+    with pytest.raises(yaml.YAMLError, match="'03' stands twice"):
+        read_yaml(b"labels: {03: x, '03': y}")
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("labels.version=1.10", "1.10"),
+        ("labels.week=03", "03"),
+        ("name=1e3", "1e3"),
+        ('labels.version="1.10"', "1.10"),
+        ("labels.version=null", None),
+        ("optimizer.learning_rate=1e-3", 1e-3),
+        ("epochs=3", 3),
+    ],
+)
+def test_a_label_that_the_command_line_sets_is_text(text: str, meant: Any) -> None:
+    parser = argparse.ArgumentParser()
+    add_set(parser, "")
+    ((_, found),) = parser.parse_args(["--set", text]).set
+    assert (found, type(found)) == (meant, type(meant))

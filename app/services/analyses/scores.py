@@ -16,7 +16,7 @@ from app.services.experiments.metrics import RunMetrics, metrics_of, seconds_of_
 from app.storage.states import RunStatus
 from app.storage.tables import Run
 from lab_models.common.validation import FieldError, did_you_mean
-from lab_models.statistics.summary import Summary, as_fraction, summarise
+from lab_models.statistics.summary import Summary, summarise
 from lab_models.training.layer_metrics import LAYER_SPLITS
 
 OF_TEST = (
@@ -55,8 +55,6 @@ THRESHOLDS = ("epochs_to.97", "seconds_to.97")
 NATS = ("loss", "nll")
 LOWER_IS_BETTER = (*NATS, "ece", "brier", "epoch", "epochs", "seconds", "slope", "first_over_last")
 
-WIDEST = 0.25
-"""Half an interval of a fraction that still tells something."""
 LEAST_RATIO = 1e-45
 """Stands for a first layer's gradient of exactly 0, over the last's: about the smallest number above 0 in float32,
 which it has fallen below. 0 itself has no logarithm.
@@ -119,9 +117,7 @@ class ScoreKind:
         """Of the number itself; empty where its label says it."""
         if threshold_of(self.name) is not None:
             return ""
-        if self.is_bounded:
-            return "%"
-        return "times" if self.is_ratio else self.unit
+        return "%" if self.is_bounded else "times" if self.is_ratio else self.unit
 
     @property
     def label(self) -> str:
@@ -171,18 +167,12 @@ class ScoreKind:
 
     def cut(self, ends: tuple[float, float]) -> tuple[float, float]:
         """An interval of it as it is shown: that of a fraction ends where fractions do, of a loss or a count at 0."""
-        if self.is_bounded:
-            return as_fraction(ends)
-        is_signed = self.name in (SLOPE, RATIO, *GAPS)
-        return ends if is_signed else (max(ends[0], 0.0), ends[1])
+        low = -math.inf if self.name in (SLOPE, RATIO, *GAPS) else 0.0
+        return max(ends[0], low), min(ends[1], 1.0 if self.is_bounded else math.inf)
 
     def ends_of(self, summary: Summary | None) -> tuple[float, float] | tuple[None, None]:
         """Of a mean's interval as they are shown; none where there is no interval."""
         return (None, None) if summary is None or summary.ci95 is None else self.cut(summary.ci95)
-
-    def is_too_wide(self, ends: tuple[float, float]) -> bool:
-        """Whether half an interval of a fraction says nothing: that of two seeds easily reaches beyond 0 and 100 %."""
-        return self.is_fraction and ends[1] - ends[0] > 2 * WIDEST
 
     def interval(self, ends: tuple[float, float]) -> str:
         """An interval in words."""

@@ -18,6 +18,7 @@ from app.services.analyses.studies.words import (
 from app.services.studies.studies import StudyCell
 from lab_models.common.validation import FieldError
 from lab_models.recipes.recipe import Factor
+from lab_models.statistics.summary import is_vague
 
 
 def heat_map_figure(table: Table, x: str | None, y: str | None) -> HeatMapFigure:
@@ -56,8 +57,9 @@ def heat_map_figure(table: Table, x: str | None, y: str | None) -> HeatMapFigure
         if row.score is not None:
             place = y_values.index(y_value), x_values.index(x_value)
             means[place], counts[place] = row.score.mean, row.score.n
-            if row.score.ci95 and not table.metric.is_too_wide(row.score.ci95):
-                half_widths[place] = (row.score.ci95[1] - row.score.ci95[0]) / 2
+            ends = row.score.ci95
+            if ends and not (table.metric.is_fraction and is_vague(ends)):
+                half_widths[place] = (ends[1] - ends[0]) / 2
     baselines = [row.score.mean for row in _baselines(table, on_map) if row.score is not None]
     return HeatMapFigure(
         title=whole.study.name,
