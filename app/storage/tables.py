@@ -57,20 +57,22 @@ class Study(SQLModel, table=True):
 
 class Experiment(SQLModel, table=True):
     """One spec, run with one or more seeds. In a study, `cell` is its place in the table; `nominal_seconds` is one
-    run's cost on two cores. `notes` are people's own, in Markdown; lists leave out what is `archived`.
+    run's cost on two cores. `arch` and `dataset` are names out of `spec`, to be found and counted by. `notes` are
+    people's own, in Markdown; lists leave out what is `archived`.
     """
 
     __tablename__ = "experiment"
     __table_args__ = (
         Index("ix_experiment_created_at_id", "created_at", "id"),
         Index("ix_experiment_owner_created_at_id", "owner", "created_at", "id"),
+        Index("ix_experiment_owner_dataset_archived", "owner", "dataset", "archived"),
         change_index("experiment"),
         UniqueConstraint("owner", "idempotency_key"),
     )
 
     id: str = Field(primary_key=True, default_factory=lambda: new_id("exp"))
     created_at: datetime = Field(sa_type=UTCDateTime)
-    owner: str = Field(default=LOCAL, index=True)
+    owner: str = Field(default=LOCAL)
     name: str | None = None
     labels: dict[str, str] = Field(sa_type=JSON, default_factory=dict)
     kind: str
@@ -78,6 +80,7 @@ class Experiment(SQLModel, table=True):
     submitted: dict[str, Any] = Field(sa_type=JSON)
     spec: dict[str, Any] = Field(sa_type=JSON)
     arch: str | None = None
+    dataset: str | None = None
     priority: int = 0
     parameters: int = Field(sa_type=BigInteger)
     trainable_parameters: int | None = Field(default=None, sa_type=BigInteger)

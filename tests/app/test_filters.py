@@ -64,6 +64,7 @@ class Table:
                 "submitted": {},
                 "spec": specs[kind],
                 "arch": specs[kind]["model"]["arch"],
+                "dataset": specs[kind]["dataset"]["name"],
                 "parameters": 1,
                 "macs_per_sample": 1,
                 "request_hash": "",

@@ -64,6 +64,7 @@ def conditions(filters: Filters) -> list[ColumnElement[bool]]:
         (Experiment.owner, filters.owner),
         (Experiment.owner, filters.seen_by),
         (Experiment.fingerprint, filters.fingerprint),
+        (Experiment.dataset, filters.dataset),
     )
     return [
         *(col(column) == value for column, value in named if value is not None),
@@ -72,17 +73,9 @@ def conditions(filters: Filters) -> list[ColumnElement[bool]]:
     ]
 
 
-def dataset_name() -> ColumnElement[str]:
-    """The name of an experiment's data set."""
-    name: ColumnElement[str] = col(Experiment.spec)[("dataset", "name")].as_string()
-    return name
-
-
 def _others(filters: Filters) -> Iterator[ColumnElement[bool]]:
     if filters.statuses:
         yield or_(*(and_(*has_status(status)) for status in dict.fromkeys(filters.statuses)))
-    if filters.dataset is not None:
-        yield dataset_name() == filters.dataset
     if filters.network is not None:
         yield _has_network(filters.network)
     if filters.created_after is not None:

@@ -126,6 +126,7 @@ def _row(one: Draft, created_at: datetime) -> dict[str, Any]:
         "submitted": one.submitted,
         "spec": one.spec,
         "arch": one.cost.arch,
+        "dataset": one.spec["dataset"]["name"],
         "priority": one.priority,
         "parameters": one.cost.parameters,
         "trainable_parameters": one.cost.trainable_parameters,
