@@ -33,6 +33,7 @@ from app.services.analyses.predicting.explanations import Explanations
 from app.services.analyses.predicting.onnx_files import OnnxFiles
 from app.services.analyses.predicting.predictions import Predictors
 from app.services.experiments.experiments import statuses_of
+from app.services.experiments.recent_losses import RecentLosses
 from app.services.experiments.settled import SettledRecords
 from app.services.experiments.speeds import LatestSpeeds
 from app.services.experiments.standing import LatestStanding
@@ -133,6 +134,7 @@ def create_app(
     app.state.speeds = LatestSpeeds(SPEEDS_SECONDS)
     app.state.standing = LatestStanding(STANDING_SECONDS, app.state.speeds)
     app.state.settled_records = SettledRecords()
+    app.state.recent_losses = RecentLosses()
     app.state.recipe_costs = RecipeCosts(settings)
     app.state.local_workers = local_workers or LocalWorkers()
     app.state.wrong_keys = Rates(WRONG_KEYS_A_MINUTE, time.monotonic)

@@ -22,6 +22,8 @@ FILES: Final = {
     "charts.js": "pages",
     "numbers.js": "pages",
     "live.js": "pages",
+    "list.js": "pages",
+    "wall.js": "pages",
     "keys.js": "pages",
     "htmx.min.js": "vendor",
     "uPlot.iife.min.js": "vendor",

@@ -2,6 +2,7 @@
 
 import json
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import Query, Request
 
@@ -11,7 +12,7 @@ from app.api.experiments.schemas import ExperimentRecord
 from app.api.http.deps import Reading, TheCaller, TheLocalWorkers, TheSettings, TheStanding
 from app.errors import InvalidRequest
 from app.pages.chart_state import TheChart
-from app.pages.rendering import page, pages
+from app.pages.rendering import page, pages, see_other
 from app.pages.words import MISSING
 from app.services.analyses.sides import Side
 from app.services.experiments.origins import leaves
@@ -31,9 +32,17 @@ def show_comparison(
     standing: TheStanding,
     local_workers: TheLocalWorkers,
     e: Annotated[str, Query(description="Experiments, separated by commas", max_length=500)] = "",
+    pick: Annotated[
+        list[str],
+        Query(description="The same, one by one, as the list's form sends them", max_length=500),
+    ] = [],  # noqa: B006 - nobody writes to it
     _chart: TheChart = None,
 ) -> Any:
     """Curves of up to twelve, each against the first, and the fields in which they differ."""
+    if pick:
+        return see_other(
+            f"/ui/compare?{urlencode({'e': ','.join([*pick, *filter(None, [e])])}, safe=',')}"
+        )
     ids = list(dict.fromkeys(one.strip() for one in e.split(",") if one.strip()))
     if not 1 <= len(ids) <= MOST_CURVES:
         raise InvalidRequest(

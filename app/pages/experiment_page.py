@@ -2,12 +2,12 @@
 
 import json
 import shlex
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import Request
 
 from app.api.experiments import experiments as experiments_api
-from app.api.experiments import records, steering
+from app.api.experiments import records
 from app.api.experiments import runs as runs_api
 from app.api.experiments.schemas import ExperimentRecord
 from app.api.http.deps import (
@@ -26,20 +26,13 @@ from app.api.http.deps import (
 )
 from app.pages.chart_state import TheChart
 from app.pages.rendering import form_of, page, pages, see_other
+from app.pages.verbs import VERBS, Verb, patched, steered
+from app.pages.walls import TheWall, wall_of
 from app.services.experiments.visibility import visible_whole
-from app.storage.states import RunStatus
 from lab_models.architectures.naming import describe
 from lab_models.specs import read_spec
 
 router = pages()
-
-VERBS: dict[str, frozenset[RunStatus]] = {
-    "pause": frozenset({RunStatus.QUEUED, RunStatus.RUNNING}),
-    "resume": frozenset({RunStatus.PAUSED}),
-    "retry": frozenset({RunStatus.FAILED, RunStatus.CANCELLED}),
-    "cancel": frozenset({RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.PAUSED}),
-}
-"""What can be asked of an experiment, and of which of its runs each asks something."""
 
 
 @router.get("/experiments/{experiment_id}")
@@ -50,6 +43,7 @@ def show_experiment(
     standing: TheStanding,
     local_workers: TheLocalWorkers,
     experiment_id: ExperimentId,
+    wall: TheWall,
     _chart: TheChart = None,
 ) -> Any:
     """How it stands, what came out, and everything that can be seen of it."""
@@ -69,6 +63,7 @@ def show_experiment(
         seconds=_seconds(record),
         differs=_differences(record),
         curl=_curl(request, record),
+        wall=wall_of(request, session, caller, standing, local_workers, wall),
     )
 
 
@@ -94,8 +89,8 @@ def note(
     local_workers: TheLocalWorkers,
 ) -> Any:
     """Notes are kept as they are written; none takes them away."""
-    sent = json.dumps({"notes": form_of(body).get("notes", "").strip() or None}).encode()
-    steering.change_experiment(session, sent, caller, experiment, settings, local_workers)
+    notes = form_of(body).get("notes", "").strip() or None
+    patched({"notes": notes}, session, caller, experiment, settings, local_workers)
     return see_other(f"/ui/experiments/{experiment.id}#notes")
 
 
@@ -108,8 +103,8 @@ def archive(
     local_workers: TheLocalWorkers,
 ) -> Any:
     """Lists leave it out from now on, or show it again."""
-    sent = json.dumps({"archived": not experiment.archived}).encode()
-    steering.change_experiment(session, sent, caller, experiment, settings, local_workers)
+    changes = {"archived": not experiment.archived}
+    patched(changes, session, caller, experiment, settings, local_workers)
     return see_other(f"/ui/experiments/{experiment.id}")
 
 
@@ -122,22 +117,10 @@ def steer_experiment(
     doorbell: TheDoorbell,
     afterwards: TheAfterwards,
     local_workers: TheLocalWorkers,
-    verb: Literal["pause", "resume", "retry", "cancel"],
+    verb: Verb,
 ) -> Any:
     """What the API's verb does, and back to the page."""
-    match verb:
-        case "pause":
-            steering.pause_experiment(session, caller, experiment, local_workers)
-        case "resume":
-            steering.resume_experiment(
-                session, caller, experiment, doorbell, afterwards, local_workers
-            )
-        case "retry":
-            experiments_api.retry_experiment(
-                session, caller, experiment, settings, doorbell, afterwards, local_workers
-            )
-        case "cancel":
-            experiments_api.cancel_experiment(session, caller, experiment, local_workers)
+    steered(verb, session, caller, experiment, settings, doorbell, afterwards, local_workers)
     return see_other(f"/ui/experiments/{experiment.id}")
 
 

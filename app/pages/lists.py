@@ -1,16 +1,33 @@
 """The list of experiments."""
 
-from typing import Annotated, Any
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Final
 
 from fastapi import Query, Request
 
 from app.api.experiments.filters import FilterQuery
 from app.api.experiments.lists import ListQuery, count_experiments, page_of
-from app.api.http.deps import Reading, TheCaller, TheLocalWorkers, TheStanding
+from app.api.http.deps import (
+    Reading,
+    TheCaller,
+    TheLocalWorkers,
+    TheRecentLosses,
+    TheStanding,
+)
 from app.pages.rendering import page, pages
+from app.pages.sparklines import sparkline
+from app.pages.walls import WallQuery, wall_of
 from app.storage.states import RunStatus
+from app.storage.tables import utc_now
 
 router = pages()
+
+MORE_AT_ONCE: Final = 50
+"""Rows that `More` brings, where nobody has asked for fewer."""
+
+
+class ListPageQuery(ListQuery, WallQuery):
+    """Which experiments, and whether for a wall."""
 
 
 @router.get("/experiments")
@@ -20,25 +37,42 @@ def show_experiments(
     caller: TheCaller,
     standing: TheStanding,
     local_workers: TheLocalWorkers,
-    query: Annotated[ListQuery, Query()],
+    losses: TheRecentLosses,
+    query: Annotated[ListPageQuery, Query()],
 ) -> Any:
     """Experiments, filtered and sorted as `GET /experiments` does it."""
     found = page_of(session, caller, standing, local_workers, query)
-    said = query.model_dump(exclude_unset=True)
+    drawn = losses.of(session, [row.id for row in found.data])
     # who watches asks again and again for the rows, and counting all takes longer than these
     counts = (
         None
         if request.headers.get("hx-request")
         else count_experiments(session, caller, query.model_copy(update={"status": []}))
     )
-    kept = {name: value for name, value in said.items() if name not in ("cursor", "status")}
+    said = query.model_dump(exclude_unset=True, mode="json")
+    filters = {name: value for name, value in said.items() if name in FilterQuery.model_fields}
+    kept = {name: value for name, value in said.items() if name in filters or name == "sort"}
+    limit = {"limit": min(query.limit, MORE_AT_ONCE)} if "limit" in said else {}
+    is_newest_first = query.sort == "-created_at" and query.cursor is None
     return page(
         request,
         "experiments.html",
         found=found,
         asked=query,
-        kept=kept,
+        kept={name: value for name, value in kept.items() if name != "status"},
+        more=kept | limit | {"cursor": found.next_cursor},
+        of_api={name: value for name, value in said.items() if name in ListQuery.model_fields},
         counts=counts,
         statuses=list(RunStatus),
-        is_narrowed=bool(said.keys() & FilterQuery.model_fields.keys()),
+        is_narrowed=bool(filters),
+        sparklines={one: sparkline(loss) for one, loss in drawn.items()},
+        # what is made from now on is new
+        filters=filters,
+        is_newest_first=is_newest_first,
+        since=_after(found.data[0].created_at if is_newest_first and found.data else utc_now()),
+        wall=wall_of(request, session, caller, standing, local_workers, query),
     )
+
+
+def _after(moment: datetime) -> str:
+    return f"{moment + timedelta(microseconds=1):%Y-%m-%dT%H:%M:%S.%fZ}"

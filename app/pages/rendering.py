@@ -96,12 +96,12 @@ def page(request: Request, template: str, status: int = 200, **shown: Any) -> Re
     caller: Caller = getattr(request.state, "caller", ANYONE)
     text = rendered(
         template,
+        **{"wall": None} | shown,
         path=request.url.path,
         query=request.url.query,
         owner=None if caller is ANYONE else caller.owner,
         may_write=caller.role is not Role.READ,
         is_admin=caller.role is Role.ADMIN,
-        **shown,
     ).encode()
     tag = tag_of(text)
     headers = {"Vary": "Cookie, Authorization", "ETag": tag}
@@ -154,11 +154,14 @@ def form_of(body: bytes) -> dict[str, str]:
     """The fields of a form as browsers send it; of several with one name the last. Raises InvalidRequest for what is
     none.
     """
+    return dict(fields_of(body))
+
+
+def fields_of(body: bytes, most: int = MOST_FIELDS) -> list[tuple[str, str]]:
+    """Names and values of a form in their order; raises InvalidRequest for what is none, or has more than `most`."""
     try:
-        return dict(
-            parse_qsl(
-                body.decode(), keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS
-            )
+        return parse_qsl(
+            body.decode(), keep_blank_values=True, errors="strict", max_num_fields=most
         )
     except ValueError as error:
         raise InvalidRequest(

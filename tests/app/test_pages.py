@@ -53,7 +53,7 @@ def test_a_first_visit_costs_little(api: TestClient) -> None:
     """P6: scripts and styles together, as they are sent."""
     page = api.get("/ui/experiments").text
     loaded = re.findall(r'(?:src|href)="(/static/[^"]+)"', page)
-    modules = {"charts.js", "numbers.js", "live.js", "keys.js"}
+    modules = {"charts.js", "numbers.js", "live.js", "list.js", "wall.js", "keys.js"}
     version = loaded[0].split("/")[2]
     addresses = {*loaded, *(f"/static/{version}/{name}" for name in modules)}
     sizes = {address: len(gzip.compress(api.get(address).content, 9)) for address in addresses}

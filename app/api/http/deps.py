@@ -12,6 +12,7 @@ from app.api.http.sharing import Watch
 from app.doorbell import Doorbell
 from app.errors import BodyTooLarge, Forbidden, NotFound
 from app.roles import Role
+from app.services.experiments.recent_losses import RecentLosses
 from app.services.experiments.settled import SettledRecords
 from app.services.experiments.speeds import LatestSpeeds
 from app.services.experiments.standing import LatestStanding
@@ -38,6 +39,7 @@ TheLocalWorkers = Annotated[LocalWorkers, Given(lambda request: request.app.stat
 TheSettledRecords = Annotated[
     SettledRecords, Given(lambda request: request.app.state.settled_records)
 ]
+TheRecentLosses = Annotated[RecentLosses, Given(lambda request: request.app.state.recent_losses)]
 TheAfterwards = Annotated[Afterwards, Kept()]
 
 Reading = Annotated[Session, Opened(writes=False)]
@@ -64,6 +66,11 @@ def require_admin(caller: Caller, what: str) -> None:
         )
 
 
+def changeable_experiment(session: Session, caller: Caller, experiment_id: str) -> Experiment:
+    """The experiment; NotFound where the caller sees none, Forbidden where they may change nothing of it."""
+    return _changeable(caller, visible_experiment(session, caller, experiment_id))
+
+
 def _changeable(caller: Caller, row: Loadable) -> Loadable:
     if not caller.may_change(row.owner):
         raise Forbidden(
@@ -79,13 +86,13 @@ def _experiment(session: Reading, caller: TheCaller, experiment_id: ExperimentId
 def _experiment_to_prepare(
     session: Reading, caller: TheCaller, experiment_id: ExperimentId
 ) -> Experiment:
-    return _changeable(caller, visible_experiment(session, caller, experiment_id))
+    return changeable_experiment(session, caller, experiment_id)
 
 
 def _experiment_to_change(
     session: Writing, caller: TheCaller, experiment_id: ExperimentId
 ) -> Experiment:
-    return _changeable(caller, visible_experiment(session, caller, experiment_id))
+    return changeable_experiment(session, caller, experiment_id)
 
 
 def _run(session: Reading, caller: TheCaller, run_id: RunId) -> Run:

@@ -188,17 +188,18 @@ class Chart {
     box.setAttribute("aria-label", this.sentence(name));
     const grid = { stroke: style("--line"), width: 1 }, ink = style("--soft");
     const zoom = readZoom(this.state.z);
-    const font = `12px ${getComputedStyle(document.body).fontFamily}`;
+    const scale = parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;  // twice on a wall
+    const font = `${12 * scale}px ${getComputedStyle(document.body).fontFamily}`;
     const options = {
-      width: Math.max(200, box.clientWidth), height: 296, cursor: { sync: { key: "lab" }, points: { size: 7 }, drag: { x: true, y: false } },
+      width: Math.max(200, box.clientWidth), height: 296 * Math.min(scale, 1.4), cursor: { sync: { key: "lab" }, points: { size: 7 }, drag: { x: true, y: false } },
       legend: { show: false }, series, bands,
       scales: {
         x: { time: false, range: (/** @type {any} */ _, /** @type {number} */ min, /** @type {number} */ max) => zoom ?? (min === max ? [min - 1, max + 1] : [min, max]) },
         y: { distr: this.state.y === "log" ? 3 : 1 },
       },
       axes: [
-        { stroke: ink, grid: { show: false }, ticks: grid, font, label: "epoch", labelFont: font, labelSize: 18, size: 30, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] },
-        { stroke: ink, grid, ticks: grid, font, size: 58, values: (/** @type {any} */ _, /** @type {number[]} */ ticks) => ticks.map((tick) => (tick === null ? "" : String(Number(tick.toPrecision(4))).replace("-", "\u2212"))) },
+        { stroke: ink, grid: { show: false }, ticks: grid, font, label: "epoch", labelFont: font, labelSize: 18 * scale, size: 30 * scale, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] },
+        { stroke: ink, grid, ticks: grid, font, size: 58 * scale, values: (/** @type {any} */ _, /** @type {number[]} */ ticks) => ticks.map((tick) => (tick === null ? "" : String(Number(tick.toPrecision(4))).replace("-", "\u2212"))) },
       ],
       hooks: {
         setCursor: [(/** @type {any} */ plot) => this.readings(plot.cursor.idx === null || plot.cursor.idx === undefined ? null : epochs[plot.cursor.idx])],

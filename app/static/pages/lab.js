@@ -1,6 +1,8 @@
-// What every page does once it is there: theme, pictures of the theme, the stream, selection, and what can be copied.
+// What every page does once it is there: theme, pictures of the theme, the stream, and what can be copied.
 import { follow } from "./live.js";
 import { drawCharts } from "./charts.js";
+import { listing } from "./list.js";
+import { hanging } from "./wall.js";
 import "./keys.js";
 
 const root = document.documentElement, system = matchMedia("(prefers-color-scheme: dark)");
@@ -30,30 +32,6 @@ function pictures() {
   }
 }
 
-function selection() {
-  const form = document.querySelector("#list");
-  if (!form) return;
-  const bar = Object.assign(document.createElement("div"), { className: "bar", hidden: true });
-  const said = document.createElement("span");
-  const compare = Object.assign(document.createElement("a"), { className: "button main", textContent: "Compare" });
-  compare.dataset.compare = "";
-  const none = Object.assign(document.createElement("button"), { type: "button", className: "quiet", textContent: "Select none" });
-  bar.append(said, compare, none);
-  form.append(bar);
-  const picked = () => [.../** @type {NodeListOf<HTMLInputElement>} */ (form.querySelectorAll("input[name=pick]:checked"))];
-  const show = () => {
-    const ids = picked().map((box) => box.value);
-    bar.hidden = !ids.length;
-    said.textContent = `${ids.length} selected`;
-    compare.hidden = ids.length < 2 || ids.length > 12;
-    compare.href = `/ui/compare?e=${ids.join(",")}`;
-    for (const row of form.querySelectorAll("tbody tr")) row.setAttribute("aria-selected", String(Boolean(row.querySelector("input:checked"))));
-  };
-  form.addEventListener("change", show);
-  document.addEventListener("htmx:after:swap", show);
-  none.addEventListener("click", () => { for (const box of picked()) box.checked = false; show(); });
-}
-
 /** Begun where something may change, and again where a button has made that so. */
 let isWatching = false;
 function watching() {
@@ -66,15 +44,17 @@ function watching() {
   // what shows many things looks every so often, and forty who look at them not all at once
   const every = Number(place.dataset.every ?? 0);
   let last = 0, waits = false;
-  const sometimes = () => {
+  /** @type {Set<string>} */ let ids = new Set();  // of the experiments that have changed meanwhile
+  const sometimes = (/** @type {string} */ event, /** @type {any} */ data) => {
+    if (event === "run") ids.add(data.experiment_id); else if (data?.id) ids.add(data.id);
     if (waits) return;
     waits = true;
     const rest = Math.max(0, last + every - Date.now());
-    setTimeout(() => { waits = false; last = Date.now(); tell({ event: "several" }); }, rest + Math.random() * every / 4);
+    setTimeout(() => { waits = false; last = Date.now(); tell({ event: "several", ids }); ids = new Set(); }, rest + Math.random() * every / 4);
   };
   follow(
     place.dataset.watch ?? "",
-    (event, data) => { if (every) sometimes(); else tell({ event, data }); },
+    (event, data) => { if (every) sometimes(event, data); else tell({ event, data }); },
     (state) => {
       light.dataset.state = state;
       isWatching = state !== "off";
@@ -158,6 +138,7 @@ function marking() {
 function sending() {
   document.addEventListener("submit", (event) => {
     const form = /** @type {HTMLFormElement} */ (event.target);
+    if (event.defaultPrevented) return;
     if (form.dataset.confirm && !confirm(form.dataset.confirm)) return event.preventDefault();
     if (form.method !== "post" || form.hasAttribute("hx-post")) return;
     if (form.dataset.sent) return event.preventDefault();
@@ -173,7 +154,8 @@ function begun() {
   system.addEventListener("change", themed);
   themed();
   sending();
-  selection();
+  listing();
+  hanging();
   watching();
   predicting();
   logs();
