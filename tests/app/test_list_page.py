@@ -226,7 +226,7 @@ def test_deletion_is_asked_for_twice(api: TestClient, database: Database) -> Non
     assert (sure["verb"], sure["sure"]) == ("delete", "yes")
     said = outcomes(api.post("/ui/experiments/many", data=form | sure | {"pick": form["pick"]}))
     assert said[0].startswith("waits : not done, ")
-    assert said[1] == "done : It is deleted."
+    assert said[1] == "done: It is deleted."
     assert [row["id"] for row in api.get("/experiments").json()["data"]] == [waits["id"]]
 
 
