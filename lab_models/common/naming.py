@@ -16,6 +16,10 @@ JOINERS: Final = frozenset("\u200c\u200d")
 """Of those, what several scripts and emoji are spelled with."""
 
 
+FORBIDDEN_IN_FILES: Final = frozenset('<>:"/\\|?*')
+"""What some system has no place for in the name of a file."""
+
+
 class UnshowableName(ValueError):
     """A name holds a character that is not shown, or that changes how others are shown."""
 
@@ -36,6 +40,19 @@ def shown(name: str) -> str:
 def unshown(name: str) -> str | None:
     """The first character of a name that is not to be seen; None where all are."""
     return next((character for character in name if _is_unshown(character)), None)
+
+
+def as_file_name(name: str, most_bytes: int = 100) -> str:
+    """The name as part of a file's name on any system: what is a letter in any script stays; what separates folders,
+    is not allowed somewhere or not shown becomes `_`; no longer than so many bytes of UTF-8. Never empty, and never
+    begins or ends with a dot or a space.
+    """
+    composed = unicodedata.normalize("NFC", name)
+    plain = "".join(
+        "_" if one in FORBIDDEN_IN_FILES or _is_unshown(one) else one for one in composed
+    )
+    short = plain.encode("utf-8", "replace")[:most_bytes].decode("utf-8", "ignore")
+    return " ".join(short.split()).strip(". ") or "_"
 
 
 def _is_unshown(character: str) -> bool:

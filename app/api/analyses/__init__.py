@@ -4,6 +4,7 @@ again.
 
 from app.api.analyses import (
     answers,
+    bundles,
     comparisons,
     confusion,
     curves,
@@ -18,6 +19,7 @@ from app.api.analyses import (
 
 ROUTERS = (
     answers.router,
+    bundles.router,
     comparisons.router,
     confusion.router,
     curves.router,

@@ -108,7 +108,7 @@ def read_reproduction(session: Reading, experiment: TheExperiment) -> ReproduceA
     spec = read_spec(experiment.spec)
     seeds = [run.seed for run in every]
     named = reproduction.named_foundation(session, spec, every[0])
-    request = {**spec.model_dump(mode="json"), **named, "seeds": seeds, "name": experiment.name}
+    request = reproduction.request_of(session, experiment, every)
     weights = weights_of(session, [run.id for run in runs])
     base = f"/experiments/{experiment.id}"
     return ReproduceAnswer(

@@ -4,7 +4,7 @@ neither read, drawn nor sent again.
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
@@ -12,7 +12,7 @@ from fastapi import Depends, Header, Query, Response
 
 from app.api.http.drawings import Draw
 from app.api.http.passes import Compute
-from app.plots.appearance import Appearance, PictureSize, Theme
+from app.plots.appearance import USUAL, Appearance, PictureSize, Theme
 from app.plots.drawing import FORMATS
 from app.services.analyses.exhibits import Exhibit, Shown
 
@@ -88,8 +88,25 @@ def picture(
             appearance,
         )
 
-    form = json.dumps([extension, appearance.theme, appearance.size, appearance.title])
+    form = _form(extension, appearance)
     return exhibited(exhibit, form, if_none_match, drawn, is_computed=is_computed)
+
+
+def drawings_of(
+    exhibit: Exhibit[Any], extensions: Sequence[PictureFormat]
+) -> dict[PictureFormat, Draw]:
+    """The exhibit's usual picture in several formats, the same as `picture` answers; its figure is read once, now."""
+    figure = exhibit.read()
+    return {
+        one: Draw(
+            figure, one.value, _headers(exhibit, _form(one, USUAL))["ETag"], lambda done: done
+        )
+        for one in extensions
+    }
+
+
+def _form(extension: PictureFormat, appearance: Appearance) -> str:
+    return json.dumps([extension, appearance.theme, appearance.size, appearance.title])
 
 
 def exhibited(
@@ -103,11 +120,7 @@ def exhibited(
     """304 when the caller has the exhibit in that form; else what `answer` makes of it once it is read, given the
     headers that let it be kept and asked for again with its ETag.
     """
-    shown = json.dumps([PLOT_VERSION, form, exhibit.fingerprint()])
-    headers = {
-        "ETag": f'W/"{hashlib.sha256(shown.encode()).hexdigest()[:32]}"',  # packed or not
-        "Cache-Control": "no-cache",
-    }
+    headers = _headers(exhibit, form)
     if is_current(headers, if_none_match):
         return Response(status_code=304, headers=headers)
 
@@ -115,6 +128,14 @@ def exhibited(
         return answer(exhibit.read(), headers)
 
     return Compute(answered) if is_computed else answered()
+
+
+def _headers(exhibit: Exhibit[Any], form: str) -> dict[str, str]:
+    shown = json.dumps([PLOT_VERSION, form, exhibit.fingerprint()])
+    return {
+        "ETag": f'W/"{hashlib.sha256(shown.encode()).hexdigest()[:32]}"',  # packed or not
+        "Cache-Control": "no-cache",
+    }
 
 
 def is_current(headers: dict[str, str], if_none_match: str | None) -> bool:

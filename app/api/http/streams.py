@@ -3,15 +3,15 @@ client reads.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Final, TypeVar
 
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 from sqlmodel import Session
 
 from app.api.http.passes import client_of, passes_of
-from app.errors import Overloaded
+from app.errors import Busy, Overloaded
 from app.services.experiments.exports import Piece
 from app.storage.db import Database
 
@@ -23,6 +23,8 @@ AGAIN_SECONDS: Final = 1.0
 """How often a piece asks for its turn, and after how long, while too many others stand in line: an answer that has
 begun cannot become a 503.
 """
+
+Result = TypeVar("Result")
 
 
 def in_pieces(
@@ -46,21 +48,27 @@ def in_pieces(
 async def _pieces(request: Request, begun: bytes, pieces: Iterator[Piece]) -> AsyncIterator[bytes]:
     yield begun
     for piece in pieces:
-        if found := await _in_a_pass(request, piece):
+        if found := await in_a_pass(request, piece):
             yield found
 
 
-async def _in_a_pass(request: Request, piece: Piece) -> bytes:
+async def in_a_pass(request: Request, work: Callable[[Session], Result]) -> Result:
+    """One look of an answer that has begun; raises Overloaded once it has waited for its turn for a minute."""
     database: Database = request.app.state.database
     lanes = passes_of(request)
 
-    def read() -> bytes:
+    def read() -> Result:
         with database.reading() as session:
-            return piece(session)
+            return work(session)
 
+    return await patiently(lambda: lanes.go(lanes.reading, client_of(request), read))
+
+
+async def patiently(ask: Callable[[], Awaitable[Result]]) -> Result:
+    """What is asked for, asked again while too many others stand in line."""
     for _ in range(TRIES - 1):
         try:
-            return await lanes.go(lanes.reading, client_of(request), read)
-        except Overloaded:
+            return await ask()
+        except (Overloaded, Busy):
             await asyncio.sleep(AGAIN_SECONDS)
-    return await lanes.go(lanes.reading, client_of(request), read)
+    return await ask()

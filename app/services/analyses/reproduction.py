@@ -86,6 +86,14 @@ def named_foundation(session: Session, spec: AnySpec, run: Run) -> dict[str, Any
     return {str(spec.role): {"experiment": below, "seed": OWN}}
 
 
+def request_of(session: Session, experiment: Experiment, runs: Sequence[Run]) -> dict[str, Any]:
+    """The body of POST /experiments that makes it once more, every default written out. `runs`: all of its own."""
+    spec = read_spec(experiment.spec)
+    named = named_foundation(session, spec, runs[0])
+    seeds = [run.seed for run in runs]
+    return {**spec.model_dump(mode="json"), **named, "seeds": seeds, "name": experiment.name}
+
+
 def prepare_verification(
     session: Session, original: Experiment, settings: Settings, owner: str = LOCAL
 ) -> Draft:

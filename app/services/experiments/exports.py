@@ -6,6 +6,7 @@ the beginning; a run that goes back to an earlier epoch meanwhile, or is deleted
 """
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -65,6 +66,13 @@ def csv_pieces(
     return _csv_pieces(with_ends(session, runs), wanted)
 
 
+def tidy_pieces(session: Session, runs: Sequence[tuple[str, int]]) -> Iterator[Piece]:
+    """One row per number: run, seed, epoch, split, name and value, which is empty where it is not finite. `runs`: id
+    and seed of each.
+    """
+    return _tidy_pieces(with_ends(session, runs))
+
+
 def json_pieces(
     session: Session,
     experiment_id: str,
@@ -90,6 +98,12 @@ def _csv_pieces(runs: Sequence[tuple[str, int, int]], wanted: NumbersWanted) -> 
     yield lambda _: (",".join(head) + "\n").encode()
     for parts in blocks(runs, EPOCHS_AT_ONCE, wanted):
         yield lambda session, parts=parts: "".join(_csv_lines(session, parts, columns)).encode()  # type: ignore[misc]
+
+
+def _tidy_pieces(runs: Sequence[tuple[str, int, int]]) -> Iterator[Piece]:
+    yield lambda _: b"run_id,seed,epoch,split,name,value\n"
+    for parts in blocks(runs, EPOCHS_AT_ONCE, EVERYTHING):
+        yield lambda session, parts=parts: "".join(_tidy_lines(session, parts)).encode()  # type: ignore[misc]
 
 
 def _json_pieces(
@@ -166,6 +180,14 @@ def _csv_lines(
                 if value is not None and column is not None:
                     cells[column] = repr(value)
             yield f"{beginning}{epoch},{','.join(cells)}\n"
+
+
+def _tidy_lines(session: Session, parts: Sequence[EpochRange]) -> Iterator[str]:
+    for part in parts:
+        for epoch, rows in epochs_of(session, part):
+            for _, split, name, value in rows:
+                written = "" if value is None or not math.isfinite(value) else repr(value)
+                yield f"{part.run_id},{part.seed},{epoch},{split},{name},{written}\n"
 
 
 def _json_text(session: Session, parts: Sequence[EpochRange], num_before: int) -> Iterator[str]:
