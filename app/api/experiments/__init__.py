@@ -1,10 +1,11 @@
 """Experiments and their runs over HTTP."""
 
-from app.api.experiments import experiments, lists, logs, numbers, runs, steering
+from app.api.experiments import by_owner, experiments, lists, logs, numbers, runs, steering
 
-# lists first: `counts` is no id
+# these first: `counts` and `by-owner` are no ids
 ROUTERS = (
     lists.router,
+    by_owner.router,
     experiments.router,
     numbers.router,
     runs.router,
