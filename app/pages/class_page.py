@@ -46,7 +46,9 @@ def show_class(
     require_admin(caller, "the work of all")
     work = list_work(session, caller, query)
     done = {row.owner: row for row in work.data}
-    kept = query.model_dump(mode="json", exclude_defaults=True, exclude={"key", *WallQuery.model_fields})
+    kept = query.model_dump(
+        mode="json", exclude_defaults=True, exclude={"key", *WallQuery.model_fields}
+    )
     values = sorted({value for row in work.data for value in row.best}, key=_natural)
     return page(
         request,

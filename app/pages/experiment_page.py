@@ -5,7 +5,9 @@ import shlex
 from typing import Any
 
 from fastapi import Request
+from sqlmodel import Session
 
+from app.api.analyses import reproduction
 from app.api.experiments import experiments as experiments_api
 from app.api.experiments import records
 from app.api.experiments import runs as runs_api
@@ -14,6 +16,7 @@ from app.api.http.deps import (
     Body,
     ExperimentId,
     ExperimentToChange,
+    ExperimentToPrepare,
     Reading,
     TheAfterwards,
     TheCaller,
@@ -24,15 +27,23 @@ from app.api.http.deps import (
     TheStanding,
     Writing,
 )
+from app.errors import NotFound
 from app.pages.chart_state import TheChart
-from app.pages.rendering import form_of, page, pages, see_other
+from app.pages.rendering import and_then, form_of, page, pages, see_other
 from app.pages.verbs import VERBS, Verb, patched, steered
 from app.pages.walls import TheWall, wall_of
+from app.services.experiments.origins import leaves
 from app.services.experiments.visibility import visible_whole
+from app.services.owners.keys import ANYONE, Caller
+from app.settings import Settings
+from app.storage.tables import Experiment
 from lab_models.architectures.naming import describe
-from lab_models.specs import read_spec
+from lab_models.specs import TrainSpec, read_spec
 
 router = pages()
+
+CHOSEN = frozenset({"kind", "arch", "name"})
+"""Fields that say which of several a part of a spec is."""
 
 
 @router.get("/experiments/{experiment_id}")
@@ -41,6 +52,7 @@ def show_experiment(
     session: Reading,
     caller: TheCaller,
     standing: TheStanding,
+    settings: TheSettings,
     local_workers: TheLocalWorkers,
     experiment_id: ExperimentId,
     wall: TheWall,
@@ -62,7 +74,9 @@ def show_experiment(
         scores=_scores(record),
         seconds=_seconds(record),
         differs=_differences(record),
-        curl=_curl(request, record),
+        unusual=_unusual(record),
+        again=_again(request, record),
+        verified=_verified(session, whole.experiment, settings, caller),
         wall=wall_of(request, session, caller, standing, local_workers, wall),
     )
 
@@ -106,6 +120,23 @@ def archive(
     changes = {"archived": not experiment.archived}
     patched(changes, session, caller, experiment, settings, local_workers)
     return see_other(f"/ui/experiments/{experiment.id}")
+
+
+@router.post("/experiments/{experiment_id}/verify")
+def verify(
+    session: Reading,
+    experiment: ExperimentToPrepare,
+    settings: TheSettings,
+    caller: TheCaller,
+    doorbell: TheDoorbell,
+    afterwards: TheAfterwards,
+    local_workers: TheLocalWorkers,
+) -> Any:
+    """Train its succeeded seeds once more, and show that experiment."""
+    step = reproduction.verify_experiment(
+        session, experiment, settings, caller, doorbell, afterwards, local_workers
+    )
+    return and_then(step, lambda answer: see_other(f"/ui{answer.headers['Location']}"))
 
 
 @router.post("/experiments/{experiment_id}/{verb}")
@@ -170,6 +201,43 @@ def _differences(record: ExperimentRecord) -> list[tuple[str, str, str]]:
     ]
 
 
-def _curl(request: Request, record: ExperimentRecord) -> str:
+def _unusual(record: ExperimentRecord) -> list[tuple[str, str]]:
+    """What of the spec is not as it is by default: path and value. What is chosen from several, such as the network, is
+    compared with what stands there by default, and its fields with those of what was chosen.
+    """
+    spec = read_spec(record.spec)
+    usual = dict(leaves(TrainSpec().model_dump(mode="json")))
+    differing = dict(leaves(spec.model_dump(mode="json", exclude_defaults=True)))
+    return [
+        (path, json.dumps(value, ensure_ascii=False))
+        for path, value in leaves(record.spec)
+        if (
+            usual.get(path, value) != value
+            if path.rpartition(".")[2] in CHOSEN
+            else path in differing
+        )
+    ]
+
+
+def _again(request: Request, record: ExperimentRecord) -> list[tuple[str, str]]:
+    """What does it once more, by what it is done with: a line to copy."""
+    base = str(request.base_url).rstrip("/")
     body = json.dumps(record.submitted, ensure_ascii=False)
-    return f"curl -d {shlex.quote(body)} {str(request.base_url).rstrip('/')}/experiments"
+    has_key = getattr(request.state, "caller", ANYONE) is not ANYONE
+    key = '-H "Authorization: Bearer $LAB_API_KEY" ' if has_key else ""
+    return [
+        ("curl", f"curl {key}-d {shlex.quote(body)} {base}/experiments"),
+        ("lab", f"LAB_URL={base} lab again {record.id} --wait"),
+    ]
+
+
+def _verified(
+    session: Session, experiment: Experiment, settings: Settings, caller: Caller
+) -> reproduction.VerificationAnswer | None:
+    """Of what verifies another, while that is there, how far both agree."""
+    if "verifies" not in experiment.related:
+        return None
+    try:
+        return reproduction.read_verification(session, experiment, settings, caller)
+    except NotFound:
+        return None

@@ -3,11 +3,12 @@
 import json
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, get_args
 
 from app.errors import BadBody
 from app.services.experiments.origins import leaves
-from lab_models.specs import AUGMENTATIONS, PRESETS, read_request
+from lab_models.specs import ARCHITECTURES, AUGMENTATIONS, PRESETS, read_request
 from lab_models.specs.presets import ARCHITECTURE_NAMES
 from lab_models.specs.training import OptimizerSpec, ScheduleSpec
 
@@ -20,6 +21,42 @@ class FormField:
     title: str
     choices: tuple[str, ...] = ()
     is_number: bool = False
+
+    @property
+    def chooser(self) -> str:
+        """The field by whose choice this one is there or not: the network's for `model.depth`."""
+        part = self.path.partition(".")[0]
+        return part if part == "model" else f"{part}.name"
+
+    @property
+    def only_with(self) -> tuple[str, ...]:
+        """The choices that have this field, where some have it not; empty for what is always there."""
+        part, _, name = self.path.partition(".")
+        fields = _fields_by_choice().get(part, {})
+        fits = tuple(choice for choice, fields in fields.items() if name in fields)
+        return () if len(fits) == len(fields) or name == "name" else fits
+
+
+@cache
+def _fields_by_choice() -> dict[str, dict[str, frozenset[str]]]:
+    """By part of the request what can be chosen there, and the fields that each choice has; a preset those of its
+    architecture.
+    """
+    models = {
+        one.model_fields["arch"].default: frozenset(one.model_fields) for one in ARCHITECTURES
+    }
+    models |= {name: models[preset["arch"]] for name, preset in PRESETS.items()}
+    unions = {"optimizer": OptimizerSpec, "schedule": ScheduleSpec}
+    return {
+        "model": models,
+        **{
+            part: {
+                one.model_fields["name"].default: frozenset(one.model_fields)
+                for one in get_args(get_args(union)[0])
+            }
+            for part, union in unions.items()
+        },
+    }
 
 
 def _names(union: Any) -> tuple[str, ...]:

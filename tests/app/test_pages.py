@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import json
 import re
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -18,7 +19,7 @@ from app.api.experiments.lists import count_experiments
 from app.api.experiments.schemas import SummaryAnswer
 from app.errors import BadBody
 from app.pages import assets, lists, queue
-from app.pages.forms import request_of, usual, written
+from app.pages.forms import FIELDS, FormField, request_of, usual, written
 from app.pages.words import number, with_interval
 from app.settings import Settings
 from app.storage.db import Database
@@ -273,6 +274,61 @@ def test_notes_are_kept_and_archived_is_out_of_sight(api: TestClient) -> None:
     api.post(f"/ui/experiments/{made}/archive")
     assert "old" not in text_of(api.get("/ui/experiments").text)
     assert "Unarchive" in api.get(f"/ui/experiments/{made}").text
+
+
+@pytest.mark.parametrize(
+    "field",
+    [one for _, group in FIELDS for one in group if one.only_with],
+    ids=lambda field: field.path,
+)
+def test_a_field_is_shown_with_what_has_it(api: TestClient, field: FormField) -> None:
+    """As the API says: with the other choices the same field is refused."""
+    part, _, name = field.path.partition(".")
+    choices = next(one for _, group in FIELDS for one in group if one.path == field.chooser).choices
+    value = {"depth": "20", "residual": "true"}.get(name, "64")
+    taken = set()
+    for choice in choices:
+        sent = request_of({field.chooser: choice, field.path: value})
+        answer = api.post("/experiments?dry_run=true", json=sent)
+        unknown = {error["pointer"] for error in answer.json().get("errors", [])}
+        if f"/{part}/{name}" not in unknown:
+            taken.add(choice)
+    assert taken == set(field.only_with)
+    page = api.get("/ui/new").text
+    said = re.search(
+        f'data-with="([^"]*)" data-chooser="{field.chooser}"><label for="f-{field.path}"', page
+    )
+    assert said is not None
+    assert set(said[1].split()) == taken
+
+
+def test_an_experiment_is_verified_and_done_again_from_its_page(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
+    body = {"name": "it's", "epochs": 3, "model": {"arch": "cnn", "width": 8}}
+    made = api.post("/experiments", json=body).json()["id"]
+    succeed(database, settings, assessment(0))
+    page = api.get(f"/ui/experiments/{made}").text
+    said = text_of(page)
+    lines = [
+        unescape(line)
+        for line in re.findall("<pre data-copy><code>(curl [^<]*|LAB_URL[^<]*)<", page)
+    ]
+    assert lines[1] == f"LAB_URL=http://testserver lab again {made} --wait"
+    _, option, sent, address = shlex.split(lines[0])
+    assert (option, json.loads(sent), address) == ("-d", body, "http://testserver/experiments")
+    table = said[said.index("Not as it is by default") : said.index("As it was sent")].split()
+    assert {"model.arch", '"cnn"', "model.width", "8", "epochs", "3"} <= set(table)
+    assert "batch_size" not in table
+    assert api.get(f"/bundles?ids={made}&archived=any").status_code == 200
+    sent_back = api.post(f"/ui/experiments/{made}/verify", follow_redirects=False)
+    assert sent_back.status_code == 303
+    again = sent_back.headers["location"].rpartition("/")[2]
+    assert again != made
+    assert "0 of 1 runs are done again so far." in text_of(api.get(f"/ui/experiments/{again}").text)
+    succeed(database, settings, assessment(0))
+    sentence = api.get(f"/experiments/{again}/verification").json()["sentence"]
+    assert sentence in text_of(api.get(f"/ui/experiments/{again}").text)
 
 
 def test_the_form_shows_the_defaults_as_one_would_write_them() -> None:

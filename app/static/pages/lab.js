@@ -134,6 +134,18 @@ function marking() {
   }
 }
 
+/** A field is there where the network or optimizer that is chosen has it; one that is not there is not sent. */
+function fitting() {
+  for (const place of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-with]"))) {
+    const chosen = /** @type {HTMLSelectElement | undefined} */ (document.getElementsByName(place.dataset.chooser ?? "")[0]);
+    if (!chosen) continue;
+    const name = chosen.value || chosen.options[0].text;
+    place.hidden = !place.dataset.with?.split(" ").includes(name);
+    const field = /** @type {HTMLInputElement} */ (place.querySelector("input, select"));
+    field.disabled = place.hidden;
+  }
+}
+
 /** Asked before what takes long or cannot be undone; and sent once. */
 function sending() {
   document.addEventListener("submit", (event) => {
@@ -160,6 +172,9 @@ function begun() {
   predicting();
   logs();
   copying();
+  fitting();
+  // in the capture phase, before htmx asks for the plan
+  document.addEventListener("change", fitting, true);
   drawCharts();
   document.addEventListener("htmx:after:swap", () => { copying(); marking(); pictures(); watching(); });
 }
