@@ -113,7 +113,7 @@ def create_app(
             app.state.stopping = Stopping(watch.close, hub.close)
             yield
             watch.close()
-            hub.close()
+            await hub.closed()
             passes.drawings.close()
             app.state.database.close()
 

@@ -65,6 +65,8 @@ PASSED_ON_PREFIXES = (
 )
 START_SECONDS = 120.0
 LOOK_SECONDS = 0.1
+LONGEST_PIECE = 64 * 1024
+"""Bytes of a line of its log that are kept before they are written: who ends no line takes no memory."""
 
 TrainerEvent = Started | Probed | Progress | EpochCompleted | Checkpointed | Completed | Failed
 
@@ -265,7 +267,7 @@ class Trainer:
     def _read_log(self, stream: BinaryIO) -> None:
         with stream:
             # to the end whatever happens: a trainer whose pipe is full would stand still
-            for line in stream:
+            while line := stream.readline(LONGEST_PIECE):
                 try:
                     self._log.write(line)
                 except OSError as error:

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from sqlalchemy import update
 from sqlmodel import Session
 
-from app.api.watching import events, streams
+from app.api.watching import events, looking, streams
 from app.api.watching import hub as hubs
 from app.services import lifecycle
 from app.services.experiments import deletion, experiments, progress
@@ -32,7 +32,7 @@ from tests.app.watching import Client, Said, parsed, service, watching
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hubs, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(looking, "LOOK_SECONDS", 0.01)
 
 
 def submit(database: Database, owner: str = "local", **fields: object) -> Experiment:
@@ -227,10 +227,10 @@ def test_nobody_watches_and_nobody_looks_and_fifty_cost_the_looks_of_one(
                 held = {id(one) for watcher in hub._watchers() for one in watcher._unsaid.values()}
                 assert len(held) <= 2, "what is said is kept once for all, and only the newest"
                 assert hub.num_looks - looks < 50
-            await until(lambda: not hub._is_looking)
+            await until(lambda: not hub.looking.is_on)
             looks = hub.num_looks
             submit(database)
-            await asyncio.sleep(5 * hubs.LOOK_SECONDS)
+            await asyncio.sleep(5 * looking.LOOK_SECONDS)
             assert hub.num_looks == looks
 
     def told(client: Client, epoch: int) -> bool:

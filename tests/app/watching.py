@@ -23,6 +23,9 @@ class Said:
     name: str
     data: Any
     id: int | None
+    """The number of the change, None where it carries none."""
+    position: str | None = None
+    """The `id` as it stands, of a log a position in it."""
 
 
 def parsed(content: bytes) -> list[Said]:
@@ -36,7 +39,8 @@ def parsed(content: bytes) -> list[Said]:
                 Said(
                     fields["event"],
                     json.loads(fields["data"]),
-                    None if number is None else int(number),
+                    int(number) if number is not None and number.isdigit() else None,
+                    number,
                 )
             )
     return found

@@ -1,5 +1,5 @@
-"""What changes, as server-sent events: the newest state of what is watched, as it is committed."""
+"""What changes, and what trainers write, as server-sent events."""
 
-from app.api.watching import routes
+from app.api.watching import log_routes, routes
 
-ROUTERS = (routes.router,)
+ROUTERS = (routes.router, log_routes.router)

@@ -106,7 +106,7 @@ def in_bytes(events: Sequence[Event], upto: int | None = None) -> bytes:
 def ping(number: int | None) -> bytes:
     """A sign of life, with the number up to which all is said."""
     said = b"" if number is None else b"id: %d\n" % number
-    return _content("ping", PingEvent(at=utc_now())) + said + b"\n"
+    return content_of("ping", PingEvent(at=utc_now())) + said + b"\n"
 
 
 def reset() -> bytes:
@@ -116,7 +116,15 @@ def reset() -> bytes:
 
 def end(reason: EndReason) -> bytes:
     """The last event."""
-    return _content("end", EndEvent(reason=reason)) + b"\n"
+    return content_of("end", EndEvent(reason=reason)) + b"\n"
+
+
+def content_of(name: str, answer: Answer) -> bytes:
+    """An event, but for its number and the empty line at its end."""
+    return b"event: %b\ndata: %b\n" % (
+        name.encode(),
+        answer.__pydantic_serializer__.to_json(answer, by_alias=True),
+    )
 
 
 def _encoded(session: Session, changed: Sequence[Changed], rows_of: RowsOf) -> list[Event]:
@@ -130,17 +138,10 @@ def _encoded(session: Session, changed: Sequence[Changed], rows_of: RowsOf) -> l
         **{one.id: _deleted(one) for one in changed if one.kind == "deleted"},
     }
     return [
-        Event(one, _content(one.kind, contents[one.id]), _is_final(contents[one.id]))
+        Event(one, content_of(one.kind, contents[one.id]), _is_final(contents[one.id]))
         for one in changed
         if one.id in contents
     ]
-
-
-def _content(name: str, answer: Answer) -> bytes:
-    return b"event: %b\ndata: %b\n" % (
-        name.encode(),
-        answer.__pydantic_serializer__.to_json(answer, by_alias=True),
-    )
 
 
 def _is_final(answer: Answer) -> bool:

@@ -5,19 +5,20 @@ import logging
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session
 
 from app.api.http.passes import Passes
 from app.api.watching import events
 from app.api.watching.events import Event, RowsOf
+from app.api.watching.log_reader import LogReader
+from app.api.watching.looking import Looking
 from app.api.watching.watchers import Watcher
-from app.errors import ServiceError, TooManyWatchers
+from app.errors import TooManyWatchers
 from app.services.experiments import changes
 from app.services.experiments.changes import Scope
 from app.services.owners import keys
@@ -25,7 +26,6 @@ from app.services.owners.keys import ANYONE, Caller
 from app.settings import Settings
 from app.storage.db import Database
 
-LOOK_SECONDS: Final = 0.25
 KEY_SECONDS: Final = 20.0
 """How often is looked whether the watchers' keys are still good."""
 EVERYTHING: Final = Scope()
@@ -55,10 +55,11 @@ class Hub:
         self.num_refused = 0
         self._database, self._passes, self._settings = database, passes, settings
         self.rows_of = rows_of
+        self.logs = LogReader(self.read, passes, settings.home)
         self._scopes: dict[Scope, set[Watcher]] = {}
         self._of_keys: Counter[str | None] = Counter()
         self._number = 0
-        self._looking: asyncio.Task[None] | None = None
+        self.looking = Looking("changes", self._look, self._watchers)
         self._keys_seen_at = 0.0
         self._is_closed = False
 
@@ -100,6 +101,13 @@ class Hub:
         self._is_closed = True
         for watcher in self._watchers():
             watcher.end("shutdown")
+        self.looking.close()
+        self.logs.looking.close()
+
+    async def closed(self) -> None:
+        """The same; returns when nothing is looked at any more."""
+        self.close()
+        await asyncio.gather(self.looking.closed(), self.logs.looking.closed())
 
     async def read(self, client: str, work: Callable[[Session], Found]) -> Found:
         """What one look at the database finds, in a pass of its own."""
@@ -124,37 +132,19 @@ class Hub:
                 " (LAB_MAX_WATCHERS_PER_KEY); close some"
             )
 
-    def _watchers(self) -> Iterable[Watcher]:
+    def _watchers(self) -> list[Watcher]:
         return [watcher for theirs in self._scopes.values() for watcher in theirs]
 
     async def _begin_to_look(self) -> None:
         """From the first watcher on. One that comes while another look goes on begins by reading a later state."""
-        if not self._is_looking:
+        if not self.looking.is_on:
             number = await self._latest()
-            if not self._is_looking:
+            if not self.looking.is_on:
                 self._number = number
                 self._keys_seen_at = time.monotonic()
-                self._looking = asyncio.create_task(self._look_again_and_again())
+                self.looking.begin()
 
-    @property
-    def _is_looking(self) -> bool:
-        return self._looking is not None and not self._looking.done()
-
-    async def _look_again_and_again(self) -> None:
-        try:
-            while self._scopes:
-                await asyncio.sleep(LOOK_SECONDS)
-                try:
-                    await self._look()
-                    await self._look_at_keys()
-                except (ServiceError, SQLAlchemyError) as error:
-                    log.warning("could not look for changes (%s); looking again", error)
-        finally:
-            # there are some only after a fault: they must not believe that nothing changes
-            for watcher in self._watchers():
-                watcher.cut()
-
-    async def _look(self) -> None:
+    async def _look(self) -> bool:
         number = await self._latest()
         if number < self._number:
             log.warning("the database has gone back; telling everybody all anew")
@@ -163,6 +153,8 @@ class Hub:
                 watcher.begin_anew()
         elif number > self._number:
             self._tell(await self.read("watch", self._found))
+        await self._look_at_keys()
+        return False
 
     async def _latest(self) -> int:
         """The number of the last change: of a SQLite file at a glance, else in a pass."""

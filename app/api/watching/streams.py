@@ -5,7 +5,7 @@ place in a line.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, Literal, TypeVar
@@ -65,17 +65,16 @@ def opening(
     )
 
 
-class EventStream(Response):
+class Telling(Response):
     """Server-sent events to one watcher, whom the hub has admitted."""
 
-    def __init__(self, hub: Hub, watcher: Watcher, client: str, begins: Opening) -> None:
+    def __init__(self, hub: Hub, watcher: Watcher, client: str) -> None:
         super().__init__(
             media_type=EVENT_STREAM,
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
         del self.headers["content-length"]
         self._hub, self._watcher, self._client = hub, watcher, client
-        self._begins: Opening | None = begins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Tell it until it ends, or the client leaves."""
@@ -87,15 +86,49 @@ class EventStream(Response):
         try:
             start = {"status": self.status_code, "headers": self.raw_headers}
             await send({"type": "http.response.start", **start})
-            await _say(send, events.RETRY)
-            await self._tell_state(send)
-            await self._tell_news(send, left)
+            await say(send, events.RETRY)
+            await self._tell(send, left)
         finally:
             self._timer.cancel()
             left.cancel()
             self._hub.leave(self._watcher)
         if not self._watcher.is_cut:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _tell(self, send: Send, left: "asyncio.Task[None]") -> None:
+        """Say all there is to say, until the client has left or all is said."""
+        raise NotImplementedError
+
+    async def _read(self, work: Callable[[Session], Found]) -> Found:
+        return await self._in_turn(partial(self._hub.read, self._client, work))
+
+    async def _in_turn(self, ask: Callable[[], Awaitable[Found]]) -> Found:
+        """An answer that has begun cannot become a 503, so it waits."""
+        for _ in range(TRIES - 1):
+            try:
+                return await ask()
+            except (Overloaded, SQLAlchemyError):
+                await asyncio.sleep(AGAIN_SECONDS)
+        return await ask()
+
+    def _await_ping(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(PING_SECONDS, self._ping)
+
+    def _ping(self) -> None:
+        self._watcher.ping()
+        self._await_ping()
+
+
+class EventStream(Telling):
+    """The state of a scope, and what changes in it."""
+
+    def __init__(self, hub: Hub, watcher: Watcher, client: str, begins: Opening) -> None:
+        super().__init__(hub, watcher, client)
+        self._begins: Opening | None = begins
+
+    async def _tell(self, send: Send, left: "asyncio.Task[None]") -> None:
+        await self._tell_state(send)
+        await self._tell_news(send, left)
 
     async def _tell_state(self, send: Send) -> None:
         """What the stream begins with; at least the number up to which nothing has changed. What is told is let go of:
@@ -104,10 +137,10 @@ class EventStream(Response):
         begins, self._begins = self._begins, None
         assert begins is not None
         if begins.is_anew:
-            await _say(send, events.reset())
+            await say(send, events.reset())
         number, others = begins.number, begins.others
         content = events.in_bytes(begins.begun, None if others else number)
-        await _say(send, content or events.ping(number))
+        await say(send, content or events.ping(number))
         while others:
             some = others[: events.AT_ONCE]
             del others[: events.AT_ONCE]
@@ -120,7 +153,7 @@ class EventStream(Response):
                     rows_of=self._hub.rows_of,
                 )
             )
-            await _say(send, events.in_bytes(found, None if others else number))
+            await say(send, events.in_bytes(found, None if others else number))
         self._watcher.told(number)
         if begins.is_over:
             self._watcher.end("terminal")
@@ -132,9 +165,9 @@ class EventStream(Response):
             if self._watcher.begins_anew:
                 await self._begin_anew(send)
             if content := self._hub.news(self._watcher):
-                await _say(send, content)
+                await say(send, content)
             elif self._watcher.ends is not None:
-                await _say(send, events.end(self._watcher.ends))
+                await say(send, events.end(self._watcher.ends))
                 return
             else:
                 await self._watcher.wake.wait()
@@ -148,22 +181,6 @@ class EventStream(Response):
         del begins
         await self._tell_state(send)
 
-    async def _read(self, work: Callable[[Session], Found]) -> Found:
-        """An answer that has begun cannot become a 503, so it waits."""
-        for _ in range(TRIES - 1):
-            try:
-                return await self._hub.read(self._client, work)
-            except (Overloaded, SQLAlchemyError):
-                await asyncio.sleep(AGAIN_SECONDS)
-        return await self._hub.read(self._client, work)
-
-    def _await_ping(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(PING_SECONDS, self._ping)
-
-    def _ping(self) -> None:
-        self._watcher.ping()
-        self._await_ping()
-
 
 def _piece(
     session: Session, scope: Watched, some: Sequence[Changed], number: int, rows_of: RowsOf
@@ -173,7 +190,8 @@ def _piece(
     return events.encoded(session, [one for one in some if one.id not in newer], rows_of)
 
 
-async def _say(send: Send, content: bytes) -> None:
+async def say(send: Send, content: bytes) -> None:
+    """Send it, if it is anything; returns when the client has read what came before."""
     if content:
         await send({"type": "http.response.body", "body": content, "more_body": True})
 

@@ -64,18 +64,23 @@ class Watcher:
         """The next piece of what is to be said, and the sign of life, if it is due. After the last piece all is said up
         to that change.
         """
+        found = self.takes_events()
+        following = next(iter(self._unsaid.values()), None)
+        self.told(upto if following is None else following.changed.number - 1)
+        is_half = bool(found) and found[-1].changed.number > self.number
+        content = events.in_bytes(found, None if is_half else self.number)
+        return content + (events.ping(self.number) if self.takes_ping() else b"")
+
+    def takes_events(self) -> list[Event]:
+        """What is to be said next, without what was said while it waited."""
         found: list[Event] = []
         while self._unsaid and len(found) < events.AT_ONCE:
             _, event = self._unsaid.popitem(last=False)
             if event.changed.number > self.number:
                 found.append(event)
-        following = next(iter(self._unsaid.values()), None)
-        self.told(upto if following is None else following.changed.number - 1)
-        is_half = bool(found) and found[-1].changed.number > self.number
-        return events.in_bytes(found, None if is_half else self.number) + self._takes_ping()
+        return found
 
-    def _takes_ping(self) -> bytes:
-        if not self._pings:
-            return b""
-        self._pings = False
-        return events.ping(self.number)
+    def takes_ping(self) -> bool:
+        """Whether a sign of life is due; then it is no more."""
+        was_due, self._pings = self._pings, False
+        return was_due

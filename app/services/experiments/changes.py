@@ -42,22 +42,26 @@ class Changed:
 @dataclass(frozen=True)
 class Scope:
     """What is watched: these experiments, or a study with its experiments, or else everything; of `owner` alone and
-    what `seen_by` may see, where those are given. Runs are their experiments'.
+    what `seen_by` may see, where those are given. Runs are their experiments'; where `run` is given, of these only it,
+    and that they are deleted.
     """
 
     experiments: frozenset[str] | None = None
     study: str | None = None
     owner: str | None = None
     seen_by: str | None = None
+    run: str | None = None
 
     @property
     def can_be_over(self) -> bool:
-        """Whether it may come to an end."""
-        return self.experiments is not None or self.study is not None
+        """Whether it may come to an end. A run does, but who follows its log has more to read then."""
+        return self.run is None and (self.experiments is not None or self.study is not None)
 
     def holds(self, changed: Changed) -> bool:
         """Whether this is watched."""
         if any(owner not in (None, changed.owner) for owner in (self.owner, self.seen_by)):
+            return False
+        if self.run is not None and changed.kind != "deleted" and changed.id != self.run:
             return False
         if self.experiments is not None:
             return changed.experiment_id in self.experiments

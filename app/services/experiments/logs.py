@@ -10,7 +10,7 @@ from sqlmodel import Session
 from app.errors import LogElsewhere, NotFound
 from app.services.experiments.progress import attempts_of
 from app.storage.files.folder import Folder
-from app.storage.tables import Attempt, Run
+from app.storage.tables import Run
 
 MOST_BYTES = 8 * 1024 * 1024
 """Of one answer."""
@@ -46,7 +46,15 @@ class Log:
 
     def tail(self, lines: int) -> bytes:
         """Its last lines, as `part`."""
-        end, block = self.size(), BLOCK
+        return self._tail(lines, self.size())
+
+    def begin_of_tail(self, lines: int) -> int:
+        """The byte at which its last lines begin."""
+        end = self.size()
+        return end - (len(self._tail(lines, end)) if lines else 0)
+
+    def _tail(self, lines: int, end: int) -> bytes:
+        block = BLOCK
         while True:
             first = max(0, end - block)
             found = self.part(first, end)
@@ -68,10 +76,27 @@ def log_of(session: Session, run: Run, number: int | None, home: Path) -> Log:
         raise NotFound(
             f"run {run.id} has no attempt {number}; it has had {', '.join(str(one.number) for one in attempts)}"
         )
-    path = Folder(home).path_of(run.id, f"attempt-{attempt.number}/log.txt", "")
-    if path is None:
-        raise _missing(run, attempt)
-    return Log(path, attempt.number)
+    log = find_log(run.id, attempt.number, home)
+    if log is None:
+        raise why_missing(run.id, attempt.number, attempt.worker_id)
+    return log
+
+
+def find_log(run_id: str, attempt: int, home: Path) -> Log | None:
+    """The log of an attempt, if it lies in this home."""
+    path = Folder(home).path_of(run_id, f"attempt-{attempt}/log.txt", "")
+    return None if path is None else Log(path, attempt)
+
+
+def why_missing(run_id: str, attempt: int, worker_id: str) -> NotFound:
+    """LogElsewhere where another machine trained."""
+    host = worker_id.rsplit("-", 2)[0]  # see worker/identity.py
+    if host != socket.gethostname():
+        return LogElsewhere(
+            f"the log of attempt {attempt} of run {run_id} lies on the machine that trained it, {host}, below its"
+            f" LAB_HOME: runs/{run_id}/attempt-{attempt}/log.txt"
+        )
+    return NotFound(f"attempt {attempt} of run {run_id} has written no log")
 
 
 def shown(content: bytes) -> bytes:
@@ -83,13 +108,3 @@ def _never_trained(run: Run) -> str:
     if run.reused_from is not None:
         return f"run {run.id} took over the results of {run.reused_from} and has written no log"
     return f"run {run.id} has not begun; it has written no log"
-
-
-def _missing(run: Run, attempt: Attempt) -> NotFound:
-    host = attempt.worker_id.rsplit("-", 2)[0]  # see worker/identity.py
-    if host != socket.gethostname():
-        return LogElsewhere(
-            f"the log of attempt {attempt.number} of run {run.id} lies on the machine that trained it, {host}, below"
-            f" its LAB_HOME: runs/{run.id}/attempt-{attempt.number}/log.txt"
-        )
-    return NotFound(f"attempt {attempt.number} of run {run.id} has written no log")

@@ -54,7 +54,10 @@ function watching() {
   };
   follow(
     place.dataset.watch ?? "",
-    (event, data) => { if (every) sometimes(event, data); else tell({ event, data }); },
+    (event, data) => {
+      if (event === "lines" || event === "attempt") document.dispatchEvent(new CustomEvent("lab:log", { detail: data }));
+      else if (every) sometimes(event, data); else tell({ event, data });
+    },
     (state) => {
       light.dataset.state = state;
       isWatching = state !== "off";
@@ -90,24 +93,25 @@ function predicting() {
   }
 }
 
-/** The last lines of a log, read again when something changes; who reads at its end stays there. */
+/** The last lines of a log, and what is written; who reads at its end stays there. An attempt's log replaces the last's. */
 function logs() {
-  for (const place of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-log]"))) {
-    const read = async () => {
-      const answer = await fetch(place.dataset.log ?? "");
-      if (!answer.ok) { place.textContent = (await answer.json()).detail; return; }
-      const atEnd = place.scrollHeight - place.scrollTop - place.clientHeight < 30;
-      place.textContent = await answer.text() || "Nothing yet.";
-      if (atEnd) place.scrollTop = place.scrollHeight;
-    };
-    let waits = false;
-    document.addEventListener("lab:changed", () => {
-      if (waits) return;
-      waits = true;
-      setTimeout(() => { waits = false; read(); }, 1000);
-    });
-    read();
-  }
+  const place = /** @type {HTMLElement | null} */ (document.querySelector("[data-log]"));
+  if (!place) return;
+  let isEmpty = true;
+  const show = (/** @type {string} */ text, isMore = false) => {
+    const atEnd = place.scrollHeight - place.scrollTop - place.clientHeight < 30;
+    if (isEmpty || !isMore) place.textContent = "";
+    place.append(text || "Nothing yet.");
+    isEmpty = !isMore;
+    while (place.childNodes.length > 1000) place.firstChild?.remove();
+    if (atEnd) place.scrollTop = place.scrollHeight;
+  };
+  document.addEventListener("lab:log", (event) => {
+    const { lines, missing } = /** @type {CustomEvent} */ (event).detail;
+    if (lines) show(`${lines.join("\n")}\n`, true); else show(missing);
+  });
+  if (document.querySelector("[data-watch][data-live=yes]")) show("");
+  else fetch(place.dataset.log ?? "").then(async (answer) => show(answer.ok ? await answer.text() : (await answer.json()).detail));
 }
 
 function copying() {
