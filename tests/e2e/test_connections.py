@@ -11,13 +11,18 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.services import lifecycle
+from app.settings import Settings
+from app.storage.db import open_database
 from tests.e2e.service import Service, wait_until
+from worker.identity import identify
 
 MOST, MOST_PER_ADDRESS = 20, 8
 MOST_HELD_PER_ADDRESS = 500_000
@@ -228,6 +233,52 @@ def test_a_client_that_reads_nothing_is_cut_off(api: Service) -> None:
     assert re.search(r"GET /openapi.json 499 ", api.log.read_text())
 
 
+def test_who_reads_nothing_of_a_log_is_dropped_and_takes_no_memory_and_nothing_from_others(
+    api: Service,
+) -> None:
+    """L4, with half a second for the 30 that people have."""
+    wait_until_nobody_is_connected(api)
+    experiment = api.submit({"dataset": "digits"})
+    run_id = experiment["runs"][0]["id"]
+    database = open_database(Settings(home=api.home, _env_file=None))
+    with database.writing() as session:
+        lease = lifecycle.claim(session, identify("cpu", threads=1, slot=0).id)
+        assert lease is not None
+    with database.writing() as session:
+        lifecycle.succeed(session, lease, best={"epoch": 1, "val": {}}, test={"accuracy": 0.5})
+    database.close()
+    path = api.home / "runs" / run_id / "attempt-1" / "log.txt"
+    path.parent.mkdir(parents=True)
+    path.write_text("".join(f"{number:7} {'x' * 991}\n" for number in range(8000)))
+    address = f"/runs/{run_id}/log/events?after=0:0"
+    slow = counts(api, "lab_http_too_slow")["answer"]
+    follow = f"GET {address} HTTP/1.1\r\n".encode() + HOST + b"\r\n"
+    [process] = api.processes
+
+    def told() -> int:
+        with api.http.stream("GET", address) as answer:
+            return sum(line.count('xxx"') for line in answer.iter_lines())
+
+    assert told() == 8000
+    before = memory_of(process.pid)
+    with ExitStack() as stack:
+        for _ in range(5):
+            stack.enter_context(connection(api, follow, source="127.0.0.2", receive_buffer=4096))
+        assert told() == 8000
+        wait_until(
+            lambda: counts(api, "lab_http_too_slow")["answer"] == slow + 5,
+            PATIENCE,
+            "they are dropped",
+        )
+        assert memory_of(process.pid) - before < 10e6, "of 40 MB that they did not read"
+    api.http.delete(f"/experiments/{experiment['id']}").raise_for_status()
+
+
+def memory_of(pid: int) -> int:
+    """Bytes of the process that lie in memory."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
+
+
 def test_bodies_of_one_address_take_no_more_memory_than_there_is_room_for_and_no_other_address_s(
     api: Service,
 ) -> None:
@@ -362,7 +413,8 @@ def test_a_stop_waits_neither_for_polls_nor_for_streams_nor_for_downloads_nor_fo
     service = make_service(access_log="all")
     process = service.api()
     service.http.get("/openapi.json")  # which is made at the first time
-    address = f"/experiments/{service.submit({'dataset': 'digits'})['id']}"
+    experiment = service.submit({"dataset": "digits"})
+    address = f"/experiments/{experiment['id']}"
     with ExitStack() as stack:
         polls = [
             stack.enter_context(
@@ -374,6 +426,10 @@ def test_a_stop_waits_neither_for_polls_nor_for_streams_nor_for_downloads_nor_fo
             stack.enter_context(connection(service, b"GET /events HTTP/1.1\r\n" + HOST + b"\r\n"))
             for _ in range(40)
         ]
+        follow = f"GET /runs/{experiment['runs'][0]['id']}/log/events HTTP/1.1\r\n".encode()
+        streams += [
+            stack.enter_context(connection(service, follow + HOST + b"\r\n")) for _ in range(10)
+        ]
         upload = stack.enter_context(
             connection(
                 service,
@@ -383,6 +439,8 @@ def test_a_stop_waits_neither_for_polls_nor_for_streams_nor_for_downloads_nor_fo
         unread = stack.enter_context(connection(service, receive_buffer=4096))
         unread.sendall((b"GET /openapi.json HTTP/1.1\r\n" + HOST + b"\r\n") * 200)
         stack.enter_context(connection(service))
+        for stream in streams:
+            assert stream.recv(1), "it has begun"
         time.sleep(0.5)
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)

@@ -10,6 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.e2e.service import Service, wait_until
+from tests.e2e.test_faults import STEADY
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
@@ -274,23 +275,47 @@ def test_two_are_picked_and_compared(
 def test_a_page_outlives_the_service(
     browser: Browser, make_service: Callable[..., Service]
 ) -> None:
-    """P10: told that it is lost, and up to date again, without a reload."""
+    """P10: told that it is lost, and up to date again, without a reload, and without a point or a line twice."""
     service = make_service()
     killed = service.api()
-    made = service.submit({**SMALL, "name": "first"})
-    page = browser.new_page(base_url=f"http://127.0.0.1:{service.port}")
+    service.start("worker", "--workers", "1")
+    made = service.submit({**STEADY, "epochs": 40, "name": "first"})
+    run_id = made["runs"][0]["id"]
+    pages = [
+        browser.new_page(base_url=f"http://127.0.0.1:{service.port}", viewport=size)
+        for size in ({"width": 1280, "height": 900}, {"width": 400, "height": 900})
+    ]
+    page, of_the_run = pages
     page.goto(f"/ui/experiments/{made['id']}")
-    page.evaluate("globalThis.here = true")
-    expect(page.locator("#live")).to_have_text("live")
+    of_the_run.goto(f"/ui/runs/{run_id}")
+    log = of_the_run.locator("[data-log]")
+    for one in pages:
+        one.evaluate("globalThis.here = true")
+        expect(one.locator("#live")).to_have_text("live")
+    expect(log).to_contain_text("epoch 5/40", timeout=60_000)
     killed.kill()
     killed.wait()
-    expect(page.locator("#live")).to_have_text("reconnecting…")
+    for one in pages:
+        expect(one.locator("#live")).to_have_text("reconnecting…")
     service.api()
-    expect(page.locator("#live")).to_have_text("live", timeout=40_000)
     service.http.patch(f"/experiments/{made['id']}", json={"name": "second"}).raise_for_status()
+    for one in pages:
+        expect(one.locator("#live")).to_have_text("up to date", timeout=90_000)
     expect(page.get_by_role("heading", level=1)).to_have_text("second")
-    assert page.evaluate("globalThis.here")
-    page.close()
+    page.get_by_text("Show as table").click()
+    rows = page.locator(".chart details tbody tr")
+    expect(rows).to_have_count(40)
+    shown, stored = (
+        [row.partition("\t")[2] for row in found]
+        for found in (rows.all_inner_texts(), numbers(service, made["id"]))
+    )
+    assert shown == stored
+    written = service.http.get(f"/runs/{run_id}/log").text
+    expect(log).to_contain_text("epoch 40/40")
+    assert log.text_content() == written
+    for one in pages:
+        assert one.evaluate("globalThis.here")
+        one.close()
 
 
 def quick(service: Service, name: str, **more: Any) -> dict[str, Any]:
