@@ -11,6 +11,7 @@ from app.api.analyses import reproduction
 from app.api.experiments import experiments as experiments_api
 from app.api.experiments import records
 from app.api.experiments import runs as runs_api
+from app.api.experiments.links import experiment_links
 from app.api.experiments.schemas import ExperimentRecord
 from app.api.http.deps import (
     Body,
@@ -158,10 +159,12 @@ def steer_experiment(
 @router.get("/runs/{run_id}")
 def show_run(request: Request, session: Reading, run: TheRun) -> Any:
     """One seed's execution: attempts, history, files, and its network to be tried."""
+    experiment = session.get_one(Experiment, run.experiment_id)
     return page(
         request,
         "run.html",
         record=runs_api.read_run(session, run),
+        has_maps="explanations" in experiment_links(experiment, None),
         files=runs_api.list_artifacts(session, run).data,
     )
 

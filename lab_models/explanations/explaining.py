@@ -8,9 +8,10 @@ import numpy as np
 
 from lab_models.explanations.faithfulness import FORWARD_PASSES, Faithfulness, faithfulness
 from lab_models.explanations.maps import Floats, Integers, class_maps, enlarged
-from lab_models.explanations.network import BATCH, OpenNetwork, Pixels, Unexplainable
+from lab_models.explanations.network import BATCH, OpenNetwork, Pixels
 from lab_models.explanations.question import Method, Question, Show
 from lab_models.explanations.randomization import DRAWS, Randomized, cascade
+from lab_models.explanations.single import refuse_one_place
 
 MOST_MACS = 6e10
 """Multiply-accumulates that each of looking for examples, faithfulness and randomization may take: two or three seconds
@@ -73,13 +74,7 @@ def explain(
     """
     network = OpenNetwork(content)
     order = np.random.default_rng(question.seed).permutation(rows)
-    height, width = network.look(images[order[:1]]).maps.shape[2:]
-    if height * width == 1:
-        size = "x".join(map(str, images.shape[2:]))
-        raise Unexplainable(
-            f"its last feature maps are 1x1 for images of {size}, which says nothing about places: a network with fewer"
-            " stages has larger ones"
-        )
+    refuse_one_place(network.look(images[order[:1]]).maps.shape[2:], images.shape[2:])
     chosen, num_seen, num_wrong = _chosen(
         network, images, labels, order[: max(BATCH, int(MOST_MACS / macs))], question
     )

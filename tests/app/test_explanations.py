@@ -2,6 +2,8 @@
 none of is said.
 """
 
+import base64
+import io
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -26,6 +28,7 @@ from lab_models.datasets.catalog import DIGITS
 from lab_models.datasets.readers import open_dataset
 from lab_models.datasets.splits import split_train_val
 from lab_models.explanations.question import Show
+from lab_models.explanations.single import overlaid
 from tests.app.test_predict import Service, require_problem
 from tests.lab_models.conftest import PROJECT, data_folders
 
@@ -479,3 +482,53 @@ def test_explaining_loads_no_torch() -> None:
     """That the API loads neither torch nor onnx before it is asked for, others test."""
     program = "import sys, lab_models.explanations.explaining; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True, cwd=PROJECT)
+
+
+@pytest.mark.parametrize("method", ["cam", "gradcam", "gradcam++"])
+def test_one_image_is_explained_beside_its_answer_as_among_the_examples(
+    service: Service, experiment: str, method: str
+) -> None:
+    query = f"?method={method.replace('+', '%2B')}&n=4"
+    found = ask(service, experiment, query).json()
+    for example in found["examples"]:
+        answer = service.api.post(
+            f"/runs/{found['run_id']}/predict",
+            params={"explain": method},
+            json={"split": "test", "row": example["row"]},
+        ).json()
+        explanation = answer["explanation"]
+        assert answer["predicted"]["name"] == example["predicted"]
+        assert (explanation["method"], explanation["stage"]) == (method, found["stage"])
+        assert np.array(explanation["map"]) == pytest.approx(
+            np.array(example["map"]), rel=1e-4, abs=1e-7
+        )
+        picture = Image.open(io.BytesIO(base64.b64decode(explanation["picture"])))
+        assert (picture.format, picture.size) == ("PNG", (192, 192))
+    page = service.api.get(f"/ui/runs/{found['run_id']}").text
+    assert f'data-predict="/runs/{found["run_id"]}/predict?top=5&amp;explain=gradcam"' in page
+    without = service.api.post(f"/runs/{found['run_id']}/predict", json={"row": 0}).json()
+    assert without["explanation"] is None
+
+
+def test_the_picture_of_one_image_glows_where_the_map_is_high() -> None:
+    pixels = np.full((1, 8, 8), 100, dtype=np.uint8)
+    high_left = np.array([[1.0, 0.0], [0.0, 0.0]])
+    picture = np.asarray(Image.open(io.BytesIO(overlaid(pixels, high_left)))).astype(int)
+    assert picture.shape == (192, 192, 3)
+    redness = picture[..., 0] - picture[..., 2]
+    assert redness[0, 0] > 100
+    assert redness[-1, -1] == 0
+    plain = np.asarray(Image.open(io.BytesIO(overlaid(pixels, np.zeros((2, 2))))))
+    assert (plain == 100).all()
+
+
+def test_where_there_are_no_maps_one_image_is_answered_without_and_refused_with(
+    service: Service,
+) -> None:
+    run = service.trained({"epochs": 1, "model": {"hidden": [8]}, "dataset": {"train_limit": 300}})
+    body = {"row": 0}
+    assert service.api.post(f"/runs/{run}/predict", json=body).status_code == 200
+    refused = service.api.post(f"/runs/{run}/predict?explain=gradcam", json=body)
+    require_problem(refused, 409, "conflict", "an MLP has no feature maps")
+    assert service.api.post(f"/runs/{run}/predict?explain=camera", json=body).status_code == 422
+    assert "explain=" not in service.api.get(f"/ui/runs/{run}").text

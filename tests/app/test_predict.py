@@ -198,7 +198,8 @@ def test_every_test_row_gets_the_run_s_own_prediction(service: Service, run_id: 
 
 def test_an_answer_has_the_classes_in_order_with_their_names(service: Service, run_id: str) -> None:
     answer = ask(service, run_id, {"row": 17}).json()
-    assert set(answer) == {"run_id", "predicted", "probabilities", "label", "input_shape"}
+    fields = {"run_id", "predicted", "probabilities", "label", "input_shape", "explanation"}
+    assert set(answer) == fields
     assert (answer["run_id"], answer["input_shape"]) == (run_id, [1, 8, 8])
     ranked = answer["probabilities"]
     assert answer["predicted"] == ranked[0]

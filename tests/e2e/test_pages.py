@@ -1,5 +1,6 @@
 """The pages as people see them: a real service, and Debian's Chromium."""
 
+import io
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.e2e.service import Service, wait_until
@@ -182,6 +184,42 @@ def test_what_trains_is_watched(
     expect(page.locator(".numbers .main dd")).to_contain_text(f"{100 * accuracy:.2f}")
     expect(page.locator("#live")).to_have_text("up to date")
     expect(row.locator(".status")).to_have_text("succeeded")
+
+
+def test_an_image_of_ones_own_is_answered_with_what_the_answer_rests_on(
+    open_page: Callable[..., Page], service: Service
+) -> None:
+    """As the API says it."""
+    image = io.BytesIO()
+    Image.new("L", (40, 40), 120).save(image, "PNG")
+    file = {"name": "own.png", "mimeType": "image/png", "buffer": image.getvalue()}
+    small = {"dataset": {"name": "digits", "train_limit": 300}, "epochs": 1, "seeds": 1}
+    network = {"arch": "cnn", "width": 8, "stages": 1, "blocks_per_stage": 1}
+    made = service.wait_for(service.submit({**small, "model": network}), "succeeded")
+    run = made["runs"][0]["id"]
+    page = open_page(f"/ui/runs/{run}")
+    page.locator("[data-predict] input").set_input_files(file)  # type: ignore[arg-type]
+    shown = page.locator(".answers img")
+    expect(shown).to_have_count(2)
+    address = f"/runs/{run}/predict?explain=gradcam"
+    said = service.http.post(address, content=image.getvalue()).json()
+    picture = f"data:image/png;base64,{said['explanation']['picture']}"
+    expect(shown.nth(1)).to_have_attribute("src", picture)
+    assert shown.nth(1).evaluate("image => image.naturalWidth") == 192
+    expect(page.locator(".answers progress")).to_have_count(5)
+
+
+def test_the_form_has_the_fields_of_the_chosen_network_alone(
+    open_page: Callable[..., Page], service: Service
+) -> None:
+    page = open_page("/ui/new")
+    depth = page.get_by_label("Depth")
+    depth.fill("5")
+    page.get_by_label("Network").select_option("resnet18")
+    expect(depth).to_be_hidden()
+    expect(page.locator("#plan dl")).to_contain_text("11,1")  # the depth of before is not sent
+    page.get_by_label("Network").select_option("")
+    expect(depth).to_be_visible()
 
 
 def test_verbs_and_refusals_are_said_on_the_page(

@@ -28,6 +28,7 @@ from lab_models.statistics.summary import Summary
 if TYPE_CHECKING:
     from lab_models.explanations.explaining import Explanation
     from lab_models.explanations.faithfulness import Areas
+    from lab_models.explanations.maps import Floats
 
 router = passes.router(prefix="/experiments", tags=["plots"])
 
@@ -39,12 +40,15 @@ def _with_its_plus_signs(value: Any) -> Any:
     return value.replace(" ", "+") if isinstance(value, str) else value
 
 
+MethodName = Annotated[Method, BeforeValidator(_with_its_plus_signs)]
+
+
 class ExplanationQuery(BaseModel):
     """Which network is explained how, by which images."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)  # unknown names: see `StrictRoute`
 
-    method: Annotated[Method, BeforeValidator(_with_its_plus_signs)] = Method.GRAD_CAM
+    method: MethodName = Method.GRAD_CAM
     """`cam` for networks of averaged maps and one linear layer, `gradcam` and `gradcam++` for all with convolutions."""
     split: Split = "test"
     """Where the images are from."""
@@ -240,10 +244,15 @@ def _examples(found: "Explanation", names: tuple[str, ...]) -> list[ExampleAnswe
             predicted=names[example.predicted],
             probability=round(example.probability, DIGITS),
             true_probability=round(example.label_probability, DIGITS),
-            map=[[float(f"{value:.{DIGITS}g}") for value in row] for row in example.map.tolist()],
+            map=rounded_map(example.map),
         )
         for example in found.examples
     ]
+
+
+def rounded_map(found: "Floats") -> list[list[float]]:
+    """A map (h, w) as it is answered."""
+    return [[float(f"{value:.{DIGITS}g}") for value in row] for row in found.tolist()]
 
 
 def _areas(areas: "Areas") -> AreasAnswer:

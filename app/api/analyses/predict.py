@@ -1,5 +1,6 @@
 """Trained networks over HTTP: what they say of an image, and the network itself as an ONNX file."""
 
+import base64
 import os
 from functools import partial
 from typing import Annotated, Any, BinaryIO, Final
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
+from app.api.analyses.explanations import MethodName, TheExplaining, rounded_map
 from app.api.http import passes
 from app.api.http.deps import Reading, TheRun, TheSettings
 from app.api.http.parameters import Given, Loaded
@@ -17,12 +19,14 @@ from app.api.http.pictures import IfNoneMatch, is_current
 from app.api.schemas import Answer
 from app.errors import BadBody, BodyTooLarge, InvalidRequest, UnusableImage, UploadInterrupted
 from app.services.analyses.predicting import predictions
+from app.services.analyses.predicting.explanations import Explaining
 from app.services.analyses.predicting.onnx_files import OnnxFiles
-from app.services.analyses.predicting.predictions import Predictors, TrainedRun
+from app.services.analyses.predicting.predictions import TrainedRun
 from app.settings import Settings
 from lab_models.common.documents import NotJSON, parse_json
 from lab_models.common.validation import InvalidDocument, validate
 from lab_models.datasets.decoding import Pixels
+from lab_models.explanations.question import Method
 from lab_models.inference.rows import Split
 
 router = passes.router(prefix="/runs", tags=["runs"])
@@ -51,6 +55,20 @@ class ClassProbability(Answer):
     probability: float
 
 
+class MapAnswer(Answer):
+    """Where in the image the network has found its answer."""
+
+    method: Method
+    stage: str
+    """Of the network, whose feature maps were weighed: its last one with convolutions."""
+    map: list[list[float]]
+    """Of the predicted class, at the feature maps' resolution, on a scale of its own; with `cam` negative where the
+    maps speak against it.
+    """
+    picture: str
+    """A PNG in base64: the image as the network has seen it, with the map laid over it."""
+
+
 class PredictionAnswer(Answer):
     """What a run's network says of an image."""
 
@@ -63,6 +81,8 @@ class PredictionAnswer(Answer):
     """The true class, of an image of the data set; null for one that was sent."""
     input_shape: tuple[int, int, int]
     """Channels, height and width that the image was brought to."""
+    explanation: MapAnswer | None = None
+    """With `explain`."""
 
 
 def _trained(session: Reading, settings: TheSettings, run: TheRun) -> TrainedRun:
@@ -89,7 +109,6 @@ async def _body(request: Request) -> bytes:
     return bytes(received)
 
 
-ThePredictors = Annotated[Predictors, Given(lambda request: request.app.state.predictors)]
 TheOnnxFiles = Annotated[OnnxFiles, Given(lambda request: request.app.state.onnx_files)]
 TheTrainedRun = Annotated[TrainedRun, Loaded(_trained)]
 
@@ -117,12 +136,17 @@ ONNX_RESPONSES: dict[int | str, dict[str, Any]] = {
 @router.post("/{run_id}/predict", openapi_extra=BODIES, response_model=PredictionAnswer)
 def predict(
     trained: TheTrainedRun,
-    predictors: ThePredictors,
-    settings: TheSettings,
+    explaining: TheExplaining,
     body: Annotated[bytes, Depends(_body)],
     top: Annotated[
         int, Query(ge=1, le=100_000, description="How many of the most probable classes are listed")
     ] = 10,
+    explain: Annotated[
+        MethodName | None,
+        Query(
+            description="Say where in the image as well: `cam`, `gradcam` or `gradcam++`; 409 where there are no maps"
+        ),
+    ] = None,
 ) -> Any:
     """What a succeeded run's best epoch says of an image: `curl --data-binary @digit.png
     localhost:8000/runs/run_…/predict`.
@@ -130,16 +154,16 @@ def predict(
     The body is a PNG, JPEG, BMP, GIF or WebP of any size, brought to the data set's channels and size as an import does
     it; or `{"split": "test", "row": 17}`, which names an image of the data set. 409 until the run has succeeded.
     """
-    return passes.Compute(lambda: _prediction(trained, predictors, settings, body, top))
+    return passes.Compute(lambda: _prediction(trained, explaining, body, top, explain))
 
 
 def _prediction(
-    trained: TrainedRun, predictors: Predictors, settings: Settings, body: bytes, top: int
+    trained: TrainedRun, explaining: Explaining, body: bytes, top: int, method: Method | None
 ) -> PredictionAnswer:
-    pixels, label = _image(body, trained, settings)
+    pixels, label = _image(body, trained, explaining.settings)
     guesses = [
         ClassProbability(label=guess.label, name=guess.name, probability=guess.probability)
-        for guess in predictions.predict(predictors, trained, pixels)
+        for guess in predictions.predict(explaining.predictors, trained, pixels)
     ]
     return PredictionAnswer(
         run_id=trained.run_id,
@@ -147,6 +171,20 @@ def _prediction(
         probabilities=guesses[:top],
         label=label,
         input_shape=trained.network.dataset.shape,
+        explanation=None if method is None else _map(trained, explaining, pixels, method),
+    )
+
+
+def _map(trained: TrainedRun, explaining: Explaining, pixels: Pixels, method: Method) -> MapAnswer:
+    found = explaining.explain_one(trained, pixels, method)
+    # late: with onnx, which only a service that is asked pays for
+    from lab_models.explanations.single import overlaid
+
+    return MapAnswer(
+        method=method,
+        stage=found.stage,
+        map=rounded_map(found.map),
+        picture=base64.b64encode(overlaid(pixels, found.map)).decode(),
     )
 
 

@@ -74,11 +74,17 @@ function predicting() {
     const ask = async (/** @type {File | undefined} */ file) => {
       if (!file) return;
       answers.replaceChildren("Asking…");
-      const answer = await fetch(`${place.dataset.predict}?top=5`, { method: "POST", body: file, headers: { "Content-Type": file.type || "application/octet-stream" } });
+      const address = place.dataset.predict ?? "", headers = { "Content-Type": file.type || "application/octet-stream" };
+      let answer = await fetch(address, { method: "POST", body: file, headers });
+      // maps of one place say nothing, which is known once they are looked at
+      if (answer.status === 409) answer = await fetch(address.split("&")[0], { method: "POST", body: file, headers });
       const said = await answer.json();
       if (!answer.ok) return answers.replaceChildren(`${said.title}: ${said.detail}`);
       const shown = Object.assign(document.createElement("img"), { src: URL.createObjectURL(file), alt: "The image that was asked about", width: 96 });
-      answers.replaceChildren(shown, document.createElement("span"), document.createElement("span"));
+      const map = said.explanation
+        ? Object.assign(document.createElement("img"), { src: `data:image/png;base64,${said.explanation.picture}`, alt: `What ${said.predicted.name} rests on, by ${said.explanation.method}`, width: 96 })
+        : document.createElement("span");
+      answers.replaceChildren(shown, map, document.createElement("span"));
       for (const { name, probability } of said.probabilities) {
         const bar = Object.assign(document.createElement("progress"), { max: 1, value: probability });
         bar.setAttribute("aria-label", name);

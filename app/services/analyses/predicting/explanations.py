@@ -4,7 +4,8 @@ figure that is drawn of one.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -29,6 +30,7 @@ from app.storage.tables import Experiment, Run
 from lab_models.architectures.naming import describe
 from lab_models.architectures.sizes import model_size
 from lab_models.common.errors import DatasetUnavailable, LabError
+from lab_models.datasets.decoding import Pixels
 from lab_models.datasets.splits import split_as_asked
 from lab_models.explanations.question import Method, Question, unexplainable
 from lab_models.explanations.wording import sentences
@@ -37,6 +39,7 @@ from lab_models.specs import DatasetSpec, read_spec
 
 if TYPE_CHECKING:
     from lab_models.explanations.explaining import Explanation
+    from lab_models.explanations.single import OneExplained
 
 Split = Literal["test", "val"]
 TITLES = {Method.CAM: "CAM", Method.GRAD_CAM: "Grad-CAM", Method.GRAD_CAM_PLUS_PLUS: "Grad-CAM++"}
@@ -88,16 +91,22 @@ class Explanations:
         found = self._kept.get(key)
         if found is not None:
             return found
-        if not self._computing.acquire(timeout=self._patience):
-            raise Busy(
-                "other explanations are being computed, one at a time; ask again in some seconds"
-            )
-        try:
+        with self.turn():
             found = self._kept.get(key) or _explanation(settings, predictors, explained, question)
             self._kept[key] = found
             while len(self._kept) > self._most:
                 self._kept.popitem(last=False)
             return found
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Within the block no other explanation is computed; raises Busy."""
+        if not self._computing.acquire(timeout=self._patience):
+            raise Busy(
+                "other explanations are being computed, one at a time; ask again in some seconds"
+            )
+        try:
+            yield
         finally:
             self._computing.release()
 
@@ -113,6 +122,25 @@ class Explaining:
     def explain(self, explained: Explained, question: Question) -> "Explanation":
         """What is found, computed unless it is kept; raises as `Explanations.get` does."""
         return self.kept.get(self.settings, self.predictors, explained, question)
+
+    def explain_one(self, run: TrainedRun, pixels: Pixels, method: Method) -> "OneExplained":
+        """One image (C, H, W), of which nothing is kept; raises Conflict where there can be no map, NotFound without
+        the weights, and Busy.
+        """
+        from lab_models.explanations.single import explain_one
+
+        _refuse_without_maps(run, method)
+        with self.kept.turn():
+            try:
+                return explain_one(self.predictors.onnx_file(run.network), pixels, method)
+            except LabError as error:
+                raise Conflict(f"run {run.run_id} cannot be explained: {error}") from error
+
+
+def _refuse_without_maps(run: TrainedRun, method: Method) -> None:
+    reason = unexplainable(run.network.model, method)
+    if reason is not None:
+        raise Conflict(f"run {run.run_id} cannot be explained: {reason}")
 
 
 def explained(
@@ -208,9 +236,7 @@ def _explanation(
 
     network = explained.run.network
     info = network.dataset
-    reason = unexplainable(network.model, question.method)
-    if reason is not None:
-        raise Conflict(f"run {explained.run.run_id} cannot be explained: {reason}")
+    _refuse_without_maps(explained.run, question.method)
     try:
         images, labels, rows = _images(settings, explained)
         macs = model_size(network.model, info.shape, info.num_classes).macs_per_sample
