@@ -13,9 +13,9 @@ from app.plots.figures.experiments import (
     GradientFlowFigure,
     LayerGradientFigure,
 )
+from app.plots.figures.scores import FactorFigure
 from app.plots.figures.studies import (
     DifferencesFigure,
-    FactorFigure,
     HeatMapFigure,
     StudyCurvesFigure,
     StudyGradientsFigure,

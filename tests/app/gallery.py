@@ -21,16 +21,14 @@ from app.plots.figures.experiments import (
     LayerGradientFigure,
     Line,
 )
+from app.plots.figures.scores import FactorFigure, Group, Point
 from app.plots.figures.studies import (
     CellCurves,
     DifferenceRow,
     DifferencesFigure,
-    FactorFigure,
     GradientPanel,
-    Group,
     HeatMapFigure,
     Panel,
-    Point,
     Priced,
     StudyCurvesFigure,
     StudyGradientsFigure,

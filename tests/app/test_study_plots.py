@@ -20,16 +20,14 @@ from PIL import Image
 from app.plots.canvas.contrast import ink_on
 from app.plots.canvas.fonts import printable, shortened, width_of, wrapped
 from app.plots.canvas.palette import look, spread, view_of
+from app.plots.figures.scores import FactorFigure, Group, Point
 from app.plots.figures.studies import (
     CellCurves,
     DifferenceRow,
     DifferencesFigure,
-    FactorFigure,
     GradientPanel,
-    Group,
     HeatMapFigure,
     Panel,
-    Point,
     StudyCurvesFigure,
     StudyGradientsFigure,
 )

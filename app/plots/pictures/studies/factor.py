@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from app.plots.canvas.colors import GREY, GRID, is_small, most_inches
-from app.plots.canvas.fonts import shortened, width_of
+from app.plots.canvas.fonts import shortened
 from app.plots.canvas.palette import (
-    TICK_STEPS,
     Entry,
     Legend,
     draw_interval,
@@ -25,12 +23,17 @@ from app.plots.canvas.style import (
     AXIS_SIZE,
     MARGIN,
     PANEL_SIZE,
-    TICK_SIZE,
     Sheet,
     heading,
     rendered,
 )
-from app.plots.figures.studies import FactorFigure, Group, ScorePanel
+from app.plots.figures.scores import FactorFigure, Group, ScorePanel
+from app.plots.pictures.studies.factor_axis import (
+    NOT_TO_SCALE,
+    label_round,
+    label_values,
+    places_of,
+)
 from app.plots.pictures.studies.factor_rows import in_rows
 from app.plots.pictures.studies.score_marks import (
     BELOW_INCHES,
@@ -53,16 +56,6 @@ FEW_GROUPS = 3
 
 SLOT_POINTS = 17.0
 """Room for one group at one value of the factor: where several have that value, they stand beside each other."""
-
-LOG_RATIO, CLOSE = 50.0, 0.02
-"""Values of a factor that span that ratio are on a log scale; else, where two are that close as a share of the span, in
-equal steps.
-"""
-
-
-NOT_TO_SCALE = " (not to scale)"
-FEW_DECADES = 3
-"""Over so many a log scale has 1, 2 and 5 of each; over more their first numbers."""
 
 
 def draw_factor(figure: FactorFigure, extension: str) -> bytes:
@@ -169,7 +162,7 @@ def _draw_panel(
 ) -> None:
     """All panels have the values of all, so that one stands below the other."""
     values = sorted({float(point.x) for point in figure.points})
-    places, note = _places(values, figure)
+    places, note = places_of(values, figure)
     panel.grid(axis="y", color=GRID, linewidth=0.8)
     score_axis(panel, shown, upright=True)
     if is_last:
@@ -189,9 +182,9 @@ def _draw_panel(
     margin = max((0.07 if len(places) > 1 else 0.57) * span, slot * (num_groups + 1) / 2)
     panel.set_xlim(places[0] - margin, places[-1] + margin)
     if figure.is_scatter:
-        _label_round(panel, values, is_log=figure.is_log)
+        label_round(panel, values, _panel_inches()[0], is_log=figure.is_log)
     else:
-        _label_values(panel, values, places)
+        label_values(panel, values, places, _panel_inches()[0])
     place_of = dict(zip(values, places, strict=True))
     aside = 0.32 * slot
     shifts = [slot * (number - (num_groups - 1) / 2) for number in range(num_groups)]
@@ -249,56 +242,6 @@ def _draw_group(
             panel.plot([place], [point.published], **published_look(drawn.color))
 
 
-def _places(values: Sequence[float], figure: FactorFigure) -> tuple[list[float], str]:
-    """Where sorted values stand on the axis, and the note in its label."""
-    if figure.is_log and values and values[0] > 0:
-        return [math.log10(value) for value in values], " (log scale)"
-    if figure.is_scatter:
-        return list(values), ""
-    if len(values) > 2 and values[0] > 0 and values[-1] / values[0] >= LOG_RATIO:
-        return [math.log10(value) for value in values], " (log scale)"
-    gaps = [after - before for before, after in pairwise(values)]
-    if gaps and min(gaps) < CLOSE * (values[-1] - values[0]):
-        return [float(place) for place in range(len(values))], NOT_TO_SCALE
-    return list(values), ""
-
-
-def _label_values(panel: Axes, values: Sequence[float], places: Sequence[float]) -> None:
-    """The values themselves as ticks; a label that would touch the one before it is left out."""
-    low, high = panel.get_xlim()
-    labels, free_from = [], -math.inf
-    for value, place in zip(values, places, strict=True):
-        text = f"{value:g}"
-        half, center = (
-            width_of(text, TICK_SIZE) / 2,
-            (place - low) / (high - low) * _panel_inches()[0],
-        )
-        fits = center - half >= free_from
-        labels.append(text if fits else "")
-        free_from = center + half + 0.06 if fits else free_from
-    panel.set_xticks(places, labels)
-
-
-def _label_round(panel: Axes, values: Sequence[float], *, is_log: bool) -> None:
-    """Round numbers as ticks, since the values of a cloud are many and odd."""
-    if not is_log:
-        ticks = MaxNLocator(7, steps=TICK_STEPS).tick_values(values[0], values[-1])
-        low, high = panel.get_xlim()
-        inside = [float(tick) for tick in ticks if low <= tick <= high]
-        _label_values(panel, inside, inside)
-        return
-    first, last = math.floor(math.log10(values[0])), math.ceil(math.log10(values[-1]))
-    steps = (1, 2, 5) if last - first <= FEW_DECADES else (1,)
-    low, high = (10**end for end in panel.get_xlim())
-    inside = [
-        tick
-        for decade in range(first, last + 1)
-        for step in steps
-        if low <= (tick := float(f"{step}e{decade}")) <= high
-    ]
-    _label_values(panel, inside, [math.log10(tick) for tick in inside])
-
-
 def _entry(figure: FactorFigure, title: str, number: int) -> Entry:
     points = [point for group in figure.groups if group.title == title for point in group.points]
     counts = [len(point.scores) for point in points if point.scores]
@@ -308,6 +251,6 @@ def _entry(figure: FactorFigure, title: str, number: int) -> Entry:
         f"{runs_said(counts)}{' each' if len(counts) > 1 else ''}" if counts else "not measured",
         line_look(
             number,
-            is_joined=_is_joined(figure, _places(sorted(set(values)), figure)[1]),
+            is_joined=_is_joined(figure, places_of(sorted(set(values)), figure)[1]),
         ),
     )

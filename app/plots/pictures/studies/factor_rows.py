@@ -17,7 +17,7 @@ from app.plots.canvas.palette import (
     signs_height,
 )
 from app.plots.canvas.style import AXIS_SIZE, MARGIN, Sheet, heading
-from app.plots.figures.studies import FactorFigure, Point, ScorePanel
+from app.plots.figures.scores import FactorFigure, Point, ScorePanel
 from app.plots.pictures.studies.score_marks import (
     BELOW_INCHES,
     published_look,

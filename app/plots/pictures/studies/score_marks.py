@@ -18,7 +18,7 @@ from app.plots.canvas.style import (
     TICK_SIZE,
     say_in_middle,
 )
-from app.plots.figures.studies import FactorFigure, ScorePanel
+from app.plots.figures.scores import FactorFigure, ScorePanel
 
 BELOW_INCHES = 0.55
 """Of the axis' numbers and name."""

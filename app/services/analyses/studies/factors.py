@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from app.plots.figures.studies import FactorFigure, Group, Point
+from app.plots.figures.scores import FactorFigure, Group, Point
 from app.services.analyses.chance import chance_of
 from app.services.analyses.scores import ScoreKind
 from app.services.analyses.studies.tables import Table, TableRow

@@ -5,9 +5,9 @@ from typing import TypeVar
 
 from sqlmodel import Session
 
+from app.plots.figures.scores import FactorFigure
 from app.plots.figures.studies import (
     DifferencesFigure,
-    FactorFigure,
     HeatMapFigure,
     Panel,
     StudyCurvesFigure,

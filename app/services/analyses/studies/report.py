@@ -9,7 +9,7 @@ from typing import Any
 from sqlmodel import Session
 
 from app.errors import NotFound
-from app.plots.figures.studies import FactorFigure
+from app.plots.figures.scores import FactorFigure
 from app.services.analyses.comparisons import Evidence
 from app.services.analyses.curves import panels_of
 from app.services.analyses.exhibits import Exhibit
