@@ -86,7 +86,12 @@ class Execution:
                 order.foundation,
             ),
             resumed_from=None if saved is None else (state.epochs_done, state.step),
-            notes=(*notes, *prepared.dataset.notes, *self._beginning(is_resumed=saved is not None)),
+            notes=(
+                *notes,
+                *prepared.dataset.notes,
+                *spec.doubts,
+                *self._beginning(is_resumed=saved is not None),
+            ),
             phases=self.phases(),
         )
         if isinstance(spec, TransferSpec) and spec.strategy == "features":

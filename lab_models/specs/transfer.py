@@ -115,6 +115,20 @@ class TransferSpec(Procedure, Tuning, Subject):
         return isinstance(self.source, Trained) and self.source.is_own
 
     @property
+    def doubts(self) -> list[str]:
+        """Whether its source, trained on the same data set, has learned what is val here."""
+        if not isinstance(self.source, Trained):
+            return []
+        before = self.source.spec.dataset
+        if before.name != self.dataset.name or before.cut == self.dataset.cut:
+            return []
+        return [
+            "the source was trained on another cut of train and val of the same data set: it has seen images that are"
+            " val here, so val flatters the network and chooses its best epoch by them; give the source's 'val',"
+            " 'val_fraction', 'stratified' and 'split_seed'"
+        ]
+
+    @property
     def planned_epochs(self) -> int:
         """Passes over train."""
         return 1 if self.strategy == "features" else self.epochs

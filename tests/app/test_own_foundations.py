@@ -220,3 +220,16 @@ def test_it_is_reproduced_verified_and_shown_with_its_teachers(
     assert table["rows"][0]["role"] == "teacher"
     assert table["rows"][0]["accuracy"]["n"] == 2
     assert api.get(f"/experiments/{record['id']}/distillation.png").status_code == 200
+
+
+def test_a_dry_run_and_a_submit_warn_of_a_source_that_has_seen_what_is_val(
+    api: TestClient,
+) -> None:
+    body = {**PROBE, "source": {"spec": {"dataset": {"split_seed": 1}}}, "dataset": "digits"}
+    for query in ("?dry_run=true", ""):
+        answer = api.post(f"/experiments{query}", json=body)
+        assert answer.status_code in (200, 201), answer.text
+        assert any("val flatters" in one for one in answer.json()["warnings"]), query
+    same = {**body, "source": {"spec": {"dataset": "digits"}}}
+    priced = api.post("/experiments?dry_run=true", json=same).json()
+    assert not any("val flatters" in one for one in priced["warnings"])

@@ -222,3 +222,32 @@ def test_a_resumed_transfer_gives_the_same_bits(
     assert of_kind(Started, after)[0].resumed_from == place
     assert weight_hashes(again) == weight_hashes(whole)
     assert scores_of(before + after) == expected
+
+
+@pytest.mark.parametrize(
+    ("before", "here", "warns"),
+    [
+        ({}, {}, False),
+        ({}, {"val": "published"}, True),
+        ({"val": "published"}, {}, True),
+        ({"val": "published"}, {"val": "published"}, False),
+        ({}, {"split_seed": 1}, True),
+        ({"val_fraction": 0.3}, {}, True),
+        ({"stratified": False}, {}, True),
+        ({"train_limit": 100}, {"augmentation": "shift_rotate"}, False),
+        ({"name": "mnist", "split_seed": 1}, {}, False),
+    ],
+)
+def test_a_source_that_has_seen_what_is_val_here_is_doubted(
+    before: dict[str, Any], here: dict[str, Any], warns: bool
+) -> None:
+    spec = read_spec({"kind": "transfer", "source": {"spec": {"dataset": before}}, "dataset": here})
+    assert any("val flatters" in doubt for doubt in spec.doubts) is warns
+
+
+def test_the_doubt_stands_in_the_notes_of_the_run(make_transfer: Any) -> None:
+    for split_seed, expected in ((0, 0), (1, 1)):
+        dataset = {**TINY["dataset"], "split_seed": split_seed}
+        events = train(make_transfer(f"split-{split_seed}", {"dataset": dataset}))
+        (started,) = (event for event in events if isinstance(event, Started))
+        assert sum("val flatters" in note for note in started.notes) == expected
