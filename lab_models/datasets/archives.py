@@ -27,7 +27,7 @@ from lab_models.datasets.member_names import is_ignored
 from lab_models.datasets.packed import Extent, PackedFiles
 from lab_models.datasets.refusals import ImportLimits, ImportRefused, UnreadableFile, printable
 from lab_models.datasets.tars import gunzipped, is_tar, tar_files
-from lab_models.datasets.zip_dangers import folders_in, safe_members
+from lab_models.datasets.zip_dangers import folders_in, read_names_as_utf8, safe_members
 
 DEEPEST = 6
 DIRECTORY_BYTES_PER_FILE = 200
@@ -214,4 +214,5 @@ def _open_zip(file: BinaryIO, limits: ImportLimits) -> Iterator[zipfile.ZipFile]
                 hint=ZIP_HINT,
             ) from error
         with archive:
+            read_names_as_utf8(archive)
             yield archive

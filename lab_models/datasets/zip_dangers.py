@@ -25,7 +25,7 @@ from lab_models.datasets.refusals import (
     refuse_bad_files,
 )
 
-ENCRYPTED = 0x1
+ENCRYPTED, NAMES_IN_UTF8 = 0x1, 0x800
 LOCAL_HEADER = struct.Struct("<26xHH")
 """Of what stands before a member: its name's length and that of the extra field, which both follow (PKWARE's APPNOTE,
 4.3.7).
@@ -55,6 +55,19 @@ def safe_members(archive: zipfile.ZipFile, limits: ImportLimits) -> dict[str, zi
     unpacked = sum(member.file_size for member in kept.values())
     _refuse_bombs(unpacked, os.fstat(file).st_size, limits)
     return {path: kept[path] for path in sorted(kept)}
+
+
+def read_names_as_utf8(archive: zipfile.ZipFile) -> None:
+    """Give names their letters where the zip does not say in which encoding they are: some programs write UTF-8 and no
+    flag, which is by the format code page 437. Where one name is no UTF-8, all stay as they are, and different.
+    """
+    silent = [member for member in archive.infolist() if not member.flag_bits & NAMES_IN_UTF8]
+    try:
+        names = [member.filename.encode("cp437").decode() for member in silent]
+    except UnicodeError:
+        return
+    for member, name in zip(silent, names, strict=True):
+        member.filename = name
 
 
 def folders_in(archive: zipfile.ZipFile) -> list[str]:
