@@ -81,7 +81,7 @@ async function renew(form, ids) {
   for (let begin = 0; begin < ids.length; begin += AT_ONCE) {
     const part = ids.slice(begin, begin + AT_ONCE);
     const { ok, page } = await pageOf(`/ui/experiments?ids=${part.join(",")}&archived=any&limit=${AT_ONCE}`);
-    if (!ok) return;
+    if (!ok || !page.querySelector("#list")) return;  // refused, or asked for a key
     for (const id of part) {
       const old = /** @type {HTMLTableRowElement | null} */ (document.getElementById(id));
       const now = /** @type {HTMLTableRowElement | null} */ (page.getElementById(id));
