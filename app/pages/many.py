@@ -19,7 +19,6 @@ from app.api.http.deps import (
     TheSettings,
     changeable_experiment,
 )
-from app.api.http.error_handlers import answer_to
 from app.api.http.parameters import Afterwards
 from app.api.http.problems import Problem
 from app.doorbell import Doorbell
@@ -27,7 +26,7 @@ from app.errors import InvalidRequest
 from app.pages import verbs
 from app.pages.forms import request_of
 from app.pages.lists import ListPageQuery
-from app.pages.rendering import fields_of, page, pages
+from app.pages.rendering import fields_of, or_problem, page, pages
 from app.pages.verbs import Verb
 from app.services.lifecycle.local_workers import LocalWorkers
 from app.services.owners.keys import Caller
@@ -80,7 +79,8 @@ async def change_many(
     picked = list(dict.fromkeys(value for name, value in fields if name == "pick"))
     form = dict(fields)
     verb = _verb(form.get("verb", ""), picked)
-    labels = request_of({"labels": form.get("label", "")}).get("labels", {})
+    wanted = {"labels": form.get("label", "")} if verb == "label" else {}
+    labels = request_of(wanted).get("labels", {})
     if verb == "label" and not labels:
         raise InvalidRequest("no label is written: write key:value, such as week:3, and then Label")
     back = f"/ui/experiments?{request.url.query}" if request.url.query else "/ui/experiments"
@@ -90,14 +90,12 @@ async def change_many(
     background, outcomes = BackgroundTasks(), []
     for experiment_id in picked:
         one = _One(experiment_id, caller, settings, doorbell, local_workers)
-        try:
-            outcome = await lanes.go(
-                lanes.writing, client, partial(one.changed, database, verb, labels)
-            )
+        work = partial(one.changed, database, verb, labels)
+        outcome = await or_problem(request, lanes.go(lanes.writing, client, work))
+        if isinstance(outcome, Problem):
+            outcome = Outcome(experiment_id, one.name, outcome.detail, is_refused=True)
+        else:
             background.tasks += one.afterwards.background.tasks
-        except Exception as error:  # noqa: BLE001 - the handlers know what is said of each
-            problem = Problem.model_validate_json(bytes(answer_to(request, error).body))
-            outcome = Outcome(experiment_id, one.name, problem.detail, is_refused=True)
         outcomes.append(outcome)
     answer = page(request, "many.html", outcomes=outcomes, verb=verb, back=back)
     answer.background = background
@@ -129,11 +127,13 @@ class _One:
     doorbell: Doorbell
     local_workers: LocalWorkers
     afterwards: Afterwards = field(default_factory=Afterwards)
-    name: str = ""
+    name: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.name = self.id
 
     def changed(self, database: Database, verb: ManyVerb, labels: dict[str, str]) -> Outcome:
         """All of it, or nothing and the API's error."""
-        self.name = self.id
         with database.writing() as session:
             experiment = changeable_experiment(session, self.caller, self.id)
             self.name = experiment.name or self.id

@@ -1,9 +1,9 @@
 """Templates, and the answers made of them: a page, a refusal, or the way to another page."""
 
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 from fastapi import APIRouter, Request, Response
@@ -22,6 +22,8 @@ from app.pages.assets import asset
 from app.roles import Role
 from app.services.owners.keys import ANYONE, Caller
 from app.tabulation import real_minus
+
+Result = TypeVar("Result")
 
 HTML: Final = "text/html; charset=utf-8"
 KEPT_HEADERS: Final = frozenset({"retry-after", "allow"})
@@ -129,6 +131,14 @@ def _refused(request: Request, answer: Response) -> Response:
             {"HX-Retarget": "#said", "HX-Reselect": "#said", "HX-Reswap": "outerHTML"}
         )
     return shown
+
+
+async def or_problem(request: Request, work: Awaitable[Result]) -> Result | Problem:
+    """What comes of the work, or the problem that the API would answer with."""
+    try:
+        return await work
+    except Exception as error:  # noqa: BLE001 - the handlers know what is said of each
+        return Problem.model_validate_json(bytes(answer_to(request, error).body))
 
 
 def see_other(address: str) -> Response:
