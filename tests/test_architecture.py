@@ -95,7 +95,7 @@ def test_what_speaks_to_a_service_loads_nothing_of_it_and_is_there_at_once(
 @pytest.mark.parametrize(
     ("package", "edges"),
     [
-        ("app", {"app/plots/__main__.py", "app/pages/many.py", "app/pages/rendering.py"}),
+        ("app", {"app/plots/__main__.py", "app/pages/rendering.py"}),
         ("worker", {"worker/attempt.py"}),
         ("lab_models", {"lab_models/running/trainer.py"}),
     ],
