@@ -29,7 +29,8 @@ COPY app app
 COPY worker worker
 COPY lab_models lab_models
 COPY migrations migrations
-RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels $PIP_ARGS .
+COPY client client
+RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels $PIP_ARGS . ./client
 
 # The dependencies alone: what is installed from a list stays cached until the list itself changes.
 FROM base AS service

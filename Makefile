@@ -15,7 +15,7 @@ INSTALL = @command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not there: in
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade) $(LOCK_ARGS)
 PYTEST := $(BIN)/python -m pytest -rs
 SPREAD := --numprocesses 2 --dist loadfile --no-loadscope-reorder  # what starts no service shares two cores; what does has them for itself
-CODE := app worker lab_models migrations tests benchmarks requirements/install.py
+CODE := app worker lab_models migrations client tests benchmarks requirements/install.py
 
 .PHONY: anew help install demo run test fast quick check format formatted lint types contracts docs bench load lock audit digests chaos compose-test fuzz clean
 
@@ -24,11 +24,11 @@ help:
 
 install: $(STAMP) ## make .venv with the service and PyTorch, `lab` and `python` in .venv/bin; CPU=1: PyTorch without CUDA
 
-$(STAMP): pyproject.toml requirements/worker.txt requirements/build.txt $(if $(CHOICE),anew)
+$(STAMP): pyproject.toml client/pyproject.toml requirements/worker.txt requirements/build.txt $(if $(CHOICE),anew)
 	$(INSTALL) worker
 	@touch $@
 
-$(DEV): pyproject.toml requirements/dev.txt $(if $(CHOICE),anew)
+$(DEV): pyproject.toml client/pyproject.toml requirements/dev.txt $(if $(CHOICE),anew)
 	$(INSTALL) dev
 	@touch $(STAMP) $@
 
@@ -73,6 +73,7 @@ types: $(DEV) ## mypy, strict
 
 contracts: $(DEV) ## which room may import which
 	$(BIN)/lint-imports
+	cd client && ../$(BIN)/lint-imports
 
 docs: $(DEV) ## write the generated tables of the documents
 	$(BIN)/python -m app.commands.reference docs/*.md
@@ -110,4 +111,4 @@ fuzz: $(DEV) ## odd requests by the OpenAPI document to a real service: CASES=50
 	$(BIN)/python -m tests.fuzz --cases $(or $(CASES),5000) $(if $(SEED),--seed $(SEED))
 
 clean: ## remove what make made
-	rm -rf $(VENV) .lab-demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .lab-demo build *.egg-info client/build client/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -24,6 +24,8 @@ LOG = VENV / "install.log"
 CHOICE = VENV / "torch-backend"
 """Which build of PyTorch .venv is for: whatever is installed later keeps to it."""
 PIP = (str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off")
+OWN = (".", "./client")
+"""What lies here: the service, and the client that needs nothing of it."""
 CUDA = re.compile(r"(?:torch|torchvision|triton|nvidia-.*|cuda-.*)")
 """What PyTorch's CPU build replaces or does without."""
 SECONDS_BETWEEN_LINES = {True: 0.5, False: 10.0}
@@ -156,10 +158,13 @@ def install(name: str, backend: str) -> None:
 
 
 def commands(name: str, backend: str, folder: Path) -> list[list[str]]:
-    """All by version and hash but the project itself and PyTorch's CPU build, of which no list names hashes."""
+    """All by version and hash but the project itself with its client, and PyTorch's CPU build, of which no list names
+    hashes.
+    """
     lists = [LISTS / f"{name}.txt", *([LISTS / "build.txt"] if name == "worker" else [])]
     checked = [*PIP, "--require-hashes"]
-    project = [*PIP, "--no-deps", "--no-build-isolation", "--editable", "."]
+    own = [part for path in OWN for part in ("--editable", path)]
+    project = [*PIP, "--no-deps", "--no-build-isolation", *own]
     if name == "supply" or backend == "cuda":
         steps = [[*checked, *(f"--requirement={path}" for path in lists)]]
     else:

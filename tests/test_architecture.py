@@ -6,15 +6,18 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
+import training_lab
 from app.storage.tables import Run
 from tests import rings
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("app", "worker", "lab_models", "migrations")
+CLIENT = ROOT / "client"
 LONGEST_MODULE = 300
 MOST_CPU_SECONDS = 0.8
 """Of a command, to its end: 0.2 to 0.3 on a quiet machine, and three times that is no reason to fail on a busy one. The
@@ -24,6 +27,10 @@ server alone takes 2.4.
 
 def sources() -> list[Path]:
     return [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+
+
+def sources_with_the_client() -> list[Path]:
+    return [*sources(), *(CLIENT / "training_lab").rglob("*.py")]
 
 
 def test_neither_api_nor_worker_loads_torch() -> None:
@@ -165,20 +172,22 @@ def test_a_second_writer_of_runs_is_seen(line: str) -> None:
 def test_modules_stay_readable() -> None:
     lengths = {
         str(path.relative_to(ROOT)): len(path.read_text().splitlines())
-        for path in sources()
+        for path in sources_with_the_client()
         if "versions" not in path.parts
     }
     assert {name: length for name, length in lengths.items() if length > LONGEST_MODULE} == {}
 
 
 def test_every_module_opens_with_what_it_is_for() -> None:
-    for path in sources():
+    for path in sources_with_the_client():
         assert path.read_text().startswith('"""'), path
 
 
-def test_no_class_name_has_two_meanings() -> None:
+@pytest.mark.parametrize("house", ["service", "client"])
+def test_no_class_name_has_two_meanings(house: str) -> None:
+    """Of the client's its users see what the service's words mean: its experiment is the service's, from outside."""
     found: dict[str, list[str]] = {}
-    for path in sources():
+    for path in sources() if house == "service" else CLIENT.rglob("*.py"):
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 found.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
@@ -205,6 +214,27 @@ def test_contracts_see_what_must_not_be(tmp_path: Path) -> None:
     said = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert said.returncode == 1, said.stdout
     assert set(re.findall(r"^(.*) BROKEN$", said.stdout, re.MULTILINE)) >= BROKEN_BY_THEM
+
+
+def test_the_contract_of_the_client_sees_what_must_not_be(tmp_path: Path) -> None:
+    shutil.copytree(CLIENT / "training_lab", tmp_path / "training_lab")
+    shutil.copy(CLIENT / "pyproject.toml", tmp_path)
+    program = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
+    for line, status in (("", 0), ("from app.errors import ServiceError\n", 1)):
+        with (tmp_path / "training_lab" / "errors.py").open("a") as file:
+            file.write(line)
+        said = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert said.returncode == status, said.stdout
+    assert "the client knows nothing of the service BROKEN" in said.stdout
+
+
+def test_the_client_has_the_services_version() -> None:
+    """They are released together."""
+    versions = {
+        tomllib.loads((folder / "pyproject.toml").read_text())["project"]["version"]
+        for folder in (ROOT, CLIENT)
+    }
+    assert versions == {training_lab.__version__}
 
 
 def test_what_the_fast_ring_leaves_out_exists() -> None:

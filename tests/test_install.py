@@ -20,12 +20,13 @@ BUILDER = """
 import base64, hashlib, zipfile
 from pathlib import Path
 def build_editable(folder, config_settings=None, metadata_directory=None):
-    name = "tiny-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(Path(folder) / name, "w") as wheel:
-        wheel.writestr("tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\\nName: tiny\\nVersion: 1.0\\n")
-        wheel.writestr("tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
-        wheel.writestr("tiny-1.0.dist-info/RECORD", "")
-    return name
+    name = {"client": "tiny_client"}.get(Path.cwd().name, "tiny")
+    info = f"{name}-1.0.dist-info"
+    with zipfile.ZipFile(Path(folder) / f"{name}-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\\nName: {name}\\nVersion: 1.0\\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr(f"{info}/RECORD", "")
+    return f"{name}-1.0-py3-none-any.whl"
 """
 UV = """#!python
 import subprocess, sys
@@ -85,9 +86,11 @@ def project(tmp_path: Path) -> Path:
     )
     for part in ("torch", "torchvision"):
         wheel(folder / "cpu", part, "2.0+cpu")
-    (folder / "pyproject.toml").write_text(
-        '[build-system]\nrequires = ["builder"]\nbuild-backend = "builder"\n'
-    )
+    (folder / "client").mkdir()
+    for own in (folder, folder / "client"):
+        (own / "pyproject.toml").write_text(
+            '[build-system]\nrequires = ["builder"]\nbuild-backend = "builder"\n'
+        )
     return folder
 
 
@@ -137,7 +140,14 @@ def test_a_venv_goes_on_after_a_failure_gets_the_tools_with_the_first_test_and_k
     assert first.returncode == 0, first.stderr
     assert "Installed after" in first.stderr
     there = installed(project)
-    assert {"base-2.0", "torch-2.0", "nvidia_cublas-2.0", "builder-1.0", "tiny-1.0"} <= there
+    assert {
+        "base-2.0",
+        "torch-2.0",
+        "nvidia_cublas-2.0",
+        "builder-1.0",
+        "tiny-1.0",
+        "tiny_client-1.0",
+    } <= there
     assert "tester-1.0" not in there
     assert not list((project / ".venv").glob("download-*"))
     assert make(project, "install").stderr == ""

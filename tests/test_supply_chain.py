@@ -130,7 +130,8 @@ def test_what_make_installs_is_checked_against_hashes_or_is_the_project_or_the_c
                 assert all(" --hash=sha256:" in row for row in rows)
                 assert ("--no-deps" in rest) == (backend == "cpu" and name != "supply")
             case [_, "-m", "pip", "install", *rest]:
-                assert rest[-4:] == ["--no-deps", "--no-build-isolation", "--editable", "."]
+                own = ["--editable", ".", "--editable", "./client"]
+                assert rest[-6:] == ["--no-deps", "--no-build-isolation", *own]
             case [uv, *rest]:
                 assert uv.endswith("/uv")
                 assert backend == "cpu"
