@@ -38,6 +38,7 @@ NOT_RUN = {
     ("README.md", "make install"): INSTALLS,
     ("CONTRIBUTING.md", "make install "): INSTALLS + "; sudo",
     ("docs/containers.md", ""): DOCKER,
+    ("docs/client.md", "pip install "): INSTALLS,
     ("docs/machines.md", "sudo "): "needs root on two machines",
     ("docs/machines.md", "pip install "): INSTALLS,
     ("docs/machines.md", "lab keys create"): "two machines; tests/e2e/test_machines.py is one",

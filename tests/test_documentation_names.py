@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("app", "worker", "lab_models", "migrations", "tests", "benchmarks")
-FOLDERS = (*PACKAGES, "docs", "requirements", ".ci")
+FOLDERS = (*PACKAGES, "client", "docs", "requirements", ".ci")
 HISTORY = {"CHANGELOG.md"}
 """What names things that were."""
 NOT_OURS = {"app.py", "random.py", "worker.py"}
@@ -102,7 +102,11 @@ DOCUMENTS = [
     for path in (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")))
     if path.name not in HISTORY
 ]
-CODE = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+CODE = [
+    path
+    for package in (*PACKAGES, "client/training_lab")
+    for path in sorted((ROOT / package).rglob("*.py"))
+]
 
 
 @cache

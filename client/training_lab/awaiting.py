@@ -156,7 +156,7 @@ def awaited(
         driver: AsyncDriver = self._driver
         return await driver.run(plan(self, *args, **kwargs))
 
-    return public(call)
+    return public(call, plan)
 
 
 def awaited_each(
@@ -169,4 +169,4 @@ def awaited_each(
         driver: AsyncDriver = self._driver
         return driver.each(flow(self, *args, **kwargs))
 
-    return public(call)
+    return public(call, flow)

@@ -150,7 +150,7 @@ def blocking(
         driver: BlockingDriver = self._driver
         return driver.run(plan(self, *args, **kwargs))
 
-    return public(call)
+    return public(call, plan)
 
 
 def blocking_each(
@@ -163,4 +163,4 @@ def blocking_each(
         driver: BlockingDriver = self._driver
         return driver.each(flow(self, *args, **kwargs))
 
-    return public(call)
+    return public(call, flow)

@@ -1,5 +1,6 @@
 """What both drivers of plans do alike: the address, how an answer is read, what has gone wrong."""
 
+import inspect
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, TypeVar
@@ -73,8 +74,12 @@ def reply_of(response: httpx.Response, content: bytes) -> Reply:
     return Reply(response.status_code, response.reason_phrase, response.headers, content)
 
 
-def public(method: Callable[P, T]) -> Callable[P, T]:
-    """The method under its plan's name without the underscore, as it is called."""
+def public(method: Callable[P, T], plan: Callable[..., Any]) -> Callable[P, T]:
+    """The method as people see it: the plan's name without the underscore, and its parameters. What it returns the type
+    checker knows; the plan says it of itself.
+    """
+    seen = inspect.signature(plan).replace(return_annotation=inspect.Signature.empty)
+    setattr(method, "__signature__", seen)  # noqa: B010  # no attribute that a type checker knows
     method.__name__ = method.__name__.lstrip("_")
     method.__qualname__ = method.__qualname__.replace("._", ".")
     return method

@@ -6,7 +6,7 @@ from typing import Any
 
 from training_lab.errors import NotFound, Refused, Unreachable
 from training_lab.records import Record
-from training_lab.retrying import OF_PROXIES, answered, backoff, pause_after
+from training_lab.retrying import PASSING, answered, backoff, pause_after
 from training_lab.steps import Failure, Flow, Item, Open, Plan, Read, Reply, Request, Sleep
 from training_lab.waiting import document
 
@@ -106,7 +106,7 @@ def watched(
     while True:
         request = Request("GET", path, {**params, "after": after})
         reply: Reply | Failure = yield Open(request)
-        if isinstance(reply, Failure) or reply.status in OF_PROXIES:
+        if isinstance(reply, Failure) or reply.status in PASSING:
             yield Sleep(pause_after(request, reply, tries) or backoff(tries))
             tries += 1
             continue

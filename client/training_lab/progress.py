@@ -40,6 +40,8 @@ class Bar:
     """A bar on standard error."""
 
     is_seen = True
+    num_open = 0
+    """A terminal has room for one: who waits for several at once sees the first."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -58,6 +60,7 @@ class Bar:
         )
         self._task = self._bar.add_task("", total=1.0, message="")
         self._bar.start()
+        Bar.num_open += 1
 
     def show(self, title: str, fraction: float, message: str) -> None:
         """Move it."""
@@ -66,6 +69,7 @@ class Bar:
     def close(self) -> None:
         """Leave it as it is."""
         self._bar.stop()
+        Bar.num_open -= 1
 
 
 class Cell:
@@ -93,7 +97,8 @@ def display_for(wanted: Shown) -> Display:
     """What suits where this runs."""
     if wanted == "notebook" or (wanted == "auto" and is_notebook()):
         return Cell()
-    if wanted == "bar" or (wanted == "auto" and sys.stderr is not None and sys.stderr.isatty()):
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    if (wanted == "bar" or (wanted == "auto" and is_terminal)) and not Bar.num_open:
         return Bar()
     return Nothing()
 

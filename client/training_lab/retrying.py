@@ -18,6 +18,8 @@ OVERLOADED = frozenset({429, 503})
 """With `Retry-After` nothing was done, and the same may be sent again, whatever it is."""
 OF_PROXIES = frozenset({502, 503, 504})
 """What stands between us and a service that is away, or just starting."""
+PASSING = OF_PROXIES | OVERLOADED
+"""What ends by itself, for who has patience."""
 
 
 def attempts(request: Request, retries: int, base_url: str) -> Plan[Reply]:

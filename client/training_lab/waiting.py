@@ -6,7 +6,7 @@ from typing import Any
 
 from training_lab.errors import LabError, Refused, TimedOut, Unreachable
 from training_lab.progress import Shown, display_for
-from training_lab.retrying import OF_PROXIES, backoff, document_of
+from training_lab.retrying import PASSING, backoff, document_of
 from training_lab.steps import Plan, Reply, Request, Sleep
 
 HOLD_SECONDS = 25.0
@@ -15,6 +15,8 @@ SEEN_HOLD_SECONDS = 1.0
 POLL_SECONDS = 0.2
 POLL_SHARE = 0.1
 """The most of its time that a service spends on answering one who waits, where it cannot hold the answer."""
+MOST_BACKOFF = 3
+"""Who waits looks again after 4 s at most, however long the service is away."""
 GONE_SECONDS = 600.0
 """How long the service may be away before waiting ends with Unreachable."""
 
@@ -38,7 +40,7 @@ def until_over(
             try:
                 reply: Reply = yield _look(path, may_hold, display.is_seen, left)
             except (Unreachable, Refused) as error:
-                if isinstance(error, Refused) and error.status not in OF_PROXIES:
+                if isinstance(error, Refused) and error.status not in PASSING:
                     raise
                 now = time.monotonic()
                 away = asked if away is None else away
@@ -46,11 +48,11 @@ def until_over(
                     raise
                 _refuse_late(path, began, timeout)
                 display.show(called, fraction, "the service does not answer; trying again")
-                yield Sleep(backoff(number))
+                yield Sleep(backoff(min(number, MOST_BACKOFF)))
                 number += 1
                 continue
             away, number = None, 0
-            record: dict[str, Any] = document_of(reply)
+            record: dict[str, Any] = document(reply)
             far = record.get("progress") or {}
             called, fraction = title(record), float(far.get("fraction") or 0)
             display.show(called, fraction, str(record.get("status_message", "")))
