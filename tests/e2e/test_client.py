@@ -62,7 +62,6 @@ def notebook(monkeypatch: pytest.MonkeyPatch) -> Shown:
     return shown
 
 
-@pytest.mark.costly
 def test_every_block_of_python_of_the_page_runs_as_it_stands(
     service: Service,
     notebook: Shown,
@@ -116,7 +115,7 @@ def test_a_network_predicts_and_its_files_are_whole(lab: Lab, tmp_path: Path) ->
     assert again.verification()["agreement"] == "bit_equal"
 
 
-@pytest.mark.costly
+@pytest.mark.slow
 def test_waiting_outlives_a_service_that_is_killed_and_started_again(
     make_service: Callable[..., Service],
 ) -> None:
