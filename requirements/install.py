@@ -41,7 +41,7 @@ class Size(NamedTuple):
 
 
 WITHOUT_TORCH = Size(210_000_000, 951_000_000)
-TOOLS = Size(60_000_000, 150_000_000)
+TOOLS = Size(150_000_000, 500_000_000)
 TORCH = {
     "cuda": Size(3_010_000_000, 5_600_000_000),
     "cpu": Size(220_000_000, 820_000_000),

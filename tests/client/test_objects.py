@@ -235,9 +235,11 @@ def test_a_frame_that_is_not_installed_is_told_how_to_get(
 
 
 def test_frames_have_every_row_and_means_can_be_taken_of_them() -> None:
+    import pandas
+    import polars
+
     from training_lab import Metrics
 
-    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
     run = {"run_id": "run_a", "seed": 0, "epochs": [1, 2], "val": {"loss": [1.0, None]}}
     numbers = Metrics([{"experiment_id": "exp_a", "runs": [run]}])
     means = numbers.frame().groupby(["experiment", "epoch"]).mean()

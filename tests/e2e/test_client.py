@@ -2,21 +2,17 @@
 killed.
 """
 
-import ast
 import asyncio
-import inspect
 import os
 import re
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
-from types import FunctionType, SimpleNamespace
-from typing import Any
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from tests.e2e.service import Service, wait_until
 from training_lab import AsyncLab, Lab
@@ -33,62 +29,29 @@ def lab(service: Service) -> Iterator[Lab]:
         yield lab
 
 
-class Shown:
-    """What a cell of a notebook has for outputs, in place of IPython's, which is not installed for these tests."""
-
-    def __init__(self) -> None:
-        self.outputs: list[str] = []
-        self.num_updates = 0
-
-    def display(self, html: str, display_id: bool = False) -> "Shown":
-        assert display_id
-        self.outputs.append(html)
-        return self
-
-    def update(self, html: str) -> None:
-        self.outputs[-1] = html
-        self.num_updates += 1
-
-
-@pytest.fixture
-def notebook(monkeypatch: pytest.MonkeyPatch) -> Shown:
-    """Modules that look as IPython's do to whoever runs in a kernel."""
-    shown = Shown()
-    shell = SimpleNamespace(kernel=object())
-    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
-    monkeypatch.setitem(
-        sys.modules, "IPython.display", SimpleNamespace(HTML=str, display=shown.display)
-    )
-    return shown
-
-
-def test_every_block_of_python_of_the_page_runs_as_it_stands(
-    service: Service,
-    notebook: Shown,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_every_block_of_python_of_the_page_is_a_cell_that_runs(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One after the other, in a folder of its own."""
+    """One after the other in one notebook, in a folder of its own."""
     monkeypatch.setenv("LAB_URL", str(service.http.base_url))
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
     assert len(SESSIONS) >= 6
-    names: dict[str, Any] = {}
-    for block in SESSIONS:
-        if ".frame()." in block and find_spec("pandas") is None:
-            continue
-        code = compile(block, "docs/client.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-        awaits = FunctionType(code, names)()
-        if inspect.iscoroutine(awaits):
-            asyncio.run(awaits)
-    printed = capsys.readouterr().out
+    cells = [nbformat.v4.new_code_cell(block) for block in [*SESSIONS, "experiment"]]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": tmp_path}}).execute()
+    outputs = [output for cell in notebook.cells for output in cell.outputs]
+    printed = "".join(output.text for output in outputs if output.output_type == "stream")
     assert re.search(r"0\.9\d+ ± 0\.\d+ \(n = 3\)", printed)
     assert "\\begin{tabular}" in printed
     assert (tmp_path / "depth.pdf").read_bytes().startswith(b"%PDF")
-    assert names["experiment"]._repr_html_().count("<img") == 1
-    assert notebook.outputs
-    assert all("<progress" in output for output in notebook.outputs)
-    names["lab"].close()
+    shown = [
+        output.data["text/html"] for output in outputs if "text/html" in output.get("data", {})
+    ]
+    *bars, last = shown
+    assert len(bars) >= 4, "each wait is one output"
+    assert all("<progress" in bar for bar in bars)
+    assert last.count("<img") == 1
 
 
 def test_a_network_predicts_and_its_files_are_whole(lab: Lab, tmp_path: Path) -> None:
