@@ -317,7 +317,7 @@ def test_a_page_outlives_the_service(
     service = make_service()
     killed = service.api()
     service.start("worker", "--workers", "1")
-    made = service.submit({**STEADY, "epochs": 40, "name": "first"})
+    made = service.submit({**STEADY, "epochs": 16, "name": "first"})
     run_id = made["runs"][0]["id"]
     pages = [
         browser.new_page(base_url=f"http://127.0.0.1:{service.port}", viewport=size)
@@ -330,7 +330,7 @@ def test_a_page_outlives_the_service(
     for one in pages:
         one.evaluate("globalThis.here = true")
         expect(one.locator("#live")).to_have_text("live")
-    expect(log).to_contain_text("epoch 5/40", timeout=60_000)
+    expect(log).to_contain_text("epoch 3/16", timeout=60_000)
     killed.kill()
     killed.wait()
     for one in pages:
@@ -342,14 +342,14 @@ def test_a_page_outlives_the_service(
     expect(page.get_by_role("heading", level=1)).to_have_text("second")
     page.get_by_text("Show as table").click()
     rows = page.locator(".chart details tbody tr")
-    expect(rows).to_have_count(40)
+    expect(rows).to_have_count(16)
     shown, stored = (
         [row.partition("\t")[2] for row in found]
         for found in (rows.all_inner_texts(), numbers(service, made["id"]))
     )
     assert shown == stored
     written = service.http.get(f"/runs/{run_id}/log").text
-    expect(log).to_contain_text("epoch 40/40")
+    expect(log).to_contain_text("epoch 16/16")
     assert log.text_content() == written
     for one in pages:
         assert one.evaluate("globalThis.here")
