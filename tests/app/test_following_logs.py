@@ -309,7 +309,7 @@ def test_only_who_sees_the_run_follows_it_until_the_key_the_run_or_the_service_e
                     lifecycle.confirm_cancel(session, theirs)
                     deletion.delete(session, session.get_one(Experiment, foreign.id))
                 await other.until(lambda one: one.is_whole)
-                assert names(other)[-2:] == ["deleted", "end"]
+                assert [name for name in names(other) if name != "ping"][-2:] == ["deleted", "end"]
                 assert other.said[-1].data == {"reason": "terminal"}
                 await last.until(lambda one: one.is_whole)
             submit(database, "bob")

@@ -17,6 +17,7 @@ from app.api.http.gate import OPEN_PATHS
 from app.errors import InvalidRequest, Misconfigured
 from app.main import create_app
 from app.roles import Role
+from app.services import lifecycle
 from app.services.experiments.experiments import get_run
 from app.services.lifecycle import workers
 from app.services.owners import keys
@@ -460,7 +461,7 @@ def test_the_numbers_of_the_whole_service_are_not_for_a_submit_key(
 
 
 def test_a_submit_key_sees_what_trains_and_not_where(
-    anna: TestClient, reader: TestClient, database: Database
+    anna: TestClient, ben: TestClient, reader: TestClient, database: Database
 ) -> None:
     now = utc_now()
     worker = Worker(
@@ -472,8 +473,11 @@ def test_a_submit_key_sees_what_trains_and_not_where(
         started_at=now,
         seen_at=now,
     )
+    mine = anna.post("/experiments", json={"name": "hers"}).json()
+    shown = {"run_id": mine["runs"][0]["id"], "experiment_id": mine["id"], "name": "hers"}
     with database.writing() as session:
         workers.register(session, worker)
+        assert lifecycle.claim(session, worker.id) is not None
     (hers,), (theirs,) = anna.get("/workers").json()["data"], reader.get("/workers").json()["data"]
     assert (hers["id"], hers["host"], hers["device"], hers["threads"]) == (
         "17-abcd",
@@ -483,6 +487,11 @@ def test_a_submit_key_sees_what_trains_and_not_where(
     )
     assert (theirs["id"], theirs["host"]) == ("gpubox-17-abcd", "gpubox")
     assert "gpubox" not in anna.get("/workers").text
+    told = {**shown, "owner": "anna", "seed": 0, "epochs_done": 0, "epochs": 10}
+    assert hers["trains"] == theirs["trains"] == [told]
+    (others,) = ben.get("/workers").json()["data"]
+    hidden = dict.fromkeys(("run_id", "experiment_id", "name", "owner", "seed"))
+    assert others["trains"] == [{**hidden, "epochs_done": 0, "epochs": 10}]
 
 
 def test_an_owner_with_several_keys_has_one_place_in_the_lines(settings: Settings) -> None:

@@ -297,12 +297,12 @@ def test_the_queue_over_http(api: TestClient) -> None:
     page = api.get("/queue").json()
     assert page["num_waiting"] == 3
     assert [
-        (row["position"], row["experiment_id"], row["priority"], row["owner"])
+        (row["position"], row["experiment_id"], row["seed"], row["priority"], row["owner"])
         for row in page["data"]
     ] == [
-        (1, urgent["id"], 5, "local"),
-        (2, first["id"], 0, "local"),
-        (3, first["id"], 0, "local"),
+        (1, urgent["id"], 0, 5, "local"),
+        (2, first["id"], 0, 0, "local"),
+        (3, first["id"], 1, 0, "local"),
     ]
     assert api.get(f"/experiments/{first['id']}").json()["queue"] == {
         "position": 2,

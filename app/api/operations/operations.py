@@ -11,7 +11,7 @@ from app.api.http.sharing import Shared
 from app.api.operations import schemas
 from app.doorbell import broker_answers
 from app.services.lifecycle.local_workers import LocalWorkers
-from app.services.lifecycle.workers import online
+from app.services.lifecycle.workers import online, trained_by
 from app.services.upkeep import readiness
 from app.settings import Settings
 from app.storage.db import Database
@@ -87,12 +87,27 @@ async def read_version() -> schemas.VersionAnswer:
 @router.get("/workers")
 def list_workers(session: Reading, caller: TheCaller) -> schemas.WorkerList:
     """Workers that were seen lately; on which machines is for `read` and `admin` keys alone."""
+    workers = online(session)
+    rows = trained_by(session, [worker.id for worker in workers])
     return schemas.WorkerList(
-        data=[_worker(worker, named=caller.sees_all) for worker in online(session)]
+        data=[
+            _worker(
+                worker,
+                [
+                    _trained(row, caller.may_see(row.owner))
+                    for row in rows
+                    if row.worker_id == worker.id
+                ],
+                named=caller.sees_all,
+            )
+            for worker in workers
+        ]
     )
 
 
-def _worker(worker: Worker, *, named: bool) -> schemas.WorkerAnswer:
+def _worker(
+    worker: Worker, trains: list[schemas.TrainedAnswer], *, named: bool
+) -> schemas.WorkerAnswer:
     return schemas.WorkerAnswer(
         id=worker.id if named else worker.id.removeprefix(f"{worker.host}-"),
         host=worker.host if named else None,
@@ -100,6 +115,19 @@ def _worker(worker: Worker, *, named: bool) -> schemas.WorkerAnswer:
         threads=worker.threads,
         started_at=worker.started_at,
         seen_at=worker.seen_at,
+        trains=trains,
+    )
+
+
+def _trained(row: Any, shown: bool) -> schemas.TrainedAnswer:
+    return schemas.TrainedAnswer(
+        run_id=row.run_id if shown else None,
+        experiment_id=row.experiment_id if shown else None,
+        name=row.name if shown else None,
+        owner=row.owner if shown else None,
+        seed=row.seed if shown else None,
+        epochs_done=row.epochs_done,
+        epochs=row.epochs,
     )
 
 

@@ -5,6 +5,18 @@ from datetime import datetime
 from app.api.schemas import Answer
 
 
+class TrainedAnswer(Answer):
+    """A run that a worker trains. Of others' runs a student sees that they are there, not which."""
+
+    run_id: str | None
+    experiment_id: str | None
+    name: str | None
+    owner: str | None
+    seed: int | None
+    epochs_done: int
+    epochs: int
+
+
 class WorkerAnswer(Answer):
     """A worker that has shown itself lately."""
 
@@ -15,6 +27,7 @@ class WorkerAnswer(Answer):
     threads: int
     started_at: datetime
     seen_at: datetime
+    trains: list[TrainedAnswer]
 
 
 class WorkerList(Answer):

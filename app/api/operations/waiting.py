@@ -23,6 +23,8 @@ class WaitingRun(Answer):
     priority: int
     run_id: str | None
     experiment_id: str | None
+    name: str | None
+    seed: int | None
     queued_at: datetime
     starts_at: datetime | None
     """An estimate, from what runs took lately; null before any has ended, and with no worker online."""
@@ -45,19 +47,26 @@ def read_queue(
     succeeded.
     """
     places = waiting.queue(session)
+    seen = [place.run_id for place in places[:limit] if caller.may_see(place.owner)]
+    called = waiting.names_and_seeds(session, seen)
     return QueuePage(
         num_waiting=len(places),
-        data=[_row(place, caller.may_see(place.owner)) for place in places[:limit]],
+        data=[
+            _row(place, caller.may_see(place.owner), *called.get(place.run_id, (None, None)))
+            for place in places[:limit]
+        ],
     )
 
 
-def _row(place: waiting.QueuePlace, shown: bool) -> WaitingRun:
+def _row(place: waiting.QueuePlace, shown: bool, name: str | None, seed: int | None) -> WaitingRun:
     return WaitingRun(
         position=place.position,
         owner=place.owner if shown else None,
         priority=place.priority,
         run_id=place.run_id if shown else None,
         experiment_id=place.experiment_id if shown else None,
+        name=name,
+        seed=seed,
         queued_at=place.queued_at,
         starts_at=place.starts_at,
     )

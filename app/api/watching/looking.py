@@ -19,8 +19,8 @@ log = logging.getLogger("lab.api")
 
 
 class Looking:
-    """One task of a process and its event loop. `look` says whether there is more to be seen at once; what fails is
-    tried again.
+    """One task of a process, and of the event loop in which it begins. `look` says whether there is more to be seen at
+    once; what fails is tried again.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Looking:
         watchers: Callable[[], Collection[Watcher]],
     ) -> None:
         self._what, self._look, self._watchers = what, look, watchers
-        self._closing = asyncio.Event()
+        self._is_closed, self._closing = False, asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -40,17 +40,19 @@ class Looking:
 
     def begin(self) -> None:
         """There is somebody to be told."""
-        if not self.is_on and not self._closing.is_set():
+        if not self.is_on and not self._is_closed:
+            self._closing = asyncio.Event()  # an event is of the loop that first waits for it
             self._task = asyncio.create_task(self._look_again_and_again())
 
     def close(self) -> None:
         """Look no more; the watchers have been told."""
+        self._is_closed = True
         self._closing.set()
 
     async def closed(self) -> None:
         """Return when the last look is over."""
         self.close()
-        if self._task is not None:
+        if self._task is not None and self._task.get_loop() is asyncio.get_running_loop():
             await asyncio.wait({self._task}, timeout=CLOSE_SECONDS)
 
     async def _look_again_and_again(self) -> None:
@@ -60,7 +62,7 @@ class Looking:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(rest):
                         await self._closing.wait()
-                if self._closing.is_set():
+                if self._is_closed:
                     return
                 try:
                     rest = 0.0 if await self._look() else LOOK_SECONDS
@@ -69,6 +71,6 @@ class Looking:
                     log.warning("could not look for %s (%s); looking again", self._what, error)
         finally:
             # there are some only after a fault: they must not believe that nothing changes
-            if not self._closing.is_set():
+            if not self._is_closed:
                 for watcher in self._watchers():
                     watcher.cut()

@@ -60,6 +60,18 @@ def queue(session: Session) -> list[QueuePlace]:
     ]
 
 
+def names_and_seeds(
+    session: Session, run_ids: Collection[str]
+) -> dict[str, tuple[str | None, int]]:
+    """The experiments' names and the seeds of these runs."""
+    rows = (
+        select_columns(col(Run.id), col(Experiment.name), col(Run.seed))
+        .join(Experiment, col(Experiment.id) == col(Run.experiment_id))
+        .where(col(Run.id).in_(run_ids))
+    )
+    return {run_id: (name, seed) for run_id, name, seed in session.execute(rows)}
+
+
 def place_of(
     session: Session, experiment_id: str, look: Callable[[Session], Standing] = standing
 ) -> QueuePlace | None:

@@ -1,15 +1,16 @@
 """Who is there to train: workers show themselves in a table, for people and for `no_worker_online`."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from functools import cache
+from typing import Any
 
-from sqlalchemy import Select, bindparam, delete, func, update
+from sqlalchemy import Row, Select, bindparam, delete, func, update
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
 from app.storage.states import RunStatus
-from app.storage.tables import Run, Worker, utc_now
+from app.storage.tables import Experiment, Run, Worker, utc_now
 
 ONLINE_SECONDS = 20
 FORGOTTEN_AFTER = timedelta(days=1)
@@ -82,3 +83,26 @@ def online(session: Session) -> list[Worker]:
     return list(
         session.exec(select(Worker).where(col(Worker.seen_at) > _since()).order_by(col(Worker.id)))
     )
+
+
+def trained_by(session: Session, worker_ids: Collection[str]) -> Sequence[Row[Any]]:
+    """What these workers train: `worker_id`, `run_id`, `experiment_id`, `owner`, `name`, `seed`, `epochs_done` and
+    `epochs`, one row a run.
+    """
+    shown: tuple[Any, ...] = (
+        col(Run.worker_id),
+        col(Run.id).label("run_id"),
+        col(Run.experiment_id),
+        col(Run.owner),
+        col(Experiment.name),
+        col(Run.seed),
+        col(Run.epochs_done),
+        col(Run.epochs),
+    )
+    rows = (
+        select_columns(*shown)
+        .join(Experiment, col(Experiment.id) == col(Run.experiment_id))
+        .where(col(Run.status) == RunStatus.RUNNING, col(Run.worker_id).in_(worker_ids))
+        .order_by(col(Run.started_at), col(Run.id))
+    )
+    return session.execute(rows).all()
