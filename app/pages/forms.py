@@ -147,7 +147,7 @@ def written(document: dict[str, Any]) -> dict[str, str]:
     found = {
         path: value if isinstance(value, str) else json.dumps(value)
         for path, value in leaves(document)
-        if value is not None
+        if value not in (None, {})
     }
     return found | ({"model": found["model.arch"]} if "model.arch" in found else {})
 
