@@ -265,6 +265,8 @@ def test_the_query_says_filters_and_the_next_page(api: TestClient, table: Table)
     [
         ("network=mlp-smal", "/network", "did you mean"),
         ("created_after=2026-01-01T00:00:00", "/created_after", "timezone"),
+        ("created_after=0001-01-01T00:00:00%2B23:00", "/created_after", "years 1 to 9999"),
+        ("created_before=9999-12-31T23:59:59-23:00", "/created_before", "years 1 to 9999"),
         ("q=", "/q", "at least 1"),
         ("q=%00", "/q", "U+0000"),
         ("status=done", "/status", "queued"),

@@ -2,6 +2,7 @@
 stored, and memory stays flat.
 """
 
+import base64
 import gzip
 import json
 import select as select_module
@@ -161,6 +162,7 @@ CURSORS = [
     "%F0%9F%98%80",
     "W1tbW1tbW1tbW1tbW1tb",
     "WyIyMDI2LTAxLTAxVDAwOjAwOjAwKzAwOjAwIiwgMV0=",
+    "WyIwMDAxLTAxLTAxVDAwOjAwOjAwKzIzOjAwIiwgImV4cF94Il0=",  # before the year 1 in UTC
 ]
 KEYS = ["", "x" * 201, "x" * 60_000, "caf\xe9", "tab\there", "\x7f"]
 
@@ -371,6 +373,27 @@ def test_an_odd_id_is_nothing_that_is_there(
 def test_an_odd_query_is_refused(client: TestClient, query: str) -> None:
     for path in ("/experiments", "/studies"):
         require_refusal(client.get(f"{path}?{query}"), path)
+
+
+@pytest.mark.parametrize(
+    ("sort", "value", "made"),
+    [
+        ("-duration", "Infinity", "2026-01-01T00:00:00+00:00"),
+        ("-duration", "9223372036854775808", "2026-01-01T00:00:00+00:00"),
+        ("duration", "NaN", "2026-01-01T00:00:00+00:00"),
+        ("duration", "5", "0001-01-01T00:00:00+23:00"),
+        ("-finished_at", '"9999-12-31T23:59:59-23:00"', "2026-01-01T00:00:00+00:00"),
+        ("test.accuracy", "1" + 400 * "0", "2026-01-01T00:00:00+00:00"),
+    ],
+    ids=["infinite", "too-long", "no-number", "year-0", "year-10000", "too-large"],
+)
+def test_a_sorted_list_refuses_a_cursor_of_values_that_no_database_holds(
+    client: TestClient, sort: str, value: str, made: str
+) -> None:
+    place = f'["{sort}", {value}, "{made}", "exp_1"]'
+    cursor = base64.urlsafe_b64encode(place.encode()).decode()
+    answer = client.get("/experiments", params={"sort": sort, "cursor": cursor})
+    require_refusal(answer, sort)
 
 
 @pytest.mark.parametrize("key", KEYS)

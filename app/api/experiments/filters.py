@@ -1,5 +1,6 @@
 """Which experiments, as a query says it: of lists, counts and of what is asked of many at once."""
 
+from datetime import UTC, datetime
 from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
@@ -50,6 +51,14 @@ class FilterQuery(BaseModel):
         if isinstance(value, str) and "-" not in value:  # a number would be taken for seconds
             raise ValueError("a moment with its zone, such as 2026-01-31T08:00:00Z")
         return value
+
+    @field_validator("created_after", "created_before")
+    @classmethod
+    def _is_one_in_utc(cls, value: datetime | None) -> datetime | None:
+        try:
+            return None if value is None else value.astimezone(UTC)
+        except OverflowError as error:
+            raise ValueError("a moment that in UTC lies in the years 1 to 9999") from error
 
     @field_validator("label")
     @classmethod

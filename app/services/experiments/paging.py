@@ -2,7 +2,7 @@
 
 import base64
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 
 from app.errors import InvalidRequest
 from lab_models.common.validation import FieldError
@@ -19,12 +19,19 @@ def read_cursor(cursor: str) -> tuple[datetime, str]:
         created_at, row_id = json.loads(
             base64.b64decode(cursor.encode("ascii"), altchars=b"-_", validate=True)
         )
-        moment = datetime.fromisoformat(created_at)
-        if moment.tzinfo is None or not isinstance(row_id, str):
+        if not isinstance(row_id, str):
             raise ValueError("not a cursor of this service")
-    except (ValueError, TypeError) as error:
+        return read_moment(created_at), row_id
+    except (ValueError, TypeError, OverflowError) as error:
         raise InvalidRequest(
             "the cursor is not one that this service gave out",
             [FieldError("/cursor", "not a cursor from `next_cursor`")],
         ) from error
-    return moment, row_id
+
+
+def read_moment(text: str) -> datetime:
+    """A cursor's time; raises ValueError without a zone, OverflowError where UTC has no such year."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a time without a zone")
+    return moment.astimezone(UTC)

@@ -26,6 +26,7 @@ from app.errors import InvalidRequest
 from app.services.experiments import experiments
 from app.services.experiments.experiments import Listed
 from app.services.experiments.filtering import Filters, conditions
+from app.services.experiments.paging import read_moment
 from app.storage.dialects import microseconds
 from app.storage.states import RunStatus
 from app.storage.tables import Experiment, Run
@@ -52,6 +53,8 @@ RunKey = Literal[
     SortKey.VAL_ACCURACY,
     SortKey.VAL_LOSS,
 ]
+LONGEST_DURATION = 2**63 - 1
+"""Microseconds that a database can hold."""
 SCORES: tuple[RunKey, ...] = (
     SortKey.TEST_ACCURACY,
     SortKey.TEST_LOSS,
@@ -182,8 +185,8 @@ def _read_place(cursor: str, order: SortOrder) -> _Place:
             raise ValueError("not a cursor of this list")
         if value is not None:
             value = _read_value(value, order.key)
-        return _Place(value, _moment(created_at), row_id)
-    except (ValueError, TypeError) as error:
+        return _Place(value, read_moment(created_at), row_id)
+    except (ValueError, TypeError, OverflowError) as error:
         raise InvalidRequest(
             "the cursor is not one that this service gave out for this `sort`",
             [FieldError("/cursor", f"not a cursor from `next_cursor` with sort={order}")],
@@ -193,11 +196,8 @@ def _read_place(cursor: str, order: SortOrder) -> _Place:
 def _read_value(value: Any, key: SortKey) -> Any:
     if key in SCORES:
         return float(value)
-    return int(value) if key is SortKey.DURATION else _moment(value)
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError("a time without a zone")
-    return moment
+    if key is not SortKey.DURATION:
+        return read_moment(value)
+    if abs(value) > LONGEST_DURATION:
+        raise ValueError("longer than any duration")
+    return int(value)
