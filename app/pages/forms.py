@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, get_args
 
-from app.errors import BadBody
+from app.errors import BadBody, InvalidRequest
 from app.services.experiments.origins import leaves
+from lab_models.common.validation import FieldError
 from lab_models.specs import ARCHITECTURES, AUGMENTATIONS, PRESETS, read_request
 from lab_models.specs.presets import ARCHITECTURE_NAMES
 from lab_models.specs.training import OptimizerSpec, ScheduleSpec
@@ -120,7 +121,9 @@ def titles() -> dict[str, str]:
 
 
 def request_of(form: dict[str, str]) -> dict[str, Any]:
-    """The body of POST /experiments that the form means: what is empty is left out. Raises BadBody."""
+    """The body of POST /experiments that the form means: what is empty is left out. Raises BadBody, and
+    InvalidRequest for a label without its key.
+    """
     said: dict[str, Any] = {
         field.path: _value(field, form[field.path].strip())
         for _, group in FIELDS
@@ -156,7 +159,8 @@ def _value(field: FormField, text: str) -> Any:
     if field.path == "labels":
         listed = [one for one in text.split(",") if one.strip()]
         if wrong := [one.strip() for one in listed if ":" not in one]:
-            raise BadBody(f"a label is written key:value, and {wrong[0]!r} has no colon")
+            said = f"a label is written key:value, and {wrong[0]!r} has no colon"
+            raise InvalidRequest(said, [FieldError("/labels", said)])
         pairs = (one.partition(":") for one in listed)
         return {key.strip(): value.strip() for key, _, value in pairs}
     if field.path == "name":

@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 
 from app.api.experiments.lists import count_experiments
 from app.api.experiments.schemas import SummaryAnswer
-from app.errors import BadBody
+from app.errors import BadBody, InvalidRequest
 from app.pages import assets, lists, queue
 from app.pages.forms import FIELDS, FormField, request_of, usual, written
 from app.pages.words import number, with_interval
@@ -252,8 +252,9 @@ def test_more_fields_are_an_object_and_labels_have_a_key() -> None:
         request_of({"more": "[1]"})
     with pytest.raises(BadBody, match="is not JSON"):
         request_of({"more": '{"a":' * 100_000})
-    with pytest.raises(BadBody, match="'alone' has no colon"):
+    with pytest.raises(InvalidRequest, match="'alone' has no colon") as refused:
         request_of({"labels": "week:3, alone"})
+    assert [error.pointer for error in refused.value.errors] == ["/labels"]
 
 
 def test_a_page_that_is_sent_twice_adds_seeds_once(api: TestClient) -> None:
