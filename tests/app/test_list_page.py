@@ -21,6 +21,7 @@ from app.storage.db import Database
 from app.storage.states import RunStatus, StatusReason
 from app.storage.tables import Run
 from tests.app.people import caller
+from tests.app.studies import finish_all
 from tests.app.test_pages import text_of
 
 REASONS = {
@@ -292,6 +293,18 @@ def test_who_only_reads_is_shown_no_verb_and_refused_each(
     )
     assert "there is no experiment" in said[0]
     assert writer.get(f"/experiments/{record['id']}").json()["status"] == "queued"
+
+
+def test_who_only_reads_is_not_asked_for_an_image(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
+    record = made(api, "one")
+    finish_all(database, settings, {0: 0.9})
+    page = f"/ui/runs/{record['runs'][0]['id']}"
+    assert "data-predict=" in api.get(page).text
+    read = caller(api, database, "eve", Role.READ).get(page).text
+    assert "What it has answered" in read
+    assert "data-predict=" not in read
 
 
 def test_what_is_picked_in_a_form_is_compared(api: TestClient) -> None:
