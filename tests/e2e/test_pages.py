@@ -255,6 +255,9 @@ def test_without_javascript_everything_is_read_and_steered(
         return page.locator("#now .head .status").inner_text() == "cancelled"
 
     wait_until(is_cancelled, 20, "it is cancelled")
+    page.goto(f"/ui/runs/{made['run']}")
+    expect(page.locator("#predict")).to_have_count(1)
+    expect(page.locator("#predict")).to_be_hidden()
 
 
 def numbers(service: Service, experiment_id: str) -> list[str]:
@@ -360,6 +363,42 @@ def quick(service: Service, name: str, **more: Any) -> dict[str, Any]:
     """One that ends soon."""
     made: dict[str, Any] = service.submit({**SMALL, "seeds": 1, "epochs": 1, "name": name, **more})
     return made
+
+
+@pytest.mark.parametrize("reason", ["terminal", "revoked"])
+def test_a_page_whose_key_is_revoked_does_not_say_that_it_is_up_to_date(
+    open_page: Callable[..., Page], made: dict[str, str], reason: str
+) -> None:
+    page = open_page("/ui/queue")
+    ended = f'event: end\ndata: {{"reason": "{reason}"}}\n\n'
+    page.route(
+        "**/events?*", lambda route: route.fulfill(body=ended, content_type="text/event-stream")
+    )
+    page.goto("/ui/experiments")
+    said = {"terminal": "up to date", "revoked": "log in again"}[reason]
+    page.get_by_text(said, exact=True).wait_for()
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_names_as_long_as_they_may_be_leave_room_for_what_is_said_of_them(
+    open_page: Callable[..., Page], service: Service, width: int
+) -> None:
+    names = "short", 200 * "N", (18 * "many words ").strip()
+    made = [
+        quick(service, name, model={"hidden": [8 + number]}) for number, name in enumerate(names)
+    ]
+    for one in made:
+        service.wait_for(one, "succeeded")
+    page = open_page(f"/ui/compare?e={','.join(one['id'] for one in made)}", width=width)
+    page.locator("[data-chart] canvas").first.wait_for()
+    tables = page.locator("main .scroll:has(> table.stacked)")
+    wide = tables.evaluate_all("all => all.map(one => one.scrollWidth - one.clientWidth)")
+    assert wide == [0, 0, 0], "of results, verdicts and what differs"
+    for found in page.locator("td.found").all():
+        box = found.bounding_box()
+        assert box is not None
+        assert box["width"] > 250
+        assert box["height"] < 400
 
 
 def test_the_list_shows_what_is_new_where_nothing_moves(

@@ -61,7 +61,7 @@ function watching() {
     (state) => {
       light.dataset.state = state;
       isWatching = state !== "off";
-      light.textContent = { on: "live", lost: "reconnecting…", off: "up to date" }[state] ?? state;
+      light.textContent = { on: "live", lost: "reconnecting…", off: "up to date", out: "log in again" }[state] ?? state;
       if (state === "on") tell({ event: "connected" });
     },
   );

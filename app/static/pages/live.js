@@ -7,7 +7,7 @@ const FIRST_WAIT = 500, LONGEST_WAIT = 30_000, SILENCE = 40_000, HIDDEN = 5_000;
 
 /** @param {string} address @param {(event: string, data: any) => void} tell @param {(state: string) => void} stands */
 export function follow(address, tell, stands) {
-  let last = "", wait = FIRST_WAIT, over = false;
+  let last = "", wait = FIRST_WAIT, over = false, isOut = false;
   /** @type {AbortController | null} */ let open = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ let timer;
 
@@ -25,7 +25,8 @@ export function follow(address, tell, stands) {
     try {
       const headers = last ? { "Last-Event-ID": last } : {};
       const answer = await fetch(address, { headers, signal: mine.signal, cache: "no-store" });
-      if (answer.status === 401 || answer.status === 403 || answer.status === 404) over = true;
+      isOut = answer.status === 401 || answer.status === 403;
+      if (isOut || answer.status === 404) over = true;
       if (!answer.ok || !answer.body) throw new Error(String(answer.status));
       stands("on");
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -45,7 +46,7 @@ export function follow(address, tell, stands) {
     } catch { /* lost: opened again below */ }
     clearTimeout(silence);
     if (open !== mine) return;
-    if (!over) { stands("lost"); later(); } else stands("off");
+    if (!over) { stands("lost"); later(); } else stands(isOut ? "out" : "off");
   }
 
   /** @param {string} block */
@@ -58,7 +59,7 @@ export function follow(address, tell, stands) {
       else if (name === "id") last = value;
     }
     const said = data ? JSON.parse(data) : null;
-    if (event === "end") over = said?.reason !== "shutdown";
+    if (event === "end") [over, isOut] = [said?.reason !== "shutdown", said?.reason === "revoked"];
     if (event === "reset") last = "";
     if (event !== "ping") tell(event, said);
   }
