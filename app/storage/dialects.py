@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import BigInteger, String, TableValuedAlias, column
+from sqlalchemy import BigInteger, String, TableValuedAlias, Text, column
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
@@ -23,6 +23,14 @@ class microseconds(GenericFunction[int]):  # noqa: N801
     inherit_cache = True
 
 
+class folded(GenericFunction[str]):  # noqa: N801
+    """A text with its letters A to Z in lower case, and all others as they are."""
+
+    name = "folded"
+    type = Text()
+    inherit_cache = True
+
+
 def pairs_of(texts: Any) -> TableValuedAlias:
     """A JSON object of texts as a table of `key` and `value`."""
     return json_pairs(texts).table_valued(column("key", String), column("value", String))
@@ -36,6 +44,17 @@ def _pairs_on_sqlite(element: json_pairs, compiler: SQLCompiler, **options: Any)
 @compiles(json_pairs, "postgresql")
 def _pairs_on_postgresql(element: json_pairs, compiler: SQLCompiler, **options: Any) -> str:
     return f"json_each_text({compiler.process(element.clauses, **options)})"
+
+
+@compiles(folded, "sqlite")
+def _folded_on_sqlite(element: folded, compiler: SQLCompiler, **options: Any) -> str:
+    return f"lower({compiler.process(element.clauses, **options)})"
+
+
+@compiles(folded, "postgresql")
+def _folded_on_postgresql(element: folded, compiler: SQLCompiler, **options: Any) -> str:
+    # what a language's own rules fold costs ten times as much, and would be another answer than SQLite's
+    return f'lower(({compiler.process(element.clauses, **options)}) COLLATE "C")'
 
 
 @compiles(microseconds, "sqlite")

@@ -38,8 +38,25 @@ LABELS: tuple[dict[str, str], ...] = (
     {"week": "3"},
     {"week": "30", "note": 'a"b'},
     {"k": "a%b"},
+    {"word": "caf\u00e9 \\ 3"},
 )
-TEXTS = ("a", "%", "_", "A%", "mlp", "week:3", "k:a", '"', "\u00e9", "exp_00", "zzz", "\\")
+TEXTS = (
+    "a",
+    "%",
+    "_",
+    "A%",
+    "mlp",
+    "week:3",
+    "k:a",
+    '"',
+    "\u00e9",
+    "exp_00",
+    "zzz",
+    "\\",
+    "u00",
+    ": ",
+    "f\u00e9 \\",
+)
 MOMENTS = tuple(BEGUN + timedelta(minutes=minutes) for minutes in (0, 7, 20, 90))
 
 
