@@ -162,7 +162,7 @@ def _runs(session: Session) -> list[Run]:
     return list(session.exec(select(Run).order_by(col(Run.seed))))
 
 
-def test_however_many_there_are_it_takes_three_statements(
+def test_however_many_there_are_it_takes_as_many_statements(
     ada: TestClient, database: Database
 ) -> None:
     def counted() -> int:
@@ -175,4 +175,4 @@ def test_however_many_there_are_it_takes_three_statements(
     few = counted()
     for _ in range(3):
         post(ada, labels={"exercise": "1"})
-    assert counted() == few == 3
+    assert counted() == few == 7
