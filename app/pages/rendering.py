@@ -118,15 +118,20 @@ def rendered(template: str, **shown: Any) -> str:
 
 
 def _refused(request: Request, answer: Response) -> Response:
-    """A problem as a page. What a script has asked for is said on the page that is open, in its place for it."""
+    """A problem as a page. What a script has asked for is said on the page that is open, in its place for it: at the
+    top, or where the part would have been that a page asks for by itself, so that nothing moves.
+    """
     problem = Problem.model_validate_json(bytes(answer.body))
     is_part = bool(request.headers.get("hx-request"))
+    in_place = is_part and request.headers.get("lab-place") == "own"
     template = "_refused.html" if is_part else "refused.html"
-    shown = page(request, template, answer.status_code, problem=problem)
+    shown = page(request, template, answer.status_code, problem=problem, in_place=in_place)
     for name in KEPT_HEADERS:
         if name in answer.headers:
             shown.headers[name] = answer.headers[name]
-    if is_part:
+    if in_place:
+        shown.headers["HX-Reselect"] = "#refused"
+    elif is_part:
         shown.headers.update(
             {"HX-Retarget": "#said", "HX-Reselect": "#said", "HX-Reswap": "outerHTML"}
         )

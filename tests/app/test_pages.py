@@ -125,6 +125,23 @@ def test_refusals_are_pages(api: TestClient, address: str, status: int, said: st
     assert "<html" not in part.text
 
 
+def test_a_part_that_a_page_asks_for_by_itself_is_refused_in_its_place(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
+    body = {"dataset": "digits", "seeds": 1}
+    done, waits = (
+        f"/ui/experiments/{api.post('/experiments', json=body).json()['id']}" for _ in range(2)
+    )
+    succeed(database, settings, assessment(0))
+    assert 'hx-headers=\'{"Lab-Place": "own"}\'' in api.get(done).text
+    headers = {"HX-Request": "true", "Lab-Place": "own"}
+    part = api.get(f"{waits}/confusion", headers=headers)
+    assert part.status_code == 404
+    assert part.headers["hx-reselect"] == "#refused"
+    assert "hx-retarget" not in part.headers
+    assert re.fullmatch('<span id="refused" class="soft">[^<]+</span>\\s*', part.text)
+
+
 def test_what_the_handlers_know_is_said_on_a_page_too(
     api: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,8 +9,10 @@ const TITLES = { loss: "Loss", accuracy: "Accuracy", learning_rate: "Learning ra
 const BANDS = { interval: "95 % interval of the mean", range: "range", seeds: "each seed", mean: "mean alone" };
 const COLORS = 7, EVERY = 1500;
 
-/** Values of the style sheet, which follow the theme. */
-function style(/** @type {string} */ name) {
+/** Values of the style sheet, which follow the theme: each is asked for once in a theme. */
+/** @type {Record<string, string>} */ let styles = {};
+const style = (/** @type {string} */ name) => (styles[name] ??= computed(name));
+function computed(/** @type {string} */ name) {
   const probe = document.createElement("i");
   probe.style.color = `var(${name})`;
   document.body.append(probe);
@@ -19,6 +21,9 @@ function style(/** @type {string} */ name) {
   return color;
 }
 const faded = (/** @type {string} */ color, /** @type {number} */ part) => `color-mix(in srgb, ${color} ${100 * part}%, transparent)`;
+
+/** What an experiment is called on this page, now. @param {string} id */
+const titleOf = (id) => document.querySelector(`[data-row="${id}"] .name`)?.textContent ?? document.querySelector("#now h1")?.textContent ?? id;
 
 export function drawCharts() {
   for (const place of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-chart]"))) new Chart(place).begin();
@@ -49,7 +54,8 @@ class Chart {
     this.more = more;
     this.draw();
     this.again();
-    document.addEventListener("lab:theme", () => this.draw());
+    document.addEventListener("lab:theme", () => { styles = {}; this.draw(); });
+    document.addEventListener("htmx:after:swap", () => this.renamed());
     document.addEventListener("lab:key", (event) => this.key(/** @type {CustomEvent} */ (event).detail));
     let width = 0, timer;
     new ResizeObserver(() => {
@@ -78,6 +84,13 @@ class Chart {
         if (this.panels) this.draw(); else this.begin();
       }, EVERY);
     });
+  }
+
+  /** Who has got another name while the page is open is called by it. */
+  renamed() {
+    if (this.groups.every((group) => group.title === titleOf(group.id))) return;
+    for (const group of this.groups) group.title = titleOf(group.id);
+    this.draw();
   }
 
   async load() {
@@ -157,10 +170,9 @@ class Chart {
       const color = /** @type {string[]} */ (this.colors)[place % COLORS];
       const strong = this.raised < 0 || this.raised === place;
       const dash = place >= COLORS ? [10, 3, 2, 3] : undefined;
-      const at = (/** @type {(number|null)[]} */ values) => {
-        const found = new Map(group.epochs.map((epoch, index) => [epoch, values[index]]));
-        return epochs.map((epoch) => { const value = found.get(epoch); return value === null || value === undefined ? null : factor * value; });
-      };
+      const found = new Map(group.epochs.map((epoch, index) => [epoch, index]));
+      const places = epochs.map((epoch) => found.get(epoch) ?? -1);
+      const at = (/** @type {(number|null)[]} */ values) => places.map((place) => { const value = values[place]; return value === null || value === undefined ? null : factor * value; });
       for (const split of ["train", "val"]) {
         const curve = group.curves[`${split}.${name}`];
         if (!curve) continue;
@@ -324,6 +336,5 @@ async function load(id, before) {
     }
     passed = Math.min(passed, run.epochs.at(-1) ?? (old ? after : 0));
   }
-  const title = document.querySelector(`[data-row="${id}"] .name`)?.textContent ?? document.querySelector("[data-title]")?.getAttribute("data-title") ?? id;
-  return { id, title, epochs, curves, seeds, passed: Number.isFinite(passed) ? Math.max(passed, after) : after };
+  return { id, title: titleOf(id), epochs, curves, seeds, passed: Number.isFinite(passed) ? Math.max(passed, after) : after };
 }
