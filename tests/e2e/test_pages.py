@@ -343,6 +343,7 @@ def test_a_page_outlives_the_service(
     for one in pages:
         expect(one.locator("#live")).to_have_text("up to date", timeout=90_000)
     expect(page.get_by_role("heading", level=1)).to_have_text("second")
+    expect(page.locator(".legend tbody")).to_contain_text("second")
     page.get_by_text("Show as table").click()
     rows = page.locator(".chart details tbody tr")
     expect(rows).to_have_count(16)
