@@ -24,7 +24,7 @@ from rich.progress import (
 from app.commands import client
 from app.quantities import in_words
 from lab_models.datasets.archives import open_files
-from lab_models.datasets.refusals import ImportLimits, ImportRefused
+from lab_models.datasets.refusals import ImportLimits, ImportRefused, printable
 
 CHUNK_BYTES = 1 << 18
 EXIT_USAGE = 2
@@ -145,19 +145,20 @@ def _import(options: argparse.Namespace) -> int:
             task = bar.add_task("sending", total=num_bytes)
             record = service.put(path, _chunks(file, bar, task), num_bytes)
     except (OSError, ImportRefused, UnicodeEncodeError) as error:
-        # the last: a file name that is no UTF-8
-        print(
-            f"{_unreadable(error, options.path)}: {error.strerror if isinstance(error, OSError) else error}",
-            file=sys.stderr,
-        )
+        print(_why_unreadable(error, options.path), file=sys.stderr)
         return EXIT_USAGE
     print(json.dumps(record, indent=2, ensure_ascii=False))
     return 0
 
 
-def _unreadable(error: Exception, path: Path) -> object:
-    """The file that is meant: one of a folder, where the system names it."""
-    return getattr(error, "filename", None) or path
+def _why_unreadable(error: OSError | ImportRefused | UnicodeEncodeError, path: Path) -> str:
+    """What is wrong with the file that is meant: one of a folder, where the system names it."""
+    if isinstance(error, OSError):
+        return f"{error.filename or path}: {error.strerror or error}"
+    if isinstance(error, UnicodeEncodeError):
+        return f"{path}: the name {printable(error.object)} is not written in UTF-8; rename it"
+    said = str(error)
+    return said if said.startswith(str(path)) else f"{path}: {said}"
 
 
 def _remove(options: argparse.Namespace) -> int:
@@ -183,6 +184,8 @@ def _progress() -> Progress:
 def _zipped(path: Path, bar: Progress) -> Iterator[BinaryIO]:
     """The zip itself, or a folder as one; stored, for images are compressed already."""
     if not path.is_dir():
+        if not path.is_file():
+            raise ImportRefused("is a pipe or a device, not a file")
         with path.open("rb") as file:
             yield file
         return

@@ -24,10 +24,11 @@ from lab_models.datasets.beginnings import (
     refuse_by_beginning,
 )
 from lab_models.datasets.member_names import is_ignored
+from lab_models.datasets.name_letters import Guess
 from lab_models.datasets.packed import Extent, PackedFiles
 from lab_models.datasets.refusals import ImportLimits, ImportRefused, UnreadableFile, printable
 from lab_models.datasets.tars import gunzipped, is_tar, tar_files
-from lab_models.datasets.zip_dangers import folders_in, read_names_as_utf8, safe_members
+from lab_models.datasets.zip_dangers import read_silent_names, safe_members
 
 DEEPEST = 6
 DIRECTORY_BYTES_PER_FILE = 200
@@ -43,6 +44,10 @@ class ImageFiles(Protocol):
     @property
     def folders(self) -> list[str]:
         """Folders that are listed themselves, sorted, as far as the same holds for them."""
+
+    @property
+    def guessed(self) -> Guess:
+        """In which encoding the names were read without being told which."""
 
     def open(self, name: str) -> IO[bytes]:
         """A stream of one file."""
@@ -72,6 +77,8 @@ def open_files(
         return
     try:
         folder = _Folder(source, limits) if source.is_dir() else None
+        if folder is None and source.exists() and not source.is_file():
+            raise ImportRefused(f"{source} is a pipe or a device, not a file")
         raw = None if folder is not None else source.open("rb")
     except OSError as error:
         raise ImportRefused(f"{error.filename or source}: {error.strerror}") from error
@@ -101,13 +108,14 @@ def _opened(file: BinaryIO, limits: ImportLimits, scratch: Path | None) -> Itera
         yield PackedFiles(file, {single: Extent(0, os.fstat(file.fileno()).st_size)})
     else:
         with _open_zip(file, limits) as archive:
-            yield _Zip(archive, limits)
+            yield _Zip(archive, limits, read_silent_names(archive))
 
 
 class _Folder:
     def __init__(self, root: Path, limits: ImportLimits) -> None:
         self._root = root
         self._limits = limits
+        self.guessed: Guess = ""
         self.folders: list[str] = []
         self.names = sorted(self._below(root, 1))
         self.folders.sort()
@@ -153,11 +161,11 @@ class _Folder:
 
 
 class _Zip:
-    def __init__(self, archive: zipfile.ZipFile, limits: ImportLimits) -> None:
+    def __init__(self, archive: zipfile.ZipFile, limits: ImportLimits, guessed: Guess) -> None:
         self._archive = archive
-        self.members = safe_members(archive, limits)
+        self.guessed = guessed
+        self.members, self.folders = safe_members(archive, limits)
         self.names = list(self.members)
-        self.folders = folders_in(archive)
 
     def open(self, name: str) -> IO[bytes]:
         try:
@@ -214,5 +222,4 @@ def _open_zip(file: BinaryIO, limits: ImportLimits) -> Iterator[zipfile.ZipFile]
                 hint=ZIP_HINT,
             ) from error
         with archive:
-            read_names_as_utf8(archive)
             yield archive

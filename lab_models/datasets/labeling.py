@@ -16,6 +16,7 @@ from lab_models.datasets.folders import is_image
 from lab_models.datasets.label_tables import Labels, labels_in_tables, tables_of_classes
 from lab_models.datasets.layout import Layout, arrange
 from lab_models.datasets.member_names import holds_many
+from lab_models.datasets.name_letters import Guess
 from lab_models.datasets.refusals import DAMAGED, ImportRefused, printable
 from lab_models.datasets.split_words import split_of
 
@@ -56,10 +57,10 @@ NO_CLASSES: Final = frozenset(
 
 
 class Renamed:
-    """`archives.ImageFiles` under other paths."""
+    """`archives.ImageFiles` under other paths; `guessed` as theirs where the paths are made of their names."""
 
-    def __init__(self, files: ImageFiles, paths: Mapping[str, str]) -> None:
-        self._files, self._paths = files, paths
+    def __init__(self, files: ImageFiles, paths: Mapping[str, str], guessed: Guess) -> None:
+        self._files, self._paths, self.guessed = files, paths, guessed
         self.names = sorted(paths)
         self.folders: list[str] = []
 
@@ -80,8 +81,9 @@ def laid_out(files: ImageFiles) -> tuple[ImageFiles, Layout]:
     except ImportRefused as refused:
         images = [name for name in files.names if is_image(name) or name in plain]
         labels, said = _of_tables(files, images, refused), "the classes are those of {}"
+        guessed: Guess = ""
         if labels is None:
-            labels = _named_by_class(images)
+            labels, guessed = _named_by_class(images), files.guessed
             said = "the classes are what the files' names begin with"
         if labels is None:
             raise
@@ -90,7 +92,7 @@ def laid_out(files: ImageFiles) -> tuple[ImageFiles, Layout]:
         remark = f"the classes are the folders', and {beside} was not asked" if beside else ""
         return files, replace(layout, classes_from=remark)
     paths = _paths(labels.classes, labels.splits)
-    renamed = Renamed(files, paths)
+    renamed = Renamed(files, paths, guessed)
     layout = arrange(renamed.names, frozenset(renamed.names))
     left = len(images) - len(paths)
     remark = said.format(labels.where)

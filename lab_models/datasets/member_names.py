@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -44,7 +45,12 @@ def slash_of(names: Sequence[str]) -> str:
 
 def is_ignored(path: PurePosixPath) -> bool:
     """Hidden files, and what operating systems leave behind."""
-    return any(part.startswith(".") or part.lower() in IGNORED_NAMES for part in path.parts)
+    return any(map(_is_ignored_part, path.parts))
+
+
+def folder_of_ignored(path: PurePosixPath) -> str:
+    """The folder in which what is ignored lies; empty where that is the archive itself."""
+    return "/".join(takewhile(lambda part: not _is_ignored_part(part), path.parts))
 
 
 def is_array(name: str) -> bool:
@@ -76,6 +82,10 @@ def is_table(name: str) -> bool:
 def holds_many(name: str) -> bool:
     """Whether a file of this name may hold a whole data set: what all files unpack to has a bound of its own."""
     return any(holds(name) for holds in (is_array, is_parquet, is_table, is_idx))
+
+
+def _is_ignored_part(part: str) -> bool:
+    return part.startswith(".") or part.lower() in IGNORED_NAMES
 
 
 def _leads_out(parts: Sequence[str]) -> bool:

@@ -7,12 +7,12 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from lab_models.datasets.folders import as_read
+from lab_models.datasets.folders import as_read, is_image
 from lab_models.datasets.layout import Layout
 from lab_models.datasets.refusals import ImportRefused, printable
 from lab_models.datasets.statistics import slices
@@ -72,22 +72,34 @@ def notices(layout: Layout, contents: ImageContents) -> list[str]:
     return [notice for notice in found if notice is not None]
 
 
-def empty_folders(folders: Iterable[str], layout: Layout) -> str | None:
-    """A sentence on folders that stand where classes do and hold no image."""
-    images = [PurePosixPath(name) for name, _ in (*layout.train, *layout.test)]
-    places = {image.parent.parent for image in images}
-    full = {parent for image in images for parent in image.parents}
-    empty = [
+def empty_folders(folders: Iterable[str], names: Iterable[str], layout: Layout) -> str | None:
+    """A sentence on folders that hold no image, of those that stand where classes do or are called as images are.
+    `folders` are listed themselves, `names` are all files: a folder may also hold texts alone.
+    """
+    holding = {name.rpartition("/")[0] for name, _ in (*layout.train, *layout.test)}
+    places = {folder.rpartition("/")[0] for folder in holding}
+    listed = {*folders, *(name.rpartition("/")[0] for name in names)}
+    empty = sorted(
         folder
-        for folder in map(PurePosixPath, folders)
-        if folder not in full and folder.parent in places
-    ]
+        for folder in set(_with_outer(listed)) - set(_with_outer(holding))
+        if folder.rpartition("/")[0] in places or is_image(folder)
+    )
     if not empty:
         return None
-    names = _listed([printable(folder.name) for folder in empty])
+    own = [folder.rpartition("/")[2] for folder in empty]
+    shown = _listed([printable(name) for name in (own if len(set(own)) == len(own) else empty)])
     return (
-        f"{names} {'hold' if len(empty) > 1 else 'holds'} no image, and {_are(len(empty))} left out"
+        f"{shown} {'hold' if len(empty) > 1 else 'holds'} no image, and {_are(len(empty))} left out"
     )
+
+
+def _with_outer(folders: Iterable[str]) -> Iterator[str]:
+    """Folders, and those that they are in."""
+    for folder in folders:
+        inner = folder
+        while inner:
+            yield inner
+            inner = inner.rpartition("/")[0]
 
 
 def _parts(

@@ -19,6 +19,7 @@ from PIL import Image
 from lab_models.common.files import FULL_DISK, require_room
 from lab_models.datasets.archives import StoredFiles
 from lab_models.datasets.decoding import UNDECODABLE
+from lab_models.datasets.name_letters import Guess
 from lab_models.datasets.refusals import ImportLimits, ImportRefused, UnreadableFile, printable
 
 SPLITS: Final = ("train", "test", "val")
@@ -61,6 +62,7 @@ class ArrayFiles:
         }
         self.names = sorted(self._rows)
         self.folders: list[str] = []
+        self.guessed: Guess = ""
 
     def open(self, name: str) -> IO[bytes]:
         """The image as an uncompressed PNG."""

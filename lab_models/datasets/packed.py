@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from lab_models.common.files import require_room
+from lab_models.datasets.name_letters import Guess
 from lab_models.datasets.refusals import ImportLimits, ImportRefused, UnreadableFile
 
 
@@ -23,12 +24,17 @@ class PackedFiles:
     """`archives.ImageFiles` over the places of one open file."""
 
     def __init__(
-        self, file: BinaryIO, places: Mapping[str, Extent], folders: Iterable[str] = ()
+        self,
+        file: BinaryIO,
+        places: Mapping[str, Extent],
+        folders: Iterable[str] = (),
+        guessed: Guess = "",
     ) -> None:
         self._descriptor = file.fileno()
         self._places = places
         self.names = sorted(places)
         self.folders = sorted(folders)
+        self.guessed = guessed
 
     def open(self, name: str) -> IO[bytes]:
         """A stream of one file."""

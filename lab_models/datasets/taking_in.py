@@ -10,6 +10,7 @@ import numpy as np
 from lab_models.datasets.archives import ImageFiles
 from lab_models.datasets.decoding import Rendition, Size
 from lab_models.datasets.layout import Layout
+from lab_models.datasets.name_letters import doubtful
 from lab_models.datasets.noticing import (
     MOST_NAMED,
     ImageContents,
@@ -66,7 +67,8 @@ def take_in(files: ImageFiles, seen: LookedThrough, folder: Path, wanted: Wanted
         _of_left_out(left_out),
         on_white,
         seen.own.shrunk(seen.size) if wanted.size is None else None,
-        empty_folders(files.folders, layout),
+        empty_folders(files.folders, files.names, layout),
+        doubtful(layout.class_names, files.guessed),
         *notices(layout, contents),
     )
     return TakenIn(layout, form.rendition, tuple(one for one in found if one is not None))

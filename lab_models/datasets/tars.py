@@ -17,7 +17,14 @@ from typing import BinaryIO, Final
 
 from lab_models.common.files import FULL_DISK
 from lab_models.common.validation import FieldError
-from lab_models.datasets.member_names import danger_of_name, holds_many, is_ignored, path_of
+from lab_models.datasets.member_names import (
+    danger_of_name,
+    folder_of_ignored,
+    holds_many,
+    is_ignored,
+    path_of,
+)
+from lab_models.datasets.name_letters import Guess, guess
 from lab_models.datasets.packed import Extent, PackedFiles, Packing
 from lab_models.datasets.refusals import (
     MOST_ERRORS,
@@ -30,6 +37,8 @@ from lab_models.datasets.refusals import (
 BLOCK: Final = 512
 HEADER: Final = struct.Struct("100s24x12s12x8sc100s6s82x155s12x")
 """Name, size, checksum, kind, link, magic, prefix."""
+ANY_BYTE: Final = "surrogateescape"
+"""Names are bytes: what is no UTF-8 is kept, so that no two names become one."""
 FILES: Final = (b"0", b"\0", b"7")
 FOLDER, LONG_NAME, LONG_LINK, EXTENDED, GLOBAL = b"5", b"L", b"K", (b"x", b"X"), b"g"
 LONGEST_WORDS: Final = 1 << 16
@@ -42,6 +51,8 @@ class _Header:
     name: str
     kind: bytes
     size: int
+    is_told: bool = False
+    """Whether pax says the name, which is in UTF-8 then."""
 
 
 def is_tar(head: bytes) -> bool:
@@ -53,7 +64,7 @@ def tar_files(file: BinaryIO, limits: ImportLimits) -> PackedFiles:
     """The files of an unpacked tar; raises ImportRefused where it is damaged or has any danger in it."""
     places: dict[str, Extent] = {}
     folders, errors = set[str](), list[FieldError]()
-    seen = set[str]()
+    seen, silent = set[str](), set[str]()
     for number, (header, start) in enumerate(_members(file.fileno())):
         if number >= 2 * limits.max_images:
             raise ImportRefused(f"the tar holds more than {2 * limits.max_images:,} files")
@@ -66,15 +77,18 @@ def tar_files(file: BinaryIO, limits: ImportLimits) -> PackedFiles:
             errors.append(FieldError(printable(header.name), danger))
             if len(errors) > MOST_ERRORS:
                 break
-        elif path and not is_ignored(PurePosixPath(path)):
-            if is_folder:
-                folders.add(path)
-            else:
-                places[path] = Extent(start, header.size)
+        elif path and is_ignored(PurePosixPath(path)):
+            folders.add(folder_of_ignored(PurePosixPath(path)))
+        elif path and is_folder:
+            folders.add(path)
+        elif path:
+            places[path] = Extent(start, header.size)
         if not is_folder:
             seen.add(path)
+        if not path.isascii() and not header.is_told:
+            silent.add(path)
     refuse_bad_files(errors)
-    return PackedFiles(file, places, folders)
+    return PackedFiles(file, *_read_silent_names(places, folders - {""}, silent))
 
 
 @contextmanager
@@ -119,7 +133,7 @@ def _members(descriptor: int) -> Iterator[tuple[_Header, int]]:
         start, size = place + BLOCK, header.size
         is_word = header.kind in (LONG_NAME, LONG_LINK, GLOBAL, *EXTENDED)
         if not is_word and "size" in said:
-            size = _number(said["size"].encode(), 10)
+            size = _number(said["size"].encode("utf-8", ANY_BYTE), 10)
         place = start + -(-size // BLOCK) * BLOCK
         if size < 0 or start + size > end:
             raise ImportRefused(f"the tar is cut off within {printable(header.name)!r}")
@@ -128,15 +142,37 @@ def _members(descriptor: int) -> Iterator[tuple[_Header, int]]:
                 raise ImportRefused(f"the tar has a name or a record of {size:,} bytes")
             words = os.pread(descriptor, size, start)
             if header.kind == LONG_NAME:
-                long_name = words.rstrip(b"\0").decode("utf-8", "replace")
+                long_name = words.rstrip(b"\0").decode("utf-8", ANY_BYTE)
             elif header.kind in EXTENDED:
                 said = _records(words)
             continue
         kind = b"S" if any(key.startswith("GNU.sparse") for key in said) else header.kind
         name = said.get("path", long_name if long_name is not None else header.name)
-        yield _Header(name, kind, size), start
+        yield _Header(name, kind, size, is_told="path" in said and _is_utf8(name)), start
         long_name, said = None, {}
     raise ImportRefused("the tar is cut off: its end is missing")
+
+
+def _read_silent_names(
+    places: dict[str, Extent], folders: set[str], silent: set[str]
+) -> tuple[dict[str, Extent], set[str], Guess]:
+    """Places and folders with the letters of names that no pax record tells, as `name_letters.guess` reads them."""
+    guessed = guess(name.encode("utf-8", ANY_BYTE) for name in silent)
+    if guessed != "cp437":
+        return places, folders, guessed
+    read = {name: name.encode("utf-8", ANY_BYTE).decode(guessed) for name in silent}
+    found = {read.get(name, name): place for name, place in places.items()}
+    if len(found) < len(places):
+        raise ImportRefused("two names of the tar are one, for they are in different encodings")
+    return found, {read.get(name, name) for name in folders}, guessed
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_header(block: bytes) -> bool:
@@ -149,7 +185,7 @@ def _is_header(block: bytes) -> bool:
 
 def _read_header(block: bytes) -> _Header:
     name, size, _, kind, _, magic, prefix = HEADER.unpack(block)
-    words = [part.split(b"\0", 1)[0].decode("utf-8", "replace") for part in (prefix, name)]
+    words = [part.split(b"\0", 1)[0].decode("utf-8", ANY_BYTE) for part in (prefix, name)]
     if magic != b"ustar\0" or not words[0]:  # GNU's has other things there
         del words[0]
     return _Header("/".join(words), kind, _number(size))
@@ -180,7 +216,7 @@ def _records(words: bytes) -> dict[str, str]:
         key, equals, value = record.partition(b"=")
         if not equals or size > len(words) or words[size - 1 : size] != b"\n":
             raise ImportRefused("the tar is damaged: its pax records cannot be read")
-        found[key.decode("utf-8", "replace")] = value.decode("utf-8", "replace")
+        found[key.decode("utf-8", "replace")] = value.decode("utf-8", ANY_BYTE)
         words = words[size:]
     return found
 

@@ -7,16 +7,19 @@ import stat
 import struct
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import PurePosixPath
 
 from lab_models.common.validation import FieldError
 from lab_models.datasets.member_names import (
     danger_of_name,
+    folder_of_ignored,
     holds_many,
     is_ignored,
     path_of,
     slash_of,
 )
+from lab_models.datasets.name_letters import Guess, guess
 from lab_models.datasets.refusals import (
     MOST_ERRORS,
     ImportLimits,
@@ -33,8 +36,11 @@ LOCAL_HEADER = struct.Struct("<26xHH")
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
-def safe_members(archive: zipfile.ZipFile, limits: ImportLimits) -> dict[str, zipfile.ZipInfo]:
-    """The files to be read, by their paths, sorted; raises ImportRefused where the zip has any danger in it.
+def safe_members(
+    archive: zipfile.ZipFile, limits: ImportLimits
+) -> tuple[dict[str, zipfile.ZipInfo], list[str]]:
+    """The files to be read, by their paths, and the folders that are listed or hold what systems leave behind, all
+    sorted; raises ImportRefused where the zip has any danger in it.
 
     A path has `/` between folders, also where a program of Windows has written the other slash, and no parts that mean
     nothing.
@@ -47,38 +53,35 @@ def safe_members(archive: zipfile.ZipFile, limits: ImportLimits) -> dict[str, zi
     assert archive.fp is not None
     file = archive.fp.fileno()
     _refuse_shared_bytes(file, members, archive.start_dir)
-    kept = {
-        path: member
-        for member in members
-        if not is_ignored(PurePosixPath(path := path_of(member.filename, slash)))
-    }
+    kept, folders = dict[str, zipfile.ZipInfo](), set[str]()
+    for member in archive.infolist():
+        path = path_of(member.filename, slash)
+        if is_ignored(parts := PurePosixPath(path)):
+            folders.add(folder_of_ignored(parts))
+        elif member.filename.endswith(("/", slash)):
+            folders.add(path)
+        else:
+            kept[path] = member
     unpacked = sum(member.file_size for member in kept.values())
     _refuse_bombs(unpacked, os.fstat(file).st_size, limits)
-    return {path: kept[path] for path in sorted(kept)}
+    return {path: kept[path] for path in sorted(kept)}, sorted(folders - {""})
 
 
-def read_names_as_utf8(archive: zipfile.ZipFile) -> None:
-    """Give names their letters where the zip does not say in which encoding they are: some programs write UTF-8 and no
-    flag, which is by the format code page 437. Where one name is no UTF-8, all stay as they are, and different.
+def read_silent_names(archive: zipfile.ZipFile) -> Guess:
+    """Give names their letters where the zip does not say in which encoding they are, and tell which was taken: some
+    programs write UTF-8 and no flag, which is by the format code page 437. Where one name is no UTF-8, all stay as they
+    are, and different.
     """
-    silent = [member for member in archive.infolist() if not member.flag_bits & NAMES_IN_UTF8]
-    try:
-        names = [member.filename.encode("cp437").decode() for member in silent]
-    except UnicodeError:
-        return
-    for member, name in zip(silent, names, strict=True):
-        member.filename = name
-
-
-def folders_in(archive: zipfile.ZipFile) -> list[str]:
-    """The folders that a zip lists of themselves, sorted."""
-    slash = slash_of([member.filename for member in archive.infolist()])
-    found = {
-        path_of(member.filename, slash)
-        for member in archive.infolist()
-        if member.filename.endswith(("/", slash))
-    }
-    return sorted(name for name in found if name and not is_ignored(PurePosixPath(name)))
+    silent = []
+    for member in archive.infolist():
+        if not member.flag_bits & NAMES_IN_UTF8 and not member.filename.isascii():
+            with suppress(UnicodeEncodeError):  # an extra field of the zip told another name
+                silent.append((member, member.filename.encode("cp437")))
+    guessed = guess(name for _, name in silent)
+    if guessed == "utf-8":
+        for member, name in silent:
+            member.filename = name.decode()
+    return guessed
 
 
 def _refuse_bombs(unpacked: int, packed: int, limits: ImportLimits) -> None:

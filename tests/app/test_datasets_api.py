@@ -880,6 +880,37 @@ def test_the_command_line_sends_a_folder_with_its_empty_ones_and_waits_for_no_pi
     assert complaint.endswith("train/pipe.png is a pipe or a device, not a file\n")
 
 
+def test_the_command_line_names_the_file_of_a_folder_that_cannot_be_read(
+    lab_data: LabData, tmp_path: Path
+) -> None:
+    source = tmp_path / "flowers"
+    for name, content in flowers().items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    image = source / "train" / "rose" / "x.png"
+    for target, why in (
+        ("nowhere", "No such file or directory"),
+        ("x.png", "Too many levels of symbolic links"),
+        ("x" * 300, "File name too long"),
+    ):
+        image.symlink_to(target)
+        status, _, complaint = lab_data("import", "bad", source)
+        assert (status, complaint.splitlines()[-1]) == (2, f"{image}: {why}")
+        image.unlink()
+    image.mkdir()
+    status, printed, _ = lab_data("import", "folder", source)
+    assert status == 0
+    assert "x.png holds no image, and is left out" in json.loads(printed)["notes"]
+    image.rmdir()
+    os.mkfifo(tmp_path / "pipe.zip")
+    pipe = f"{tmp_path / 'pipe.zip'}: is a pipe or a device, not a file\n"
+    assert lab_data("import", "bad", tmp_path / "pipe.zip")[::2] == (2, pipe)
+    (source / "train" / "rose" / os.fsdecode(b"\xc3.png")).write_bytes(b"")
+    status, _, complaint = lab_data("import", "bad", source)
+    said = f"{source}: the name train/rose/?.png is not written in UTF-8; rename it"
+    assert (status, complaint.splitlines()[-1]) == (2, said)
+
+
 def test_the_command_line_says_that_a_file_is_not_there(lab_data: LabData, tmp_path: Path) -> None:
     assert lab_data("import", "none", tmp_path / "none.zip") == (
         2,

@@ -1027,6 +1027,12 @@ def test_a_pipe_in_a_folder_is_not_waited_for(tmp_path: Path) -> None:
     assert str(refusal(tmp_path, source)) == said
 
 
+def test_a_pipe_in_the_place_of_an_archive_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "in.zip")
+    said = f"{tmp_path / 'in.zip'} is a pipe or a device, not a file"
+    assert str(refusal(tmp_path, tmp_path / "in.zip")) == said
+
+
 def test_a_class_folder_with_a_name_of_any_length_is_refused(tmp_path: Path) -> None:
     files = {f"{name}/{row}.png": b"" for name in ("1" * 5000, "b") for row in range(3)}
     zipped(tmp_path / "in.zip", files)

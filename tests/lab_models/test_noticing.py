@@ -200,6 +200,31 @@ def test_a_class_without_images_is_said(make: object, tmp_path: Path) -> None:
     assert info.noticed == ("c, d hold no image, and are left out",)
 
 
+@pytest.mark.parametrize(
+    ("beside", "said"),
+    [
+        ("train/c/notes.txt", "c holds no image, and is left out"),
+        ("train/c/Thumbs.db", "c holds no image, and is left out"),
+        ("train/c/__MACOSX/._0.png", "c holds no image, and is left out"),
+        ("train/c/deep/", "c holds no image, and is left out"),
+        ("train/a/x.png/", "x.png holds no image, and is left out"),
+    ],
+)
+def test_a_class_that_holds_something_else_is_said(beside: str, said: str, tmp_path: Path) -> None:
+    assert noticed(tmp_path, {**flowers(), beside: b""}) == (said,)
+
+
+def test_a_class_without_images_on_both_sides_is_told_by_its_places(tmp_path: Path) -> None:
+    files = {**flowers(), "train/c/": b"", "test/c/": b""}
+    said = "test/c, train/c hold no image, and are left out"
+    assert noticed(tmp_path, files) == (said,)
+
+
+def test_folders_beside_the_classes_are_passed_over_without_a_word(tmp_path: Path) -> None:
+    beside = {"docs/read.txt": b"x", "train/a/notes.txt": b"x", ".git/x/": b"", "train/a/.x/y": b""}
+    assert noticed(tmp_path, {**flowers(), **beside}) == ()
+
+
 @pytest.mark.parametrize("names", [("Cat", "cat"), ("x y", "x  y"), ("1", "\uff11")])
 def test_classes_that_look_alike_are_said(names: tuple[str, str], tmp_path: Path) -> None:
     files = {
