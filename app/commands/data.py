@@ -138,7 +138,7 @@ def _import(options: argparse.Namespace) -> int:
         with (
             client.Service(options.url) as service,
             _progress() as bar,
-            _zipped(options.path, bar) as file,
+            _zipped(options.path, bar, skip_bad=options.on_bad == "skip") as file,
         ):
             num_bytes = file.seek(0, 2)
             file.seek(0)
@@ -181,8 +181,10 @@ def _progress() -> Progress:
 
 
 @contextmanager
-def _zipped(path: Path, bar: Progress) -> Iterator[BinaryIO]:
-    """The zip itself, or a folder as one; stored, for images are compressed already."""
+def _zipped(path: Path, bar: Progress, *, skip_bad: bool) -> Iterator[BinaryIO]:
+    """The zip itself, or a folder as one; stored, for images are compressed already. With `skip_bad` a file that cannot
+    be opened is sent empty: the service counts it among the bad ones, and names it.
+    """
     if not path.is_dir():
         if not path.is_file():
             raise ImportRefused("is a pipe or a device, not a file")
@@ -194,7 +196,13 @@ def _zipped(path: Path, bar: Progress) -> Iterator[BinaryIO]:
             for name in files.folders:
                 archive.mkdir(name)
             for name in bar.track(files.names, description="zipping"):
-                archive.write(path / name, name)
+                try:
+                    archive.write(path / name, name)
+                except OSError as error:
+                    if not skip_bad or error.filename is None:  # the latter: the disk's fault
+                        raise
+                    bar.console.print(_why_unreadable(error, path), markup=False, soft_wrap=True)
+                    archive.writestr(name, b"")
         yield file
 
 

@@ -21,7 +21,7 @@ LAYOUT_HINT = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PlacedFile:
     """A file: its path in the archive, the parts that count, without a wrapping folder, and whether it is an image by
     its name, or by its content where the name has no suffix.

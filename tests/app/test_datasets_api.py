@@ -903,12 +903,30 @@ def test_the_command_line_names_the_file_of_a_folder_that_cannot_be_read(
     assert "x.png holds no image, and is left out" in json.loads(printed)["notes"]
     image.rmdir()
     os.mkfifo(tmp_path / "pipe.zip")
-    pipe = f"{tmp_path / 'pipe.zip'}: is a pipe or a device, not a file\n"
-    assert lab_data("import", "bad", tmp_path / "pipe.zip")[::2] == (2, pipe)
+    status, _, complaint = lab_data("import", "bad", tmp_path / "pipe.zip")
+    said = f"{tmp_path / 'pipe.zip'}: is a pipe or a device, not a file"
+    assert (status, complaint.splitlines()[-1]) == (2, said)
     (source / "train" / "rose" / os.fsdecode(b"\xc3.png")).write_bytes(b"")
     status, _, complaint = lab_data("import", "bad", source)
     said = f"{source}: the name train/rose/?.png is not written in UTF-8; rename it"
     assert (status, complaint.splitlines()[-1]) == (2, said)
+
+
+def test_the_command_line_leaves_out_a_file_that_cannot_be_opened_where_that_is_asked_for(
+    lab_data: LabData, tmp_path: Path
+) -> None:
+    for name, content in flowers().items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    image = tmp_path / "flowers" / "train" / "rose" / "x.png"
+    image.symlink_to("nowhere")
+    status, printed, complaint = lab_data(
+        "import", "skip", tmp_path / "flowers", "--on-bad", "skip"
+    )
+    assert status == 0
+    (said,) = json.loads(printed)["notes"]
+    assert said.startswith("1 file could not be read and was left out: train/rose/x.png")
+    assert f"{image}: No such file or directory\n" in complaint
 
 
 def test_the_command_line_says_that_a_file_is_not_there(lab_data: LabData, tmp_path: Path) -> None:
