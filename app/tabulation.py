@@ -57,8 +57,10 @@ BEYOND_PDFLATEX: Final = re.compile(
 MARKUP: Final = re.compile(r"[\\`*\[\]<>|~$]|&(?=#?\w)|(?<![^\W_])_|_(?![^\W_])")
 """What Markdown may take for markup; an underscore within a word is none, nor is an ampersand that begins no entity."""
 
-FORMULA: Final = re.compile(r"[=+\-@\t\n\uff1d\uff0b\uff0d\uff20]")
-"""How a text begins that a spreadsheet may compute rather than show; the wide forms in East Asia."""
+FORMULA: Final = re.compile(r"'*[=+\-@\t\n\uff1d\uff0b\uff0d\uff20]")
+"""How a text begins that a spreadsheet may compute rather than show, with the wide forms of East Asia, or that looks as
+if it had been kept from that.
+"""
 
 NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
@@ -108,16 +110,19 @@ def to_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = No
     """
     listed = list(rows)
     names = list(columns if columns is not None else listed[0] if listed else ())
+    return csv_text([names, *([row.get(name) for name in names] for row in listed)])
+
+
+def csv_text(rows: Iterable[Iterable[Any]]) -> str:
+    """Rows of cells, each as `csv_cell` writes it."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(map(csv_cell, names))
-    writer.writerows([csv_cell(row.get(name)) for name in names] for row in listed)
+    csv.writer(text, lineterminator="\n").writerows(map(csv_cell, row) for row in rows)
     return text.getvalue()
 
 
 def csv_cell(value: Any) -> Any:
-    """A value as it is written; a text that a spreadsheet would take for a formula gets an apostrophe before it. A
-    carriage return would end the row.
+    """A value as it is written; a text that a spreadsheet would take for a formula gets an apostrophe before it, and
+    one that looks so already another: whoever takes one away has the text. A carriage return would end the row.
     """
     match value:
         case None:

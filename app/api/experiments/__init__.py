@@ -1,11 +1,12 @@
 """Experiments and their runs over HTTP."""
 
-from app.api.experiments import by_owner, experiments, lists, logs, numbers, runs, steering
+from app.api.experiments import by_owner, experiments, lists, logs, numbers, runs, steering, tables
 
-# these first: `counts` and `by-owner` are no ids
+# these first: what stands in the place of an id there is none
 ROUTERS = (
     lists.router,
     by_owner.router,
+    tables.router,
     experiments.router,
     numbers.router,
     runs.router,

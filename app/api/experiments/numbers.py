@@ -65,7 +65,7 @@ def read_experiment_metrics(
 ) -> Any:
     """Every number of every epoch of every run, or what they are over the seeds."""
     runs = experiments.seeds_of(session, experiment.id)
-    wanted = _wanted(after, names)
+    wanted = wanted_of(after, names)
     if aggregate is None:
         return _answer(request, session, experiment.id, runs, form, wanted)
     pieces = spread_pieces(session, experiment.id, runs, wanted, form)
@@ -87,7 +87,7 @@ def read_run_metrics(
     names: Names = None,
 ) -> Any:
     """Every number of every epoch of one run."""
-    wanted = _wanted(after, names)
+    wanted = wanted_of(after, names)
     return _answer(request, session, run.experiment_id, [(run.id, run.seed)], form, wanted)
 
 
@@ -120,7 +120,8 @@ def _media(form: Form, name: str) -> tuple[str, dict[str, str] | None]:
     return (CSV if form == "csv" else PARQUET), headers
 
 
-def _wanted(after: int, names: str | None) -> NumbersWanted:
+def wanted_of(after: int, names: str | None) -> NumbersWanted:
+    """What a query asks for; raises InvalidRequest for too many names, and for what is none."""
     found = () if names is None else tuple(dict.fromkeys(names.split(",")))
     if len(found) > MOST_NAMES or not all(name and "\0" not in name for name in found):
         message = f"names are 1 to {MOST_NAMES}, separated by commas"

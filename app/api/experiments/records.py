@@ -23,11 +23,10 @@ from app.services.experiments import environments
 from app.services.experiments.how_far import Advancing, current_run, epoch_begun, fraction_done
 from app.services.experiments.origins import changed, like_of
 from app.services.experiments.outlines import ExperimentOutline
-from app.services.experiments.results import gap_of, summarise_scores
+from app.services.experiments.results import results_of
 from app.services.experiments.situations import run_reason
 from app.services.experiments.wholes import Whole
 from app.services.lifecycle.local_workers import LocalWorkers
-from app.storage.states import RunStatus
 from app.storage.tables import Artifact, Attempt, Experiment, Run, StatusChange
 from lab_models.specs import read_spec
 
@@ -208,18 +207,8 @@ def _experiment_progress(runs: Sequence[Advancing]) -> ProgressAnswer:
 
 
 def _results(experiment: Experiment, runs: list[Run]) -> dict[str, dict[str, SummaryAnswer]]:
-    depends_on_seed = read_spec(experiment.spec).depends_on_seed
-    succeeded = [run for run in runs if run.status == RunStatus.SUCCEEDED]
-    sheets = {
-        "test": [run.test for run in succeeded if run.test],
-        "val": [run.best["val"] for run in succeeded if run.best],
-        "train": [run.train for run in succeeded if run.train],
-        "gap": [gap for run in succeeded if (gap := gap_of(run.test, run.train))],
-    }
+    found = results_of(runs, read_spec(experiment.spec).depends_on_seed)
     return {
-        split: {
-            name: SummaryAnswer.of(summary)
-            for name, summary in summarise_scores(scores, depends_on_seed).items()
-        }
-        for split, scores in sheets.items()
+        split: {name: SummaryAnswer.of(summary) for name, summary in scores.items()}
+        for split, scores in found.items()
     }

@@ -18,6 +18,9 @@ from app.storage.db import Database
 AT_ONCE: Final = 256 * 1024
 """Bytes: what is no larger is answered whole, with its length."""
 
+EMPTY_AT_ONCE: Final = 20
+"""Pieces that held nothing; more are not read in one pass: what is looked for may be far between."""
+
 TRIES: Final = 60
 AGAIN_SECONDS: Final = 1.0
 """How often a piece asks for its turn, and after how long, while too many others stand in line: an answer that has
@@ -36,9 +39,12 @@ def in_pieces(
 ) -> Response:
     """The whole answer where it is small; else a stream that begins with what has been read in this pass."""
     begun = bytearray()
+    num_empty = 0
     for piece in pieces:
-        begun += piece(session)
-        if len(begun) >= AT_ONCE:
+        found = piece(session)
+        begun += found
+        num_empty += not found
+        if len(begun) >= AT_ONCE or num_empty >= EMPTY_AT_ONCE:
             return StreamingResponse(
                 _pieces(request, bytes(begun), pieces), media_type=media_type, headers=headers
             )

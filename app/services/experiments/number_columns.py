@@ -1,6 +1,5 @@
 """An experiment's numbers by columns: each run's as arrays over epochs, or over the seeds with their spread."""
 
-import io
 import json
 import math
 from array import array
@@ -11,7 +10,6 @@ from typing import Any
 import numpy as np
 from sqlmodel import Session
 
-from app.errors import NotAcceptable
 from app.services.experiments.exports import (
     EPOCHS_AT_ONCE,
     EpochRange,
@@ -22,6 +20,7 @@ from app.services.experiments.exports import (
     with_ends,
 )
 from app.services.experiments.metrics import SCORE_SPLITS
+from app.services.experiments.parquet import as_parquet, pyarrow
 from lab_models.statistics.summary import SummaryColumns, summarise_columns
 
 Key = tuple[str, str]
@@ -85,7 +84,7 @@ def parquet_pieces(
     session: Session, runs: Sequence[tuple[str, int]], wanted: NumbersWanted
 ) -> Iterator[Piece]:
     """The rows and columns of the CSV as Parquet; raises NotAcceptable without pyarrow."""
-    _pyarrow()
+    pyarrow()
     ends = with_ends(session, runs)
     tables = [RunColumns(run_id, seed) for run_id, seed, _ in ends]
 
@@ -107,7 +106,7 @@ def spread_pieces(
     and columns are `MetricSpreadAnswer`; csv and parquet have one row for each epoch, split and name.
     """
     if form == "parquet":
-        _pyarrow()
+        pyarrow()
     ends = with_ends(session, runs)
     tables = [RunColumns(run_id, seed) for run_id, seed, _ in ends]
 
@@ -235,25 +234,9 @@ def _json(document: Any) -> str:
 
 
 def _parquet(rows: Mapping[str, Sequence[Any]]) -> bytes:
-    pa, parquet = _pyarrow()
     texts, counts = ("run_id", "split", "name"), ("seed", "epoch", "n")
-    kinds = {
-        name: pa.string() if name in texts else pa.int64() if name in counts else pa.float64()
+    types = {
+        name: "string" if name in texts else "int64" if name in counts else "float64"
         for name in rows
     }
-    columns = {name: pa.array(rows[name], kinds[name], from_pandas=True) for name in rows}
-    table = pa.table(columns)  # NaN is null in it
-    file = io.BytesIO()
-    parquet.write_table(table, file)
-    return file.getvalue()
-
-
-def _pyarrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ImportError:
-        raise NotAcceptable(
-            "Parquet needs the package pyarrow where the API runs, which is not there; format=csv has the same rows"
-        ) from None
-    return pa, parquet
+    return as_parquet(rows, types)
