@@ -121,10 +121,10 @@ def test_the_page_has_a_row_for_everybody_and_says_what_the_api_says(
         assert re.search(f'/ui/experiments/{experiment}" title="[^"]*">{accuracy}<', page)
     assert "low &lt;b&gt;: mean of 1 run" in page
     assert 'href="/bundles?owner=ada" download' in page
-    assert 'id="boss"' in page  # who has nothing yet has a row too
+    assert 'id="owner-boss"' in page  # who has nothing yet has a row too
     week = admin.get("/ui/class?label=week:3&key=").text
     assert 'href="/bundles?label=week%3A3&amp;owner=ada" download' in week
-    assert 'id="boss"' not in week
+    assert 'id="owner-boss"' not in week
     assert "Nobody has an experiment" in admin.get("/ui/class?label=week:9").text
     assert admin.get("/ui/class?key=no%20key").status_code == 422
     assert ada.get("/ui/class").status_code == 403
