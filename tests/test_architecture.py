@@ -69,6 +69,8 @@ SERVER = {
         "study BODY",
         "data list",
         "cancel exp_a",
+        "ls",
+        "watch exp_4k7z",
     ],
 )
 def test_what_speaks_to_a_service_loads_nothing_of_it_and_is_there_at_once(

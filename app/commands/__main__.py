@@ -24,6 +24,10 @@ from app.commands import (
 from app.commands.demo import run_demo
 from app.errors import Misconfigured
 from lab_models.common.revision import package_version
+from training_lab import Lab, LabError
+from training_lab import commands as client_commands
+from training_lab.commands.command_line import CommandParser, status_of
+from training_lab.commands.ids import may_be_short, whole_id
 
 EXIT_REFUSED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -33,10 +37,13 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.run
     try:
+        _complete(options)
         status = command(options)
         sys.stdout.flush()
     except (Misconfigured, client.Unusable) as error:
         return _complain(str(error), EXIT_USAGE)
+    except LabError as error:
+        return _complain(str(error), status_of(error))
     except client.Refused as error:
         return _complain(str(error), EXIT_REFUSED)
     except httpx.TransportError as error:
@@ -57,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="lab", description="Trains image classifiers as jobs.")
+    parser = CommandParser(prog="lab", description="Trains image classifiers as jobs.")
     parser.add_argument("--version", action="version", version=f"training-lab {package_version()}")
     commands = parser.add_subparsers(required=True, metavar="command")
 
@@ -88,12 +95,13 @@ def _parser() -> argparse.ArgumentParser:
         for parser in module.add_commands(commands)
     ]
     for speaking in (show, cancel, pause, resume, retry, delete, *others):
+        speaking.set_defaults(is_old=True)
         speaking.add_argument(
             "--url",
-            default=client.default_url(),
-            help=f"the service (default: $LAB_URL or {client.DEFAULT_URL})",
+            help="the service (default: $LAB_URL, what `lab login` stored, or this machine)",
         )
 
+    client_commands.add_commands(commands)
     keys.add_commands(commands)
     maintenance.add_commands(commands)
     demo = commands.add_parser(
@@ -101,6 +109,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.set_defaults(run=lambda _: run_demo())
     return parser
+
+
+def _complete(options: argparse.Namespace) -> None:
+    """What is left out or short, for the commands that speak to a service by themselves: where it is, and `exp_4k7z` or
+    `@last` as the whole id.
+    """
+    if not getattr(options, "is_old", False):
+        return
+    options.url = options.url or client.default_url()
+    said = getattr(options, "id", None)
+    if said is not None and may_be_short(said):
+        with Lab(options.url) as lab:
+            options.id = whole_id(lab, said)
 
 
 def _show(options: argparse.Namespace) -> int:

@@ -58,11 +58,22 @@ class Metrics:
 
     def to_csv(self, path: str | Path) -> Path:
         """Store it as CSV."""
-        columns, chosen = self.columns(), Path(path)
+        chosen = Path(path)
         with replacing(chosen) as file:
-            lines = csv.writer(_Utf8(file))
-            lines.writerow(columns)
-            lines.writerows(zip(*columns.values(), strict=True))
+            self.write_csv(_Utf8(file))
+        return chosen
+
+    def write_csv(self, file: Any) -> None:
+        """Write it as CSV to what takes texts, such as `sys.stdout`."""
+        columns, lines = self.columns(), csv.writer(file, lineterminator="\n")
+        lines.writerow(columns)
+        lines.writerows(zip(*columns.values(), strict=True))
+
+    def to_parquet(self, path: str | Path) -> Path:
+        """Store it as Parquet; raises Unusable where pyarrow is not installed."""
+        table, parquet, chosen = self.arrow(), package("pyarrow.parquet", "Parquet"), Path(path)
+        with replacing(chosen) as file:
+            parquet.write_table(table, file)
         return chosen
 
     def frame(self) -> Any:

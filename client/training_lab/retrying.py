@@ -92,6 +92,6 @@ def unreachable(failure: Failure, request: Request, base_url: str) -> Unreachabl
     perhaps = (
         "\nIt may have been carried out: look before you send it again."
         if failure.was_sent and not request.is_repeatable
-        else "\nIs the service running? Start it with `lab serve`, or name another by url= or LAB_URL."
+        else "\nIs the service running? Start it with `lab serve`, or name another by url=, --url or LAB_URL."
     )
     return Unreachable(f"no answer from {base_url}: {failure.reason}{perhaps}")

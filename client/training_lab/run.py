@@ -21,6 +21,8 @@ from training_lab.waiting import document
 
 WEIGHTS = "weights.safetensors"
 FOLLOW_SECONDS = 1.0
+LINE_BYTES, PART_BYTES = 4096, 8 * 1024 * 1024
+"""Of a log: a line that is long, and the most that the service answers at once."""
 
 
 class RunPlans(Record):
@@ -132,8 +134,10 @@ class RunPlans(Record):
         reply: Reply = yield Request("GET", f"{self._path}/log", params)
         return reply.content.decode(errors="replace")
 
-    def _follow_log(self) -> Flow[str]:
-        """Its last attempt's lines as they are written, the first first, until the run has ended."""
+    def _follow_log(self, tail: int | None = None) -> Flow[str]:
+        """Its last attempt's lines as they are written, the first first, until the run has ended; with `tail` only so
+        many of those that are there when it begins.
+        """
         attempt, offset, rest = 0, 0, b""
         while True:
             try:
@@ -142,6 +146,9 @@ class RunPlans(Record):
                 newest = int(run.get("attempt") or 0)
                 if newest and newest != attempt:
                     attempt, offset, rest = newest, 0, b""
+                if newest and tail is not None:
+                    offset, rest = yield from self._tail(attempt, tail)
+                    tail = None
                 more = (yield from self._more(attempt, offset)) if newest else b""
             except Unreachable:
                 yield Sleep(FOLLOW_SECONDS)
@@ -157,20 +164,31 @@ class RunPlans(Record):
             yield Item(rest.decode(errors="replace"))
 
     def _more(self, attempt: int, offset: int) -> Plan[bytes]:
+        reply = yield from self._part(attempt, f"bytes={offset}-")
+        return b"" if reply is None else reply.content
+
+    def _tail(self, attempt: int, lines: int) -> Plan[tuple[int, bytes]]:
+        """Where the log ends by now, and its last lines."""
+        most = min(lines * LINE_BYTES, PART_BYTES)
+        reply = yield from self._part(attempt, f"bytes=-{most}")
+        if reply is None:
+            return 0, b""
+        size = int(reply.headers["content-range"].rpartition("/")[2])
+        return size, b"".join(reply.content.splitlines(keepends=True)[-lines:])
+
+    def _part(self, attempt: int, wanted: str) -> Plan[Reply | None]:
+        """A range of the log; None where there is nothing."""
         try:
             reply: Reply = yield Request(
-                "GET",
-                f"{self._path}/log",
-                {"attempt": attempt},
-                headers={"Range": f"bytes={offset}-"},
+                "GET", f"{self._path}/log", {"attempt": attempt}, headers={"Range": wanted}
             )
         except Refused as refused:
             if refused.status == 416:  # nothing new
-                return b""
+                return None
             if refused.status == 404 and refused.code == "not_found":  # not begun to write
-                return b""
+                return None
             raise
-        return reply.content
+        return reply
 
     def _store(self, below: str, path: str | Path, name: str) -> Plan[Path]:
         place = place_for(path, name)

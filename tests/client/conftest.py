@@ -11,6 +11,7 @@ import uvicorn
 from app.main import create_app
 from app.settings import Settings
 from app.storage.db import Database, open_database
+from tests.client.commanding import Command, commanding
 from tests.client.faults import FaultyProxy
 from training_lab import Lab
 
@@ -76,6 +77,13 @@ def proxy(url: str) -> Iterator[FaultyProxy]:
 
 
 @pytest.fixture(autouse=True)
-def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("LAB_URL", "LAB_API_KEY"):
         monkeypatch.delenv(name, raising=False)
+    (tmp_path / "config").mkdir()
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+@pytest.fixture
+def command(url: str, capsys: pytest.CaptureFixture[str]) -> Command:
+    return commanding(capsys, url)
