@@ -24,6 +24,14 @@ def postgresql() -> Iterator[Cluster]:
     cluster.remove()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _nobody_is_logged_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Whoever runs the tests may be, by `lab login`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        yield
+
+
 class SharedArtists(Artists):
     """Start nothing before the first picture, and outlive the applications that they are lent to."""
 

@@ -71,6 +71,7 @@ SERVER = {
         "cancel exp_a",
         "ls",
         "watch exp_4k7z",
+        "completion bash",
     ],
 )
 def test_what_speaks_to_a_service_loads_nothing_of_it_and_is_there_at_once(

@@ -1,7 +1,6 @@
 """A client of the HTTP API, for the command line."""
 
 import json
-import os
 import re
 import sys
 import time
@@ -17,12 +16,13 @@ import yaml
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+import training_lab
 from app.commands.epoch_lines import EpochLines
 from app.commands.yaml_files import read_yaml
 from app.storage.states import RunStatus
 from lab_models.common.documents import NotJSON, parse_json
+from training_lab.keys import key_header, url_with_source
 
-DEFAULT_URL = "http://127.0.0.1:8000"
 POLL_SECONDS = 0.2
 POLL_SHARE = 0.1
 """The most of its time that a service spends on answering one who waits: a large study is asked for less often."""
@@ -47,13 +47,15 @@ class StoppedWaiting(Exception):
 
 
 class Service:
-    """A running service, spoken to with the key in LAB_API_KEY, if there is one; raises Unusable for what can be no
-    key.
+    """A running service, spoken to with the key in LAB_API_KEY, or the one that is stored for it, if there is one;
+    raises Unusable for what can be no key.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
-        self._http = httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS, headers=_key_header())
+        self._http = httpx.Client(
+            base_url=url, timeout=TIMEOUT_SECONDS, headers=_key_header(self.url)
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -99,8 +101,11 @@ def say_warnings(answer: dict[str, Any]) -> None:
 
 
 def default_url() -> str:
-    """The service that is spoken to where nobody names another."""
-    return os.environ.get("LAB_URL") or DEFAULT_URL
+    """The service that is spoken to where nobody names another; raises Unusable where what is stored says nothing."""
+    try:
+        return url_with_source()[0]
+    except training_lab.Unusable as error:
+        raise Unusable(str(error)) from error
 
 
 def address(identifier: str) -> str:
@@ -193,15 +198,11 @@ def study_message(record: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _key_header() -> dict[str, str]:
-    key = os.environ.get("LAB_API_KEY", "").strip()
-    if not key:
-        return {}
-    if not (key.isascii() and key.isprintable() and " " not in key):
-        raise Unusable(
-            "LAB_API_KEY holds no key: `lab keys create` prints one, which begins with lab_ and has no spaces"
-        )
-    return {"Authorization": f"Bearer {key}"}
+def _key_header(url: str) -> dict[str, str]:
+    try:
+        return key_header(None, url)
+    except training_lab.Unusable as error:
+        raise Unusable(str(error)) from error
 
 
 def _checked(response: httpx.Response) -> httpx.Response:

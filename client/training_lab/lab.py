@@ -18,13 +18,16 @@ from training_lab.version import VERSION
 
 def _address(url: str | None, key: str | None, timeout: float, retries: int) -> Address:
     agent = f"training-lab-client/{VERSION} python/{platform.python_version()}"
-    return Address(url_for(url), {"User-Agent": agent, **key_header(key)}, timeout, max(0, retries))
+    chosen = url_for(url)
+    headers = {"User-Agent": agent, **key_header(key, chosen)}
+    return Address(chosen, headers, timeout, max(0, retries))
 
 
 class Lab(LabPlans[Experiment, Study, Run]):
     """A service, spoken to by a program that waits for each answer. Several threads may share one.
 
-    url: where it is; None: LAB_URL, else one on this machine. key: None: LAB_API_KEY, if there is one.
+    url: where it is; None: LAB_URL, else what `lab login` stored, else one on this machine.
+    key: None: LAB_API_KEY, else the one that is stored for this service, if there is one.
     timeout: seconds to connect and for each silence; what takes long by its nature gets more.
     retries: how often a request is sent again where that is safe.
     transport: httpx's, for proxies of one's own and tests. Raises Unusable for a url or key that can be none.

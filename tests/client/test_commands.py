@@ -131,7 +131,7 @@ def test_every_command_has_a_help_with_an_example_that_the_parser_takes() -> Non
         assert options.run is command.get_default("run"), name
         assert command.format_help().endswith("\n")
         seen.add(name)
-    assert len(seen) == len(COMMANDS) + 1  # compare and diff share a module
+    assert len(seen) == len(COMMANDS) + 2  # compare and diff, login and config share a module
 
 
 # Ids

@@ -8,14 +8,16 @@ from typing import Any
 from training_lab.commands import (
     cloning,
     comparing,
+    completion,
     curves,
     listing,
+    login,
     logs,
     numbers,
     watching,
 )
 
-COMMANDS = (listing, watching, logs, curves, numbers, comparing, cloning)
+COMMANDS = (listing, watching, logs, curves, numbers, comparing, cloning, login, completion)
 """In the order of `lab --help`."""
 
 

@@ -66,7 +66,9 @@ def add_service_command(
             return act(lab, options)
 
     parser = add_command(commands, name, does, example, speak)
-    parser.add_argument("--url", help="the service (default: $LAB_URL, or this machine)")
+    parser.add_argument(
+        "--url", help="the service (default: $LAB_URL, what `lab login` stored, or this machine)"
+    )
     return parser
 
 
