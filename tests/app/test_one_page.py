@@ -137,7 +137,7 @@ def test_an_interval_of_a_fraction_is_cut_where_fractions_end() -> None:
     accuracy = ScoreKind("test.accuracy")
     assert accuracy.interval((-0.03, 1.041)) == "0.00 to 100.00"
     assert accuracy.interval((0.408, 0.98)) == "40.80 to 98.00"
-    assert ScoreKind("test.loss").interval((-0.1, 1.2)) == "-0.1000 to 1.2000"
+    assert ScoreKind("test.loss").interval((-0.1, 1.2)) == "0.0000 to 1.2000"
 
 
 def gradients_measured(
@@ -192,7 +192,7 @@ def test_a_ratio_of_gradients_is_tested_and_printed_by_its_logarithm(
     assert (contrast["verdict"], contrast["comparison"]["unit"]) == ("better", "decades")
     distances = [abs(math.log10(value)) for value in (0.5, 4e-6)]
     assert contrast["comparison"]["differences"][0] == pytest.approx(distances[0] - distances[1])
-    assert "-5.15 decades (distance from 1, lower is better), 95 % interval" in contrast["sentence"]
+    assert "−5.15 decades (distance from 1, lower is better), 95 % interval" in contrast["sentence"]
 
 
 def test_a_gradient_that_explodes_is_not_better_than_one_that_keeps_its_size(
