@@ -180,6 +180,8 @@ def test_every_line_of_readme_and_tour_runs_as_it_stands(shell: Shell) -> None:
     assert (shell.folder / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert (shell.folder / "curves.pdf").read_bytes().startswith(b"%PDF")
     assert (shell.folder / "metrics.csv").read_text().startswith("run_id,seed,epoch")
+    whole = (shell.folder / "all-metrics.csv").read_text()
+    assert whole.startswith("experiment_id,name,run_id,seed,epoch,split,metric,value\nexp_")
     assert len((shell.folder / "weights.safetensors").read_bytes()) > 1000
     assert "did you mean 'depth'?" in printed
     assert "depth 4: " in printed
