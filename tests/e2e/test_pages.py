@@ -313,6 +313,7 @@ def test_two_are_picked_and_compared(
     assert rows.all_inner_texts() == said
 
 
+@pytest.mark.slow
 def test_a_page_outlives_the_service(
     browser: Browser, make_service: Callable[..., Service]
 ) -> None:
