@@ -12,16 +12,15 @@ from typing import Any, Self
 from urllib.parse import quote
 
 import httpx
-import yaml
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 import training_lab
 from app.commands.epoch_lines import EpochLines
-from app.commands.yaml_files import read_yaml
 from app.storage.states import RunStatus
 from lab_models.common.documents import NotJSON, parse_json
 from training_lab.keys import key_header, url_with_source
+from training_lab.yaml_documents import read_yaml
 
 POLL_SECONDS = 0.2
 POLL_SHARE = 0.1
@@ -130,7 +129,7 @@ def read_body(path: Path) -> Any:
         return parse_json(content)
     except NotJSON as error:
         raise Unusable(f"{path} is not JSON: {error}") from error
-    except (yaml.YAMLError, TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise Unusable(f"{path} is not YAML that can become JSON: {error}") from error
 
 

@@ -1,4 +1,6 @@
-"""YAML as JSON has it: by YAML 1.2's core schema, so that `1e-3` is a number and `no`, `on` and dates are texts."""
+"""YAML as JSON has it: by YAML 1.2's core schema, so that `1e-3` is a number and `no`, `on` and dates are texts. Keys,
+labels and names are texts as they are written, so that `version: 1.10` is not 1.1 nor `week: 03` 3.
+"""
 
 import re
 from typing import Any, Final
@@ -17,6 +19,8 @@ CORE: Final = {
 }
 """What a plain word is, with what it may begin (YAML 1.2.2, section 10.3.2); all else is text."""
 
+TEXTS: Final = ("name", "notes")
+"""Fields of requests, of data sets, optimizers and so on in which no number stands."""
 MERGE: Final = "tag:yaml.org,2002:merge"
 """`<<`, which 1.2 has no more and specs that share parts have."""
 
@@ -39,6 +43,35 @@ class _CoreLoader(yaml.SafeLoader):  # type: ignore[misc]
                     raise ConstructorError(None, None, said, key.start_mark)
                 seen.add(key.value)
         return node
+
+    def construct_mapping(self, node: yaml.Node, deep: bool = False) -> Any:
+        """As in YAML, but for what is text in JSON: every key, and values of labels and names."""
+        if isinstance(node, yaml.MappingNode):
+            self.flatten_mapping(node)
+            node.value = [
+                (_as_written(key, "null"), self._meant(key, value)) for key, value in node.value
+            ]
+        return super().construct_mapping(node, deep)
+
+    def _meant(self, key: yaml.Node, value: yaml.Node) -> yaml.Node:
+        word = str(key.value)
+        if word in TEXTS or word.startswith("labels."):
+            return _as_written(value)
+        if word == "labels" and isinstance(value, yaml.MappingNode):
+            self.flatten_mapping(value)
+            pairs = [(name, _as_written(label)) for name, label in value.value]
+            return yaml.MappingNode(value.tag, pairs, value.start_mark, value.end_mark)
+        return value
+
+
+def _as_written(node: yaml.Node, *more: str) -> yaml.Node:
+    """A plain number or truth value, or one of `more` kinds, as the text that stands there."""
+    tags = [f"tag:yaml.org,2002:{kind}" for kind in ("bool", "int", "float", *more)]
+    if not isinstance(node, yaml.ScalarNode) or node.tag not in tags:
+        return node
+    return yaml.ScalarNode(
+        "tag:yaml.org,2002:str", node.value, node.start_mark, node.end_mark, node.style
+    )
 
 
 def _whole(loader: _CoreLoader, node: yaml.ScalarNode) -> int:

@@ -6,13 +6,12 @@ import math
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.commands.changes import add_set
-from app.commands.yaml_files import read_yaml
 from tests.lab_models.conftest import EXAMPLES
+from training_lab.yaml_documents import YAMLFault, read_yaml
 
 
 @pytest.mark.parametrize(
@@ -54,9 +53,9 @@ def test_infinity_and_nan_are_numbers_which_json_then_refuses() -> None:
 
 
 def test_a_key_that_stands_twice_is_refused_with_its_line() -> None:
-    with pytest.raises(yaml.YAMLError, match=r"'epochs' stands twice(.|\n)*line 3"):
+    with pytest.raises(YAMLFault, match=r"'epochs' stands twice(.|\n)*line 3"):
         read_yaml(b"epochs: 2\nseeds: 1\nepochs: 3\n")
-    with pytest.raises(yaml.YAMLError, match="'on' stands twice"):
+    with pytest.raises(YAMLFault, match="'on' stands twice"):
         read_yaml(b"labels: {on: x, on: y}")
     assert read_yaml(b"- {a: 1}\n- {a: 2}\n") == [{"a": 1}, {"a": 2}]
 
@@ -71,7 +70,7 @@ def test_parts_that_are_shared_are_merged_and_may_be_replaced() -> None:
 
 
 def test_nothing_is_made_of_tags_but_data() -> None:
-    with pytest.raises(yaml.YAMLError):
+    with pytest.raises(YAMLFault):
         read_yaml(b"!!python/object/apply:os.getcwd []")
 
 
@@ -132,7 +131,7 @@ def test_labels_that_are_shared_or_set_by_a_path_are_texts_too() -> None:
 
 
 def test_a_numbers_key_that_stands_twice_is_found_by_what_is_written() -> None:
-    with pytest.raises(yaml.YAMLError, match="'03' stands twice"):
+    with pytest.raises(YAMLFault, match="'03' stands twice"):
         read_yaml(b"labels: {03: x, '03': y}")
 
 

@@ -96,6 +96,18 @@ def test_a_spec_is_an_object_or_a_file_and_fields_go_over_it(lab: Lab, tmp_path:
     assert next(lab.experiments(), None) is None
 
 
+def test_labels_and_names_of_a_file_are_texts_as_they_are_written(lab: Lab, tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text(
+        "dataset: digits\nepochs: 1\nname: 2024-01-05\nlabels: {version: 1.10, week: 03, on: yes}\n"
+    )
+    made = lab.submit(path)
+    assert (made.name, made.labels) == (
+        "2024-01-05",
+        {"version": "1.10", "week": "03", "on": "yes"},
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
