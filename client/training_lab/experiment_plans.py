@@ -6,51 +6,26 @@ from urllib.parse import quote
 
 from training_lab.documents import LONG_PATIENCE, body_of, by_path, given, post
 from training_lab.errors import RunFailed, Unusable
-from training_lab.events import Event, watched
 from training_lab.html import experiment_html
+from training_lab.job_plans import JobPlans
 from training_lab.keys import AUTO, key_for
 from training_lab.metrics import Metrics, all_metrics
 from training_lab.pictures import Picture, PictureFormat, drawn
 from training_lab.progress import Shown
-from training_lab.records import Record
-from training_lab.steps import Flow, Plan, Reply, Request
-from training_lab.summaries import Progress, Summary
-from training_lab.waiting import document, until_over
+from training_lab.steps import Plan, Reply, Request
+from training_lab.summaries import Summary
+from training_lab.waiting import document
 
 
-class ExperimentPlans(Record):
+class ExperimentPlans(JobPlans):
     """What an experiment says and what can be done with it, whoever carries it out. Those of a list know what lists
     have; `refresh()` reads the rest.
     """
-
-    def __init__(self, driver: Any, raw: Mapping[str, Any]) -> None:
-        super().__init__(raw)
-        self._driver = driver
-
-    @property
-    def id(self) -> str:
-        """`exp_…`."""
-        return self.as_text("id")
 
     @property
     def name(self) -> str | None:
         """What people call it."""
         return self.as_text_or_none("name")
-
-    @property
-    def status(self) -> str:
-        """`queued`, `running`, `paused`, `succeeded`, `failed`, `cancelled`, or one that a newer service has."""
-        return self.as_text("status")
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether it has ended."""
-        return bool(self.raw.get("is_terminal"))
-
-    @property
-    def message(self) -> str:
-        """Why it stands so and how far, as a sentence."""
-        return self.as_text("status_message")
 
     @property
     def owner(self) -> str | None:
@@ -61,11 +36,6 @@ class ExperimentPlans(Record):
     def labels(self) -> dict[str, str]:
         """Keys and values to find it by."""
         return self.as_object("labels")
-
-    @property
-    def progress(self) -> Progress:
-        """How far it is."""
-        return Progress.of(self.as_object("progress"))
 
     @property
     def queue(self) -> dict[str, Any]:
@@ -96,16 +66,6 @@ class ExperimentPlans(Record):
         return self.as_object("error") or None
 
     @property
-    def warnings(self) -> list[str]:
-        """Of what was just sent: what is probably not meant, and what will be in its way."""
-        return [str(line) for line in self.as_list("warnings")]
-
-    @property
-    def url(self) -> str:
-        """Its page, for a browser."""
-        return f"{self._driver.address.url}/ui{self._path}"
-
-    @property
     def _path(self) -> str:
         return f"/experiments/{quote(self.id, safe='')}"
 
@@ -119,10 +79,6 @@ class ExperimentPlans(Record):
             if here.get(path) != there.get(path)
         }
 
-    def _refresh(self) -> Plan[Self]:
-        """Read it anew."""
-        return (yield from self._take(Request("GET", self._path)))
-
     def _wait(
         self,
         timeout: float | None = None,
@@ -132,40 +88,10 @@ class ExperimentPlans(Record):
         """Until it has ended; a service that is started anew meanwhile is waited for. Raises RunFailed where it has not
         succeeded, TimedOut after so many seconds.
         """
-        self._raw = yield from until_over(
-            self._path,
-            may_hold=True,
-            timeout=timeout,
-            progress=progress,
-            title=lambda record: str(record.get("name") or record["id"]),
-        )
+        yield from self._until_over(timeout, progress, may_hold=True)
         if raise_on_failure and self.status != "succeeded":
             raise RunFailed(f"{self.id} has ended as {self.status}: {self.message}", self.error)
         return self
-
-    def _stream(self, after: int | str | None = None) -> Flow[Event]:
-        """What changes of it and its runs, until all have ended; first how they stand."""
-        return watched(f"{self._path}/events", {}, self._driver.address.url, after)
-
-    def _cancel(self) -> Plan[Self]:
-        """End every unfinished run."""
-        return (yield from self._take(post(f"{self._path}/cancel")))
-
-    def _pause(self) -> Plan[Self]:
-        """Let every unfinished run stand still, its progress kept."""
-        return (yield from self._take(post(f"{self._path}/pause")))
-
-    def _resume(self) -> Plan[Self]:
-        """Let every paused run go on."""
-        return (yield from self._take(post(f"{self._path}/resume")))
-
-    def _retry(self) -> Plan[Self]:
-        """Queue every failed or cancelled run again."""
-        return (yield from self._take(post(f"{self._path}/retry")))
-
-    def _delete(self) -> Plan[None]:
-        """Delete it with its runs, numbers and files; raises Conflict while something needs them."""
-        yield Request("DELETE", self._path, patience=LONG_PATIENCE)
 
     def _edit(
         self,
@@ -255,11 +181,6 @@ class ExperimentPlans(Record):
         """Where the network finds its answers, by `cam`, `gradcam` or `gradcam++`."""
         return drawn(f"{self._path}/explanations", format, method=method, theme=theme)
 
-    def _take(self, request: Request) -> Plan[Self]:
-        reply: Reply = yield request
-        self._raw = document(reply)
-        return self
-
     def _read(self, below: str) -> Plan[dict[str, Any]]:
         reply: Reply = yield Request("GET", f"{self._path}/{below}", patience=LONG_PATIENCE)
         found: dict[str, Any] = document(reply)
@@ -284,9 +205,6 @@ class ExperimentPlans(Record):
         choose = max if by == "accuracy" else min
         best: dict[str, Any] = choose(scored, key=lambda one: one[0])[1]
         return best
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.id} {self.status}: {self.message}>"
 
     def _html(self, picture: bytes | None) -> str:
         title = self.name or self.id

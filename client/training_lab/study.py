@@ -1,6 +1,5 @@
 """A study: experiments that answer one question in one table."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
@@ -9,54 +8,23 @@ from training_lab.awaiting import awaited, awaited_each
 from training_lab.blocking import blocking, blocking_each
 from training_lab.documents import LONG_PATIENCE, post
 from training_lab.errors import RunFailed
-from training_lab.events import Event, watched
 from training_lab.files import place_for
 from training_lab.html import status_html
+from training_lab.job_plans import JobPlans
 from training_lab.pictures import DRAWING_SECONDS, Picture, PictureFormat, drawn
 from training_lab.progress import Shown
-from training_lab.records import Record
-from training_lab.steps import Flow, Plan, Reply, Request
-from training_lab.summaries import Progress
+from training_lab.steps import Plan, Reply, Request
 from training_lab.tables import Table, Verdicts
-from training_lab.waiting import document, until_over
+from training_lab.waiting import document
 
 
-class StudyPlans(Record):
+class StudyPlans(JobPlans):
     """What a study says and what can be done with it, whoever carries it out."""
-
-    def __init__(self, driver: Any, raw: Mapping[str, Any]) -> None:
-        super().__init__(raw)
-        self._driver = driver
-
-    @property
-    def id(self) -> str:
-        """`stu_…`."""
-        return self.as_text("id")
 
     @property
     def name(self) -> str:
         """What it is called."""
         return self.as_text("name")
-
-    @property
-    def status(self) -> str:
-        """As of an experiment."""
-        return self.as_text("status")
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether all runs of all cells have ended."""
-        return bool(self.raw.get("is_terminal"))
-
-    @property
-    def message(self) -> str:
-        """How it stands, as a sentence."""
-        return self.as_text("status_message")
-
-    @property
-    def progress(self) -> Progress:
-        """How far it is, cells weighed by their cost."""
-        return Progress.of(self.as_object("progress"))
 
     @property
     def cells(self) -> list[dict[str, Any]]:
@@ -69,22 +37,8 @@ class StudyPlans(Record):
         return self.as_list("errors")
 
     @property
-    def warnings(self) -> list[str]:
-        """Of what was just sent: what will be in its way."""
-        return [str(line) for line in self.as_list("warnings")]
-
-    @property
-    def url(self) -> str:
-        """Its page, for a browser."""
-        return f"{self._driver.address.url}/ui{self._path}"
-
-    @property
     def _path(self) -> str:
         return f"/studies/{quote(self.id, safe='')}"
-
-    def _refresh(self) -> Plan[Self]:
-        """Read it anew."""
-        return (yield from self._take(Request("GET", self._path)))
 
     def _wait(
         self,
@@ -93,45 +47,15 @@ class StudyPlans(Record):
         raise_on_failure: bool = True,
     ) -> Plan[Self]:
         """Until all has ended, as of an experiment."""
-        self._raw = yield from until_over(
-            self._path,
-            may_hold=False,
-            timeout=timeout,
-            progress=progress,
-            title=lambda record: str(record.get("name") or record["id"]),
-        )
+        yield from self._until_over(timeout, progress, may_hold=False)
         if raise_on_failure and self.status != "succeeded":
             first = self.errors[0] if self.errors else None
             raise RunFailed(f"{self.id} has ended as {self.status}: {self.message}", first)
         return self
 
-    def _stream(self, after: int | str | None = None) -> Flow[Event]:
-        """What changes of it, its experiments and their runs, until all have ended; first how they stand."""
-        return watched(f"{self._path}/events", {}, self._driver.address.url, after)
-
     def _extend(self, seeds: int = 1) -> Plan[Self]:
         """Add so many replicates to every cell."""
         return (yield from self._take(post(f"{self._path}/extend", {"seeds": seeds})))
-
-    def _cancel(self) -> Plan[Self]:
-        """End every unfinished run of every cell."""
-        return (yield from self._take(post(f"{self._path}/cancel")))
-
-    def _pause(self) -> Plan[Self]:
-        """Let every unfinished run stand still, its progress kept."""
-        return (yield from self._take(post(f"{self._path}/pause")))
-
-    def _resume(self) -> Plan[Self]:
-        """Let every paused run go on."""
-        return (yield from self._take(post(f"{self._path}/resume")))
-
-    def _retry(self) -> Plan[Self]:
-        """Queue every failed or cancelled run again."""
-        return (yield from self._take(post(f"{self._path}/retry")))
-
-    def _delete(self) -> Plan[None]:
-        """Delete it with its experiments and their files."""
-        yield Request("DELETE", self._path, patience=LONG_PATIENCE)
 
     def _table(self, metric: str | None = None, sort: str | None = None) -> Plan[Table]:
         """Per cell mean, spread, n and interval, at any time, with what there is; `sort="best"` or a factor."""
@@ -195,11 +119,6 @@ class StudyPlans(Record):
         yield Request("GET", f"{self._path}/report.html", into=place, patience=DRAWING_SECONDS)
         return place
 
-    def _take(self, request: Request) -> Plan[Self]:
-        reply: Reply = yield request
-        self._raw = document(reply)
-        return self
-
     def _repr_html_(self) -> str:
         from html import escape
 
@@ -207,9 +126,6 @@ class StudyPlans(Record):
             f'<p><a href="{escape(self.url)}" rel="noopener"><b>{escape(self.name)}</b></a>'
             f" {status_html(self.status)} {escape(self.message)}</p>"
         )
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.id} {self.status}: {self.message}>"
 
 
 class Study(StudyPlans):
