@@ -24,6 +24,12 @@ class BadBody(ServiceError):
     status, code, title = 400, "bad_json", "The body is not valid JSON"
 
 
+class PackedBody(ServiceError):
+    """The request's body is compressed, which no route takes."""
+
+    status, code, title = 415, "packed_body", "The body is compressed"
+
+
 class BodyTooLarge(ServiceError):
     """The request's body is larger than the settings allow."""
 

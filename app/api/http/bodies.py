@@ -5,7 +5,7 @@ from collections.abc import Callable
 from itertools import accumulate
 from typing import Any, Final, TypeVar
 
-from app.errors import BadBody, InvalidRequest
+from app.errors import BadBody, InvalidRequest, PackedBody
 from app.settings import Settings
 from lab_models.common.documents import NotJSON, as_utf8, parse_json
 from lab_models.common.validation import InvalidDocument
@@ -13,6 +13,7 @@ from lab_models.common.validation import InvalidDocument
 STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 """A string of a JSON document. One that does not end goes to the end: no byte is looked at twice."""
 
+GZIP: Final = b"\x1f\x8b"
 BRACKETS: Final = b"[{]}"
 NO_BRACKETS: Final = bytes(set(range(256)) - set(BRACKETS))
 STEPS: Final = tuple(1 if byte in b"[{" else -1 for byte in range(256))
@@ -24,7 +25,11 @@ Request = TypeVar("Request")
 def read_body(
     body: bytes, read: Callable[[Any], Request], settings: Settings
 ) -> tuple[dict[str, Any], Request]:
-    """The body as sent and as validated by `read`, which raises InvalidDocument; raises BadBody or InvalidRequest."""
+    """The body as sent and as validated by `read`, which raises InvalidDocument; raises PackedBody, BadBody or
+    InvalidRequest.
+    """
+    if body.startswith(GZIP):
+        raise PackedBody("the body is compressed by gzip; send it as it is")
     try:
         body = as_utf8(body)
         refuse_deep_nesting(body, settings.max_body_depth)

@@ -171,6 +171,7 @@ ERRORS = {
     "405": "Not served: an id with a slash in it is another address",
     "409": "Conflict",
     "413": "The body is too large",
+    "415": "The body is compressed",
     "422": "Bad fields",
     "429": "Too many requests or waiting runs",
     "503": "Busy",
@@ -251,6 +252,8 @@ def _possible_errors(path: str, method: str, operation: dict[str, Any]) -> set[s
         possible.add("404")
     if "requestBody" in operation:
         possible |= {"404", "413"}
+        if set(operation["requestBody"]["content"]) == {"application/json"}:
+            possible.add("415")
     if method != "get":
         possible |= {"409", "507"}
     elif path in CONFLICTING_READS:
