@@ -161,13 +161,14 @@ def test_what_trains_is_watched(
 ) -> None:
     """P1: number of the epoch, last point of the curve and the end, without a reload."""
     spec = {**SMALL, "name": "watched", "dataset": {"name": "digits", "train_limit": 1000}}
-    watched = service.submit({**spec, "model": {"arch": "cnn", "widths": [8]}, "epochs": 25})
+    watched = service.submit({**spec, "model": {"arch": "cnn", "widths": [8]}, "epochs": 60})
+    service.post(f"/experiments/{watched['id']}/pause")  # until both pages are there
     page = open_page("/ui/experiments")
     row = page.locator(f"#{watched['id']}")
-    expect(row.locator(".status")).not_to_have_text("queued", timeout=60_000)
     page = open_page(f"/ui/experiments/{watched['id']}")
     page.evaluate("globalThis.here = true")
     expect(page.locator("#live")).to_have_text("live")
+    service.post(f"/experiments/{watched['id']}/resume")
     page.locator("canvas").first.wait_for(timeout=60_000)
     last = page.locator(".legend thead th").first
     seen = set()
