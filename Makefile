@@ -14,7 +14,7 @@ INSTALL = @command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not there: in
 	$(PYTHON) requirements/install.py $(if $(CHOICE),--cpu $(CHOICE)) $(if $(ANYWAY),--anyway)
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade) $(LOCK_ARGS)
 PYTEST := $(BIN)/python -m pytest -rs
-SPREAD := --numprocesses 2 --dist loadfile --no-loadscope-reorder  # what starts no service shares two cores; what does has them for itself
+SPREAD := --numprocesses 2 --dist loadfile --no-loadscope-reorder  # a file's tests stay with one process
 CODE := app worker lab_models migrations client tests benchmarks requirements/install.py
 
 .PHONY: anew help install demo run test fast quick check format formatted lint types contracts docs bench load lock audit digests chaos compose-test fuzz clean
@@ -43,7 +43,7 @@ run: $(STAMP) ## the service on 127.0.0.1:8000; Ctrl-C stops it
 test: $(DEV) ## every test on SQLite, then those that write again on PostgreSQL; about half an hour; what needs a server that is not installed says so
 	@$(BIN)/python -m tests.stages 'make test' 'about half an hour on two idle cores' \
 		'all but whole services, on SQLite: $(PYTEST) $(SPREAD) --ignore=tests/e2e' \
-		'whole services: $(PYTEST) tests/e2e' \
+		'whole services: $(PYTEST) $(SPREAD) tests/e2e' \
 		'what writes, on PostgreSQL: LAB_TEST_DATABASE=postgresql $(PYTEST) $(SPREAD) tests/app tests/worker'
 
 fast: $(DEV) format contracts ## under a minute, after every change: format and mend, contracts, the tests that cost least
@@ -56,7 +56,7 @@ quick: formatted lint types contracts $(DEV) ## under five minutes, before a com
 check: formatted lint types contracts $(DEV) ## exactly what CI runs, about twenty minutes: all of quick, whole services but their slowest faults, and again on PostgreSQL what writes
 	@$(BIN)/python -m tests.stages 'make check' 'about twenty minutes on two idle cores' \
 		'all but whole services, on SQLite: $(PYTEST) $(SPREAD) --ignore=tests/e2e' \
-		'whole services but their slowest faults: $(PYTEST) -m "not slow" tests/e2e' \
+		'whole services but their slowest faults: $(PYTEST) $(SPREAD) -m "not slow" tests/e2e' \
 		'what writes, on PostgreSQL: LAB_TEST_DATABASE=postgresql $(PYTEST) $(SPREAD) tests/app tests/worker'
 
 format: $(DEV) ## write the code as the formatter would
