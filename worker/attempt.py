@@ -13,7 +13,7 @@ from typing import assert_never
 from app.services.lifecycle import Intent, LeaseLost
 from app.storage.files.places import file_store
 from app.storage.states import StatusReason
-from lab_models.common.errors import LabError
+from lab_models.common.errors import DeviceFault, LabError
 from lab_models.training.micro_batches import after_out_of_memory, part_size
 from lab_models.training.protocol import (
     Checkpointed,
@@ -268,7 +268,13 @@ class Supervision:
                 assert_never(ending)
 
     def _write_failure(self, failed: Failed, order: Order) -> None:
-        """For good, unless memory ran out and the spec allows to go on with fewer images at a time."""
+        """For good, unless the device has failed, which is a crash, or memory ran out and the spec allows to go on with
+        fewer images at a time.
+        """
+        if failed.code == DeviceFault.code:
+            self._ledger.crashed(f"the device has failed: {failed.message}", failed.traceback)
+            log.warning("%s: attempt %d crashed: %s", self._run_id, self._attempt, failed.message)
+            return
         spec, micro_batches = order.spec, order.micro_batches
         smaller = (
             after_out_of_memory(spec, micro_batches) if failed.code == "out_of_memory" else None

@@ -159,7 +159,7 @@ class Ledger:
         failed.
         """
         self._ended(
-            lambda session: lifecycle.crashed(
+            lambda session: progress.record_crashed(
                 session, self.lease, message, self._settings.max_crashes, last_words
             )
         )

@@ -280,14 +280,10 @@ def _environment(threads: int) -> dict[str, str]:
         for key, value in os.environ.items()
         if key in PASSED_ON or key.startswith(PASSED_ON_PREFIXES)
     }
-    return (
-        passed
-        | {
-            "OMP_NUM_THREADS": str(threads),
-            "MKL_NUM_THREADS": str(threads),
-            "OPENBLAS_NUM_THREADS": "1",
-            "PYTHONUNBUFFERED": "1",
-            "PYTHONHASHSEED": "0",
-            "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # https://docs.nvidia.com/cuda/cublas/#results-reproducibility
-        }
-    )
+    return passed | {
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONHASHSEED": "0",
+    }

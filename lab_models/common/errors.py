@@ -38,6 +38,12 @@ class OutOfMemory(LabError):
     code = "out_of_memory"
 
 
+class DeviceFault(LabError):
+    """The device or its driver has failed, which says nothing of the spec: a crash, and another attempt follows."""
+
+    code = "device_fault"
+
+
 class StorageFull(LabError):
     """A file could not be written because the disk is full."""
 

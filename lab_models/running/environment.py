@@ -1,5 +1,6 @@
 """What else decides the bits of a result: versions, the device and its kernels, and how deterministic they are made."""
 
+import os
 import platform
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,16 @@ from lab_models.training.protocol import FoundationFiles
 
 
 def make_deterministic(threads: int) -> None:
-    """Same machine, same thread count, same bits: https://pytorch.org/docs/stable/notes/randomness.html."""
+    """Same machine, same thread count, same bits: https://pytorch.org/docs/stable/notes/randomness.html. cuBLAS reads
+    its variable when it is first used: https://docs.nvidia.com/cuda/cublas/#results-reproducibility.
+    """
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
-    torch.set_float32_matmul_precision("highest")
+    torch.set_float32_matmul_precision("highest")  # of matrices alone
+    torch.backends.cudnn.allow_tf32 = False  # float32 is IEEE's in convolutions too
 
 
 def best_memory_format(model: ModelSpec) -> torch.memory_format:

@@ -125,8 +125,10 @@ def _train(gradients: Gradients, seed: int, epoch: int) -> Iterator[tuple[int, i
         _require_finite(state, epoch, rates, parameters)
         state.seconds += perf_counter() - started
         yield step + 1, len(batches)
-    state.fold()
+    started = perf_counter()
+    state.fold()  # a GPU is waited for here
     _require_finite(state, epoch, rates, parameters)
+    state.seconds += perf_counter() - started
     state.learning_rate = rates[-1]
 
 

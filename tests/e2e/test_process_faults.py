@@ -147,6 +147,14 @@ def test_a_killed_trainer_is_seen_at_once_and_its_run_ends_with_the_same_bits(st
     assert run["attempts"][1]["resumed_from"]["epoch"] >= 5
 
 
+def test_a_device_that_fails_is_a_crash_and_no_verdict_on_the_spec(stack: Stack) -> None:
+    experiment = stack.begin()
+    stack.arm("file.before_rename device")
+    run = stack.require_recovered(experiment, "trainer_crashed", "completed")
+    assert "unspecified launch failure" in run["attempts"][0]["notes"][-1]
+    assert run["error"] is None
+
+
 def test_a_killed_supervisor_takes_its_trainer_along_and_the_lease_brings_the_run_back(
     stack: Stack,
 ) -> None:

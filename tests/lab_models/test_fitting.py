@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import math
+import time
 from typing import Any
 
 import numpy as np
@@ -155,6 +156,23 @@ def test_metrics_name_loss_accuracy_learning_rate_and_seconds(digits: PreparedDa
     assert dataclasses.asdict(evaluate(fitting.state.model, fitting.splits.val)) == {
         key: epoch.metrics["val"][key] for key in ("loss", "accuracy")
     }
+
+
+def test_seconds_are_also_those_in_which_a_gpu_is_waited_for(
+    digits: PreparedDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU a step returns when it is launched, and its work is waited for when losses are read."""
+    fold, waited = TrainState.fold, []
+
+    def slow_fold(state: TrainState) -> None:
+        waited.append(0.02 * len(state._losses))
+        time.sleep(waited[-1])
+        fold(state)
+
+    monkeypatch.setattr(TrainState, "fold", slow_fold)
+    (epoch,) = Fitting(digits, epochs=1).to_the_end()
+    assert sum(waited) > 0.05
+    assert epoch.metrics["train"]["seconds"] >= sum(waited)
 
 
 def test_val_loss_is_never_smoothed_nor_weighted(digits: PreparedDataset) -> None:

@@ -198,12 +198,16 @@ def record_out_of_memory(
     the run became.
     """
     became = lifecycle.out_of_memory(session, lease, micro_batches)
-    _update_attempt(
-        session,
-        lease,
-        notes=[*session.get_one(Attempt, (lease.run_id, lease.attempt)).notes, message],
-    )
+    _note(session, lease, message)
     return became
+
+
+def record_crashed(
+    session: Session, lease: Lease, message: str, max_crashes: int, last_words: str
+) -> None:
+    """The trainer or its device is gone: lifecycle.crashed, and the attempt keeps why."""
+    lifecycle.crashed(session, lease, message, max_crashes, last_words)
+    _note(session, lease, message)
 
 
 def attempts_of(session: Session, run_id: str) -> list[Attempt]:
@@ -224,6 +228,11 @@ def history_of(session: Session, run_id: str) -> list[StatusChange]:
             .order_by(col(StatusChange.id))
         )
     )
+
+
+def _note(session: Session, lease: Lease, message: str) -> None:
+    notes = session.get_one(Attempt, (lease.run_id, lease.attempt)).notes
+    _update_attempt(session, lease, notes=[*notes, message])
 
 
 def _update_attempt(session: Session, lease: Lease, **values: object) -> None:
