@@ -50,7 +50,11 @@ PASSED_ON = (
     "SSL_CERT_FILE",
     "LAB_REVISION",
     "LAB_FAILPOINT",
+    "PYTORCH_ALLOC_CONF",
+    "PYTORCH_CUDA_ALLOC_CONF",
 )
+KEPT_BACK = ("NVIDIA_TF32_OVERRIDE",)
+"""It would make of float32 something else, and no record would say so."""
 PASSED_ON_PREFIXES = (
     "CUDA_",
     "NVIDIA_",
@@ -278,7 +282,7 @@ def _environment(threads: int) -> dict[str, str]:
     passed = {
         key: value
         for key, value in os.environ.items()
-        if key in PASSED_ON or key.startswith(PASSED_ON_PREFIXES)
+        if (key in PASSED_ON or key.startswith(PASSED_ON_PREFIXES)) and key not in KEPT_BACK
     }
     return passed | {
         "OMP_NUM_THREADS": str(threads),

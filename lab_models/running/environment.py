@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from lab_models.datasets.facts import kept_facts
 from lab_models.datasets.preparation import PreparedDataset
 from lab_models.specs import ModelSpec
 from lab_models.training.protocol import FoundationFiles
+
+DRIVER_FILE = Path("/proc/driver/nvidia/version")
 
 
 def make_deterministic(threads: int) -> None:
@@ -68,6 +71,7 @@ def environment(
         "python": platform.python_version(),
         "torch": torch.__version__,
         "device": device_name(device),
+        **_libraries(device),
         "threads": threads,
         "micro_batches": micro_batches,
         "dataset_sha256": dataset.sha256,
@@ -88,6 +92,32 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return f"cuda: {torch.cuda.get_device_name(device)}"
     return f"cpu: {_cpu_model()}"
+
+
+def _libraries(device: torch.device) -> dict[str, str]:
+    """What of a GPU and what drives it bits hang on, beside its name: kernels are chosen by its compute capability and
+    by cuDNN, and random numbers are dealt out by its multiprocessors. Nothing of a CPU.
+    """
+    if device.type != "cuda":
+        return {}
+    card = torch.cuda.get_device_properties(device)
+    return {
+        "driver": _driver(),
+        "cuda": str(torch.version.cuda),
+        "cudnn": str(torch.backends.cudnn.version()),  # type: ignore[no-untyped-call]
+        "capability": f"{card.major}.{card.minor}",
+        "multiprocessors": str(card.multi_processor_count),
+    }
+
+
+def _driver() -> str:
+    """NVIDIA's kernel module, by its own word: https://docs.nvidia.com/datacenter/tesla/driver-installation-guide/."""
+    try:
+        lines = DRIVER_FILE.read_text().splitlines()
+    except OSError:
+        return "unknown"
+    found = re.search(r"\b\d+\.\d+(\.\d+)?\b", lines[0] if lines else "")
+    return found[0] if found else "unknown"
 
 
 def _cpu_model() -> str:

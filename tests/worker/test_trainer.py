@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import worker.trainer
 from tests.e2e.service import is_alive, wait_until
 from worker.trainer import Exited, ServerGone, Trainer, TrainerServer
 
@@ -97,3 +98,17 @@ def test_an_order_that_is_none_is_no_reason_to_hang(server: TrainerServer) -> No
     assert trainer.next_event(10) == Exited(3), (
         "the end of standard input means that the supervisor is gone"
     )
+
+
+def test_a_trainer_is_told_how_to_allocate_and_nothing_that_changes_what_float32_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYTORCH_ALLOC_CONF", "expandable_segments:True")
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    monkeypatch.setenv("NVIDIA_VISIBLE_DEVICES", "all")
+    told = worker.trainer._environment(threads=2)
+    assert (told["PYTORCH_ALLOC_CONF"], told["NVIDIA_VISIBLE_DEVICES"]) == (
+        "expandable_segments:True",
+        "all",
+    )
+    assert "NVIDIA_TF32_OVERRIDE" not in told
