@@ -86,7 +86,6 @@ def test_what_speaks_to_a_service_loads_nothing_of_it_and_is_there_at_once(
         " sys.exit(main())"
     )
     unreachable = {**os.environ, "LAB_URL": "http://127.0.0.1:9"}
-    seconds = []
     for _ in range(3):
         said = subprocess.run(
             [sys.executable, "-c", program],
@@ -98,8 +97,9 @@ def test_what_speaks_to_a_service_loads_nothing_of_it_and_is_there_at_once(
         ).stdout
         *loaded, cpu_seconds = said.splitlines()[-1].split()
         assert not SERVER & set(loaded)
-        seconds.append(float(cpu_seconds))
-    assert min(seconds) < MOST_CPU_SECONDS
+        if float(cpu_seconds) < MOST_CPU_SECONDS:
+            return
+    pytest.fail(f"three times more than {MOST_CPU_SECONDS} s of CPU, the last time {cpu_seconds}")
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_no_class_name_has_two_meanings(house: str) -> None:
 
 INJECTED = {
     # a service that asks a command, two services in a circle, an objective that calls the executor
-    "app/services/disk.py": "from app.commands import terminal",
+    "app/services/disk.py": "from app.commands import homes",
     "app/services/owners/keys.py": "from app.services.owners import limits",
     "lab_models/training/objectives.py": "from lab_models.running import execution",
 }

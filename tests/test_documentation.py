@@ -100,7 +100,7 @@ def test_every_command_and_every_option_is_described() -> None:
         rows = [line for line in text.splitlines() if re.search(rf"`{command}[` ]", line)]
         assert rows, command
         for action in parser._actions:
-            for option in set(action.option_strings) - {"-h", "--help", "--url"}:
+            for option in set(action.option_strings) - {"-h", "--help", "--url", "--quiet"}:
                 assert any(option in row for row in rows), f"{command} {option}"
 
 

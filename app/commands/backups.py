@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.commands.client import Unusable
 from app.commands.homes import settings_of_a_home, settings_of_the_home
 from app.quantities import in_words
+from training_lab import Unusable
 
 if TYPE_CHECKING:
     from app.services.upkeep.backups import Contents, Restored

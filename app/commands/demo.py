@@ -12,11 +12,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import httpx
-
-from app.commands import client
-from app.commands.terminal import say
 from app.errors import Misconfigured
+from training_lab import Lab, Unreachable
+from training_lab.commands.job_waiting import wait_with_progress
+from training_lab.commands.output import say
+from training_lab.commands.requesting import Service
 
 HOME = Path(".lab-demo")
 LOG = HOME / "service.log"
@@ -31,6 +31,14 @@ EXPERIMENT = {
 }
 
 ANOTHER = {"dataset": "digits", "model": {"depth": 4}, "epochs": 10, "seeds": 3}
+
+
+def add_commands(commands: Any) -> None:
+    """Add it to the command line."""
+    demo = commands.add_parser(
+        "demo", help="start a service, train a small network over its API, show the result, stop"
+    )
+    demo.set_defaults(run=lambda _: run_demo())
 
 
 def run_demo() -> int:
@@ -59,7 +67,7 @@ def run_demo() -> int:
             start_new_session=True,
         )
     try:
-        service = client.Service(url)
+        service = Service(Lab(url, "", retries=0))
         if not _wait_until_up(service, server):
             say(f"The service did not start. It said, in {LOG}:\n{LOG.read_text()}")
             return 1
@@ -75,12 +83,12 @@ def run_demo() -> int:
     return 0
 
 
-def _run_experiment(service: client.Service, url: str) -> dict[str, Any]:
+def _run_experiment(service: Service, url: str) -> dict[str, Any]:
     """Its last record."""
     body = json.dumps(EXPERIMENT)
     say(f"curl -d '{body}' {url}/experiments")
-    record: dict[str, Any] = client.wait_with_progress(
-        service, service.post("/experiments", body)["id"], tells_epochs=False
+    record: dict[str, Any] = wait_with_progress(
+        service, service.make("/experiments", EXPERIMENT)["id"], tells_epochs=False
     )
     if record["status"] != "succeeded":
         return record
@@ -113,12 +121,12 @@ def _show_next(experiment_id: str) -> None:
     )
 
 
-def _wait_until_up(service: client.Service, server: "subprocess.Popen[bytes]") -> bool:
+def _wait_until_up(service: Service, server: "subprocess.Popen[bytes]") -> bool:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and server.poll() is None:
         try:
             service.get("/healthz")
-        except httpx.TransportError:
+        except Unreachable:
             time.sleep(0.1)
         else:
             return True

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from app.commands.client import Unusable
 from app.errors import InvalidRequest
 from app.roles import Role
 from app.tabulation import to_csv
 from lab_models.common.files import sync_folder
+from training_lab import Unusable
 
 if TYPE_CHECKING:
     from sqlmodel import Session

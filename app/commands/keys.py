@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.commands import key_lists, quotas
-from app.commands.client import Unusable
 from app.commands.homes import settings_of_a_home, settings_of_the_home
-from app.commands.terminal import TEXT, say, show, table
 from app.errors import InvalidRequest, NotFound
 from app.roles import Role
+from training_lab import Unusable
+from training_lab.commands.output import TEXT, say, show, table
 
 if TYPE_CHECKING:
     from sqlmodel import Session

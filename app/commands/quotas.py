@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from app.commands.client import Unusable
-from app.commands.terminal import NUMBER, TEXT, table
 from app.quantities import in_words
 from app.roles import Role
+from training_lab import Unusable
+from training_lab.commands.output import NUMBER, TEXT, table
 
 if TYPE_CHECKING:
     from sqlmodel import Session

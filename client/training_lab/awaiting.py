@@ -107,7 +107,9 @@ class _AsyncTalk:
             async with AsyncExitStack() as stack:
                 content: Any = request.content
                 if request.file is not None:
-                    content = awaited_pieces_of(stack.enter_context(request.file.open("rb")))
+                    content = awaited_pieces_of(
+                        stack.enter_context(request.file.open("rb")), request.told
+                    )
                 response = await stack.enter_async_context(
                     http.stream(request.method, request.path, content=content, **options)
                 )

@@ -101,7 +101,7 @@ class _Talk:
             with ExitStack() as stack:
                 content: Any = request.content
                 if request.file is not None:
-                    content = pieces_of(stack.enter_context(request.file.open("rb")))
+                    content = pieces_of(stack.enter_context(request.file.open("rb")), request.told)
                 response = stack.enter_context(
                     http.stream(request.method, request.path, content=content, **options)
                 )

@@ -1,5 +1,6 @@
 """What is sent: specs from objects, files and keyword fields."""
 
+import codecs
 import json
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -20,15 +21,19 @@ def document_of(spec: Spec) -> dict[str, Any]:
     if isinstance(spec, Mapping):
         return dict(spec)
     path = Path(spec)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        meant = "; the short form of a network is model=" if path.suffix == "" else ""
-        raise Unusable(f"{path}: {error.strerror}{meant}") from error
-    found = _yaml(path, content) if path.suffix in {".yaml", ".yml"} else _json(path, content)
+    found = read_document(path, "; the short form of a network is model=")
     if not isinstance(found, dict):
         raise Unusable(f"{path} holds no object, and a spec is one")
     return found
+
+
+def read_document(path: Path, meant: str = "") -> Any:
+    """What a JSON or YAML file holds; raises Unusable, of what is no file with what else was `meant`."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise Unusable(f"{path}: {error.strerror}{meant if path.suffix == '' else ''}") from error
+    return _yaml(path, content) if path.suffix in {".yaml", ".yml"} else _json(path, content)
 
 
 def body_of(
@@ -135,11 +140,18 @@ def _plain(value: Any) -> Any:
 
 def _json(path: Path, content: bytes) -> Any:
     try:
-        return json.loads(
-            content.decode("utf-8-sig"), object_pairs_hook=_once, parse_constant=_refuse_constant
-        )
-    except ValueError as error:
+        return json.loads(_text(content), object_pairs_hook=_once, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        where = f"at line {error.lineno}, column {error.colno}"
+        raise Unusable(f"{path} is not JSON: {error.msg} {where}") from error
+    except (ValueError, RecursionError) as error:
         raise Unusable(f"{path} is not JSON: {error}") from error
+
+
+def _text(content: bytes) -> str:
+    """In UTF-8, or as a mark at its beginning says, which editors of Windows write."""
+    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if is_utf16 else "utf-8-sig")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,9 +1,7 @@
 """Files that are sent and stored."""
 
 import secrets
-import tempfile
-import zipfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -13,15 +11,19 @@ from training_lab.errors import Unusable
 PIECE_BYTES = 1 << 18
 
 
-def pieces_of(file: BinaryIO) -> Iterator[bytes]:
-    """A file from where it stands to its end."""
+def pieces_of(file: BinaryIO, told: Callable[[int], None] | None = None) -> Iterator[bytes]:
+    """A file from where it stands to its end; `told` hears of each piece's bytes once it was taken."""
     while piece := file.read(PIECE_BYTES):
         yield piece
+        if told is not None:
+            told(len(piece))
 
 
-async def awaited_pieces_of(file: BinaryIO) -> AsyncIterator[bytes]:
+async def awaited_pieces_of(
+    file: BinaryIO, told: Callable[[int], None] | None = None
+) -> AsyncIterator[bytes]:
     """The same for who awaits them."""
-    for piece in pieces_of(file):
+    for piece in pieces_of(file, told):
         yield piece
 
 
@@ -45,20 +47,3 @@ def place_for(path: str | Path, name: str) -> Path:
     if not chosen.parent.is_dir():
         raise Unusable(f"{chosen.parent} is no folder, so {chosen.name} cannot be stored there")
     return chosen
-
-
-@contextmanager
-def as_archive(path: Path) -> Iterator[Path]:
-    """The file itself; a folder as a zip, stored, for images are compressed already. Raises Unusable."""
-    if not path.exists():
-        raise Unusable(f"{path}: there is no such file or folder")
-    if not path.is_dir():
-        yield path
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        archive = Path(folder) / f"{path.name}.zip"
-        with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED, strict_timestamps=False) as zipped:
-            for inner in sorted(path.rglob("*")):
-                if inner.is_dir() or inner.is_file():  # no pipe, no device
-                    zipped.write(inner, inner.relative_to(path))
-        yield archive

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
+from training_lab.archives import as_archive
 from training_lab.documents import LONG_PATIENCE, Spec, body_of, given, post, said, study_body
 from training_lab.errors import NotFound, Unusable
 from training_lab.events import Event, watched
 from training_lab.experiment_plans import ExperimentPlans
-from training_lab.files import as_archive
 from training_lab.keys import AUTO, key_for
 from training_lab.metrics import Metrics, all_metrics
 from training_lab.records import Dataset, DryRun, Recipe, StudyDryRun, WaitingRun, Worker

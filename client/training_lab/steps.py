@@ -5,7 +5,7 @@ result. They do no input or output over the network themselves, so the blocking 
 out the same plans (`blocking.py`, `awaiting.py`).
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -25,6 +25,8 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     file: Path | None = None
     """What is sent in place of `content`, a piece at a time."""
+    told: Callable[[int], None] | None = None
+    """Hears of the bytes of each piece of `file` that was sent."""
     into: Path | None = None
     """Where the answer's body is stored in place of the reply; it is whole or not there."""
     patience: float | None = 0.0

@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from app.commands.epoch_lines import EpochLines
 from app.services import lifecycle
 from app.services.experiments import metrics
 from app.services.lifecycle import EpochDone, Lease
 from app.storage.db import Database
+from lab_models.training import epoch_lines as console
+from training_lab.commands import epoch_lines
+from training_lab.commands.epoch_lines import EpochLines
 
 pytestmark = pytest.mark.sqlite  # what it reads is the same on both databases
 
@@ -112,3 +114,22 @@ def test_what_was_taken_over_was_not_trained_and_is_not_told(api: TestClient) ->
     run = {**record["runs"][0], "status": "succeeded", "reused_from": "run_other"}
     EpochLines(get, said.append).tell({**record, "runs": [run]})
     assert (asked, said) == ([], [])
+
+
+@pytest.mark.parametrize("best_by", ["loss", "accuracy"])
+def test_the_client_tells_an_epoch_as_the_trainer_alone_does(best_by: str) -> None:
+    """Neither knows the other's code."""
+    here, there = epoch_lines.BestSoFar(best_by), console.BestSoFar(best_by)
+    for epoch, (loss, accuracy) in enumerate(
+        [(0.9, 0.5), (0.8, 0.5), (0.8, 0.6), (None, 0.7), (0.7, 0.4), (0.9, 0.6)], start=1
+    ):
+        val = {"loss": loss, "accuracy": accuracy, "seconds": 0.25}
+        train = {"loss": loss, "accuracy": None, "seconds": 1.5, "learning_rate": 1e-4 * epoch}
+        numbers = {"train": train, "val": val} if epoch != 5 else {"val": val}
+        lines = [
+            said.epoch_line(
+                epoch, 10, numbers, is_best=best.is_best(numbers), before="seed 1" * (epoch % 2)
+            )
+            for said, best in ((epoch_lines, here), (console, there))
+        ]
+        assert lines[0] == lines[1]

@@ -8,16 +8,16 @@ import webbrowser
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 from starlette.testclient import TestClient
 
-from app.commands import client
 from app.commands.__main__ import main
 from app.main import create_app
 from app.settings import Settings
 from app.storage.db import open_database
 from tests.app.people import browser, client_of
+from training_lab import Lab, blocking
+from training_lab.errors import refusal
 
 
 @pytest.fixture(autouse=True)
@@ -264,11 +264,11 @@ def test_a_service_for_a_network_without_keys_does_not_start(
 
 def test_a_command_sends_the_key_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAB_API_KEY", " lab_abc\n")
-    with client.Service("http://127.0.0.1:1") as service:
-        assert service._http.headers["authorization"] == "Bearer lab_abc"
+    with Lab("http://127.0.0.1:1") as lab:
+        assert lab._driver.http.headers["authorization"] == "Bearer lab_abc"
     monkeypatch.delenv("LAB_API_KEY")
-    with client.Service("http://127.0.0.1:1") as service:
-        assert "authorization" not in service._http.headers
+    with Lab("http://127.0.0.1:1") as lab:
+        assert "authorization" not in lab._driver.http.headers
 
 
 @pytest.mark.parametrize("value", ["lab_a lab_b", "schlüssel", "lab_a\nlab_b"])
@@ -327,9 +327,9 @@ def test_a_page_is_opened_with_the_key_of_the_environment(
     monkeypatch.setattr(webbrowser, "open", opened.append)  # says that there is none
     with TestClient(create_app(Settings(log_level="ERROR", _env_file=None))) as api:
         monkeypatch.setattr(
-            client.httpx,
+            blocking.httpx,
             "Client",
-            lambda base_url, timeout, headers: TestClient(api.app, base_url, headers=headers),
+            lambda base_url, headers, transport: TestClient(api.app, base_url, headers=headers),
         )
         assert main(["open", "exp_1", "--url", "http://testserver"]) == 0
         assert opened == ["http://testserver/ui/experiments/exp_1"]
@@ -368,6 +368,5 @@ def test_what_a_refusal_says_beyond_its_fields_is_shown(
         "detail": detail,
         "errors": [{"pointer": pointer, "message": message} for pointer, message in errors],
     }
-    with pytest.raises(client.Refused) as refused:
-        client._checked(httpx.Response(422, json=problem))
-    assert (detail in str(refused.value).splitlines()[0]) is not is_told
+    refused = refusal(422, "", problem)
+    assert (detail in str(refused).splitlines()[0]) is not is_told

@@ -2,15 +2,14 @@
 
 from pathlib import Path
 
-import httpx
 import pytest
 
-from app.commands import client
 from app.commands.__main__ import main
 from app.errors import Misconfigured
 from app.settings import Settings
 from app.storage.db import open_database
 from tests.e2e.service import free_port
+from training_lab.errors import refusal
 
 
 @pytest.mark.parametrize("command", [["serve"], ["api"], ["worker"], ["keys", "create", "anna"]])
@@ -95,9 +94,8 @@ def test_the_sentence_that_explains_is_printed_unless_the_lines_say_it(
 ) -> None:
     errors = [{"pointer": "a", "message": "has 2"}, {"pointer": "b", "message": "has 2"}]
     problem = {"title": "No such thing", "detail": detail, "errors": errors}
-    with pytest.raises(client.Refused) as refused:
-        client._checked(httpx.Response(422, json=problem))
-    assert str(refused.value).splitlines() == [first, "  a: has 2", "  b: has 2"]
+    refused = refusal(422, "", problem)
+    assert str(refused).splitlines() == [first, "  a: has 2", "  b: has 2"]
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,6 @@ from sqlalchemy import update
 from sqlmodel import col, select
 from starlette.testclient import TestClient
 
-from app.commands.owners import owner_table
-from app.commands.terminal import show
 from app.errors import TooManyRuns
 from app.roles import Role
 from app.services import lifecycle, quotas
@@ -26,6 +24,8 @@ from tests.app.people import caller
 from tests.app.rows import create
 from tests.app.test_api import require_problem
 from tests.app.test_datasets_api import flowers, zipped
+from training_lab.commands.output import show
+from training_lab.commands.owners import owner_table
 
 SPEC = {"dataset": "digits", "model": {"hidden": [8]}, "epochs": 4}
 

@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 from sqlmodel import col, select
 
-from app.commands import client
 from app.commands.__main__ import main
-from app.commands.terminal import duration
 from app.settings import Settings
 from app.storage.db import Database, open_database
 from app.storage.tables import Study
 from lab_models.recipes.catalog import RECIPES
 from tests.app.studies import fail_next, finish_all
 from tests.e2e.service import CLOSED_PORT, Service
+from training_lab.commands import job_waiting
+from training_lab.commands.terminal import duration
 
 pytestmark = pytest.mark.sqlite  # the command line talks to a service in a process of its own
 
@@ -71,7 +71,7 @@ def while_waiting(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], obj
     """What happens when the command line next waits."""
 
     def set_event(event: Callable[[], object]) -> None:
-        monkeypatch.setattr(client.time, "sleep", lambda _seconds: event())
+        monkeypatch.setattr(job_waiting.time, "sleep", lambda _seconds: event())
 
     return set_event
 
@@ -428,12 +428,12 @@ def test_show_extend_cancel_retry_and_delete_take_a_study(
     lab: Lab, service: Service, tmp_path: Path
 ) -> None:
     study = json.loads(lab("study", written(tmp_path / "grid.json", GRID), "--no-reuse")[1])["id"]
-    assert json.loads(lab("show", study)[1])["id"] == study
+    assert json.loads(lab("show", study, "--json")[1])["id"] == study
     assert json.loads(lab("extend", study)[1])["seeds"] == [0, 1, 2]
     assert json.loads(lab("extend", study, "--seeds", 2)[1])["progress"]["num_runs"] == 10
     assert lab("delete", study)[0] == 1
-    assert json.loads(lab("cancel", study)[1])["status"] == "cancelled"
-    assert json.loads(lab("retry", study)[1])["status"] == "queued"
+    assert json.loads(lab("cancel", study, "--json")[1])["status"] == "cancelled"
+    assert json.loads(lab("retry", study, "--json")[1])["status"] == "queued"
     lab("cancel", study)
     assert lab("delete", study) == (0, f"{study} is deleted.\n", "")
     status, _, err = lab("show", study)
@@ -441,18 +441,21 @@ def test_show_extend_cancel_retry_and_delete_take_a_study(
 
 
 def test_only_studies_are_extended(lab: Lab) -> None:
-    assert lab("extend", "exp_1") == (
+    assert lab("extend", "exp_" + 13 * "1") == (
         2,
         "",
-        "'exp_1' is not a study's id, which begins with stu_; only studies are extended\n",
+        f"{'exp_' + 13 * '1'} is an experiment, and a study (stu_…) is wanted\n",
     )
 
 
 def test_without_a_service_the_reader_learns_how_to_start_one(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main(["recipes", "--url", CLOSED_PORT]) == 1
-    assert "Start it with `lab serve`, or name another with --url." in capsys.readouterr().err
+    assert main(["recipes", "--url", CLOSED_PORT]) == 3
+    assert (
+        "Start it with `lab serve`, or name another by url=, --url or LAB_URL."
+        in capsys.readouterr().err
+    )
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:
@@ -492,11 +495,11 @@ def test_a_progress_message_tells_when_it_ends_and_what_failed() -> None:
         "estimated_finish_at": "2001-02-03T12:00:00Z",
         "is_terminal": False,
     }
-    assert client.study_message(record).startswith(
+    assert job_waiting.study_message(record).startswith(
         "3 of 6 runs done, 1 failed, ends about 2001-02-0"
     )
     assert (
-        client.study_message({**record, "estimated_finish_at": None})
+        job_waiting.study_message({**record, "estimated_finish_at": None})
         == "3 of 6 runs done, 1 failed"
     )
 
@@ -595,7 +598,7 @@ def test_waiting_each_study_is_sent_when_the_one_before_has_ended_and_takes_equa
     assert "equal those of earlier" not in err
     record = re.search(r"2 of 2: (stu_\w+)", err)
     assert record is not None
-    status, shown, _ = lab("show", record[1])
+    status, shown, _ = lab("show", record[1], "--json")
     assert json.loads(shown)["progress"]["num_reused"] == 2
 
 
@@ -698,7 +701,7 @@ def test_a_table_is_printed_or_written_in_the_sources_shape(lab: Lab, tmp_path: 
     status, out, _ = lab("table", study, "--shape", "published", "--format", "latex", "--out", path)
     assert (status, out) == (0, "")
     assert r"\toprule" in path.read_text()
-    status, _, err = lab("table", "exp_1")
-    assert (status, "only studies have tables" in err) == (2, True)
+    status, _, err = lab("table", "exp_" + 13 * "1")
+    assert (status, "and a study (stu_…) is wanted" in err) == (2, True)
     status, _, err = lab("table", study, "--out", tmp_path)
     assert (status, str(tmp_path) in err) == (2, True)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.commands.changes import add_set
 from tests.lab_models.conftest import EXAMPLES
+from training_lab.commands.changes import add_set
 from training_lab.yaml_documents import YAMLFault, read_yaml
 
 

@@ -12,7 +12,6 @@ import httpx
 import pytest
 
 from app.commands.__main__ import _parser, main
-from app.commands.client import Service
 from app.services.owners.keys import create_key
 from app.settings import Settings
 from app.storage.db import Database
@@ -110,9 +109,9 @@ def test_the_environment_goes_before_what_is_stored_and_no_other_service_gets_th
     assert key_header(None, "http://gpu-box:8000") == {"Authorization": "Bearer lab_stored"}
     assert key_header(None, "http://other") == {}
     assert key_header("", "http://gpu-box:8000") == {}
-    with Service("http://gpu-box:8000/") as mine, Service("http://other") as other:
-        assert mine._http.headers["authorization"] == "Bearer lab_stored"
-        assert "authorization" not in other._http.headers
+    with Lab("http://gpu-box:8000/") as mine, Lab("http://other") as other:
+        assert mine._driver.http.headers["authorization"] == "Bearer lab_stored"
+        assert "authorization" not in other._driver.http.headers
     monkeypatch.setenv("LAB_URL", "http://other")
     monkeypatch.setenv("LAB_API_KEY", "lab_environment")
     assert url_for(None) == "http://other"

@@ -10,14 +10,35 @@ from training_lab.commands import (
     comparing,
     completion,
     curves,
+    data,
     listing,
     login,
     logs,
     numbers,
+    opening,
+    owners,
+    recipes,
+    showing,
+    steering,
+    studies,
+    study_tables,
+    submitting,
     watching,
 )
 
-COMMANDS = (listing, watching, logs, curves, numbers, comparing, cloning, login, completion)
+COMMANDS = (
+    submitting,
+    recipes,
+    studies,
+    study_tables,
+    showing,
+    opening,
+    steering,
+    *(listing, watching, logs, curves, numbers, comparing, cloning),
+    data,
+    owners,
+    *(login, completion),
+)
 """In the order of `lab --help`."""
 
 

@@ -3,7 +3,7 @@
 import argparse
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from training_lab.errors import LabError, TimedOut, Unreachable, Unusable
@@ -42,11 +42,18 @@ class Detached(Exception):
 
 
 def add_command(
-    commands: Any, name: str, does: str, example: str, act: Callable[[argparse.Namespace], int]
+    commands: Any,
+    name: str,
+    does: str,
+    example: str,
+    act: Callable[[argparse.Namespace], int],
+    *,
+    aliases: Sequence[str] = (),
 ) -> argparse.ArgumentParser:
     """A command with `--quiet`; `act` returns the exit status."""
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
+        aliases=aliases,
         help=does,
         description=f"{does[0].upper()}{does[1:]}.",
         epilog=f"example: {example}",
@@ -57,7 +64,13 @@ def add_command(
 
 
 def add_service_command(
-    commands: Any, name: str, does: str, example: str, act: Act
+    commands: Any,
+    name: str,
+    does: str,
+    example: str,
+    act: Act,
+    *,
+    aliases: Sequence[str] = (),
 ) -> argparse.ArgumentParser:
     """A command that speaks to a service, so with `--url`."""
 
@@ -65,7 +78,7 @@ def add_service_command(
         with Lab(options.url) as lab:
             return act(lab, options)
 
-    parser = add_command(commands, name, does, example, speak)
+    parser = add_command(commands, name, does, example, speak, aliases=aliases)
     parser.add_argument(
         "--url", help="the service (default: $LAB_URL, what `lab login` stored, or this machine)"
     )

@@ -16,6 +16,7 @@ UNBOUNDED = 10_000
 """Columns of what is no terminal: nothing that people write is wider."""
 
 NUMBER, TEXT = "right", "left"
+UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
 def show(*parts: "RenderableType") -> None:
@@ -95,3 +96,11 @@ def value_text(value: Any) -> str:
 def count(number: int, noun: str) -> str:
     """Such as `3 cells`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def size(num_bytes: int) -> str:
+    """`1.4 MB`."""
+    power = next(
+        (power for power in range(len(UNITS)) if num_bytes < 1000 ** (power + 1)), len(UNITS) - 1
+    )
+    return f"{num_bytes / 1000**power:,.{min(power, 1)}f} {UNITS[power]}"

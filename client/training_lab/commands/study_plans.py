@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from app.commands import client
-from app.commands.terminal import NUMBER, TEXT, count, duration, show, table
+from training_lab.commands.output import NUMBER, TEXT, count, show, table
+from training_lab.commands.requesting import say_warnings
+from training_lab.commands.terminal import duration
 
 DRY_RUN_COLUMNS = (
     ("cell", TEXT),
@@ -18,7 +19,7 @@ DRY_RUN_COLUMNS = (
 
 def show_plan(plan: dict[str, Any]) -> int:
     """The cells, what all takes, and what of it is there already; the exit status."""
-    client.say_warnings(plan)
+    say_warnings(plan)
     cells = plan["cells"]
     rows = [
         (

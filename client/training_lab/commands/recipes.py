@@ -2,17 +2,19 @@
 
 import argparse
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from rich.console import RenderableType
 from rich.text import Text
 
-from app.commands import client
-from app.commands.terminal import NUMBER, TEXT, bullet, duration, heading, indented, show, table
+from training_lab.commands.command_line import EXIT_DONE, add_service_command
+from training_lab.commands.output import NUMBER, TEXT, show, show_json, table
+from training_lab.commands.requesting import Service
+from training_lab.commands.terminal import bullet, duration, heading, indented
+from training_lab.lab import Lab
 
-if TYPE_CHECKING:
-    from lab_models.recipes.recipe import Factor
+TEST_ACCURACY = "test.accuracy"
 
 LIST_COLUMNS = (
     ("name", TEXT),
@@ -28,28 +30,35 @@ TIMES = (
 CONTRAST_COLUMNS = (("cells", TEXT), ("what differs", TEXT), ("family", TEXT))
 
 
-def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
-    """Add `recipes` to the command line; returns the parsers that speak to a service and still need its `--url`."""
-    recipes = commands.add_parser(
-        "recipes", help="a table of all recipes, or one recipe in full: what `lab study` can run"
+def add_parser(commands: Any) -> None:
+    """Add `lab recipes`."""
+    recipes = add_service_command(
+        commands,
+        "recipes",
+        "a table of all recipes, or one recipe in full: what `lab study` can run",
+        "lab recipes mlp-depth",
+        _recipes,
     )
     recipes.add_argument(
         "name",
+        metavar="NAME",
         nargs="?",
         help="show this one with its cells, the source's numbers, contrasts, claims, costs and findings",
     )
-    recipes.set_defaults(run=_recipes)
-    return [recipes]
+    recipes.add_argument("--json", action="store_true", help="as the service answers it")
 
 
-def _recipes(options: argparse.Namespace) -> int:
-    with client.Service(options.url) as service:
-        if options.name is None:
-            recipes = service.get("/recipes")["data"]
-            show(table(LIST_COLUMNS, map(_row, recipes)), "", TIMES)
-        else:
-            show(*_page(service.get(f"/recipes/{quote(options.name, safe='')}")))
-    return 0
+def _recipes(lab: Lab, options: argparse.Namespace) -> int:
+    service, name = Service(lab), options.name
+    answer = service.get("/recipes" if name is None else f"/recipes/{quote(name, safe='')}")
+    if options.json:
+        show_json(answer if name is not None else answer["data"])
+    elif name is None:
+        rows = table(LIST_COLUMNS, map(_row, answer["data"]))
+        show(rows, *([] if options.quiet else ["", TIMES]))
+    else:
+        show(*_page(answer))
+    return EXIT_DONE
 
 
 def _row(recipe: dict[str, Any]) -> tuple[str, ...]:
@@ -112,18 +121,28 @@ def _cell_columns(recipe: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _cell(recipe: dict[str, Any], cell: dict[str, Any]) -> list[str]:
     """Texts of `_cell_columns`."""
-    from lab_models.studies.design import factor_text  # late: it loads every kind of spec
-
-    factors: dict[str, Factor] = cell["factors"]
+    factors: dict[str, Any] = cell["factors"]
     seeds = "" if cell["num_seeds"] is None else f"at most {cell['num_seeds']}"
     return [
         cell["key"],
         cell["title"],
-        *(factor_text(factors.get(name)) for name in recipe["factors"]),
+        *(_factor(factors.get(name)) for name in recipe["factors"]),
         _published(cell["published"]),
         _expected(cell["expected"]),
         seeds,
     ]
+
+
+def _factor(value: object) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case None:
+            return "none"
+        case float():
+            return f"{value:g}"
+        case _:
+            return str(value)
 
 
 def _published(published: dict[str, Any] | None) -> str:
@@ -146,8 +165,6 @@ def _level(value: float, metric: str) -> str:
 
 
 def _of(metric: str) -> str:
-    from lab_models.recipes.published_tables import TEST_ACCURACY
-
     return "" if metric == TEST_ACCURACY else f" ({metric})"
 
 

@@ -1,14 +1,16 @@
 """A whole lab for `lab study`: several studies of one file, or all recipes, priced together and sent in order."""
 
+import difflib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.commands import client
-from app.commands.terminal import NUMBER, TEXT, duration, say, show, table
-from lab_models.common.validation import did_you_mean
+from training_lab.commands.output import NUMBER, TEXT, say, show, table
+from training_lab.commands.requesting import Service, say_warnings
+from training_lab.commands.terminal import duration
+from training_lab.errors import Refused, Unusable
 
 STUDIES = "studies"
 FIELDS = ["shared", STUDIES]
@@ -59,44 +61,48 @@ def read_lab(document: dict[str, Any], path: Path) -> list[Part]:
     """The studies of a file, in its order, each with what is shared; raises Unusable with file, study and field."""
     for field in document:
         if field not in FIELDS:
-            hint = did_you_mean(field, FIELDS)
-            raise client.Unusable(f"{path}: a lab has no field {field!r} ({hint})")
+            near = difflib.get_close_matches(str(field).lower(), FIELDS, n=1, cutoff=0.5)
+            hint = f"did you mean '{near[0]}'?" if near else f"allowed: {', '.join(FIELDS)}"
+            raise Unusable(f"{path}: a lab has no field {field!r} ({hint})")
     shared, listed = document.get("shared", {}), document[STUDIES]
     if not isinstance(shared, dict):
-        raise client.Unusable(f"{path}, /shared: must be an object of fields that all studies have")
+        raise Unusable(f"{path}, /shared: must be an object of fields that all studies have")
     if not isinstance(listed, list) or not listed:
-        raise client.Unusable(f"{path}, /studies: must be a list of one study or more")
+        raise Unusable(f"{path}, /studies: must be a list of one study or more")
     parts = []
     for number, study in enumerate(listed, 1):
         place = f"{path}, study {number}"
         if not isinstance(study, dict):
-            raise client.Unusable(f"{place}: must be an object, the body of a study")
+            raise Unusable(f"{place}: must be an object, the body of a study")
         part = Part(place, _with_shared(shared, study, place))
         if not any(kind in part.body for kind in KINDS):
-            raise client.Unusable(
+            raise Unusable(
                 f"{place} ({part.name}): a study has 'recipe', 'specs', or 'spec' with 'vary'"
             )
         parts.append(part)
     return parts
 
 
-def all_recipes(service: client.Service) -> list[Part]:
+def all_recipes(service: Service) -> list[Part]:
     """Every recipe that the service knows, in its order."""
     names = [recipe["name"] for recipe in service.get("/recipes")["data"]]
     return [Part("all recipes", {"recipe": name}) for name in names]
 
 
-def prices(service: client.Service, parts: Sequence[Part]) -> list[Price]:
+def prices(service: Service, parts: Sequence[Part]) -> list[Price]:
     """What each study costs after those before it; nothing is stored. Raises Refused with what is wrong with any of
     them, by file, study and field.
     """
-    found, refused = [], []
+    found: list[Price] = []
+    refused: list[Refused] = []
+    said: list[str] = []
     seen: set[str] = set()
     for part in parts:
         try:
-            plan = service.post("/studies?dry_run=true", json.dumps(part.body))
-        except client.Refused as error:
-            refused.append(f"{part.place} ({part.name}): {error}")
+            plan = service.post("/studies", part.body, dry_run="true")
+        except Refused as error:
+            refused.append(error)
+            said.append(f"{part.place} ({part.name}): {error}")
             continue
         num_equal, seconds = 0, 0.0
         for cell in plan["cells"]:
@@ -110,7 +116,7 @@ def prices(service: client.Service, parts: Sequence[Part]) -> list[Price]:
                 seen.add(run)
         found.append(Price(plan, num_equal, seconds))
     if refused:
-        raise client.Refused("\n".join(refused))
+        raise Refused("\n".join(said), status=refused[0].status, code=refused[0].code)
     return found
 
 
@@ -148,13 +154,14 @@ def show_prices(parts: Sequence[Part], priced: Sequence[Price]) -> None:
 
 
 def send_all(
-    service: client.Service,
+    service: Service,
     parts: Sequence[Part],
     priced: Sequence[Price],
-    show_results: Callable[[dict[str, Any]], int] | None,
+    show_results: Callable[[str], int] | None,
 ) -> int:
-    """Send the studies in order; with `show_results` each when the one before it has ended, so that equal runs are
-    taken over, and its results are shown. Returns the exit status; raises Refused with what was sent before.
+    """Send the studies in order; with `show_results`, which waits for the study of that id, each when the one
+    before it has ended, so that equal runs are taken over. Returns the exit status; raises Refused with what was sent
+    before.
     """
     num_equal = sum(price.num_equal for price in priced)
     if show_results is None and num_equal:
@@ -166,19 +173,21 @@ def send_all(
     status = 0
     for number, part in enumerate(parts, 1):
         try:
-            record = service.post("/studies", json.dumps(part.body))
-        except client.Refused as error:
+            record = service.make("/studies", part.body)
+        except Refused as error:
             sent = ", ".join(record["id"] for record in records) or "nothing"
-            raise client.Refused(
-                f"{part.place} ({part.name}): {error}\nSent before: {sent}."
+            raise Refused(
+                f"{part.place} ({part.name}): {error}\nSent before: {sent}.",
+                status=error.status,
+                code=error.code,
             ) from error
         records.append(record)
         say(
             f"{number} of {len(parts)}: {record['id']}, {record['name']}, {record['progress']['num_runs']:,} runs"
         )
-        client.say_warnings(record)
+        say_warnings(record)
         if show_results is not None:
-            status = max(status, show_results(client.wait_or_stop(service, record["id"])))
+            status = max(status, show_results(record["id"]))
     if show_results is None:
         print(json.dumps(records, indent=2, ensure_ascii=False))
     return status
@@ -197,7 +206,7 @@ def _with_shared(shared: dict[str, Any], study: dict[str, Any], place: str) -> d
     for field in MERGED:
         both = [part[field] for part in (shared, study) if field in part]
         if not all(isinstance(part, dict) for part in both):
-            raise client.Unusable(f"{place}, /{field}: must be an object")
+            raise Unusable(f"{place}, /{field}: must be an object")
         if both:
             body[field] = {name: value for part in both for name, value in part.items()}
     return body

@@ -6,15 +6,25 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from app.commands import client
+from training_lab.commands.command_line import EXIT_DONE, add_service_command
+from training_lab.commands.ids import STUDY, whole_id
+from training_lab.commands.requesting import Service, address
+from training_lab.errors import Unusable
+from training_lab.lab import Lab
 
 FORMATS = ("md", "csv", "latex", "json")
 
 
-def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
-    """Add `table` to the command line; returns the parsers that speak to a service and still need its `--url`."""
-    table = commands.add_parser("table", help="print a study's table")
-    table.add_argument("id", help="stu_…")
+def add_parser(commands: Any) -> None:
+    """Add `lab table`."""
+    table = add_service_command(
+        commands,
+        "table",
+        "print a study's table",
+        "lab table @last-study --format latex --out table.tex",
+        _table,
+    )
+    table.add_argument("id", metavar="ID", help="stu_…, its first characters, or @last-study")
     table.add_argument(
         "--shape",
         choices=["long", "published"],
@@ -30,15 +40,10 @@ def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
     )
     table.add_argument("--sort", help="best, or a factor such as model.depth; of the long shape")
     table.add_argument("--out", type=Path, metavar="FILE", help="write it there instead")
-    table.set_defaults(run=_table)
-    return [table]
 
 
-def _table(options: argparse.Namespace) -> int:
-    if not client.is_study(options.id):
-        raise client.Unusable(
-            f"{options.id!r} is not a study's id, which begins with stu_; only studies have tables"
-        )
+def _table(lab: Lab, options: argparse.Namespace) -> int:
+    study = whole_id(lab, options.id, STUDY)
     asked = {
         "shape": options.shape,
         "format": options.format,
@@ -46,13 +51,12 @@ def _table(options: argparse.Namespace) -> int:
         "sort": options.sort,
     }
     query = urlencode({name: value for name, value in asked.items() if value is not None})
-    with client.Service(options.url) as service:
-        content = service.download(f"{client.address(options.id)}/table?{query}")
+    content = Service(lab).download(f"{address(study)}/table?{query}")
     if options.out is None:
         sys.stdout.write(content.decode())
-        return 0
+        return EXIT_DONE
     try:
         options.out.write_bytes(content)
     except OSError as error:
-        raise client.Unusable(f"{options.out}: {error.strerror}") from error
-    return 0
+        raise Unusable(f"{options.out}: {error.strerror}") from error
+    return EXIT_DONE

@@ -1,24 +1,9 @@
-"""Texts and tables of `lab`, beside those that the client's commands have."""
+"""Parts of a page in the terminal: headings, lists, how long things take."""
 
 from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
-
-from training_lab.commands.output import NUMBER, TEXT, count, say, show, table
-
-__all__ = [
-    "NUMBER",
-    "TEXT",
-    "bullet",
-    "count",
-    "duration",
-    "heading",
-    "indented",
-    "say",
-    "show",
-    "table",
-]
 
 
 def heading(text: str) -> Text:

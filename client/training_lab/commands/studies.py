@@ -1,39 +1,38 @@
 """`lab study` and `lab extend`: studies sent to a service, priced, waited for and grown, over HTTP."""
 
 import argparse
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from app.commands import client, labs, report_files
-from app.commands.changes import add_set, with_changes
-from app.commands.study_plans import show_plan
-from app.commands.terminal import count, say
-from app.storage.states import RunStatus
+from training_lab.commands import labs, report_files
+from training_lab.commands.changes import add_set, with_changes
+from training_lab.commands.command_line import EXIT_DONE, EXIT_REFUSED, add_service_command
+from training_lab.commands.ids import STUDY, whole_id
+from training_lab.commands.job_waiting import add_wait, check_timeout, wait_or_stop
+from training_lab.commands.output import count, say, show_json
+from training_lab.commands.requesting import Service, address, say_warnings
+from training_lab.commands.study_plans import show_plan
+from training_lab.documents import read_document
+from training_lab.errors import Unusable
+from training_lab.lab import Lab
 
-EXIT_REFUSED = 1
 FILE_SUFFIXES = {".json", ".yaml", ".yml"}
 STUDY_FIELDS = {*labs.KINDS, "vary", labs.STUDIES}
 """Fields that the body of a study, or a file of several, has and an experiment's has not."""
 
-STATUSES = (
-    RunStatus.SUCCEEDED,
-    RunStatus.RUNNING,
-    RunStatus.QUEUED,
-    RunStatus.PAUSED,
-    RunStatus.FAILED,
-    RunStatus.CANCELLED,
-)
+STATUSES = ("succeeded", "running", "queued", "paused", "failed", "cancelled")
 """In the order in which people ask for them."""
 
 
-def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
-    """Add `study` and `extend` to the command line; returns the parsers that speak to a service and still need its
-    `--url`.
-    """
-    study = commands.add_parser(
-        "study", help="run a recipe, studies of your own from a JSON or YAML file, or all recipes"
+def add_parser(commands: Any) -> None:
+    """Add `lab study` and `lab extend`."""
+    study = add_service_command(
+        commands,
+        "study",
+        "run a recipe, studies of your own from a JSON or YAML file, or all recipes",
+        "lab study mlp-depth --scale smoke --set dataset.name=digits --wait",
+        _study,
     )
     study.add_argument(
         "what",
@@ -69,25 +68,24 @@ def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
         help="train every run, even where an equal one has finished",
     )
     study.add_argument("--dry-run", action="store_true", help="check and price it, store nothing")
-    study.add_argument(
-        "--wait",
-        action="store_true",
-        help="show progress until it ends, then its table and verdicts",
-    )
+    add_wait(study, "show progress until it ends, then its table and verdicts")
     study.add_argument(
         "--report",
         type=Path,
         metavar="FILE.html",
         help="wait, then save its report, a page that needs nothing but itself",
     )
-    study.set_defaults(run=_study)
-    extend = commands.add_parser("extend", help="add replicates to every cell of a study")
-    extend.add_argument("id", help="stu_…")
+    extend = add_service_command(
+        commands,
+        "extend",
+        "add replicates to every cell of a study",
+        "lab extend @last-study --seeds 2",
+        _extend,
+    )
+    extend.add_argument("id", metavar="ID", help="stu_…, its first characters, or @last-study")
     extend.add_argument(
         "--seeds", type=int, default=1, metavar="N", help="how many to add (default: 1)"
     )
-    extend.set_defaults(run=_extend)
-    return [study, extend]
 
 
 def is_study_body(document: Any) -> bool:
@@ -95,60 +93,50 @@ def is_study_body(document: Any) -> bool:
     return isinstance(document, dict) and not STUDY_FIELDS.isdisjoint(document)
 
 
-def _study(options: argparse.Namespace) -> int:
+def _study(lab: Lab, options: argparse.Namespace) -> int:
+    check_timeout(options, waits=options.wait or options.report is not None)
     if options.report is not None:
         report_files.check_place(options.report, options.dry_run)
     if options.all == (options.what is not None):
-        raise client.Unusable("name a recipe or a file, or give --all; one of them")
-    document = _document(options.what)
+        raise Unusable("name a recipe or a file, or give --all; one of them")
+    service, document = Service(lab), _document(options.what)
     if options.all or labs.is_lab(document):
-        return _lab(options, document)
-    body = json.dumps(_changed(document, options))
-    with client.Service(options.url) as service:
-        if options.dry_run:
-            return show_plan(service.post("/studies?dry_run=true", body))
-        record = service.post("/studies", body)
+        return _lab(service, options, document)
+    body = _changed(document, options)
+    if options.dry_run:
+        return show_plan(service.post("/studies", body, dry_run="true"))
+    record = service.make("/studies", body)
+    if not options.quiet:
         said = f"{record['id']}: {record['num_cells']} cells, {_runs(record)}."
         say(f"{said} Its report, at any time: {service.url}{record['links']['report']}")
-        client.say_warnings(record)
-        if not options.wait and options.report is None:
-            print(json.dumps(record, indent=2, ensure_ascii=False))
-            return 0
-        record = client.wait_or_stop(service, record["id"])
-        return _show_results(service, record, options.report)
+        say_warnings(record)
+    if options.wait or options.report is not None:
+        return _wait_for_results(service, record["id"], options)
+    show_json(record)
+    return EXIT_DONE
 
 
-def _lab(options: argparse.Namespace, document: Any) -> int:
+def _lab(service: Service, options: argparse.Namespace, document: Any) -> int:
     """Several studies, priced before any is sent."""
     for name, given in (("--name", options.name), ("--report", options.report)):
         if given is not None:
-            raise client.Unusable(f"{name} is of one study, and these are several")
-    with client.Service(options.url) as service:
-        parts = (
-            labs.all_recipes(service)
-            if options.all
-            else labs.read_lab(document, Path(options.what))
-        )
-        parts = [labs.Part(part.place, _changed(part.body, options)) for part in parts]
-        priced = labs.prices(service, parts)
-        if options.dry_run:
-            labs.show_prices(parts, priced)
-            return 0
-        results = (lambda record: _show_results(service, record, None)) if options.wait else None
-        return labs.send_all(service, parts, priced, results)
+            raise Unusable(f"{name} is of one study, and these are several")
+    parts = (
+        labs.all_recipes(service) if options.all else labs.read_lab(document, Path(options.what))
+    )
+    parts = [labs.Part(part.place, _changed(part.body, options)) for part in parts]
+    priced = labs.prices(service, parts)
+    if options.dry_run:
+        labs.show_prices(parts, priced)
+        return EXIT_DONE
+    results = (lambda one: _wait_for_results(service, one, options)) if options.wait else None
+    return labs.send_all(service, parts, priced, results)
 
 
-def _extend(options: argparse.Namespace) -> int:
-    if not client.is_study(options.id):
-        raise client.Unusable(
-            f"{options.id!r} is not a study's id, which begins with stu_; only studies are extended"
-        )
-    with client.Service(options.url) as service:
-        record = service.post(
-            f"{client.address(options.id)}/extend", json.dumps({"seeds": options.seeds})
-        )
-    print(json.dumps(record, indent=2, ensure_ascii=False))
-    return 0
+def _extend(lab: Lab, options: argparse.Namespace) -> int:
+    study = whole_id(lab, options.id, STUDY)
+    show_json(Service(lab).post(f"{address(study)}/extend", {"seeds": options.seeds}))
+    return EXIT_DONE
 
 
 def _document(what: str | None) -> Any:
@@ -177,9 +165,9 @@ def _is_file(what: str) -> bool:
 
 
 def _file(path: Path) -> dict[str, Any]:
-    document = client.read_body(path)
+    document = read_document(path)
     if not is_study_body(document):
-        raise client.Unusable(
+        raise Unusable(
             f"{path} holds no study, which has 'recipe', 'specs', or 'spec' with 'vary', or several under 'studies'; an"
             f" experiment is sent with `lab submit {path}`"
         )
@@ -187,9 +175,10 @@ def _file(path: Path) -> dict[str, Any]:
     return found
 
 
-def _show_results(service: client.Service, record: dict[str, Any], report: Path | None) -> int:
+def _wait_for_results(service: Service, study: str, options: argparse.Namespace) -> int:
     """Table and verdicts as Markdown on standard output, what failed on standard error; the exit status."""
-    links = record["links"]
+    record = wait_or_stop(service, study, options)
+    links, report = record["links"], options.report
     # of a search people want to see first what was found
     order = "&sort=best" if record["sample"] is not None else ""
     print(service.download(f"{links['table']}?format=md{order}").decode())
@@ -202,8 +191,9 @@ def _show_results(service: client.Service, record: dict[str, Any], report: Path 
         say(f"{_runs(record)}. `lab retry {record['id']}` queues the others again.")
     if report is not None:
         report_files.save(service.download(links["report"]), report)
-        say(f"Report: {report}")
-    return 0 if record["status"] == "succeeded" else EXIT_REFUSED
+        if not options.quiet:
+            say(f"Report: {report}")
+    return EXIT_DONE if record["status"] == "succeeded" else EXIT_REFUSED
 
 
 def _verdicts(verdicts: dict[str, Any]) -> Iterator[str]:

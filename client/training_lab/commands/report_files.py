@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from app.commands.client import Unusable
+from training_lab.errors import Unusable
 
 
 def check_place(report: Path, dry_run: bool) -> None:

@@ -3,8 +3,8 @@
 import argparse
 from typing import Any
 
-from app.commands import client
 from training_lab.commands.cloning import change
+from training_lab.errors import Unusable
 
 
 def add_set(parser: argparse.ArgumentParser, what: str) -> None:
@@ -20,5 +20,5 @@ def with_changes(body: dict[str, Any], field: str, options: argparse.Namespace) 
         return body
     there = body.get(field, {})
     if not isinstance(there, dict):
-        raise client.Unusable(f"{field!r} must be an object of paths and values")
+        raise Unusable(f"{field!r} must be an object of paths and values")
     return {**body, field: {**there, **dict(options.set)}}

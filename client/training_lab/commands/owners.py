@@ -1,15 +1,15 @@
 """`lab me` and `lab owners`: what owners have and may have, asked of a service."""
 
 import argparse
-import json
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
+from training_lab.commands.command_line import EXIT_DONE, add_service_command
+from training_lab.commands.output import NUMBER, TEXT, plain, show, show_json, size, table
+from training_lab.lab import Lab
 
-from app.commands.client import Service
-from app.commands.terminal import NUMBER, TEXT, show, table
-from app.quantities import in_words
+if TYPE_CHECKING:
+    from rich.table import Table
 
 COLUMNS = (
     ("owner", TEXT),
@@ -27,40 +27,39 @@ COLUMNS = (
 WAITING = ("queued", "paused")
 
 
-def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
-    """Add both to the command line; returns those that speak to a service."""
-    me = commands.add_parser("me", help="whose key this is, and what its owner has and may have")
-    me.add_argument("--json", action="store_true", help="answer in JSON")
-    me.set_defaults(run=_me)
-    owners = commands.add_parser("owners", help="a table of what each owner has and may have")
-    owners.add_argument("--json", action="store_true", help="answer in JSON")
-    owners.set_defaults(run=_owners)
-    return [me, owners]
+def add_parser(commands: Any) -> None:
+    """Add `lab me` and `lab owners`."""
+    me = add_service_command(
+        commands, "me", "whose key this is, and what its owner has and may have", "lab me", _me
+    )
+    owners = add_service_command(
+        commands, "owners", "a table of what each owner has and may have", "lab owners", _owners
+    )
+    for parser in (me, owners):
+        parser.add_argument("--json", action="store_true", help="answer in JSON")
 
 
-def _me(options: argparse.Namespace) -> int:
-    with Service(options.url) as service:
-        answer = service.get("/me")
+def _me(lab: Lab, options: argparse.Namespace) -> int:
+    answer = lab.get("/me")
     if options.json:
-        print(json.dumps(answer, indent=2, ensure_ascii=False))
-        return 0
+        show_json(answer)
+        return EXIT_DONE
     key = "no keys are asked for" if answer["key_id"] is None else answer["key_id"]
-    print(f"{answer['owner']['name']}, role '{answer['role']}' ({key})")
+    print(plain(f"{answer['owner']['name']}, role '{answer['role']}' ({key})"))
     show(owner_table([answer["owner"]]))
-    return 0
+    return EXIT_DONE
 
 
-def _owners(options: argparse.Namespace) -> int:
-    with Service(options.url) as service:
-        answer = service.get("/owners")
+def _owners(lab: Lab, options: argparse.Namespace) -> int:
+    answer = lab.get("/owners")
     if options.json:
-        print(json.dumps(answer, indent=2, ensure_ascii=False))
+        show_json(answer)
     else:
         show(owner_table(answer["data"]))
-    return 0
+    return EXIT_DONE
 
 
-def owner_table(owners: Iterable[dict[str, Any]]) -> Table:
+def owner_table(owners: Iterable[dict[str, Any]]) -> "Table":
     """A row an owner; `2 of 10` is what they have of what they may."""
     return table(COLUMNS, [_row(owner) for owner in owners])
 
@@ -80,7 +79,7 @@ def _row(owner: dict[str, Any]) -> tuple[str, ...]:
         _of(f"{waiting:,}", quotas["queued"]["limit"]),
         _of(f"{owner['training_hours_week']:.1f}", quotas["hours"]["limit"]),
         f"{owner['training_hours']:.1f}",
-        in_words(disk) + ("" if most is None else f" of {in_words(int(most))}"),
+        size(disk) + ("" if most is None else f" of {size(int(most))}"),
         ""
         if owner["last_submitted_at"] is None
         else owner["last_submitted_at"][:16].replace("T", " "),

@@ -1,0 +1,23 @@
+"""`lab`: the command line, with the commands of the service where that is installed."""
+
+import sys
+
+from training_lab.version import VERSION
+
+
+def main() -> int:
+    """Do what the command line says; returns the exit status. What needs no more than this is done at once: whoever
+    asks for the version, or a shell that completes an id, waits for nothing.
+    """
+    words = sys.argv[1:]
+    if words == ["--version"]:
+        print(f"training-lab {VERSION}")
+        return 0
+    from training_lab.commands.running import parser_with, plugins, run
+
+    found = plugins()
+    return run(parser_with(found), words, found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,163 @@
+"""`lab cancel`, `pause`, `resume`, `retry` and `delete`: a line for each experiment or study that is steered."""
+
+import argparse
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from training_lab.commands import output
+from training_lab.commands.command_line import (
+    EXIT_DONE,
+    EXIT_REFUSED,
+    add_service_command,
+    complain,
+)
+from training_lab.commands.ids import EXPERIMENT, STUDY, WRITTEN, whole_id
+from training_lab.commands.requesting import Service, address
+from training_lab.errors import Refused, Unusable
+from training_lab.lab import Lab
+
+MOST_NAMED = 5
+"""Ids in the question whether all that fits is meant."""
+
+
+@dataclass(frozen=True)
+class Verb:
+    """What is done: its name, what it says in `--help`, and in which status there is something to do."""
+
+    name: str
+    does: str
+    suits: tuple[str, ...]
+    aliases: tuple[str, ...] = ()
+
+
+VERBS = (
+    Verb(
+        "cancel",
+        "cancel experiments or studies",
+        ("queued", "running", "paused"),
+    ),
+    Verb(
+        "pause",
+        "let experiments or studies stand still, their progress kept",
+        ("queued", "running"),
+    ),
+    Verb("resume", "let paused experiments or studies go on", ("paused",)),
+    Verb(
+        "retry",
+        "queue failed and cancelled runs of experiments or studies again",
+        ("failed", "cancelled"),
+    ),
+    Verb(
+        "delete",
+        "delete finished experiments or studies with their files",
+        ("succeeded", "failed", "cancelled"),
+        ("rm",),
+    ),
+)
+
+
+def add_parser(commands: Any) -> None:
+    """Add all of them."""
+    for verb in VERBS:
+        parser = add_service_command(
+            commands,
+            verb.name,
+            verb.does,
+            f"lab {verb.name} --label week:3 --yes",
+            _act_of(verb),
+            aliases=verb.aliases,
+        )
+        parser.add_argument("id", metavar="ID", nargs="*", help=WRITTEN)
+        parser.add_argument(
+            "--label",
+            action="append",
+            metavar="KEY:VALUE",
+            help="your experiments with this label, in place of ids; all must match",
+        )
+        parser.add_argument(
+            "--status",
+            action="append",
+            metavar="STATUS",
+            help="your experiments with this status; may be given several times",
+        )
+        parser.add_argument(
+            "-y", "--yes", action="store_true", help="ask no question about what fits"
+        )
+        parser.add_argument("--json", action="store_true", help="the records in JSON")
+
+
+def _act_of(verb: Verb) -> Any:
+    def act(lab: Lab, options: argparse.Namespace) -> int:
+        if options.label or options.status:
+            return _steer_fitting(lab, verb, options)
+        if not options.id:
+            raise Unusable(f"say what to {verb.name}: an ID, or --label or --status")
+        return _steer(lab, verb, options.id, options)
+
+    return act
+
+
+def _steer_fitting(lab: Lab, verb: Verb, options: argparse.Namespace) -> int:
+    """One's own that fit: who sees all does not steer others' by it."""
+    if options.id:
+        raise Unusable("name IDs, or say --label and --status, not both")
+    found = lab.experiments(
+        status=options.status or list(verb.suits),
+        label=options.label,
+        owner=lab.get("/me")["owner"]["name"],
+    )
+    ids = [one.id for one in found]
+    if not ids:
+        if not options.quiet:
+            output.say(f"There is no experiment of yours to {verb.name} that fits.")
+        return EXIT_DONE
+    return _steer(lab, verb, ids, options) if _is_meant(verb, ids, options.yes) else EXIT_REFUSED
+
+
+def _is_meant(verb: Verb, ids: list[str], said_yes: bool) -> bool:
+    if said_yes:
+        return True
+    more = f" and {len(ids) - MOST_NAMED:,} more" if len(ids) > MOST_NAMED else ""
+    fits = f"{output.count(len(ids), 'experiment')} fit: {', '.join(ids[:MOST_NAMED])}{more}"
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise Unusable(f"{fits}. Nothing was done: --yes says that they are meant")
+    output.say(f"{fits}.")
+    print(f"{verb.name.capitalize()} them? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() in ("y", "yes"):
+        return True
+    output.say("Nothing was done.")
+    return False
+
+
+def _steer(lab: Lab, verb: Verb, said: list[str], options: argparse.Namespace) -> int:
+    """Each by itself: what the service refuses of one keeps none of the others."""
+    service, records, status = Service(lab), [], EXIT_DONE
+    for text in dict.fromkeys(said):
+        try:
+            record = _steer_one(service, verb, text)
+        except Refused as refused:
+            before = f"{text}: " if len(said) > 1 else ""
+            status = complain(f"{before}{refused}", EXIT_REFUSED)
+            continue
+        records.append(record)
+        if not options.json and not options.quiet:
+            print(output.plain(_line(record)), flush=True)
+    if options.json and records:
+        output.show_json(records[0] if len(said) == 1 else records)
+    return status
+
+
+def _steer_one(service: Service, verb: Verb, text: str) -> dict[str, Any]:
+    found = whole_id(service.lab, text, EXPERIMENT, STUDY)
+    if verb.name == "delete":
+        service.delete(address(found))
+        return {"id": found, "deleted": True}
+    record: dict[str, Any] = service.post(f"{address(found)}/{verb.name}")
+    return record
+
+
+def _line(record: dict[str, Any]) -> str:
+    if record.get("deleted"):
+        return f"{record['id']} is deleted."
+    return f"{record['id']} {record['status']}: {record['status_message']}"
