@@ -24,7 +24,7 @@ FROM base AS wheel
 ARG PIP_ARGS=
 COPY requirements/build.txt /tmp/
 RUN pip install $PIP_ARGS --require-hashes --requirement /tmp/build.txt
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml setup.py README.md LICENSE ./
 COPY app app
 COPY worker worker
 COPY lab_models lab_models

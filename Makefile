@@ -12,10 +12,10 @@ OLD := $(PYTHON) is Python %d.%d, and 3.11 or newer is needed: install one, or n
 INSTALL = @command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not there: install Python 3.11 or newer, or name one that is there, as in make PYTHON=python3.12 $(or $(MAKECMDGOALS),install)" >&2; exit 1; }; \
 	$(PYTHON) -c 'import sys; v = tuple(sys.version_info[:2]); sys.exit(v < (3, 11) and "$(OLD)" % v)' && \
 	$(PYTHON) requirements/install.py $(if $(CHOICE),--cpu $(CHOICE)) $(if $(ANYWAY),--anyway)
-LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade) $(LOCK_ARGS)
+LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-package training-lab-client --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade) $(LOCK_ARGS)
 PYTEST := $(BIN)/python -m pytest -rs
 SPREAD := --numprocesses 2 --dist loadfile --no-loadscope-reorder  # a file's tests stay with one process
-CODE := app worker lab_models migrations client tests benchmarks requirements/install.py
+CODE := app worker lab_models migrations client tests benchmarks requirements/install.py setup.py
 
 .PHONY: anew help install demo run test fast quick check format formatted lint types contracts docs bench load lock audit digests chaos compose-test fuzz clean
 
@@ -24,11 +24,11 @@ help:
 
 install: $(STAMP) ## make .venv with the service and PyTorch, `lab` and `python` in .venv/bin; CPU=1: PyTorch without CUDA
 
-$(STAMP): pyproject.toml client/pyproject.toml requirements/worker.txt requirements/build.txt $(if $(CHOICE),anew)
+$(STAMP): pyproject.toml $(wildcard setup.py) client/pyproject.toml requirements/worker.txt requirements/build.txt $(if $(CHOICE),anew)
 	$(INSTALL) worker
 	@touch $@
 
-$(DEV): pyproject.toml client/pyproject.toml requirements/dev.txt $(if $(CHOICE),anew)
+$(DEV): pyproject.toml $(wildcard setup.py) client/pyproject.toml requirements/dev.txt $(if $(CHOICE),anew)
 	$(INSTALL) dev
 	@touch $(STAMP) $@
 

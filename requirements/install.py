@@ -25,7 +25,9 @@ CHOICE = VENV / "torch-backend"
 """Which build of PyTorch .venv is for: whatever is installed later keeps to it."""
 PIP = (str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off")
 OWN = (".", "./client")
-"""What lies here: the service, and the client that needs nothing of it."""
+"""What lies here: the service, and the client that needs nothing of it. One after the other, for the script `lab` was
+once the service's: in one go pip would write the client's, and then take it away with the old service.
+"""
 CUDA = re.compile(r"(?:torch|torchvision|triton|nvidia-.*|cuda-.*)")
 """What PyTorch's CPU build replaces or does without."""
 SECONDS_BETWEEN_LINES = {True: 0.5, False: 10.0}
@@ -163,8 +165,7 @@ def commands(name: str, backend: str, folder: Path) -> list[list[str]]:
     """
     lists = [LISTS / f"{name}.txt", *([LISTS / "build.txt"] if name == "worker" else [])]
     checked = [*PIP, "--require-hashes"]
-    own = [part for path in OWN for part in ("--editable", path)]
-    project = [*PIP, "--no-deps", "--no-build-isolation", *own]
+    project = [[*PIP, "--no-deps", "--no-build-isolation", "--editable", path] for path in OWN]
     if name == "supply" or backend == "cuda":
         steps = [[*checked, *(f"--requirement={path}" for path in lists)]]
     else:
@@ -178,7 +179,7 @@ def commands(name: str, backend: str, folder: Path) -> list[list[str]]:
             [*checked, "--no-deps", f"--requirement={kept}"],
             [*uv, "--torch-backend", "cpu", *torch],
         ]
-    return [*steps, *([project] if name in {"worker", "dev"} else [])]
+    return [*steps, *(project if name in {"worker", "dev"} else [])]
 
 
 def requirements(path: Path) -> list[str]:

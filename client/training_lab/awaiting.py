@@ -1,16 +1,14 @@
 """Plans carried out in the running event loop, with httpx."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from contextlib import AsyncExitStack
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
-
-import httpx
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from training_lab.driving import Address, Done, advance, failure_of, public, reply_of
 from training_lab.errors import LabError
 from training_lab.files import PIECE_BYTES, awaited_pieces_of, replacing
+from training_lab.late import Late
 from training_lab.retrying import attempts
 from training_lab.steps import (
     Failure,
@@ -26,6 +24,14 @@ from training_lab.steps import (
     Step,
 )
 
+if TYPE_CHECKING:
+    import asyncio
+
+    import httpx
+else:
+    asyncio = Late("asyncio")
+    httpx = Late("httpx")
+
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -33,7 +39,7 @@ P = ParamSpec("P")
 class AsyncDriver:
     """Carries plans out in the running event loop."""
 
-    def __init__(self, address: Address, transport: httpx.AsyncBaseTransport | None) -> None:
+    def __init__(self, address: Address, transport: "httpx.AsyncBaseTransport | None") -> None:
         self.address = address
         self.http = httpx.AsyncClient(
             base_url=address.url, headers=address.headers, transport=transport

@@ -4,13 +4,12 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
-
-import httpx
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from training_lab.driving import Address, Done, advance, failure_of, public, reply_of
 from training_lab.errors import LabError
 from training_lab.files import PIECE_BYTES, pieces_of, replacing
+from training_lab.late import Late
 from training_lab.retrying import attempts
 from training_lab.steps import (
     Failure,
@@ -26,6 +25,11 @@ from training_lab.steps import (
     Step,
 )
 
+if TYPE_CHECKING:
+    import httpx
+else:
+    httpx = Late("httpx")
+
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -33,7 +37,7 @@ P = ParamSpec("P")
 class BlockingDriver:
     """Carries plans out in the calling thread; several threads may share one."""
 
-    def __init__(self, address: Address, transport: httpx.BaseTransport | None) -> None:
+    def __init__(self, address: Address, transport: "httpx.BaseTransport | None") -> None:
         self.address = address
         self.http = httpx.Client(base_url=address.url, headers=address.headers, transport=transport)
 

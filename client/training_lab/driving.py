@@ -3,12 +3,16 @@
 import inspect
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any, Generic, ParamSpec, TypeVar
-
-import httpx
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from training_lab.errors import LabError
+from training_lab.late import Late
 from training_lab.steps import Failure, Reply, Request
+
+if TYPE_CHECKING:
+    import httpx
+else:
+    httpx = Late("httpx")
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -25,12 +29,12 @@ class Address:
     timeout: float
     retries: int
 
-    def timeout_of(self, request: Request) -> httpx.Timeout:
+    def timeout_of(self, request: Request) -> "httpx.Timeout":
         """For a whole answer."""
         extra = request.patience
         return httpx.Timeout(self.timeout, read=None if extra is None else self.timeout + extra)
 
-    def stream_timeout(self) -> httpx.Timeout:
+    def stream_timeout(self) -> "httpx.Timeout":
         """For an answer that has no end."""
         return httpx.Timeout(self.timeout, read=SILENCE_SECONDS)
 
@@ -63,13 +67,13 @@ def advance(
         return Done(ended.value)
 
 
-def failure_of(error: httpx.RequestError) -> Failure:
+def failure_of(error: "httpx.RequestError") -> Failure:
     """What has become of a request, by httpx's exception."""
     before = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
     return Failure(str(error) or type(error).__name__, was_sent=not isinstance(error, before))
 
 
-def reply_of(response: httpx.Response, content: bytes) -> Reply:
+def reply_of(response: "httpx.Response", content: bytes) -> Reply:
     """The answer, with its body if that has been read."""
     return Reply(response.status_code, response.reason_phrase, response.headers, content)
 

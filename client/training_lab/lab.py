@@ -1,9 +1,7 @@
 """The two clients: `Lab`, which waits for answers, and `AsyncLab`, which is awaited."""
 
 import platform
-from typing import Self
-
-import httpx
+from typing import TYPE_CHECKING, Self
 
 from training_lab.awaiting import AsyncDriver, awaited, awaited_each
 from training_lab.blocking import BlockingDriver, blocking, blocking_each
@@ -14,6 +12,9 @@ from training_lab.lab_plans import LabPlans
 from training_lab.run import AsyncRun, Run
 from training_lab.study import AsyncStudy, Study
 from training_lab.version import VERSION
+
+if TYPE_CHECKING:
+    import httpx
 
 
 def _address(url: str | None, key: str | None, timeout: float, retries: int) -> Address:
@@ -44,7 +45,7 @@ class Lab(LabPlans[Experiment, Study, Run]):
         timeout: float = 30.0,
         retries: int = 2,
         *,
-        transport: httpx.BaseTransport | None = None,
+        transport: "httpx.BaseTransport | None" = None,
     ) -> None:
         self._driver = BlockingDriver(_address(url, key, timeout, retries), transport)
 
@@ -95,7 +96,7 @@ class AsyncLab(LabPlans[AsyncExperiment, AsyncStudy, AsyncRun]):
         timeout: float = 30.0,
         retries: int = 2,
         *,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: "httpx.AsyncBaseTransport | None" = None,
     ) -> None:
         self._driver = AsyncDriver(_address(url, key, timeout, retries), transport)
 

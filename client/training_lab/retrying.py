@@ -4,7 +4,6 @@ import json
 import random
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from training_lab.errors import Refused, Unreachable, refusal
@@ -66,6 +65,8 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     said = headers.get("retry-after", "").strip()
     if said.isdecimal() and said.isascii():
         return float(said)
+    from email.utils import parsedate_to_datetime  # late: seldom needed, and large
+
     try:
         moment = parsedate_to_datetime(said)
     except ValueError:

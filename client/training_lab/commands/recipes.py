@@ -2,17 +2,17 @@
 
 import argparse
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
-
-from rich.console import RenderableType
-from rich.text import Text
 
 from training_lab.commands.command_line import EXIT_DONE, add_service_command
 from training_lab.commands.output import NUMBER, TEXT, show, show_json, table
 from training_lab.commands.requesting import Service
-from training_lab.commands.terminal import bullet, duration, heading, indented
+from training_lab.commands.terminal import bullet, duration, heading, indented, line
 from training_lab.lab import Lab
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 TEST_ACCURACY = "test.accuracy"
 
@@ -66,10 +66,10 @@ def _row(recipe: dict[str, Any]) -> tuple[str, ...]:
     return recipe["name"], recipe["question"], str(recipe["num_cells"]), smoke, full
 
 
-def _page(recipe: dict[str, Any]) -> Iterator[RenderableType]:
+def _page(recipe: dict[str, Any]) -> "Iterator[RenderableType]":
     yield heading(f"{recipe['name']}: {recipe['title']}")
     yield from map(
-        Text, ("", f"Question: {recipe['question']}", f"Reproduces: {recipe['reproduces']}", "")
+        line, ("", f"Question: {recipe['question']}", f"Reproduces: {recipe['reproduces']}", "")
     )
     yield from _section(
         "Cells", [table(_cell_columns(recipe), (_cell(recipe, cell) for cell in recipe["cells"]))]
@@ -80,7 +80,7 @@ def _page(recipe: dict[str, Any]) -> Iterator[RenderableType]:
     ]
     yield from _section(
         "Contrasts",
-        [table(CONTRAST_COLUMNS, contrasts), Text(_margin(recipe["margin_points"]))]
+        [table(CONTRAST_COLUMNS, contrasts), line(_margin(recipe["margin_points"]))]
         if contrasts
         else [],
     )
@@ -93,14 +93,14 @@ def _page(recipe: dict[str, Any]) -> Iterator[RenderableType]:
         map(bullet, map(_finding, recipe["findings"])),
     )
     yield from _section("Notes", map(bullet, recipe["notes"]))
-    yield Text(f"Run it: lab study {recipe['name']} --scale smoke --wait")
+    yield line(f"Run it: lab study {recipe['name']} --scale smoke --wait")
 
 
-def _section(title: str, parts: Iterable[RenderableType]) -> Iterator[RenderableType]:
+def _section(title: str, parts: "Iterable[RenderableType]") -> "Iterator[RenderableType]":
     """Nothing where there are no parts."""
     below: list[RenderableType] = [indented(part) for part in parts]
     if below:
-        yield from (heading(title), *below, Text(""))
+        yield from (heading(title), *below, line(""))
 
 
 def _margin(points: float) -> str:

@@ -23,9 +23,9 @@ def add_missing(commands: Any) -> None:
     for name, does in OF_THE_SERVICE.items():
         if name not in commands.choices:
             parser: argparse.ArgumentParser = commands.add_parser(
-                name, help=f"{does} (needs the service)", add_help=False
+                name, help=f"{does} (needs the service)", add_help=False, prefix_chars="\0"
             )
-            parser.add_argument("rest", nargs=argparse.REMAINDER)
+            parser.add_argument("rest", nargs="*")  # without a prefix options are words
             parser.set_defaults(run=_refuse, missing=name)
 
 

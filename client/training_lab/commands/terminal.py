@@ -1,26 +1,36 @@
 """Parts of a page in the terminal: headings, lists, how long things take."""
 
-from rich.console import RenderableType
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING
+
+from training_lab.late import Late
+
+if TYPE_CHECKING:
+    from rich import padding, table, text
+    from rich.console import RenderableType
+else:
+    padding, table, text = Late("rich.padding"), Late("rich.table"), Late("rich.text")
 
 
-def heading(text: str) -> Text:
+def heading(title: str) -> "text.Text":
     """A line that opens a section."""
-    return Text(text, style="bold")
+    return text.Text(title, style="bold")
 
 
-def bullet(text: str) -> Table:
+def line(said: str) -> "text.Text":
+    """A line in which nothing is markup."""
+    return text.Text(said)
+
+
+def bullet(said: str) -> "table.Table":
     """An item of a list; its further lines stand below its first."""
-    item = Table.grid(padding=(0, 1, 0, 0))
-    item.add_row("-", text)
+    item = table.Table.grid(padding=(0, 1, 0, 0))
+    item.add_row("-", said)
     return item
 
 
-def indented(part: RenderableType, columns: int = 2) -> Padding:
+def indented(part: "RenderableType", columns: int = 2) -> "padding.Padding":
     """The part, moved to the right."""
-    return Padding(part, (0, 0, 0, columns), expand=False)
+    return padding.Padding(part, (0, 0, 0, columns), expand=False)
 
 
 def duration(seconds: float) -> str:
