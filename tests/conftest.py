@@ -1,9 +1,11 @@
 """For all tests: the private PostgreSQL, and what the markers `sqlite` and `postgresql` mean."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import matplotlib
 import pytest
 from sqlalchemy import Engine
 
@@ -26,9 +28,15 @@ def postgresql() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _nobody_is_logged_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Whoever runs the tests may be, by `lab login`."""
+    """Whoever runs the tests may be, by `lab login` or their environment; nor has the command line kept anything."""
+    fonts = os.environ.get("MPLCONFIGDIR") or matplotlib.get_cachedir()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+            patch.setenv(name, str(tmp_path_factory.mktemp("user")))
+        if fonts is not None:  # what matplotlib has found of them takes seconds to find again
+            patch.setenv("MPLCONFIGDIR", fonts)
+        for name in ("LAB_URL", "LAB_API_KEY"):
+            patch.delenv(name, raising=False)
         yield
 
 

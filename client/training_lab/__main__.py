@@ -13,6 +13,10 @@ def main() -> int:
     if words == ["--version"]:
         print(f"training-lab {VERSION}")
         return 0
+    if words == ["--complete-ids"]:
+        from training_lab.recent_ids import print_ids
+
+        return print_ids()
     from training_lab.commands.running import parser_with, plugins, run
 
     found = plugins()

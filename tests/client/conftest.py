@@ -80,8 +80,9 @@ def proxy(url: str) -> Iterator[FaultyProxy]:
 def _no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("LAB_URL", "LAB_API_KEY"):
         monkeypatch.delenv(name, raising=False)
-    (tmp_path / "config").mkdir()
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    for name in ("config", "cache"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setenv(f"XDG_{name.upper()}_HOME", str(tmp_path / name))
 
 
 @pytest.fixture

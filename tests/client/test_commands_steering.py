@@ -2,17 +2,21 @@
 
 import io
 import json
+from pathlib import Path
 
+import httpx
 import pytest
 
 from app.services import lifecycle
 from app.settings import Settings
 from app.storage.db import Database
 from tests.app.studies import fail_next
-from tests.client.commanding import Command
+from tests.client.commanding import Command, Said
 from tests.client.test_objects import DIGITS, trained
-from training_lab import Lab
-from training_lab.commands import showing
+from training_lab import Lab, Unusable
+from training_lab.commands import predicting, showing
+from training_lab.commands.command_line import complain
+from training_lab.commands.running import parser_with
 from training_lab.commands.steering import VERBS
 
 pytestmark = pytest.mark.sqlite
@@ -139,3 +143,54 @@ def test_a_record_with_less_and_more_than_is_known_is_shown_all_the_same() -> No
     record = {"id": "exp_1", "status": "resting", "spec": {}, "runs": [], "new": {"a": 1}}
     parts = [str(part) for part in showing._experiment(record, {}, "http://other")]
     assert parts[0] == "exp_1  resting"
+
+
+# lab predict
+
+
+def test_predictions_are_a_row_an_image_and_what_cannot_be_is_said_before_anything_is_sent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a service of a few lines: networks are asked by tests/app/test_predict.py."""
+    image, bad = tmp_path / "leaf.png", tmp_path / "bad.png"
+    image.write_bytes(b"an image")
+    bad.write_bytes(b"none")
+    run_id = "run_" + 13 * "1"
+    asked: list[tuple[str, bytes]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return httpx.Response(200, json={"id": run_id, "seed": 4, "status": "succeeded"})
+        asked.append((request.url.query.decode(), request.content))
+        if request.content == b"none":
+            problem = {"title": "Not an image", "detail": "it has 4 bytes", "code": "bad"}
+            return httpx.Response(422, json=problem)
+        classes = [{"name": "rose", "probability": 0.75}, {"name": "lily", "probability": 0.25}]
+        return httpx.Response(200, json={"predicted": classes[0], "probabilities": classes})
+
+    def speaking(*words: str) -> Said:
+        capsys.readouterr()
+        options = parser_with([]).parse_args(["predict", *words])
+        with Lab("http://other", transport=httpx.MockTransport(answer)) as lab:
+            try:
+                status = predicting._predict(lab, options)
+            except Unusable as error:
+                status = complain(str(error), 2)
+        return Said(status, *capsys.readouterr())
+
+    said = speaking(run_id, str(image), "test:17", "--top", "2")
+    assert (said.status, said.err) == (0, f"By {run_id}, seed 4.\n")
+    assert [line.split() for line in said.lines] == [
+        ["image", "class", "probability", "then"],
+        [str(image), "rose", "75.0", "%", "lily", "25.0", "%"],
+        ["test:17", "rose", "75.0", "%", "lily", "25.0", "%"],
+    ]
+    assert asked == [("top=2", b"an image"), ("top=2", b'{"split": "test", "row": 17}')]
+    partly = speaking(run_id, str(bad), str(image), "--json")
+    assert partly.status == 1
+    assert partly.err == f"{bad}: Not an image (422): it has 4 bytes\n"
+    assert [one["image"] for one in json.loads(partly.out)] == [str(image)]
+    asked.clear()
+    missing = speaking(run_id, str(image), str(tmp_path / "none.png"))
+    assert (missing.status, asked) == (2, [])
+    assert "none.png: there is no such file" in missing.err

@@ -1,6 +1,7 @@
 """`lab completion`: what a shell needs to complete commands and options, made from the parser."""
 
 import argparse
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,8 @@ from training_lab.commands.command_line import EXIT_DONE, add_command
 
 SHELLS = ("bash", "zsh", "fish")
 ROOT = "lab"
+ID = re.compile(r"\b(exp|stu|run)_|@last")
+"""What the help of an argument names that is an experiment, a study or a run."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,7 @@ class Place:
     below: Mapping[str, str]
     options: Mapping[str, str]
     names_files: bool
+    names_ids: bool = False
 
 
 def add_parser(commands: Any) -> None:
@@ -26,7 +30,7 @@ def add_parser(commands: Any) -> None:
     parser = add_command(
         commands,
         "completion",
-        "print what makes a shell complete the commands and options of lab",
+        "print what makes a shell complete the commands, options and newest ids of lab",
         "lab completion bash > ~/.local/share/bash-completion/completions/lab",
         lambda options: _print(options, commands),
     )
@@ -75,13 +79,18 @@ def places(path: str, commands: Any, options: Mapping[str, str] | None = None) -
             if not action.option_strings
             for choice in action.choices or ()
         }
-        yield Place(f"{path} {name}", words, own, not words)
+        named = [
+            action.help or ""
+            for action in parser._actions
+            if not action.option_strings and ID.search(action.help or "")
+        ]
+        yield Place(f"{path} {name}", words, own, not words, bool(named))
 
 
 BASH = """\
 # Completes lab in bash: eval "$(lab completion bash)"
 _lab() {
-    local place=lab word words= files=
+    local place=lab word words= files= ids=
     local cur=${COMP_WORDS[COMP_CWORD]}
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case "$place $word" in
@@ -91,6 +100,9 @@ _lab() {
     case $place in
 %(words)s
     esac
+    if [[ -n $ids && $cur != -* ]]; then
+        words+=" $("${COMP_WORDS[0]}" --complete-ids 2> /dev/null | cut -f 1)"
+    fi
     COMPREPLY=($(compgen -W "$words" -- "$cur"))
     if [[ -n $files && $cur != -* ]]; then
         compopt -o filenames
@@ -104,7 +116,7 @@ ZSH = """\
 #compdef lab
 # Completes lab in zsh: eval "$(lab completion zsh)", after compinit
 _lab() {
-    local place=lab word files=
+    local place=lab word files= ids=
     local -a found
     for word in "${(@)words[2,CURRENT-1]}"; do
         case "$place $word" in
@@ -114,6 +126,9 @@ _lab() {
     case $place in
 %(words)s
     esac
+    if [[ -n $ids && $words[CURRENT] != -* ]]; then
+        found+=(${(f)"$(${words[1]} --complete-ids 2> /dev/null | cut -f 1)"})
+    fi
     compadd -- $found
     if [[ -n $files && $words[CURRENT] != -* ]]; then _files; fi
 }
@@ -137,7 +152,7 @@ def _steps(found: list[Place], indent: int) -> str:
 def _words(found: list[Place], form: str) -> str:
     return "\n".join(
         f'        "{place.path}") {form.format(" ".join([*place.below, *place.options]))}'
-        f"{'; files=1' if place.names_files else ''} ;;"
+        f"{'; files=1' if place.names_files else ''}{'; ids=1' if place.names_ids else ''} ;;"
         for place in found
     )
 
@@ -148,6 +163,9 @@ def _fish(found: list[Place]) -> str:
         condition = _fish_condition(place)
         if place.names_files:
             lines.append(f"complete -c lab -n {_quoted(condition)} -F")
+        if place.names_ids:
+            asked = _quoted("(lab --complete-ids 2> /dev/null)")
+            lines.append(f"complete -c lab -n {_quoted(condition)} -a {asked}")
         for name, does in place.below.items():
             said = f" -d {_quoted(does)}" if does else ""
             lines.append(f"complete -c lab -n {_quoted(condition)} -a {_quoted(name)}{said}")
