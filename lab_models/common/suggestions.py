@@ -60,8 +60,9 @@ def suggestion(word: str, here: Sequence[str], root: Model, owners: Sequence[Mod
     if not found:
         return None
     path, members = found
-    if list(path[:-1]) == list(here):
-        return None  # of another member of the union that stands here
+    if list(path[:-1]) == list(here):  # of another member of the union that stands here
+        allowed = sorted({name for owner in owners for name in owner.model_fields})
+        return f"it belongs to {_or(members)}; allowed: {', '.join(allowed)}"
     among = f" (of {_or(members)})" if members else ""
     where = "" if len(path) > 1 else " at the top level"
     return f"did you mean '{'.'.join(path)}'{among}{where}?"

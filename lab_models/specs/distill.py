@@ -228,8 +228,8 @@ class DistillSpec(Procedure, Pupil, Subject):
 
     @property
     def doubts(self) -> list[str]:
-        """What is allowed but probably not meant of how it learns from its teacher."""
-        found = []
+        """What is allowed but probably not meant, of how it learns from its teacher as well."""
+        found = super().doubts
         if self.teacher.spec.dataset.cut != self.dataset.cut:
             found.append(
                 "the teacher was trained on another cut of train and val: it has seen images that are val here, so val"

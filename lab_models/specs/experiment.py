@@ -68,11 +68,6 @@ class Subject(Frozen):
         return True
 
     @property
-    def doubts(self) -> list[str]:
-        """What is allowed but probably not meant of how it builds on its foundation."""
-        return []
-
-    @property
     def has_own_foundations(self) -> bool:
         """Whether each run builds on the foundation of its own seed."""
         return False
@@ -151,6 +146,11 @@ class Procedure(Frozen):
     def planned_epochs(self) -> int:
         """Passes over train, at most."""
         return self.epochs
+
+    @property
+    def doubts(self) -> list[str]:
+        """What is allowed but probably not meant."""
+        return self.optimizer.doubts
 
 
 def refuse_single_images(network: ModelSpec, batch_size: int, train_limit: int | None) -> None:

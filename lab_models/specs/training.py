@@ -1,10 +1,16 @@
 """How weights are moved: optimizer, learning-rate schedule, and when to stop."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from lab_models.specs.base import Frozen
+
+LONG_ADAPTIVE_STEP: Final = 0.05
+"""A learning rate from which on Adam and AdamW seldom learn. Measured on 2026-11-30 with 3,000 images of MNIST, 4
+epochs and one seed: with Adam 784-512-512-10 reached 89 % on test at 0.01, 75 % at 0.03, 16 % at 0.05, and 10 %, which
+is chance, at 0.1; 784-64-32-10 90, 87, 68 and 18 %. With AdamW it was much the same.
+"""
 
 
 class SGDSpec(Frozen):
@@ -32,6 +38,11 @@ class SGDSpec(Frozen):
         """Numbers that it keeps per weight."""
         return 1 if self.momentum > 0 else 0
 
+    @property
+    def doubts(self) -> list[str]:
+        """Nothing."""
+        return []
+
 
 class AdamSpec(Frozen):
     """Adam (Kingma and Ba 2015) with its published constants beta 0.9 and 0.999, epsilon 1e-8."""
@@ -48,6 +59,11 @@ class AdamSpec(Frozen):
         """Numbers that it keeps per weight."""
         return 2
 
+    @property
+    def doubts(self) -> list[str]:
+        """Whether its learning rate is one of SGD's."""
+        return _doubts_of_adaptive("Adam", self.learning_rate)
+
 
 class AdamWSpec(Frozen):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
@@ -63,6 +79,11 @@ class AdamWSpec(Frozen):
     def moments(self) -> int:
         """Numbers that it keeps per weight."""
         return 2
+
+    @property
+    def doubts(self) -> list[str]:
+        """Whether its learning rate is one of SGD's."""
+        return _doubts_of_adaptive("AdamW", self.learning_rate)
 
 
 class RMSpropSpec(Frozen):
@@ -95,6 +116,11 @@ class RMSpropSpec(Frozen):
     def moments(self) -> int:
         """Numbers that it keeps per weight."""
         return 1 + self.centered + (self.momentum > 0)
+
+    @property
+    def doubts(self) -> list[str]:
+        """Nothing."""
+        return []
 
 
 OptimizerSpec = Annotated[SGDSpec | AdamSpec | AdamWSpec | RMSpropSpec, Field(discriminator="name")]
@@ -217,3 +243,12 @@ class EarlyStoppingSpec(Frozen):
                 "give 'patience', 'overfit_delta' or both; for no early stopping write null"
             )
         return self
+
+
+def _doubts_of_adaptive(name: str, learning_rate: float) -> list[str]:
+    if learning_rate < LONG_ADAPTIVE_STEP:
+        return []
+    return [
+        f"{name} seldom learns at a learning rate of {learning_rate:g}: that is about how far each weight moves in a"
+        " step, and 0.001 is usual. Is the optimizer 'sgd' meant, or a smaller 'learning_rate'?"
+    ]

@@ -116,17 +116,20 @@ class TransferSpec(Procedure, Tuning, Subject):
 
     @property
     def doubts(self) -> list[str]:
-        """Whether its source, trained on the same data set, has learned what is val here."""
+        """What is allowed but probably not meant; also whether its source, trained on the same data set, has learned
+        what is val here.
+        """
+        found = [] if self.strategy == "features" else super().doubts
         if not isinstance(self.source, Trained):
-            return []
+            return found
         before = self.source.spec.dataset
-        if before.name != self.dataset.name or before.cut == self.dataset.cut:
-            return []
-        return [
-            "the source was trained on another cut of train and val of the same data set: it has seen images that are"
-            " val here, so val flatters the network and chooses its best epoch by them; give the source's 'val',"
-            " 'val_fraction', 'stratified' and 'split_seed'"
-        ]
+        if before.name == self.dataset.name and before.cut != self.dataset.cut:
+            found.append(
+                "the source was trained on another cut of train and val of the same data set: it has seen images that"
+                " are val here, so val flatters the network and chooses its best epoch by them; give the source's"
+                " 'val', 'val_fraction', 'stratified' and 'split_seed'"
+            )
+        return found
 
     @property
     def planned_epochs(self) -> int:

@@ -811,3 +811,25 @@ def test_numbers_in_labels_are_kept_as_text() -> None:
 @pytest.mark.parametrize(("seeds", "is_said"), [(42, True), (21, True), (20, False), ([42], False)])
 def test_a_number_of_seeds_that_looks_like_a_seed_is_said(seeds: Any, is_said: bool) -> None:
     assert (many_seeds({"seeds": seeds}) is not None) is is_said
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "warns"),
+    [
+        ({"name": "adam", "learning_rate": 0.1}, True),
+        ({"name": "adamw", "learning_rate": 0.05}, True),
+        ({"name": "adam", "learning_rate": 0.049}, False),
+        ({"name": "sgd", "learning_rate": 0.1}, False),
+        ({"name": "rmsprop"}, False),
+    ],
+)
+def test_adam_at_a_learning_rate_of_sgd_is_doubted_whatever_is_trained(
+    optimizer: dict[str, Any], warns: bool
+) -> None:
+    taught = {"teacher": {"spec": {}}, "student": "mlp"}
+    moved = {"source": {"spec": {}}}
+    for kind, beside in {"train": {}, "distill": taught, "transfer": moved}.items():
+        spec = read_spec({"kind": kind, **beside, "optimizer": optimizer})
+        assert any("seldom learns" in doubt for doubt in spec.doubts) is warns
+    only = {"kind": "transfer", **moved, "strategy": "features", "optimizer": optimizer}
+    assert read_spec(only).doubts == []

@@ -190,7 +190,7 @@ def test_any_bytes_are_json_or_not_json(body: bytes) -> None:
             {"optimizer": {"name": "adam", "momentum": 0.9}},
             "/optimizer/momentum",
             "unknown field",
-            "allowed: learning_rate, name, weight_decay",
+            "it belongs to 'sgd' or 'rmsprop'; allowed: learning_rate, name, weight_decay",
         ),
         (
             {"optimizer": {"lr": 0.9}},
@@ -252,7 +252,7 @@ def test_any_bytes_are_json_or_not_json(body: bytes) -> None:
             {"schedule": {"name": "cosine", "milestones": [3]}},
             "/schedule/milestones",
             "unknown field",
-            None,
+            "it belongs to 'multi_step'; allowed: final_fraction, name, update, warmup_epochs",
         ),
         (
             {"schedule": {"name": "multi_step", "milestones": [3, 2]}},
