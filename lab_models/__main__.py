@@ -1,4 +1,6 @@
-"""The lab as a program: `python -m lab_models run spec.json` for people, `trainers` for the worker."""
+"""The lab as a program: `python -m lab_models run spec.json` and `train --model mlp` for people, `trainers` for the
+worker.
+"""
 
 import sys
 
@@ -7,15 +9,22 @@ if __name__ == "__main__" and not sys.flags.safe_path:
     del sys.path[0]
 
 import argparse
-import os
 from pathlib import Path
 
+from lab_models.running.options import add_machine
 from lab_models.running.process import die_with_parent, give_way, leave_no_core_files, spin_briefly
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line and do it; torch is loaded by the commands, not before."""
-    options = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == ["train"]:
+        spin_briefly()
+        # its flags are the client's: what the worker starts loads nothing of it
+        from lab_models.running.from_flags import train
+
+        return train(given[1:])
+    options = _parser().parse_args(given)
     spin_briefly()
     if options.command == "trainers":
         die_with_parent(options.parent_pid)
@@ -31,12 +40,6 @@ def main(arguments: list[str] | None = None) -> int:
     return run_file(options.spec, options.out, options.device, options.threads)
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a number of at least 1, not {text!r}")
-    return int(text)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m lab_models",
@@ -49,17 +52,11 @@ def _parser() -> argparse.ArgumentParser:
         " again to resume",
     )
     run.add_argument("spec", type=Path, help="JSON file, the same that POST /experiments takes")
-    run.add_argument(
-        "--out",
-        type=Path,
-        help="folder for weights, metrics and result (default: runs/<fingerprint>)",
-    )
-    run.add_argument("--device", default="auto", help="auto, cpu, cuda:0, ... (default: auto)")
-    run.add_argument(
-        "--threads",
-        type=_positive,
-        default=os.cpu_count() or 1,
-        help="CPU threads (default: all cores)",
+    add_machine(run)
+    commands.add_parser(
+        "train",
+        add_help=False,
+        help="the same for a spec that flags describe, as those of `lab train`: train --help",
     )
     trainers = commands.add_parser("trainers", help="fork trainers on request (used by the worker)")
     trainers.add_argument("--parent-pid", type=int, required=True)

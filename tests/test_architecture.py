@@ -71,6 +71,9 @@ SERVER = {
         "cancel exp_a",
         "ls",
         "watch exp_4k7z",
+        "train --help",
+        "train --as three-models --model cnn",
+        "train --lr 0.1 --print",
         "completion bash",
     ],
 )

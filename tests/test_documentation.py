@@ -99,7 +99,8 @@ def test_every_command_and_every_option_is_described() -> None:
     for command, parser in found.items():
         rows = [line for line in text.splitlines() if re.search(rf"`{command}[` ]", line)]
         assert rows, command
-        for action in parser._actions:
+        shown = [one for one in parser._actions if one.help != argparse.SUPPRESS]
+        for action in shown:
             for option in set(action.option_strings) - {"-h", "--help", "--url", "--quiet"}:
                 assert any(option in row for row in rows), f"{command} {option}"
 

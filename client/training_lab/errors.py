@@ -86,22 +86,39 @@ def refusal(
         return kind(f"{status} {reason}", status=status, retry_after=retry_after)
     faults = _faults(document.get("errors"))
     detail = str(document.get("detail") or "")
-    lines = [
-        f"{document['title']} ({status})" + (f": {detail}" if not _is_told(detail, faults) else "")
-    ]
-    lines += [
-        f"  {fault.pointer or '(body)'}: {fault.message}"
-        + (f" ({fault.hint})" if fault.hint else "")
-        for fault in faults[:MOST_ERRORS]
-    ]
-    lines += [f"  and {len(faults) - MOST_ERRORS} more"] if len(faults) > MOST_ERRORS else []
+    title = f"{document['title']} ({status})" + (
+        f": {detail}" if not _is_told(detail, faults) else ""
+    )
     code = document.get("code")
     return kind(
-        "\n".join(lines),
+        "\n".join((title, *_lines(faults))),
         status=status,
         code=None if code is None else str(code),
         errors=faults,
         retry_after=retry_after,
+    )
+
+
+def refused_fields(refused: Refused, faults: Sequence[FieldFault]) -> Refused:
+    """The same refusal, with its fields called otherwise."""
+    return type(refused)(
+        "\n".join((str(refused).partition("\n")[0], *_lines(faults))),
+        status=refused.status,
+        code=refused.code,
+        errors=faults,
+        retry_after=refused.retry_after,
+    )
+
+
+def _lines(faults: Sequence[FieldFault]) -> list[str]:
+    """A line for each bad field: where, what, and what was probably meant."""
+    lines = [
+        f"  {fault.pointer or '(body)'}: {fault.message}"
+        + (f" ({fault.hint})" if fault.hint else "")
+        for fault in faults[:MOST_ERRORS]
+    ]
+    return lines + (
+        [f"  and {len(faults) - MOST_ERRORS} more"] if len(faults) > MOST_ERRORS else []
     )
 
 

@@ -1,7 +1,11 @@
-"""A spec file as the command line takes it: read, explained where it is wrong, and what must be trained before it."""
+"""A spec as the command line takes it, from a file or from flags: read, explained where it is wrong, and what must be
+trained before it.
+"""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -30,8 +34,8 @@ from lab_models.specs import (
 )
 
 
-class FileRefused(Exception):
-    """The file cannot be carried out; `lines` say why and what was probably meant."""
+class SpecRefused(Exception):
+    """The spec cannot be carried out; `lines` say why and what was probably meant."""
 
     def __init__(self, *lines: str | None) -> None:
         self.lines = [line for line in lines if line is not None]
@@ -40,7 +44,7 @@ class FileRefused(Exception):
 
 @dataclass(frozen=True)
 class PlannedRuns:
-    """What a file asks for: a spec with its data set, trained with every seed, and `before` it what it builds on."""
+    """What is asked for: a spec with its data set, trained with every seed, and `before` it what it builds on."""
 
     spec: AnySpec
     seeds: tuple[int, ...]
@@ -53,49 +57,70 @@ class PlannedRuns:
         return foundation.seed_for(seed) if isinstance(foundation, Trained) else seed
 
 
+@dataclass(frozen=True)
+class SpecSource:
+    """Where a spec is from, in words, and what a field at a JSON pointer is called there."""
+
+    called: str
+    field: Callable[[str], str] = lambda pointer: pointer or "/"
+
+
 def read_plan(path: Path, catalog: Catalog) -> PlannedRuns:
-    """What the file asks for; raises FileRefused, before anything is trained."""
+    """What the file asks for; raises SpecRefused, before anything is trained."""
     try:
-        request = read_request(parse_json(path.read_bytes()))
-        spec = _spec_of(request)
+        document = parse_json(path.read_bytes())
     except OSError as error:
-        raise FileRefused(f"{path}: {error.strerror}") from error
+        raise SpecRefused(f"{path}: {error.strerror}") from error
     except NotJSON as error:
-        raise FileRefused(f"{path} is not JSON: {error}") from error
+        raise SpecRefused(f"{path} is not JSON: {error}") from error
+    return plan_of(document, SpecSource(str(path)), catalog)
+
+
+def plan_of(document: Any, source: SpecSource, catalog: Catalog) -> PlannedRuns:
+    """What the parsed document asks for; raises SpecRefused, before anything is trained."""
+    try:
+        request = read_request(document)
+        spec = _spec_of(request)
     except InvalidDocument as invalid:
-        raise FileRefused(
-            f"{path} is not a valid spec:",
+        raise SpecRefused(
+            f"{source.called} is not a valid spec:",
             *(
-                f"  {e.pointer or '/'}: {e.message}" + (f" ({e.hint})" if e.hint else "")
+                f"  {source.field(e.pointer)}: {e.message}" + (f" ({e.hint})" if e.hint else "")
                 for e in invalid.errors
             ),
         ) from invalid
-    plan = PlannedRuns(spec, request.seeds, _info_of(spec, path, catalog))
+    plan = PlannedRuns(spec, request.seeds, _info_of(spec, source, catalog))
     foundation = spec.built_on
     if isinstance(foundation, Trained):
-        info = _info_of(foundation.spec, path, catalog)
+        info = _info_of(foundation.spec, source, catalog)
         seeds = tuple(dict.fromkeys(map(foundation.seed_for, request.seeds)))
         plan = replace(plan, before=PlannedRuns(foundation.spec, seeds, info))
     for fault in misfits(spec, (plan.before or plan).info, plan.info):
-        raise FileRefused(f"{path}: {fault.pointer}: {fault.message}", fault.hint)
+        raise _refused(fault, source)
     for planned in filter(None, (plan.before, plan)):
         for fault in layer_gradient_faults(planned.spec, planned.info):
-            raise FileRefused(f"{path}: {fault.pointer}: {fault.message}", fault.hint)
+            raise _refused(fault, source)
     return plan
 
 
-def _info_of(spec: AnySpec, path: Path, catalog: Catalog) -> DatasetInfo:
-    """The spec's data set, whose images its network can take; raises FileRefused."""
+def _refused(fault: FieldError, source: SpecSource) -> SpecRefused:
+    return SpecRefused(
+        f"{source.called}: {source.field(fault.pointer)}: {fault.message}", fault.hint
+    )
+
+
+def _info_of(spec: AnySpec, source: SpecSource, catalog: Catalog) -> DatasetInfo:
+    """The spec's data set, whose images its network can take; raises SpecRefused."""
     name = spec.dataset.name
     info = catalog.get(name)
     if info is None:
-        raise FileRefused(
-            f"{path}: there is no data set {name!r}",
+        raise SpecRefused(
+            f"{source.called}: there is no data set {name!r}",
             name_hint(name, [known.name for known in catalog.all()]),
         )
     reason = impossible(spec.network, info.shape)
     if reason is not None:
-        raise FileRefused(f"{path}: /model: on {info.name}: {reason}")
+        raise SpecRefused(f"{source.called}: {source.field('/model')}: on {info.name}: {reason}")
     return info
 
 

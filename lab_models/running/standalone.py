@@ -1,4 +1,4 @@
-"""A spec file trained here and now: progress bar, files, resume on the second call. What is left behind:
+"""A spec trained here and now: progress bar, files, resume on the second call. What is left behind:
 
 <out>/seed-<n>/               result.json, metrics.csv, probes.json: see run_folder.py
 <out>/before/                 a teacher or source, trained first, in the same form; each seed's own in before/seed-<n>/
@@ -8,10 +8,8 @@ evaluation.json, spec.json
 
 import json
 import os
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,8 @@ from lab_models.datasets.catalog import Catalog
 from lab_models.running.bar import RunLine, make_bar
 from lab_models.running.environment import resolve_device
 from lab_models.running.execution import Execution
-from lab_models.running.reading import FileRefused, PlannedRuns, read_plan
+from lab_models.running.interrupts import StopFlag
+from lab_models.running.reading import PlannedRuns, SpecRefused, read_plan
 from lab_models.running.run_folder import RunFolder
 from lab_models.specs import TrainSpec, fingerprint
 from lab_models.training.micro_batches import after_out_of_memory, part_size
@@ -44,29 +43,6 @@ from lab_models.training.protocol import (
 EXIT_FAILED, EXIT_BAD_SPEC, EXIT_INTERRUPTED = 1, 2, 130
 
 
-class StopFlag:
-    """Set by the first Ctrl-C, which lets the current step end; the second interrupts at once."""
-
-    def __init__(self) -> None:
-        self.is_set = False
-
-    @contextmanager
-    def on_interrupt(self) -> Iterator[None]:
-        """Catch SIGINT and SIGTERM within the block."""
-
-        def request_stop(number: int, _frame: object) -> None:
-            self.is_set = True
-            signal.signal(number, signal.default_int_handler)
-
-        interrupts = (signal.SIGINT, signal.SIGTERM)
-        before = {number: signal.signal(number, request_stop) for number in interrupts}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
 @dataclass(frozen=True)
 class Surroundings:
     """Where and how runs are trained and shown."""
@@ -80,16 +56,25 @@ class Surroundings:
 
 def run_file(path: Path, out: Path | None, device: str, threads: int) -> int:
     """Train every seed of the file, what it builds on first; prints the results as JSON and returns the exit status."""
+    return run_plan(lambda catalog: read_plan(path, catalog), out, device, threads)
+
+
+def run_plan(
+    planned: Callable[[Catalog], PlannedRuns], out: Path | None, device: str, threads: int
+) -> int:
+    """The same for what `planned` finds among the data sets that are here; it may raise SpecRefused."""
     folders = _folders()
     try:
-        plan = read_plan(path, Catalog(folders.imported))
+        plan = planned(Catalog(folders.imported))
         folder = out or Path("runs") / fingerprint(plan.spec)[:12]
         _refuse_results_of_another(plan, folder)
         device = resolve_device(device)
-    except FileRefused as refused:
+    except SpecRefused as refused:
         return _refuse(*refused.lines)
     except ValueError as error:
         return _refuse(str(error))
+    for doubt in plan.spec.doubts:
+        print(f"warning: {doubt}", file=sys.stderr)
     stop = StopFlag()
     with stop.on_interrupt(), make_bar() as bar:
         surroundings = Surroundings(folders, device, threads, bar, stop)
@@ -116,7 +101,7 @@ def run_file(path: Path, out: Path | None, device: str, threads: int) -> int:
 
 
 def _refuse_results_of_another(plan: PlannedRuns, folder: Path) -> None:
-    """Raises FileRefused where the folder holds what another spec has come to."""
+    """Raises SpecRefused where the folder holds what another spec has come to."""
     kept = [(folder / f"seed-{seed}", plan.spec) for seed in plan.seeds]
     if plan.before is not None:
         before = plan.before
@@ -124,7 +109,7 @@ def _refuse_results_of_another(plan: PlannedRuns, folder: Path) -> None:
     for path, spec in kept:
         result = RunFolder(path).result()
         if result is not None and result["fingerprint"] != fingerprint(spec):
-            raise FileRefused(
+            raise SpecRefused(
                 f"{path} holds the results of another spec ({result['fingerprint'][:12]}):"
                 " name another folder by --out, or remove it"
             )

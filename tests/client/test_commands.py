@@ -126,9 +126,11 @@ def test_every_command_has_a_help_with_an_example_that_the_parser_takes() -> Non
     for name, command in action.choices.items():
         if command.epilog is None:
             continue
-        example = command.epilog.removeprefix("example: ").partition(" > ")[0]
-        options = parser.parse_args(shlex.split(example)[1:])
-        assert options.run is command.get_default("run"), name
+        examples = re.findall(r"^(?:example: )?(lab .*)", command.epilog, re.MULTILINE)
+        assert examples, name
+        for example in examples:
+            options = parser.parse_args(shlex.split(example.partition(" > ")[0])[1:])
+            assert options.run is command.get_default("run"), name
         assert command.format_help().endswith("\n")
         seen.add(name)
     assert {"submit", "again", "study", "show", "cancel", "rm", "ls", "clone", "login"} <= seen

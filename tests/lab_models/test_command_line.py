@@ -132,6 +132,57 @@ def test_a_wrong_spec_is_explained_and_ends_with_2(
     assert not (tmp_path / "out").exists()
 
 
+def test_flags_train_what_the_file_that_they_print_trains(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = "--depth 2 --width 16 --batch-size 48 --epochs 1 --set dataset.train_limit=200 --lr 0.1 --num-workers 2"
+    assert main(["train", *flags.split(), "--print"]) == 0
+    printed = capsys.readouterr().out
+    assert run(tmp_path, printed) == 0
+    by_file = capsys.readouterr()
+    assert main(["train", *flags.split(), "--out", str(tmp_path / "flags"), *ON_ONE_THREAD]) == 0
+    by_flags = capsys.readouterr()
+    first, second = json.loads(by_file.out), json.loads(by_flags.out)
+    assert {name: first[name] for name in ("fingerprint", "test", "best")} == {
+        name: second[name] for name in ("fingerprint", "test", "best")
+    }
+    assert "warning: Adam seldom learns at a learning rate of 0.1" in by_file.err
+    assert "so --num-workers has no effect" in by_flags.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        ("--model vgg --set model.widths=[8,8,8,8]", "what the flags say: --model, --set model.wi"),
+        (
+            "--model resnet18 --depth 4",
+            "  --depth: unknown field (it belongs to 'mlp' or 'henet'; ",
+        ),
+        ("--dataset minst", "what the flags say: there is no data set 'minst'\ndid you mean 'mni"),
+        ("--as three-modles", "there is no recipe 'three-modles'; did you mean 'three-models'?"),
+        ("--as three-models", "3 cells of three-models fit: mlp (MLP 512-512), cnn"),
+    ],
+    ids=str,
+)
+def test_wrong_flags_are_explained_and_end_with_2(
+    flags: str, complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *flags.split(), "--out", str(tmp_path / "out"), *ON_ONE_THREAD]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert complaint in told.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_a_worker_starts_loads_nothing_of_the_client() -> None:
+    """The contracts say that the flags' own module alone may."""
+    program = "import sys; from lab_models.__main__ import _parser; _parser(); print(*sys.modules)"
+    said = subprocess.run(
+        [sys.executable, "-c", program], check=True, cwd=PROJECT, capture_output=True, text=True
+    )
+    assert not {"training_lab", "httpx", "torch"} & set(said.stdout.split())
+
+
 def test_a_file_that_is_not_there_ends_with_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,7 +14,7 @@ from lab_models.common.errors import TeacherUnusable
 from lab_models.common.files import sha256_of
 from lab_models.datasets.catalog import Catalog
 from lab_models.running.preparing import prepare
-from lab_models.running.reading import FileRefused, read_plan
+from lab_models.running.reading import SpecRefused, read_plan
 from lab_models.specs import (
     MOST_TIMES,
     ContinueSpec,
@@ -179,5 +179,5 @@ def test_what_has_gone_on_goes_on_and_its_spec_is_read_as_it_was_written() -> No
 def test_without_a_service_there_is_nothing_to_go_on_with(tmp_path: Path) -> None:
     path = tmp_path / "further.json"
     path.write_text('{"kind": "continue", "origin": "exp_1", "epochs": 3}')
-    with pytest.raises(FileRefused, match="without a service there are no experiments"):
+    with pytest.raises(SpecRefused, match="without a service there are no experiments"):
         read_plan(path, Catalog(tmp_path))

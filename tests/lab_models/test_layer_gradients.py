@@ -15,7 +15,7 @@ from lab_models.architectures.build import build_model
 from lab_models.architectures.parameter_names import layer_gradient_faults, parameter_names
 from lab_models.architectures.sizes import model_size
 from lab_models.datasets.catalog import DIGITS, Catalog
-from lab_models.running.reading import FileRefused, read_plan
+from lab_models.running.reading import SpecRefused, read_plan
 from lab_models.specs import LayerGradientsSpec, TrainSpec, fingerprint, read_spec
 from lab_models.training import layer_gradients
 from lab_models.training.layer_gradients import LayerGradients
@@ -183,6 +183,6 @@ def test_a_spec_that_asks_for_none_has_the_fingerprint_that_it_had() -> None:
 def test_a_file_for_the_command_line_is_refused_too(tmp_path: Path) -> None:
     path = tmp_path / "spec.json"
     path.write_text(json.dumps({"layer_gradients": {"layers": ["head.wheight"]}}))
-    with pytest.raises(FileRefused) as refused:
+    with pytest.raises(SpecRefused) as refused:
         read_plan(path, Catalog(tmp_path))
     assert refused.value.lines[-1] == "did you mean 'head.weight'?"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lab_models.datasets.catalog import Catalog
-from lab_models.running.reading import FileRefused, PlannedRuns, read_plan
+from lab_models.running.reading import PlannedRuns, SpecRefused, read_plan
 from lab_models.running.run_folder import RunFolder
 from lab_models.training.protocol import SavedCheckpoint
 from tests.lab_models.conftest import TINY, files_below
@@ -47,7 +47,7 @@ def test_what_is_built_on_is_planned_before(kind: str, role: str, tmp_path: Path
 def test_what_cannot_be_carried_out_is_refused_with_lines_to_print(
     document: Any, first_line: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(FileRefused) as refused:
+    with pytest.raises(SpecRefused) as refused:
         plan_of(tmp_path, document)
     assert first_line in refused.value.lines[0]
     assert len(refused.value.lines) == 2

@@ -24,10 +24,12 @@ from training_lab.commands import (
     studies,
     study_tables,
     submitting,
+    training,
     watching,
 )
 
 COMMANDS = (
+    training,
     submitting,
     recipes,
     studies,

@@ -68,7 +68,7 @@ def places(path: str, commands: Any, options: Mapping[str, str] | None = None) -
             option: (action.help or "").replace("%%", "%")
             for action in parser._actions
             for option in action.option_strings
-            if option.startswith("--")
+            if option.startswith("--") and action.help != argparse.SUPPRESS
         }
         if inner is not None:
             yield from places(f"{path} {name}", inner, own)

@@ -1,0 +1,45 @@
+"""Each line of docs/labs-lines.md trains, with a real service and on few images."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from app.commands.__main__ import main
+from tests.e2e.service import Service
+from training_lab import Lab
+
+PAGE = (Path(__file__).parent.parent.parent / "docs" / "labs-lines.md").read_text()
+SPANS = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", PAGE)]
+LINES = list(dict.fromkeys(span for span in SPANS if re.match(r"lab (train|study) ", span)))
+FEW = "--set dataset.name=digits --set dataset.train_limit=48 --set batch_size=24 --set epochs=1 --set probes=[]"
+SMALL = {"train": f"{FEW} --quiet", "study": f"{FEW} --seeds 1 --wait"}
+NARROW = {"lab study cnn-blocks": "--scale smoke"}
+"""Its networks have up to 67 million parameters; the others' studies take over what single lines have trained."""
+
+
+def test_there_is_a_line_for_each_of_the_labs() -> None:
+    for name in ("depths", "residual", "all", "teacher"):
+        assert f"`python experiments/experiment_cnn.py --experiment {name}` | `lab " in PAGE
+    assert "experiment_distillation.py --run-all` | `lab study distill-as-coded`" in PAGE
+    for model in ("mlp", "cnn", "resnet18"):
+        flags = f"--model {model} --epochs 50 --batch-size 128 --lr 0.1 --num-workers 2"
+        assert f"`python main.py {flags} --log` | `lab train --as three-models {flags}`" in PAGE
+    assert len(LINES) >= 12
+
+
+def test_every_line_trains(service: Service, capsys: pytest.CaptureFixture[str]) -> None:
+    url = f"http://127.0.0.1:{service.port}"
+    for line in sorted(LINES, key=lambda line: line.startswith("lab study")):
+        verb = line.split()[1]
+        more = [*SMALL[verb].split(), *NARROW.get(line, "").split(), "--url", url]
+        status = main([*shlex.split(line)[1:], *more])
+        out, err = capsys.readouterr()
+        assert status == 0, (line, err)
+        if verb == "train":
+            assert re.match(r"exp_\w+ succeeded: .* test accuracy 0\.", out), (line, out)
+    with Lab(url) as lab:
+        rows = list(lab.experiments())
+    assert len(rows) > len(LINES)
+    assert {row.status for row in rows} == {"succeeded"}
