@@ -14,15 +14,26 @@ from pathlib import Path
 from lab_models.running.options import add_machine
 from lab_models.running.process import die_with_parent, give_way, leave_no_core_files, spin_briefly
 
+EXIT_USAGE = 2
+WITHOUT_FLAGS = (
+    "train takes its flags from training-lab-client, which is not installed here: pip install ./client, or write the"
+    " spec into a file for `run`"
+)
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line and do it; torch is loaded by the commands, not before."""
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] == ["train"]:
         spin_briefly()
-        # its flags are the client's: what the worker starts loads nothing of it
-        from lab_models.running.from_flags import train
-
+        try:
+            # its flags are the client's: what the worker starts loads nothing of it
+            from lab_models.running.from_flags import train
+        except ModuleNotFoundError as missing:
+            if str(missing.name).partition(".")[0] != "training_lab":
+                raise
+            print(WITHOUT_FLAGS, file=sys.stderr)
+            return EXIT_USAGE
         return train(given[1:])
     options = _parser().parse_args(given)
     spin_briefly()

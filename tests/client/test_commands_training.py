@@ -56,7 +56,7 @@ def test_a_dry_run_says_what_it_would_cost_and_stores_nothing(command: Command, 
     rows = dict(re.split(r"  +", line.strip(), maxsplit=1) for line in said.lines if line)
     assert rows["parameters"] == f"{64 * 8 + 8 + 8 * 10 + 10:,}"
     assert rows["steps"] == "36 a run"
-    assert rows["time"].endswith("for 3 runs")
+    assert rows["time"].endswith(" for all 3")
     assert json.loads(command("train", *SMALL, "--dry-run", "--json").out)["valid"] is True
     assert list(lab.experiments()) == []
 

@@ -183,6 +183,16 @@ def test_what_a_worker_starts_loads_nothing_of_the_client() -> None:
     assert not {"training_lab", "httpx", "torch"} & set(said.stdout.split())
 
 
+def test_without_the_client_flags_are_refused_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "lab_models.running.from_flags", raising=False)
+    for name in ("training_lab", "training_lab.errors"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert main(["train", "--epochs", "1"]) == 2
+    assert "training-lab-client, which is not installed here: pip inst" in capsys.readouterr().err
+
+
 def test_a_file_that_is_not_there_ends_with_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

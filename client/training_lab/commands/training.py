@@ -117,7 +117,10 @@ def _show_plan(plan: DryRun, options: argparse.Namespace) -> int:
         output.show_json(plan.raw)
         return EXIT_DONE
     say_warnings(plan.warnings, options)
-    output.show(output.table((("", output.TEXT), ("", output.TEXT)), _cost(plan)))
+    rows = list(_cost(plan))
+    widest = max(len(name) for name, _ in rows)
+    for name, text in rows:
+        print(output.plain(f"{name:<{widest}}  {text}"))
     return EXIT_DONE
 
 
@@ -128,10 +131,10 @@ def _cost(plan: DryRun) -> Iterator[tuple[str, str]]:
     yield "multiply-accumulates", f"{plan.macs:,} an image"
     yield "steps", f"{estimate.get('steps') or 0:,} a run"
     yield "memory", f"{plan.memory_bytes / 1e6:,.1f} MB at least"
-    yield (
-        "time",
-        f"{_time(plan.seconds)} a run, {_time(plan.seconds * len(seeds))} for {output.count(len(seeds), 'run')}",
+    together = (
+        f", {_time(plan.seconds * len(seeds))} for all {len(seeds)}" if len(seeds) > 1 else ""
     )
+    yield "time", f"{_time(plan.seconds)} a run{together}"
     yield "by", str(estimate.get("based_on", ""))
     before = plan.as_object("foundation")
     if before:
