@@ -72,7 +72,6 @@ SERVER = {
         "ls",
         "watch exp_4k7z",
         "train --help",
-        "train --as three-models --model cnn",
         "train --lr 0.1 --print",
         "completion bash",
     ],

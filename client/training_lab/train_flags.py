@@ -207,8 +207,8 @@ def said_at(pointer: str, options: argparse.Namespace) -> str:
 def _replace(request: dict[str, Any], part: str, name: str) -> None:
     """Another name replaces the part; the same one keeps what is said of it."""
     there = opened(part, request.get(part))
-    names = {there.get(field) for field in NAMING} if isinstance(there, dict) else ()
-    if name not in names:
+    names = {str(there.get(field)).lower() for field in NAMING} if isinstance(there, dict) else ()
+    if name.lower() not in names:
         request[part] = name
 
 

@@ -103,7 +103,7 @@ def test_flags_change_a_procedure_and_what_they_replace_is_gone() -> None:
         "model": {"arch": "mlp", "depth": 2, "width": 512, "norm": "batch"},
     }
     assert request("--optimizer adam", base)["optimizer"] == "adam"
-    assert request("--optimizer sgd --lr 1", base)["optimizer"] == base["optimizer"] | {
+    assert request("--optimizer SGD --lr 1", base)["optimizer"] == base["optimizer"] | {
         "learning_rate": 1.0
     }
     assert request("--hidden 9,8", base)["model"] == {

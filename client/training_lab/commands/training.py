@@ -44,12 +44,12 @@ def add_parser(commands: Any) -> None:
     parser.epilog = "\n".join(
         ("examples:", *EXAMPLES, "What is not said has the service's defaults (docs/spec.md).")
     )
+    parser.set_defaults(wait=True)
     add_flags(parser)
     parser.add_argument("--log", nargs="?", const="auto", choices=TRACKERS, help=argparse.SUPPRESS)
     parser.add_argument(
         "--wait",
         action=argparse.BooleanOptionalAction,
-        default=True,
         help="wait for its end with a bar (the default), or only send it",
     )
     parser.add_argument(
