@@ -1,5 +1,6 @@
 """Each line of docs/labs-lines.md trains, with a real service and on few images."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -14,9 +15,12 @@ PAGE = (Path(__file__).parent.parent.parent / "docs" / "labs-lines.md").read_tex
 SPANS = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", PAGE)]
 LINES = list(dict.fromkeys(span for span in SPANS if re.match(r"lab (train|study) ", span)))
 FEW = "--set dataset.name=digits --set dataset.train_limit=48 --set batch_size=24 --set epochs=1 --set probes=[]"
-SMALL = {"train": f"{FEW} --quiet", "study": f"{FEW} --seeds 1 --wait"}
-NARROW = {"lab study cnn-blocks": "--scale smoke"}
-"""Its networks have up to 67 million parameters; the others' studies take over what single lines have trained."""
+SMALL = {"train": f"{FEW} --quiet", "study": f"{FEW} --seeds 1"}
+NARROW = {
+    "lab train --as cnn-blocks --model cnn-blocks-5 --no-residual": "--width 8",
+    "lab study cnn-blocks": "--scale smoke",
+}
+"""Networks of up to 67 million parameters; the others' studies take over what single lines have trained."""
 
 
 def test_there_is_a_line_for_each_of_the_labs() -> None:
@@ -31,6 +35,7 @@ def test_there_is_a_line_for_each_of_the_labs() -> None:
 
 def test_every_line_trains(service: Service, capsys: pytest.CaptureFixture[str]) -> None:
     url = f"http://127.0.0.1:{service.port}"
+    studies: list[str] = []
     for line in sorted(LINES, key=lambda line: line.startswith("lab study")):
         verb = line.split()[1]
         more = [*SMALL[verb].split(), *NARROW.get(line, "").split(), "--url", url]
@@ -39,7 +44,10 @@ def test_every_line_trains(service: Service, capsys: pytest.CaptureFixture[str])
         assert status == 0, (line, err)
         if verb == "train":
             assert re.match(r"exp_\w+ succeeded: .* test accuracy 0\.", out), (line, out)
+        studies += [json.loads(out)["id"]] if verb == "study" else []
     with Lab(url) as lab:
+        for study in studies:
+            lab.study(study).wait()
         rows = list(lab.experiments())
     assert len(rows) > len(LINES)
     assert {row.status for row in rows} == {"succeeded"}
