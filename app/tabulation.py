@@ -161,7 +161,7 @@ def to_latex(columns: Sequence[Column[Item]], rows: Iterable[Item], caption: str
         *([NEEDS_UNICODE] if is_beyond else []),
         "\\begin{table}",
         "\\centering\\footnotesize\\setlength{\\tabcolsep}{4pt}",
-        f"\\caption{{{_escaped(caption)}}}\\smallskip",
+        f"\\caption{{{latex_text(caption)}}}\\smallskip",
         f"\\begin{{tabular}}{{{alignment}}}",
         "\\toprule",
         f"{head} \\\\",
@@ -214,14 +214,16 @@ def _stacked(text: str, is_number: bool, anchor: str = "t") -> str:
     """The lines of a number's text one above the other, for which LaTeX needs no package. They begin in the row's line,
     or with `b` end in it.
     """
-    lines = [_escaped(line) for line in (text.split("\n") if is_number else [text])]
+    lines = [latex_text(line) for line in (text.split("\n") if is_number else [text])]
     if len(lines) == 1:
         return lines[0]
     return rf"\begin{{tabular}}[{anchor}]{{@{{}}r@{{}}}}" + r" \\ ".join(lines) + r"\end{tabular}"
 
 
-def _escaped(text: str) -> str:
-    """What is not shown, as control characters, is left out, but for joiners of scripts and emoji."""
+def latex_text(text: str) -> str:
+    """On one line, and every character that LaTeX would take for a command escaped. What is not shown, as control
+    characters, is left out, but for joiners of scripts and emoji.
+    """
     words = " ".join(text.split())
     plain = (one for one in words if one.isprintable() or one in "\u200c\u200d")
     return LIGATURE.sub("{}", "".join(LATEX_SPECIAL.get(one, one) for one in plain))

@@ -1,5 +1,6 @@
 """Which module draws which figure, in which formats and appearances."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
 from typing import Any, Final
@@ -43,17 +44,37 @@ DRAWN_BY: Final[dict[type, str]] = {
 name.
 """
 
+LATEX: Final = {"tex", "tikz"}
+"""Extensions of a picture as LaTeX source: a whole document, or the picture alone."""
+WRITTEN_BY: Final[dict[type, str]] = {
+    CurvesFigure: "curves",
+    FactorFigure: "factor",
+    StudyCurvesFigure: "study_curves",
+}
+"""Modules of `app.plots.pgfplots`, for figures that there is as LaTeX source; `write_` and its name."""
+
 
 def draw(figure: Any, extension: str, appearance: Appearance = USUAL) -> bytes:
-    """The picture of any figure of `app.plots.figures`. `extension`: png, svg or pdf."""
+    """The picture of any figure of `app.plots.figures`. `extension`: png, svg or pdf; tex or tikz where it is one of
+    `WRITTEN_BY`.
+    """
     from app.plots.canvas.colors import appearing
     from app.plots.canvas.fonts import all_letters_kept
 
-    place = DRAWN_BY[type(figure)]
-    module, name = import_module(f"app.plots.pictures.{place}"), place.rpartition(".")[2]
+    make = _maker(type(figure), extension)
     with appearing(appearance), all_letters_kept(extension == "svg"):
-        picture: bytes = getattr(module, f"draw_{name}")(entitled(figure, appearance), extension)
+        picture: bytes = make(entitled(figure, appearance), extension)
     return picture
+
+
+def _maker(kind: type, extension: str) -> Callable[[Any, str], bytes]:
+    is_source = extension in LATEX
+    place = WRITTEN_BY[kind] if is_source else DRAWN_BY[kind]
+    module = import_module(f"app.plots.{'pgfplots' if is_source else 'pictures'}.{place}")
+    found: Callable[[Any, str], bytes] = getattr(
+        module, f"{'write' if is_source else 'draw'}_{place.rpartition('.')[2]}"
+    )
+    return found
 
 
 def entitled(figure: Any, appearance: Appearance) -> Any:

@@ -10,7 +10,7 @@ from training_lab.html import experiment_html
 from training_lab.job_plans import JobPlans
 from training_lab.keys import AUTO, key_for
 from training_lab.metrics import Metrics, all_metrics
-from training_lab.pictures import Picture, PictureFormat, drawn
+from training_lab.pictures import CurvesFormat, Picture, PictureFormat, drawn
 from training_lab.progress import Shown
 from training_lab.steps import Plan, Reply, Request
 from training_lab.summaries import Summary
@@ -146,7 +146,7 @@ class ExperimentPlans(JobPlans):
     def _curves(
         self,
         metric: str | None = None,
-        format: PictureFormat = "svg",  # noqa: A002
+        format: CurvesFormat = "svg",  # noqa: A002
         theme: str | None = None,
     ) -> Plan[Picture]:
         """Train and val over epochs, mean and range over seeds; `metric="loss,accuracy"`."""

@@ -11,6 +11,8 @@ from training_lab.errors import Unusable
 from training_lab.steps import Plan, Reply, Request
 
 PictureFormat = Literal["svg", "png", "pdf"]
+CurvesFormat = PictureFormat | Literal["tex"]
+"""Of pictures that there are as LaTeX source, too."""
 DRAWING_SECONDS = 300.0
 """The longest wait for what is drawn when it is asked for."""
 
@@ -20,7 +22,7 @@ class Picture:
     """A picture as the service has drawn it; a notebook shows it, `bytes(picture)` is its file."""
 
     content: bytes
-    format: PictureFormat
+    format: CurvesFormat
 
     def save(self, path: str | Path) -> Path:
         """Store it; raises Unusable where the name's ending is of another format."""
@@ -47,7 +49,7 @@ class Picture:
         return self.content if self.format == "png" else None
 
 
-def drawn(path: str, format: PictureFormat, **params: Any) -> Plan[Picture]:  # noqa: A002
+def drawn(path: str, format: CurvesFormat, **params: Any) -> Plan[Picture]:  # noqa: A002
     """A picture of the service, by its address without the ending."""
     reply: Reply = yield Request("GET", f"{path}.{format}", params, patience=DRAWING_SECONDS)
     return Picture(reply.content, format)

@@ -11,7 +11,7 @@ from training_lab.errors import RunFailed
 from training_lab.files import place_for
 from training_lab.html import status_html
 from training_lab.job_plans import JobPlans
-from training_lab.pictures import DRAWING_SECONDS, Picture, PictureFormat, drawn
+from training_lab.pictures import DRAWING_SECONDS, CurvesFormat, Picture, PictureFormat, drawn
 from training_lab.progress import Shown
 from training_lab.steps import Plan, Reply, Request
 from training_lab.tables import Table, Verdicts
@@ -77,7 +77,7 @@ class StudyPlans(JobPlans):
     def _curves(
         self,
         metric: str | None = None,
-        format: PictureFormat = "svg",  # noqa: A002
+        format: CurvesFormat = "svg",  # noqa: A002
         theme: str | None = None,
     ) -> Plan[Picture]:
         """All cells over the epochs."""
@@ -87,7 +87,7 @@ class StudyPlans(JobPlans):
         self,
         factor: str | None = None,
         metric: str | None = None,
-        format: PictureFormat = "svg",  # noqa: A002
+        format: CurvesFormat = "svg",  # noqa: A002
         theme: str | None = None,
     ) -> Plan[Picture]:
         """A score against a factor, such as accuracy against depth; None: the first that suits."""

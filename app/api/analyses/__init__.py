@@ -11,6 +11,7 @@ from app.api.analyses import (
     distillation,
     explanations,
     gradient_flow,
+    latex,
     layer_gradient,
     predict,
     reproduction,
@@ -18,6 +19,7 @@ from app.api.analyses import (
 )
 
 ROUTERS = (
+    latex.router,  # before the pictures, of whose addresses its own look like one more format
     answers.router,
     bundles.router,
     comparisons.router,

@@ -141,7 +141,7 @@ def compare_experiments(
     ] = None,
 ) -> ComparisonAnswer:
     """Whether the second experiment is better than the first: paired difference, interval, tests and a verdict."""
-    found = _experiments(session, caller, experiments, fewest=2, most=2)
+    found = experiments_named(session, caller, experiments, fewest=2, most=2)
     control, treatment = (Side(row, _runs_of(session, row), row.name or row.id) for row in found)
     evidence = Evidence(session, file_store(settings), [*treatment.runs, *control.runs])
     return _compared(evidence, treatment, control, read_metric(metric), factor, margin)
@@ -189,7 +189,7 @@ def draw_comparison_curves(
     if_none_match: IfNoneMatch = None,
 ) -> Any:
     """Train and val over epochs of up to twelve experiments in one picture; means and ranges over seeds."""
-    found = _experiments(session, caller, experiments, fewest=1, most=MOST_CURVES)
+    found = experiments_named(session, caller, experiments, fewest=1, most=MOST_CURVES)
     return picture(
         compared_curves(session, found, named_metrics(metric)), extension, appearance, if_none_match
     )
@@ -247,9 +247,10 @@ def _runs_of(session: Session, experiment: Experiment) -> list[Run]:
     return experiments.its_runs(session, experiment.id)
 
 
-def _experiments(
+def experiments_named(
     session: Session, caller: Caller, listed: str, *, fewest: int, most: int
 ) -> list[Experiment]:
+    """Those that a query lists, in its order; raises InvalidRequest where they are too few, too many or not there."""
     ids = [part.strip() for part in listed.split(",") if part.strip()]
     if not fewest <= len(ids) <= most:
         wanted = str(most) if fewest == most else f"{fewest} to {most}"

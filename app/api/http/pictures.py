@@ -88,7 +88,7 @@ def picture(
             appearance,
         )
 
-    form = _form(extension, appearance)
+    form = form_of(extension, appearance)
     return exhibited(exhibit, form, if_none_match, drawn, is_computed=is_computed)
 
 
@@ -99,13 +99,14 @@ def drawings_of(
     figure = exhibit.read()
     return {
         one: Draw(
-            figure, one.value, _headers(exhibit, _form(one, USUAL))["ETag"], lambda done: done
+            figure, one.value, _headers(exhibit, form_of(one, USUAL))["ETag"], lambda done: done
         )
         for one in extensions
     }
 
 
-def _form(extension: PictureFormat, appearance: Appearance) -> str:
+def form_of(extension: str, appearance: Appearance) -> str:
+    """What tells the answers of one exhibit apart."""
     return json.dumps([extension, appearance.theme, appearance.size, appearance.title])
 
 

@@ -54,7 +54,7 @@ def draw_curves(figure: CurvesFigure, extension: str) -> bytes:
     count = len(figure.metrics)
     columns = columns_that_fit(across - GAP, GAP, 1 if is_small() else min(count, 2))
     paper = 2 * MARGIN + across * columns - GAP
-    above, signs = heading(figure.title, figure.subtitle, paper), _signs(figure)
+    above, signs = heading(figure.title, figure.subtitle, paper), signs_of_curves(figure)
     below = above.height + down * math.ceil(count / columns) + 0.06
     sheet = Sheet(paper, below + signs_height(signs, paper - 2 * MARGIN) + MARGIN / 2)
     above.draw(sheet)
@@ -70,19 +70,19 @@ def draw_curves(figure: CurvesFigure, extension: str) -> bytes:
 def _draw_panel(
     sheet: Sheet, place: tuple[float, float, float, float], metric: str, figure: CurvesFigure
 ) -> None:
-    shown = _shown(figure, metric)
-    epochs, values = _epoch_limits(figure), _view(metric, list(shown.values()))
+    shown = shown_in(figure, metric)
+    epochs, values = epoch_limits(figure), view_of_metric(metric, list(shown.values()))
     chart = Chart(sheet, *place, epochs, values)
     chart.axes(
         whole_ticks(epochs),
-        _value_ticks(metric, values) if shown else NO_TICKS,
+        value_ticks(metric, values) if shown else NO_TICKS,
         AXIS_LABEL.get(metric, metric),
         "Epoch",
     )
     if not shown:
         chart.note("no epoch finished yet", color=GREY)
         return
-    if _is_chance_seen(figure, metric):
+    if is_chance_seen(figure, metric):
         chart.line(epochs, [figure.chance] * 2, **CHANCE)
     for epoch in dict.fromkeys(figure.chosen):
         chart.line([epoch] * 2, values, **CHOSEN)
@@ -97,7 +97,7 @@ def _draw_panel(
     )
 
 
-def _shown(figure: CurvesFigure, metric: str) -> dict[str, Series]:
+def shown_in(figure: CurvesFigure, metric: str) -> dict[str, Series]:
     """What a panel shows, by split."""
     found = {split: figure.curves.get((split, metric)) for split in SPLIT_STYLE}
     return {
@@ -107,7 +107,8 @@ def _shown(figure: CurvesFigure, metric: str) -> dict[str, Series]:
     }
 
 
-def _view(metric: str, shown: Sequence[Series]) -> View:
+def view_of_metric(metric: str, shown: Sequence[Series]) -> View:
+    """From where to where the metric's axis reaches."""
     if not shown:
         return 0.0, 1.0
     low = min(float(np.min(series.low)) for series in shown)
@@ -121,20 +122,14 @@ def _view(metric: str, shown: Sequence[Series]) -> View:
             return amount_view(low, high)
 
 
-def _value_ticks(metric: str, values: View) -> Ticks:
+def value_ticks(metric: str, values: View) -> Ticks:
+    """Of the metric's axis."""
     return percent_ticks(values) if metric == "accuracy" else scalar_ticks(values)
 
 
 def _draw_split(chart: Chart, split: str, shown: Series) -> None:
     """The mean of all runs; thin where later epochs are of fewer."""
-    color, line = SPLIT_STYLE[split]
-    look = {
-        "color": color,
-        "linestyle": line,
-        "linewidth": 1.8,
-        "marker": "o" if len(shown) <= MOST_MARKED else None,
-        "markersize": 3.5,
-    }
+    look = look_of(split, shown)
     of_all = shown.num_of_all
     for part, more, opacity in (
         (shown.part(of_all - 1, len(shown)) if shown.has_fewer else None, THIN, 0.09),
@@ -143,20 +138,33 @@ def _draw_split(chart: Chart, split: str, shown: Series) -> None:
         if part is None or not len(part):
             continue
         if shown.num_runs > 1:
-            chart.band(part.epochs, part.low, part.high, color, opacity)
+            chart.band(part.epochs, part.low, part.high, look["color"], opacity)
         chart.line(part.epochs, part.mean, **{**look, **more})
 
 
-def _is_chance_seen(figure: CurvesFigure, metric: str) -> bool:
+def look_of(split: str, shown: Series) -> dict[str, Any]:
+    """Of a split's line; few epochs are marked, many would hide it."""
+    color, line = SPLIT_STYLE[split]
+    return {
+        "color": color,
+        "linestyle": line,
+        "linewidth": 1.8,
+        "marker": "o" if len(shown) <= MOST_MARKED else None,
+        "markersize": 3.5,
+    }
+
+
+def is_chance_seen(figure: CurvesFigure, metric: str) -> bool:
+    """Whether the panel has a line at what guessing would score."""
     if metric != "accuracy" or figure.chance is None:
         return False
-    low, high = _view(metric, list(_shown(figure, metric).values()))
+    low, high = view_of_metric(metric, list(shown_in(figure, metric).values()))
     return low < figure.chance < high
 
 
-def _signs(figure: CurvesFigure) -> list[Sign]:
+def signs_of_curves(figure: CurvesFigure) -> list[Sign]:
     """What the picture needs to be read, and no more."""
-    shown = {metric: _shown(figure, metric) for metric in figure.metrics}
+    shown = {metric: shown_in(figure, metric) for metric in figure.metrics}
     signs = []
     for split, (color, line) in SPLIT_STYLE.items():
         found = [of[split] for of in shown.values() if split in of]
@@ -165,7 +173,7 @@ def _signs(figure: CurvesFigure) -> list[Sign]:
             signs.append(Sign(f"{split}{_runs_said(found)}", sample))
     if signs and figure.chosen:
         signs.append(Sign(_chosen_said(sorted(figure.chosen)), CHOSEN))
-    if any(of and _is_chance_seen(figure, metric) for metric, of in shown.items()):
+    if any(of and is_chance_seen(figure, metric) for metric, of in shown.items()):
         signs.append(Sign("chance, one over the classes", CHANCE))
     return signs
 
@@ -185,6 +193,7 @@ def _chosen_said(epochs: Sequence[int]) -> str:
     return f"best epochs of {len(epochs)} runs{listed}"
 
 
-def _epoch_limits(figure: CurvesFigure) -> View:
+def epoch_limits(figure: CurvesFigure) -> View:
+    """From where to where the axis of epochs reaches."""
     shown = (series for series in figure.curves.values() if len(series))
     return epoch_view((int(series.epochs[-1]) for series in shown), figure.epochs)

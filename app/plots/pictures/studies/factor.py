@@ -30,8 +30,7 @@ from app.plots.canvas.style import (
 from app.plots.figures.scores import FactorFigure, Group, ScorePanel
 from app.plots.pictures.studies.factor_axis import (
     NOT_TO_SCALE,
-    label_round,
-    label_values,
+    layout_of,
     places_of,
 )
 from app.plots.pictures.studies.factor_rows import in_rows
@@ -54,9 +53,6 @@ LEGEND_INCHES, LEGEND_GAP = 2.4, 0.3
 FEW_GROUPS = 3
 """Of so many the legend stands below, where it needs less room."""
 
-SLOT_POINTS = 17.0
-"""Room for one group at one value of the factor: where several have that value, they stand beside each other."""
-
 
 def draw_factor(figure: FactorFigure, extension: str) -> bytes:
     """Lines over a numeric factor; where any of its values is a text, a chart with one row per cell. `extension`: png,
@@ -70,10 +66,10 @@ def draw_factor(figure: FactorFigure, extension: str) -> bytes:
 
 def _numeric(figure: FactorFigure) -> Sheet:
     panels = figure.panels
-    width, height = _panel_inches(len(panels))
-    pairs = [_pairs(panel, figure) for panel in panels]
+    width, height = panel_inches(len(panels))
+    pairs = [pairs_of(panel, figure) for panel in panels]
     entries, signs, is_beside = (
-        [_entry(figure, title, number) for number, title in enumerate(figure.titles)],
+        [entry_of(figure, title, number) for number, title in enumerate(figure.titles)],
         signs_of(figure, has_pairs=any(pairs)),
         (len(figure.titles) > FEW_GROUPS or len(panels) > 1) and not is_small(),
     )
@@ -108,7 +104,8 @@ def _numeric(figure: FactorFigure) -> Sheet:
     return sheet
 
 
-def _panel_inches(count: int = 1) -> tuple[float, float]:
+def panel_inches(count: int = 1) -> tuple[float, float]:
+    """Width and height of each of so many panels."""
     room = most_inches() - 2 * MARGIN - LEFT_INCHES
     width, height = (room, 0.7 * room) if is_small() else PANEL_INCHES
     return width, height if count == 1 else min(height, STACKED_INCHES)
@@ -118,7 +115,9 @@ Ends = tuple[tuple[float, int], tuple[float, int]]
 """Two cells, each by its factor's value and its group."""
 
 
-def _pairs(shown: ScorePanel, figure: FactorFigure) -> list[tuple[Ends, list[tuple[float, float]]]]:
+def pairs_of(
+    shown: ScorePanel, figure: FactorFigure
+) -> list[tuple[Ends, list[tuple[float, float]]]]:
     """The scores of runs with the same seed: in neighboring groups at one value, or of a single group at neighboring
     values.
     """
@@ -160,37 +159,22 @@ def _draw_panel(
     *,
     is_last: bool,
 ) -> None:
-    """All panels have the values of all, so that one stands below the other."""
-    values = sorted({float(point.x) for point in figure.points})
-    places, note = places_of(values, figure)
+    placed = layout_of(figure, panel_inches()[0])
     panel.grid(axis="y", color=GRID, linewidth=0.8)
     score_axis(panel, shown, upright=True)
     if is_last:
-        name = shortened(figure.factor, _panel_inches()[0] - 1.5, AXIS_SIZE)
-        panel.set_xlabel(name + note, fontsize=AXIS_SIZE)
+        name = shortened(figure.factor, panel_inches()[0] - 1.5, AXIS_SIZE)
+        panel.set_xlabel(name + placed.note, fontsize=AXIS_SIZE)
     panel.set_xticks([])
-    if not values:
+    if not placed.places:
         return
-    span = (places[-1] - places[0]) or 1.0
-    point = 1.14 * span / (72 * _panel_inches()[0])
-    closest = min((after - before for before, after in pairwise(places)), default=span)
-    num_groups = len(figure.titles)
-    # points of a cloud stand where they are
-    slot = (
-        0.0 if figure.is_scatter else min(SLOT_POINTS * point, 0.7 * closest / max(1, num_groups))
-    )
-    margin = max((0.07 if len(places) > 1 else 0.57) * span, slot * (num_groups + 1) / 2)
-    panel.set_xlim(places[0] - margin, places[-1] + margin)
-    if figure.is_scatter:
-        label_round(panel, values, _panel_inches()[0], is_log=figure.is_log)
-    else:
-        label_values(panel, values, places, _panel_inches()[0])
-    place_of = dict(zip(values, places, strict=True))
-    aside = 0.32 * slot
-    shifts = [slot * (number - (num_groups - 1) / 2) for number in range(num_groups)]
+    panel.set_xlim(*placed.view)
+    panel.set_xticks([at for at, _ in placed.ticks], [text for _, text in placed.ticks])
     for ends, scores in pairs:
-        across = [place_of[value] + shifts[group] - aside for value, group in ends]
-        color = look(0).color if num_groups == 1 else GREY
+        across = [
+            placed.places[value] + placed.shifts[group] - placed.aside for value, group in ends
+        ]
+        color = look(0).color if len(figure.titles) == 1 else GREY
         for each in scores:
             panel.plot(across, each, **pair_look(color))
     for number, group in shown.groups.items():
@@ -198,13 +182,13 @@ def _draw_panel(
             panel,
             group,
             number,
-            {value: place + shifts[number] for value, place in place_of.items()},
-            aside,
-            is_joined=_is_joined(figure, note),
+            {value: place + placed.shifts[number] for value, place in placed.places.items()},
+            placed.aside,
+            is_joined=is_joined(figure, placed.note),
         )
 
 
-def _is_joined(figure: FactorFigure, note: str = "") -> bool:
+def is_joined(figure: FactorFigure, note: str = "") -> bool:
     """Whether means along the factor are steps of one way: not where it is a cloud, nor where equal steps stand for
     unequal ones.
     """
@@ -242,7 +226,8 @@ def _draw_group(
             panel.plot([place], [point.published], **published_look(drawn.color))
 
 
-def _entry(figure: FactorFigure, title: str, number: int) -> Entry:
+def entry_of(figure: FactorFigure, title: str, number: int) -> Entry:
+    """Of the group with this title, the `number`th, in the legend."""
     points = [point for group in figure.groups if group.title == title for point in group.points]
     counts = [len(point.scores) for point in points if point.scores]
     values = [float(point.x) for point in figure.points]
@@ -251,6 +236,6 @@ def _entry(figure: FactorFigure, title: str, number: int) -> Entry:
         f"{runs_said(counts)}{' each' if len(counts) > 1 else ''}" if counts else "not measured",
         line_look(
             number,
-            is_joined=_is_joined(figure, places_of(sorted(set(values)), figure)[1]),
+            is_joined=is_joined(figure, places_of(sorted(set(values)), figure)[1]),
         ),
     )

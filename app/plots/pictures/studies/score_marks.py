@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from app.plots.canvas.colors import GREY
 from app.plots.canvas.palette import CHANCE, TICK_STEPS, Sign, dot_look, look, seed_look, view_of
-from app.plots.canvas.scales import least_span
+from app.plots.canvas.scales import View, least_span
 from app.plots.canvas.style import (
     AXIS_SIZE,
     NOTE_SIZE,
@@ -24,18 +24,30 @@ BELOW_INCHES = 0.55
 """Of the axis' numbers and name."""
 
 
-def score_axis(panel: Axes, shown: ScorePanel, *, upright: bool) -> None:
-    """Scale and label the axis of the scores, which is the vertical one if `upright`."""
-    scores = [
+def scores_of(shown: ScorePanel) -> list[float]:
+    """The finite ones of the runs, and what the source published."""
+    return [
         score
         for point in shown.points
         for score in [*point.scores, *([point.published] if point.published is not None else [])]
     ]
+
+
+def score_view(shown: ScorePanel) -> View:
+    """From where to where the axis of the scores reaches."""
+    scores = scores_of(shown)
     least = least_span(max(map(abs, scores), default=0.0), as_percent=shown.as_percent)
     low, high = view_of(scores, [point.ci95 for point in shown.points if point.ci95], least)
     if shown.as_percent:
         room = 0.03 * (high - low)
         low, high = max(low, min([0.0, *scores]) - room), min(high, max([1.0, *scores]) + room)
+    return low, high
+
+
+def score_axis(panel: Axes, shown: ScorePanel, *, upright: bool) -> None:
+    """Scale and label the axis of the scores, which is the vertical one if `upright`."""
+    low, high = score_view(shown)
+    scores = scores_of(shown)
     axis = panel.yaxis if upright else panel.xaxis
     if not scores:
         say_in_middle(panel, "nothing measured yet", AXIS_SIZE)

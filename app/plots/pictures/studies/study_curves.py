@@ -59,7 +59,7 @@ def draw_study_curves(figure: StudyCurvesFigure, extension: str) -> bytes:
         AXIS_INCHES + width + END_INCHES + COLUMN_GAP,
         TITLE_INCHES + height + EPOCH_INCHES + ROW_GAP,
     )
-    entries = [_entry(figure, place) for place in range(len(figure.lines))]
+    entries = [entry_of_cell(figure, place) for place in range(len(figure.lines))]
     legend, is_beside = Legend(entries, LEGEND_INCHES), columns == 1 and not is_small()
     if not is_beside or legend.height > down * rows:
         legend, is_beside = _legend_below(entries, across * columns - COLUMN_GAP), False
@@ -113,7 +113,7 @@ def _draw_panel(axes: Axes, panel: Panel, figure: StudyCurvesFigure) -> None:
         for place, series in lines
         if (last := series.last) is not None
     ]
-    is_log = panel.metric.endswith("loss") and _spans_decades(shown)
+    is_log = panel.metric.endswith("loss") and spans_decades(shown)
     unit = ["nats"] if panel.metric.endswith("loss") else []
     notes = ", ".join(filter(None, [panel.note, *unit, *(["log scale"] if is_log else [])]))
     axes.set_title(
@@ -131,7 +131,7 @@ def _draw_panel(axes: Axes, panel: Panel, figure: StudyCurvesFigure) -> None:
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=TICK_SIZE, color=GREY)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1, steps=TICK_STEPS))
-    axes.set_xlim(*_epoch_limits(figure))
+    axes.set_xlim(*limits_of_epochs(figure))
     if not shown:
         axes.set_yticks([])
         text = "no finite value" if lines else "no epoch finished yet"
@@ -146,7 +146,7 @@ def _draw_panel(axes: Axes, panel: Panel, figure: StudyCurvesFigure) -> None:
 
 
 def _scale(axes: Axes, panel: Panel, lines: Sequence[CellLine], is_log: bool) -> None:
-    low, high = _range(lines)
+    low, high = range_of(lines)
     if is_log:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(power_of_ten))
@@ -163,7 +163,8 @@ def _scale(axes: Axes, panel: Panel, lines: Sequence[CellLine], is_log: bool) ->
         axes.set_ylim(*amount_view(low, high))
 
 
-def _entry(figure: StudyCurvesFigure, place: int) -> Entry:
+def entry_of_cell(figure: StudyCurvesFigure, place: int) -> Entry:
+    """Of a cell in the legend."""
     cell, drawn = figure.lines[place], look(place)
     swatch = {"color": drawn.color, "linestyle": drawn.dashes, "linewidth": 1.8}
     note = _note(
@@ -197,19 +198,21 @@ def _note(cell: CellCurves, shown: Sequence[Series]) -> str:
     return runs + of_all + (", some values not finite" if is_broken else "") + thin
 
 
-def _range(lines: Sequence[CellLine]) -> tuple[float, float]:
+def range_of(lines: Sequence[CellLine]) -> tuple[float, float]:
     """The least and the largest value."""
     return min(float(np.nanmin(line.series.low)) for line in lines), max(
         float(np.nanmax(line.series.high)) for line in lines
     )
 
 
-def _spans_decades(lines: Sequence[CellLine]) -> bool:
-    low, high = _range(lines) if lines else (1.0, 1.0)
+def spans_decades(lines: Sequence[CellLine]) -> bool:
+    """Whether their values are to be on a log scale, if losses."""
+    low, high = range_of(lines) if lines else (1.0, 1.0)
     return low > 0 and math.log10(high / low) > LOG_DECADES
 
 
-def _epoch_limits(figure: StudyCurvesFigure) -> tuple[float, float]:
+def limits_of_epochs(figure: StudyCurvesFigure) -> tuple[float, float]:
+    """From where to where the axes of epochs reach."""
     shown = [
         series
         for cell in figure.lines
