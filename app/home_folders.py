@@ -37,3 +37,8 @@ class HomeFolders:
     def onnx_folder(self) -> Path:
         """Where networks lie that were asked for as ONNX files; each can be made again."""
         return self.home.absolute() / "onnx"
+
+    @property
+    def trackers_folder(self) -> Path:
+        """Where it is noted what trackers have, and where TensorBoard's files lie."""
+        return self.home.absolute() / "trackers"

@@ -144,6 +144,10 @@ class Settings(HomeFolders, BaseSettings):
     """Most streams of events that one API process holds open; one more is answered 503 with `Retry-After`."""
     max_watchers_per_key: int = Field(default=20, ge=0)
     """Most of them with one key; 0 for no bound."""
+    trackers: str = ""
+    """Trackers, separated by commas, to which `lab serve` and `lab api` send all runs: `mlflow`, `tensorboard`,
+    `wandb`, `trackio`. Where they are say their own variables, such as MLFLOW_TRACKING_URI.
+    """
     header_seconds: float = Field(default=15.0, gt=0)
     """How long a client may take for a request's first line and headers; then its connection is closed."""
     body_seconds: float = Field(default=30.0, gt=0)
@@ -249,6 +253,11 @@ class Settings(HomeFolders, BaseSettings):
     def proxies(self) -> tuple[str, ...]:
         """`trusted_proxies`, one by one."""
         return _listed(self.trusted_proxies)
+
+    @property
+    def tracker_names(self) -> tuple[str, ...]:
+        """`trackers`, one by one, each once."""
+        return tuple(dict.fromkeys(_listed(self.trackers)))
 
     @property
     def effective_database_url(self) -> str:

@@ -33,7 +33,14 @@ RUN = {
 """Whose blocks run, in one shell from the first to the last, after this line. A study is made and not trained."""
 INSTALLS = "installs; tests/test_install.py runs the Makefile, the demo has a test of its own"
 DOCKER = "needs Docker; `make compose-test` does the same"
+TRACKERS = (
+    "needs a tracker; tests/client/test_sync.py and tests/client/test_trackers.py do the same"
+)
 NOT_RUN = {
+    ("docs/trackers.md", "lab sync tensorboard"): TRACKERS,
+    ("docs/trackers.md", "export MLFLOW_"): TRACKERS,
+    ("docs/trackers.md", "export LAB_URL"): TRACKERS,
+    ("docs/trackers.md", "LAB_TRACKERS=mlflow"): "tests/e2e/test_trackers.py does the same",
     ("README.md", "make demo"): INSTALLS,
     ("README.md", "make install"): INSTALLS,
     ("CONTRIBUTING.md", "make install "): INSTALLS + "; sudo",

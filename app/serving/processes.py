@@ -27,6 +27,7 @@ from app.serving.banner import Banner
 from app.serving.ending import EXIT_FAILED, Ending
 from app.serving.shift import Shift
 from app.serving.sockets import listening, raise_descriptor_limit
+from app.serving.trackers import refuse_unknown, tracker_companions
 from app.serving.workers import WATCH_SECONDS, Workers
 from app.settings import Settings
 from app.storage.db import open_database
@@ -102,7 +103,8 @@ def _serve(
     # then
     gc.freeze()
     # not `asyncio.run`, which waits for threads
-    asyncio.new_event_loop().run_until_complete(server.serve(list(banner.sockets)))
+    with tracker_companions(settings, banner.url):
+        asyncio.new_event_loop().run_until_complete(server.serve(list(banner.sockets)))
     return 0 if server.started else EXIT_FAILED
 
 
@@ -117,8 +119,11 @@ def keep_memory_together() -> None:
 
 
 def _set_up(settings: Settings) -> None:
-    """What every process of the service does first. Raises Misconfigured where files could be put nowhere."""
+    """What every process of the service does first. Raises Misconfigured where files could be put nowhere, and for a
+    tracker that nobody knows.
+    """
     set_up_logging(settings.log_level, settings.log_format)
+    refuse_unknown(settings)
     keep_to_oneself(settings.home)
     file_store(settings)
     if others_may_look(settings.home):

@@ -24,6 +24,7 @@ from training_lab.commands import (
     studies,
     study_tables,
     submitting,
+    syncing,
     training,
     watching,
 )
@@ -39,6 +40,7 @@ COMMANDS = (
     steering,
     *(listing, watching, logs, curves, numbers, comparing, cloning),
     predicting,
+    syncing,
     data,
     owners,
     *(login, completion),
