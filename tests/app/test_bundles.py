@@ -1,5 +1,6 @@
 """Bundles: what was selected as one zip that says everything, in names that are safe, with bytes that come again."""
 
+import asyncio
 import csv
 import hashlib
 import io
@@ -19,6 +20,7 @@ from lab_models.common.naming import as_file_name
 from tests.app.people import caller
 from tests.app.test_confusion import assessment, succeed
 from tests.app.test_reads import long_experiment
+from tests.app.watching import PATIENCE, Client, service
 
 FILES = {
     "spec-as-sent.json",
@@ -230,3 +232,38 @@ def test_what_is_gone_meanwhile_or_cannot_be_drawn_is_said(
     said = files["README.md"].decode()
     assert "1 were deleted while this was made." in said
     assert "2 b lacks curves.pdf, which could not be drawn." in said
+
+
+def test_who_reads_slowly_holds_nothing_and_gets_the_rest_when_they_read_on(
+    settings: Settings, database: Database
+) -> None:
+    """Neither a connection nor a turn nor more than one piece: others read and write as if there were no bundle."""
+    for _ in range(3):
+        long_experiment(database, epochs=5, seeds=2)
+
+    async def work() -> bytes:
+        async with service(settings) as app:
+            slow = Client(app, "/bundles")
+            await slow.until(lambda one: one.content)
+            slow.may_read.clear()
+            async with asyncio.timeout(PATIENCE):
+                while not slow.is_held_up:
+                    await asyncio.sleep(0)
+            begun = len(slow.content)
+            assert not any(lane.num_passing for lane in app.state.passes.lanes)
+            assert app.state.database.engine.pool.checkedout() == 0
+            for _ in range(2):
+                other = Client(app, "/experiments")
+                await other.until(lambda one: one.is_whole)
+                assert other.status == 200
+            long_experiment(database, epochs=2, seeds=2)
+            assert len(slow.content) == begun
+            assert not slow.is_whole
+            slow.may_read.set()
+            await slow.until(lambda one: one.is_whole)
+            await slow.task
+            return bytes(slow.content)
+
+    with zipfile.ZipFile(io.BytesIO(asyncio.run(work()))) as archive:
+        assert archive.testzip() is None
+        assert sum(name.endswith("/curves.pdf") for name in archive.namelist()) == 3

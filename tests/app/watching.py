@@ -47,7 +47,9 @@ def parsed(content: bytes) -> list[Said]:
 
 
 class Client:
-    """One request to the application; `may_read` is cleared to read nothing for a while."""
+    """One request to the application; `may_read` is cleared to read nothing for a while, and `is_held_up` says that
+    the service waits for that.
+    """
 
     def __init__(self, app: FastAPI, path: str, **headers: str) -> None:
         self.status = 0
@@ -55,6 +57,7 @@ class Client:
         self.content = bytearray()
         self.pieces: list[bytes] = []
         self.is_whole = False
+        self.is_held_up = False
         self.may_read = asyncio.Event()
         self.may_read.set()
         self.asked: list[float] = []
@@ -89,7 +92,9 @@ class Client:
         return {"type": "http.disconnect"}
 
     async def _send(self, message: Any) -> None:
+        self.is_held_up = not self.may_read.is_set()
         await self.may_read.wait()
+        self.is_held_up = False
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.headers = {name.decode(): value.decode() for name, value in message["headers"]}

@@ -47,7 +47,7 @@ from lab_models.common.revision import package_version
 router = passes.router(prefix="/bundles", tags=["experiments"])
 
 MOST_EXPERIMENTS: Final = 200
-"""Of one bundle: two pictures are drawn for each, a fifth of a second together."""
+"""Of one bundle: two pictures are drawn for each, a tenth of a second together."""
 METRICS: Final = ("loss", "accuracy")
 PICTURES: Final = (PictureFormat.SVG, PictureFormat.PDF)
 RESULTS: Final = {

@@ -28,6 +28,7 @@ from app.plots.canvas.colors import (
     most_inches,
     with_both_themes,
 )
+from app.plots.canvas.embedding import outlines_alone
 from app.plots.canvas.fonts import FAMILIES, line_height, wrapped
 from app.plots.canvas.png import png
 
@@ -94,7 +95,7 @@ def rendered(canvas: Figure, extension: str) -> bytes:
         return png(np.asarray(opaque), canvas.dpi, "training-lab")
     buffer = io.BytesIO()
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(extension, {})
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), outlines_alone():
         # of letters that only the viewer of an SVG has; they are laid out by a guess (see `fonts`)
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         canvas.savefig(buffer, format=extension, metadata={"Creator": "training-lab", **undated})
