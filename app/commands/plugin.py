@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from app.commands import codes, demo, keys, maintenance, serving
+from app.commands import codes, demo, keys, local_findings, maintenance, serving
 from app.errors import Misconfigured
 
 USAGE_ERRORS: tuple[type[Exception], ...] = (Misconfigured,)
@@ -16,3 +16,4 @@ def add_commands(commands: Any) -> None:
     maintenance.add_commands(commands)
     demo.add_commands(commands)
     codes.add_options(commands)
+    local_findings.add_options(commands)

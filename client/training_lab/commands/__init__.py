@@ -11,6 +11,7 @@ from training_lab.commands import (
     completion,
     curves,
     data,
+    doctor,
     listing,
     login,
     logs,
@@ -43,6 +44,7 @@ COMMANDS = (
     syncing,
     data,
     owners,
+    doctor,
     *(login, completion),
 )
 """In the order of `lab --help`."""

@@ -11,7 +11,8 @@ from training_lab.documents import LONG_PATIENCE, post
 from training_lab.keys import AUTO, key_for
 from training_lab.lab import Lab
 from training_lab.pictures import DRAWING_SECONDS
-from training_lab.steps import Plan, Reply, Request
+from training_lab.retrying import document_of, unreachable
+from training_lab.steps import Failure, Plan, Reply, Request, Send
 from training_lab.waiting import document
 
 
@@ -53,6 +54,20 @@ class Service:
         """Bytes of a GET, however long the service draws."""
         return self._send("GET", path, patience=DRAWING_SECONDS).content
 
+    def look(self, path: str) -> Reply:
+        """The answer to a GET, whatever its status; raises Unreachable."""
+        request = Request("GET", path)
+        reply: Reply | Failure = self.lab._driver.run(_tried(request))
+        if isinstance(reply, Failure):
+            raise unreachable(reply, request, self.url)
+        return reply
+
+    @staticmethod
+    def document_of(reply: Reply) -> dict[str, Any]:
+        """The object of an answer; empty where it is none."""
+        found = document_of(reply)
+        return found if isinstance(found, dict) else {}
+
     def _send(self, method: str, path: str, *, patience: float) -> Reply:
         parts = urlsplit(path)
         return self._carried_out(
@@ -78,6 +93,11 @@ def say_warnings(answer: Mapping[str, Any]) -> None:
     """What the service warns of, on standard error; an earlier version says nothing."""
     for warning in answer.get("warnings", ()):
         say(plain(f"warning: {warning}"))
+
+
+def _tried(request: Request) -> Plan[Reply | Failure]:
+    reply: Reply | Failure = yield Send(request)
+    return reply
 
 
 def _only(request: Request) -> Plan[Reply]:
