@@ -414,7 +414,7 @@ def test_ctrl_c_leaves_the_study_alone_and_says_how_to_end_it(
     where = f"--url http://127.0.0.1:{service.port}"
     assert (status, out, study["status"]) == (130, "", "queued")
     assert err.endswith(
-        f"No longer waiting, but {study['id']} goes on: `lab show {study['id']} {where}` tells how far it is, `lab"
+        f"No longer waiting, but {study['id']} goes on: `lab watch {study['id']} {where}` tells how far it is, `lab"
         f" cancel {study['id']} {where}` ends it.\n"
     )
 

@@ -12,7 +12,8 @@ from app.storage.db import Database
 from tests.app.test_retry import begin, fail, finish_epoch, resume, succeed
 from tests.client.commanding import Command
 from tests.client.test_objects import DIGITS, trained
-from training_lab import Experiment, Lab, Run
+from training_lab import Lab, Run
+from training_lab.commands import job_waiting
 from training_lab.commands.text_plots import ASCII, Curve, number, plot
 from training_lab.commands.watching import Watched
 from training_lab.events import Event
@@ -310,10 +311,10 @@ def test_a_clone_has_what_is_changed_and_may_be_waited_for(
     assert command("clone", a.id, "epochs").status == 2
     assert command("clone", a.id, "epoch=3").status == 1
 
-    def interrupted(self: Experiment, *_: object, **__: object) -> Experiment:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Experiment, "wait", interrupted)
+    monkeypatch.setattr(job_waiting, "wait_with_progress", interrupted)
     left = command("clone", a.id, "epochs=9", "--wait")
     assert left.status == 130
     assert f"{lab.latest().id} goes on" in left.err

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,9 @@ from app.settings import Settings
 from app.storage.db import Database
 from tests.app.test_retry import begin, fail, finish_epoch, resume, succeed
 from tests.client.commanding import Command
-from training_lab import Experiment, Lab
+from training_lab import Lab
+from training_lab.commands import job_waiting
+from training_lab.commands.requesting import Service
 
 pytestmark = pytest.mark.sqlite
 
@@ -95,7 +98,8 @@ def test_adam_at_the_rate_of_sgd_is_warned_about(command: Command) -> None:
         ("--no-wait --timeout 3", 2, "--timeout goes with --wait"),
         ("--set epochs.x=3 --epochs 3", 2, "'epochs' holds no fields here"),
         ("--epochs x", 2, "argument --epochs: must be a whole number, not 'x'"),
-        ("--log wandb", 2, "--log: nothing can be sent to a tracker yet."),
+        ("--log tensorboard --no-wait", 2, "--log sends epochs while it is waited; without wai"),
+        ("--log aim", 2, "argument --log: invalid choice: 'aim'"),
     ],
 )
 def test_what_cannot_be_meant_is_told_by_its_flag(
@@ -125,17 +129,15 @@ def test_the_wait_ends_as_the_experiment_does(
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    wait = Experiment.wait
-
-    def ended(self: Experiment, *given: Any) -> Experiment:
+    def ended(service: Service, identifier: str, **_: Any) -> Any:
         lease = begin(database)
         resume(database, lease, settings)
         for epoch in (1, 2):
             finish_epoch(database, lease, epoch)
         end(database, lease)
-        return wait(self, *given)
+        return service.get(f"/experiments/{identifier}")
 
-    monkeypatch.setattr(Experiment, "wait", ended)
+    monkeypatch.setattr(job_waiting, "wait_with_progress", ended)
     said = command("train", *SMALL)
     made = lab.latest()
     assert said.status == status
@@ -156,10 +158,10 @@ def test_ctrl_c_and_the_time_limit_leave_it_running(
     assert (late.status, late.out) == (124, "")
     assert f"{made.id} has not ended within 0 s, but goes on: `lab watch {made.id}" in late.err
 
-    def interrupted(self: Experiment, *_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Experiment, "wait", interrupted)
+    monkeypatch.setattr(job_waiting, "wait_with_progress", interrupted)
     left = command("train", *SMALL)
     made = lab.latest()
     assert (left.status, left.out) == (130, "")
@@ -172,4 +174,32 @@ def test_its_help_has_examples_and_no_flag_without_a_word(command: Command) -> N
     assert said.status == 0
     assert "examples:\n" in said.out
     assert "\nlab train --as three-models --model cnn" in said.out
-    assert "--log" not in said.out
+    assert "--log [{auto" in " ".join(said.out.split())
+
+
+def test_epochs_go_to_a_tracker_while_it_is_waited(
+    command: Command,
+    lab: Lab,
+    database: Database,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+    def ended(service: Service, identifier: str, **_: Any) -> Any:
+        lease = begin(database)
+        resume(database, lease, settings)
+        for epoch in (1, 2):
+            finish_epoch(database, lease, epoch)
+        succeed(database, lease)
+        return service.get(f"/experiments/{identifier}")
+
+    monkeypatch.setattr(job_waiting, "wait_with_progress", ended)
+    said = command("train", *SMALL, "--log", "tensorboard")
+    run = lab.latest().runs[0]
+    assert said.status == 0, said.err
+    assert "not all has been sent" not in said.err
+    (written,) = [path for path in tmp_path.rglob("events.out*") if run.id in str(path)]
+    assert written.stat().st_size > 100

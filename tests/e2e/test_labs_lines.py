@@ -29,11 +29,20 @@ def test_there_is_a_line_for_each_of_the_labs() -> None:
     assert "experiment_distillation.py --run-all` | `lab study distill-as-coded`" in PAGE
     for model in ("mlp", "cnn", "resnet18"):
         flags = f"--model {model} --epochs 50 --batch-size 128 --lr 0.1 --num-workers 2"
-        assert f"`python main.py {flags} --log` | `lab train --as three-models {flags}`" in PAGE
+        line = f"`lab train --as three-models {flags} --log`"
+        assert f"`python main.py {flags} --log` | {line}" in PAGE
     assert len(LINES) >= 12
 
 
-def test_every_line_trains(service: Service, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_line_trains(
+    service: Service,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     url = f"http://127.0.0.1:{service.port}"
     studies: list[str] = []
     for line in sorted(LINES, key=lambda line: line.startswith("lab study")):
@@ -51,3 +60,6 @@ def test_every_line_trains(service: Service, capsys: pytest.CaptureFixture[str])
         rows = list(lab.experiments())
     assert len(rows) > len(LINES)
     assert {row.status for row in rows} == {"succeeded"}
+    logged = [line for line in LINES if line.endswith("--log")]
+    folders = [path for name in ("wandb", "tensorboard") for path in tmp_path.glob(f"{name}/*")]
+    assert len(folders) >= len(logged) == 3

@@ -46,6 +46,6 @@ def _clone(lab: Lab, options: argparse.Namespace) -> int:
     if options.wait:
         if not options.quiet:
             output.say(f"{made.id}: like {model.id}")
-        made = waited(made, options)
+        made = waited(lab, made, options)
     show_made(made, options)
     return EXIT_DONE

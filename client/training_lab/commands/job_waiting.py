@@ -37,8 +37,10 @@ def wait_or_stop(service: Service, identifier: str, options: argparse.Namespace)
     """`wait_with_progress`, which Ctrl-C and `--timeout` leave with a word on what goes on; raises Detached,
     TimedOut.
     """
-    show, cancel = (f"`lab {verb} {identifier}{elsewhere(options)}`" for verb in ("show", "cancel"))
-    how = f"{show} tells how far it is, {cancel} ends it."
+    watch, cancel = (
+        f"`lab {verb} {identifier}{elsewhere(options)}`" for verb in ("watch", "cancel")
+    )
+    how = f"{watch} tells how far it is, {cancel} ends it."
     try:
         return wait_with_progress(
             service, identifier, timeout=options.timeout, is_quiet=options.quiet

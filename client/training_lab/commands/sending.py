@@ -3,9 +3,11 @@
 import argparse
 
 from training_lab.commands import output
-from training_lab.commands.command_line import Detached, elsewhere
-from training_lab.errors import TimedOut
+from training_lab.commands.command_line import elsewhere
+from training_lab.commands.job_waiting import wait_or_stop
+from training_lab.commands.requesting import Service
 from training_lab.experiment import Experiment
+from training_lab.lab import Lab
 
 
 def say_warnings(warnings: list[str], options: argparse.Namespace) -> None:
@@ -14,19 +16,12 @@ def say_warnings(warnings: list[str], options: argparse.Namespace) -> None:
         output.say(output.plain(f"warning: {warning}"))
 
 
-def waited(made: Experiment, options: argparse.Namespace) -> Experiment:
-    """The same once it has ended. Raises RunFailed, TimedOut after `--timeout`, and Detached at Ctrl-C; it goes on
-    then, and the message says how to come back to it.
+def waited(lab: Lab, made: Experiment, options: argparse.Namespace) -> Experiment:
+    """The same once it has ended, with a bar and a line for each epoch. Raises RunFailed, TimedOut after `--timeout`,
+    and Detached at Ctrl-C; it goes on then, and the message says how to come back to it.
     """
-    how = f"{returning(made, options)}, `lab cancel {made.id}{elsewhere(options)}` ends it."
-    try:
-        return made.wait(options.timeout, "none" if options.quiet else "auto")
-    except TimedOut as late:
-        raise TimedOut(
-            f"{made.id} has not ended within {options.timeout:g} s, but goes on: {how}"
-        ) from late
-    except KeyboardInterrupt as interrupt:
-        raise Detached(f"No longer waiting, but {made.id} goes on: {how}") from interrupt
+    wait_or_stop(Service(lab), made.id, options)
+    return made.wait(progress="none")
 
 
 def returning(made: Experiment, options: argparse.Namespace) -> str:

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -10,9 +11,13 @@ from training_lab.commands import output
 from training_lab.commands.command_line import EXIT_DONE, add_service_command
 from training_lab.commands.sending import returning, say_warnings, show_made, waited
 from training_lab.errors import Refused, Unusable, refused_fields
+from training_lab.experiment import Experiment
 from training_lab.lab import Lab
 from training_lab.recipe_cells import chosen, recipe_and_cell
 from training_lab.records import DryRun
+from training_lab.sync import finding
+from training_lab.sync.beside import SyncBeside
+from training_lab.sync.sink import SinkOptions
 from training_lab.train_flags import (
     NUM_WORKERS_SAID,
     add_flags,
@@ -26,6 +31,10 @@ EXAMPLES = (
     "lab train --as three-models --model cnn --epochs 50 --batch-size 128 --lr 0.1",
     "lab train --dataset mnist --optimizer sgd --lr 0.1 --momentum 0.9 --schedule cosine --no-wait",
     "lab train --dataset mnist --patience 5 --delta-overfit 0.02 --set schedule.warmup_epochs=1 --dry-run",
+)
+LOG_HELP = (
+    "send every epoch to a tracker while it is waited, with your key there; without a name wandb where it is installed,"
+    " else tensorboard"
 )
 TRACKERS = ("auto", "wandb", "tensorboard", "mlflow", "trackio")
 
@@ -46,7 +55,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.set_defaults(wait=True)
     add_flags(parser)
-    parser.add_argument("--log", nargs="?", const="auto", choices=TRACKERS, help=argparse.SUPPRESS)
+    parser.add_argument("--log", nargs="?", const="auto", choices=TRACKERS, help=LOG_HELP)
     parser.add_argument(
         "--wait",
         action=argparse.BooleanOptionalAction,
@@ -79,7 +88,8 @@ def _train(lab: Lab, options: argparse.Namespace) -> int:
     if options.wait:
         if not options.quiet:
             output.say(f"{made.id}: {made.url}")
-        made = waited(made, options)
+        with _beside(lab, made, options):
+            made = waited(lab, made, options)
     elif not options.quiet:
         output.say(f"{returning(made, options)}.")
     show_made(made, options)
@@ -89,11 +99,26 @@ def _train(lab: Lab, options: argparse.Namespace) -> int:
 def _refuse_what_cannot_be(options: argparse.Namespace) -> None:
     if options.timeout is not None and not options.wait:
         raise Unusable("--timeout goes with --wait")
-    if options.log is not None:
+    if options.log is None:
+        return
+    if options.log == "auto":
+        options.log, why = finding.usual()
+        if not options.quiet:
+            output.say(f"{why}.")
+    finding.find(options.log, SinkOptions(None, None))  # before anything is sent
+    if not options.wait:
         raise Unusable(
-            "--log: nothing can be sent to a tracker yet. Every number of every epoch is kept without it: `lab metrics"
-            " @last`"
+            f"--log sends epochs while it is waited; without waiting: `lab sync {options.log} @last --follow`"
         )
+
+
+def _beside(
+    lab: Lab, made: Experiment, options: argparse.Namespace
+) -> AbstractContextManager[object]:
+    """Its epochs are sent to a tracker meanwhile, by a process of its own, if that is wished."""
+    if options.log is None:
+        return nullcontext()
+    return SyncBeside(options.log, [made.id], url=lab.url, say=output.say)
 
 
 def _request(lab: Lab, options: argparse.Namespace) -> dict[str, Any]:

@@ -76,5 +76,6 @@ class SyncBeside:
     def _pass_on(self) -> None:
         assert self._process is not None
         assert self._process.stderr is not None
-        for line in self._process.stderr:
-            self._say(line.rstrip("\n"))
+        with self._process.stderr as lines:
+            for line in lines:
+                self._say(line.rstrip("\n"))

@@ -3,13 +3,17 @@
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-import httpx
-
 from training_lab.files import pieces_of
+from training_lab.late import Late
 from training_lab.sync.sink import TrackerAway, TrackerRefused
+
+if TYPE_CHECKING:
+    import httpx
+else:
+    httpx = Late("httpx")
 
 API: Final = "/api/2.0/mlflow/"
 ARTIFACTS: Final = "/api/2.0/mlflow-artifacts/artifacts/"
@@ -79,7 +83,7 @@ class MlflowRequests:
         raise self._trouble(what, response, document)
 
     def _trouble(
-        self, what: str, response: httpx.Response, document: Any
+        self, what: str, response: "httpx.Response", document: Any
     ) -> TrackerAway | TrackerRefused:
         status = response.status_code
         said = str(document.get("message") or "") if isinstance(document, dict) else ""
