@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 VENV := .venv
+TRACKERS := .venv-trackers
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV := $(VENV)/.dev
@@ -17,7 +18,7 @@ PYTEST := $(BIN)/python -m pytest -rs
 SPREAD := --numprocesses 2 --dist loadfile --no-loadscope-reorder  # a file's tests stay with one process
 CODE := app worker lab_models migrations client tests benchmarks requirements/install.py setup.py
 
-.PHONY: anew help install demo run test fast quick check format formatted lint types contracts docs bench load lock audit digests chaos compose-test fuzz clean
+.PHONY: anew help install demo run test fast quick check format formatted lint types contracts docs bench load lock audit digests chaos compose-test trackers-test fuzz clean
 
 help:
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -93,6 +94,7 @@ lock: $(DEV) ## write requirements/ by what pyproject.toml asks for: versions st
 	$(LOCK) pyproject.toml --extra postgres --extra lab --extra dev --extra bench --group build --constraint requirements/dev.txt --output-file requirements/bench.txt
 	$(LOCK) --group pyproject.toml:build --constraint requirements/dev.txt --output-file requirements/build.txt
 	$(LOCK) --group pyproject.toml:supply --constraint requirements/dev.txt --output-file requirements/supply.txt
+	$(LOCK) --group pyproject.toml:trackers --output-file requirements/trackers.txt
 
 audit: $(DEV) ## whether what is locked has a known vulnerability; needs an index that carries advisories
 	$(INSTALL) supply
@@ -107,8 +109,17 @@ chaos: $(DEV) ## random faults on both stacks, then the proof that nothing was l
 compose-test: $(DEV) ## the containers: build, up, faults, down; needs a Docker engine and docker-compose
 	$(BIN)/python -m tests.compose
 
+$(TRACKERS)/.installed: $(DEV) requirements/trackers.txt
+	$(PYTHON) -m venv --clear $(TRACKERS)
+	$(TRACKERS)/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/trackers.txt
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$($(TRACKERS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/service.pth"
+	@touch $@
+
+trackers-test: $(TRACKERS)/.installed ## what `lab sync` has sent, read by W&B, TensorBoard, trackio and MLflow themselves, in .venv-trackers: 1 GB, two minutes
+	PYTHONPATH=client:. $(TRACKERS)/bin/python -m pytest -rs -p no:cacheprovider -W ignore tests/client/test_trackers.py
+
 fuzz: $(DEV) ## odd requests by the OpenAPI document to a real service: CASES=5000, SEED= repeats a run
 	$(BIN)/python -m tests.fuzz --cases $(or $(CASES),5000) $(if $(SEED),--seed $(SEED))
 
 clean: ## remove what make made
-	rm -rf $(VENV) .lab-demo build *.egg-info client/build client/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(TRACKERS) .lab-demo build *.egg-info client/build client/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

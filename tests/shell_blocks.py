@@ -40,7 +40,7 @@ NOT_RUN = {
     ("docs/trackers.md", "lab sync tensorboard"): TRACKERS,
     ("docs/trackers.md", "export MLFLOW_"): TRACKERS,
     ("docs/trackers.md", "export LAB_URL"): TRACKERS,
-    ("docs/trackers.md", "LAB_TRACKERS=mlflow"): "tests/e2e/test_trackers.py does the same",
+    ("docs/trackers.md", "LAB_TRACKERS=mlflow"): "tests/client/test_server_wide.py does the same",
     ("README.md", "make demo"): INSTALLS,
     ("README.md", "make install"): INSTALLS,
     ("CONTRIBUTING.md", "make install "): INSTALLS + "; sudo",

@@ -1,6 +1,7 @@
 """`lab sync` against a service and a server of MLflow: what is sent, once, and what becomes of it at faults."""
 
 import json
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -470,6 +471,7 @@ def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: odd-tracker\nVersion: 1\n")
     (about / "entry_points.txt").write_text("[lab.sinks]\nodd = odd_tracker:tracker\n")
     monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     monkeypatch.setenv("ODD_FILE", str(tmp_path / "odd.txt"))
     return tmp_path / "odd.txt"
 
