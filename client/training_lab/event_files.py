@@ -42,6 +42,16 @@ def masked_crc32c(content: bytes) -> int:
     return ((crc >> 15 | crc << 17) + MASK_DELTA) & 0xFFFFFFFF
 
 
+def seed_folder(seed: int) -> str:
+    """Such as `seed-3`."""
+    return f"seed-{seed}"
+
+
+def file_name(run_id: str) -> str:
+    """An event file's name as TensorBoard looks for it."""
+    return f"events.out.tfevents.{run_id}"
+
+
 def record(event: bytes) -> bytes:
     """An event as it stands in a file."""
     length = struct.pack("<Q", len(event))

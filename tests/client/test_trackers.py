@@ -2,6 +2,7 @@
 that is not installed is named as skipped; `make trackers-test` has all of them.
 """
 
+import io
 import json
 import math
 import os
@@ -12,6 +13,7 @@ import struct
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -123,6 +125,33 @@ def test_a_synced_folder_has_numbers_pictures_and_texts_and_a_run_that_went_back
     assert read.Images("curves")[0].width > 100
     ends = [one.tensor_proto.string_val[0].decode() for one in read.Tensors("end")]
     assert ends[-1].startswith("succeeded")
+
+
+def test_the_api_gives_the_same_numbers_as_a_zip_with_a_folder_for_each_seed(
+    lab: Lab,
+    database: Database,
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.api.analyses.tensorboard.EPOCHS_AT_ONCE", 1)
+    made = trained(lab, database, settings, seeds=2, name="a/b")
+    answer = httpx.get(f"{lab.url}/experiments/{made.id}/tensorboard.zip")
+    assert answer.headers["content-type"] == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as packed:
+        assert packed.testzip() is None
+        packed.extractall(tmp_path)
+    files = sorted(tmp_path.glob(f"*{made.id}/seed-*/events.out.tfevents.run_*"))
+    assert [file.parent.name for file in files] == ["seed-0", "seed-1"]
+    for file in files:
+        # the beginning, two epochs, the scores on test
+        content = file.read_bytes()
+        records = list(event_files.whole_records(content))
+        assert [step for _, step in records] == [0, 1, 2, 2]
+        assert records[-1][0] == len(content)
+    read = package(TENSORBOARD).EventAccumulator(str(files[0].parent), {"scalars": 0}).Reload()
+    assert [(one.step, one.value) for one in read.Scalars("val/loss")] == [(1, 1.0), (2, 0.5)]
+    assert [one.value for one in read.Scalars("test/accuracy")] == [pytest.approx(0.9)]
 
 
 # Weights & Biases

@@ -16,6 +16,7 @@ from app.api.analyses import (
     predict,
     reproduction,
     studies,
+    tensorboard,
 )
 
 ROUTERS = (
@@ -31,5 +32,6 @@ ROUTERS = (
     layer_gradient.router,
     predict.router,
     reproduction.router,
+    tensorboard.router,
     *studies.ROUTERS,
 )

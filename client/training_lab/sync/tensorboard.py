@@ -89,7 +89,7 @@ class TensorBoardSink:
             if found
             else self._folder / experiment_folder(run.experiment_name, run.experiment_id)
         )
-        return folder / seed_folder(run.seed) / file_name(run.id)
+        return folder / event_files.seed_folder(run.seed) / event_files.file_name(run.id)
 
     def _add(self, records: bytes) -> None:
         try:
@@ -103,16 +103,6 @@ def experiment_folder(name: str | None, experiment_id: str) -> str:
     """Such as `a-name-exp_4k7z…`."""
     plain = as_folder_name(name or "")
     return f"{plain}-{experiment_id}" if plain and plain != experiment_id else experiment_id
-
-
-def seed_folder(seed: int) -> str:
-    """Such as `seed-3`."""
-    return f"seed-{seed}"
-
-
-def file_name(run_id: str) -> str:
-    """An event file's name as TensorBoard looks for it."""
-    return f"events.out.tfevents.{run_id}"
 
 
 def _unwritable(path: Path, error: OSError) -> TrackerAway:
