@@ -52,7 +52,7 @@ def add_parser(commands: Any) -> None:
 
 def _predict(lab: Lab, options: argparse.Namespace) -> int:
     images = {name: _image(name) for name in options.images}
-    run = _run(lab, options)
+    run = run_meant(lab, options.id, options.seed)
     found: dict[str, Prediction] = {}
     status = EXIT_DONE
     for name, image in images.items():
@@ -69,6 +69,14 @@ def _predict(lab: Lab, options: argparse.Namespace) -> int:
     return status
 
 
+def run_meant(lab: Lab, text: str, seed: int | None) -> Run:
+    """The run that is named, or the experiment's with that seed, or its best one by val."""
+    found = whole_id(lab, text, EXPERIMENT, RUN)
+    if found.startswith(RUN) or seed is not None:
+        return run_of(lab, found, seed)
+    return lab.experiment(found).best_run
+
+
 def _image(name: str) -> Any:
     """What is sent; raises Unusable before anything is."""
     row = ROW.fullmatch(name)
@@ -77,13 +85,6 @@ def _image(name: str) -> Any:
     if not Path(name).is_file():
         raise Unusable(f"{name}: there is no such file")
     return name
-
-
-def _run(lab: Lab, options: argparse.Namespace) -> Run:
-    found = whole_id(lab, options.id, EXPERIMENT, RUN)
-    if found.startswith(RUN) or options.seed is not None:
-        return run_of(lab, found, options.seed)
-    return lab.experiment(found).best_run
 
 
 def _row(name: str, said: Prediction) -> tuple[str, ...]:

@@ -54,6 +54,10 @@ class Service:
         """Bytes of a GET, however long the service draws."""
         return self._send("GET", path, patience=DRAWING_SECONDS).content
 
+    def store(self, path: str, into: Path) -> None:
+        """Store the bytes of a GET in a file, which is whole or not there."""
+        self._carried_out(Request("GET", path, into=into, patience=DRAWING_SECONDS))
+
     def look(self, path: str) -> Reply:
         """The answer to a GET, whatever its status; raises Unreachable."""
         request = Request("GET", path)
