@@ -40,6 +40,7 @@ class Experiment(ExperimentPlans):
     confusion_matrix = blocking(ExperimentPlans._confusion_matrix)
     gradient_flow = blocking(ExperimentPlans._gradient_flow)
     explanations = blocking(ExperimentPlans._explanations)
+    model_folder = blocking(ExperimentPlans._model_folder)
 
     def _repr_html_(self) -> str:
         """For a notebook: with its curves, if the service draws them soon."""
@@ -83,6 +84,7 @@ class AsyncExperiment(ExperimentPlans):
     confusion_matrix = awaited(ExperimentPlans._confusion_matrix)
     gradient_flow = awaited(ExperimentPlans._gradient_flow)
     explanations = awaited(ExperimentPlans._explanations)
+    model_folder = awaited(ExperimentPlans._model_folder)
 
     def _repr_html_(self) -> str:
         """For a notebook; without curves, for which it would have to be awaited."""

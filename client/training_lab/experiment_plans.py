@@ -1,14 +1,17 @@
 """What an experiment says, and what can be done with it."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
 from training_lab.documents import LONG_PATIENCE, body_of, by_path, given, post
 from training_lab.errors import RunFailed, Unusable
+from training_lab.files import place_for
 from training_lab.html import experiment_html
 from training_lab.job_plans import JobPlans
 from training_lab.keys import AUTO, key_for
+from training_lab.metrics import LONG_PATIENCE as DOWNLOAD_PATIENCE
 from training_lab.metrics import Metrics, all_metrics
 from training_lab.pictures import CurvesFormat, Picture, PictureFormat, drawn
 from training_lab.progress import Shown
@@ -180,6 +183,16 @@ class ExperimentPlans(JobPlans):
     ) -> Plan[Picture]:
         """Where the network finds its answers, by `cam`, `gradcam` or `gradcam++`."""
         return drawn(f"{self._path}/explanations", format, method=method, theme=theme)
+
+    def _model_folder(self, path: str | Path) -> Plan[Path]:
+        """Store the best run's network as a zip in the layout of Hugging Face's hub; raises Unusable where no run has
+        succeeded.
+        """
+        run = str(self._best()["id"])
+        place = place_for(path, f"{run}-model.zip")
+        address = f"/runs/{quote(run, safe='')}/model.zip"
+        yield Request("GET", address, into=place, patience=DOWNLOAD_PATIENCE)
+        return place
 
     def _read(self, below: str) -> Plan[dict[str, Any]]:
         reply: Reply = yield Request("GET", f"{self._path}/{below}", patience=LONG_PATIENCE)

@@ -118,6 +118,10 @@ class RunPlans(Record):
         """Store network and best weights as an ONNX file, normalization included."""
         return (yield from self._store("model.onnx", path, f"{self.id}.onnx"))
 
+    def _model_folder(self, path: str | Path) -> Plan[Path]:
+        """Store it as a zip in the layout of Hugging Face's hub: weights, ONNX file, model card and numbers."""
+        return (yield from self._store("model.zip", path, f"{self.id}-model.zip"))
+
     def _state_dict(self, framework: Literal["torch", "numpy"] = "torch") -> Plan[dict[str, Any]]:
         """The best epoch's weights by name; raises Unusable where safetensors, or the framework, is not installed."""
         package(framework, "weights")
@@ -209,6 +213,7 @@ class Run(RunPlans):
     download = blocking(RunPlans._download)
     weights = blocking(RunPlans._weights)
     onnx = blocking(RunPlans._onnx)
+    model_folder = blocking(RunPlans._model_folder)
     state_dict = blocking(RunPlans._state_dict)
     log = blocking(RunPlans._log)
     follow_log = blocking_each(RunPlans._follow_log)
@@ -224,6 +229,7 @@ class AsyncRun(RunPlans):
     download = awaited(RunPlans._download)
     weights = awaited(RunPlans._weights)
     onnx = awaited(RunPlans._onnx)
+    model_folder = awaited(RunPlans._model_folder)
     state_dict = awaited(RunPlans._state_dict)
     log = awaited(RunPlans._log)
     follow_log = awaited_each(RunPlans._follow_log)

@@ -224,7 +224,7 @@ def test_what_is_gone_meanwhile_or_cannot_be_drawn_is_said(
         raise DrawingFailed("a fault")
 
     monkeypatch.setattr(bundles, "_begin", deleted)
-    monkeypatch.setattr(bundles, "_drawn", fails)
+    monkeypatch.setattr(bundles, "drawn_for", fails)
     _, files = opened(api.get("/bundles"))
     assert {name for name in files if name.startswith("2 b/")} == {
         f"2 b/{name}" for name in FILES - {"curves.svg", "curves.pdf"}

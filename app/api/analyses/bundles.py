@@ -174,7 +174,7 @@ async def _parts(request: Request, bundle: _Bundle) -> AsyncIterator[bytes]:
         folder, missing = begun.bundled.folder, []
         for extension, draw in begun.draws.items():
             try:
-                picture = await _drawn(request, draw)
+                picture = await drawn_for(request, draw)
             except DrawingFailed:
                 missing.append(f"curves.{extension}")
                 continue
@@ -194,8 +194,8 @@ async def _parts(request: Request, bundle: _Bundle) -> AsyncIterator[bytes]:
     yield bundle.zip.take()
 
 
-async def _drawn(request: Request, draw: Draw) -> bytes:
-    """Drawn in the line of all pictures, unless it is kept."""
+async def drawn_for(request: Request, draw: Draw) -> bytes:
+    """A picture of a zip, drawn in the line of all pictures, unless it is kept."""
     drawings, client = passes.passes_of(request).drawings, passes.client_of(request)
     return await patiently(lambda: drawings.get(client, draw, partial(has_left, request.scope)))
 

@@ -54,12 +54,20 @@ class ZipStream:
 
     @contextmanager
     def file(
-        self, name: str, at: datetime, mode: int = PLAIN, *, is_large: bool = True
+        self,
+        name: str,
+        at: datetime,
+        mode: int = PLAIN,
+        *,
+        is_large: bool = True,
+        is_packed: bool = True,
     ) -> Iterator["ZippedFile"]:
-        """A file of which one writes a part after the other; one that `is_large` may have more than 2 GiB."""
+        """A file of which one writes a part after the other; one that `is_large` may have more than 2 GiB. Weights are
+        hardly smaller when they are packed, and much slower.
+        """
         info = zipfile.ZipInfo(f"{self._folder}/{name}", max(at, OLDEST).timetuple()[:6])
         info.create_system, info.external_attr = 3, (0o100000 | mode) << 16
-        info.compress_type = zipfile.ZIP_DEFLATED
+        info.compress_type = zipfile.ZIP_DEFLATED if is_packed else zipfile.ZIP_STORED
         with self._zip.open(info, "w", force_zip64=is_large) as opened:
             file = ZippedFile(opened)
             yield file

@@ -19,6 +19,7 @@ def run_links(run: Run) -> dict[str, str]:
             "predict": f"{base}/predict",
             "predictions": f"{base}/predictions",
             "model": f"{base}/model.onnx",
+            "model_folder": f"{base}/model.zip",
         }
         if run.status == RunStatus.SUCCEEDED
         else {}
