@@ -10,10 +10,12 @@ from starlette.testclient import TestClient
 
 from app.settings import Settings
 from app.storage.db import Database
-from app.storage.tables import Artifact, Run
+from app.storage.tables import Artifact, Run, Study
 from lab_models.common.revision import torch_version
+from lab_models.recipes.catalog import RECIPES
+from lab_models.recipes.references import RECIPE_BIBTEX
 from lab_models.specs import fingerprint, read_request
-from tests.app.studies import finish, finish_all, send
+from tests.app.studies import finish, finish_all, grid, send
 
 SPECS = [{"name": "net", "model": {"width": 16, "depth": 1}, "epochs": 2}]
 
@@ -137,3 +139,20 @@ def test_what_waits_failed_or_was_never_done_is_said(
     assert api.get(f"/experiments/{again['id']}/verification").json()["agreement"] == "not_repeated"
     assert api.get(f"/experiments/{original}/verification").status_code == 404
     assert api.post(f"/experiments/{again['id']}/verify").status_code == 409
+
+
+def test_what_to_cite_is_the_data_set_and_the_published_source_of_a_recipe(api: TestClient) -> None:
+    alone = api.post("/experiments", json={"epochs": 1}).json()["id"]
+    cited = api.get(f"/experiments/{alone}/reproduce").json()["bibtex"]
+    assert cited["dataset"].startswith("@misc{alpaydin1998optical,")
+    assert cited["recipe"] is None
+    assert RECIPE_BIBTEX.keys() <= RECIPES.keys()
+
+
+def test_a_recipes_cell_names_its_paper(api: TestClient, database: Database) -> None:
+    study = send(api, **grid())
+    with database.writing() as session:
+        session.get_one(Study, study["id"]).recipe = "hinton-mnist"
+    cell = study["cells"][0]["experiment_id"]
+    cited = api.get(f"/experiments/{cell}/reproduce").json()["bibtex"]
+    assert "1503.02531" in cited["recipe"]

@@ -29,6 +29,26 @@ def lab(service: Service) -> Iterator[Lab]:
         yield lab
 
 
+def test_the_notebook_of_an_experiment_runs_and_repeats_its_numbers(
+    service: Service, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a key in it, by the address alone that the environment has."""
+    monkeypatch.setenv("LAB_URL", str(service.http.base_url))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
+    name = 'a "name", = < *and* more'
+    made = lab.submit(dataset="digits", model="mlp", epochs=2, seeds=2, name=name).wait()
+    text = service.http.get(f"/experiments/{made.id}/notebook.ipynb").text
+    notebook = nbformat.reads(text, as_version=4)
+    nbformat.validate(notebook)
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": tmp_path}}).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    shown = [output.data for output in outputs if "data" in output]
+    assert f"{made.results['test']['accuracy'].mean:.6f}" in shown[1]["text/plain"]
+    assert f"{made.results['test']['accuracy'].mean:.6f}" in shown[2]["text/plain"]
+    assert any("image/png" in data for data in shown)
+
+
 def test_every_block_of_python_of_the_page_is_a_cell_that_runs(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

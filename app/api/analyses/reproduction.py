@@ -24,13 +24,18 @@ from app.api.http.deps import (
 from app.api.schemas import Answer
 from app.services.analyses import reproduction
 from app.services.analyses.reproduction import Agreement, Repeated, Verification
+from app.services.datasets import datasets
 from app.services.experiments.artifacts import weights_of
 from app.services.experiments.experiments import its_runs
 from app.services.experiments.visibility import visible_experiment
 from app.services.experiments.wholes import whole
 from app.services.lifecycle.local_workers import LocalWorkers
 from app.services.submitting.drafts import Stored
+from app.settings import Settings
 from app.storage.states import RunStatus
+from app.storage.tables import Experiment, Study
+from lab_models.datasets.references import REFERENCES as DATASET_REFERENCES
+from lab_models.recipes.references import RECIPE_BIBTEX
 from lab_models.specs import canonical_json, read_spec
 from lab_models.statistics.wording import with_sign
 
@@ -50,6 +55,14 @@ class ReproducibleRun(Answer):
     test: dict[str, float] | None
 
 
+class BibtexAnswer(Answer):
+    """An entry each, null where there is none to cite: somebody's own images, a source that is not published."""
+
+    dataset: str | None
+    recipe: str | None
+    """The source of the recipe whose cell it is."""
+
+
 class ReproduceAnswer(Answer):
     """All that it takes to do an experiment again."""
 
@@ -61,6 +74,7 @@ class ReproduceAnswer(Answer):
     """Body for POST /experiments with every default written out; a file of it is a spec for the trainer alone."""
     seeds: list[int]
     dataset: dict[str, str | None]
+    bibtex: BibtexAnswer
     runs: list[ReproducibleRun]
     """The succeeded ones."""
     command: str
@@ -101,8 +115,10 @@ class VerificationAnswer(Answer):
 
 
 @router.get("/{experiment_id}/reproduce")
-def read_reproduction(session: Reading, experiment: TheExperiment) -> ReproduceAnswer:
-    """The exact spec, seeds, versions, data hash and command."""
+def read_reproduction(
+    session: Reading, experiment: TheExperiment, settings: TheSettings
+) -> ReproduceAnswer:
+    """The exact spec, seeds, versions, data hash and command, and what to cite."""
     every = its_runs(session, experiment.id)
     runs = [run for run in every if run.status == RunStatus.SUCCEEDED]
     spec = read_spec(experiment.spec)
@@ -124,6 +140,7 @@ def read_reproduction(session: Reading, experiment: TheExperiment) -> ReproduceA
                 None,
             ),
         },
+        bibtex=_bibtex(session, experiment, spec.dataset.name, settings),
         runs=[
             ReproducibleRun(
                 run_id=run.id,
@@ -141,6 +158,19 @@ def read_reproduction(session: Reading, experiment: TheExperiment) -> ReproduceA
             else f"echo {shlex.quote(json.dumps(request))} > spec.json && python -P -m lab_models run spec.json"
         ),
         links={"self": f"{base}/reproduce", "experiment": base, "verify": f"{base}/verify"},
+    )
+
+
+def _bibtex(
+    session: Session, experiment: Experiment, dataset: str, settings: Settings
+) -> BibtexAnswer:
+    is_built_in = datasets.catalog(settings).has_built_in(dataset)
+    reference = DATASET_REFERENCES.get(dataset) if is_built_in else None
+    study = None if experiment.study_id is None else session.get(Study, experiment.study_id)
+    recipe = None if study is None or study.recipe is None else study.recipe
+    return BibtexAnswer(
+        dataset=None if reference is None else reference.bibtex,
+        recipe=None if recipe is None else RECIPE_BIBTEX.get(recipe),
     )
 
 

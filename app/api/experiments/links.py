@@ -53,6 +53,7 @@ def experiment_links(experiment: Experiment, origin: Experiment | None) -> dict[
         **pictures,
         **probed,
         **compared,
+        "notebook": f"{base}/notebook.ipynb",
         "reproduce": f"{base}/reproduce",
         "verify": f"{base}/verify",
         **{verb: f"{base}/{verb}" for verb in ("cancel", "pause", "resume", "retry")},
