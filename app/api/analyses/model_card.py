@@ -202,7 +202,7 @@ def _head(described: Described) -> str:
     info = described.info
     test = described.record.results.get("test", {})
     metrics = [
-        {"type": name, "value": score.mean, "name": f"test {name}, mean of {score.n} seeds"}
+        {"type": name, "value": score.mean, "name": f"test {name}, mean of {_seeds(score.n)}"}
         for name, score in test.items()
         if name in ("accuracy", "loss")
     ]
@@ -250,7 +250,7 @@ def _results(described: Described) -> list[str]:
     test, own = described.record.results.get("test", {}), described.run.test or {}
     count = max((score.n for score in test.values()), default=0)
     lines = [
-        f"On test, which was read once, after training. Mean over {count} seeds with Student's 95 % interval of it,"
+        f"On test, which was read once, after training. Mean over {_seeds(count)} with Student's 95 % interval of it,"
         " and this seed's own.",
         "",
         "| score | mean | 95 % interval | n | this seed |",
@@ -280,3 +280,7 @@ def _limits(described: Described) -> list[str]:
     if count < total:
         lines.append(f"- {total - count} of {total} seeds had no result when this folder was made.")
     return lines
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed{'s' if count != 1 else ''}"
