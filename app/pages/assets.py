@@ -23,6 +23,7 @@ FILES: Final = {
     "numbers.js": "pages",
     "live.js": "pages",
     "list.js": "pages",
+    "log.js": "pages",
     "wall.js": "pages",
     "keys.js": "pages",
     "htmx.min.js": "vendor",

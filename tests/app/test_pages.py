@@ -21,9 +21,11 @@ from app.errors import BadBody, InvalidRequest
 from app.pages import assets, lists, queue
 from app.pages.forms import FIELDS, FormField, request_of, usual, written
 from app.pages.words import number, with_interval
+from app.roles import Role
 from app.settings import Settings
 from app.storage.db import Database
 from app.tabulation import real_minus
+from tests.app.people import caller
 from tests.app.test_confusion import assessment, succeed
 
 VENDORED = {  # as their packages bring them; a newer one changes these lines
@@ -54,7 +56,7 @@ def test_a_first_visit_costs_little(api: TestClient) -> None:
     """P6: scripts and styles together, as they are sent."""
     page = api.get("/ui/experiments").text
     loaded = re.findall(r'(?:src|href)="(/static/[^"]+)"', page)
-    modules = {"charts.js", "numbers.js", "live.js", "list.js", "wall.js", "keys.js"}
+    modules = {"charts.js", "numbers.js", "live.js", "list.js", "log.js", "wall.js", "keys.js"}
     version = loaded[0].split("/")[2]
     addresses = {*loaded, *(f"/static/{version}/{name}" for name in modules)}
     sizes = {address: len(gzip.compress(api.get(address).content, 9)) for address in addresses}
@@ -197,6 +199,50 @@ def test_who_watches_the_list_has_nothing_counted(
     assert counted == [1]
     assert "queued 1" in text_of(whole.text)
     assert "only" in part.text
+
+
+def test_the_page_of_the_queue_sets_the_priority_of_ones_own(
+    api: TestClient, database: Database
+) -> None:
+    ada, bob = caller(api, database, "ada"), caller(api, database, "bob")
+    made = ada.post("/experiments", json={"name": "hers", "seeds": 2}).json()["id"]
+    address = f"/ui/queue/{made}"
+    page = ada.get("/ui/queue").text
+    assert page.count(f'action="{address}"') == 1  # for both of its runs
+    assert "/ui/queue/" not in bob.get("/ui/queue").text
+    reader = caller(api, database, "ada", Role.READ)
+    assert "/ui/queue/" not in reader.get("/ui/queue").text
+
+    def sent(client: TestClient, **form: str) -> int:
+        return client.post(address, data=form, follow_redirects=False).status_code
+
+    def priorities() -> list[int]:
+        return [row["priority"] for row in ada.get("/queue").json()["data"]]
+
+    assert sent(ada, priority="-4") == 303
+    assert priorities() == [-4, -4]
+    assert sent(ada, priority="-4", step="-1") == 303
+    assert priorities() == [-5, -5]
+    assert (sent(bob, step="-1"), sent(reader, step="-1")) == (404, 403)
+    assert (sent(ada, priority="low"), sent(ada, priority="-101")) == (422, 422)
+    above = ada.post(address, data={"priority": "1"})
+    assert "needs a key with the role" in text_of(above.text)
+    assert priorities() == [-5, -5]
+    assert sent(caller(api, database, "boss", Role.ADMIN), step="1") == 303
+    assert priorities() == [-4, -4]
+
+
+def test_the_form_of_the_class_keeps_what_it_does_not_ask_for(api: TestClient) -> None:
+    labels = {"week": "3", "group": "a"}
+    api.post("/experiments", json={"labels": labels})
+    page = api.get("/ui/class?label=week:3&label=group:a&dataset=mnist&key=week").text
+    form = page[
+        page.index('class="filters"') : page.index("</form>", page.index('class="filters"'))
+    ]
+    sent = re.findall(r'<input type="\w+"[^>]*name="(\w+)" value="([^"]*)"', form)
+    assert sent == [("label", "week:3"), ("label", "group:a"), ("label", ""), ("dataset", "mnist")]
+    again = api.get("/ui/class", params=[*sent, ("key", "week")])
+    assert "labeled week:3, group:a" in text_of(again.text)
 
 
 def test_a_form_is_a_request(api: TestClient) -> None:

@@ -18,7 +18,10 @@ CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
 SMALL = {"dataset": "digits", "model": {"arch": "mlp", "hidden": [16]}, "epochs": 4, "seeds": 3}
-RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
+AXE = {
+    "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]},
+    "resultTypes": ["violations"],  # of what is as it should be nothing is worked out
+}
 HOSTILE = "<img src=x onerror=alert(1)>\"'{{7*7}}</script><script>alert(2)</script>"
 
 
@@ -120,17 +123,18 @@ def test_every_page_is_for_everybody_and_asks_nobody_else(
     open_page: Callable[..., Page], made: dict[str, str], dark: bool
 ) -> None:
     """P4, P5, P11: axe finds nothing, nothing leaves the service, no name is ever run, and 400 pixels are enough."""
+    page = open_page("/ui/experiments", width=400 if dark else 1280, dark=dark)
     for name, address in addresses(made).items():
-        page = open_page(address, width=400 if dark else 1280, dark=dark)
-        page.wait_for_load_state("load")
+        answer = page.goto(address)
+        assert answer is not None
+        assert "script-src 'self'" in answer.headers["content-security-policy"], name
         if page.locator("[data-chart]").count():
             page.locator("[data-chart] canvas").first.wait_for()
         if name == "list":
             page.locator("input[name=pick]").first.check()
-        found = Axe().run(page, options={"runOnly": {"type": "tag", "values": RULES["runOnly"]}})
+        found = Axe().run(page, options=AXE)
         assert not found.response["violations"], f"{name}: {found.generate_report()}"
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, name
-        page.context.close()
 
 
 def test_an_experiment_is_made_with_the_keyboard_alone(
@@ -434,6 +438,9 @@ def test_the_list_shows_what_is_new_where_nothing_moves(
     for one in arrived:
         service.wait_for({"id": one}, "succeeded")
     expect(page.locator(f"#{arrived[1]} .status")).to_have_text("succeeded", timeout=20_000)
+    succeeded = page.locator(".chips a", has_text="succeeded").locator("span")
+    total = service.get("/experiments/counts")["by_status"]["succeeded"]
+    expect(succeeded).to_have_text(str(total), timeout=20_000)
     page.locator(".bar button[value=resume]").click()
     expect(page.locator("#said")).to_contain_text("Resume: 0 done, 2 refused")
     expect(page.locator("#said")).to_contain_text("is paused; it has the status succeeded")
@@ -442,7 +449,71 @@ def test_the_list_shows_what_is_new_where_nothing_moves(
     page.locator(".bar button[value=delete]").click()
     expect(page.locator("#said")).to_contain_text("Delete: 1 done")
     expect(page.locator(f"#{arrived[1]}")).to_have_count(0)
+    expect(succeeded).to_have_text(str(total - 1))
     assert service.http.get(f"/experiments/{arrived[1]}").status_code == 404
+
+
+def test_a_list_whose_rows_have_all_been_archived_says_that_it_is_empty(
+    open_page: Callable[..., Page], service: Service, made: dict[str, str]
+) -> None:
+    for number in range(2):
+        quick(service, f"shelved {number}")
+    page = open_page("/ui/experiments?q=shelved&limit=1&sort=created_at")
+    chips, rows = page.locator(".chips"), page.locator("#rows tbody tr")
+    expect(rows).to_contain_text("shelved 0")
+    for there in ("shelved 1", None):
+        page.locator("input[name=pick]").check()
+        page.locator(".bar button[value=archive]").click()
+        expect(page.locator("#said")).to_contain_text("Archive: 1 done")
+        if there is not None:
+            expect(rows).to_contain_text(there)
+            expect(chips.get_by_text("all")).to_have_text("all 1")
+    expect(page.locator(".empty")).to_have_text("None of them is like this.")
+    expect(page.locator("#rows, .bar, .chips, .more")).to_have_count(0)
+    assert page.url.endswith("?q=shelved&sort=created_at")
+    page.goto("/ui/queue")
+    page.go_back()
+    expect(page.locator(".empty")).to_be_visible()
+
+
+def test_what_waits_is_put_first_and_last_and_a_log_is_searched_and_read_whole(
+    open_page: Callable[..., Page], service: Service, made: dict[str, str]
+) -> None:
+    """The queue by mouse and by keyboard; meanwhile the log of what is trained."""
+    long = service.submit({**SMALL, "name": "in front", "seeds": 1, "epochs": 5000})
+    wait_until(lambda: service.record(long)["status"] == "running", 60, "it runs")
+    waiting = [service.submit({**SMALL, "name": f"waits {one}", "epochs": 9}) for one in "ab"]
+    page = open_page("/ui/queue")
+    rows = page.locator("tr[id^=waits-]")
+    expect(rows).to_have_count(6)
+    expect(rows.nth(0)).to_contain_text("waits a")
+    expect(page.locator("input[name=priority]")).to_have_count(2)
+    page.get_by_label("Raise the priority of waits b").click()
+    expect(rows.nth(0)).to_contain_text("waits b")
+    field = page.get_by_label("Priority of waits b", exact=True)
+    expect(field).to_have_value("1")
+    field.focus()
+    page.keyboard.press("Control+a")
+    page.keyboard.type("-3")
+    page.keyboard.press("Enter")
+    expect(rows.nth(5)).to_contain_text("waits b")
+    assert [row["priority"] for row in service.get("/queue")["data"]] == [*3 * [0], *3 * [-3]]
+    service.http.patch(f"/experiments/{waiting[0]['id']}", json={"priority": -9})
+    expect(rows.nth(0)).to_contain_text("waits b", timeout=20_000)  # by itself
+
+    service.wait_for_epoch(long, 310)
+    page.goto(f"/ui/runs/{long['runs'][0]['id']}")
+    log = page.locator("[data-log]")
+    expect(log).to_contain_text("epoch ")
+    expect(log).not_to_contain_text("epoch 2/5000")
+    page.get_by_role("button", name="Load the whole log").click()
+    expect(log).to_contain_text("epoch 2/5000")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("/")
+    page.keyboard.type("EPOCH 30/")
+    expect(page.locator("#log [role=status]")).to_have_text(re.compile("^[0-9]+ of [0-9]+ lines$"))
+    for one in (long, *waiting):
+        service.post(f"/experiments/{one['id']}/cancel")
 
 
 def test_whoever_comes_back_finds_as_many_rows(

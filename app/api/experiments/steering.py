@@ -34,6 +34,7 @@ from lab_models.specs.request import Label, LabelKey
 router = passes.router(prefix="/experiments", tags=["experiments"])
 
 
+LOWEST_PRIORITY, HIGHEST_PRIORITY = -100, 100
 MOST_NOTES_BYTES = 20_000
 
 
@@ -55,7 +56,7 @@ class Changes(Frozen):
     """What people write about it, in Markdown, at most 20 kB; null takes it away."""
     archived: bool = False
     """Whether lists leave it out unless they are asked for it; it stays as it is otherwise."""
-    priority: int = Field(default=0, ge=-100, le=100)
+    priority: int = Field(default=0, ge=LOWEST_PRIORITY, le=HIGHEST_PRIORITY)
     """Of the runs that wait: the highest comes first."""
 
 

@@ -2,7 +2,7 @@
 import { cycleTheme } from "./lab.js";
 
 const HELP = [
-  ["/", "search or first filter"], ["j k", "next, previous row"], ["x", "select the row"], ["Enter", "open the row"],
+  ["/", "search, filter or find in a log"], ["j k", "next, previous row"], ["x", "select the row"], ["Enter", "open the row"],
   ["c", "compare what is selected"], ["n", "new experiment"], ["g e", "experiments"], ["g s", "studies"],
   ["g q", "queue"], ["g r", "recipes"], ["l", "logarithmic axis"], ["b", "band"], ["[ ]", "smooth less, more"],
   ["0", "whole axis"], ["t", "theme"], ["y", "copy the address"], ["?", "this help"],

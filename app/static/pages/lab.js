@@ -2,6 +2,7 @@
 import { follow } from "./live.js";
 import { drawCharts } from "./charts.js";
 import { listing } from "./list.js";
+import { logs } from "./log.js";
 import { hanging } from "./wall.js";
 import "./keys.js";
 
@@ -45,14 +46,16 @@ function watching() {
   const every = Number(place.dataset.every ?? 0);
   let last = 0, waits = false;
   /** @type {Set<string>} */ let ids = new Set();  // of the experiments that have changed meanwhile
+  /** @type {Map<string, string | undefined>} */ let stands = new Map();  // and how they stand, undefined when deleted
   const sometimes = (/** @type {string} */ event, /** @type {any} */ data) => {
     if (event === "run") ids.add(data.experiment_id); else if (data?.id) ids.add(data.id);
+    if (event === "experiment" || event === "deleted") stands.set(data.id, data.status);
     if (waits) return;
     waits = true;
     const rest = Math.max(0, last + every - Date.now());
-    setTimeout(() => { waits = false; last = Date.now(); tell({ event: "several", ids }); ids = new Set(); }, rest + Math.random() * every / 4);
+    setTimeout(() => { waits = false; last = Date.now(); tell({ event: "several", ids, stands }); ids = new Set(); stands = new Map(); }, rest + Math.random() * every / 4);
   };
-  follow(
+  const anew = follow(
     place.dataset.watch ?? "",
     (event, data) => {
       if (event === "lines" || event === "attempt") document.dispatchEvent(new CustomEvent("lab:log", { detail: data }));
@@ -65,6 +68,7 @@ function watching() {
       if (state === "on") tell({ event: "connected" });
     },
   );
+  document.addEventListener("lab:follow", (event) => anew(/** @type {CustomEvent} */ (event).detail));
 }
 
 function predicting() {
@@ -97,27 +101,6 @@ function predicting() {
     place.addEventListener("dragleave", () => place.classList.remove("over"));
     place.addEventListener("drop", (event) => { event.preventDefault(); place.classList.remove("over"); ask(event.dataTransfer?.files[0]); });
   }
-}
-
-/** The last lines of a log, and what is written; who reads at its end stays there. An attempt's log replaces the last's. */
-function logs() {
-  const place = /** @type {HTMLElement | null} */ (document.querySelector("[data-log]"));
-  if (!place) return;
-  let isEmpty = true;
-  const show = (/** @type {string} */ text, isMore = false) => {
-    const atEnd = place.scrollHeight - place.scrollTop - place.clientHeight < 30;
-    if (isEmpty || !isMore) place.textContent = "";
-    place.append(text || "Nothing yet.");
-    isEmpty = !isMore;
-    while (place.childNodes.length > 1000) place.firstChild?.remove();
-    if (atEnd) place.scrollTop = place.scrollHeight;
-  };
-  document.addEventListener("lab:log", (event) => {
-    const { lines, missing } = /** @type {CustomEvent} */ (event).detail;
-    if (lines) show(`${lines.join("\n")}\n`, true); else show(missing);
-  });
-  if (document.querySelector("[data-watch][data-live=yes]")) show("");
-  else fetch(place.dataset.log ?? "").then(async (answer) => show(answer.ok ? await answer.text() : (await answer.json()).detail));
 }
 
 function copying() {

@@ -1,13 +1,13 @@
 // The list of experiments: what is picked and done with it, rows that change in their places, what is new, and more of it.
 
-const MOST_COMPARED = 12, MOST_ROWS = 500, AT_ONCE = 100, AGES = 60_000;
+const MOST_COMPARED = 12, MOST_ROWS = 500, AT_ONCE = 100, AGES = 60_000, COUNTS = 5_000;
 
 export function listing() {
   const form = /** @type {HTMLFormElement | null} */ (document.querySelector("#list"));
   const place = /** @type {HTMLElement | null} */ (form?.querySelector("#now"));
   if (!form || !place) return;
   picking(form);
-  sendingMany(form);
+  sendingMany(form, place);
   moving(form, place);
   place.addEventListener("click", (event) => {
     const link = /** @type {HTMLAnchorElement | null} */ (/** @type {HTMLElement} */ (event.target).closest(".more a"));
@@ -53,8 +53,8 @@ function picking(form) {
   addEventListener("pageshow", show);  // a browser that comes back has ticked them again
 }
 
-/** A verb is asked once, and what has become of each is said here. @param {HTMLFormElement} form */
-function sendingMany(form) {
+/** A verb is asked once, and what has become of each is said here. @param {HTMLFormElement} form @param {HTMLElement} place */
+function sendingMany(form, place) {
   form.addEventListener("submit", async (event) => {
     const button = /** @type {HTMLButtonElement | null} */ (event.submitter);
     const ids = pickedIn(form);
@@ -71,6 +71,8 @@ function sendingMany(form) {
       say(page);
       for (const one of page.querySelectorAll("[data-gone]")) document.getElementById(one.getAttribute("data-id") ?? "")?.remove();
       await renew(form, ids);
+      if (!rowsOf(form).length) await refill(form, place);
+      await recount();
     } catch { /* the service is away, which the light says */ } finally { form.ariaBusy = null; }
     form.dispatchEvent(new Event("lab:rows"));
   });
@@ -89,6 +91,43 @@ async function renew(form, ids) {
     }
   }
   form.dispatchEvent(new Event("lab:rows"));
+}
+
+/** A list whose rows have all gone is read anew from its beginning: it may have others, or says that it has none.
+ * @param {HTMLFormElement} form @param {HTMLElement} place */
+async function refill(form, place) {
+  const address = `/ui/experiments?${fromTheBeginning()}`;
+  const { ok, page } = await pageOf(address);
+  const now = /** @type {HTMLElement | null} */ (page.querySelector("#now"));
+  if (!ok || !now) return;
+  place.replaceChildren(...now.childNodes);
+  place.dataset.since = now.dataset.since;
+  place.toggleAttribute("data-newest", now.hasAttribute("data-newest"));
+  if (!page.querySelector(".bar")) form.querySelector(".bar")?.remove();
+  history.replaceState(null, "", address);
+}
+
+function fromTheBeginning() {
+  const here = new URLSearchParams(location.search);
+  for (const name of ["cursor", "limit"]) here.delete(name);
+  return here;
+}
+
+/** How many there are now of each status and data set, by a whole page of one row: parts of a page are not counted. */
+async function recount() {
+  const asked = fromTheBeginning();
+  asked.set("limit", "1");
+  const { ok, page } = await pageOf(`/ui/experiments?${asked}`, { headers: {} });
+  if (!ok || !page.querySelector("#list")) return;
+  const old = document.querySelector(".chips"), now = page.querySelector(".chips");
+  const focused = document.activeElement?.closest(".chips a")?.getAttribute("href");
+  if (old && now) old.replaceWith(now); else if (now) document.querySelector("#fresh")?.before(now); else old?.remove();
+  if (focused) /** @type {HTMLElement | null} */ (document.querySelector(`.chips a[href="${CSS.escape(focused)}"]`))?.focus();
+  const chosen = /** @type {HTMLSelectElement | null} */ (document.querySelector("#dataset"));
+  for (const option of chosen?.options ?? []) {
+    const same = [...(/** @type {HTMLSelectElement | null} */ (page.querySelector("#dataset"))?.options ?? [])].find((one) => one.value === option.value);
+    if (same) option.text = same.text;
+  }
 }
 
 /** Cells that differ; what is ticked and what has the focus stays so. @param {HTMLTableRowElement} old @param {HTMLTableRowElement} now */
@@ -133,9 +172,7 @@ function moving(form, place) {
   const show = async (/** @type {number} */ total) => {
     const body = form.querySelector("#rows tbody");
     if (!body || !place.hasAttribute("data-newest") || total > AT_ONCE) {
-      const here = new URLSearchParams(location.search);
-      for (const name of ["cursor", "limit"]) here.delete(name);
-      return location.assign(`/ui/experiments?${here}`);
+      return location.assign(`/ui/experiments?${fromTheBeginning()}`);
     }
     const asked = isNew();
     asked.set("limit", String(AT_ONCE));
@@ -149,8 +186,22 @@ function moving(form, place) {
     /** @type {HTMLElement | null} */ (rows[0]?.querySelector("a.name"))?.focus();
   };
 
+  // a count changes where something comes, goes, or stands otherwise than before; an epoch changes none
+  /** @type {Map<string, string | undefined>} */
+  const stood = new Map(rowsOf(form).map((row) => [row.id, row.querySelector(".status")?.textContent ?? undefined]));
+  let counted = 0, isAgain = false;
+  const count = async (/** @type {Map<string, string | undefined>} */ stands) => {
+    const isOther = [...stands].some(([id, status]) => !stood.has(id) || stood.get(id) !== status);
+    for (const [id, status] of stands) stood.set(id, status);
+    if (!isOther) return;
+    clearTimeout(counted);
+    counted = setTimeout(() => recount().catch(() => {}), Math.random() * COUNTS / 2);
+  };
+
   document.addEventListener("lab:changed", async (event) => {
-    const { event: kind, ids = new Set() } = /** @type {CustomEvent} */ (event).detail;
+    const { event: kind, ids = new Set(), stands = new Map() } = /** @type {CustomEvent} */ (event).detail;
+    count(kind === "connected" && isAgain ? new Map([["", String(Date.now())]]) : stands);
+    isAgain ||= kind === "connected";
     const shown = rowsOf(form).filter((row) => !row.classList.contains("gone"));
     const isTime = Date.now() - all > AGES;
     if (isTime) all = Date.now();

@@ -5,7 +5,8 @@
 
 const FIRST_WAIT = 500, LONGEST_WAIT = 30_000, SILENCE = 40_000, HIDDEN = 5_000;
 
-/** @param {string} address @param {(event: string, data: any) => void} tell @param {(state: string) => void} stands */
+/** Returns what follows another address from then on.
+ * @param {string} address @param {(event: string, data: any) => void} tell @param {(state: string) => void} stands */
 export function follow(address, tell, stands) {
   let last = "", wait = FIRST_WAIT, over = false, isOut = false;
   /** @type {AbortController | null} */ let open = null;
@@ -75,4 +76,5 @@ export function follow(address, tell, stands) {
   addEventListener("pagehide", () => { isAway = !over; over = true; open?.abort(); });
   addEventListener("pageshow", (event) => { if (event.persisted && isAway) { isAway = over = false; connect(); } });
   connect();
+  return (/** @type {string} */ another) => { address = another; last = ""; connect(); };
 }
