@@ -1,7 +1,7 @@
 """What changes, as the service tells it: server-sent events, over every cut of the line."""
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from training_lab.errors import NotFound, Refused, Unreachable
@@ -20,8 +20,8 @@ class Event(Record):
     def __init__(self, type: str, raw: Mapping[str, Any], number: int | None = None) -> None:  # noqa: A002
         super().__init__(raw)
         self.type = type
-        """`run`, `experiment`, `study`, `deleted`, `reset` (forget what you know: all follows anew), or one that a
-        newer service has.
+        """`run`, `experiment`, `study`, `deleted`, `left` (an experiment that has not the label, or not any more:
+        forget it and its runs), `reset` (forget what you know: all follows anew), or one that a newer service has.
         """
         self.number = number
         """Up to which change all has been told; None within a change. `events(after=…)` goes on from there."""
@@ -93,10 +93,11 @@ def watched(
     params: Mapping[str, Any],
     base_url: str,
     after: int | str | None = None,
-    wanted: Callable[[Event], bool] | None = None,
+    *,
+    with_rows: bool = False,
 ) -> Flow[Event]:
-    """All events of an address until what is watched has ended, over any number of connections. With `wanted` only
-    those, and every run comes with its experiment's row.
+    """All events of an address until what is watched has ended, over any number of connections. `with_rows`: every run
+    comes with its experiment's row, as it does otherwise where that is known.
 
     A line that is cut is opened again after the last event that was told; raises Refused where the service wants
     nothing more of this key.
@@ -129,31 +130,29 @@ def watched(
                 if event.number is None:
                     continue  # a run stands before its experiment
                 after = event.number
-                for one in (yield from _known(held, rows, wanted)):
+                for one in (yield from _known(held, rows, with_rows)):
                     yield Item(one)
                 held.clear()
         yield Sleep(backoff(tries))
         tries += 1
 
 
-def _known(
-    held: Collection[Event], rows: Rows, wanted: Callable[[Event], bool] | None
-) -> Plan[list[Event]]:
+def _known(held: Collection[Event], rows: Rows, with_rows: bool) -> Plan[list[Event]]:
     """The events of a change that are to be told, each run with its experiment."""
     for event in held:
         if event.type == "experiment":
             rows[event.id] = event.raw
-        elif event.type == "deleted":
+        elif event.type in ("deleted", "left"):
             rows.pop(event.id, None)
         elif event.type == "reset":
             rows.clear()
     told = []
     for event in held:
         if event.type == "run" and event.experiment_id is not None:
-            if wanted is not None and event.experiment_id not in rows:
+            if with_rows and event.experiment_id not in rows:
                 rows[event.experiment_id] = yield from _row(event.experiment_id)
             event.experiment = rows.get(event.experiment_id)
-        if event.type not in UNSEEN and (wanted is None or wanted(event)):
+        if event.type not in UNSEEN:
             told.append(event)
     return told
 

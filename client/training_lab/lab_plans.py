@@ -260,23 +260,16 @@ class LabPlans(Generic[E, S, R]):
         after: int | str | None = None,
     ) -> Flow[Event]:
         """What changes: of these experiments (100 at most), a study, an owner, or all that one may see; first how
-        everything stands, or with `after="now"` nothing. With `label="week:3"` only what has that label; its runs come
-        with their experiments' owner and labels. It ends when all that was named has ended, and goes on over every cut.
+        everything stands, or with `after="now"` nothing. With `label="week:3"` only what has that label, and `left` of
+        what has lost it; runs come with their experiments' owner and labels then. It ends when all that was named has
+        ended, and goes on over every cut.
         """
-        params: dict[str, Any] = {"owner": owner}
+        params: dict[str, Any] = {"owner": owner, "label": label}
         if experiments is not None:
             params["experiments"] = ",".join(_ids_of(experiments))
         if study is not None:
             params["study"] = study if isinstance(study, str) else study.id
-        if label is None:
-            return watched("/events", params, self.url, after)
-        pairs = [part.partition(":") for part in ([label] if isinstance(label, str) else label)]
-
-        def wanted(event: Event) -> bool:
-            labels = event.labels
-            return all(labels.get(key) == value for key, _, value in pairs)
-
-        return watched("/events", params, self.url, after, wanted)
+        return watched("/events", params, self.url, after, with_rows=label is not None)
 
 
 def _ids_of(

@@ -1,5 +1,6 @@
 """Changes are numbered in the order in which they become visible, whatever statement made them."""
 
+import random
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -161,3 +162,90 @@ def test_a_reader_skips_no_change_however_many_write(database: Database) -> None
             break
     assert failed == []
     assert at == begun + WRITERS * WRITES
+
+
+WEEK_3 = Scope(labels=(("week", "3"),))
+
+
+def edit(database: Database, experiment_id: str, **changes: object) -> None:
+    with database.writing() as session:
+        steering.edit(session, session.get_one(Experiment, experiment_id), changes)
+
+
+def labeled(database: Database, seeds: int = 1, **labels: str) -> tuple[str, list[str]]:
+    with database.writing() as session:
+        made = create(session, {**SMALL, "seeds": seeds, "labels": labels})
+        return made.id, sorted(run.id for run in experiments.its_runs(session, made.id))
+
+
+def test_who_watches_a_label_is_told_what_has_it_what_gets_it_and_what_has_it_no_more(
+    database: Database,
+) -> None:
+    mine, my_runs = labeled(database, seeds=2, week="3", by="ada")
+    other, (its_run,) = labeled(database, week="4")
+    assert found(database, 0, WEEK_3) == [*(("run", one) for one in my_runs), ("experiment", mine)]
+    start = latest(database)
+    edit(database, other, labels={"week": "3"})
+    gets_it = [("run", its_run), ("experiment", other)]
+    assert found(database, start, WEEK_3) == gets_it
+    assert found(database, start) == gets_it[1:]  # to all others its runs are as they were
+    assert found(database, start, Scope(labels=(("week", "4"),))) == [("left", other)]
+    middle = latest(database)
+    edit(database, mine, labels={"week": None})
+    assert found(database, middle, WEEK_3) == [("left", mine)]
+    assert found(database, start, WEEK_3) == [*gets_it, ("left", mine)]
+    assert found(database, middle, Scope(labels=WEEK_3.labels, seen_by="bob")) == []
+    assert found(database, 0, Scope(labels=(*WEEK_3.labels, ("by", "ada")))) == []
+    last = latest(database)
+    with database.writing() as session:
+        lifecycle.cancel(session, [*my_runs, its_run])
+    assert found(database, last, WEEK_3) == gets_it
+    with database.writing() as session:
+        deletion.delete(session, session.get_one(Experiment, other))
+    assert found(database, last, WEEK_3) == [("deleted", other)]
+
+
+def test_whoever_comes_again_at_any_time_knows_what_has_the_label_now(database: Database) -> None:
+    """Labels come and go, and who is told only what changed since they last looked has what is there."""
+    chance = random.Random(3)
+    there: dict[str, bool] = {}
+    followers: list[tuple[list[int], dict[str, set[str]]]] = [([0], {}) for _ in range(3)]
+
+    def look(number: list[int], known: dict[str, set[str]]) -> None:
+        with database.reading() as session:
+            for one in changes.since(session, WEEK_3, number[0]):
+                if one.kind == "run":
+                    known.setdefault(one.experiment_id or "", set()).add(one.id)
+                elif one.kind == "experiment":
+                    known.setdefault(one.id, set())
+                else:
+                    known.pop(one.id, None)
+            number[0] = changes.latest(session)
+            for run in session.exec(select(Run)):
+                assert (run.id in known.get(run.experiment_id, ())) == there[run.experiment_id]
+        assert set(known) == {one for one, has_it in there.items() if has_it}
+
+    for _ in range(40):
+        if len(there) < 4 or chance.random() < 0.1:
+            has_it = chance.random() < 0.5
+            there[labeled(database, seeds=2, week="3" if has_it else "4")[0]] = has_it
+        one = chance.choice(sorted(there))
+        match chance.randrange(4):
+            case 0 | 1:
+                there[one] = not there[one]
+                edit(database, one, labels={"week": "3" if there[one] else None})
+            case 2:
+                edit(database, one, name=f"called {chance.random()}")
+            case _:
+                with database.writing() as session:
+                    lifecycle.cancel(
+                        session, [run.id for run in experiments.its_runs(session, one)]
+                    )
+                    if chance.random() < 0.5:
+                        deletion.delete(session, session.get_one(Experiment, one))
+                        del there[one]
+        for number, known in followers:
+            if chance.random() < 0.3:
+                look(number, known)
+    for number, known in followers:
+        look(number, known)

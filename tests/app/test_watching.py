@@ -17,7 +17,7 @@ from sqlmodel import Session
 from app.api.watching import events, looking, streams
 from app.api.watching import hub as hubs
 from app.services import lifecycle
-from app.services.experiments import deletion, experiments, progress
+from app.services.experiments import deletion, experiments, progress, steering
 from app.services.experiments.changes import Changed
 from app.services.lifecycle import Lease
 from app.services.owners import keys
@@ -353,3 +353,46 @@ async def until(is_so: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not is_so():
             await asyncio.sleep(0.005)
+
+
+def test_who_watches_a_label_is_told_what_gets_and_loses_it_and_nobody_else_is(
+    settings: Settings, database: Database
+) -> None:
+    def label(one: Experiment, value: str | None) -> None:
+        with database.writing() as session:
+            found = session.get_one(Experiment, one.id)
+            steering.edit(session, found, {"labels": {"week": value}})
+
+    async def work() -> None:
+        async with (
+            service(settings) as app,
+            watching(app, "/events?after=now") as of_all,
+            watching(app, "/events?label=week:3&owner=local") as of_label,
+        ):
+            one, theirs = submit(database, seeds=2), submit(database, "ada")
+            label(one, "3")
+            await of_label.until(lambda client: client.last("experiment"))
+            assert [said.name for said in of_label.said if said.data.get("id") != one.id][-2:] == [
+                "run",
+                "run",
+            ]
+            assert of_label.last("experiment")["labels"] == {"week": "3"}
+            assert theirs.id not in of_label.content.decode()
+            label(one, None)
+            await of_label.until(lambda client: client.last("left") == {"id": one.id})
+            assert of_label.said[-1].id is not None
+            await of_all.until(lambda client: client.last("experiment")["labels"] == {})
+            label(theirs, "3")
+            await of_all.until(lambda client: client.last("experiment")["labels"] == {"week": "3"})
+            assert "left" not in {said.name for said in of_all.said}
+            assert sum(said.name == "run" for said in of_all.said) == 3
+            for query in (
+                "label=week",
+                "label=week:3&study=stu_1",
+                "label=week:3&experiments=exp_1",
+            ):
+                refused = Client(app, f"/events?{query}")
+                await refused.until(lambda client: client.is_whole)
+                assert refused.status == 422, query
+
+    asyncio.run(work())

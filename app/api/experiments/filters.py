@@ -63,16 +63,7 @@ class FilterQuery(BaseModel):
     @field_validator("label")
     @classmethod
     def _has_key_and_value(cls, value: list[str]) -> list[str]:
-        if not all(":" in label for label in value):
-            raise ValueError("a label filter is written key:value")
-        for key, _, wanted in (label.partition(":") for label in value):
-            if not LABEL_KEY.fullmatch(key):
-                raise ValueError(
-                    f"no label has the key {key[:60]!r}: keys are 1 to 60 of A-Z, a-z, 0-9, '_', '.' and '-'"
-                )
-            if "\0" in wanted:
-                raise ValueError("no label holds the character U+0000")
-        return value
+        return expect_labels(value)
 
     @field_validator("network")
     @classmethod
@@ -90,13 +81,10 @@ class FilterQuery(BaseModel):
 
     def filters(self, caller: Caller) -> Filters:
         """The same for the service; of a caller who sees only their own things another's name finds nothing."""
-        labels = tuple(
-            (key, value) for key, _, value in (label.partition(":") for label in self.label)
-        )
         return Filters(
             statuses=tuple(self.status),
             kind=self.kind,
-            labels=labels,
+            labels=pairs_of(self.label),
             study_id=self.study,
             owner=self.owner,
             seen_by=None if caller.sees_all else caller.owner,
@@ -109,3 +97,22 @@ class FilterQuery(BaseModel):
             ids=None if self.ids is None else tuple(self.ids.split(",")),
             archived={"false": False, "true": True, "any": None}[self.archived],
         )
+
+
+def expect_labels(written: list[str]) -> list[str]:
+    """Labels as they are asked for, `key:value` each; raises ValueError for what no label can be."""
+    if not all(":" in label for label in written):
+        raise ValueError("a label filter is written key:value")
+    for key, value in pairs_of(written):
+        if not LABEL_KEY.fullmatch(key):
+            raise ValueError(
+                f"no label has the key {key[:60]!r}: keys are 1 to 60 of A-Z, a-z, 0-9, '_', '.' and '-'"
+            )
+        if "\0" in value:
+            raise ValueError("no label holds the character U+0000")
+    return written
+
+
+def pairs_of(written: list[str]) -> tuple[tuple[str, str], ...]:
+    """Key and value of each."""
+    return tuple((key, value) for key, _, value in (label.partition(":") for label in written))

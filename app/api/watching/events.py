@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from sqlmodel import Session, col, select
 
@@ -11,7 +11,7 @@ from app.api.experiments.list_schemas import ExperimentRow
 from app.api.schemas import Answer
 from app.api.studies.study_records import study_row
 from app.services.experiments import experiments, watched_runs
-from app.services.experiments.changes import Changed
+from app.services.experiments.changes import Changed, Kind
 from app.services.experiments.experiments import Listed
 from app.services.studies import study_lists
 from app.storage.states import RunStatus, StatusReason
@@ -49,6 +49,14 @@ class DeletedEvent(Answer):
     """What is no longer there; an experiment's runs are gone with it."""
 
     kind: Literal["experiment", "study"]
+    id: str
+
+
+class LeftEvent(Answer):
+    """An experiment that has not the labels that are watched, or not any more: to be forgotten, with its runs, by
+    whoever knows it.
+    """
+
     id: str
 
 
@@ -128,19 +136,20 @@ def content_of(name: str, answer: Answer) -> bytes:
 
 
 def _encoded(session: Session, changed: Sequence[Changed], rows_of: RowsOf) -> list[Event]:
-    ids: dict[str, list[str]] = {"run": [], "experiment": [], "study": [], "deleted": []}
+    ids: dict[Kind, list[str]] = {kind: [] for kind in get_args(Kind)}
     for one in changed:
         ids[one.kind].append(one.id)
-    contents = {
-        **_runs(session, ids["run"]),
-        **_experiments(session, ids["experiment"], rows_of),
-        **_studies(session, ids["study"]),
-        **{one.id: _deleted(one) for one in changed if one.kind == "deleted"},
+    contents: dict[Kind, dict[str, Answer]] = {
+        "run": _runs(session, ids["run"]),
+        "experiment": _experiments(session, ids["experiment"], rows_of),
+        "study": _studies(session, ids["study"]),
+        "left": {one: LeftEvent(id=one) for one in ids["left"]},
+        "deleted": {one.id: _deleted(one) for one in changed if one.kind == "deleted"},
     }
     return [
-        Event(one, content_of(one.kind, contents[one.id]), _is_final(contents[one.id]))
+        Event(one, content_of(one.kind, content), _is_final(content))
         for one in changed
-        if one.id in contents
+        if (content := contents[one.kind].get(one.id)) is not None
     ]
 
 

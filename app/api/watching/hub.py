@@ -178,8 +178,10 @@ class Hub:
         reads all that they are not told.
         """
         number = changes.latest(session)
-        changed = changes.since(session, EVERYTHING, self._number)
         scopes = tuple(self._scopes)
+        changed = changes.since(
+            session, EVERYTHING, self._number, for_labels=any(one.labels for one in scopes)
+        )
         found = events.encoded(
             session,
             [one for one in changed if any(scope.holds(one) for scope in scopes)],

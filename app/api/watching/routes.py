@@ -5,9 +5,10 @@ from typing import Annotated, Any, Final, Literal
 
 from fastapi import Header, Query, Request
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlmodel import Session
 
+from app.api.experiments.filters import expect_labels, pairs_of
 from app.api.http import passes
 from app.api.http.deps import ExperimentId, StudyId, TheCaller, visible_study
 from app.api.http.parameters import Given
@@ -46,7 +47,7 @@ LastEventId = Annotated[
 
 
 class EventsQuery(BaseModel):
-    """What is watched: one of these, or without any all that one may see."""
+    """What is watched: experiments, a study, or an owner and labels; or without any all that one may see."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
@@ -56,6 +57,8 @@ class EventsQuery(BaseModel):
     """A study with its experiments."""
     owner: str | None = Field(default=None, max_length=100)
     """What belongs to this owner."""
+    label: Annotated[list[str], AfterValidator(expect_labels)] = Field(default=[], max_length=20)
+    """`key:value`; may be given several times, all must match: the experiments that have them just now"""
     after: str | None = Field(default=None, pattern=r"^([0-9]{1,18}|now)$")
     """Only what changes after this event's `id`, or from `now` on; else the stream begins with all there is."""
 
@@ -70,6 +73,8 @@ async def watch_all(
 ) -> Any:
     """The newest state of what changes, as server-sent events; docs/watching.md says which there are."""
     named = [name for name in ("experiments", "study", "owner") if getattr(query, name) is not None]
+    if query.label and named != ["owner"]:
+        named.append("label")
     if len(named) > 1:
         message = f"{' and '.join(named)} cannot be watched at once: name one of them"
         raise InvalidRequest(message, [FieldError(f"/{name}", message) for name in named[1:]])
@@ -78,7 +83,7 @@ async def watch_all(
         request,
         hub,
         caller,
-        _scope(caller, ids, query.study, query.owner),
+        _scope(caller, ids, query.study, query.owner, pairs_of(query.label)),
         last_event_id or query.after,
     )
 
@@ -128,8 +133,10 @@ def _scope(
     experiments: frozenset[str] | None,
     study: str | None = None,
     owner: str | None = None,
+    labels: tuple[tuple[str, str], ...] = (),
 ) -> Scope:
-    return Scope(experiments, study, owner, None if caller.sees_all else caller.owner)
+    seen_by = None if caller.sees_all else caller.owner
+    return Scope(experiments, study, owner, seen_by, labels=labels)
 
 
 async def _watched(

@@ -1,7 +1,7 @@
 """What has changed since a change's number, of what somebody watches."""
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Literal
 
@@ -12,7 +12,7 @@ from sqlmodel import Session, col
 from app.storage.states import RunStatus
 from app.storage.tables import ChangeCounter, Experiment, Run, Study, Tombstone
 
-Kind = Literal["run", "experiment", "study", "deleted"]
+Kind = Literal["run", "experiment", "study", "left", "deleted"]
 
 MOST_AT_ONCE = 5_000
 """Ids in one statement: a database takes only so many parameters."""
@@ -22,7 +22,8 @@ MOST_AT_ONCE = 5_000
 class Changed:
     """A row as it stands, or what is left of it, and the number of the last change that concerned it.
 
-    A run concerns its experiment and its study. `was` says what is gone that was deleted.
+    A run concerns its experiment and its study. `was` says what is gone that was deleted. `left` is an experiment that
+    has changed itself: told to those for whom it has not the label, or not any more.
     """
 
     kind: Kind
@@ -32,6 +33,12 @@ class Changed:
     experiment_id: str | None = None
     study_id: str | None = None
     was: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """The experiment's, of a run as well."""
+    own: int = 0
+    """The last change of the row itself."""
+    is_retold: bool = False
+    """Whether it is told because its experiment may have got a label just now."""
 
     @property
     def place(self) -> tuple[int, int, str]:
@@ -43,7 +50,7 @@ class Changed:
 class Scope:
     """What is watched: these experiments, or a study with its experiments, or else everything; of `owner` alone and
     what `seen_by` may see, where those are given. Runs are their experiments'; where `run` is given, of these only it,
-    and that they are deleted.
+    and that they are deleted. Where `labels` are given, the experiments that have all of them now.
     """
 
     experiments: frozenset[str] | None = None
@@ -51,6 +58,7 @@ class Scope:
     owner: str | None = None
     seen_by: str | None = None
     run: str | None = None
+    labels: tuple[tuple[str, str], ...] = ()
 
     @property
     def can_be_over(self) -> bool:
@@ -61,11 +69,22 @@ class Scope:
         """Whether this is watched."""
         if any(owner not in (None, changed.owner) for owner in (self.owner, self.seen_by)):
             return False
+        if self.labels:
+            return self._holds_by_label(changed)
+        if changed.kind == "left" or changed.is_retold:
+            return False
         if self.run is not None and changed.kind != "deleted" and changed.id != self.run:
             return False
         if self.experiments is not None:
             return changed.experiment_id in self.experiments
         return self.study is None or changed.study_id == self.study
+
+    def _holds_by_label(self, changed: Changed) -> bool:
+        """What labels something had before nobody knows: what is deleted or has not the labels may have had them."""
+        if changed.kind in ("study", "deleted"):
+            return changed.was == "experiment"
+        has_all = all(changed.labels.get(key) == value for key, value in self.labels)
+        return has_all != (changed.kind == "left")
 
 
 def latest(session: Session) -> int:
@@ -73,17 +92,26 @@ def latest(session: Session) -> int:
     return int(session.execute(_latest()).scalar_one())
 
 
-def since(session: Session, scope: Scope, number: int) -> list[Changed]:
+def since(
+    session: Session, scope: Scope, number: int, *, for_labels: bool = False
+) -> list[Changed]:
     """What changed after that number, each thing once, in the order of their last changes: runs, their experiments,
-    their studies, and what was deleted. In one state of the database, which the session must see.
+    their studies, and what was deleted. In one state of the database, which the session must see. `for_labels`: also
+    what only those are told who watch labels, whichever they are.
     """
     runs = _runs(session, scope, number)
     experiments = _experiments(session, scope, number, runs)
-    runs = [replace(run, study_id=experiments[run.experiment_id or ""].study_id) for run in runs]
+    runs = [_of_its_experiment(run, experiments) for run in runs]
     studies = _studies(session, scope, number, experiments.values())
     touched = [one for one in (*experiments.values(), *studies) if one.number > number]
-    found = (*runs, *touched, *_deleted(session, number))
-    return sorted((one for one in found if scope.holds(one)), key=lambda one: one.place)
+    found = [*runs, *touched, *_deleted(session, number)]
+    besides: list[Changed] = []
+    if number and (for_labels or scope.labels):
+        besides = _for_labels(session, number, experiments, runs)
+    held = [one for one in (*found, *besides) if scope.holds(one)]
+    if for_labels:  # whoever asks for others looks for which of them each is
+        held = [*filter(scope.holds, found), *besides]
+    return sorted(held, key=lambda one: one.place)
 
 
 def is_over(session: Session, scope: Scope) -> bool:
@@ -101,7 +129,7 @@ def _latest() -> Select[int]:
     return select_columns(col(ChangeCounter.value)).where(col(ChangeCounter.id) == 1)
 
 
-_ORDER: dict[Kind, int] = {"run": 0, "experiment": 1, "study": 2, "deleted": 3}
+_ORDER: dict[Kind, int] = {"run": 0, "experiment": 1, "left": 1, "study": 2, "deleted": 3}
 
 
 def _of_experiments(scope: Scope) -> list[ColumnElement[bool]]:
@@ -144,6 +172,7 @@ def _experiments(
         col(Experiment.change),
         col(Experiment.owner),
         col(Experiment.study_id),
+        col(Experiment.labels),
     )
     of_runs: dict[str, int] = {}
     for run in runs:
@@ -161,9 +190,36 @@ def _experiments(
             row.owner,
             row.id,
             row.study_id,
+            labels=row.labels,
+            own=row.change,
         )
         for row in rows
     }
+
+
+def _of_its_experiment(run: Changed, experiments: Mapping[str, Changed]) -> Changed:
+    experiment = experiments[run.experiment_id or ""]
+    return replace(run, study_id=experiment.study_id, labels=experiment.labels)
+
+
+def _for_labels(
+    session: Session, number: int, experiments: Mapping[str, Changed], runs: Iterable[Changed]
+) -> list[Changed]:
+    """Of each experiment that has changed itself, which may be because of its labels: all its runs, as they may be new
+    to who watches a label, and that it may have left.
+    """
+    changed = {one.id: one for one in experiments.values() if one.own > number}
+    told = {run.id for run in runs}
+    columns = (col(Run.id), col(Run.owner), col(Run.experiment_id))
+    retold = [
+        _of_its_experiment(
+            Changed("run", row.id, changed[row[2]].own, row[1], row[2], is_retold=True), changed
+        )
+        for some in _in_parts(sorted(changed))
+        for row in session.execute(select_columns(*columns).where(col(Run.experiment_id).in_(some)))
+        if row.id not in told
+    ]
+    return [*retold, *(replace(one, kind="left", number=one.own) for one in changed.values())]
 
 
 def _studies(
