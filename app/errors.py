@@ -116,6 +116,12 @@ class TooManyDatasets(ServiceError):
     status, code, title = 413, "too_many_datasets", "The owner's data sets take too much"
 
 
+class TooManyWebhooks(ServiceError):
+    """The owner has as many webhooks as the settings allow."""
+
+    status, code, title = 429, "too_many_webhooks", "Too many webhooks"
+
+
 class TooManyRequests(ServiceError):
     """The caller sends more requests a minute than the settings allow."""
 
@@ -218,6 +224,12 @@ class NotFinished(Conflict):
     """What is still under way cannot be deleted."""
 
     code, title = "not_finished", "Not finished yet"
+
+
+class WebhookDisabled(Conflict):
+    """Nothing is sent to a webhook that is disabled."""
+
+    code, title = "webhook_disabled", "The webhook is disabled"
 
 
 class HasDependents(Conflict):

@@ -9,7 +9,7 @@ from functools import partial
 from fastapi import FastAPI
 
 from app import pages
-from app.api import analyses, catalog, experiments, operations, studies, watching
+from app.api import analyses, catalog, experiments, operations, studies, watching, webhooks
 from app.api.experiments.lists import rows_of
 from app.api.http import documentation, error_handlers
 from app.api.http.compression import Compression
@@ -47,7 +47,10 @@ from lab_models.common.revision import package_version
 ROUTERS = (
     *(
         router
-        for room in (experiments, studies, analyses, watching, catalog, operations, pages)
+        for room in (
+            *(experiments, studies, analyses, watching, webhooks, catalog, operations),
+            pages,
+        )
         for router in room.ROUTERS
     ),
     documentation.router,

@@ -148,6 +148,10 @@ class Settings(HomeFolders, BaseSettings):
     """Trackers, separated by commas, to which `lab serve` and `lab api` send all runs: `mlflow`, `tensorboard`,
     `wandb`, `trackio`. Where they are say their own variables, such as MLFLOW_TRACKING_URI.
     """
+    max_webhooks_per_owner: int = Field(default=20, ge=0)
+    """Most webhooks of one owner; with 0 there are none, and nothing is sent to those that there were."""
+    webhook_private: bool = False
+    """Lets webhooks lead into private networks and to this machine, over any port."""
     header_seconds: float = Field(default=15.0, gt=0)
     """How long a client may take for a request's first line and headers; then its connection is closed."""
     body_seconds: float = Field(default=30.0, gt=0)

@@ -60,6 +60,10 @@ NOT_RUN = {
         "docs/watching.md",
         "curl -N",
     ): "goes on until what is watched has ended; tests/app/test_watching.py reads such streams",
+    (
+        "docs/webhooks.md",
+        "curl ",
+    ): "sends to others' addresses; tests/app/test_webhooks.py makes the same",
     ("docs/proxy.md", "nginx -t"): "needs root; tests/e2e/test_proxy.py has nginx read the file",
     ("docs/proxy.md", "caddy validate"): "needs root, and Caddy",
     (

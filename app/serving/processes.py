@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from fastapi import FastAPI
 from sqlalchemy import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.api.http.connection_bounds import DESCRIPTORS_OF_A_CONNECTION, RESERVED_DESCRIPTORS
 from app.api.http.hosts import is_loopback
@@ -23,14 +25,16 @@ from app.main import create_app
 from app.services.owners import keys
 from app.services.upkeep import installation
 from app.services.upkeep.holdings import holdings_of
+from app.services.webhooks import webhooks
 from app.serving.banner import Banner
+from app.serving.companion import Companion
 from app.serving.ending import EXIT_FAILED, Ending
 from app.serving.shift import Shift
 from app.serving.sockets import listening, raise_descriptor_limit
 from app.serving.trackers import refuse_unknown, tracker_companions
 from app.serving.workers import WATCH_SECONDS, Workers
 from app.settings import Settings
-from app.storage.db import open_database
+from app.storage.db import Database, open_database
 from app.storage.files.places import file_store
 
 M_ARENA_MAX, MOST_ARENAS = -8, 2
@@ -97,15 +101,32 @@ def _serve(
         *([] if workers is None else [workers.ask_to_leave]),
     )
     server.announce = lambda: banner.announce(settings.log_format)
+    sender = Companion("app.sender", lambda: _is_anybody_to_tell(app, settings))
     ending.tell(server)
     gc.collect()
     # what is loaded by now stays: to look through it again would hold up every answer for a tenth of a second, now and
     # then
     gc.freeze()
     # not `asyncio.run`, which waits for threads
-    with tracker_companions(settings, banner.url):
-        asyncio.new_event_loop().run_until_complete(server.serve(list(banner.sockets)))
+    sender.start()
+    try:
+        with tracker_companions(settings, banner.url):
+            asyncio.new_event_loop().run_until_complete(server.serve(list(banner.sockets)))
+    finally:
+        sender.stop()
     return 0 if server.started else EXIT_FAILED
+
+
+def _is_anybody_to_tell(app: FastAPI, settings: Settings) -> bool:
+    """Whether there are webhooks; not known before the database is open, or while it does not answer."""
+    database: Database | None = getattr(app.state, "database", None)
+    if database is None or settings.max_webhooks_per_owner == 0:
+        return False
+    try:
+        with database.looking() as session:
+            return webhooks.are_any_to_tell(session)
+    except SQLAlchemyError:
+        return False
 
 
 def keep_memory_together() -> None:

@@ -25,6 +25,9 @@ from app.storage.rows import LOCAL as LOCAL
 from app.storage.rows import new_id as new_id
 from app.storage.rows import utc_now as utc_now
 from app.storage.states import RunStatus, StatusReason
+from app.storage.webhook_tables import Webhook as Webhook
+from app.storage.webhook_tables import WebhookDelivery as WebhookDelivery
+from app.storage.webhook_tables import WebhookSender as WebhookSender
 
 
 class Study(SQLModel, table=True):

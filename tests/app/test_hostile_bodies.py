@@ -359,7 +359,7 @@ def test_an_odd_id_is_nothing_that_is_there(
         if "{" not in path:
             continue
         address = path.replace("{extension}", "png").replace("curves.png", "curves.svg")
-        for name in ("experiment_id", "study_id", "run_id", "name", "key_id"):
+        for name in ("experiment_id", "study_id", "run_id", "name", "key_id", "webhook_id"):
             address = address.replace(f"{{{name}}}", identifier)
         for method in operations:
             answer = client.request(

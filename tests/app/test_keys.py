@@ -28,7 +28,7 @@ from tests.app.people import caller, client_of, make_key
 from tests.app.studies import finish_all, grid, send
 from tests.app.test_api import require_problem
 
-FOREIGN_IDS = {"experiment_id", "run_id", "study_id"}
+FOREIGN_IDS = {"experiment_id", "run_id", "study_id", "webhook_id"}
 
 
 @pytest.fixture
@@ -119,8 +119,19 @@ def test_what_belongs_to_another_student_is_not_there_on_any_route(
     study = send(anna, **grid())
     cell = study["cells"][0]["experiment_id"]
     run = anna.get(f"/experiments/{cell}").json()["runs"][0]["id"]
-    foreign = {"experiment_id": cell, "run_id": run, "study_id": study["id"]}
-    missing = {"experiment_id": "exp_none", "run_id": "run_none", "study_id": "stu_none"}
+    webhook = anna.post("/webhooks", json={"url": "https://example.org"}).json()["id"]
+    foreign = {
+        "experiment_id": cell,
+        "run_id": run,
+        "study_id": study["id"],
+        "webhook_id": webhook,
+    }
+    missing = {
+        "experiment_id": "exp_none",
+        "run_id": "run_none",
+        "study_id": "stu_none",
+        "webhook_id": "whk_none",
+    }
     tried = 0
     for method, path, _ in operations(api):
         if not any(f"{{{name}}}" in path for name in FOREIGN_IDS):
@@ -145,7 +156,12 @@ def test_what_belongs_to_another_student_is_not_there_on_any_route(
 
 
 def _kind_of(missing: str) -> str:
-    return {"exp": "experiment_id", "run": "run_id", "stu": "study_id"}[missing[:3]]
+    return {
+        "exp": "experiment_id",
+        "run": "run_id",
+        "stu": "study_id",
+        "whk": "webhook_id",
+    }[missing[:3]]
 
 
 def test_the_owner_an_assistant_and_an_admin_see_it_and_only_owner_and_admin_change_it(

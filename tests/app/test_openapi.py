@@ -118,6 +118,8 @@ def test_no_endpoint_reads_a_body_that_the_document_does_not_mention(
         "run_id": run,
         "name": "digits",
         "key_id": "key_none",
+        "webhook_id": "whk_none",
+        "delivery_id": "msg_none",
     }
     reading = []
     for path, method, operation in operations(document):

@@ -127,8 +127,16 @@ def filled(settings: Settings) -> dict[str, str]:
         "extension": "png",
         "split": "test",
         "row": "0",
+        **a_webhook(settings),
         "student": student["id"],
     }
+
+
+def a_webhook(settings: Settings) -> dict[str, str]:
+    with TestClient(create_app(settings)) as api:
+        webhook = api.post("/webhooks", json={"url": "https://example.org"}).json()["id"]
+        delivery = api.post(f"/webhooks/{webhook}/test").json()["id"]
+    return {"webhook_id": webhook, "delivery_id": delivery}
 
 
 def fingerprints(database: Database) -> dict[str, str]:
@@ -226,6 +234,8 @@ BODIES = {
     ("post", "/studies/{study_id}/extend"): b"{}",
     ("post", "/runs/{run_id}/predict"): b'{"split": "test", "row": 1}',
     ("put", "/datasets/{name}"): b"no zip",
+    ("post", "/webhooks"): b'{"url": "https://example.org/hook"}',
+    ("patch", "/webhooks/{webhook_id}"): b'{"format": "slack"}',
 }
 
 

@@ -17,6 +17,8 @@ PLACES = {
     "experiment_id": "exp_none",
     "study_id": "stu_none",
     "run_id": "run_none",
+    "webhook_id": "whk_none",
+    "delivery_id": "msg_none",
     "extension": "png",
     "split": "test",
     "row": "0",

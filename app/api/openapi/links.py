@@ -15,6 +15,7 @@ CREATIONS: dict[tuple[str, str], dict[str, str]] = {
         "study_id": "$response.body#/id",
         "experiment_id": "$response.body#/cells/0/experiment_id",
     },
+    ("/webhooks", "post"): {"webhook_id": "$response.body#/id"},
 }
 """What makes something, and where in its 201 the ids are that other addresses take."""
 

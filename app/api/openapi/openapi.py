@@ -13,6 +13,7 @@ from app.api.openapi.links import add_links
 from app.api.openapi.schema_forms import simplify
 from app.api.operations.owners import OwnerChanges
 from app.api.studies.studies import Extension
+from app.api.webhooks.schemas import WebhookChanges, WebhookRequest
 from lab_models.specs import ContinueRequest, DistillRequest, ExperimentRequest, TransferRequest
 from lab_models.studies.again import Again
 from lab_models.studies.request import StudyRequest
@@ -109,6 +110,8 @@ MODELS: tuple[type[BaseModel], ...] = (
     Extension,
     Changes,
     OwnerChanges,
+    WebhookRequest,
+    WebhookChanges,
     Problem,
 )
 REQUEST_SCHEMAS = [{"$ref": f"#/components/schemas/{form.__name__}"} for form in (*REQUESTS, Again)]
@@ -158,6 +161,13 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ),
     ("/studies", "post"): _json_body(
         {"$ref": "#/components/schemas/StudyRequest"}, examples=STUDY_EXAMPLES
+    ),
+    ("/webhooks", "post"): _json_body(
+        {"$ref": "#/components/schemas/WebhookRequest"},
+        example={"url": "https://example.org/hook", "events": ["experiment.failed"]},
+    ),
+    ("/webhooks/{webhook_id}", "patch"): _json_body(
+        {"$ref": "#/components/schemas/WebhookChanges"}, example={"enabled": True}
     ),
     ("/studies/{study_id}/extend", "post"): _json_body({"$ref": "#/components/schemas/Extension"}),
 }

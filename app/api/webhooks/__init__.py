@@ -1,0 +1,5 @@
+"""Webhooks over HTTP."""
+
+from app.api.webhooks import routes
+
+ROUTERS = (routes.router,)

@@ -1,0 +1,1 @@
+"""The process that sends to webhooks, beside the API: `python -m app.sender`."""

@@ -1,0 +1,1 @@
+"""Webhooks: who is told when something has ended, what is sent, to which addresses, how often, and by whom."""
