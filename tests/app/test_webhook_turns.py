@@ -91,7 +91,7 @@ class World:
 
 
 @bounds(
-    max_examples=15,
+    max_examples=8,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
