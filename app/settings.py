@@ -69,9 +69,7 @@ class Settings(HomeFolders, BaseSettings):
     checkpoint_seconds: float = Field(default=60.0, gt=0)
     """Longest time between two checkpoints within an epoch; one is taken after every epoch anyway."""
     stall_seconds: float = Field(default=1800.0, gt=0)
-    """A trainer that makes no progress for this long is ended, which counts as a crash; downloads and a slow first step
-    count as standing still too.
-    """
+    """A trainer that makes no progress for this long is ended: a crash. Downloads and a slow first step count too."""
     ring_seconds: float = Field(default=5.0, gt=0)
     """With Redis: how often an idle worker rings again while runs are queued."""
     max_crashes: int = Field(default=3, ge=1)
