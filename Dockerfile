@@ -30,6 +30,7 @@ COPY worker worker
 COPY lab_models lab_models
 COPY migrations migrations
 COPY client client
+COPY docs docs
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels $PIP_ARGS . ./client
 
 # The dependencies alone: what is installed from a list stays cached until the list itself changes.

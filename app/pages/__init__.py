@@ -5,6 +5,7 @@ from app.pages import (
     class_page,
     comparing,
     datasets,
+    documents,
     doors,
     experiment_page,
     exploring,
@@ -32,5 +33,6 @@ ROUTERS = (
     new.router,
     datasets.router,
     class_page.router,
+    documents.router,
     doors.elsewhere,
 )

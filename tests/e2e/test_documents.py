@@ -1,23 +1,29 @@
-"""Every shell line of the documents runs as it stands, or is named here with the reason why it cannot."""
+"""Every block of the documents runs as it stands and prints what is said below it; tests/blocks.py names those that
+cannot run, with the reason.
+"""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.blocks import REFUSED, ROOT, RUN, Block, blocks, printed_as_said, runner
 from tests.e2e.service import free_port, is_alive
-from tests.shell_blocks import REFUSED, ROOT, RUN, blocks, reason
+from tests.postgres import Cluster
 
-NOT_2XX = {"not_a_field": "422"}
+NOT_2XX = {"not_a_field": "422", "hiden": "422"}
 """What an answer is called whose request is wrong on purpose."""
 FILES = {
     "students.txt": "anna\nbob\n",
+    "students.csv": "name,login\n" + "".join(f"Student {n},student{n}\n" for n in range(1, 41)),
     "spec.json": '{"dataset": "digits", "model": "mlp", "epochs": 1}',
 }
 CURL = """#!/bin/bash
@@ -45,6 +51,7 @@ exit $ended
 """
 LAB = """#!/bin/bash
 # lab; a service goes to the background once it answers, and the one before ends, as it does for `lab restore`
+exec 3>&-
 stop() {
   for pid in $(cat "$PIDS"); do
     kill "$pid" 2> /dev/null
@@ -67,6 +74,30 @@ case $1 in
   *) exec "$PYTHON" -m app.commands "$@" ;;
 esac
 """
+CELLS = """import ast, asyncio, inspect, os, sys, traceback
+# one Python for all blocks of a script: a line names a file, which is run; `ok` is answered once it has
+sys.stdout, answers = os.fdopen(3, "w"), os.fdopen(1, "w")
+known = {"__name__": "__main__"}
+loop = asyncio.new_event_loop()
+for line in sys.stdin:
+    try:
+        text = open(line.strip()).read()
+        code = compile(text, line.strip(), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        if inspect.iscoroutine(coroutine := eval(code, known)):
+            loop.run_until_complete(coroutine)
+        answer = "ok"
+    except BaseException:
+        traceback.print_exc()
+        answer = "failed"
+    sys.stdout.flush()
+    print(answer, file=answers, flush=True)
+"""
+PROLOGUE = """exec 3>&1
+coproc CELLS { "$PYTHON" "$BIN/cells.py"; }
+python_block() { echo "$1" >&"${CELLS[1]}"; read -r -u "${CELLS[0]}" answer; [ "$answer" = ok ]; }
+"""
+MARK = "@@ block"
+POSTGRESQL = "postgresql+psycopg://lab:PASSWORD@api-host/lab"
 
 
 @pytest.fixture
@@ -92,7 +123,7 @@ class Shell:
             made.mkdir(parents=True)
         for name, text in FILES.items():
             (self.folder / name).write_text(text)
-        for name, text in {"curl": CURL, "lab": LAB}.items():
+        for name, text in {"curl": CURL, "lab": LAB, "cells.py": CELLS}.items():
             (self._bin / name).write_text(text)
             (self._bin / name).chmod(0o755)
         self._port = free_port()
@@ -102,8 +133,40 @@ class Shell:
         self._asked = folder / "asked"
         self._backups = folder / "backups"
 
-    def run(self, script: str) -> str:
-        """What it printed; every request was answered as it should be."""
+    def run(self, *documents: str, **meant: str) -> str:
+        """What their blocks printed, one after the other: as it is said, and every request was answered as it should
+        be. `meant` says what `POSTGRESQL` stands for.
+        """
+        chosen = [
+            block
+            for document in documents
+            for block in blocks()
+            if block.document == document and runner(block) == "tests/e2e/test_documents.py"
+        ]
+        lines = [PROLOGUE, self._meant(RUN[documents[0]])]
+        for number, block in enumerate(chosen):
+            lines += [f"printf '\\n{MARK} {number}\\n'", self._line(block, number)]
+        printed = self._bash("\n".join(lines).replace(POSTGRESQL, meant.get("postgresql", "")))
+        parts = re.split(rf"\n{MARK} \d+\n", printed)[1:]
+        assert len(parts) == len(chosen)
+        for block, part in zip(chosen, parts, strict=True):
+            if block.output is not None:
+                assert printed_as_said(
+                    block.output, part.replace(self._address, "localhost:8000")
+                ), f"{block.document}: {block.first_line}\nsaid:\n{block.output}\nprinted:\n{part}"
+        return printed
+
+    def _line(self, block: Block, number: int) -> str:
+        """The shell's line for a block."""
+        text = self._meant(block.text)
+        if block.language == "python":
+            file = self._bin / f"block{number}.py"
+            file.write_text(text)
+            return f"python_block {file}"
+        return f"if ( {text} ); then exit 99; fi" if tuple(block)[:2] == REFUSED else text
+
+    def _meant(self, text: str) -> str:
+        """With the addresses, folders and keys that stand here for those of the documents."""
         for said, meant in {
             "localhost:8000": self._address,
             "THE-MACHINE:8000": self._address,
@@ -112,7 +175,10 @@ class Shell:
             "experiments/exp_…": 'experiments/$(curl -s -H "Authorization: Bearer $LAB_API_KEY" $LAB_URL/experiments'
             " | grep -o 'exp_[a-z0-9]*' | head -1)",
         }.items():
-            script = script.replace(said, meant)
+            text = text.replace(said, meant)
+        return text
+
+    def _bash(self, script: str) -> str:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("LAB_")}
         result = subprocess.run(
             ["bash", "-c", f"set -euo pipefail\n{script}"],
@@ -121,11 +187,14 @@ class Shell:
             env={
                 **clean,
                 "PATH": f"{self._bin}:{os.environ['PATH']}",
-                "PYTHONPATH": str(ROOT),
+                "PYTHONPATH": f"{ROOT}:{ROOT / 'client'}",
                 "PYTHON": sys.executable,
                 "REAL_CURL": shutil.which("curl") or "",
                 "ADDRESS": self._address,
                 "PORT": str(self._port),
+                "BIN": str(self._bin),
+                "LAB_URL": f"http://{self._address}",
+                "XDG_CONFIG_HOME": str(self._bin),
                 "PIDS": str(self._pids),
                 "ASKED": str(self._asked),
                 "LAB_HOME": str(self.home),
@@ -159,23 +228,13 @@ class Shell:
             os.kill(pid, signal.SIGKILL)
 
 
-def script_of(*documents: str) -> str:
-    """Their blocks, one after the other."""
-    lines = [RUN[documents[0]]]
-    for block in blocks():
-        if block.document in documents and not reason(block):
-            refused = tuple(block) == REFUSED
-            lines.append(f"if ( {block.text} ); then exit 99; fi" if refused else block.text)
-    return "\n".join(lines)
-
-
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 
 
 @needs_curl
 @pytest.mark.timeout(500)
 def test_every_line_of_readme_and_tour_runs_as_it_stands(shell: Shell) -> None:
-    printed = shell.run(script_of("README.md", "docs/tour.md"))
+    printed = shell.run("README.md", "docs/tour.md")
     assert len(shell.asked()) >= 60
     assert (shell.folder / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert (shell.folder / "curves.pdf").read_bytes().startswith(b"%PDF")
@@ -188,17 +247,62 @@ def test_every_line_of_readme_and_tour_runs_as_it_stands(shell: Shell) -> None:
 
 
 @needs_curl
+@pytest.mark.slow
+def test_every_line_of_tutorial_and_statistics_runs_and_prints_what_stands_there(
+    shell: Shell,
+) -> None:
+    shell.run("docs/tutorial.md", "docs/statistics.md")  # which takes its runs over
+    assert (shell.folder / "depth.png").read_bytes().startswith(b"\x89PNG")
+    assert "depth and shortcuts" in (shell.folder / "report.html").read_text()
+    assert zipfile.is_zipfile(shell.folder / "hand-in.zip")
+    assert len(list(shell.folder.glob("statistics-*.png"))) == 3
+
+
+@needs_curl
+@pytest.mark.slow
+def test_every_line_of_the_answers_and_of_what_is_taken_out_runs(shell: Shell) -> None:
+    printed = shell.run("docs/how-to.md", "docs/taking-out.md")
+    assert '"agreement":"bit_equal"' in printed
+    assert (shell.folder / "curves.pdf").read_bytes().startswith(b"%PDF")
+    assert (shell.folder / "numbers.csv").read_text().count("\n") > 100
+
+
+@needs_curl
+@pytest.mark.slow
+def test_every_line_for_instructors_runs(shell: Shell) -> None:
+    printed = shell.run("docs/instructors.md")
+    assert (shell.folder / "keys.csv").read_text().count(",submit,lab_") == 40
+    assert "student1" in (shell.folder / "class.html").read_text()
+    assert "reproduce.sh" in printed
+
+
+@needs_curl
+@pytest.mark.slow
+@pytest.mark.postgres
+def test_every_line_for_operators_runs(shell: Shell, postgresql: Cluster) -> None:
+    printed = shell.run("docs/operators.md", postgresql=postgresql.url(postgresql.create()))
+    assert '"owner":"operator"' in printed
+
+
+@needs_curl
 @pytest.mark.parametrize(
     "document",
     [
-        pytest.param(name, marks=pytest.mark.slow if name == "docs/keys.md" else ())
-        for name in sorted(RUN.keys() - {"README.md", "docs/tour.md"})
+        "docs/operations.md",
+        "docs/proxy.md",
+        "docs/studies.md",
+        pytest.param("docs/keys.md", marks=pytest.mark.slow),
     ],
 )
 def test_every_line_of_a_document_runs_as_it_stands(document: str, shell: Shell) -> None:
-    script = script_of(document)
-    shell.run(script)
-    assert len(shell.asked()) >= script.count("curl ")
+    printed = shell.run(document)
+    asked = sum(
+        block.text.count("curl ")
+        for block in blocks()
+        if block.document == document and runner(block)
+    )
+    assert printed
+    assert len(shell.asked()) >= asked
 
 
 @pytest.mark.slow

@@ -4,10 +4,10 @@ import { cycleTheme } from "./lab.js";
 const HELP = [
   ["/", "search, filter or find in a log"], ["j k", "next, previous row"], ["x", "select the row"], ["Enter", "open the row"],
   ["c", "compare what is selected"], ["n", "new experiment"], ["g e", "experiments"], ["g s", "studies"],
-  ["g q", "queue"], ["g r", "recipes"], ["l", "logarithmic axis"], ["b", "band"], ["[ ]", "smooth less, more"],
+  ["g q", "queue"], ["g r", "recipes"], ["g d", "documents"], ["l", "logarithmic axis"], ["b", "band"], ["[ ]", "smooth less, more"],
   ["0", "whole axis"], ["t", "theme"], ["y", "copy the address"], ["?", "this help"],
 ];
-const PLACES = { e: "/ui/experiments", s: "/ui/studies", q: "/ui/queue", r: "/ui/recipes", n: "/ui/new" };
+const PLACES = { e: "/ui/experiments", s: "/ui/studies", q: "/ui/queue", r: "/ui/recipes", d: "/ui/docs", n: "/ui/new" };
 
 const off = () => { try { return localStorage.getItem("lab-keys") === "off"; } catch { return false; } };
 let going = false;
