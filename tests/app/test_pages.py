@@ -27,6 +27,7 @@ from app.storage.db import Database
 from app.tabulation import real_minus
 from tests.app.people import caller
 from tests.app.test_confusion import assessment, succeed
+from tests.app.test_retry import begin, fail
 
 VENDORED = {  # as their packages bring them; a newer one changes these lines
     "htmx.LICENSE": "d3d2456f76414f2456104660ebd65aff1c04cd7966b942bdabd63f3cdb316a38",
@@ -328,6 +329,17 @@ def test_a_page_that_is_sent_twice_adds_seeds_once(api: TestClient) -> None:
         answer = api.post(f"/ui/studies/{study}/extend", data=sent, follow_redirects=False)
         assert (answer.status_code, answer.headers["location"]) == (303, f"/ui/studies/{study}")
     assert api.get(f"/studies/{study}").json()["seeds"] == [0, 1, 2, 3, 4]
+
+
+def test_a_study_shows_what_failed_and_what_to_do(api: TestClient, database: Database) -> None:
+    body = {"spec": {"epochs": 2}, "vary": {"model.depth": [1, 2]}, "seeds": 1}
+    study = api.post("/studies", json=body).json()["id"]
+    fail(database, begin(database))
+    (error,) = api.get(f"/studies/{study}").json()["errors"]
+    page = api.get(f"/ui/studies/{study}")
+    assert page.status_code == 200
+    for said in (f"/ui/runs/{error['run_id']}", f"{error['cell']}, seed 0", error["message"]):
+        assert said in unescape(page.text)
 
 
 def test_notes_are_kept_and_archived_is_out_of_sight(api: TestClient) -> None:
