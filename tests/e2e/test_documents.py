@@ -19,8 +19,13 @@ from tests.blocks import REFUSED, ROOT, RUN, Block, blocks, printed_as_said, run
 from tests.e2e.service import free_port, is_alive
 from tests.postgres import Cluster
 
-NOT_2XX = {"not_a_field": "422", "hiden": "422"}
-"""What an answer is called whose request is wrong on purpose."""
+NOT_2XX = {
+    "not_a_field": "422",
+    "hiden": "422",
+    "bundles?owner=student2": "404",
+    "bundles?owner=student3": "404",
+}
+"""What an answer is called whose request is wrong on purpose, or asks for what there is not."""
 FILES = {
     "students.txt": "anna\nbob\n",
     "students.csv": "name,login\n" + "".join(f"Student {n},student{n}\n" for n in range(1, 41)),
@@ -281,7 +286,8 @@ def test_every_line_for_instructors_runs(shell: Shell) -> None:
 @pytest.mark.postgres
 def test_every_line_for_operators_runs(shell: Shell, postgresql: Cluster) -> None:
     printed = shell.run("docs/operators.md", postgresql=postgresql.url(postgresql.create()))
-    assert '"owner":"operator"' in printed
+    assert '"role":"admin"' in printed
+    assert '"owner":{"name":"operator"' in printed
 
 
 @needs_curl
