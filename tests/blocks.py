@@ -25,7 +25,7 @@ FENCES = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 """A block, and the one below it that says what it prints."""
-OLD_CURL = {"-s", "-d", "-N", "-o", "-w", "-X", "-H", "-T", "--data-binary"}
+OLD_CURL = {"-s", "-f", "-d", "-N", "-o", "-w", "-X", "-H", "-T", "--data-binary"}
 """What curl 7.68 of 2020 has, too."""
 
 RUN = {
@@ -48,6 +48,7 @@ made and not trained.
 RUN_BY = {
     ("docs/client.md", "python"): "tests/e2e/test_client.py",
     ("docs/weights.md", "python"): "tests/app/test_weights_page.py",
+    ("docs/webhooks.md", "python"): "tests/app/test_webhook_sender.py",
 }
 """Documents whose blocks of a language a test of their own reads and runs."""
 INSTALLS = "installs; tests/test_install.py runs the Makefile, the demo has a test of its own"

@@ -6,14 +6,13 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
 from app.quantities import in_words
 from app.roles import Role
 from training_lab import Unusable
 from training_lab.commands.output import NUMBER, TEXT, table
 
 if TYPE_CHECKING:
+    from rich.table import Table
     from sqlmodel import Session
 
     from app.services.quotas import QuotaKind, Quotas
@@ -47,7 +46,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def carry_out(session: "Session", options: argparse.Namespace) -> Table:
+def carry_out(session: "Session", options: argparse.Namespace) -> "Table":
     """Set what is given, and return what holds; raises Unusable."""
     from app.services.owners import granting
     from app.services.owners.usage import usage_of
@@ -80,7 +79,7 @@ def limit_in_words(kind: "QuotaKind", limit: float | None) -> str:
             return f"{limit:,.0f} run{'' if limit == 1 else 's'}"
 
 
-def _of_owner(quotas: "Quotas") -> Table:
+def _of_owner(quotas: "Quotas") -> "Table":
     sources = {"owner": quotas.owner, "role": f"role {quotas.role}", "all": "everybody"}
     return table(
         COLUMNS,
@@ -91,7 +90,7 @@ def _of_owner(quotas: "Quotas") -> Table:
     )
 
 
-def _of_role(role: Role, rows: "list[RoleQuota]") -> Table:
+def _of_role(role: Role, rows: "list[RoleQuota]") -> "Table":
     from app.services.quotas import QuotaKind
 
     row = next((one for one in rows if one.role is role), None)

@@ -39,7 +39,7 @@ def refused(api: TestClient, experiment: Any) -> tuple[str, str]:
     return answer.json()["code"], answer.json()["detail"]
 
 
-STAYS = {"owner", "training_day", "change_counter", "tombstone"}
+STAYS = {"owner", "training_day", "change_counter", "tombstone", "webhook_sender"}
 
 
 def rows(database: Database) -> dict[str, int]:

@@ -220,6 +220,8 @@ def known(client: TestClient, home: Settings, stored: Database) -> dict[str, str
         "run_id": run,
         "name": "flowers",
         "key_id": "key_none",
+        "webhook_id": "whk_none",
+        "delivery_id": "msg_none",
     }
 
 

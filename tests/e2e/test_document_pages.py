@@ -9,9 +9,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.e2e.service import Service
-from tests.e2e.test_pages import RULES, browser, open_page, pytestmark  # noqa: F401 - fixtures
-
-TAGS = {"runOnly": {"type": "tag", "values": RULES["runOnly"]}}
+from tests.e2e.test_pages import AXE, browser, open_page, pytestmark  # noqa: F401 - fixtures
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +35,7 @@ def test_documents_are_for_everybody(open_page: Callable[..., Page], dark: bool)
     ):
         page = open_page(f"/ui/docs{name}", width=400 if dark else 1280, dark=dark)
         page.wait_for_load_state("load")
-        found = Axe().run(page, options=TAGS)
+        found = Axe().run(page, options=AXE)
         assert not found.response["violations"], f"{name}: {found.generate_report()}"
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, name
         page.context.close()

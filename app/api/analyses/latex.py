@@ -109,7 +109,11 @@ def write_study_distillation(
     return _source(exhibit, appearance, bare, if_none_match, f"{study.id}-distillation")
 
 
-@router.get("/comparisons/curves.tex", response_class=Response, responses=LATEX_RESPONSES)
+@router.get(
+    "/comparisons/curves.tex",
+    response_class=Response,
+    responses={**LATEX_RESPONSES, 404: {"description": "No such experiment"}},
+)
 def write_comparison_curves(
     session: Reading,
     caller: TheCaller,

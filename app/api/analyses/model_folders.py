@@ -66,6 +66,7 @@ class _Folder:
     responses={
         200: {"content": {"application/zip": {}}, "description": "The zip, made while it is sent"},
         304: {"description": "The folder the caller has is the current one"},
+        409: {"description": "The run has no weights, or they are no network any more"},
     },
 )
 def download_model_folder(
