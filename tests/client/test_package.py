@@ -150,7 +150,7 @@ def test_without_the_service_its_commands_say_what_to_install(
 
 
 PASS, TRIES, MOST_TIMES = ["-c", "pass"], 5, 10
-EAGER = {"httpx", "rich", "asyncio", "yaml", "numpy", "pydantic", "torch"}
+EAGER = {"httpx", "rich", "asyncio", "yaml", "numpy", "torch"}
 
 
 def cpu_seconds(words: list[str]) -> float:
