@@ -1,6 +1,7 @@
 """The documents as pages: each is served whole, its links lead somewhere, and none of its text is markup."""
 
 import re
+import tomllib
 from html import unescape
 from pathlib import Path
 from urllib.parse import urldefrag, urljoin
@@ -30,6 +31,18 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             assert answer.status_code == 200, path
             found[documents.address_of(path)] = answer.text
         return found
+
+
+def test_every_document_and_picture_is_in_the_package() -> None:
+    """In a checkout they are links; an installed service has what its package data names."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    patterns = project["tool"]["setuptools"]["package-data"]["app"]
+    folder = documents.FOLDER.parent
+    packed = {path for pattern in patterns for path in folder.glob(pattern)}
+    shown = {documents.FOLDER / path for path in documents.documents()}
+    pictures = set((documents.FOLDER / documents.IMAGES).iterdir())
+    assert pictures
+    assert shown | pictures <= packed
 
 
 def ids_of(page: str) -> list[str]:

@@ -217,7 +217,12 @@ def test_curves_are_drawn_as_text_or_stored_as_a_picture(
     assert said.out.isascii()
     assert max(map(len, said.lines)) == 50
     assert "● val" in command("curves", made.id).out
-    for ending, magic in (("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")):
+    for ending, magic in (
+        ("png", b"\x89PNG"),
+        ("svg", b"<?xml"),
+        ("pdf", b"%PDF"),
+        ("tex", b"\\documentclass"),
+    ):
         picture = tmp_path / f"curves.{ending}"
         assert command("curves", made.id, "-o", str(picture)).status == 0
         assert picture.read_bytes().startswith(magic)

@@ -15,7 +15,7 @@ from app.roles import Role
 from app.services.lifecycle import local_workers
 from app.services.owners import keys
 from app.serving import companion
-from app.serving.trackers import MODULE, OWNER, refuse_unknown, tracker_companions
+from app.serving.trackers import MODULE, OWN, OWNER, refuse_unknown, tracker_companions
 from app.settings import Settings
 from app.storage.db import Database
 from tests.app.test_retry import begin, finish_epoch, resume, succeed
@@ -23,6 +23,7 @@ from tests.client.mlflow_server import MlflowServer
 from tests.client.test_objects import DIGITS
 from tests.client.test_sync import losses, odd, wait_for
 from training_lab import Lab
+from training_lab.sync import finding
 from training_lab.sync.beside import SyncBeside
 
 __all__ = ["odd"]
@@ -145,6 +146,7 @@ def test_a_tracker_that_hangs_or_ends_harms_neither_the_api_nor_another_nor_what
 
 
 def test_a_name_that_is_no_tracker_is_refused_at_the_start(settings: Settings, odd: Path) -> None:
+    assert list(OWN) == list(finding.OWN)
     refuse_unknown(with_trackers(settings, "mlflow", "odd"))
     with pytest.raises(Misconfigured, match="no tracker 'mlfow'; there are wandb, mlflow"):
         refuse_unknown(with_trackers(settings, "mlfow"))

@@ -151,18 +151,24 @@ def test_layers_gradients_have_the_layers_name_and_initialization_is_epoch_0() -
     }
 
 
-def test_weights_go_where_they_are_wanted_and_a_server_that_takes_no_files_is_told_of(
+def test_pictures_and_weights_go_where_they_are_wanted_and_a_server_that_takes_no_files_is_told_of(
     command: Command, lab: Lab, database: Database, settings: Settings, mlflow: MlflowServer
 ) -> None:
     made = trained(lab, database, settings)
     mlflow.takes_files = False
-    assert sync(command, made.id).status == 0
+    assert command("sync", "mlflow", made.id).status == 0
     kept = mlflow.run_of(made.runs[0].id)
     assert not kept.files
     assert "--serve-artifacts" in kept.tags["lab.files"]
     said = sync(command, made.id, "--weights", "--again")
     assert said.status == 1  # the test's runs have no files of weights
     assert "weights.safetensors" in said.err
+    other = trained(lab, database, settings)
+    mlflow.takes_files = True
+    assert sync(command, other.id).status == 0
+    assert not mlflow.run_of(other.runs[0].id).files
+    assert command("sync", "mlflow", other.id, "--again").status == 0
+    assert any(name.endswith("curves.png") for name in mlflow.run_of(other.runs[0].id).files)
 
 
 # Once

@@ -511,9 +511,15 @@ def test_what_waits_is_put_first_and_last_and_a_log_is_searched_and_read_whole(
     page.evaluate("document.activeElement.blur()")
     page.keyboard.press("/")
     page.keyboard.type("EPOCH 30/")
-    expect(page.locator("#log [role=status]")).to_have_text(re.compile("^[0-9]+ of [0-9]+ lines$"))
+    expect(page.locator("#log [role=status]")).to_have_text(re.compile("^1 of [0-9]+ lines$"))
+    expect(log).to_contain_text("epoch 30/5000")
+    page.keyboard.press("Control+a")
+    page.keyboard.press("Delete")
     for one in (long, *waiting):
         service.post(f"/experiments/{one['id']}/cancel")
+    service.wait_for(long, "cancelled")
+    written = service.http.get(f"/runs/{long['runs'][0]['id']}/log").text
+    expect(log).to_have_text(written)  # no line is missing, none comes twice
 
 
 def test_whoever_comes_back_finds_as_many_rows(

@@ -3,8 +3,8 @@
 import argparse
 from typing import Any
 
-from training_lab.commands.cloning import change
 from training_lab.errors import Unusable
+from training_lab.path_changes import change
 
 
 def add_set(parser: argparse.ArgumentParser, what: str) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 from training_lab.commands import output
 from training_lab.commands.command_line import EXIT_DONE, add_service_command
 from training_lab.commands.ids import experiment_of
+from training_lab.commands.job_waiting import add_wait, check_timeout
 from training_lab.commands.sending import say_warnings, show_made, waited
-from training_lab.errors import Unusable
 from training_lab.lab import Lab
-from training_lab.path_changes import change as change  # others know it by this place, too
+from training_lab.path_changes import change
 
 
 def add_parser(commands: Any) -> None:
@@ -29,16 +29,12 @@ def add_parser(commands: Any) -> None:
         type=change,
         help="such as epochs=20 or name=long",
     )
-    parser.add_argument("--wait", action="store_true", help="until it has ended, with a bar")
-    parser.add_argument(
-        "--timeout", type=float, metavar="SECONDS", help="wait so long at most; then status 124"
-    )
+    add_wait(parser, "until it has ended, with a bar and a line for each epoch")
     parser.add_argument("--json", action="store_true", help="the record in JSON")
 
 
 def _clone(lab: Lab, options: argparse.Namespace) -> int:
-    if options.timeout is not None and not options.wait:
-        raise Unusable("--timeout goes with --wait")
+    check_timeout(options, waits=options.wait)
     model = experiment_of(lab, options.id)
     changes: dict[str, Any] = {"set": dict(options.changes)} if options.changes else {}
     made = model.clone(**changes)

@@ -15,10 +15,10 @@ from training_lab.errors import Unusable
 from training_lab.files import place_for
 from training_lab.lab import Lab
 from training_lab.metrics import Metrics
-from training_lab.pictures import PictureFormat
+from training_lab.pictures import CurvesFormat
 from training_lab.study import Study
 
-FORMATS = ("pdf", "png", "svg")
+FORMATS = ("pdf", "png", "svg", "tex")
 NUMBERS = ("loss", "accuracy")
 UNSEEN_WIDTH = 80
 """Columns where there is no terminal."""
@@ -35,7 +35,11 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("id", metavar="ID", help=f"{WRITTEN}; of a study there are pictures alone")
     parser.add_argument(
-        "-o", "--out", type=Path, metavar="FILE", help="store a picture: .pdf, .png or .svg"
+        "-o",
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="store a picture: .pdf, .png, .svg, or .tex for pgfplots",
     )
     parser.add_argument("--ascii", action="store_true", help="draw with signs of ASCII alone")
 
@@ -45,9 +49,9 @@ def _curves(lab: Lab, options: argparse.Namespace) -> int:
     if options.out is not None:
         ending = options.out.suffix.removeprefix(".").lower()
         if ending not in FORMATS:
-            raise Unusable(f"{options.out}: a picture's name ends in .pdf, .png or .svg")
+            raise Unusable(f"{options.out}: a picture's name ends in .pdf, .png, .svg or .tex")
         place = place_for(options.out, options.out.name)
-        job.curves(format=cast(PictureFormat, ending)).save(place)
+        job.curves(format=cast(CurvesFormat, ending)).save(place)
         if not options.quiet:
             output.say(f"{job.id}: curves in {place}")
         return EXIT_DONE

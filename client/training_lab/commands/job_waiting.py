@@ -22,6 +22,11 @@ AWAY = "the service does not answer; trying again"
 def add_wait(parser: argparse.ArgumentParser, what: str) -> None:
     """Add `--wait` and `--timeout`; `what` says for people what waiting shows."""
     parser.add_argument("--wait", action="store_true", help=what)
+    add_timeout(parser)
+
+
+def add_timeout(parser: argparse.ArgumentParser) -> None:
+    """Add `--timeout`."""
     parser.add_argument(
         "--timeout", type=float, metavar="SECONDS", help="wait so long at most; then status 124"
     )

@@ -75,7 +75,14 @@ def sync(lab: Lab, options: argparse.Namespace) -> int:
         raise Unusable("say what is to be sent: ids, or --all, one of them")
     tracker = find(options.tracker, SinkOptions(options.project, options.to))
     state: Path = options.state or state_folder()
-    transfer = Transfer(lab, tracker, state, project=options.project, with_weights=options.weights)
+    transfer = Transfer(
+        lab,
+        tracker,
+        state,
+        project=options.project,
+        with_pictures=not options.no_pictures,
+        with_weights=options.weights,
+    )
     try:
         experiments = None if options.all else _experiments(lab, options.id)
         if options.again:

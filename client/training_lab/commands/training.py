@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from training_lab.commands import output
 from training_lab.commands.command_line import EXIT_DONE, add_service_command
+from training_lab.commands.job_waiting import add_timeout, check_timeout
 from training_lab.commands.sending import returning, say_warnings, show_made, waited
 from training_lab.errors import Refused, Unusable, refused_fields
 from training_lab.experiment import Experiment
@@ -61,9 +62,7 @@ def add_parser(commands: Any) -> None:
         action=argparse.BooleanOptionalAction,
         help="wait for its end with a bar (the default), or only send it",
     )
-    parser.add_argument(
-        "--timeout", type=float, metavar="SECONDS", help="wait so long at most; then status 124"
-    )
+    add_timeout(parser)
     parser.add_argument(
         "--dry-run", action="store_true", help="say what it would cost; store nothing"
     )
@@ -97,8 +96,7 @@ def _train(lab: Lab, options: argparse.Namespace) -> int:
 
 
 def _refuse_what_cannot_be(options: argparse.Namespace) -> None:
-    if options.timeout is not None and not options.wait:
-        raise Unusable("--timeout goes with --wait")
+    check_timeout(options, waits=options.wait)
     if options.log is None:
         return
     if options.log == "auto":
