@@ -2,12 +2,14 @@
 without loading torch.
 """
 
+import json
 import os
 import re
-import subprocess
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from app.errors import Misconfigured
+from app.gpus import list_gpus, memory_of_gpu, visible_devices, visible_entries, visible_entry
 
 CGROUP_LIMIT, CGROUP_USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
 MEMORY_INFO = Path("/proc/meminfo")
@@ -20,36 +22,76 @@ owner.
 BYTES_PER_SLOT = 2 * 2**30
 """A worker with its warm trainer takes 0.7 GiB before it has read an image."""
 NAMED = re.compile(r"cpu|cuda(:\d+)?")
+BY_UUID = re.compile(r"(?:cuda:)?((?:GPU|MIG)-[\w./-]+)")
 
 
-def device_of_slot(devices: str, slot: int) -> str:
-    """The device of `LAB_DEVICES` that this slot gets, dealt out in turn; `auto` asks the NVIDIA driver."""
-    listed = _listed(devices)
-    return listed[slot % len(listed)]
-
-
-def devices_of(devices: str, slots: int) -> list[str]:
-    """The device of each slot, the driver asked once."""
-    listed = _listed(devices)
-    return [listed[slot % len(listed)] for slot in range(slots)]
-
-
-def slots_of(devices: str) -> int:
-    """How many runs at a time this machine is good for: one per GPU listed or found; on the CPU one per core, as far as
-    memory goes, at most 4.
+@dataclass(frozen=True)
+class Dealt:
+    """What `LAB_DEVICES` comes to on this machine, the driver asked once. Whoever said `auto` may get the CPU where no
+    GPU can be used; `caution` says what of that people should know.
     """
-    listed = _listed(devices)
-    if listed != ["cpu"]:
-        return len(listed)
+
+    devices: tuple[str, ...]
+    is_auto: bool = False
+    caution: str | None = None
+
+    def line(self) -> str:
+        """As one argument of a command line."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def read(cls, line: str) -> "Dealt":
+        """Back from `line`."""
+        fields = json.loads(line)
+        return cls(tuple(fields["devices"]), fields["is_auto"], fields["caution"])
+
+    def of_slot(self, slot: int) -> str:
+        """The device that this slot gets, dealt out in turn."""
+        return self.devices[slot % len(self.devices)]
+
+    def of_slots(self, slots: int) -> list[str]:
+        """The device of each slot."""
+        return [self.of_slot(slot) for slot in range(slots)]
+
+    @property
+    def slots(self) -> int:
+        """How many runs at a time this machine is good for: one per GPU listed or found, on the CPU `cpu_slots`."""
+        return cpu_slots() if self.devices == ("cpu",) else len(self.devices)
+
+
+def deal(devices: str) -> Dealt:
+    """By `LAB_DEVICES`; `auto` asks the NVIDIA driver. Raises Misconfigured for what is no list of devices."""
+    if devices.strip() == "auto":
+        return _found()
+    named = tuple(name.strip() for name in devices.split(",") if name.strip())
+    dealt = tuple(
+        f"cuda:{found[1]}" if (found := BY_UUID.fullmatch(name)) else name for name in named
+    )
+    if not dealt or not all(NAMED.fullmatch(name) or BY_UUID.fullmatch(name) for name in dealt):
+        raise Misconfigured(
+            f"LAB_DEVICES is {devices!r}; it must be 'auto', 'cpu', or a list such as 'cuda:0,cuda:1' or"
+            " 'GPU-8f2c…,MIG-41d0…', with UUIDs as `nvidia-smi -L` shows them"
+        )
+    return Dealt(dealt)
+
+
+def cpu_slots() -> int:
+    """How many runs at a time the CPU is good for: one per core, as far as memory goes, at most 4."""
     memory = memory_of("cpu") or BYTES_PER_SLOT
     return max(1, min(os.cpu_count() or 1, MOST_SLOTS, memory // BYTES_PER_SLOT))
+
+
+def visible_to_trainer(device: str) -> str:
+    """The CUDA_VISIBLE_DEVICES of a trainer on this device, which then sees its own card alone, as `cuda:0`; on the CPU
+    none. Raises NoSuchGpu.
+    """
+    return "" if device == "cpu" else visible_entry(device)
 
 
 def free_memory_of(device: str) -> int | None:
     """Bytes of memory that a further run could have now; None when nobody says."""
     if device != "cpu":
-        free = _nvidia_smi("--query-gpu=memory.free", "--format=csv,noheader,nounits")
-        return _mebibytes(free, device)
+        return memory_of_gpu(device, "free")
     try:
         available = next(
             int(line.split()[1]) * 1024
@@ -73,49 +115,15 @@ def memory_of(device: str) -> int | None:
         except (OSError, ValueError):  # not in a container, or "max"
             return physical
         return min(physical, limit)
-    return _mebibytes(
-        _nvidia_smi("--query-gpu=memory.total", "--format=csv,noheader,nounits"), device
-    )
+    return memory_of_gpu(device, "total")
 
 
-def _listed(devices: str) -> list[str]:
-    listed = (
-        _visible()
-        if devices.strip() == "auto"
-        else [name.strip() for name in devices.split(",") if name.strip()]
-    )
-    if not listed or not all(NAMED.fullmatch(name) for name in listed):
-        raise Misconfigured(
-            f"LAB_DEVICES is {devices!r}; it must be 'auto', 'cpu', or a list such as 'cuda:0,cuda:1'"
-        )
-    return listed
-
-
-def _mebibytes(lines: list[str], device: str) -> int | None:
-    """The driver's number for a device, in bytes."""
-    number = int(device.partition(":")[2] or 0)
-    return (
-        int(lines[number]) * 2**20
-        if number < len(lines) and lines[number].strip().isdigit()
-        else None
-    )
-
-
-def _visible() -> list[str]:
-    found = [line for line in _nvidia_smi("--list-gpus") if line.startswith("GPU ")]
-    return [f"cuda:{number}" for number in range(len(found))] or ["cpu"]
-
-
-def _nvidia_smi(*arguments: str) -> list[str]:
-    """Its answer's lines; none where there is no NVIDIA driver."""
-    try:
-        answer = subprocess.run(  # noqa: S603
-            ["nvidia-smi", *arguments],  # noqa: S607
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return answer.stdout.splitlines()
+def _found() -> Dealt:
+    listing = list_gpus()
+    if listing.fault is not None:
+        return Dealt(("cpu",), True, f"{listing.fault}; trains on the CPU")
+    visible = tuple(visible_devices(listing))
+    if listing.gpus and not visible and (entries := visible_entries()):
+        said = f"CUDA_VISIBLE_DEVICES={','.join(entries)} names none of the {len(listing.gpus)} GPUs of nvidia-smi"
+        return Dealt(("cpu",), True, f"{said}; trains on the CPU")
+    return Dealt(visible or ("cpu",), True)

@@ -9,6 +9,7 @@ if __name__ == "__main__" and not sys.flags.safe_path:
     del sys.path[0]
 
 import argparse
+import json
 from pathlib import Path
 
 from lab_models.running.options import add_machine
@@ -46,6 +47,13 @@ def main(arguments: list[str] | None = None) -> int:
 
         return serve_forks()
 
+    if options.command == "prove":
+        from lab_models.running.proving import findings
+
+        for finding in findings(options.device, options.threads):
+            print(json.dumps(finding), flush=True)
+        return 0
+
     from lab_models.running.standalone import run_file
 
     return run_file(options.spec, options.out, options.device, options.threads)
@@ -72,6 +80,11 @@ def _parser() -> argparse.ArgumentParser:
     trainers = commands.add_parser("trainers", help="fork trainers on request (used by the worker)")
     trainers.add_argument("--parent-pid", type=int, required=True)
     trainers.add_argument("--niceness", type=int, default=0)
+    prove = commands.add_parser(
+        "prove", help="say as JSON lines what PyTorch does on a device (used by worker.probe)"
+    )
+    prove.add_argument("--device", default="cpu", help="cpu or cuda:0 (default: cpu)")
+    prove.add_argument("--threads", type=_positive, default=1, help="CPU threads (default: 1)")
     return parser
 
 

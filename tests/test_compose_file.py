@@ -10,6 +10,7 @@ import pytest
 import yaml
 from kombu import Connection
 
+from app.devices import Dealt
 from app.doorbell import broker_answers
 from app.serving.workers import Workers
 from app.settings import Settings
@@ -52,7 +53,7 @@ def test_a_worker_has_longer_to_stop_than_its_trainer_and_its_supervisor_take(se
         stop_grace_seconds=SERVICES[service]["environment"]["LAB_STOP_GRACE_SECONDS"],
         _env_file=None,
     )
-    supervisor_seconds = Workers(settings, 1)._grace_seconds
+    supervisor_seconds = Workers(settings, 1, Dealt(("cpu",)))._grace_seconds
     assert int(SERVICES[service]["stop_grace_period"].removesuffix("s")) > supervisor_seconds
 
 

@@ -9,7 +9,7 @@ import warnings
 from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 from celery.signals import setup_logging
 
-from app.devices import device_of_slot
+from app.devices import Dealt, deal
 from app.errors import Misconfigured
 from app.home import home_in_use
 from app.logging import set_up_logging
@@ -28,6 +28,7 @@ def main() -> int:
         "--slot", type=int, default=0, help="which of this machine's workers this is, from 0"
     )
     parser.add_argument("--slots", type=int, default=1, help="how many workers this machine has")
+    parser.add_argument("--dealt", help="what LAB_DEVICES comes to, where that is known already")
     parser.add_argument("--parent-pid", type=int, help="die when this process dies")
     options = parser.parse_args()
     if options.parent_pid is not None:
@@ -36,14 +37,22 @@ def main() -> int:
     set_up_logging(settings.log_level, settings.log_format)
     try:
         open_database(settings).close()
-        device = device_of_slot(settings.devices, options.slot)
+        dealt = deal(settings.devices) if options.dealt is None else Dealt.read(options.dealt)
     except Misconfigured as error:
         sys.stderr.write(f"{error}\n")
         return 2
     threads = settings.threads or os.cpu_count() or 1
     setup_logging.connect(lambda **_: None, weak=False)  # keeps Celery from setting up its own
     celery = make_celery(settings)
-    identity = identify(device, threads, options.slot, threads_are_set=settings.threads > 0)
+    device = dealt.of_slot(options.slot)
+    identity = identify(
+        device,
+        threads,
+        options.slot,
+        threads_are_set=settings.threads > 0,
+        gpus_found=dealt.devices if dealt.is_auto and device != "cpu" else (),
+        caution=dealt.caution,
+    )
     install(celery, settings, identity)
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     # tasks are JSON without content; root runs nothing that a client sent

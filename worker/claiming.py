@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Callable
 
 from sqlalchemy.exc import OperationalError
 
@@ -15,31 +14,23 @@ from worker.attempt import Supervision
 from worker.ledger import RETRY_SECONDS, Ledger
 from worker.slot import Slot
 
-UNFIT_SECONDS = 5.0
-LOOK_SECONDS = 0.1
-
 log = logging.getLogger("lab.attempt")
 
 
 def work_until_empty(slot: Slot) -> int:
     """Claim and carry out runs until none is queued or the worker is asked to stop; returns how many were tried.
 
-    The trainer is there before the claim: a worker that cannot train claims nothing and leaves the runs to others. A
+    The trainer is there before the claim: a worker that cannot train claims nothing and leaves the runs to others, and
+    stays here until it can, so that it hears no further doorbell in place of those others. A
     run that was left because the database was out of reach is given back before that, however long it takes.
     """
     tried = 0
-    while _settle(slot) and not slot.stopping():
+    while _settle(slot) and slot.until_fit() and not slot.stopping():
         trainer = slot.spare.take(slot.stopping)
         if trainer is None:
-            if slot.stopping():
+            if slot.stopping() or not slot.look_again():
                 break
-            log.error(
-                "no trainer could be started on %s; this worker claims nothing for %.0f s",
-                slot.device,
-                UNFIT_SECONDS,
-            )
-            _wait(UNFIT_SECONDS, slot.stopping)
-            break
+            continue
         claimed = _claim(slot)
         if claimed is None:
             slot.spare.put_back(trainer)
@@ -88,9 +79,3 @@ def _claim(slot: Slot) -> tuple[Lease, float] | None:
     except OperationalError as error:
         log.warning("the database did not answer (%s); claiming later", error.orig)
         return None
-
-
-def _wait(seconds: float, stopping: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and not stopping():
-        time.sleep(LOOK_SECONDS)

@@ -3,6 +3,7 @@
 import os
 import socket
 from dataclasses import dataclass
+from datetime import datetime
 
 from app.devices import memory_of
 from app.storage.tables import Worker, new_id, utc_now
@@ -11,32 +12,48 @@ from lab_models.common.revision import torch_version
 
 @dataclass(frozen=True)
 class Identity:
-    """What this worker is called and where it trains."""
+    """What this worker is called and where it trains. `gpus_found` are the machine's where nobody named a device, else
+    none; `caution` is what was noticed when they were listed.
+    """
 
     id: str
     device: str
     threads: int
     is_first: bool
     threads_are_set: bool = False
+    slot: int = 0
+    gpus_found: tuple[str, ...] = ()
+    caution: str | None = None
 
-    def row(self) -> Worker:
-        """What the database is told when the worker signs on, from the process that does."""
-        now = utc_now()
+    def row(
+        self, device: str, trouble: str | None, caution: str | None, started_at: datetime
+    ) -> Worker:
+        """What the database is told of the worker, from the process that signs on."""
         return Worker(
             id=self.id,
             host=socket.gethostname(),
             pid=os.getpid(),
-            device=self.device,
+            device=device,
             threads=self.threads,
-            memory_bytes=memory_of(self.device),
+            memory_bytes=memory_of(device),
             torch=torch_version(),
             threads_are_set=self.threads_are_set,
-            started_at=now,
-            seen_at=now,
+            trouble=trouble,
+            caution=caution,
+            started_at=started_at,
+            seen_at=utc_now(),
         )
 
 
-def identify(device: str, threads: int, slot: int, *, threads_are_set: bool = False) -> Identity:
+def identify(
+    device: str,
+    threads: int,
+    slot: int,
+    *,
+    threads_are_set: bool = False,
+    gpus_found: tuple[str, ...] = (),
+    caution: str | None = None,
+) -> Identity:
     """A name that is unique and tells host and process; `threads_are_set` where each run gets all of them."""
     return Identity(
         id=f"{socket.gethostname()}-{os.getpid()}-{new_id('w')[2:6]}",
@@ -44,4 +61,7 @@ def identify(device: str, threads: int, slot: int, *, threads_are_set: bool = Fa
         threads=threads,
         is_first=slot == 0,
         threads_are_set=threads_are_set,
+        slot=slot,
+        gpus_found=gpus_found,
+        caution=caution,
     )

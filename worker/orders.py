@@ -22,7 +22,7 @@ def make_order(slot: Slot, lease: Lease, task: Task) -> Order:
             imported=settings.imported_folder,
             archives=settings.archives_folder,
         ),
-        device=slot.device,
+        device="cpu" if slot.device == "cpu" else "cuda:0",  # it sees its own card alone
         threads=settings.threads or useful_threads(task.spec, slot.threads),
         micro_batches=task.micro_batches,
         checkpoint_seconds=settings.checkpoint_seconds,

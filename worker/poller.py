@@ -21,7 +21,9 @@ from app.services.lifecycle import queued_runs, try_to_write, workers
 from app.services.upkeep.reconcile import LeaseWatch, take_back
 from app.settings import Settings
 from app.storage.db import BUSY_SECONDS, Database
+from app.storage.tables import utc_now
 from worker.identity import Identity
+from worker.probing import Fitness
 
 EMBEDDED_POLL_SECONDS = 0.1
 BROKER_POLL_SECONDS = 0.5
@@ -30,6 +32,8 @@ QUIET_TIMES = 2.5
 """How much longer the pauses are on a server where nothing has waited for so long."""
 LOOK_SECONDS = 1.0
 """Longest time without a look at the tables themselves."""
+START_SECONDS = 60.0
+"""A trainer that takes longer to come up is trouble: its libraries may take a while to be read."""
 LOOKS_PER_LEASE = 10
 SHOW_SECONDS = 5.0
 SIGN_OFF_SECONDS = 5.0
@@ -51,16 +55,22 @@ class Poller:
         self,
         settings: Settings,
         identity: Identity,
+        fitness: Callable[[], Fitness | None],
+        has_signed_on: Callable[[], None],
         work: Task,
         stopping: Callable[[], bool],
         working: Callable[[], bool],
         end: Callable[[], None],
     ) -> None:
-        """`working` says whether the worker's child carries out runs. `end` ends the process at once; it is called when
-        that was asked for and nothing is left to be saved.
+        """`fitness` says how the worker's child stands once that is known, and `has_signed_on` is told that the table
+        has the worker. `working` says whether the child carries out runs. `end` ends the process at once; it is called
+        when that was asked for and nothing is left to be saved.
         """
         self._settings = settings
         self._identity = identity
+        self._fitness, self._has_signed_on = fitness, has_signed_on
+        self._told: Fitness | None = None
+        self._began, self._started_at = time.monotonic(), utc_now()
         self._work = work
         self._stopping = stopping
         self._working, self._end = working, end
@@ -79,7 +89,7 @@ class Poller:
         self._version: object = None
 
     def start(self) -> None:
-        """Sign on and begin."""
+        """Begin; it signs on as soon as it is known whether it can train."""
         self._database = Database(
             self._settings.effective_database_url,
             busy_seconds=min(BUSY_SECONDS, self._settings.lease_seconds / 3),
@@ -97,7 +107,6 @@ class Poller:
         self._has_signed_off.wait(SIGN_OFF_SECONDS)
 
     def _run(self) -> None:
-        self._guarded(self._sign_on)
         while not (self._is_over or self._stopping()):
             self._guarded(self._look)
             with suppress(queue.Empty):
@@ -128,7 +137,9 @@ class Poller:
             log.warning("the broker did not answer (%s); ringing again later", error)
 
     def _look(self) -> None:
-        self._show()
+        self._note_fitness()
+        if self._told is not None:
+            self._show()
         is_idle = not celery_state.reserved_requests
         if not (self._has_changed() or (self._waiting and is_idle)):
             return
@@ -172,17 +183,33 @@ class Poller:
             workers.show(session, self._identity.id)
         self._watch.wrote()
 
-    def _sign_on(self) -> None:
+    def _note_fitness(self) -> None:
+        """Sign on, or say what has changed since: whether it can train, and where."""
+        fitness = self._fitness()
+        if fitness is None and time.monotonic() - self._began > START_SECONDS:
+            fitness = Fitness(
+                self._identity.device, f"no trainer has come up within {START_SECONDS:g} s", None
+            )
+        if fitness is None or fitness == self._told:
+            return
         identity = self._identity
         with self._database.writing() as session:
-            workers.register(session, identity.row())
-        log.info(
-            "worker %s is online: %s, %d threads, %s broker",
-            identity.id,
-            identity.device,
-            identity.threads,
-            "embedded" if self._settings.embedded else "Redis",
-        )
+            workers.register(
+                session,
+                identity.row(fitness.device, fitness.trouble, fitness.caution, self._started_at),
+            )
+        if self._told is None:
+            log.info(
+                "worker %s is online: %s, %d threads, %s broker",
+                identity.id,
+                fitness.device,
+                identity.threads,
+                "embedded" if self._settings.embedded else "Redis",
+            )
+        if fitness.caution:
+            log.warning("worker %s on %s: %s", identity.id, fitness.device, fitness.caution)
+        self._told = fitness
+        self._has_signed_on()
 
     def _sign_off(self) -> None:
         log.info("worker %s leaves", self._identity.id)

@@ -15,7 +15,8 @@ class Slot:
 
     The first slot of a machine takes any run, so that all are taken; the others only what fits into the memory that is
     free. `owed` is the lease of a run that was left while the database was out of reach, and that is given back before
-    another is claimed.
+    another is claimed. `until_fit` waits until the device can be trained on, False if that is for nothing; `look_again`
+    says that it could not, and answers whether somebody tries on.
     """
 
     worker_id: str
@@ -26,6 +27,8 @@ class Slot:
     stopping: Callable[[], bool]
     is_first: bool = True
     owed: Lease | None = None
+    until_fit: Callable[[], bool] = lambda: True
+    look_again: Callable[[], bool] = lambda: False
     spare: Spare = field(init=False)
 
     def __post_init__(self) -> None:

@@ -20,6 +20,7 @@ from lab_models.running.process import adopt_orphans
 from worker.claiming import work_until_empty
 from worker.identity import Identity
 from worker.poller import Poller
+from worker.probing import LOOK_SECONDS, Prober, SharedFitness
 from worker.slot import Slot
 
 BURIAL_SECONDS = 2.0
@@ -55,7 +56,8 @@ def install(celery: Celery, settings: Settings, identity: Identity) -> None:
     """Give the application its task, its poller and its way to stop."""
     bind_process(worker=identity.id)  # also in the child that the pool forks
     # each side raises its own before it looks at the other's: a child that is not waited for claims nothing
-    stopping, working = SharedFlag(), SharedFlag()
+    stopping, working, is_known = SharedFlag(), SharedFlag(), SharedFlag()
+    fitness = SharedFitness()
     slots: list[Slot] = []
 
     @celery.task(name=TASK, ignore_result=True)  # type: ignore[untyped-decorator]
@@ -67,6 +69,9 @@ def install(celery: Celery, settings: Settings, identity: Identity) -> None:
         before = signal.signal(signal.SIGTERM, lambda *_: stopping.set())
         working.set()
         try:
+            # who claims is in the table
+            while not (is_known.is_set() or stopping.is_set()):
+                time.sleep(LOOK_SECONDS)
             return work_until_empty(slots[0])
         finally:
             working.clear()
@@ -80,18 +85,19 @@ def install(celery: Celery, settings: Settings, identity: Identity) -> None:
             settings.effective_database_url,
             busy_seconds=min(BUSY_SECONDS, settings.lease_seconds / 3),
         )
-        slots[:] = [
-            Slot(
-                identity.id,
-                identity.device,
-                identity.threads,
-                settings,
-                database,
-                stopping.is_set,
-                identity.is_first,
-            )
-        ]
-        slots[0].spare.prepare()
+        slot = Slot(
+            identity.id,
+            identity.device,
+            identity.threads,
+            settings,
+            database,
+            stopping.is_set,
+            identity.is_first,
+        )
+        slots[:] = [slot]
+        prober = Prober(slot, identity, fitness.tell)
+        slot.until_fit, slot.look_again = prober.until_fit, prober.look_again
+        prober.start()
 
     def end_process(**_: Any) -> None:
         for slot in slots:
@@ -111,6 +117,8 @@ def install(celery: Celery, settings: Settings, identity: Identity) -> None:
             self._poller = Poller(
                 settings,
                 identity,
+                fitness.read,
+                is_known.set,
                 work,
                 stopping.is_set,
                 working.is_set,

@@ -13,12 +13,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from pydantic import ValidationError
 
+from app.serving.last_words import LastWords
 from lab_models.training.protocol import (
     Checkpointed,
     Completed,
@@ -31,42 +33,13 @@ from lab_models.training.protocol import (
     Ready,
     Started,
     Stop,
+    Unfit,
     read_event,
     to_line,
 )
-from worker.trainer_log import TrainerLog
+from worker.surroundings import surroundings
+from worker.trainer_log import TrainerLog, line_that_counts
 
-# What a trainer may know of its surroundings: how to find libraries and devices, and nothing of database or broker.
-PASSED_ON = (
-    "PATH",
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "TZ",
-    "TMPDIR",
-    "VIRTUAL_ENV",
-    "PYTHONPATH",
-    "LD_LIBRARY_PATH",
-    "SSL_CERT_FILE",
-    "LAB_REVISION",
-    "LAB_FAILPOINT",
-    "PYTORCH_ALLOC_CONF",
-    "PYTORCH_CUDA_ALLOC_CONF",
-)
-KEPT_BACK = ("NVIDIA_TF32_OVERRIDE",)
-"""It would make of float32 something else, and no record would say so."""
-PASSED_ON_PREFIXES = (
-    "CUDA_",
-    "NVIDIA_",
-    "ROCR_",
-    "HIP_",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-)
 START_SECONDS = 120.0
 LOOK_SECONDS = 0.1
 LONGEST_PIECE = 64 * 1024
@@ -109,9 +82,12 @@ class TrainerServer:
                     str(niceness),
                 ],
                 stdin=theirs.fileno(),
-                env=_environment(threads),
+                stderr=subprocess.PIPE,
+                env=surroundings(threads),
                 start_new_session=True,
             )
+        assert self._process.stderr is not None
+        self._words = LastWords(self._process.stderr)
         self._forking: queue.SimpleQueue[tuple[int, int, int]] = queue.SimpleQueue()
         self._forked: queue.SimpleQueue[Trainer | None] = queue.SimpleQueue()
         threading.Thread(target=self._listen, name="trainer-server", daemon=True).start()
@@ -121,8 +97,13 @@ class TrainerServer:
         """Whether the server still runs."""
         return self._process.poll() is None
 
-    def fork(self, device: str, threads: int) -> "Trainer":
-        """A new trainer, warming up; raises ServerGone."""
+    @property
+    def end(self) -> str:
+        """How it has ended, with its last words."""
+        return _ended(self._process.wait(), self._words.said())
+
+    def fork(self, device: str, threads: int, visible: str | None = None) -> "Trainer":
+        """A new trainer, warming up; `visible` is the CUDA_VISIBLE_DEVICES that it gets. Raises ServerGone."""
         (stdin, our_stdin), (our_stdout, stdout), (our_stderr, stderr) = (
             os.pipe() for _ in range(3)
         )
@@ -130,7 +111,7 @@ class TrainerServer:
         try:
             socket.send_fds(
                 self._control,
-                [json.dumps({"device": device, "threads": threads}).encode()],
+                [json.dumps({"device": device, "threads": threads, "visible": visible}).encode()],
                 [stdin, stdout, stderr],
             )
             trainer = self._forked.get(timeout=START_SECONDS)
@@ -179,6 +160,8 @@ class Trainer:
         self._stdin = os.fdopen(stdin, "wb", buffering=0)
         self._events: queue.SimpleQueue[TrainerEvent | Exited] = queue.SimpleQueue()
         self._ready = threading.Event()
+        self._unfit: Unfit | None = None
+        self.caution: str | None = None
         self._status: int | None = None
         self._has_ended = threading.Event()
         self._log = TrainerLog()
@@ -195,9 +178,24 @@ class Trainer:
         """The last lines that it has written."""
         return self._log.last_words
 
-    def wait_ready(self, no_longer: Callable[[], bool] = lambda: False) -> bool:
-        """Wait until it has loaded its libraries; False if it died instead, or is `no_longer` waited for."""
-        deadline = time.monotonic() + START_SECONDS
+    @property
+    def unfit(self) -> Unfit:
+        """Why it could not train, of one that has ended before it was ready: what it said itself, else how it died,
+        with its last words.
+        """
+        if self._unfit is not None:
+            return self._unfit
+        status = -signal.SIGKILL if self._status is None else self._status
+        how = _ended(status, line_that_counts(self.last_words))
+        return Unfit(reason=f"the trainer ended before it was ready, {how}")
+
+    def wait_ready(
+        self, no_longer: Callable[[], bool] = lambda: False, seconds: float = START_SECONDS
+    ) -> bool:
+        """Wait until it has loaded its libraries and taken a step; False if it died instead, is `no_longer` waited for,
+        or is not ready after so many seconds.
+        """
+        deadline = time.monotonic() + seconds
         while not self._ready.wait(LOOK_SECONDS):
             if no_longer() or time.monotonic() >= deadline:
                 return False
@@ -227,6 +225,12 @@ class Trainer:
             except ProcessLookupError:
                 log.debug("trainer %d has just ended by itself", self.pid)
             self._has_ended.wait(START_SECONDS)
+
+    def give_up(self) -> None:
+        """Kill it and wait for nothing: a process that hangs in its driver stays as long as the driver does."""
+        if self.is_alive:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
     def ended(self, status: int) -> None:
         """Called by the server: the process is gone and its number free."""
@@ -259,10 +263,14 @@ class Trainer:
                         "trainer %d said something that is no event: %.200r", self.pid, line
                     )
                     continue
-                if isinstance(event, Ready):
-                    self._ready.set()
-                else:
-                    self._events.put(event)
+                match event:
+                    case Ready():
+                        self.caution = event.caution
+                        self._ready.set()
+                    case Unfit():
+                        self._unfit = event
+                    case _:
+                        self._events.put(event)
         self._has_ended.wait(START_SECONDS)
         self._log_reader.join(timeout=5)
         self._events.put(Exited(self._status if self._status is not None else -signal.SIGKILL))
@@ -278,16 +286,3 @@ class Trainer:
                     log.warning("trainer %d: a line of its log is lost: %s", self.pid, error)
 
 
-def _environment(threads: int) -> dict[str, str]:
-    passed = {
-        key: value
-        for key, value in os.environ.items()
-        if (key in PASSED_ON or key.startswith(PASSED_ON_PREFIXES)) and key not in KEPT_BACK
-    }
-    return passed | {
-        "OMP_NUM_THREADS": str(threads),
-        "MKL_NUM_THREADS": str(threads),
-        "OPENBLAS_NUM_THREADS": "1",
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONHASHSEED": "0",
-    }

@@ -1,5 +1,6 @@
 """What a trainer writes to its standard error: kept until it has an order, then in the attempt's file."""
 
+import re
 import threading
 from collections import deque
 from pathlib import Path
@@ -10,7 +11,17 @@ MOST_BYTES = 8 * 1024 * 1024
 """Of one attempt: tens of thousands of epochs' lines. Who warns at every step fills no disk."""
 LAST_LINES, LONGEST = 20, 500
 """What is kept for the record of a run whose trainer died: so many lines, of so many bytes."""
+EXCEPTION = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exit|Interrupt)\b")
+"""How the last line of a traceback begins."""
 FULL = b"This log is full; what follows is left out.\n"
+
+
+def line_that_counts(words: str) -> str:
+    """Of a process's last words the line that says why it ended: the last exception's, else the last line; empty where
+    there is none.
+    """
+    lines = [line.strip() for line in words.splitlines() if line.strip()]
+    return next(filter(EXCEPTION.match, reversed(lines)), lines[-1] if lines else "")
 
 
 class TrainerLog:

@@ -5,13 +5,10 @@ import math
 import os
 import re
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from app.commands.homes import settings_of_a_home, what_is_missing
 from app.devices import MOST_WORKERS
-
-if TYPE_CHECKING:
-    from app.settings import Settings
 
 MOST_PORT = 65_535
 WORKERS_HELP = (
@@ -73,9 +70,9 @@ def _serve(options: argparse.Namespace) -> int:
     from app.serving.ending import leave
     from app.serving.processes import serve_everything
 
-    settings = settings_of_a_home()
-    workers = _workers(options, settings)
-    return leave(serve_everything(settings, options.host, options.port, workers))
+    return leave(
+        serve_everything(settings_of_a_home(), options.host, options.port, options.workers)
+    )
 
 
 def _serve_api(options: argparse.Namespace) -> int:
@@ -88,20 +85,12 @@ def _serve_api(options: argparse.Namespace) -> int:
 def _work(options: argparse.Namespace) -> int:
     from app.serving.processes import run_workers
 
-    settings = settings_of_a_home()
     return run_workers(
-        settings,
-        _workers(options, settings),
+        settings_of_a_home(),
+        options.workers,
         until_empty=options.until_empty,
         max_seconds=options.max_seconds,
     )
-
-
-def _workers(options: argparse.Namespace, settings: "Settings") -> int:
-    from app.devices import slots_of
-
-    wanted: int | None = options.workers
-    return wanted or slots_of(settings.devices)
 
 
 def _settings(_options: argparse.Namespace) -> int:

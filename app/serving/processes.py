@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.api.http.connection_bounds import DESCRIPTORS_OF_A_CONNECTION, RESERVED_DESCRIPTORS
 from app.api.http.hosts import is_loopback
 from app.api.http.server import Server
-from app.devices import devices_of
+from app.devices import Dealt, deal
 from app.home import keep_to_oneself, others_may_look
 from app.logging import set_up_logging
 from app.main import create_app
@@ -54,16 +54,20 @@ class AnnouncedServer(Server):
             self.announce()
 
 
-def serve_everything(settings: Settings, host: str, port: int, num_workers: int) -> int:
-    """API and workers until Ctrl-C or SIGTERM; then the running epochs' progress is saved and the runs are queued
-    again. Raises CannotListen.
+def serve_everything(
+    settings: Settings, host: str, port: int, num_workers: int | None = None
+) -> int:
+    """API and as many workers as asked for, or as the machine is good for, until Ctrl-C or SIGTERM; then the running
+    epochs' progress is saved and the runs are queued again. Raises CannotListen.
     """
     # before anything is made, started or migrated: the address may be taken
     with listening(host, port) as sockets:
         _set_up(settings)
         ending = Ending()
-        banner = look_in(settings, host, sockets, devices_of(settings.devices, num_workers))
-        workers = Workers(settings, num_workers)
+        dealt = _dealt(settings)
+        num_workers = num_workers or dealt.slots
+        banner = look_in(settings, host, sockets, dealt.of_slots(num_workers))
+        workers = Workers(settings, num_workers, dealt)
         workers.start()
         try:
             return _serve(settings, host, banner, ending, workers)
@@ -127,6 +131,14 @@ def _is_anybody_to_tell(app: FastAPI, settings: Settings) -> bool:
             return webhooks.are_any_to_tell(session)
     except SQLAlchemyError:
         return False
+
+
+def _dealt(settings: Settings) -> Dealt:
+    """The devices of the workers, the driver asked once for all. Raises Misconfigured."""
+    dealt = deal(settings.devices)
+    if dealt.caution:
+        log.warning("%s", dealt.caution)
+    return dealt
 
 
 def keep_memory_together() -> None:
@@ -199,7 +211,7 @@ def check_sharing(settings: Settings) -> None:
 
 def run_workers(
     settings: Settings,
-    num_workers: int,
+    num_workers: int | None = None,
     *,
     until_empty: bool = False,
     max_seconds: float = math.inf,
@@ -210,18 +222,19 @@ def run_workers(
     began = time.monotonic()
     _set_up(settings)
     ending = Ending(signal.SIGUSR1)
-    devices = devices_of(settings.devices, num_workers)
+    dealt = _dealt(settings)
+    num_workers = num_workers or dealt.slots
     check_sharing(settings)
     log.info(
         "%d worker%s on %s; Ctrl-C stops them",
         num_workers,
         "s" if num_workers > 1 else "",
-        ", ".join(dict.fromkeys(devices)),
+        ", ".join(dict.fromkeys(dealt.of_slots(num_workers))),
     )
-    workers = Workers(settings, num_workers)
+    workers = Workers(settings, num_workers, dealt)
     with Shift(settings, workers, began, until_empty, max_seconds) as shift:
         workers.start()
         while not (ending.is_asked_for or shift.is_over):
             time.sleep(WATCH_SECONDS)
         workers.stop()
-    return 0
+        return EXIT_FAILED if shift.has_failed else 0

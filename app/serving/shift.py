@@ -16,6 +16,10 @@ from app.settings import Settings
 from app.storage.db import Database
 
 LOOK_SECONDS = 1.0
+TROUBLE_SECONDS = 30.0
+"""How long none of its workers may be able to train before a job is given up: memory of the job before it may still be
+let go.
+"""
 
 log = logging.getLogger("lab.serve")
 
@@ -39,6 +43,8 @@ class Shift:
         self._until_empty, self._max_seconds = until_empty, max_seconds
         self._ends = began + max_seconds
         self._looked = -math.inf
+        self._fit_at = began
+        self.has_failed = False
         self._stack = ExitStack()
 
     def __enter__(self) -> "Shift":
@@ -67,10 +73,27 @@ class Shift:
         if not self._until_empty or now - self._looked < LOOK_SECONDS:
             return False
         self._looked = now
+        if self._is_given_up(now):
+            self.has_failed = True
+            log.error("none of the workers can train: the job ends; the lines above say why")
+            return True
         if self._is_something_to_do():
             return False
         log.info("nothing is queued that could be claimed: the workers leave")
         return True
+
+    def _is_given_up(self, now: float) -> bool:
+        """Whether its workers are there and cannot train, none of them, for some time."""
+        try:
+            with self._database.reading() as session:
+                is_unfit = shown.are_all_in_trouble(
+                    session, socket.gethostname(), self._workers.pids, self._workers.count
+                )
+        except OperationalError:
+            return False
+        if not is_unfit:
+            self._fit_at = now
+        return now - self._fit_at > TROUBLE_SECONDS
 
     def _is_something_to_do(self) -> bool:
         """One look, so that a run cannot be taken between two questions. A database that does not answer may have

@@ -9,6 +9,7 @@ import threading
 import time
 from dataclasses import dataclass
 
+from app.devices import Dealt
 from app.services.lifecycle.local_workers import LocalWorkers
 from app.serving.last_words import LastWords
 from app.settings import Settings
@@ -45,10 +46,11 @@ class Workers:
     One thread starts, watches and ends them: the kernel kills a worker when the thread that started it ends.
     """
 
-    def __init__(self, settings: Settings, count: int) -> None:
+    def __init__(self, settings: Settings, count: int, dealt: Dealt) -> None:
         self.fate = LocalWorkers()
+        self._dealt = dealt
         self._grace_seconds = settings.stop_grace_seconds + 10
-        self._count = count
+        self.count = count
         self._children: dict[int, Child] = {}
         self._due = dict.fromkeys(range(count), 0.0)
         self._ending = threading.Event()
@@ -137,7 +139,9 @@ class Workers:
             "--slot",
             str(slot),
             "--slots",
-            str(self._count),
+            str(self.count),
+            "--dealt",
+            self._dealt.line(),
             "--parent-pid",
             str(os.getpid()),
         ]

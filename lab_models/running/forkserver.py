@@ -4,8 +4,9 @@ Loading torch takes seconds of processor time, which would be taken from the run
 never computes in parallel, never runs a backward pass and sees no GPU, so a fork starts with clean thread pools and no
 device context (https://pytorch.org/docs/stable/notes/multiprocessing.html).
 
-Standard input is a socket. A request is a JSON object `{"device", "threads"}` with three descriptors: the trainer's
-standard input, output and error. Answers are JSON lines: `{"started": pid}`, and `{"exited": pid, "status": n}` for
+Standard input is a socket. A request is a JSON object `{"device", "threads", "visible"}` with three descriptors: the
+trainer's standard input, output and error. `visible` becomes its CUDA_VISIBLE_DEVICES, so that it sees its own card
+alone; null leaves that as it was. Answers are JSON lines: `{"started": pid}`, and `{"exited": pid, "status": n}` for
 each trainer that ends, `status` negative for a signal.
 """
 
@@ -100,7 +101,8 @@ def _answer_request(control: socket.socket, visible_devices: str | None) -> bool
     server = os.getpid()
     pid = os.fork()
     if pid == 0:
-        show_gpus(visible_devices)
+        visible = request["visible"]
+        show_gpus(visible_devices if visible is None else visible)
         os._exit(_be_trainer(request["device"], request["threads"], descriptors, server))
     for descriptor in descriptors:
         os.close(descriptor)

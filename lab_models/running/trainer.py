@@ -18,6 +18,7 @@ from torch import nn
 from lab_models.common.errors import LabError
 from lab_models.running.environment import make_deterministic
 from lab_models.running.execution import Execution
+from lab_models.running.fitness import caution_of, require_kernels, unfit
 from lab_models.training.epoch_lines import epoch_line
 from lab_models.training.protocol import Failed, Message, Order, Ready, Stop, read_order, to_line
 
@@ -28,10 +29,19 @@ log = logging.getLogger("lab.trainer")
 
 
 def serve_one_order(device: str, threads: int) -> int:
-    """Warm up, say `ready`, carry out the first order on standard input; exit status 0 whatever became of it."""
+    """Warm up, say `ready`, carry out the first order on standard input; exit status 0 whatever became of it. Where the
+    device cannot be trained on it says `unfit` instead: exit status 1.
+    """
     events = _private_stdout()
-    warm_up(torch.device(device), threads)
-    _send(events, Ready(pid=os.getpid()))
+    try:
+        require_kernels(torch.device(device))
+        warm_up(torch.device(device), threads)
+        caution = caution_of(torch.device(device))
+    except Exception as error:  # the process's edge: why it cannot train must reach the worker
+        log.exception("%s cannot be trained on", device)
+        _send(events, unfit(error))
+        return 1
+    _send(events, Ready(pid=os.getpid(), caution=caution))
     orders: SimpleQueue[Order] = SimpleQueue()
     stop = threading.Event()
     threading.Thread(target=_read_orders, args=(orders, stop), daemon=True).start()

@@ -103,10 +103,23 @@ class Stop(Message):
 
 
 class Ready(Message):
-    """The trainer has loaded its libraries and waits for an order."""
+    """The trainer has loaded its libraries, has taken a step on its device and waits for an order. `caution` says what
+    is slow there.
+    """
 
     event: Literal["ready"] = "ready"
     pid: int
+    caution: str | None = None
+
+
+class Unfit(Message):
+    """Said in place of `ready`: the device cannot be trained on. `reason` is one line with what to do; what is
+    `lasting` stays until somebody changes the machine.
+    """
+
+    event: Literal["unfit"] = "unfit"
+    reason: str
+    lasting: bool = False
 
 
 class Started(Message):
@@ -193,13 +206,21 @@ class Failed(Message):
 
 OrderLine = Annotated[Order | Stop, Field(discriminator="order")]
 Event = Annotated[
-    Ready | Started | Progress | Probed | EpochCompleted | Checkpointed | Completed | Failed,
+    Ready
+    | Unfit
+    | Started
+    | Progress
+    | Probed
+    | EpochCompleted
+    | Checkpointed
+    | Completed
+    | Failed,
     Field(discriminator="event"),
 ]
 
 _orders: TypeAdapter[Order | Stop] = TypeAdapter(OrderLine)
 _events: TypeAdapter[
-    Ready | Started | Progress | Probed | EpochCompleted | Checkpointed | Completed | Failed
+    Ready | Unfit | Started | Progress | Probed | EpochCompleted | Checkpointed | Completed | Failed
 ] = TypeAdapter(Event)
 
 
@@ -210,7 +231,9 @@ def read_order(line: str | bytes) -> Order | Stop:
 
 def read_event(
     line: str | bytes,
-) -> Ready | Started | Progress | Probed | EpochCompleted | Checkpointed | Completed | Failed:
+) -> (
+    Ready | Unfit | Started | Progress | Probed | EpochCompleted | Checkpointed | Completed | Failed
+):
     """Parse one line of a trainer's standard output; raises pydantic.ValidationError."""
     return _events.validate_json(line, strict=False)
 

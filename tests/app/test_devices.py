@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app import devices
-from app.devices import free_memory_of, memory_of, slots_of
+from app.devices import cpu_slots, deal, free_memory_of, memory_of
 from app.errors import Misconfigured
 from app.services import lifecycle
 from app.storage.db import Database
@@ -22,13 +22,13 @@ def test_the_cpu_takes_a_run_per_core_as_far_as_memory_goes(
 ) -> None:
     monkeypatch.setattr(devices.os, "cpu_count", lambda: cores)
     monkeypatch.setattr(devices, "memory_of", lambda device: gigabytes * 2**30)
-    assert slots_of("cpu") == slots
+    assert cpu_slots() == deal("cpu").slots == slots
 
 
-def test_each_listed_gpu_takes_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert slots_of("cuda:0, cuda:1,cuda:2") == 3
+def test_each_listed_gpu_takes_one_run() -> None:
+    assert deal("cuda:0, cuda:1,cuda:2").slots == 3
     with pytest.raises(Misconfigured, match="LAB_DEVICES"):
-        slots_of("tpu")
+        deal("tpu")
 
 
 def test_free_memory_is_what_the_kernel_says_and_no_more_than_the_container_has_left(

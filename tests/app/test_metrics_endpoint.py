@@ -65,6 +65,7 @@ def test_every_metric_has_help_a_unit_in_its_name_and_a_type(api: TestClient) ->
         "lab_epoch_seconds": "gauge",
         "lab_lease_losses": "counter",
         "lab_workers_online": "gauge",
+        "lab_workers_in_trouble": "gauge",
         "lab_disk_free_bytes": "gauge",
         "lab_build_info": "gauge",
         "lab_http_requests": "counter",

@@ -28,13 +28,22 @@ def checks(api: TestClient, status: int = 200) -> dict[str, Any]:
     return found
 
 
-def register(database: Database) -> None:
+def register(database: Database, name: str = "w", trouble: str | None = None) -> None:
     """A worker that has just shown itself."""
     now = utc_now()
     with database.writing() as session:
         workers.register(
             session,
-            Worker(id="w", host="h", pid=1, device="cpu", threads=1, started_at=now, seen_at=now),
+            Worker(
+                id=name,
+                host="h",
+                pid=1,
+                device="cpu",
+                threads=1,
+                trouble=trouble,
+                started_at=now,
+                seen_at=now,
+            ),
         )
 
 
@@ -69,6 +78,29 @@ def test_workers_and_what_waits_are_shown_and_do_not_decide(
     assert 0 <= found["oldest_wait_seconds"] <= 60, (
         "a run that was queued again waits since then, but not longer than it is there"
     )
+
+
+def test_a_worker_that_cannot_train_is_shown_with_its_reason_and_is_not_waited_for(
+    api: TestClient, database: Database
+) -> None:
+    register(database, "w", trouble="the driver is too old")
+    register(database, "v", trouble="the driver is too old")
+    clause = "the worker on cpu cannot train: the driver is too old (and 1 more cannot)"
+    found = checks(api)
+    assert (found["workers"], found["workers_online"]) == (clause, 0)
+    record = submit(api, TRAIN)
+    assert record["status_reason"] == "no_worker_online"
+    assert record["status_message"] == (
+        "Queued, but nobody can train it. The worker on cpu cannot train: the driver is too old (and 1 more cannot)."
+    )
+    assert [one["trouble"] for one in api.get("/workers").json()["data"]] == [
+        "the driver is too old"
+    ] * 2
+    register(database, "fit")
+    with database.reading() as session:
+        state = readiness.database_state(session)
+    assert (state.workers_online, state.trouble) == (1, clause)
+    assert len(api.get("/workers").json()["data"]) == 3
 
 
 def test_a_wrong_schema_is_not_ready(api: TestClient, database: Database) -> None:

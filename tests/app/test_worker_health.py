@@ -54,7 +54,26 @@ def test_without_a_database_it_says_so_and_makes_none(
     assert not (tmp_path / "absent").exists()
 
 
-def _register(database: Database, identifier: str, host: str, seconds_ago: float) -> None:
+def test_a_worker_that_cannot_train_is_not_healthy_and_says_why(
+    database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _register(database, "one", HERE, seconds_ago=1, trouble="the NVIDIA driver is too old")
+    assert worker_health.main([]) == 1
+    assert capsys.readouterr().out.endswith(
+        "; the worker on cpu cannot train: the NVIDIA driver is too old\n"
+    )
+    _register(database, "two", HERE, seconds_ago=1)
+    assert worker_health.main([]) == 0
+    assert worker_health.main(["--workers", "2"]) == 1
+
+
+def _register(
+    database: Database,
+    identifier: str,
+    host: str,
+    seconds_ago: float,
+    trouble: str | None = None,
+) -> None:
     now = utc_now()
     row = Worker(
         id=identifier,
@@ -62,6 +81,7 @@ def _register(database: Database, identifier: str, host: str, seconds_ago: float
         pid=1,
         device="cpu",
         threads=1,
+        trouble=trouble,
         started_at=now,
         seen_at=now - timedelta(seconds=seconds_ago),
     )

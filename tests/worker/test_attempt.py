@@ -7,9 +7,8 @@ from collections.abc import Callable
 import pytest
 from sqlmodel import col, select
 
-import worker.claiming
 import worker.trainer
-from app.devices import device_of_slot
+from app.devices import deal
 from app.services import lifecycle
 from app.services.experiments import progress
 from app.storage.states import RunStatus
@@ -43,7 +42,6 @@ def test_a_worker_that_cannot_train_claims_nothing(
     make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker.trainer.sys, "executable", "/bin/false")
-    monkeypatch.setattr(worker.claiming, "UNFIT_SECONDS", 0.0)
     stage = make_stage()
     run_id = stage.submit()
     assert work_until_empty(stage.slot) == 0
@@ -245,10 +243,10 @@ def test_attempts_are_closed_with_their_outcome(make_stage: MakeStage) -> None:
     [("cpu", 3, "cpu"), ("cuda:0, cuda:1", 0, "cuda:0"), ("cuda:0,cuda:1", 3, "cuda:1")],
 )
 def test_devices_are_dealt_out_in_turn(devices: str, slot: int, expected: str) -> None:
-    assert device_of_slot(devices, slot) == expected
+    assert deal(devices).of_slot(slot) == expected
 
 
 @pytest.mark.parametrize("devices", ["", "gpu", "cuda:x", "cpu;cuda:0"])
 def test_a_device_list_that_is_none_is_refused(devices: str) -> None:
     with pytest.raises(Exception, match="LAB_DEVICES"):
-        device_of_slot(devices, 0)
+        deal(devices)

@@ -10,7 +10,6 @@ import pytest
 from sqlmodel import col, select
 
 import app.storage.rows
-import worker.claiming
 from app.services.experiments import progress
 from app.storage.states import RunStatus
 from app.storage.tables import Metric, StatusChange
@@ -96,9 +95,8 @@ def test_where_memory_runs_out_and_the_spec_allows_it_the_batch_is_halved_until_
 
 
 def test_a_worker_whose_device_is_not_there_says_so_and_claims_nothing(
-    make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch, caplog
-) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr(worker.claiming, "UNFIT_SECONDS", 0.0)
+    make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # as if the driver had lost them all
     stage = make_stage()
     run_id = stage.submit()
@@ -107,7 +105,9 @@ def test_a_worker_whose_device_is_not_there_says_so_and_claims_nothing(
     stage.slot.device = "cuda:0"
     assert work_until_empty(stage.slot) == 0
     assert (stage.run(run_id).status, stage.run(run_id).attempt) == (RunStatus.QUEUED, 0)
-    assert "no trainer could be started on cuda:0" in caplog.text
+    unfit = stage.slot.spare.unfit
+    assert unfit is not None
+    assert unfit.reason == "there is no cuda:0 here: CUDA_VISIBLE_DEVICES hides every GPU"
     stage.slot.spare.drop()
     stage.slot.spare = Spare("cpu", 1)
     stage.slot.device = "cpu"

@@ -20,6 +20,7 @@ from worker.celery import make_celery
 from worker.identity import Identity, identify
 from worker.inner_bell import WaitingTransport
 from worker.poller import BROKER_POLL_SECONDS, EMBEDDED_POLL_SECONDS, QUIET_AFTER_SECONDS, Poller
+from worker.probing import Fitness
 
 MakeStage = Callable[..., Stage]
 
@@ -37,6 +38,7 @@ class Watched:
         self.channel = self.connection.default_channel
         self.channel.queue_declare(QUEUE)
         self.channel.queue_purge(QUEUE)
+        self.fitness: Fitness | None = Fitness("cpu")
         self.is_stopping = self.is_working = False
         self.has_ended = threading.Event()
         self.identity: Identity = identify("cpu", 1, 0)
@@ -48,6 +50,8 @@ class Watched:
         self.poller = Poller(
             stage.settings,
             self.identity,
+            lambda: self.fitness,
+            lambda: None,
             work,
             lambda: self.is_stopping,
             lambda: self.is_working,
@@ -149,7 +153,14 @@ def test_on_redis_a_short_lease_is_watched_as_closely_after_a_quiet_minute(tmp_p
     )
     database = open_database(settings)
     poller = Poller(
-        settings, identify("cpu", 1, 0), None, lambda: False, lambda: False, lambda: None
+        settings,
+        identify("cpu", 1, 0),
+        lambda: None,
+        lambda: None,
+        None,
+        lambda: False,
+        lambda: False,
+        lambda: None,
     )
     poller._database = database
     poller._last_waiting -= QUIET_AFTER_SECONDS + 1

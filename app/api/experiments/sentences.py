@@ -23,7 +23,7 @@ def sentence(situation: Situation, local_workers: LocalWorkers) -> str:
         case StatusReason.WAITING_FOR_HOURS:
             return _out_of_hours(situation)
         case StatusReason.NO_WORKER_ONLINE:
-            return local_workers.absence()
+            return local_workers.absence(situation.unfit)
         case StatusReason.WAITING_FOR_WORKER:
             ahead = 0 if situation.place is None else situation.place.ahead
             return (

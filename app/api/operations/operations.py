@@ -64,7 +64,7 @@ def _readiness(
         "storage": storage.state,
         "free_bytes": storage.free_bytes,
         "broker": _broker(settings),
-        "workers": local_workers.state(rows.workers_online),
+        "workers": local_workers.state(rows.workers_online, rows.trouble),
         "workers_online": rows.workers_online,
         "runs_queued": rows.runs_queued,
         "oldest_wait_seconds": rows.oldest_wait_seconds,
@@ -86,7 +86,9 @@ async def read_version() -> schemas.VersionAnswer:
 
 @router.get("/workers")
 def list_workers(session: Reading, caller: TheCaller) -> schemas.WorkerList:
-    """Workers that were seen lately; on which machines is for `read` and `admin` keys alone."""
+    """Workers that were seen lately, also those that cannot train, with the reason; on which machines is for `read` and
+    `admin` keys alone.
+    """
     workers = online(session)
     rows = trained_by(session, [worker.id for worker in workers])
     return schemas.WorkerList(
@@ -113,6 +115,8 @@ def _worker(
         host=worker.host if named else None,
         device=worker.device,
         threads=worker.threads,
+        trouble=worker.trouble,
+        caution=worker.caution,
         started_at=worker.started_at,
         seen_at=worker.seen_at,
         trains=trains,

@@ -111,9 +111,19 @@ def _service(now: Telemetry) -> Iterator[Metric]:
     yield CounterMetricFamily("lab_lease_losses", losses, value=now.lease_losses)
     yield _labelled(
         GaugeMetricFamily(
-            "lab_workers_online", "Workers that were seen lately, by device.", labels=["device"]
+            "lab_workers_online",
+            "Workers that were seen lately and can train, by device.",
+            labels=["device"],
         ),
         now.workers_online,
+    )
+    yield _labelled(
+        GaugeMetricFamily(
+            "lab_workers_in_trouble",
+            "Workers that were seen lately and cannot train, by device.",
+            labels=["device"],
+        ),
+        now.workers_in_trouble,
     )
 
 

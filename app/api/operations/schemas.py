@@ -25,6 +25,10 @@ class WorkerAnswer(Answer):
     """Null for a `submit` key."""
     device: str
     threads: int
+    trouble: str | None
+    """Why it cannot train: it claims nothing, and looks again by itself. Null for one that can."""
+    caution: str | None
+    """What people should know of a worker that can train, such as that it uses the CPU in place of a GPU."""
     started_at: datetime
     seen_at: datetime
     trains: list[TrainedAnswer]

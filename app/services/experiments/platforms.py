@@ -45,7 +45,7 @@ class Workplaces:
 
 
 def places_now(session: Session) -> Workplaces:
-    """Of the workers that are online."""
+    """Of the workers that can train."""
     return Workplaces(
         frozenset(
             Workplace(
@@ -54,6 +54,6 @@ def places_now(session: Session) -> Workplaces:
                 worker.threads,
                 worker.threads_are_set,
             )
-            for worker in workers.online(session)
+            for worker in workers.fit(session)
         )
     )

@@ -77,6 +77,7 @@ class Situation:
     status_reason: StatusReason
     place: QueuePlace | None
     out_of_hours: HoursUsedUp | None
+    unfit: str | None
     estimated_finish_at: datetime | None
 
 
@@ -105,6 +106,7 @@ def situations_of(
             status_reason=reason_of(status, its, spent, lambda: look(session).num_online),
             place=places.get(one),
             out_of_hours=spent,
+            unfit=look(session).unfit if one in queued else None,
             estimated_finish_at=finish_of(status, its, lately),
         )
     return found

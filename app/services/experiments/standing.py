@@ -15,7 +15,7 @@ from sqlmodel import Session, col
 from app.services.experiments.pace import free_workers
 from app.services.experiments.speeds import Speeds, speeds
 from app.services.lifecycle.queueing import claimable
-from app.services.lifecycle.workers import num_online
+from app.services.lifecycle.workers import num_online, online, trouble_of
 from app.services.quotas import HoursUsedUp, out_of_hours
 from app.storage.states import RunStatus
 from app.storage.tables import Experiment, Owner, Run
@@ -34,6 +34,8 @@ class Standing:
     free: Sequence[float] | None
     """As of `free_workers`."""
     spent: Mapping[str, HoursUsedUp]
+    unfit: str | None = None
+    """Which workers cannot train, while none can; as of `workers.trouble_of`."""
 
     def has(self, owner: str, priority: int, before: int) -> bool:
         """Whether a run with so many of its own line before it was there."""
@@ -57,6 +59,7 @@ def standing(session: Session, look_at_speeds: Callable[[Session], Speeds] = spe
         workers,
         free_workers(session, lately, workers),
         spent,
+        None if workers else trouble_of(online(session)),
     )
 
 

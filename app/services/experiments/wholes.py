@@ -58,6 +58,7 @@ def whole(
         status_reason=reason_of(status, runs, spent, lambda: look(session).num_online),
         place=place_among(session, runs, look),
         out_of_hours=spent,
+        unfit=look(session).unfit if is_queued else None,
         estimated_finish_at=finish_of(
             status, runs, paces(session, [run.id for run in runs]) if trains else {}
         ),

@@ -70,8 +70,10 @@ class LocalWorkers:
         now = self._clock()
         return any(now - place.begins < STARTING_SECONDS for place in self._places.values())
 
-    def absence(self) -> str:
-        """Why a run waits while no worker is online, as a sentence."""
+    def absence(self, unfit: str | None = None) -> str:
+        """Why a run waits while no worker can train, as a sentence; `unfit` says which are there, and why not."""
+        if unfit is not None:
+            return f"Queued, but nobody can train it. {unfit[0].upper()}{unfit[1:].rstrip('.')}."
         trouble = self.trouble
         if trouble is not None:
             return f"Queued, but no worker of this service comes up: {trouble}."
@@ -81,8 +83,10 @@ class LocalWorkers:
             return "Queued, but no worker of this service has shown itself lately: its log may say why."
         return "Queued, but no worker is online: start one with `lab worker`."
 
-    def state(self, num_online: int) -> str:
-        """`ok`, or in a few words what is wrong with them, or that there are none."""
+    def state(self, num_online: int, unfit: str | None = None) -> str:
+        """`ok`, or in a few words what is wrong with them, or that there are none; `unfit` as for `absence`."""
+        if unfit is not None:
+            return unfit
         if self.trouble is None and num_online:
             return OK
         return self.trouble or ("starting" if self.are_starting else "none is online")

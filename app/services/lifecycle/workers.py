@@ -1,6 +1,6 @@
 """Who is there to train: workers show themselves in a table, for people and for `no_worker_online`."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -17,7 +17,7 @@ FORGOTTEN_AFTER = timedelta(days=1)
 
 
 def register(session: Session, worker: Worker) -> None:
-    """Add a worker that starts, and forget those not seen for a day."""
+    """Add a worker that starts, or say how it stands now, and forget those not seen for a day."""
     session.execute(delete(Worker).where(col(Worker.seen_at) < utc_now() - FORGOTTEN_AFTER))
     session.merge(worker)
 
@@ -42,20 +42,20 @@ def are_training(session: Session, host: str, pids: Collection[int]) -> bool:
 
 
 def largest_memory(session: Session) -> int | None:
-    """Bytes of memory of the best worker online; None when none is, or one does not say."""
+    """Bytes of memory of the best worker that can train; None when none can, or one does not say."""
     known = session.execute(_memory_online(), {"since": _since()}).scalars().all()
     return max(known, default=None) if None not in known else None
 
 
 def num_online(session: Session) -> int:
-    """How many workers were seen within the last 20 seconds."""
+    """How many workers were seen within the last 20 seconds and can train."""
     return int(session.execute(_num_online(), {"since": _since()}).scalar_one())
 
 
 def kinds_of_devices(session: Session) -> set[str]:
-    """`cpu` or `cuda`, of the workers online."""
+    """`cpu` or `cuda`, of the workers that can train."""
     devices = select_columns(col(Worker.device)).where(
-        col(Worker.seen_at) > utc_now() - timedelta(seconds=ONLINE_SECONDS)
+        col(Worker.seen_at) > _since(), col(Worker.trouble).is_(None)
     )
     return {device.partition(":")[0] for device in session.scalars(devices)}
 
@@ -65,13 +65,15 @@ def _num_online() -> Select[int]:
     return (
         select_columns(func.count())
         .select_from(Worker)
-        .where(col(Worker.seen_at) > bindparam("since"))
+        .where(col(Worker.seen_at) > bindparam("since"), col(Worker.trouble).is_(None))
     )
 
 
 @cache
 def _memory_online() -> Select[int | None]:
-    return select_columns(col(Worker.memory_bytes)).where(col(Worker.seen_at) > bindparam("since"))
+    return select_columns(col(Worker.memory_bytes)).where(
+        col(Worker.seen_at) > bindparam("since"), col(Worker.trouble).is_(None)
+    )
 
 
 def _since() -> datetime:
@@ -79,10 +81,31 @@ def _since() -> datetime:
 
 
 def online(session: Session) -> list[Worker]:
-    """Workers that were seen within the last 20 seconds."""
+    """Workers that were seen within the last 20 seconds, also those that cannot train."""
     return list(
         session.exec(select(Worker).where(col(Worker.seen_at) > _since()).order_by(col(Worker.id)))
     )
+
+
+def fit(session: Session) -> list[Worker]:
+    """Workers that were seen within the last 20 seconds and can train."""
+    return [worker for worker in online(session) if worker.trouble is None]
+
+
+def trouble_of(workers: Iterable[Worker]) -> str | None:
+    """Which of them cannot train, and why, as a clause: the first, and how many more; None where all can."""
+    found = [worker for worker in workers if worker.trouble is not None]
+    if not found:
+        return None
+    first, *others = found
+    more = f" (and {len(others)} more cannot)" if others else ""
+    return f"the worker on {first.device} cannot train: {first.trouble}{more}"
+
+
+def are_all_in_trouble(session: Session, host: str, pids: Collection[int], count: int) -> bool:
+    """Whether as many of these processes of a machine have shown themselves, and none can train."""
+    theirs = [one for one in online(session) if one.host == host and one.pid in pids]
+    return len(theirs) >= count and all(one.trouble is not None for one in theirs)
 
 
 def trained_by(session: Session, worker_ids: Collection[str]) -> Sequence[Row[Any]]:

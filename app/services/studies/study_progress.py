@@ -7,7 +7,7 @@ from sqlmodel import Session
 
 from app.services.experiments.how_far import fraction_done
 from app.services.experiments.metrics import paces
-from app.services.lifecycle.workers import online
+from app.services.lifecycle.workers import num_online
 from app.storage.states import RunStatus
 from app.storage.tables import Run, utc_now
 
@@ -28,7 +28,7 @@ def estimated_finish(session: Session, runs: Weighed, status: RunStatus) -> date
     """What is left at the pace so far, shared among the workers online; None before an epoch is done or with nobody to
     do it.
     """
-    workers = len(online(session))
+    workers = num_online(session)
     if status is not RunStatus.RUNNING or not workers:
         return None
     trained = [(weight, run) for weight, run in runs if run.reused_from is None and run.epochs_done]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import func
 from sqlmodel import Session, select
 
-from app.services.lifecycle.workers import num_online
+from app.services.lifecycle.workers import online
 from app.storage.states import RunStatus
 from app.storage.tables import Experiment, Run
 
@@ -30,5 +30,5 @@ def holdings_of(session: Session) -> Holdings:
         experiments,
         runs.get(RunStatus.RUNNING, 0),
         runs.get(RunStatus.QUEUED, 0),
-        num_online(session),
+        len(online(session)),
     )

@@ -8,8 +8,7 @@ from pathlib import Path
 from sqlalchemy.exc import DatabaseError
 from sqlmodel import Session
 
-from app.services.lifecycle import queued_runs
-from app.services.lifecycle.workers import online
+from app.services.lifecycle import queued_runs, workers
 from app.services.upkeep import telemetry
 from app.storage.database_file import MOVED, file_has_moved
 from app.storage.schema import schema_is_current
@@ -19,10 +18,11 @@ OK = "ok"
 
 @dataclass(frozen=True)
 class DatabaseState:
-    """What the database says; the numbers are 0 where it says nothing."""
+    """What the database says; the numbers are 0 where it says nothing. `trouble` says which workers cannot train."""
 
     state: str
     workers_online: int = 0
+    trouble: str | None = None
     runs_queued: int = 0
     oldest_wait_seconds: int = 0
 
@@ -44,9 +44,11 @@ def database_state(session: Session) -> DatabaseState:
             return DatabaseState(MOVED)
         if not schema_is_current(session):
             return DatabaseState("wrong schema revision")
+        seen = workers.online(session)
         return DatabaseState(
             OK,
-            len(online(session)),
+            sum(worker.trouble is None for worker in seen),
+            workers.trouble_of(seen),
             queued_runs(session),
             int(telemetry.oldest_wait_seconds(session)),
         )

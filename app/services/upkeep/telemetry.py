@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import case, func, or_
+from sqlalchemy import select as select_columns
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
@@ -36,10 +37,12 @@ class Telemetry:
     epoch_seconds: dict[str, float]
     lease_losses: int
     workers_online: dict[str, int]
+    workers_in_trouble: dict[str, int]
 
 
 def read(session: Session) -> Telemetry:
     """All of it, from one consistent state."""
+    online, in_trouble = _workers(session)
     return Telemetry(
         queue_depth=queued_runs(session),
         oldest_wait_seconds=oldest_wait_seconds(session),
@@ -47,7 +50,8 @@ def read(session: Session) -> Telemetry:
         failures=_failures(session),
         epoch_seconds=_epoch_seconds(session),
         lease_losses=_lease_losses(session),
-        workers_online=_workers_online(session),
+        workers_online=online,
+        workers_in_trouble=in_trouble,
     )
 
 
@@ -98,15 +102,18 @@ def _lease_losses(session: Session) -> int:
     return session.exec(select(func.count()).select_from(StatusChange).where(*lost)).one()
 
 
-def _workers_online(session: Session) -> dict[str, int]:
-    """By device; `cpu` and the devices of the workers of the last day are there with 0, so that an alert sees a 0 and
-    not a gap.
+def _workers(session: Session) -> tuple[dict[str, int], dict[str, int]]:
+    """Those that can train and those that cannot, by device; `cpu` and the devices of the workers of the last day are
+    there with 0, so that an alert sees a 0 and not a gap.
     """
     since = utc_now() - timedelta(seconds=ONLINE_SECONDS)
-    counts = {"cpu": 0}
-    for device, seen_at in session.exec(select(Worker.device, Worker.seen_at)):
-        counts[device] = counts.get(device, 0) + (seen_at > since)
-    return dict(sorted(counts.items()))
+    online, in_trouble = {"cpu": 0}, {"cpu": 0}
+    columns = (col(Worker.device), col(Worker.seen_at), col(Worker.trouble))
+    for device, seen_at, trouble in session.execute(select_columns(*columns)):
+        is_there = seen_at > since
+        online[device] = online.get(device, 0) + (is_there and trouble is None)
+        in_trouble[device] = in_trouble.get(device, 0) + (is_there and trouble is not None)
+    return dict(sorted(online.items())), dict(sorted(in_trouble.items()))
 
 
 def _epoch_seconds(session: Session) -> dict[str, float]:

@@ -1,0 +1,59 @@
+"""A machine that seems to have NVIDIA GPUs: `nvidia-smi` in the PATH, and a driver's library that torch loads."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+DRIVER = Path(__file__).with_name("driver.c")
+
+TWO_GPUS = (
+    "GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-aaaa1111)",
+    "GPU 1: Tesla T4 (UUID: GPU-bbbb2222)",
+)
+ROWS = ("0, GPU-aaaa1111, 81559", "1, GPU-bbbb2222, 15360")
+DIVIDED = (
+    "GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-aaaa1111)",
+    "  MIG 1g.10gb     Device  0: (UUID: MIG-cccc3333)",
+    "  MIG 3g.40gb     Device  1: (UUID: MIG-dddd4444)",
+)
+
+
+def nvidia_smi(
+    folder: Path, listed: Sequence[str] = TWO_GPUS[:1], rows: Sequence[str] = ROWS, end: str = ""
+) -> Path:
+    """Write the tool into a folder for the PATH; `end` is shell that is done first, such as `exec sleep 60`."""
+    folder.mkdir(exist_ok=True)
+    tool = folder / "nvidia-smi"
+    (folder / "listed").write_text("\n".join(listed) + "\n")
+    (folder / "rows").write_text("\n".join(rows) + "\n")
+    tool.write_text(
+        f'#!/bin/sh\n{end}\ncase "$1" in\n'
+        f"  --list-gpus) cat '{folder}/listed' ;;\n"
+        f"  --query-gpu=driver_version) echo 535.183.01 ;;\n"
+        f"  --query-gpu=index,uuid,memory.*) cat '{folder}/rows' ;;\n"
+        '  *) echo "unknown: $*"; exit 2 ;;\nesac\n'
+    )
+    tool.chmod(0o755)
+    return folder
+
+
+def in_path(folder: Path) -> str:
+    """A PATH with the folder first."""
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
+def driver_library(folder: Path) -> Path:
+    """Compile the driver's library into a folder for LD_LIBRARY_PATH; skips the test without a C compiler."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("the stand-in for the NVIDIA driver needs a C compiler")
+    folder.mkdir(exist_ok=True)
+    library = folder / "libcuda.so.1"
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", "-o", str(library), str(DRIVER), "-ldl"], check=True
+    )
+    return folder
