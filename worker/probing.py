@@ -137,7 +137,10 @@ class Prober:
         slot.device = "cpu"
         return True
 
-    def _is_slow(self, unfit: Unfit) -> None:
+    def _is_slow(self, unfit: Unfit | None) -> None:
+        if unfit is None:
+            self._say(None, self._slot.spare.caution)
+            return
         log.warning("%s: %s", self._slot.device, unfit.reason)
         self._say(unfit.reason)
 

@@ -26,7 +26,7 @@ class Spare:
     whoever starts a server must live as long as that.
 
     `unfit` says why the last trainer was not to be had, and `caution` what is slow where there is one. `slow` is told
-    of one that takes long and is still waited for.
+    of one that takes long and is still waited for, and None once that is ready after all.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Spare:
         device: str,
         threads: int,
         niceness: int = 0,
-        slow: Callable[[Unfit], None] = lambda _: None,
+        slow: Callable[[Unfit | None], None] = lambda _: None,
     ) -> None:
         self.device = device
         self.slow = slow
@@ -143,7 +143,11 @@ class Spare:
         if not trainer.is_alive or no_longer():
             return False
         self.slow(_slow(PATIENCE_SECONDS))
-        return trainer.wait_ready(no_longer, GIVE_UP_SECONDS - (time.monotonic() - began))
+        is_ready = trainer.wait_ready(no_longer, GIVE_UP_SECONDS - (time.monotonic() - began))
+        if is_ready:
+            self.caution = trainer.caution
+            self.slow(None)
+        return is_ready
 
     def _fork(self, device: str) -> Trainer | None:
         try:

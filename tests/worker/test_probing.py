@@ -1,6 +1,8 @@
 """Why a device cannot be trained on, who hears of it, and what a worker does meanwhile."""
 
 import json
+import os
+import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +11,10 @@ import pytest
 import torch
 
 from lab_models.running.fitness import Build, NoKernels, builds_for, unfit
+from lab_models.training.protocol import Unfit
 from tests.gpus.stand_ins import driver_library, in_path, nvidia_smi
 from tests.worker.conftest import Stage
-from worker import probing
+from worker import probing, spare
 from worker.identity import identify
 from worker.probe import main as probe
 from worker.probing import Fitness, Prober, SharedFitness
@@ -146,6 +149,49 @@ def test_a_device_that_is_back_is_told_and_trained_on(
     assert prober.until_fit()
     assert stage.slot.spare.take() is not None
     stage.stopping = True
+
+
+@pytest.mark.costly
+@pytest.mark.sqlite
+def test_a_trainer_that_takes_long_is_said_to_until_it_is_ready(
+    make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage, told = make_stage(), Told()
+    Prober(stage.slot, identify(CPU, 1, 0), told)  # listens, though it does not try by itself
+    trainer = stage.slot.spare.take()
+    assert trainer is not None
+    os.kill(trainer.pid, signal.SIGSTOP)
+    trainer._ready.clear()  # as one that has not said so yet
+    stage.slot.spare.put_back(trainer)
+    monkeypatch.setattr(spare, "PATIENCE_SECONDS", 0.2)
+    taking = threading.Thread(target=lambda: stage.slot.spare.take())
+    taking.start()
+    assert "is not ready 0.2 s after its start" in (told.wait_for(lambda one: one).trouble or "")
+    os.kill(trainer.pid, signal.SIGCONT)
+    trainer._ready.set()
+    assert told.wait_for(lambda one: one.trouble is None) == Fitness(CPU)
+    taking.join()
+
+
+@pytest.mark.costly
+@pytest.mark.sqlite
+def test_a_trainer_that_hangs_is_given_up(
+    make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = make_stage()
+    trainer = stage.slot.spare.take()
+    assert trainer is not None
+    os.kill(trainer.pid, signal.SIGSTOP)
+    trainer._ready.clear()
+    stage.slot.spare.put_back(trainer)
+    monkeypatch.setattr(spare, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(spare, "GIVE_UP_SECONDS", 0.3)
+    assert stage.slot.spare.take() is None
+    assert (
+        "is not ready 0.3 s after its start" in (stage.slot.spare.unfit or Unfit(reason="")).reason
+    )
+    monkeypatch.undo()
+    assert stage.slot.spare.take() is not None, "another one is started"
 
 
 @pytest.mark.slow
