@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from lab_models.running.fitness import Build, NoKernels, builds_for, unfit
+from lab_models.running.fitness import (
+    Build,
+    NoKernels,
+    builds_for,
+    caution_of,
+    require_kernels,
+    unfit,
+)
 from lab_models.training.protocol import Unfit
 from tests.gpus.stand_ins import driver_library, in_path, nvidia_smi
 from tests.worker.conftest import Stage
@@ -71,6 +78,27 @@ def test_a_build_has_kernels_for_its_generations_and_by_ptx_for_later_ones() -> 
     assert Build("", "12.6", ("sm_50", "compute_50")).has_kernels_for((12, 0))
     assert Build("2.14.1+cpu", None, ()).least_driver is None
     assert "is a card" in unfit(NoKernels("this is a card without kernels")).reason
+
+
+def test_a_card_is_refused_or_cautioned_about_by_its_capability(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    device, capability = torch.device(GPU), [6, 1]
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: tuple(capability))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Some card")
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_80", "sm_90"])
+    with pytest.raises(
+        NoKernels, match=r"Some card has compute capability 6\.1.*7\.5 to 9\.0"
+    ) as raised:
+        require_kernels(device)
+    assert "build for CUDA 12.6" in unfit(raised.value).reason
+    capability[:] = [7, 5]
+    require_kernels(device)
+    assert "only emulates bfloat16" in (caution_of(device) or "")
+    capability[:] = [8, 6]
+    require_kernels(device)
+    assert caution_of(device) is None
+    assert caution_of(torch.device(CPU)) is None
 
 
 def test_other_builds_are_those_of_torchs_own_table() -> None:
