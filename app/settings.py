@@ -55,9 +55,7 @@ class Settings(HomeFolders, BaseSettings):
     AWS_REGION.
     """
     devices: str = "auto"
-    """`auto`, `cpu`, or a list such as `cuda:0,cuda:1` or of UUIDs as `nvidia-smi -L` shows them, dealt out to the
-    workers in turn.
-    """
+    """`auto`, `cpu`, or a list of `cuda:0,cuda:1` or UUIDs (`nvidia-smi -L`), dealt out to the workers in turn."""
     threads: int = Field(default=0, ge=0)
     """CPU threads of one trainer; 0 means one for an MLP and the machine's cores for convolutions."""
     trainer_niceness: int = Field(default=5, ge=0, le=19)

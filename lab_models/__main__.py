@@ -12,7 +12,7 @@ import argparse
 import json
 from pathlib import Path
 
-from lab_models.running.options import add_machine
+from lab_models.running.options import add_machine, positive
 from lab_models.running.process import die_with_parent, give_way, leave_no_core_files, spin_briefly
 
 EXIT_USAGE = 2
@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         "prove", help="say as JSON lines what PyTorch does on a device (used by worker.probe)"
     )
     prove.add_argument("--device", default="cpu", help="cpu or cuda:0 (default: cpu)")
-    prove.add_argument("--threads", type=_positive, default=1, help="CPU threads (default: 1)")
+    prove.add_argument("--threads", type=positive, default=1, help="CPU threads (default: 1)")
     return parser
 
 

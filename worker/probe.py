@@ -50,23 +50,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m worker.probe", description="Tell whether this machine can train."
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object in place of lines")
+    parser.add_argument("--json", action="store_true", help="each line as a JSON object")
     parser.add_argument("--devices", help="in place of LAB_DEVICES, for instance cuda:1")
     options = parser.parse_args(arguments)
-    settings = Settings()
     found: list[ProbeLine] = []
     try:
+        settings = Settings()
         for finding in look(settings, options.devices or settings.devices):
             found.append(finding)
-            if not options.json:
-                print(finding, flush=True)
+            print(json.dumps(asdict(finding)) if options.json else finding, flush=True)
     except Misconfigured as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    has_failed = any(finding.level == "FAIL" for finding in found)
-    if options.json:
-        print(json.dumps({"ok": not has_failed, "findings": [asdict(one) for one in found]}))
-    return int(has_failed)
+    return int(any(finding.level == "FAIL" for finding in found))
 
 
 def look(settings: Settings, devices: str) -> Iterator[ProbeLine]:

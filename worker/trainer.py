@@ -286,3 +286,6 @@ class Trainer:
                     log.warning("trainer %d: a line of its log is lost: %s", self.pid, error)
 
 
+def _ended(status: int, words: str) -> str:
+    how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
+    return f"{how} ({words})" if words else how

@@ -1,19 +1,25 @@
-"""What `lab doctor` finds on a machine of the service itself: its home, database, broker and memory."""
+"""What `lab doctor` finds on a machine of the service itself: home, database, broker, memory, and what trains there."""
 
+import json
 import shutil
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from app.commands.homes import what_is_missing
 from app.errors import Misconfigured
 from app.quantities import in_words
-from training_lab.commands.findings import Finding
+from training_lab.commands.findings import Finding, State
 
 if TYPE_CHECKING:
     from app.settings import Settings
 
 SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - its room is looked at
+PROBE: Final = (sys.executable, "-P", "-m", "worker.probe", "--json")
+"""It takes some ten seconds: a trainer is started up to its first step on each device, as workers do it."""
+STATES: Final[dict[str, State]] = {"ok": "ok", "warn": "unknown", "FAIL": "bad"}
 LEAST_SHARED_MEMORY: Final = 64_000_000
 """Bytes; what Docker gives where nobody says more."""
 
@@ -24,7 +30,7 @@ def add_options(commands: Any) -> None:
 
 
 def local_findings() -> Iterator[Finding]:
-    """Of the home that commands here would use; of nothing else where there is none."""
+    """Of the home that commands here would use, if there is one, and of what trains here."""
     from app.settings import Settings
 
     try:
@@ -33,9 +39,14 @@ def local_findings() -> Iterator[Finding]:
     except Misconfigured as error:
         yield Finding("home", "bad", str(error), "`lab settings` says where each setting is from")
         return
-    if missing is not None:
+    if missing is None:
+        yield from _of_the_home(settings)
+    else:
         yield Finding("home", "unknown", "no home of a service is on this machine, or not here")
-        return
+    yield from findings_of_devices(PROBE)
+
+
+def _of_the_home(settings: "Settings") -> Iterator[Finding]:
     yield Finding("home", "ok", str(settings.home.absolute()))
     yield _database(settings)
     yield _disk(settings)
@@ -102,3 +113,23 @@ def _shared_memory() -> Finding:
     if free >= LEAST_SHARED_MEMORY:
         return Finding("shared memory", "ok", said)
     return Finding("shared memory", "bad", said, "give the container more: --shm-size 1g")
+
+
+def findings_of_devices(command: Sequence[str]) -> Iterator[Finding]:
+    """What `python -m worker.probe` says line by line, while it says it: driver, GPUs, a trainer on each device, the
+    bits of the same steps done twice, and disk.
+    """
+    last = ""
+    with subprocess.Popen(  # noqa: S603
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as probe:
+        assert probe.stdout is not None
+        for line in probe.stdout:
+            try:
+                found = json.loads(line)
+                yield Finding(found["what"], STATES[found["level"]], found["found"], found["do"])
+            except (ValueError, TypeError, KeyError):
+                last = line.strip() or last
+    if probe.returncode not in (0, 1):
+        said = last or f"the probe of this machine ended with status {probe.returncode}"
+        yield Finding("devices", "bad", said, "`python -P -m worker.probe` looks closer")

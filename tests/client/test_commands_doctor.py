@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from email.utils import format_datetime
@@ -24,6 +25,20 @@ from training_lab.commands.findings import Finding
 from training_lab.commands.requesting import Service
 from training_lab.version import VERSION
 
+DRIVER = {
+    "level": "FAIL",
+    "what": "trainer on cuda:0",
+    "found": "the driver is too old",
+    "do": "update it",
+}
+
+
+def saying(*lines: object, status: int = 1) -> tuple[str, ...]:
+    """A probe that says these lines and ends so."""
+    said = "\n".join(one if isinstance(one, str) else json.dumps(one) for one in lines)
+    return (sys.executable, "-c", f"print({said!r}); raise SystemExit({status})")
+
+
 pytestmark = pytest.mark.sqlite
 
 
@@ -32,6 +47,7 @@ def _no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     monkeypatch.setenv("LAB_HOME", str(tmp_path / "none"))
+    monkeypatch.setattr(local_findings, "PROBE", saying(DRIVER))
 
 
 def found(text: str) -> dict[str, Finding]:
@@ -43,8 +59,9 @@ def test_a_service_without_workers_is_told_what_to_do_and_the_rest_is_well(
 ) -> None:
     said = command("doctor")
     assert (said.status, said.err) == (1, "")
-    (bad,) = [line for line in said.lines if line.startswith("✗")]
+    bad, driver = [line for line in said.lines if line.startswith("✗")]
     assert bad.split()[1] == "workers"
+    assert driver.split(maxsplit=1)[1].startswith("trainer on cuda:0")
     assert "`lab worker`" in bad
     asked = command("doctor", "--json")
     checks = found(asked.out)
@@ -55,7 +72,7 @@ def test_a_service_without_workers_is_told_what_to_do_and_the_rest_is_well(
     assert checks["data digits"].state == "ok"
     assert checks["home"].state == "unknown"
     quiet = command("doctor", "--quiet").lines
-    assert [line.split()[:2] for line in quiet[1:]] == [["✗", "workers"]]
+    assert [line.split()[:2] for line in quiet[1:]] == [["✗", "workers"], ["✗", "trainer"]]
     assert "\x1b" not in said.out
 
 
@@ -138,6 +155,28 @@ def test_what_is_not_ready_is_told_as_the_service_says_it() -> None:
     workers = {"data": [{"device": "cpu"}, {"device": "cuda:0"}, {"device": "cpu"}]}
     (online,) = answered({"/workers": (200, workers, {})}, findings.check_workers).values()
     assert online.said == "3 online: 2 x cpu, cuda:0"
+    workers["data"][0]["caution"] = "GPU found and not usable; trains on the CPU"
+    workers["data"][1]["trouble"] = "the driver is too old"
+    said = answered({"/workers": (200, workers, {})}, findings.check_workers)
+    assert (said["worker on cuda:0"].state, said["worker on cpu"].state) == ("bad", "unknown")
+    assert said["worker on cuda:0"].said == "cannot train: the driver is too old"
+
+
+def test_what_the_probe_of_this_machine_says_is_told_line_by_line() -> None:
+    warn = {"level": "warn", "what": "free disk", "found": "0.5 GB", "do": "make room"}
+    disk, driver = local_findings.findings_of_devices(
+        saying(warn, "a warning of some library", DRIVER)
+    )
+    assert (disk.state, driver.state) == ("unknown", "bad")
+    assert (driver.name, driver.said, driver.remedy) == (
+        "trainer on cuda:0",
+        "the driver is too old",
+        "update it",
+    )
+    (broken,) = local_findings.findings_of_devices(saying("LAB_DEVICES: tpu is none", status=2))
+    assert (broken.state, broken.said) == ("bad", "LAB_DEVICES: tpu is none")
+    (silent,) = local_findings.findings_of_devices((sys.executable, "-c", "raise SystemExit(3)"))
+    assert silent.said == "the probe of this machine ended with status 3"
 
 
 def local() -> dict[str, Finding]:

@@ -117,7 +117,7 @@ def test_without_a_named_device_the_cpu_takes_the_place_of_a_gpu_that_cannot_be_
     assert worker["caution"].startswith(f"GPU found and not usable: {TOO_OLD}")
     assert worker["caution"].endswith("; trains on the CPU")
     service.wait_for(experiment, "succeeded")
-    assert service.get("/readyz")["checks"]["workers"] == "ok"
+    wait_until(lambda: service.get("/readyz")["checks"]["workers"] == "ok", 10)
     assert health(service).returncode == 0
     assert "trains on the CPU" in service.http.get("/ui/queue").text
     assert f"cuda:0: GPU found and not usable: {TOO_OLD}" in service.log.read_text()
@@ -156,7 +156,7 @@ def test_a_gpu_that_is_back_is_used_without_a_restart(
     (broken / "torch.py").unlink()
     service.wait_for(experiment, "succeeded")
     assert said(service, lambda one: one["trouble"] is None)
-    assert service.get("/readyz")["checks"]["workers"] == "ok"
+    wait_until(lambda: service.get("/readyz")["checks"]["workers"] == "ok", 10)
 
 
 @pytest.mark.slow

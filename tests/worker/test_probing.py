@@ -1,6 +1,5 @@
 """Why a device cannot be trained on, who hears of it, and what a worker does meanwhile."""
 
-import json
 import os
 import signal
 import threading
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from app.commands.local_findings import PROBE, findings_of_devices
 from lab_models.running.fitness import (
     Build,
     NoKernels,
@@ -235,25 +235,25 @@ def test_a_worker_for_which_the_cpu_has_no_room_stays_in_trouble(
     assert not prober.until_fit()
 
 
+@pytest.mark.slow
 @pytest.mark.sqlite
-@pytest.mark.costly
 def test_the_probe_says_line_by_line_whether_a_machine_can_train(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LAB_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", in_path(nvidia_smi(tmp_path / "bin")))
-    assert probe(["--devices", "cpu", "--json"]) == 0
-    answer = json.loads(capsys.readouterr().out)
-    lines = {one["what"]: one for one in answer["findings"]}
-    assert answer["ok"]
-    assert {one["level"] for one in answer["findings"]} <= {"ok", "warn"}
-    assert "ready in" in lines["trainer on cpu"]["found"]
+    lines = {one.name: one for one in findings_of_devices((*PROBE, "--devices", "cpu"))}
+    assert {one.state for one in lines.values()} <= {"ok", "unknown"}
+    assert "ready in" in lines["trainer on cpu"].said
     assert {"one step of an MLP", "20 steps twice, CNN", "free disk", "cores"} <= set(lines)
-    assert lines["GPU 0"]["found"] == "NVIDIA H100 80GB HBM3, GPU-aaaa1111"
+    assert lines["GPU 0"].said == "NVIDIA H100 80GB HBM3, GPU-aaaa1111"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert probe(["--devices", "cuda:0"]) == 1
     said = capsys.readouterr().out
     assert "FAIL  trainer on cuda:0" in said
     assert "there is no cuda:0 here: CUDA_VISIBLE_DEVICES hides every GPU" in said
     assert probe(["--devices", "tpu"]) == 2
+    monkeypatch.setenv("LAB_MAX_EPOCHS", "many")
+    assert probe([]) == 2
+    assert "LAB_MAX_EPOCHS" in capsys.readouterr().err

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-import worker.trainer
 from tests.e2e.service import is_alive, wait_until
+from worker.surroundings import surroundings
 from worker.trainer import Exited, ServerGone, Trainer, TrainerServer
 
 pytestmark = [pytest.mark.costly, pytest.mark.sqlite]  # trainers know no database
@@ -106,7 +106,7 @@ def test_a_trainer_is_told_how_to_allocate_and_nothing_that_changes_what_float32
     monkeypatch.setenv("PYTORCH_ALLOC_CONF", "expandable_segments:True")
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
     monkeypatch.setenv("NVIDIA_VISIBLE_DEVICES", "all")
-    told = worker.trainer._environment(threads=2)
+    told = surroundings(threads=2)
     assert (told["PYTORCH_ALLOC_CONF"], told["NVIDIA_VISIBLE_DEVICES"]) == (
         "expandable_segments:True",
         "all",

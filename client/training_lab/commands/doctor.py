@@ -1,6 +1,7 @@
 """`lab doctor`: what is as it should be, and what to do about the rest."""
 
 import argparse
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from typing import Any, Final
@@ -54,6 +55,8 @@ def _examine(lab: Lab, options: argparse.Namespace) -> int:
         found.append(nobody_there(lab.url, error))
         status = EXIT_UNREACHABLE
     if options.local_checks is not None:
+        if sys.stderr.isatty():
+            output.say("trying what trains on this machine, which takes some ten seconds …")
         found += options.local_checks()
     if status == EXIT_DONE and any(one.state == "bad" for one in found):
         status = EXIT_REFUSED

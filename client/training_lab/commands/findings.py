@@ -156,6 +156,15 @@ def check_workers(service: Service) -> Iterator[Finding]:
             f"{number} x {device}" if number > 1 else device for device, number in devices.items()
         )
         yield Finding("workers", "ok", f"{len(workers)} online: {said}")
+        yield from map(_amiss, (one for one in workers if one.get("trouble") or one.get("caution")))
+
+
+def _amiss(worker: Mapping[str, Any]) -> Finding:
+    name = f"worker on {worker.get('device')}"
+    if worker.get("trouble"):
+        remedy = "it tries again by itself; `lab doctor` on its machine looks closer"
+        return Finding(name, "bad", f"cannot train: {worker['trouble']}", remedy)
+    return Finding(name, "unknown", str(worker["caution"]))
 
 
 def check_data(service: Service) -> Iterator[Finding]:
