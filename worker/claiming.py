@@ -9,6 +9,7 @@ from app.devices import free_memory_of
 from app.logging import bound
 from app.services import lifecycle
 from app.services.lifecycle import Lease, LeaseLost
+from app.services.lifecycle.workers import kind_of_device
 from app.storage.states import StatusReason
 from worker.attempt import Supervision
 from worker.ledger import RETRY_SECONDS, Ledger
@@ -73,7 +74,11 @@ def _claim(slot: Slot) -> tuple[Lease, float] | None:
     try:
         with slot.database.writing() as session:
             lease = lifecycle.claim(
-                session, slot.worker_id, free, slot.settings.max_running_per_owner
+                session,
+                slot.worker_id,
+                free,
+                slot.settings.max_running_per_owner,
+                kind_of_device(slot.device),
             )
             return None if lease is None else (lease, time.monotonic())
     except OperationalError as error:

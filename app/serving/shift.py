@@ -101,9 +101,10 @@ class Shift:
         """
         try:
             with self._database.reading() as session:
-                return shown.are_training(
-                    session, socket.gethostname(), self._workers.pids
-                ) or lifecycle.is_any_to_take(session, self._settings.max_running_per_owner)
+                mine = (session, socket.gethostname(), self._workers.pids)
+                return shown.are_training(*mine) or lifecycle.is_any_to_take(
+                    session, self._settings.max_running_per_owner, shown.kinds_of(*mine)
+                )
         except OperationalError as error:
             log.warning("the database did not answer (%s); looking again", error.orig)
             return True

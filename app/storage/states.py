@@ -51,6 +51,23 @@ ever.
 """
 
 
+class TrainsOn(StrEnum):
+    """Which kind of device may take a run: one of them, any, or that which takes the first of its experiment, or of its
+    study, of which the others are then. What takes a CPU long is left to GPUs while one is online (`GPU_FIRST`).
+    """
+
+    ANY = "any"
+    FIRST = "first"
+    GPU_FIRST = "gpu_first"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether it names a kind."""
+        return self in (TrainsOn.CPU, TrainsOn.CUDA)
+
+
 class StatusReason(StrEnum):
     """Why a run or an experiment has its status; scripts read this, people read the sentence beside it."""
 
@@ -58,6 +75,7 @@ class StatusReason(StrEnum):
     WAITING_FOR_TEACHER = "waiting_for_teacher"
     WAITING_FOR_HOURS = "waiting_for_hours"
     NO_WORKER_ONLINE = "no_worker_online"
+    NO_DEVICE_ONLINE = "no_device_online"
     WORKER_LOST = "worker_lost"
     WORKER_SHUTDOWN = "worker_shutdown"
     DATABASE_UNREACHABLE = "database_unreachable"
@@ -90,6 +108,10 @@ REASON_MEANINGS: dict[StatusReason, str] = {
     StatusReason.NO_WORKER_ONLINE: (
         "queued, and no worker has shown itself lately; `status_message` says whether they are starting, cannot start,"
         " or are to be started with `lab worker`"
+    ),
+    StatusReason.NO_DEVICE_ONLINE: (
+        "queued for a kind of device, `cpu` or `cuda`, that no worker online has: by the request's `device`, or"
+        " since others of its seeds were trained there; another `device` (PATCH) sends it elsewhere"
     ),
     StatusReason.WORKER_LOST: "queued again, because its worker gave no sign of life for `LAB_LEASE_SECONDS`",
     StatusReason.WORKER_SHUTDOWN: "queued again, because its worker was asked to stop; progress is kept",

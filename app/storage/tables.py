@@ -24,7 +24,7 @@ from app.storage.owner_tables import TrainingDay as TrainingDay
 from app.storage.rows import LOCAL as LOCAL
 from app.storage.rows import new_id as new_id
 from app.storage.rows import utc_now as utc_now
-from app.storage.states import RunStatus, StatusReason
+from app.storage.states import RunStatus, StatusReason, TrainsOn
 from app.storage.webhook_tables import Webhook as Webhook
 from app.storage.webhook_tables import WebhookDelivery as WebhookDelivery
 from app.storage.webhook_tables import WebhookSender as WebhookSender
@@ -61,7 +61,7 @@ class Study(SQLModel, table=True):
 class Experiment(SQLModel, table=True):
     """One spec, run with one or more seeds. In a study, `cell` is its place in the table; `nominal_seconds` is one
     run's cost on two cores. `arch` and `dataset` are names out of `spec`, to be found and counted by. `notes` are
-    people's own, in Markdown; lists leave out what is `archived`.
+    people's own, in Markdown; lists leave out what is `archived`. `device` is as the request says it.
     """
 
     __tablename__ = "experiment"
@@ -85,6 +85,7 @@ class Experiment(SQLModel, table=True):
     arch: str | None = None
     dataset: str | None = None
     priority: int = 0
+    device: str = "auto"
     parameters: int = Field(sa_type=BigInteger)
     trainable_parameters: int | None = Field(default=None, sa_type=BigInteger)
     macs_per_sample: int = Field(sa_type=BigInteger)
@@ -106,6 +107,7 @@ class Run(SQLModel, table=True):
     `train` are the published weights' scores on images that they were learned from, None in runs of older versions.
     `needs` is the run whose weights must exist first: a student's teacher. `reused_from` is the equal run, which may be
     gone by now, whose results this one took over instead of training. `artifact_bytes` is what it has published.
+    `trains_on` is a `TrainsOn`.
     """
 
     __tablename__ = "run"
@@ -123,6 +125,7 @@ class Run(SQLModel, table=True):
     position: int
     owner: str = Field(default=LOCAL)
     priority: int = 0
+    trains_on: str = TrainsOn.ANY.value
     created_at: datetime = Field(sa_type=UTCDateTime)
     started_at: datetime | None = Field(default=None, sa_type=UTCDateTime)
     finished_at: datetime | None = Field(default=None, sa_type=UTCDateTime)

@@ -103,12 +103,13 @@ class ExperimentPlans(JobPlans):
         labels: Mapping[str, Any] | None = None,
         notes: str | None = None,
         priority: int | None = None,
+        device: str | None = None,
         archived: bool | None = None,
     ) -> Plan[Self]:
         """Change what can still be changed; None: as it is. A label of None is removed; an empty text takes name or
         notes away.
         """
-        said = {"labels": labels, "priority": priority, "archived": archived}
+        said = {"labels": labels, "priority": priority, "device": device, "archived": archived}
         texts = {"name": name, "notes": notes}
         body: dict[str, Any] = given(**said)
         taken_away: dict[str, Any] = {"": None}

@@ -59,6 +59,7 @@ def _no_seed_twice(seeds: tuple[int, ...]) -> tuple[int, ...]:
 
 LABEL_KEY: Final = re.compile(r"[A-Za-z0-9_.-]{1,60}")
 LabelKey = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9_.-]+$")]
+DeviceKind = Literal["auto", "any", "cpu", "cuda"]
 Labels = Annotated[dict[LabelKey, Label], Field(max_length=50)]
 Seeds = Annotated[
     tuple[Annotated[int, Field(ge=0, le=MAX_SEED)], ...],
@@ -79,6 +80,10 @@ class RequestFields(Frozen):
     """One run per seed: a list, or how many to count from 0."""
     priority: int = Field(default=0, ge=-100, le=100)
     """Higher starts first."""
+    device: DeviceKind = "auto"
+    """Where it is trained: `cpu`, `cuda`, or all seeds, and all cells of a study, on the kind that takes the first of
+    them (`auto`), which is a GPU for what takes a CPU long; `any` lets seeds differ in it.
+    """
 
     @property
     def reference(self) -> Reference | None:

@@ -17,7 +17,7 @@ from lab_models.studies.request import LONGEST_KEY, MOST_CELLS, OF_THE_STUDY, St
 def listed_cells(specs: list[dict[str, Any]]) -> Iterator[Cell]:
     """A cell for each body of a list; raises InvalidDocument where one says what the study says, or has no fit name."""
     for number, document in enumerate(specs):
-        for field in ("seeds", "labels", "priority"):
+        for field in ("seeds", "labels", "priority", "device"):
             if field in document:
                 raise InvalidDocument(
                     [

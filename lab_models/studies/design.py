@@ -217,7 +217,7 @@ def whole_document(design: Design, cell: Cell) -> dict[str, Any]:
     spec = {
         name: value
         for name, value in earlier[key].request.items()
-        if name not in ("name", "labels", "priority")
+        if name not in ("name", "labels", "priority", "device")
     }
     rest = {name: value for name, value in document[role].items() if name != "cell"}
     if "spec" in rest:

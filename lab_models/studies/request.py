@@ -10,14 +10,14 @@ from lab_models.common.naming import Name
 from lab_models.common.validation import validate
 from lab_models.recipes.recipe import Contrast
 from lab_models.specs import Frozen
-from lab_models.specs.request import Labels, Seeds
+from lab_models.specs.request import DeviceKind, Labels, Seeds
 from lab_models.studies.sampling import Distribution, Sample
 
 MOST_CELLS = 1000
 MOST_LEVELS = 100
 LONGEST_KEY = 100
 
-OF_THE_STUDY = ("seeds", "labels", "priority", "name")
+OF_THE_STUDY = ("seeds", "labels", "priority", "device", "name")
 """Fields of an experiment's body that a study sets by itself."""
 
 Overrides = Annotated[
@@ -91,6 +91,8 @@ class StudyRequest(Frozen):
     """Your own keys and values, put on every experiment as well."""
     priority: int = Field(default=0, ge=-100, le=100)
     """Higher starts first."""
+    device: DeviceKind = "auto"
+    """As of an experiment: `auto` trains all cells on one kind of device."""
 
     @model_validator(mode="after")
     def _one_kind_of_study(self) -> Self:

@@ -163,7 +163,7 @@ def test_the_order_that_people_see_is_the_order_of_the_claims(
 
 def is_any_to_take(database: Database, most_per_owner: int = 0) -> bool:
     with database.reading() as session:
-        return lifecycle.is_any_to_take(session, most_per_owner)
+        return lifecycle.is_any_to_take(session, most_per_owner, {"cpu"})
 
 
 def test_a_worker_until_empty_stays_for_what_it_may_take_and_for_what_its_own_machine_trains(

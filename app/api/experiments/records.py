@@ -27,6 +27,7 @@ from app.services.experiments.results import results_of
 from app.services.experiments.situations import run_reason
 from app.services.experiments.wholes import Whole
 from app.services.lifecycle.local_workers import LocalWorkers
+from app.storage.states import TrainsOn
 from app.storage.tables import Artifact, Attempt, Experiment, Run, StatusChange
 from lab_models.specs import read_spec
 
@@ -46,6 +47,8 @@ def experiment_record(
         kind=experiment.kind,
         notes=experiment.notes,
         archived=experiment.archived,
+        device=experiment.device,
+        trains_on=_trains_on(runs),
         study_id=experiment.study_id,
         cell=experiment.cell,
         fingerprint=experiment.fingerprint,
@@ -80,6 +83,12 @@ def experiment_record(
         error=next((run.error for run in runs if run.error is not None), None),
         links=experiment_links(experiment, whole.origin),
     )
+
+
+def _trains_on(runs: Sequence[Run]) -> str | None:
+    """Of runs of older versions, and those that may go anywhere, none is said."""
+    kinds = {run.trains_on for run in runs if TrainsOn(run.trains_on).is_decided}
+    return kinds.pop() if len(kinds) == 1 else None
 
 
 def _queue(whole: Whole) -> QueueAnswer:

@@ -1,10 +1,11 @@
 """What the API answers of experiments and their runs, field by field."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from app.api.schemas import Answer
 from app.storage.states import RunStatus, StatusReason
+from lab_models.specs.request import DeviceKind
 from lab_models.statistics.summary import Summary
 
 
@@ -165,6 +166,10 @@ class ExperimentRecord(Answer):
     archived: bool
     """Whether lists leave it out unless they are asked for it."""
     kind: str
+    device: DeviceKind
+    """Where it is to be trained, as the request says it or a PATCH since."""
+    trains_on: Literal["cpu", "cuda"] | None
+    """The kind of device that all its runs go to; null while that is open, and where each may go anywhere."""
     study_id: str | None
     """The study that it is a cell of."""
     cell: str | None

@@ -1,10 +1,14 @@
 """An experiment's status as a sentence, for people."""
 
+from typing import Final
+
 from app.services.experiments.how_far import current_run, epoch_begun
 from app.services.experiments.situations import Situation
 from app.services.lifecycle.local_workers import LocalWorkers
 from app.services.quotas import HOUR, WEEK
-from app.storage.states import StatusReason
+from app.storage.states import StatusReason, TrainsOn
+
+DEVICES: Final[dict[str, str]] = {TrainsOn.CPU: "on a CPU", TrainsOn.CUDA: "with a GPU (cuda)"}
 
 
 def sentence(situation: Situation, local_workers: LocalWorkers) -> str:
@@ -24,6 +28,12 @@ def sentence(situation: Situation, local_workers: LocalWorkers) -> str:
             return _out_of_hours(situation)
         case StatusReason.NO_WORKER_ONLINE:
             return local_workers.absence(situation.unfit)
+        case StatusReason.NO_DEVICE_ONLINE:
+            where = DEVICES[current.trains_on]
+            return (
+                f'Queued for a worker {where}, and none is online; PATCH it with {{"device": "any"}} to let any'
+                " worker train it."
+            )
         case StatusReason.WAITING_FOR_WORKER:
             ahead = 0 if situation.place is None else situation.place.ahead
             return (

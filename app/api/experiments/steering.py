@@ -29,7 +29,7 @@ from app.services.owners import limits
 from lab_models.common.naming import Name
 from lab_models.common.validation import FieldError, validate
 from lab_models.specs import Frozen
-from lab_models.specs.request import Label, LabelKey
+from lab_models.specs.request import DeviceKind, Label, LabelKey
 
 router = passes.router(prefix="/experiments", tags=["experiments"])
 
@@ -58,6 +58,8 @@ class Changes(Frozen):
     """Whether lists leave it out unless they are asked for it; it stays as it is otherwise."""
     priority: int = Field(default=0, ge=LOWEST_PRIORITY, le=HIGHEST_PRIORITY)
     """Of the runs that wait: the highest comes first."""
+    device: DeviceKind = "auto"
+    """Where what has not ended is trained: `cpu`, `cuda`, `any`, or `auto`, where others of its seeds were."""
 
 
 class CancelQuery(FilterQuery):
@@ -101,8 +103,8 @@ def change_experiment(
     settings: TheSettings,
     local_workers: TheLocalWorkers,
 ) -> schemas.ExperimentRecord:
-    """Change name, labels or notes, archive it or bring it back, or change the priority of the runs that wait; 409 for
-    a priority where none does.
+    """Change name, labels or notes, archive it or bring it back, or change the priority of the runs that wait or the
+    device of those that have not ended; 409 for what does not concern any. What runs goes on where it is.
     """
     _, changes = read_body(body, lambda document: validate(Changes, document), settings)
     steering.edit(

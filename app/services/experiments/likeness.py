@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from app.services.lifecycle.workers import kind_of_device
 from lab_models.common.revision import RESULTS_VERSION
 
 Environment = Mapping[str, Any]
@@ -16,6 +17,7 @@ Environment = Mapping[str, Any]
 UNKNOWN: Final = object()
 """What a record does not say; a run of which something is not known is equal to none."""
 WHOLE_BATCHES: Final = 1
+NOT_OF_A_PLACE: Final = ("version", "git", "results_version", "python", "micro_batches")
 BEFORE_RESUMING: Final = "before_resuming"
 """Key of an environment: compared facts that were others before a checkpoint was gone on from, by name."""
 
@@ -55,11 +57,6 @@ def _torch(environment: Environment) -> Any:
 def _kind_of_device(environment: Environment) -> Any:
     found = environment.get("device")
     return kind_of_device(found) if isinstance(found, str) else UNKNOWN
-
-
-def kind_of_device(device: str) -> str:
-    """`cpu` or `cuda`, of a device as a worker or a run's record names it."""
-    return device.partition(":")[0]
 
 
 def _threads(environment: Environment) -> Any:
@@ -142,6 +139,24 @@ def resumed(earlier: Environment, now: Environment) -> dict[str, Any]:
     before |= earlier.get(BEFORE_RESUMING, {})
     kept = {**now, "results_version": earlier.get("results_version")}
     return {**kept, BEFORE_RESUMING: before} if before else kept
+
+
+def notes_of_resuming(earlier: Environment, now: Environment) -> list[str]:
+    """What people are told of a run that goes on elsewhere than it was begun; nothing where neither device nor what
+    else its bits hang on is another. A new version of the code or of Python is none of that, and halved batches are
+    noted by whoever halves them.
+    """
+    labels = {fact.name: fact.label for fact in FACTS if fact.name not in NOT_OF_A_PLACE}
+    others = [
+        f"{labels[name]} {'none' if was is None else was}, now {'none' if is_now is None else is_now}"
+        for name, (was, is_now) in differences(earlier, now).items()
+        if name in labels
+    ]
+    if not others:
+        return []
+    return [
+        f"goes on under other conditions than before ({'; '.join(others)}): its bits are those of neither"
+    ]
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ class ListedRun(NamedTuple):
     epochs_done: int
     step: int
     num_steps: int
+    trains_on: str
     needs: str | None
     best: dict[str, Any] | None
     test: dict[str, Any] | None

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sqlmodel import Session
 
-from app.services.experiments.likeness import Platform, kind_of_device
+from app.services.experiments.likeness import Platform
 from app.services.lifecycle import workers
 from lab_models.common.revision import torch_version
 from lab_models.running.threads import useful_threads
@@ -49,7 +49,7 @@ def places_now(session: Session) -> Workplaces:
     return Workplaces(
         frozenset(
             Workplace(
-                kind_of_device(worker.device),
+                workers.kind_of_device(worker.device),
                 worker.torch,
                 worker.threads,
                 worker.threads_are_set,

@@ -90,7 +90,7 @@ def record_started(
 ) -> Intent:
     """Data and model are in place; returns what was asked for."""
     epoch, step = event.resumed_from or (0, 0)
-    environment = _environment(session, lease.run_id, event)
+    environment, changes = _environment(session, lease.run_id, event)
     wish = lifecycle.renew(session, lease, Begun(environment, epoch, step))
     metrics.forget_after(session, lease.run_id, epoch)
     _update_attempt(
@@ -98,18 +98,22 @@ def record_started(
         lease,
         resumed_epoch=epoch if event.resumed_from else None,
         resumed_step=step if event.resumed_from else None,
-        notes=list(event.notes),
+        notes=[*event.notes, *changes],
         phases=phases,
     )
     return wish
 
 
-def _environment(session: Session, run_id: str, event: Started) -> dict[str, Any]:
-    """What decides the bits. What goes on keeps what was trained before, and says under what other conditions."""
+def _environment(session: Session, run_id: str, event: Started) -> tuple[dict[str, Any], list[str]]:
+    """What decides the bits, and what the attempt is to say of it. What goes on keeps what was trained before, and says
+    under what other conditions.
+    """
     earlier = session.exec(select(Run.environment).where(col(Run.id) == run_id)).one_or_none()
     if event.resumed_from is None or earlier is None:
-        return event.environment
-    return likeness.resumed(earlier, event.environment)
+        return event.environment, []
+    return likeness.resumed(earlier, event.environment), likeness.notes_of_resuming(
+        earlier, event.environment
+    )
 
 
 def record_progress(

@@ -59,11 +59,20 @@ def add_seeds(
     statuses = _needed(session, {one: needed for one, needed in needs.items() if needed})
     now = utc_now()
     rows = session.execute(
-        select_columns(col(Experiment.id), col(Experiment.priority)).where(
-            col(Experiment.id).in_(seeds)
-        )
-    )
+        select_columns(
+            col(Experiment.id),
+            col(Experiment.priority),
+            col(Experiment.device),
+            col(Experiment.nominal_seconds),
+        ).where(col(Experiment.id).in_(seeds))
+    ).all()
     priorities = {row.id: row.priority for row in rows}
+    devices = {
+        row.id: lifecycle.trains_on_too(
+            row.device, row.nominal_seconds, [run.trains_on for run in there[row.id]]
+        )
+        for row in rows
+    }
     new = [
         NewRun(
             id=every[experiment_id, seed],
@@ -75,6 +84,7 @@ def add_seeds(
             created_at=now + timedelta(microseconds=number),  # as by `drafts.create`
             epochs=there[experiment_id][0].epochs,
             num_steps=there[experiment_id][0].num_steps,
+            trains_on=devices[experiment_id],
             needs=needs[experiment_id, seed],
             is_ready=_is_ready(needs[experiment_id, seed], statuses),
         )

@@ -2,7 +2,7 @@
 them by as few statements.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -15,7 +15,7 @@ from app.services.experiments.metrics import paces
 from app.services.experiments.standing import Standing
 from app.services.experiments.waiting import QueuePlace, places_of
 from app.services.quotas import HoursUsedUp
-from app.storage.states import RunStatus, StatusReason, experiment_status
+from app.storage.states import RunStatus, StatusReason, TrainsOn, experiment_status
 from app.storage.tables import utc_now
 
 
@@ -63,6 +63,10 @@ class Situated(Explainable, Protocol):
         """The run that it builds on."""
 
     @property
+    def trains_on(self) -> str:
+        """Which kind of device may take it, a `TrainsOn`."""
+
+    @property
     def error(self) -> dict[str, Any] | None:
         """Why it has failed."""
 
@@ -103,7 +107,7 @@ def situations_of(
             owner=owners[one],
             runs=its,
             status=status,
-            status_reason=reason_of(status, its, spent, lambda: look(session).num_online),
+            status_reason=reason_of(status, its, spent, lambda: look(session)),
             place=places.get(one),
             out_of_hours=spent,
             unfit=look(session).unfit if one in queued else None,
@@ -116,7 +120,7 @@ def reason_of(
     status: RunStatus,
     runs: Sequence[Situated],
     spent: HoursUsedUp | None,
-    num_online: Callable[[], int],
+    stands: Callable[[], Standing],
 ) -> StatusReason:
     """Why the experiment has its status: the reason of the first run that decides it."""
     deciding = [run for run in runs if run.status == status] or [
@@ -126,9 +130,16 @@ def reason_of(
     if set(reasons) == {StatusReason.WAITING_FOR_WORKER}:
         if spent is not None:
             return StatusReason.WAITING_FOR_HOURS
-        if not num_online():
+        if not stands().num_online:
             return StatusReason.NO_WORKER_ONLINE
+        if not any(_may_go(run.trains_on, stands().kinds) for run in deciding):
+            return StatusReason.NO_DEVICE_ONLINE
     return reasons[0]
+
+
+def _may_go(trains_on: str, kinds: Collection[str]) -> bool:
+    """Whether a worker online may take it, sooner or later."""
+    return not TrainsOn(trains_on).is_decided or trains_on in kinds
 
 
 def run_reason(run: Explainable) -> StatusReason:

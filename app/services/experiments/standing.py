@@ -15,7 +15,7 @@ from sqlmodel import Session, col
 from app.services.experiments.pace import free_workers
 from app.services.experiments.speeds import Speeds, speeds
 from app.services.lifecycle.queueing import claimable
-from app.services.lifecycle.workers import num_online, online, trouble_of
+from app.services.lifecycle.workers import kinds_of_devices, num_online, online, trouble_of
 from app.services.quotas import HoursUsedUp, out_of_hours
 from app.storage.states import RunStatus
 from app.storage.tables import Experiment, Owner, Run
@@ -36,6 +36,8 @@ class Standing:
     spent: Mapping[str, HoursUsedUp]
     unfit: str | None = None
     """Which workers cannot train, while none can; as of `workers.trouble_of`."""
+    kinds: frozenset[str] = frozenset()
+    """`cpu` and `cuda`, as far as workers online have them."""
 
     def has(self, owner: str, priority: int, before: int) -> bool:
         """Whether a run with so many of its own line before it was there."""
@@ -60,6 +62,7 @@ def standing(session: Session, look_at_speeds: Callable[[Session], Speeds] = spe
         free_workers(session, lately, workers),
         spent,
         None if workers else trouble_of(online(session)),
+        frozenset(kinds_of_devices(session)),
     )
 
 

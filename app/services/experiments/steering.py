@@ -47,11 +47,15 @@ def resume(session: Session, experiment: Experiment, actor: str = lifecycle.USER
 
 
 def edit(session: Session, experiment: Experiment, changes: Mapping[str, Any]) -> None:
-    """Set `name`, `labels`, `notes`, `archived` and `priority` as far as they are among the changes.
+    """Set `name`, `labels`, `notes`, `archived`, `priority` and `device` as far as they are among the changes.
 
-    Labels are merged, and those that become None are removed. The priority goes to runs that wait; raises NotQueued
-    where none does.
+    Labels are merged, and those that become None are removed. The priority goes to runs that wait, the device to those
+    that have not ended; raises NotQueued where there is none.
     """
+    if "device" in changes and not lifecycle.send_to(session, experiment, changes["device"]):
+        raise NotQueued(
+            f"experiment {experiment.id} has ended, and only what is still to be trained can go to another device"
+        )
     if "priority" in changes:
         runs = its_runs(session, experiment.id)
         if not lifecycle.prioritize(session, [run.id for run in runs], changes["priority"]):

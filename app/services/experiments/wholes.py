@@ -55,7 +55,7 @@ def whole(
         experiment=experiment,
         runs=runs,
         status=status,
-        status_reason=reason_of(status, runs, spent, lambda: look(session).num_online),
+        status_reason=reason_of(status, runs, spent, lambda: look(session)),
         place=place_among(session, runs, look),
         out_of_hours=spent,
         unfit=look(session).unfit if is_queued else None,

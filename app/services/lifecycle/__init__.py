@@ -4,8 +4,9 @@ column of one.
 Every move is one guarded UPDATE whose WHERE names the status it leaves; a holder's move also names its fencing token,
 so a stale holder changes nothing and is told so by `LeaseLost`. Times are for people; no decision here reads a clock.
 
-`entering` makes runs, `queueing` says who comes next, `holding` gives and proves leases, `reports` says what a holder
-may write meanwhile, `ending` how its attempt ends or is ended, `verbs` what people ask for.
+`entering` makes runs, `queueing` says who comes next, `kinds` on which kind of device, `holding` gives and proves
+leases, `reports` says what a holder may write meanwhile, `ending` how its attempt ends or is ended, `verbs` what
+people ask for.
 """
 
 from app.services.lifecycle.ending import (
@@ -28,6 +29,7 @@ from app.services.lifecycle.holding import (
     renew,
     try_to_write,
 )
+from app.services.lifecycle.kinds import send_to, trains_on, trains_on_too
 from app.services.lifecycle.looking import LOCK_ORDER
 from app.services.lifecycle.moves import RECONCILER, USER
 from app.services.lifecycle.queueing import claimable, is_any_to_take, queued_runs
@@ -65,7 +67,10 @@ __all__ = [
     "renew",
     "resume",
     "retry",
+    "send_to",
     "succeed",
     "take_over",
+    "trains_on",
+    "trains_on_too",
     "try_to_write",
 ]

@@ -13,7 +13,7 @@ from sqlmodel import Session, col
 
 from app.services.lifecycle.looking import hold_still
 from app.services.lifecycle.moves import USER, Move, remember, tell_dependents
-from app.storage.states import RunStatus, StatusReason
+from app.storage.states import RunStatus, StatusReason, TrainsOn
 from app.storage.tables import Owner, Run, metadata, utc_now
 
 RUNS = metadata().tables["run"]
@@ -39,6 +39,7 @@ class NewRun:
     created_at: datetime
     epochs: int
     num_steps: int
+    trains_on: TrainsOn = TrainsOn.ANY
     needs: str | None = None
     is_ready: bool = True
 
@@ -129,6 +130,7 @@ def _row(run: NewRun) -> dict[str, Any]:
         "position": run.position,
         "owner": run.owner,
         "priority": run.priority,
+        "trains_on": run.trains_on.value,
         "created_at": run.created_at,
         "status": RunStatus.QUEUED,
         "status_reason": run.reason,

@@ -6,11 +6,12 @@ from enum import IntEnum
 from sqlalchemy import ColumnElement, false, update
 from sqlmodel import Session, col, select
 
+from app.services.lifecycle.kinds import UNDECIDED, decide, for_kind
 from app.services.lifecycle.moves import Move, remember
 from app.services.lifecycle.queueing import has_been_served, next_run, one_at_a_time
 from app.services.lifecycle.reports import Report, columns_of
 from app.services.quotas import first_day
-from app.storage.states import RunStatus, StatusReason
+from app.storage.states import RunStatus, StatusReason, TrainsOn
 from app.storage.tables import Attempt, Run, utc_now
 
 
@@ -41,8 +42,9 @@ def claim(
     worker_id: str,
     memory_bytes: int | None = None,
     max_running_per_owner: int = 0,
+    kind: str = TrainsOn.CPU,
 ) -> Lease | None:
-    """Take the best queued run, as `queueing` orders them.
+    """Take the best queued run, as `queueing` orders them, of those that a device of this kind may take.
 
     With `memory_bytes`, which a worker has that shares its machine, runs that need more for certain are left to others.
     With `max_running_per_owner`, or a quota instead of it, so are those of an owner who has that many under way; and
@@ -53,7 +55,7 @@ def claim(
     claimed = session.execute(
         update(Run)
         .where(
-            col(Run.id) == next_run(memory_bytes, max_running_per_owner),
+            col(Run.id) == next_run(memory_bytes, max_running_per_owner, for_kind(session, kind)),
             col(Run.status) == RunStatus.QUEUED,
         )
         .values(
@@ -71,6 +73,8 @@ def claim(
             col(Run.started_at),
             col(Run.owner),
             col(Run.micro_batches),
+            col(Run.experiment_id),
+            col(Run.trains_on),
         ),
         {"first_day": first_day(now)},
     ).one_or_none()
@@ -79,6 +83,8 @@ def claim(
     lease = Lease(claimed.id, claimed.fence, claimed.attempt, worker_id)
     if claimed.started_at is None:
         session.execute(update(Run).where(col(Run.id) == lease.run_id).values(started_at=now))
+    if claimed.trains_on in UNDECIDED:
+        decide(session, claimed.experiment_id, kind)
     attempt = Attempt(
         run_id=lease.run_id,
         number=lease.attempt,

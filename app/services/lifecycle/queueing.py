@@ -7,6 +7,7 @@ both queued much take turns run by run, however much earlier one of them came, a
 
 import heapq
 from collections import defaultdict, deque
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -16,6 +17,7 @@ from sqlalchemy import select as select_columns
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
+from app.services.lifecycle.kinds import for_kinds
 from app.services.quotas import (
     QuotaKind,
     first_day,
@@ -64,19 +66,21 @@ def has_hours() -> ColumnElement[bool]:
     return col(Run.owner).not_in(spent.correlate(None))
 
 
-def is_any_to_take(session: Session, max_running_per_owner: int) -> bool:
-    """Whether a claim by a worker with any amount of memory would find a run now."""
-    found, _ = _to_take(None, max_running_per_owner)
+def is_any_to_take(session: Session, max_running_per_owner: int, kinds: Collection[str]) -> bool:
+    """Whether a claim by a worker of any memory, on a device of one of these kinds, would find a run now."""
+    found, _ = _to_take(None, max_running_per_owner, for_kinds(kinds))
     return session.execute(found.limit(1), {"first_day": first_day()}).first() is not None
 
 
-def next_run(memory_bytes: int | None, max_running_per_owner: int) -> ColumnElement[str]:
-    """The id of the run that a claim takes; null when there is none. Parameter `first_day`, as for
-    `owners_out_of_hours`.
+def next_run(
+    memory_bytes: int | None, max_running_per_owner: int, may_take: ColumnElement[bool]
+) -> ColumnElement[str]:
+    """The id of the run that a claim takes, of those that it `may_take`; null when there is none. Parameter
+    `first_day`, as for `owners_out_of_hours`.
 
     `max_running_per_owner` holds where an owner has no quota of their own or of their role; 0 means any number.
     """
-    found, running = _to_take(memory_bytes, max_running_per_owner)
+    found, running = _to_take(memory_bytes, max_running_per_owner, may_take)
     return (
         found.order_by(
             col(Run.priority).desc(),
@@ -140,7 +144,7 @@ def in_order(session: Session) -> list[Waiting]:
 
 
 def _to_take(
-    memory_bytes: int | None, max_running_per_owner: int
+    memory_bytes: int | None, max_running_per_owner: int, may_take: ColumnElement[bool]
 ) -> tuple[Select[str], ColumnElement[int]]:
     """The ids of the runs that may be taken now, in no order, joined to their owners, and how many runs these have
     under way. Parameter `first_day`.
@@ -149,7 +153,7 @@ def _to_take(
     running = func.coalesce(under_way.c.running, 0)
     limit = limit_of(QuotaKind.RUNNING, max_running_per_owner)
     too_large = select(Experiment.id).where(col(Experiment.memory_bytes) > (memory_bytes or 0))
-    conditions = [claimable(), has_hours(), or_(limit == 0, running < limit)]
+    conditions = [claimable(), may_take, has_hours(), or_(limit == 0, running < limit)]
     conditions += [] if memory_bytes is None else [col(Run.experiment_id).not_in(too_large)]
     found = (
         select_columns(col(Run.id))

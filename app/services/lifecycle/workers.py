@@ -13,6 +13,8 @@ from app.storage.states import RunStatus
 from app.storage.tables import Experiment, Run, Worker, utc_now
 
 ONLINE_SECONDS = 20
+CUDA = "cuda"
+UUIDS = ("GPU-", "MIG-")
 FORGOTTEN_AFTER = timedelta(days=1)
 
 
@@ -52,12 +54,32 @@ def num_online(session: Session) -> int:
     return int(session.execute(_num_online(), {"since": _since()}).scalar_one())
 
 
+def kind_of_device(device: str) -> str:
+    """`cpu` or `cuda`, of a device as a worker or a run's record names it; also of a GPU that goes by its UUID."""
+    return CUDA if device.startswith(UUIDS) else device.partition(":")[0]
+
+
 def kinds_of_devices(session: Session) -> set[str]:
     """`cpu` or `cuda`, of the workers that can train."""
-    devices = select_columns(col(Worker.device)).where(
-        col(Worker.seen_at) > _since(), col(Worker.trouble).is_(None)
+    devices = session.scalars(_devices_online(), {"since": _since()})
+    return {kind_of_device(device) for device in devices}
+
+
+def kinds_of(session: Session, host: str, pids: Collection[int]) -> set[str]:
+    """The same of these processes of a machine, also of those that cannot train; both, until one has shown itself."""
+    theirs = select_columns(col(Worker.device)).where(
+        col(Worker.host) == host, col(Worker.pid).in_(pids)
     )
-    return {device.partition(":")[0] for device in session.scalars(devices)}
+    return {kind_of_device(device) for device in session.scalars(theirs)} or {"cpu", CUDA}
+
+
+@cache
+def _devices_online() -> Select[str]:
+    return (
+        select_columns(col(Worker.device))
+        .where(col(Worker.seen_at) > bindparam("since"), col(Worker.trouble).is_(None))
+        .distinct()
+    )
 
 
 @cache

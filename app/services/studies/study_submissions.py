@@ -163,7 +163,11 @@ def _prepare_cell(
 ) -> Prepared:
     document = whole_document(design, cell)
     checked = cell_request(design, cell).model_copy(
-        update={"labels": request.labels, "priority": request.priority}
+        update={
+            "labels": request.labels,
+            "priority": request.priority,
+            "device": request.device,
+        }
     )
     prepared = prepare_with(lookups, checked, document, settings)
     key = design.foundation_of(cell)

@@ -14,6 +14,7 @@ from app.services.lifecycle import NewRun
 from app.services.submitting.idempotency import request_hash
 from app.storage.tables import LOCAL, Experiment, new_id, utc_now
 from lab_models.specs import AnySpec, fingerprint
+from lab_models.specs.request import DeviceKind
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Draft:
     name: str | None = None
     labels: dict[str, str] = field(default_factory=dict)
     priority: int = 0
+    device: DeviceKind = "auto"
     needs: Mapping[int, Needed] = field(default_factory=dict)
     related: dict[str, Any] = field(default_factory=dict)
     place: CellPlace | None = None
@@ -128,6 +130,7 @@ def _row(one: Draft, created_at: datetime) -> dict[str, Any]:
         "arch": one.cost.arch,
         "dataset": one.spec["dataset"]["name"],
         "priority": one.priority,
+        "device": one.device,
         "parameters": one.cost.parameters,
         "trainable_parameters": one.cost.trainable_parameters,
         "macs_per_sample": one.cost.macs_per_sample,
@@ -151,6 +154,7 @@ def _new_runs(one: Draft, created_at: datetime) -> Iterator[NewRun]:
             position=position,
             owner=one.owner,
             priority=one.priority,
+            trains_on=lifecycle.trains_on(one.device, one.cost.seconds),
             created_at=created_at,
             epochs=one.epochs,
             num_steps=one.cost.steps // one.epochs,

@@ -104,7 +104,12 @@ def drafted(
 ) -> Prepared:
     """The request with what it costs and all that may have to be written for it."""
     cost = estimate(planned.spec, info)
-    asked = {"labels": request.labels, "priority": request.priority, "owner": owner}
+    asked = {
+        "labels": request.labels,
+        "priority": request.priority,
+        "device": request.device,
+        "owner": owner,
+    }
     own = draft(planned.spec, cost, request.seeds, submitted, name=request.name, **asked)
     called = _called(request)
     control = None
@@ -257,7 +262,7 @@ def _beside(
     called: str,
     asked: Mapping[str, Any],
 ) -> Draft:
-    """An experiment that goes with the one that was asked for, under its labels and priority."""
+    """An experiment that goes with the one that was asked for, under its labels, priority and device."""
     return draft(
         spec,
         estimate(spec, info),

@@ -6,7 +6,7 @@ from typing import Any
 from training_lab.commands.output import count, value_text
 from training_lab.documents import by_path
 
-BESIDE = ("name", "seeds", "labels", "priority", "notes")
+BESIDE = ("name", "seeds", "labels", "priority", "device", "notes")
 """What a request says that is no part of a spec."""
 
 
