@@ -1,7 +1,7 @@
 """Experiments beside each other: curves, what differs, and whether one is better."""
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
 from fastapi import Query, Request
@@ -22,6 +22,9 @@ from lab_models.specs import read_spec
 
 router = pages()
 
+MOST_LENGTH: Final = 10_000
+"""Of what names experiments: more of them than are compared are counted, not cut off."""
+
 
 @router.get("/compare")
 def show_comparison(
@@ -31,7 +34,9 @@ def show_comparison(
     caller: TheCaller,
     standing: TheStanding,
     local_workers: TheLocalWorkers,
-    e: Annotated[str, Query(description="Experiments, separated by commas", max_length=500)] = "",
+    e: Annotated[
+        str, Query(description="Experiments, separated by commas", max_length=MOST_LENGTH)
+    ] = "",
     pick: Annotated[
         list[str],
         Query(description="The same, one by one, as the list's form sends them", max_length=500),
@@ -39,15 +44,15 @@ def show_comparison(
     _chart: TheChart = None,
 ) -> Any:
     """Curves of up to twelve, each against the first, and the fields in which they differ."""
-    if pick:
-        return see_other(
-            f"/ui/compare?{urlencode({'e': ','.join([*pick, *filter(None, [e])])}, safe=',')}"
-        )
-    ids = list(dict.fromkeys(one.strip() for one in e.split(",") if one.strip()))
-    if not 1 <= len(ids) <= MOST_CURVES:
+    ids = list(dict.fromkeys(one.strip() for one in [*pick, *e.split(",")] if one.strip()))
+    if len(ids) > MOST_CURVES:
         raise InvalidRequest(
-            f"{len(ids)} experiments are named, and 1 to {MOST_CURVES} are compared"
+            f"{len(ids)} experiments are named, and at most {MOST_CURVES} are compared at once"
         )
+    if pick:
+        return see_other(f"/ui/compare?{urlencode({'e': ','.join(ids)}, safe=',')}")
+    if not ids:
+        return page(request, "uncompared.html", most=MOST_CURVES)
     wholes = [visible_whole(session, caller, one, standing) for one in ids]
     found = [records.experiment_record(whole, local_workers) for whole in wholes]
     sides = [

@@ -164,6 +164,7 @@ def show_run(request: Request, session: Reading, run: TheRun) -> Any:
         request,
         "run.html",
         record=runs_api.read_run(session, run),
+        experiment=experiment,
         has_maps="explanations" in experiment_links(experiment, None),
         files=runs_api.list_artifacts(session, run).data,
     )

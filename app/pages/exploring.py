@@ -8,6 +8,7 @@ from app.api.analyses.answers import AnswersQuery, list_answers
 from app.api.analyses.confusion import read_confusion_matrix
 from app.api.http.deps import Reading, TheExperiment, TheRun, TheSettings
 from app.pages.rendering import page, pages
+from app.storage.tables import Experiment
 
 router = pages()
 
@@ -40,6 +41,7 @@ def show_answers(
         request,
         "answers.html",
         run=run,
+        experiment=session.get_one(Experiment, run.experiment_id),
         asked=query,
         found=list_answers(session, run, settings, query),
     )

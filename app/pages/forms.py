@@ -16,12 +16,15 @@ from lab_models.specs.training import OptimizerSpec, ScheduleSpec
 
 @dataclass(frozen=True)
 class FormField:
-    """A field of the request, by its dotted path; one with `choices` takes one of them."""
+    """A field of the request, by its dotted path; one with `choices` takes one of them. `empty` is what stands where
+    nothing is written and the default has no value of its own.
+    """
 
     path: str
     title: str
     choices: tuple[str, ...] = ()
     is_number: bool = False
+    empty: str = ""
 
     @property
     def chooser(self) -> str:
@@ -65,23 +68,28 @@ def _names(union: Any) -> tuple[str, ...]:
     return tuple(one.model_fields["name"].default for one in get_args(get_args(union)[0]))
 
 
+DEFAULT: Final = "default"
+MORE: Final = "'More fields' "
+
 FIELDS: Final = (
     (
         "What it learns",
         (
             FormField("dataset.name", "Data set"),
-            FormField("dataset.train_limit", "Training images at most", is_number=True),
+            FormField(
+                "dataset.train_limit", "Training images at most", is_number=True, empty="all"
+            ),
             FormField("dataset.val_fraction", "Part kept for val", is_number=True),
-            FormField("dataset.augmentation", "Augmentation", tuple(AUGMENTATIONS)),
+            FormField("dataset.augmentation", "Augmentation", tuple(AUGMENTATIONS), empty="none"),
         ),
     ),
     (
         "The network",
         (
             FormField("model", "Network", (*ARCHITECTURE_NAMES, *PRESETS)),
-            FormField("model.depth", "Depth", is_number=True),
-            FormField("model.width", "Width", is_number=True),
-            FormField("model.residual", "Residual", ("true", "false")),
+            FormField("model.depth", "Depth", is_number=True, empty=DEFAULT),
+            FormField("model.width", "Width", is_number=True, empty=DEFAULT),
+            FormField("model.residual", "Residual", ("true", "false"), empty=DEFAULT),
         ),
     ),
     (
@@ -93,15 +101,20 @@ FIELDS: Final = (
             FormField("optimizer.learning_rate", "Learning rate", is_number=True),
             FormField("optimizer.weight_decay", "Weight decay", is_number=True),
             FormField("schedule.name", "Schedule", _names(ScheduleSpec)),
-            FormField("early_stopping.patience", "Stop after epochs without gain", is_number=True),
-            FormField("seeds", "Seeds: how many, or a list"),
+            FormField(
+                "early_stopping.patience",
+                "Stop after epochs without gain",
+                is_number=True,
+                empty="never",
+            ),
+            FormField("seeds", "Seeds, how many or which"),
         ),
     ),
     (
         "What it is called",
         (
             FormField("name", "Name"),
-            FormField("labels", "Labels: key:value, key:value"),
+            FormField("labels", "Labels", empty="key:value, key:value"),
             FormField("priority", "Priority", is_number=True),
         ),
     ),
@@ -117,7 +130,9 @@ ABOUT_THE_RUNS: Final = ("name", "labels", "priority", "seeds")
 
 def titles() -> dict[str, str]:
     """What people call each field."""
-    return {field.path: field.title for _, group in FIELDS for field in group}
+    return {"more": "More fields"} | {
+        field.path: field.title for _, group in FIELDS for field in group
+    }
 
 
 def request_of(form: dict[str, str]) -> dict[str, Any]:
@@ -197,9 +212,9 @@ def _more(text: str) -> dict[str, Any]:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise BadBody(f"'More fields' is not JSON: {error}") from error
+        raise BadBody(f"{MORE}is not JSON: {error}") from error
     if not isinstance(document, dict):
-        raise BadBody("'More fields' is a JSON object, such as {\"label_smoothing\": 0.1}")
+        raise BadBody(f'{MORE}is a JSON object, such as {{"label_smoothing": 0.1}}')
     return document
 
 

@@ -1,5 +1,6 @@
 """The list of experiments."""
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
@@ -22,8 +23,26 @@ from app.storage.tables import utc_now
 
 router = pages()
 
+MOST_SAID: Final = 40
+"""Characters of a filter's value."""
+
 MORE_AT_ONCE: Final = 50
 """Rows that `More` brings, where nobody has asked for fewer."""
+
+
+ORDERS: Final = {
+    "-created_at": "newest first",
+    "created_at": "oldest first",
+    "-test.accuracy": "best on test",
+    "-val.accuracy": "best on val",
+    "val.loss": "lowest val loss",
+    "-finished_at": "last finished",
+    "-duration": "longest",
+}
+"""What people sort by; the API has more."""
+
+OWN_CONTROLS: Final = ("q", "dataset", "status")
+"""Filters that the page has a field or chips for; each of the others is a chip that takes it away."""
 
 
 class ListPageQuery(ListQuery, WallQuery):
@@ -64,6 +83,8 @@ def show_experiments(
         of_api={name: value for name, value in said.items() if name in ListQuery.model_fields},
         counts=counts,
         statuses=list(RunStatus),
+        orders={query.sort: f"by {query.sort}"} | ORDERS,
+        narrowed=list(_narrowed(filters, kept)),
         is_narrowed=bool(filters),
         sparklines={one: sparkline(loss) for one, loss in drawn.items()},
         # what is made from now on is new
@@ -72,6 +93,24 @@ def show_experiments(
         since=_after(found.data[0].created_at if is_newest_first and found.data else utc_now()),
         wall=wall_of(request, session, caller, standing, local_workers, query),
     )
+
+
+def _narrowed(
+    filters: dict[str, Any], kept: dict[str, Any]
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Of each filter that has no control of its own its name, its value, and what is left without it."""
+    for name, value in filters.items():
+        if name in OWN_CONTROLS:
+            continue
+        for one in value if isinstance(value, list) else [value]:
+            left = [other for other in value if other != one] if isinstance(value, list) else []
+            without = {**kept, name: left} if left else _but(kept, name)
+            said = "" if (name, one) == ("archived", "true") else str(one)[:MOST_SAID]
+            yield name.replace("_", " "), said, without
+
+
+def _but(kept: dict[str, Any], name: str) -> dict[str, Any]:
+    return {other: value for other, value in kept.items() if other != name}
 
 
 def _after(moment: datetime) -> str:

@@ -2,9 +2,11 @@
 
 import json
 import secrets
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Query, Request
+from sqlmodel import Session
 
 from app.api.catalog.datasets import list_datasets
 from app.api.experiments import experiments as experiments_api
@@ -20,15 +22,25 @@ from app.api.http.deps import (
     TheSettings,
     TheSpeeds,
 )
-from app.errors import Forbidden, ServiceError
-from app.pages.forms import FIELDS, request_of, titles, usual, written
-from app.pages.rendering import and_then, form_of, page, pages, see_other
+from app.errors import BadBody, Forbidden, ServiceError
+from app.pages.forms import FIELDS, MORE, request_of, titles, usual, written
+from app.pages.rendering import and_then, form_of, page, pages, refused_on, see_other
 from app.roles import Role
 from app.services.experiments.visibility import visible_experiment
+from app.services.owners.keys import Caller
 from app.services.submitting.again import prepare
+from app.settings import Settings
 from lab_models.studies.again import read_changed
 
 router = pages()
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The experiment that another is like."""
+
+    id: str
+    title: str
 
 
 @router.get("/new")
@@ -42,25 +54,30 @@ def show_form(
     """The form, empty, or for a change of another experiment; Forbidden for whoever may only read."""
     if caller.role is Role.READ:
         raise Forbidden(f"the key of {caller.owner} has the role 'read', which trains nothing")
+    return page(request, "new.html", **_form(session, caller, settings, like))
+
+
+def _form(session: Session, caller: Caller, settings: Settings, like: str | None) -> dict[str, Any]:
+    """What the form shows, with nothing written yet."""
     origin = None if like is None else visible_experiment(session, caller, like)
-    return page(
-        request,
-        "new.html",
-        groups=FIELDS,
-        choices={"dataset.name": [one.name for one in list_datasets(settings).data]},
-        origin=origin,
+    return {
+        "groups": FIELDS,
+        "choices": {"dataset.name": [one.name for one in list_datasets(settings).data]},
+        "origin": origin and Origin(origin.id, origin.name or origin.id),
         # of a network that is not chosen yet nothing is known
-        there={
+        "there": {
             path: value
             for path, value in written(usual() if origin is None else origin.spec).items()
             if origin is not None or not path.startswith("model.")
         },
-        key=secrets.token_hex(16),
-    )
+        "key": secrets.token_hex(16),
+        "form": {},
+    }
 
 
 @router.post("/new")
 def submit_form(
+    request: Request,
     session: Reading,
     body: Body,
     settings: TheSettings,
@@ -70,8 +87,12 @@ def submit_form(
     afterwards: TheAfterwards,
     local_workers: TheLocalWorkers,
 ) -> Any:
-    """The experiment is stored, and its page shown; twice sent, it is one experiment."""
+    """The experiment is stored, and its page shown; twice sent, it is one experiment. What is refused is shown in the
+    form, as it was written.
+    """
     form = form_of(body)
+    shown = _form(session, caller, settings, form.get("like") or None)
+    refused_on(request, "new.html", **shown | {"form": form})
     step = experiments_api.create_experiment(
         session,
         json.dumps(request_of(form)).encode(),
@@ -107,7 +128,12 @@ def show_plan(
     except ServiceError as error:
         shown |= {
             "said": str(error),
-            "errors": [(_field(one.pointer), one.message, one.hint) for one in error.errors],
+            "errors": [(_field(one.pointer), one.message, one.hint) for one in error.errors]
+            or (
+                [("more", str(error).removeprefix(MORE), None)]
+                if isinstance(error, BadBody)
+                else []
+            ),
         }
     return page(request, "_plan.html", **shown, titles=titles())
 

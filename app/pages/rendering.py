@@ -46,13 +46,17 @@ _templates.filters["address"] = lambda said: urlencode(_said(said), doseq=True)
 _templates.filters |= {
     name: getattr(words, name)
     for name in (
+        "after_verdict",
         "age",
+        "aligned",
         "between",
         "clock",
         "count",
         "duration",
         "is_fraction",
         "number",
+        "or_dash",
+        "sentence",
         "short_count",
         "size",
         "until",
@@ -125,7 +129,17 @@ def _refused(request: Request, answer: Response) -> Response:
     is_part = bool(request.headers.get("hx-request"))
     in_place = is_part and request.headers.get("lab-place") == "own"
     template = "_refused.html" if is_part else "refused.html"
-    shown = page(request, template, answer.status_code, problem=problem, in_place=in_place)
+    own = None if is_part else getattr(request.state, "refused_on", None)
+    kept: dict[str, Any] = own[1] if own else {}
+    shown = page(
+        request,
+        own[0] if own else template,
+        answer.status_code,
+        **kept,
+        problem=problem,
+        in_place=in_place,
+        is_read=request.method in ("GET", "HEAD"),
+    )
     for name in KEPT_HEADERS:
         if name in answer.headers:
             shown.headers[name] = answer.headers[name]
@@ -136,6 +150,11 @@ def _refused(request: Request, answer: Response) -> Response:
             {"HX-Retarget": "#said", "HX-Reselect": "#said", "HX-Reswap": "outerHTML"}
         )
     return shown
+
+
+def refused_on(request: Request, template: str, **shown: Any) -> None:
+    """From here on a refusal is said on this page, whose template is given `problem`, and not on one of its own."""
+    request.state.refused_on = template, shown
 
 
 async def or_problem(request: Request, work: Awaitable[Result]) -> Result | Problem:

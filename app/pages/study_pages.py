@@ -105,7 +105,7 @@ def show_study(request: Request, session: Reading, settings: TheSettings, study:
             for name, address in record.links.items()
             if name in PICTURES
         ],
-        compared=",".join(dict.fromkeys(cell.experiment_id for cell in record.cells)),
+        compared=list(dict.fromkeys(cell.experiment_id for cell in record.cells)),
     )
 
 

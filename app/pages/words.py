@@ -1,9 +1,12 @@
 """How pages write numbers, times and sizes; a missing one is a dash."""
 
 import math
+import re
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
+
+from markupsafe import Markup
 
 from app.api.experiments.list_schemas import MeanOverSeeds
 from app.api.experiments.schemas import SummaryAnswer
@@ -14,6 +17,36 @@ from lab_models.statistics.summary import is_vague
 
 MISSING: Final = "\N{EN DASH}"
 
+CLAUSE: Final = re.compile(r"(?<=[.;]) ")
+FOR_CURL: Final = re.compile(r"(GET|POST|PUT|PATCH|DELETE) /")
+"""How the API says what to do next; a page has a link or a button there."""
+HELD_TOGETHER: Final = re.compile(r"\b[np] [=<] [0-9]|[0-9] %")
+"""What no line ends within."""
+WORD: Final = re.compile(r"[a-z]+[ ,:]")
+"""A message's first word that is none of a name's, such as `exp_1` or `model.depth`."""
+
+
+def sentence(text: str) -> str:
+    """What the API says, as pages say it: it begins large, ends with a full stop, and names no request."""
+    said = [part for part in CLAUSE.split(text.strip()) if not FOR_CURL.match(part)]
+    text = " ".join(said).rstrip("; ") or text
+    if WORD.match(text):
+        text = text[0].upper() + text[1:]
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def after_verdict(text: str, verdict: str) -> str:
+    """A sentence that stands beside its verdict, which it does not say once more."""
+    said = real_minus(text).removeprefix(f"{verdict.capitalize()}: ")
+    return HELD_TOGETHER.sub(
+        lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), said[:1].upper() + said[1:]
+    )
+
+
+def or_dash(text: str) -> str:
+    """A cell of a table, whose hyphen for what is missing is the pages' dash."""
+    return MISSING if text == "-" else real_minus(text)
+
 
 @lru_cache(maxsize=1000)
 def is_fraction(score: str) -> bool:
@@ -22,24 +55,37 @@ def is_fraction(score: str) -> bool:
 
 
 def number(value: float | None, score: str = "") -> str:
-    """A score: in percent with two places, or with four significant digits."""
+    """A score: in percent with two places, or with four significant digits, of which zeros are shown, too."""
     if value is None or not math.isfinite(value):
         return MISSING
-    text = f"{100 * value:.2f}" if is_fraction(score) else f"{value:.4g}"
-    return real_minus(text)
+    return real_minus(f"{100 * value:.2f}" if is_fraction(score) else _significant(value, 4))
 
 
 def with_interval(summary: SummaryAnswer | MeanOverSeeds | None, score: str) -> str:
     """`97.75 ± 0.18`: a mean and half its 95 % interval, or the mean alone where there is none, or one so wide that it
     says nothing.
     """
+    return "".join(_parts(summary, score))
+
+
+def aligned(summary: SummaryAnswer | MeanOverSeeds | None, score: str) -> Markup:
+    """The same for a column of a table, in which means stand below each other whether they have an interval or not."""
+    return Markup('{}<span class="half">{}</span>').format(*_parts(summary, score))
+
+
+def _parts(summary: SummaryAnswer | MeanOverSeeds | None, score: str) -> tuple[str, str]:
+    """A mean, and what stands behind it."""
     if summary is None:
-        return MISSING
+        return MISSING, ""
     mean = number(summary.mean, score)
-    half = 0.0 if summary.ci95 is None else (summary.ci95[1] - summary.ci95[0]) / 2
     if summary.ci95 is None or (is_fraction(score) and is_vague(summary.ci95)):
-        return mean
-    return f"{mean} ± {number(half, score) if is_fraction(score) else f'{half:.2g}'}"
+        return mean, ""
+    half = (summary.ci95[1] - summary.ci95[0]) / 2
+    return mean, f" ± {number(half, score) if is_fraction(score) else _significant(half, 2)}"
+
+
+def _significant(value: float, digits: int) -> str:
+    return f"{value:#.{digits}g}".rstrip(".")
 
 
 def count(value: int | None) -> str:

@@ -252,10 +252,10 @@ def test_a_refusal_in_the_middle_takes_back_what_it_had_begun(
 @pytest.mark.parametrize(
     ("form", "said"),
     [
-        ({"verb": "pause"}, "nothing is picked"),
+        ({"verb": "pause"}, "Nothing is picked"),
         ({"pick": "exp_1", "verb": "puase"}, "did you mean 'pause'?"),
         ({"pick": "exp_1"}, "allowed: archive, cancel"),
-        ({"pick": "exp_1", "verb": "label"}, "no label is written"),
+        ({"pick": "exp_1", "verb": "label"}, "No label is written"),
         ({"pick": "exp_1", "verb": "label", "label": "week"}, "'week' has no colon"),
         (
             {"pick": [f"exp_{number}" for number in range(MOST_PICKED + 1)], "verb": "cancel"},

@@ -20,11 +20,10 @@ from app.api.experiments.schemas import SummaryAnswer
 from app.errors import BadBody, InvalidRequest
 from app.pages import assets, lists, queue
 from app.pages.forms import FIELDS, FormField, request_of, usual, written
-from app.pages.words import number, with_interval
+from app.pages.words import after_verdict, aligned, number, sentence, with_interval
 from app.roles import Role
 from app.settings import Settings
 from app.storage.db import Database
-from app.tabulation import real_minus
 from tests.app.people import caller
 from tests.app.test_confusion import assessment, succeed
 from tests.app.test_retry import begin, fail
@@ -110,12 +109,12 @@ def test_the_page_says_what_the_record_says(
 @pytest.mark.parametrize(
     ("address", "status", "said"),
     [
-        ("/ui/experiments/exp_none", 404, "there is no experiment 'exp_none'"),
+        ("/ui/experiments/exp_none", 404, "There is no experiment 'exp_none'. All"),
         ("/ui/experiments?stauts=failed", 422, "stauts"),
-        ("/ui/compare?e=", 422, "0 experiments are named"),
-        ("/ui/studies/stu_none", 404, "there is no study"),
-        ("/ui/nothing/here", 404, "there is no page /ui/nothing/here"),
-        ("/ui/experiments?status=bogus", 422, "status: "),
+        ("/ui/compare?pick=" + "&pick=".join(map(str, range(99))), 422, "99 experiments are named"),
+        ("/ui/studies/stu_none", 404, "There is no study 'stu_none'. All studies"),
+        ("/ui/nothing/here", 404, "There is no page /ui/nothing/here."),
+        ("/ui/experiments?status=bogus", 422, "status : input should be 'queued'"),
     ],
 )
 def test_refusals_are_pages(api: TestClient, address: str, status: int, said: str) -> None:
@@ -180,11 +179,10 @@ def test_what_cannot_be_compared_is_shown_side_by_side_all_the_same(
     said = text_of(page.text)
     assert page.status_code == 200
     one = api.get(f"/comparisons?experiments={ids[0]},{ids[1]}").json()["sentence"]
-    assert real_minus(one) in said
+    assert after_verdict(one, "not measured") in said
     refused = api.get(f"/comparisons?experiments={ids[0]},{ids[2]}")
-    assert (
-        refused.json()["detail"] if refused.status_code == 409 else refused.json()["sentence"]
-    ) in said
+    assert refused.status_code == 200
+    assert after_verdict(refused.json()["sentence"], "not measured") in said
 
 
 def test_who_watches_the_list_has_nothing_counted(
@@ -311,6 +309,23 @@ def test_what_is_written_is_what_is_sent(form: dict[str, str], request_: dict[st
     assert request_of(form) == request_
 
 
+def test_a_form_that_is_refused_is_shown_as_it_was_written(api: TestClient) -> None:
+    """With what is wrong with it, by whoever finds it."""
+    made = api.post("/experiments", json={"name": "first"}).json()["id"]
+    sent = {"epochs": "tne", "name": "<b>mine</b>", "optimizer.name": "sgd", "key": "once"}
+    for more in ({}, {"like": made}):
+        page = api.post("/ui/new", data=sent | more)
+        assert page.status_code == 422
+        for field in ('value="tne"', 'value="&lt;b&gt;mine&lt;/b&gt;"', "<option selected>sgd"):
+            assert field in page.text
+        assert ("Clone with changes" in page.text) == bool(more)
+        assert "epochs : input should be a valid integer" in text_of(page.text)
+        assert 'value="once"' not in page.text  # it is another request
+    page = api.post("/ui/new", data={"more": '{"epochs": '})
+    assert "This is not trained 'More fields' is not JSON" in text_of(page.text)
+    assert len(api.get("/experiments").json()["data"]) == 1
+
+
 def test_more_fields_are_an_object_and_labels_have_a_key() -> None:
     with pytest.raises(BadBody, match="JSON object"):
         request_of({"more": "[1]"})
@@ -338,17 +353,22 @@ def test_a_study_shows_what_failed_and_what_to_do(api: TestClient, database: Dat
     (error,) = api.get(f"/studies/{study}").json()["errors"]
     page = api.get(f"/ui/studies/{study}")
     assert page.status_code == 200
-    for said in (f"/ui/runs/{error['run_id']}", f"{error['cell']}, seed 0", error["message"]):
+    for said in (
+        f"/ui/runs/{error['run_id']}",
+        f"{error['cell']}, seed 0",
+        sentence(error["message"]),
+    ):
         assert said in unescape(page.text)
 
 
 def test_notes_are_kept_and_archived_is_out_of_sight(api: TestClient) -> None:
-    made = api.post("/experiments", json={"name": "old"}).json()["id"]
+    made = api.post("/experiments", json={"name": "shelved"}).json()["id"]
     api.post(f"/ui/experiments/{made}/notes", data={"notes": " <b>bold</b>\nplan "})
     assert api.get(f"/experiments/{made}").json()["notes"] == "<b>bold</b>\nplan"
     assert "&lt;b&gt;bold&lt;/b&gt;" in api.get(f"/ui/experiments/{made}").text
     api.post(f"/ui/experiments/{made}/archive")
-    assert "old" not in text_of(api.get("/ui/experiments").text)
+    assert "shelved" not in text_of(api.get("/ui/experiments").text)
+    assert "shelved" in text_of(api.get("/ui/experiments?archived=true").text)
     assert "Unarchive" in api.get(f"/ui/experiments/{made}").text
 
 
@@ -407,6 +427,32 @@ def test_an_experiment_is_verified_and_done_again_from_its_page(
     assert sentence in text_of(api.get(f"/ui/experiments/{again}").text)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("there is no run 'run_1'; GET /runs lists them", "There is no run 'run_1'."),
+        ("2 of 3 runs; 1 failed. POST /studies/s/retry tries again.", "2 of 3 runs; 1 failed."),
+        ("GET /runs/r says why; retry it first", "Retry it first."),
+        ("model.depth: unknown field", "model.depth: unknown field."),
+        ("exp_1 is gone", "exp_1 is gone."),
+        ("did you mean 'sgd'?", "Did you mean 'sgd'?"),
+        ("GET /docs", "GET /docs."),
+    ],
+)
+def test_what_the_api_says_is_a_sentence_that_names_no_request(text: str, said: str) -> None:
+    assert sentence(text) == said
+
+
+def test_a_verdict_is_said_once_and_means_stand_below_each_other() -> None:
+    assert after_verdict("Better: -1.5 points, p = 0.5.", "better") == (
+        "\N{MINUS SIGN}1.5 points, p\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}0.5."
+    )
+    assert after_verdict("Worse than all.", "better") == "Worse than all."
+    summary = SummaryAnswer(mean=0.5, ci95=(0.4, 0.6), std=0.1, n=3, values=[0.4, 0.5, 0.6])
+    assert aligned(summary, "accuracy") == '50.00<span class="half"> ± 10.00</span>'
+    assert aligned(None, "accuracy") == '\N{EN DASH}<span class="half"></span>'
+
+
 def test_the_form_shows_the_defaults_as_one_would_write_them() -> None:
     there = written(usual())
     assert (there["model"], there["epochs"], there["optimizer.name"]) == ("mlp", "10", "adam")
@@ -414,21 +460,23 @@ def test_the_form_shows_the_defaults_as_one_would_write_them() -> None:
 
 
 NUMBERS = """
-import { smoothed, readState, writeState, readZoom, shown } from "%s";
+import { smoothed, readState, writeState, readZoom, shown, significant } from "%s";
 globalThis.location = { pathname: "/ui/compare" };
 const state = { ...readState(""), y: "log" };
 console.log(JSON.stringify([
   smoothed([1, 3, null, 2], 0.5), smoothed([1, 2], 0),
   writeState("?e=a,b&b=range", state), writeState("", readState("")), readState("?s=0.6").s,
   readZoom("3-17"), readZoom("17-3"), readZoom("x"),
-  shown(0.97754, "accuracy"), shown(-0.123456, "loss"), shown(null, "loss"),
+  shown(0.97754, "accuracy"), shown(-0.123456, "loss"), shown(null, "loss"), shown(0.001, "learning_rate"),
+  %s.map((value) => significant(value, 4)),
 ]));
 """
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 def test_the_charts_arithmetic() -> None:
-    script = NUMBERS % (assets.FOLDER / "pages" / "numbers.js").as_uri()
+    measured = [0, 1.07, 0.0042, 12.3, 999.96, 9999.6, 12345.6, 1e-5, 1e-4]
+    script = NUMBERS % ((assets.FOLDER / "pages" / "numbers.js").as_uri(), measured)
     done = subprocess.run(
         ["node", "--input-type=module", "-e", script],
         capture_output=True,
@@ -450,4 +498,6 @@ def test_the_charts_arithmetic() -> None:
         "97.75",
         "\N{MINUS SIGN}0.1235",
         "\N{EN DASH}",
+        "0.001",
+        [number(value) for value in measured],
     ]

@@ -327,7 +327,7 @@ def test_two_experiments_are_compared_and_what_differs_is_listed(
         "model.residual",
     ]
     assert (
-        "the two differ in 2 fields: model.depth (3 against 2), model.residual (True against False)"
+        "the two differ in 2 fields: model.depth (3 against 2), model.residual (true against false)"
         in two["warnings"][0]
     )
     named = api.get(

@@ -1,6 +1,7 @@
 """Two experiments side by side: their paired scores, what differs between their specs, and what to beware of."""
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -203,7 +204,7 @@ def _named(differs: Sequence[Difference]) -> str:
 
 
 def _short(value: Any) -> str:
-    text = "none" if value is None else str(value)
+    text = "none" if value is None else value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 40 else text[:39] + "…"
 
 

@@ -22,8 +22,10 @@ def cautions(whole: WholeStudy) -> Iterator[str]:
     missing = len(whole.runs) - counts[RunStatus.SUCCEEDED]
     if missing:
         ended = counts[RunStatus.FAILED] + counts[RunStatus.CANCELLED]
-        said = f"{missing} of {len(whole.runs)} runs have not succeeded" + (
-            f" ({ended} have failed or were cancelled)" if ended else ""
+        said = f"{missing} of {len(whole.runs)} runs {_has(missing)} not succeeded" + (
+            f" ({ended} {_has(ended)} failed or {'was' if ended == 1 else 'were'} cancelled)"
+            if ended
+            else ""
         )
         yield f"{said}: numbers and verdicts are those of the others."
     if len(design.seeds) < FEW_SEEDS:
@@ -118,3 +120,7 @@ def _on_one_foundation(cells: Sequence[StudyCell]) -> str:
         f"All seeds of {', '.join(titles[:MOST_TITLES])}{more} build on one and the same {called}: their intervals and"
         f' verdicts speak of this {called} only. "seed": "own" beside it gives each seed its own.'
     )
+
+
+def _has(number: int) -> str:
+    return "has" if number == 1 else "have"

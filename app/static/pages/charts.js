@@ -1,5 +1,5 @@
 // Curves of experiments: the mean over seeds with its band. Every number comes from the service and is drawn as it came.
-import { DEFAULTS, WIDEST, cut, isFraction, readState, readZoom, shown, smoothed, writeState } from "./numbers.js";
+import { DEFAULTS, WIDEST, cut, isFraction, readState, readZoom, shown, significant, smoothed, writeState } from "./numbers.js";
 import { isDark } from "./lab.js";
 
 /** @typedef {{mean: (number|null)[], low: (number|null)[], high: (number|null)[], min: (number|null)[], max: (number|null)[], n: number[]}} Curve */
@@ -47,7 +47,7 @@ class Chart {
     this.controls();
     this.panels = this.place.appendChild(Object.assign(document.createElement("div"), { className: "panels" }));
     const box = this.place.appendChild(Object.assign(document.createElement("div"), { className: "scroll", tabIndex: 0 }));
-    this.legend = box.appendChild(Object.assign(document.createElement("table"), { className: "legend" }));
+    this.legend = box.appendChild(Object.assign(document.createElement("table"), { className: "legend stacked pairs" }));
     const more = this.place.appendChild(document.createElement("details"));
     more.append(Object.assign(document.createElement("summary"), { textContent: "Show as table", className: "small" }));
     more.addEventListener("toggle", () => { if (more.open) this.table(more); });
@@ -247,17 +247,20 @@ class Chart {
     const legend = /** @type {HTMLTableElement} */ (this.legend);
     const names = this.state.m.split(",");
     const head = document.createElement("thead"), body = document.createElement("tbody");
-    const top = head.insertRow();
-    for (const text of [epoch === null ? "last epoch" : `epoch ${epoch}`, "n", ...names.flatMap((name) => [`val ${TITLES[name] ?? name}`, `train ${TITLES[name] ?? name}`])]) {
+    const top = head.insertRow(), now = epoch === null ? "last epoch" : `epoch ${epoch}`;
+    const headings = [now, "n", ...names.flatMap((name) => ["val", "train"].map((split) => `${split} ${(TITLES[name] ?? name).toLowerCase()}`))];
+    for (const text of headings) {
       const cell = top.appendChild(document.createElement("th"));
-      cell.textContent = text.replace(/(val|train) (\w)/, (_, split, first) => `${split} ${first.toLowerCase()}`);
+      cell.textContent = text;
       if (top.cells.length > 1) cell.className = "right";
     }
     this.groups.forEach((group, place) => {
       const row = body.insertRow();
       const swatch = Object.assign(document.createElement("span"), { className: "swatch" });
       swatch.style.borderColor = /** @type {string[]} */ (this.colors)[place % COLORS];
-      row.insertCell().append(swatch, group.title);
+      const main = Object.assign(row.insertCell(), { className: "main" });
+      main.append(swatch, group.title);
+      main.dataset.at = now;  // where the headings are out of sight
       const index = epoch === null ? group.epochs.length - 1 : group.epochs.indexOf(epoch);
       const counts = names.map((name) => group.curves[`val.${name}`] ?? group.curves[`train.${name}`]);
       const texts = [String(counts[0]?.n[index] ?? 0)];
@@ -265,9 +268,12 @@ class Chart {
         const curve = group.curves[`${split}.${name}`];
         const half = curve && curve.low[index] !== null && curve.high[index] !== null && curve.low[index] !== undefined ? (/** @type {number} */ (curve.high[index]) - /** @type {number} */ (curve.low[index])) / 2 : null;
         const isTold = split === "val" && half !== null && !(isFraction(name) && half > WIDEST);
-        texts.push(`${shown(curve?.mean[index], name)}${isTold ? ` ± ${isFraction(name) ? shown(half, name) : Number(half.toPrecision(2))}` : ""}`);
+        texts.push(`${shown(curve?.mean[index], name)}${isTold ? ` ± ${isFraction(name) ? shown(half, name) : significant(half, 2)}` : ""}`);
       }
-      for (const text of texts) Object.assign(row.insertCell(), { textContent: text, className: "right" });
+      for (const text of texts) {
+        const cell = Object.assign(row.insertCell(), { textContent: text, className: "right" });
+        cell.dataset.name = headings[cell.cellIndex];
+      }
       if (this.groups.length > 1) {
         row.addEventListener("mouseenter", () => { if (this.raised !== place) { this.raised = place; this.draw(); } });
       }

@@ -117,13 +117,21 @@ function copying() {
   }
 }
 
-/** Errors of the plan are shown at their fields too. */
+/** Errors of the plan are said at their fields too; what has no field of its own was written into "More fields". */
 function marking() {
-  for (const field of document.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
+  for (const field of document.querySelectorAll("[aria-invalid]")) for (const name of ["aria-invalid", "aria-describedby"]) field.removeAttribute(name);
+  for (const said of document.querySelectorAll(".at-field")) said.remove();
   for (const error of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("#plan [data-field]"))) {
     const name = error.dataset.field ?? "";
-    const field = document.getElementsByName(name)[0] ?? document.getElementsByName(name.split(".")[0])[0];
-    field?.setAttribute("aria-invalid", "true");
+    const fields = [name, name.split(".")[0], "more"].map((one) => document.getElementsByName(one)[0]).filter(Boolean);
+    const [field] = fields;
+    if (!field) continue;
+    field.setAttribute("aria-invalid", "true");
+    if (field.hasAttribute("aria-describedby")) continue;
+    const said = Object.assign(document.createElement("p"), { id: `error-${field.id}`, className: "field-error at-field", textContent: (field.getAttribute("name") === name ? error.querySelector("span") : error)?.textContent ?? "" });
+    said.textContent = said.textContent.charAt(0).toUpperCase() + said.textContent.slice(1);
+    field.after(said);
+    field.setAttribute("aria-describedby", said.id);
   }
 }
 
@@ -158,6 +166,8 @@ function begun() {
   button.addEventListener("click", cycleTheme);
   system.addEventListener("change", themed);
   themed();
+  // where the pages do not fit beside each other the one that is open is in sight
+  document.querySelector(".top nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   sending();
   listing();
   hanging();

@@ -49,9 +49,18 @@ export const cut = (ends, name) => (isFraction(name) ? ends.map((end) => (end ==
 /** A number as tables of this service write it. @param {number | null | undefined} value @param {string} name */
 export function shown(value, name) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
-  const text = isFraction(name) ? (100 * value).toFixed(2) : String(Number(value.toPrecision(4)));
-  return text.replace("-", "\u2212");
+  if (isFraction(name)) return minus((100 * value).toFixed(2));
+  // rates and times are set or short, scores are measured: of these zeros at the end are shown, too
+  return minus(/^(learning_rate|seconds)/.test(name) ? String(Number(value.toPrecision(4))) : significant(value, 4));
 }
+
+/** @param {number} value @param {number} digits @returns {string} */
+export function significant(value, digits) {
+  const size = Math.abs(value), isPlain = !size || (size >= 1e-4 && size < 10 ** digits);
+  return (isPlain ? value.toPrecision(digits) : value.toExponential(digits - 1)).replace(/e([+-])(\d)$/, "e$10$2");
+}
+
+const minus = (/** @type {string} */ text) => text.replace(/^-/, "\u2212");
 
 /**
  * Where a zoom says that an axis begins and ends.
