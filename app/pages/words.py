@@ -70,7 +70,7 @@ def with_interval(summary: SummaryAnswer | MeanOverSeeds | None, score: str) -> 
 
 def aligned(summary: SummaryAnswer | MeanOverSeeds | None, score: str) -> Markup:
     """The same for a column of a table, in which means stand below each other whether they have an interval or not."""
-    return Markup('{}<span class="half">{}</span>').format(*_parts(summary, score))
+    return Markup('<span>{}<span class="half">{}</span></span>').format(*_parts(summary, score))
 
 
 def _parts(summary: SummaryAnswer | MeanOverSeeds | None, score: str) -> tuple[str, str]:

@@ -449,8 +449,8 @@ def test_a_verdict_is_said_once_and_means_stand_below_each_other() -> None:
     )
     assert after_verdict("Worse than all.", "better") == "Worse than all."
     summary = SummaryAnswer(mean=0.5, ci95=(0.4, 0.6), std=0.1, n=3, values=[0.4, 0.5, 0.6])
-    assert aligned(summary, "accuracy") == '50.00<span class="half"> ± 10.00</span>'
-    assert aligned(None, "accuracy") == '\N{EN DASH}<span class="half"></span>'
+    assert aligned(summary, "accuracy") == '<span>50.00<span class="half"> ± 10.00</span></span>'
+    assert aligned(None, "accuracy") == '<span>\N{EN DASH}<span class="half"></span></span>'
 
 
 def test_the_form_shows_the_defaults_as_one_would_write_them() -> None:

@@ -47,7 +47,7 @@ class Chart {
     this.controls();
     this.panels = this.place.appendChild(Object.assign(document.createElement("div"), { className: "panels" }));
     const box = this.place.appendChild(Object.assign(document.createElement("div"), { className: "scroll", tabIndex: 0 }));
-    this.legend = box.appendChild(Object.assign(document.createElement("table"), { className: "legend stacked pairs" }));
+    this.legend = box.appendChild(Object.assign(document.createElement("table"), { className: "legend stacked" }));
     const more = this.place.appendChild(document.createElement("details"));
     more.append(Object.assign(document.createElement("summary"), { textContent: "Show as table", className: "small" }));
     more.addEventListener("toggle", () => { if (more.open) this.table(more); });
