@@ -10,7 +10,7 @@ from app.api.analyses.comparisons import MOST_CURVES, against_the_first
 from app.api.experiments import records
 from app.api.experiments.schemas import ExperimentRecord
 from app.api.http.deps import Reading, TheCaller, TheLocalWorkers, TheSettings, TheStanding
-from app.errors import InvalidRequest
+from app.errors import InvalidRequest, NotFound
 from app.pages.chart_state import TheChart
 from app.pages.rendering import page, pages, see_other
 from app.pages.words import MISSING
@@ -21,6 +21,9 @@ from lab_models.architectures.naming import describe
 from lab_models.specs import read_spec
 
 router = pages()
+
+MOST_TOLD: Final = 2
+"""Fields by which experiments of one name are told apart."""
 
 MOST_LENGTH: Final = 10_000
 """Of what names experiments: more of them than are compared are counted, not cut off."""
@@ -53,24 +56,50 @@ def show_comparison(
         return see_other(f"/ui/compare?{urlencode({'e': ','.join(ids)}, safe=',')}")
     if not ids:
         return page(request, "uncompared.html", most=MOST_CURVES)
-    wholes = [visible_whole(session, caller, one, standing) for one in ids]
+    wholes, gone = [], []
+    for one in ids:
+        try:
+            wholes.append(visible_whole(session, caller, one, standing))
+        except NotFound:
+            gone.append(one)
+    if not wholes:
+        raise NotFound(f"none of {len(ids)} experiments is there: {', '.join(ids)}")
     found = [records.experiment_record(whole, local_workers) for whole in wholes]
+    differing = _differing(found)
     sides = [
-        Side(whole.experiment, whole.runs, _title(record))
-        for whole, record in zip(wholes, found, strict=True)
+        Side(whole.experiment, whole.runs, title)
+        for whole, title in zip(wholes, _titles(found, differing), strict=True)
     ]
     return page(
         request,
         "compare.html",
         sides=[(one, side.title) for one, side in zip(found, sides, strict=True)],
         answers=against_the_first(session, settings, sides),
-        ids=",".join(ids),
-        differing=_differing(found),
+        ids=",".join(record.id for record in found),
+        asked=",".join(ids),
+        gone=gone,
+        differing=differing,
     )
 
 
-def _title(record: ExperimentRecord) -> str:
-    return record.name or describe(read_spec(record.spec).network)
+def _titles(found: list[ExperimentRecord], differing: list[tuple[str, list[str]]]) -> list[str]:
+    """What each is called here: by its name or network, and where others are called the same also by what it has else
+    than they, or else by its id.
+    """
+    plain = [record.name or describe(read_spec(record.spec).network) for record in found]
+    told = []
+    for place, title in enumerate(plain):
+        alike = [other for other, one in enumerate(plain) if one == title]
+        own = [
+            f"{path.rpartition('.')[2]} {values[place]}"
+            for path, values in differing
+            if len({values[other] for other in alike}) > 1
+        ]
+        told.append(", ".join([title, *(own[:MOST_TOLD] if len(alike) > 1 else [])]))
+    return [
+        title if told.count(title) == 1 else f"{title}, {record.id}"
+        for title, record in zip(told, found, strict=True)
+    ]
 
 
 def _differing(found: list[ExperimentRecord]) -> list[tuple[str, list[str]]]:

@@ -19,6 +19,11 @@ class RunStatus(StrEnum):
         """Whether this status never changes again by itself."""
         return not LEGAL_MOVES[self]
 
+    @property
+    def how_it_ended(self) -> str:
+        """`has succeeded`, `was cancelled`: for a sentence."""
+        return f"{'was' if self is RunStatus.CANCELLED else 'has'} {self}"
+
 
 LEGAL_MOVES: dict[RunStatus, frozenset[RunStatus]] = {
     RunStatus.QUEUED: frozenset(

@@ -3,6 +3,7 @@
 import re
 from html import unescape
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from sqlalchemy import event, update
@@ -12,7 +13,7 @@ from starlette.testclient import TestClient
 from app.main import create_app
 from app.pages.many import MANY_VERBS, MOST_PICKED
 from app.pages.sparklines import HEIGHT, MARGIN, WIDTH, sparkline
-from app.pages.words import number
+from app.pages.words import number, sentence
 from app.roles import Role
 from app.services.experiments.metrics import record_epoch
 from app.services.experiments.recent_losses import EPOCHS, RecentLoss, RecentLosses
@@ -172,8 +173,8 @@ def test_each_of_many_is_asked_alone_and_said(api: TestClient, database: Databas
     now = api.get(f"/experiments/{waits['id']}").json()
     missing = api.get(f"/experiments/{deleted['id']}").json()["detail"]
     assert outcomes(answer) == [
-        f"done : not done, {refused}",
-        f"{deleted['id']} : not done, {missing}",
+        f"done : not done. {sentence(refused)}",
+        f"{deleted['id']} : not done. {sentence(missing)}",
         f"waits : paused. {now['status_message']}",
     ]
     assert now["status"] == "paused"
@@ -226,7 +227,7 @@ def test_deletion_is_asked_for_twice(api: TestClient, database: Database) -> Non
     sure = dict(re.findall(r'type="hidden" name="(\w+)" value="(\w+)"', asked.text))
     assert (sure["verb"], sure["sure"]) == ("delete", "yes")
     said = outcomes(api.post("/ui/experiments/many", data=form | sure | {"pick": form["pick"]}))
-    assert said[0].startswith("waits : not done, ")
+    assert said[0].startswith("waits : not done. ")
     assert said[1] == "done: It is deleted."
     assert [row["id"] for row in api.get("/experiments").json()["data"]] == [waits["id"]]
 
@@ -291,7 +292,7 @@ def test_who_only_reads_is_shown_no_verb_and_refused_each(
     said = outcomes(
         other.post("/ui/experiments/many", data={"pick": record["id"], "verb": "cancel"})
     )
-    assert "there is no experiment" in said[0]
+    assert "There is no experiment" in said[0]
     assert writer.get(f"/experiments/{record['id']}").json()["status"] == "queued"
 
 
@@ -327,6 +328,29 @@ def test_more_goes_on_with_the_same_filters(api: TestClient) -> None:
 
 
 # The wall
+
+
+def test_a_filter_is_seen_and_taken_away(api: TestClient) -> None:
+    """Whatever has no control of its own; what is archived is found."""
+    for name in ("one", "two"):
+        made(api, name, labels={"week": "3", "group": "a"})
+    page = api.get("/ui/experiments?label=week:3&label=group:a&status=queued&sort=created_at").text
+    times = "\N{MULTIPLICATION SIGN}"
+    said = f"label week:3 {times} label group:a {times} show everything archived"
+    assert said in text_of(page)
+    (without,) = re.findall(r'href="([^"]*)" class="on" aria-label="Without label week:3"', page)
+    assert parse_qs(urlsplit(unescape(without)).query) == {
+        "status": ["queued"],
+        "label": ["group:a"],
+        "sort": ["created_at"],
+    }
+    assert '<option value="created_at" selected>oldest first' in page
+    none = text_of(api.get("/ui/experiments?label=week:4").text)
+    assert f"label week:4 {times}" in none
+    assert "No experiment is like this. Show everything" in none
+    archived = text_of(api.get("/ui/experiments?archived=true").text)
+    assert f"archived {times} show everything" in archived
+    assert "Nothing is archived." in archived
 
 
 def test_a_wall_goes_round_what_runs(api: TestClient, database: Database) -> None:

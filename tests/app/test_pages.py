@@ -185,6 +185,22 @@ def test_what_cannot_be_compared_is_shown_side_by_side_all_the_same(
     assert after_verdict(refused.json()["sentence"], "not measured") in said
 
 
+def test_what_is_compared_is_told_apart_and_what_is_gone_is_said(api: TestClient) -> None:
+    """By the fields in which those of one name differ, or else by their ids."""
+    rates = [{"optimizer": {"learning_rate": rate}} for rate in (0.1, 0.2, 0.2)]
+    ids = [api.post("/experiments", json=rate).json()["id"] for rate in rates]
+    said = text_of(api.get(f"/ui/compare?e={','.join(ids)},exp_none").text)
+    assert "3 experiments compared" in said
+    assert "exp_none is not here: deleted, or somebody else's." in said
+    for title in ("0.1 the first", f"0.2, {ids[1]} digits", f"0.2, {ids[2]} digits"):
+        assert f"mlp 2 x 512, learning_rate {title}" in said
+    assert api.get("/ui/compare?e=exp_none").status_code == 404
+    assert "Tick two to 12 experiments" in text_of(api.get("/ui/compare").text)
+    assert "Compare with the original" not in api.get(f"/ui/experiments/{ids[0]}").text
+    clone = api.post("/experiments", json={"like": ids[0], "set": {"epochs": 3}}).json()["id"]
+    assert f"/ui/compare?e={ids[0]},{clone}" in api.get(f"/ui/experiments/{clone}").text
+
+
 def test_who_watches_the_list_has_nothing_counted(
     api: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

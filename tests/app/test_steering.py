@@ -91,7 +91,7 @@ def test_what_has_ended_is_neither_paused_nor_resumed(api: TestClient) -> None:
     problem = ask(api, experiment, "pause", 409)
     assert (problem["code"], problem["detail"]) == (
         "nothing_to_pause",
-        f"experiment {experiment['id']} has cancelled; nothing is left to pause",
+        f"experiment {experiment['id']} was cancelled; nothing is left to pause",
     )
 
 

@@ -94,7 +94,7 @@ def open_page(browser: Browser, service: Service) -> Iterator[Callable[..., Page
     yield open_
     for context in contexts:
         context.close()
-    expected = ("409 (Conflict)", "dialog: Delete the selected")
+    expected = ("409 (Conflict)", "404 (Not Found)", "422 (Unpro", "dialog: Delete the selected")
     assert [said for said in complaints if not any(one in said for one in expected)] == []
 
 
@@ -115,6 +115,14 @@ def addresses(made: dict[str, str]) -> dict[str, str]:
         "wall": f"/ui/experiments/{made['plain']}?wall=1",
         "wall of all": "/ui/experiments?wall=1",
         "clone": f"/ui/new?like={made['plain']}",
+        "nothing to compare": "/ui/compare",
+        "what is confused": f"/ui/experiments/{made['plain']}/confusion",
+        "mistakes": f"/ui/runs/{made['run']}/predictions?wrong=true",
+        "archive": "/ui/experiments?archived=true&label=week:3",
+        "wall of the class": "/ui/class?wall=1",
+        "login": "/ui/login",
+        "gone": "/ui/experiments/exp_none",
+        "not understood": "/ui/experiments?sort=best",
     }
 
 
@@ -148,9 +156,12 @@ def test_an_experiment_is_made_with_the_keyboard_alone(
     page.keyboard.type("none")
     expect(page.locator("#plan")).to_contain_text("Epochs")
     expect(page.get_by_label("Epochs", exact=True)).to_have_attribute("aria-invalid", "true")
+    beside = page.locator("#error-f-epochs")
+    expect(beside).to_have_text("Input should be a valid integer")
     page.keyboard.press("Control+a")
     page.keyboard.type("3")
     expect(page.locator("#plan dl")).to_contain_text("Runs")
+    expect(beside).to_have_count(0)
     page.get_by_label("Name").focus()
     page.keyboard.type("by hand")
     page.get_by_role("button", name="Train it").focus()
@@ -227,6 +238,83 @@ def test_the_form_has_the_fields_of_the_chosen_network_alone(
     expect(depth).to_be_visible()
 
 
+def test_a_first_visit_ends_with_a_figure_of_two_compared(
+    open_page: Callable[..., Page], service: Service, made: dict[str, str]
+) -> None:
+    """In six clicks, as docs/results.md counts them; whoever goes back to a form finds what they wrote."""
+    page = open_page("/")
+    page.get_by_role("link", name="New experiment").click()
+    page.get_by_label("Name").fill("a first one")
+    page.get_by_label("Epochs", exact=True).fill("2")
+    page.get_by_label("Epochs", exact=True).fill("tne")
+    page.get_by_role("button", name="Train it").click()
+    expect(page.locator("#said")).to_contain_text("This is not trained")
+    expect(page.get_by_label("Name")).to_have_value("a first one")
+    page.get_by_label("Epochs", exact=True).fill("2")
+    page.get_by_role("button", name="Train it").click()
+    page.get_by_role("link", name="Clone with changes").click()
+    page.get_by_label("Epochs", exact=True).fill("3")
+    page.get_by_role("button", name="Train it").click()
+    page.wait_for_url(re.compile("/ui/experiments/exp_"))
+    page.go_back()
+    expect(page.get_by_label("Epochs", exact=True)).to_have_value("3")
+    page.go_forward()
+    expect(page.locator("#now .head .status")).to_have_text("succeeded", timeout=60_000)
+    page.get_by_role("link", name="Compare with the original").click()
+    page.locator("[data-chart] canvas").first.wait_for()
+    with page.expect_download() as begun:
+        page.locator("#curves .downloads").get_by_role("link", name="PDF").click()
+    assert begun.value.path().read_bytes().startswith(b"%PDF")
+
+
+def test_what_is_deleted_elsewhere_leaves_the_others_moving(
+    open_page: Callable[..., Page], service: Service, made: dict[str, str]
+) -> None:
+    """A comparison goes on with those that are left, in its table, its curves and its stream."""
+    long = service.submit({**SMALL, "name": "goes on", "seeds": 1, "epochs": 5000})
+    short = quick(service, "is deleted")
+    service.wait_for(short, "succeeded")
+    page = open_page(f"/ui/compare?e={short['id']},{long['id']}")
+    page.locator("[data-chart] canvas").first.wait_for(timeout=60_000)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    service.http.delete(f"/experiments/{short['id']}").raise_for_status()
+    expect(page.locator("#now .said")).to_contain_text(short["id"], timeout=30_000)
+    expect(page.get_by_role("heading", level=1)).to_have_text("1 experiment compared")
+    expect(page.locator(".legend tbody tr").first).to_contain_text("is deleted")
+    row = page.locator(".legend tbody tr").nth(1)
+    before = row.inner_text()
+    expect(row).not_to_have_text(before, timeout=30_000)
+    expect(page.locator("#live")).to_have_text("live")
+    assert any(url.endswith(f"/events?experiments={long['id']}") for url in asked)
+    service.post(f"/experiments/{long['id']}/cancel")
+
+
+def test_addresses_that_nobody_means_draw_what_there_is(
+    open_page: Callable[..., Page], made: dict[str, str]
+) -> None:
+    """An unknown metric and a stretch without epochs are left out; seeds are asked for when they are drawn."""
+    page = open_page(f"/ui/experiments/{made['plain']}")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"/ui/experiments/{made['plain']}?m=nothing,loss&z=900-999")
+    page.locator("[data-chart] canvas").first.wait_for()
+    assert page.locator(".panel h3").all_inner_texts() == ["Loss"]
+    assert page.locator(".legend th").all_inner_texts() == [
+        "last epoch",
+        "n",
+        "val loss",
+        "train loss",
+    ]
+    of_each = [url for url in asked if "/metrics" in url and "aggregate" not in url]
+    assert of_each == []
+    page.keyboard.press("b")
+    with page.expect_request(
+        lambda request: request.url.endswith("/metrics?format=columns&after=0")
+    ):
+        page.keyboard.press("b")
+
+
 def test_verbs_and_refusals_are_said_on_the_page(
     open_page: Callable[..., Page], service: Service, made: dict[str, str]
 ) -> None:
@@ -272,7 +360,7 @@ def numbers(service: Service, experiment_id: str) -> list[str]:
 
     def shown(split: str, score: str, place: int) -> str:
         mean = over[split][score]["mean"][place]
-        return f"{100 * mean:.2f}" if score == "accuracy" else f"{float(f'{mean:.4g}'):g}"
+        return f"{100 * mean:.2f}" if score == "accuracy" else f"{mean:#.4g}"
 
     return [
         "\t".join(
@@ -468,7 +556,7 @@ def test_a_list_whose_rows_have_all_been_archived_says_that_it_is_empty(
         if there is not None:
             expect(rows).to_contain_text(there)
             expect(chips.get_by_text("all")).to_have_text("all 1")
-    expect(page.locator(".empty")).to_have_text("None of them is like this.")
+    expect(page.locator(".empty")).to_contain_text("No experiment is like this.")
     expect(page.locator("#rows, .bar, .chips, .more")).to_have_count(0)
     assert page.url.endswith("?q=shelved&sort=created_at")
     page.goto("/ui/queue")

@@ -25,7 +25,7 @@ def pause(session: Session, experiment: Experiment, actor: str = lifecycle.USER)
     changed = lifecycle.pause(session, [run.id for run in runs], actor)
     if not changed and all(run.status != RunStatus.PAUSED for run in runs):
         raise NothingToPause(
-            f"experiment {experiment.id} has {_status(runs)}; nothing is left to pause"
+            f"experiment {experiment.id} {_status(runs).how_it_ended}; nothing is left to pause"
         )
     session.flush()
     session.expire_all()

@@ -40,7 +40,7 @@ def pause(session: Session, study: Study, actor: str = lifecycle.USER) -> None:
     )
     if not changed and RunStatus.PAUSED not in statuses:
         raise NothingToPause(
-            f"study {study.id} has {experiment_status(statuses)}; nothing is left to pause"
+            f"study {study.id} {experiment_status(statuses).how_it_ended}; nothing is left to pause"
         )
 
 

@@ -7,7 +7,7 @@ import { isDark } from "./lab.js";
 
 const TITLES = { loss: "Loss", accuracy: "Accuracy", learning_rate: "Learning rate", seconds: "Seconds an epoch" };
 const BANDS = { interval: "95 % interval of the mean", range: "range", seeds: "each seed", mean: "mean alone" };
-const COLORS = 7, EVERY = 1500;
+const COLORS = 7, EVERY = 1500, FEW = 3, MOST_FOLLOWED = 20;
 
 /** Values of the style sheet, which follow the theme: each is asked for once in a theme. */
 /** @type {Record<string, string>} */ let styles = {};
@@ -22,8 +22,11 @@ function computed(/** @type {string} */ name) {
 }
 const faded = (/** @type {string} */ color, /** @type {number} */ part) => `color-mix(in srgb, ${color} ${100 * part}%, transparent)`;
 
-/** What an experiment is called on this page, now. @param {string} id */
-const titleOf = (id) => document.querySelector(`[data-row="${id}"] .name`)?.textContent ?? document.querySelector("#now h1")?.textContent ?? id;
+/** What an experiment is called on this page, now; one that is gone as before. @param {string} id @param {string} [before] */
+function titleOf(id, before) {
+  const row = document.querySelector(`[data-row="${id}"] .name`), isOne = !document.querySelector("[data-row]");
+  return (row ?? (isOne ? document.querySelector("#now h1") : null))?.textContent ?? before ?? id;
+}
 
 export function drawCharts() {
   for (const place of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-chart]"))) new Chart(place).begin();
@@ -38,6 +41,7 @@ class Chart {
     /** @type {Group[]} */ this.groups = [];
     /** @type {any[]} */ this.plots = [];
     this.raised = -1;
+    /** @type {Set<string>} */ this.gone = new Set();
   }
 
   async begin() {
@@ -70,31 +74,45 @@ class Chart {
   again() {
     if (this.listening) return;
     this.listening = true;
-    let waits = false;
+    let waits = false, more = false;
+    // one look at a time, however long it takes
+    const look = () => {
+      if (waits) { more = true; return; }
+      [waits, more] = [true, false];
+      setTimeout(async () => {
+        await this.load().catch(() => {});
+        if (this.panels) this.draw(); else await this.begin();
+        waits = false;
+        if (more) look();
+      }, EVERY);
+    };
     document.addEventListener("lab:changed", (event) => {
       const { event: kind, data } = /** @type {CustomEvent} */ (event).detail;
       // whoever goes on from a checkpoint writes epochs again
       const group = kind === "run" ? this.groups.find((one) => one.id === data.experiment_id) : undefined;
       if (group && data.epochs_done < group.passed) group.passed = 0;
-      if (waits) return;
-      waits = true;
-      setTimeout(async () => {
-        waits = false;
-        await this.load().catch(() => {});
-        if (this.panels) this.draw(); else this.begin();
-      }, EVERY);
+      look();
     });
   }
 
   /** Who has got another name while the page is open is called by it. */
   renamed() {
-    if (this.groups.every((group) => group.title === titleOf(group.id))) return;
-    for (const group of this.groups) group.title = titleOf(group.id);
+    if (this.groups.every((group) => group.title === titleOf(group.id, group.title))) return;
+    for (const group of this.groups) group.title = titleOf(group.id, group.title);
     this.draw();
   }
 
   async load() {
-    this.groups = await Promise.all(this.ids.map((id, place) => load(id, this.groups[place])));
+    // of one that has been deleted meanwhile what was drawn stays
+    this.groups = await Promise.all(this.ids.map(async (id, place) => {
+      const before = this.groups[place];
+      if (before && this.gone.has(id)) return before;
+      try { return await load(id, before, this.state.b === "seeds"); } catch (error) {
+        if (!before) throw error;
+        if (/** @type {Error} */ (error).message === "404") this.gone.add(id);
+        return before;
+      }
+    }));
   }
 
   controls() {
@@ -128,6 +146,8 @@ class Chart {
       if ([...(at.options ?? [])].some((option) => option.value === value) && name !== "s") at.value = value;
     }
     this.draw();
+    // seeds that no line was drawn of have not been asked for
+    if (name === "b" && value === "seeds" && this.groups.some((group) => !Object.keys(group.seeds).length)) this.load().then(() => this.draw(), () => {});
   }
 
   /** @param {string} key */
@@ -140,6 +160,21 @@ class Chart {
     else if (key === "0") this.set("z", DEFAULTS.z);
   }
 
+  /** Metrics that the address asks for and that are there. */
+  names() {
+    const there = this.state.m.split(",").filter((name) => this.groups.some((group) => group.curves[`val.${name}`] || group.curves[`train.${name}`]));
+    return there.length ? there : DEFAULTS.m.split(",");
+  }
+
+  /** Columns of its tables: of each metric the splits that have it, and what the column is called. */
+  columns() {
+    return this.names().flatMap((name) => {
+      const splits = ["val", "train"].filter((split) => this.groups.some((group) => group.curves[`${split}.${name}`]));
+      const title = (TITLES[name] ?? name).toLowerCase();
+      return splits.map((split) => ({ name, split, heading: splits.length > 1 ? `${split} ${title}` : title }));
+    });
+  }
+
   draw() {
     if (!this.panels) return;
     for (const plot of this.plots) plot.destroy();
@@ -147,7 +182,7 @@ class Chart {
     this.panels.replaceChildren();
     this.colors = Array.from({ length: COLORS }, (_, place) => style(`--s${place}`));
     // all have their places before the first is drawn, which asks how wide it is
-    const panels = this.state.m.split(",").map((name) => {
+    const panels = this.names().map((name) => {
       const panel = /** @type {HTMLElement} */ (this.panels).appendChild(Object.assign(document.createElement("div"), { className: "panel" }));
       return { name, panel };
     });
@@ -179,7 +214,7 @@ class Chart {
         const isVal = split === "val" || !group.curves[`val.${name}`];
         const line = { stroke: faded(color, strong ? 1 : 0.25), width: isVal ? (strong && this.raised === place ? 3 : 2) : 1.2, points: { show: epochs.length === 1, size: 6 }, spanGaps: false };
         const many = Math.max(...curve.n, 0);
-        const each = this.state.b === "seeds" || (this.state.b === "interval" && many < 3);
+        const each = this.state.b === "seeds" || (this.state.b === "interval" && many < FEW);
         if (isVal && !weight && this.state.b !== "mean" && !each && many > 1) {
           const [low, high] = this.state.b === "range" ? [curve.min, curve.max] : [curve.low, curve.high];
           const top = add(at(cut(high, name)), { stroke: "transparent", width: 0, points: { show: false } });
@@ -199,7 +234,7 @@ class Chart {
     });
     box.setAttribute("aria-label", this.sentence(name));
     const grid = { stroke: style("--line"), width: 1 }, ink = style("--soft");
-    const zoom = readZoom(this.state.z);
+    const asked = readZoom(this.state.z), zoom = asked && asked[0] < (epochs.at(-1) ?? 0) && asked[1] > (epochs[0] ?? 0) ? asked : null;
     const scale = parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;  // twice on a wall
     const font = `${12 * scale}px ${getComputedStyle(document.body).fontFamily}`;
     const options = {
@@ -231,24 +266,25 @@ class Chart {
   sentence(name) {
     const lowest = name !== "accuracy";
     let best = { value: lowest ? Infinity : -Infinity, epoch: 0, n: 0, title: "" };
+    const split = this.groups.some((group) => group.curves[`val.${name}`]) ? "val" : "train";
     for (const group of this.groups) {
-      const curve = group.curves[`val.${name}`] ?? group.curves[`train.${name}`];
+      const curve = group.curves[`${split}.${name}`];
       curve?.mean.forEach((value, index) => {
         if (value !== null && (lowest ? value < best.value : value > best.value)) best = { value, epoch: group.epochs[index], n: curve.n[index], title: group.title };
       });
     }
     const epochs = Math.max(0, ...this.groups.map((group) => group.epochs.at(-1) ?? 0));
     const many = this.groups.length === 1 ? "" : ` of ${this.groups.length} experiments`;
-    return `${TITLES[name] ?? name}${many} over ${epochs} epochs; ${lowest ? "lowest" : "highest"} mean on val ${shown(best.value, name)} (n = ${best.n}) at epoch ${best.epoch}${many ? `, ${best.title}` : ""}.`;
+    return `${TITLES[name] ?? name}${many} over ${epochs} epochs; ${lowest ? "lowest" : "highest"} mean on ${split} ${shown(best.value, name)} (n = ${best.n}) at epoch ${best.epoch}${many ? `, ${best.title}` : ""}.`;
   }
 
   /** The values at an epoch, or at the last. @param {number | null} epoch */
   readings(epoch) {
     const legend = /** @type {HTMLTableElement} */ (this.legend);
-    const names = this.state.m.split(",");
+    const names = this.names(), columns = this.columns();
     const head = document.createElement("thead"), body = document.createElement("tbody");
     const top = head.insertRow(), now = epoch === null ? "last epoch" : `epoch ${epoch}`;
-    const headings = [now, "n", ...names.flatMap((name) => ["val", "train"].map((split) => `${split} ${(TITLES[name] ?? name).toLowerCase()}`))];
+    const headings = [now, "n", ...columns.map(({ heading }) => heading)];
     for (const text of headings) {
       const cell = top.appendChild(document.createElement("th"));
       cell.textContent = text;
@@ -264,7 +300,7 @@ class Chart {
       const index = epoch === null ? group.epochs.length - 1 : group.epochs.indexOf(epoch);
       const counts = names.map((name) => group.curves[`val.${name}`] ?? group.curves[`train.${name}`]);
       const texts = [String(counts[0]?.n[index] ?? 0)];
-      for (const name of names) for (const split of ["val", "train"]) {
+      for (const { name, split } of columns) {
         const curve = group.curves[`${split}.${name}`];
         const half = curve && curve.low[index] !== null && curve.high[index] !== null && curve.low[index] !== undefined ? (/** @type {number} */ (curve.high[index]) - /** @type {number} */ (curve.low[index])) / 2 : null;
         const isTold = split === "val" && half !== null && !(isFraction(name) && half > WIDEST);
@@ -287,9 +323,9 @@ class Chart {
     place.querySelector(".scroll")?.remove();
     const box = place.appendChild(Object.assign(document.createElement("div"), { className: "scroll", tabIndex: 0 }));
     const table = box.appendChild(document.createElement("table"));
-    const names = this.state.m.split(",").flatMap((name) => [`val.${name}`, `train.${name}`]);
+    const columns = this.columns(), names = columns.map(({ name, split }) => `${split}.${name}`);
     const top = table.createTHead().insertRow();
-    for (const text of ["experiment", "epoch", "n", ...names.map((name) => name.replace(".", " ").replace("_", " "))]) top.appendChild(Object.assign(document.createElement("th"), { textContent: text }));
+    for (const text of ["experiment", "epoch", "n", ...columns.map(({ heading }) => heading)]) top.appendChild(Object.assign(document.createElement("th"), { textContent: text }));
     const body = table.createTBody();
     for (const group of this.groups) group.epochs.forEach((epoch, index) => {
       const row = body.insertRow();
@@ -300,18 +336,22 @@ class Chart {
 }
 
 /**
- * An experiment's numbers over seeds, and of each seed, as the service gives them: what all seeds had passed the last
- * time is not asked for again.
- * @param {string} id @param {Group | undefined} before @returns {Promise<Group>}
+ * An experiment's numbers over seeds as the service gives them, and of each seed where these are drawn or tell how far
+ * all have come: what all seeds had passed the last time is not asked for again.
+ * @param {string} id @param {Group | undefined} before @param {boolean} isOfEach @returns {Promise<Group>}
  */
-async function load(id, before) {
-  const after = before ? before.passed : 0;
+async function load(id, before, isOfEach) {
+  const after = before && !(isOfEach && !Object.keys(before.seeds).length) ? before.passed : 0;
   const address = `/experiments/${id}/metrics?format=columns&after=${after}`;
-  const [over, each] = await Promise.all([`${address}&aggregate=seeds`, address].map(async (one) => {
+  const get = async (/** @type {string} */ one) => {
     const answer = await fetch(one);
     if (!answer.ok) throw new Error(String(answer.status));
     return answer.json();
-  }));
+  };
+  const over = await get(`${address}&aggregate=seeds`);
+  const many = Math.max(0, ...["train", "val"].flatMap((split) => Object.values(over[split] ?? {}).flatMap((spread) => spread.n)));
+  const isMoving = document.querySelector("[data-watch][data-live=yes]") !== null;
+  const each = isOfEach || many < FEW || (isMoving && many <= MOST_FOLLOWED) ? await get(address) : { runs: [] };
   const kept = before ? before.epochs.filter((epoch) => epoch <= after) : [];
   const fresh = over.epochs.map((/** @type {number} */ epoch, /** @type {number} */ place) => ({ epoch, place })).filter((/** @type {{epoch: number}} */ one) => one.epoch > Math.max(after, 0));
   const epochs = [...kept, ...fresh.map((/** @type {{epoch: number}} */ one) => one.epoch)];
@@ -342,5 +382,5 @@ async function load(id, before) {
     }
     passed = Math.min(passed, run.epochs.at(-1) ?? (old ? after : 0));
   }
-  return { id, title: titleOf(id), epochs, curves, seeds, passed: Number.isFinite(passed) ? Math.max(passed, after) : after };
+  return { id, title: titleOf(id, before?.title), epochs, curves, seeds, passed: Number.isFinite(passed) ? Math.max(passed, after) : after };
 }

@@ -34,12 +34,17 @@ function pictures() {
 }
 
 /** Begun where something may change, and again where a button has made that so. */
-let isWatching = false;
+let isWatching = false, watched = "";
 function watching() {
   const place = /** @type {HTMLElement | null} */ (document.querySelector("[data-watch]"));
+  if (place && isWatching && place.dataset.watch !== watched) {  // one of what is compared is gone
+    watched = place.dataset.watch ?? "";
+    document.dispatchEvent(new CustomEvent("lab:follow", { detail: watched }));
+  }
   const light = /** @type {HTMLElement} */ (document.querySelector("#live"));
   if (!place || place.dataset.live !== "yes" || isWatching) return;
   isWatching = true;
+  watched = place.dataset.watch ?? "";
   light.hidden = false;
   const tell = (/** @type {object} */ detail) => document.dispatchEvent(new CustomEvent("lab:changed", { detail }));
   // what shows many things looks every so often, and forty who look at them not all at once
@@ -63,8 +68,8 @@ function watching() {
     },
     (state) => {
       light.dataset.state = state;
-      isWatching = state !== "off";
-      light.textContent = { on: "live", lost: "reconnecting…", off: "up to date", out: "log in again" }[state] ?? state;
+      isWatching = state !== "off" && state !== "gone";
+      light.textContent = { on: "live", lost: "reconnecting…", off: "up to date", out: "log in again", gone: "deleted" }[state] ?? state;
       if (state === "on") tell({ event: "connected" });
     },
   );

@@ -8,7 +8,7 @@ const FIRST_WAIT = 500, LONGEST_WAIT = 30_000, SILENCE = 40_000, HIDDEN = 5_000;
 /** Returns what follows another address from then on.
  * @param {string} address @param {(event: string, data: any) => void} tell @param {(state: string) => void} stands */
 export function follow(address, tell, stands) {
-  let last = "", wait = FIRST_WAIT, over = false, isOut = false;
+  let last = "", wait = FIRST_WAIT, over = false, isOut = false, isGone = false;
   /** @type {AbortController | null} */ let open = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ let timer;
 
@@ -27,7 +27,8 @@ export function follow(address, tell, stands) {
       const headers = last ? { "Last-Event-ID": last } : {};
       const answer = await fetch(address, { headers, signal: mine.signal, cache: "no-store" });
       isOut = answer.status === 401 || answer.status === 403;
-      if (isOut || answer.status === 404) over = true;
+      isGone = answer.status === 404;
+      if (isOut || isGone) over = true;
       if (!answer.ok || !answer.body) throw new Error(String(answer.status));
       stands("on");
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -47,7 +48,7 @@ export function follow(address, tell, stands) {
     } catch { /* lost: opened again below */ }
     clearTimeout(silence);
     if (open !== mine) return;
-    if (!over) { stands("lost"); later(); } else stands(isOut ? "out" : "off");
+    if (!over) { stands("lost"); later(); } else stands(isOut ? "out" : isGone ? "gone" : "off");
   }
 
   /** @param {string} block */

@@ -43,8 +43,11 @@ export const isFraction = (name) => /^(accuracy|precision|recall|f1|top5|ece)/.t
 /** Half an interval of a fraction that still tells something. */
 export const WIDEST = 0.25;
 
-/** Ends of intervals as they are shown: those of a fraction lie where fractions do. @param {(number | null)[]} ends @param {string} name */
-export const cut = (ends, name) => (isFraction(name) ? ends.map((end) => (end === null ? null : Math.min(Math.max(end, 0), 1))) : ends);
+/** Ends of intervals as they are drawn: those of a fraction lie where fractions do, and no loss is below 0. @param {(number | null)[]} ends @param {string} name */
+export function cut(ends, name) {
+  const most = isFraction(name) ? 1 : Infinity;
+  return ends.map((end) => (end === null ? null : Math.min(Math.max(end, 0), most)));
+}
 
 /** A number as tables of this service write it. @param {number | null | undefined} value @param {string} name */
 export function shown(value, name) {
