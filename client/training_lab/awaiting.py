@@ -14,6 +14,7 @@ from training_lab.steps import (
     Failure,
     Flow,
     Item,
+    Later,
     Open,
     Plan,
     Read,
@@ -105,6 +106,8 @@ class _AsyncTalk:
                     return None
             case Sleep(seconds):
                 await asyncio.sleep(seconds)
+                return None
+            case Later():
                 return None
 
     async def _send(self, request: Request) -> Reply | Failure:

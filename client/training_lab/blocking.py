@@ -15,6 +15,7 @@ from training_lab.steps import (
     Failure,
     Flow,
     Item,
+    Later,
     Open,
     Plan,
     Read,
@@ -98,6 +99,8 @@ class _Talk:
             case Sleep(seconds):
                 time.sleep(seconds)
                 return None
+            case Later():
+                return self._driver.run
 
     def _send(self, request: Request) -> Reply | Failure:
         http, options = self._driver.http, self._driver.address.options(request)

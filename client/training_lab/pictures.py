@@ -2,17 +2,20 @@
 
 import struct
 import zlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 from training_lab.errors import Unusable
-from training_lab.steps import Plan, Reply, Request
+from training_lab.files import replacing
+from training_lab.steps import Later, Plan, Reply, Request
 
 PictureFormat = Literal["svg", "png", "pdf"]
 CurvesFormat = PictureFormat | Literal["tex"]
 """Of pictures that there are as LaTeX source, too."""
+KNOWN_FORMATS = (*get_args(PictureFormat), "tex")
 DRAWING_SECONDS = 300.0
 """The longest wait for what is drawn when it is asked for."""
 
@@ -23,18 +26,33 @@ class Picture:
 
     content: bytes
     format: CurvesFormat
+    _drawn_as: Callable[[CurvesFormat], "Picture"] | None = field(
+        default=None, repr=False, compare=False
+    )
+    """Asks the service for it in another format; None where that has to be awaited."""
 
     def save(self, path: str | Path) -> Path:
-        """Store it; raises Unusable where the name's ending is of another format."""
+        """Store it; a name that ends in another format has the service draw it once more, as that. Raises Unusable for
+        an ending that is no picture's, and in an `AsyncLab` for any but its own.
+        """
         chosen = Path(path)
         ending = chosen.suffix.removeprefix(".").lower()
-        if ending and ending != self.format:
-            raise Unusable(
-                f"this picture is {self.format}, and {chosen.name} ends in .{ending}: ask for it with format={ending!r}"
-            )
-        chosen = chosen if ending else chosen.with_name(f"{chosen.name}.{self.format}")
-        chosen.write_bytes(self.content)
+        if not ending:
+            chosen = chosen.with_name(f"{chosen.name}.{self.format}")
+        elif ending != self.format:
+            return self._as(ending, chosen.name).save(chosen)
+        with replacing(chosen) as file:
+            file.write(self.content)
         return chosen
+
+    def _as(self, ending: str, name: str) -> "Picture":
+        if ending not in KNOWN_FORMATS:
+            raise Unusable(f"{name}: a picture's name ends in .{', .'.join(KNOWN_FORMATS)}")
+        if self._drawn_as is None:
+            raise Unusable(
+                f"this picture is {self.format}, and {name} ends in .{ending}: ask for it with format={ending!r}"
+            )
+        return self._drawn_as(cast(CurvesFormat, ending))
 
     def __bytes__(self) -> bytes:
         return self.content
@@ -52,7 +70,10 @@ class Picture:
 def drawn(path: str, format: CurvesFormat, **params: Any) -> Plan[Picture]:  # noqa: A002
     """A picture of the service, by its address without the ending."""
     reply: Reply = yield Request("GET", f"{path}.{format}", params, patience=DRAWING_SECONDS)
-    return Picture(reply.content, format)
+    carry_out = yield Later()
+    if carry_out is None:
+        return Picture(reply.content, format)
+    return Picture(reply.content, format, lambda other: carry_out(drawn(path, other, **params)))
 
 
 def image_bytes(image: Any) -> bytes:

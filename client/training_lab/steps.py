@@ -88,13 +88,20 @@ class Sleep:
 
 
 @dataclass(frozen=True)
+class Later:
+    """A function that carries out another plan when it is called and returns what that ends with; the plan is sent None
+    where that would have to be awaited.
+    """
+
+
+@dataclass(frozen=True)
 class Item(Generic[T]):
     """Something that a flow hands out; it goes on when the next is asked for."""
 
     value: T
 
 
-Step = Request | Send | Open | Read | Sleep
+Step = Request | Send | Open | Read | Sleep | Later
 Plan = Generator[Step, Any, T]
 """Ends with a result."""
 Flow = Generator[Step | Item[T], Any, None]

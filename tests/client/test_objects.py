@@ -298,8 +298,14 @@ def test_pictures_tables_and_verdicts(
     assert picture._repr_png_() is None
     assert made.curves(format="png")._repr_png_() is not None
     assert picture.save(tmp_path / "curves") == tmp_path / "curves.svg"
-    with pytest.raises(Unusable, match="format='pdf'"):
-        picture.save(tmp_path / "curves.pdf")
+    for ending, begins in {"pdf": b"%PDF", "PNG": b"\x89PNG", "tex": b"\\documentclass"}.items():
+        assert picture.save(tmp_path / f"curves.{ending}").read_bytes().startswith(begins)
+    with pytest.raises(
+        Unusable, match=r"a\.gif: a picture's name ends in \.svg, \.png, \.pdf, \.tex"
+    ):
+        picture.save(tmp_path / "a.gif")
+    with pytest.raises(Unusable, match=r"curves\.svg cannot be written: Not a directory"):
+        picture.save(tmp_path / "curves.svg" / "curves.svg")
     html = made._repr_html_()
     assert "<script" not in html
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
@@ -456,7 +462,10 @@ def test_the_asynchronous_client_does_the_same(url: str) -> None:
             assert len(await lab.metrics(made)) == 0
             (event, *_) = [event async for event in made.stream()]
             assert event.type == "run"
-            assert isinstance(await made.curves(), Picture)
+            picture = await made.curves()
+            assert isinstance(picture, Picture)
+            with pytest.raises(Unusable, match="ask for it with format='pdf'"):
+                picture.save("curves.pdf")  # nobody has awaited it as such
             with pytest.raises(Refused):
                 await lab.submit(epochs=-1)
 
