@@ -2,6 +2,7 @@
 
 import sys
 
+from training_lab.standard_streams import written
 from training_lab.version import VERSION
 
 
@@ -9,7 +10,10 @@ def main() -> int:
     """Do what the command line says; returns the exit status. What needs no more than this is done at once: whoever
     asks for the version, or a shell that completes an id, waits for nothing.
     """
-    words = sys.argv[1:]
+    return written(lambda: _do(sys.argv[1:]))
+
+
+def _do(words: list[str]) -> int:
     if words == ["--version"]:
         print(f"training-lab {VERSION}")
         return 0

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training_lab.errors import Unusable
+from training_lab.user_folders import user_folder
 
 PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
 
@@ -21,16 +22,16 @@ class Stored:
 
 
 def config_path() -> Path:
-    """Where it is, or would be."""
-    said = os.environ.get("XDG_CONFIG_HOME", "")
-    # the specification of the folders asks to ignore what is relative
-    folder = Path(said) if Path(said).is_absolute() else Path.home() / ".config"
-    return folder / "lab" / "config.toml"
+    """Where it is, or would be; raises Unusable where that is not known."""
+    return user_folder("XDG_CONFIG_HOME", ".config") / "lab" / "config.toml"
 
 
 def stored() -> Stored | None:
     """What is stored; None where nothing is. Raises Unusable for a file that cannot be read."""
-    path = config_path()
+    try:
+        path = config_path()
+    except Unusable:
+        return None
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):

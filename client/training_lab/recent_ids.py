@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from training_lab.errors import LabError
+from training_lab.errors import LabError, Unusable
 from training_lab.keys import key_with_source, url_for
+from training_lab.user_folders import user_folder
 
 KEPT_SECONDS: Final = 5.0
 NEWEST: Final = 20
@@ -36,7 +37,10 @@ def recent_ids() -> list[str]:
     known which service is meant.
     """
     url = url_for(None)
-    path = cache_path(url, key_with_source(url)[0])
+    try:
+        path = cache_path(url, key_with_source(url)[0])
+    except Unusable:  # no home folder: nothing is kept
+        return list(_asked(url))
     kept = _kept(path)
     if kept is not None:
         return kept
@@ -50,8 +54,7 @@ def recent_ids() -> list[str]:
 
 def cache_path(url: str, key: str | None) -> Path:
     """Where the ids that this key sees of this service are kept."""
-    said = os.environ.get("XDG_CACHE_HOME", "")
-    folder = Path(said) if Path(said).is_absolute() else Path.home() / ".cache"
+    folder = user_folder("XDG_CACHE_HOME", ".cache")
     name = hashlib.sha256(f"{url} {key or ''}".encode()).hexdigest()[:16]
     return folder / "lab" / f"ids-{name}"
 

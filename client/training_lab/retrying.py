@@ -19,6 +19,14 @@ OF_PROXIES = frozenset({502, 503, 504})
 """What stands between us and a service that is away, or just starting."""
 PASSING = OF_PROXIES | OVERLOADED
 """What ends by itself, for who has patience."""
+NOBODY_THERE = (
+    "Is the service running? Start it with `lab serve`, or name another by"
+    " `lab login URL`, --url, LAB_URL or url=."
+)
+NO_SERVICE = (
+    ", which is no answer of a training-lab service: look whether {url} is its address"
+    " (`lab login URL`, --url, LAB_URL)"
+)
 
 
 def attempts(request: Request, retries: int, base_url: str) -> Plan[Reply]:
@@ -37,7 +45,7 @@ def answered(reply: Reply | Failure, request: Request, base_url: str) -> Reply:
     if isinstance(reply, Failure):
         raise unreachable(reply, request, base_url)
     if not 200 <= reply.status < 300:
-        raise refused(reply)
+        raise refused(reply, base_url)
     return reply
 
 
@@ -75,9 +83,16 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
-def refused(reply: Reply) -> Refused:
+def refused(reply: Reply, base_url: str) -> Refused:
     """The exception for an answer that is no success."""
-    return refusal(reply.status, reply.reason, document_of(reply), retry_after(reply.headers))
+    found = document_of(reply)
+    if not isinstance(found, dict) or "title" not in found:
+        # what stands between may say of itself that the service is away
+        strange = "" if reply.status in PASSING else NO_SERVICE.format(url=base_url)
+        reason = f"{reply.reason}{strange}"
+    else:
+        reason = reply.reason
+    return refusal(reply.status, reason, found, retry_after(reply.headers))
 
 
 def document_of(reply: Reply) -> Any:
@@ -90,9 +105,10 @@ def document_of(reply: Reply) -> Any:
 
 def unreachable(failure: Failure, request: Request, base_url: str) -> Unreachable:
     """The exception for no answer at all."""
-    perhaps = (
-        "\nIt may have been carried out: look before you send it again."
-        if failure.was_sent and not request.is_repeatable
-        else "\nIs the service running? Start it with `lab serve`, or name another by url=, --url or LAB_URL."
-    )
+    if failure.was_sent and not request.is_repeatable:
+        perhaps = "\nIt may have been carried out: look before you send it again."
+    elif "WRONG_VERSION_NUMBER" in failure.reason:
+        perhaps = "\nIt speaks no TLS: write http:// in place of https://."
+    else:
+        perhaps = f"\n{NOBODY_THERE}"
     return Unreachable(f"no answer from {base_url}: {failure.reason}{perhaps}")

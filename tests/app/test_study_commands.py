@@ -453,7 +453,7 @@ def test_without_a_service_the_reader_learns_how_to_start_one(
 ) -> None:
     assert main(["recipes", "--url", CLOSED_PORT]) == 3
     assert (
-        "Start it with `lab serve`, or name another by url=, --url or LAB_URL."
+        "Start it with `lab serve`, or name another by `lab login URL`, --url, LAB_URL or url=."
         in capsys.readouterr().err
     )
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+from rich.cells import cell_len
 
 from app.commands.__main__ import _parser, main
 from app.settings import Settings
@@ -215,3 +216,64 @@ def test_an_experiment_of_several_seeds_is_asked_which(lab: Lab) -> None:
     study = lab.study_of(spec=DIGITS, vary={"epochs": [1, 2]})
     with pytest.raises(Unusable, match=r"is a study, and an experiment \(exp_…\) is wanted"):
         ids.experiment_of(lab, study.id)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["tain"], "there is no command 'tain' (did you mean 'train'?); `lab --help` lists them"),
+        (["keys", "creat"], "no command 'creat' (did you mean 'create'?); `lab keys --help`"),
+        (["zzz"], "lab: error: there is no command 'zzz'; `lab --help` lists them"),
+        (
+            ["ls", "--stats"],
+            "lab ls: error: unrecognized arguments: --stats (did you mean '--status'?)",
+        ),
+        (
+            ["train", "--modl", "mlp"],
+            "unrecognized arguments: --modl mlp (did you mean '--model'?)",
+        ),
+        (["train", "--modl=mlp"], "unrecognized arguments: --modl=mlp (did you mean '--model'?)"),
+        (["ls", "what"], "lab ls: error: unrecognized arguments: what\n"),
+    ],
+)
+def test_a_slip_of_the_finger_is_told_what_was_probably_meant(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("columns", "headings"),
+    [
+        (200, "id name network data status progress test accuracy age"),
+        (72, "id name network status progress accuracy age"),
+        (40, "id status accuracy"),
+    ],
+)
+def test_a_narrow_terminal_has_fewer_columns_and_whole_ids(
+    command: Command,
+    lab: Lab,
+    database: Database,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    columns: int,
+    headings: str,
+) -> None:
+    long = trained(lab, database, settings, seeds=2, name="längere Zeit 日本語 " * 3)
+    waits = lab.submit(DIGITS, name="waits")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for words in (["ls"], ["show", long.id], ["ls", "--status", "queued"]):
+        lines = [re.sub(r"\x1b\[\d*m", "", line) for line in command(*words).lines]
+        assert all(cell_len(line) <= columns for line in lines)
+    lines = [re.sub(r"\x1b\[\d*m", "", line) for line in command("ls").lines]
+    firsts = [line.split()[0] for line in lines if line[:1].strip()]
+    assert firsts[-2:] == [waits.id, long.id]
+    above = lines[: next(place for place, line in enumerate(lines) if line.startswith("exp_"))]
+    assert set(" ".join(above).split()) == set(f"{headings} test".split())
+    status = command("show", long.id).out
+    assert all(run.id in status for run in long.runs if columns > 40)

@@ -20,6 +20,7 @@ from tests.client.conftest import Loopback
 from training_lab import Lab, Unusable
 from training_lab.config import config_path, store
 from training_lab.keys import key_header, url_for
+from training_lab.recent_ids import recent_ids
 
 pytestmark = pytest.mark.sqlite
 
@@ -203,3 +204,48 @@ def test_every_command_of_the_parser_is_completed_in_every_shell() -> None:
     with pytest.raises(SystemExit) as ended:
         main(["completion", "csh"])
     assert ended.value.code == 2
+
+
+def test_a_key_that_is_not_taken_says_whose_it_was(
+    guarded: str, key: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stale one of the environment goes before what `lab login` has stored."""
+    store(guarded, key)
+    assert main(["ls", "--url", guarded]) == 0
+    monkeypatch.setenv("LAB_API_KEY", "lab_stale")
+    capsys.readouterr()
+    assert main(["ls", "--url", guarded]) == 1
+    assert capsys.readouterr().err.endswith("The key that was sent is that of LAB_API_KEY.\n")
+    monkeypatch.delenv("LAB_API_KEY")
+    store(guarded, "lab_stale")
+    assert main(["ls", "--url", guarded]) == 1
+    assert f"is that of {config_path()}.\n" in capsys.readouterr().err
+    assert main(["ls", "--url", f"{guarded}/"]) == 1
+
+
+def test_without_a_home_folder_all_goes_that_stores_nothing(
+    command: Command, lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in a container whose user has no name."""
+
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nowhere)
+    for name in ("CONFIG", "CACHE", "STATE"):
+        monkeypatch.delenv(f"XDG_{name}_HOME", raising=False)
+    assert command("ls").status == 0
+    assert command("config").status == 0
+    monkeypatch.setenv("LAB_URL", lab.url)
+    lab.submit(dataset="digits")
+    assert any(line.startswith("exp_") for line in recent_ids())
+    typed(monkeypatch, "\n")
+    assert main(["login", lab.url]) == 2
+    assert (
+        capsys.readouterr().err == "your home folder is not known: set HOME, or XDG_CONFIG_HOME\n"
+    )
+    said = command("sync", "tensorboard", "@last")
+    assert (said.status, said.err) == (
+        2,
+        "your home folder is not known: set HOME, or XDG_STATE_HOME\n",
+    )

@@ -431,7 +431,12 @@ def test_what_is_no_service_of_this_kind_is_told_so() -> None:
     broken = httpx.MockTransport(lambda _: httpx.Response(418, text="no"))
     with Lab("http://other", transport=broken) as lab, pytest.raises(Refused) as refused:
         lab.workers()
-    assert str(refused.value) == "418 I'm a teapot"
+    assert str(refused.value).startswith("418 I'm a teapot, which is no answer of a training-lab")
+    assert "look whether http://other is its address" in str(refused.value)
+    proxy = httpx.MockTransport(lambda _: httpx.Response(502, html="<h1>Bad Gateway</h1>"))
+    with Lab("http://other", retries=0, transport=proxy) as lab, pytest.raises(Refused) as refused:
+        lab.workers()
+    assert str(refused.value) == "502 Bad Gateway", "what stands before it, and passes"
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,19 @@
 import argparse
 import re
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
 
-from training_lab.errors import LabError, TimedOut, Unreachable, Unusable
+from training_lab.errors import LabError, Refused, TimedOut, Unreachable, Unusable
+from training_lab.keys import key_with_source, url_for
 from training_lab.lab import Lab
+from training_lab.late import Late
+
+if TYPE_CHECKING:
+    import difflib
+else:
+    difflib = Late("difflib")
 
 EXIT_DONE: Final = 0
 EXIT_REFUSED: Final = 1
@@ -19,6 +27,8 @@ EXIT_LATE: Final = 124
 EXIT_DETACHED: Final = 130
 """Ctrl-C; what was looked at goes on."""
 
+UNAUTHORIZED: Final = 401
+
 Act = Callable[[Lab, argparse.Namespace], int]
 
 
@@ -26,7 +36,9 @@ class CommandParser(argparse.ArgumentParser):
     """A parser to which what follows `--sort` is its value, also where it begins with `-`."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse's, which would take `-test.accuracy` for options."""
+        """As argparse's, which would take `-test.accuracy` for options, and would have the whole command line's usage
+        printed for what one command does not know.
+        """
         given = list(sys.argv[1:] if args is None else args)
         joined: list[str] = []
         for word in given:
@@ -34,7 +46,29 @@ class CommandParser(argparse.ArgumentParser):
                 joined[-1] = f"--sort={word}"
             else:
                 joined.append(word)
-        return super().parse_known_args(joined, namespace)
+        found, left = super().parse_known_args(joined, namespace)
+        if left and self._subparsers is None:
+            unknown = [word for word in left if word.startswith("-")]
+            hint = (
+                meant(unknown[0].partition("=")[0], self._option_string_actions) if unknown else ""
+            )
+            self.error(f"unrecognized arguments: {' '.join(left)}{hint}")
+        return found, left
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        known = action.choices or ()
+        if isinstance(action, argparse._SubParsersAction) and value not in known:
+            lists = f"`{self.prog} --help` lists them"
+            raise argparse.ArgumentError(
+                None, f"there is no command {value!r}{meant(str(value), known)}; {lists}"
+            )
+        super()._check_value(action, value)
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """` (did you mean …?)`, where one of the known words is like it; else nothing."""
+    near = difflib.get_close_matches(word, list(known), 1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 class Detached(Exception):
@@ -90,9 +124,17 @@ def carried_out(act: Callable[[argparse.Namespace], int], options: argparse.Name
     try:
         return act(options)
     except LabError as error:
-        return complain(str(error), status_of(error))
+        return complain(f"{error}{_key_of(error, options)}", status_of(error))
     except Detached as detached:
         return complain(str(detached), EXIT_DETACHED)
+
+
+def _key_of(error: LabError, options: argparse.Namespace) -> str:
+    """Where the key came from that the service did not take."""
+    if not isinstance(error, Refused) or error.status != UNAUTHORIZED:
+        return ""
+    key, source = key_with_source(url_for(getattr(options, "url", None)))
+    return "" if key is None else f"\nThe key that was sent is that of {source}."
 
 
 def status_of(error: LabError) -> int:
@@ -109,8 +151,9 @@ def status_of(error: LabError) -> int:
 
 
 def complain(message: str, status: int) -> int:
-    """Say what is wrong; returns the status."""
-    print(message, file=sys.stderr)
+    """Say what is wrong, where anybody can be told; returns the status."""
+    with suppress(OSError):
+        print(message, file=sys.stderr, flush=True)
     return status
 
 

@@ -23,6 +23,8 @@ COLUMNS = (
     ("test accuracy", TEXT),
     ("age", NUMBER),
 )
+SPARE = ("data", "network", "age", "progress", "name")
+"""What a narrow terminal does without."""
 
 
 def add_parser(commands: Any) -> None:
@@ -69,7 +71,7 @@ def _list(lab: Lab, options: argparse.Namespace) -> int:
         output.show_json([row.raw for row in shown])
     elif shown:
         now = output.now()
-        output.show(output.table(COLUMNS, [_row(row, now) for row in shown]))
+        output.show(output.table(COLUMNS, [_row(row, now) for row in shown], SPARE))
     if not options.quiet and not options.json:
         if not shown:
             output.say(

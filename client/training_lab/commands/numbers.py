@@ -37,7 +37,7 @@ def add_parser(commands: Any) -> None:
 
 def _metrics(lab: Lab, options: argparse.Namespace) -> int:
     out: Path | None = options.out
-    if out is not None and out.suffix not in ENDINGS:
+    if out is not None and out.suffix.lower() not in ENDINGS:
         raise Unusable(f"{out}: write a name that ends in .csv or .parquet")
     place = None if out is None else place_for(out, out.name)
     named = [whole_id(lab, one, EXPERIMENT, STUDY) for one in options.id]
@@ -46,7 +46,7 @@ def _metrics(lab: Lab, options: argparse.Namespace) -> int:
     if place is None:
         metrics.write_csv(sys.stdout)
         return EXIT_DONE
-    store = metrics.to_csv if place.suffix == ".csv" else metrics.to_parquet
+    store = metrics.to_csv if place.suffix.lower() == ".csv" else metrics.to_parquet
     store(place)
     if not options.quiet:
         output.say(f"{output.count(len(metrics), 'row')} in {place}")

@@ -6,14 +6,31 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from training_lab.late import Late
+from training_lab.standard_streams import writes_all
 
 if TYPE_CHECKING:
+    from rich import cells as rich_cells
+    from rich import console
+    from rich import table as rich_table
     from rich.console import RenderableType
     from rich.table import Table
+else:
+    rich_cells, console, rich_table = (
+        Late("rich.cells"),
+        Late("rich.console"),
+        Late("rich.table"),
+    )
 
 UNBOUNDED = 10_000
 """Columns of what is no terminal: nothing that people write is wider."""
+
+GAP = 2
+"""Spaces between columns."""
+LONG_WORD = 12
+"""Characters of a word beyond which it may be broken in a narrow terminal."""
 
 NUMBER, TEXT = "right", "left"
 UNITS = ("bytes", "kB", "MB", "GB", "TB")
@@ -21,14 +38,10 @@ UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 def show(*parts: "RenderableType") -> None:
     """Print the parts, one below the other."""
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = UNBOUNDED
-    with console.capture() as captured:
+    terminal = _console()
+    with terminal.capture() as captured:
         for part in parts:
-            console.print(part)
+            terminal.print(part)
     for line in captured.get().splitlines():
         print(line.rstrip())
 
@@ -40,23 +53,74 @@ def say(line: str) -> None:
 
 def show_json(document: object) -> None:
     """Print a document as JSON for people and scripts."""
-    print(json.dumps(document, indent=2, ensure_ascii=False))
+    print(json.dumps(document, indent=2, ensure_ascii=not writes_all(sys.stdout.encoding)))
 
 
-def table(columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]]) -> "Table":
+def table(
+    columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]], spare: Sequence[str] = ()
+) -> "Table":
     """A table without lines; a column is its heading and NUMBER or TEXT. Columns that are empty in every row are left
-    out.
+    out, and on a narrow terminal those that are `spare`, the first of them first. Ids and whatever else has no space in
+    it stay in one line, so that they can be copied, unless there is no room for that.
     """
-    from rich.table import Table
-
-    kept = list(rows)
+    kept = [[plain(cell) for cell in row] for row in rows]
     places = [place for place in range(len(columns)) if not kept or any(row[place] for row in kept)]
-    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    columns_cells = {place: [row[place] for row in kept] for place in places}
+    least = {place: _least(columns[place], cells) for place, cells in columns_cells.items()}
+    room = _console().width
+
+    def left() -> int:
+        return room + GAP - sum(least[place] + GAP for place in places)
+
+    for name in spare:
+        if left() < 0:
+            places = [place for place in places if columns[place][0] != name]
+    natural = {place: _natural(columns[place], columns_cells[place]) for place in places}
+    widths = _handed_out({place: least[place] for place in places}, natural, left())
+    shown = rich_table.Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
     for place in places:
         name, side = columns[place]
-        shown.add_column(name, justify="right" if side == NUMBER else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if side == NUMBER else "left"
+        shown.add_column(name, justify=justify, overflow="fold", width=widths.get(place))
     for row in kept:
-        shown.add_row(*(plain(row[place]) for place in places))
+        shown.add_row(*(row[place] for place in places))
+    return shown
+
+
+def _natural(column: tuple[str, str], cells: Sequence[str]) -> int:
+    """Characters that a column takes where there is room."""
+    return max(map(rich_cells.cell_len, [column[0], *cells]))
+
+
+def _least(column: tuple[str, str], cells: Sequence[str]) -> int:
+    """Characters that it takes at least so that no id, no number and no short word is broken."""
+    name, side = column
+    heading = max(map(len, name.split()), default=0)
+    if side == NUMBER or all(" " not in cell for cell in cells):
+        return max(heading, *map(rich_cells.cell_len, cells), 0)
+    words = (word for cell in cells for word in cell.split())
+    return max(heading, min(LONG_WORD, max(map(rich_cells.cell_len, words), default=0)))
+
+
+def _handed_out(least: dict[int, int], natural: dict[int, int], left: int) -> dict[int, int]:
+    """A width for each column: the least, and what is left where it is needed, by equal shares. None at all where there
+    is no room even for the least: rich breaks what it must then.
+    """
+    if left < 0:
+        return {}
+    widths = dict(least)
+    waiting = sorted(widths, key=lambda place: natural[place] - least[place])
+    for number, place in enumerate(waiting):
+        more = min(natural[place] - least[place], left // (len(waiting) - number))
+        widths[place] += max(0, more)
+        left -= max(0, more)
+    return widths
+
+
+def _console() -> "console.Console":
+    shown = console.Console(highlight=False, markup=False, emoji=False)
+    if not shown.is_terminal:
+        shown.width = UNBOUNDED
     return shown
 
 

@@ -1,8 +1,6 @@
 """The whole command line: the client's commands, those of what else is installed, and how each ends."""
 
 import argparse
-import os
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import entry_points
 from typing import Any, Final, Protocol
@@ -10,7 +8,6 @@ from typing import Any, Final, Protocol
 from training_lab import commands as client_commands
 from training_lab.commands.command_line import (
     EXIT_DETACHED,
-    EXIT_REFUSED,
     EXIT_USAGE,
     CommandParser,
     Detached,
@@ -19,6 +16,7 @@ from training_lab.commands.command_line import (
 )
 from training_lab.commands.service_commands import add_missing
 from training_lab.errors import LabError
+from training_lab.standard_streams import written
 from training_lab.version import VERSION
 
 GROUP: Final = "lab.commands"
@@ -59,8 +57,7 @@ def run(
     options = parser.parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.run
     try:
-        status = command(options)
-        sys.stdout.flush()
+        return written(lambda: command(options))
     except LabError as error:
         return complain(str(error), status_of(error))
     except tuple(kind for plugin in more for kind in plugin.USAGE_ERRORS) as error:
@@ -69,8 +66,3 @@ def run(
         return complain(str(detached), EXIT_DETACHED)
     except KeyboardInterrupt:
         return complain("Interrupted.", EXIT_DETACHED)
-    except BrokenPipeError:
-        # `lab show … | head`: nobody reads on, and Python's last flush must not complain of it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_REFUSED
-    return status

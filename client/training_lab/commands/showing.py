@@ -37,6 +37,8 @@ RUN_COLUMNS = (
     ("test accuracy", NUMBER),
     ("why", TEXT),
 )
+RUN_SPARE = ("best epoch", "val accuracy")
+"""What a narrow terminal does without."""
 CELL_COLUMNS = (
     ("cell", TEXT),
     ("title", TEXT),
@@ -104,7 +106,9 @@ def _experiment(
         columns = (("", TEXT), *((split, NUMBER) for split in SPLITS))
         rows = [(name, *(_score(results.get(split), name) for split in SPLITS)) for name in names]
         yield from section("Results, mean ± half the 95 % interval", output.table(columns, rows))
-    yield from section("Runs", output.table(RUN_COLUMNS, [_run_row(run) for run in record["runs"]]))
+    yield from section(
+        "Runs", output.table(RUN_COLUMNS, [_run_row(run) for run in record["runs"]], RUN_SPARE)
+    )
     yield from errors(
         (f"seed {run['seed']}", run["error"]) for run in record["runs"] if run.get("error")
     )

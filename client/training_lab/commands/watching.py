@@ -29,6 +29,8 @@ COLUMNS = tuple(
     (name, TEXT)
     for name in ("id", "name", "status", "progress", "epoch", "val", "test accuracy", "why")
 )
+SPARE = ("epoch", "val", "name", "why", "progress")
+"""What a narrow terminal does without."""
 
 
 def add_parser(commands: Any) -> None:
@@ -80,7 +82,8 @@ class Watched:
     def table(self) -> Any:
         """How all of it stands; may be asked for by another thread than the one that learns."""
         now = output.now()
-        return output.table(COLUMNS, [self._row(row, now) for row in list(self.rows.values())])
+        rows = [self._row(row, now) for row in list(self.rows.values())]
+        return output.table(COLUMNS, rows, SPARE)
 
     def _row(self, row: dict[str, Any], now: Any) -> tuple[str, ...]:
         progress, score = row.get("progress") or {}, (row.get("test") or {}).get("accuracy")

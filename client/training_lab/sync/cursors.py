@@ -3,7 +3,6 @@
 import fcntl
 import hashlib
 import json
-import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from training_lab.errors import Unusable
+from training_lab.user_folders import user_folder
 
 PRIVATE: Final = 0o700
 
@@ -86,7 +86,4 @@ class Cursors:
 
 def state_folder() -> Path:
     """`lab/sync` in $XDG_STATE_HOME, else in ~/.local/state."""
-    said = os.environ.get("XDG_STATE_HOME", "")
-    # the specification of the folders asks to ignore what is relative
-    folder = Path(said) if Path(said).is_absolute() else Path.home() / ".local" / "state"
-    return folder / "lab" / "sync"
+    return user_folder("XDG_STATE_HOME", ".local", "state") / "lab" / "sync"
