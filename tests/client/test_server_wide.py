@@ -23,6 +23,7 @@ from tests.client.mlflow_server import MlflowServer
 from tests.client.test_objects import DIGITS
 from tests.client.test_sync import losses, odd, wait_for
 from training_lab import Lab
+from training_lab.commands.sync_process import NICENESS
 from training_lab.sync import finding
 from training_lab.sync.beside import SyncBeside
 
@@ -95,8 +96,13 @@ def test_a_child_that_is_killed_ten_times_is_started_again_and_nothing_is_lost(
 
 
 def test_where_keys_are_asked_for_it_has_a_read_key_of_its_own_which_ends_with_it(
-    lab: Lab, database: Database, settings: Settings, mlflow: MlflowServer
+    lab: Lab,
+    database: Database,
+    settings: Settings,
+    mlflow: MlflowServer,
+    children: list["subprocess.Popen[bytes]"],
 ) -> None:
+    """And it stands back from what trains."""
     with database.writing() as session:
         _, secret = keys.create_key(session, "ada", Role.SUBMIT)
     with Lab(lab.url, secret) as hers:
@@ -109,6 +115,9 @@ def test_where_keys_are_asked_for_it_has_a_read_key_of_its_own_which_ends_with_i
             with database.reading() as session:
                 (live,) = keys.live_keys(session, {OWNER})[OWNER]
                 assert live.role is Role.READ
+            (child,) = children
+            behind = os.getpriority(os.PRIO_PROCESS, 0) + NICENESS
+            assert os.getpriority(os.PRIO_PROCESS, child.pid) == min(behind, 19)
     with database.reading() as session:
         assert keys.live_keys(session, {OWNER}) == {}
         assert len(keys.live_keys(session, {"ada"})["ada"]) == 1

@@ -1,5 +1,5 @@
 """`python -m training_lab.commands.sync_process`: `lab sync` as a child of another process, which it does not outlive
-and whose memory it does not take.
+and whose memory and cores it does not take.
 """
 
 import argparse
@@ -18,6 +18,10 @@ from training_lab.lab import Lab
 OOM_SCORE: Final = 1000
 """The first to go where the machine has no memory left."""
 LOOK_SECONDS: Final = 1.0
+NICENESS: Final = 10
+"""By which it stands back from what trains: a tracker's code that spins gets about a tenth of a core that another
+process wants.
+"""
 
 
 def main() -> int:
@@ -31,6 +35,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="where it works")
     options = parser.parse_args()
     options.quiet = True
+    os.nice(NICENESS)
     if options.parent_pid is not None:
         threading.Thread(target=_end_with, args=(options.parent_pid,), daemon=True).start()
     if options.most_bytes is not None:
