@@ -9,12 +9,14 @@ from typing import Final
 
 STATUS: Final = 1
 """Of a command whose result could not be written."""
+INTERRUPTED: Final = 130
+"""Of one that Ctrl-C has ended."""
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 def written(act: Callable[[], int]) -> int:
-    """What the act returns, once all that it has printed is written; 1 where that cannot be. Nobody who reads on, as
-    behind `| head`, is no fault to speak of. What an old encoding lacks is printed as `?`.
+    """What the act returns, once all that it has printed is written; 1 where that cannot be, 130 after Ctrl-C. Nobody
+    who reads on, as behind `| head`, is no fault to speak of. What an old encoding lacks is printed as `?`.
     """
     _open_what_is_closed()
     for stream in (sys.stdout, sys.stderr):
@@ -23,6 +25,9 @@ def written(act: Callable[[], int]) -> int:
     try:
         status = act()
         sys.stdout.flush()
+    except KeyboardInterrupt:  # also while modules are loaded
+        _say("Interrupted.")
+        return INTERRUPTED
     except BrokenPipeError:
         _write_no_more()
         return STATUS
@@ -30,8 +35,7 @@ def written(act: Callable[[], int]) -> int:
         if error.filename is not None or error.errno not in FULL:
             raise
         _write_no_more()
-        with suppress(OSError):
-            print(f"standard output cannot be written: {error.strerror}", file=sys.stderr)
+        _say(f"standard output cannot be written: {error.strerror}")
         return STATUS
     return status
 
@@ -47,6 +51,11 @@ def _open_what_is_closed() -> None:
         if getattr(sys, name) is None:
             mode = "r" if name == "stdin" else "w"
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+
+
+def _say(line: str) -> None:
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def _write_no_more() -> None:

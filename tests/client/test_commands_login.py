@@ -249,3 +249,19 @@ def test_without_a_home_folder_all_goes_that_stores_nothing(
         2,
         "your home folder is not known: set HOME, or XDG_STATE_HOME\n",
     )
+
+
+def test_ctrl_d_where_a_key_is_asked_for_is_no_key(
+    guarded: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    def ended(_: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr("training_lab.commands.login.getpass", ended)
+    assert main(["login", guarded]) == 1
+    assert capsys.readouterr().err == f"\n{guarded}: it asks for a key. Nothing is stored.\n"

@@ -11,6 +11,7 @@ import pytest
 
 from tests.client.test_objects import DIGITS
 from training_lab import Lab
+from training_lab.standard_streams import written
 
 pytestmark = pytest.mark.sqlite
 
@@ -85,3 +86,11 @@ def test_what_an_old_encoding_lacks_is_a_question_mark_and_json_stays_json(
     (row,) = json.loads(shell("lab ls --json", **old).stdout)
     assert row["name"] == NAME
     assert shell("lab doctor", PYTHONIOENCODING="latin-1").stdout.startswith("   what")
+
+
+def test_ctrl_c_at_any_time_is_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    def loading() -> int:
+        raise KeyboardInterrupt
+
+    assert written(loading) == 130
+    assert capsys.readouterr().err == "Interrupted.\n"

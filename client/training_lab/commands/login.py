@@ -61,7 +61,11 @@ def _ask(url: str) -> str:
     """The key, typed unseen, or the first line of what is piped in."""
     if sys.stdin is None or not sys.stdin.isatty():
         return sys.stdin.readline().strip() if sys.stdin is not None else ""
-    return getpass(f"Key for {url} (nothing, if it asks for none): ").strip()
+    try:
+        return getpass(f"Key for {url} (nothing, if it asks for none): ").strip()
+    except EOFError:  # Ctrl-D
+        output.say("")
+        return ""
 
 
 def _config(lab: Lab, options: argparse.Namespace) -> int:

@@ -64,5 +64,3 @@ def run(
         return complain(str(error), EXIT_USAGE)
     except Detached as detached:
         return complain(str(detached), EXIT_DETACHED)
-    except KeyboardInterrupt:
-        return complain("Interrupted.", EXIT_DETACHED)

@@ -158,7 +158,7 @@ def _cost(plan: DryRun) -> Iterator[tuple[str, str]]:
         f", {_time(plan.seconds * len(seeds))} for all {len(seeds)}" if len(seeds) > 1 else ""
     )
     yield "time", f"{_time(plan.seconds)} a run{together}"
-    yield "by", str(estimate.get("based_on", ""))
+    yield "estimated", str(estimate.get("based_on", ""))
     before = plan.as_object("foundation")
     if before:
         yield (
