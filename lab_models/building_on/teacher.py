@@ -207,7 +207,7 @@ def _view_logits(teacher: TeacherLogits, train: ImageSplit, view: int, precision
     device = train.labels.device
     views, forward = train.stored_view(view), forward_context(precision, device)
     found = []
-    for rows in torch.arange(len(train), device=device).split(FORWARD_BATCH):  # type: ignore[no-untyped-call]
+    for rows in torch.arange(len(train), device=train.images.device).split(FORWARD_BATCH):  # type: ignore[no-untyped-call]
         with forward():
             found.append(teacher(train.batch(rows, views)).to("cpu", torch.float16))
     return torch.cat(found)

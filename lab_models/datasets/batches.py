@@ -16,7 +16,9 @@ VIEWS_SEED = 0
 """Stored views are drawn from this seed, whatever the run's: they are shared by all runs on a data set."""
 NO_AUGMENTATION = AugmentationSpec()
 RESIDENT_BYTES = 2 * 1024**3
-"""A data set whose images take more than this stays memory-mapped; its rows are read and moved batch by batch."""
+"""A data set whose images take more than this stays memory-mapped; its rows are read and sent batch by batch, and while
+a GPU works on one batch the next are on their way.
+"""
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,8 @@ class ImageSplit:
     """One split: `images` (M, C, H, W) uint8 on the device or memory-mapped, `labels` (N,), `scale` and `shift` (C, 1,
     1) that normalize.
 
-    `rows` (N,) says which of the M images are the split's where those of several splits lie together, as when
-    memory-mapped. `ids` (N,) are the images' numbers in the file that they were cut from.
+    `rows` (N,), beside the images, says which of the M are the split's where those of several splits lie together, as
+    when memory-mapped. `ids` (N,) are the images' numbers in the file that they were cut from.
     """
 
     images: Tensor
@@ -55,13 +57,22 @@ class ImageSplit:
 
     def only(self, rows: Tensor) -> "ImageSplit":
         """Of these rows (B,) int64 alone, never augmented; the images stay where they lie."""
+        where = sent(rows, self.images.device)
         return replace(
             self,
-            labels=self.labels.index_select(0, rows),
-            rows=rows if self.rows is None else self.rows[rows],
+            labels=self.labels_of(rows),
+            rows=where if self.rows is None else self.rows[where],
             ids=None if self.ids is None else self.ids[rows.to(self.ids.device)],
             augmentation=NO_AUGMENTATION,
         )
+
+    def labels_of(self, rows: Tensor) -> Tensor:
+        """Of these rows (B,) int64, on the device."""
+        return self.labels.index_select(0, sent(rows, self.labels.device))
+
+    def batches(self, batch_size: int, seed: int, epoch: int) -> list[Tensor]:
+        """The epoch's batches of rows, beside the images: `batch` then waits for no device."""
+        return epoch_batches(len(self), batch_size, seed, epoch, self.images.device)
 
     def views(self, seed: int, epoch: int) -> Views | None:
         """The epoch's random views of this split's images; None without augmentation."""
@@ -82,7 +93,9 @@ class ImageSplit:
 
     def batch(self, rows: Tensor, views: Views | None = None) -> Batch:
         """The given rows (B,) int64, seen as `views` says, normalized: images (B, C, H, W) float32, labels (B,)."""
-        where = rows if self.rows is None else self.rows[rows]
+        where = sent(rows, self.images.device)
+        where = where if self.rows is None else self.rows[where]
+        rows = sent(rows, self.labels.device)
         labels = self.labels.index_select(0, rows)
         if views is None:
             return Batch(self._normalized(self._gathered(where)), labels, rows)
@@ -112,7 +125,7 @@ class ImageSplit:
             )
 
     def _gathered(self, where: Tensor) -> Tensor:
-        return self.images.index_select(0, where.to(self.images.device)).to(self.labels.device)
+        return sent(self.images.index_select(0, where), self.labels.device)
 
     def _normalized(self, pixels: Tensor) -> Tensor:
         """(B, C, H, W) -> float32; grey images become as many equal channels as there are statistics."""
@@ -169,7 +182,7 @@ def device_splits(
             classes.to(device),
             scale,
             shift,
-            None if rows is None else rows.to(device),
+            rows,
             torch.arange(len(classes)) if chosen is None else torch.from_numpy(chosen),
             augmentation,
             memory_format,
@@ -180,6 +193,15 @@ def device_splits(
         val=split(dataset.train_images, dataset.train_labels, cut.val),
         test=split(dataset.test_images, dataset.test_labels, None),
     )
+
+
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """The values on the device. From the CPU to a GPU they go by pinned memory, which neither waits for the other for:
+    https://docs.pytorch.org/tutorials/intermediate/pinmem_nonblock.html.
+    """
+    if device.type == "cuda" and values.device.type == "cpu":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)
 
 
 def epoch_batches(

@@ -1,7 +1,7 @@
 """The gradient of a whole batch from parts of it, one after the other, where memory does not hold all at once."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from lab_models.datasets.augmentation import Views
 from lab_models.datasets.batches import ImageSplit
 from lab_models.specs import Spec
 from lab_models.training.checkpoints import TrainState
+from lab_models.training.counters import BatchCounters
 from lab_models.training.micro_batches import num_parts
 from lab_models.training.objectives import Loss, Objective
 from lab_models.training.precision import forward_context
@@ -30,6 +31,10 @@ class Gradients:
     train: ImageSplit
     objective: Objective
     micro_batches: int = 1
+    counters: BatchCounters = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "counters", BatchCounters(self.state.model))
 
     def __call__(
         self, rows: Tensor, views: Views | None, check: Callable[[Tensor], None] = lambda _: None
@@ -41,8 +46,8 @@ class Gradients:
         for number, part in enumerate(parts):
             batch = self.train.batch(part, views)
             if len(parts) > 1:
-                batch = replace(batch, all_labels=self.train.labels.index_select(0, rows))
-            with forward():
+                batch = replace(batch, all_labels=self.train.labels_of(rows))
+            with forward(), self.counters.together():
                 loss = self.objective(self.state.model, batch)
             check(loss.total)
             if number == 0:

@@ -20,15 +20,16 @@ def update_average(average: nn.Module, model: nn.Module, decay: float, num_updat
     https://www.tensorflow.org/api_docs/python/tf/train/ExponentialMovingAverage.
     """
     weight = 1 - min(decay, (1 + num_updates) / (10 + num_updates))
-    ours, theirs = [], []
-    for mean, value in zip(_tensors(average), _tensors(model), strict=True):
-        if mean.is_floating_point():
-            ours.append(mean)
-            theirs.append(value.detach())
-        else:
-            mean.copy_(value)
-    torch._foreach_lerp_(ours, theirs, weight)
+    means, values = _tensors(average), _tensors(model)
+    torch._foreach_lerp_(_numbers(means), _numbers(values), weight)
+    counters = [one for one in means if not one.is_floating_point()]
+    if counters:
+        torch._foreach_copy_(counters, [one for one in values if not one.is_floating_point()])
 
 
 def _tensors(model: nn.Module) -> list[torch.Tensor]:
-    return [*model.parameters(), *model.buffers()]
+    return [*(one.detach() for one in model.parameters()), *model.buffers()]
+
+
+def _numbers(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+    return [one for one in tensors if one.is_floating_point()]

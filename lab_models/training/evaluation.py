@@ -69,7 +69,7 @@ def evaluate_learned(
     is touched.
     """
     chosen = torch.from_numpy(sample_rows(train.labels.cpu().numpy(), most))
-    return evaluate(model, train.only(chosen.to(train.labels.device)), precision, micro_batches)
+    return evaluate(model, train.only(chosen), precision, micro_batches)
 
 
 @torch.inference_mode()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lab_models.common.errors import Diverged
 from lab_models.common.seeding import epoch_seed
-from lab_models.datasets.batches import ImageSplit, epoch_batches
+from lab_models.datasets.batches import ImageSplit
 from lab_models.specs import Spec
 from lab_models.training.accumulation import Gradients
 from lab_models.training.averaging import update_average
@@ -89,7 +89,7 @@ def fit(
 def _train(gradients: Gradients, seed: int, epoch: int) -> Iterator[tuple[int, int]]:
     """The epoch's steps from where the state stands; yields (step, num_steps), counted from 1."""
     state, spec, train = gradients.state, gradients.spec, gradients.train
-    batches = epoch_batches(len(train), spec.batch_size, seed, epoch, state.device)
+    batches = train.batches(spec.batch_size, seed, epoch)
     rates = learning_rates(spec, epoch, len(batches), state.val_losses)
     views = train.views(seed, epoch)
     parameters = state.parameters
@@ -193,9 +193,7 @@ class _InitialGradients:
 
     def __init__(self, gradients: Gradients, seed: int) -> None:
         self._gradients = gradients
-        self._batches = epoch_batches(
-            len(gradients.train), gradients.spec.batch_size, seed, 0, gradients.state.device
-        )
+        self._batches = gradients.train.batches(gradients.spec.batch_size, seed, 0)
         self._views = gradients.train.views(seed, 0)
         torch.manual_seed(epoch_seed(seed, 0, "dropout"))
 
