@@ -113,6 +113,15 @@ def caught(model: nn.Module, stages: set[str]) -> Iterator[dict[str, Tensor]]:
         yield outputs
 
 
+def shares(side: int, wanted: int, device: torch.device) -> Tensor:
+    """Weights (wanted, side) float32 of a map's lines or columns; each row averages those that adaptive_avg_pool2d
+    would.
+    """
+    place, pixel = torch.arange(wanted, device=device)[:, None], torch.arange(side, device=device)
+    first, end = place * side // wanted, -(-(place + 1) * side // wanted)
+    return ((pixel >= first) & (pixel < end)) / (end - first)
+
+
 def _attention(outputs: Tensor, size: Shape) -> Tensor:
     """(B, C, h, w) -> (B, h' · w'), each row of L2 norm 1."""
     maps = outputs.square().mean(1, keepdim=True)
@@ -124,12 +133,18 @@ def _averaged(outputs: Tensor, size: Shape) -> Tensor:
     sides = outputs.shape[2:]
     if tuple(sides) == size:
         return outputs
-    # on a GPU the adaptive one adds up in any order
     if all(side % wanted == 0 for side, wanted in zip(sides, size, strict=True)):
         return functional.avg_pool2d(
             outputs, [side // wanted for side, wanted in zip(sides, size, strict=True)]
         )
-    return functional.adaptive_avg_pool2d(outputs, (size[0], size[1]))
+    if outputs.device.type == "cpu":
+        return functional.adaptive_avg_pool2d(outputs, (size[0], size[1]))
+    # whose gradient is added up in any order on a GPU
+    down, across = (
+        shares(side, wanted, outputs.device) for side, wanted in zip(sides, size, strict=True)
+    )
+    with torch.autocast(outputs.device.type, enabled=False):
+        return down @ outputs @ across.T
 
 
 def _regressor(pair: StagePair) -> nn.Module:

@@ -36,7 +36,7 @@ from lab_models.specs import (
 )
 from lab_models.training.accumulation import Gradients
 from lab_models.training.checkpoints import TrainState, read_checkpoint
-from lab_models.training.matching import Attention, Hints, Matcher, caught, make_matcher
+from lab_models.training.matching import Attention, Hints, Matcher, caught, make_matcher, shares
 from lab_models.training.objectives import (
     Distillation,
     FeatureMatching,
@@ -225,6 +225,17 @@ def test_a_larger_map_is_averaged_down_to_the_other(
     torch.testing.assert_close(
         hints({"t": theirs}, {"s": ours}),
         (told - nn.functional.adaptive_avg_pool2d(theirs, size)).square().mean(),
+    )
+
+
+@pytest.mark.parametrize(("large", "small"), [((7, 9), (4, 4)), ((5, 8), (3, 5)), ((3, 3), (2, 3))])
+def test_a_map_is_averaged_down_on_a_gpu_over_the_same_pixels(
+    large: tuple[int, int], small: tuple[int, int]
+) -> None:
+    maps = torch.randn(2, 3, *large)
+    down, across = (shares(side, wanted, CPU) for side, wanted in zip(large, small, strict=True))
+    torch.testing.assert_close(
+        down @ maps @ across.T, nn.functional.adaptive_avg_pool2d(maps, small)
     )
 
 
