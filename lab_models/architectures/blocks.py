@@ -36,9 +36,11 @@ class Resize(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, side, side)."""
-        return functional.interpolate(
-            images, (self.side, self.side), mode="bilinear", align_corners=False
-        )
+        size = [self.side, self.side]
+        if images.requires_grad:
+            return functional.interpolate(images, size, mode="bilinear", align_corners=False)
+        # the same, without a GPU's detour of 35 kernels that gradients need to be deterministic
+        return torch.ops.aten.upsample_bilinear2d(images, size, False)  # type: ignore[no-any-return]
 
 
 class PaddedShortcut(nn.Module):
