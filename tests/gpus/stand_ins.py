@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import torch
 
 DRIVER = Path(__file__).with_name("driver.c")
+CUDA = Path(__file__).with_name("cuda.c")
+LIBRARY = "libcuda.so.1"
 
 TWO_GPUS = (
     "GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-aaaa1111)",
@@ -48,12 +51,23 @@ def in_path(folder: Path) -> str:
 
 def driver_library(folder: Path) -> Path:
     """Compile the driver's library into a folder for LD_LIBRARY_PATH; skips the test without a C compiler."""
+    _compiled(DRIVER, folder)
+    return folder
+
+
+def pretend_card(folder: Path) -> dict[str, str]:
+    """Variables for a process in which `tests.gpus.pretend` can be used; skips the test where none can."""
+    if torch.version.cuda is None:
+        pytest.skip("the pretend card needs a PyTorch with CUDA, and this one is for the CPU alone")
+    return {"LD_PRELOAD": str(_compiled(CUDA, folder)), "CUDA_VISIBLE_DEVICES": ""}
+
+
+def _compiled(source: Path, folder: Path) -> Path:
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
-        pytest.skip("the stand-in for the NVIDIA driver needs a C compiler")
+        pytest.skip(f"a stand-in for NVIDIA's libraries ({source.name}) needs a C compiler")
     folder.mkdir(exist_ok=True)
-    library = folder / "libcuda.so.1"
-    subprocess.run(
-        [compiler, "-shared", "-fPIC", "-o", str(library), str(DRIVER), "-ldl"], check=True
-    )
-    return folder
+    library = folder / LIBRARY
+    options = ["-shared", "-fPIC", f"-Wl,-soname,{LIBRARY}", "-o", str(library)]
+    subprocess.run([compiler, *options, str(source), "-ldl"], check=True)
+    return library
