@@ -119,6 +119,14 @@ class Conv(nn.Conv2d):
     def __init__(self, fan_in: int, fan_out: int, *, kernel: int, stride: int = 1) -> None:
         super().__init__(fan_in, fan_out, kernel, stride=stride, padding=kernel // 2, bias=False)
 
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(B, fan_in, H, W) -> (B, fan_out, ⌈H / stride⌉, ⌈W / stride⌉)."""
+        if inputs.shape[-2:] == (1, 1) and self.stride != (1, 1) and _in_bfloat16_on_cpu(inputs):
+            # a stride over one pixel changes nothing, but that oneDNN 3.12 then leaves the gradient of the weights that
+            # meet padding alone as it finds the memory
+            return functional.conv2d(inputs, self.weight, padding=self.padding)
+        return super().forward(inputs)
+
     def reset_parameters(self) -> None:
         """Nothing: torch's own first weights would be drawn in vain."""
 
@@ -141,3 +149,7 @@ def initialize(model: nn.Module, *, head_std: float | None) -> None:
 
 def _is_projection(module: nn.Module) -> bool:
     return isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1)
+
+
+def _in_bfloat16_on_cpu(inputs: Tensor) -> bool:
+    return inputs.device.type == "cpu" and torch.is_autocast_enabled("cpu")

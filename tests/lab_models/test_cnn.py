@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lab_models.architectures.blocks import Block, PaddedShortcut
+from lab_models.architectures.blocks import Block, Conv, PaddedShortcut
 from lab_models.architectures.build import build_model
 from lab_models.architectures.cnn import CNN
 from lab_models.architectures.henet import HeNet
@@ -282,3 +282,21 @@ def test_only_resnet18_loads_torchvision() -> None:
         [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True
     )
     assert answer.stdout == "False\n"
+
+
+def test_a_stride_over_one_pixel_has_a_gradient_of_numbers_in_bfloat16() -> None:
+    """oneDNN left what lay in memory where weights meet padding alone."""
+    conv = Conv(32, 32, kernel=3, stride=2)
+    nn.init.ones_(conv.weight)
+    for _ in range(5):
+        rubbish = torch.full((4, 32, 32, 3, 3), torch.nan)
+        del rubbish
+        conv.weight.grad = None
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            outputs = conv(torch.ones(8, 32, 1, 1))
+        outputs.float().sum().backward()
+        assert conv.weight.grad is not None
+        assert outputs.shape == (8, 32, 1, 1)
+        expected = torch.zeros(3, 3)
+        expected[1, 1] = 8.0
+        assert torch.equal(conv.weight.grad, expected.expand(32, 32, 3, 3))
