@@ -1,22 +1,18 @@
-"""From a model spec to a network: the one place that knows every architecture."""
-
-from typing import assert_never
+"""From a model spec to a network of PyTorch."""
 
 import torch
-from torch import nn
 
-from lab_models.architectures.cnn import CNN
-from lab_models.architectures.henet import HeNet
-from lab_models.architectures.mlp import MLP
+from lab_models.architectures.expansion import plan_of
+from lab_models.architectures.modules import Network
+from lab_models.architectures.pixels import shape_within
 from lab_models.architectures.sizes import impossible
-from lab_models.architectures.vgg import VGG
 from lab_models.common.seeding import initialisation_seed
-from lab_models.specs import CNNSpec, HeNetSpec, MLPSpec, ModelSpec, ResNet18Spec, VGGSpec
+from lab_models.specs import ModelSpec
 
 
 def build_model(
     spec: ModelSpec, input_shape: tuple[int, int, int], num_classes: int, seed: int
-) -> nn.Module:
+) -> Network:
     """A freshly initialized network for images of shape (channels, height, width); equal seeds give equal weights.
 
     The plain and the residual form of a network start from the same weights in every layer that both have. Raises
@@ -26,19 +22,4 @@ def build_model(
     if reason is not None:
         raise ValueError(reason)
     torch.manual_seed(initialisation_seed(seed))
-    match spec:
-        case MLPSpec():
-            return MLP(spec, input_shape, num_classes)
-        case CNNSpec():
-            return CNN(spec, input_shape, num_classes)
-        case HeNetSpec():
-            return HeNet(spec, input_shape, num_classes)
-        case VGGSpec():
-            return VGG(spec, input_shape, num_classes)
-        case ResNet18Spec():
-            # torchvision takes a second to import: only this architecture should pay for it.
-            from lab_models.architectures.resnet import resnet18
-
-            return resnet18(spec, input_shape, num_classes)
-        case _:
-            assert_never(spec)
+    return Network(plan_of(spec, num_classes), shape_within(spec, input_shape))

@@ -1,12 +1,31 @@
 """One image's way through a network, layer by layer, in closed form and without torch."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, assert_never
 
-Shape = tuple[int, ...]
+from lab_models.architectures.plan import (
+    Activation,
+    Conv,
+    Dropout,
+    Flatten,
+    GlobalPool,
+    Layer,
+    Layers,
+    Linear,
+    Norm,
+    Padded,
+    Pool,
+    Residual,
+    Resize,
+    StageEnd,
+)
+from lab_models.architectures.shapes import Shape, shape_after, side_after
+
 LayerKind = Literal["linear", "conv", "norm", "dropout", "pool"]
+KEEPS_OUTPUT = ("relu", "tanh", "sigmoid")
+"""Functions whose derivative is worked out from what they gave; the others keep what they were given."""
 
 
 @dataclass(frozen=True)
@@ -28,30 +47,32 @@ class LayerSize:
     dead_weights: int = 0
 
 
+@dataclass
+class Memory:
+    """The numbers of a signal. `kept`: some layer needs them again for the backward pass, so they have been counted."""
+
+    kept: bool = False
+
+
 @dataclass(frozen=True)
 class Signal:
     """What lies between two layers: neighbors see `receptive_field` pixels each, `jump` pixels apart (Dumoulin and
     Visin 2016, arXiv:1603.07285).
-
-    `kept`: some layer needs it again for the backward pass, so it has been counted.
     """
 
     shape: Shape
     receptive_field: int
     jump: int
-    kept: bool = False
-
-    def with_kept(self, kept: bool) -> "Signal":
-        """The same signal, which some layer needs again or none does."""
-        return Signal(self.shape, self.receptive_field, self.jump, kept)
+    memory: Memory = field(default_factory=Memory)
 
 
 class Tape:
     """Records layers in the order of the forward pass: `layers`, and `activations`, the elements that autograd keeps of
     one image.
 
-    What is kept follows torch's derivatives: linear layers, convs and norms keep their input, ReLU its output, dropout
-    its mask, max pool its input and an int64 index per output, which counts as two elements; sums keep nothing.
+    What is kept follows torch's derivatives: linear layers, convs, norms and average pools keep their input, ReLU its
+    output, dropout its mask, max pool its input and an int64 index per output, which counts as two elements; sums and
+    means of whole maps keep nothing.
     """
 
     def __init__(self, input_shape: tuple[int, int, int]) -> None:
@@ -60,85 +81,110 @@ class Tape:
         self.activations = 0
         self._side = max(input_shape[1:])
 
-    def linear(self, name: str, width: int) -> None:
-        """Linear layer with bias, on all of the signal at once."""
-        self._keep()
-        fan_in = math.prod(self.signal.shape)
-        self.signal = Signal((width,), receptive_field=self._side, jump=1)
-        self._add(name, "linear", parameters=(fan_in + 1) * width, macs=fan_in * width)
+    def record(self, layers: Layers) -> None:
+        """Pass the layers, one after the other."""
+        for layer in layers:
+            self._pass(layer)
 
-    def conv(self, name: str, width: int, *, kernel: int, stride: int = 1) -> None:
-        """Square conv without bias, padded by half its kernel."""
-        self._keep()
-        channels, *sides = self.signal.shape
-        padding = kernel // 2
-        alive = math.prod(_living_taps(side, kernel, stride, padding) for side in sides)
-        self._slide(width, kernel, stride, padding)
-        weights = kernel**2 * channels * width
-        dead = (kernel**2 - alive) * channels * width
-        self._add(
-            name,
-            "conv",
-            parameters=weights,
-            macs=weights * math.prod(self.signal.shape[1:]),
-            dead_weights=dead,
-        )
-
-    def max_pool(self, name: str, *, kernel: int, stride: int, padding: int = 0) -> None:
-        """Square max pool."""
-        self._keep()
-        self._slide(self.signal.shape[0], kernel, stride, padding)
-        self.activations += 2 * math.prod(self.signal.shape)
-        self._add(name, "pool")
-
-    def average_pool(self, name: str) -> None:
-        """Mean over the whole map."""
-        self.signal = Signal((self.signal.shape[0], 1, 1), receptive_field=self._side, jump=1)
-        self._add(name, "pool")
-
-    def norm(self, name: str) -> None:
-        """Batch or layer norm with scale and shift per channel."""
-        self._keep()
-        self.signal = self.signal.with_kept(False)
-        self._add(name, "norm", parameters=2 * self.signal.shape[0])
-
-    def relu(self) -> None:
-        """ReLU, which is no layer of its own."""
-        self.signal = self.signal.with_kept(False)
-        self._keep()
-
-    def dropout(self, name: str, probability: float) -> None:
-        """Dropout of units, or of whole channels in a map; nothing where the probability is zero."""
-        if probability > 0:
-            self.activations += self.signal.shape[0]
-            self.signal = self.signal.with_kept(False)
-            self._add(name, "dropout")
-
-    def plus(self) -> None:
-        """Addition of a shortcut."""
-        self.signal = self.signal.with_kept(False)
-
-    def projection(self, conv: str, norm: str, *, start: Signal, stride: int) -> None:
-        """A shortcut from `start`, which some layer keeps already, to the signal as it stands: 1x1 conv and norm."""
-        end = self.signal
-        self.signal = start.with_kept(True)
-        self.conv(conv, end.shape[0], kernel=1, stride=stride)
-        self.norm(norm)
-        self.signal = end
-
-    def _slide(self, width: int, kernel: int, stride: int, padding: int) -> None:
+    def _pass(self, layer: Layer) -> None:
         before = self.signal
-        sides = (_output_side(side, kernel, stride, padding) for side in before.shape[1:])
+        match layer:
+            case Conv():
+                self._keep(before)
+                self._slide(layer, layer.dilation * (layer.kernel - 1), layer.stride)
+                self._add_conv(layer, before.shape)
+            case Linear():
+                self._keep(before)
+                self._become(layer, receptive_field=self._side, jump=1)
+                (fan_in,) = before.shape
+                weights = fan_in * layer.width
+                biases = layer.width if layer.bias else 0
+                self._add(layer.name, "linear", parameters=weights + biases, macs=weights)
+            case Norm():
+                self._keep(before)
+                self._become(layer)
+                self._add(layer.name, "norm", parameters=2 * before.shape[0])
+            case Pool():
+                self._keep(before)
+                self._slide(layer, layer.kernel - 1, layer.stride)
+                if layer.kind == "max":
+                    self.activations += 2 * math.prod(self.signal.shape)
+                self._add(layer.name, "pool")
+            case GlobalPool():
+                self._become(layer, receptive_field=self._side, jump=1)
+                self._add(layer.name, "pool")
+            case Activation():
+                if layer.function not in KEEPS_OUTPUT:
+                    self._keep(before)
+                self._become(layer)
+                if layer.function in KEEPS_OUTPUT:
+                    self._keep(self.signal)
+            case Dropout():
+                is_whole = layer.of == "units"
+                self.activations += math.prod(before.shape) if is_whole else before.shape[0]
+                self._become(layer)
+                self._add(layer.name, "dropout")
+            case Padded():
+                self._slide(layer, 0, layer.stride)
+            case Flatten():
+                self._become(layer, memory=before.memory)
+            case Resize():
+                self._become(layer)
+            case Residual():
+                self._pass_both(layer)
+            case StageEnd():
+                pass
+            case _:
+                assert_never(layer)
+
+    def _pass_both(self, layer: Residual) -> None:
+        start = self.signal
+        self.record(layer.body)
+        end, self.signal = self.signal, start
+        self.record(layer.shortcut)
+        seen = max(end.receptive_field, self.signal.receptive_field)
+        self.signal = Signal(shape_after(layer, start.shape), seen, end.jump)
+
+    def _become(
+        self,
+        layer: Layer,
+        *,
+        receptive_field: int | None = None,
+        jump: int | None = None,
+        memory: Memory | None = None,
+    ) -> None:
+        before = self.signal
         self.signal = Signal(
-            (width, *sides),
-            before.receptive_field + (kernel - 1) * before.jump,
-            before.jump * stride,
+            shape_after(layer, before.shape),
+            before.receptive_field if receptive_field is None else receptive_field,
+            before.jump if jump is None else jump,
+            memory or Memory(),
         )
 
-    def _keep(self) -> None:
-        if not self.signal.kept:
-            self.activations += math.prod(self.signal.shape)
-            self.signal = self.signal.with_kept(True)
+    def _slide(self, layer: Layer, reach: int, stride: int) -> None:
+        before = self.signal
+        self._become(
+            layer,
+            receptive_field=before.receptive_field + reach * before.jump,
+            jump=before.jump * stride,
+        )
+
+    def _keep(self, signal: Signal) -> None:
+        if not signal.memory.kept:
+            self.activations += math.prod(signal.shape)
+            signal.memory.kept = True
+
+    def _add_conv(self, layer: Conv, before: Shape) -> None:
+        channels, *sides = before
+        per_tap = channels // layer.groups * layer.width
+        alive = math.prod(_living_taps(side, layer) for side in sides)
+        self._add(
+            layer.name,
+            "conv",
+            parameters=layer.kernel**2 * per_tap + (layer.width if layer.bias else 0),
+            macs=layer.kernel**2 * per_tap * math.prod(self.signal.shape[1:]),
+            dead_weights=(layer.kernel**2 - alive) * per_tap,
+        )
 
     def _add(
         self,
@@ -157,13 +203,13 @@ class Tape:
         )
 
 
-def _output_side(side: int, kernel: int, stride: int, padding: int) -> int:
-    """https://docs.pytorch.org/docs/stable/generated/torch.nn.Conv2d.html, without dilation."""
-    return (side + 2 * padding - kernel) // stride + 1
-
-
 @lru_cache(maxsize=1024)
-def _living_taps(side: int, kernel: int, stride: int, padding: int) -> int:
+def _living(side: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
     """How many of a kernel's positions along one side ever meet a pixel of the map."""
-    starts = range(-padding, _output_side(side, kernel, stride, padding) * stride - padding, stride)
-    return sum(any(0 <= start + tap < side for start in starts) for tap in range(kernel))
+    outputs = side_after(side, dilation * (kernel - 1) + 1, stride, padding)
+    starts = range(-padding, outputs * stride - padding, stride)
+    return sum(any(0 <= start + tap * dilation < side for start in starts) for tap in range(kernel))
+
+
+def _living_taps(side: int, layer: Conv) -> int:
+    return _living(side, layer.kernel, layer.stride, layer.padding, layer.dilation)

@@ -5,7 +5,7 @@ Nothing here loads torch.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lab_models.architectures.layers import Shape
+from lab_models.architectures.shapes import Shape
 from lab_models.architectures.sizes import ModelSize
 from lab_models.architectures.stages import stage_sizes, stages_of
 from lab_models.common.validation import FieldError, did_you_mean

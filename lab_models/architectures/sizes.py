@@ -4,11 +4,11 @@ weights.
 
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import assert_never
 
+from lab_models.architectures.expansion import plan_of
 from lab_models.architectures.layers import LayerSize, Tape
 from lab_models.architectures.pixels import shape_within
-from lab_models.specs import CNNSpec, HeNetSpec, MLPSpec, ModelSpec, ResNet18Spec, VGGSpec
+from lab_models.specs import CNNSpec, ModelSpec, ResNet18Spec
 
 InputShape = tuple[int, int, int]
 
@@ -62,19 +62,7 @@ def model_size(model: ModelSpec, input_shape: InputShape, num_classes: int) -> M
 @lru_cache(maxsize=KEPT_SIZES)
 def _recorded(model: ModelSpec, input_shape: InputShape, num_classes: int) -> ModelSize:
     tape = Tape(shape_within(model, input_shape))
-    match model:
-        case MLPSpec():
-            _mlp(tape, model, num_classes)
-        case CNNSpec():
-            _cnn(tape, model, num_classes)
-        case HeNetSpec():
-            _henet(tape, model, num_classes)
-        case VGGSpec():
-            _vgg(tape, model, num_classes)
-        case ResNet18Spec():
-            _resnet18(tape, model, num_classes)
-        case _:
-            assert_never(model)
+    tape.record(plan_of(model, num_classes).layers)
     return ModelSize(model, input_shape, tuple(tape.layers), tape.activations)
 
 
@@ -138,127 +126,3 @@ def _remedy(size: ModelSize) -> str:
         case _:
             pass
     return "use larger images"
-
-
-def _mlp(tape: Tape, model: MLPSpec, num_classes: int) -> None:
-    last = len(model.widths) - 1
-    for i, width in enumerate(model.widths):
-        dropout = model.dropout if model.dropout_at == "every_hidden" or i == last else 0.0
-        if i > 0 and model.block == "inverted_bottleneck":
-            _inverted_bottleneck(tape, f"hidden.{i}", width, model, dropout)
-            continue
-        tape.linear(f"hidden.{i}.linear", width)
-        if model.norm != "none":
-            tape.norm(f"hidden.{i}.norm")
-        tape.relu()
-        tape.dropout(f"hidden.{i}.dropout", dropout)
-    tape.linear("head", num_classes)
-
-
-def _inverted_bottleneck(tape: Tape, name: str, width: int, model: MLPSpec, dropout: float) -> None:
-    tape.linear(f"{name}.linear1", 2 * width)
-    if model.norm != "none":
-        tape.norm(f"{name}.norm1")
-    tape.relu()
-    tape.dropout(f"{name}.dropout", dropout)
-    tape.linear(f"{name}.linear2", width)
-    if model.norm != "none":
-        tape.norm(f"{name}.norm2")
-    if model.residual:
-        tape.plus()
-
-
-def _cnn(tape: Tape, model: CNNSpec, num_classes: int) -> None:
-    tape.conv("stem.conv", model.stage_widths[0], kernel=7 if model.stem == "7x7" else 3)
-    tape.norm("stem.norm")
-    tape.relu()
-    for i, (width, stride) in enumerate(zip(model.stage_widths, model.stage_strides, strict=True)):
-        for j in range(model.blocks_per_stage):
-            name = f"stages.{i}.{j}"
-            projection = (
-                (f"{name}.shortcut.conv", f"{name}.shortcut.norm") if model.residual else None
-            )
-            _block(
-                tape,
-                name,
-                width,
-                stride if j == 0 else 1,
-                projection=projection,
-                dropout=model.dropout,
-            )
-    tape.average_pool("pool")
-    tape.linear("head", num_classes)
-
-
-def _henet(tape: Tape, model: HeNetSpec, num_classes: int) -> None:
-    tape.conv("stem.conv", model.width, kernel=3)
-    tape.norm("stem.norm")
-    tape.relu()
-    for i in range(3):
-        for j in range(model.blocks_per_stage):
-            _block(tape, f"stages.{i}.{j}", model.width * 2**i, 2 if i > 0 and j == 0 else 1)
-    tape.average_pool("pool")
-    tape.linear("head", num_classes)
-
-
-def _resnet18(tape: Tape, model: ResNet18Spec, num_classes: int) -> None:
-    if model.stem == "cifar":
-        tape.conv("conv1", 64, kernel=3)
-    else:
-        tape.conv("conv1", 64, kernel=7, stride=2)
-    tape.norm("bn1")
-    tape.relu()
-    if model.stem == "imagenet":
-        tape.max_pool("maxpool", kernel=3, stride=2, padding=1)
-    for i, width in enumerate((64, 128, 256, 512), start=1):
-        for j in range(2):
-            name = f"layer{i}.{j}"
-            _block(
-                tape,
-                name,
-                width,
-                2 if i > 1 and j == 0 else 1,
-                projection=(f"{name}.downsample.0", f"{name}.downsample.1"),
-                norm="bn",
-            )
-    tape.average_pool("avgpool")
-    tape.linear("fc", num_classes)
-
-
-def _block(
-    tape: Tape,
-    name: str,
-    width: int,
-    stride: int,
-    *,
-    projection: tuple[str, str] | None = None,
-    norm: str = "norm",
-    dropout: float = 0.0,
-) -> None:
-    """Two 3x3 convs; `projection` names the conv and norm of a shortcut that stand where the shape changes.
-
-    A shortcut without parameters is no layer, and keeps nothing for the backward pass that is not kept already.
-    """
-    start = tape.signal
-    tape.conv(f"{name}.conv1", width, kernel=3, stride=stride)
-    tape.norm(f"{name}.{norm}1")
-    tape.relu()
-    tape.dropout(f"{name}.dropout", dropout)
-    tape.conv(f"{name}.conv2", width, kernel=3)
-    tape.norm(f"{name}.{norm}2")
-    if projection is not None and (stride != 1 or start.shape[0] != width):
-        tape.projection(*projection, start=start, stride=stride)
-    tape.relu()
-
-
-def _vgg(tape: Tape, model: VGGSpec, num_classes: int) -> None:
-    for i, width in enumerate(model.widths):
-        for j in range(model.convs_per_stage):
-            tape.conv(f"stages.{i}.{j}.conv", width, kernel=3)
-            tape.norm(f"stages.{i}.{j}.norm")
-            tape.relu()
-        tape.max_pool(f"stages.{i}.pool", kernel=2, stride=2)
-    tape.linear("hidden", model.hidden)
-    tape.relu()
-    tape.dropout("dropout", model.dropout)
-    tape.linear("head", num_classes)

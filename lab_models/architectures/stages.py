@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 
-from lab_models.architectures.layers import Shape
+from lab_models.architectures.shapes import Shape
 from lab_models.architectures.sizes import KEPT_SIZES, ModelSize
 from lab_models.specs import Tuning
 

@@ -75,7 +75,7 @@ def features_of(
             lambda _module, given: keep(given[0])
         )
     else:
-        hook = _end_of(model, stage).register_forward_hook(
+        hook = model.get_submodule(stage).register_forward_hook(
             lambda _module, _given, result: keep(result)
         )
     try:
@@ -83,9 +83,3 @@ def features_of(
     finally:
         hook.remove()
     return Features(torch.cat(caught).cpu().numpy(), labels)
-
-
-def _end_of(model: nn.Module, stage: str) -> nn.Module:
-    """The module whose output is the stage's. torchvision's stem is no module of its own: it ends in the max pool."""
-    modules: dict[str, nn.Module] = dict(model.named_modules())
-    return modules.get(stage) or modules["maxpool"]

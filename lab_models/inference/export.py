@@ -7,7 +7,8 @@ import onnx
 from onnx import TensorProto, helper
 from safetensors import SafetensorError, safe_open
 
-from lab_models.architectures.pixels import as_seen
+from lab_models.architectures.expansion import plan_of
+from lab_models.architectures.pixels import as_seen, shape_within
 from lab_models.common.errors import LabError
 from lab_models.common.files import sha256_of
 from lab_models.inference.graph import IMAGES, LOGITS, PROBABILITIES, Array, Graph, UnfitWeights
@@ -81,6 +82,7 @@ def _model(
     graph = Graph(model.graph, names, read)
     seen = as_seen(network.model, info)
     graph.normalize(seen.mean, seen.std)
-    write_layers(graph, network.model)
+    layers = plan_of(network.model, info.num_classes).layers
+    write_layers(graph, layers, shape_within(network.model, info.shape))
     graph.outputs()
     return model

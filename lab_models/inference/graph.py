@@ -3,21 +3,25 @@
 Operators and their attributes: https://onnx.ai/onnx/operators/, in the versions of opset 17.
 """
 
+import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import helper
 
+from lab_models.architectures.plan import ActivationName
 from lab_models.common.errors import LabError
 
 Array = npt.NDArray[Any]
 
 IMAGES, LOGITS, PROBABILITIES = "images", "logits", "probabilities"
 EPSILON = 1e-5
-"""The default of `torch.nn.BatchNorm1d`, `BatchNorm2d` and `LayerNorm`, which the lab's networks keep."""
+"""The default of torch's batch, layer and group norm, which the lab's networks keep."""
+LEAK = 0.01
+"""The default of `torch.nn.functional.leaky_relu`."""
 COUNTER = ".num_batches_tracked"
 """What batch norm counts while training; evaluation does not read it."""
 TO_THE_END = np.iinfo(np.int64).max
@@ -86,25 +90,33 @@ class Graph:
         """(N, C, H, W) -> (N, C·H·W)."""
         self._add("Flatten", f"{self.signal}.flat", axis=1)
 
-    def linear(self, name: str) -> None:
-        """Linear layer with bias: (N, fan_in) -> (N, fan_out)."""
-        self._add(
-            "Gemm", name, self._weight(f"{name}.weight"), self._weight(f"{name}.bias"), transB=1
-        )
+    def linear(self, name: str, *, bias: bool = True) -> None:
+        """Linear layer: (N, fan_in) -> (N, fan_out)."""
+        parts = ("weight", "bias") if bias else ("weight",)
+        self._add("Gemm", name, *(self._weight(f"{name}.{part}") for part in parts), transB=1)
 
-    def conv(self, name: str, *, stride: int = 1) -> None:
-        """Square conv without bias, padded by half its kernel: (N, fan_in, H, W) -> (N, fan_out, ⌈H / stride⌉, ⌈W /
-        stride⌉).
-        """
-        weight = self._weight(f"{name}.weight")
-        kernel = self._proto.initializer[-1].dims[-1]
+    def conv(
+        self,
+        name: str,
+        *,
+        kernel: int,
+        stride: int = 1,
+        padding: int = 0,
+        dilation: int = 1,
+        groups: int = 1,
+        bias: bool = False,
+    ) -> None:
+        """Square conv: (N, fan_in, H, W) -> (N, fan_out, H', W')."""
+        parts = ("weight", "bias") if bias else ("weight",)
         self._add(
             "Conv",
             name,
-            weight,
+            *(self._weight(f"{name}.{part}") for part in parts),
             kernel_shape=[kernel] * 2,
             strides=[stride] * 2,
-            pads=[kernel // 2] * 4,
+            pads=[padding] * 4,
+            dilations=[dilation] * 2,
+            group=groups,
         )
 
     def batch_norm(self, name: str) -> None:
@@ -126,9 +138,50 @@ class Graph:
             epsilon=EPSILON,
         )
 
-    def relu(self) -> None:
-        """ReLU, which is no layer of its own."""
-        self._add("Relu", f"{self.signal}.relu")
+    def group_norm(self, name: str, groups: int, shape: tuple[int, ...]) -> None:
+        """Group norm of what has this shape for each image: each group as one channel of an instance norm, then scale
+        and shift per channel.
+        """
+        apart = np.array([0, groups, -1], np.int64)
+        self._add("Reshape", f"{name}.apart", self._constant(f"{name}.groups", apart))
+        self._add(
+            "InstanceNormalization",
+            f"{name}.normalized",
+            self._constant(f"{name}.ones", np.ones(groups, np.float32)),
+            self._constant(f"{name}.zeros", np.zeros(groups, np.float32)),
+            epsilon=EPSILON,
+        )
+        whole = np.array([0, *shape], np.int64)
+        self._add("Reshape", f"{name}.together", self._constant(f"{name}.shape", whole))
+        per_channel = (shape[0], *(1 for _ in shape[1:]))
+        self._add("Mul", f"{name}.scaled", self._weight(f"{name}.weight", per_channel))
+        self._add("Add", name, self._weight(f"{name}.bias", per_channel))
+
+    def activation(self, function: ActivationName) -> None:
+        """A function of every number, which is no layer of its own."""
+        given = self.signal
+        name = f"{given}.{function}"
+        match function:
+            case "relu":
+                self._add("Relu", name)
+            case "leaky_relu":
+                self._add("LeakyRelu", name, alpha=LEAK)
+            case "tanh":
+                self._add("Tanh", name)
+            case "sigmoid":
+                self._add("Sigmoid", name)
+            case "silu":
+                self._add("Sigmoid", f"{name}.gate")
+                self._add("Mul", name, given)
+            case "gelu":
+                root = self._constant(f"{name}.root", np.array(math.sqrt(2), np.float32))
+                self._add("Div", f"{name}.divided", root)
+                self._add("Erf", f"{name}.erf")
+                self._add("Add", f"{name}.plus", self._constant(f"{name}.one", np.float32(1)))
+                self._add("Mul", f"{name}.doubled", given)
+                self._add("Mul", name, self._constant(f"{name}.half", np.float32(0.5)))
+            case _:
+                assert_never(function)
 
     def add(self, other: str) -> None:
         """Addition of a shortcut's end."""
@@ -140,15 +193,23 @@ class Graph:
             "MaxPool", name, kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=[padding] * 4
         )
 
-    def average_pool(self, name: str) -> None:
-        """Mean over the whole map: (N, C, H, W) -> (N, C)."""
+    def mean_pool(self, name: str, *, kernel: int, stride: int, padding: int = 0) -> None:
+        """Square average pool that counts the padding's zeros."""
+        self._add(
+            "AveragePool",
+            name,
+            kernel_shape=[kernel] * 2,
+            strides=[stride] * 2,
+            pads=[padding] * 4,
+            count_include_pad=1,
+        )
+
+    def global_pool(self, name: str) -> None:
+        """Mean over the whole map: (N, C, H, W) -> (N, C, 1, 1)."""
         self._add("GlobalAveragePool", name)
-        self.flatten()
 
     def padded(self, name: str, *, stride: int, extra: int) -> None:
-        """Every `stride`-th pixel, then `extra` channels of zeros: option A, see
-        `architectures.blocks.PaddedShortcut`.
-        """
+        """Every `stride`-th pixel, then `extra` channels of zeros, see `architectures.plan.Padded`."""
         bounds = {"starts": [0, 0], "ends": [TO_THE_END] * 2, "axes": [2, 3], "steps": [stride] * 2}
         self._add(
             "Slice",
@@ -179,13 +240,14 @@ class Graph:
         )
         self.signal = name
 
-    def _weight(self, name: str) -> str:
+    def _weight(self, name: str, shape: tuple[int, ...] | None = None) -> str:
         if name not in self._unread:
             raise UnfitWeights(f"the weights lack {name}")
         self._unread.remove(name)
-        return self._constant(name, self._read(name))
+        array = self._read(name)
+        return self._constant(name, array if shape is None else array.reshape(shape))
 
-    def _constant(self, name: str, array: Array) -> str:
+    def _constant(self, name: str, array: Array | np.float32) -> str:
         data_type = helper.np_dtype_to_tensor_dtype(array.dtype)  # little-endian, as safetensors is
         self._proto.initializer.add(
             name=name, dims=array.shape, data_type=data_type, raw_data=array.tobytes()

@@ -10,7 +10,7 @@ from pathlib import Path
 from lab_models.datasets.catalog import DatasetInfo
 from lab_models.specs import ModelSpec
 
-GRAPH_VERSION = 1
+GRAPH_VERSION = 2
 """Grows with the code that writes graphs, so that a file of an older version is not taken for the same."""
 
 

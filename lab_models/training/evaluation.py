@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lab_models.architectures.blocks import Resize
+from lab_models.architectures.modules import Resize
 from lab_models.datasets.batches import ImageSplit
 from lab_models.datasets.splits import sample_rows
 from lab_models.training.precision import forward_context

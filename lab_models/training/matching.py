@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lab_models.architectures.layers import Shape
 from lab_models.architectures.pairs import StagePair, stage_pairs
+from lab_models.architectures.shapes import Shape
 from lab_models.architectures.sizes import model_size
 from lab_models.common.seeding import derived_seed
 from lab_models.datasets.catalog import DatasetInfo

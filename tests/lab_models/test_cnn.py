@@ -12,11 +12,10 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lab_models.architectures.blocks import Block, Conv, PaddedShortcut
 from lab_models.architectures.build import build_model
-from lab_models.architectures.cnn import CNN
-from lab_models.architectures.henet import HeNet
-from lab_models.architectures.vgg import VGG
+from lab_models.architectures.initial_weights import Conv
+from lab_models.architectures.modules import padded
+from lab_models.common.seeding import initialisation_seed
 from lab_models.specs import ModelSpec
 from tests.lab_models.conftest import PROJECT
 
@@ -49,9 +48,7 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 
 
-def built(
-    document: dict[str, Any], shape: tuple[int, int, int] = COLOR, seed: int = 0
-) -> nn.Module:
+def built(document: dict[str, Any], shape: tuple[int, int, int] = COLOR, seed: int = 0) -> Any:
     return build_model(validated(document), shape, 5, seed)
 
 
@@ -72,7 +69,7 @@ def conv_norm(maps: Tensor, conv: nn.Conv2d, stride: int = 1) -> Tensor:
     )
 
 
-def block(maps: Tensor, module: Block, stride: int, skipped: Tensor | None) -> Tensor:
+def block(maps: Tensor, module: Any, stride: int, skipped: Tensor | None) -> Tensor:
     inner = conv_norm(torch.relu(conv_norm(maps, module.conv1, stride)), module.conv2)
     return torch.relu(inner if skipped is None else inner + skipped)
 
@@ -83,7 +80,6 @@ def block(maps: Tensor, module: Block, stride: int, skipped: Tensor | None) -> T
 @pytest.mark.parametrize("residual", [False, True])
 def test_a_cnn_is_a_stem_stages_of_blocks_an_average_and_a_head(residual: bool) -> None:
     model = built({"arch": "cnn", "widths": [4, 6, 6], "residual": residual, "max_halvings": 1})
-    assert isinstance(model, CNN)
     maps = torch.relu(conv_norm(images(), model.stem.conv))
     for i, stride in enumerate((1, 2, 1)):
         first, second = model.stages[i]
@@ -98,7 +94,6 @@ def test_a_cnn_is_a_stem_stages_of_blocks_an_average_and_a_head(residual: bool) 
 @pytest.mark.parametrize("residual", [False, True])
 def test_a_henet_pads_its_shortcuts_with_zeros(residual: bool) -> None:
     model = built({"arch": "henet", "depth": 8, "width": 4, "residual": residual})
-    assert isinstance(model, HeNet)
     maps = torch.relu(conv_norm(images(), model.stem.conv))
     for i, stride in enumerate((1, 2, 2)):
         (only,) = model.stages[i]
@@ -114,7 +109,6 @@ def test_a_henet_pads_its_shortcuts_with_zeros(residual: bool) -> None:
 
 def test_a_vgg_is_convs_and_max_pools_and_two_linear_layers() -> None:
     model = built({"arch": "vgg", "widths": [4, 6], "convs_per_stage": 2, "hidden": 7})
-    assert isinstance(model, VGG)
     maps = images()
     for stage in model.stages:
         for j in range(2):
@@ -172,10 +166,10 @@ def test_resnet18_is_torchvisions_but_for_its_first_layer(
 
 def test_a_padded_shortcut_takes_every_second_pixel_of_odd_maps_too() -> None:
     maps = torch.arange(30.0).reshape(1, 2, 3, 5)
-    padded = PaddedShortcut(2, 5, stride=2)(maps)
-    assert padded.shape == (1, 5, 2, 3)
-    assert padded[0, 0].tolist() == [[0, 2, 4], [10, 12, 14]]
-    assert not padded[0, 2:].any()
+    found = padded(maps, stride=2, extra=3)
+    assert found.shape == (1, 5, 2, 3)
+    assert found[0, 0].tolist() == [[0, 2, 4], [10, 12, 14]]
+    assert not found[0, 2:].any()
 
 
 # --- how the weights start
@@ -273,10 +267,29 @@ def test_the_memory_format_changes_nothing_but_rounding(name: str) -> None:
     torch.testing.assert_close(before, after)
 
 
-def test_only_resnet18_loads_torchvision() -> None:
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 28, 28)])
+@pytest.mark.parametrize("stem", ["cifar", "imagenet"])
+def test_resnet18_draws_torchvisions_own_first_weights(
+    stem: str, shape: tuple[int, int, int]
+) -> None:
+    ours = built({"arch": "resnet18", "stem": stem}, shape, seed=4).state_dict()
+    torch.manual_seed(initialisation_seed(4))
+    theirs = torchvision.models.resnet18(num_classes=5).state_dict()
+    its_own = stem == "imagenet" and shape[0] == 3
+    assert list(ours) == list(theirs)
+    unlike = [name for name in ours if not torch.equal(ours[name], theirs[name])]
+    assert unlike == ([] if its_own else ["conv1.weight"])
+
+
+def test_a_part_of_a_network_says_that_it_does_not_run_alone() -> None:
+    with pytest.raises(RuntimeError, match="does not run alone: run the network, and hook onto"):
+        built(SMALL["residual henet"]).stages(images())
+
+
+def test_no_architecture_loads_torchvision() -> None:
     code = (
-        "import sys; from lab_models.architectures.build import build_model; from lab_models.specs import CNNSpec,"
-        " ResNet18Spec\nbuild_model(CNNSpec(), (3, 8, 8), 10, 0); print('torchvision' in sys.modules)"
+        "import sys; from lab_models.architectures.build import build_model; from lab_models.specs import ARCHITECTURES"
+        "\nfor arch in ARCHITECTURES: build_model(arch(), (3, 8, 8), 10, 0)\nprint('torchvision' in sys.modules)"
     )
     answer = subprocess.run(
         [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True
@@ -286,7 +299,7 @@ def test_only_resnet18_loads_torchvision() -> None:
 
 def test_a_stride_over_one_pixel_has_a_gradient_of_numbers_in_bfloat16() -> None:
     """oneDNN left what lay in memory where weights meet padding alone."""
-    conv = Conv(32, 32, kernel=3, stride=2)
+    conv = Conv(32, 32, 3, stride=2, padding=1, bias=False)
     nn.init.ones_(conv.weight)
     for _ in range(5):
         rubbish = torch.full((4, 32, 32, 3, 3), torch.nan)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lab_models.architectures.blocks import Resize
 from lab_models.architectures.build import build_model
+from lab_models.architectures.modules import Resize
 from lab_models.datasets.batches import ImageSplit, device_splits
 from lab_models.datasets.preparation import PreparedDataset
 from lab_models.specs import DatasetSpec, MLPSpec

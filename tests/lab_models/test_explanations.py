@@ -62,10 +62,10 @@ def last_maps_and_logits(
     kept: list[Tensor] = []
     whole: Any = model
     layer = {
-        "resnet18": lambda: whole.layer4,
-        "vgg": lambda: whole.stages[-1].get_submodule("1"),
-    }.get(document["arch"], lambda: whole.stages)()
-    handle = layer.register_forward_hook(lambda _module, _inputs, output: kept.append(output))
+        "resnet18": lambda: whole.avgpool,
+        "vgg": lambda: whole.stages[-1].pool,
+    }.get(document["arch"], lambda: whole.pool)()
+    handle = layer.register_forward_pre_hook(lambda _module, inputs: kept.append(inputs[0]))
     seen = as_seen(validated(document), INFO)
     mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (seen.mean, seen.std))
     logits: Tensor = model((torch.from_numpy(images).double() / 255 - mean) / std)

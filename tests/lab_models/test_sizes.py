@@ -13,9 +13,9 @@ from pydantic import TypeAdapter
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lab_models.architectures.blocks import PaddedShortcut, Resize
 from lab_models.architectures.build import build_model
 from lab_models.architectures.layers import LayerSize
+from lab_models.architectures.modules import FUNCTIONS, Part, Resize
 from lab_models.architectures.sizes import ModelSize, dead_weight_warning, impossible, model_size
 from lab_models.architectures.stages import stage_sizes
 from lab_models.specs import PRESETS, CNNSpec, HeNetSpec, MLPSpec, ModelSpec, ResNet18Spec, VGGSpec
@@ -226,8 +226,7 @@ def require_that_torch_agrees(spec: ModelSpec, shape: Shape3, num_classes: int) 
     modules = {
         name: module
         for name, module in model.named_modules()
-        if not list(module.children())
-        and not isinstance(module, nn.ReLU | nn.Identity | PaddedShortcut | Resize)
+        if not list(module.children()) and not isinstance(module, Part | Resize)
     }
     for name, module in modules.items():
         module.register_forward_hook(note(name))
@@ -391,11 +390,11 @@ _with_some_channels = _documents(
 )
 def test_dead_weights_are_those_without_a_gradient(spec: ModelSpec, shape: Shape3) -> None:
     size = model_size(spec, shape, 3)
-    model = build_model(spec, shape, 3, 0).train()
-    images = torch.randn(32, *shape, generator=torch.Generator().manual_seed(2))
     # ReLU would silence some weights by chance
-    with patch.object(torch, "relu", nn.functional.elu):
-        nn.functional.cross_entropy(model(images), torch.arange(32) % 3).backward()
+    with patch.dict(FUNCTIONS, relu=nn.functional.elu):
+        model = build_model(spec, shape, 3, 0).train()
+    images = torch.randn(32, *shape, generator=torch.Generator().manual_seed(2))
+    nn.functional.cross_entropy(model(images), torch.arange(32) % 3).backward()
     without = {
         name: int((module.weight.grad == 0).sum())
         for name, module in model.named_modules()
