@@ -22,7 +22,7 @@ class Conv(nn.Conv2d):
     def forward(self, inputs: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, width, H', W')."""
         if inputs.shape[-2:] == (1, 1) and self.stride != (1, 1) and _is_in_bfloat16_on_cpu(inputs):
-            # the same as with a stride over one pixel, but that oneDNN 3.12 then leaves the gradient of the weights that
+            # the same as with a stride over one pixel, but that oneDNN 3.12 then leaves the gradient of weights that
             # meet padding alone as it finds the memory
             whole = functional.conv2d(
                 inputs, self.weight, self.bias, 1, self.padding, self.dilation, self.groups
