@@ -29,6 +29,8 @@ UNBOUNDED = 10_000
 
 GAP = 2
 """Spaces between columns."""
+SHORT_CELL = 8
+"""Characters of a cell up to which it stays in one line, such as `12 min`."""
 LONG_WORD = 12
 """Characters of a word beyond which it may be broken in a narrow terminal."""
 
@@ -94,12 +96,15 @@ def _natural(column: tuple[str, str], cells: Sequence[str]) -> int:
 
 def _least(column: tuple[str, str], cells: Sequence[str]) -> int:
     """Characters that it takes at least so that no id, no number and no short word is broken."""
-    name, side = column
-    heading = max(map(len, name.split()), default=0)
-    if side == NUMBER or all(" " not in cell for cell in cells):
-        return max(heading, *map(rich_cells.cell_len, cells), 0)
-    words = (word for cell in cells for word in cell.split())
-    return max(heading, min(LONG_WORD, max(map(rich_cells.cell_len, words), default=0)))
+    heading = max(map(len, column[0].split()), default=0)
+    if all(" " not in cell for cell in cells):
+        return max([heading, *map(rich_cells.cell_len, cells)])
+    widths = [heading]
+    for cell in cells:
+        whole = rich_cells.cell_len(cell)
+        words = max(map(rich_cells.cell_len, cell.split()), default=0)
+        widths.append(whole if whole <= SHORT_CELL else min(LONG_WORD, words))
+    return max(widths)
 
 
 def _handed_out(least: dict[int, int], natural: dict[int, int], left: int) -> dict[int, int]:
