@@ -54,11 +54,11 @@ fast: $(DEV) format contracts ## under a minute, after every change: format and 
 quick: formatted lint types contracts $(DEV) ## under five minutes, before a commit: what is said of the code, and all tests on one database but those of whole services and processes
 	$(PYTEST) $(SPREAD) --ignore=tests/e2e -m 'not costly'
 
-check: formatted lint types contracts $(DEV) ## exactly what CI runs, about twenty minutes: all of quick, whole services but their slowest faults, and again on PostgreSQL what writes
+check: formatted lint types contracts $(DEV) ## exactly what CI runs, about twenty minutes: all but the slowest tests, whole services too, and again on PostgreSQL what writes
 	@$(BIN)/python -m tests.stages 'make check' 'about twenty minutes on two idle cores' \
-		'all but whole services, on SQLite: $(PYTEST) $(SPREAD) --ignore=tests/e2e' \
+		'all but whole services, on SQLite: $(PYTEST) $(SPREAD) -m "not slow" --ignore=tests/e2e' \
 		'whole services but their slowest faults: $(PYTEST) $(SPREAD) -m "not slow" tests/e2e' \
-		'what writes, on PostgreSQL: LAB_TEST_DATABASE=postgresql $(PYTEST) $(SPREAD) tests/app tests/worker'
+		'what writes, on PostgreSQL: LAB_TEST_DATABASE=postgresql $(PYTEST) $(SPREAD) -m "not slow" tests/app tests/worker'
 
 format: $(DEV) ## write the code as the formatter would
 	$(BIN)/ruff format $(CODE)

@@ -271,6 +271,7 @@ def real(name: str, folder: Path) -> PreparedDataset:
 
 
 @pytest.mark.costly
+@pytest.mark.slow
 def test_constants_of_cifar10_are_those_of_its_training_images(tmp_path: Path) -> None:
     dataset = real("cifar10", tmp_path)
     mean, std = mean_and_std(dataset.train_images)
@@ -283,6 +284,7 @@ def test_constants_of_cifar10_are_those_of_its_training_images(tmp_path: Path) -
 
 
 @pytest.mark.costly
+@pytest.mark.slow
 def test_constants_of_cifar100_are_those_of_its_training_images(tmp_path: Path) -> None:
     """To four digits over a whole copy; over a part of it, as near as chance allows."""
     dataset = real("cifar100", tmp_path)

@@ -60,6 +60,7 @@ def test_looks_at_3_to_20_seeds_are_wrong_5_times_in_100_at_most(planned: int) -
     assert ever(draws, old, first=3) > 0.22, "as it was: every look at 5 %"
 
 
+@pytest.mark.slow
 def test_looks_at_the_planned_seeds_and_at_every_other_number_up_to_1000() -> None:
     """In pieces, since 20,000 sequences of 1,000 are 160 MB."""
     found = [ever(noise(seed, 1000, 2000), levels(1000, None)) for seed in range(10)]

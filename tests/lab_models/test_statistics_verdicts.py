@@ -164,6 +164,7 @@ def test_how_many_more_seeds_speaks_of_the_margin_and_not_of_the_effect_seen() -
     assert seeds_still(enough, Look.PLANNED, None, None) is None, "these had 80 % already"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("spread", "margin"), [(0.2, 0.15), (0.5, 0.5)])
 def test_with_that_many_seeds_a_further_look_decides_4_times_out_of_5(
     spread: float, margin: float

@@ -164,6 +164,7 @@ def begin(
     return begun
 
 
+@pytest.mark.slow
 @pytest.mark.costly
 @pytest.mark.sqlite
 def test_a_device_that_is_back_is_told_and_trained_on(
