@@ -33,6 +33,7 @@ def test_the_first_day_is_six_lines(service: Service, monkeypatch: pytest.Monkey
     exp = sessions.first_day(epochs=4)
     assert re.fullmatch(r"0\.\d+ ± 0\.\d+ \(n = 3\)", str(exp.results["test"]["accuracy"]))
     assert exp._repr_html_().count("<img") == 1
+    exp._driver.http.close()  # which a student leaves to the end of the program
 
 
 def test_a_notebook_asks_whether_residual_helps(lab: Lab) -> None:
