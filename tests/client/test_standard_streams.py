@@ -51,6 +51,7 @@ def shell(url: str, tmp_path: Path) -> Shell:
     return run
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("words", ["--version", "ls", "show @last", "ls --json", "me"])
 def test_output_that_cannot_be_written_is_a_sentence_or_nothing(
     words: str, shell: Shell, lab: Lab
@@ -69,12 +70,14 @@ def test_output_that_cannot_be_written_is_a_sentence_or_nothing(
         )
 
 
+@pytest.mark.costly
 def test_errors_that_nobody_can_read_keep_their_status(shell: Shell) -> None:
     for where in (">&-", f"> {FULL}" if FULL.exists() else ">&-"):
         assert shell(f"lab show nothing 2{where}").returncode == 2
         assert shell(f"lab show exp_0000000000000 2{where}").returncode == 1
 
 
+@pytest.mark.costly
 def test_what_an_old_encoding_lacks_is_a_question_mark_and_json_stays_json(
     shell: Shell, lab: Lab
 ) -> None:
