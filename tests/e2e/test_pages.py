@@ -271,9 +271,9 @@ def test_what_is_deleted_elsewhere_leaves_the_others_moving(
     open_page: Callable[..., Page], service: Service, made: dict[str, str]
 ) -> None:
     """A comparison goes on with those that are left, in its table, its curves and its stream."""
-    long = service.submit({**SMALL, "name": "goes on", "seeds": 1, "epochs": 5000})
     short = quick(service, "is deleted")
     service.wait_for(short, "succeeded")
+    long = service.submit({**SMALL, "name": "goes on", "seeds": 1, "epochs": 5000})
     page = open_page(f"/ui/compare?e={short['id']},{long['id']}")
     page.locator("[data-chart] canvas").first.wait_for(timeout=60_000)
     asked: list[str] = []
