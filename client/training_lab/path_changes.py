@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from training_lab.errors import Unusable
 
-ARCHITECTURES: Final = ("mlp", "cnn", "henet", "resnet18", "vgg")
+ARCHITECTURES: Final = ("mlp", "cnn", "henet", "resnet18", "vgg", "layers")
 """Names of networks that are no preset."""
 NETWORKS: Final = ("model", "student")
 NAMED: Final = ("dataset", "optimizer", "schedule", "features")
@@ -30,22 +30,23 @@ def change(text: str) -> tuple[str, Any]:
 
 
 def put(document: dict[str, Any], path: str, value: Any) -> None:
-    """Put the value there; objects on the way are made where they are missing or a bare name. Raises Unusable where a
-    path leads through a list or a number.
+    """Put the value there; objects on the way are made where they are missing or a bare name, and in a list a place is
+    a number, counted from 0. Raises Unusable where a path leads past the end of a list or through a number.
     """
     *way, last = parts = path.split(".")
     if not all(parts):
         raise Unusable(
             f"{path!r} is no path: write names with dots between, as in epochs or dataset.train_limit"
         )
-    place = document
+    place: Any = document
     for name in way:
-        part = opened(name, place.get(name))
-        if not isinstance(part, dict):
+        key = _key(place, name, path)
+        part = opened(name, place[key] if isinstance(key, int) else place.get(key))
+        if not isinstance(part, dict | list):
             raise Unusable(f"{name!r} holds no fields here, so {path!r} leads nowhere")
-        place[name] = part
+        place[key] = part
         place = part
-    place[last] = copy.deepcopy(value)
+    place[_key(place, last, path)] = copy.deepcopy(value)
 
 
 def opened(name: str, part: Any) -> Any:
@@ -57,6 +58,16 @@ def opened(name: str, part: Any) -> Any:
     if name in NETWORKS:
         return {"arch" if part.lower() in ARCHITECTURES else "preset": part}
     return {"name": part} if name in NAMED else part
+
+
+def _key(place: dict[str, Any] | list[Any], name: str, path: str) -> str | int:
+    if isinstance(place, dict):
+        return name
+    if not name.isdecimal() or int(name) >= len(place):
+        raise Unusable(
+            f"{name!r} is no place in a list of {len(place)}, counted from 0, so {path!r} leads nowhere"
+        )
+    return int(name)
 
 
 def _refuse(name: str) -> Any:

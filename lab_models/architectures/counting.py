@@ -3,8 +3,16 @@
 from dataclasses import dataclass
 from typing import assert_never
 
-from lab_models.architectures.sizes import model_size
-from lab_models.specs import CNNSpec, HeNetSpec, MLPSpec, ModelSpec, ResNet18Spec, VGGSpec
+from lab_models.architectures.sizes import InputShape, impossible, model_size
+from lab_models.specs import (
+    CNNSpec,
+    HeNetSpec,
+    LayersSpec,
+    MLPSpec,
+    ModelSpec,
+    ResNet18Spec,
+    VGGSpec,
+)
 
 SIDE = 64
 """Pixels of an image; how many convs there are does not depend on it."""
@@ -35,10 +43,17 @@ def counts_of(model: ModelSpec) -> LayerCounts:
             return LayerCounts(4, 8, _convs(model))
         case VGGSpec():
             return LayerCounts(len(model.widths), None, len(model.widths) * model.convs_per_stage)
+        case LayersSpec():
+            is_known = model.has_maps and impossible(model, _images_of(model)) is None
+            return LayerCounts(None, None, _convs(model) if is_known else None)
         case _:
             assert_never(model)
 
 
 def _convs(model: ModelSpec) -> int:
-    size = model_size(model, (model.input_channels or 3, SIDE, SIDE), 1)
+    size = model_size(model, _images_of(model), 1)
     return sum(layer.kind == "conv" for layer in size.layers)
+
+
+def _images_of(model: ModelSpec) -> InputShape:
+    return (model.input_channels or 3, SIDE, SIDE)

@@ -2,6 +2,7 @@
 
 from typing import assert_never
 
+from lab_models.architectures.listed import listed
 from lab_models.architectures.plan import (
     Activation,
     Conv,
@@ -12,30 +13,43 @@ from lab_models.architectures.plan import (
     Layer,
     Layers,
     Linear,
+    NetworkPlan,
     Norm,
     Padded,
-    Plan,
     Pool,
     Residual,
     Resize,
     StageEnd,
 )
-from lab_models.specs import CNNSpec, HeNetSpec, MLPSpec, ModelSpec, ResNet18Spec, VGGSpec
+from lab_models.architectures.shapes import Shape
+from lab_models.specs import (
+    CNNSpec,
+    HeNetSpec,
+    LayersSpec,
+    MLPSpec,
+    ModelSpec,
+    ResNet18Spec,
+    VGGSpec,
+)
 
 
-def plan_of(model: ModelSpec, num_classes: int) -> Plan:
-    """The layers of the network, with the names that its weights have had in every version."""
+def plan_of(model: ModelSpec, shape: Shape, num_classes: int) -> NetworkPlan:
+    """The layers of the network for what has this shape, see `pixels.shape_within`. Weights keep the names of every
+    version. Raises LayerFault for a list of layers that does not fit.
+    """
     match model:
         case MLPSpec():
-            return Plan(_mlp(model, num_classes), model.init)
+            return NetworkPlan(_mlp(model, num_classes), model.init)
         case CNNSpec():
-            return Plan(_cnn(model, num_classes), "small_head")
+            return NetworkPlan(_cnn(model, num_classes), "small_head")
         case HeNetSpec():
-            return Plan(_henet(model, num_classes), "zero_biases")
+            return NetworkPlan(_henet(model, num_classes), "zero_biases")
         case VGGSpec():
-            return Plan(_vgg(model, num_classes), "small_head")
+            return NetworkPlan(_vgg(model, num_classes), "small_head")
         case ResNet18Spec():
-            return Plan(_resnet18(model, num_classes), "torchvision")
+            return NetworkPlan(_resnet18(model, num_classes), "torchvision")
+        case LayersSpec():
+            return NetworkPlan(listed(model, shape, num_classes), model.init)
         case _:
             assert_never(model)
 

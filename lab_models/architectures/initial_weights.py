@@ -16,7 +16,7 @@ PUBLISHED_STEM = 3, 64, 7
 """Channels, width and kernel of the first conv of torchvision's ResNet-18."""
 
 
-class Conv(nn.Conv2d):
+class UndrawnConv(nn.Conv2d):
     """A conv whose weights are not drawn when it is made, but by `draw`."""
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ class Conv(nn.Conv2d):
         """Nothing: torch's own first weights might be drawn in vain."""
 
 
-class Linear(nn.Linear):
+class UndrawnLinear(nn.Linear):
     """A linear layer whose weights are not drawn when it is made, but by `draw`."""
 
     def reset_parameters(self) -> None:
@@ -45,7 +45,7 @@ class Linear(nn.Linear):
 class Weighted:
     """A layer whose weights are to be drawn, and whether it stands in a shortcut."""
 
-    module: Conv | Linear
+    module: UndrawnConv | UndrawnLinear
     in_shortcut: bool
 
 
@@ -64,7 +64,7 @@ def draw(layers: Sequence[Weighted], init: Init) -> None:
     for layer in layers:
         # a linear layer's are drawn even where others take their place: so it was when torch made them, and a seed
         # means the same numbers as ever
-        if init == "torch" or isinstance(layer.module, Linear):
+        if init == "torch" or isinstance(layer.module, UndrawnLinear):
             _draw_as_torch(layer.module)
     if init != "torch":
         for layer in sorted(layers, key=lambda layer: layer.in_shortcut):
@@ -72,10 +72,11 @@ def draw(layers: Sequence[Weighted], init: Init) -> None:
 
 
 def _draw_again(
-    module: Conv | Linear, init: Literal["kaiming_fan_out", "small_head", "zero_biases"]
+    module: UndrawnConv | UndrawnLinear,
+    init: Literal["kaiming_fan_out", "small_head", "zero_biases"],
 ) -> None:
     match init:
-        case _ if isinstance(module, Conv):
+        case _ if isinstance(module, UndrawnConv):
             _draw_normal(module)
         case "kaiming_fan_out":
             _draw_normal(module)
@@ -91,13 +92,13 @@ def _draw_again(
 
 def _draw_as_torchvision(layers: Sequence[Weighted]) -> None:
     """Its own first conv is drawn, too, before ours takes its place where that is another."""
-    first, *convs = (layer.module for layer in layers if isinstance(layer.module, Conv))
+    first, *convs = (layer.module for layer in layers if isinstance(layer.module, UndrawnConv))
     is_its_own = (first.in_channels, first.out_channels, first.kernel_size[0]) == PUBLISHED_STEM
-    theirs = first if is_its_own else Conv(*PUBLISHED_STEM, bias=False)
+    theirs = first if is_its_own else UndrawnConv(*PUBLISHED_STEM, bias=False)
     for conv in (theirs, *convs):
         _draw_as_torch(conv)
     for layer in layers:
-        if isinstance(layer.module, Linear):
+        if isinstance(layer.module, UndrawnLinear):
             _draw_as_torch(layer.module)
     for conv in (theirs, *convs):
         _draw_normal(conv)
@@ -106,14 +107,14 @@ def _draw_as_torchvision(layers: Sequence[Weighted]) -> None:
         _draw_normal(first)
 
 
-def _draw_as_torch(module: Conv | Linear) -> None:
-    if isinstance(module, Conv):
+def _draw_as_torch(module: UndrawnConv | UndrawnLinear) -> None:
+    if isinstance(module, UndrawnConv):
         nn.Conv2d.reset_parameters(module)
     else:
         nn.Linear.reset_parameters(module)
 
 
-def _draw_normal(module: Conv | Linear) -> None:
+def _draw_normal(module: UndrawnConv | UndrawnLinear) -> None:
     nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 

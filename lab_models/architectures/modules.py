@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lab_models.architectures import plan as on_paper
-from lab_models.architectures.initial_weights import Conv, Linear, Weighted, draw
-from lab_models.architectures.plan import Layers, Plan
+from lab_models.architectures.initial_weights import UndrawnConv, UndrawnLinear, Weighted, draw
+from lab_models.architectures.plan import Layers, NetworkPlan
 from lab_models.architectures.shapes import Shape, shape_after
 
 Step = Callable[[Tensor], Tensor]
@@ -24,10 +24,10 @@ FUNCTIONS: Final[dict[on_paper.ActivationName, Step]] = {
 }
 
 
-class Network(nn.Module):
+class LayeredNetwork(nn.Module):
     """A freshly initialized network; torch's generator must be seeded."""
 
-    def __init__(self, plan: Plan, shape: Shape) -> None:
+    def __init__(self, plan: NetworkPlan, shape: Shape) -> None:
         super().__init__()
         builder = _Builder(self, shape)
         self._steps = builder.steps(plan.layers)
@@ -52,7 +52,7 @@ class Part(nn.Sequential):
         return outputs
 
 
-class Resize(nn.Module):
+class Resizing(nn.Module):
     """Brings every image to one size, bilinearly.
 
     There is no filter against aliasing, which only an image that is made smaller could need: ONNX has none in opset 17.
@@ -98,7 +98,7 @@ def _run(steps: tuple[Step, ...], signal: Tensor) -> Tensor:
 class _Builder:
     """Makes the steps of layers and registers their modules; `weighted` are those with weights, in their order."""
 
-    def __init__(self, network: Network, shape: Shape) -> None:
+    def __init__(self, network: LayeredNetwork, shape: Shape) -> None:
         self.weighted: list[Weighted] = []
         self._network = network
         self._shape = shape
@@ -123,7 +123,7 @@ class _Builder:
                 return partial(self._part(layer.name), has_run=True)
             case _:
                 module = _module(layer, before)
-        if isinstance(module, Conv | Linear):
+        if isinstance(module, UndrawnConv | UndrawnLinear):
             self.weighted.append(Weighted(module, self._in_shortcut))
         place, _, name = layer.name.rpartition(".")
         self._part(place).add_module(name, module)
@@ -160,7 +160,7 @@ def _module(
 ) -> nn.Module:
     match layer:
         case on_paper.Conv():
-            return Conv(
+            return UndrawnConv(
                 shape[0],
                 layer.width,
                 layer.kernel,
@@ -171,7 +171,7 @@ def _module(
                 bias=layer.bias,
             )
         case on_paper.Linear():
-            return Linear(shape[0], layer.width, bias=layer.bias)
+            return UndrawnLinear(shape[0], layer.width, bias=layer.bias)
         case on_paper.Norm():
             return _norm(layer, shape)
         case on_paper.Pool():
@@ -183,7 +183,7 @@ def _module(
             dropout = nn.Dropout if layer.of == "units" else nn.Dropout2d
             return dropout(layer.probability)
         case on_paper.Resize():
-            return Resize(layer.side)
+            return Resizing(layer.side)
         case _:
             assert_never(layer)
 

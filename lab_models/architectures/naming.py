@@ -3,7 +3,16 @@
 from itertools import groupby
 from typing import assert_never
 
-from lab_models.specs import CNNSpec, HeNetSpec, MLPSpec, ModelSpec, ResNet18Spec, VGGSpec
+from lab_models.specs import (
+    CNNSpec,
+    HeNetSpec,
+    LayersSpec,
+    MLPSpec,
+    ModelSpec,
+    ResNet18Spec,
+    VGGSpec,
+)
+from lab_models.specs.layer_list import AnyLayer, ConvEntry, LinearEntry, RepeatEntry, ResidualEntry
 
 
 def describe(model: ModelSpec) -> str:
@@ -21,6 +30,8 @@ def describe(model: ModelSpec) -> str:
             return f"resnet18 ({model.stem} stem{side})"
         case VGGSpec():
             return f"vgg {_dashed(model.widths)}"
+        case LayersSpec():
+            return _describe_layers(model)
         case _:
             assert_never(model)
 
@@ -49,6 +60,33 @@ def _describe_cnn(model: CNNSpec) -> str:
     return (
         f"{_form(model.residual)} cnn {stages} stage{plural}{blocks} {_dashed(model.stage_widths)}"
     )
+
+
+def _describe_layers(model: LayersSpec) -> str:
+    """`own network conv 32-64, linear 128`: its widths."""
+    convs = _widths_of(model.layers, ConvEntry)
+    linear = _widths_of(model.layers, LinearEntry)
+    said = [
+        f"{name} {_dashed(widths)}"
+        for name, widths in (("conv", convs), ("linear", linear))
+        if widths
+    ]
+    return f"own network {', '.join(said) or f'of {len(model.layers)} layers'}"
+
+
+def _widths_of(
+    entries: tuple[AnyLayer, ...], kind: type[ConvEntry | LinearEntry]
+) -> tuple[int, ...]:
+    """Of all layers of a kind, repeats written out."""
+    found: tuple[int, ...] = ()
+    for entry in entries:
+        if isinstance(entry, RepeatEntry):
+            found += _widths_of(entry.layers, kind) * entry.repeat
+        elif isinstance(entry, ResidualEntry):
+            found += _widths_of(entry.residual, kind)
+        elif isinstance(entry, kind):
+            found += (entry.conv if isinstance(entry, ConvEntry) else entry.linear,)
+    return found
 
 
 def _form(residual: bool) -> str:

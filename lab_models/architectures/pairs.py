@@ -9,7 +9,7 @@ from lab_models.architectures.shapes import Shape
 from lab_models.architectures.sizes import ModelSize
 from lab_models.architectures.stages import stage_sizes, stages_of
 from lab_models.common.validation import FieldError, did_you_mean
-from lab_models.specs import AttentionSpec, FeatureSpec
+from lab_models.specs import AttentionSpec, FeatureSpec, ModelSpec
 
 STEM = "stem"
 ROLES = ("teacher", "student")
@@ -73,7 +73,7 @@ def pair_faults(features: FeatureSpec, teacher: ModelSize, student: ModelSize) -
     if isinstance(features, AttentionSpec):
         for role, size in zip(ROLES, (teacher, student), strict=True):
             if not size.model.has_maps:
-                message = f"attention is of maps, and the {role} is an MLP, which has none"
+                message = f"attention is of maps, and the {role} {_without_maps(size.model)}"
                 return [FieldError("/features", message, 'for layers without maps there is "hint"')]
     theirs, ours = compared_stages(teacher), compared_stages(student)
     if features.stages is not None:
@@ -172,4 +172,12 @@ def _shown(shape: Shape) -> str:
         f"{shape[0]} numbers"
         if len(shape) == 1
         else f"{shape[0]} maps of {'x'.join(map(str, shape[1:]))}"
+    )
+
+
+def _without_maps(model: ModelSpec) -> str:
+    return (
+        "is an MLP, which has none"
+        if model.arch == "mlp"
+        else "has no convs, which alone give some"
     )

@@ -137,7 +137,7 @@ Layers = tuple[Layer, ...]
 
 
 @dataclass(frozen=True)
-class Plan:
+class NetworkPlan:
     """A whole network from images to logits, and how its first weights are drawn, see `initial_weights`."""
 
     layers: Layers

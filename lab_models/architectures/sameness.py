@@ -8,6 +8,7 @@ from lab_models.specs import (
     ContinueSpec,
     DistillSpec,
     HeNetSpec,
+    LayersSpec,
     MLPSpec,
     ModelSpec,
     ResNet18Spec,
@@ -52,7 +53,7 @@ def plain_network(model: ModelSpec) -> ModelSpec:
             most = len(plain.stage_widths) - 1
             is_idle = plain.max_halvings is not None and plain.max_halvings >= most
             return plain.model_copy(update={"max_halvings": None} if is_idle else {})
-        case HeNetSpec() | ResNet18Spec() | VGGSpec():
+        case HeNetSpec() | ResNet18Spec() | VGGSpec() | LayersSpec():
             return plain
         case _:
             assert_never(plain)

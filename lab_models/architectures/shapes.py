@@ -42,7 +42,10 @@ def shape_after(layer: Layer, shape: Shape) -> Shape:
             return (shape[0], *sides)
         case Linear():
             if len(shape) != 1:
-                raise Misfit(f"a linear layer takes a vector and gets {shown(shape)}")
+                raise Misfit(
+                    f'a linear layer takes a vector and gets {shown(shape)}: put "flatten" or'
+                    ' "global_average_pool" before it'
+                )
             return (layer.width,)
         case GlobalPool():
             _require_map(layer, shape)

@@ -7,8 +7,9 @@ from functools import cached_property, lru_cache
 
 from lab_models.architectures.expansion import plan_of
 from lab_models.architectures.layers import LayerSize, Tape
+from lab_models.architectures.listed import LayerFault, listed
 from lab_models.architectures.pixels import shape_within
-from lab_models.specs import CNNSpec, ModelSpec, ResNet18Spec
+from lab_models.specs import CNNSpec, LayersSpec, ModelSpec, ResNet18Spec
 
 InputShape = tuple[int, int, int]
 
@@ -61,15 +62,35 @@ def model_size(model: ModelSpec, input_shape: InputShape, num_classes: int) -> M
 
 @lru_cache(maxsize=KEPT_SIZES)
 def _recorded(model: ModelSpec, input_shape: InputShape, num_classes: int) -> ModelSize:
-    tape = Tape(shape_within(model, input_shape))
-    tape.record(plan_of(model, num_classes).layers)
+    shape = shape_within(model, input_shape)
+    tape = Tape(shape)
+    tape.record(plan_of(model, shape, num_classes).layers)
     return ModelSize(model, input_shape, tuple(tape.layers), tape.activations)
 
 
 def impossible(model: ModelSpec, input_shape: InputShape) -> str | None:
-    """Why the network cannot take images of shape (channels, height, width), in a sentence; None where it can.
+    """Why the network cannot take images of shape (channels, height, width), in a sentence; None where it can."""
+    fault = fault_of(model, input_shape)
+    return None if fault is None else f"{fault.pointer}: {fault}".removeprefix(": ")
 
-    Only max pools without padding can run out of pixels: every other layer makes at least one of one.
+
+@lru_cache(maxsize=KEPT_SIZES)
+def fault_of(model: ModelSpec, input_shape: InputShape) -> LayerFault | None:
+    """The same with a pointer from the network to the layer that does not fit, empty where it is the network itself."""
+    reason = _misfit(model, input_shape)
+    if reason is not None:
+        return LayerFault("", reason)
+    if isinstance(model, LayersSpec):
+        try:
+            listed(model, shape_within(model, input_shape), num_classes=1)
+        except LayerFault as fault:
+            return fault
+    return None
+
+
+def _misfit(model: ModelSpec, input_shape: InputShape) -> str | None:
+    """Only max pools without padding can run out of pixels: every other layer of the lab's own networks makes at least
+    one of one.
     """
     if model.input_channels is not None and model.input_channels != input_shape[0]:
         made_for, given = _KIND[model.input_channels], _KIND[input_shape[0]]

@@ -21,7 +21,7 @@ def stage_of(layer: str) -> str:
     parts = layer.split(".")
     if parts[0] in RESNET_STEM:
         return "stem"
-    if parts[0] in ("stages", "hidden") and len(parts) > 1 and parts[1].isdecimal():
+    if parts[0] in ("stages", "hidden", "layers") and len(parts) > 1 and parts[1].isdecimal():
         return ".".join(parts[:2])
     return parts[0]
 

@@ -53,6 +53,8 @@ def explain(error: ValidationError, model: type[BaseModel], document: Any) -> li
     return [_explain_one(item, model, document) for item in real[:MOST_ERRORS]]
 
 
+TAG_OF_LAYERS: Final = "layer:"
+"""How the tags of a network's layers begin, which are no fields."""
 CLOSE: Final = 0.6
 """How near a field's slip is, by `difflib`'s ratio: `epohcs` has 0.83, `architecture` beside `schedule` 0.5."""
 
@@ -141,6 +143,8 @@ def _walk(
     annotation: Any = model
     node = document
     for step in loc:
+        if isinstance(step, str) and step.startswith(TAG_OF_LAYERS):
+            continue
         models = models_in(annotation)
         if isinstance(step, str) and len(models) > 1 and _is_tag(step, models):
             annotation = next(candidate for candidate in models if _is_tag(step, [candidate]))

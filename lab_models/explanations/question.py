@@ -45,10 +45,14 @@ class Question:
 def unexplainable(model: ModelSpec, method: Method) -> str | None:
     """Why a network has no such maps, or None where it has; without looking at its images."""
     if not model.has_maps:
-        return "an MLP has no feature maps: CAM, Grad-CAM and Grad-CAM++ explain networks with convolutions"
+        return f"{_kind(model)} has no feature maps: CAM, Grad-CAM and Grad-CAM++ explain networks with convolutions"
     if model.hidden_in_head and method is Method.CAM:
         return (
-            "CAM needs one linear layer behind averaged maps, and a VGG has a hidden layer between: ask for"
+            f"CAM needs one linear layer behind averaged maps, and {_kind(model)} has a hidden layer between: ask for"
             " method=gradcam or gradcam++"
         )
     return None
+
+
+def _kind(model: ModelSpec) -> str:
+    return {"mlp": "an MLP", "vgg": "a VGG"}.get(model.arch, "this network")

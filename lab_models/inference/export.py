@@ -82,7 +82,7 @@ def _model(
     graph = Graph(model.graph, names, read)
     seen = as_seen(network.model, info)
     graph.normalize(seen.mean, seen.std)
-    layers = plan_of(network.model, info.num_classes).layers
-    write_layers(graph, layers, shape_within(network.model, info.shape))
+    shape = shape_within(network.model, info.shape)
+    write_layers(graph, plan_of(network.model, shape, info.num_classes).layers, shape)
     graph.outputs()
     return model

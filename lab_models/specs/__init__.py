@@ -23,6 +23,7 @@ from lab_models.specs.going_on import (
     TrainedSpec,
 )
 from lab_models.specs.layer_gradients import MOST_POINTS, LayerGradientsSpec
+from lab_models.specs.layers import LayersSpec
 from lab_models.specs.mlp import MAX_DEPTH, MAX_WIDTH, MLPSpec
 from lab_models.specs.model import (
     ARCHITECTURES,
@@ -97,6 +98,7 @@ __all__ = [
     "KeptWeights",
     "Kind",
     "LayerGradientsSpec",
+    "LayersSpec",
     "MLPSpec",
     "ModelSpec",
     "MultiStepSchedule",

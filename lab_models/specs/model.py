@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from lab_models.specs.architecture import ArchitectureSpec, whole_numbers
+from lab_models.specs.layers import LayersSpec
 from lab_models.specs.mlp import MAX_WIDTH, MLPSpec
 
 MAX_STAGES = 20
@@ -206,7 +207,8 @@ class VGGSpec(ArchitectureSpec):
 
 
 ModelSpec = Annotated[
-    MLPSpec | CNNSpec | HeNetSpec | ResNet18Spec | VGGSpec, Field(discriminator="arch")
+    MLPSpec | CNNSpec | HeNetSpec | ResNet18Spec | VGGSpec | LayersSpec,
+    Field(discriminator="arch"),
 ]
 
 ARCHITECTURES: tuple[type[ArchitectureSpec], ...] = (
@@ -215,6 +217,7 @@ ARCHITECTURES: tuple[type[ArchitectureSpec], ...] = (
     HeNetSpec,
     ResNet18Spec,
     VGGSpec,
+    LayersSpec,
 )
 
 

@@ -15,9 +15,9 @@ NETWORKS = ("model", "student")
 
 def with_overrides(document: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of a request with the values put in their places; objects on the way are made where they are missing or a
-    bare name.
+    bare name. In a list a place is a number, counted from 0, as in `model.layers.3.conv`.
 
-    Raises InvalidDocument, with a pointer to the path, where a path leads through a list or a number.
+    Raises InvalidDocument, with a pointer to the path, where a path leads past the end of a list or through a number.
     """
     changed = copy.deepcopy(dict(document))
     for path, value in overrides.items():
@@ -38,17 +38,27 @@ def _put(document: dict[str, Any], path: str, value: Any) -> None:
         )
     place: Any = document
     for name in way:
-        place[name] = _opened(name, place.get(name))
-        place = place[name]
-        if not isinstance(place, dict):
-            raise InvalidDocument(
-                [
-                    FieldError(
-                        pointer([path]), f"{name!r} holds no fields, so {path!r} leads nowhere"
-                    )
-                ]
-            )
-    place[last] = copy.deepcopy(value)
+        key = _key(place, name, path)
+        place[key] = _opened(name, place[key] if isinstance(key, int) else place.get(key))
+        place = place[key]
+        if not isinstance(place, dict | list):
+            raise _leads_nowhere(path, f"{name!r} holds no fields")
+    place[_key(place, last, path)] = copy.deepcopy(value)
+
+
+def _key(place: dict[str, Any] | list[Any], name: str, path: str) -> str | int:
+    """What the name is in this object or list."""
+    if isinstance(place, dict):
+        return name
+    if not name.isdecimal() or int(name) >= len(place):
+        raise _leads_nowhere(
+            path, f"{name!r} is no place in a list of {len(place)}, counted from 0"
+        )
+    return int(name)
+
+
+def _leads_nowhere(path: str, why: str) -> InvalidDocument:
+    return InvalidDocument([FieldError(pointer([path]), f"{why}, so {path!r} leads nowhere")])
 
 
 def _opened(name: str, part: Any) -> Any:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lab_models.architectures.modules import Resize
+from lab_models.architectures.modules import Resizing
 from lab_models.datasets.batches import ImageSplit
 from lab_models.datasets.splits import sample_rows
 from lab_models.training.precision import forward_context
@@ -107,5 +107,7 @@ def _batch_size(model: nn.Module, device: torch.device) -> int:
         if on_cpu and any(isinstance(module, nn.Conv2d) for module in model.modules())
         else EVALUATION_BATCH
     )
-    side = max((module.side for module in model.modules() if isinstance(module, Resize)), default=0)
+    side = max(
+        (module.side for module in model.modules() if isinstance(module, Resizing)), default=0
+    )
     return max(1, whole * SIDE_OF_WHOLE_BATCHES**2 // max(side, SIDE_OF_WHOLE_BATCHES) ** 2)

@@ -12,8 +12,8 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from lab_models.architectures.build import build_model
-from lab_models.architectures.initial_weights import Linear
-from lab_models.architectures.modules import Network, Part
+from lab_models.architectures.initial_weights import UndrawnLinear
+from lab_models.architectures.modules import LayeredNetwork, Part
 from lab_models.architectures.naming import describe
 from lab_models.architectures.sizes import model_size
 from lab_models.specs import PRESETS, MLPSpec, ModelSpec
@@ -215,9 +215,9 @@ def test_a_block_has_its_dropout_after_its_inner_layer(where: str, places: list[
 
 def test_no_dropout_and_no_norm_leave_no_module_behind() -> None:
     assert {type(module) for module in built(depth=3, width=16).modules()} == {
-        Network,
+        LayeredNetwork,
         Part,
-        Linear,
+        UndrawnLinear,
     }
 
 

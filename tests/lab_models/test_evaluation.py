@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lab_models.architectures.build import build_model
-from lab_models.architectures.modules import Resize
+from lab_models.architectures.modules import Resizing
 from lab_models.datasets.batches import ImageSplit, device_splits
 from lab_models.datasets.preparation import PreparedDataset
 from lab_models.specs import DatasetSpec, MLPSpec
@@ -150,7 +150,7 @@ def test_images_that_are_enlarged_come_fewer_at_a_time(
 ) -> None:
     watched = Watched(
         nn.Sequential(
-            Resize(side),
+            Resizing(side),
             nn.Conv2d(1, 1, 1, stride=8),
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),

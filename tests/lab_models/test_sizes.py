@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lab_models.architectures.build import build_model
 from lab_models.architectures.layers import LayerSize
-from lab_models.architectures.modules import FUNCTIONS, Part, Resize
+from lab_models.architectures.modules import FUNCTIONS, Part, Resizing
 from lab_models.architectures.sizes import ModelSize, dead_weight_warning, impossible, model_size
 from lab_models.architectures.stages import stage_sizes
 from lab_models.specs import PRESETS, CNNSpec, HeNetSpec, MLPSpec, ModelSpec, ResNet18Spec, VGGSpec
@@ -226,7 +226,7 @@ def require_that_torch_agrees(spec: ModelSpec, shape: Shape3, num_classes: int) 
     modules = {
         name: module
         for name, module in model.named_modules()
-        if not list(module.children()) and not isinstance(module, Part | Resize)
+        if not list(module.children()) and not isinstance(module, Part | Resizing)
     }
     for name, module in modules.items():
         module.register_forward_hook(note(name))
@@ -246,11 +246,14 @@ def require_that_torch_agrees(spec: ModelSpec, shape: Shape3, num_classes: int) 
     kinds = {
         "linear": nn.Linear,
         "conv": nn.Conv2d,
-        "norm": (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm),
+        "norm": (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm),
         "dropout": (nn.Dropout, nn.Dropout2d),
     }
     assert all(
-        isinstance(modules[layer.name], kinds.get(layer.kind, nn.MaxPool2d | nn.AdaptiveAvgPool2d))
+        isinstance(
+            modules[layer.name],
+            kinds.get(layer.kind, nn.MaxPool2d | nn.AvgPool2d | nn.AdaptiveAvgPool2d),
+        )
         for layer in size.layers
     )
 

@@ -1,16 +1,22 @@
 """Architectures over HTTP."""
 
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter
+from fastapi import Path, Query
+from pydantic import TypeAdapter, ValidationError
 
 from app.api.http import passes
-from app.api.schemas import Answer
+from app.api.http.deps import TheSettings
+from app.api.schemas import Answer, LayerAnswer, layers_of
+from app.errors import Conflict, NotFound
+from app.services.datasets import datasets
+from lab_models.architectures.listing import as_list
 from lab_models.architectures.naming import describe
-from lab_models.architectures.sizes import model_size
+from lab_models.architectures.sizes import ModelSize, impossible, model_size
 from lab_models.datasets.catalog import BUILT_IN
 from lab_models.specs import ARCHITECTURES, PRESETS, ModelSpec
+from lab_models.specs.base import UnknownName
 from lab_models.specs.presets import expand_preset
 
 router = passes.router(tags=["catalog"])
@@ -21,7 +27,26 @@ TITLES = {
     "henet": "He et al.'s CIFAR networks of 6n + 2 layers, plain or residual with the same parameters",
     "resnet18": "ResNet-18, with a stem for small or for large images",
     "vgg": "Convolutional network with max pools and a fully connected layer",
+    "layers": "A network of your own, layer by layer",
 }
+
+LENET: dict[str, Any] = {
+    "arch": "layers",
+    "layers": [
+        {"conv": 6, "kernel": 5},
+        "tanh",
+        "average_pool",
+        {"conv": 16, "kernel": 5, "padding": 0},
+        "tanh",
+        "average_pool",
+        "flatten",
+        {"linear": 120},
+        "tanh",
+        {"linear": 84},
+        "tanh",
+    ],
+}
+"""LeNet-5 (LeCun et al. 1998) as it is usually written today: 61,706 parameters on MNIST."""
 
 EXAMPLES: dict[str, tuple[tuple[str, Any], ...]] = {
     "mlp": (
@@ -49,6 +74,7 @@ EXAMPLES: dict[str, tuple[tuple[str, Any], ...]] = {
         ("cifar10", {"arch": "vgg"}),
         ("mnist", {"arch": "vgg", "widths": [32, 64], "convs_per_stage": 1, "hidden": 128}),
     ),
+    "layers": (("cifar10", {"arch": "layers"}), ("mnist", LENET)),
 }
 
 PRESET_DATASETS = {"mlp-small": "mnist", "mlp-ascoded": "mnist"}
@@ -93,6 +119,45 @@ class ArchitectureList(Answer):
     presets: list[PresetAnswer]
 
 
+class LayersAnswer(ModelSizeAnswer):
+    """A network as a list of layers, which as `model` of an experiment trains to the same bits."""
+
+    name: str
+    table: list[LayerAnswer]
+    """What the layers come to for the images of the data set."""
+
+
+@router.get(
+    "/architectures/{name}/layers",
+    responses={409: {"description": "The network cannot take this data set's images"}},
+)
+def list_layers(
+    name: Annotated[str, Path(description="An architecture or a preset", max_length=100)],
+    settings: TheSettings,
+    dataset: Annotated[
+        str, Query(description="For the images of this data set", max_length=100)
+    ] = "cifar10",
+) -> LayersAnswer:
+    """A network of the lab as a list of layers, to begin one of your own from."""
+    info = datasets.get(settings, dataset)
+    try:
+        model: ModelSpec = _validated(expand_preset(name))
+    except ValidationError as error:
+        raise NotFound(f"{name!r} needs fields of its own; GET /architectures has them") from error
+    except UnknownName as error:
+        raise NotFound(f"{error}; {error.hint}") from error
+    reason = impossible(model, info.shape)
+    if reason is not None:
+        raise Conflict(f"{name} on {dataset}: {reason}")
+    listed = as_list(model, info.shape, info.num_classes)
+    size = model_size(listed, info.shape, info.num_classes)
+    return LayersAnswer(
+        name=name,
+        **_facts(dataset, listed, size),
+        table=layers_of(size),
+    )
+
+
 @router.get("/architectures")
 def list_architectures() -> ArchitectureList:
     """The architectures, with the JSON Schema of their specs and example sizes, and the presets with what they stand
@@ -125,7 +190,10 @@ def _architectures() -> ArchitectureList:
 def _size(dataset: str, document: Any) -> dict[str, Any]:
     model: ModelSpec = _validated(expand_preset(document))
     info = BUILT_IN[dataset]
-    size = model_size(model, info.shape, info.num_classes)
+    return _facts(dataset, model, model_size(model, info.shape, info.num_classes))
+
+
+def _facts(dataset: str, model: ModelSpec, size: ModelSize) -> dict[str, Any]:
     return {
         "dataset": dataset,
         "description": describe(model),

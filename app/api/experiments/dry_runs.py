@@ -5,7 +5,7 @@ from typing import Any
 from sqlmodel import Session
 
 from app.api.experiments.schemas import EstimateAnswer
-from app.api.schemas import Answer
+from app.api.schemas import Answer, LayerAnswer, layers_of
 from app.services.datasets.obstacles import obstacles
 from app.services.experiments.estimates import warnings
 from app.services.experiments.speeds import LatestSpeeds, Speeds, basis
@@ -13,20 +13,6 @@ from app.services.submitting.submissions import Prepared
 from app.settings import Settings
 from lab_models.specs import fingerprint
 from lab_models.specs.request import many_seeds
-
-
-class LayerAnswer(Answer):
-    """One layer of the network, in the order of the forward pass."""
-
-    name: str
-    """Its name in the weights' file."""
-    kind: str
-    output_shape: tuple[int, ...]
-    """Of one image: channels, height, width; or units."""
-    parameters: int
-    macs: int
-    receptive_field: int
-    """Pixels along one side of the input that one output depends on."""
 
 
 class CostAnswer(EstimateAnswer):
@@ -100,17 +86,7 @@ def dry_run(prepared: Prepared, lately: Speeds, warned: list[str]) -> DryRun:
             based_on=basis([expected]),
             memory_bytes=cost.memory_bytes,
             dead_weights=cost.size.dead_weights,
-            layers=[
-                LayerAnswer(
-                    name=layer.name,
-                    kind=layer.kind,
-                    output_shape=layer.output_shape,
-                    parameters=layer.parameters,
-                    macs=layer.macs,
-                    receptive_field=layer.receptive_field,
-                )
-                for layer in cost.size.layers
-            ],
+            layers=layers_of(cost.size),
         ),
         foundation=_foundation(prepared, lately),
         warnings=warned,

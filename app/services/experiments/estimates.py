@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from app.settings import Settings
 from lab_models.architectures.pairs import regressor_parameters
 from lab_models.architectures.parameter_names import layer_gradient_faults
-from lab_models.architectures.sizes import ModelSize, dead_weight_warning, impossible, model_size
+from lab_models.architectures.sizes import ModelSize, dead_weight_warning, fault_of, model_size
 from lab_models.architectures.stages import macs_in, parameters_in, trained_stages
 from lab_models.common.validation import FieldError
 from lab_models.datasets.catalog import DatasetInfo
@@ -124,9 +124,9 @@ def refusals(
                 f"{num_seeds} seeds are more than this service's {settings.max_seeds} (LAB_MAX_SEEDS)",
             )
         )
-    reason = impossible(spec.network, info.shape)
-    if reason is not None:
-        return [*found, FieldError(where, f"on {info.name}: {reason}")]
+    fault = fault_of(spec.network, info.shape)
+    if fault is not None:
+        return [*found, FieldError(where + fault.pointer, f"on {info.name}: {fault}")]
     if spec.dataset.val == "published" and not info.num_val:
         return [*found, FieldError("/dataset/val", *no_published_val(info))]
     num_train, num_val = _train_val(spec, info)

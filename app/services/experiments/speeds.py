@@ -35,7 +35,9 @@ PRICED_ANEW = "micro_batches"
 """What the environments of older versions lack, which priced runs by other constants: their nominal seconds are not
 today's.
 """
-LINEAR = frozenset(each.model_fields["arch"].default for each in ARCHITECTURES if not each.has_maps)
+LINEAR = frozenset(
+    each.model_fields["arch"].default for each in ARCHITECTURES if not each().has_maps
+)
 """Networks without convolutions, which are another family: their cost is of another kind."""
 
 
