@@ -19,6 +19,14 @@ async def show_door() -> Any:
     return see_other("/ui/experiments")
 
 
+@under_ui.get("")
+def show_front() -> Any:
+    """The same from `/ui`, which is what is typed from memory. Without it `/ui/`, whose slash is taken away, would be
+    sent to itself for ever.
+    """
+    return see_other("/ui/experiments")
+
+
 @under_ui.get("/latest")
 def show_latest(
     session: Reading, caller: TheCaller, standing: TheStanding, local_workers: TheLocalWorkers

@@ -75,7 +75,8 @@ def test_files_are_kept_for_ever_by_the_address_of_now_alone(api: TestClient) ->
 
 
 def test_a_browser_finds_the_way_in(api: TestClient) -> None:
-    assert api.get("/", follow_redirects=False).headers["location"] == "/ui/experiments"
+    for typed in ("/", "/ui", "/ui/", "/ui//"):
+        assert api.get(typed, follow_redirects=False).headers["location"] == "/ui/experiments"
     assert api.get("/ui/latest", follow_redirects=False).headers["location"] == "/ui/new"
     made = api.post("/experiments", json={}).json()["id"]
     newest = api.get("/ui/latest", follow_redirects=False).headers["location"]
