@@ -18,7 +18,7 @@ PYTEST := $(BIN)/python -m pytest -rs
 SPREAD := --numprocesses 2 --dist loadfile --no-loadscope-reorder  # a file's tests stay with one process
 CODE := app worker lab_models migrations client tests benchmarks requirements/install.py setup.py
 
-.PHONY: anew help install demo run test fast quick check format formatted lint types contracts docs bench load lock audit digests chaos compose-test trackers-test fuzz clean
+.PHONY: anew help install demo run test fast quick check format formatted lint types contracts docs bench gpu-proof load lock audit digests chaos compose-test trackers-test fuzz clean
 
 help:
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -82,6 +82,9 @@ docs: $(DEV) ## write the generated tables of the documents
 bench: $(DEV) ## benchmarks: a table, and JSON in benchmarks/latest.json
 	$(INSTALL) bench || echo "Lightning could not be installed: its row is left out"
 	$(BIN)/python -m benchmarks
+
+gpu-proof: $(DEV) ## on a machine with an NVIDIA GPU, nine minutes: whether all that is promised of one holds there; benchmarks/gpu.json; PRETEND=1 runs it without a card, SHORT=1 the least of it, PHASES="G5 G6"
+	$(BIN)/python -m benchmarks.gpu $(if $(PRETEND),--pretend) $(if $(SHORT),--short) $(if $(PHASES),--only $(PHASES))
 
 load: $(DEV) ## a class and bursts while every core trains: tables, benchmarks/load.json, and what it must reach; STACK=sqlite, PARTS="bursts rates", SECONDS=48, URL=
 	$(BIN)/python -m benchmarks.load --check $(if $(STACK),--stack $(STACK)) $(if $(PARTS),--parts $(PARTS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(URL),--url $(URL))

@@ -46,15 +46,14 @@ def _compared(home: Path, case: dict[str, Any], card: Card | None) -> dict[str, 
     from lab_models.running import preparing
     from tests.lab_models.conftest import scores_of, train
 
-    on_cpu, on_card = (_order(home, case, device) for device in ("cpu", CARD))
+    on_cpu, on_card = (order_of(home, case, device) for device in ("cpu", CARD))
     limit = partial(preparing.device_splits, **case.get("splits", {}))
     with mock.patch.object(preparing, "device_splits", limit):
-        expected = scores_of(train(on_cpu))
+        expected = founded(home, case, on_cpu)
         with warnings.catch_warnings(record=True) as said, _counted(card) as steps:
             warnings.simplefilter("always")
             found = scores_of(train(on_card))
     resumed = _resumed(on_card, case["resumed_after"]) if case.get("resumed_after") else on_card
-    (home / f"{case['name']}.json").write_text(json.dumps(expected[-1][2]))
     return {
         "name": case["name"],
         **steps,
@@ -86,7 +85,8 @@ def _refused(card: Card) -> dict[str, int]:
     return dict(card.counts.faults)
 
 
-def _order(home: Path, case: dict[str, Any], device: str) -> "Order":
+def order_of(home: Path, case: dict[str, Any], device: str) -> "Order":
+    """To train a case on the device, in the folder of its name; what it builds on was trained on the CPU before."""
     from tests.lab_models.conftest import order_in
 
     spec = case["spec"]
@@ -98,6 +98,15 @@ def _order(home: Path, case: dict[str, Any], device: str) -> "Order":
         foundation=_foundation(home, case["on"]) if "on" in case else None,
         **case.get("order", {}),
     )
+
+
+def founded(home: Path, case: dict[str, Any], on_cpu: "Order") -> list[Any]:
+    """Scores of a case, trained so that others can build on it."""
+    from tests.lab_models.conftest import scores_of, train
+
+    scores = scores_of(train(on_cpu))
+    (home / f"{case['name']}.json").write_text(json.dumps(scores[-1][2]))
+    return scores
 
 
 def _foundation(home: Path, name: str) -> "FoundationFiles":
