@@ -22,6 +22,7 @@ from typing import Any
 from benchmarks.gpu.checks import Check, Setting
 
 BUDGET_SECONDS = 540.0
+LEAVING_SECONDS = 45.0
 LIMITS = {
     "G0": 40,
     "G1": 30,
@@ -120,8 +121,7 @@ def _phase(phase: str, options: argparse.Namespace, limit: float) -> list[Check]
                 said, _ = process.communicate(timeout=limit)
                 trouble = f"ended with status {process.returncode}" if process.returncode else ""
             except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                said, _ = process.communicate()
+                said = _ended(process)
                 trouble = f"was not done after {limit:.0f} s"
         words = errors.read_text(errors="replace").strip().splitlines()
     found = [Check(**json.loads(line)) for line in said.splitlines() if line.startswith(b"{")]
@@ -130,6 +130,16 @@ def _phase(phase: str, options: argparse.Namespace, limit: float) -> list[Check]
         reason = (raised or words or ["it says nothing"])[-1]
         found.append(Check("FAIL", "phase", f"{trouble}: {reason}"))
     return found
+
+
+def _ended(process: "subprocess.Popen[bytes]") -> bytes:
+    """What a phase had said that is ended: first asked to, so that it ends the services that it has started."""
+    process.terminate()
+    try:
+        return process.communicate(timeout=LEAVING_SECONDS)[0]
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        return process.communicate()[0]
 
 
 def _environment(is_pretend: bool, folder: Path) -> dict[str, str]:
@@ -144,6 +154,7 @@ def _carry_out(options: argparse.Namespace) -> int:
     """One phase, in this process, each check a line of JSON."""
     from tests.gpus.pretend import pretended
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of what ends services
     names = STEPS | SERVICES
     is_here = options.phase in STEPS
     with TemporaryDirectory() as folder, ExitStack() as until_end:
