@@ -37,7 +37,9 @@ ALIASES = {
 SEEDS = '"seeds": [42] is one run with seed 42, "seeds": 3 are three runs with seeds 0, 1 and 2'
 FOR_SEEDS = ("seed", "random_seed", "random_state", "manual_seed")
 """A number in their place, as other programs have it, would be as many runs."""
-NO_FIELDS = {"activation": "there is no such field: all networks use ReLU"}
+NO_FIELDS = {
+    "activation": "there is no such field: the lab's networks use ReLU, and a list of layers says its own"
+}
 DEEPEST = 4
 TAGS = ("name", "arch", "kind")
 """The fields by which the members of a union are told apart."""

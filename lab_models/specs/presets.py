@@ -50,7 +50,7 @@ def expand_preset(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     if "preset" not in value:
-        arch = value.get("arch", "mlp")
+        arch = value.get("arch", "layers" if isinstance(value.get("layers"), list) else "mlp")
         if not isinstance(arch, str):
             return value
         if arch.lower() in PRESETS:

@@ -85,6 +85,20 @@ def interrupt() -> None:
     raise KeyboardInterrupt
 
 
+def test_a_network_of_the_lab_is_shown_and_given_as_layers(lab: Lab) -> None:
+    status, out, _ = lab("layers", "resnet20")
+    said, header, first, *_ = out.splitlines()
+    assert (status, said) == (
+        0,
+        "resnet20 on cifar10: 269,722 parameters, 40.6 M multiply-accumulates",
+    )
+    assert header.split()[:3] == ["layer", "kind", "gives"]
+    assert first.split() == ["layers.0", "conv", "16x32x32", "432", "442,368"]
+    status, out, _ = lab("layers", "mlp-small", "--dataset", "mnist", "--json")
+    assert status == 0
+    assert json.loads(out)["layers"][:3] == ["flatten", {"linear": 128}, "relu"]
+
+
 def test_recipes_are_listed_one_a_line_with_cells_and_costs(lab: Lab) -> None:
     status, out, _ = lab("recipes")
     lines = out.splitlines()

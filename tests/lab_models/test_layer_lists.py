@@ -97,6 +97,14 @@ def test_all_ways_to_say_a_layer_are_one_spec_with_one_fingerprint(one: Any, oth
     assert read_spec(specs[0].model_dump(mode="json")) == specs[0]
 
 
+def test_a_list_of_layers_needs_no_name_of_its_architecture() -> None:
+    named, bare = (
+        read_request({"model": {**arch, "layers": ["flatten", {"linear": 8}]}}).spec
+        for arch in ({"arch": "layers"}, {})
+    )
+    assert named == bare
+
+
 def test_a_spec_keeps_the_shortest_form() -> None:
     said = [{"conv": 8, "kernel": 3, "stride": 2}, {"norm": "batch"}, {"activation": "relu"}]
     assert own([*said, {"max_pool": 2}, {"max_pool": 3}]).model_dump(mode="json")["layers"] == [

@@ -21,7 +21,7 @@ from lab_models.common.validation import (
 from lab_models.specs import PRESETS, ExperimentRequest
 from tests.lab_models.conftest import EXAMPLES, spec_documents
 
-ARCHES = "'mlp', 'cnn', 'henet', 'resnet18' or 'vgg'"
+ARCHES = "'mlp', 'cnn', 'henet', 'resnet18', 'vgg' or 'layers'"
 OPTIMIZERS = "'sgd', 'adam', 'adamw' or 'rmsprop'"
 SCHEDULES = "'constant', 'multi_step', 'cosine', 'one_cycle' or 'plateau'"
 
@@ -163,7 +163,7 @@ def test_any_bytes_are_json_or_not_json(body: bytes) -> None:
             {"model": {"activation": "gelu"}},
             "/model/activation",
             "unknown field",
-            "there is no such field: all networks use ReLU",
+            "there is no such field: the lab's networks use ReLU, and a list of layers says its own",
         ),
         ({"Epochs": 3}, "/Epochs", "unknown field", "did you mean 'epochs'?"),
         (
