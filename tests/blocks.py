@@ -36,6 +36,7 @@ RUN = {
     "docs/how-to.md": "lab serve --workers 2",
     "docs/taking-out.md": "lab serve --workers 1",
     "docs/studies.md": "lab api",
+    "docs/layers.md": "lab api",
     "docs/operations.md": "lab serve --workers 1",
     "docs/operators.md": "",
     "docs/instructors.md": "",

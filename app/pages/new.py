@@ -36,7 +36,7 @@ router = pages()
 
 
 @dataclass(frozen=True)
-class Origin:
+class ClonedFrom:
     """The experiment that another is like."""
 
     id: str
@@ -63,7 +63,7 @@ def _form(session: Session, caller: Caller, settings: Settings, like: str | None
     return {
         "groups": FIELDS,
         "choices": {"dataset.name": [one.name for one in list_datasets(settings).data]},
-        "origin": origin and Origin(origin.id, origin.name or origin.id),
+        "origin": origin and ClonedFrom(origin.id, origin.name or origin.id),
         # of a network that is not chosen yet nothing is known
         "there": {
             path: value

@@ -299,6 +299,7 @@ def test_every_line_for_operators_runs(shell: Shell, postgresql: Cluster) -> Non
         "docs/operations.md",
         "docs/proxy.md",
         "docs/studies.md",
+        "docs/layers.md",
         pytest.param("docs/keys.md", marks=pytest.mark.slow),
     ],
 )

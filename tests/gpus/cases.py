@@ -51,6 +51,23 @@ def images(**augmentation: Any) -> dict[str, Any]:
 
 
 CASES = (
+    Case(
+        "a list of layers",
+        {
+            "model": {
+                "arch": "layers",
+                "layers": [
+                    {"conv": 4},
+                    "batch_norm",
+                    "relu",
+                    {"residual": [{"conv": 8, "stride": 2}, "layer_norm", "gelu"]},
+                    {"dropout": 0.1},
+                    "flatten",
+                ],
+            }
+        },
+        38,
+    ),
     Case("mlp", {"model": {"depth": 4, "width": 16}}, 41),
     Case(
         "mlp with everything",
