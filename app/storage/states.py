@@ -1,6 +1,6 @@
 """A run's statuses, their legal moves and the reasons that go with them, as data."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from enum import StrEnum
 
 
@@ -71,6 +71,10 @@ class TrainsOn(StrEnum):
     def is_decided(self) -> bool:
         """Whether it names a kind."""
         return self in (TrainsOn.CPU, TrainsOn.CUDA)
+
+    def may_go(self, kinds: Collection[str]) -> bool:
+        """Whether one of these kinds of device may take it, sooner or later."""
+        return not self.is_decided or self in kinds
 
 
 class StatusReason(StrEnum):

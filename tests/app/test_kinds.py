@@ -12,7 +12,9 @@ from sqlmodel import Session, col, select
 from starlette.testclient import TestClient
 
 from app.services import lifecycle
+from app.services.experiments import waiting
 from app.services.experiments.likeness import notes_of_resuming
+from app.services.experiments.standing import standing
 from app.services.lifecycle import workers
 from app.services.lifecycle.kinds import LONG_ON_A_CPU, UNDECIDED
 from app.settings import Settings
@@ -156,6 +158,44 @@ def test_what_waits_for_a_kind_that_is_not_there_says_so_and_can_be_sent_elsewhe
         lifecycle.confirm_cancel(session, lifecycle.Lease(run.id, run.fence, run.attempt, "w-cpu"))
     late = api.patch(url, json={"device": "cpu"})
     assert (late.status_code, late.json()["type"].rsplit(":")[-1]) == (409, "not_queued")
+
+
+def test_nothing_is_told_of_when_it_starts_where_no_worker_may_take_it(
+    api: TestClient, database: Database
+) -> None:
+    with database.writing() as session:
+        worker(session, "cpu")
+    done = api.post("/experiments", json=CHEAP).json()
+    with database.writing() as session:
+        lease = lifecycle.claim(session, "w-cpu", kind="cpu")
+        assert lease
+        lifecycle.succeed(session, lease, best={}, test={"accuracy": 0.9})
+    assert done["queue"]["starts_at"] is None
+    stays = api.post("/experiments", json={**CHEAP, "device": "cuda", "seeds": [7]}).json()["id"]
+    goes = api.post("/experiments", json={**CHEAP, "device": "cpu", "seeds": [8]}).json()["id"]
+
+    def starts() -> list[bool]:
+        """Whether it is told, the same wherever it is asked for."""
+        with database.reading() as session:
+            queue = {one.experiment_id: one for one in waiting.queue(session)}
+            rows = waiting.places_of(session, (stays, goes), standing)
+            told = []
+            for one in (stays, goes):
+                runs = session.exec(select(Run).where(col(Run.experiment_id) == one)).all()
+                places = (
+                    queue[one],
+                    rows[one],
+                    waiting.place_of(session, one),
+                    waiting.place_among(session, runs, standing),
+                )
+                (is_told,) = {place is not None and place.starts_at is not None for place in places}
+                told.append(is_told)
+        return told
+
+    assert starts() == [False, True]
+    with database.writing() as session:
+        worker(session, "cuda:0")
+    assert starts() == [True, True]
 
 
 def test_auto_again_keeps_to_where_it_was_begun(api: TestClient, database: Database) -> None:

@@ -128,7 +128,7 @@ class QueueAnswer(Answer):
     position: int | None
     ahead: int
     starts_at: datetime | None
-    """About when the first of its runs starts; null when nothing waits or nothing is known."""
+    """About when the first of its runs starts; null when nothing waits or is known, or no worker online may take it."""
 
 
 class ExperimentRecord(Answer):

@@ -27,7 +27,8 @@ class WaitingRun(Answer):
     seed: int | None
     queued_at: datetime
     starts_at: datetime | None
-    """An estimate, from what runs took lately; null before any has ended, and with no worker online."""
+    """An estimate, from what runs took lately; null before any has ended, and with no worker online that may take it.
+    """
 
 
 class QueuePage(Answer):

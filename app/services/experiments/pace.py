@@ -14,8 +14,8 @@ from sqlmodel import Session, col
 from app.services.experiments.how_far import ADVANCING, fraction_done
 from app.services.experiments.speeds import Speeds, speeds
 from app.services.lifecycle.queueing import Waiting
-from app.services.lifecycle.workers import num_online
-from app.storage.states import RunStatus
+from app.services.lifecycle.workers import kinds_of_devices, num_online
+from app.storage.states import RunStatus, TrainsOn
 from app.storage.tables import Experiment, Run, utc_now
 
 COST: tuple[Any, ...] = (
@@ -44,7 +44,7 @@ def start_behind(free: Sequence[float] | None, ahead: int, seconds: float) -> da
 
 def starts_of(session: Session, waiting: Sequence[Waiting]) -> list[datetime | None]:
     """When each would start, if every run took what those like it took lately: whichever worker is free first takes the
-    next.
+    next. None for what no worker online may take; it keeps none busy.
     """
     lately = speeds(session)
     times = free_workers(session, lately, num_online(session))
@@ -54,9 +54,13 @@ def starts_of(session: Session, waiting: Sequence[Waiting]) -> list[datetime | N
         row.id: lately.seconds(row.kind, row.arch, row.nominal_seconds or 0.0)
         for row in session.execute(select_columns(col(Experiment.id), *COST).where(_has_queued()))
     }
+    kinds = kinds_of_devices(session)
     now = utc_now()
     starts: list[datetime | None] = []
     for run in waiting:
+        if not TrainsOn(run.trains_on).may_go(kinds):
+            starts.append(None)
+            continue
         begins = times[0]
         starts.append(now + timedelta(seconds=begins))
         heapq.heapreplace(times, begins + seconds[run.experiment_id])

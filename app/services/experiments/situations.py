@@ -2,7 +2,7 @@
 them by as few statements.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -132,14 +132,9 @@ def reason_of(
             return StatusReason.WAITING_FOR_HOURS
         if not stands().num_online:
             return StatusReason.NO_WORKER_ONLINE
-        if not any(_may_go(run.trains_on, stands().kinds) for run in deciding):
+        if not any(TrainsOn(run.trains_on).may_go(stands().kinds) for run in deciding):
             return StatusReason.NO_DEVICE_ONLINE
     return reasons[0]
-
-
-def _may_go(trains_on: str, kinds: Collection[str]) -> bool:
-    """Whether a worker online may take it, sooner or later."""
-    return not TrainsOn(trains_on).is_decided or trains_on in kinds
 
 
 def run_reason(run: Explainable) -> StatusReason:

@@ -15,13 +15,15 @@ from app.services.experiments.pace import start_behind, starts_of
 from app.services.experiments.standing import Standing, WaitingLine, standing
 from app.services.lifecycle.queueing import claimable, in_order
 from app.storage.column_types import UTCDateTime
-from app.storage.states import RunStatus
+from app.storage.states import RunStatus, TrainsOn
 from app.storage.tables import Experiment, Run
 
 
 @dataclass(frozen=True)
 class QueuePlace:
-    """A run's place in the queue, from 1, as workers will take them; `starts_at` is an estimate."""
+    """A run's place in the queue, from 1, as workers will take them; `starts_at` is an estimate, None where no worker
+    online may take it.
+    """
 
     position: int
     run_id: str
@@ -46,6 +48,7 @@ class Claimable(Protocol):
     priority: int
     created_at: datetime
     position: int
+    trains_on: str
 
 
 def queue(session: Session) -> list[QueuePlace]:
@@ -157,7 +160,9 @@ def _behind(stands: Standing, first: Claimable, before: int) -> QueuePlace:
         first.owner,
         first.priority,
         first.created_at,
-        start_behind(stands.free, position - 1, seconds),
+        start_behind(stands.free, position - 1, seconds)
+        if TrainsOn(first.trains_on).may_go(stands.kinds)
+        else None,
     )
 
 
@@ -165,7 +170,7 @@ def _behind(stands: Standing, first: Claimable, before: int) -> QueuePlace:
 
 
 @cache
-def _first_claimable() -> Select[str, str, str, int, datetime, int]:
+def _first_claimable() -> Select[str, str, str, int, datetime, int, str]:
     best_first = (
         col(Run.priority).desc(),
         col(Run.created_at),
@@ -179,6 +184,7 @@ def _first_claimable() -> Select[str, str, str, int, datetime, int]:
         col(Run.priority),
         col(Run.created_at),
         col(Run.position),
+        col(Run.trains_on),
     )
     return (
         select_columns(*columns)
@@ -209,7 +215,7 @@ def _firsts_in_line() -> Select[Any]:
     its: BindParameter[str] = bindparam("experiments", expanding=True)
     owners = select_columns(col(Experiment.owner)).where(col(Experiment.id).in_(its))
     waiting = (
-        select_columns(col(Run.id), *line, *age, before.label("before"))
+        select_columns(col(Run.id), col(Run.trains_on), *line, *age, before.label("before"))
         .where(claimable(), col(Run.owner).in_(owners))
         .subquery()
     )

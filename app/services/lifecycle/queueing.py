@@ -40,6 +40,8 @@ class Waiting:
     owner: str
     priority: int
     created_at: datetime
+    trains_on: str
+    """A `TrainsOn`."""
 
 
 def queued_runs(session: Session) -> int:
@@ -119,6 +121,7 @@ def in_order(session: Session) -> list[Waiting]:
         col(Run.owner),
         col(Run.priority),
         col(Run.created_at),
+        col(Run.trains_on),
     )
     oldest_first = (col(Run.created_at), col(Run.experiment_id), col(Run.position))
     rows = session.execute(
