@@ -290,6 +290,22 @@ def test_what_is_deleted_elsewhere_leaves_the_others_moving(
     service.post(f"/experiments/{long['id']}/cancel")
 
 
+def test_what_is_deleted_as_soon_as_it_has_ended_is_not_said_to_be_up_to_date(
+    open_page: Callable[..., Page], service: Service
+) -> None:
+    """Its stream ends with it; that it is gone is known when the page is read anew, a moment later."""
+    long = service.submit({**SMALL, "name": "deleted at once", "seeds": 1, "epochs": 5000})
+    page = open_page(f"/ui/experiments/{long['id']}")
+    expect(page.locator("#live")).to_have_text("live")
+    page.route(f"**/ui/experiments/{long['id']}", lambda route: route.fulfill(status=404))
+    service.post(f"/experiments/{long['id']}/cancel")
+    service.wait_for(long, "cancelled")
+    service.http.delete(f"/experiments/{long['id']}").raise_for_status()
+    expect(page.locator("#live")).to_have_text("deleted", timeout=30_000)
+    page.wait_for_timeout(1500)
+    expect(page.locator("#live")).to_have_text("deleted")
+
+
 def test_addresses_that_nobody_means_draw_what_there_is(
     open_page: Callable[..., Page], made: dict[str, str]
 ) -> None:

@@ -60,6 +60,20 @@ function watching() {
     const rest = Math.max(0, last + every - Date.now());
     setTimeout(() => { waits = false; last = Date.now(); tell({ event: "several", ids, stands }); ids = new Set(); stands = new Map(); }, rest + Math.random() * every / 4);
   };
+  let isGone = false;
+  const says = (/** @type {string} */ told) => {
+    const state = isGone ? "gone" : told;
+    light.dataset.state = state;
+    isWatching = state !== "off" && state !== "gone";
+    light.textContent = { on: "live", lost: "reconnecting…", off: "up to date", out: "log in again", gone: "deleted" }[state] ?? state;
+  };
+  // what has ended and was deleted at once: its stream is over, and it is the page itself that is not found
+  document.addEventListener("htmx:response:error", (event) => {
+    const { response, target } = /** @type {CustomEvent} */ (event).detail.ctx;
+    if (response.status !== 404 || target?.id !== "now") return;
+    isGone = true;
+    says("gone");
+  });
   const anew = follow(
     place.dataset.watch ?? "",
     (event, data) => {
@@ -67,9 +81,7 @@ function watching() {
       else if (every) sometimes(event, data); else tell({ event, data });
     },
     (state) => {
-      light.dataset.state = state;
-      isWatching = state !== "off" && state !== "gone";
-      light.textContent = { on: "live", lost: "reconnecting…", off: "up to date", out: "log in again", gone: "deleted" }[state] ?? state;
+      says(state);
       if (state === "on") tell({ event: "connected" });
     },
   );
