@@ -11,6 +11,7 @@ from app.services.experiments.origins import leaves
 from lab_models.common.validation import FieldError
 from lab_models.specs import ARCHITECTURES, AUGMENTATIONS, PRESETS, read_request
 from lab_models.specs.presets import ARCHITECTURE_NAMES
+from lab_models.specs.request import DeviceKind
 from lab_models.specs.training import OptimizerSpec, ScheduleSpec
 
 
@@ -71,6 +72,9 @@ def _names(union: Any) -> tuple[str, ...]:
 DEFAULT: Final = "default"
 MORE: Final = "'More fields' "
 
+NETWORKS: Final = (*(name for name in ARCHITECTURE_NAMES if name != "layers"), *PRESETS)
+"""A list of layers is written under More fields."""
+
 FIELDS: Final = (
     (
         "What it learns",
@@ -86,7 +90,7 @@ FIELDS: Final = (
     (
         "The network",
         (
-            FormField("model", "Network", (*ARCHITECTURE_NAMES, *PRESETS)),
+            FormField("model", "Network", NETWORKS),
             FormField("model.depth", "Depth", is_number=True, empty=DEFAULT),
             FormField("model.width", "Width", is_number=True, empty=DEFAULT),
             FormField("model.residual", "Residual", ("true", "false"), empty=DEFAULT),
@@ -116,6 +120,7 @@ FIELDS: Final = (
             FormField("name", "Name"),
             FormField("labels", "Labels", empty="key:value, key:value"),
             FormField("priority", "Priority", is_number=True),
+            FormField("device", "Trained on", get_args(DeviceKind)),
         ),
     ),
 )
@@ -124,7 +129,7 @@ FIELDS: Final = (
 LIST: Final = re.compile(r"\s*[0-9]+(\s*,\s*[0-9]+)+\s*")
 """Seeds as people list them."""
 
-ABOUT_THE_RUNS: Final = ("name", "labels", "priority", "seeds")
+ABOUT_THE_RUNS: Final = ("name", "labels", "priority", "device", "seeds")
 """What does not change what is trained: it stands beside `like`, not under `set`."""
 
 

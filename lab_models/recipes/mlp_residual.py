@@ -156,8 +156,8 @@ LITERAL = Recipe(
     notes=(
         "The shortcuts have no parameters: the two arms of a pair differ in nothing but them.",
         (
-            "An earlier measurement with three seeds: -0.25 points at depth 6 (95 % interval -0.76 to +0.25), +0.12 at"
-            " depth 10 (-0.30 to +0.54)."
+            "An earlier measurement with three seeds: −0.25 points at depth 6 (95 % interval −0.76 to +0.25), +0.12 at"
+            " depth 10 (−0.30 to +0.54)."
         ),
     ),
 )

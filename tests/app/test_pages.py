@@ -318,6 +318,14 @@ def test_a_plan_is_priced_or_says_what_is_wrong(api: TestClient) -> None:
             {"like": "exp_1", "epochs": "5", "name": "more"},
             {"like": "exp_1", "name": "more", "set": {"epochs": 5}},
         ),
+        (
+            {"like": "exp_1", "device": "cuda"},
+            {"like": "exp_1", "device": "cuda"},
+        ),
+        (
+            {"device": "any", "more": '{"model": {"layers": ["relu"]}}'},
+            {"device": "any", "model": {"layers": ["relu"]}},
+        ),
         ({"labels": "week:3,by:"}, {"labels": {"week": "3", "by": ""}}),
         ({"seeds": "1, 2,3"}, {"seeds": [1, 2, 3]}),
     ],
