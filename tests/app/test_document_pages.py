@@ -124,7 +124,7 @@ def test_pages_and_pictures_are_sent_once(api: TestClient) -> None:
 def test_what_is_no_document_is_a_page_that_says_so(api: TestClient, name: str) -> None:
     answer = api.get(f"/ui/docs/{name}")
     assert answer.status_code == 404
-    assert "there is no document" in answer.text or "have no picture" in answer.text
+    assert "There is no document" in answer.text or "ave no picture" in answer.text
 
 
 def test_an_installation_without_documents_says_so(
@@ -133,7 +133,7 @@ def test_an_installation_without_documents_says_so(
     monkeypatch.setattr(documents, "FOLDER", tmp_path)
     answer = api.get("/ui/docs")
     assert answer.status_code == 404
-    assert "this installation has no docs/README.md" in answer.text
+    assert "This installation has no docs/README.md" in answer.text
 
 
 def test_headings_are_found_by_their_words(api: TestClient) -> None:
