@@ -193,7 +193,7 @@ def test_a_key_has_a_bounded_number_of_sessions(database: Database, secret: str)
 
 
 @pytest.mark.parametrize(
-    "path", ["/ui", "/ui/experiments", "/ui/compare?e=exp_1,exp_%C3%A9&x=1%262"]
+    "path", ["/ui/queue", "/ui/experiments", "/ui/compare?e=exp_1,exp_%C3%A9&x=1%262"]
 )
 def test_who_has_not_logged_in_is_led_to_the_form_and_back(
     api: TestClient, secret: str, path: str
