@@ -126,4 +126,4 @@ def test_bands_of_charts_are_cut_where_fractions_end() -> None:
         check=True,
         timeout=30,
     )
-    assert json.loads(done.stdout) == [[0, None, 0.5, 1], [-0.6, 1.2], 0.25]
+    assert json.loads(done.stdout) == [[0, None, 0.5, 1], [0, 1.2], 0.25]

@@ -216,6 +216,7 @@ WITHOUT_DATABASE = {
     "/healthz",
     "/version",
     "/architectures",
+    "/architectures/{name}/layers",
     "/recipes",
     "/recipes/{name}",
     "/datasets",

@@ -43,6 +43,7 @@ def proof(folder: Path, *phases: str) -> dict[str, list[dict[str, Any]]]:
 
 
 @pytest.mark.costly
+@pytest.mark.slow
 def test_everything_trains_twice_with_the_same_bits(tmp_path: Path) -> None:
     found = proof(tmp_path, "G5", "G6", "G9", "G2")
     assert [check["verdict"] for check in found["G5"]] == ["PASS"] * 3

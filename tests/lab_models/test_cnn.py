@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lab_models.architectures.build import build_model
-from lab_models.architectures.initial_weights import Conv
+from lab_models.architectures.initial_weights import UndrawnConv
 from lab_models.architectures.modules import padded
 from lab_models.common.seeding import initialisation_seed
 from lab_models.specs import ModelSpec
@@ -299,7 +299,7 @@ def test_no_architecture_loads_torchvision() -> None:
 
 def test_a_stride_over_one_pixel_has_a_gradient_of_numbers_in_bfloat16() -> None:
     """oneDNN left what lay in memory where weights meet padding alone."""
-    conv = Conv(32, 32, 3, stride=2, padding=1, bias=False)
+    conv = UndrawnConv(32, 32, 3, stride=2, padding=1, bias=False)
     nn.init.ones_(conv.weight)
     for _ in range(5):
         rubbish = torch.full((4, 32, 32, 3, 3), torch.nan)

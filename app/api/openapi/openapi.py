@@ -196,6 +196,7 @@ CONFLICTING_READS = (
     "/experiments/{experiment_id}/explanations.{extension}",
     "/comparisons",
     "/runs/{run_id}/model.onnx",
+    "/runs/{run_id}/images/{split}/{row}.png",
 )
 """What cannot be read while a run has not succeeded, or because what would be compared does not fit together."""
 NAMED_IN_THE_QUERY = ("/comparisons", "/events")
