@@ -67,6 +67,7 @@ def arguments_of(parser: argparse.ArgumentParser) -> list[str]:
     return given
 
 
+@pytest.mark.slow
 def test_no_command_makes_anything_but_those_that_are_meant_to(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

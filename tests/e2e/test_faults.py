@@ -81,6 +81,7 @@ def kill_twice_and_compare(service: Service) -> None:
     require_same_run(service, disturbed, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_run_whose_worker_is_killed_twice_ends_with_the_same_bits(
     make_service: MakeService,
 ) -> None:

@@ -105,6 +105,7 @@ def test_a_named_gpu_whose_driver_is_too_old_is_said_everywhere_and_never_replac
     assert process.wait(20) == 0, "what cannot train can be stopped"
 
 
+@pytest.mark.slow
 def test_without_a_named_device_the_cpu_takes_the_place_of_a_gpu_that_cannot_be_used(
     make_service: MakeService, tmp_path: Path
 ) -> None:
@@ -117,7 +118,9 @@ def test_without_a_named_device_the_cpu_takes_the_place_of_a_gpu_that_cannot_be_
     assert worker["caution"].startswith(f"GPU found and not usable: {TOO_OLD}")
     assert worker["caution"].endswith("; trains on the CPU")
     service.wait_for(experiment, "succeeded")
-    wait_until(lambda: service.get("/readyz")["checks"]["workers"] == "ok", 10)
+    wait_until(
+        lambda: service.get("/readyz")["checks"]["workers"] == "ok", 10, "the workers are ok"
+    )
     assert health(service).returncode == 0
     assert "trains on the CPU" in service.http.get("/ui/queue").text
     assert f"cuda:0: GPU found and not usable: {TOO_OLD}" in service.log.read_text()
@@ -156,7 +159,9 @@ def test_a_gpu_that_is_back_is_used_without_a_restart(
     (broken / "torch.py").unlink()
     service.wait_for(experiment, "succeeded")
     assert said(service, lambda one: one["trouble"] is None)
-    wait_until(lambda: service.get("/readyz")["checks"]["workers"] == "ok", 10)
+    wait_until(
+        lambda: service.get("/readyz")["checks"]["workers"] == "ok", 10, "the workers are ok"
+    )
 
 
 @pytest.mark.slow

@@ -38,6 +38,7 @@ SEED003 = {
 """The recipe of the lab's second document: expected test accuracy 0.973 to 0.981, its source's is 0.9739."""
 
 
+@pytest.mark.slow
 @pytest.mark.mnist
 def test_the_small_mlp_of_the_lab_gives_the_labs_result_and_stops_early(
     make_service: Callable[..., Service], mnist_folder: Path

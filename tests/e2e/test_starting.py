@@ -101,6 +101,7 @@ def test_a_spec_is_trained_without_a_service_among_homework(tmp_path: Path) -> N
     require_no_marks(folder)
 
 
+@pytest.mark.slow
 def test_workers_that_cannot_start_are_named_and_come_up_once_they_can(
     make_service: MakeService, tmp_path: Path
 ) -> None:

@@ -59,6 +59,7 @@ def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_tracker_that_raises_exits_spins_or_hangs_changes_no_bit_of_the_weights(
     make_service: Callable[..., Service], odd: Path
 ) -> None:
