@@ -149,6 +149,7 @@ def test_the_other_sources_are_there_too(
         assert "\\begin{groupplot}" in api.get(address).text, address
 
 
+@pytest.mark.sqlite
 @needs_pgfplots
 @pytest.mark.costly
 def test_sources_compile_alone_and_within_a_document(tmp_path: Path) -> None:

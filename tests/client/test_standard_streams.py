@@ -77,6 +77,7 @@ def test_errors_that_nobody_can_read_keep_their_status(shell: Shell) -> None:
         assert shell(f"lab show exp_0000000000000 2{where}").returncode == 1
 
 
+@pytest.mark.slow
 @pytest.mark.costly
 def test_what_an_old_encoding_lacks_is_a_question_mark_and_json_stays_json(
     shell: Shell, lab: Lab

@@ -39,6 +39,7 @@ def require_given_back(service: Service, experiment: Any) -> None:
     assert [attempt["outcome"] for attempt in run["attempts"]] == ["worker_shutdown"]
 
 
+@pytest.mark.slow
 def test_a_job_until_empty_trains_all_with_what_waits_for_a_teacher_and_leaves(
     make_service: MakeService,
 ) -> None:

@@ -7,6 +7,8 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from tests.e2e.service import Service, wait_until
 
 SPEC: dict[str, Any] = {
@@ -17,6 +19,7 @@ SPEC: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 def test_a_failed_and_a_cancelled_run_go_on_to_the_result_they_would_have_had_and_are_deleted(
     make_service: Callable[..., Service],
 ) -> None:

@@ -48,6 +48,7 @@ def require_no_marks(folder: Path) -> None:
     assert not (folder / "marks").exists(), (folder / "marks").read_text()
 
 
+@pytest.mark.slow
 def test_nothing_that_lies_where_the_service_is_started_is_imported(
     make_service: MakeService, tmp_path: Path
 ) -> None:

@@ -17,7 +17,7 @@ from tests.gpus.cases import CASES, Case
 from tests.gpus.stand_ins import pretend_card
 from tests.lab_models.conftest import PROJECT
 
-pytestmark = [pytest.mark.costly, pytest.mark.sqlite]
+pytestmark = [pytest.mark.slow, pytest.mark.costly, pytest.mark.sqlite]
 SECONDS = 280
 """For all cases in one process; on one idle core they take about 40."""
 

@@ -65,6 +65,7 @@ def test_what_a_run_publishes_is_in_the_bucket_and_only_its_log_stays(stage: Sta
     assert left_at_home(stage, run_id) == {"log.txt"}
 
 
+@pytest.mark.sqlite
 def test_a_run_goes_on_in_another_home_from_the_checkpoint_in_the_bucket(
     stage: Stage, make_stage: Callable[..., Stage], tmp_path: Path
 ) -> None:
@@ -100,6 +101,7 @@ def test_a_run_goes_on_in_another_home_from_the_checkpoint_in_the_bucket(
     assert second.notes == []
 
 
+@pytest.mark.sqlite
 def test_while_the_bucket_is_out_of_reach_the_run_is_kept_and_goes_on_when_it_is_back(
     stage: Stage, buckets: Buckets, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -67,6 +67,7 @@ def limit_memory(stage: Stage, spare_bytes: int) -> None:
     stage.slot.spare.put_back(trainer)
 
 
+@pytest.mark.sqlite
 def test_where_memory_runs_out_and_the_spec_allows_it_the_batch_is_halved_until_it_fits(
     make_stage: MakeStage,
 ) -> None:
