@@ -90,17 +90,16 @@ def test_a_cpu_leaves_what_takes_it_long_to_a_gpu_that_is_online(database: Datab
         first = create(session, LONG)
         assert (first.nominal_seconds or 0) > LONG_ON_A_CPU
         create(session, CHEAP)
-        worker(session, "GPU-1a2b", trouble="its driver is too old")
+        worker(session, "cuda:GPU-1a2b", trouble="its driver is too old")
         worker(session, "cpu")
     with database.reading() as session:
         assert workers.kinds_of_devices(session) == {"cpu"}
-        assert workers.kind_of_device("MIG-3c4d") == "cuda"
     with database.writing() as session:
-        worker(session, "GPU-1a2b")
+        worker(session, "cuda:GPU-1a2b")
     assert len(claims(database, "cpu")) == 1, "the cheap one"
     assert kinds(database) == ["gpu_first", "cpu"]
     with database.writing() as session:
-        workers.sign_off(session, "GPU-1a2b")
+        workers.sign_off(session, "cuda:GPU-1a2b")
     assert len(claims(database, "cpu")) == 1, "nobody else is there"
 
 
@@ -116,6 +115,42 @@ def test_all_cells_of_a_study_are_trained_on_one_kind(api: TestClient, database:
     named = api.post("/studies", json={"specs": [CHEAP], "device": "cpu"})
     assert named.status_code == 201, named.text
     assert kinds(database)[8:] == ["cpu"] * 3
+
+
+def test_a_small_cell_does_not_bring_a_long_one_of_its_study_to_a_cpu(
+    api: TestClient, database: Database
+) -> None:
+    with database.writing() as session:
+        worker(session, "cuda:0")
+    study = api.post("/studies", json={"specs": [CHEAP, LONG], "seeds": 1})
+    assert study.status_code == 201, study.text
+    assert claims(database, "cpu") == []
+    extended = api.post(f"/studies/{study.json()['id']}/extend", json={"seeds": 2})
+    assert extended.status_code in (200, 201), extended.text
+    assert set(kinds(database)) == {"gpu_first"}
+    with database.writing() as session:
+        workers.sign_off(session, "cuda:0")
+    assert len(claims(database, "cpu", 1)) == 1
+    assert set(kinds(database)) == {"cpu"}
+
+
+def test_what_is_retried_goes_where_its_experiment_was_sent(
+    api: TestClient, database: Database
+) -> None:
+    record = api.post("/experiments", json={**CHEAP, "seeds": 2, "device": "any"}).json()
+    url = f"/experiments/{record['id']}"
+    with database.writing() as session:
+        worker(session, "cpu")
+        lease = lifecycle.claim(session, "w-cpu")
+        assert lease is not None
+        lifecycle.fail(
+            session, lease, {"code": "diverged", "message": "", "hint": "", "traceback_tail": ""}
+        )
+    assert api.patch(url, json={"device": "cuda"}).status_code == 200
+    retried = api.post(f"{url}/retry").json()
+    assert retried["status_reason"] == "no_device_online"
+    assert retried["status_message"].startswith("Queued for a worker with a GPU (cuda)")
+    assert claims(database, "cpu") == []
 
 
 def test_a_seed_that_comes_later_goes_where_the_others_were(
@@ -267,6 +302,6 @@ def test_a_run_that_goes_on_elsewhere_says_so() -> None:
     on_cpu = {"device": "cpu: x", "git": "b"}
     (note,) = notes_of_resuming(begun, on_cpu)
     assert "device cuda: NVIDIA H200, now cpu: x" in note
-    assert "GPU driver 580.1, now none" in note
+    assert "driver" not in note, "a CPU has none"
     assert note.endswith("its bits are those of neither")
     assert notes_of_resuming(begun, {**begun, "git": "b"}) == []

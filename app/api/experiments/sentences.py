@@ -29,7 +29,7 @@ def sentence(situation: Situation, local_workers: LocalWorkers) -> str:
         case StatusReason.NO_WORKER_ONLINE:
             return local_workers.absence(situation.unfit)
         case StatusReason.NO_DEVICE_ONLINE:
-            where = DEVICES[current.trains_on]
+            where = next(DEVICES[run.trains_on] for run in runs if run.trains_on in DEVICES)
             return (
                 f'Queued for a worker {where}, and none is online; PATCH it with {{"device": "any"}} to let any'
                 " worker train it."

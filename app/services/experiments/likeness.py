@@ -143,14 +143,14 @@ def resumed(earlier: Environment, now: Environment) -> dict[str, Any]:
 
 def notes_of_resuming(earlier: Environment, now: Environment) -> list[str]:
     """What people are told of a run that goes on elsewhere than it was begun; nothing where neither device nor what
-    else its bits hang on is another. A new version of the code or of Python is none of that, and halved batches are
-    noted by whoever halves them.
+    else its bits hang on is another, as far as both say it. A new version of the code or of Python is none of that, and
+    halved batches are noted by whoever halves them.
     """
     labels = {fact.name: fact.label for fact in FACTS if fact.name not in NOT_OF_A_PLACE}
     others = [
-        f"{labels[name]} {'none' if was is None else was}, now {'none' if is_now is None else is_now}"
+        f"{labels[name]} {was}, now {is_now}"
         for name, (was, is_now) in differences(earlier, now).items()
-        if name in labels
+        if name in labels and None not in (was, is_now)
     ]
     if not others:
         return []

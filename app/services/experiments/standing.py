@@ -15,7 +15,7 @@ from sqlmodel import Session, col
 from app.services.experiments.pace import free_workers
 from app.services.experiments.speeds import Speeds, speeds
 from app.services.lifecycle.queueing import claimable
-from app.services.lifecycle.workers import kinds_of_devices, num_online, online, trouble_of
+from app.services.lifecycle.workers import kind_of_device, online, trouble_of
 from app.services.quotas import HoursUsedUp, out_of_hours
 from app.storage.states import RunStatus
 from app.storage.tables import Experiment, Owner, Run
@@ -51,18 +51,19 @@ def standing(session: Session, look_at_speeds: Callable[[Session], Speeds] = spe
     """How the queue stands now; how fast workers are may be known from a moment ago."""
     running = Counter({row[0]: row[1] for row in session.execute(_under_way_by_owner())})
     turns = {row[0]: row[1] for row in session.execute(_turns())}
-    workers = num_online(session)
+    seen = online(session)
+    fit = [worker for worker in seen if worker.trouble is None]
     spent = out_of_hours(session)
     lately = look_at_speeds(session)
     return Standing(
         [line for line in _waiting_lines(session, lately) if line.owner not in spent],
         running,
         turns,
-        workers,
-        free_workers(session, lately, workers),
+        len(fit),
+        free_workers(session, lately, len(fit)),
         spent,
-        None if workers else trouble_of(online(session)),
-        frozenset(kinds_of_devices(session)),
+        None if fit else trouble_of(seen),
+        frozenset(kind_of_device(worker.device) for worker in fit),
     )
 
 

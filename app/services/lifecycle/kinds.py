@@ -67,15 +67,18 @@ def decide(session: Session, experiment_id: str, kind: str) -> None:
 
 
 def trains_on_too(device: str, seconds: float | None, others: Sequence[str]) -> TrainsOn:
-    """As `trains_on`, where `others` say which kind may take the experiment's other runs."""
+    """As `trains_on`, where `others` say which kind may take the experiment's other runs: with `auto` the same."""
     wanted = trains_on(device, seconds)
-    decided = [TrainsOn(other) for other in others if TrainsOn(other).is_decided]
-    return decided[0] if decided and wanted in UNDECIDED else wanted
+    if wanted not in UNDECIDED:
+        return wanted
+    decided = [other for other in others if TrainsOn(other).is_decided]
+    undecided = [other for other in others if other in UNDECIDED]
+    return TrainsOn([*decided, *undecided, wanted][0])
 
 
 def send_to(session: Session, experiment: Experiment, device: str) -> bool:
-    """Let what is unfinished of an experiment be trained elsewhere; False where nothing is. With `auto` it goes where
-    others of its runs were begun by that rule.
+    """Let what an experiment has still to train be trained elsewhere, also what is retried later; False where nothing
+    is unfinished. With `auto` it goes where others of its runs were begun by that rule.
     """
     its = col(Run.experiment_id) == experiment.id
     unfinished = col(Run.status).in_(UNFINISHED)
@@ -83,6 +86,7 @@ def send_to(session: Session, experiment: Experiment, device: str) -> bool:
         return False
     begun = session.scalars(select_columns(col(Run.trains_on)).where(its, col(Run.attempt) > 0))
     wanted = trains_on_too(device, experiment.nominal_seconds, begun.all())
-    session.execute(update(Run).where(its, unfinished).values(trains_on=wanted.value))
+    left = col(Run.status) != RunStatus.SUCCEEDED
+    session.execute(update(Run).where(its, left).values(trains_on=wanted.value))
     experiment.device = device
     return True

@@ -13,8 +13,6 @@ from app.storage.states import RunStatus
 from app.storage.tables import Experiment, Run, Worker, utc_now
 
 ONLINE_SECONDS = 20
-CUDA = "cuda"
-UUIDS = ("GPU-", "MIG-")
 FORGOTTEN_AFTER = timedelta(days=1)
 
 
@@ -55,8 +53,8 @@ def num_online(session: Session) -> int:
 
 
 def kind_of_device(device: str) -> str:
-    """`cpu` or `cuda`, of a device as a worker or a run's record names it; also of a GPU that goes by its UUID."""
-    return CUDA if device.startswith(UUIDS) else device.partition(":")[0]
+    """`cpu` or `cuda`, of a device as a worker or a run's record names it."""
+    return device.partition(":")[0]
 
 
 def kinds_of_devices(session: Session) -> set[str]:
@@ -70,7 +68,7 @@ def kinds_of(session: Session, host: str, pids: Collection[int]) -> set[str]:
     theirs = select_columns(col(Worker.device)).where(
         col(Worker.host) == host, col(Worker.pid).in_(pids)
     )
-    return {kind_of_device(device) for device in session.scalars(theirs)} or {"cpu", CUDA}
+    return {kind_of_device(device) for device in session.scalars(theirs)} or {"cpu", "cuda"}
 
 
 @cache

@@ -60,6 +60,11 @@ class Draft:
     id: str = field(default_factory=lambda: new_id("exp"))
     run_ids: tuple[str, ...] = ()
 
+    @property
+    def compared_in(self) -> str:
+        """What it is compared within: its study, or itself alone."""
+        return self.id if self.place is None else self.place.study_id
+
     def run_of(self, seed: int) -> str:
         """The id of the run with that seed."""
         return self.run_ids[self.seeds.index(seed)]
@@ -111,8 +116,16 @@ def create(session: Session, drafts: Sequence[Draft]) -> None:
     now = utc_now()
     timed = [(one, now + timedelta(microseconds=number)) for number, one in enumerate(drafts)]
     session.execute(insert(Experiment), [_row(one, created_at) for one, created_at in timed])
+    longest: dict[str, float] = {}
+    for one in drafts:
+        longest[one.compared_in] = max(one.cost.seconds, longest.get(one.compared_in, 0.0))
     lifecycle.enqueue(
-        session, [run for one, created_at in timed for run in _new_runs(one, created_at)]
+        session,
+        [
+            run
+            for one, created_at in timed
+            for run in _new_runs(one, created_at, longest[one.compared_in])
+        ],
     )
 
 
@@ -144,7 +157,8 @@ def _row(one: Draft, created_at: datetime) -> dict[str, Any]:
     }
 
 
-def _new_runs(one: Draft, created_at: datetime) -> Iterator[NewRun]:
+def _new_runs(one: Draft, created_at: datetime, longest: float) -> Iterator[NewRun]:
+    """`longest` are the seconds of the longest run of those that are trained on one kind of device."""
     for position, (run_id, seed) in enumerate(zip(one.run_ids, one.seeds, strict=True)):
         needed = one.needs.get(seed)
         yield NewRun(
@@ -154,7 +168,7 @@ def _new_runs(one: Draft, created_at: datetime) -> Iterator[NewRun]:
             position=position,
             owner=one.owner,
             priority=one.priority,
-            trains_on=lifecycle.trains_on(one.device, one.cost.seconds),
+            trains_on=lifecycle.trains_on(one.device, longest),
             created_at=created_at,
             epochs=one.epochs,
             num_steps=one.cost.steps // one.epochs,
