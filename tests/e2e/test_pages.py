@@ -30,8 +30,8 @@ EXPECTED = re.compile(
     r"409 \(Conflict\)|dialog: Delete the selected"
     r"|(404 \(Not Found\)|422 \(Unpro.*\)) (/ui/|/experiments/exp_\w+/metrics$)"
 )
-"""What a page may complain of: a verb that is refused, what is asked before a deletion, pages of what is not there or not
-understood, and the curves of what was deleted a moment ago. Nothing that a page is made of may be missing.
+"""What a page may complain of: a verb that is refused, what is asked before a deletion, pages of what is not there or
+not understood, and the curves of what was deleted a moment ago. Nothing that a page is made of may be missing.
 """
 
 
