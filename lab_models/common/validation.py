@@ -55,6 +55,8 @@ def explain(error: ValidationError, model: type[BaseModel], document: Any) -> li
 
 TAG_OF_LAYERS: Final = "layer:"
 """How the tags of a network's layers begin, which are no fields."""
+VALUES: Final = {"gpu": "cuda"}
+"""What is chosen from a list by other libraries' words; `gpu` is nearer to `cpu` than to what it means."""
 CLOSE: Final = 0.6
 """How near a field's slip is, by `difflib`'s ratio: `epohcs` has 0.83, `architecture` beside `schedule` 0.5."""
 
@@ -201,12 +203,12 @@ def _meant(
 
 def _nearest_choice(given: Any, expected: str) -> str | None:
     choices = [part.strip(" '\"") for part in expected.replace(" or ", ", ").split(",")]
-    near = (
-        difflib.get_close_matches(given.lower(), choices, n=1, cutoff=0.5)
-        if isinstance(given, str)
-        else []
-    )
-    return f"did you mean '{near[0]}'?" if near else None
+    if not isinstance(given, str):
+        return None
+    meant = VALUES.get(given.lower())
+    if meant not in choices:
+        meant = next(iter(difflib.get_close_matches(given.lower(), choices, n=1, cutoff=0.5)), None)
+    return None if meant is None else f"did you mean '{meant}'?"
 
 
 def _or(listed: str) -> str:

@@ -109,6 +109,12 @@ def test_any_bytes_are_json_or_not_json(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("document", "place", "message", "hint"),
     [
+        (
+            {"device": "GPU"},
+            "/device",
+            "must be 'auto', 'any', 'cpu' or 'cuda'",
+            "did you mean 'cuda'?",
+        ),
         ({"epoch": 3}, "/epoch", "unknown field", "did you mean 'epochs'?"),
         ({"lr": 0.1}, "/lr", "unknown field", "did you mean 'optimizer.learning_rate'?"),
         (
