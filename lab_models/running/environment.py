@@ -2,7 +2,6 @@
 
 import os
 import platform
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,9 @@ import torch
 from lab_models.common.revision import RESULTS_VERSION, package_version, source_revision
 from lab_models.datasets.facts import kept_facts
 from lab_models.datasets.preparation import PreparedDataset
+from lab_models.running.fitness import driver_version
 from lab_models.specs import ModelSpec
 from lab_models.training.protocol import FoundationFiles
-
-DRIVER_FILE = Path("/proc/driver/nvidia/version")
 
 
 def make_deterministic(threads: int) -> None:
@@ -102,22 +100,12 @@ def _libraries(device: torch.device) -> dict[str, str]:
         return {}
     card = torch.cuda.get_device_properties(device)
     return {
-        "driver": _driver(),
+        "driver": driver_version() or "unknown",
         "cuda": str(torch.version.cuda),
         "cudnn": str(torch.backends.cudnn.version()),  # type: ignore[no-untyped-call]
         "capability": f"{card.major}.{card.minor}",
         "multiprocessors": str(card.multi_processor_count),
     }
-
-
-def _driver() -> str:
-    """NVIDIA's kernel module, by its own word: https://docs.nvidia.com/datacenter/tesla/driver-installation-guide/."""
-    try:
-        lines = DRIVER_FILE.read_text().splitlines()
-    except OSError:
-        return "unknown"
-    found = re.search(r"\b\d+\.\d+(\.\d+)?\b", lines[0] if lines else "")
-    return found[0] if found else "unknown"
 
 
 def _cpu_model() -> str:

@@ -9,6 +9,7 @@ from typing import Final
 
 import torch
 
+from lab_models.running.shortages import OUT_OF_MEMORY_WORDS
 from lab_models.training.protocol import Unfit
 
 LEAST_DRIVERS: Final = {11: 450, 12: 525, 13: 580}
@@ -28,11 +29,7 @@ _FOUND_CUDA = re.compile(r"found version (\d+)")
 _NUMBERED = re.compile(r"Error \d+: .*")
 _VERSION = re.compile(r"\b(\d{3}\.\d+(?:\.\d+)?)\b")
 
-OUT_OF_MEMORY: Final = (
-    "out of memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-    "CUBLAS_STATUS_NOT_INITIALIZED",
-)
+OUT_OF_MEMORY: Final = ("out of memory", *OUT_OF_MEMORY_WORDS)
 BUSY: Final = ("busy or unavailable", "exclusive")
 MISMATCH: Final = ("unsupported display driver", "Driver/library version mismatch", "Error 803")
 

@@ -39,7 +39,7 @@ def test_a_record_says_what_drives_a_gpu(
     module.write_text(
         "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06  Sun Jul 27 07:12:09 UTC 2025\n"
     )
-    monkeypatch.setattr("lab_models.running.environment.DRIVER_FILE", module)
+    monkeypatch.setattr("lab_models.running.fitness.DRIVER_FILE", module)
     said = environment(digits, torch.device("cuda:0"), threads=1)
     assert said["device"] == "cuda: NVIDIA H100"
     found = {name: said[name] for name in ("driver", "cuda", "cudnn", "capability")}

@@ -17,7 +17,7 @@ from sqlalchemy import select as select_columns
 from sqlmodel import Session, col
 
 from app.services.experiments.estimates import Estimate
-from app.services.lifecycle.workers import kinds_of_devices
+from app.services.lifecycle.workers import kind_of_device, kinds_of_devices
 from app.storage.states import RunStatus, StatusReason
 from app.storage.tables import Attempt, Experiment, Run
 from lab_models.specs import ARCHITECTURES
@@ -220,4 +220,4 @@ def _lasted(started_at: datetime, finished_at: datetime) -> float:
 def _kind_of_device(environment: dict[str, Any] | None) -> str | None:
     """`cpu` or `cuda`, as the run's record has it; None where it says nothing."""
     device = (environment or {}).get("device")
-    return device.partition(":")[0] if isinstance(device, str) else None
+    return kind_of_device(device) if isinstance(device, str) else None
