@@ -12,6 +12,7 @@ from app.errors import Misconfigured
 from app.gpus import list_gpus, memory_of_gpu, visible_devices, visible_entries, visible_entry
 
 CGROUP_LIMIT, CGROUP_USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+CGROUP_CPU = Path("/sys/fs/cgroup/cpu.max")
 MEMORY_INFO = Path("/proc/meminfo")
 MOST_WORKERS = 64
 MOST_SLOTS = 4
@@ -75,10 +76,22 @@ def deal(devices: str) -> Dealt:
     return Dealt(dealt)
 
 
+def num_cores() -> int:
+    """Cores that this process may use: those that it is bound to, and as many as its container's quota of time is
+    worth.
+    """
+    bound = len(os.sched_getaffinity(0))
+    try:
+        quota, period = CGROUP_CPU.read_text().split()
+        return max(1, min(bound, int(quota) // int(period)))
+    except (OSError, ValueError):  # not in a container, or "max"
+        return bound
+
+
 def cpu_slots() -> int:
     """How many runs at a time the CPU is good for: one per core, as far as memory goes, at most 4."""
     memory = memory_of("cpu") or BYTES_PER_SLOT
-    return max(1, min(os.cpu_count() or 1, MOST_SLOTS, memory // BYTES_PER_SLOT))
+    return max(1, min(num_cores(), MOST_SLOTS, memory // BYTES_PER_SLOT))
 
 
 def visible_to_trainer(device: str) -> str:

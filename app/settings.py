@@ -57,7 +57,7 @@ class Settings(HomeFolders, BaseSettings):
     devices: str = "auto"
     """`auto`, `cpu`, or a list of `cuda:0,cuda:1` or UUIDs (`nvidia-smi -L`), dealt out to the workers in turn."""
     threads: int = Field(default=0, ge=0)
-    """CPU threads of one trainer; 0 means one for an MLP and the machine's cores for convolutions."""
+    """CPU threads of a trainer; 0: one for an MLP, for convolutions cores divided by workers, all cores when alone."""
     trainer_niceness: int = Field(default=5, ge=0, le=19)
     """How far trainers give way to other programs where all want the processors, as of `nice`: the API answers while
     all train. 0 for an equal share.

@@ -9,13 +9,14 @@ import warnings
 from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 from celery.signals import setup_logging
 
-from app.devices import Dealt, deal
+from app.devices import Dealt, deal, num_cores
 from app.errors import Misconfigured
 from app.home import home_in_use
 from app.logging import set_up_logging
 from app.settings import Settings
 from app.storage.db import open_database
 from lab_models.running.process import die_with_parent
+from lab_models.running.threads import share_of
 from worker.celery import make_celery
 from worker.identity import identify
 from worker.tasks import install, leave
@@ -41,14 +42,15 @@ def main() -> int:
     except Misconfigured as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    threads = settings.threads or os.cpu_count() or 1
+    cores = num_cores()
     setup_logging.connect(lambda **_: None, weak=False)  # keeps Celery from setting up its own
     celery = make_celery(settings)
     device = dealt.of_slot(options.slot)
     identity = identify(
         device,
-        threads,
+        settings.threads or share_of(cores, options.slots),
         options.slot,
+        cores=settings.threads or cores,
         threads_are_set=settings.threads > 0,
         gpus_found=dealt.devices if dealt.is_auto and device != "cpu" else (),
         caution=dealt.caution,

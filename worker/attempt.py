@@ -7,7 +7,6 @@ at all, and when it is to save itself or to die.
 import logging
 import time
 import traceback
-from dataclasses import dataclass
 from typing import assert_never
 
 from app.services.lifecycle import Intent, LeaseLost
@@ -25,7 +24,9 @@ from lab_models.training.protocol import (
     Progress,
     Started,
 )
+from worker.allotment import Allotment, Wish
 from worker.carrying import Carrier, NotCarried
+from worker.endings import BeginsAnew, Cancelled, Crashed, Ending, Left
 from worker.ledger import Ledger, OutOfTouch
 from worker.limits import TimeLimit
 from worker.orders import make_order
@@ -43,26 +44,6 @@ TRACEBACK_TAIL = 4000
 log = logging.getLogger("lab.attempt")
 
 
-@dataclass(frozen=True)
-class Cancelled:
-    """It was asked for, and the trainer is dead."""
-
-
-@dataclass(frozen=True)
-class Crashed:
-    """The trainer ended without a last word, or was ended because it stood still."""
-
-    message: str
-
-
-@dataclass(frozen=True)
-class Left:
-    """The trainer has saved itself and left, as it was asked to, or has had its time for that."""
-
-
-Ending = Completed | Failed | Cancelled | Crashed | Left
-
-
 class Supervision:
     """A claimed run's trainer, watched from its order to its end."""
 
@@ -74,6 +55,7 @@ class Supervision:
         self._leave_before: float | None = None
         self._stepped = False
         self._trainer: Trainer | None = None
+        self._allotment: Allotment | None = None
         self._carrier = Carrier(
             file_store(slot.settings), ledger, slot.settings.runs_folder, self._gives_up
         )
@@ -119,7 +101,7 @@ class Supervision:
             if ending is not None:
                 return ending
             self._ledger.keep_lease()
-            ending = self._due(watchdog, limit)
+            ending = self._due(watchdog, limit) or self._dealt(trainer)
             if ending is not None:
                 trainer.kill()
                 return ending
@@ -132,7 +114,8 @@ class Supervision:
             limit = TimeLimit(self._settings.max_run_seconds, self._ledger.seconds_before())
             self._trainer = trainer
             task = self._carrier.bring(self._ledger.task())
-            order = make_order(self._slot, self._ledger.lease, task)
+            self._allotment = Allotment(self._slot, task, self._ledger.has_neighbors)
+            order = make_order(self._slot, self._ledger.lease, task, self._allotment.first())
             trainer.train(order, order.run_folder / f"attempt-{self._attempt}" / "log.txt")
             self._write(self.watch(trainer, limit), order)
         except (LeaseLost, OutOfTouch):
@@ -166,6 +149,8 @@ class Supervision:
                 for note in event.notes:
                     log.warning("%s: %s", self._run_id, note)
                 self._ledger.started(event)
+                if self._allotment is not None:
+                    self._allotment.started(event)
             case Progress():
                 self._note_progress(event)
             case Probed():
@@ -214,6 +199,16 @@ class Supervision:
             return Left()
         return None
 
+    def _dealt(self, trainer: Trainer) -> BeginsAnew | None:
+        """Let it have the cores that are its own now; BeginsAnew where it has trained too little to go on otherwise."""
+        wish = None if self._allotment is None else self._allotment.due()
+        if self._allotment is None or wish is None or self._leave_before is not None:
+            return None
+        if wish is Wish.BEGIN_ANEW:
+            return BeginsAnew()
+        trainer.use_threads(self._allotment.share if wish is Wish.NARROW else self._allotment.all)
+        return None
+
     def _gives_up(self) -> bool:
         """Whether what is carried for the run is to be left, since it is to end, or has had its time to save itself."""
         if self._ledger.asked is Intent.CANCEL:
@@ -245,7 +240,7 @@ class Supervision:
             case _:
                 self._end(ending)
 
-    def _end(self, ending: Cancelled | Crashed | Left) -> None:
+    def _end(self, ending: Cancelled | Crashed | Left | BeginsAnew) -> None:
         """An end that the run has not come to by itself."""
         match ending:
             case Cancelled():
@@ -257,6 +252,9 @@ class Supervision:
                 log.warning(
                     "%s: attempt %d crashed: %s", self._run_id, self._attempt, ending.message
                 )
+            case BeginsAnew():
+                became = self._ledger.begun_anew()
+                log.info("%s: %s, to begin anew on its share of the cores", self._run_id, became)
             case Left():
                 became = self._ledger.released(
                     StatusReason.WORKER_SHUTDOWN

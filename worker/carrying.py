@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app.errors import StoreOutOfReach
-from app.services.experiments.progress import Task
+from app.services.experiments.tasks import Task
 from app.storage.files.store import FileStore
 from lab_models.common.errors import LabError
 from lab_models.datasets.built_in import KNOWN_BY_CONTENT

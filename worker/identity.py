@@ -12,7 +12,8 @@ from lab_models.common.revision import torch_version
 
 @dataclass(frozen=True)
 class Identity:
-    """What this worker is called and where it trains. `gpus_found` are the machine's where nobody named a device, else
+    """What this worker is called and where it trains, with how many threads a run for sure, and `cores` for one that is
+    alone. `gpus_found` are the machine's where nobody named a device, else
     none; `caution` is what was noticed when they were listed.
     """
 
@@ -24,6 +25,7 @@ class Identity:
     slot: int = 0
     gpus_found: tuple[str, ...] = ()
     caution: str | None = None
+    cores: int = 1
 
     def row(
         self, device: str, trouble: str | None, caution: str | None, started_at: datetime
@@ -38,6 +40,7 @@ class Identity:
             memory_bytes=memory_of(device),
             torch=torch_version(),
             threads_are_set=self.threads_are_set,
+            cores=self.cores,
             trouble=trouble,
             caution=caution,
             started_at=started_at,
@@ -53,6 +56,7 @@ def identify(
     threads_are_set: bool = False,
     gpus_found: tuple[str, ...] = (),
     caution: str | None = None,
+    cores: int | None = None,
 ) -> Identity:
     """A name that is unique and tells host and process; `threads_are_set` where each run gets all of them."""
     return Identity(
@@ -64,4 +68,5 @@ def identify(
         slot=slot,
         gpus_found=gpus_found,
         caution=caution,
+        cores=cores or threads,
     )

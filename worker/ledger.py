@@ -5,6 +5,7 @@ so a long epoch cannot delay it.
 """
 
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -15,8 +16,8 @@ from sqlmodel import Session
 
 from app.errors import StoreOutOfReach
 from app.services import lifecycle
-from app.services.experiments import progress
-from app.services.experiments.progress import Task
+from app.services.experiments import progress, tasks
+from app.services.experiments.tasks import Task
 from app.services.lifecycle import Intent, Lease
 from app.settings import Settings
 from app.storage.db import Database
@@ -77,7 +78,7 @@ class Ledger:
     def task(self) -> Task:
         """What there is to do."""
         return self._written(
-            lambda session: progress.load_task(session, self.lease, self._settings.runs_folder)
+            lambda session: tasks.load_task(session, self.lease, self._settings.runs_folder)
         )
 
     def seconds_before(self) -> float:
@@ -163,6 +164,27 @@ class Ledger:
                 session, self.lease, message, self._settings.max_crashes, last_words
             )
         )
+
+    def has_neighbors(self) -> bool | None:
+        """Whether other runs want this machine's CPU; None where the database does not answer."""
+        try:
+            with self._database.reading() as session:
+                return lifecycle.has_neighbors(
+                    session,
+                    self.lease.run_id,
+                    socket.gethostname(),
+                    self._settings.max_running_per_owner,
+                )
+        except OperationalError:
+            return None
+
+    def begun_anew(self) -> RunStatus:
+        """Back to the queue without what it has trained; returns what the run became. Files go after the commit."""
+        became, obsolete = self._ended(
+            lambda session: progress.record_begun_anew(session, self.lease)
+        )
+        self._remove(obsolete)
+        return became
 
     def cancelled(self) -> None:
         """The trainer is dead, as was asked for."""

@@ -1,13 +1,12 @@
 """What a worker hands over: from a run's task to the order that its trainer is given."""
 
-from app.services.experiments.progress import Task
+from app.services.experiments.tasks import Task
 from app.services.lifecycle import Lease
-from lab_models.running.threads import useful_threads
 from lab_models.training.protocol import Folders, Order
 from worker.slot import Slot
 
 
-def make_order(slot: Slot, lease: Lease, task: Task) -> Order:
+def make_order(slot: Slot, lease: Lease, task: Task, threads: int) -> Order:
     """The order for one attempt in this slot."""
     settings = slot.settings
     return Order(
@@ -23,7 +22,7 @@ def make_order(slot: Slot, lease: Lease, task: Task) -> Order:
             archives=settings.archives_folder,
         ),
         device="cpu" if slot.device == "cpu" else "cuda:0",  # it sees its own card alone
-        threads=settings.threads or useful_threads(task.spec, slot.threads),
+        threads=settings.threads or threads,
         micro_batches=task.micro_batches,
         checkpoint_seconds=settings.checkpoint_seconds,
         min_free_bytes=settings.min_free_bytes,

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from app.devices import Dealt, deal, free_memory_of, memory_of, visible_to_trainer
+from app.devices import Dealt, deal, free_memory_of, memory_of, num_cores, visible_to_trainer
 from app.errors import Misconfigured
 from app.gpus import NoAnswer, NoSuchGpu, list_gpus, nvidia_smi, visible_entries
 from app.settings import Settings
@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
 def look(settings: Settings, devices: str) -> Iterator[ProbeLine]:
     """All of it, one after the other. Raises Misconfigured for what is no list of devices."""
     dealt = deal(devices)
-    threads = settings.threads or os.cpu_count() or 1
+    threads = settings.threads or num_cores()
     yield ProbeLine("ok", "devices", f"{', '.join(dealt.devices)} by LAB_DEVICES={devices}")
     if dealt.caution is not None:
         yield ProbeLine("warn", "GPUs", dealt.caution)

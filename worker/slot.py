@@ -14,7 +14,8 @@ class Slot:
     """Where an attempt runs: a worker's identity, its device, and the flag that asks it to stop.
 
     The first slot of a machine takes any run, so that all are taken; the others only what fits into the memory that is
-    free. `owed` is the lease of a run that was left while the database was out of reach, and that is given back before
+    free. `threads` is how many cores each run of convolutions has for sure, `cores` how many one that is alone may
+    take. `owed` is the lease of a run that was left while the database was out of reach, and that is given back before
     another is claimed. `until_fit` waits until the device can be trained on, False if that is for nothing; `look_again`
     says that it could not, and answers whether somebody tries on.
     """
@@ -26,6 +27,7 @@ class Slot:
     database: Database
     stopping: Callable[[], bool]
     is_first: bool = True
+    cores: int = 1
     owed: Lease | None = None
     until_fit: Callable[[], bool] = lambda: True
     look_again: Callable[[], bool] = lambda: False

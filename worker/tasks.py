@@ -93,6 +93,7 @@ def install(celery: Celery, settings: Settings, identity: Identity) -> None:
             database,
             stopping.is_set,
             identity.is_first,
+            identity.cores,
         )
         slots[:] = [slot]
         prober = Prober(slot, identity, fitness.tell)

@@ -34,6 +34,7 @@ from lab_models.training.protocol import (
     Started,
     Stop,
     Unfit,
+    UseThreads,
     read_event,
     to_line,
 )
@@ -209,6 +210,10 @@ class Trainer:
     def stop(self) -> None:
         """Ask it to save itself and leave."""
         self._send(Stop())
+
+    def use_threads(self, threads: int) -> None:
+        """Ask it to compute on so many threads; a checkpoint says from where on it does."""
+        self._send(UseThreads(threads=threads))
 
     def next_event(self, timeout: float) -> TrainerEvent | Exited | None:
         """The next thing it said, `Exited` as the last; None when nothing came in time."""

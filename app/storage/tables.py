@@ -233,8 +233,8 @@ class Artifact(SQLModel, table=True):
 
 class Worker(SQLModel, table=True):
     """A worker process that has shown itself; `seen_at` is for people, never for expiring leases. `torch` is the
-    version that it trains with; each run gets all its `threads` where those are set (`LAB_THREADS`). One with a
-    `trouble` cannot train; one with a `caution` does, and people should know it.
+    version that it trains with. A run of convolutions gets `threads`, and up to `cores` where it is alone; each run as
+    many where they are set (`LAB_THREADS`). One with a `trouble` cannot train; one with a `caution` does.
     """
 
     __tablename__ = "worker"
@@ -247,6 +247,7 @@ class Worker(SQLModel, table=True):
     memory_bytes: int | None = Field(default=None, sa_type=BigInteger)
     torch: str | None = None
     threads_are_set: bool | None = None
+    cores: int | None = None
     trouble: str | None = None
     caution: str | None = None
     started_at: datetime = Field(sa_type=UTCDateTime)

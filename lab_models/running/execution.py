@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from time import monotonic
 
+import torch
+
 from lab_models.architectures.sizes import model_size
 from lab_models.architectures.stages import stages_of
 from lab_models.building_on.going_on import beginning
@@ -62,6 +64,14 @@ class Execution:
         saved = self._save()
         self._stopwatch.enter("training")
         return Checkpointed(checkpoint=saved, stopped=stopped, phases=self.phases())
+
+    def use_threads(self, threads: int) -> Checkpointed:
+        """Compute on so many threads from the event just yielded on, which the checkpoint that is saved keeps. Raises
+        as `checkpoint` does.
+        """
+        self._threads = threads
+        torch.set_num_threads(threads)
+        return self.checkpoint(stopped=False).model_copy(update={"threads": threads})
 
     def _events(self) -> Iterator[ExecutionEvent]:
         order, spec = self._order, self._order.spec

@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import traceback
+from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import BinaryIO
 
@@ -20,12 +21,29 @@ from lab_models.running.environment import make_deterministic
 from lab_models.running.execution import Execution
 from lab_models.running.fitness import caution_of, require_kernels, unfit
 from lab_models.training.epoch_lines import epoch_line
-from lab_models.training.protocol import Failed, Message, Order, Ready, Stop, read_order, to_line
+from lab_models.training.protocol import (
+    Failed,
+    Message,
+    Order,
+    Ready,
+    Stop,
+    UseThreads,
+    read_order,
+    to_line,
+)
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 TRACEBACK_TAIL = 4000
 
 log = logging.getLogger("lab.trainer")
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What is wanted of the order under way: that it is left, and on how many threads it computes."""
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    threads: "SimpleQueue[int]" = field(default_factory=SimpleQueue)
 
 
 def serve_one_order(device: str, threads: int) -> int:
@@ -43,9 +61,9 @@ def serve_one_order(device: str, threads: int) -> int:
         return 1
     _send(events, Ready(pid=os.getpid(), caution=caution))
     orders: SimpleQueue[Order] = SimpleQueue()
-    stop = threading.Event()
-    threading.Thread(target=_read_orders, args=(orders, stop), daemon=True).start()
-    _carry_out(orders.get(), stop, events)
+    wishes = Wishes()
+    threading.Thread(target=_read_orders, args=(orders, wishes), daemon=True).start()
+    _carry_out(orders.get(), wishes, events)
     return 0
 
 
@@ -60,7 +78,7 @@ def warm_up(device: torch.device, threads: int) -> None:
     optimizer.step()
 
 
-def _carry_out(order: Order, stop: threading.Event, events: BinaryIO) -> None:
+def _carry_out(order: Order, wishes: Wishes, events: BinaryIO) -> None:
     execution = Execution(order)
     try:
         for event in execution.events():
@@ -71,9 +89,13 @@ def _carry_out(order: Order, stop: threading.Event, events: BinaryIO) -> None:
                     event.epoch, order.spec.planned_epochs, event.metrics, is_best=is_best
                 )
                 print(line, file=sys.stderr, flush=True)
-            if stop.is_set() and event.event in ("progress", "epoch", "checkpoint"):
+            if event.event not in ("progress", "epoch", "checkpoint"):
+                continue
+            if wishes.stop.is_set():
                 _send(events, execution.checkpoint(stopped=True))
                 return
+            if not wishes.threads.empty():
+                _send(events, execution.use_threads(wishes.threads.get()))
     except LabError as error:
         log.exception("training failed: %s", error.code)
         _send(
@@ -99,7 +121,7 @@ def _carry_out(order: Order, stop: threading.Event, events: BinaryIO) -> None:
         )
 
 
-def _read_orders(orders: "SimpleQueue[Order]", stop: threading.Event) -> None:
+def _read_orders(orders: "SimpleQueue[Order]", wishes: Wishes) -> None:
     """Runs in a thread. The end of standard input means that the supervisor is gone: leave at once."""
     for line in os.fdopen(STDIN, "rb", closefd=False):
         try:
@@ -109,7 +131,9 @@ def _read_orders(orders: "SimpleQueue[Order]", stop: threading.Event) -> None:
             os._exit(4)
         match order:
             case Stop():
-                stop.set()
+                wishes.stop.set()
+            case UseThreads():
+                wishes.threads.put(order.threads)
             case Order():
                 orders.put(order)
     os._exit(3)

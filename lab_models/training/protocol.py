@@ -102,6 +102,13 @@ class Stop(Message):
     order: Literal["stop"] = "stop"
 
 
+class UseThreads(Message):
+    """Compute on so many CPU threads from the next step on, and say so in a checkpoint."""
+
+    order: Literal["use_threads"] = "use_threads"
+    threads: int
+
+
 class Ready(Message):
     """The trainer has loaded its libraries, has taken a step on its device and waits for an order. `caution` says what
     is slow there.
@@ -166,13 +173,14 @@ class Probed(Message):
 
 
 class Checkpointed(Message):
-    """A checkpoint within an epoch, taken because time had passed or because of a stop; `stopped` says the trainer
-    leaves.
+    """A checkpoint within an epoch, taken because time had passed, because of a stop, or because the number of threads
+    is another from here on: `threads`. `stopped` says the trainer leaves.
     """
 
     event: Literal["checkpoint"] = "checkpoint"
     checkpoint: SavedCheckpoint
     stopped: bool
+    threads: int | None = None
     phases: Phases = {}
 
 
@@ -204,7 +212,7 @@ class Failed(Message):
     phases: Phases = {}
 
 
-OrderLine = Annotated[Order | Stop, Field(discriminator="order")]
+OrderLine = Annotated[Order | Stop | UseThreads, Field(discriminator="order")]
 Event = Annotated[
     Ready
     | Unfit
@@ -218,13 +226,13 @@ Event = Annotated[
     Field(discriminator="event"),
 ]
 
-_orders: TypeAdapter[Order | Stop] = TypeAdapter(OrderLine)
+_orders: TypeAdapter[Order | Stop | UseThreads] = TypeAdapter(OrderLine)
 _events: TypeAdapter[
     Ready | Unfit | Started | Progress | Probed | EpochCompleted | Checkpointed | Completed | Failed
 ] = TypeAdapter(Event)
 
 
-def read_order(line: str | bytes) -> Order | Stop:
+def read_order(line: str | bytes) -> Order | Stop | UseThreads:
     """Parse one line of a trainer's standard input; raises pydantic.ValidationError."""
     return _orders.validate_json(line, strict=False)
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from app import devices
-from app.devices import cpu_slots, deal, free_memory_of, memory_of
+from app.devices import cpu_slots, deal, free_memory_of, memory_of, num_cores
 from app.errors import Misconfigured
 from app.services import lifecycle
 from app.storage.db import Database
-from lab_models.running.threads import useful_threads
+from lab_models.running.threads import share_of, useful_threads
 from lab_models.specs import read_request
 from tests.app import rows
 
@@ -20,9 +20,23 @@ from tests.app import rows
 def test_the_cpu_takes_a_run_per_core_as_far_as_memory_goes(
     monkeypatch: pytest.MonkeyPatch, cores: int, gigabytes: int, slots: int
 ) -> None:
-    monkeypatch.setattr(devices.os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(devices, "num_cores", lambda: cores)
     monkeypatch.setattr(devices, "memory_of", lambda device: gigabytes * 2**30)
     assert cpu_slots() == deal("cpu").slots == slots
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"),
+    [("max 100000", 8), ("250000 100000", 2), ("50000 100000", 1), ("1600000 100000", 8)],
+)
+def test_cores_are_those_that_the_container_pays_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quota: str, cores: int
+) -> None:
+    monkeypatch.setattr(devices.os, "sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.setattr(devices, "CGROUP_CPU", tmp_path / "cpu.max")
+    assert num_cores() == 8
+    (tmp_path / "cpu.max").write_text(f"{quota}\n")
+    assert num_cores() == cores
 
 
 def test_each_listed_gpu_takes_one_run() -> None:
@@ -68,3 +82,4 @@ def test_a_worker_that_shares_its_machine_leaves_what_does_not_fit_to_the_first(
 def test_an_mlp_gets_one_thread_and_convolutions_all() -> None:
     mlp, cnn = (read_request({"model": model}).spec for model in ("mlp", "student"))  # type: ignore[union-attr]
     assert (useful_threads(mlp, 8), useful_threads(cnn, 8)) == (1, 8)
+    assert [share_of(8, slots) for slots in (1, 3, 4, 16)] == [8, 2, 2, 1]

@@ -23,7 +23,7 @@ from sqlmodel import Session, col, select
 
 from app.errors import HasDependents, InvalidRequest, NotFinished
 from app.services import lifecycle
-from app.services.experiments import deletion, experiments, progress
+from app.services.experiments import deletion, experiments, progress, tasks
 from app.services.experiments.situations import run_reason
 from app.services.experiments.wholes import whole
 from app.services.lifecycle import Begun, EpochDone, Intent, Lease, LeaseLost, Progressed
@@ -193,7 +193,7 @@ class Lives(RuleBasedStateMachine):
             )
             self.fences[lease.run_id] = lease.fence
             with self.database.writing() as session:
-                resume = progress.load_task(session, lease, Path(self.folder.name)).resume
+                resume = tasks.load_task(session, lease, Path(self.folder.name)).resume
                 epoch = resume[0].epoch if resume else 0
                 progress.record_started(
                     session,

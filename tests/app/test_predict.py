@@ -29,7 +29,7 @@ from app.services import lifecycle
 from app.services.analyses.predicting import predictions
 from app.services.analyses.predicting.onnx_files import OnnxFiles, onnx_file
 from app.services.analyses.predicting.predictions import Predictors
-from app.services.experiments import experiments, progress
+from app.services.experiments import experiments, progress, tasks
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Artifact, Run
@@ -94,7 +94,7 @@ class Service:
             lease = lifecycle.claim(session, "worker-1")
             if lease is None:
                 return False
-            task = progress.load_task(session, lease, self.settings.runs_folder)
+            task = tasks.load_task(session, lease, self.settings.runs_folder)
         differing = {
             "seed": task.seed,
             "attempt": lease.attempt,

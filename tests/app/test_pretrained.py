@@ -18,7 +18,7 @@ from torchvision import models
 from torchvision.models import ResNet18_Weights
 
 from app.services import lifecycle
-from app.services.experiments import progress
+from app.services.experiments import progress, tasks
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Run
@@ -191,7 +191,7 @@ def carry_out(database: Database, settings: Settings, weights: Path) -> None:
     with database.writing() as session:
         lease = lifecycle.claim(session, "worker-1")
         assert lease is not None
-        task = progress.load_task(session, lease, settings.runs_folder)
+        task = tasks.load_task(session, lease, settings.runs_folder)
     assert task.foundation is None
     differing = {
         "run_folder": str(settings.runs_folder / lease.run_id),

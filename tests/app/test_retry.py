@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 
 from app.errors import RetryOtherFirst
 from app.services import lifecycle
-from app.services.experiments import experiments, metrics, progress, retrying
+from app.services.experiments import experiments, metrics, progress, retrying, tasks
 from app.services.lifecycle import Lease, Progressed
 from app.settings import Settings
 from app.storage.db import Database
@@ -111,7 +111,7 @@ def succeed(database: Database, lease: Lease) -> None:
 def resume(database: Database, lease: Lease, settings: Settings) -> list[int]:
     """Start as a trainer does, from the newest checkpoint; returns the epochs of all that there are."""
     with database.writing() as session:
-        checkpoints = progress.load_task(session, lease, settings.runs_folder).resume
+        checkpoints = tasks.load_task(session, lease, settings.runs_folder).resume
         progress.record_started(
             session,
             lease,

@@ -325,6 +325,22 @@ def test_a_resumed_run_keeps_the_threads_it_began_with(
     assert weight_hashes(again) == with_dropout.weights
 
 
+def test_what_changes_its_threads_goes_on_from_there_to_equal_bits(
+    make_order: OrderMaker, tmp_path: Path
+) -> None:
+    spec = TINY | SPECS["convolutions"]
+    order = make_order(spec, threads=2, run_folder=str(tmp_path / "undisturbed"))
+    execution = Execution(order)
+    for event in execution.events():
+        if isinstance(event, EpochCompleted) and event.epoch == 1:
+            changed = execution.use_threads(1)
+    assert (changed.threads, changed.stopped) == (1, False)
+    assert torch.get_num_threads() == 1
+    again, after = resumed(order, changed.checkpoint)
+    assert of_kind(Started, after)[0].environment["threads"] == 1
+    assert weight_hashes(again) == weight_hashes(order)
+
+
 def test_a_checkpoint_of_another_format_is_damaged(
     with_dropout: Reference, make_order: OrderMaker
 ) -> None:

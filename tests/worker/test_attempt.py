@@ -16,6 +16,7 @@ from app.storage.tables import Attempt, Checkpoint, Experiment, Metric
 from tests.databases import writers_blocked
 from tests.e2e.service import is_alive, wait_until
 from tests.worker.conftest import Stage
+from worker import allotment
 from worker.attempt import Supervision
 from worker.claiming import work_until_empty
 from worker.ledger import Ledger
@@ -250,3 +251,58 @@ def test_devices_are_dealt_out_in_turn(devices: str, slot: int, expected: str) -
 def test_a_device_list_that_is_none_is_refused(devices: str) -> None:
     with pytest.raises(Exception, match="LAB_DEVICES"):
         deal(devices)
+
+
+CONVOLUTIONS = {"model": {"arch": "layers", "layers": [{"conv": 4}, "relu"]}, "epochs": 400}
+
+
+@pytest.fixture
+def crowded(make_stage: MakeStage, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """A machine of two cores and two slots, where whoever waits counts at once."""
+    monkeypatch.setattr(allotment, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(allotment, "NARROW_AFTER", 0.0)
+    stage = make_stage()
+    stage.slot.cores = 2
+    return stage
+
+
+def beside_another(stage: Stage) -> str:
+    """Train a run that is alone until it has made a step, then has a neighbor that waits; its id."""
+    run_id = stage.submit(**CONVOLUTIONS)
+    worker_ = threading.Thread(target=work_until_empty, args=(stage.slot,))
+    worker_.start()
+    try:
+        wait_until(lambda: stage.run(run_id).epochs_done > 0, 30, "an epoch")
+        assert stage.run(run_id).environment["threads"] == 2
+        stage.submit(epochs=1)
+        wait_until(
+            lambda: (stage.run(run_id).environment or {}).get("threads") == 1, 30, "one thread"
+        )
+    finally:
+        stage.stopping = True
+        worker_.join()
+    return run_id
+
+
+@pytest.mark.sqlite
+def test_a_run_that_was_alone_gives_cores_back_and_says_so(
+    crowded: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(allotment, "YOUNG_SECONDS", 0.0)
+    run = crowded.run(beside_another(crowded))
+    assert (run.attempt, run.status) == (1, RunStatus.QUEUED)  # the stop has saved it
+    assert run.environment["before_resuming"] == {"threads": 2}
+    with crowded.database.reading() as session:
+        (attempt,) = progress.attempts_of(session, run.id)
+    assert any(note.startswith("computes on 1 threads in place of 2") for note in attempt.notes)
+
+
+@pytest.mark.sqlite
+def test_a_young_run_begins_anew_so_that_all_of_it_is_computed_alike(crowded: Stage) -> None:
+    run = crowded.run(beside_another(crowded))
+    assert run.attempt == 2
+    assert "before_resuming" not in run.environment
+    with crowded.database.reading() as session:
+        first, second = progress.attempts_of(session, run.id)
+        assert second.resumed_epoch is None
+        assert "begins anew on its share of the cores" in first.notes[-1]

@@ -18,7 +18,8 @@ from lab_models.training.protocol import (
     SavedCheckpoint,
     Started,
 )
-from worker.attempt import Cancelled, Crashed, Left, Supervision
+from worker.attempt import Supervision
+from worker.endings import Cancelled, Crashed, Left
 from worker.limits import TimeLimit
 from worker.trainer import Exited
 

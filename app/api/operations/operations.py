@@ -115,6 +115,7 @@ def _worker(
         host=worker.host if named else None,
         device=worker.device,
         threads=worker.threads,
+        cores=worker.cores,
         trouble=worker.trouble,
         caution=worker.caution,
         started_at=worker.started_at,

@@ -25,6 +25,9 @@ class WorkerAnswer(Answer):
     """Null for a `submit` key."""
     device: str
     threads: int
+    """CPU threads of a run of convolutions; an MLP takes one."""
+    cores: int | None
+    """As many a run may take that is alone on the machine. Null where the worker does not say it."""
     trouble: str | None
     """Why it cannot train: it claims nothing, and looks again by itself. Null for one that can."""
     caution: str | None

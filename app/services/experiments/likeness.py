@@ -67,6 +67,12 @@ def _threads(environment: Environment) -> Any:
     return _threads_that_matter(kind, UNKNOWN if found is None else found)
 
 
+def threads_on_a_cpu(environment: Environment) -> int | None:
+    """How many threads have computed it last; None of what no CPU has computed, or does not say."""
+    found = _threads(environment)
+    return found if isinstance(found, int) else None
+
+
 def _threads_that_matter(kind: str | None, threads: Any) -> Any:
     return threads if kind in (None, "cpu") else None
 

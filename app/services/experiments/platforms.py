@@ -13,20 +13,30 @@ from lab_models.specs import AnySpec
 
 @dataclass(frozen=True)
 class Workplace:
-    """Where a worker trains. `threads` are all that it may use, or, where `threads_are_set`, what each run gets."""
+    """Where a worker trains. `threads` are what a run of convolutions gets, `cores` what one that is alone may take;
+    where `threads_are_set`, what each run gets.
+    """
 
     kind: str
     torch: str | None
     threads: int
     threads_are_set: bool | None
+    cores: int | None = None
 
-    def platform(self, spec: AnySpec) -> Platform:
-        """The platform of a run of the spec there."""
+    def platforms(self, spec: AnySpec, *, single: bool) -> frozenset[Platform]:
+        """Those of a run of the spec there; of a `single` one, which is not of a study, also that of one that is
+        alone.
+        """
+        threads: set[int | None]
         if self.threads_are_set is None:  # a worker of an older version does not say
-            threads = None
+            threads = {None}
+        elif self.threads_are_set:
+            threads = {self.threads}
         else:
-            threads = self.threads if self.threads_are_set else useful_threads(spec, self.threads)
-        return Platform.of(self.kind, self.torch, threads)
+            threads = {useful_threads(spec, self.threads)}
+            if single and self.cores is not None:
+                threads.add(useful_threads(spec, self.cores))
+        return frozenset(Platform.of(self.kind, self.torch, number) for number in threads)
 
 
 @dataclass(frozen=True)
@@ -35,13 +45,15 @@ class Workplaces:
 
     found: frozenset[Workplace]
 
-    def platforms(self, spec: AnySpec) -> frozenset[Platform]:
+    def platforms(self, spec: AnySpec, *, single: bool = False) -> frozenset[Platform]:
         """Those on which a run of the spec may be trained. While no worker is online nothing is known of them but the
         torch that is installed here, if one is.
         """
         if not self.found:
             return frozenset({Platform.of(None, torch_version(), None)})
-        return frozenset(place.platform(spec) for place in self.found)
+        return frozenset[Platform]().union(
+            *(place.platforms(spec, single=single) for place in self.found)
+        )
 
 
 def places_now(session: Session) -> Workplaces:
@@ -53,6 +65,7 @@ def places_now(session: Session) -> Workplaces:
                 worker.torch,
                 worker.threads,
                 worker.threads_are_set,
+                worker.cores,
             )
             for worker in workers.fit(session)
         )

@@ -1,8 +1,6 @@
 """What a trainer's events become in the database: each one short, fenced transaction's worth of writes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import update
@@ -12,14 +10,12 @@ from app.services import lifecycle
 from app.services.experiments import artifacts, likeness, metrics
 from app.services.lifecycle import Begun, EpochDone, Intent, Lease, Measured, Progressed
 from app.storage.states import RunStatus
-from app.storage.tables import Artifact, Attempt, Experiment, Run, StatusChange, utc_now
-from lab_models.specs import AnySpec, ContinueSpec, KeptWeights, TrainSpec, read_spec
+from app.storage.tables import Attempt, Run, StatusChange, utc_now
 from lab_models.training.protocol import (
     Checkpointed,
     Completed,
     EpochCompleted,
     Failed,
-    FoundationFiles,
     Probed,
     Progress,
     SavedCheckpoint,
@@ -28,61 +24,6 @@ from lab_models.training.protocol import (
 
 Seconds = Mapping[str, float]
 """By phase, as of an attempt's `phases`."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a lease's run is: spec, seed, the checkpoints it may start from, and the trained network that it builds
-    on.
-    """
-
-    spec: AnySpec
-    seed: int
-    resume: tuple[SavedCheckpoint, ...]
-    micro_batches: int
-    foundation: FoundationFiles | None
-
-    def with_foundation(self, foundation: FoundationFiles) -> "Task":
-        """The same, built on the same network, whose weights lie elsewhere."""
-        return replace(self, foundation=foundation)
-
-
-def load_task(session: Session, lease: Lease, runs_folder: Path) -> Task:
-    """What there is to do. The spec is validated again."""
-    run = session.get_one(Run, lease.run_id)
-    spec = read_spec(session.get_one(Experiment, run.experiment_id).spec)
-    kept = spec.origin.weights if isinstance(spec, ContinueSpec) else "best"
-    foundation = (
-        None if run.needs is None else _published_network(session, run.needs, kept, runs_folder)
-    )
-    return Task(spec, run.seed, artifacts.resumable(session, run.id), run.micro_batches, foundation)
-
-
-WEIGHTS: dict[KeptWeights, str] = {
-    "best": "weights.safetensors",
-    "last": "weights-last.safetensors",
-}
-
-
-def _published_network(
-    session: Session, run_id: str, kept: KeptWeights, runs_folder: Path
-) -> FoundationFiles:
-    run = session.get_one(Run, run_id)
-    spec = read_spec(session.get_one(Experiment, run.experiment_id).spec)
-    weights = session.get_one(Artifact, (run_id, WEIGHTS[kept]))
-    assert isinstance(spec, TrainSpec | ContinueSpec)
-    assert run.test is not None
-    assert run.best is not None
-    return FoundationFiles(
-        run_id=run_id,
-        spec=spec,
-        seed=run.seed,
-        weights=runs_folder / run_id / weights.path,
-        sha256=weights.sha256,
-        test_accuracy=run.test["accuracy"],
-        epoch=run.best["epoch"] if kept == "best" else run.epochs_done,
-        dataset_sha256=(run.environment or {}).get("dataset_sha256"),
-    )
 
 
 def record_started(
@@ -164,7 +105,37 @@ def record_checkpoint(
     wish = lifecycle.renew(
         session, lease, Progressed(event.checkpoint.epoch, event.checkpoint.step)
     )
+    if event.threads is not None:
+        _record_threads(session, lease, event.checkpoint, event.threads)
     return wish, artifacts.record_checkpoint(session, lease.run_id, lease.attempt, event.checkpoint)
+
+
+def _record_threads(session: Session, lease: Lease, at: SavedCheckpoint, threads: int) -> None:
+    """From the checkpoint on it computes on so many."""
+    earlier = session.exec(select(Run.environment).where(col(Run.id) == lease.run_id)).one() or {}
+    now = {**earlier, "threads": threads}
+    lifecycle.renew(session, lease, Begun(likeness.resumed(earlier, now), at.epoch, at.step))
+    _note(
+        session,
+        lease,
+        f"computes on {threads} threads in place of {earlier.get('threads')} from epoch {at.epoch + 1}, step"
+        f" {at.step + 1} on, since {'it is alone again' if threads > earlier.get('threads', 0) else 'others came'}: its"
+        " bits are those of neither",
+    )
+
+
+def record_begun_anew(session: Session, lease: Lease) -> tuple[RunStatus, list[str]]:
+    """Others came within the run's first minute: it goes back to the queue without what it has trained, so that all of
+    it is computed on one number of threads; returns what it became, and files to remove after the commit.
+    """
+    became = lifecycle.begin_anew(session, lease)
+    metrics.forget_after(session, lease.run_id, 0)
+    _note(
+        session,
+        lease,
+        "begins anew on its share of the cores, since others came within its first minute",
+    )
+    return became, artifacts.drop_checkpoints(session, lease.run_id)
 
 
 def record_completed(session: Session, lease: Lease, event: Completed) -> list[str]:

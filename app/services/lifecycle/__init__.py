@@ -4,12 +4,13 @@ column of one.
 Every move is one guarded UPDATE whose WHERE names the status it leaves; a holder's move also names its fencing token,
 so a stale holder changes nothing and is told so by `LeaseLost`. Times are for people; no decision here reads a clock.
 
-`entering` makes runs, `queueing` says who comes next, `kinds` on which kind of device, `holding` gives and proves
-leases, `reports` says what a holder may write meanwhile, `ending` how its attempt ends or is ended, `verbs` what
-people ask for.
+`entering` makes runs, `queueing` says who comes next, `kinds` on which kind of device, `sharing` who shares a machine's
+cores, `holding` gives and proves leases, `reports` says what a holder may write meanwhile, `ending` how its attempt
+ends or is ended, `verbs` what people ask for.
 """
 
 from app.services.lifecycle.ending import (
+    begin_anew,
     confirm_cancel,
     confirm_pause,
     crashed,
@@ -34,6 +35,7 @@ from app.services.lifecycle.looking import LOCK_ORDER
 from app.services.lifecycle.moves import RECONCILER, USER
 from app.services.lifecycle.queueing import claimable, is_any_to_take, queued_runs
 from app.services.lifecycle.reports import Begun, EpochDone, Measured, Progressed
+from app.services.lifecycle.sharing import has_neighbors
 from app.services.lifecycle.verbs import cancel, pause, prioritize, resume, retry
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "NewRun",
     "Progressed",
     "asked",
+    "begin_anew",
     "cancel",
     "claim",
     "claimable",
@@ -57,6 +60,7 @@ __all__ = [
     "crashed",
     "enqueue",
     "fail",
+    "has_neighbors",
     "is_any_to_take",
     "out_of_memory",
     "pause",

@@ -7,7 +7,7 @@ from sqlmodel import Session, col, select
 
 from app.services.lifecycle.holding import Intent, Lease, LeaseLost, asked, held, intent_of, renew
 from app.services.lifecycle.moves import RECONCILER, Move, remember, tell_dependents
-from app.services.lifecycle.reports import Halved
+from app.services.lifecycle.reports import Forgotten, Halved
 from app.services.quotas import count_training
 from app.storage.states import LEGAL_MOVES, RunStatus, StatusReason
 from app.storage.tables import Attempt, Run, utc_now
@@ -104,6 +104,12 @@ def out_of_memory(session: Session, lease: Lease, micro_batches: int) -> RunStat
     """
     renew(session, lease, Halved(micro_batches))
     return release(session, lease, StatusReason.OUT_OF_MEMORY)
+
+
+def begin_anew(session: Session, lease: Lease) -> RunStatus:
+    """running -> queued, as if nothing had been trained; cancelled or paused if that was asked for."""
+    renew(session, lease, Forgotten())
+    return release(session, lease, StatusReason.WAITING_FOR_WORKER)
 
 
 def reap(

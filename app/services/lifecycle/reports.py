@@ -42,11 +42,16 @@ class Halved:
 
 
 @dataclass(frozen=True)
+class Forgotten:
+    """What was trained is not gone on from."""
+
+
+@dataclass(frozen=True)
 class Measured:
     """Numbers were written that belong to no epoch of training."""
 
 
-Report = Begun | Progressed | EpochDone | Halved | Measured
+Report = Begun | Progressed | EpochDone | Halved | Forgotten | Measured
 
 
 def columns_of(report: Report | None) -> dict[str, Any]:
@@ -71,5 +76,7 @@ def columns_of(report: Report | None) -> dict[str, Any]:
             return {"epochs_done": epoch, "step": 0, "best": best, **ending}
         case Halved(micro_batches):
             return {"micro_batches": micro_batches}
+        case Forgotten():
+            return {"environment": None, "epochs_done": 0, "step": 0, "best": None}
         case _:
             assert_never(report)

@@ -104,7 +104,7 @@ def find(
             fingerprint(wanted.spec),
             wanted.seed_for(seed),
             catalog.sha256(info.name),
-            platforms=places.platforms(wanted.spec),
+            platforms=places.platforms(wanted.spec, single=True),
         )
         for seed in seeds
     }
