@@ -59,6 +59,7 @@ RUNNING = {
 WAITING = {
     "status": "queued",
     "status_reason": "waiting_for_worker",
+    "trains_on": "first",
     "fence": 0,
     "attempt": 0,
     "epochs_done": 0,
@@ -73,6 +74,7 @@ KNOWN = {
     "role": "submit",
     "fence": 3,
     "run_id": "run_1",
+    "trains_on": "first",
 }
 """What rows must say to be believed; every other column is filled by its type."""
 
