@@ -21,6 +21,7 @@ from app.api.http.deps import (
     TheLocalWorkers,
     TheSettings,
     TheSpeeds,
+    TheStanding,
 )
 from app.errors import BadBody, Forbidden, ServiceError
 from app.pages.forms import FIELDS, MORE, request_of, titles, usual, written
@@ -83,6 +84,7 @@ def submit_form(
     settings: TheSettings,
     caller: TheCaller,
     doorbell: TheDoorbell,
+    standing: TheStanding,
     speeds: TheSpeeds,
     afterwards: TheAfterwards,
     local_workers: TheLocalWorkers,
@@ -99,6 +101,7 @@ def submit_form(
         settings,
         caller,
         doorbell,
+        standing,
         speeds,
         afterwards,
         local_workers,

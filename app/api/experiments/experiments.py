@@ -1,7 +1,6 @@
 """Experiments over HTTP."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
@@ -31,8 +30,7 @@ from app.api.http.deps import (
 )
 from app.services.experiments import deletion, experiments, retrying
 from app.services.experiments.settled import settled_state
-from app.services.experiments.speeds import LatestSpeeds
-from app.services.experiments.standing import standing
+from app.services.experiments.standing import LatestStanding
 from app.services.experiments.visibility import visible_experiment, visible_whole
 from app.services.experiments.wholes import whole
 from app.services.lifecycle.local_workers import LocalWorkers
@@ -68,6 +66,7 @@ def create_experiment(
     settings: TheSettings,
     caller: TheCaller,
     doorbell: TheDoorbell,
+    standing: TheStanding,
     speeds: TheSpeeds,
     afterwards: TheAfterwards,
     local_workers: TheLocalWorkers,
@@ -86,7 +85,7 @@ def create_experiment(
         # whatever has become of what it needs
         return passes.Read(
             lambda session: _created(
-                session, Stored(there.id, 0, is_new=False), local_workers, speeds
+                session, Stored(there.id, 0, is_new=False), local_workers, standing
             )
         )
     prepared = prepare(session, asked, sent, settings, caller)
@@ -97,7 +96,9 @@ def create_experiment(
     def write(session: Session) -> passes.Read:
         stored = store(session, prepared, settings, key)
         afterwards.soon(doorbell.ring, stored.num_queued)
-        return passes.Read(lambda session: _created(session, stored, local_workers, speeds, warned))
+        return passes.Read(
+            lambda session: _created(session, stored, local_workers, standing, warned)
+        )
 
     return passes.Write(write)
 
@@ -106,10 +107,10 @@ def _created(
     session: Session,
     stored: Stored,
     local_workers: LocalWorkers,
-    speeds: LatestSpeeds,
+    standing: LatestStanding,
     warned: Sequence[str] = (),
 ) -> Response:
-    made = whole(session, stored.id, look=partial(standing, look_at_speeds=speeds))
+    made = whole(session, stored.id, look=standing.exactly)
     record = records.experiment_record(made, local_workers, warned)
     return passes.answer(
         record, 201 if stored.is_new else 200, {"Location": f"/experiments/{stored.id}"}

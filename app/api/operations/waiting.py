@@ -8,6 +8,7 @@ from fastapi import Query
 from app.api.http import passes
 from app.api.http.deps import Reading, TheCaller
 from app.api.schemas import Answer
+from app.services import lifecycle
 from app.services.experiments import waiting
 
 router = passes.router(tags=["operations"])
@@ -47,14 +48,14 @@ def read_queue(
     """Who is next: priority first, then owners in turn, then age. Runs that wait for a teacher come in when it has
     succeeded.
     """
-    places = waiting.queue(session)
-    seen = [place.run_id for place in places[:limit] if caller.may_see(place.owner)]
+    places = waiting.queue(session, limit)
+    seen = [place.run_id for place in places if caller.may_see(place.owner)]
     called = waiting.names_and_seeds(session, seen)
     return QueuePage(
-        num_waiting=len(places),
+        num_waiting=lifecycle.queued_runs(session),
         data=[
             _row(place, caller.may_see(place.owner), *called.get(place.run_id, (None, None)))
-            for place in places[:limit]
+            for place in places
         ],
     )
 

@@ -24,6 +24,8 @@ COST: tuple[Any, ...] = (
     col(Experiment.nominal_seconds),
 )
 """What `Speeds` makes a time of."""
+MOST_NAMED = 1000
+"""Experiments that a statement names; a database takes only so many parameters."""
 
 
 def start_behind(free: Sequence[float] | None, ahead: int, seconds: float) -> datetime | None:
@@ -52,7 +54,13 @@ def starts_of(session: Session, waiting: Sequence[Waiting]) -> list[datetime | N
         return [None] * len(waiting)
     seconds = {
         row.id: lately.seconds(row.kind, row.arch, row.nominal_seconds or 0.0)
-        for row in session.execute(select_columns(col(Experiment.id), *COST).where(_has_queued()))
+        for row in session.execute(
+            select_columns(col(Experiment.id), *COST).where(
+                col(Experiment.id).in_({run.experiment_id for run in waiting})
+                if len(waiting) <= MOST_NAMED
+                else _has_queued()
+            )
+        )
     }
     kinds = kinds_of_devices(session)
     now = utc_now()

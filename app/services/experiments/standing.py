@@ -20,6 +20,9 @@ from app.services.quotas import HoursUsedUp, out_of_hours
 from app.storage.states import RunStatus
 from app.storage.tables import Experiment, Owner, Run
 
+MEANS_SECONDS = 10.0
+"""How old the mean of a line's runs may be, where standings are read again and again."""
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -47,8 +50,18 @@ class Standing:
         )
 
 
-def standing(session: Session, look_at_speeds: Callable[[Session], Speeds] = speeds) -> Standing:
-    """How the queue stands now; how fast workers are may be known from a moment ago."""
+Means = Mapping[tuple[int, str], float]
+"""Seconds of a run, by the priority and the owner of its line."""
+
+
+def standing(
+    session: Session,
+    look_at_speeds: Callable[[Session], Speeds] = speeds,
+    look_at_means: Callable[[Session, Speeds], Means] | None = None,
+) -> Standing:
+    """How the queue stands now; how fast workers are, and how long a line's runs take, may be known from a moment
+    ago.
+    """
     running = Counter({row[0]: row[1] for row in session.execute(_under_way_by_owner())})
     turns = {row[0]: row[1] for row in session.execute(_turns())}
     seen = online(session)
@@ -56,7 +69,11 @@ def standing(session: Session, look_at_speeds: Callable[[Session], Speeds] = spe
     spent = out_of_hours(session)
     lately = look_at_speeds(session)
     return Standing(
-        [line for line in _waiting_lines(session, lately) if line.owner not in spent],
+        [
+            line
+            for line in _waiting_lines(session, (look_at_means or line_means)(session, lately))
+            if line.owner not in spent
+        ],
         running,
         turns,
         len(fit),
@@ -79,14 +96,27 @@ class LatestStanding:
         self._look_at_speeds = look_at_speeds
         self._lock = threading.Lock()
         self._read: tuple[float, Standing] | None = None
+        self._means: tuple[float, Means] | None = None
 
     def __call__(self, session: Session) -> Standing:
         """As `standing`."""
         with self._lock:
             now = time.monotonic()
             if self._read is None or now - self._read[0] >= self._seconds:
-                self._read = now, standing(session, self._look_at_speeds)
+                self._read = now, self.exactly(session)
             return self._read[1]
+
+    def exactly(self, session: Session) -> Standing:
+        """As it stands now. Which experiments wait is counted; how long a line's runs take is not worked out each
+        time.
+        """
+        return standing(session, self._look_at_speeds, self._means_lately)
+
+    def _means_lately(self, session: Session, lately: Speeds) -> Means:
+        now = time.monotonic()
+        if self._means is None or now - self._means[0] >= MEANS_SECONDS:
+            self._means = now, line_means(session, lately)
+        return self._means[1]
 
 
 @dataclass(frozen=True)
@@ -100,38 +130,44 @@ class WaitingLine:
     since: datetime
 
 
-def _waiting_lines(session: Session, lately: Speeds) -> list[WaitingLine]:
-    """Of the highest priority first."""
-    lines: dict[tuple[int, str], WaitingLine] = {}
-    for priority, owner, kind, arch, count, nominal, since in session.execute(_lines()):
-        seconds = count * lately.seconds(kind, arch, nominal / count)
-        line = lines.get((priority, owner), WaitingLine(priority, owner, 0, 0.0, since))
-        lines[priority, owner] = WaitingLine(
-            priority,
-            owner,
-            line.count + count,
-            line.seconds + seconds,
-            min(line.since, since),
-        )
-    return list(lines.values())
+def _waiting_lines(session: Session, means: Means) -> list[WaitingLine]:
+    """Of the highest priority first. The mean of all others stands for a line that is not among the means yet."""
+    usual = sum(means.values()) / len(means) if means else 0.0
+    return [
+        WaitingLine(priority, owner, count, count * means.get((priority, owner), usual), since)
+        for priority, owner, count, since in session.execute(_lines())
+    ]
 
 
 @cache
 def _lines() -> Executable:
-    """An owner's claimable runs of one priority, kind and architecture, of the highest priority first."""
+    """An owner's claimable runs of one priority, of the highest priority first."""
+    keys = (col(Run.priority), col(Run.owner))
+    rows = select_columns(*keys, func.count(), func.min(Run.created_at)).where(claimable())
+    return rows.group_by(*keys).order_by(keys[0].desc())
+
+
+def line_means(session: Session, lately: Speeds) -> Means:
+    """Seconds of a run of each line, as workers were lately."""
+    found: dict[tuple[int, str], tuple[int, float]] = {}
+    for priority, owner, kind, arch, count, nominal in session.execute(_costs()):
+        before, seconds = found.get((priority, owner), (0, 0.0))
+        more = count * lately.seconds(kind, arch, nominal / count)
+        found[priority, owner] = before + count, seconds + more
+    return {line: seconds / count for line, (count, seconds) in found.items()}
+
+
+@cache
+def _costs() -> Executable:
+    """An owner's claimable runs of one priority, kind and architecture."""
     keys = (col(Run.priority), col(Run.owner), col(Experiment.kind), col(Experiment.arch))
-    numbers = (
-        func.count(),
-        func.coalesce(func.sum(Experiment.nominal_seconds), 0.0),
-        func.min(Run.created_at),
-    )
-    rows = (
-        select_columns(*keys, *numbers)
+    nominal = func.coalesce(func.sum(Experiment.nominal_seconds), 0.0)
+    return (
+        select_columns(*keys, func.count(), nominal)
         .join(Experiment, col(Experiment.id) == col(Run.experiment_id))
         .where(claimable())
         .group_by(*keys)
     )
-    return rows.order_by(keys[0].desc())
 
 
 @cache

@@ -51,9 +51,9 @@ class Claimable(Protocol):
     trains_on: str
 
 
-def queue(session: Session) -> list[QueuePlace]:
-    """Every claimable run in the order in which workers will take them."""
-    waiting = in_order(session)
+def queue(session: Session, first: int | None = None) -> list[QueuePlace]:
+    """Every claimable run, or the first so many, in the order in which workers will take them."""
+    waiting = in_order(session, first)
     starts = starts_of(session, waiting)
     return [
         QueuePlace(

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from typing import Any
 
 from sqlalchemy import ColumnElement, Select, Subquery, and_, func, or_, update
 from sqlalchemy import select as select_columns
@@ -111,29 +112,35 @@ def has_been_served(session: Session, owner: str) -> None:
     session.execute(update(Owner).where(col(Owner.name) == owner).values(turn=latest))
 
 
-def in_order(session: Session) -> list[Waiting]:
-    """Every claimable run in the order in which claims would take them if none under way finished before. Not those of
-    owners who have trained as long as they may.
+def in_order(session: Session, first: int | None = None) -> list[Waiting]:
+    """Every claimable run, or the first so many, in the order in which claims would take them if none under way
+    finished before. Not those of owners who have trained as long as they may.
     """
-    columns = (
-        col(Run.id),
+    in_line = (col(Run.created_at), col(Run.experiment_id), col(Run.position))
+    nth = func.row_number().over(partition_by=(col(Run.owner), col(Run.priority)), order_by=in_line)
+    columns: tuple[Any, ...] = (
+        col(Run.id).label("run_id"),
         col(Run.experiment_id),
         col(Run.owner),
         col(Run.priority),
         col(Run.created_at),
         col(Run.trains_on),
+        col(Run.position),
     )
-    oldest_first = (col(Run.created_at), col(Run.experiment_id), col(Run.position))
+    lines = select_columns(*columns, nth.label("nth")).where(claimable()).subquery()
+    found = select_columns(*(lines.c[name] for name in Waiting.__dataclass_fields__))
+    if first is not None:  # of a line so many at most are among them
+        found = found.where(lines.c.nth <= first)
     rows = session.execute(
-        select_columns(*columns)
-        .where(claimable())
-        .order_by(col(Run.priority).desc(), *oldest_first)
+        found.order_by(
+            lines.c.priority.desc(), lines.c.created_at, lines.c.experiment_id, lines.c.position
+        )
     ).all()
     spent = out_of_hours(session)
     waiting = [run for run in (Waiting(*row) for row in rows) if run.owner not in spent]
     owners = {run.owner for run in waiting}
     if len(owners) < 2:
-        return waiting
+        return waiting[:first]
     under_way = _under_way()
     running = defaultdict(
         int,
@@ -143,7 +150,7 @@ def in_order(session: Session) -> list[Waiting]:
         },
     )
     turns = defaultdict(int, {owner.name: owner.turn for owner in session.exec(select(Owner))})
-    return _take_turns(waiting, running, turns)
+    return _take_turns(waiting, running, turns, first)
 
 
 def _to_take(
@@ -178,9 +185,9 @@ def _under_way() -> Subquery:
 
 
 def _take_turns(
-    waiting: list[Waiting], running: dict[str, int], turns: dict[str, int]
+    waiting: list[Waiting], running: dict[str, int], turns: dict[str, int], first: int | None
 ) -> list[Waiting]:
-    """What repeated claims do, without claiming; `waiting` comes by priority and age."""
+    """What repeated claims do, without claiming, or the first so many of them; `waiting` comes by priority and age."""
     ordered: list[Waiting] = []
     latest = max(turns.values(), default=0)
     by_priority: dict[int, dict[str, deque[Waiting]]] = defaultdict(lambda: defaultdict(deque))
@@ -198,6 +205,8 @@ def _take_turns(
         heap = [rank(owner) for owner in lines]
         heapq.heapify(heap)
         while heap:
+            if len(ordered) == first:
+                return ordered
             owner = heapq.heappop(heap)[-1]
             ordered.append(lines[owner].popleft())
             latest += 1

@@ -6,9 +6,10 @@ What is deleted is not counted any more, so a count of the past can fall.
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import case, func, or_
+from sqlalchemy import Select, case, func, tuple_
 from sqlalchemy import select as select_columns
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
@@ -20,10 +21,13 @@ from app.services.lifecycle.workers import ONLINE_SECONDS
 from app.services.quotas import first_day
 from app.storage.states import RunStatus
 from app.storage.tables import Experiment, Metric, Run, StatusChange, Worker, utc_now
-from lab_models.specs import read_spec
 
-RECENT = timedelta(hours=1)
-"""Epochs of runs that run, or ended at most this long ago, make the mean."""
+RECENT, MOST_RECENT = timedelta(hours=1), 200
+"""Epochs of runs that run, or succeeded at most this long ago, make the mean; of the latter so many, the last."""
+
+
+LOOKED_AT_ONCE = 100
+"""Waiting runs in one statement."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,8 @@ def read(session: Session) -> Telemetry:
 def oldest_wait_seconds(session: Session) -> float:
     """How long the run has waited that has waited longest of those a worker could claim now; 0 when none waits.
 
-    A run waits since it was queued the last time, and since what it needs has succeeded.
+    A run waits since it was queued the last time, and since what it needs has succeeded: no longer than it is there. So
+    the oldest are looked at first, and no more once those that are left are younger than the longest wait.
     """
     teacher = aliased(Run)
     queued = (
@@ -69,14 +74,31 @@ def oldest_wait_seconds(session: Session) -> float:
         .correlate(Run)
         .scalar_subquery()
     )
-    rows = session.execute(
-        select(col(Run.created_at), queued, col(teacher.finished_at))
-        .outerjoin(teacher, col(teacher.id) == col(Run.needs))
-        .where(claimable(), has_hours()),
-        {"first_day": first_day()},
+    oldest_first: Select[*tuple[Any, ...]] = (
+        select_columns(col(Run.id).label("id"), col(Run.created_at).label("created_at"))
+        .where(claimable(), has_hours())
+        .order_by(col(Run.created_at), col(Run.id))
     )
-    begun = [max(moment for moment in row if moment is not None) for row in rows]
-    return max(0.0, (utc_now() - min(begun)).total_seconds()) if begun else 0.0
+    longest: datetime | None = None
+    after: tuple[datetime, str] | None = None
+    while True:
+        part = oldest_first.limit(LOOKED_AT_ONCE)
+        if after is not None:
+            part = part.where(tuple_(col(Run.created_at), col(Run.id)) > after)
+        some = part.subquery()
+        rows = session.execute(
+            select_columns(col(Run.id), col(Run.created_at), queued, col(teacher.finished_at))
+            .join(some, some.c.id == col(Run.id))
+            .outerjoin(teacher, col(teacher.id) == col(Run.needs))
+            .order_by(col(Run.created_at), col(Run.id)),
+            {"first_day": first_day()},
+        ).all()
+        begun = [max(moment for moment in row[1:] if moment is not None) for row in rows]
+        longest = min([*begun, *([] if longest is None else [longest])], default=None)
+        if len(rows) < LOOKED_AT_ONCE or (longest is not None and longest <= rows[-1][1]):
+            break
+        after = (rows[-1][1], rows[-1][0])
+    return 0.0 if longest is None else max(0.0, (utc_now() - longest).total_seconds())
 
 
 def _runs(session: Session) -> dict[str, int]:
@@ -118,25 +140,29 @@ def _workers(session: Session) -> tuple[dict[str, int], dict[str, int]]:
 
 def _epoch_seconds(session: Session) -> dict[str, float]:
     """Mean seconds of an epoch's training and validation, by architecture."""
-    recent = or_(col(Run.status) == RunStatus.RUNNING, col(Run.finished_at) > utc_now() - RECENT)
+    ended = (
+        select(Run.id)
+        .where(col(Run.finished_at) > utc_now() - RECENT, col(Run.status) == RunStatus.SUCCEEDED)
+        .order_by(col(Run.finished_at).desc())
+        .limit(MOST_RECENT)
+    )
+    running = select(Run.id).where(col(Run.status) == RunStatus.RUNNING)
     timed = (
-        select(
-            col(Run.experiment_id),
+        select_columns(
+            func.coalesce(col(Experiment.arch), "unknown"),
             func.sum(Metric.value),
             func.sum(case((col(Metric.split) == "train", 1), else_=0)),
         )
+        .select_from(Run)
+        .join(Experiment, col(Experiment.id) == col(Run.experiment_id))
         .join(Metric, col(Metric.run_id) == col(Run.id))
         .where(
-            recent,
+            col(Run.id).in_([*session.exec(ended), *session.exec(running)]),
             col(Run.reused_from).is_(None),
             col(Metric.name) == "seconds",
             col(Metric.split).in_(SCORE_SPLITS),
         )
-        .group_by(col(Run.experiment_id))
+        .group_by(col(Experiment.arch))
+        .order_by(col(Experiment.arch))
     )
-    sums: dict[str, tuple[float, int]] = {}
-    for experiment_id, seconds, epochs in session.execute(timed).all():
-        arch = read_spec(session.get_one(Experiment, experiment_id).spec).network.arch
-        before = sums.get(arch, (0.0, 0))
-        sums[arch] = (before[0] + float(seconds or 0.0), before[1] + int(epochs))
-    return {arch: seconds / epochs for arch, (seconds, epochs) in sorted(sums.items()) if epochs}
+    return {arch: seconds / epochs for arch, seconds, epochs in session.execute(timed) if epochs}
