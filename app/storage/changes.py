@@ -7,11 +7,11 @@ row's lock is the last that it takes and is held until the commit, so no number 
 would not do: of two transactions the one with the larger number may commit first.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Engine, Index, event
+from sqlalchemy import BigInteger, Connection, Engine, Index, event
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlmodel import Field, Session
 
@@ -20,6 +20,9 @@ UNNUMBERED: Final = -1
 
 NUMBERED: Final = ("study", "experiment", "run", "tombstone")
 """The tables whose rows carry the number of the last change that wrote them."""
+
+SUMMARIZED: Final = "experiment_summary"
+"""Among the tables that a transaction has written: what a summary is made of."""
 
 MARKED: Final = "lab.changes"
 """In a connection's `info`: the tables that its transaction has written."""
@@ -46,24 +49,36 @@ def watch_writes(engine: Engine) -> None:
     event.listen(engine, "begin", lambda connection: connection.info.pop(MARKED, None))
 
 
-def number(session: Session) -> None:
-    """Give what the transaction has written its number. To be called last, right before the commit."""
+def number(
+    session: Session, summarize: Callable[[Connection, Collection[str]], None] | None = None
+) -> None:
+    """Give what the transaction has written its number. To be called last, right before the commit; `summarize` is
+    called while it is still unnumbered, with what was written, once the change is counted.
+    """
     session.flush()
     if not session.in_transaction():
         return
     connection = session.connection()
     written = connection.info.pop(MARKED, None)
-    if written:
-        tables = tuple(table for table in NUMBERED if table in written)
-        for statement in _numbering(tables, on_sqlite=connection.dialect.name == "sqlite"):
+    if not written:
+        return
+    tables = tuple(table for table in NUMBERED if table in written)
+    if summarize is None or written.isdisjoint((SUMMARIZED, "tombstone")):
+        for statement in _numbering(tables, at_once=connection.dialect.name != "sqlite"):
             connection.exec_driver_sql(statement)
+        return
+    counting, *numbering = _numbering(tables, at_once=False)
+    connection.exec_driver_sql(counting)
+    summarize(connection, written)
+    for statement in numbering:
+        connection.exec_driver_sql(statement)
 
 
 @cache
-def _numbering(tables: tuple[str, ...], on_sqlite: bool) -> tuple[str, ...]:
+def _numbering(tables: tuple[str, ...], at_once: bool) -> tuple[str, ...]:
     """The statements. To a server they go as one, so that the counter is held for no longer than the commit takes."""
     counting = "UPDATE change_counter SET value = value + 1 WHERE id = 1"
-    if on_sqlite:
+    if not at_once:
         counted = "(SELECT value FROM change_counter WHERE id = 1)"
         return counting, *(_marked(table, counted) for table in tables)
     *others, last = (_marked(table, "counted.value", "FROM counted") for table in tables)
@@ -77,7 +92,16 @@ def _marked(table: str, value: str, source: str = "") -> str:
 
 def _marks(table: str) -> Callable[[DefaultExecutionContext], int]:
     def mark(context: DefaultExecutionContext) -> int:
-        context.root_connection.info.setdefault(MARKED, set()).add(table)
+        written = context.root_connection.info.setdefault(MARKED, set())
+        written.add(table)
+        if table == "experiment" or (table == "run" and _sets_status(context)):
+            written.add(SUMMARIZED)
         return UNNUMBERED
 
     return mark
+
+
+def _sets_status(context: DefaultExecutionContext) -> bool:
+    """Whether the statement makes a run or changes the status of one, and not only how far it is."""
+    text = str(context.compiled).partition(" WHERE ")[0]
+    return context.isinsert or " status=" in text

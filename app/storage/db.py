@@ -21,6 +21,7 @@ from app.settings import Settings
 from app.storage.changes import number, watch_writes
 from app.storage.engines import make_engine, refuse_network_file_system
 from app.storage.schema import MIGRATION_LOCK_FILE, migrate
+from app.storage.summaries import summarize
 
 BUSY_SECONDS = 10.0
 
@@ -77,7 +78,7 @@ class Database:
         """
         with self._counted(), Session(self.engine, expire_on_commit=False) as session:
             yield session
-            number(session)
+            number(session, summarize)
             session.commit()
 
     def glance(self, query: str, *parameters: str) -> tuple[Any, ...] | None:

@@ -14,6 +14,8 @@ from sqlmodel import Field, SQLModel
 
 from app.storage.changes import change_column, change_index
 from app.storage.column_types import ReasonText, StatusText, UTCDateTime
+from app.storage.machine_tables import Installation as Installation
+from app.storage.machine_tables import Worker as Worker
 from app.storage.owner_tables import ApiKey as ApiKey
 from app.storage.owner_tables import BrowserSession as BrowserSession
 from app.storage.owner_tables import LoginCode as LoginCode
@@ -25,6 +27,7 @@ from app.storage.rows import LOCAL as LOCAL
 from app.storage.rows import new_id as new_id
 from app.storage.rows import utc_now as utc_now
 from app.storage.states import RunStatus, StatusReason, TrainsOn
+from app.storage.summary_tables import ExperimentSummary as ExperimentSummary
 from app.storage.webhook_tables import Webhook as Webhook
 from app.storage.webhook_tables import WebhookDelivery as WebhookDelivery
 from app.storage.webhook_tables import WebhookSender as WebhookSender
@@ -116,6 +119,7 @@ class Run(SQLModel, table=True):
         Index("ix_run_queue", "status", "priority", "created_at", "position"),
         Index("ix_run_owner_status_artifact_bytes", "owner", "status", "artifact_bytes"),
         Index("ix_run_status_finished_at", "status", "finished_at"),
+        Index("ix_run_status_error_code", "status", "error_code"),
         change_index("run"),
     )
 
@@ -148,6 +152,7 @@ class Run(SQLModel, table=True):
     train: dict[str, Any] | None = Field(default=None, sa_type=JSON)
     environment: dict[str, Any] | None = Field(default=None, sa_type=JSON)
     error: dict[str, Any] | None = Field(default=None, sa_type=JSON)
+    error_code: str | None = None
     stop_reason: str | None = None
     needs: str | None = Field(default=None, foreign_key="run.id", index=True)
     reused_from: str | None = None
@@ -179,6 +184,7 @@ class StatusChange(SQLModel, table=True):
     """One move of a run: who, when and why."""
 
     __tablename__ = "status_change"
+    __table_args__ = (Index("ix_status_change_actor_from_status", "actor", "from_status"),)
 
     id: int | None = Field(default=None, primary_key=True)
     run_id: str = Field(foreign_key="run.id", ondelete="CASCADE", index=True)
@@ -229,46 +235,6 @@ class Artifact(SQLModel, table=True):
     sha256: str
     size_bytes: int = Field(sa_type=BigInteger)
     created_at: datetime = Field(sa_type=UTCDateTime)
-
-
-class Worker(SQLModel, table=True):
-    """A worker process that has shown itself; `seen_at` is for people, never for expiring leases. `torch` is the
-    version that it trains with. A run of convolutions gets `threads`, and up to `cores` where it is alone; each run as
-    many where they are set (`LAB_THREADS`). One with a `trouble` cannot train; one with a `caution` does.
-    """
-
-    __tablename__ = "worker"
-
-    id: str = Field(primary_key=True)
-    host: str
-    pid: int
-    device: str
-    threads: int
-    memory_bytes: int | None = Field(default=None, sa_type=BigInteger)
-    torch: str | None = None
-    threads_are_set: bool | None = None
-    cores: int | None = None
-    trouble: str | None = None
-    caution: str | None = None
-    started_at: datetime = Field(sa_type=UTCDateTime)
-    seen_at: datetime = Field(sa_type=UTCDateTime)
-
-
-class Installation(SQLModel, table=True):
-    """One row: what the API that uses this database was last started with, and where the runs' files lie, in a home or,
-    where it names one, in a bucket. There is none where the database lies in that home itself.
-    """
-
-    __tablename__ = "installation"
-
-    id: int = Field(primary_key=True)
-    home_id: str
-    home: str
-    host: str
-    store: str = ""
-    version: str | None = None
-    results_version: int
-    started_at: datetime = Field(sa_type=UTCDateTime)
 
 
 class ChangeCounter(SQLModel, table=True):

@@ -74,6 +74,7 @@ KNOWN = {
     "role": "submit",
     "fence": 3,
     "run_id": "run_1",
+    "status": "succeeded",
     "trains_on": "first",
 }
 """What rows must say to be believed; every other column is filled by its type."""

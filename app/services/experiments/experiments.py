@@ -12,10 +12,10 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from app.errors import AlreadyFinished, NotFound
 from app.services import lifecycle
-from app.services.experiments.filtering import Filters, conditions
+from app.services.experiments.filtering import Filters, beyond_summaries, conditions, summarized
 from app.services.experiments.paging import read_cursor, write_cursor
 from app.storage.states import RunStatus, experiment_status
-from app.storage.tables import Experiment, Run
+from app.storage.tables import Experiment, ExperimentSummary, Run
 
 
 class Listed(NamedTuple):
@@ -115,16 +115,17 @@ def page(
     session: Session, filters: Filters, limit: int, cursor: str | None
 ) -> tuple[list[Listed], str | None]:
     """Experiments with what a list shows of them, the newest first, and the cursor of the next page if there is one."""
-    statement = (
-        select_columns(*listed())
-        .where(*conditions(filters))
-        .order_by(col(Experiment.created_at).desc(), col(Experiment.id).desc())
-        .limit(limit + 1)
-    )
+    statement = select_columns(*listed()).limit(limit + 1)
+    place = (col(Experiment.created_at), col(Experiment.id))
+    if filters.statuses:  # in the order of the index that finds them
+        place = (col(ExperimentSummary.created_at), col(ExperimentSummary.experiment_id))
+        statement = statement.join(ExperimentSummary, place[1] == col(Experiment.id))
+        statement = statement.where(*summarized(filters), *beyond_summaries(filters))
+    else:
+        statement = statement.where(*conditions(filters))
+    statement = statement.order_by(*(column.desc() for column in place))
     if cursor is not None:
-        statement = statement.where(
-            tuple_(col(Experiment.created_at), col(Experiment.id)) < read_cursor(cursor)
-        )
+        statement = statement.where(tuple_(*place) < read_cursor(cursor))
     rows = [Listed(*row) for row in session.execute(statement)]
     more = len(rows) > limit
     return rows[:limit], write_cursor(

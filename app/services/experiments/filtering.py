@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from typing import Any, Final
@@ -14,7 +14,7 @@ from sqlmodel import col
 from app.services.experiments.status_filters import has_status
 from app.storage.dialects import folded, pairs_of
 from app.storage.states import RunStatus
-from app.storage.tables import Experiment
+from app.storage.tables import Experiment, ExperimentSummary
 from lab_models.specs import ARCHITECTURES, TrainSpec, read_spec
 from lab_models.specs.presets import ARCHITECTURE_NAMES, PRESETS
 
@@ -77,9 +77,32 @@ def conditions(filters: Filters) -> list[ColumnElement[bool]]:
     ]
 
 
+def summarized(filters: Filters) -> list[ColumnElement[bool]]:
+    """What holds of the summaries of the experiments that the filters let through, as far as summaries say it."""
+    summary = ExperimentSummary
+    named = (
+        (summary.owner, filters.owner),
+        (summary.owner, filters.seen_by),
+        (summary.dataset, filters.dataset),
+    )
+    found = [col(column) == value for column, value in named if value is not None]
+    if filters.statuses:
+        found.append(col(summary.status).in_(dict.fromkeys(filters.statuses)))
+    if filters.archived is not None:
+        found.append(col(summary.archived).is_(filters.archived))
+    return found
+
+
+def beyond_summaries(filters: Filters) -> list[ColumnElement[bool]]:
+    """What holds of the experiments themselves beside that."""
+    return conditions(
+        replace(filters, owner=None, seen_by=None, dataset=None, archived=None, statuses=())
+    )
+
+
 def _others(filters: Filters) -> Iterator[ColumnElement[bool]]:
     if filters.statuses:
-        yield or_(*(and_(*has_status(status)) for status in dict.fromkeys(filters.statuses)))
+        yield has_status(tuple(dict.fromkeys(filters.statuses)))
     if filters.network is not None:
         yield _has_network(filters.network)
     if filters.created_after is not None:

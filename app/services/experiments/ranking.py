@@ -5,17 +5,11 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal, assert_never
+from typing import Any, Literal
 
 from sqlalchemy import (
-    CTE,
     ColumnElement,
-    Float,
-    Numeric,
     and_,
-    case,
-    cast,
-    func,
     or_,
     tuple_,
 )
@@ -25,11 +19,9 @@ from sqlmodel import Session, col
 from app.errors import InvalidRequest
 from app.services.experiments import experiments
 from app.services.experiments.experiments import Listed
-from app.services.experiments.filtering import Filters, conditions
+from app.services.experiments.filtering import Filters, beyond_summaries, summarized
 from app.services.experiments.paging import read_moment
-from app.storage.dialects import microseconds
-from app.storage.states import RunStatus
-from app.storage.tables import Experiment, Run
+from app.storage.tables import Experiment, ExperimentSummary
 from lab_models.common.validation import FieldError
 
 
@@ -89,67 +81,44 @@ def page(
     """As `experiments.page`, in any order. What moves up or down between two pages may be missed or come twice."""
     if order == NEWEST_FIRST:
         return experiments.page(session, filters, limit, cursor)
-    ranked = _ranked(filters, order.key)
-    value = ranked.c.value
-    statement = (
-        select_columns(*experiments.listed(), value)
-        .join(ranked, ranked.c.id == col(Experiment.id))
-        .order_by(
-            value.is_(None),
-            value.desc() if order.descending else value.asc(),
-            ranked.c.created_at.desc(),
-            ranked.c.id.desc(),
-        )
-        .limit(limit + 1)
+    summary, value = ExperimentSummary, _value(order.key)
+    ranked = select_columns(col(summary.experiment_id), value.label("value")).where(
+        *summarized(filters)
     )
+    others = beyond_summaries(filters)
+    if others:
+        own = col(Experiment.id) == col(summary.experiment_id)
+        ranked = ranked.join(Experiment, own).where(*others)
     if cursor is not None:
-        statement = statement.where(_after(ranked, order, _read_place(cursor, order)))
+        ranked = ranked.where(_after(value, order, _read_place(cursor, order)))
+    newest_first = (col(summary.created_at).desc(), col(summary.experiment_id).desc())
+    best_first = (value.desc() if order.descending else value.asc()).nulls_last()
+    # the rows that are shown are read once it is known which
+    chosen = ranked.order_by(best_first, *newest_first).limit(limit + 1).subquery()
+    best_first = chosen.c.value.desc() if order.descending else chosen.c.value.asc()
+    statement = (
+        select_columns(*experiments.listed(), chosen.c.value)
+        .join(chosen, chosen.c.experiment_id == col(Experiment.id))
+        .order_by(
+            best_first.nulls_last(), col(Experiment.created_at).desc(), col(Experiment.id).desc()
+        )
+    )
     rows = [(Listed(*shown), value) for *shown, value in session.execute(statement)]
     found = [experiment for experiment, _ in rows[:limit]]
     return found, _write_place(*rows[limit - 1], order) if len(rows) > limit else None
 
 
-def _ranked(filters: Filters, key: SortKey) -> CTE:
-    """What the filters let through, each with its value; worked out once, though sorted and compared by."""
-    value = col(Experiment.created_at) if key is SortKey.CREATED_AT else _of_its_runs(key)
-    ranked = select_columns(col(Experiment.id), col(Experiment.created_at), value.label("value"))
-    named = ranked.where(*conditions(filters)).cte("ranked")
-    return named.prefix_with("MATERIALIZED")
-
-
-def _of_its_runs(key: RunKey) -> ColumnElement[Any]:
-    own = col(Run.experiment_id) == col(Experiment.id)
-    return select_columns(_value(key)).where(own).correlate(Experiment).scalar_subquery()
-
-
-def _value(key: RunKey) -> ColumnElement[Any]:
-    """Of an experiment's runs together."""
-    match key:
-        case SortKey.FINISHED_AT:
-            return case((_have_ended(), func.max(col(Run.finished_at))))
-        case SortKey.DURATION:
-            lasted = microseconds(func.max(col(Run.finished_at))) - microseconds(
-                func.min(col(Run.started_at))
-            )
-            return case((_have_ended(), lasted))
-        case SortKey.TEST_ACCURACY | SortKey.TEST_LOSS:
-            return _mean(col(Run.test)[key.partition(".")[2]].as_string())
-        case SortKey.VAL_ACCURACY | SortKey.VAL_LOSS:
-            return _mean(col(Run.best)[("val", key.partition(".")[2])].as_string())
-        case _:
-            assert_never(key)
-
-
-def _have_ended() -> ColumnElement[bool]:
-    return func.count(col(Run.finished_at)) == func.count(col(Run.id))
-
-
-def _mean(number: ColumnElement[str]) -> ColumnElement[float]:
-    """Over the succeeded runs. In decimal numbers, which PostgreSQL adds to the same sum in any order: a cursor
-    compares it for equality.
-    """
-    succeeded = case((col(Run.status) == RunStatus.SUCCEEDED, cast(number, Numeric)))
-    return cast(func.avg(succeeded), Float)
+def _value(key: SortKey) -> Any:
+    """What is kept of an experiment's runs together."""
+    return {
+        SortKey.CREATED_AT: col(ExperimentSummary.created_at),
+        SortKey.FINISHED_AT: col(ExperimentSummary.finished_at),
+        SortKey.DURATION: col(ExperimentSummary.lasted),
+        SortKey.TEST_ACCURACY: col(ExperimentSummary.test_accuracy),
+        SortKey.TEST_LOSS: col(ExperimentSummary.test_loss),
+        SortKey.VAL_ACCURACY: col(ExperimentSummary.val_accuracy),
+        SortKey.VAL_LOSS: col(ExperimentSummary.val_loss),
+    }[key]
 
 
 @dataclass(frozen=True)
@@ -161,9 +130,9 @@ class _Place:
     id: str
 
 
-def _after(ranked: CTE, order: SortOrder, place: _Place) -> ColumnElement[bool]:
-    value = ranked.c.value
-    among_equals = tuple_(ranked.c.created_at, ranked.c.id) < (place.created_at, place.id)
+def _after(value: Any, order: SortOrder, place: _Place) -> ColumnElement[bool]:
+    own = tuple_(col(ExperimentSummary.created_at), col(ExperimentSummary.experiment_id))
+    among_equals = own < (place.created_at, place.id)
     if place.value is None:
         return and_(value.is_(None), among_equals)
     further = value < place.value if order.descending else value > place.value

@@ -189,6 +189,8 @@ def _leave(
 ) -> None:
     """The holder's attempt ends: move the run, close the attempt, remember both."""
     assert to in LEGAL_MOVES[RunStatus.RUNNING]
+    if "error" in values:
+        values["error_code"] = values["error"]["code"]
     moved = session.execute(
         update(Run)
         .where(*held(lease), *guards)

@@ -78,13 +78,15 @@ def _end_dependents(session: Session, run_ids: Sequence[str], became: RunStatus)
     ):
         told[needed, before].append(dependent)
     for (needed, before), dependents in told.items():
+        error = _teacher_failed(needed, became)
         ended = session.execute(
             update(Run)
             .where(col(Run.id).in_(dependents), col(Run.status) == before)
             .values(
                 status=RunStatus.FAILED,
                 status_reason=StatusReason.TEACHER_FAILED,
-                error=_teacher_failed(needed, became),
+                error=error,
+                error_code=error["code"],
                 finished_at=utc_now(),
             )
             .returning(col(Run.id), col(Run.attempt))

@@ -119,6 +119,7 @@ def retry(session: Session, run_ids: Sequence[str], actor: str = USER) -> list[s
     """
     forgotten = {
         "error": null(),
+        "error_code": None,
         "stop_reason": None,
         "finished_at": None,
         "worker_id": None,

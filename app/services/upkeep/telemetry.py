@@ -4,7 +4,6 @@ nothing.
 What is deleted is not counted any more, so a count of the past can fall.
 """
 
-from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -109,10 +108,9 @@ def _runs(session: Session) -> dict[str, int]:
 
 
 def _failures(session: Session) -> dict[str, int]:
-    errors = session.exec(select(Run.error).where(col(Run.status) == RunStatus.FAILED)).all()
-    return dict(
-        sorted(Counter(str((error or {}).get("code", "unknown")) for error in errors).items())
-    )
+    code = func.coalesce(col(Run.error_code), "unknown")
+    counted = select_columns(code, func.count()).where(col(Run.status) == RunStatus.FAILED)
+    return {row[0]: row[1] for row in session.execute(counted.group_by(code).order_by(code))}
 
 
 def _lease_losses(session: Session) -> int:
