@@ -123,6 +123,19 @@ def archive(
     return see_other(f"/ui/experiments/{experiment.id}")
 
 
+@router.post("/experiments/{experiment_id}/anywhere")
+def let_any_worker(
+    session: Writing,
+    caller: TheCaller,
+    experiment: ExperimentToChange,
+    settings: TheSettings,
+    local_workers: TheLocalWorkers,
+) -> Any:
+    """What waits for a kind of device that is not there goes to whichever worker is free."""
+    patched({"device": "any"}, session, caller, experiment, settings, local_workers)
+    return see_other(f"/ui/experiments/{experiment.id}")
+
+
 @router.post("/experiments/{experiment_id}/verify")
 def verify(
     session: Reading,

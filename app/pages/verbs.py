@@ -63,6 +63,6 @@ def patched(
     settings: Settings,
     local_workers: LocalWorkers,
 ) -> ExperimentRecord:
-    """The same for what `PATCH` takes: labels, notes, whether it is archived."""
+    """The same for what `PATCH` takes: labels, notes, device, whether it is archived."""
     sent = json.dumps(changes).encode()
     return steering.change_experiment(session, sent, caller, experiment, settings, local_workers)

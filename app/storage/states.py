@@ -76,6 +76,11 @@ class TrainsOn(StrEnum):
         """Whether one of these kinds of device may take it, sooner or later."""
         return not self.is_decided or self in kinds
 
+    @classmethod
+    def stuck(cls, kinds: Collection[str]) -> list[str]:
+        """What no worker takes while those online have these kinds; where none is online, nothing is told apart."""
+        return [one.value for one in cls if kinds and not one.may_go(kinds)]
+
 
 class StatusReason(StrEnum):
     """Why a run or an experiment has its status; scripts read this, people read the sentence beside it."""
@@ -120,7 +125,7 @@ REASON_MEANINGS: dict[StatusReason, str] = {
     ),
     StatusReason.NO_DEVICE_ONLINE: (
         "queued for a kind of device, `cpu` or `cuda`, that no worker online has: by the request's `device`, or"
-        " since others of its seeds were trained there; another `device` (PATCH) sends it elsewhere"
+        " since others of its seeds were trained there; another `device` (PATCH, `lab move`) sends it elsewhere"
     ),
     StatusReason.WORKER_LOST: "queued again, because its worker gave no sign of life for `LAB_LEASE_SECONDS`",
     StatusReason.WORKER_SHUTDOWN: "queued again, because its worker was asked to stop; progress is kept",

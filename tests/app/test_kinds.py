@@ -1,5 +1,6 @@
 """On which kind of device a run is trained: what its request says, or one kind for all that is compared."""
 
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,7 +15,7 @@ from starlette.testclient import TestClient
 from app.services import lifecycle
 from app.services.experiments import waiting
 from app.services.experiments.likeness import notes_of_resuming
-from app.services.experiments.standing import standing
+from app.services.experiments.standing import LatestStanding, Standing, standing
 from app.services.lifecycle import workers
 from app.services.lifecycle.kinds import LONG_ON_A_CPU, UNDECIDED
 from app.settings import Settings
@@ -180,7 +181,10 @@ def test_what_waits_for_a_kind_that_is_not_there_says_so_and_can_be_sent_elsewhe
     )
     (row,) = api.get("/experiments").json()["data"]
     assert row["status_message"] == waiting["status_message"]
-    sent = api.patch(url, json={"device": "any"}).json()
+    assert "Let any worker train it" in api.get(f"/ui{url}").text
+    assert api.post(f"/ui{url}/anywhere", follow_redirects=False).status_code == 303
+    assert "Let any worker train it" not in api.get(f"/ui{url}").text
+    sent = api.get(url).json()
     assert (sent["device"], sent["trains_on"]) == ("any", None)
     assert sent["status_reason"] == "waiting_for_worker"
     assert len(claims(database, "cpu")) == 1
@@ -231,6 +235,100 @@ def test_nothing_is_told_of_when_it_starts_where_no_worker_may_take_it(
     with database.writing() as session:
         worker(session, "cuda:0")
     assert starts() == [True, True]
+
+
+DISTILLED = {
+    "kind": "distill",
+    "dataset": "digits",
+    "student": {"hidden": [8]},
+    "epochs": 4,
+    "teacher": {"spec": LONG, "seed": 0},
+    "baseline": True,
+}
+
+
+def test_a_student_its_control_and_its_teacher_are_trained_on_one_kind(
+    api: TestClient, database: Database
+) -> None:
+    with database.writing() as session:
+        worker(session, "cuda:0")
+        worker(session, "cpu")
+    made = api.post("/experiments", json={**DISTILLED, "seeds": 2})
+    assert made.status_code == 201, made.text
+    assert kinds(database) == ["gpu_first"] * 5, "by the longest of them"
+    apart = api.post("/experiments", json=CHEAP).json()["id"]
+    assert len(claims(database, "cpu")) == 1
+    assert api.get(f"/experiments/{apart}").json()["trains_on"] == "cpu"
+    assert kinds(database) == [*["gpu_first"] * 5, "cpu"], "another request"
+    assert len(claims(database, "cuda", 1)) == 1
+    assert kinds(database) == [*["cuda"] * 5, "cpu"]
+
+
+def test_what_is_waited_for_is_sent_along(api: TestClient, database: Database) -> None:
+    made = api.post("/experiments", json={**DISTILLED, "device": "cuda"}).json()
+    api.patch(f"/experiments/{made['id']}", json={"device": "any"})
+    assert kinds(database) == ["any", "cuda", "any"], "teacher, control, student"
+
+
+def test_a_device_that_is_not_there_is_warned_of(api: TestClient, database: Database) -> None:
+    said = (
+        "no worker online has a GPU: with device 'cuda' it waits until one is, or until `lab move ID --device any`"
+        " sends it elsewhere"
+    )
+    on_gpu = {**CHEAP, "device": "cuda"}
+    with database.writing() as session:
+        worker(session, "cpu")
+    assert api.post("/experiments?dry_run=true", json=on_gpu).json()["warnings"] == [said]
+    assert (
+        api.post("/experiments?dry_run=true", json={**CHEAP, "device": "cpu"}).json()["warnings"]
+        == []
+    )
+    assert api.post("/experiments", json=on_gpu).json()["warnings"] == [said]
+    study = {"specs": [CHEAP], "device": "cuda", "seeds": 1}
+    assert said in api.post("/studies?dry_run=true", json=study).json()["warnings"]
+    with database.writing() as session:
+        worker(session, "cuda:0", trouble="its driver is too old")
+    (warned,) = api.post("/experiments?dry_run=true", json=on_gpu).json()["warnings"]
+    assert warned.startswith(
+        "no worker online has a GPU that can be used (the worker on cuda:0 cannot train: its driver is too old): with"
+    )
+    with database.writing() as session:
+        worker(session, "cuda:1")
+    assert api.post("/experiments?dry_run=true", json=on_gpu).json()["warnings"] == []
+
+
+def test_who_may_be_trained_does_not_stand_behind_who_may_not(database: Database) -> None:
+    with database.writing() as session:
+        stuck = [
+            create(session, {**CHEAP, "device": "cuda", "seeds": 3, "priority": 5}, owner).id
+            for owner in ("ada", "bob")
+        ]
+        goes = [create(session, {**CHEAP, "device": "cpu"}, owner).id for owner in ("ada", "cy")]
+
+    def places(look: Callable[[Session], Standing] = standing) -> list[int | None]:
+        """The same wherever it is asked for."""
+        with database.reading() as session:
+            queue = waiting.queue(session)
+            rows = waiting.places_of(session, [*goes, *stuck], look)
+            firsts = {one.experiment_id: one.position for one in reversed(queue)}
+            for one in (*goes, *stuck):
+                place = waiting.place_of(session, one, look)
+                assert place is not None
+                assert place.position == rows[one].position == firsts[one]
+            return [firsts[one] for one in (*goes, *stuck)]
+
+    assert places() == [8, 7, 1, 2], "nobody is there: as they were sent"
+    earlier = LatestStanding(3600)
+    with database.reading() as session:
+        earlier(session)
+    with database.writing() as session:
+        worker(session, "cpu")
+    assert places() == [1, 2, 4, 3], "which no worker online may take stand at the end"
+    with database.reading() as session:
+        assert waiting.place_of(session, goes[0], earlier), "as it was a moment ago"
+    with database.writing() as session:
+        worker(session, "cuda:0")
+    assert places() == [8, 7, 1, 2]
 
 
 def test_auto_again_keeps_to_where_it_was_begun(api: TestClient, database: Database) -> None:

@@ -52,6 +52,25 @@ def test_several_are_steered_with_a_line_each_and_a_refusal_keeps_none_of_the_ot
     assert gone.err == "there is no experiment 'exp_zzzz', and none that begins so\n"
 
 
+def test_what_waits_for_a_device_is_sent_elsewhere(command: Command, lab: Lab) -> None:
+    assert command("train", "--dataset", "digits", "--device", "cuda", "--no-wait").status == 0
+    stuck = next(iter(lab.experiments(limit=1)))
+    assert stuck.refresh().raw["trains_on"] == "cuda"
+    moved = command("move", "@last", "--device", "any")
+    assert moved.lines == [f"{stuck.id} queued: {stuck.refresh().message}"]
+    assert (stuck.raw["device"], stuck.raw["trains_on"]) == ("any", None)
+    study = lab.study_of(specs=[DIGITS, {**DIGITS, "epochs": 3}], seeds=1, device="cuda")
+    said = command("move", study.id, "--device", "cpu", "--json")
+    assert json.loads(said.out)["id"] == study.id
+    cells = list(lab.experiments(study=study.id))
+    assert {one.refresh().raw["trains_on"] for one in cells} == {"cpu"}
+    stuck.cancel()
+    assert "has ended" in command("move", stuck.id, "--device", "cpu").err
+    assert command("move", stuck.id).status == 2
+    study.cancel()
+    assert command("move", study.id, "--device", "cpu").status == 2
+
+
 def test_what_fits_a_label_is_steered_once_somebody_has_said_yes(
     command: Command, lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ from sqlmodel import Session
 
 from app.api.experiments.schemas import EstimateAnswer
 from app.api.schemas import Answer, LayerAnswer, layers_of
+from app.services import lifecycle
 from app.services.datasets.obstacles import obstacles
 from app.services.experiments.estimates import warnings
 from app.services.experiments.speeds import LatestSpeeds, Speeds, basis
@@ -97,7 +98,7 @@ def priced(
     session: Session, prepared: Prepared, settings: Settings, speeds: LatestSpeeds
 ) -> DryRun:
     """The same, with this service's speeds and with what it warns of."""
-    return dry_run(prepared, speeds(session), warnings_of(prepared, settings))
+    return dry_run(prepared, speeds(session), warnings_of(session, prepared, settings))
 
 
 def _foundation(prepared: Prepared, lately: Speeds) -> FoundationAnswer | None:
@@ -114,8 +115,9 @@ def _foundation(prepared: Prepared, lately: Speeds) -> FoundationAnswer | None:
     )
 
 
-def warnings_of(prepared: Prepared, settings: Settings) -> list[str]:
+def warnings_of(session: Session, prepared: Prepared, settings: Settings) -> list[str]:
     """What is probably not meant, and what will be in its way."""
     many = many_seeds(prepared.submitted)
     own = [*([] if many is None else [many]), *warnings(prepared.plan.spec, prepared.info)]
+    own += lifecycle.absence_of(session, prepared.request.device)
     return [*own, *obstacles(settings, prepared.datasets.values())]

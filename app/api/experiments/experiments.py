@@ -91,7 +91,7 @@ def create_experiment(
     prepared = prepare(session, asked, sent, settings, caller)
     if dry_run:
         return passes.answer(priced(session, prepared, settings, speeds))
-    warned = warnings_of(prepared, settings)
+    warned = warnings_of(session, prepared, settings)
 
     def write(session: Session) -> passes.Read:
         stored = store(session, prepared, settings, key)

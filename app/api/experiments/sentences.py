@@ -31,8 +31,8 @@ def sentence(situation: Situation, local_workers: LocalWorkers) -> str:
         case StatusReason.NO_DEVICE_ONLINE:
             where = next(DEVICES[run.trains_on] for run in runs if run.trains_on in DEVICES)
             return (
-                f'Queued for a worker {where}, and none is online; PATCH it with {{"device": "any"}} to let any'
-                " worker train it."
+                f"Queued for a worker {where}, and none is online; `lab move ID --device any`, or PATCH"
+                ' {"device": "any"}, lets any worker train it.'
             )
         case StatusReason.WAITING_FOR_WORKER:
             ahead = 0 if situation.place is None else situation.place.ahead

@@ -104,7 +104,8 @@ def change_experiment(
     local_workers: TheLocalWorkers,
 ) -> schemas.ExperimentRecord:
     """Change name, labels or notes, archive it or bring it back, or change the priority of the runs that wait or the
-    device of those that have not ended; 409 for what does not concern any. What runs goes on where it is.
+    device of those that have not ended, and of what they wait for; 409 for what does not concern any. What runs goes on
+    where it is.
     """
     _, changes = read_body(body, lambda document: validate(Changes, document), settings)
     steering.edit(

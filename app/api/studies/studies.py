@@ -25,6 +25,7 @@ from app.api.http.deps import (
 )
 from app.api.studies.schemas import StudyDryRun, StudyPage, StudyRecord
 from app.api.studies.study_records import study_dry_run, study_record, study_row
+from app.services import lifecycle
 from app.services.datasets.obstacles import obstacles
 from app.services.experiments import deletion
 from app.services.owners import limits
@@ -106,6 +107,7 @@ def create_study(
     many = many_seeds(submitted)
     warned = [
         *([] if many is None else [many]),
+        *lifecycle.absence_of(session, request.device),
         *obstacles(settings, prepared.datasets.values()),
     ]
     if dry_run:

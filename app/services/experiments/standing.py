@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -17,7 +17,7 @@ from app.services.experiments.speeds import Speeds, speeds
 from app.services.lifecycle.queueing import claimable
 from app.services.lifecycle.workers import kind_of_device, online, trouble_of
 from app.services.quotas import HoursUsedUp, out_of_hours
-from app.storage.states import RunStatus
+from app.storage.states import RunStatus, TrainsOn
 from app.storage.tables import Experiment, Owner, Run
 
 MEANS_SECONDS = 10.0
@@ -42,10 +42,19 @@ class Standing:
     kinds: frozenset[str] = frozenset()
     """`cpu` and `cuda`, as far as workers online have them."""
 
-    def has(self, owner: str, priority: int, before: int) -> bool:
+    @property
+    def stuck(self) -> list[str]:
+        """As of `TrainsOn.stuck`."""
+        return TrainsOn.stuck(self.kinds)
+
+    def level_of(self, priority: int, trains_on: str) -> tuple[bool, int]:
+        """As of `WaitingLine.level`."""
+        return trains_on in self.stuck, -priority
+
+    def has(self, owner: str, level: tuple[bool, int], before: int) -> bool:
         """Whether a run with so many of its own line before it was there."""
         return any(
-            (line.owner, line.priority) == (owner, priority) and line.count > before
+            (line.owner, line.level) == (owner, level) and line.count > before
             for line in self.lines
         )
 
@@ -68,19 +77,18 @@ def standing(
     fit = [worker for worker in seen if worker.trouble is None]
     spent = out_of_hours(session)
     lately = look_at_speeds(session)
+    kinds = frozenset(kind_of_device(worker.device) for worker in fit)
+    means = (look_at_means or line_means)(session, lately)
+    lines = _waiting_lines(session, means, TrainsOn.stuck(kinds))
     return Standing(
-        [
-            line
-            for line in _waiting_lines(session, (look_at_means or line_means)(session, lately))
-            if line.owner not in spent
-        ],
+        [line for line in lines if line.owner not in spent],
         running,
         turns,
         len(fit),
         free_workers(session, lately, len(fit)),
         spent,
         None if fit else trouble_of(seen),
-        frozenset(kind_of_device(worker.device) for worker in fit),
+        kinds,
     )
 
 
@@ -121,30 +129,36 @@ class LatestStanding:
 
 @dataclass(frozen=True)
 class WaitingLine:
-    """An owner's claimable runs of one priority; `seconds` is what all take, `since` when the oldest was made."""
+    """An owner's claimable runs of one level; `seconds` is what all take, `since` when the oldest was made."""
 
-    priority: int
+    level: tuple[bool, int]
+    """Whether no worker online may take them, and their priority below zero: the least comes first."""
     owner: str
     count: int
     seconds: float
     since: datetime
 
 
-def _waiting_lines(session: Session, means: Means) -> list[WaitingLine]:
-    """Of the highest priority first. The mean of all others stands for a line that is not among the means yet."""
+def _waiting_lines(session: Session, means: Means, stuck: Collection[str]) -> list[WaitingLine]:
+    """In the order of their levels. The mean of all others stands for a line that is not among the means yet."""
     usual = sum(means.values()) / len(means) if means else 0.0
-    return [
-        WaitingLine(priority, owner, count, count * means.get((priority, owner), usual), since)
-        for priority, owner, count, since in session.execute(_lines())
-    ]
+    lines: dict[tuple[tuple[bool, int], str], WaitingLine] = {}
+    for priority, owner, trains_on, count, since in session.execute(_lines()):
+        level = (trains_on in stuck, -priority)
+        seconds = count * means.get((priority, owner), usual)
+        line = lines.get((level, owner), WaitingLine(level, owner, 0, 0.0, since))
+        lines[level, owner] = WaitingLine(
+            level, owner, line.count + count, line.seconds + seconds, min(line.since, since)
+        )
+    return sorted(lines.values(), key=lambda line: line.level)
 
 
 @cache
 def _lines() -> Executable:
-    """An owner's claimable runs of one priority, of the highest priority first."""
-    keys = (col(Run.priority), col(Run.owner))
+    """An owner's claimable runs of one priority and kind of device."""
+    keys = (col(Run.priority), col(Run.owner), col(Run.trains_on))
     rows = select_columns(*keys, func.count(), func.min(Run.created_at)).where(claimable())
-    return rows.group_by(*keys).order_by(keys[0].desc())
+    return rows.group_by(*keys)
 
 
 def line_means(session: Session, lately: Speeds) -> Means:
@@ -167,6 +181,7 @@ def _costs() -> Executable:
         .join(Experiment, col(Experiment.id) == col(Run.experiment_id))
         .where(claimable())
         .group_by(*keys)
+        .order_by(keys[0].desc())
     )
 
 

@@ -7,7 +7,17 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Protocol
 
-from sqlalchemy import BindParameter, Integer, Select, String, bindparam, func, tuple_
+from sqlalchemy import (
+    BindParameter,
+    Boolean,
+    ColumnElement,
+    Integer,
+    Select,
+    String,
+    bindparam,
+    func,
+    tuple_,
+)
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col
 
@@ -22,7 +32,7 @@ from app.storage.tables import Experiment, Run
 @dataclass(frozen=True)
 class QueuePlace:
     """A run's place in the queue, from 1, as workers will take them; `starts_at` is an estimate, None where no worker
-    online may take it.
+    online may take it: such a run stands behind those that one may take.
     """
 
     position: int
@@ -92,7 +102,7 @@ def place_of(
 def place_among(
     session: Session, runs: Sequence[Run], look: Callable[[Session], Standing]
 ) -> QueuePlace | None:
-    """As `place_of`, of all runs of an experiment, which have been read already."""
+    """As `place_of`, of all runs of an experiment, which are read already."""
     queued = [run for run in runs if run.status == RunStatus.QUEUED]
     if any(run.needs is not None for run in queued):  # what they need is not among them
         return place_of(session, queued[0].experiment_id, look)
@@ -104,15 +114,13 @@ def places_of(
     session: Session, experiment_ids: Collection[str], look: Callable[[Session], Standing]
 ) -> dict[str, QueuePlace]:
     """As `place_of`, of many experiments by one statement; those that have no place are left out."""
-    rows = session.execute(_firsts_in_line(), {"experiments": list(experiment_ids)})
-    firsts = {row.experiment_id: row for row in rows}
-    if not firsts:
-        return {}
     stands = look(session)
+    firsts = _firsts(session, experiment_ids, stands)
     if not all(
         _is_in(stands, one, one.before) or one.owner in stands.spent for one in firsts.values()
     ):
         stands = standing(session)  # some have come since
+        firsts = _firsts(session, experiment_ids, stands)
     return {
         experiment_id: _behind(stands, one, one.before)
         for experiment_id, one in firsts.items()
@@ -120,35 +128,45 @@ def places_of(
     }
 
 
+def _firsts(session: Session, experiment_ids: Collection[str], stands: Standing) -> dict[str, Any]:
+    asked = {"experiments": [*experiment_ids], "stuck": stands.stuck}
+    return {row.experiment_id: row for row in session.execute(_firsts_in_line(), asked)}
+
+
 def _place(
     session: Session, first: Claimable, look: Callable[[Session], Standing]
 ) -> QueuePlace | None:
+    stands = look(session)
+    before = _num_before(session, first, stands)
+    if not _is_in(stands, first, before) and first.owner not in stands.spent:
+        stands = standing(session)  # the run has come since, or goes elsewhere
+        before = _num_before(session, first, stands)
+    return _behind(stands, first, before) if _is_in(stands, first, before) else None
+
+
+def _num_before(session: Session, first: Claimable, stands: Standing) -> int:
+    """How many of its own line are taken before it."""
     place = {
         name: getattr(first, name)
         for name in ("owner", "priority", "created_at", "experiment_id", "position")
     }
-    before: int = session.execute(_older_of_its_line(), place).scalar_one()
-    stands = look(session)
-    if first.owner in stands.spent:
-        return None
-    if not _is_in(stands, first, before):
-        stands = standing(session)  # the run has come since
-        if not _is_in(stands, first, before):
-            return None  # or has been taken
-    return _behind(stands, first, before)
+    asked = {**place, "stuck": stands.stuck, "is_stuck": first.trains_on in stands.stuck}
+    return int(session.execute(_older_of_its_line(), asked).scalar_one())
 
 
 def _is_in(stands: Standing, first: Claimable, before: int) -> bool:
     """Whether the queue as it stood has the run, with so many of its own line before it."""
-    return first.owner not in stands.spent and stands.has(first.owner, first.priority, before)
+    level = stands.level_of(first.priority, first.trains_on)
+    return first.owner not in stands.spent and stands.has(first.owner, level, before)
 
 
 def _behind(stands: Standing, first: Claimable, before: int) -> QueuePlace:
+    level = stands.level_of(first.priority, first.trains_on)
     ahead = _ahead(
-        [line for line in stands.lines if line.priority >= first.priority],
+        [line for line in stands.lines if line.level <= level],
         stands.running,
         stands.turns,
-        (first.owner, first.priority),
+        (first.owner, level),
         before,
     )
     seconds = sum(line.seconds / line.count * count for line, count in ahead)
@@ -203,15 +221,17 @@ def _older_of_its_line() -> Select[int]:
         bindparam("experiment_id", type_=String()),
         bindparam("position", type_=Integer()),
     )
-    return select_columns(func.count()).select_from(Run).where(claimable(), *own, age < than)
+    alike = _is_stuck() == bindparam("is_stuck", type_=Boolean())
+    return select_columns(func.count()).select_from(Run).where(claimable(), *own, alike, age < than)
 
 
 @cache
 def _firsts_in_line() -> Select[Any]:
     """The first claimable run of each of some experiments, with how many of its own line are before it."""
     line = (col(Run.owner), col(Run.priority))
+    lines = (*line, _is_stuck())
     age = (col(Run.created_at), col(Run.experiment_id), col(Run.position))
-    before = func.row_number().over(partition_by=line, order_by=age) - 1
+    before = func.row_number().over(partition_by=lines, order_by=age) - 1
     its: BindParameter[str] = bindparam("experiments", expanding=True)
     owners = select_columns(col(Experiment.owner)).where(col(Experiment.id).in_(its))
     waiting = (
@@ -227,14 +247,19 @@ def _firsts_in_line() -> Select[Any]:
     return select_columns(ranked).where(ranked.c.nth == 1)
 
 
+def _is_stuck() -> ColumnElement[bool]:
+    stuck: BindParameter[str] = bindparam("stuck", expanding=True)
+    return col(Run.trains_on).in_(stuck)
+
+
 def _ahead(
     lines: Sequence[WaitingLine],
     running: Counter[str],
     turns: dict[str, int],
-    mine: tuple[str, int],
+    mine: tuple[str, tuple[bool, int]],
     before: int,
 ) -> list[tuple[WaitingLine, int]]:
-    """How many of each line are taken before a run of the line `mine` (owner, priority) that has `before` of its own
+    """How many of each line are taken before a run of the line `mine` (owner, level) that has `before` of its own
     line before it.
 
     Claims take the owner with the fewest runs under way, then the one served longest ago. So when a run is taken at
@@ -243,15 +268,15 @@ def _ahead(
     just before the next.
     """
     running, turns = running.copy(), dict(turns)
-    owner, priority = mine
+    owner, own_level = mine
     found: list[tuple[WaitingLine, int]] = []
-    for level in dict.fromkeys(line.priority for line in lines):
-        of_level = [line for line in lines if line.priority == level]
+    for level in dict.fromkeys(line.level for line in lines):
+        of_level = [line for line in lines if line.level == level]
         rank = {
             line.owner: (-running[line.owner], turns.get(line.owner, 0), line.since)
             for line in of_level
         }
-        if level == priority:
+        if level == own_level:
             at = running[owner] + before
             for line in of_level:
                 taken = min(line.count, max(0, at - running[line.owner]))

@@ -6,9 +6,10 @@ so a stale holder changes nothing and is told so by `LeaseLost`. Times are for p
 
 `entering` makes runs, `queueing` says who comes next, `kinds` on which kind of device, `sharing` who shares a machine's
 cores, `holding` gives and proves leases, `reports` says what a holder may write meanwhile, `ending` how its attempt
-ends or is ended, `verbs` what people ask for.
+ends or is ended, `verbs` what people ask for, `absent` what waits for a device that is not there.
 """
 
+from app.services.lifecycle.absent import absence_of
 from app.services.lifecycle.ending import (
     begin_anew,
     confirm_cancel,
@@ -50,6 +51,7 @@ __all__ = [
     "Measured",
     "NewRun",
     "Progressed",
+    "absence_of",
     "asked",
     "begin_anew",
     "cancel",

@@ -1,5 +1,5 @@
 """Who comes next: the highest priority, then the owner with the fewest runs under way, then the one served longest ago,
-then the oldest run.
+then the oldest run. What no worker online may take, for want of its kind of device, stands behind all others.
 
 An owner's `turn` is a count, not a time: a claim sets it to one more than the largest there is. So two owners who have
 both queued much take turns run by run, however much earlier one of them came, and a third who comes later is next.
@@ -19,6 +19,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
 from app.services.lifecycle.kinds import for_kinds
+from app.services.lifecycle.workers import kinds_of_devices
 from app.services.quotas import (
     QuotaKind,
     first_day,
@@ -28,7 +29,7 @@ from app.services.quotas import (
     owners_out_of_hours,
 )
 from app.storage.advisory_locks import AdvisoryLock, hold
-from app.storage.states import RunStatus
+from app.storage.states import RunStatus, TrainsOn
 from app.storage.tables import Experiment, Owner, RoleQuota, Run
 
 
@@ -117,7 +118,9 @@ def in_order(session: Session, first: int | None = None) -> list[Waiting]:
     finished before. Not those of owners who have trained as long as they may.
     """
     in_line = (col(Run.created_at), col(Run.experiment_id), col(Run.position))
-    nth = func.row_number().over(partition_by=(col(Run.owner), col(Run.priority)), order_by=in_line)
+    nth = func.row_number().over(
+        partition_by=(col(Run.owner), col(Run.priority), col(Run.trains_on)), order_by=in_line
+    )
     columns: tuple[Any, ...] = (
         col(Run.id).label("run_id"),
         col(Run.experiment_id),
@@ -137,7 +140,11 @@ def in_order(session: Session, first: int | None = None) -> list[Waiting]:
         )
     ).all()
     spent = out_of_hours(session)
-    waiting = [run for run in (Waiting(*row) for row in rows) if run.owner not in spent]
+    stuck = TrainsOn.stuck(kinds_of_devices(session))
+    waiting = sorted(
+        (run for run in (Waiting(*row) for row in rows) if run.owner not in spent),
+        key=lambda run: run.trains_on in stuck,
+    )
     owners = {run.owner for run in waiting}
     if len(owners) < 2:
         return waiting[:first]
@@ -150,7 +157,7 @@ def in_order(session: Session, first: int | None = None) -> list[Waiting]:
         },
     )
     turns = defaultdict(int, {owner.name: owner.turn for owner in session.exec(select(Owner))})
-    return _take_turns(waiting, running, turns, first)
+    return _take_turns(waiting, running, turns, stuck, first)
 
 
 def _to_take(
@@ -185,16 +192,24 @@ def _under_way() -> Subquery:
 
 
 def _take_turns(
-    waiting: list[Waiting], running: dict[str, int], turns: dict[str, int], first: int | None
+    waiting: list[Waiting],
+    running: dict[str, int],
+    turns: dict[str, int],
+    stuck: Collection[str],
+    first: int | None,
 ) -> list[Waiting]:
-    """What repeated claims do, without claiming, or the first so many of them; `waiting` comes by priority and age."""
+    """What repeated claims do, without claiming, or the first so many of them; `waiting` comes by priority and age,
+    what is `stuck` at the end.
+    """
     ordered: list[Waiting] = []
     latest = max(turns.values(), default=0)
-    by_priority: dict[int, dict[str, deque[Waiting]]] = defaultdict(lambda: defaultdict(deque))
+    levels: dict[tuple[bool, int], dict[str, deque[Waiting]]] = defaultdict(
+        lambda: defaultdict(deque)
+    )
     for run in waiting:
-        by_priority[run.priority][run.owner].append(run)
-    for priority in sorted(by_priority, reverse=True):
-        lines = by_priority[priority]
+        levels[run.trains_on in stuck, -run.priority][run.owner].append(run)
+    for level in sorted(levels):
+        lines = levels[level]
 
         def rank(
             owner: str, lines: dict[str, deque[Waiting]] = lines

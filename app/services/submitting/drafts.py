@@ -60,11 +60,6 @@ class Draft:
     id: str = field(default_factory=lambda: new_id("exp"))
     run_ids: tuple[str, ...] = ()
 
-    @property
-    def compared_in(self) -> str:
-        """What it is compared within: its study, or itself alone."""
-        return self.id if self.place is None else self.place.study_id
-
     def run_of(self, seed: int) -> str:
         """The id of the run with that seed."""
         return self.run_ids[self.seeds.index(seed)]
@@ -116,17 +111,29 @@ def create(session: Session, drafts: Sequence[Draft]) -> None:
     now = utc_now()
     timed = [(one, now + timedelta(microseconds=number)) for number, one in enumerate(drafts)]
     session.execute(insert(Experiment), [_row(one, created_at) for one, created_at in timed])
+    together = _trained_on_one_kind(drafts)
     longest: dict[str, float] = {}
     for one in drafts:
-        longest[one.compared_in] = max(one.cost.seconds, longest.get(one.compared_in, 0.0))
+        group = together[one.id]
+        longest[group] = max(one.cost.seconds, longest.get(group, 0.0))
     lifecycle.enqueue(
         session,
         [
             run
             for one, created_at in timed
-            for run in _new_runs(one, created_at, longest[one.compared_in])
+            for run in _new_runs(one, created_at, longest[together[one.id]])
         ],
     )
+
+
+def _trained_on_one_kind(drafts: Sequence[Draft]) -> dict[str, str]:
+    """By the id of each what tells those apart that are trained on one kind of device: a study with all that its cells
+    are compared with or build on, or one experiment with that.
+    """
+    groups = {one.id: one.id if one.place is None else one.place.study_id for one in drafts}
+    for one in drafts:
+        groups |= {kin: groups[one.id] for kin in one.related.values() if kin in groups}
+    return groups
 
 
 def _row(one: Draft, created_at: datetime) -> dict[str, Any]:

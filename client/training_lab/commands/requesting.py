@@ -33,6 +33,11 @@ class Service:
         """JSON of a POST."""
         return document(self._carried_out(post(path, body, **params)))
 
+    def patch(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """JSON of a PATCH."""
+        found: dict[str, Any] = document(self._carried_out(post(path, body, method="PATCH")))
+        return found
+
     def make(self, path: str, body: Mapping[str, Any]) -> Any:
         """JSON of a POST that makes something: once, however often it is sent."""
         return document(self._carried_out(post(path, body, key=key_for(AUTO))))

@@ -1,9 +1,9 @@
-"""`lab cancel`, `pause`, `resume`, `retry` and `delete`: a line for each experiment or study that is steered."""
+"""`lab cancel`, `pause`, `resume`, `retry`, `move` and `delete`: a line for each experiment or study."""
 
 import argparse
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from training_lab.commands import output
 from training_lab.commands.command_line import (
@@ -13,10 +13,15 @@ from training_lab.commands.command_line import (
     complain,
 )
 from training_lab.commands.ids import EXPERIMENT, STUDY, WRITTEN, whole_id
-from training_lab.commands.requesting import Service, address
+from training_lab.commands.requesting import Service, address, is_study
 from training_lab.errors import Refused, Unusable
 from training_lab.lab import Lab
 
+DEVICES: Final = ("any", "auto", "cpu", "cuda")
+MOVED_TO = (
+    "cpu, cuda, any, or auto: where its first seed was trained; what runs goes on where it is"
+)
+UNFINISHED: Final = ("queued", "running", "paused")
 MOST_NAMED = 5
 """Ids in the question whether all that fits is meant."""
 
@@ -35,7 +40,7 @@ VERBS = (
     Verb(
         "cancel",
         "cancel experiments or studies",
-        ("queued", "running", "paused"),
+        UNFINISHED,
     ),
     Verb(
         "pause",
@@ -49,6 +54,11 @@ VERBS = (
         ("failed", "cancelled"),
     ),
     Verb(
+        "move",
+        "let what experiments or studies have still to train be trained on another kind of device",
+        UNFINISHED,
+    ),
+    Verb(
         "delete",
         "delete finished experiments or studies with their files",
         ("succeeded", "failed", "cancelled"),
@@ -60,14 +70,17 @@ VERBS = (
 def add_parser(commands: Any) -> None:
     """Add all of them."""
     for verb in VERBS:
+        wish = " --device any" if verb.name == "move" else ""
         parser = add_service_command(
             commands,
             verb.name,
             verb.does,
-            f"lab {verb.name} --label week:3 --yes",
+            f"lab {verb.name} --label week:3{wish} --yes",
             _act_of(verb),
             aliases=verb.aliases,
         )
+        if verb.name == "move":
+            parser.add_argument("--device", choices=DEVICES, required=True, help=MOVED_TO)
         parser.add_argument("id", metavar="ID", nargs="*", help=WRITTEN)
         parser.add_argument(
             "--label",
@@ -135,7 +148,7 @@ def _steer(lab: Lab, verb: Verb, said: list[str], options: argparse.Namespace) -
     service, records, status = Service(lab), [], EXIT_DONE
     for text in dict.fromkeys(said):
         try:
-            record = _steer_one(service, verb, text)
+            record = _steer_one(service, verb, text, options)
         except Refused as refused:
             before = f"{text}: " if len(said) > 1 else ""
             status = complain(f"{before}{refused}", EXIT_REFUSED)
@@ -148,12 +161,29 @@ def _steer(lab: Lab, verb: Verb, said: list[str], options: argparse.Namespace) -
     return status
 
 
-def _steer_one(service: Service, verb: Verb, text: str) -> dict[str, Any]:
+def _steer_one(
+    service: Service, verb: Verb, text: str, options: argparse.Namespace
+) -> dict[str, Any]:
     found = whole_id(service.lab, text, EXPERIMENT, STUDY)
+    if verb.name == "move":
+        return _move(service, found, options.device)
     if verb.name == "delete":
         service.delete(address(found))
         return {"id": found, "deleted": True}
     record: dict[str, Any] = service.post(f"{address(found)}/{verb.name}")
+    return record
+
+
+def _move(service: Service, found: str, device: str) -> dict[str, Any]:
+    """Of a study every cell that has something left to train; raises Unusable where none has."""
+    if not is_study(found):
+        return service.patch(address(found), {"device": device})
+    cells = [one.id for one in service.lab.experiments(study=found, status=list(UNFINISHED))]
+    if not cells:
+        raise Unusable(f"{found} has ended: nothing of it is left to train")
+    for cell in cells:
+        service.patch(address(cell), {"device": device})
+    record: dict[str, Any] = service.get(address(found))
     return record
 
 

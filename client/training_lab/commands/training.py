@@ -37,6 +37,8 @@ LOG_HELP = (
     "send every epoch to a tracker while it is waited, with your key there; without a name wandb where it is installed,"
     " else tensorboard"
 )
+DEVICES = ("auto", "any", "cpu", "cuda")
+DEVICE_HELP = "where it is trained: cpu, cuda, any, or auto (the default): all seeds on the kind that takes the first"
 TRACKERS = ("auto", "wandb", "tensorboard", "mlflow", "trackio")
 
 
@@ -62,6 +64,7 @@ def add_parser(commands: Any) -> None:
         action=argparse.BooleanOptionalAction,
         help="wait for its end with a bar (the default), or only send it",
     )
+    parser.add_argument("--device", choices=DEVICES, help=DEVICE_HELP)
     add_timeout(parser)
     parser.add_argument(
         "--dry-run", action="store_true", help="say what it would cost; store nothing"
@@ -121,11 +124,12 @@ def _beside(
 
 def _request(lab: Lab, options: argparse.Namespace) -> dict[str, Any]:
     """The body; with `--as` on the cell of a recipe that the service has."""
+    device = {} if options.device is None else {"device": options.device}
     if options.recipe is None:
-        return request_of(options, {})
+        return request_of(options, {}) | device
     name, cell = recipe_and_cell(options.recipe)
     found = chosen(lab.get(f"/recipes/{quote(name, safe='')}"), cell, given_flags(options))
-    return request_of(options, found.request, found.chosen_by)
+    return request_of(options, found.request, found.chosen_by) | device
 
 
 def _by_flags(refused: Refused, options: argparse.Namespace) -> Refused:
