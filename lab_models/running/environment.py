@@ -12,6 +12,7 @@ from lab_models.datasets.facts import kept_facts
 from lab_models.datasets.preparation import PreparedDataset
 from lab_models.running.fitness import driver_version
 from lab_models.specs import ModelSpec
+from lab_models.training.precision import is_multiplied_in_tf32
 from lab_models.training.protocol import FoundationFiles
 
 
@@ -58,6 +59,8 @@ def environment(
     threads: int,
     micro_batches: int = 1,
     foundation: FoundationFiles | None = None,
+    *,
+    precision: str = "float32",
 ) -> dict[str, Any]:
     """What else decides the bits of a result, for the run's record, and what its network needs of the data set to
     answer without it. The SHA-256 of a foundation's weights stands for all that those were made of.
@@ -69,7 +72,7 @@ def environment(
         "python": platform.python_version(),
         "torch": torch.__version__,
         "device": device_name(device),
-        **_libraries(device),
+        **_libraries(device, precision),
         "threads": threads,
         "micro_batches": micro_batches,
         "dataset_sha256": dataset.sha256,
@@ -92,9 +95,9 @@ def device_name(device: torch.device) -> str:
     return f"cpu: {_cpu_model()}"
 
 
-def _libraries(device: torch.device) -> dict[str, str]:
+def _libraries(device: torch.device, precision: str) -> dict[str, str]:
     """What of a GPU and what drives it bits hang on, beside its name: kernels are chosen by its compute capability and
-    by cuDNN, and random numbers are dealt out by its multiprocessors. Nothing of a CPU.
+    by cuDNN, random numbers are dealt out by its multiprocessors, and TF32 rounds what it multiplies. Nothing of a CPU.
     """
     if device.type != "cuda":
         return {}
@@ -105,6 +108,7 @@ def _libraries(device: torch.device) -> dict[str, str]:
         "cudnn": str(torch.backends.cudnn.version()),  # type: ignore[no-untyped-call]
         "capability": f"{card.major}.{card.minor}",
         "multiprocessors": str(card.multi_processor_count),
+        "tf32": "on" if is_multiplied_in_tf32(precision, device) else "off",
     }
 
 

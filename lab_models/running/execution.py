@@ -17,6 +17,7 @@ from lab_models.specs import ContinueSpec, TransferSpec
 from lab_models.training import fitting
 from lab_models.training.checkpoints import Best, restore
 from lab_models.training.fitting import fit
+from lab_models.training.precision import notes_of_precision
 from lab_models.training.protocol import (
     Checkpointed,
     Completed,
@@ -94,12 +95,14 @@ class Execution:
                 self._threads,
                 order.micro_batches,
                 order.foundation,
+                precision=spec.precision,
             ),
             resumed_from=None if saved is None else (state.epochs_done, state.step),
             notes=(
                 *notes,
                 *prepared.dataset.notes,
                 *spec.doubts,
+                *notes_of_precision(spec.precision, state.device),
                 *self._beginning(is_resumed=saved is not None),
             ),
             phases=self.phases(),

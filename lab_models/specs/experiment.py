@@ -21,6 +21,7 @@ from lab_models.specs.training import (
 )
 
 Probe = Literal["gradient_flow"]
+Precision = Literal["float32", "tf32", "bfloat16"]
 
 
 NetworkSpec = Annotated[
@@ -116,8 +117,11 @@ class Procedure(Frozen):
     """What else is measured: `gradient_flow`, every layer's gradient at initialization and at each epoch."""
     layer_gradients: LayerGradientsSpec | None = None
     """What is measured of a few parameters' gradients over the steps of training; null: nothing."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Number format of the forward and backward pass; weights, loss and optimizer stay float32."""
+    precision: Precision = "float32"
+    """Number format of the forward and backward pass; weights, loss and optimizer stay float32. `tf32`: a GPU of
+    compute capability 8.0 or higher multiplies with 10 bits after the point in place of 23; anything else computes
+    float32 then.
+    """
     on_out_of_memory: Literal["fail", "halve_batch"] = "fail"
     """Where the device's memory is too small: `fail`, or go on with half as many images at a time, again and again,
     their gradients accumulated to the same `batch_size` per step. Batch norm then sees the smaller number.

@@ -13,7 +13,7 @@ from lab_models.training.checkpoints import TrainState
 from lab_models.training.counters import BatchCounters
 from lab_models.training.micro_batches import num_parts
 from lab_models.training.objectives import Loss, Objective
-from lab_models.training.precision import forward_context
+from lab_models.training.precision import forward_context, multiplied_in
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,12 @@ class Gradients:
         self, rows: Tensor, views: Views | None, check: Callable[[Tensor], None] = lambda _: None
     ) -> tuple[Loss, Tensor]:
         """`check` sees each part's loss () before its backward pass, and may raise."""
+        with multiplied_in(self.spec.precision, self.state.device):
+            return self._added(rows, views, check)
+
+    def _added(
+        self, rows: Tensor, views: Views | None, check: Callable[[Tensor], None]
+    ) -> tuple[Loss, Tensor]:
         forward = forward_context(self.spec.precision, self.state.device)
         parts = rows.tensor_split(num_parts(len(rows), self.spec.batch_size, self.micro_batches))
         losses, labels = [], []

@@ -44,7 +44,7 @@ def evaluate(
 ) -> SplitScores:
     """Scores over the whole split, in evaluation mode; leaves the model in that mode.
 
-    `precision` is the forward pass's, `float32` or `bfloat16`; the loss is float32 either way. Of equal logits the
+    `precision` is the forward pass's; the loss is float32 either way. Of equal logits the
     first class is predicted. Where memory ran out in training, `micro_batches` makes the batches here smaller too.
     """
     loss = torch.zeros((), dtype=torch.float64, device=split.labels.device)

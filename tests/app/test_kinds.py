@@ -297,6 +297,18 @@ def test_a_device_that_is_not_there_is_warned_of(api: TestClient, database: Data
     assert api.post("/experiments?dry_run=true", json=on_gpu).json()["warnings"] == []
 
 
+def test_tf32_on_a_cpu_is_warned_of(api: TestClient, database: Database) -> None:
+    with database.writing() as session:
+        worker(session, "cuda:0")
+    url = "/experiments?dry_run=true"
+    rounded = {**CHEAP, "precision": "tf32"}
+    (said,) = api.post(url, json=rounded).json()["warnings"]
+    assert (
+        said == "precision 'tf32' is float32 where a CPU trains it: device 'cuda' keeps it on a GPU"
+    )
+    assert api.post(url, json={**rounded, "device": "cuda"}).json()["warnings"] == []
+
+
 def test_who_may_be_trained_does_not_stand_behind_who_may_not(database: Database) -> None:
     with database.writing() as session:
         stuck = [

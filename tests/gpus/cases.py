@@ -103,6 +103,7 @@ CASES = (
         waits=1,  # a histogram is counted every second step
     ),
     Case("cnn", {"model": CNN}, 54),
+    Case("cnn, tf32", {"model": CNN, "precision": "tf32"}, 54),
     Case(
         "cnn, shifted, turned and cut, bfloat16",
         {

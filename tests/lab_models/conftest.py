@@ -286,6 +286,6 @@ def spec_documents() -> st.SearchStrategy[dict[str, Any]]:
             "epochs": st.integers(1, 100_000),
             "label_smoothing": st.floats(0, 1, exclude_max=True),
             "class_weights": st.sampled_from([None, "balanced"]),
-            "precision": st.sampled_from(["float32", "bfloat16"]),
+            "precision": st.sampled_from(["float32", "tf32", "bfloat16"]),
         },
     )

@@ -120,4 +120,8 @@ def warnings_of(session: Session, prepared: Prepared, settings: Settings) -> lis
     many = many_seeds(prepared.submitted)
     own = [*([] if many is None else [many]), *warnings(prepared.plan.spec, prepared.info)]
     own += lifecycle.absence_of(session, prepared.request.device)
+    if prepared.plan.spec.precision == "tf32" and prepared.request.device != "cuda":
+        own.append(
+            "precision 'tf32' is float32 where a CPU trains it: device 'cuda' keeps it on a GPU"
+        )
     return [*own, *obstacles(settings, prepared.datasets.values())]

@@ -26,7 +26,7 @@ NOMINAL_FLOPS_CONV = 142e9
 NOMINAL_BFLOAT16_SPEEDUP = 2.0  # of networks with maps, on a CPU with AMX; an MLP gains nothing
 FLOPS_PER_MAC_FORWARD = 2
 FLOPS_PER_MAC_BACKWARD = 4  # of a trained layer: for its input and for its weights
-BYTES_PER_NUMBER = {"float32": 4, "bfloat16": 2}
+BYTES_PER_NUMBER = {"float32": 4, "tf32": 4, "bfloat16": 2}
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,7 @@ FACTS: Final = (
     Fact("cudnn", "cuDNN"),
     Fact("capability", "compute capability"),
     Fact("multiprocessors", "multiprocessors"),
+    Fact("tf32", "TF32"),
     Fact("threads", "threads", _threads),
     Fact("micro_batches", "parts of a batch", _as_it_is("micro_batches")),
     Fact("dataset_sha256", "images, SHA-256", _as_it_is("dataset_sha256")),
