@@ -5,8 +5,10 @@ import re
 import subprocess
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
+MPS_FOLDER: Final = "/tmp/nvidia-mps"  # noqa: S108 - the daemon's own default
 ANSWER_SECONDS: Final = 10.0
 """How long the driver's tool may take: it wakes every GPU of a machine that keeps none awake."""
 
@@ -148,17 +150,31 @@ def memory_of_gpu(device: str, field: str) -> int | None:
     """
     try:
         entry = visible_entry(device)
-        if entry.startswith("MIG-"):
-            found = find(list_gpus(), entry)
-            return found.memory_bytes if isinstance(found, MigSlice) else None
-        rows = nvidia_smi(f"--query-gpu=index,uuid,memory.{field}", "--format=csv,noheader,nounits")
-    except (FileNotFoundError, NoAnswer, NoSuchGpu):
+    except NoSuchGpu:
         return None
-    for row in rows:
-        index, uuid, mebibytes = ([part.strip() for part in row.split(",")] + ["", "", ""])[:3]
-        if (entry == index or _is(entry, uuid)) and mebibytes.isdecimal():
-            return int(mebibytes) * 2**20
-    return None
+    if entry.startswith("MIG-"):
+        found = find(list_gpus(), entry)
+        return found.memory_bytes if isinstance(found, MigSlice) else None
+    mebibytes = _told_of(entry, f"memory.{field}") or ""
+    return int(mebibytes) * 2**20 if mebibytes.isdecimal() else None
+
+
+def is_exclusive(device: str) -> bool:
+    """Whether one process at a time may use the card (compute mode EXCLUSIVE_PROCESS, usual under batch systems), so
+    that no other can be warmed up beside the one that trains. With MPS several may: they are one to the driver.
+    """
+    if device == "cpu" or mps_runs():
+        return False
+    try:
+        mode = _told_of(visible_entry(device), "compute_mode")
+    except NoSuchGpu:
+        return False
+    return (mode or "").startswith("Exclusive")
+
+
+def mps_runs() -> bool:
+    """Whether there is a daemon of NVIDIA's Multi-Process Service that processes of this environment speak to."""
+    return (Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", MPS_FOLDER)) / "control").exists()
 
 
 def find(listing: Listing, entry: str) -> Gpu | MigSlice | None:
@@ -201,6 +217,19 @@ def nvidia_smi(*arguments: str) -> list[str]:
             f"nvidia-smi ended with status {process.returncode}: {_one_line(said.splitlines()) or 'it says nothing'}"
         )
     return said.splitlines()
+
+
+def _told_of(entry: str, field: str) -> str | None:
+    """What the tool says of a card; None where it does not."""
+    try:
+        rows = nvidia_smi(f"--query-gpu=index,uuid,{field}", "--format=csv,noheader,nounits")
+    except (FileNotFoundError, NoAnswer):
+        return None
+    for row in rows:
+        index, uuid, value = ([part.strip() for part in row.split(",")] + ["", "", ""])[:3]
+        if entry == index or _is(entry, uuid):
+            return value
+    return None
 
 
 def _is(entry: str, uuid: str) -> bool:

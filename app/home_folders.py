@@ -34,6 +34,11 @@ class HomeFolders:
         return self.home.absolute() / "archives"
 
     @property
+    def cards_folder(self) -> Path:
+        """Where the workers of each machine that share a GPU tell each other who has it."""
+        return self.home.absolute() / "cards"
+
+    @property
     def onnx_folder(self) -> Path:
         """Where networks lie that were asked for as ONNX files; each can be made again."""
         return self.home.absolute() / "onnx"

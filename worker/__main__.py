@@ -54,6 +54,9 @@ def main() -> int:
         threads_are_set=settings.threads > 0,
         gpus_found=dealt.devices if dealt.is_auto and device != "cpu" else (),
         caution=dealt.caution,
+        on_device=tuple(
+            slot for slot, of in enumerate(dealt.of_slots(options.slots)) if of == device
+        ),
     )
     install(celery, settings, identity)
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]

@@ -9,10 +9,11 @@ import time
 import traceback
 from typing import assert_never
 
+from app.services.experiments.tasks import Task
 from app.services.lifecycle import Intent, LeaseLost
 from app.storage.files.places import file_store
 from app.storage.states import StatusReason
-from lab_models.common.errors import DeviceFault, LabError
+from lab_models.common.errors import DeviceFault, LabError, OutOfMemory
 from lab_models.training.micro_batches import after_out_of_memory, part_size
 from lab_models.training.protocol import (
     Checkpointed,
@@ -111,13 +112,14 @@ class Supervision:
     def _carry_out_or_fail(self, trainer: Trainer) -> None:
         """The worker's edge: an error of our own ends the run with its traceback, instead of taking the worker down."""
         try:
-            limit = TimeLimit(self._settings.max_run_seconds, self._ledger.seconds_before())
             self._trainer = trainer
             task = self._carrier.bring(self._ledger.task())
+            self._wait_for_room(task)
+            limit = TimeLimit(self._settings.max_run_seconds, self._ledger.seconds_before())
             self._allotment = Allotment(self._slot, task, self._ledger.has_neighbors)
             order = make_order(self._slot, self._ledger.lease, task, self._allotment.first())
             trainer.train(order, order.run_folder / f"attempt-{self._attempt}" / "log.txt")
-            self._write(self.watch(trainer, limit), order)
+            self._write(self.watch(trainer, limit), order, task)
         except (LeaseLost, OutOfTouch):
             raise
         except NotCarried:
@@ -139,6 +141,18 @@ class Supervision:
                     traceback=traceback.format_exc()[-TRACEBACK_TAIL:],
                 )
             )
+
+    def _wait_for_room(self, task: Task) -> None:
+        """Until it has the card for itself, where it does not fit into a part. Raises NotCarried where it is to end."""
+        card = self._slot.card
+        if not card.must_be_alone(task.experiment_id, task.memory_bytes):
+            return
+        log.info("%s: it needs all of %s, and waits for it", self._run_id, self._slot.device)
+        while not card.try_alone():
+            self._ledger.keep_lease()
+            if self._gives_up():
+                raise NotCarried
+            time.sleep(TICK_SECONDS)
 
     def _ended_by(self, event: TrainerEvent | Exited | None) -> Ending | None:
         """Note what the trainer said; the ending where that was its last word."""
@@ -177,7 +191,8 @@ class Supervision:
         if not self._stepped:
             self._stepped = True
             self._ledger.first_step()
-            self._slot.spare.prepare()
+            if self._slot.keeps_spare:
+                self._slot.spare.prepare()
         self._ledger.progress(event)
 
     def _after_exit(self, exited: Exited) -> Ending:
@@ -228,7 +243,7 @@ class Supervision:
             )
             trainer.stop()
 
-    def _write(self, ending: Ending, order: Order) -> None:
+    def _write(self, ending: Ending, order: Order, task: Task) -> None:
         """The end of the attempt, once for all."""
         self._carrier.clear()
         match ending:
@@ -236,7 +251,7 @@ class Supervision:
                 self._ledger.completed(ending)
                 log.info("%s: succeeded, test accuracy %.4f", self._run_id, ending.test["accuracy"])
             case Failed():
-                self._write_failure(ending, order)
+                self._write_failure(ending, order, task)
             case _:
                 self._end(ending)
 
@@ -265,18 +280,26 @@ class Supervision:
             case _:
                 assert_never(ending)
 
-    def _write_failure(self, failed: Failed, order: Order) -> None:
-        """For good, unless the device has failed, which is a crash, or memory ran out and the spec allows to go on with
-        fewer images at a time.
+    def _write_failure(self, failed: Failed, order: Order, task: Task) -> None:
+        """For good, unless the device has failed, which is a crash, or memory ran out where others have a part of it,
+        or the spec allows to go on with fewer images at a time.
         """
         if failed.code == DeviceFault.code:
             self._ledger.crashed(f"the device has failed: {failed.message}", failed.traceback)
             log.warning("%s: attempt %d crashed: %s", self._run_id, self._attempt, failed.message)
             return
+        is_out_of_memory = failed.code == OutOfMemory.code
         spec, micro_batches = order.spec, order.micro_batches
-        smaller = (
-            after_out_of_memory(spec, micro_batches) if failed.code == "out_of_memory" else None
-        )
+        if (
+            is_out_of_memory
+            and order.memory_fraction
+            and self._slot.card.remember(task.experiment_id)
+        ):
+            note = f"{order.memory_fraction:.0%} of the GPU's memory is too little; next it has all of it"
+            self._ledger.out_of_memory(note, micro_batches)
+            log.warning("%s: %s", self._run_id, note)
+            return
+        smaller = after_out_of_memory(spec, micro_batches) if is_out_of_memory else None
         if smaller is None:
             self._ledger.failed(failed)
             log.warning("%s: failed, %s: %s", self._run_id, failed.code, failed.message)

@@ -32,17 +32,27 @@ def work_until_empty(slot: Slot) -> int:
             if slot.stopping() or not slot.look_again():
                 break
             continue
-        claimed = _claim(slot)
-        if claimed is None:
-            slot.spare.put_back(trainer)
-            break
-        lease, at = claimed
-        with bound(run=lease.run_id, attempt=lease.attempt):
-            log.info("%s: attempt %d begins", lease.run_id, lease.attempt)
-            ledger = Ledger(slot.database, lease, slot.settings, claimed=at)
-            Supervision(slot, ledger).carry_out(trainer)
+        with slot.card.held(slot.stopping) as has_room:
+            claimed = _claim(slot) if has_room else None
+            if claimed is None:
+                slot.spare.put_back(trainer)
+                break
+            lease, at = claimed
+            with bound(run=lease.run_id, attempt=lease.attempt):
+                log.info("%s: attempt %d begins", lease.run_id, lease.attempt)
+                ledger = Ledger(slot.database, lease, slot.settings, claimed=at)
+                Supervision(slot, ledger).carry_out(trainer)
         tried += 1
     return tried
+
+
+def _most_to_take(slot: Slot) -> int | None:
+    """Bytes of memory that a run may need for certain to be taken here; None: any. On a GPU the first of those that
+    share it takes what needs all of it. Who shares nothing asks nobody: an answer of the driver's tool takes it locks.
+    """
+    if slot.card.share_bytes is not None:
+        return None if slot.card.is_first else slot.card.share_bytes
+    return None if slot.is_first or slot.device != "cpu" else free_memory_of(slot.device)
 
 
 def _settle(slot: Slot) -> bool:
@@ -70,13 +80,12 @@ def _settle(slot: Slot) -> bool:
 
 def _claim(slot: Slot) -> tuple[Lease, float] | None:
     """A run, and when it was claimed by the monotonic clock: its attempt begins before the commit, which may take."""
-    free = None if slot.is_first else free_memory_of(slot.device)
     try:
         with slot.database.writing() as session:
             lease = lifecycle.claim(
                 session,
                 slot.worker_id,
-                free,
+                _most_to_take(slot),
                 slot.settings.max_running_per_owner,
                 kind_of_device(slot.device),
             )

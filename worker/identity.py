@@ -13,8 +13,8 @@ from lab_models.common.revision import torch_version
 @dataclass(frozen=True)
 class Identity:
     """What this worker is called and where it trains, with how many threads a run for sure, and `cores` for one that is
-    alone. `gpus_found` are the machine's where nobody named a device, else
-    none; `caution` is what was noticed when they were listed.
+    alone. `gpus_found` are the machine's where nobody named a device, else none; `caution` is what was noticed when
+    they were listed. `sharers` are this machine's workers on its device.
     """
 
     id: str
@@ -26,6 +26,8 @@ class Identity:
     gpus_found: tuple[str, ...] = ()
     caution: str | None = None
     cores: int = 1
+    sharers: int = 1
+    is_first_on_device: bool = True
 
     def row(
         self, device: str, trouble: str | None, caution: str | None, started_at: datetime
@@ -57,8 +59,11 @@ def identify(
     gpus_found: tuple[str, ...] = (),
     caution: str | None = None,
     cores: int | None = None,
+    on_device: tuple[int, ...] = (),
 ) -> Identity:
-    """A name that is unique and tells host and process; `threads_are_set` where each run gets all of them."""
+    """A name that is unique and tells host and process; `threads_are_set` where each run gets all of them; `on_device`
+    are the slots that train on its device.
+    """
     return Identity(
         id=f"{socket.gethostname()}-{os.getpid()}-{new_id('w')[2:6]}",
         device=device,
@@ -69,4 +74,6 @@ def identify(
         gpus_found=gpus_found,
         caution=caution,
         cores=cores or threads,
+        sharers=max(1, len(on_device)),
+        is_first_on_device=slot == min(on_device, default=slot),
     )

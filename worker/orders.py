@@ -24,6 +24,7 @@ def make_order(slot: Slot, lease: Lease, task: Task, threads: int) -> Order:
         device="cpu" if slot.device == "cpu" else "cuda:0",  # it sees its own card alone
         threads=settings.threads or threads,
         micro_batches=task.micro_batches,
+        memory_fraction=slot.card.fraction,
         checkpoint_seconds=settings.checkpoint_seconds,
         min_free_bytes=settings.min_free_bytes,
         resume=task.resume,

@@ -13,11 +13,18 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from app.devices import Dealt, deal, free_memory_of, memory_of, num_cores, visible_to_trainer
 from app.errors import Misconfigured
-from app.gpus import NoAnswer, NoSuchGpu, list_gpus, nvidia_smi, visible_entries
+from app.gpus import (
+    NoAnswer,
+    NoSuchGpu,
+    is_exclusive,
+    list_gpus,
+    mps_runs,
+    nvidia_smi,
+    visible_entries,
+)
 from app.settings import Settings
 from worker.spare import Spare
 from worker.surroundings import surroundings
@@ -25,7 +32,6 @@ from worker.surroundings import surroundings
 PROVING_SECONDS = 120.0
 SYNCED_BYTES = 16 * 2**20
 LEAST_FREE_BYTES = 2**30
-MPS_FOLDER = "/tmp/nvidia-mps"  # noqa: S108 - the daemon's own default
 ASKED = ("compute_cap", "compute_mode", "persistence_mode")
 """What the driver's tool is asked of each GPU; an old one does not know `compute_cap`."""
 
@@ -121,19 +127,15 @@ def _mode(number: int, values: dict[str, str]) -> ProbeLine:
     said = f"{mode}, capability {capability}, persistence {values.get('persistence_mode')}"
     if mode == "Prohibited":
         return ProbeLine("FAIL", what, said, f"sudo nvidia-smi -i {number} -c 0")
-    if mode.startswith("Exclusive"):
-        return ProbeLine(
-            "warn", what, said, "a warm trainer waits beside the one that trains; set mode Default"
-        )
+    if mode.startswith("Exclusive") and not mps_runs():
+        do = f"one run at a time, and each starts cold; `sudo nvidia-smi -i {number} -c 0` or MPS"
+        return ProbeLine("warn", what, said, f"{do} lets the next one warm up beside it")
     return ProbeLine("ok", what, said)
 
 
 def _mps() -> ProbeLine:
-    folder = Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", MPS_FOLDER))
-    runs = (folder / "control").exists()
-    return ProbeLine(
-        "ok", "MPS", "its daemon runs" if runs else "no daemon: one run at a time on a GPU"
-    )
+    said = "its daemon runs" if mps_runs() else "no daemon: runs that share a GPU take turns"
+    return ProbeLine("ok", "MPS", said)
 
 
 def _trainer(device: str, threads: int, settings: Settings) -> Iterator[ProbeLine]:
@@ -147,7 +149,9 @@ def _trainer(device: str, threads: int, settings: Settings) -> Iterator[ProbeLin
             reason = "it is not ready" if spare.unfit is None else spare.unfit.reason
             yield ProbeLine("FAIL", f"trainer on {device}", reason)
             return
-        spare.take()
+        taken = spare.take()
+        if taken is not None and is_exclusive(device):
+            taken.kill()  # no other is let in beside it
         began = time.monotonic()
         spare.probe()
         again = time.monotonic() - began

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from app.devices import cpu_slots
+from app.gpus import is_exclusive
 from lab_models.training.protocol import Unfit
+from worker.card import Card
 from worker.identity import Identity
 from worker.slot import Slot
 
@@ -99,6 +101,8 @@ class Prober:
             if self._slot.spare.probe(self._slot.stopping):
                 if was_unfit:
                     log.info("%s can be trained on", self._slot.device)
+                # asked before the first run begins: the driver's tool may take seconds
+                self._slot.keeps_spare = not is_exclusive(self._slot.device)
                 self._say(None, self._slot.spare.caution)
                 self._is_fit.set()
                 return
@@ -135,6 +139,7 @@ class Prober:
         self._caution = "; ".join(filter(None, [self._caution, caution]))
         slot.spare.move_to("cpu")
         slot.device = "cpu"
+        slot.card = Card("cpu", slot.settings.cards_folder)
         return True
 
     def _is_slow(self, unfit: Unfit | None) -> None:

@@ -93,7 +93,9 @@ def install(celery: Celery, settings: Settings, identity: Identity) -> None:
             database,
             stopping.is_set,
             identity.is_first,
-            identity.cores,
+            cores=identity.cores,
+            sharers=identity.sharers,
+            is_first_on_device=identity.is_first_on_device,
         )
         slots[:] = [slot]
         prober = Prober(slot, identity, fitness.tell)

@@ -135,8 +135,8 @@ REASON_MEANINGS: dict[StatusReason, str] = {
     ),
     StatusReason.TRAINER_CRASHED: "queued again, because the training process died",
     StatusReason.OUT_OF_MEMORY: (
-        "queued again with half as many images at a time, because memory ran out and the spec says `on_out_of_memory:"
-        " halve_batch`"
+        "queued again because memory ran out: with half as many images at a time where the spec says"
+        " `on_out_of_memory: halve_batch`, or, where it had a part of a GPU's memory, with all of it"
     ),
     StatusReason.STARTING: "claimed by a worker; data and model are being put in place",
     StatusReason.TRAINING: "training",

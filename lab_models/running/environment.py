@@ -29,6 +29,12 @@ def make_deterministic(threads: int) -> None:
     torch.backends.cudnn.allow_tf32 = False  # float32 is IEEE's in convolutions too
 
 
+def limit_memory(device: torch.device, fraction: float | None) -> None:
+    """At most so much of a card's memory is this process's; more is out of memory, though the card may have it."""
+    if device.type == "cuda":
+        torch.cuda.set_per_process_memory_fraction(1.0 if fraction is None else fraction, device)
+
+
 def best_memory_format(model: ModelSpec) -> torch.memory_format:
     """Channels last for convolutions: kernels of GPU and CPU want it so (docs/results.md); flattened pixels do not
     care.

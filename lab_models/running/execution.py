@@ -8,7 +8,7 @@ import torch
 from lab_models.architectures.sizes import model_size
 from lab_models.architectures.stages import stages_of
 from lab_models.building_on.going_on import beginning
-from lab_models.running.environment import environment, make_deterministic
+from lab_models.running.environment import environment, limit_memory, make_deterministic
 from lab_models.running.preparing import PreparedRun, newest_checkpoint, prepare
 from lab_models.running.publishing import AttemptFolder, publish_classified, publish_trained
 from lab_models.running.shortages import named_shortages
@@ -84,6 +84,7 @@ class Execution:
             )
             self._threads = int(saved["threads"])
         make_deterministic(self._threads)
+        limit_memory(torch.device(order.device), order.memory_fraction)
         prepared = self._prepared = prepare(order, self._stopwatch)
         state = prepared.state
         if saved is not None:

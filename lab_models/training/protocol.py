@@ -78,7 +78,8 @@ class Folders(Message):
 class Order(Message):
     """One attempt at one run, which writes into its absolute `run_folder`; `resume` lists checkpoints, the newest
     first; a student's or transfer's `foundation` is the run that it builds on. A batch is computed in `micro_batches`
-    parts. Nothing is written that would leave less than `min_free_bytes` on the disk.
+    parts, with at most `memory_fraction` of a GPU's memory. Nothing is written that would leave less than
+    `min_free_bytes` on the disk.
     """
 
     order: Literal["train"] = "train"
@@ -90,6 +91,7 @@ class Order(Message):
     device: str
     threads: int
     micro_batches: int = 1
+    memory_fraction: float | None = None
     checkpoint_seconds: float = 60.0
     min_free_bytes: int = 0
     resume: tuple[SavedCheckpoint, ...] = ()

@@ -51,6 +51,20 @@ def test_memory_is_that_of_the_card_that_is_meant(monkeypatch: pytest.MonkeyPatc
     assert memory_of("cuda:1") is None
 
 
+def test_a_card_that_lets_one_process_in_is_known_unless_mps_is_between(
+    tool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path / "mps"))
+    assert not gpus.is_exclusive("cuda:1")
+    nvidia_smi(tool, TWO_GPUS, mode="Exclusive_Process")
+    assert gpus.is_exclusive("cuda:1")
+    assert not gpus.is_exclusive("cuda:7"), "nobody says"
+    assert not gpus.is_exclusive("cpu")
+    (tmp_path / "mps").mkdir()
+    (tmp_path / "mps" / "control").touch()
+    assert not gpus.is_exclusive("cuda:1")
+
+
 def test_slices_of_a_divided_gpu_are_devices_with_the_memory_of_their_profile(
     tool: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -259,6 +259,7 @@ def pretended() -> Iterator[Card]:
         "get_device_name": lambda *_: NAME,
         "get_device_capability": lambda *_: (9, 0),
         "get_device_properties": lambda *_: properties,
+        "set_per_process_memory_fraction": lambda *_: None,
         "mem_get_info": lambda *_: (8 << 30, 16 << 30),
         "synchronize": lambda *_: _CARD.counts.wait("synchronize"),
         "manual_seed_all": lambda seed: _CARD.generator.manual_seed(seed),

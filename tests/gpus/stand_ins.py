@@ -26,17 +26,24 @@ DIVIDED = (
 
 
 def nvidia_smi(
-    folder: Path, listed: Sequence[str] = TWO_GPUS[:1], rows: Sequence[str] = ROWS, end: str = ""
+    folder: Path,
+    listed: Sequence[str] = TWO_GPUS[:1],
+    rows: Sequence[str] = ROWS,
+    end: str = "",
+    mode: str = "Default",
 ) -> Path:
     """Write the tool into a folder for the PATH; `end` is shell that is done first, such as `exec sleep 60`."""
     folder.mkdir(exist_ok=True)
     tool = folder / "nvidia-smi"
     (folder / "listed").write_text("\n".join(listed) + "\n")
     (folder / "rows").write_text("\n".join(rows) + "\n")
+    modes = (f"{row.rpartition(',')[0]}, {mode}" for row in rows)
+    (folder / "modes").write_text("\n".join(modes) + "\n")
     tool.write_text(
         f'#!/bin/sh\n{end}\ncase "$1" in\n'
         f"  --list-gpus) cat '{folder}/listed' ;;\n"
         f"  --query-gpu=driver_version) echo 535.183.01 ;;\n"
+        f"  --query-gpu=index,uuid,compute_mode) cat '{folder}/modes' ;;\n"
         f"  --query-gpu=index,uuid,memory.*) cat '{folder}/rows' ;;\n"
         '  *) echo "unknown: $*"; exit 2 ;;\nesac\n'
     )

@@ -2,6 +2,7 @@
 
 import random
 import resource
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
@@ -13,7 +14,9 @@ import app.storage.rows
 from app.services.experiments import progress
 from app.storage.states import RunStatus
 from app.storage.tables import Metric, StatusChange
+from tests.e2e.service import wait_until
 from tests.worker.conftest import Stage
+from worker.card import Card
 from worker.claiming import work_until_empty
 from worker.spare import Spare
 
@@ -93,6 +96,54 @@ def test_where_memory_runs_out_and_the_spec_allows_it_the_batch_is_halved_until_
     )
     assert stage.run(forbidden).error["code"] == "out_of_memory"
     assert stage.run(forbidden).attempt == 1
+
+
+@pytest.mark.slow
+@pytest.mark.sqlite
+def test_what_runs_out_of_memory_in_a_part_of_a_card_is_tried_with_all_of_it_before_it_fails(
+    make_stage: MakeStage,
+) -> None:
+    """The trainer computes on the CPU, and the kernel refuses it memory either way."""
+    stage = make_stage(lease_seconds=30.0)
+    stage.slot.card = Card("cuda:0", stage.settings.cards_folder, sharers=2)
+    run_id = stage.submit(**WIDE)
+    limit_memory(stage, SPARE_BYTES)
+    assert work_until_empty(stage.slot) == 2
+    with stage.database.reading() as session:
+        first, second = progress.attempts_of(session, run_id)
+    assert first.outcome == "out_of_memory"
+    assert first.notes[-1] == "40% of the GPU's memory is too little; next it has all of it"
+    assert (first.micro_batches, second.micro_batches) == (1, 1), (
+        "its bits are those of whole batches"
+    )
+    run = stage.run(run_id)
+    assert (run.status, run.error["code"], run.crashes) == (RunStatus.FAILED, "out_of_memory", 0)
+
+
+@pytest.mark.slow
+@pytest.mark.sqlite
+def test_what_needs_all_of_a_card_is_the_first_workers_and_waits_with_its_lease_kept(
+    make_stage: MakeStage,
+) -> None:
+    stage = make_stage()
+    small = stage.submit()
+    large = stage.submit(batch_size=1000, model={"hidden": [500]}, epochs=1)
+    first, neighbor = (
+        Card("cuda:0", stage.settings.cards_folder, 2, is_first=is_first)
+        for is_first in (True, False)
+    )
+    first.share_bytes = neighbor.share_bytes = 2_000_000
+    stage.slot.card = neighbor
+    assert work_until_empty(stage.slot) == 1, "the large one is left to the first"
+    stage.slot.card = first
+    worker = threading.Thread(target=work_until_empty, args=(stage.slot,))
+    with neighbor.held(lambda: False):
+        worker.start()
+        heartbeat = wait_until(lambda: stage.run(large).heartbeat, 20, "it is claimed")
+        wait_until(lambda: stage.run(large).heartbeat > heartbeat, 20, "its lease is renewed")
+        assert stage.run(large).epochs_done == 0
+    worker.join(30)
+    assert [stage.run(one).status for one in (small, large)] == [RunStatus.SUCCEEDED] * 2
 
 
 def test_a_worker_whose_device_is_not_there_says_so_and_claims_nothing(

@@ -148,7 +148,8 @@ def begin(
     make_stage: MakeStage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[Stage, Prober, Told]]:
     """A worker on a GPU whose driver is too old."""
-    monkeypatch.setenv("PATH", in_path(nvidia_smi(tmp_path / "bin")))
+    tool = nvidia_smi(tmp_path / "bin", mode="Exclusive_Process")
+    monkeypatch.setenv("PATH", in_path(tool))
     monkeypatch.setenv("LD_LIBRARY_PATH", str(driver_library(tmp_path / "driver")))
     monkeypatch.setenv("NVIDIA_STUB_DRIVER", "12020")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
@@ -177,6 +178,7 @@ def test_a_device_that_is_back_is_told_and_trained_on(
     told.wait_for(lambda one: one.trouble is None)
     assert prober.until_fit()
     assert stage.slot.spare.take() is not None
+    assert not stage.slot.keeps_spare, "the card lets one process in"
     stage.stopping = True
 
 

@@ -73,7 +73,10 @@ class Scene:
         self.stopping = False
         self.spares = 0
         spare = SimpleNamespace(prepare=self._prepare)
-        slot = SimpleNamespace(settings=settings, stopping=lambda: self.stopping, spare=spare)
+        slot = SimpleNamespace(
+            settings=settings, stopping=lambda: self.stopping, spare=spare, keeps_spare=True
+        )
+        self.slot = slot
         self.ledger = LedgerInMemory()
         self._supervision = Supervision(slot, self.ledger)  # type: ignore[arg-type]
 
@@ -102,6 +105,15 @@ def test_a_trainer_ends_the_attempt_by_its_last_word(last_word: Any, tmp_path: P
     assert scene.watch(Started(environment={}), step(1), step(2), last_word) == (last_word, [])
     assert scene.ledger.written == ["started", "first_step", "progress", "progress"]
     assert scene.spares == 1, "the next trainer warms up once this one is at work"
+
+
+def test_none_is_warmed_up_where_a_card_lets_nobody_in_beside_the_one_that_trains(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path)
+    scene.slot.keeps_spare = False
+    scene.watch(step(1), COMPLETED)
+    assert scene.spares == 0
 
 
 @pytest.mark.parametrize(

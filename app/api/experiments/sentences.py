@@ -56,8 +56,8 @@ def sentence(situation: Situation, local_workers: LocalWorkers) -> str:
             return f"Queued again after epoch {current.epochs_done} of {current.epochs}: its process died."
         case StatusReason.OUT_OF_MEMORY:
             return (
-                f"Queued again after epoch {current.epochs_done} of {current.epochs}: memory ran out, so it goes on"
-                " with fewer images at a time."
+                f"Queued again after epoch {current.epochs_done} of {current.epochs}: memory ran out; it goes on with"
+                " fewer images at a time, or with all of the GPU's memory."
             )
         case StatusReason.CANCELLING:
             return "A cancel was asked for; the worker is about to confirm it."

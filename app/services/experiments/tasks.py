@@ -27,6 +27,9 @@ class Task:
     resume: tuple[SavedCheckpoint, ...]
     micro_batches: int
     foundation: FoundationFiles | None
+    experiment_id: str
+    memory_bytes: int
+    """The least that it takes."""
     threads: int | None = None
     is_single: bool = False
 
@@ -50,6 +53,8 @@ def load_task(session: Session, lease: Lease, runs_folder: Path) -> Task:
         artifacts.resumable(session, run.id),
         run.micro_batches,
         foundation,
+        experiment.id,
+        experiment.memory_bytes or 0,
         likeness.threads_on_a_cpu(run.environment or _repeated(session, experiment, run.seed)),
         is_single=experiment.study_id is None and _num_runs(session, experiment.id) == 1,
     )
