@@ -58,6 +58,14 @@ def holds(name: str, is_so: bool, value: object, threshold: str) -> Check:
     return Check("PASS" if is_so else "FAIL", name, str(value), threshold)
 
 
+def above(name: str, value: float, least: float, setting: Setting, unit: str) -> Check:
+    """As `below`, of a figure that must not be smaller."""
+    text = f"{value:.3g} {unit}"
+    if setting.is_pretend or setting.is_short:
+        return Check("INFO", name, text, f"on a card at least {least:g} {unit}")
+    return holds(name, value >= least, text, f"at least {least:g} {unit}")
+
+
 def below(name: str, value: float, most: float, setting: Setting, unit: str = "s") -> Check:
     """A figure that must not be larger; of a pretend card, or of the short form, it is only told."""
     text = f"{value:.3g} {unit}"

@@ -6,35 +6,20 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 from unittest import mock
 
-import numpy as np
 import torch
-from torch.nn import functional
 
-from benchmarks.gpu.checks import Check, Setting, below, holds, info
-from lab_models.datasets.catalog import CIFAR10
-from lab_models.datasets.preparation import PreparedDataset
+from benchmarks.gpu.checks import Check, Setting, holds, info
 from lab_models.running import preparing
-from lab_models.running.environment import make_deterministic
-from lab_models.training.fitting import Stepped, fit
-from lab_models.training.precision import forward_context
 from lab_models.training.protocol import Order
 from tests.gpus.cases import CASES, Case
 from tests.gpus.comparing import founded, order_of
-from tests.lab_models.conftest import order_in, train, weight_hashes
+from tests.lab_models.conftest import train, weight_hashes
 
 FEW = ("mlp with everything", "memory-mapped images", "hints")
 EPOCHS = 6
 """Of five steps each."""
-SLOWER_THAN_FLOOR = 1.15
-NETWORKS: dict[str, tuple[dict[str, Any], int]] = {
-    "MLP 4x512": ({"depth": 4, "width": 512}, 128),
-    "student": ({"preset": "student"}, 128),
-    "ResNet-18": ({"arch": "resnet18"}, 128),
-    "ResNet-18 in large batches": ({"arch": "resnet18"}, 512),
-}
 NEIGHBOR = "import torch; a = torch.rand(4096, 4096, device='{device}')\nwhile True: a = (a @ a).clamp(0, 1)"
 
 
@@ -68,22 +53,6 @@ def same_bits(setting: Setting) -> Iterator[Check]:
         for case in cases:
             beside = _hashes(setting, case, "beside")
             yield holds(case.name, beside == hashes[case.name], "under load", "equal SHA-256")
-
-
-def step_time(setting: Setting) -> Iterator[Check]:
-    """G2: a step of the training loop, against the bare network on one batch that stands still."""
-    for name, (network, batch) in NETWORKS.items():
-        for precision in ("float32", "bfloat16"):
-            rows = setting.sized(batch, 8)
-            loop, floor = _loop_and_floor(setting, network, rows, precision)
-            called = f"{name}, {rows} images, {precision}"
-            yield info(f"{called}: a step", f"{loop * 1000:.3g} ms, {rows / loop:,.0f} images/s")
-            yield info(f"{called}: bare", f"{floor * 1000:.3g} ms")
-            yield below(f"{called}: share", loop / floor, SLOWER_THAN_FLOOR, setting, "times bare")
-            if setting.is_short:
-                break
-        if setting.is_short:
-            break
 
 
 def lanes(setting: Setting) -> Iterator[Check]:
@@ -152,62 +121,3 @@ def _neighbors(device: str) -> Iterator[None]:
         for process in running:
             process.kill()
             process.wait()
-
-
-def _loop_and_floor(
-    setting: Setting, network: dict[str, Any], rows: int, precision: str
-) -> tuple[float, float]:
-    """Seconds a step."""
-    steps, warm = setting.sized(200, 3), setting.sized(20, 2)
-    spec = {
-        "dataset": "cifar10",
-        "model": network,
-        "batch_size": rows,
-        "epochs": 1000,
-        "precision": precision,
-        "optimizer": {"name": "sgd", "learning_rate": 0.001, "momentum": 0.9},
-    }
-    order = order_in(
-        setting.folder, spec, run_folder=str(setting.folder / "run"), device=setting.device
-    )
-    make_deterministic(1)
-    with mock.patch.object(preparing, "_opened", return_value=_noise(setting)):
-        prepared = preparing.prepare(order)
-    state, train_split = prepared.state, prepared.splits.train
-    done, began = 0, 0.0
-    for event in fit(state, order.spec, 0, train_split, prepared.splits.val):
-        done += isinstance(event, Stepped)
-        if done == warm and began == 0.0:
-            began = _now()
-        if done == warm + steps:
-            break
-    loop = (_now() - began) / steps
-    batch = train_split.batch(torch.arange(rows, device=train_split.images.device))
-    forward = forward_context(precision, state.device)
-    for step in range(warm + steps):
-        if step == warm:
-            began = _now()
-        with forward():
-            loss = functional.cross_entropy(state.model(batch.images).float(), batch.labels)
-        state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        state.optimizer.step()
-    return loop, (_now() - began) / steps
-
-
-def _now() -> float:
-    torch.cuda.synchronize()
-    return time.perf_counter()
-
-
-def _noise(setting: Setting) -> PreparedDataset:
-    """As large as CIFAR-10's images, of which no files are needed."""
-    generator = np.random.default_rng(0)
-    train_images, test_images = (
-        generator.integers(0, 256, (count, 3, 32, 32), dtype=np.uint8)
-        for count in (setting.sized(20_000, 200), 100)
-    )
-    train_labels, test_labels = (
-        np.arange(len(images), dtype=np.int64) % 10 for images in (train_images, test_images)
-    )
-    return PreparedDataset(CIFAR10, "noise", train_images, train_labels, test_images, test_labels)

@@ -8,7 +8,7 @@ It needs the library of `cuda.c` to be preloaded, so it lives in a process of it
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
 from tests.gpus.counting import FREE, INDEXING, UNORDERED, WAITING, Counts
+from tests.gpus.streams import Graph, Moment
 
 CARD = torch.device("cuda", 0)
 CPU = torch.device("cpu")
@@ -261,6 +262,12 @@ def pretended() -> Iterator[Card]:
         "get_device_properties": lambda *_: properties,
         "set_per_process_memory_fraction": lambda *_: None,
         "mem_get_info": lambda *_: (8 << 30, 16 << 30),
+        "CUDAGraph": Graph,
+        "graph": lambda *_, **__: nullcontext(),
+        "Stream": Moment,
+        "stream": lambda *_: nullcontext(),
+        "current_stream": lambda *_: Moment(),
+        "Event": Moment,
         "synchronize": lambda *_: _CARD.counts.wait("synchronize"),
         "manual_seed_all": lambda seed: _CARD.generator.manual_seed(seed),
         "get_rng_state": lambda *_: _CARD.generator.get_state(),

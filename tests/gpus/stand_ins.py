@@ -51,6 +51,18 @@ def nvidia_smi(
     return folder
 
 
+def mps_control(folder: Path) -> Path:
+    """Write NVIDIA's tool that starts and ends the MPS daemon, without a daemon, into a folder for the PATH."""
+    folder.mkdir(exist_ok=True)
+    tool = folder / "nvidia-cuda-mps-control"
+    tool.write_text(
+        '#!/bin/sh\ncontrol="$CUDA_MPS_PIPE_DIRECTORY/control"\n'
+        'if [ "$1" = -d ]; then touch "$control"; else grep -q quit && rm "$control"; fi\n'
+    )
+    tool.chmod(0o755)
+    return folder
+
+
 def in_path(folder: Path) -> str:
     """A PATH with the folder first."""
     return f"{folder}{os.pathsep}{os.environ['PATH']}"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from app.gpus import list_gpus
-from benchmarks.gpu.__main__ import LIMITS, SERVICES, STEPS
+from benchmarks.gpu.__main__ import LIMITS, MODULES, SERVICES
 from benchmarks.gpu.checks import Check, Setting, below, holds
 from tests.gpus.stand_ins import pretend_card
 from tests.lab_models.conftest import PROJECT
@@ -49,20 +49,30 @@ def test_everything_trains_twice_with_the_same_bits(tmp_path: Path) -> None:
     assert [check["verdict"] for check in found["G5"]] == ["PASS"] * 3
     assert [check["value"] for check in found["G6"]].count("twice") == 3
     assert len(found["G9"]) == 2
-    assert "images/s" in found["G2"][0]["value"]
+    said = {check["name"].rpartition(": ")[2]: check["value"] for check in found["G2"]}
+    assert "images/s" in said["a step"]
+    assert "times as fast as the loop" in said["graph"], "captured and launched again"
+    assert said["an epoch, by its record and by CUDA events"].count(" s") == 2
+    assert said["seconds of a record, off by"].endswith("%")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_service_is_put_to_the_proof(tmp_path: Path) -> None:
-    phases = [phase for phase in LIMITS if phase in SERVICES]
+    phases = [phase for phase in LIMITS if phase in SERVICES or phase == "G8"]
     found = proof(tmp_path, *phases)
     assert found["G7"][0]["verdict"] == "PASS"
     assert "cuda:7" in found["G12"][0]["value"]
+    assert any("under MPS" in check["name"] for check in found["G4"])
+    assert [check["verdict"] for check in found["G8"]][-2:] == ["PASS", "PASS"]
 
 
 def test_every_phase_has_a_limit_and_a_place() -> None:
-    assert set(LIMITS) == set(STEPS) | set(SERVICES) == {f"G{number}" for number in range(13)}
+    assert (
+        set(LIMITS)
+        == {phase for names in MODULES.values() for phase in names}
+        == {f"G{number}" for number in range(13)}
+    )
 
 
 def test_a_figure_is_held_against_its_threshold_on_a_real_card_alone(tmp_path: Path) -> None:
