@@ -9,6 +9,7 @@ from enum import Enum, auto
 from app.services.experiments.tasks import Task
 from lab_models.running.threads import useful_threads
 from lab_models.training.protocol import Started
+from worker.endings import BeginsAnew
 from worker.slot import Slot
 
 LOOK_SECONDS = 3.0
@@ -66,6 +67,15 @@ class Allotment:
         self._now = threads if self.may_widen and threads == self.all else None
         self._is_young = event.resumed_from is None
         self._began_at = self._since = self._clock()
+
+    def deal(self, use_threads: Callable[[int], object]) -> BeginsAnew | None:
+        """Let a trainer use what is its own now; BeginsAnew where it has trained too little to go on otherwise."""
+        wish = self.due()
+        if wish is Wish.BEGIN_ANEW:
+            return BeginsAnew()
+        if wish is not None:
+            use_threads(self.share if wish is Wish.NARROW else self.all)
+        return None
 
     def due(self) -> Wish | None:
         """What to do now. What is returned is taken as done."""

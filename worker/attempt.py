@@ -25,7 +25,7 @@ from lab_models.training.protocol import (
     Progress,
     Started,
 )
-from worker.allotment import Allotment, Wish
+from worker.allotment import Allotment
 from worker.carrying import Carrier, NotCarried
 from worker.endings import BeginsAnew, Cancelled, Crashed, Ending, Left
 from worker.ledger import Ledger, OutOfTouch
@@ -215,14 +215,10 @@ class Supervision:
         return None
 
     def _dealt(self, trainer: Trainer) -> BeginsAnew | None:
-        """Let it have the cores that are its own now; BeginsAnew where it has trained too little to go on otherwise."""
-        wish = None if self._allotment is None else self._allotment.due()
-        if self._allotment is None or wish is None or self._leave_before is not None:
+        """Let it have the cores that are its own now, unless it is about to leave."""
+        if self._allotment is None or self._leave_before is not None:
             return None
-        if wish is Wish.BEGIN_ANEW:
-            return BeginsAnew()
-        trainer.use_threads(self._allotment.share if wish is Wish.NARROW else self._allotment.all)
-        return None
+        return self._allotment.deal(trainer.use_threads)
 
     def _gives_up(self) -> bool:
         """Whether what is carried for the run is to be left, since it is to end, or has had its time to save itself."""

@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from unittest import mock
 
 import torch
@@ -91,8 +90,7 @@ def _order(setting: Setting, case: Case, folder: str) -> Order:
 
 def _hashes(setting: Setting, case: Case, folder: str) -> dict[str, str]:
     order = _order(setting, case, folder)
-    splits = partial(preparing.device_splits, **case.splits)
-    with mock.patch.object(preparing, "device_splits", splits):
+    with mock.patch.object(preparing, "resident_bytes", return_value=case.resident_bytes):
         train(order)
     return weight_hashes(order)
 

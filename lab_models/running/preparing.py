@@ -1,7 +1,7 @@
 """From an order to what training needs: data on the device, the network with its optimizer, and what it builds on."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -17,7 +17,7 @@ from lab_models.building_on.teacher import (
 )
 from lab_models.building_on.transfer import begin_from_source
 from lab_models.common.errors import CheckpointDamaged, DatasetUnavailable, TeacherUnusable
-from lab_models.datasets.batches import Splits, device_splits
+from lab_models.datasets.batches import RESIDENT_BYTES, Splits, device_splits
 from lab_models.datasets.catalog import Catalog, DatasetInfo
 from lab_models.datasets.preparation import PreparedDataset
 from lab_models.datasets.readers import DataFolders, open_dataset
@@ -31,6 +31,9 @@ from lab_models.training.layer_gradients import LayerGradients
 from lab_models.training.matching import make_matcher
 from lab_models.training.optimization import make_optimizer
 from lab_models.training.protocol import Order
+
+SHARE_OF_IMAGES: Final = 4
+"""Of a GPU's free memory, images may take one of so many parts."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,21 @@ def prepare(order: Order, stopwatch: Stopwatch | None = None) -> PreparedRun:
         order.spec.dataset,
         torch.device(order.device),
         memory_format=best_memory_format(order.spec.network),
+        resident_bytes=resident_bytes(torch.device(order.device), order.memory_fraction),
     )
     stopwatch.enter("building")
     state = _initial_state(order, dataset.info)
     return PreparedRun(dataset, splits, state, _teacher_outputs(order, dataset, splits))
+
+
+def resident_bytes(device: torch.device, fraction: float | None = None) -> int:
+    """How much of images may lie on the device: of a GPU a quarter of what is free of the run's part. Where they lie
+    changes no bit.
+    """
+    if device.type != "cuda":
+        return RESIDENT_BYTES
+    free, total = torch.cuda.mem_get_info(device)
+    return int(min(free, total if fraction is None else fraction * total) / SHARE_OF_IMAGES)
 
 
 def newest_checkpoint(order: Order) -> tuple[dict[str, Any] | None, list[str]]:

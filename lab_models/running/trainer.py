@@ -14,12 +14,11 @@ from typing import BinaryIO
 
 import torch
 from pydantic import ValidationError
-from torch import nn
 
 from lab_models.common.errors import LabError
-from lab_models.running.environment import make_deterministic
 from lab_models.running.execution import Execution
 from lab_models.running.fitness import caution_of, require_kernels, unfit
+from lab_models.running.warming import warm_up
 from lab_models.training.epoch_lines import epoch_line
 from lab_models.training.protocol import (
     Failed,
@@ -65,17 +64,6 @@ def serve_one_order(device: str, threads: int) -> int:
     threading.Thread(target=_read_orders, args=(orders, wishes), daemon=True).start()
     _carry_out(orders.get(), wishes, events)
     return 0
-
-
-def warm_up(device: torch.device, threads: int) -> None:
-    """Pay for lazy libraries, thread pools and the device's context before an order comes: one tiny training step."""
-    make_deterministic(threads)
-    model = nn.Linear(64, 64).to(device)
-    optimizer = torch.optim.Adam(model.parameters())
-    nn.functional.cross_entropy(
-        model(torch.zeros(64, 64, device=device)), torch.zeros(64, dtype=torch.int64, device=device)
-    ).backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
 
 
 def _carry_out(order: Order, wishes: Wishes, events: BinaryIO) -> None:

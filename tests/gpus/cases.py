@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from lab_models.datasets.batches import RESIDENT_BYTES
+
 DIGITS = {"name": "digits", "train_limit": 100}
 SHORT = {"dataset": DIGITS, "batch_size": 24, "epochs": 1}
 SGD = {"name": "sgd", "learning_rate": 0.01, "momentum": 0.9}
@@ -17,7 +19,8 @@ class Case:
     """A spec, but for what all have, with the most that a step of it may ask of a card. An epoch's first step is not
     meant: it brings the order and the views, and the very first makes the optimizer's state.
 
-    `on` names the case whose network it builds on; `order` and `splits` are what the order and the splits have beside.
+    `on` names the case whose network it builds on; `order` is what the order has beside,
+    `resident_bytes` how much of images may lie on the card.
     """
 
     name: str
@@ -27,7 +30,7 @@ class Case:
     waits: int = 0
     on: str | None = None
     order: dict[str, Any] = field(default_factory=dict)
-    splits: dict[str, Any] = field(default_factory=dict)
+    resident_bytes: int = RESIDENT_BYTES
     resumed_after: int | None = None
     """Steps of the first epoch after which it is stopped and resumed as well."""
     differs_by: float = 0.0
@@ -39,7 +42,7 @@ class Case:
             "name": self.name,
             "spec": {**SHORT, **self.spec},
             "order": self.order,
-            "splits": self.splits,
+            "resident_bytes": self.resident_bytes,
             "resumed_after": self.resumed_after,
             **({} if self.on is None else {"on": self.on}),
         }
@@ -173,7 +176,7 @@ CASES = (
         {"model": CNN, "dataset": images(shift=1)},
         72,
         copies=2,  # the rows' numbers and their images
-        splits={"resident_bytes": 0},
+        resident_bytes=0,
     ),
     Case("stored logits", TAUGHT, 79, on="cnn"),
     Case("permuted logits", {**TAUGHT, "permute_within_class": True}, 80, on="cnn"),

@@ -10,7 +10,6 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
 CARD = "cuda:0"
 REFUSED = "what a card refuses"
+WARMED = "what a trainer does before its order"
 
 
 def main(device: str) -> None:
@@ -37,18 +37,20 @@ def main(device: str) -> None:
     ):
         if card is not None:
             print(json.dumps({"name": REFUSED, "faults": _refused(card)}), flush=True)
+            print(json.dumps({"name": WARMED, **_warmed(card)}), flush=True)
         for case in cases:
             print(json.dumps(_compared(Path(folder), case, card)), flush=True)
 
 
 def _compared(home: Path, case: dict[str, Any], card: Card | None) -> dict[str, Any]:
     # within `pretended`, which must be there first
+    from lab_models.datasets.batches import RESIDENT_BYTES
     from lab_models.running import preparing
     from tests.lab_models.conftest import scores_of, train
 
     on_cpu, on_card = (order_of(home, case, device) for device in ("cpu", CARD))
-    limit = partial(preparing.device_splits, **case.get("splits", {}))
-    with mock.patch.object(preparing, "device_splits", limit):
+    limit = case.get("resident_bytes", RESIDENT_BYTES)
+    with mock.patch.object(preparing, "resident_bytes", return_value=limit):
         expected = founded(home, case, on_cpu)
         with warnings.catch_warnings(record=True) as said, _counted(card) as steps:
             warnings.simplefilter("always")
@@ -83,6 +85,14 @@ def _refused(card: Card) -> dict[str, int]:
     here.to(CARD).bernoulli_(0.5, generator=torch.Generator())
     torch.nn.functional.adaptive_avg_pool2d(there, 4).sum().backward()
     return dict(card.counts.faults)
+
+
+def _warmed(card: Card) -> dict[str, Any]:
+    from lab_models.running.warming import warm_up
+
+    card.counts.clear()
+    warm_up(torch.device(CARD), 1)
+    return {"faults": dict(card.counts.faults), "operations": dict(card.counts.operations)}
 
 
 def order_of(home: Path, case: dict[str, Any], device: str) -> "Order":

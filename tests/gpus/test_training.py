@@ -77,6 +77,16 @@ def test_every_architecture_augmentation_and_objective_is_among_them() -> None:
     assert {spec.get("strategy") for spec in specs} >= {"features", "linear_probe", "staged"}
 
 
+def test_a_trainer_has_loaded_what_convolutions_need_before_its_order(
+    found: dict[str, dict[str, Any]],
+) -> None:
+    warmed = found[comparing.WARMED]
+    assert warmed["faults"] == {}
+    assert {"convolution", "convolution_backward", "_fused_adam_", "_fused_sgd_"} <= set(
+        warmed["operations"]
+    )
+
+
 def test_what_a_card_would_refuse_is_noticed(found: dict[str, dict[str, Any]]) -> None:
     noted = {fault.partition(" at ")[0] for fault in found[comparing.REFUSED]["faults"]}
     assert noted == {

@@ -10,8 +10,9 @@ import torch
 from lab_models.architectures.build import build_model
 from lab_models.common.errors import DatasetUnavailable, TeacherUnusable
 from lab_models.common.files import sha256_of
+from lab_models.datasets.batches import RESIDENT_BYTES
 from lab_models.datasets.preparation import PreparedDataset
-from lab_models.running.preparing import newest_checkpoint, prepare
+from lab_models.running.preparing import newest_checkpoint, prepare, resident_bytes
 from lab_models.running.publishing import AttemptFolder
 from lab_models.training.protocol import FoundationFiles
 from tests.lab_models.conftest import TINY, OrderMaker, files_below, order_in, train
@@ -125,3 +126,13 @@ def test_what_is_published_is_whole_and_named_within_the_runs_folder(
         path = order.run_folder / artifact.path
         assert (sha256_of(path), path.stat().st_size) == (artifact.sha256, artifact.size_bytes)
     assert json.loads((order.run_folder / said.path).read_bytes())["seed"] == 0
+
+
+def test_images_may_take_a_quarter_of_what_is_free_of_a_runs_part(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (120 << 30, 140 << 30))
+    card = torch.device("cuda:0")
+    assert resident_bytes(card) == 30 << 30
+    assert resident_bytes(card, 0.2) == 7 << 30
+    assert resident_bytes(torch.device("cpu"), 0.2) == RESIDENT_BYTES
