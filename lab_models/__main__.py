@@ -45,7 +45,13 @@ def main(arguments: list[str] | None = None) -> int:
         # after the tie to the parent: loading torch takes seconds
         from lab_models.running.forkserver import serve_forks
 
-        return serve_forks()
+        return serve_forks(spawn=options.spawn)
+
+    if options.command == "trainer":
+        leave_no_core_files()
+        from lab_models.running.forkserver import be_trainer
+
+        return be_trainer(options.device, options.threads, options.parent_pid)
 
     if options.command == "prove":
         from lab_models.running.proving import findings
@@ -80,6 +86,15 @@ def _parser() -> argparse.ArgumentParser:
     trainers = commands.add_parser("trainers", help="fork trainers on request (used by the worker)")
     trainers.add_argument("--parent-pid", type=int, required=True)
     trainers.add_argument("--niceness", type=int, default=0)
+    trainers.add_argument(
+        "--spawn",
+        action="store_true",
+        help="start each as a process of its own, where a fork is not safe",
+    )
+    trainer = commands.add_parser("trainer", help="be one that was spawned (used by `trainers`)")
+    trainer.add_argument("--parent-pid", type=int, required=True)
+    trainer.add_argument("--device", required=True, help="cpu or cuda:0")
+    trainer.add_argument("--threads", type=positive, required=True, help="CPU threads")
     prove = commands.add_parser(
         "prove", help="say as JSON lines what PyTorch does on a device (used by worker.probe)"
     )

@@ -26,6 +26,7 @@ from app.gpus import (
     visible_entries,
 )
 from app.settings import Settings
+from lab_models.common.cores import usable_cores
 from worker.spare import Spare
 from worker.surroundings import surroundings
 
@@ -229,7 +230,7 @@ def _disk(settings: Settings) -> Iterator[ProbeLine]:
 
 def _cores(settings: Settings) -> ProbeLine:
     threads = f", {settings.threads} for each run (LAB_THREADS)" if settings.threads else ""
-    return ProbeLine("ok", "cores", f"{len(os.sched_getaffinity(0))} of {os.cpu_count()}{threads}")
+    return ProbeLine("ok", "cores", f"{usable_cores()} of {os.cpu_count()}{threads}")
 
 
 if __name__ == "__main__":

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from app.devices import visible_to_trainer
 from app.gpus import NoSuchGpu
 from lab_models.training.protocol import Unfit
-from worker.trainer import LOOK_SECONDS, ServerGone, Trainer, TrainerServer
+from worker.trainer import LOOK_SECONDS, MUST_SPAWN, ServerGone, Trainer, TrainerServer
 
 SERVER_STARTS = 3
-PATIENCE_SECONDS = 8.0
-"""After so long a trainer that is not ready is said to be slow; its libraries are loaded already, so that this is the
-device's time.
+PATIENCE_SECONDS = 40.0 if MUST_SPAWN else 8.0
+"""After so long a trainer that is not ready is said to be slow; its libraries are loaded already, unless it is spawned,
+so that this is the device's time.
 """
 GIVE_UP_SECONDS = 60.0
 

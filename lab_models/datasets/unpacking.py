@@ -12,6 +12,7 @@ from typing import BinaryIO, Literal, TypeVar
 
 import numpy as np
 
+from lab_models.common.cores import usable_cores
 from lab_models.datasets.archives import ImageFiles
 from lab_models.datasets.decoding import Rendition, Size, UndecodableImage, decode, peak_of
 from lab_models.datasets.layout import Layout
@@ -81,7 +82,7 @@ def _read(
     """Of each image what `reading` makes of its bytes, or why there is nothing, in order. Files are read here and
     decoded by threads, some megabytes at a time.
     """
-    with ThreadPoolExecutor(min(MOST_THREADS, len(os.sched_getaffinity(0)))) as pool:
+    with ThreadPoolExecutor(min(MOST_THREADS, usable_cores())) as pool:
         for batch in _batches(files, names):
             yield from zip(
                 (name for name, _ in batch),

@@ -4,6 +4,9 @@ Loading torch takes seconds of processor time, which would be taken from the run
 never computes in parallel, never runs a backward pass and sees no GPU, so a fork starts with clean thread pools and no
 device context (https://pytorch.org/docs/stable/notes/multiprocessing.html).
 
+Where a fork of what has loaded torch is not safe, as on macOS, each trainer is a process of its own that loads it
+(`spawn`); all else is the same.
+
 Standard input is a socket. A request is a JSON object `{"device", "threads", "visible"}` with three descriptors: the
 trainer's standard input, output and error. `visible` becomes its CUDA_VISIBLE_DEVICES, so that it sees its own card
 alone; null leaves that as it was. Answers are JSON lines: `{"started": pid}`, and `{"exited": pid, "status": n}` for
@@ -17,6 +20,7 @@ import selectors
 import signal
 import socket
 import sys
+from typing import Any
 
 import torch
 from torch import nn, optim
@@ -28,10 +32,11 @@ from lab_models.running.trainer import serve_one_order
 REQUEST_BYTES = 4096
 
 
-def serve_forks() -> int:
-    """Fork trainers on request until the other end of the socket is closed."""
+def serve_forks(*, spawn: bool = False) -> int:
+    """Fork trainers on request, or `spawn` them, until the other end of the socket is closed."""
     visible_devices = hide_gpus()
-    load_everything()
+    if not spawn:
+        load_everything()
     control = socket.socket(fileno=os.dup(0))
     child_ended, wakeup = os.pipe()
     for descriptor in (child_ended, wakeup):
@@ -47,7 +52,7 @@ def serve_forks() -> int:
     while True:
         for key, _ in waiting.select():
             if key.fileobj is control:
-                if not _answer_request(control, visible_devices):
+                if not _answer_request(control, visible_devices, spawn):
                     return 0
             else:
                 os.read(child_ended, REQUEST_BYTES)
@@ -92,22 +97,51 @@ def load_everything() -> None:
     gc.freeze()  # forks share these objects; a collection in a fork would copy their pages
 
 
-def _answer_request(control: socket.socket, visible_devices: str | None) -> bool:
-    """Fork one trainer; False when the socket is closed."""
+def be_trainer(device: str, threads: int, server: int) -> int:
+    """Carry out one order, as a process of its own that the server has spawned."""
+    die_with_parent(server)
+    return serve_one_order(device, threads)
+
+
+def _answer_request(control: socket.socket, visible_devices: str | None, spawn: bool) -> bool:
+    """Start one trainer; False when the socket is closed."""
     message, descriptors, _, _ = socket.recv_fds(control, REQUEST_BYTES, 3)
     if not message:
         return False
     request = json.loads(message)
     server = os.getpid()
-    pid = os.fork()
+    visible = visible_devices if request["visible"] is None else request["visible"]
+    pid = _spawned(request, visible, descriptors) if spawn else os.fork()
     if pid == 0:
-        visible = request["visible"]
-        show_gpus(visible_devices if visible is None else visible)
+        show_gpus(visible)
         os._exit(_be_trainer(request["device"], request["threads"], descriptors, server))
     for descriptor in descriptors:
         os.close(descriptor)
     _send(control, {"started": pid})
     return True
+
+
+def _spawned(request: dict[str, Any], visible: str | None, descriptors: list[int]) -> int:
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": visible}
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "lab_models",
+        "trainer",
+        "--parent-pid",
+        str(os.getpid()),
+    ]
+    command += ["--device", request["device"], "--threads", str(request["threads"])]
+    return os.posix_spawn(
+        sys.executable,
+        command,
+        {name: value for name, value in environment.items() if value is not None},
+        file_actions=[
+            (os.POSIX_SPAWN_DUP2, descriptor, place) for place, descriptor in enumerate(descriptors)
+        ],
+        setsid=True,
+    )
 
 
 def _be_trainer(device: str, threads: int, descriptors: list[int], server: int) -> int:

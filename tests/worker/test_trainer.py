@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+import worker.trainer
+from lab_models.training.protocol import Completed, Failed
 from tests.e2e.service import is_alive, wait_until
+from tests.lab_models.conftest import TINY, order_in
 from worker.surroundings import surroundings
 from worker.trainer import Exited, ServerGone, Trainer, TrainerServer
 
@@ -40,6 +43,32 @@ def test_trainers_die_with_their_server_and_the_next_fork_says_so(server: Traine
     assert trainer.next_event(5) == Exited(-signal.SIGKILL)
     with pytest.raises(ServerGone):
         server.fork("cpu", 1)
+
+
+@pytest.mark.slow
+def test_where_a_fork_is_not_safe_trainers_are_spawned_and_end_with_whom_they_serve(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(worker.trainer, "MUST_SPAWN", True)
+    server = TrainerServer(threads=1)
+    try:
+        left, trains = server.fork("cpu", 1, visible=""), server.fork("cpu", 1)
+        command = Path(f"/proc/{left.pid}/cmdline").read_text().split("\0")
+        assert "trainer" in command
+        environment = Path(f"/proc/{left.pid}/environ").read_text().split("\0")
+        assert "CUDA_VISIBLE_DEVICES=" in environment
+        assert left.wait_ready()
+        left._stdin.close()  # as when its worker is gone, without the kernel's help
+        assert left.next_event(10) == Exited(3)
+        assert trains.wait_ready()
+        trains.train(order_in(tmp_path, TINY, run_folder=tmp_path / "run"), tmp_path / "log.txt")
+        told = []
+        while not told or not isinstance(told[-1], Completed | Failed | Exited):
+            told.append(trains.next_event(60))
+        assert isinstance(told[-1], Completed), told[-1]
+    finally:
+        server.kill()
+    wait_until(lambda: not is_alive(trains.pid), 5, "none outlives its server")
 
 
 def test_a_trainer_that_is_not_ready_is_waited_for_no_longer_than_it_is_wanted() -> None:
