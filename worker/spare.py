@@ -17,6 +17,8 @@ PATIENCE_SECONDS = 40.0 if MUST_SPAWN else 8.0
 so that this is the device's time.
 """
 GIVE_UP_SECONDS = 60.0
+POISONED = "Cannot re-initialize CUDA in forked subprocess"
+"""What PyTorch says in a fork of a process that has used the driver."""
 
 log = logging.getLogger("lab.trainer")
 
@@ -40,7 +42,7 @@ class Spare:
         self.slow = slow
         self.unfit: Unfit | None = None
         self.caution: str | None = None
-        self._threads, self._niceness = threads, niceness
+        self._threads, self._niceness, self._spawns = threads, niceness, False
         self._lock = threading.Lock()
         self._server: TrainerServer | None = None
         self._trainer: Trainer | None = None
@@ -134,7 +136,19 @@ class Spare:
             self.unfit = _slow(GIVE_UP_SECONDS)
         else:
             self.unfit = trainer.unfit
+            if not self._spawns and POISONED in self.unfit.reason:
+                return self._warm_spawned(no_longer)
         return False
+
+    def _warm_spawned(self, no_longer: Callable[[], bool]) -> bool:
+        """From now on each is a process of its own, as where something in the server has asked the driver."""
+        log.warning(
+            "%s: a fork cannot use it; trainers are spawned, each loading torch", self.device
+        )
+        self._spawns = True
+        if self._server is not None:
+            self._server.kill()
+        return self._warm(no_longer)
 
     def _becomes_ready(self, trainer: Trainer, no_longer: Callable[[], bool]) -> bool:
         began = time.monotonic()
@@ -158,7 +172,7 @@ class Spare:
         how = ""
         for _ in range(SERVER_STARTS):
             if self._server is None or not self._server.is_alive:
-                self._server = TrainerServer(self._threads, self._niceness)
+                self._server = TrainerServer(self._threads, self._niceness, spawn=self._spawns)
             try:
                 # it sees its own card alone, which is its first
                 return self._server.fork(

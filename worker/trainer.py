@@ -67,11 +67,11 @@ class Exited:
 
 
 class TrainerServer:
-    """One `python -m lab_models trainers`. Start it from a thread that outlives it: the kernel ties it to that
-    thread.
+    """One `python -m lab_models trainers`, which forks trainers or spawns them. Start it from a thread that outlives
+    it: the kernel ties it to that thread.
     """
 
-    def __init__(self, threads: int, niceness: int = 0) -> None:
+    def __init__(self, threads: int, niceness: int = 0, *, spawn: bool = False) -> None:
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603
@@ -85,7 +85,7 @@ class TrainerServer:
                     str(os.getpid()),
                     "--niceness",
                     str(niceness),
-                    *(["--spawn"] if MUST_SPAWN else []),
+                    *(["--spawn"] if spawn or MUST_SPAWN else []),
                 ],
                 stdin=theirs.fileno(),
                 stderr=subprocess.PIPE,

@@ -5,6 +5,8 @@ import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -260,3 +262,39 @@ def test_the_probe_says_line_by_line_whether_a_machine_can_train(
     monkeypatch.setenv("LAB_MAX_EPOCHS", "many")
     assert probe([]) == 2
     assert "LAB_MAX_EPOCHS" in capsys.readouterr().err
+
+
+class ForkedInVain:
+    """A server whose forks cannot use the card, and whose spawned trainers can."""
+
+    started: ClassVar[list[bool]] = []
+
+    def __init__(self, threads: int, niceness: int, *, spawn: bool) -> None:
+        self.spawns = spawn
+        self.started.append(spawn)
+        self.is_alive = True
+
+    def kill(self) -> None:
+        self.is_alive = False
+
+    def fork(self, device: str, threads: int, visible: str) -> SimpleNamespace:
+        said = "RuntimeError: Cannot re-initialize CUDA in forked subprocess. To use CUDA with"
+        return SimpleNamespace(
+            is_alive=self.spawns,
+            wait_ready=lambda *_: self.spawns,
+            caution=None,
+            unfit=Unfit(reason=said),
+        )
+
+
+@pytest.mark.sqlite
+def test_where_a_fork_cannot_use_the_card_trainers_are_spawned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(spare, "TrainerServer", ForkedInVain)
+    keeper = spare.Spare(GPU, 1)
+    assert keeper.probe()
+    assert keeper.unfit is None
+    keeper.take()
+    assert keeper.probe()
+    assert ForkedInVain.started == [False, True]
