@@ -31,8 +31,8 @@ def make_deterministic(threads: int) -> None:
 
 def limit_memory(device: torch.device, fraction: float | None) -> None:
     """At most so much of a card's memory is this process's; more is out of memory, though the card may have it."""
-    if device.type == "cuda":
-        torch.cuda.set_per_process_memory_fraction(1.0 if fraction is None else fraction, device)
+    if device.type == "cuda" and fraction is not None:
+        torch.cuda.set_per_process_memory_fraction(fraction, device)
 
 
 def best_memory_format(model: ModelSpec) -> torch.memory_format:

@@ -107,7 +107,7 @@ def test_workers_on_one_device_are_counted_and_one_of_each_is_the_first() -> Non
     assert (identify("cpu", 1, 0).sharers, identify("cpu", 1, 0).is_first_on_device) == (1, True)
 
 
-def test_a_trainer_keeps_to_its_part_and_has_all_of_it_where_nothing_is_said(
+def test_a_trainer_keeps_to_its_part_of_a_card(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     said: list[tuple[float, torch.device]] = []
@@ -118,4 +118,4 @@ def test_a_trainer_keeps_to_its_part_and_has_all_of_it_where_nothing_is_said(
     limit_memory(torch.device("cpu"), 0.2)
     limit_memory(card, 0.2)
     limit_memory(card, None)
-    assert said == [(0.2, card), (1.0, card)]
+    assert said == [(0.2, card)]
