@@ -6,7 +6,6 @@ at all, and when it is to save itself or to die.
 
 import logging
 import time
-import traceback
 from typing import assert_never
 
 from app.services.experiments.tasks import Task
@@ -27,7 +26,7 @@ from lab_models.training.protocol import (
 )
 from worker.allotment import Allotment
 from worker.carrying import Carrier, NotCarried
-from worker.endings import BeginsAnew, Cancelled, Crashed, Ending, Left
+from worker.endings import BeginsAnew, Cancelled, Crashed, Ending, Left, failed_by
 from worker.ledger import Ledger, OutOfTouch
 from worker.limits import TimeLimit
 from worker.orders import make_order
@@ -40,7 +39,6 @@ PAUSE_GRACE_SECONDS = 5.0
 """How long a run that is to pause may take to save itself; then it is killed and loses what came after its last
 checkpoint.
 """
-TRACEBACK_TAIL = 4000
 
 log = logging.getLogger("lab.attempt")
 
@@ -126,21 +124,11 @@ class Supervision:
             trainer.kill()
             self._carrier.clear()
             self._end(Cancelled() if self._ledger.asked is Intent.CANCEL else Left())
-        except LabError as error:
-            trainer.kill()
-            self._ledger.failed(
-                Failed(code=error.code, message=str(error), hint=error.hint, traceback="")
-            )
         except Exception as error:
-            log.exception("%s: attempt %d failed", self._run_id, self._attempt)
+            if not isinstance(error, LabError):
+                log.exception("%s: attempt %d failed", self._run_id, self._attempt)
             trainer.kill()
-            self._ledger.failed(
-                Failed(
-                    code="internal",
-                    message=f"{type(error).__name__}: {error}",
-                    traceback=traceback.format_exc()[-TRACEBACK_TAIL:],
-                )
-            )
+            self._ledger.failed(failed_by(error))
 
     def _wait_for_room(self, task: Task) -> None:
         """Until it has the card for itself, where it does not fit into a part. Raises NotCarried where it is to end."""

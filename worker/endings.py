@@ -1,8 +1,12 @@
 """How an attempt ends."""
 
+import traceback
 from dataclasses import dataclass
 
+from lab_models.common.errors import LabError
 from lab_models.training.protocol import Completed, Failed
+
+TRACEBACK_TAIL = 4000
 
 
 @dataclass(frozen=True)
@@ -30,3 +34,14 @@ class BeginsAnew:
 
 
 Ending = Completed | Failed | Cancelled | Crashed | Left | BeginsAnew
+
+
+def failed_by(error: Exception) -> Failed:
+    """How the run fails by an error on the worker's side, which is being handled."""
+    if isinstance(error, LabError):
+        return Failed(code=error.code, message=str(error), hint=error.hint, traceback="")
+    return Failed(
+        code="internal",
+        message=f"{type(error).__name__}: {error}",
+        traceback=traceback.format_exc()[-TRACEBACK_TAIL:],
+    )

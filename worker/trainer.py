@@ -44,9 +44,7 @@ from worker.trainer_log import TrainerLog, line_that_counts
 START_SECONDS = 120.0
 LOOK_SECONDS = 0.1
 MUST_SPAWN = sys.platform == "darwin"
-"""macOS's own libraries do not survive a fork once they are used:
-https://docs.python.org/3/library/multiprocessing.html#contexts-and-start-methods.
-"""
+"""macOS's libraries survive no fork: https://docs.python.org/3/library/multiprocessing.html#contexts-and-start-methods."""
 LONGEST_PIECE = 64 * 1024
 """Bytes of a line of its log that are kept before they are written: who ends no line takes no memory."""
 
