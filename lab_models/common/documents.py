@@ -30,6 +30,20 @@ OTHER_KINDS: Final = (
         'it begins with a single quote, which cmd.exe on Windows passes on: write "{\\"epochs\\": 3}", or put it'
         " into a file: curl -d @FILE URL",
     ),
+    (
+        rb"\s*[\[{]?\s*(?:\xe2\x80[\x98-\x9f]|\xc2[\xab\xbb])",
+        'it has typographic quotes, as word processors write them: {"model": "mlp"} needs straight ones',
+    ),
+    (
+        rb"\s*\{\s*\\+\"",
+        "it has backslashes before its quotes, which this shell passes on: leave them out between single quotes, or"
+        " put it into a file: curl -d @FILE URL",
+    ),
+    (rb"\s*<", "it is XML or a web page"),
+    (
+        rb"\s*@?[^\s{}\[\]\"]{1,200}\.(?i:json|ya?ml|txt)\s*\Z",
+        "it is a file's name: send the file itself with curl -d @FILE URL",
+    ),
     (rb"[\w.\[\]%+-]+=[^{\"]*\Z", 'it is a form; send an object, such as {"epochs": 3}'),
     (
         rb"(?:---|#[^\n]*|\s)*+[A-Za-z_]\w*:(?:\s|\Z)",
@@ -40,18 +54,29 @@ OTHER_KINDS: Final = (
 """What people send in place of JSON, by how it begins, and what they should do."""
 
 
+WORDS: Final = {"True": "true", "False": "false", "None": "null"}
+"""Python's words, and JSON's."""
+
+
 class NotJSON(ValueError):
     """The bytes are no JSON document that this service can keep."""
 
 
 def as_utf8(body: bytes) -> bytes:
-    """The same text in UTF-8 without a mark, where a mark says in what it is; raises NotJSON where it is not so."""
+    """The same text in UTF-8 without a mark, where a mark says in what it is, or where it is plainly UTF-16 without
+    one; raises NotJSON where it is not what its mark says.
+    """
     for mark, encoding in MARKS:
         if body.startswith(mark):
             try:
                 return body.removeprefix(mark).decode(encoding).encode()
             except UnicodeError as error:
                 raise NotJSON(f"its mark says {encoding}, and it is not that") from error
+    if b"\0" in body[:2] and len(body) % 2 == 0:  # no JSON in UTF-8 has a null byte
+        try:
+            return body.decode("utf-16-be" if body[:1] == b"\0" else "utf-16-le").encode()
+        except UnicodeError:
+            pass
     return body
 
 
@@ -72,12 +97,17 @@ def parse_json(body: bytes) -> Any:
         )
         json.dumps(document, ensure_ascii=False).encode("utf-8")
     except UnicodeDecodeError as error:
-        raise NotJSON(_other_kind(body) or f"the body is not UTF-8 (byte {error.start})") from error
+        raise NotJSON(
+            _other_kind(body)
+            or f"the body is not UTF-8 (byte {error.start}); save the file as UTF-8, or write letters beyond ASCII as"
+            " \\u00fc"
+        ) from error
     except UnicodeEncodeError as error:
         raise NotJSON("a string holds half of a surrogate pair, which is no character") from error
     except json.JSONDecodeError as error:
         found = f"{error.msg} at line {error.lineno}, column {error.colno}"
-        raise NotJSON("; ".join(filter(None, (found, _other_kind(body))))) from error
+        meant = _other_kind(body) or _slip(error)
+        raise NotJSON("; ".join(filter(None, (found, meant)))) from error
     except RecursionError as error:
         raise NotJSON(f"the document nests deeper than {MAX_NESTING} levels") from error
     except ValueError as error:
@@ -91,6 +121,23 @@ def parse_json(body: bytes) -> Any:
 
 def _other_kind(body: bytes) -> str | None:
     return next((what for kind, what in OTHER_KINDS if re.match(kind, body[:1000])), None)
+
+
+def _slip(error: json.JSONDecodeError) -> str | None:
+    """What was meant where the parser stopped, as Python, JavaScript or YAML would have it."""
+    rest, before = error.doc[error.pos : error.pos + 10], error.doc[: error.pos].rstrip()
+    if error.msg == "Extra data":
+        return "it goes on after its end: one object is one request"
+    if rest.startswith(("//", "/*", "#")):
+        return "JSON has no comments"
+    if (before.endswith(",") and rest.startswith(("}", "]"))) or error.msg.startswith(
+        "Illegal trail"
+    ):
+        return "take away the comma before the closing bracket"
+    for word, meant in WORDS.items():
+        if rest.startswith(word):
+            return f"{word} is written {meant}"
+    return None
 
 
 def _nesting(document: Any) -> int:

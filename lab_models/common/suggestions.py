@@ -12,17 +12,27 @@ ALIASES = {
     "architecture": "model",
     "batchsize": "batch_size",
     "bs": "batch_size",
+    "clip_grad": "gradient_clip",
+    "cuda": "device",
+    "early_stopping_patience": "patience",
+    "es_patience": "patience",
+    "gpu": "device",
+    "grad_clip": "gradient_clip",
     "hidden_dim": "width",
     "hidden_layers": "hidden",
     "hidden_size": "width",
     "hidden_sizes": "hidden",
     "hidden_units": "width",
+    "in_channels": "input_channels",
+    "l2": "weight_decay",
     "layers": "depth",
     "lr": "learning_rate",
+    "lr_decay": "factor",
+    "max_grad_norm": "gradient_clip",
     "mom": "momentum",
+    "n_epochs": "epochs",
     "net": "model",
     "network": "model",
-    "n_epochs": "epochs",
     "n_layers": "depth",
     "num_epochs": "epochs",
     "num_layers": "depth",
@@ -30,16 +40,68 @@ ALIASES = {
     "scheduler": "schedule",
     "tag": "labels",
     "tags": "labels",
+    "test_size": "val_fraction",
     "units": "width",
+    "val_size": "val_fraction",
+    "val_split": "val_fraction",
+    "validation_fraction": "val_fraction",
+    "validation_split": "val_fraction",
     "wd": "weight_decay",
+    "weight_init": "init",
 }
 """What other libraries call it, and what it is called here."""
 SEEDS = '"seeds": [42] is one run with seed 42, "seeds": 3 are three runs with seeds 0, 1 and 2'
 FOR_SEEDS = ("seed", "random_seed", "random_state", "manual_seed")
 """A number in their place, as other programs have it, would be as many runs."""
 NO_FIELDS = {
-    "activation": "there is no such field: the lab's networks use ReLU, and a list of layers says its own"
+    word: f"there is no such field: {why}"
+    for why, words in {
+        "the lab's networks use ReLU, and a list of layers says its own": ("activation",),
+        "the loss is cross-entropy, with 'label_smoothing' and 'class_weights'": (
+            *("loss", "loss_fn", "loss_function", "criterion"),
+        ),
+        "the images and what is sent with them say it; `GET /datasets/NAME` shows it": (
+            *("num_classes", "n_classes", "classes", "input_size", "input_shape", "input_dim"),
+        ),
+        "train is shuffled anew in each epoch, by the seed": ("shuffle",),
+        "training is counted in 'epochs'": ("steps", "max_steps", "iterations", "num_steps"),
+        "images lie in memory, and nothing has to load them meanwhile": (
+            *("num_workers", "workers", "pin_memory", "n_jobs"),
+        ),
+        "every score is measured, see 'metrics' of a run": ("metrics", "scores"),
+        "losses, scores, checkpoints and weights are kept by themselves": (
+            *("callbacks", "verbose", "checkpoint", "checkpoint_dir", "save_dir", "output_dir"),
+            *("log_interval", "log_dir", "save_best"),
+        ),
+        'a step\'s rate is that of a \'schedule\', such as {"name": "multi_step", "milestones": [30, 60]}': (
+            *("gamma", "step_size", "lr_step", "decay_steps"),
+        ),
+        "Adam's are torch's, 0.9 and 0.999": ("betas", "beta1", "beta2"),
+        '\'precision\' is "float32" or "bfloat16"': (
+            *("amp", "fp16", "bf16", "half", "mixed_precision", "use_amp"),
+        ),
+        "images are normalized by their set's own mean and std; views are 'dataset.augmentation'": (
+            *("normalize", "normalization", "transform", "transforms", "mean", "std"),
+        ),
+        "views are 'dataset.augmentation': crop, flip, shift, rotation and cutout": (
+            *("mixup", "cutmix", "randaugment"),
+        ),
+        "data sets go by their names; `lab data import NAME PATH` makes one of your own files": (
+            *("path", "root", "data_dir", "data_path", "data_root"),
+        ),
+        'notes are written once it is there: PATCH /experiments/ID {"notes": "…"}': (
+            *("notes", "note", "comment", "comments", "description"),
+        ),
+        'a student and its teacher are of "kind": "distill"': (
+            *("teacher", "student", "temperature", "distillation"),
+        ),
+        'trained or published weights to begin with are the \'source\' of "kind": "transfer"': (
+            *("pretrained", "source", "strategy", "weights", "freeze", "finetune", "fine_tune"),
+        ),
+    }.items()
+    for word in words
 }
+"""What other libraries have and a spec does not, each with what takes its place."""
 DEEPEST = 4
 TAGS = ("name", "arch", "kind")
 """The fields by which the members of a union are told apart."""
@@ -59,15 +121,11 @@ def suggestion(word: str, here: Sequence[str], root: Model, owners: Sequence[Mod
     if wanted in NO_FIELDS:
         return NO_FIELDS[wanted]
     found = _places(root, wanted)
-    if not found:
-        return None
-    path, members = found
-    if list(path[:-1]) == list(here):  # of another member of the union that stands here
-        allowed = sorted({name for owner in owners for name in owner.model_fields})
-        return f"it belongs to {_or(members)}; allowed: {', '.join(allowed)}"
-    among = f" (of {_or(members)})" if members else ""
-    where = "" if len(path) > 1 else " at the top level"
-    return f"did you mean '{'.'.join(path)}'{among}{where}?"
+    for path, members in found:
+        if list(path[:-1]) == list(here):  # of another member of the union that stands here
+            allowed = sorted({name for owner in owners for name in owner.model_fields})
+            return f"it belongs to {_or(members)}; allowed: {', '.join(allowed)}"
+    return f"did you mean {' or '.join(_place(*one) for one in found)}?" if found else None
 
 
 def models_in(annotation: Any) -> list[Model]:
@@ -82,19 +140,28 @@ def models_in(annotation: Any) -> list[Model]:
     return []
 
 
-def _places(root: Model, field: str) -> tuple[tuple[str, ...], list[str]] | None:
-    """The shortest path to a field of this name, and by their tags the members of a union that have it, where not all
-    of them do.
+def _place(path: Sequence[str], members: Sequence[str]) -> str:
+    among = f" (of {_or(members)})" if members else ""
+    where = "" if len(path) > 1 else " at the top level"
+    return f"'{'.'.join(path)}'{among}{where}"
+
+
+def _places(root: Model, field: str) -> list[tuple[tuple[str, ...], list[str]]]:
+    """The shortest paths to a field of this name, and by their tags the members of a union that have it, where not all
+    of them do; where all do first.
     """
     level: list[tuple[tuple[str, ...], list[Model]]] = [((), [root])]
     for _ in range(DEEPEST):
+        found = []
         for path, models in level:
             having = [model for model in models if field in model.model_fields]
             if having:
                 tags = [tag for model in having for tag in _tags(model)]
-                return (*path, field), [] if len(having) == len(models) else tags
+                found.append(((*path, field), [] if len(having) == len(models) else tags))
+        if found:
+            return sorted(found, key=lambda one: len(one[1]) > 0)
         level = [below for path, models in level for below in _below(path, models)]
-    return None
+    return []
 
 
 def _below(

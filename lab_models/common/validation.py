@@ -57,8 +57,16 @@ TAG_OF_LAYERS: Final = "layer:"
 """How the tags of a network's layers begin, which are no fields."""
 VALUES: Final = {"gpu": "cuda"}
 """What is chosen from a list by other libraries' words; `gpu` is nearer to `cpu` than to what it means."""
-CLOSE: Final = 0.6
-"""How near a field's slip is, by `difflib`'s ratio: `epohcs` has 0.83, `architecture` beside `schedule` 0.5."""
+PATTERNS: Final = {
+    "^[A-Za-z0-9_.-]+$": "must be of A to Z, a to z, 0-9, '_', '.' and '-', without a blank",
+}
+"""In words what a text has to look like."""
+TRUTHS: Final = dict.fromkeys(("yes", "on", "y"), "true") | dict.fromkeys(
+    ("no", "off", "n"), "false"
+)
+"""What YAML 1.1 and people take for truths."""
+CLOSE: Final = 0.7
+"""How near a field's slip is, by `difflib`'s ratio: `epohcs` has 0.83, `steps` beside `seeds` 0.6."""
 
 
 def did_you_mean(word: str, candidates: list[str], close: float = 0.5) -> str | None:
@@ -103,7 +111,9 @@ def _explain_one(item: dict[str, Any], model: type[BaseModel], document: Any) ->
         case "value_error":
             message, hint = str(context["error"]), getattr(context["error"], "hint", None)
         case "tuple_type":
-            message = "must be a list"
+            message, hint = "must be a list", _listed(item.get("input"), parts)
+        case "string_pattern_mismatch" if context.get("pattern") in PATTERNS:
+            message = PATTERNS[str(context["pattern"])]
         case "too_short" | "too_long":
             bound = "at least" if item["type"] == "too_short" else "at most"
             message = (
@@ -115,9 +125,35 @@ def _explain_one(item: dict[str, Any], model: type[BaseModel], document: Any) ->
         case "int_type" | "float_type" | "bool_type":
             message = message[:1].lower() + message[1:]
             hint = _unquoted(item.get("input"), str(item["type"]))
+        case "string_type":
+            message, hint = "input should be a valid string", _quoted(item.get("input"))
         case _:
             message = message[:1].lower() + message[1:]
     return FieldError(pointer(parts), message, hint)
+
+
+def _listed(given: Any, parts: list[str | int]) -> str | None:
+    """What was meant by one number, or by numbers in quotes, in the place of a list; seeds are also counted."""
+    texts = [part.strip() for part in given.split(",")] if isinstance(given, str) else [given]
+    if isinstance(given, bool) or not all(map(_is_number, texts)):
+        return None
+    if parts and parts[-1] == "seeds" and len(texts) == 1:
+        return f"write {float(texts[0]):g}" + (" without quotes" if isinstance(given, str) else "")
+    return f"write [{', '.join(f'{float(text):g}' for text in texts)[:100]}]"
+
+
+def _quoted(given: Any) -> str | None:
+    """What was meant by something else in a text's place."""
+    if given is None:
+        return "null is no text: leave it out, or write a text in quotes"
+    return f'write "{given}"' if isinstance(given, int | float) else None
+
+
+def _is_number(given: Any) -> bool:
+    try:
+        return math.isfinite(float(given))
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def _unquoted(given: Any, kind: str) -> str | None:
@@ -127,13 +163,12 @@ def _unquoted(given: Any, kind: str) -> str | None:
     if not isinstance(given, str):
         return None
     shown = given.strip()[:40]
-    try:
-        is_number = math.isfinite(float(shown))
-    except ValueError:
-        is_number = False
     if kind == "bool_type":
-        return f"remove the quotes: {shown.lower()}" if shown.lower() in ("true", "false") else None
-    return f"remove the quotes: {shown}" if is_number else None
+        if shown.lower() in ("true", "false"):
+            return f"remove the quotes: {shown.lower()}"
+        meant = TRUTHS.get(shown.lower())
+        return None if meant is None else f"write {meant}"
+    return f"remove the quotes: {shown.replace('_', '')}" if _is_number(shown) else None
 
 
 def _walk(

@@ -1,7 +1,7 @@
 """What somebody may have meant by a name that no data set has. Nothing here loads torch."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from lab_models.common.validation import did_you_mean
@@ -39,9 +39,14 @@ def name_hint(name: str, known: Iterable[str]) -> str | None:
         meant = [one for one in listed if one.startswith("emnist_")]
     if meant:
         return f"did you mean {' or '.join(map(repr, meant))}?"
-    if plain in NOT_HERE:
+    if plain in NOT_HERE or any(map(_names_another(plain), listed)):
         return "it is not built in: `lab data import NAME PATH` makes a data set of a folder or zip of its images"
     return did_you_mean(name, listed)
+
+
+def _names_another(plain: str) -> Callable[[str], bool]:
+    """Whether a word stands before a known name, as in `pathmnist`: another data set in the same form."""
+    return lambda known: plain.endswith(_plain(known)) and len(plain) - len(_plain(known)) > 2
 
 
 def _plain(name: str) -> str:

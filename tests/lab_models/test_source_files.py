@@ -259,7 +259,10 @@ def test_a_set_of_ones_own_that_had_the_name_before_stays_what_it_is(tmp_path: P
         ("emnist-byclass", "did you mean 'emnist_balanced' or"),
         ("cifar", "did you mean 'cifar10' or 'cifar100'?"),
         ("minst", "did you mean 'mnist'?"),
+        ("mnist_784", "did you mean 'mnist'?"),
         ("qmnist", "it is not built in: `lab data import"),
+        ("pathmnist", "it is not built in: `lab data import"),
+        ("dmlab-cifar10", "it is not built in: `lab data import"),
         ("tiny-imagenet", "it is not built in: `lab data import"),
     ],
 )
