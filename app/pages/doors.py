@@ -1,8 +1,9 @@
 """What a browser finds where nobody has named a page."""
 
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter
+from fastapi.responses import JSONResponse
 
 from app.api.experiments.lists import ListQuery, page_of
 from app.api.http.deps import Reading, TheCaller, TheLocalWorkers, TheStanding
@@ -13,10 +14,19 @@ router = APIRouter(include_in_schema=False)
 under_ui = pages()
 
 
+WAYS: Final = {
+    "pages": "/ui/experiments",
+    "routes": "/docs",
+    "experiments": "/experiments",
+    "studies": "/studies",
+    "datasets": "/datasets",
+}
+
+
 @router.get("/")
 async def show_door() -> Any:
-    """The way to the list."""
-    return see_other("/ui/experiments")
+    """The way to the list, and in words to the rest: curl follows no redirect, and prints what comes with it."""
+    return JSONResponse(WAYS, 303, headers={"location": WAYS["pages"]})
 
 
 @under_ui.get("")

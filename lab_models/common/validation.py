@@ -122,6 +122,8 @@ def _explain_one(item: dict[str, Any], model: type[BaseModel], document: Any) ->
             )
         case "model_type" | "model_attributes_type" | "dict_type":
             message = "must be an object"
+            if not parts and isinstance(item.get("input"), list):
+                hint = "one object is one request: send each alone"
         case "int_type" | "float_type" | "bool_type":
             message = message[:1].lower() + message[1:]
             hint = _unquoted(item.get("input"), str(item["type"]))

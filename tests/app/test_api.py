@@ -207,7 +207,7 @@ def test_a_dry_run_warns_of_what_is_probably_not_meant(api: TestClient) -> None:
             "101 seeds are more than this service's 100 (LAB_MAX_SEEDS)",
             None,
         ),
-        ([], "", "must be an object", None),
+        ([], "", "must be an object", "one object is one request: send each alone"),
     ],
 )
 def test_a_bad_field_is_named_by_a_pointer_and_nothing_is_stored(

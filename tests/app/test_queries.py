@@ -10,6 +10,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from app.api.http.error_handlers import FIRST_WORDS
 from app.main import create_app
 from app.settings import Settings
 
@@ -130,7 +131,9 @@ def test_a_slash_at_the_end_changes_nothing(app: FastAPI, api: TestClient, slash
     assert priced.status_code == 200
     assert priced.json()["valid"]
     assert api.get("/docs/", follow_redirects=False).headers["location"].endswith("/docs")
-    assert api.get("/", follow_redirects=False).status_code == 303
+    answer = api.get("/", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/ui/experiments")
+    assert answer.json()["routes"] == "/docs", "curl follows no redirect, and prints this"
 
 
 def test_head_of_what_cannot_be_read_names_what_can_be_done(api: TestClient) -> None:
@@ -155,3 +158,42 @@ def test_an_upload_with_an_unknown_option_leaves_nothing_behind(
     with TestClient(create_app(fresh)) as api:
         assert api.put("/datasets/mine?sizes=3", content=b"no zip").status_code == 422
         assert not fresh.imported_folder.exists() or not list(fresh.imported_folder.iterdir())
+
+
+@pytest.mark.parametrize("query", ["dry_run=true&dry_run=false", "dry_run=true&dry_run=true"])
+@pytest.mark.parametrize("path", ["/experiments", "/studies"])
+def test_what_is_said_twice_is_said_in_no_way(api: TestClient, path: str, query: str) -> None:
+    answer = api.post(f"{path}?{query}", json={"epochs": 1})
+    assert answer.status_code == 422
+    assert fields(answer)["/dry_run"]["message"] == "is given more than once"
+    assert api.get(path).json()["data"] == []
+
+
+def test_a_list_may_be_given_in_parts_and_a_limit_once(api: TestClient) -> None:
+    assert api.get("/experiments?status=queued&status=running").status_code == 200
+    assert api.get("/experiments?label=a:1&label=b:2").status_code == 200
+    assert "/limit" in fields(api.get("/experiments?limit=1&limit=2"))
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("/openapi//json", ""),
+        ("/experiments//exp_none//curves.png", "did you mean /experiments/exp_none/curves.png? "),
+        ("/Experiments", "did you mean /experiments? "),
+        ("/experiment/exp_none", "did you mean /experiments/exp_none? "),
+        ("/data-sets", "did you mean /datasets? "),
+        ("/wp-admin/index.php", ""),
+        ("/experiments/" + "a/" * 500, ""),
+    ],
+)
+def test_an_address_that_is_none_is_told_what_it_may_have_meant(
+    api: TestClient, path: str, meant: str
+) -> None:
+    detail = api.get(path).json()["detail"]
+    assert detail.endswith(f"; {meant}GET /docs shows what is")
+
+
+def test_the_words_that_addresses_begin_with_are_known(app: FastAPI) -> None:
+    served = {path.split("/")[1] for path in app.openapi()["paths"]}
+    assert served - {""} | {"docs", "openapi.json", "ui"} == set(FIRST_WORDS)

@@ -383,7 +383,7 @@ def test_any_bytes_are_json_or_not_json(body: bytes) -> None:
         ),
         ({"labels": {"a": []}}, "/labels/a", "input should be a valid string", None),
         ({"epochs": True}, "/epochs", "input should be a valid integer", None),
-        ([], "", "must be an object", None),
+        ([], "", "must be an object", "one object is one request: send each alone"),
         ("digits", "", "must be an object", None),
         (None, "", "must be an object", None),
     ],

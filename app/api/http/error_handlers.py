@@ -1,8 +1,10 @@
 """Which error becomes which answer: the handlers that the application is given."""
 
+import difflib
+import re
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -12,6 +14,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
+from starlette.types import Scope
 
 from app.api.http.database_problems import database_error, lost_race, no_connection, unstorable
 from app.api.http.problems import problem, service_error, unexpected
@@ -20,6 +23,37 @@ from app.errors import ServiceError
 from lab_models.common.validation import FieldError, did_you_mean
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+
+FIRST_WORDS: Final = (
+    *(
+        "architectures",
+        "bundles",
+        "comparisons",
+        "datasets",
+        "docs",
+        "events",
+        "experiments",
+        "healthz",
+    ),
+    *(
+        "experiments.csv",
+        "healthz",
+        "me",
+        "metrics",
+        "openapi.json",
+        "owners",
+        "queue",
+        "readyz",
+        "recipes",
+        "runs",
+        "studies",
+        "ui",
+    ),
+    *("version", "webhooks", "workers"),
+)
+"""With which addresses begin."""
+LONGEST_PATH: Final = 300
+"""Of an address that something like it is looked for."""
 
 Handler = Callable[[Request, Exception], Response]
 
@@ -76,13 +110,30 @@ def _http_error(request: Request, error: Exception) -> Response:
     title = HTTPStatus(error.status_code).phrase
     code = title.lower().replace(" ", "_").replace("'", "")
     detail = {
-        404: f"nothing is served under {request.url.path}; GET /docs shows what is",
+        404: f"nothing is served under {request.url.path}; {_nearest(request)}GET /docs shows what is",
         405: f"{request.method} is not served under {request.url.path}",
     }.get(error.status_code, str(error.detail))
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(_methods_of(request))
     return problem(error.status_code, code, title, detail, headers=headers)
+
+
+def _nearest(request: Request) -> str:
+    """What the address may have meant: the one without doubled slashes or capitals, or one with a slip at its
+    beginning.
+    """
+    path = re.sub("/+", "/", request.scope["path"][:LONGEST_PATH])
+    _, first, *rest = path.split("/")
+    near = difflib.get_close_matches(first.lower(), FIRST_WORDS, n=1, cutoff=0.8)
+    for one in (path, "/".join(["", *near, *rest])):
+        if one != request.scope["path"] and _is_served({**request.scope, "path": one}):
+            return f"did you mean {one}? "
+    return ""
+
+
+def _is_served(scope: Scope) -> bool:
+    return any(route.matches(scope)[0] is not Match.NONE for route in scope["app"].routes)
 
 
 def _methods_of(request: Request) -> list[str]:
