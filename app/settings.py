@@ -81,7 +81,7 @@ class Settings(HomeFolders, BaseSettings):
     max_upload_seconds: float = Field(default=3600.0, gt=0)
     """Longest that such an upload may take; one that sends nothing for a minute is given up before."""
     max_image_bytes: int = Field(default=20_000_000, ge=1000)
-    """Largest image in `POST /runs/{run_id}/predict`; it may have up to 50 megapixels."""
+    """Largest image in `POST /runs/{run_id}/predict`; it may have up to 64 megapixels."""
     max_images: int = Field(default=500_000, ge=4)
     """Most images of one imported data set."""
     max_dataset_bytes_per_owner: int = Field(default=20_000_000_000, ge=0)

@@ -217,9 +217,12 @@ def _open_zip(file: BinaryIO, limits: ImportLimits) -> Iterator[zipfile.ZipFile]
             OSError,
             struct.error,
         ) as error:
+            begins = os.pread(file.fileno(), 4, 0).startswith(b"PK")
             raise ImportRefused(
                 f"this is no zip file that can be read: {error}",
-                hint=ZIP_HINT,
+                hint="it begins like one and its end is missing or damaged: get or send it once more"
+                if begins
+                else ZIP_HINT,
             ) from error
         with archive:
             yield archive

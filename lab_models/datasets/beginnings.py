@@ -31,6 +31,8 @@ _ELSEWHERE: Final = (
     (b"version https://git-lfs", "what git has in the place of a large file", "`git lfs pull`"),
 )
 
+UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
+"""How texts begin that programs of Windows call Unicode."""
 SEPARATORS: Final = ("\t", ",", ";")
 """Of the cells of a table."""
 TIFF: Final = (b"II*\0", b"MM\0*")
@@ -49,6 +51,10 @@ _PHONES: Final = {
 
 def refuse_by_beginning(head: bytes) -> None:
     """Raises ImportRefused for what is known and cannot be taken, with the way to what can."""
+    if not head:
+        raise ImportRefused(
+            "this is an empty file", hint="send the archive itself: curl -T FILE URL"
+        )
     for beginning, what, how in _ELSEWHERE:
         if head.startswith(beginning):
             raise ImportRefused(f"this is {what}", hint=how)
@@ -64,6 +70,8 @@ def name_of_single(head: bytes) -> str | None:
     """
     if head.startswith(b"PAR1"):
         return "train.parquet"
+    if head.startswith(UTF16):
+        head = head[: len(head) // 2 * 2].decode("utf-16", "ignore").encode()
     lines = head.splitlines()
     is_text = lines and not head.lstrip().startswith((b"{", b"[")) and min(head) >= ord("\t")
     is_table = is_text and any(lines[0].count(separator.encode()) >= 2 for separator in SEPARATORS)

@@ -6,7 +6,7 @@ from lab_models.common.naming import unshown
 from lab_models.common.validation import FieldError
 from lab_models.datasets.folders import LAYOUT_HINT
 from lab_models.datasets.refusals import MOST_ERRORS, ImportRefused, printable
-from lab_models.datasets.split_words import is_no_class, naturally
+from lab_models.datasets.split_words import is_no_class, naturally, splits_of_one_name
 
 FEWEST = 2
 """Images of a class in train."""
@@ -26,7 +26,7 @@ def checked_classes(
             f"there are {len(train):,} classes{listed}; a classifier needs 2 to {MOST_CLASSES:,}",
             hint=LAYOUT_HINT,
         )
-    if all(map(is_no_class, train)):
+    if all(map(is_no_class, train)) or splits_of_one_name(train):
         raise ImportRefused(
             f"the class folders are {' and '.join(map(printable, train))}: these are words for splits, or for what"
             " files are, and no classes",

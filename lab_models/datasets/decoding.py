@@ -6,6 +6,7 @@ applied, of animations and of files with several pages the first one counts.
 
 import io
 import struct
+import warnings
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -20,12 +21,15 @@ from lab_models.datasets.beginnings import HEAD_BYTES, TIFF, phones_format
 Pixels = npt.NDArray[np.uint8]
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM", "TIFF")
-MAX_PIXELS = 50_000_000
-"""A photograph of 50 megapixels passes; its 200 MB while it is decoded is what one thread may need."""
+MAX_PIXELS = 65_000_000
+"""A photograph of 64 megapixels passes; its 260 MB while it is decoded is what one thread may need."""
 DRAFT_GAP = 2
 """JPEGs are decoded at no less than this many times the wanted size, as Pillow's own thumbnails are."""
 ORIENTATION_TAG, TURNED = 0x0112, (5, 6, 7, 8)
 SIXTEEN_BITS = 65535
+
+# what has more pixels than are read is refused with a sentence
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 # What Pillow's decoders raise on damaged files, found by changing bytes at random (tests do so again).
 UNDECODABLE = (
@@ -129,7 +133,9 @@ def _opened(file: IO[bytes]) -> Image.Image:
         file.seek(0)
         raise _unidentified(file.read(HEAD_BYTES)) from error
     if image.width * image.height > MAX_PIXELS:
-        raise UndecodableImage(f"{image.width}x{image.height} pixels are more than {MAX_PIXELS:,}")
+        raise UndecodableImage(
+            f"{image.width}x{image.height} pixels are more than {MAX_PIXELS:,}: scale it down first"
+        )
     if image.mode == "F" or (image.format == "TIFF" and image.mode == "I"):
         raise UndecodableImage(
             "its values are floating-point numbers, signed or of 32 bits: save it with 8 or 16 bits without a sign"
@@ -184,6 +190,6 @@ def _undecodable(error: BaseException) -> UndecodableImage:
         case UndecodableImage():
             return error
         case Image.DecompressionBombError() | Image.DecompressionBombWarning():
-            return UndecodableImage(f"more than {MAX_PIXELS:,} pixels")
+            return UndecodableImage(f"more than {MAX_PIXELS:,} pixels: scale it down first")
         case _:
             return UndecodableImage(f"damaged: {error or type(error).__name__}")

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import PurePosixPath
 
 from lab_models.datasets.refusals import ImportRefused, printable
-from lab_models.datasets.split_words import split_of
+from lab_models.datasets.split_words import split_of, splits_of_one_name
 
 SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -81,6 +81,11 @@ def split_folders(files: list[PlacedFile]) -> dict[str, str]:
                     f"{shown} are both named as {split}", hint="put all of them into one folder"
                 )
         return {folders[0]: split for split, folders in named.items()}
+    outermost = {file.parts[0] for file in files if file.is_image}
+    if all(len(file.parts) > 2 for file in files if file.is_image):
+        of_one_name = splits_of_one_name(outermost)
+        if of_one_name:
+            return of_one_name
     for split in ("test", "val"):
         # a class may be called `valid`; a folder of folders is none
         holds = split == "test" or any(
@@ -115,6 +120,23 @@ def _refuse_inner_splits(files: list[PlacedFile]) -> None:
         raise ImportRefused(
             f"{printable(whole[0])}/ holds a train folder, and there are images beside it: {others[:200]}",
             hint=f"import the folder {printable(whole[0])} alone",
+        )
+
+
+def refuse_folders_beside(files: list[PlacedFile]) -> None:
+    """Raises ImportRefused where one folder holds folders of images, and images lie beside it."""
+    inner: dict[str, set[str]] = {}
+    for file in files:
+        if file.is_image:
+            within = file.parts[1] if len(file.parts) > 2 else ""
+            inner.setdefault(file.parts[0], set()).add(within)
+    holding = [folder for folder, found in inner.items() if "" not in found]
+    if len(holding) == 1 and len(inner) > 1 and len(inner[holding[0]]) > 1:
+        first = printable(holding[0])
+        others = ", ".join(printable(name) for name in inner if name != holding[0])
+        raise ImportRefused(
+            f"{first}/ holds folders of images, and there are images beside it: {others[:200]}",
+            hint=f"import the folder {first} alone",
         )
 
 

@@ -1,5 +1,6 @@
 """From the paths of image files to classes and splits. Nothing here opens a file."""
 
+from collections import Counter
 from collections.abc import Collection, Set
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -14,17 +15,26 @@ from lab_models.datasets.folders import (
     SUFFIXES,
     PlacedFile,
     placed,
+    refuse_folders_beside,
     split_folders,
     where_images_lie,
     without_wrapping,
 )
 from lab_models.datasets.refusals import ImportRefused, printable, refuse_bad_files
-from lab_models.datasets.split_words import naturally
+from lab_models.datasets.split_words import is_no_class, naturally
 
 WORDS_SUFFIXES = (
     *(".txt", ".md", ".csv", ".tsv", ".json", ".xml", ".yaml", ".yml", ".html", ".pdf", ".log"),
+    *(".jsonl", ".rst", ".rtf", ".ini", ".toml", ".bib", ".py", ".ipynb"),
 )
+WORDS_NAMES = ("license", "licence", "readme", "copying", "notice", "changelog", "authors")
 """Of files that stand beside images and describe them: passed over, and counted."""
+LABELS_HINT = (
+    "put each image into a folder of its class, or a table labels.csv with columns filename and label beside them;"
+    f" {LAYOUT_HINT}"
+)
+LABEL_SUFFIXES = (".json", ".jsonl", ".txt", ".xml", ".xlsx", ".xls", ".mat", ".pkl", ".npy")
+"""Of files that may say classes, and are not read."""
 PHONE_SUFFIXES = (".heic", ".heif", ".avif")
 PHONE_HINT = "export HEIC and AVIF as JPEG or PNG: phones, photo programs and ImageMagick do"
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
@@ -112,6 +122,8 @@ def arrange(names: list[str], images: Set[str] = frozenset()) -> Layout:
     test_is_val = bool(val) and not test
     if test_is_val:
         test, val = val, {}
+    if not test:
+        _refuse_unlabeled(train, names)
     class_names = checked_classes(train, test, "val" if test_is_val else "test")
     refuse_strange(val, class_names)
     test_is_cut = not test
@@ -126,6 +138,18 @@ def arrange(names: list[str], images: Set[str] = frozenset()) -> Layout:
         num_passed_over,
         len(own),
         test_is_val,
+    )
+
+
+def _refuse_unlabeled(train: dict[str, list[str]], names: list[str]) -> None:
+    """Raises ImportRefused where all images lie in one folder whose name is no class."""
+    if len(train) != 1 or not is_no_class(next(iter(train))):
+        return
+    beside = [name for name in names if PurePosixPath(name).suffix.lower() in LABEL_SUFFIXES]
+    not_read = f"; {printable(beside[0])} is not read" if beside else ""
+    raise ImportRefused(
+        f"all images lie in one folder, {printable(next(iter(train)))}, and nothing says their classes{not_read}",
+        hint=LABELS_HINT,
     )
 
 
@@ -145,8 +169,10 @@ def _unwrapped(paths: list[PurePosixPath], images: Set[str]) -> list[PlacedFile]
                 f"{len(phones):,} files are in a format that cannot be read, such as {printable(phones[0])}",
                 hint=PHONE_HINT,
             )
+        suffixes = Counter(path.suffix.lower() for path in paths if path.suffix).most_common(3)
+        ending = f", which end in {', '.join(one for one, _ in suffixes)}" if suffixes else ""
         raise ImportRefused(
-            f"there is no image among the {len(paths):,} files",
+            f"there is no image among the {len(paths):,} files{printable(ending)}",
             hint=f"{LAYOUT_HINT}; images end in {', '.join(SUFFIXES)}",
         )
     return [file for file in without_wrapping(files) if len(file.parts) > 1 or file.is_image]
@@ -159,7 +185,7 @@ def _in_splits(files: list[PlacedFile]) -> tuple[dict[str, list[PlacedFile]], in
     splits: dict[str, list[PlacedFile]] = {"train": [], "test": [], "val": []}
     for split, inside in _by_folder(files).items():
         for file in without_wrapping(inside, is_split=True) if split in splits else inside:
-            if PurePosixPath(file.parts[-1]).suffix.lower() in WORDS_SUFFIXES:
+            if _is_of_words(file.parts[-1]):
                 num_passed_over += 1
                 continue
             problem = _misplaced(split, file)
@@ -167,7 +193,9 @@ def _in_splits(files: list[PlacedFile]) -> tuple[dict[str, list[PlacedFile]], in
                 splits[split].append(file)
             else:
                 errors.append(FieldError(printable(file.name), *problem))
+    _refuse_without_classes(files, splits, errors)
     if len(errors) > MOST_SHOWN:
+        refuse_folders_beside(files)
         raise ImportRefused(
             f"{len(errors):,} files are not where a class's images would be: {errors[0].pointer} {errors[0].message}; "
             + where_images_lie(files),
@@ -176,6 +204,32 @@ def _in_splits(files: list[PlacedFile]) -> tuple[dict[str, list[PlacedFile]], in
         )
     refuse_bad_files(errors)
     return splits, num_passed_over
+
+
+def _refuse_without_classes(
+    files: list[PlacedFile], placed: dict[str, list[PlacedFile]], errors: list[FieldError]
+) -> None:
+    """Raises ImportRefused where a split's images lie in it without class folders."""
+    words = split_folders(files)
+    flat = {
+        file.parts[0] for file in files if file.is_image and len(file.parts) == 2
+    } & words.keys()
+    bare = [folder for folder in words if folder in flat and not placed[words[folder]]]
+    if not errors or not bare:
+        return
+    shown = " and ".join(printable(folder) for folder in sorted(bare))
+    is_test = all(words[folder] != "train" for folder in bare)
+    look = "look like splits" if len(bare) > 1 else "looks like a split"
+    raise ImportRefused(
+        f"{shown} {look}, whose images lie in no class folders, so nothing says their classes",
+        hint=f"leave {shown} out: a fifth of train serves as test then" if is_test else LABELS_HINT,
+    )
+
+
+def _is_of_words(name: str) -> bool:
+    """Whether a file of this name describes images rather than being one."""
+    path = PurePosixPath(name.lower())
+    return path.suffix in WORDS_SUFFIXES or (not path.suffix and path.stem in WORDS_NAMES)
 
 
 def _by_folder(files: list[PlacedFile]) -> dict[str, list[PlacedFile]]:

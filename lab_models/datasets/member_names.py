@@ -7,7 +7,11 @@ from pathlib import PurePosixPath
 from typing import Final
 
 IGNORED_NAMES: Final = frozenset(
-    ("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "picasa.ini", "@eadir", "icon\r")
+    (
+        *("__macosx", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "thumbs.db:encryptable"),
+        *("desktop.ini", "picasa.ini", "@eadir", "icon\r", "$recycle.bin", "lost+found"),
+        "system volume information",
+    )
 )
 IDX_NAME: Final = re.compile(
     r"(?P<split>train|t10k|test)-(?P<kind>images|labels)[-.]idx[13]-ubyte(\.gz)?$", re.IGNORECASE

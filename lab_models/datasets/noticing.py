@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,13 @@ from lab_models.datasets.statistics import slices
 
 MOST_NAMED = 3
 PALE = 64
-"""Of 255: where no pixel of any image is above this, a quarter of the range is used at most."""
+"""Of 255: where no pixel of any image is farther than this from another, a quarter of the range is used at most."""
+LOOK_ALIKE: Final = {
+    **dict(zip(map(ord, "авеіјкмнорѕстухαβεικνορτυχ"), "abeijkmhopcctyxabeikvoptux", strict=True)),
+    **dict.fromkeys(map(ord, "_-\u2010\u2013\u00b7."), " "),
+    **dict.fromkeys((0xFE0E, 0xFE0F, 0x200C, 0x200D), ""),
+}
+"""Small letters of Cyrillic and Greek as Latin's, what is written for blanks, and how emoji are to be shown."""
 UNEQUAL = 10
 """The largest class over the smallest, from which on accuracy says little."""
 BEST_BY_LABEL = (
@@ -65,9 +72,9 @@ def notices(layout: Layout, contents: ImageContents) -> list[str]:
         *_copies(contents.digests, labels, is_test, names),
         _without_val(labels[is_val], layout.class_names),
         _read_as_one(names, layout.class_names),
-        _pale(int(contents.highest.max(initial=0))),
+        _pale(int(contents.lowest.min(initial=255)), int(contents.highest.max(initial=0))),
         _unequal(labels[~is_test], layout.class_names),
-        _look_alikes(layout.class_names),
+        look_alikes(layout.class_names),
     ]
     return [notice for notice in found if notice is not None]
 
@@ -91,6 +98,21 @@ def empty_folders(folders: Iterable[str], names: Iterable[str], layout: Layout) 
     return (
         f"{shown} {'hold' if len(empty) > 1 else 'holds'} no image, and {_are(len(empty))} left out"
     )
+
+
+def look_alikes(class_names: Sequence[str]) -> str | None:
+    """Names that differ in capitals, blanks and what stands for them, letters of other scripts that look the same, or
+    in how their letters are put together (NFKC) alone.
+    """
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in class_names:
+        folded = unicodedata.normalize("NFKC", name).casefold().translate(LOOK_ALIKE)
+        alike[" ".join(folded.split())].append(name)
+    pairs = [names for names in alike.values() if len(names) > 1]
+    if not pairs:
+        return None
+    shown = _listed([" and ".join(_told_apart(names)) for names in pairs[:MOST_NAMED]], len(pairs))
+    return f"these classes look alike: {shown}"
 
 
 def _with_outer(folders: Iterable[str]) -> Iterator[str]:
@@ -210,9 +232,14 @@ def _pair(
     return f"{printable(names[place])} and {printable(names[other])}"
 
 
-def _pale(highest: int) -> str | None:
-    if highest > PALE:
+def _pale(lowest: int, highest: int) -> str | None:
+    if highest - lowest > PALE:
         return None
+    if highest > PALE:
+        return (
+            f"all values of all images lie between {lowest} and {highest} of 255, so few levels are left, and `stretch`"
+            ", which moves no black, brings none back: bring them to the whole range before they are imported"
+        )
     return (
         f"the largest value of all images is {highest} of 255, so they are nearly black and few levels are left;"
         " `stretch=true` (lab data import --stretch) makes the largest one white, with one factor for all"
@@ -230,16 +257,12 @@ def _unequal(labels: npt.NDArray[np.int64], class_names: Sequence[str]) -> str |
     )
 
 
-def _look_alikes(class_names: Sequence[str]) -> str | None:
-    """Names that differ in capitals, white space or in how their letters are put together (NFKC) alone."""
-    alike: dict[str, list[str]] = defaultdict(list)
-    for name in class_names:
-        alike[" ".join(unicodedata.normalize("NFKC", name).casefold().split())].append(name)
-    pairs = [names for names in alike.values() if len(names) > 1]
-    if not pairs:
-        return None
-    shown = _listed([" and ".join(map(repr, names)) for names in pairs[:MOST_NAMED]], len(pairs))
-    return f"these classes look alike: {shown}"
+def _told_apart(names: Sequence[str]) -> Iterable[str]:
+    """In quotes; letters that only look the same by their numbers."""
+    plain = {unicodedata.normalize("NFKC", name).casefold() for name in names}
+    is_strange = len(plain) > 1 and any(ord(one) in LOOK_ALIKE for name in plain for one in name)
+    is_plain = all(name.isascii() for name in names)
+    return map(ascii if is_strange and not is_plain else repr, names)
 
 
 def _listed(names: Sequence[str], count: int | None = None) -> str:

@@ -1,23 +1,29 @@
 """The lines of a stranger's table, with bounds, and what stands between its cells. Nothing here loads torch."""
 
+import io
 from collections.abc import Iterator
 
 from lab_models.datasets.archives import ImageFiles
-from lab_models.datasets.beginnings import SEPARATORS
+from lab_models.datasets.beginnings import SEPARATORS, UTF16
 from lab_models.datasets.refusals import ImportRefused, printable
 
 
 def lines_of(files: ImageFiles, table: str, longest: int) -> Iterator[str]:
-    """Each line with its end; raises ImportRefused for one of `longest` bytes, and what reading a damaged file
+    """Each line with its end; raises ImportRefused for one of `longest` letters, and what reading a damaged file
     raises.
     """
     with files.open(table) as file:
+        encoding = "utf-16" if file.read(2) in UTF16 else "utf-8-sig"
+    with (
+        files.open(table) as file,
+        io.TextIOWrapper(file, encoding, "replace", newline="\n") as text,
+    ):
         number = 0
-        while line := file.readline(longest):
+        while line := text.readline(longest):
             number += 1
             if len(line) >= longest:
                 raise ImportRefused(f"line {number:,} of {printable(table)} has no end")
-            yield line.decode("utf-8-sig" if number == 1 else "utf-8", "replace")
+            yield line
 
 
 def separator_of(line: str) -> str:

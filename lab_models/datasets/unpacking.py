@@ -21,7 +21,7 @@ from lab_models.datasets.refusals import BadFile, UnreadableFile
 from lab_models.datasets.statistics import slices
 
 MOST_THREADS = 4
-"""Each may hold an image of 50 megapixels; more threads gain little, for files are read in order by one."""
+"""Each may hold an image of 64 megapixels; more threads gain little, for files are read in order by one."""
 FILES_AT_ONCE, BYTES_AT_ONCE = 64, 64_000_000
 
 Value = TypeVar("Value")

@@ -395,7 +395,7 @@ def test_an_image_is_limited_in_bytes_and_in_pixels(service: Service, run_id: st
     vast = bytearray(encoded(np.zeros((1, 1, 1), np.uint8), "BMP"))
     vast[18:26] = struct.pack("<ii", 60_000, 60_000)  # BMP's header: width and height
     require_problem(
-        ask(service, run_id, bytes(vast)), 422, "unusable_image", "more than 50,000,000"
+        ask(service, run_id, bytes(vast)), 422, "unusable_image", "more than 65,000,000"
     )
     small = create_app(service.settings.model_copy(update={"max_image_bytes": 1000}))
     with TestClient(small, raise_server_exceptions=False) as api:

@@ -628,6 +628,16 @@ def test_a_table_has_tabs_commas_or_semicolons(separator: str, tmp_path: Path) -
     assert counts(taken(tmp_path / "pixels", content)) == (8, 0, 2)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_a_table_in_the_encodings_of_windows_is_read(encoding: str, tmp_path: Path) -> None:
+    lines = ["file\tlabel", *(f"{row:03}.png\t{('größe', '猫')[row % 2]}" for row in range(10))]
+    files = unsorted() | {"l.csv": "\r\n".join(lines).encode(encoding)}
+    assert taken(tmp_path, files).info.class_names == ("größe", "猫")
+    (tmp_path / "pixels").mkdir()
+    content = table([0, 1] * 5)[0].decode().encode(encoding)
+    assert counts(taken(tmp_path / "pixels", content)) == (8, 0, 2)
+
+
 def test_a_row_that_goes_on_and_on_is_refused(tmp_path: Path) -> None:
     """In which every line ends within a cell."""
     endless = b'file,label\n"x' + b'\n","' * 60_000

@@ -315,6 +315,11 @@ def tree(*folders: str, images: int = 5) -> list[str]:
         ("trainset", "testset"),
         ("archive/seg_train/seg_train", "archive/seg_test/seg_test"),
         ("a/b/c/train", "a/b/c/test"),
+        ("trainval", "test"),
+        ("asl_alphabet_train", "asl_alphabet_test"),
+        ("train (1)", "test (2)"),
+        ("x_train", "x_test"),
+        ("训练集", "测试集"),
     ],
 )
 def test_splits_go_by_any_of_the_usual_words_and_any_folders_may_wrap_them(
@@ -333,8 +338,26 @@ def test_splits_go_by_any_of_the_usual_words_and_any_folders_may_wrap_them(
     [
         (tree("Images", "labels"), "class folders are Images and labels: these are words"),
         (tree("valid", "dev"), "class folders are dev and valid: these are words"),
-        (tree("x/Train", "x/Test"), "10 files are not where .* x/Test/0.png is in no class"),
-        (tree("Train", "Test"), r"no class folder; images lie in Test \(5\), Train \(5\)"),
+        (
+            tree("x/Train", "x/Test"),
+            "Test and Train look like splits, whose images lie in no class",
+        ),
+        (tree("Train", "Test"), "Test and Train look like splits, .* nothing says their classes"),
+        (tree("train/a", "train/b", "test"), "^test looks like a split, whose images lie in no"),
+        (tree("train1", "test1"), "class folders are test1 and train1: these are words for splits"),
+        (tree("x_train", "x_test"), "class folders are x_test and x_train: these are words"),
+        (tree("input", "target"), "class folders are input and target: these are words"),
+        (tree("训练", "测试"), "测试 and 训练 look like splits"),
+        (
+            tree("images"),
+            "all images lie in one folder, images, and nothing says their classes",
+        ),
+        ([*tree("images"), "coco.json"], "nothing says their classes; coco.json is not read"),
+        (
+            tree("Data/a", "Data/b", "Examples"),
+            "Data/ holds folders of images, and there are images beside it: Examples",
+        ),
+        (["a/1.dcm", "a/2.dcm", "b/3.nii"], "no image among the 3 files, which end in .dcm, .nii"),
         (tree("Testing/a", "Testing/b", "c"), "there is a folder 'Testing' but none named 'train'"),
         (tree("train/a", "Training/b", "c"), "Training/ and train/ are both named as train"),
         (
@@ -359,6 +382,8 @@ def test_folders_that_are_no_classes_are_told_by_what_they_look_like(
 def test_a_class_may_have_a_word_for_its_name_where_others_have_none() -> None:
     assert arrange(tree("valid", "invalid")).class_names == ("invalid", "valid")
     assert arrange(tree("label", "bottle")).class_names == ("bottle", "label")
+    assert arrange(tree("steam_train", "test_tube")).class_names == ("steam_train", "test_tube")
+    assert arrange(tree("toy train", "boat")).class_names == ("boat", "toy train")
 
 
 @pytest.mark.parametrize(
@@ -369,6 +394,8 @@ def test_a_class_may_have_a_word_for_its_name_where_others_have_none() -> None:
         (["class 10", "class 2", "other"], ["class 2", "class 10", "other"]),
         (["b", "B", "a", "Ä"], ["B", "a", "b", "Ä"]),
         (["1", "01", "a1"], ["01", "1", "a1"]),
+        (["0.5", "0.25", "-10", "2", "-1.5"], ["-10", "-1.5", "0.25", "0.5", "2"]),
+        (["v1.10", "v1.9", "1"], ["1", "v1.9", "v1.10"]),
     ],
 )
 def test_classes_with_numbers_come_in_natural_order(names: Any, order: list[str]) -> None:
@@ -385,10 +412,14 @@ def test_the_fifth_that_is_cut_does_not_depend_on_the_order_of_classes() -> None
 def test_words_about_images_are_passed_over_and_counted_whatever_their_case(
     tmp_path: Path,
 ) -> None:
-    beside = ("train/a/README.md", "train/b/labels.CSV", "train/a/thumbs.db", "@eaDir/x.png")
+    beside = (
+        *("train/a/README.md", "train/b/labels.CSV", "train/a/thumbs.db", "@eaDir/x.png"),
+        *("train/a/Thumbs.db:encryptable", "$RECYCLE.BIN/y.png", "lost+found/z"),
+        *("train/a/LICENSE", "train/b/preview.ipynb"),
+    )
     dataset = imported(tmp_path, flowers() | dict.fromkeys(beside, b"junk"))
     assert by_class(dataset) == [[4, 4], [2, 2]]
-    assert "2 files beside them that are no images were passed over" in dataset.info.source
+    assert "4 files beside them that are no images were passed over" in dataset.info.source
 
 
 def test_netpbm_and_jpeg_by_its_other_names_are_read(tmp_path: Path) -> None:
@@ -410,9 +441,9 @@ def test_files_without_a_suffix_are_images_by_what_they_begin_with(tmp_path: Pat
     }
     dataset = imported(tmp_path, files)
     assert dataset.info.num_train + dataset.info.num_test == 2 * len(kinds)
-    error = refusal(tmp_path / "x", folder(tmp_path / "x", {**files, "a/README": b"text"}))
+    error = refusal(tmp_path / "x", folder(tmp_path / "x", {**files, "a/NUMBERS": b"text"}))
     assert [(one.pointer, one.message) for one in error.errors] == [
-        ("a/README", "is no image by its name")
+        ("a/NUMBERS", "is no image by its name")
     ]
 
 
@@ -695,8 +726,8 @@ def test_every_bad_image_is_named_with_why_and_nothing_is_left(
 ) -> None:
     good = encoded(pixels(8, 8, 3))
     bad = {
-        "train/a/bomb.png": (bomb_png(60_000), "more than 50,000,000"),
-        "train/a/large.png": (bomb_png(8_000), "more than 50,000,000"),
+        "train/a/bomb.png": (bomb_png(60_000), "more than 65,000,000"),
+        "train/a/large.png": (bomb_png(8_100), "more than 65,000,000: scale it down first"),
         "train/b/text.png": (
             b"<html>not found</html>",
             "not an image of the formats PNG, JPEG, BMP, GIF, WEBP",
@@ -988,7 +1019,12 @@ def test_a_directory_of_millions_of_files_is_not_even_loaded(tmp_path: Path) -> 
 def test_what_is_no_zip_is_called_so(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "in.zip").write_bytes(content)
     assert str(refusal(tmp_path, tmp_path / "in.zip")).startswith(
-        ("this is no zip file", "there is no image", "the archive is damaged")
+        (
+            "this is an empty file",
+            "this is no zip file",
+            "there is no image",
+            "the archive is damaged",
+        )
     )
 
 
@@ -1383,3 +1419,19 @@ def test_an_info_survives_its_manifest(tmp_path: Path) -> None:
     assert isinstance(read, DatasetInfo)
     assert read == info
     assert read.class_names == ("a b", "schön", "日本")
+
+
+def test_what_an_archive_of_no_end_or_nothing_is_is_said(tmp_path: Path) -> None:
+    whole = zipped(tmp_path / "whole.zip", flowers()).read_bytes()
+    (tmp_path / "cut.zip").write_bytes(whole[:-30])
+    assert "its end is missing or damaged" in (refusal(tmp_path, tmp_path / "cut.zip").hint or "")
+    (tmp_path / "empty.zip").write_bytes(b"")
+    assert "send the archive itself" in (refusal(tmp_path, tmp_path / "empty.zip").hint or "")
+
+
+def test_a_photograph_of_64_megapixels_is_read_and_one_of_100_told_what_to_do() -> None:
+    flat = io.BytesIO()
+    Image.new("L", (9248, 6936), 7).save(flat, "JPEG")
+    assert decode(flat.getvalue(), channels=1, size=Size(8, 8)).shape == (1, 8, 8)
+    with pytest.raises(UndecodableImage, match="scale it down first"):
+        decode(bomb_png(10_000), channels=1, size=Size(8, 8))

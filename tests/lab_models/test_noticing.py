@@ -12,7 +12,7 @@ from PIL import Image
 
 from lab_models.datasets.decoding import Rendition, decode, peak_of
 from lab_models.datasets.layout import arrange
-from lab_models.datasets.noticing import ImageContents, notices
+from lab_models.datasets.noticing import ImageContents, look_alikes, notices
 from tests.lab_models.test_importing import (
     Files,
     encoded,
@@ -181,7 +181,8 @@ def test_images_of_which_little_is_left_are_said(side: int, is_said: bool, tmp_p
 
 
 def test_a_size_that_was_asked_for_is_not_remarked_on(tmp_path: Path) -> None:
-    assert noticed(tmp_path, flowers(shape=(300, 300, 3), train=2, test=1), size=16) == ()
+    found = noticed(tmp_path, flowers(shape=(300, 300, 3), train=2, test=1), size=16)
+    assert not any("were scaled" in one for one in found)
 
 
 @pytest.mark.parametrize("make", [zipped, folder])
@@ -225,7 +226,9 @@ def test_folders_beside_the_classes_are_passed_over_without_a_word(tmp_path: Pat
     assert noticed(tmp_path, {**flowers(), **beside}) == ()
 
 
-@pytest.mark.parametrize("names", [("Cat", "cat"), ("x y", "x  y"), ("1", "\uff11")])
+@pytest.mark.parametrize(
+    "names", [("Cat", "cat"), ("x y", "x  y"), ("x y", "x_y"), ("1", "\uff11")]
+)
 def test_classes_that_look_alike_are_said(names: tuple[str, str], tmp_path: Path) -> None:
     files = {
         f"{split}/{name}/{number}.png": encoded(
@@ -357,3 +360,29 @@ def test_copies_are_counted_as_a_slow_way_counts_them(train: list[int], test: li
         (copies, f"{copies} of {len(train)} training images"),
     ):
         assert (words in said) is (count > 0)
+
+
+def test_letters_of_other_scripts_that_look_the_same_are_told_by_their_numbers() -> None:
+    assert look_alikes(["cat", "c\u0430t"]) == (r"these classes look alike: 'cat' and 'c\u0430t'")
+    assert look_alikes(["\u263a", "\u263a\ufe0f", "\u0441\u043e\u043a", "cok"]) == (
+        r"these classes look alike: '\u263a' and '\u263a\ufe0f', '\u0441\u043e\u043a' and 'cok'"
+    )
+    assert look_alikes(["дом", "dom", "猫", "狗", "a", "b"]) is None
+
+
+def test_a_sliver_far_from_black_is_said_too(tmp_path: Path) -> None:
+    shifted = {
+        name: encoded(200 + pixels(8, 8, seed=place) // 5)
+        for place, name in enumerate(f"{c}/{n}.png" for c in "ab" for n in range(4))
+    }
+    assert "all values of all images lie between 200 and" in about(
+        noticed(tmp_path, shifted), "lie"
+    )
+    instrument = {  # 12 bits above the middle of 16, as computed tomography is kept
+        name: encoded(32768 + 16 * pixels(8, 8, seed=place).astype(np.uint16))
+        for place, name in enumerate(f"{c}/{n}.png" for c in "ab" for n in range(4))
+    }
+    (tmp_path / "deep").mkdir()
+    assert about(noticed(tmp_path / "deep", instrument), "lie between").startswith(
+        "all values of all images lie between 128 and 143 of 255"
+    )

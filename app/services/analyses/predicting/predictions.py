@@ -35,7 +35,7 @@ MOST_READY_BYTES = 1 << 29
 """Of ONNX files; made ready, a network takes about twice its file."""
 
 _decoding = threading.BoundedSemaphore(2)
-"""An image of 50 megapixels takes some hundred megabytes while it is decoded: forty requests at once must not take
+"""An image of 64 megapixels takes some hundred megabytes while it is decoded: forty requests at once must not take
 forty times that.
 """
 
