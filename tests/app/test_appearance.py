@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from matplotlib.colors import to_rgb
+from matplotlib.font_manager import findfont, get_font
 from PIL import Image
 
 from app.plots.appearance import Appearance, PictureSize, Theme
 from app.plots.canvas.colors import GREY, INK, ORANGE, PAPER, SKY, THEMES
-from app.plots.canvas.fonts import all_letters_kept, printable
+from app.plots.canvas.fonts import OWN, all_letters_kept, printable
 from app.plots.canvas.palette import COLORS
 from app.plots.drawing import DRAWN_BY, draw
 from app.services.analyses.curves import CellRuns
@@ -146,9 +147,34 @@ def test_letters_that_no_font_has_are_numbers_except_in_an_svg() -> None:
     assert printable("a\x07b\ud800c\uffff") == "abc"
 
 
-@pytest.mark.parametrize("text", [HEBREW, ARABIC, CROSS, "Ünïcode ß ∑", "Ελληνικά", "русский"])
-def test_scripts_of_the_font_that_is_always_there_are_drawn_as_they_are(text: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        HEBREW,
+        ARABIC,
+        CROSS,
+        CHINESE,
+        "Ünïcode ß ∑",
+        "Ελληνικά",
+        "русский",
+        "日本語カタ",
+        "한국어",
+        "繁體",
+    ],
+)
+def test_scripts_of_the_fonts_that_are_always_there_are_drawn_as_they_are(text: str) -> None:
     assert printable(text) == text
+    always = (get_font(findfont("DejaVu Sans")), get_font(OWN))
+    assert all(any(font.get_char_index(ord(one)) for font in always) for one in text if one > " ")
+
+
+def test_a_pdf_has_the_outlines_of_chinese_and_korean_letters_and_no_whole_font() -> None:
+    plain, named = (
+        draw(curves(("loss",)), "pdf", Appearance(title=title)) for title in ("name", "猫 한국어")
+    )
+    assert b"DroidSansFallback" in named
+    assert b"DroidSansFallback" not in plain
+    assert len(named) < len(plain) + 20_000
 
 
 @pytest.mark.parametrize("text", [CHINESE, HEBREW, ARABIC, "日本語", "한국어", "$x_1$ <b>&amp;"])

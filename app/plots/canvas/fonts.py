@@ -1,7 +1,8 @@
 """Texts as they will be drawn: with which fonts, how wide, in how many lines.
 
-DejaVu Sans comes with matplotlib and has Latin, Greek, Cyrillic, Hebrew and Arabic. Letters that it lacks are taken
-from whichever of the known fonts are installed; what none of them has is written as its Unicode numbers, but in an SVG
+DejaVu Sans comes with matplotlib and has Latin, Greek, Cyrillic, Hebrew and Arabic; Droid Sans Fallback lies in
+`app/plots/fonts` and has Chinese, Japanese and Korean. Letters that they lack are taken from whichever of the known
+fonts are installed, which go before the latter; what none of them has is written as its Unicode numbers, but in an SVG
 as it is, since its viewer has fonts too.
 """
 
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, lru_cache
 from itertools import groupby
+from pathlib import Path
 from typing import Final
 
 from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
@@ -41,8 +43,10 @@ FALLBACKS: Final = (
     "Unifont",
 )
 """Fonts with letters that DejaVu Sans lacks, the best first; Debian has them as fonts-noto-cjk, fonts-droid-fallback,
-fonts-wqy-microhei, fonts-noto-core and unifont.
+fonts-wqy-microhei, fonts-noto-core and unifont. `Droid Sans Fallback` is always there.
 """
+OWN: Final = Path(__file__).parents[1] / "fonts" / "DroidSansFallback.ttf"
+fontManager.addfont(OWN)
 _installed = {font.name for font in fontManager.ttflist}
 FAMILIES: Final = ("DejaVu Sans", *(name for name in FALLBACKS if name in _installed))
 FOREIGN_WIDE, FOREIGN_NARROW = 1.0, 0.6
