@@ -106,12 +106,15 @@ def _create(options: argparse.Namespace) -> int:
 
 def _name_of(written: str) -> str:
     """What a person is called here, as lists of names are read; said where it is not what was written."""
+    from app.services.owners.keys import OWNER_NAME
     from app.services.owners.rosters import owner_name
 
     owner = owner_name(written)
-    if owner != written and owner:
+    if not OWNER_NAME.fullmatch(owner):
+        return written
+    if owner != written:
         say(f"{written!r} is called {owner!r} here.")
-    return owner or written
+    return owner
 
 
 def _create_one(owner: str, role: Role) -> int:

@@ -8,11 +8,12 @@ from typing import Any, Final, get_args
 
 from app.errors import BadBody, InvalidRequest
 from app.services.experiments.origins import leaves
-from lab_models.common.validation import FieldError
+from lab_models.common.validation import FieldError, InvalidDocument
 from lab_models.specs import ARCHITECTURES, AUGMENTATIONS, PRESETS, read_request
 from lab_models.specs.presets import ARCHITECTURE_NAMES
 from lab_models.specs.request import DeviceKind
 from lab_models.specs.training import OptimizerSpec, ScheduleSpec
+from lab_models.studies.again import read_changed
 
 
 @dataclass(frozen=True)
@@ -142,8 +143,15 @@ def titles() -> dict[str, str]:
 
 def request_of(form: dict[str, str]) -> dict[str, Any]:
     """The body of POST /experiments that the form means: what is empty is left out. Raises BadBody, and
-    InvalidRequest for a label without its key.
+    InvalidRequest for a label without its key, with whatever else is wrong.
     """
+    labels = [one.strip() for one in form.get("labels", "").split(",") if one.strip()]
+    alone = [one for one in labels if ":" not in one]
+    if alone:
+        wrong = f"a label is written key:value, and {alone[0]!r} has no colon"
+        others = _faults(request_of({**form, "labels": ""}))
+        errors = [FieldError("/labels", wrong), *others]
+        raise InvalidRequest("; ".join(one.message for one in errors), errors)
     said: dict[str, Any] = {
         field.path: _value(field, form[field.path].strip())
         for _, group in FIELDS
@@ -177,11 +185,7 @@ def written(document: dict[str, Any]) -> dict[str, str]:
 
 def _value(field: FormField, text: str) -> Any:
     if field.path == "labels":
-        listed = [one for one in text.split(",") if one.strip()]
-        if wrong := [one.strip() for one in listed if ":" not in one]:
-            said = f"a label is written key:value, and {wrong[0]!r} has no colon"
-            raise InvalidRequest(said, [FieldError("/labels", said)])
-        pairs = (one.partition(":") for one in listed)
+        pairs = (one.partition(":") for one in text.split(",") if one.strip())
         return {key.strip(): value.strip() for key, _, value in pairs}
     if field.path == "name":
         return text
@@ -191,6 +195,14 @@ def _value(field: FormField, text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return text
+
+
+def _faults(request: dict[str, Any]) -> list[FieldError]:
+    try:
+        read_changed(request)
+    except InvalidDocument as error:
+        return error.errors
+    return []
 
 
 def _nested(written: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import re
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -23,17 +24,25 @@ def document_of(spec: Spec) -> dict[str, Any]:
     path = Path(spec)
     found = read_document(path, "; the short form of a network is model=")
     if not isinstance(found, dict):
-        raise Unusable(f"{path} holds no object, and a spec is one")
+        glued = isinstance(found, str) and re.match(r"\w+:\S", found)
+        hint = "; a blank stands after a colon: `epochs: 3`" if glued else ""
+        raise Unusable(f"{path} holds no object, and a spec is one{hint}")
     return found
 
 
 def read_document(path: Path, meant: str = "") -> Any:
-    """What a JSON or YAML file holds; raises Unusable, of what is no file with what else was `meant`."""
+    """What a JSON or YAML file holds, of another suffix by how it begins; raises Unusable, of what is no file with what
+    else was `meant`.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise Unusable(f"{path}: {error.strerror}{meant if path.suffix == '' else ''}") from error
-    return _yaml(path, content) if path.suffix in {".yaml", ".yml"} else _json(path, content)
+    suffix = path.suffix.lower()
+    is_json = suffix == ".json" or (
+        suffix not in (".yaml", ".yml") and _text(path, content).lstrip()[:1] in ("{", "[", "")
+    )
+    return _json(path, content) if is_json else _yaml(path, content)
 
 
 def body_of(
@@ -140,7 +149,9 @@ def _plain(value: Any) -> Any:
 
 def _json(path: Path, content: bytes) -> Any:
     try:
-        return json.loads(_text(content), object_pairs_hook=_once, parse_constant=_refuse_constant)
+        return json.loads(
+            _text(path, content), object_pairs_hook=_once, parse_constant=_refuse_constant
+        )
     except json.JSONDecodeError as error:
         where = f"at line {error.lineno}, column {error.colno}"
         raise Unusable(f"{path} is not JSON: {error.msg} {where}") from error
@@ -148,10 +159,21 @@ def _json(path: Path, content: bytes) -> Any:
         raise Unusable(f"{path} is not JSON: {error}") from error
 
 
-def _text(content: bytes) -> str:
-    """In UTF-8, or as a mark at its beginning says, which editors of Windows write."""
-    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return content.decode("utf-16" if is_utf16 else "utf-8-sig")
+def _text(path: Path, content: bytes) -> str:
+    """In UTF-8, or as a mark at its beginning says, which editors of Windows write, or in UTF-16 without one; raises
+    Unusable.
+    """
+    encoding = "utf-8-sig"
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "utf-16"
+    elif b"\0" in content[:2]:
+        encoding = "utf-16-be" if content[:1] == b"\0" else "utf-16-le"
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise Unusable(
+            f"{path} is not UTF-8 (byte {error.start}): save it as UTF-8 in your editor"
+        ) from error
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -171,6 +193,6 @@ def _yaml(path: Path, content: bytes) -> Any:
     from training_lab.yaml_documents import YAMLFault, read_yaml
 
     try:
-        return read_yaml(content)
+        return read_yaml(_text(path, content))
     except YAMLFault as error:
         raise Unusable(f"{path} is not YAML that can become JSON: {error}") from error

@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
+
+VAGUE: Final = 0.25
+"""Half an interval of a fraction that still tells something; more is left out, as on the pages."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Summary:
 
     def __str__(self) -> str:
         half = self.half_width
-        if half is None:
+        if half is None or (0 <= self.mean <= 1 and half > VAGUE):
             return f"{self.mean:.3f} (n = {self.n})"
         digits = next((some for some in range(3, 9) if round(half, some) > 0), 3)
         return f"{self.mean:.{digits}f} ± {half:.{digits}f} (n = {self.n})"

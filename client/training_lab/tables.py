@@ -1,14 +1,17 @@
 """A study's table, what two experiments show, and what a study decides."""
 
+import re
 from collections.abc import Mapping
 from html import escape
 from io import StringIO
-from typing import Any
+from typing import Any, Final
 
 from training_lab.documents import package
 from training_lab.html import STYLE
 from training_lab.records import Record
 from training_lab.summaries import Summary
+
+GUARDED: Final = re.compile(r"'+[=+\-@\t\n\uff1d\uff0b\uff0d\uff20]")
 
 
 class Table(Record):
@@ -31,8 +34,13 @@ class Table(Record):
         return self.as_list("rows")
 
     def frame(self) -> Any:
-        """The CSV as a frame of pandas; raises Unusable where that is not installed."""
-        return package("pandas", "a frame").read_csv(StringIO(self.csv))
+        """The CSV as a frame of pandas, its texts as they were written; raises Unusable where that is not installed."""
+        frame = package("pandas", "a frame").read_csv(
+            StringIO(self.csv), keep_default_na=False, na_values=[""]
+        )
+        for name in frame.select_dtypes(exclude="number").columns:
+            frame[name] = frame[name].map(_unguarded)
+        return frame
 
     def _repr_markdown_(self) -> str:
         return self.markdown
@@ -46,6 +54,11 @@ class Table(Record):
         )
         title = escape(self.as_text("title"))
         return f"<table {STYLE}><caption>{title}</caption><tr>{head}</tr>{lines}</table>"
+
+
+def _unguarded(value: Any) -> Any:
+    """Without the apostrophe that keeps a spreadsheet from computing a text."""
+    return value[1:] if isinstance(value, str) and GUARDED.match(value) else value
 
 
 def _score(row: Mapping[str, Any], name: str) -> str:

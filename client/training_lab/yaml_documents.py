@@ -97,7 +97,7 @@ class YAMLFault(ValueError):
     """The bytes are no YAML document."""
 
 
-def read_yaml(content: bytes) -> Any:
+def read_yaml(content: bytes | str) -> Any:
     """The document; raises YAMLFault."""
     try:
         return yaml.load(content, _CoreLoader)  # noqa: S506  # built on the safe loader

@@ -21,9 +21,11 @@ def checked_classes(
     `split` is what test is called, which may be empty.
     """
     if not 2 <= len(train) <= MOST_CLASSES:
-        listed = f" ({', '.join(map(printable, train))})" if len(train) == 1 else ""
+        found = f"are {len(train):,} classes"
+        if len(train) == 1:
+            found = f"is one class, {printable(next(iter(train)))}"
         raise ImportRefused(
-            f"there are {len(train):,} classes{listed}; a classifier needs 2 to {MOST_CLASSES:,}",
+            f"there {found}; a classifier needs 2 to {MOST_CLASSES:,}",
             hint=LAYOUT_HINT,
         )
     if all(map(is_no_class, train)) or splits_of_one_name(train):

@@ -122,8 +122,7 @@ def arrange(names: list[str], images: Set[str] = frozenset()) -> Layout:
     test_is_val = bool(val) and not test
     if test_is_val:
         test, val = val, {}
-    if not test:
-        _refuse_unlabeled(train, names)
+    _refuse_unlabeled(train, names)
     class_names = checked_classes(train, test, "val" if test_is_val else "test")
     refuse_strange(val, class_names)
     test_is_cut = not test

@@ -8,6 +8,7 @@ import json
 import zipfile
 from typing import Any
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
@@ -17,8 +18,9 @@ from app.roles import Role
 from app.settings import Settings
 from app.storage.db import Database
 from lab_models.common.naming import as_file_name
+from lab_models.training.assessment import assess
 from tests.app.people import caller
-from tests.app.test_confusion import assessment, succeed
+from tests.app.test_confusion import DIGITS, assessment, succeed
 from tests.app.test_reads import long_experiment
 from tests.app.watching import PATIENCE, Client, service
 
@@ -96,6 +98,20 @@ def test_a_bundle_has_what_the_api_says_of_each_experiment(
     assert "1 experiment, the oldest first" in said
     assert f"{100 * accuracy['mean']:.2f}" in said
     assert files["table.md"].decode() in said
+
+
+def test_an_interval_of_two_seeds_that_says_nothing_is_not_printed(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
+    api.post("/experiments", json={"seeds": 2, "epochs": 1, "labels": {"a": "b"}})
+    labels = np.arange(20) % 10
+    for right in (4, 18):
+        logits = np.eye(10, dtype=np.float32)[(labels + (np.arange(20) >= right)) % 10]
+        succeed(database, settings, assess(logits, labels, DIGITS))
+    _, files = opened(api.get("/bundles?label=a:b"))
+    (row,) = table(files)
+    assert [row[f"test_accuracy_ci95_{end}"] for end in ("low", "high")] == ["0.0", "1.0"]
+    assert "| 55.00 |" in files["table.md"].decode()
 
 
 def test_equal_content_has_equal_bytes_and_true_checksums(

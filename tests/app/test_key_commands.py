@@ -297,7 +297,11 @@ def test_one_name_is_read_as_a_list_of_names_is(
     said = capsys.readouterr()
     assert "'Anna Müller' is called 'anna.muller' here." in said.err
     assert "a key of anna.muller" in said.err
-    assert main(["keys", "create", "*"]) == 2
+    for wrong in ("*", "a b<x>"):
+        assert main(["keys", "create", wrong]) == 2
+        said = capsys.readouterr()
+        assert "is called" not in said.err
+        assert f"{wrong!r} is no owner's name" in said.err
 
 
 def test_a_page_is_opened_by_whoever_may_write_the_database(

@@ -359,6 +359,13 @@ def test_more_fields_are_an_object_and_labels_have_a_key() -> None:
     with pytest.raises(InvalidRequest, match="'alone' has no colon") as refused:
         request_of({"labels": "week:3, alone"})
     assert [error.pointer for error in refused.value.errors] == ["/labels"]
+    with pytest.raises(InvalidRequest) as refused:
+        request_of({"labels": "alone", "epochs": "0", "batch_size": "x"})
+    assert {error.pointer for error in refused.value.errors} == {
+        "/labels",
+        "/epochs",
+        "/batch_size",
+    }
 
 
 def test_a_page_that_is_sent_twice_adds_seeds_once(api: TestClient) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 
 from tests.lab_models.conftest import EXAMPLES
 from training_lab.commands.changes import add_set
+from training_lab.documents import document_of
+from training_lab.errors import Unusable
 from training_lab.yaml_documents import YAMLFault, read_yaml
 
 
@@ -152,3 +155,40 @@ def test_a_label_that_the_command_line_sets_is_text(text: str, meant: Any) -> No
     add_set(parser, "")
     ((_, found),) = parser.parse_args(["--set", text]).set
     assert (found, type(found)) == (meant, type(meant))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.txt", b"epochs: 3\n"),
+        ("spec", b"# a comment\nepochs: 3\n"),
+        ("a.txt", b'{"epochs": 3}'),
+        ("A.JSON", b'{"epochs": 3}'),
+        ("a.YAML", b"epochs: 3\n"),
+        ("a.yaml", "epochs: 3\n".encode("utf-16-le")),
+        ("a.json", '{"epochs": 3}'.encode("utf-16-be")),
+        ("a.txt", "epochs: 3\r\n".encode("utf-8-sig")),
+    ],
+)
+def test_a_spec_in_a_file_of_any_name_is_read(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert document_of(tmp_path / name) == {"epochs": 3}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.txt", b"epochs:3\n", "a blank stands after a colon: `epochs: 3`"),
+        ("a.yaml", b"name: M\xfcller\n", "is not UTF-8 (byte 7): save it as UTF-8"),
+        ("a.md", b"# A report\n\nof words alone\n", "holds no object, and a spec is one"),
+        ("a.json", b"epochs: 3", "is not JSON"),
+        ("a.txt", b"", "is not JSON"),
+    ],
+)
+def test_what_a_file_is_instead_is_said(
+    tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(Unusable) as refused:
+        document_of(tmp_path / name)
+    assert said in str(refused.value)

@@ -373,6 +373,8 @@ def test_an_image_is_a_path_an_array_or_a_file_and_nothing_else(tmp_path: Path) 
         (Summary(0.9741, 3, ci95=(0.97408, 0.97412)), "0.97410 ± 0.00002 (n = 3)"),
         (Summary(0.5, 1), "0.500 (n = 1)"),
         (Summary(0.5, 2, ci95=(0.5, 0.5)), "0.500 ± 0.000 (n = 2)"),
+        (Summary(0.69, 2, ci95=(-0.6066, 1.9866)), "0.690 (n = 2)"),
+        (Summary(12.0, 2, ci95=(1.0, 23.0)), "12.000 ± 11.000 (n = 2)"),
     ],
 )
 def test_a_summary_shows_as_many_digits_as_its_interval_has(summary: Summary, said: str) -> None:
@@ -507,3 +509,11 @@ def test_a_table_shows_no_markup_of_others() -> None:
     assert "<u>" not in html
     assert "0.500 ± 0.100" in html
     assert json.loads(json.dumps(table.raw)) == table.raw
+
+
+def test_a_frame_has_texts_as_they_were_written() -> None:
+    pytest.importorskip("pandas")
+    rows = "cell,mean\n'=1+1,-0.5\n''=x,0.25\nNA,\n'quoted',1\n"
+    frame = Table({}, "", rows, "").frame()
+    assert list(frame["cell"]) == ["=1+1", "'=x", "NA", "'quoted'"]
+    assert list(frame["mean"])[:2] == [-0.5, 0.25]

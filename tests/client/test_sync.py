@@ -332,6 +332,16 @@ def test_a_tracker_that_stays_away_is_1_with_the_cause_after_a_few_tries(
     assert sync(command, made.id).status == 0
 
 
+def test_with_nothing_to_send_an_address_that_answers_nothing_is_1(
+    command: Command, lab: Lab, mlflow: MlflowServer
+) -> None:
+    assert command("sync", "mlflow", "--all").status == 0
+    mlflow.always = "drop"
+    said = command("sync", "mlflow", "--all")
+    assert said.status == 1
+    assert "no answer from MLflow at http://127.0.0.1:" in said.err
+
+
 def test_credentials_come_from_the_environment_and_their_lack_is_said(
     command: Command,
     lab: Lab,

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from app.api.experiments.list_schemas import ExperimentRow, MeanOverSeeds
+from app.services.analyses.scores import ScoreKind
 from app.tabulation import Column, markdown_text, to_csv, to_markdown
+from lab_models.statistics.summary import is_vague
 
 NOTHING: Final = "\N{EN DASH}"
 
@@ -198,7 +200,8 @@ def readme(title: str, asked: str, bundled: Sequence[Bundled], version: str, gon
             *map(markdown_text, notes),
             "",
             table_md(bundled),
-            "Test accuracy is the mean over the seeds that have succeeded, ± half of Student's 95 % interval of it.",
+            "Test accuracy is the mean over the seeds that have succeeded, ± half of Student's 95 % interval of it"
+            " where that is at most 25 points.",
             "",
             *_files(AT_THE_TOP),
             "",
@@ -217,12 +220,14 @@ def _files(files: dict[str, str]) -> list[str]:
 def _percent(mean: MeanOverSeeds | None) -> str:
     if mean is None:
         return NOTHING
-    half = "" if mean.ci95 is None else f" ± {50 * (mean.ci95[1] - mean.ci95[0]):.2f}"
-    return f"{100 * mean.mean:.2f}{half}"
+    if mean.ci95 is None or is_vague(mean.ci95):
+        return f"{100 * mean.mean:.2f}"
+    return f"{100 * mean.mean:.2f} ± {50 * (mean.ci95[1] - mean.ci95[0]):.2f}"
 
 
 def _mean(name: str, mean: MeanOverSeeds | None) -> dict[str, float | int | None]:
-    low, high = (None, None) if mean is None or mean.ci95 is None else mean.ci95
+    ends = None if mean is None else mean.ci95
+    low, high = (None, None) if ends is None else ScoreKind(name.replace("_", ".")).cut(ends)
     return {
         name: None if mean is None else mean.mean,
         f"{name}_ci95_low": low,

@@ -8,6 +8,7 @@ import yaml
 from app.api.analyses.bundle_texts import NOTHING
 from app.api.experiments.schemas import ExperimentRecord
 from app.services.analyses.predicting.predictions import TrainedRun
+from app.services.analyses.scores import ScoreKind
 from app.storage.tables import Run
 from app.tabulation import markdown_text, real_minus
 from lab_models.architectures.naming import describe
@@ -257,7 +258,8 @@ def _results(described: Described) -> list[str]:
         "|---|---:|---|---:|---:|",
     ]
     for name, score in test.items():
-        interval = NOTHING if score.ci95 is None else f"{score.ci95[0]:.4f} to {score.ci95[1]:.4f}"
+        ends = score.ci95 and ScoreKind(f"test.{name}").cut(score.ci95)
+        interval = NOTHING if ends is None else f"{ends[0]:.4f} to {ends[1]:.4f}"
         mine = f"{own[name]:.4f}" if name in own else NOTHING
         lines.append(real_minus(f"| {name} | {score.mean:.4f} | {interval} | {score.n} | {mine} |"))
     return lines

@@ -43,7 +43,16 @@ def tracker(options: SinkOptions) -> Tracker:
         )
     # connections are shared by all runs
     requests = MlflowRequests(url)
-    return Tracker("mlflow", url, lambda: MlflowSink(requests))
+    return Tracker("mlflow", url, lambda: MlflowSink(requests), lambda: _ask(url))
+
+
+def _ask(url: str) -> None:
+    requests = MlflowRequests(url)
+    asked = {"experiment_name": "Default"}
+    try:
+        requests.get("experiments/get-by-name", asked, passing={"RESOURCE_DOES_NOT_EXIST"})
+    finally:
+        requests.close()
 
 
 class MlflowSink:

@@ -62,6 +62,10 @@ class MlflowRequests:
                 headers=size,
             )
 
+    def close(self) -> None:
+        """Let go of its connections."""
+        self._http.close()
+
     def _answer(
         self, what: str, passing: Collection[str], method: str, path: str, **options: Any
     ) -> dict[str, Any]:

@@ -84,3 +84,5 @@ class Tracker:
     """Where it is, as text: what was sent to one target was not sent to another."""
     make: Callable[[], Sink]
     """A sink for one run."""
+    reach: Callable[[], object] = lambda: None
+    """Asks whether it is there, where nothing is sent; raises TrackerAway or TrackerRefused."""

@@ -84,6 +84,10 @@ class Transfer:
         cursor = self._cursors.read(experiment_id).get(run_id)
         return cursor is not None and cursor.is_finished and cursor.attempt == attempt
 
+    def has_sent(self, experiment_id: str) -> bool:
+        """Whether the tracker was ever sent anything of it."""
+        return bool(self._cursors.read(experiment_id))
+
     def forget(self, experiment_id: str) -> None:
         """Send all of it anew. Raises Elsewhere."""
         self._hold(experiment_id)
