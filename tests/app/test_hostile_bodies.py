@@ -53,7 +53,7 @@ BROKEN: dict[str, bytes] = {
     "overlong UTF-8": b'{"name": "\xc0\xaf"}',
     "surrogate in UTF-8": b'{"name": "\xed\xa0\x80"}',
     "Latin-1": '{"name": "Größe"}'.encode("latin-1"),
-    "UTF-16 without a mark": '{"seeds": 1}'.encode("utf-16-le"),
+    "cut off, in UTF-16 without a mark": '{"seeds": 1'.encode("utf-16-le"),
     "deep, in UTF-16": ("[" * NESTED).encode("utf-16"),
     "no UTF-16, though its mark says so": b"\xff\xfe{",
     "gzip": gzip.compress(b"{}"),
