@@ -47,7 +47,7 @@ def doubtful(class_names: Sequence[str], guessed: Guess) -> str | None:
     hardly be anything else.
     """
     if not guessed:
-        return None
+        return _garbled(class_names)
     raw = {name: _encoded(name, guessed) for name in class_names if not name.isascii()}
     odd = {name: content for name, content in raw.items() if content is not None}
     if not odd or (guessed == "utf-8" and not _by_chance(odd)):
@@ -61,6 +61,24 @@ def doubtful(class_names: Sequence[str], guessed: Guess) -> str | None:
         f"the archive does not say in which encoding its names are: read as {GUESSES[guessed]}, classes are called"
         f" {_shown(list(odd))}{others}; if that is wrong, rename the folders or pack them anew with names in UTF-8"
     )
+
+
+def _garbled(class_names: Sequence[str]) -> str | None:
+    """Of folders that were once unpacked in the wrong encoding: frames and blocks stand where letters were."""
+    raw = {name: _encoded(name, "cp437") for name in class_names if any(map(_is_frame, name))}
+    odd = {name: content for name, content in raw.items() if content is not None}
+    if not odd:
+        return None
+    found = [f"{_shown(names)} in {encoding}" for encoding, names in _readings(odd)]
+    others = f", which may be {', '.join(found[:MOST_READINGS])}" if found else ""
+    return (
+        f"the classes {_shown(list(odd))} look as if their archive was once unpacked in the wrong encoding{others};"
+        " if so, rename the folders"
+    )
+
+
+def _is_frame(letter: str) -> bool:
+    return "\u2500" <= letter <= "\u259f"
 
 
 def _by_chance(names: Iterable[str]) -> bool:

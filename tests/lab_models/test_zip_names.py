@@ -103,6 +103,15 @@ def test_a_letter_that_is_utf8_by_chance_is_doubted(tmp_path: Path) -> None:
     assert "read as UTF-8, classes are called 'è'; they would be '猫' in GBK" in said
 
 
+def test_folders_that_were_unpacked_in_the_wrong_encoding_are_doubted() -> None:
+    garbled = ["猫".encode("gbk").decode("cp437"), "狗".encode("gbk").decode("cp437")]
+    said = doubtful(garbled, "")
+    assert said is not None
+    assert "the classes '├¿' and '╣╖' look as if" in said
+    assert "'猫' and '狗' in GBK" in said
+    assert doubtful(["猫", "Müller", "naïve", "plain"], "") is None
+
+
 def test_names_that_no_encoding_makes_sense_of_are_said() -> None:
     said = doubtful(["░", "a"], "cp437")
     assert said is not None
