@@ -19,6 +19,7 @@ from app.services.experiments.origins import leaves
 from app.services.experiments.visibility import visible_whole
 from lab_models.architectures.naming import describe
 from lab_models.specs import read_spec
+from lab_models.specs.layer_differences import layers_apart
 
 router = pages()
 
@@ -106,8 +107,12 @@ def _differing(found: list[ExperimentRecord]) -> list[tuple[str, list[str]]]:
     """The fields of the effective specs that are not the same in all, and what each has there."""
     specs = [dict(leaves(one.spec)) for one in found]
     paths = dict.fromkeys(path for spec in specs for path in spec)
-    rows = [(path, [_shown(spec.get(path)) for spec in specs]) for path in paths]
-    return [(path, values) for path, values in rows if len(set(values)) > 1]
+    rows = [
+        (place, [_shown(value) for value in values])
+        for path in paths
+        for place, values in layers_apart(path, [spec.get(path) for spec in specs])
+    ]
+    return [(place, values) for place, values in rows if len(set(values)) > 1]
 
 
 def _shown(value: Any) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
-from training_lab.documents import LONG_PATIENCE, body_of, by_path, given, post
+from training_lab.documents import LONG_PATIENCE, apart, body_of, by_path, given, post
 from training_lab.errors import RunFailed, Unusable
 from training_lab.files import place_for
 from training_lab.html import experiment_html
@@ -75,11 +75,10 @@ class ExperimentPlans(JobPlans):
     def diff(self, other: "ExperimentPlans") -> dict[str, tuple[Any, Any]]:
         """In what the effective specs differ, by dotted path: (here, there); None where one has no such field."""
         here, there = by_path(self.spec), by_path(other.spec)
-        paths = sorted(here.keys() | there.keys())
         return {
-            path: (here.get(path), there.get(path))
-            for path in paths
-            if here.get(path) != there.get(path)
+            place: values
+            for path in sorted(here.keys() | there.keys())
+            for place, values in apart(path, here.get(path), there.get(path))
         }
 
     def _wait(

@@ -209,12 +209,10 @@ def _stride_of(layers: Layers) -> int:
 
 def _stride_between(before: Shape, given: Shape, usual: int) -> int | None:
     """The usual one, else the smallest, with which a 1x1 conv makes the one size of the other."""
-    strides: tuple[int, ...] = (usual, *range(1, max(before[1:]) + 1))
-    for stride in strides:
-        if all(
-            side_after(side, 1, stride, 0) == wanted
-            for side, wanted in zip(before[1:], given[1:], strict=True)
-        ):
+    sides = tuple(zip(before[1:], given[1:], strict=True))
+    smallest = max(math.ceil(side / wanted) for side, wanted in sides)
+    for stride in (usual, smallest):
+        if all(side_after(side, 1, stride, 0) == wanted for side, wanted in sides):
             return stride
     return None
 

@@ -56,7 +56,9 @@ def _of_a_transfer(spec: TransferSpec, before: DatasetInfo, info: DatasetInfo) -
             FieldError(
                 "/stage",
                 f"this network has no stage {spec.stage!r}",
-                did_you_mean(spec.stage, list(stages)),
+                f"it has {', '.join(stages)}"
+                if spec.stage.startswith("layers.")
+                else did_you_mean(spec.stage, list(stages)),
             )
         ]
     return []

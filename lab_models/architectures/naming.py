@@ -13,6 +13,10 @@ from lab_models.specs import (
     VGGSpec,
 )
 from lab_models.specs.layer_list import AnyLayer, ConvEntry, LinearEntry, RepeatEntry, ResidualEntry
+from lab_models.specs.layer_walk import entries_within
+
+MOST_WIDTHS = 8
+"""That a title has room for."""
 
 
 def describe(model: ModelSpec) -> str:
@@ -63,7 +67,7 @@ def _describe_cnn(model: CNNSpec) -> str:
 
 
 def _describe_layers(model: LayersSpec) -> str:
-    """`own network conv 32-64, linear 128`: its widths."""
+    """`own residual network conv 32-64, linear 128`: its widths."""
     convs = _widths_of(model.layers, ConvEntry)
     linear = _widths_of(model.layers, LinearEntry)
     said = [
@@ -71,7 +75,9 @@ def _describe_layers(model: LayersSpec) -> str:
         for name, widths in (("conv", convs), ("linear", linear))
         if widths
     ]
-    return f"own network {', '.join(said) or f'of {len(model.layers)} layers'}"
+    is_residual = any(isinstance(entry, ResidualEntry) for entry in entries_within(model.layers))
+    form = "own residual network" if is_residual else "own network"
+    return f"{form} {', '.join(said) or f'of {len(model.layers)} layers'}"
 
 
 def _widths_of(
@@ -94,8 +100,10 @@ def _form(residual: bool) -> str:
 
 
 def _dashed(widths: tuple[int, ...]) -> str:
-    """`64-128-256-7x512`: three equal widths and more are counted."""
-    runs = ((width, len(list(run))) for width, run in groupby(widths))
-    return "-".join(
-        f"{count}x{width}" if count > 2 else "-".join([str(width)] * count) for width, count in runs
-    )
+    """`64-128-256-7x512`: three equal widths and more are counted, of many the middle is left out."""
+    said = [
+        f"{count}x{width}" if count > 2 else "-".join([str(width)] * count)
+        for width, count in ((width, len(list(run))) for width, run in groupby(widths))
+    ]
+    half = MOST_WIDTHS // 2
+    return "-".join(said if len(said) <= MOST_WIDTHS else [*said[:half], "...", *said[-half:]])

@@ -125,7 +125,10 @@ def _faults_of(
             yield FieldError(
                 f"{place}/{side}",
                 f"the {role} has no stage {name!r} to be compared",
-                did_you_mean(name, list(known)),
+                # a number near by is no slip
+                f"it has {_listed(known)}"
+                if name.startswith("layers.")
+                else did_you_mean(name, list(known)),
             )
     if unknown:
         return

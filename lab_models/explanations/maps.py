@@ -1,14 +1,12 @@
-"""Class activation maps in closed form: what CAM, Grad-CAM and Grad-CAM++ say of the last feature maps, in NumPy.
+"""Class activation maps: what CAM, Grad-CAM and Grad-CAM++ say of the last feature maps, in NumPy.
 
-Behind its last feature maps a network of the lab has one pool and one or two linear layers, so the gradient of a
-class's logit is a product of matrices. Where the maps are averaged and one linear layer follows, it is that class's
-weights, each divided by the number of places: Grad-CAM is then CAM without its negative part (Selvaraju et al. 2017,
+Where maps are averaged and one linear layer follows, the gradient of a class's logit is that class's weights, each
+divided by the number of places: Grad-CAM is then CAM without its negative part (Selvaraju et al. 2017,
 arXiv:1610.02391, appendix A). Tests hold all of them equal to torch's autograd.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Protocol, assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -19,45 +17,31 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Tail:
-    """What follows the last feature maps: a pool that averages whole maps or takes maxima, then linear layers (weight
-    (out, in), bias) with ReLU between.
-    """
+class Differentiable(Protocol):
+    """What follows the last feature maps, see `tail`, which loads onnx."""
 
-    averages: bool
-    layers: Sequence[tuple[Floats, Floats]]
+    averaged: int | None
 
     def gradients(self, features: Floats, classes: Integers) -> Floats:
-        """Of the logits of `classes` (N,) by the `features` (N, F) that the first linear layer takes: (N, F)."""
-        active, signal = [], features
-        for weight, bias in self.layers[:-1]:
-            before = signal @ weight.T + bias
-            active.append(before > 0)
-            signal = np.maximum(before, 0)
-        gradient: Floats = self.layers[-1][0][classes]
-        for (weight, _), mask in zip(reversed(self.layers[:-1]), reversed(active), strict=True):
-            gradient = (gradient * mask) @ weight
-        return gradient
+        """Of the logits of `classes` (N,) by the `features` (N, F): (N, F)."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """Of N images: the last feature maps (N, K, h, w), which are not negative, the pooled `features` (N, F), and
-    `probabilities` (N, C).
-    """
+    """Of N images: the last feature maps (N, K, h, w), the pooled `features` (N, F), and `probabilities` (N, C)."""
 
     maps: Floats
     features: Floats
     probabilities: Floats
 
 
-def class_maps(method: Method, seen: Seen, tail: Tail, classes: Integers) -> Floats:
+def class_maps(method: Method, seen: Seen, tail: Differentiable, classes: Integers) -> Floats:
     """Where N images speak for their `classes` (N,): (N, h, w), at the resolution of the feature maps, each to a scale
     of its own.
 
-    Grad-CAM++ takes the score to be exp(logit), as its authors do; the factor exp(logit), common to an image's weights,
-    is left out.
+    Grad-CAM++ takes the score to be exp(logit), and what follows the maps to be linear where an image lies, as its
+    authors do; the factor exp(logit), common to an image's weights, is left out. Maps whose sum is negative, which
+    after their ReLU there are none of, count as if it were zero.
     """
     num_images, channels, height, width = seen.maps.shape
     # one entry per place that the pool hands on
@@ -70,10 +54,11 @@ def class_maps(method: Method, seen: Seen, tail: Tail, classes: Integers) -> Flo
             weights = gradients.sum(axis=2) / places
         case Method.GRAD_CAM_PLUS_PLUS:
             # an average hands the same gradient to every place, a maximum its own to one
-            copies = places if tail.averages else 1
+            copies = places if tail.averaged is None else tail.averaged
             positive = np.maximum(gradients / copies, 0)
             # equation 19, shortened by the squared gradient
-            alphas = 1 / (2 + seen.maps.sum(axis=(2, 3))[:, :, None] * positive)
+            total = np.maximum(seen.maps.sum(axis=(2, 3)), 0)[:, :, None]
+            alphas = 1 / (2 + total * positive)
             weights = copies * (alphas * positive).sum(axis=2)
         case _:
             assert_never(method)

@@ -46,11 +46,13 @@ def unexplainable(model: ModelSpec, method: Method) -> str | None:
     """Why a network has no such maps, or None where it has; without looking at its images."""
     if not model.has_maps:
         return f"{_kind(model)} has no feature maps: CAM, Grad-CAM and Grad-CAM++ explain networks with convolutions"
-    if model.hidden_in_head and method is Method.CAM:
-        return (
-            f"CAM needs one linear layer behind averaged maps, and {_kind(model)} has a hidden layer between: ask for"
-            " method=gradcam or gradcam++"
+    if method is Method.CAM and (model.hidden_in_head or model.counts_pixels):
+        is_not_so = (
+            f"{_kind(model)} has a hidden layer between"
+            if model.hidden_in_head
+            else f"{_kind(model)} takes every place of its maps"
         )
+        return f"CAM needs one linear layer behind averaged maps, and {is_not_so}: ask for method=gradcam or gradcam++"
     return None
 
 

@@ -1,5 +1,6 @@
 """The spec of a network of one's own: a list of layers."""
 
+from itertools import dropwhile, islice
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -9,10 +10,12 @@ from lab_models.specs.layer_list import (
     ActivationEntry,
     AnyLayer,
     ConvEntry,
+    DropoutEntry,
     FlattenEntry,
-    LinearEntry,
+    LayerEntry,
     NormEntry,
     PoolEntry,
+    RepeatEntry,
 )
 from lab_models.specs.layer_walk import MOST_LAYERS, count_layers, entries_within, require_readable
 
@@ -66,22 +69,17 @@ class LayersSpec(ArchitectureSpec):
     @property
     def counts_pixels(self) -> bool:  # type: ignore[override]
         """Whether maps are flattened and not averaged."""
-        first = next(
-            (
-                entry
-                for entry in entries_within(self.layers)
-                if isinstance(entry, FlattenEntry)
-                or (isinstance(entry, PoolEntry) and entry.pool == "global_average")
-            ),
-            None,
-        )
+        first = next(filter(_gives_vector, entries_within(self.layers)), None)
         return isinstance(first, FlattenEntry)
 
     @property
     def hidden_in_head(self) -> bool:  # type: ignore[override]
-        """Whether there are convs, and linear layers before the head."""
-        linear = any(isinstance(entry, LinearEntry) for entry in entries_within(self.layers))
-        return self.has_maps and linear
+        """Whether there are convs, and something that computes stands behind the vector of their maps."""
+        behind = dropwhile(lambda entry: not _gives_vector(entry), entries_within(self.layers))
+        idle = FlattenEntry | DropoutEntry | RepeatEntry
+        return self.has_maps and any(
+            not isinstance(entry, idle) for entry in islice(behind, 1, None)
+        )
 
     @property
     def has_batch_norm(self) -> bool:
@@ -90,3 +88,10 @@ class LayersSpec(ArchitectureSpec):
             isinstance(entry, NormEntry) and entry.norm == "batch"
             for entry in entries_within(self.layers)
         )
+
+
+def _gives_vector(entry: LayerEntry) -> bool:
+    """Whether maps become a vector here."""
+    return isinstance(entry, FlattenEntry) or (
+        isinstance(entry, PoolEntry) and entry.pool == "global_average"
+    )

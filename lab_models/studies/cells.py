@@ -2,8 +2,9 @@
 
 import itertools
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from lab_models.common.validation import FieldError, InvalidDocument, did_you_mean, pointer
 from lab_models.recipes.recipe import Cell, Factor
@@ -132,9 +133,13 @@ def overridden(
 
 
 def short_names(paths: tuple[str, ...]) -> list[str]:
-    """The last part of each path, or the whole path where two end alike."""
-    last = [path.rpartition(".")[2] for path in paths]
+    """The last part of each path, with what its numbers count; or the whole path where two end alike."""
+    last = [LAST_PART.findall(path)[-1] for path in paths]
     return [path if last.count(name) > 1 else name for path, name in zip(paths, last, strict=True)]
+
+
+LAST_PART: Final = re.compile(r"(?:^|(?<=\.))[^.]*(?:\.\d+)*(?=\.|$)")
+"""`depth`; `layers.3` of a place in a list."""
 
 
 def _text(value: Any) -> str:

@@ -8,6 +8,7 @@ import pytest
 from sqlmodel import Session, select
 
 from app.services import lifecycle
+from app.services.experiments.filtering import Filters, conditions
 from app.services.experiments.speeds import Finished, LatestSpeeds, Speeds, speeds
 from app.services.lifecycle import EpochDone
 from app.storage.db import Database
@@ -89,6 +90,21 @@ def test_a_network_is_compared_with_its_own_kind_then_with_its_family_and_never_
     assert Speeds(mlps).seconds("train", "cnn", 100.0) == pytest.approx(204, rel=0.1), (
         "the queue has nothing better"
     )
+
+
+def test_a_list_of_layers_without_convs_is_of_the_family_of_mlps_and_listed_as_layers(
+    database: Database,
+) -> None:
+    with database.writing() as session:
+        made = [
+            create(session, {"dataset": "mnist", "model": {"layers": layers}})
+            for layers in ([{"conv": 8}], ["flatten", {"linear": 8}])
+        ]
+        lists = [one.arch for one in made]
+        asked = select(Experiment.id).where(*conditions(Filters(network="layers")))
+        assert set(session.exec(asked)) == {one.id for one in made}
+    known = Speeds(history(Random(4), 20, arch="mlp", slower=2.0))
+    assert [known.expected("train", arch, 100.0).num_runs for arch in lists] == [0, 20]
 
 
 def finished(

@@ -293,6 +293,18 @@ def test_a_diff_is_a_row_for_each_field(command: Command, lab: Lab) -> None:
     assert (same.status, same.out, same.err) == (0, "", "The specs are the same.\n")
 
 
+def test_lists_of_layers_of_one_length_differ_in_layers(lab: Lab) -> None:
+    layers = [{"conv": 8}, "relu", {"residual": ["relu", {"conv": 8}]}]
+    a = lab.submit({**DIGITS, "model": {"layers": layers}})
+    b = a.clone(set={"model.layers.1": "tanh", "model.layers.2.residual.1.conv": 4})
+    assert a.diff(b) == {
+        "model.layers.1": ("relu", "tanh"),
+        "model.layers.2.residual.1.conv": (8, 4),
+    }
+    c = a.clone(set={"model.layers": layers[:2]})
+    assert a.diff(c) == {"model.layers": (layers, layers[:2])}
+
+
 def test_a_clone_has_what_is_changed_and_may_be_waited_for(
     command: Command,
     lab: Lab,

@@ -4,6 +4,7 @@ hand.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from onnx import numpy_helper
 from scipy import ndimage, stats
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lab_models.architectures.build import build_model
+from lab_models.architectures.expansion import plan_of
 from lab_models.architectures.pixels import as_seen
+from lab_models.architectures.plan import Flatten, GlobalPool, Pool
 from lab_models.common.errors import LabError
 from lab_models.explanations.explaining import explain
 from lab_models.explanations.faithfulness import BLUR, STEPS, blurred, faithfulness
@@ -45,7 +49,36 @@ AVERAGING: dict[str, dict[str, Any]] = {
     "enlarging resnet18": {"arch": "resnet18", "image_size": 64, "statistics": "imagenet"},
 }
 VGG = {"arch": "vgg", "widths": [4, 6], "hidden": 16}
-NETWORKS = {**AVERAGING, "vgg": VGG}
+OWN: dict[str, dict[str, Any]] = {
+    name: {"arch": "layers", "layers": layers}
+    for name, layers in {
+        "LeNet": [
+            {"conv": 6, "kernel": 5},
+            "tanh",
+            "average_pool",
+            "flatten",
+            {"linear": 12},
+            "tanh",
+            {"dropout": 0.2},
+            {"linear": 8, "bias": False},
+            "sigmoid",
+        ],
+        "without a pool": [{"conv": 4, "stride": 2}, "batch_norm", "relu", "flatten"],
+        "overlapping pool": [{"conv": 5}, {"max_pool": 3, "stride": 2}, "flatten"],
+        "pooled before the last conv": ["max_pool", {"conv": 6}, "gelu"],
+        "every layer of vectors": [
+            {"repeat": 2, "layers": [{"conv": 6}, {"group_norm": 2}, "silu"]},
+            "average_pool",
+            "global_average_pool",
+            {"linear": 12},
+            "batch_norm",
+            "leaky_relu",
+            {"residual": [{"linear": 12}, "layer_norm", "gelu"]},
+            {"residual": [{"linear": 8}, {"group_norm": 2}, "silu"]},
+        ],
+    }.items()
+}
+NETWORKS = {**AVERAGING, "vgg": VGG, **OWN}
 
 
 def opened(
@@ -61,14 +94,23 @@ def last_maps_and_logits(
     """Activations of the last conv layer, and the logits, joined by autograd's graph."""
     kept: list[Tensor] = []
     whole: Any = model
+    seen = as_seen(validated(document), INFO)
+    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (seen.mean, seen.std))
+    inputs = (torch.from_numpy(images).double() / 255 - mean) / std
+    if document["arch"] == "layers":
+        layers = plan_of(validated(document), INFO.shape, INFO.num_classes).layers
+        end = layers.index(Flatten())
+        pool = layers[end - 1]
+        if isinstance(pool, GlobalPool) or (isinstance(pool, Pool) and pool.kernel == pool.stride):
+            end -= 1
+        maps = reduce(lambda signal, step: step(signal), whole._steps[:end], inputs)
+        return maps, reduce(lambda signal, step: step(signal), whole._steps[end:], maps)
     layer = {
         "resnet18": lambda: whole.avgpool,
         "vgg": lambda: whole.stages[-1].pool,
     }.get(document["arch"], lambda: whole.pool)()
-    handle = layer.register_forward_pre_hook(lambda _module, inputs: kept.append(inputs[0]))
-    seen = as_seen(validated(document), INFO)
-    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (seen.mean, seen.std))
-    logits: Tensor = model((torch.from_numpy(images).double() / 255 - mean) / std)
+    handle = layer.register_forward_pre_hook(lambda _module, taken: kept.append(taken[0]))
+    logits: Tensor = model(inputs)
     handle.remove()
     return kept[0], logits
 
@@ -91,7 +133,8 @@ def by_autograd(
         # linear
         score = torch.exp(chosen - chosen.detach())[:, None, None, None]
         second, third = score * gradient**2, score * gradient**3
-        denominator = 2 * second + maps.sum(dim=(2, 3), keepdim=True) * third
+        total = maps.sum(dim=(2, 3), keepdim=True).clamp(min=0)
+        denominator = 2 * second + total * third
         alphas = torch.where(
             denominator != 0, second / torch.where(denominator != 0, denominator, 1.0), 0.0
         )
@@ -114,6 +157,11 @@ def test_maps_are_those_of_autograd(name: str, method: Method, tmp_path: Path) -
         "cnn": "stages.1",
         "cnn without strides": "stages.1",
         "vgg": "stages.1",
+        "LeNet": "layers.0",
+        "without a pool": "layers.0",
+        "overlapping pool": "layers.0",
+        "pooled before the last conv": "layers.1",
+        "every layer of vectors": "layers.0",
     }.get(name, "stages.2")
     found = class_maps(method, seen, network.tail, np.array(classes))
     expected = by_autograd(model, NETWORKS[name], images, classes, method)
@@ -127,13 +175,13 @@ def test_maps_are_those_of_autograd(name: str, method: Method, tmp_path: Path) -
 def test_a_cam_adds_up_to_the_logit_and_its_positive_part_is_grad_cam(
     name: str, tmp_path: Path
 ) -> None:
-    _, network = opened(AVERAGING[name], tmp_path)
+    model, network = opened(AVERAGING[name], tmp_path)
+    weight, bias = (one.detach().numpy() for one in model.get_submodule("head").parameters())
     images, classes = pixels(INFO, 3), np.array([2, 0, 3])
     seen = network.look(images)
     cam = class_maps(Method.CAM, seen, network.tail, classes)
-    bias = network.tail.layers[-1][1]
     logits = cam.mean(axis=(1, 2)) + bias[classes]  # Zhou et al. 2016, section 2
-    expected = seen.features @ network.tail.layers[-1][0].T + bias
+    expected = seen.features @ weight.T + bias
     np.testing.assert_allclose(logits, expected[range(3), classes], rtol=1e-4, atol=1e-4)
     places = cam[0].size
     np.testing.assert_allclose(
@@ -160,8 +208,25 @@ def test_networks_without_such_maps_say_why(tmp_path: Path) -> None:
     assert "method=gradcam" in str(unexplainable(validated(VGG), Method.CAM))
     assert unexplainable(validated(VGG), Method.GRAD_CAM) is None
     assert unexplainable(validated(AVERAGING["cnn"]), Method.CAM) is None
-    with pytest.raises(Unexplainable, match="no feature maps right before its head"):
+    assert "takes every place" in str(unexplainable(validated(OWN["without a pool"]), Method.CAM))
+    assert "a hidden layer between" in str(
+        unexplainable(validated(OWN["every layer of vectors"]), Method.CAM)
+    )
+    assert unexplainable(validated(OWN["pooled before the last conv"]), Method.CAM) is None
+    with pytest.raises(Unexplainable, match="no conv stands before its head"):
         opened(mlp, tmp_path)
+
+
+def test_norms_of_groups_are_drawn_anew_with_their_stage(tmp_path: Path) -> None:
+    _, network = opened(OWN["every layer of vectors"], tmp_path)
+    assert network.stages == ("layers.0", "layers.3", "layers.4", "layers.6", "layers.7", "head")
+    anew = network.redrawn(network.stages, np.random.default_rng(0))
+    weights = {
+        tensor.name: numpy_helper.to_array(tensor) for tensor in anew._model.graph.initializer
+    }
+    for name, value in (("layers.0.1.1.weight", 1), ("layers.7.residual.1.bias", 0)):
+        assert (weights[name] == value).all()
+    assert (weights["layers.0.0.0.bias"] == 0).all()
 
 
 # --- enlarging

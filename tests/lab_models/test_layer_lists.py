@@ -2,6 +2,7 @@
 and any preset is such a list.
 """
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,11 @@ from lab_models.specs import (
     read_request,
     read_spec,
 )
+from lab_models.specs.layer_differences import layers_apart, places_within
 from lab_models.specs.layer_list import ENTRIES, FlattenEntry
 from lab_models.specs.layer_walk import MOST_ENTRIES
 from lab_models.specs.presets import expand_preset
+from lab_models.studies.cells import short_names
 from lab_models.studies.overrides import with_overrides
 from lab_models.training.protocol import Completed
 from tests.lab_models.conftest import EXAMPLES, OrderMaker, train, train_until, weight_hashes
@@ -250,7 +253,18 @@ def test_a_list_says_of_itself_what_its_layers_are() -> None:
         (True, False, False, True),
         (False, True, False, False),
     ]
-    assert describe(own(MIXED)) == "own network conv 8-8-4x12, linear 10"
+    behind = ({"dropout": 0.1}, "tanh", "layer_norm", "flatten")
+    assert [own([{"conv": 4}, "flatten", layer]).hidden_in_head for layer in behind] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+    assert describe(own(MIXED)) == "own residual network conv 8-8-4x12, linear 10"
+    assert describe(own([{"conv": 4}])) == "own network conv 4"
+    assert describe(own([{"conv": 4 + i} for i in range(300)])) == (
+        "own network conv 4-5-6-7-...-300-301-302-303"
+    )
 
 
 # --- what it computes
@@ -612,3 +626,81 @@ def test_a_path_past_the_end_of_a_list_leads_nowhere(path: str, message: str) ->
     document = {"model": {"arch": "layers", "layers": [{"conv": 16}, "relu"]}}
     with pytest.raises(InvalidDocument, match=f"{message}, so '{path}' leads nowhere"):
         with_overrides(document, {path: 3})
+
+
+def test_a_factor_that_is_a_place_is_called_by_its_list() -> None:
+    paths = ("model.layers.3", "model.layers.0.kernel", "model.layers.4.residual.0")
+    assert short_names(paths) == ["layers.3", "kernel", "residual.0"]
+    assert short_names(("model.layers.0.conv", "student.layers.4.conv")) == [
+        "model.layers.0.conv",
+        "student.layers.4.conv",
+    ]
+
+
+BEFORE: list[Any] = [{"conv": 8}, "relu", {"residual": [{"conv": 8}, "relu"]}, "max_pool"]
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [
+        ([{"conv": 8, "kernel": 5}, *BEFORE[1:]], [("model.layers.0.kernel", [3, 5])]),
+        ([BEFORE[0], "gelu", *BEFORE[2:]], [("model.layers.1", ["relu", "gelu"])]),
+        (
+            [*BEFORE[:2], {"residual": [{"conv": 16}, "relu"]}, {"pool": "max", "kernel": 3}],
+            [("model.layers.2.residual.0.conv", [8, 16]), ("model.layers.3.kernel", [2, 3])],
+        ),
+        (BEFORE[:3], [("model.layers", [BEFORE, BEFORE[:3]])]),
+        (None, [("model.layers", [BEFORE, None])]),
+        (BEFORE, []),
+    ],
+    ids=str,
+)
+def test_lists_of_one_length_differ_in_fields_of_layers(after: Any, expected: Any) -> None:
+    found = list(layers_apart("model.layers", [BEFORE, after]))
+    assert found == expected
+    for path, _ in found:
+        field = path.removesuffix(".kernel")  # which is not said where it is as by default
+        assert field in {"model.layers", *places_within("model.layers", BEFORE)}
+
+
+@pytest.mark.parametrize(
+    ("body", "maps", "stride"),
+    [
+        (["max_pool", {"conv": 4}], (8, 10), 2),
+        ([{"conv": 4, "stride": 3, "padding": 0}], (8, 8), 4),
+        ([{"conv": 4, "kernel": 3, "padding": 0}, {"max_pool": 5, "stride": 3}], (9, 7), 9),
+    ],
+)
+def test_a_projection_takes_the_stride_of_its_body_or_the_smallest_that_fits(
+    body: list[Any], maps: tuple[int, int], stride: int
+) -> None:
+    spec = own([{"residual": body}])
+    model = build_model(spec, (1, *maps), 10, 0)
+    conv = model.get_submodule("layers.0.shortcut.conv")
+    assert isinstance(conv, nn.Conv2d)
+    assert conv.stride == (stride, stride)
+    model(torch.zeros(2, 1, *maps))
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [{"conv": 4096, "kernel": 64, "padding": 64}] * 400,
+        [{"repeat": 199, "layers": [{"conv": 1, "kernel": 1, "padding": 64}] * 10}],
+        [
+            {"repeat": 199, "layers": [{"conv": 1, "kernel": 1, "padding": 64}] * 9},
+            {"residual": [{"conv": 1, "kernel": 2, "padding": 0}]},
+        ],
+        [{"repeat": 200, "layers": [{"residual": [{"residual": [{"residual": ["relu"]}]}]}]}] * 2,
+        ["flatten", *[{"linear": 16384}] * 400],
+        [{"conv": 1 + number} for number in range(480)],
+    ],
+    ids=["wide", "growing", "unequal", "nested", "linear", "distinct"],
+)
+def test_a_hostile_list_is_refused_or_sized_at_no_cost(layers: list[Any]) -> None:
+    started = time.process_time()
+    spec = own(layers)
+    if impossible(spec, (3, 224, 224)) is None:
+        model_size(spec, (3, 224, 224), 1000)
+    assert len(describe(spec)) < 100
+    assert time.process_time() - started < 1, "some hundredths of a second are needed"

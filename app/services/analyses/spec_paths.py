@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab_models.common.validation import did_you_mean
+from lab_models.specs.layer_differences import layers_apart, places_within
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ def _paths(spec: Any, way: str = "") -> Iterator[str]:
         path = f"{way}.{name}" if way else name
         yield path
         yield from _paths(value, path)
+        yield from places_within(path, value)
 
 
 def meant_by(factor: str, paths: Sequence[str]) -> str:
@@ -87,4 +89,5 @@ def _differences(treatment: Any, control: Any, path: str) -> Iterator[Difference
                 treatment.get(name), control.get(name), f"{path}.{name}" if path else name
             )
     elif treatment != control:
-        yield Difference(path, treatment, control)
+        for place, (theirs, ours) in layers_apart(path, (treatment, control)):
+            yield Difference(place, theirs, ours)

@@ -14,7 +14,7 @@ from lab_models.datasets.splits import (
     num_rows_as_asked,
     steps_per_epoch,
 )
-from lab_models.specs import AnySpec, Tuning
+from lab_models.specs import AnySpec, LayersSpec, ModelSpec, Tuning
 
 # Fitted to what was measured on 2 cores of an AMD EPYC server, 2026-11-21, float32: see docs/results.md.
 NOMINAL_SECONDS_PER_RUN = 0.5  # beside all else: start and data
@@ -27,6 +27,8 @@ NOMINAL_BFLOAT16_SPEEDUP = 2.0  # of networks with maps, on a CPU with AMX; an M
 FLOPS_PER_MAC_FORWARD = 2
 FLOPS_PER_MAC_BACKWARD = 4  # of a trained layer: for its input and for its weights
 BYTES_PER_NUMBER = {"float32": 4, "tf32": 4, "bfloat16": 2}
+LAYERS_WITHOUT_CONVS = "layers without convs"
+"""What lists of layers are stored as whose time is that of an MLP and not of a conv network."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def estimate(spec: AnySpec, info: DatasetInfo) -> Estimate:
     trained = trainable_parameters(spec, size)
     return Estimate(
         spec.kind,
-        spec.network.arch,
+        _priced_as(spec.network),
         size,
         trained,
         steps,
@@ -75,6 +77,12 @@ def estimate(spec: AnySpec, info: DatasetInfo) -> Estimate:
         _least_memory(spec, info, size),
         spec.precision,
     )
+
+
+def _priced_as(network: ModelSpec) -> str:
+    """The kind of network whose runs tell what this one takes."""
+    is_list = isinstance(network, LayersSpec)
+    return network.arch if network.has_maps or not is_list else LAYERS_WITHOUT_CONVS
 
 
 def _nominal_seconds(spec: AnySpec, size: ModelSize, trained: int, steps: int, flops: int) -> float:

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Text, and_, cast, exists, func, or_
 from sqlalchemy import select as select_columns
 from sqlmodel import col
 
+from app.services.experiments.estimates import LAYERS_WITHOUT_CONVS
 from app.services.experiments.status_filters import has_status
 from app.storage.dialects import folded, pairs_of
 from app.storage.states import RunStatus
@@ -144,7 +145,8 @@ def _fold(text: str) -> str:
 
 def _has_network(name: str) -> ColumnElement[bool]:
     if name in ARCHITECTURE_NAMES:
-        return col(Experiment.arch) == name
+        also = [LAYERS_WITHOUT_CONVS] if name == "layers" else []
+        return col(Experiment.arch).in_([name, *also])
     fields, defaults = _preset(name)
     # a field that came later is not in older specs, whose networks have its default
     return and_(

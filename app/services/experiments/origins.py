@@ -6,6 +6,7 @@ from typing import Any
 from sqlmodel import Session
 
 from app.storage.tables import Experiment
+from lab_models.specs.layer_differences import layers_apart
 
 Changed = dict[str, tuple[Any, Any]]
 """By dotted path what a field was, and what it is; null where it is none of that spec."""
@@ -36,9 +37,10 @@ def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> Changed:
     was, is_now = dict(leaves(before)), dict(leaves(now))
     paths = [*is_now, *(path for path in was if path not in is_now)]
     return {
-        path: (was.get(path), is_now.get(path))
+        place: (before, after)
         for path in paths
         if path not in was or path not in is_now or was[path] != is_now[path]
+        for place, (before, after) in layers_apart(path, (was.get(path), is_now.get(path)))
     }
 
 

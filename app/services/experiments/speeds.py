@@ -16,7 +16,7 @@ from sqlalchemy import Executable, Row, and_
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col
 
-from app.services.experiments.estimates import Estimate
+from app.services.experiments.estimates import LAYERS_WITHOUT_CONVS, Estimate
 from app.services.lifecycle.workers import kind_of_device, kinds_of_devices
 from app.storage.states import RunStatus, StatusReason
 from app.storage.tables import Attempt, Experiment, Run
@@ -36,7 +36,10 @@ PRICED_ANEW = "micro_batches"
 today's.
 """
 LINEAR = frozenset(
-    each.model_fields["arch"].default for each in ARCHITECTURES if not each().has_maps
+    {
+        *(each.model_fields["arch"].default for each in ARCHITECTURES if not each().has_maps),
+        LAYERS_WITHOUT_CONVS,
+    }
 )
 """Networks without convolutions, which are another family: their cost is of another kind."""
 
