@@ -68,7 +68,7 @@ class Signal:
 
 class Tape:
     """Records layers in the order of the forward pass: `layers`, and `activations`, the elements that autograd keeps of
-    one image.
+    one image; `ends`: what stages give whose end is said.
 
     What is kept follows torch's derivatives: linear layers, convs, norms and average pools keep their input, ReLU its
     output, dropout its mask, max pool its input and an int64 index per output, which counts as two elements; sums and
@@ -79,6 +79,7 @@ class Tape:
         self.signal = Signal(input_shape, receptive_field=1, jump=1)
         self.layers: list[LayerSize] = []
         self.activations = 0
+        self.ends: dict[str, Shape] = {}
         self._side = max(input_shape[1:])
 
     def record(self, layers: Layers) -> None:
@@ -133,7 +134,7 @@ class Tape:
             case Residual():
                 self._pass_both(layer)
             case StageEnd():
-                pass
+                self.ends[layer.name] = self.signal.shape
             case _:
                 assert_never(layer)
 

@@ -9,6 +9,7 @@ from lab_models.architectures.expansion import plan_of
 from lab_models.architectures.layers import LayerSize, Tape
 from lab_models.architectures.listed import LayerFault, listed
 from lab_models.architectures.pixels import shape_within
+from lab_models.architectures.shapes import Shape
 from lab_models.specs import CNNSpec, LayersSpec, ModelSpec, ResNet18Spec
 
 InputShape = tuple[int, int, int]
@@ -25,13 +26,15 @@ class ModelSize:
 
     `activations`: elements that autograd keeps of one image until the backward pass, batch norm's few per channel left
     out. Training takes about 4 · (activations · batch size + parameters · (2 + the optimizer's numbers per parameter))
-    bytes in float32, and what the kernels need in passing.
+    bytes in float32, and what the kernels need in passing. `ends`: what stages give whose end is said, which the last
+    of their `layers` may not give yet: some layers have no name.
     """
 
     model: ModelSpec
     input_shape: InputShape
     layers: tuple[LayerSize, ...] = field(hash=False)
     activations: int
+    ends: tuple[tuple[str, Shape], ...] = ()
 
     @cached_property
     def parameters(self) -> int:
@@ -65,7 +68,8 @@ def _recorded(model: ModelSpec, input_shape: InputShape, num_classes: int) -> Mo
     shape = shape_within(model, input_shape)
     tape = Tape(shape)
     tape.record(plan_of(model, shape, num_classes).layers)
-    return ModelSize(model, input_shape, tuple(tape.layers), tape.activations)
+    ends = tuple(tape.ends.items())
+    return ModelSize(model, input_shape, tuple(tape.layers), tape.activations, ends)
 
 
 def impossible(model: ModelSpec, input_shape: InputShape) -> str | None:

@@ -3,7 +3,7 @@ together.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
 
@@ -46,7 +46,10 @@ def stage_sizes(size: ModelSize) -> Mapping[str, StageSize]:
         found[stage_of(layer.name)] = StageSize(
             before.parameters + layer.parameters, before.macs + layer.macs, layer.output_shape
         )
-    return MappingProxyType(found)
+    ends = ((name, shape) for name, shape in size.ends if name in found)
+    return MappingProxyType(
+        found | {name: replace(found[name], output_shape=shape) for name, shape in ends}
+    )
 
 
 def stages_of(size: ModelSize) -> tuple[str, ...]:

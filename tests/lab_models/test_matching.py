@@ -80,6 +80,28 @@ NETWORKS: list[dict[str, Any]] = [
     {"arch": "vgg", "widths": [4, 8], "hidden": 12, "dropout": 0.1},
     {"arch": "resnet18"},
     {"arch": "resnet18", "stem": "imagenet"},
+    {
+        "arch": "layers",
+        "layers": [
+            {"conv": 4},
+            "batch_norm",
+            "relu",
+            {"residual": [{"conv": 6, "stride": 2}, "batch_norm", "gelu"]},
+            {"repeat": 2, "layers": [{"conv": 6, "groups": 6}, {"group_norm": 2}, "max_pool"]},
+            "flatten",
+            {"dropout": 0.1},
+            {"linear": 8},
+            "tanh",
+        ],
+    },
+    {
+        "arch": "layers",
+        "layers": [
+            {"repeat": 1, "layers": [{"conv": 4}, "global_average_pool"]},
+            {"repeat": 2, "layers": ["flatten", {"linear": 5}, {"residual": [{"linear": 6}]}]},
+        ],
+    },
+    {"arch": "layers", "layers": [{"repeat": 1, "layers": [{"conv": 4}, "flatten"]}]},
 ]
 
 

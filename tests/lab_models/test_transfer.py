@@ -43,6 +43,20 @@ NETWORKS = [
     {"arch": "henet", "depth": 8},
     {"arch": "vgg", "widths": [4, 8], "hidden": 8},
     {"arch": "resnet18"},
+    {
+        "arch": "layers",
+        "layers": [
+            {"conv": 4},
+            "batch_norm",
+            "relu",
+            {"residual": [{"conv": 6, "stride": 2}, "batch_norm", "gelu"]},
+            {"repeat": 2, "layers": [{"conv": 6, "groups": 6}, {"group_norm": 2}, "max_pool"]},
+            "flatten",
+            {"dropout": 0.1},
+            {"linear": 8},
+            "tanh",
+        ],
+    },
 ]
 
 
