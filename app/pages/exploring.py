@@ -1,4 +1,4 @@
-"""What was learned, image by image: which classes are taken for which, and the images behind it."""
+"""What was learned, and by what: which classes are taken for which, the images behind it, and the network drawn."""
 
 from typing import Annotated, Any
 
@@ -6,7 +6,9 @@ from fastapi import Query, Request
 
 from app.api.analyses.answers import AnswersQuery, list_answers
 from app.api.analyses.confusion import read_confusion_matrix
+from app.api.experiments.networks import read_network
 from app.api.http.deps import Reading, TheExperiment, TheRun, TheSettings
+from app.pages.networks import rows_of
 from app.pages.rendering import page, pages
 from app.storage.tables import Experiment
 
@@ -25,6 +27,19 @@ def show_confusion(
         experiment=experiment,
         matrix=matrix,
         numbers={name: number for number, name in enumerate(matrix.class_names)},
+    )
+
+
+@router.get("/experiments/{experiment_id}/network")
+def show_network(request: Request, experiment: TheExperiment, settings: TheSettings) -> Any:
+    """The network drawn as its layers."""
+    found = read_network(experiment, settings)
+    return page(
+        request,
+        "network.html",
+        experiment=experiment,
+        found=found,
+        rows=rows_of(found.parts),
     )
 
 

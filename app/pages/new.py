@@ -25,6 +25,7 @@ from app.api.http.deps import (
 )
 from app.errors import BadBody, Forbidden, ServiceError
 from app.pages.forms import FIELDS, MORE, request_of, titles, usual, written
+from app.pages.networks import rows_of
 from app.pages.rendering import and_then, form_of, page, pages, refused_on, see_other
 from app.roles import Role
 from app.services.experiments.visibility import visible_experiment
@@ -138,7 +139,8 @@ def show_plan(
                 else []
             ),
         }
-    return page(request, "_plan.html", **shown, titles=titles())
+    rows = [] if shown["plan"] is None else rows_of(shown["plan"].estimate.parts)
+    return page(request, "_plan.html", **shown, rows=rows, titles=titles())
 
 
 def _field(pointer: str) -> str:

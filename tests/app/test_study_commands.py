@@ -99,6 +99,18 @@ def test_a_network_of_the_lab_is_shown_and_given_as_layers(lab: Lab) -> None:
     assert json.loads(out)["layers"][:3] == ["flatten", {"linear": 128}, "relu"]
 
 
+def test_so_is_the_network_of_an_experiment(lab: Lab, tmp_path: Path) -> None:
+    own = {"dataset": "digits", "model": {"layers": [{"conv": 4}, "max_pool"]}}
+    lab("submit", str(written(tmp_path / "own.json", own)))
+    status, out, _ = lab("layers", "@last")
+    said, _, first, *_ = out.splitlines()
+    assert (status, said) == (
+        0,
+        "own network conv 4 on digits: 90 parameters, 0.0 M multiply-accumulates",
+    )
+    assert first.split() == ["layers.0", "conv", "4x8x8", "40", "2,304"]
+
+
 def test_recipes_are_listed_one_a_line_with_cells_and_costs(lab: Lab) -> None:
     status, out, _ = lab("recipes")
     lines = out.splitlines()

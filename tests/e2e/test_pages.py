@@ -23,6 +23,14 @@ AXE = {
     "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]},
     "resultTypes": ["violations"],  # of what is as it should be nothing is worked out
 }
+OWN = {
+    "layers": [
+        {"conv": 4, "stride": 2},
+        "relu",
+        {"repeat": 2, "layers": [{"residual": [{"conv": 4}, "relu"]}]},
+        "flatten",
+    ]
+}
 HOSTILE = "<img src=x onerror=alert(1)>\"'{{7*7}}</script><script>alert(2)</script>"
 
 
@@ -48,7 +56,13 @@ def made(service: Service) -> dict[str, str]:
     """Ids of what the pages show: two experiments and a study that are done."""
     plain = service.submit({**SMALL, "name": "plain", "labels": {"week": "3"}})
     hostile = service.submit(
-        {**SMALL, "name": HOSTILE, "labels": {"note": HOSTILE}, "probes": ["gradient_flow"]}
+        {
+            **SMALL,
+            "name": HOSTILE,
+            "model": OWN,
+            "labels": {"note": HOSTILE},
+            "probes": ["gradient_flow"],
+        }
     )
     spec = {name: value for name, value in SMALL.items() if name != "seeds"}
     study = service.post(
@@ -128,6 +142,7 @@ def addresses(made: dict[str, str]) -> dict[str, str]:
         "clone": f"/ui/new?like={made['plain']}",
         "nothing to compare": "/ui/compare",
         "what is confused": f"/ui/experiments/{made['plain']}/confusion",
+        "network": f"/ui/experiments/{made['hostile']}/network",
         "mistakes": f"/ui/runs/{made['run']}/predictions?wrong=true",
         "archive": "/ui/experiments?archived=true&label=week:3",
         "wall of the class": "/ui/class?wall=1",
@@ -172,6 +187,13 @@ def test_an_experiment_is_made_with_the_keyboard_alone(
     page.keyboard.press("Control+a")
     page.keyboard.type("3")
     expect(page.locator("#plan dl")).to_contain_text("Runs")
+    drawn = page.locator("#plan .network")
+    page.locator("#plan summary").first.press("Enter")
+    expect(drawn).to_contain_text("linear, 10")
+    page.get_by_label("Network", exact=True).focus()
+    page.keyboard.type("vgg")
+    expect(drawn, "it stays open while one goes on writing").to_contain_text("max pool")
+    page.keyboard.type("mlp")
     expect(beside).to_have_count(0)
     page.get_by_label("Name").focus()
     page.keyboard.type("by hand")

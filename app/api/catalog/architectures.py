@@ -8,11 +8,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from app.api.http import passes
 from app.api.http.deps import TheSettings
-from app.api.schemas import Answer, LayerAnswer, layers_of
+from app.api.schemas import Answer, LayerAnswer, PartAnswer, layers_of, part_answers
 from app.errors import Conflict, NotFound
 from app.services.datasets import datasets
 from lab_models.architectures.listing import as_list
 from lab_models.architectures.naming import describe
+from lab_models.architectures.parts import parts_of
 from lab_models.architectures.sizes import ModelSize, impossible, model_size
 from lab_models.datasets.catalog import BUILT_IN
 from lab_models.specs import ARCHITECTURES, PRESETS, ModelSpec
@@ -125,6 +126,8 @@ class LayersAnswer(ModelSizeAnswer):
     name: str
     table: list[LayerAnswer]
     """What the layers come to for the images of the data set."""
+    parts: list[PartAnswer]
+    """The same as it is drawn: blocks with what stands in them, what comes several times in a row once."""
 
 
 @router.get(
@@ -155,6 +158,7 @@ def list_layers(
         name=name,
         **_facts(dataset, listed, size),
         table=layers_of(size),
+        parts=part_answers(parts_of(size, info.num_classes)),
     )
 
 

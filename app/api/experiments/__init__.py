@@ -1,6 +1,16 @@
 """Experiments and their runs over HTTP."""
 
-from app.api.experiments import by_owner, experiments, lists, logs, numbers, runs, steering, tables
+from app.api.experiments import (
+    by_owner,
+    experiments,
+    lists,
+    logs,
+    networks,
+    numbers,
+    runs,
+    steering,
+    tables,
+)
 
 # these first: what stands in the place of an id there is none
 ROUTERS = (
@@ -9,6 +19,7 @@ ROUTERS = (
     tables.router,
     experiments.router,
     numbers.router,
+    networks.router,
     runs.router,
     logs.router,
     steering.router,

@@ -5,13 +5,14 @@ from typing import Any
 from sqlmodel import Session
 
 from app.api.experiments.schemas import EstimateAnswer
-from app.api.schemas import Answer, LayerAnswer, layers_of
+from app.api.schemas import Answer, LayerAnswer, PartAnswer, layers_of, part_answers
 from app.services import lifecycle
 from app.services.datasets.obstacles import obstacles
 from app.services.experiments.estimates import warnings
 from app.services.experiments.speeds import LatestSpeeds, Speeds, basis
 from app.services.submitting.submissions import Prepared
 from app.settings import Settings
+from lab_models.architectures.parts import parts_of
 from lab_models.specs import fingerprint
 from lab_models.specs.request import many_seeds
 
@@ -35,6 +36,8 @@ class CostAnswer(EstimateAnswer):
     dead_weights: int
     """Weights that can never get a gradient, because on this image size they only ever meet padding."""
     layers: list[LayerAnswer]
+    parts: list[PartAnswer]
+    """The network as it is drawn: blocks with what stands in them, what comes several times in a row once."""
 
 
 class FoundationAnswer(Answer):
@@ -88,6 +91,7 @@ def dry_run(prepared: Prepared, lately: Speeds, warned: list[str]) -> DryRun:
             memory_bytes=cost.memory_bytes,
             dead_weights=cost.size.dead_weights,
             layers=layers_of(cost.size),
+            parts=part_answers(parts_of(cost.size, prepared.info.num_classes)),
         ),
         foundation=_foundation(prepared, lately),
         warnings=warned,

@@ -50,6 +50,7 @@ def experiment_links(experiment: Experiment, origin: Experiment | None) -> dict[
     return {
         "self": base,
         "metrics": f"{base}/metrics",
+        "network": f"{base}/network",
         **pictures,
         **probed,
         **compared,

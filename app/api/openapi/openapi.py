@@ -194,6 +194,7 @@ CONFLICTING_READS = (
     "/experiments/{experiment_id}/confusion-matrix.{extension}",
     "/experiments/{experiment_id}/explanations.json",
     "/experiments/{experiment_id}/explanations.{extension}",
+    "/experiments/{experiment_id}/network",
     "/comparisons",
     "/runs/{run_id}/model.onnx",
     "/runs/{run_id}/images/{split}/{row}.png",

@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import quote
 
 from training_lab.commands.command_line import EXIT_DONE, add_service_command
+from training_lab.commands.ids import EXPERIMENT, whole_id
 from training_lab.commands.output import NUMBER, TEXT, show, show_json, table
 from training_lab.commands.requesting import Service
 from training_lab.lab import Lab
@@ -31,7 +32,11 @@ def add_parser(commands: Any) -> None:
         "lab layers student --dataset cifar10 --json > model.json",
         _layers,
     )
-    layers.add_argument("name", metavar="NAME", help="an architecture or a preset, such as student")
+    layers.add_argument(
+        "name",
+        metavar="NAME",
+        help="an architecture or a preset, such as student; or an experiment, by its id",
+    )
     layers.add_argument(
         "--dataset",
         metavar="NAME",
@@ -42,17 +47,23 @@ def add_parser(commands: Any) -> None:
 
 
 def _layers(lab: Lab, options: argparse.Namespace) -> int:
-    name, dataset = (quote(word, safe="") for word in (options.name, options.dataset))
-    answer = Service(lab).get(f"/architectures/{name}/layers?dataset={dataset}")
+    if options.name.startswith((EXPERIMENT, "@")):
+        found = whole_id(lab, options.name, EXPERIMENT)
+        answer = Service(lab).get(f"/experiments/{quote(found, safe='')}/network")
+        called, begin = answer["description"], []
+    else:
+        name, dataset = (quote(word, safe="") for word in (options.name, options.dataset))
+        answer = Service(lab).get(f"/architectures/{name}/layers?dataset={dataset}")
+        called, begin = answer["name"], ["", BEGIN]
     if options.json:
         show_json(answer["model"])
         return EXIT_DONE
     said = (
-        f"{answer['name']} on {answer['dataset']}: {answer['parameters']:,} parameters,"
+        f"{called} on {answer['dataset']}: {answer['parameters']:,} parameters,"
         f" {answer['macs_per_sample'] / 1e6:,.1f} M multiply-accumulates"
     )
     rows = table(COLUMNS, map(_row, answer["table"]))
-    show(said, rows, *([] if options.quiet else ["", BEGIN]))
+    show(said, rows, *([] if options.quiet else begin))
     return EXIT_DONE
 
 
