@@ -8,15 +8,22 @@ from typing import Final
 IMAGENET_DEPTHS: Final = (26, 34, 50, 101, 152, 200)
 """Layers of the residual networks for ImageNet, beside the 18 that are here (He et al. 2015, table 1, and timm's)."""
 _VGG: Final = '{"arch": "vgg", "widths": [64, 128, 256, 512], "convs_per_stage": 2}'
+_LISTED: Final = "stands in docs/layers.md, a list of layers to be copied"
+_LENET: Final = (
+    '{"layers": [{"conv": 6, "kernel": 5}, "tanh", "average_pool", {"conv": 16, "kernel": 5, "padding": 0}, "tanh",'
+    ' "average_pool", "flatten", {"linear": 120}, "tanh", {"linear": 84}, "tanh"]}'
+)
 _KINDS: Final = (
     (
         r"wide.*res|wrn|resnext|seresnet|preact.*|res2net",
-        "is a residual network with wider or other blocks, which none here has; nearest in kind are 'resnet18', whose"
+        "is a residual network with wider or other blocks, which none here has but a list of layers may have"
+        " (docs/layers.md); nearest in kind are 'resnet18', whose"
         ' stages are 64 to 512 wide, and \'cnn\' with "residual": true and a "width"',
     ),
     (
         r"vgg",
-        f"has no name of its own here; nearest is 'vgg' with as many convs in each stage: {_VGG}",
+        f"has no name of its own here; nearest is 'vgg' with as many convs in each stage: {_VGG}; layer by layer VGG-16"
+        f" {_LISTED}",
     ),
     (
         r"alexnet|zfnet|overfeat",
@@ -24,13 +31,12 @@ _KINDS: Final = (
     ),
     (
         r"lenet",
-        "is of two convs with pools and then fully connected layers; nearest in kind is"
-        ' {"arch": "vgg", "widths": [6, 16], "convs_per_stage": 1, "hidden": 120}',
+        f"has no name of its own here; as a list of layers it is {_LENET}",
     ),
     (
         r"efficientnet|mobilenet|shufflenet|squeezenet|mnasnet|ghostnet|mobileone",
-        "is a network of few parameters by convs of other kinds, which none here has; few parameters have 'resnet20'"
-        " (0.27 M) and 'student'",
+        'is a network of few parameters by convs of other kinds, such as one with "groups" in a list of layers'
+        " (docs/layers.md); few parameters have 'resnet20' (0.27 M) and 'student'",
     ),
     (
         r"densenet|inception|googlenet|xception|regnet|convnext|nfnet|nasnet|networkinnetwork|nin$",
@@ -52,7 +58,7 @@ _KINDS: Final = (
     ),
     (
         r"logisticregression|logreg|softmaxregression|linear|lda$|svm$",
-        'is linear, which no network here is; nearest is {"arch": "mlp", "hidden": [16]}, of one small hidden layer',
+        'is a network with nothing before its head: {"layers": ["flatten"]}',
     ),
 )
 
@@ -68,6 +74,10 @@ def nearest_network(name: str) -> str | None:
     return next((f"{name[:40]!r} {said}" for kind, said in _KINDS if re.match(kind, plain)), None)
 
 
+def _as_list(depth: int) -> str:
+    return f"layer by layer it {_LISTED}; " if depth in (34, 50) else ""
+
+
 def _nearest_residual(name: str, layers: str | None) -> str | None:
     if layers is None:
         return (
@@ -78,7 +88,8 @@ def _nearest_residual(name: str, layers: str | None) -> str | None:
     if depth in IMAGENET_DEPTHS:
         deep = "resnet110" if depth > 80 else "resnet56" if depth > 40 else "resnet32"
         return (
-            f"{name[:40]!r} is for ImageNet's large images and not here; nearest are 'resnet18', the smallest of its"
+            f"{name[:40]!r} is for ImageNet's large images and has no name here; {_as_list(depth)}nearest are"
+            " 'resnet18', the smallest of its"
             f" family, and by depth '{deep}', He et al.'s for images of 32x32"
         )
     if depth % 6 == 2 and 8 <= depth <= 1202:

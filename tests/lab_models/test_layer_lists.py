@@ -2,6 +2,8 @@
 and any preset is such a list.
 """
 
+import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -37,7 +39,14 @@ from lab_models.specs.presets import expand_preset
 from lab_models.studies.cells import short_names
 from lab_models.studies.overrides import with_overrides
 from lab_models.training.protocol import Completed
-from tests.lab_models.conftest import EXAMPLES, OrderMaker, train, train_until, weight_hashes
+from tests.lab_models.conftest import (
+    EXAMPLES,
+    PROJECT,
+    OrderMaker,
+    train,
+    train_until,
+    weight_hashes,
+)
 from tests.lab_models.test_inference import COLOR, GREY, TOLERANCE, pixels, published, torch_logits
 from tests.lab_models.test_inference import trained as moved
 from tests.lab_models.test_sizes import kept_tensors, require_that_torch_agrees
@@ -313,6 +322,27 @@ def test_a_network_of_layers_is_what_a_person_would_write() -> None:
     theirs.load_state_dict(dict(weights))
     images = torch.randn(4, 1, 28, 28, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(model(images), theirs(images))
+
+
+def test_networks_from_papers_have_the_parameters_that_other_libraries_count() -> None:
+    """LeNet-5; VGG-16, ResNet-34 and -50 of https://github.com/kuangliu/pytorch-cifar; ConvMixer; torchvision's."""
+    text = (PROJECT / "docs" / "layers.md").read_text().split("## Networks from papers")[1]
+    lists = [json.loads(one)["layers"] for one in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
+    said = [int(one.replace(",", "")) for one in re.findall(r": ([\d,]+)[\w ]* on [A-Z]", text)]
+    shapes = [(1, 28, 28), *[CIFAR] * 4]
+    found = [
+        model_size(own(layers), shape, 10).parameters
+        for layers, shape in zip(lists, shapes, strict=True)
+    ]
+    assert found == said == [61_706, 14_728_266, 21_282_122, 23_520_842, 594_186]
+    large = [{"conv": 64, "kernel": 7, "stride": 2}, *lists[2][1:3]]
+    large.append({"max_pool": 3, "stride": 2, "padding": 1})
+    counts = [
+        model_size(own([*large, *layers[3:]]), (3, 224, 224), 1000).parameters
+        for layers in lists[2:4]
+    ]
+    assert counts == [21_797_672, 25_557_032]
+    assert all(f"{count:,}" in text for count in counts)
 
 
 @pytest.mark.parametrize("has_norm", [False, True])

@@ -12,18 +12,18 @@ from lab_models.specs.network_hints import nearest_network
 from lab_models.specs.presets import ARCHITECTURE_NAMES, PRESETS
 
 KNOWN_ELSEWHERE = {
-    "resnet50": ["'resnet18'", "'resnet56'", "ImageNet"],
+    "resnet50": ["'resnet18'", "'resnet56'", "ImageNet", "docs/layers.md"],
     "ResNet-101": ["'resnet18'", "'resnet110'"],
     "resnet34": ["'resnet18'", "'resnet32'"],
     "microsoft/resnet-50": ["'resnet56'"],
     "resnet14": ['{"arch": "henet", "depth": 14}'],
     "resnet": ["'resnet18'", "'resnet20'"],
     "wide_resnet50_2": ["'resnet18'", "'cnn'"],
-    "vgg16": ["'vgg'", "widths"],
+    "vgg16": ["'vgg'", "widths", "docs/layers.md"],
     "VGG19_bn": ["'vgg'"],
     "alexnet": ["'vgg'"],
-    "lenet": ['"arch": "vgg"'],
-    "LeNet-5": ['"arch": "vgg"'],
+    "lenet": ['{"layers": [{"conv": 6, "kernel": 5}'],
+    "LeNet-5": ['{"layers": [{"conv": 6, "kernel": 5}'],
     "efficientnet": ["'resnet20'", "'student'"],
     "efficientnet_b0": ["'resnet20'"],
     "mobilenet_v3_small": ["'resnet20'"],
@@ -32,7 +32,7 @@ KNOWN_ELSEWHERE = {
     "vit_b_16": ["'resnet18'", "attention"],
     "convnet": ["'cnn'", "'vgg'"],
     "fcnn": ["'mlp'"],
-    "logreg": ['"arch": "mlp"'],
+    "logreg": ['{"layers": ["flatten"]}'],
 }
 
 
@@ -60,7 +60,7 @@ def test_what_a_hint_names_is_there(name: str) -> None:
     assert hint is not None
     for word in set(re.findall("'([a-z0-9]+)'", hint)) - {name}:
         assert word in (*ARCHITECTURE_NAMES, *PRESETS)
-    for example in re.findall(r"{.*?}", hint):
+    for example in re.findall(r'{"layers.*]}|{"arch.*?}', hint):
         validate(TrainSpec, {"model": json.loads(example)})
 
 
