@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from lab_models.architectures.stages import stage_of
 from lab_models.common.errors import LabError
 from lab_models.explanations.maps import Floats, Seen
-from lab_models.explanations.tail import Tail
+from lab_models.explanations.tail import OPERATORS, Tail
 from lab_models.inference.graph import LOGITS, PROBABILITIES
 from lab_models.inference.predictor import Predictor
 
@@ -47,6 +47,9 @@ class OpenNetwork:
         pool = nodes[end - 1]
         last = pool if _divides(pool) else nodes[end]
         tail = [node for node in nodes[end + 1 :] if node.op_type != "Softmax"]
+        unknown = {node.op_type for node in tail} - OPERATORS.keys()
+        if unknown:
+            raise Unexplainable(f"what follows its maps has {', '.join(sorted(unknown))}")
         self.tail = Tail(tail, constants, _averaged(last))
         self._weighted = [node for node in nodes if _has_weights(node)]
         self.stages = tuple(dict.fromkeys(stage_of(_layer(node)) for node in self._weighted))

@@ -7,6 +7,9 @@ from starlette.testclient import TestClient
 
 from app.api.schemas import PartAnswer
 from app.pages.networks import rows_of
+from app.settings import Settings
+from app.storage.db import Database
+from tests.app.studies import finish
 from tests.app.test_pages import text_of
 
 pytestmark = pytest.mark.sqlite  # what it reads is the same on both databases
@@ -102,3 +105,50 @@ def test_a_data_set_that_is_gone_is_said(api: TestClient, monkeypatch: pytest.Mo
     gone = api.get(f"/experiments/{made}/network")
     assert gone.status_code == 404
     assert "there is no data set 'digits'" in gone.json()["detail"]
+
+
+def test_a_changed_layer_is_one_change_in_records_comparisons_and_studies(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
+    one = api.post("/experiments", json={"dataset": "digits", "model": OWN}).json()
+    changes = {"model.layers.4.residual.0.kernel": 5, "model.layers.2": "gelu"}
+    other = api.post("/experiments", json={"like": one["id"], "set": changes}).json()
+    assert other["changed"] == {
+        "model.layers.2": ["relu", "gelu"],
+        "model.layers.4.residual.0.kernel": [3, 5],
+    }
+    page = text_of(api.get(f"/ui/compare?e={one['id']},{other['id']}").text)
+    assert "model.layers.4.residual.0.kernel 3 5" in page
+    spec = {"dataset": "digits", "model": OWN, "epochs": 1}
+    vary = {"model.layers.4.residual.0.kernel": [3, 5], "model.layers.2": ["relu", "gelu"]}
+    study = api.post("/studies", json={"spec": spec, "vary": vary, "seeds": 1}).json()
+    assert study["factors"] == ["kernel", "layers.2"]
+    assert study["name"] == "study of kernel, layers.2"
+    assert [cell["title"] for cell in study["cells"]][:2] == [
+        "kernel 3, layers.2 relu",
+        "kernel 3, layers.2 gelu",
+    ]
+    for waits in (one, other):
+        api.post(f"/experiments/{waits['id']}/cancel")
+    finish(database, settings, study["id"], {})
+    ids = [cell["experiment_id"] for cell in study["cells"]]
+    address = "/comparisons?experiments={},{}&factor={}"
+    wider, function = "layers.4.residual.0.kernel", "layers.2"
+    compared = api.get(address.format(ids[0], ids[2], wider)).json()
+    assert [one["path"] for one in compared["differs"]] == [f"model.{wider}"]
+    assert compared["warnings"] == [], "it is what was meant to differ, and sets the size"
+    compared = api.get(address.format(ids[0], ids[3], function)).json()
+    assert f"the two differ in more than model.{function}: model.{wider}" in compared["warnings"][0]
+
+
+def test_a_hostile_list_is_refused_where_it_stands(api: TestClient) -> None:
+    for layers, place, words in (
+        (["flatten", *[{"linear": 16384}] * 300], "/model", "LAB_MAX_PARAMETERS"),
+        ([{"repeat": 200, "layers": [{"repeat": 200, "layers": ["relu"]}]}], "/model", "2,000"),
+        ([{"conv": 10**400}], "/model/layers/0/conv", "4096"),
+        (["relu"] * 501, "/model/layers", "500 entries"),
+    ):
+        refused = api.post("/experiments", json={"dataset": "digits", "model": {"layers": layers}})
+        (error,) = refused.json()["errors"]
+        assert (refused.status_code, error["pointer"]) == (422, place)
+        assert words in error["message"]

@@ -40,7 +40,8 @@ from lab_models.statistics.verdicts import Judgement, not_measured
 from lab_models.training.assessment import PREDICTIONS_NAME
 
 SETS_THE_SIZE = re.compile(
-    r"^(model|model\.(arch|depth|width|widths|hidden|stages|blocks_per_stage|convs_per_stage|block|head.*))$"
+    r"^(model|model\.(arch|depth|width|widths|hidden|stages|blocks_per_stage|convs_per_stage|block|head.*|layers"
+    r"|layers\..*\.(conv|linear|kernel|groups|repeat|residual|layers)))$"
 )
 """Fields that are varied in order to change the number of parameters: then a difference in size is no surprise."""
 
