@@ -16,7 +16,7 @@ OUT = Path(__file__).parent / "latest.json"
 
 
 def main(chosen: list[str]) -> None:
-    """All of them take about seven minutes on two cores."""
+    """All of them take about fifteen minutes on two cores."""
     document: dict[str, Any] = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": platform.platform(),
@@ -28,6 +28,8 @@ def main(chosen: list[str]) -> None:
         document["throughput"] = _throughput()
     if "replicates" in chosen or not chosen:
         document["replicates"] = _replicates()
+    if "together" in chosen or not chosen:
+        document["together"] = _together()
     OUT.write_text(json.dumps(document, indent=2) + "\n")
     print(f"written to {OUT}")
 
@@ -62,6 +64,18 @@ def _replicates() -> dict[str, Any]:
         f" {found['seeds']} times one"
     )
     return found
+
+
+def _together() -> list[dict[str, Any]]:
+    from benchmarks import together
+
+    rows = together.measure()
+    print(f"{'images a second of all together':<62}{'median':>8}{'n':>4}")
+    for row in rows:
+        print(
+            f"{row['network'] + ', ' + row['precision'] + ', ' + row['way']:<62}{row['images_per_second']:>8.0f}{row['n']:>4}"
+        )
+    return rows
 
 
 def _throughput() -> list[dict[str, Any]]:

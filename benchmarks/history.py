@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from sqlalchemy import Engine, insert, select, text
+from sqlmodel import col
 
 from app.services import lifecycle
 from app.settings import Settings
@@ -47,7 +48,7 @@ ERROR = {
     "hint": "lower the learning rate",
     "traceback_tail": "x" * 1500,
 }
-TABLES = (Experiment, Run, Attempt, StatusChange, Artifact, Metric)
+TABLES: tuple[Any, ...] = (Experiment, Run, Attempt, StatusChange, Artifact, Metric)
 MOST_MS = {
     "list by status, succeeded": 30.0,
     "list by status, running": 30.0,
@@ -131,13 +132,13 @@ def _rows_of(database: Database, experiment_id: str) -> Rows:
     found: Rows = {}
     with database.reading() as session:
         run_id = session.execute(
-            select(Run.id).where(Run.experiment_id == experiment_id)  # type: ignore[call-overload,arg-type]
+            select(col(Run.id)).where(col(Run.experiment_id) == experiment_id)
         ).scalar_one()
         for table in TABLES:
-            columns = table.__table__.c  # type: ignore[attr-defined]
+            columns = table.__table__.c
             key = columns.run_id if "run_id" in columns else columns.id
             wanted = experiment_id if table is Experiment else run_id
-            rows = session.execute(select(table.__table__).where(key == wanted)).mappings()  # type: ignore[attr-defined]
+            rows = session.execute(select(table.__table__).where(key == wanted)).mappings()
             # the database numbers changes itself
             found[table.__name__] = [
                 {key: value for key, value in row.items() if key != "change"} for row in rows
@@ -151,7 +152,7 @@ def fill(database: Database, template: Rows, stored: int, queued: int) -> None:
     per_run = len(template["Metric"])
     now = datetime.now(UTC)
     with database.writing() as session:
-        known = set(session.scalars(select(Owner.name)))  # type: ignore[call-overload]
+        known = set(session.scalars(select(col(Owner.name))))
         session.add_all(
             Owner(name=name) for name in map(_owner, range(OWNERS)) if name not in known
         )
@@ -229,16 +230,16 @@ def _insert(engine: Engine, batch: Rows) -> None:
     with engine.begin() as connection:
         for table in TABLES:
             if batch[table.__name__]:
-                connection.execute(insert(table.__table__), batch[table.__name__])  # type: ignore[attr-defined]
+                connection.execute(insert(table.__table__), batch[table.__name__])
 
 
 def _requests(service: Service, database: Database) -> Iterator[tuple[str, Callable[[], object]]]:
     with database.reading() as session:
         waiting = session.scalars(
-            select(Run.experiment_id).where(Run.status == "queued").limit(ROUNDS + 2)  # type: ignore[call-overload,arg-type]
+            select(col(Run.experiment_id)).where(col(Run.status) == "queued").limit(ROUNDS + 2)
         ).all()
         ended = session.scalars(
-            select(Run.experiment_id).where(Run.status == "succeeded").limit(1)  # type: ignore[call-overload,arg-type]
+            select(col(Run.experiment_id)).where(col(Run.status) == "succeeded").limit(1)
         ).one()
     paths = {
         "list, first page": "/experiments",
@@ -261,7 +262,7 @@ def _requests(service: Service, database: Database) -> Iterator[tuple[str, Calla
     }
     for name, path in paths.items():
         yield name, partial(_get, service, path)
-    places = iter(waiting * 3)
+    places = iter(list(waiting) * 3)
     yield "GET a queued record", lambda: _get(service, f"/experiments/{next(places)}")
     numbers = iter(range(1000))
     yield (

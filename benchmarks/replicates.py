@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from app.devices import slots_of
+from app.devices import deal
 from lab_models.common.errors import DatasetUnavailable
 from lab_models.datasets.catalog import BUILT_IN
 from lab_models.datasets.readers import DataFolders, open_dataset
@@ -31,7 +31,7 @@ def measure() -> dict[str, Any]:
     """Seconds from the first claim to the last result, medians over rounds; `of_five_times_one` is what five seeds cost
     as a share of five times one.
     """
-    slots = slots_of("auto")
+    slots = deal("auto").slots
     with TemporaryDirectory() as folder:
         spec = MNIST if _has_mnist(Path(folder)) else DIGITS
         data_dir = os.environ.get("LAB_DATA_DIR", "")

@@ -49,6 +49,12 @@ class Case:
 
 CASES = (
     Case(
+        "mlp-small, batch 128, MNIST",
+        {"dataset": "mnist", "model": "mlp-small", "batch_size": 128},
+        steps=400,
+        warm_up=20,
+    ),
+    Case(
         "MLP 6 x 512, batch 64, MNIST",
         {"dataset": "mnist", "model": {"depth": 6, "width": 512}, "batch_size": 64},
         steps=250,
@@ -192,7 +198,7 @@ def _lightning(spec: TrainSpec, dataset: PreparedDataset, case: Case) -> float:
     model, _ = _network(spec, dataset)
     ended: list[float] = []
 
-    class Module(lightning.LightningModule):
+    class Module(lightning.LightningModule):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.network = model
@@ -237,5 +243,5 @@ def _step(
 ) -> None:
     loss = nn.functional.cross_entropy(model(images), labels)
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()

@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from app.gpus import NoAnswer, nvidia_smi
-from benchmarks.gpu.checks import Check, Setting, above, below, holds, info
+from benchmarks.gpu.checks import Check, Setting, Verdict, above, below, holds, info
 from benchmarks.gpu.serving import MLP, RESNET, WITH_DROPOUT, mps, serving
 from tests.e2e.service import is_alive, parent_of, wait_until
 from worker.spare import Spare
@@ -29,7 +29,7 @@ def probe(setting: Setting) -> Iterator[Check]:
     )
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     for line in lines:
-        verdict = "FAIL" if line["level"] == "FAIL" else "INFO"
+        verdict: Verdict = "FAIL" if line["level"] == "FAIL" else "INFO"
         yield Check(verdict, line["what"], f"{line['found']} {line['do']}".strip())
     yield holds("probe", done.returncode == 0, f"status {done.returncode}", "status 0")
 
@@ -104,7 +104,7 @@ def _runs_a_minute(setting: Setting, workers: int, name: str) -> float:
 
 def killed(setting: Setting) -> Iterator[Check]:
     """G7: a run whose trainer is killed twice and whose worker is killed once has the bits of one left alone."""
-    specs = (
+    specs: dict[str, dict[str, Any]] = (
         {"MLP with dropout": WITH_DROPOUT}
         if setting.is_short
         else {

@@ -112,7 +112,7 @@ def _step_times(setting: Setting, network: dict[str, Any], rows: int, precision:
 
 def _captured(step: Callable[[], None]) -> Callable[[], None]:
     """The same as one launch: https://pytorch.org/docs/stable/notes/cuda.html#whole-network-capture."""
-    beside = torch.cuda.Stream()
+    beside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     beside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(beside):
         for _ in range(3):
@@ -140,7 +140,7 @@ def _by_events(setting: Setting) -> Iterator[Check]:
         *NETWORKS["ResNet-18 in large batches" if not setting.is_short else "student"],
         "bfloat16",
     )
-    began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
     said, took = 0.0, 0.0
     began.record()
     for event in fit(prepared.state, spec, 0, prepared.splits.train, prepared.splits.val):

@@ -18,7 +18,8 @@ import httpx
 from sqlalchemy import Table, insert, text
 from sqlmodel import Session, SQLModel, col, select
 
-from app.services.owners.keys import Role, create_key
+from app.roles import Role
+from app.services.owners.keys import create_key
 from app.settings import Settings
 from app.storage.db import open_database
 from app.storage.tables import Artifact, Attempt, Experiment, Metric, Run, StatusChange, new_id
@@ -239,7 +240,7 @@ def fill(settings: Settings, template_id: str, owners: list[str]) -> list[str]:
 
 
 def _rows_of_runs(
-    session: Session, model: type[SQLModel], run_ids: list[str]
+    session: Session, model: Any, run_ids: list[str]
 ) -> dict[str, list[dict[str, Any]]]:
     """The rows that hang on each run; a number that the database gives is left for it to give again."""
     given = {"id"} if model is StatusChange else set()
