@@ -72,9 +72,8 @@ def _together() -> list[dict[str, Any]]:
     rows = together.measure()
     print(f"{'images a second of all together':<62}{'median':>8}{'n':>4}")
     for row in rows:
-        print(
-            f"{row['network'] + ', ' + row['precision'] + ', ' + row['way']:<62}{row['images_per_second']:>8.0f}{row['n']:>4}"
-        )
+        named = f"{row['network']}, {row['precision']}, {row['way']}"
+        print(f"{named:<62}{row['images_per_second']:>8.0f}{row['n']:>4}")
     return rows
 
 
