@@ -16,14 +16,25 @@ def lines_of(files: ImageFiles, table: str, longest: int) -> Iterator[str]:
         encoding = "utf-16" if file.read(2) in UTF16 else "utf-8-sig"
     with (
         files.open(table) as file,
-        io.TextIOWrapper(file, encoding, "replace", newline="\n") as text,
+        io.TextIOWrapper(file, encoding, "strict", newline="\n") as text,
     ):
         number = 0
-        while line := text.readline(longest):
+        while line := _next_line(text, longest, table, number):
             number += 1
             if len(line) >= longest:
                 raise ImportRefused(f"line {number:,} of {printable(table)} has no end")
             yield line
+
+
+def _next_line(text: io.TextIOWrapper, longest: int, table: str, number: int) -> str:
+    """Letters that are guessed could make two classes one, or another."""
+    try:
+        return text.readline(longest)
+    except UnicodeError as error:
+        raise ImportRefused(
+            f"{printable(table)} is not UTF-8, or UTF-16 with a mark, from line {number + 1:,} on",
+            hint="save the table as UTF-8; `iconv -f latin1 -t utf-8`, or gbk, turns it into that",
+        ) from error
 
 
 def separator_of(line: str) -> str:

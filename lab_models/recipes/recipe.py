@@ -234,4 +234,7 @@ def _data_of(cells: Sequence[Cell]) -> str:
 def _built_on(cells: Sequence[Cell]) -> set[str]:
     """Keys of the cells whose networks others build on."""
     said = [cell.request.get(role) for cell in cells for role in ROLES.values()]
-    return {part["cell"] for part in said if isinstance(part, dict) and "cell" in part}
+    named = [part.get("cell") for part in said if isinstance(part, dict)]
+    return {
+        cell for cell in named if isinstance(cell, str)
+    }  # what a person has put there may be anything

@@ -7,6 +7,7 @@ from starlette.testclient import TestClient
 
 from app.settings import Settings
 from app.storage.db import Database
+from lab_models.datasets.catalog import Catalog
 from tests.app.studies import fail_next, finish_all
 
 BASE: dict[str, Any] = {
@@ -192,6 +193,32 @@ def test_a_student_keeps_its_teacher_and_a_cell_its_whole_request(api: TestClien
 
 
 # Going on
+
+
+def test_what_has_learned_other_images_does_not_go_on_and_is_not_verified(
+    api: TestClient, database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = post(api, BASE)
+    finish_all(database, settings, {3: 0.8, 5: 0.9})
+    monkeypatch.setattr(Catalog, "sha256", lambda *_: "e" * 64)
+    further = api.post("/experiments", json={"like": first["id"], "go_on": {"epochs": 20}})
+    assert further.status_code == 422
+    assert "has other images by now" in further.text
+    again = api.post(f"/experiments/{first['id']}/verify")
+    assert again.status_code == 409
+    assert "import the same images under that name first" in again.json()["detail"]
+
+
+def test_an_experiment_that_a_verification_repeats_is_kept(
+    api: TestClient, database: Database, settings: Settings
+) -> None:
+    first = post(api, BASE)
+    finish_all(database, settings, {3: 0.8, 5: 0.9})
+    again = api.post(f"/experiments/{first['id']}/verify").json()
+    finish_all(database, settings, {3: 0.8, 5: 0.9})
+    assert api.delete(f"/experiments/{first['id']}").status_code == 409
+    assert api.delete(f"/experiments/{again['id']}").status_code == 204
+    assert api.delete(f"/experiments/{first['id']}").status_code == 204
 
 
 def test_finished_networks_go_on_each_seed_from_its_own(

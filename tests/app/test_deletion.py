@@ -91,6 +91,7 @@ def test_rows_and_files_go_together_and_others_stay(
     assert [folder.exists() for folder in folders] == [False, False, True]
     assert rows(database) == {
         "experiment": 1,
+        "experiment_summary": 1,
         "run": 1,
         "attempt": 1,
         "artifact": 1,
@@ -213,7 +214,12 @@ def test_what_depends_on_each_other_is_deleted_together_or_not_at_all(database: 
     with database.writing() as session:
         assert len(deletion.delete_together(session, together)) == 3
         assert deletion.delete_together(session, []) == []
-    assert rows(database) == {"experiment": 1, "run": 1, "status_change": 1}
+    assert rows(database) == {
+        "experiment": 1,
+        "experiment_summary": 1,
+        "run": 1,
+        "status_change": 1,
+    }
 
 
 def test_a_second_deletion_finds_nothing(database: Database) -> None:

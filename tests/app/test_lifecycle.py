@@ -392,7 +392,8 @@ class Lives(RuleBasedStateMachine):
             else "waiting_for_teacher"
         )
         assert after == before | {
-            "status": "queued", "status_reason": reason, "error": None, "stop_reason": None,
+            "status": "queued", "status_reason": reason, "error": None, "error_code": None,
+            "stop_reason": None,
             "finished_at": None, "worker_id": None,
             "cancel_requested": False, "pause_requested": False, "crashes": 0, "micro_batches": 1,
         }  # fmt: skip

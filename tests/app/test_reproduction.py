@@ -115,6 +115,17 @@ def test_a_second_time_that_lies_outside_is_different_and_says_by_how_much(
     assert "−41.00 points" in found["sentence"]
 
 
+def test_a_run_that_was_made_in_two_ways_is_said_to_be(
+    api: TestClient, database: Database, settings: Settings, original: str
+) -> None:
+    with database.writing() as session:
+        for run in session.exec(select(Run).where(col(Run.experiment_id) == original)):
+            run.environment = {**(run.environment or {}), "before_resuming": {"threads": 2}}
+    found = verified(api, database, settings, original, {0: 0.90, 1: 0.91, 2: 0.92})
+    assert found["runs"][0]["environment_differs"] == {"before_resuming": [{"threads": 2}, None]}
+    assert "The environments differ in before_resuming." in found["sentence"]
+
+
 def test_a_single_run_is_held_against_the_sampling_of_the_test_images(
     api: TestClient, database: Database, settings: Settings
 ) -> None:

@@ -581,3 +581,11 @@ def _saved(path: Path) -> SavedArtifact:
         sha256="0" * 64,
         size_bytes=path.stat().st_size,
     )
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("cell", [[], {}, 3, None])
+def test_a_cell_that_is_no_name_is_refused(fuzzed: TestClient, cell: Any) -> None:
+    body = {"recipe": "distill", "scale": "smoke", "overrides": {"teacher": {"cell": cell}}}
+    answer = fuzzed.post("/studies?dry_run=true", json=body)
+    assert answer.status_code == 422, answer.text

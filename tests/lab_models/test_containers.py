@@ -478,6 +478,15 @@ def test_a_table_beside_images_says_their_classes(
     assert not dogs & {image.tobytes() for image in images[labels == 0]}
 
 
+@pytest.mark.parametrize(("codec", "names"), [("latin1", "éè"), ("gbk", "狗狼")])
+def test_letters_of_a_table_are_never_guessed(codec: str, names: str, tmp_path: Path) -> None:
+    """Replaced, both classes would be one."""
+    rows = [f"{row:03}.png,{names[row % 2]}" for row in range(10)]
+    table = "\n".join(["file,label", *rows]).encode(codec)
+    said = str(refusal(tmp_path, unsorted() | {"labels.csv": table}))
+    assert "labels.csv is not UTF-8" in said
+
+
 def test_the_form_of_an_answer_is_no_truth(tmp_path: Path) -> None:
     """As competitions are downloaded: what stands in it is invented."""
     files = {**unsorted("train"), **{f"test/t{row}.png": b"" for row in range(3)}}

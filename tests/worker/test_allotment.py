@@ -26,7 +26,7 @@ class Scene:
         self.now, self.others = 100.0, False
         self.allotment = Allotment(
             stage.slot,
-            Task(found, 0, (), 1, None, **fields),  # type: ignore[arg-type]
+            Task(found, 0, (), 1, None, "exp_1", 0, **fields),  # type: ignore[arg-type]
             lambda: self.others,
             lambda: self.now,
         )

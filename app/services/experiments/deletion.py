@@ -116,7 +116,9 @@ def _refusals(session: Session, ids: Sequence[str]) -> list[Conflict]:
     builds_on = select(Run.experiment_id).where(
         col(Run.needs).in_(own), col(Run.experiment_id).not_in(ids)
     )
-    is_control = or_(*(col(Experiment.related)[role].as_string().in_(ids) for role in CONTROLS))
+    is_control = or_(
+        *(col(Experiment.related)[role].as_string().in_(ids) for role in (*CONTROLS, "verifies"))
+    )
     compared = select(Experiment.id).where(is_control, col(Experiment.id).not_in(ids))
     unfinished, building, comparing = (
         sorted(set(session.exec(found))) for found in (under_way, builds_on, compared)

@@ -114,8 +114,11 @@ def conditions(environment: Environment) -> dict[str, Any]:
 
 
 def differences(first: Environment, second: Environment) -> dict[str, tuple[Any, Any]]:
-    """In which facts two runs were made otherwise, compared or not: by name the first one's and the second one's."""
+    """In which facts two runs were made otherwise, compared or not: by name the first one's and the second one's. What
+    was otherwise in the first part of a run, by `before_resuming`.
+    """
     pairs = {fact.name: (_shown(first, fact), _shown(second, fact)) for fact in FACTS}
+    pairs[BEFORE_RESUMING] = (first.get(BEFORE_RESUMING), second.get(BEFORE_RESUMING))
     return {name: (was, is_now) for name, (was, is_now) in pairs.items() if was != is_now}
 
 

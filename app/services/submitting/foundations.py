@@ -173,6 +173,12 @@ def find_origins(
     if missing:
         raise _without_weights(experiment.id, runs.get(missing[0]), missing[0], usable)
     info = _learned(spec, "origin", catalog)
+    images = catalog.sha256(info.name)
+    learned = {(runs[seed].environment or {}).get("dataset_sha256") for seed in seeds} - {None}
+    if images is not None and learned and learned != {images}:
+        message = f"data set {info.name!r} has other images by now than experiment {experiment.id} was trained on"
+        hint = "import the same images under that name, or train with this network as `source`"
+        raise _refused("origin", "experiment", message, hint)
     return {
         seed: Foundation(Trained(spec=spec, seed=seed), "origin", info, runs[seed].id)
         for seed in seeds
