@@ -31,8 +31,8 @@ class Wish(Enum):
 class Allotment:
     """The cores of one attempt.
 
-    Only a run by itself, neither one of several seeds nor of a study, may take more than its share: what is compared is
-    computed alike. `has_neighbors` says whether others run here or wait; None where nobody can say.
+    Only a run by itself, which is compared with no other (`by_itself`), may take more than its share: what is compared
+    is computed alike. `has_neighbors` says whether others run here or wait; None where nobody can say.
     """
 
     def __init__(

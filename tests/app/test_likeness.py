@@ -4,6 +4,7 @@ not leaves them equal.
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ SPECS = [
     MLP,
     CNN,
     {**MLP, "batch_size": 65},
+    *({**CNN, "precision": precision} for precision in ("tf32", "bfloat16")),
     *(
         {"kind": "transfer", "source": {"spec": MLP, "seed": seed}, "strategy": "linear_probe"}
         for seed in (0, 1, "own")
@@ -47,6 +49,8 @@ def runs(draw: st.DrawFn) -> dict[str, Any]:
     spec = draw(st.sampled_from(SPECS))
     kind = draw(st.sampled_from(["cpu", "cuda"]))
     below = {"run": draw(st.sampled_from(["run_a", "run_b"])), "weights_sha256": draw(SHA)}
+    rounding = ["on", "off"] if spec.get("precision") == "tf32" else ["off"]
+    card = {} if kind == "cpu" else {"tf32": draw(st.sampled_from(rounding))}
     return {
         "spec": spec,
         "seed": draw(st.integers(0, 2)),
@@ -57,6 +61,7 @@ def runs(draw: st.DrawFn) -> dict[str, Any]:
             "python": draw(st.sampled_from(["3.11.7", "3.13.1"])),
             "torch": draw(st.sampled_from(["2.11.0", "2.11.1+cpu", "2.14.1"])),
             "device": f"{kind}: {draw(st.sampled_from(['model a', 'model b']))}",
+            **card,
             "threads": draw(st.sampled_from([1, 2])),
             "micro_batches": 1,
             "dataset_sha256": draw(SHA),
@@ -78,12 +83,13 @@ def wanted(run: dict[str, Any]) -> Likeness:
     environment = run["environment"]
     kind = environment["device"].partition(":")[0]
     below = environment["built_on"]
+    place = Platform.of(kind, environment["torch"], environment["threads"])
     return Likeness(
         print_of(run),
         run["seed"],
         environment["dataset_sha256"],
         None if below is None else below["weights_sha256"],
-        frozenset({Platform.of(kind, environment["torch"], environment["threads"])}),
+        frozenset({replace(place, tf32=environment.get("tf32"))}),
     )
 
 
@@ -96,7 +102,7 @@ def result(run: dict[str, Any]) -> tuple[Any, ...]:
         run["seed"],
         environment["torch"][:4],
         kind,
-        environment["threads"] if kind == "cpu" else "",
+        environment["threads"] if kind == "cpu" else environment["tf32"],
         environment["dataset_sha256"],
         (environment["built_on"] or {}).get("weights_sha256"),
     )
@@ -124,6 +130,12 @@ def _set(*path: str, value: Any) -> Callable[[dict[str, Any]], None]:
 DECIDES: dict[str, Callable[[dict[str, Any]], None]] = {
     "seed": _set("seed", value=7),
     "spec": _set("spec", value={**MLP, "epochs": 3}),
+    "precision": lambda run: run["spec"].update(
+        precision="bfloat16" if run["spec"].get("precision") != "bfloat16" else "tf32"
+    ),
+    "threads or tf32": lambda run: run["environment"].update(
+        {"threads": 9} if run["environment"]["device"].startswith("cpu") else {"tf32": "other"}
+    ),
     "results_version": _set("environment", "results_version", value=RESULTS_VERSION - 1),
     "images": _set("environment", "dataset_sha256", value="f" * 64),
     "device": _set("environment", "device", value="mps: another"),
@@ -136,6 +148,10 @@ CHANGES_NOTHING: dict[str, Callable[[dict[str, Any]], None]] = {
     "git": _set("environment", "git", value="cccc"),
     "version": _set("environment", "version", value="9.9"),
     "python": _set("environment", "python", value="3.99"),
+    **{
+        name: _set("environment", name, value="another")
+        for name in ("driver", "cuda", "cudnn", "capability", "multiprocessors")
+    },
 }
 
 
@@ -169,9 +185,31 @@ def test_what_changes_no_number_changes_no_equality(name: str, run: dict[str, An
 @given(runs(), st.sampled_from([fact.name for fact in FACTS if fact.compared is not None]))
 def test_a_record_that_lacks_a_fact_equals_nothing(run: dict[str, Any], name: str) -> None:
     lacking = {key: value for key, value in run["environment"].items() if key != name}
-    on_a_gpu = name == "threads" and run["environment"]["device"].startswith("cuda")
+    on_a_gpu = run["environment"]["device"].startswith("cuda")
     there = Record(print_of(run), run["seed"], lacking)
-    assert wanted(run).is_met_by(there) == on_a_gpu, "where threads do not matter"
+    matters_not = (name == "threads" and on_a_gpu) or (name == "tf32" and not on_a_gpu)
+    assert wanted(run).is_met_by(there) == matters_not
+
+
+@settings(max_examples=200, deadline=None)
+@given(runs(), runs())
+def test_what_goes_on_from_a_checkpoint_equals_something_only_where_nothing_was_otherwise(
+    first: dict[str, Any], second: dict[str, Any]
+) -> None:
+    was, is_now = first["environment"], second["environment"]
+    gone_on = {**second, "environment": resumed(was, is_now)}
+    alike = result({**first, "spec": MLP, "seed": 0}) == result({**second, "spec": MLP, "seed": 0})
+    assert wanted(second).is_met_by(record(gone_on)) == alike
+    assert alike or wanted(first).is_met_by(record(gone_on)) is False
+    named = differences(is_now, gone_on["environment"])
+    assert (BEFORE_RESUMING in named) == (not alike), "and whoever repeats it is told"
+
+
+def test_a_cell_is_taken_over_from_cards_that_round_alike() -> None:
+    off, on = (replace(Platform.of("cuda", "2.11.0", 1), tf32=value) for value in ("off", "on"))
+    assert Platform.of("cuda", "2.11.0", 1).covers(on), "no worker says it before it trains"
+    assert off != on
+    assert not off.covers(on)
 
 
 def test_an_older_record_need_not_say_what_cannot_matter() -> None:

@@ -11,8 +11,10 @@ from app.storage.db import Database
 from app.storage.tables import Experiment, Run
 from tests.app.studies import finish, finish_all, runs_by_cell, send
 from tests.app.test_retry import submit
+from tests.app.test_reuse import online
 
 TEACHER: dict[str, Any] = {"model": {"hidden": [16]}, "epochs": 2}
+CONVOLUTIONS: dict[str, Any] = {"model": {"arch": "cnn", "width": 8}}
 STUDENT: dict[str, Any] = {"kind": "distill", "student": {"hidden": [8]}, "epochs": 1}
 PROBE: dict[str, Any] = {"kind": "transfer", "strategy": "linear_probe", "epochs": 1}
 ROLES = [(STUDENT, "teacher"), (PROBE, "source")]
@@ -70,6 +72,21 @@ def test_what_is_there_is_built_on_and_only_the_others_are_trained_first(
         assert first.submitted["seeds"] == [0, 3]
     again = api.post("/experiments?dry_run=true", json=body).json()
     assert again["foundation"] is None, "they are queued"
+
+
+@pytest.mark.parametrize(("seed", "is_built_on"), [(0, True), ("own", False)])
+def test_a_network_that_had_all_cores_stands_beside_none_that_have_their_share(
+    api: TestClient, database: Database, settings: Settings, seed: int | str, is_built_on: bool
+) -> None:
+    online(database, {"threads": 1, "cores": 4})
+    wide = submit(api, {**CONVOLUTIONS, "epochs": 1})
+    finish_all(database, settings, {0: 0.9})
+    with database.writing() as session:
+        run = session.get_one(Run, wide["runs"][0]["id"])
+        run.environment = {**(run.environment or {}), "threads": 4}
+    body = {**STUDENT, "teacher": {"spec": {**CONVOLUTIONS, "epochs": 1}, "seed": seed}}
+    below = needs_of(database, submit(api, body)["id"])
+    assert (below[0].id == wide["runs"][0]["id"]) == is_built_on
 
 
 def test_an_experiment_that_is_named_needs_every_seed(api: TestClient, database: Database) -> None:

@@ -27,6 +27,7 @@ from app.services.analyses.reproduction import Agreement, Repeated, Verification
 from app.services.datasets import datasets
 from app.services.experiments.artifacts import weights_of
 from app.services.experiments.experiments import its_runs
+from app.services.experiments.likeness import LABELS
 from app.services.experiments.visibility import visible_experiment
 from app.services.experiments.wholes import whole
 from app.services.lifecycle.local_workers import LocalWorkers
@@ -238,7 +239,8 @@ def _repeated(repeated: Repeated) -> RepeatedAnswer:
 def _sentence(verification: Verification) -> str:
     runs, total = verification.runs, len(verification.runs)
     equal = sum(run.agreement is Agreement.BIT_EQUAL for run in runs)
-    differs = sorted({name for run in runs for name in run.differs})
+    differing = {name for run in runs for name in run.differs}
+    differs = [label for name, label in LABELS.items() if name in differing]
     because = f" The environments differ in {', '.join(differs)}." if differs else ""
     match verification.agreement:
         case Agreement.WAITING:

@@ -77,6 +77,11 @@ def _threads_that_matter(kind: str | None, threads: Any) -> Any:
     return threads if kind in (None, "cpu") else None
 
 
+def _tf32(environment: Environment) -> Any:
+    """Whether a GPU rounds what it multiplies; None of a CPU, and of records that were made before they said it."""
+    return environment.get("tf32")
+
+
 def _weights_built_on(environment: Environment) -> Any:
     """SHA-256 of the weights that were begun from or listened to, which covers all that those were made of; None where
     nothing was built on.
@@ -99,13 +104,18 @@ FACTS: Final = (
     Fact("cudnn", "cuDNN"),
     Fact("capability", "compute capability"),
     Fact("multiprocessors", "multiprocessors"),
-    Fact("tf32", "TF32"),
+    Fact("tf32", "TF32", _tf32),
     Fact("threads", "threads", _threads),
     Fact("micro_batches", "parts of a batch", _as_it_is("micro_batches")),
     Fact("dataset_sha256", "images, SHA-256", _as_it_is("dataset_sha256")),
     Fact("built_on", "built on, SHA-256 of the weights", _weights_built_on),
 )
 """All facts of an environment that may change bits, in the order in which people read them."""
+
+LABELS: Final = {
+    **{fact.name: fact.label for fact in FACTS},
+    BEFORE_RESUMING: "what was otherwise before a checkpoint",
+}
 
 
 def conditions(environment: Environment) -> dict[str, Any]:
@@ -144,7 +154,7 @@ def resumed(earlier: Environment, now: Environment) -> dict[str, Any]:
     before = {
         name: earlier[name]
         for name in known
-        if was[name] != is_now[name] and name != "results_version"
+        if was[name] != is_now[name] and name != "results_version" and name in earlier
     }
     before |= earlier.get(BEFORE_RESUMING, {})
     kept = {**now, "results_version": earlier.get("results_version")}
@@ -156,11 +166,10 @@ def notes_of_resuming(earlier: Environment, now: Environment) -> list[str]:
     else its bits hang on is another, as far as both say it. A new version of the code or of Python is none of that, and
     halved batches are noted by whoever halves them.
     """
-    labels = {fact.name: fact.label for fact in FACTS if fact.name not in NOT_OF_A_PLACE}
     others = [
-        f"{labels[name]} {was}, now {is_now}"
+        f"{LABELS[name]} {was}, now {is_now}"
         for name, (was, is_now) in differences(earlier, now).items()
-        if name in labels and None not in (was, is_now)
+        if name not in (*NOT_OF_A_PLACE, BEFORE_RESUMING) and None not in (was, is_now)
     ]
     if not others:
         return []
@@ -172,12 +181,13 @@ def notes_of_resuming(earlier: Environment, now: Environment) -> list[str]:
 @dataclass(frozen=True)
 class Platform:
     """What of the conditions hangs on where a run is trained; None for what is not known, and what does not matter
-    there.
+    there. Whether a GPU rounds to TF32 no worker says before it trains, only records do.
     """
 
     kind: str | None = None
     torch: str | None = None
     threads: int | None = None
+    tf32: str | None = None
 
     @classmethod
     def of(cls, kind: str | None, torch: str | None, threads: int | None) -> "Platform":
@@ -188,11 +198,12 @@ class Platform:
     def in_which(cls, environment: Environment) -> "Platform":
         """That of a run, as far as its record says it."""
         found = conditions(environment)
-        kind, torch, threads = (
-            None if found[name] is UNKNOWN else found[name]
-            for name in ("device", "torch", "threads")
+        return cls(
+            *(
+                None if found[name] is UNKNOWN else found[name]
+                for name in ("device", "torch", "threads", "tf32")
+            )
         )
-        return cls(kind, torch, threads)
 
     def covers(self, other: "Platform") -> bool:
         """Whether the other is what this one says, as far as it says it."""
@@ -200,6 +211,7 @@ class Platform:
             self.kind in (None, other.kind)
             and self.torch in (None, other.torch)
             and self.threads in (None, other.threads)
+            and self.tf32 in (None, other.tf32)
         )
 
 

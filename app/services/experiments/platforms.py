@@ -24,8 +24,8 @@ class Workplace:
     cores: int | None = None
 
     def platforms(self, spec: AnySpec, *, single: bool) -> frozenset[Platform]:
-        """Those of a run of the spec there; of a `single` one, which is not of a study, also that of one that is
-        alone.
+        """Those of a run of the spec there; of a `single` one, which may be by itself, also that of one that has all
+        cores.
         """
         threads: set[int | None]
         if self.threads_are_set is None:  # a worker of an older version does not say

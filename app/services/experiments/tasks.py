@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from app.services.experiments import artifacts, likeness
+from app.services.experiments.by_itself import is_by_itself
 from app.services.lifecycle import Lease
 from app.storage.tables import Artifact, Experiment, Run
 from lab_models.specs import AnySpec, ContinueSpec, KeptWeights, TrainSpec, read_spec
@@ -19,7 +19,7 @@ from lab_models.training.protocol import FoundationFiles, SavedCheckpoint
 class Task:
     """What a lease's run is: spec, seed, the checkpoints it may start from, and the trained network that it builds
     on. `threads` are those of its attempt before or, of a verification, of the run that it repeats; None where nothing
-    says any. `is_single` where it is neither one of several seeds nor of a study.
+    says any. `is_single` where it is by itself: compared with no other run.
     """
 
     spec: AnySpec
@@ -56,7 +56,7 @@ def load_task(session: Session, lease: Lease, runs_folder: Path) -> Task:
         experiment.id,
         experiment.memory_bytes or 0,
         likeness.threads_on_a_cpu(run.environment or _repeated(session, experiment, run.seed)),
-        is_single=experiment.study_id is None and _num_runs(session, experiment.id) == 1,
+        is_single=is_by_itself(session, run, experiment),
     )
 
 
@@ -67,11 +67,6 @@ def _repeated(session: Session, experiment: Experiment, seed: int) -> Mapping[st
         return {}
     asked = select(Run.environment).where(col(Run.experiment_id) == original, col(Run.seed) == seed)
     return session.exec(asked).first() or {}
-
-
-def _num_runs(session: Session, experiment_id: str) -> int:
-    counted = select(func.count()).select_from(Run).where(col(Run.experiment_id) == experiment_id)
-    return session.exec(counted).one()
 
 
 WEIGHTS: dict[KeptWeights, str] = {

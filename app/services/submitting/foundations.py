@@ -104,7 +104,8 @@ def find(
             fingerprint(wanted.spec),
             wanted.seed_for(seed),
             catalog.sha256(info.name),
-            platforms=places.platforms(wanted.spec, single=True),
+            # of several, one for each seed, none is by itself
+            platforms=places.platforms(wanted.spec, single=not reference.is_own),
         )
         for seed in seeds
     }
