@@ -81,7 +81,8 @@ def grid_cells(spec: dict[str, Any], paths: Sequence[str], axes: Sequence[Axis])
         yield Cell(
             key=key,
             title=", ".join(
-                f"{name} {factor_text(text)}" for name, text in zip(names, texts, strict=True)
+                f"{name.replace('_', ' ')} {factor_text(text)}"
+                for name, text in zip(names, texts, strict=True)
             ),
             request=with_overrides(spec, {path: values[path] for path in paths}),
             factors=dict(zip(names, texts, strict=True)),

@@ -534,6 +534,17 @@ def complete(database: Database, ids: dict[str, str]) -> None:
             )
 
 
+def test_the_loss_of_a_student_is_held_against_val_by_its_hard_part(
+    api: TestClient, distillation: dict[str, str]
+) -> None:
+    address = f"/experiments/{distillation['distilled']}/curves"
+    shown = words(api.get(f"{address}.svg?metric=loss").content)
+    assert "Loss (nats; of train its hard part)" in shown
+    assert "0.8" in api.get(f"{address}.tex?metric=loss").text
+    alone = f"/experiments/{distillation['baseline']}/curves.svg?metric=loss"
+    assert "Loss (cross-entropy, nats)" in words(api.get(alone).content)
+
+
 def test_a_table_is_answered_while_it_runs_and_when_it_is_complete(
     api: TestClient, database: Database, distillation: dict[str, str]
 ) -> None:

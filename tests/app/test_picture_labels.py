@@ -10,10 +10,13 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from app.plots.canvas.fonts import FAMILIES, width_of
+from app.plots.appearance import Appearance, PictureSize, Theme
+from app.plots.canvas.fonts import FAMILIES, width_of, wrapped
 from app.plots.canvas.labels import cut_apart, side_by_side
+from app.plots.canvas.percents import PercentFormatter
 from app.plots.drawing import draw
-from tests.app.gallery import confusion
+from app.plots.figures.studies import Priced
+from tests.app.gallery import confusion, study_gradients, tradeoff
 from tests.app.test_confusion import words
 
 ARROW = " \N{RIGHTWARDS ARROW} "
@@ -98,3 +101,52 @@ def test_a_matrix_of_right_to_left_names_is_drawn(extension: str) -> None:
     if extension == "svg":
         marked = f"\u200e{HEBREW}\u200e{ARROW}\u200e{RABBIT}"
         assert any(marked in text for text in words(picture))
+
+
+@pytest.mark.parametrize(
+    ("fractions", "texts"),
+    [
+        ([0.0, 0.1, 0.3], ["0 %", "10 %", "30 %"]),
+        ([0.2, 0.4, 0.8], ["20 %", "40 %", "80 %"]),
+        ([0.975, 0.98], ["97.5 %", "98.0 %"]),
+        ([-0.02, 0.0], ["−2 %", "0 %"]),
+        ([], []),
+    ],
+)
+def test_percent_have_the_digits_that_their_ticks_need(
+    fractions: list[float], texts: list[str]
+) -> None:
+    formatter = PercentFormatter()
+    formatter.create_dummy_axis()
+    assert formatter.format_ticks(fractions) == texts
+
+
+def test_no_line_begins_with_the_percent_sign_of_a_number() -> None:
+    said = "by 13.80 points, 95 % interval 0.81 to 26.79 (level 4 %): open"
+    for inches in (0.5, 0.8, 1.1, 1.7, 2.6):
+        lines = wrapped(said, inches, 8, 40)
+        assert " ".join(lines) == said
+        assert not any(line.startswith("%") for line in lines)
+
+
+def test_points_whose_names_are_cut_are_told_apart_and_their_axis_is_named_in_full() -> None:
+    titles = [
+        f"label smoothing and depth {depth}, width {width}" for depth in (1, 4) for width in (8, 9)
+    ]
+    points = [Priced(title, 0.3 + 0.1 * place, 0.9, None, 3) for place, title in enumerate(titles)]
+    cost = "seconds of training and validation, mean of the runs"
+    figure = dataclasses.replace(tradeoff(), points=points, cost=cost)
+    shown = words(draw(figure, "svg", Appearance(Theme.LIGHT, PictureSize.SMALL)))
+    assert cost in shown
+    assert len({text for text in shown if text.startswith("label") and "…" in text}) == len(titles)
+
+
+def test_a_verdict_under_a_small_heat_map_is_whole() -> None:
+    figure = study_gradients()
+    caption = (
+        "healthy in epoch 6: along 8 layers the gradient grows by a factor of 1.1 toward the input (slope −0.01 per"
+        " layer, 95 % interval −0.14 to +0.12 over 3 runs; threshold: factor 100)"
+    )
+    panels = [dataclasses.replace(panel, caption=caption) for panel in figure.panels]
+    shown = words(draw(dataclasses.replace(figure, panels=panels), "svg"))
+    assert sum(text.endswith("100)") for text in shown) == len(panels)

@@ -78,7 +78,7 @@ def test_a_dry_run_lists_and_prices_the_points_that_the_study_then_has(api: Test
             "dropout": spec["model"]["dropout"],
             "width": spec["model"]["width"],
         }
-        assert cell["title"].startswith("learning_rate 0.")
+        assert cell["title"].startswith("learning rate 0.")
 
 
 def test_more_points_train_only_what_is_new(

@@ -323,7 +323,7 @@ def test_pictures_tables_and_verdicts(
         succeed(database, lease)
     assert study.wait().status == "succeeded"
     table = study.table()
-    assert [row["title"] for row in table.rows] == ["learning_rate 0.1", "learning_rate 0.2"]
+    assert [row["title"] for row in table.rows] == ["learning rate 0.1", "learning rate 0.2"]
     assert "| learning_rate |" in table.markdown
     assert "\\begin{tabular}" in table.latex
     assert table.csv.splitlines()[0].startswith("cell,")

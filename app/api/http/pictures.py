@@ -16,7 +16,7 @@ from app.plots.appearance import USUAL, Appearance, PictureSize, Theme
 from app.plots.drawing import FORMATS
 from app.services.analyses.exhibits import Exhibit, Shown
 
-PLOT_VERSION = 10
+PLOT_VERSION = 11
 """Grows with the drawing code, so that a browser's copy of the old picture is not kept."""
 
 

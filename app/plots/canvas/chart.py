@@ -11,13 +11,14 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from matplotlib.patches import Polygon
-from matplotlib.ticker import Formatter, Locator, MaxNLocator, PercentFormatter, ScalarFormatter
+from matplotlib.ticker import Formatter, Locator, MaxNLocator, ScalarFormatter
 
 from app.plots.canvas.colors import FRAME, GREY, GRID, INK
 from app.plots.canvas.fonts import shortened
 from app.plots.canvas.palette import TICK_STEPS, spread
+from app.plots.canvas.percents import PercentFormatter
 from app.plots.canvas.scales import View
-from app.plots.canvas.style import AXIS_SIZE, NOTE_SIZE, PANEL_SIZE, PERCENT, TICK_SIZE, Sheet
+from app.plots.canvas.style import AXIS_SIZE, NOTE_SIZE, PANEL_SIZE, TICK_SIZE, Sheet
 from app.plots.canvas.words import CAPITALS, TextLine
 
 Floats = npt.NDArray[np.float64]
@@ -54,7 +55,7 @@ def whole_ticks(view: View) -> Ticks:
 
 def percent_ticks(view: View) -> Ticks:
     """Of fractions."""
-    percent = PercentFormatter(xmax=1.0, decimals=None, symbol=PERCENT)
+    percent = PercentFormatter()
     return _ticks(view, MaxNLocator(7, steps=TICK_STEPS), percent)
 
 

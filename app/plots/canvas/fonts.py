@@ -7,6 +7,7 @@ as it is, since its viewer has fonts too.
 """
 
 import logging
+import re
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from matplotlib.ft2font import FT2Font
 
 ELLIPSIS: Final = "\N{HORIZONTAL ELLIPSIS}"
 LONGEST: Final = 2000
+WORDS: Final = re.compile(r"\S+(?: %\S*)?")
 """Letters of a text that are looked at; more never fit into a picture."""
 SAFETY: Final = 1.03
 """Letters snapped to pixels come out up to so much wider than their outlines."""
@@ -106,11 +108,11 @@ def shortened(text: str, inches: float, size: float, bold: bool = False) -> str:
 
 def wrapped(text: str, inches: float, size: float, most: int, *, bold: bool = False) -> list[str]:
     """The text in lines of that width, at most so many, the last one cut with an ellipsis. Words wider than a line are
-    broken; no text, no line.
+    broken; no text, no line. A number and its percent sign are one word.
     """
     lines: list[str] = []
     line = ""
-    for word in printable(text).split():
+    for word in WORDS.findall(printable(text)):
         longer = f"{line} {word}" if line else word
         if width_of(longer, size, bold) <= inches:
             line = longer

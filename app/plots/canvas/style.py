@@ -211,14 +211,12 @@ class Heading:
 
 
 def heading(title: str, subtitle: str, width: float, notes: Sequence[str] = ()) -> Heading:
-    """At most two lines of title, four of subtitle and three of each note, wrapped for a sheet of that width in
-    inches.
-    """
+    """At most two lines of title, six of subtitle, four of each note, wrapped for a sheet of that width in inches."""
     inches = width - 2 * MARGIN
     return Heading(
         wrapped(title, inches, TITLE_SIZE, 2, bold=True),
-        wrapped(subtitle, inches, TEXT_SIZE, 4),
-        [line for note in notes for line in wrapped(note, inches, AXIS_SIZE, 3)],
+        wrapped(subtitle, inches, TEXT_SIZE, 6),
+        [line for note in notes for line in wrapped(note, inches, AXIS_SIZE, 4)],
     )
 
 

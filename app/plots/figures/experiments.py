@@ -18,6 +18,8 @@ AXIS_LABEL = {
     "learning_rate": "Learning rate",
     "seconds": "Seconds per epoch",
 }
+HARD_LABEL = "Loss (nats; of train its hard part)"
+"""Of a student, whose loss in training is a mixture that no other loss is comparable with."""
 
 MOST_WITH_NUMBERS = 12
 """With more classes a matrix's cells are too small for numbers: color scales and a list of the most frequent confusions
@@ -28,7 +30,8 @@ stand in for them.
 @dataclass(frozen=True)
 class CurvesFigure:
     """What the curves plot shows: a series for each (split, name). `epochs` is how many there will be; `chosen` are the
-    runs' best epochs so far, `chance` is the accuracy of guessing.
+    runs' best epochs so far, `chance` is the accuracy of guessing. With `has_hard_loss` the loss on train is that
+    of a student against the labels, not the mixture that it is trained on.
     """
 
     title: str
@@ -38,6 +41,13 @@ class CurvesFigure:
     epochs: int
     chosen: Sequence[int] = ()
     chance: float | None = None
+    has_hard_loss: bool = False
+
+    def label(self, metric: str) -> str:
+        """Above a metric's panel."""
+        if metric == "loss" and self.has_hard_loss:
+            return HARD_LABEL
+        return AXIS_LABEL.get(metric, metric)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from app.plots.canvas.colors import is_small, most_inches
 from app.plots.canvas.palette import CHANCE, spread
 from app.plots.canvas.scales import View
 from app.plots.canvas.style import MARGIN, NOTE_SIZE
-from app.plots.figures.experiments import AXIS_LABEL, CurvesFigure
+from app.plots.figures.experiments import CurvesFigure
 from app.plots.pgfplots.marks import entry, level, series_parts, series_table, upright
 from app.plots.pgfplots.options import limits, number, ticks
 from app.plots.pgfplots.source import LatexPanel, LatexPicture
@@ -53,7 +53,7 @@ def _panel(source: LatexPicture, metric: str, figure: CurvesFigure) -> LatexPane
     found = value_ticks(metric, values) if shown else NO_TICKS
     factor = f" ({found.offset})" if found.offset else ""
     options = [
-        f"title={{{latex_text(AXIS_LABEL.get(metric, metric) + factor)}}}",
+        f"title={{{latex_text(figure.label(metric) + factor)}}}",
         "xlabel={Epoch}, ymajorgrids",
         f"{limits('x', epochs)}, {limits('y', values)}",
         *ticks("x", whole_ticks(epochs)),

@@ -188,15 +188,21 @@ def _figure(session: Session, experiment: Experiment, metrics: Sequence[str]) ->
     last = last_epochs(session, [run.id for run in runs])
     begun = [run for run in runs if last.get(run.id)]
     chosen = [run.best["epoch"] for run in begun if run.best]
-    curves = curves_of(session, [[run.id for run in begun]], metrics, chosen)
+    names = [*metrics, *([HARD_LOSS] if "loss" in metrics else [])]
+    curves = curves_of(session, [[run.id for run in begun]], names, chosen)
+    found = dict(curves.groups[0])
+    hard = found.pop(("train", HARD_LOSS), None)
+    if hard is not None:
+        found["train", "loss"] = hard
     return CurvesFigure(
         title=experiment.name or experiment.id,
         subtitle=", ".join(filter(None, (standing(experiment, runs), curves.note))),
         metrics=metrics,
-        curves=curves.groups[0],
+        curves=found,
         epochs=max(run.epochs for run in runs),
         chosen=chosen,
         chance=chance_of([experiment.spec]),
+        has_hard_loss=hard is not None,
     )
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
 from app.plots.canvas.colors import (
     BLACK_LINE,
@@ -20,12 +20,12 @@ from app.plots.canvas.colors import (
     most_inches,
 )
 from app.plots.canvas.palette import TICK_STEPS, Dashes, Entry, Legend
+from app.plots.canvas.percents import PercentFormatter
 from app.plots.canvas.scales import View, accuracy_view, epoch_view, loss_view
 from app.plots.canvas.style import (
     AXIS_SIZE,
     MARGIN,
     PANEL_SIZE,
-    PERCENT,
     TICK_SIZE,
     Sheet,
     heading,
@@ -118,7 +118,7 @@ def _draw_panel(panel: Axes, name: str, figure: ComparisonFigure) -> None:
     high = max(float(series.high.max()) for series in shown)
     if name == "val_accuracy":
         panel.set_ylim(*accuracy_view(low, high))
-        panel.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=None, symbol=PERCENT))
+        panel.yaxis.set_major_formatter(PercentFormatter())
     else:
         panel.set_ylim(*loss_view(low, high))
 

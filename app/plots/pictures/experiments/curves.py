@@ -26,7 +26,7 @@ from app.plots.canvas.style import (
     heading,
     rendered,
 )
-from app.plots.figures.experiments import AXIS_LABEL, CurvesFigure
+from app.plots.figures.experiments import CurvesFigure
 from app.plots.series import Series
 
 SPLIT_STYLE = {"train": (VERMILION, "--"), "val": (BLUE, "-")}
@@ -76,7 +76,7 @@ def _draw_panel(
     chart.axes(
         whole_ticks(epochs),
         value_ticks(metric, values) if shown else NO_TICKS,
-        AXIS_LABEL.get(metric, metric),
+        figure.label(metric),
         "Epoch",
     )
     if not shown:

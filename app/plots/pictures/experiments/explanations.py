@@ -37,6 +37,7 @@ MOST_COLUMNS = 5
 """Of all blocks together, if the sheet is wide enough."""
 HYPHEN_BEFORE_NUMBER = re.compile(r"-(?=\d)")
 SCALE_SAID = "Left the image, right its map: the evidence for the predicted class, each image on a scale of its own"
+NOTE_LINES = 5
 CHECK, CROSS = "\N{CHECK MARK}", "\N{BALLOT X}"
 
 
@@ -61,7 +62,7 @@ def draw_explanations(figure: ExplanationFigure, extension: str) -> bytes:
     )
     head = heading(figure.title, figure.subtitle, width)
     notes = [
-        wrapped(HYPHEN_BEFORE_NUMBER.sub(MINUS, note), width - 2 * MARGIN, NOTE_SIZE, 3)
+        wrapped(HYPHEN_BEFORE_NUMBER.sub(MINUS, note), width - 2 * MARGIN, NOTE_SIZE, NOTE_LINES)
         for note in figure.notes
     ]
     heights = [

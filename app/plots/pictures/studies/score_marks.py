@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
 from app.plots.canvas.colors import GREY
 from app.plots.canvas.palette import CHANCE, TICK_STEPS, Sign, dot_look, look, seed_look, view_of
+from app.plots.canvas.percents import PercentFormatter
 from app.plots.canvas.scales import View, least_span
 from app.plots.canvas.style import (
     AXIS_SIZE,
     NOTE_SIZE,
-    PERCENT,
     TICK_SIZE,
     say_in_middle,
 )
@@ -56,7 +56,7 @@ def score_axis(panel: Axes, shown: ScorePanel, *, upright: bool) -> None:
     (panel.set_ylim if upright else panel.set_xlim)(low, high)
     axis.set_major_locator(MaxNLocator(7, steps=TICK_STEPS))
     if shown.as_percent:
-        axis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=None, symbol=PERCENT))
+        axis.set_major_formatter(PercentFormatter())
     panel.set_axisbelow(True)
     panel.tick_params(labelsize=TICK_SIZE, color=GREY)
     draw_chance(panel, shown.chance, upright=upright)

@@ -7,18 +7,18 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from app.plots.canvas.colors import GREY, GRID, INK, is_small, most_inches
 from app.plots.canvas.fonts import shortened
 from app.plots.canvas.palette import TICK_STEPS, Entry, Legend, look
+from app.plots.canvas.percents import PercentFormatter
 from app.plots.canvas.scales import accuracy_view, amount_view, loss_view
 from app.plots.canvas.style import (
     AXIS_SIZE,
     DPI,
     MARGIN,
     PANEL_SIZE,
-    PERCENT,
     TICK_SIZE,
     Sheet,
     heading,
@@ -156,7 +156,7 @@ def _scale(axes: Axes, panel: Panel, lines: Sequence[CellLine], is_log: bool) ->
     axes.yaxis.set_major_locator(MaxNLocator(7, steps=TICK_STEPS))
     if "accuracy" in panel.metric:
         axes.set_ylim(*accuracy_view(low, high))
-        axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=None, symbol=PERCENT))
+        axes.yaxis.set_major_formatter(PercentFormatter())
     elif panel.metric.endswith("loss"):
         axes.set_ylim(*loss_view(low, high))
     else:

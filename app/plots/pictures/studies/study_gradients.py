@@ -43,7 +43,7 @@ PANEL_INCHES = {1: (5.6, 3.4), 2: (4.0, 2.7), 3: (2.28, 2.1)}
 
 NAMES_INCHES, COLUMN_GAP, EPOCHS_INCHES, ROW_GAP = 1.0, 0.22, 0.4, 0.24
 TITLE_SIZE, CAPTION_SIZE, LABEL_SIZE = 9.5, 8.5, 7.5
-TITLE_LINES, CAPTION_LINES = 2, 3
+TITLE_LINES, CAPTION_LINES = 2, 5
 BAR_INCHES, KEY_INCHES = (3.4, 0.13), 0.72
 MOST_COLUMNS = 400
 """More epochs than that are thinned out: a panel has no more pixels."""

@@ -12,11 +12,11 @@ from matplotlib.ticker import (
     MaxNLocator,
     NullFormatter,
     NullLocator,
-    PercentFormatter,
 )
 
 from app.plots.canvas.colors import BLUE, GREY, GRID, INK, is_small, most_inches
 from app.plots.canvas.fonts import line_height, shortened, width_of
+from app.plots.canvas.labels import cut_apart
 from app.plots.canvas.palette import (
     TICK_STEPS,
     Sign,
@@ -26,13 +26,13 @@ from app.plots.canvas.palette import (
     signs_height,
     view_of,
 )
+from app.plots.canvas.percents import PercentFormatter
 from app.plots.canvas.scales import least_span
 from app.plots.canvas.style import (
     AXIS_SIZE,
     MARGIN,
     NOTE_SIZE,
     PANEL_SIZE,
-    PERCENT,
     TICK_SIZE,
     Sheet,
     heading,
@@ -76,8 +76,9 @@ def draw_tradeoff(figure: TradeoffFigure, extension: str) -> bytes:
 
 def _draw_points(panel: Axes, figure: TradeoffFigure, inches: tuple[float, float]) -> None:
     is_log = _scale(panel, figure, inches[0])
-    label = shortened(figure.cost, inches[0] - 1.5, AXIS_SIZE)
-    panel.set_xlabel(f"{label} (log scale)" if is_log else label, fontsize=AXIS_SIZE)
+    scale = " (log scale)" if is_log else ""
+    label = shortened(figure.cost, inches[0] - width_of(scale, AXIS_SIZE), AXIS_SIZE)
+    panel.set_xlabel(label + scale, fontsize=AXIS_SIZE)
     panel.tick_params(labelsize=TICK_SIZE, color=GREY)
     panel.grid(axis="both", color=GRID, linewidth=0.8)
     panel.set_axisbelow(True)
@@ -112,11 +113,9 @@ def _scale(panel: Axes, figure: TradeoffFigure, width: float) -> bool:
     panel.set_ylim(low, high)
     panel.yaxis.set_major_locator(MaxNLocator(7, steps=TICK_STEPS))
     if figure.as_percent:
-        panel.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=None, symbol=PERCENT))
+        panel.yaxis.set_major_formatter(PercentFormatter())
     # room for a name on either side of the outermost points
-    aside = min(
-        0.3, (max(width_of(_name(p.title), NOTE_SIZE) for p in figure.points) + 0.2) / width
-    )
+    aside = min(0.3, (max(width_of(name, NOTE_SIZE) for name in _names(figure)) + 0.2) / width)
     if not is_log:
         span = (max(costs) - min(costs)) or abs(max(costs)) or 1.0
         panel.set_xlim(min(costs) - 0.06 * span, max(costs) + span * aside / (1 - aside))
@@ -154,8 +153,9 @@ def _write_names(panel: Axes, figure: TradeoffFigure, inches: tuple[float, float
         places.append((float(across) * width, float(up) * height))
     taken: list[tuple[float, float, float]] = []
     better, step, front = -1 if figure.lower_is_better else 1, line_height(NOTE_SIZE), figure.front
+    names = _names(figure)
     for number in sorted(range(len(places)), key=lambda place: better * places[place][1]):
-        (across, up), text = places[number], _name(figure.points[number].title)
+        (across, up), text = places[number], names[number]
         wide, toward = width_of(text, NOTE_SIZE), better if number in front else -better
         is_left = number in front and across - NAME_GAP - wide > 0
         left = across - NAME_GAP - wide if is_left else across + NAME_GAP
@@ -178,8 +178,10 @@ def _write_names(panel: Axes, figure: TradeoffFigure, inches: tuple[float, float
         )
 
 
-def _name(title: str) -> str:
-    return shortened(title, NAME_INCHES / (1.6 if is_small() else 1), NOTE_SIZE)
+def _names(figure: TradeoffFigure) -> list[str]:
+    """The points' names, of which no two are cut to the same."""
+    inches = NAME_INCHES / (1.6 if is_small() else 1)
+    return cut_apart([point.title for point in figure.points], inches, NOTE_SIZE)
 
 
 def _amount(value: float) -> str:
