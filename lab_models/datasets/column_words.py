@@ -16,7 +16,7 @@ FILE_WORDS: Final = (
     *("image_file", "image_filename", "path", "filepath", "file_path", "image_id", "img_id"),
     *("id", "name", "fname", "id_code", "images", "photo", "picture"),
 )
-SPLIT_WORDS: Final = ("split", "set", "subset", "partition", "fold", "data_set")
+SPLIT_WORDS: Final = ("split", "usage", "set", "subset", "partition", "fold", "data_set")
 
 
 def column_of(words: Sequence[str], columns: Sequence[str]) -> str | None:

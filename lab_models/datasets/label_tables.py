@@ -48,6 +48,7 @@ def labels_in_tables(files: ImageFiles, images: Sequence[str]) -> Labels | None:
     found: list[tuple[str, str]] = []
     refused: list[str] = []
     labels = Labels("")
+    passed_over: list[str] = []
     for table in tables:
         rows = _rows(files, table, ROWS_PER_IMAGE * len(images) + 1000)
         header = next(rows, [])
@@ -57,10 +58,14 @@ def labels_in_tables(files: ImageFiles, images: Sequence[str]) -> Labels | None:
             continue
         split = column_of(SPLIT_WORDS, [one for one in header if one not in (name, label)])
         places = [None if one is None else header.index(one) for one in (name, label, split)]
-        _take(table, rows, places, known, labels)
+        others = _take(table, rows, places, known, labels)
         found.append((table, label))
+        if others and split is not None:
+            passed_over.append(f"{printable(split)} of {printable(table)}, which has {others[0]!a}")
     if found:
         labels.where = _listed(found)
+        if passed_over:
+            labels.where += f"; no splits are in the column {', '.join(passed_over)}"
         return labels
     if len({PurePosixPath(image).parent for image in images}) == 1:
         raise ImportRefused(f"the images lie in no class folders, and {refused[0]}", hint=HINT)
@@ -96,12 +101,15 @@ def _take(
     places: Sequence[int | None],
     known: "_ByName",
     labels: Labels,
-) -> None:
+) -> list[str]:
+    """Returns the values of the column of splits that are none, where none of its values is one."""
     at_name, at_label, at_split = places
     assert at_name is not None
     assert at_label is not None
     own_split = split_in(PurePosixPath(table).stem)
     missing: list[str] = []
+    known_splits = 0
+    others: dict[str, None] = {}
     for row in rows:
         if len(row) <= max(at_name, at_label) or not row[at_name].strip():
             continue
@@ -118,7 +126,11 @@ def _take(
                 f" {printable(label)}",
                 hint="an image has one class here",
             )
-        said = split_of(row[at_split]) if at_split is not None and at_split < len(row) else None
+        word = row[at_split].strip() if at_split is not None and at_split < len(row) else ""
+        said = split_of(word)
+        known_splits += said is not None
+        if word and said is None and len(others) < MOST_NAMED:
+            others[printable(word)] = None
         split = said or own_split or _split_of_folder(image)
         if split is not None:
             labels.splits[image] = split
@@ -129,6 +141,13 @@ def _take(
             + (", …" if len(missing) > MOST_NAMED else ""),
             hint="put these images in, or take the rows out",
         )
+    if known_splits and others:
+        shown = ", ".join(map(ascii, others))
+        raise ImportRefused(
+            f"the splits in {printable(table)} have names that are none: {shown}",
+            hint="write train, val or test, or take these rows out",
+        )
+    return list(others)
 
 
 class _ByName:

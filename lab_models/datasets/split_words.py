@@ -17,10 +17,13 @@ _SPLITS: Final = {
         "训练",
         "训练集",
     ),
-    "test": ("test", "testing", "testset", "seg_test", "holdout", "hold_out", "测试", "测试集"),
+    "test": (
+        *("test", "testing", "testset", "seg_test", "holdout", "hold_out", "测试", "测试集"),
+        *("private_test", "privatetest"),
+    ),
     "val": (
         *("val", "valid", "validation", "valset", "dev", "devset", "eval", "evaluation"),
-        *("验证", "验证集"),
+        *("验证", "验证集", "public_test", "publictest"),
     ),
 }
 _BY_WORD: Final = {word: split for split, words in _SPLITS.items() for word in words}
@@ -72,12 +75,12 @@ def is_no_class(folder: str) -> bool:
 
 
 def naturally(name: str) -> tuple[tuple[int, float | str], ...]:
-    """A key that sorts `2` before `10`, `class 2` before `class 10` and `0.25` before `0.5`; what is equal so is told
-    apart by the name.
+    """A key that sorts `2` before `10`, `class` before `class 2`, that before `class 10`, and `0.25` before `0.5`; what
+    is equal so is told apart by the name.
     """
     if re.fullmatch(r"[+-]?[0-9]{0,300}\.?[0-9]{1,300}", name):
-        return (0, float(name)), (2, name)
+        return (0, float(name)), (-1, name)
     # Python makes no number of more digits, and nothing that long is the name of a class
     parts = re.split(r"([0-9]{1,4000})", name)
     numbered = tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts if part)
-    return (*numbered, (2, name))
+    return (*numbered, (-1, name))

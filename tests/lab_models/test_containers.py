@@ -512,6 +512,25 @@ def test_tables_of_splits_and_a_column_of_splits_are_read(tmp_path: Path) -> Non
     assert counts(taken(tmp_path / "column", files)) == (12, 4, 4)
 
 
+def split_table(words: list[str]) -> bytes:
+    rows = [f"{row:03}.png,{'ab'[row % 2]},{word}" for row, word in enumerate(words)]
+    return "\n".join(["file,class,Usage", *rows]).encode()
+
+
+def test_a_column_of_splits_is_understood_refused_or_said_to_be_none(tmp_path: Path) -> None:
+    images = unsorted(count=16)
+    known = ["Training"] * 8 + ["PublicTest"] * 4 + ["PrivateTest"] * 4
+    assert counts(taken(tmp_path, images | {"labels.csv": split_table(known)})) == (12, 4, 4)
+    mixed = ["train"] * 8 + ["test"] * 4 + ["unlabeled"] * 4
+    for name in ("mixed", "folds"):
+        (tmp_path / name).mkdir()
+    said = str(refusal(tmp_path / "mixed", images | {"labels.csv": split_table(mixed)}))
+    assert "names that are none: 'unlabeled'" in said
+    folds = [str(row % 5) for row in range(16)]
+    dataset = taken(tmp_path / "folds", images | {"labels.csv": split_table(folds)})
+    assert "no splits are in the column Usage of labels.csv, which has '0'" in dataset.info.source
+
+
 def test_images_that_no_table_names_are_counted(tmp_path: Path) -> None:
     """The test images of a competition have no published classes."""
     files = unsorted("train", ".jpg") | {

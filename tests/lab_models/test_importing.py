@@ -397,6 +397,7 @@ def test_a_class_may_have_a_word_for_its_name_where_others_have_none() -> None:
         (["1", "01", "a1"], ["01", "1", "a1"]),
         (["0.5", "0.25", "-10", "2", "-1.5"], ["-10", "-1.5", "0.25", "0.5", "2"]),
         (["v1.10", "v1.9", "1"], ["1", "v1.9", "v1.10"]),
+        (("img10", "img", "img2"), ["img", "img2", "img10"]),
     ],
 )
 def test_classes_with_numbers_come_in_natural_order(names: Any, order: list[str]) -> None:
