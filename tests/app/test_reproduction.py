@@ -123,7 +123,7 @@ def test_a_run_that_was_made_in_two_ways_is_said_to_be(
             run.environment = {**(run.environment or {}), "before_resuming": {"threads": 2}}
     found = verified(api, database, settings, original, {0: 0.90, 1: 0.91, 2: 0.92})
     assert found["runs"][0]["environment_differs"] == {"before_resuming": [{"threads": 2}, None]}
-    assert "The environments differ in before_resuming." in found["sentence"]
+    assert found["sentence"].endswith("differ in what was otherwise before a checkpoint.")
 
 
 def test_a_single_run_is_held_against_the_sampling_of_the_test_images(

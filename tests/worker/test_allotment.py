@@ -67,9 +67,17 @@ def test_one_that_is_alone_begins_on_all_cores_and_others_on_their_share(stage: 
         ({"model": {"hidden": [8]}}, {}, 1),
         (CONVOLUTIONS, {"threads": 3}, 3),
         (CONVOLUTIONS, {"threads": 3, "is_single": False}, 3),
+        (CONVOLUTIONS, {"threads": 4, "is_single": False}, 4),
         (CONVOLUTIONS, {"threads": 8, "is_single": False}, 2),
     ],
-    ids=["of a study", "no convolutions", "as before", "as its original", "of a larger machine"],
+    ids=[
+        "of a study",
+        "no convolutions",
+        "as before",
+        "as its original",
+        "as one that was alone",
+        "of a larger machine",
+    ],
 )
 def test_what_is_compared_is_computed_alike(
     stage: Any, spec: dict[str, Any], task: dict[str, Any], threads: int
