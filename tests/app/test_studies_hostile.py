@@ -403,9 +403,13 @@ def test_what_another_experiment_builds_on_is_not_deleted(
     finish_all(database, settings, {0: 0.9, 1: 0.9})
     assert api.delete(f"/experiments/{again['id']}").status_code == 204
     alone = api.post(f"/experiments/{record['cells'][0]['experiment_id']}/verify").json()
+    refused = api.delete(f"/studies/{record['id']}")
+    assert (refused.status_code, alone["id"] in refused.json()["detail"]) == (409, True), (
+        "what it would be held against would be gone"
+    )
+    api.post(f"/experiments/{alone['id']}/cancel")
+    assert api.delete(f"/experiments/{alone['id']}").status_code == 204
     assert api.delete(f"/studies/{record['id']}").status_code == 204
-    gone = api.get(f"/experiments/{alone['id']}/verification")
-    assert (gone.status_code, "there is no experiment" in gone.json()["detail"]) == (404, True)
 
 
 def test_students_are_trained_anew_with_a_teacher_whose_files_are_gone(

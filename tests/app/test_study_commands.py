@@ -225,7 +225,7 @@ def test_a_dry_run_says_what_is_drawn_and_which_cells_are_the_same(
     assert status == 0
     said = " ".join(out.split())
     assert "Drawn with seed 0: learning_rate log-uniform from 0.0001 to 0.1." in said
-    assert "residual no = learning_rate" in said
+    assert "residual no = learning rate" in said
     assert "4 cells (2 the same as others), 6 runs" in said
 
 
