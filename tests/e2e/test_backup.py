@@ -15,7 +15,7 @@ DONE: dict[str, Any] = {"dataset": "digits", "model": {"hidden": [16]}, "epochs"
 LONG: dict[str, Any] = {
     "dataset": "digits",
     "model": {"hidden": [128, 128]},
-    "epochs": 24,
+    "epochs": 48,
     "batch_size": 8,
 }
 
