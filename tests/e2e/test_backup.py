@@ -38,6 +38,7 @@ def artifacts(service: Service, record: Any) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 def test_a_backup_made_while_runs_train_is_put_back_in_a_new_home_where_everything_answers(
     make_service: Callable[..., Service], tmp_path: Path
 ) -> None:

@@ -220,6 +220,7 @@ def test_two_workers_on_redis_execute_each_of_ten_runs_once(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.redis
 def test_with_redis_down_the_api_answers_the_run_goes_on_and_the_queued_one_starts_when_it_is_back(
     make_service: MakeService, redis: Redis

@@ -62,6 +62,7 @@ def said(service: Service, what: Callable[[dict[str, Any]], Any]) -> dict[str, A
     return found
 
 
+@pytest.mark.slow
 def test_a_named_gpu_whose_driver_is_too_old_is_said_everywhere_and_never_replaced(
     make_service: MakeService, tmp_path: Path
 ) -> None:

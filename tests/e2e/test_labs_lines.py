@@ -34,6 +34,7 @@ def test_there_is_a_line_for_each_of_the_labs() -> None:
     assert len(LINES) >= 12
 
 
+@pytest.mark.slow
 def test_every_line_trains(
     service: Service,
     capsys: pytest.CaptureFixture[str],

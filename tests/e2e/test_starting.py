@@ -185,6 +185,7 @@ def test_an_idle_worker_on_redis_is_gone_at_once_as_well(
     assert service.get("/readyz")["checks"]["workers_online"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["serve", pytest.param("worker", marks=pytest.mark.slow)])
 def test_a_second_ctrl_c_ends_a_training_service_at_once_and_the_next_start_goes_on(
     make_service: MakeService, command: str

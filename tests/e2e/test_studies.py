@@ -68,6 +68,7 @@ def test_a_study_runs_is_extended_reused_and_verified(service: Service) -> None:
     assert [run["seed"] for run in verification["runs"]] == [0, 1, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["distill", "probe", "gradients"])
 def test_a_recipe_runs_from_one_call(service: Service, name: str) -> None:
     small = {"dataset.name": "digits", "dataset.train_limit": 200, "epochs": 1}

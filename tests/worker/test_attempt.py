@@ -67,6 +67,7 @@ def test_an_error_of_the_workers_own_becomes_a_failed_run_with_its_traceback(
     assert "Traceback" in run.error["traceback_tail"]
 
 
+@pytest.mark.sqlite
 @pytest.mark.costly
 def test_a_run_that_would_leave_too_little_room_fails_by_name_before_its_checkpoint_is_written(
     make_stage: MakeStage,

@@ -125,6 +125,7 @@ def test_while_the_bucket_is_out_of_reach_the_run_is_kept_and_goes_on_when_it_is
     assert {row.path for row in rows_of(stage, Artifact, run_id)} <= names_in(stage, run_id)
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("how", ["stop", "cancel"])
 def test_a_run_that_is_to_end_does_not_wait_for_a_bucket_that_is_out_of_reach(
     stage: Stage, buckets: Buckets, caplog: pytest.LogCaptureFixture, how: str

@@ -183,6 +183,7 @@ def jumping_clock(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
     return readings
 
 
+@pytest.mark.sqlite
 def test_no_decision_reads_the_clock(make_stage: MakeStage, jumping_clock: list[datetime]) -> None:
     stage = make_stage(lease_seconds=30.0)
     runs = [stage.submit(epochs=4) for _ in range(2)]

@@ -66,6 +66,7 @@ def test_saying_the_same_step_again_and_again_is_no_progress() -> None:
     assert watchdog.has_stalled
 
 
+@pytest.mark.slow
 @pytest.mark.sqlite
 def test_a_trainer_that_hangs_is_ended_counts_as_a_crash_and_its_run_goes_on(
     make_stage: Callable[..., Stage],
