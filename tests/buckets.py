@@ -52,15 +52,24 @@ class Wire:
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
 
     def _accept(self, listener: socket.socket) -> None:
-        while True:
-            try:
-                ours, _ = listener.accept()
-                theirs = socket.create_connection(("127.0.0.1", self._to))
-            except OSError:
-                return
-            self._open += [ours, theirs]
-            for one, other in ((ours, theirs), (theirs, ours)):
-                threading.Thread(target=_pipe, args=(one, other), daemon=True).start()
+        with listener:
+            while True:
+                try:
+                    ours, _ = listener.accept()
+                except OSError:
+                    return
+                try:
+                    theirs = socket.create_connection(("127.0.0.1", self._to))
+                except OSError:
+                    ours.close()
+                    return
+                self._open += [ours, theirs]
+                for one, other in ((ours, theirs), (theirs, ours)):
+                    threading.Thread(target=_pipe, args=(one, other), daemon=True).start()
+                if self._listener is not listener:  # cut meanwhile, without these two
+                    for one in (ours, theirs):
+                        with suppress(OSError):
+                            one.shutdown(socket.SHUT_RDWR)
 
 
 def _pipe(source: socket.socket, target: socket.socket) -> None:
@@ -70,6 +79,7 @@ def _pipe(source: socket.socket, target: socket.socket) -> None:
     for one in (source, target):
         with suppress(OSError):
             one.shutdown(socket.SHUT_RDWR)
+        one.close()
 
 
 class Buckets:
