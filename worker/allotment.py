@@ -32,19 +32,22 @@ class Allotment:
     """The cores of one attempt.
 
     Only a run by itself, which is compared with no other (`by_itself`), may take more than its share: what is compared
-    is computed alike. `has_neighbors` says whether others run here or wait; None where nobody can say.
+    is computed alike. Only its first attempt begins so, so that it begins anew once at most. On a GPU threads decide
+    nothing. `has_neighbors` says whether others run here or wait; None where nobody can say.
     """
 
     def __init__(
         self,
         slot: Slot,
         task: Task,
+        attempt: int,
         has_neighbors: Callable[[], bool | None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.share = useful_threads(task.spec, slot.threads)
         self.all = useful_threads(task.spec, slot.cores)
-        self.may_widen = task.is_single and self.all > self.share
+        self.may_widen = slot.device == "cpu" and task.is_by_itself and self.all > self.share
+        self._is_first_attempt = attempt == 1
         self._has_neighbors, self._clock = has_neighbors, clock
         self._kept = task.threads if task.threads in range(1, slot.cores + 1) else None
         self._now: int | None = None
@@ -57,7 +60,7 @@ class Allotment:
         """The threads to begin with: those of the attempt before or of the run that is repeated, where there is one."""
         if self._kept is not None:
             return self._kept
-        if self.may_widen and self._has_neighbors() is False:
+        if self.may_widen and self._is_first_attempt and self._has_neighbors() is False:
             return self.all
         return self.share
 

@@ -114,7 +114,7 @@ class Supervision:
             task = self._carrier.bring(self._ledger.task())
             self._wait_for_room(task)
             limit = TimeLimit(self._settings.max_run_seconds, self._ledger.seconds_before())
-            self._allotment = Allotment(self._slot, task, self._ledger.has_neighbors)
+            self._allotment = Allotment(self._slot, task, self._attempt, self._ledger.has_neighbors)
             order = make_order(self._slot, self._ledger.lease, task, self._allotment.first())
             trainer.train(order, order.run_folder / f"attempt-{self._attempt}" / "log.txt")
             self._write(self.watch(trainer, limit), order, task)

@@ -13,11 +13,11 @@ from typing import Any, Final, Literal, assert_never
 
 from sqlalchemy import ColumnElement, Select, bindparam, func
 from sqlalchemy import select as select_columns
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col
 
 from app.roles import Role
 from app.settings import Settings
+from app.storage.dialects import insert_into
 from app.storage.tables import Owner, QuotaColumns, RoleQuota, TrainingDay, utc_now
 
 WEEK: Final = 7
@@ -145,8 +145,9 @@ def of_their_role() -> ColumnElement[bool]:
 
 def count_training(session: Session, owner: str, seconds: float, at: datetime) -> None:
     """An attempt of the owner has ended that lasted so long."""
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    row = insert(TrainingDay).values(owner=owner, day=day_of(at), seconds=max(0.0, seconds))
+    row = insert_into(TrainingDay, session.get_bind().dialect.name).values(
+        owner=owner, day=day_of(at), seconds=max(0.0, seconds)
+    )
     session.execute(
         row.on_conflict_do_update(
             index_elements=["owner", "day"],

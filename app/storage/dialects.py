@@ -3,6 +3,7 @@
 from typing import Any
 
 from sqlalchemy import BigInteger, String, TableValuedAlias, Text, column
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
@@ -29,6 +30,11 @@ class folded(GenericFunction[str]):  # noqa: N801
     name = "folded"
     type = Text()
     inherit_cache = True
+
+
+def insert_into(table: Any, dialect: str) -> sqlite.Insert | postgresql.Insert:
+    """An INSERT that can be told what to do on a conflict, which both say in the same words."""
+    return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
 
 
 def pairs_of(texts: Any) -> TableValuedAlias:

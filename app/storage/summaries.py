@@ -26,11 +26,10 @@ from sqlalchemy import (
     union,
 )
 from sqlalchemy import select as select_columns
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import col
 
 from app.storage.changes import SUMMARIZED, UNNUMBERED
-from app.storage.dialects import microseconds
+from app.storage.dialects import insert_into, microseconds
 from app.storage.states import RunStatus
 from app.storage.tables import Experiment, ExperimentSummary, Run, Tombstone
 
@@ -63,8 +62,9 @@ def _upsert(dialect: str) -> Executable:
         select_columns(col(Experiment.id)).where(col(Experiment.change) == marked),
     )
     names = list(_values())
-    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
-    adding = insert(ExperimentSummary).from_select(names, computed(col(Experiment.id).in_(written)))
+    adding = insert_into(ExperimentSummary, dialect).from_select(
+        names, computed(col(Experiment.id).in_(written))
+    )
     upsert: Executable = adding.on_conflict_do_update(
         index_elements=["experiment_id"],
         set_={name: adding.excluded[name] for name in names if name != "experiment_id"},

@@ -31,6 +31,21 @@ PROJECT = Path(__file__).resolve().parents[2]
 EXAMPLES = settings(deadline=None, derandomize=True, max_examples=60)
 """Hypothesis with the same examples in every run, however slow the machine."""
 
+OWN_LIST: dict[str, Any] = {
+    "arch": "layers",
+    "layers": [
+        {"conv": 4},
+        "batch_norm",
+        "relu",
+        {"residual": [{"conv": 6, "stride": 2}, "batch_norm", "gelu"]},
+        {"repeat": 2, "layers": [{"conv": 6, "groups": 6}, {"group_norm": 2}, "max_pool"]},
+        "flatten",
+        {"dropout": 0.1},
+        {"linear": 8},
+        "tanh",
+    ],
+}
+"""A network of one's own with most kinds of layers."""
 TINY = {
     "dataset": {"train_limit": 200},
     "model": {"depth": 2, "width": 16},

@@ -47,6 +47,7 @@ from lab_models.training.objectives import (
 from lab_models.training.optimization import make_optimizer
 from lab_models.training.protocol import EpochCompleted, FoundationFiles, Order, Started
 from tests.lab_models.conftest import (
+    OWN_LIST,
     OrderMaker,
     of_kind,
     order_in,
@@ -80,20 +81,7 @@ NETWORKS: list[dict[str, Any]] = [
     {"arch": "vgg", "widths": [4, 8], "hidden": 12, "dropout": 0.1},
     {"arch": "resnet18"},
     {"arch": "resnet18", "stem": "imagenet"},
-    {
-        "arch": "layers",
-        "layers": [
-            {"conv": 4},
-            "batch_norm",
-            "relu",
-            {"residual": [{"conv": 6, "stride": 2}, "batch_norm", "gelu"]},
-            {"repeat": 2, "layers": [{"conv": 6, "groups": 6}, {"group_norm": 2}, "max_pool"]},
-            "flatten",
-            {"dropout": 0.1},
-            {"linear": 8},
-            "tanh",
-        ],
-    },
+    OWN_LIST,
     {
         "arch": "layers",
         "layers": [

@@ -18,6 +18,7 @@ from lab_models.training.freezing import Freezer, parameter_groups
 from lab_models.training.optimization import make_optimizer, set_learning_rate
 from lab_models.training.protocol import FoundationFiles, Order, Started
 from tests.lab_models.conftest import (
+    OWN_LIST,
     TINY,
     OrderMaker,
     of_kind,
@@ -43,20 +44,7 @@ NETWORKS = [
     {"arch": "henet", "depth": 8},
     {"arch": "vgg", "widths": [4, 8], "hidden": 8},
     {"arch": "resnet18"},
-    {
-        "arch": "layers",
-        "layers": [
-            {"conv": 4},
-            "batch_norm",
-            "relu",
-            {"residual": [{"conv": 6, "stride": 2}, "batch_norm", "gelu"]},
-            {"repeat": 2, "layers": [{"conv": 6, "groups": 6}, {"group_norm": 2}, "max_pool"]},
-            "flatten",
-            {"dropout": 0.1},
-            {"linear": 8},
-            "tanh",
-        ],
-    },
+    OWN_LIST,
 ]
 
 

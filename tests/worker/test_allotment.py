@@ -19,14 +19,17 @@ CONVOLUTIONS = {"model": {"arch": "layers", "layers": [{"conv": 4}, "relu"]}}
 class Scene:
     """An attempt on a machine of four cores and two slots, with a clock and neighbors that the test sets."""
 
-    def __init__(self, stage: Stage, spec: dict[str, Any] | None = None, **task: Any) -> None:
+    def __init__(
+        self, stage: Stage, spec: dict[str, Any] | None = None, attempt: int = 1, **task: Any
+    ) -> None:
         stage.slot.threads, stage.slot.cores = 2, 4
-        fields = {"threads": None, "is_single": True, **task}
+        fields = {"threads": None, "is_by_itself": True, **task}
         found = read_request(spec or CONVOLUTIONS).spec
         self.now, self.others = 100.0, False
         self.allotment = Allotment(
             stage.slot,
             Task(found, 0, (), 1, None, "exp_1", 0, **fields),  # type: ignore[arg-type]
+            attempt,
             lambda: self.others,
             lambda: self.now,
         )
@@ -63,12 +66,12 @@ def test_one_that_is_alone_begins_on_all_cores_and_others_on_their_share(stage: 
 @pytest.mark.parametrize(
     ("spec", "task", "threads"),
     [
-        (CONVOLUTIONS, {"is_single": False}, 2),
+        (CONVOLUTIONS, {"is_by_itself": False}, 2),
         ({"model": {"hidden": [8]}}, {}, 1),
         (CONVOLUTIONS, {"threads": 3}, 3),
-        (CONVOLUTIONS, {"threads": 3, "is_single": False}, 3),
-        (CONVOLUTIONS, {"threads": 4, "is_single": False}, 4),
-        (CONVOLUTIONS, {"threads": 8, "is_single": False}, 2),
+        (CONVOLUTIONS, {"threads": 3, "is_by_itself": False}, 3),
+        (CONVOLUTIONS, {"threads": 4, "is_by_itself": False}, 4),
+        (CONVOLUTIONS, {"threads": 8, "is_by_itself": False}, 2),
     ],
     ids=[
         "of a study",
@@ -122,3 +125,15 @@ def test_one_that_has_begun_on_its_share_stays_there(stage: Any) -> None:
     scene = Scene(stage)
     scene.begin(2)
     assert scene.after(200, others=False) == []
+
+
+def test_one_that_has_begun_anew_never_does_so_again(stage: Any) -> None:
+    assert Scene(stage, attempt=2).allotment.first() == 2
+
+
+def test_on_a_gpu_nothing_is_dealt_out(stage: Any) -> None:
+    stage.slot.device = "cuda:0"
+    scene = Scene(stage)
+    assert scene.allotment.first() == 2
+    scene.begin(4)
+    assert scene.after(100, others=True) == []

@@ -25,31 +25,9 @@ from lab_models.common.validation import FieldError, did_you_mean
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 FIRST_WORDS: Final = (
-    *(
-        "architectures",
-        "bundles",
-        "comparisons",
-        "datasets",
-        "docs",
-        "events",
-        "experiments",
-        "healthz",
-    ),
-    *(
-        "experiments.csv",
-        "healthz",
-        "me",
-        "metrics",
-        "openapi.json",
-        "owners",
-        "queue",
-        "readyz",
-        "recipes",
-        "runs",
-        "studies",
-        "ui",
-    ),
-    *("version", "webhooks", "workers"),
+    *("architectures", "bundles", "comparisons", "datasets", "docs", "events", "experiments"),
+    *("experiments.csv", "healthz", "me", "metrics", "openapi.json", "owners", "queue", "readyz"),
+    *("recipes", "runs", "studies", "ui", "version", "webhooks", "workers"),
 )
 """With which addresses begin."""
 LONGEST_PATH: Final = 300

@@ -99,7 +99,7 @@ def prepare_verification(
 ) -> Draft:
     """The succeeded seeds of an experiment once more, to be trained anew, for `owner`; on a session that only reads.
 
-    Raises Conflict where none has succeeded or the data set is gone.
+    Raises Conflict where none has succeeded, or the data set is gone or another.
     """
     succeeded = [run for run in its_runs(session, original.id) if run.status == RunStatus.SUCCEEDED]
     if not succeeded:
@@ -113,7 +113,11 @@ def prepare_verification(
             f"data set {spec.dataset.name!r} is not here any more, so the experiment cannot be done again"
         )
     images = datasets.catalog(settings).sha256(info.name)
-    _refuse_other_images(original, spec, images, succeeded)
+    if likeness.has_learned_others((run.environment for run in succeeded), images):
+        raise Conflict(
+            f"data set {spec.dataset.name!r} has other images by now than when experiment {original.id} was trained,"
+            " so it cannot be done again: import the same images under that name first"
+        )
     return draft(
         spec,
         estimate(spec, info),
@@ -127,18 +131,6 @@ def prepare_verification(
         needs={run.seed: Needed(run.needs, False) for run in succeeded if run.needs is not None},
         related={"verifies": original.id},
     )
-
-
-def _refuse_other_images(
-    original: Experiment, spec: AnySpec, images: str | None, succeeded: Sequence[Run]
-) -> None:
-    """What was trained on other images is not done again by training on these."""
-    learned = {(run.environment or {}).get("dataset_sha256") for run in succeeded} - {None}
-    if images is not None and learned and learned != {images}:
-        raise Conflict(
-            f"data set {spec.dataset.name!r} has other images by now than when experiment {original.id} was trained,"
-            " so it cannot be done again: import the same images under that name first"
-        )
 
 
 def store_verification(session: Session, prepared: Draft, settings: Settings) -> Stored:

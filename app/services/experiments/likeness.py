@@ -67,6 +67,12 @@ def _threads(environment: Environment) -> Any:
     return _threads_that_matter(kind, UNKNOWN if found is None else found)
 
 
+def has_learned_others(environments: Iterable[Environment | None], images: str | None) -> bool:
+    """Whether one of the runs has learned other images than these, as far as both are known."""
+    learned = {(one or {}).get("dataset_sha256") for one in environments}
+    return images is not None and not learned <= {images, None}
+
+
 def threads_on_a_cpu(environment: Environment) -> int | None:
     """How many threads have computed it last; None of what no CPU has computed, or does not say."""
     found = _threads(environment)

@@ -9,10 +9,10 @@ from itertools import groupby
 import numpy as np
 from sqlalchemy import Select, bindparam, case, delete, func
 from sqlalchemy import select as select_columns
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col
 
 from app.plots.series import Series
+from app.storage.dialects import insert_into
 from app.storage.tables import Metric, Run
 
 SCORE_SPLITS = ("train", "val")
@@ -51,8 +51,7 @@ def record_epoch(
         for split, values in metrics.items()
         for name, value in values.items()
     ]
-    dialect = session.get_bind().dialect.name
-    insert = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(Metric)
+    insert = insert_into(Metric, session.get_bind().dialect.name)
     statement = insert.on_conflict_do_update(
         index_elements=["run_id", "epoch", "split", "name"], set_={"value": insert.excluded.value}
     )

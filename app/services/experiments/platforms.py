@@ -23,8 +23,8 @@ class Workplace:
     threads_are_set: bool | None
     cores: int | None = None
 
-    def platforms(self, spec: AnySpec, *, single: bool) -> frozenset[Platform]:
-        """Those of a run of the spec there; of a `single` one, which may be by itself, also that of one that has all
+    def platforms(self, spec: AnySpec, *, by_itself: bool) -> frozenset[Platform]:
+        """Those of a run of the spec there; where it may be `by_itself`, also that of one that has all
         cores.
         """
         threads: set[int | None]
@@ -34,7 +34,7 @@ class Workplace:
             threads = {self.threads}
         else:
             threads = {useful_threads(spec, self.threads)}
-            if single and self.cores is not None:
+            if by_itself and self.cores is not None:
                 threads.add(useful_threads(spec, self.cores))
         return frozenset(Platform.of(self.kind, self.torch, number) for number in threads)
 
@@ -45,14 +45,14 @@ class Workplaces:
 
     found: frozenset[Workplace]
 
-    def platforms(self, spec: AnySpec, *, single: bool = False) -> frozenset[Platform]:
+    def platforms(self, spec: AnySpec, *, by_itself: bool = False) -> frozenset[Platform]:
         """Those on which a run of the spec may be trained. While no worker is online nothing is known of them but the
         torch that is installed here, if one is.
         """
         if not self.found:
             return frozenset({Platform.of(None, torch_version(), None)})
         return frozenset[Platform]().union(
-            *(place.platforms(spec, single=single) for place in self.found)
+            *(place.platforms(spec, by_itself=by_itself) for place in self.found)
         )
 
 

@@ -19,7 +19,7 @@ from lab_models.training.protocol import FoundationFiles, SavedCheckpoint
 class Task:
     """What a lease's run is: spec, seed, the checkpoints it may start from, and the trained network that it builds
     on. `threads` are those of its attempt before or, of a verification, of the run that it repeats; None where nothing
-    says any. `is_single` where it is by itself: compared with no other run.
+    says any. `is_by_itself` where it is compared with no other run.
     """
 
     spec: AnySpec
@@ -31,7 +31,7 @@ class Task:
     memory_bytes: int
     """The least that it takes."""
     threads: int | None = None
-    is_single: bool = False
+    is_by_itself: bool = False
 
     def with_foundation(self, foundation: FoundationFiles) -> "Task":
         """The same, built on the same network, whose weights lie elsewhere."""
@@ -56,7 +56,7 @@ def load_task(session: Session, lease: Lease, runs_folder: Path) -> Task:
         experiment.id,
         experiment.memory_bytes or 0,
         likeness.threads_on_a_cpu(run.environment or _repeated(session, experiment, run.seed)),
-        is_single=is_by_itself(session, run, experiment),
+        is_by_itself=is_by_itself(session, run, experiment),
     )
 
 

@@ -7,12 +7,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Update, bindparam, func, insert, update
 from sqlalchemy import select as select_columns
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlmodel import Session, col
 
 from app.services.lifecycle.looking import hold_still
 from app.services.lifecycle.moves import USER, Move, remember, tell_dependents
+from app.storage.dialects import insert_into
 from app.storage.states import RunStatus, StatusReason, TrainsOn
 from app.storage.tables import Owner, Run, metadata, utc_now
 
@@ -144,7 +143,5 @@ def _row(run: NewRun) -> dict[str, Any]:
 def _know(session: Session, owner: str) -> None:
     """Give an owner who submits for the first time a place in the line of owners."""
     if session.get(Owner, owner) is None:
-        insert_or_leave = (
-            sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
-        )
-        session.execute(insert_or_leave(Owner).values(name=owner, turn=0).on_conflict_do_nothing())
+        adding = insert_into(Owner, session.get_bind().dialect.name).values(name=owner, turn=0)
+        session.execute(adding.on_conflict_do_nothing())

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, assert_never
 
+from sqlalchemy import null
+
 from app.storage.states import StatusReason
 from app.storage.tables import Run
 
@@ -77,6 +79,6 @@ def columns_of(report: Report | None) -> dict[str, Any]:
         case Halved(micro_batches):
             return {"micro_batches": micro_batches}
         case Forgotten():
-            return {"environment": None, "epochs_done": 0, "step": 0, "best": None}
+            return {"environment": null(), "epochs_done": 0, "step": 0, "best": null()}
         case _:
             assert_never(report)

@@ -10,7 +10,7 @@ from sqlmodel import Session, col, select
 from app.errors import InvalidRequest, NotFound
 from app.services.experiments import experiments
 from app.services.experiments.equal_runs import equal_runs
-from app.services.experiments.likeness import Likeness
+from app.services.experiments.likeness import Likeness, has_learned_others
 from app.services.experiments.platforms import Workplaces
 from app.services.experiments.visibility import visible_experiment, visible_run
 from app.services.owners.keys import ANYONE, Caller
@@ -105,7 +105,7 @@ def find(
             wanted.seed_for(seed),
             catalog.sha256(info.name),
             # of several, one for each seed, none is by itself
-            platforms=places.platforms(wanted.spec, single=not reference.is_own),
+            platforms=places.platforms(wanted.spec, by_itself=not reference.is_own),
         )
         for seed in seeds
     }
@@ -174,9 +174,8 @@ def find_origins(
     if missing:
         raise _without_weights(experiment.id, runs.get(missing[0]), missing[0], usable)
     info = _learned(spec, "origin", catalog)
-    images = catalog.sha256(info.name)
-    learned = {(runs[seed].environment or {}).get("dataset_sha256") for seed in seeds} - {None}
-    if images is not None and learned and learned != {images}:
+    begun_with = (runs[seed].environment for seed in seeds)
+    if has_learned_others(begun_with, catalog.sha256(info.name)):
         message = f"data set {info.name!r} has other images by now than experiment {experiment.id} was trained on"
         hint = "import the same images under that name, or train with this network as `source`"
         raise _refused("origin", "experiment", message, hint)
