@@ -10,7 +10,10 @@ from app.settings import Settings
 from app.storage.db import Database, open_database
 from tests.app.rows import create
 from tests.databases import database_of_the_module, database_of_the_test  # noqa: F401 - fixtures
+from worker.inner_bell import use_inner_bell
 from worker.slot import Slot
+
+use_inner_bell()  # before any test has a connection in memory, whose kind is then kept for the process
 
 
 class Stage:
